@@ -1,0 +1,46 @@
+"""What a person sees while the program runs: lines, tables and progress bars."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], label: str, *, unit: str, total: int | None = None) -> Iterator[T]:
+    """Yield `items` behind a progress bar on stderr; silent when stderr is no terminal."""
+    yield from tqdm(
+        items, label, unit=unit, total=total, file=sys.stderr, disable=None, leave=False
+    )
+
+
+def say(line: str) -> None:
+    """Print one line for the person at the terminal, above any progress bar."""
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a plain text table; numbers are aligned right, words left."""
+    columns = [[name, *cells] for name, cells in zip(header, zip(*rows, strict=True), strict=False)]
+    if not rows:
+        columns = [[name] for name in header]
+    lines = []
+    widths = [max(map(len, column)) for column in columns]
+    right = [
+        bool(column[1:]) and all(_is_number(cell) for cell in column[1:]) for column in columns
+    ]
+    for cells in zip(*columns, strict=True):
+        padded = [
+            cell.rjust(width) if numeric else cell.ljust(width)
+            for cell, width, numeric in zip(cells, widths, right, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _is_number(cell: str) -> bool:
+    return cell in ("", "-") or cell[0].isdigit() or (cell[0] in "+-." and cell[1:2].isdigit())

@@ -1,0 +1,107 @@
+"""Frozen values, the parts a search chooses between, and how YAML is read into them."""
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from workbench.errors import ConfigError
+
+V = TypeVar("V")
+
+
+class Frozen(BaseModel):
+    """A value: no unknown fields, no changes after it is built."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Part(Frozen):
+    """One choice in a search space, named by its `kind`."""
+
+    kind: str
+
+
+def kinds(union: Any) -> dict[str, type[Part]]:
+    """Return the parts of an `Annotated[A | B, ...]` union, keyed by kind."""
+    members = get_args(get_args(union)[0])
+    return {member.model_fields["kind"].default: member for member in members}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which `1e-5` is a number, as every reader of it expects, and no key repeats."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
+        if repeated is not None:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {repeated!r} is written twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, which PyYAML follows, wants a dot and a signed exponent: 1e-5 would be a string.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what the YAML file `path` holds, read safely.
+
+    Raises:
+        ConfigError: the file is absent, is not text, or is not YAML.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist. Name an existing YAML file.") from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path} is a folder. Name a YAML file.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8."
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {_one_line(error)}") from error
+
+
+def build(kind: type[V] | Any, value: Any, *, where: str) -> V:
+    """Return `value` as a `kind`; `where` names its source (a file) in the error.
+
+    Raises:
+        ConfigError: one line per wrong key, with the value given and what is allowed.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ConfigError(describe(error, where=where)) from error
+
+
+def describe(error: ValidationError, *, where: str) -> str:
+    """Return pydantic's report as one sentence for each wrong key."""
+    lines = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(step) for step in item["loc"]) or "the file"
+        given = item.get("input")
+        if item["type"] == "missing":
+            lines.append(f"{where}: `{key}` is missing. Add it.")
+        elif item["type"] == "extra_forbidden":
+            lines.append(
+                f"{where}: `{key}` is not a known key (given {given!r}). Remove or rename it."
+            )
+        else:
+            message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            shown = repr(given)
+            shown = shown if len(shown) <= 80 else shown[:77] + "..."
+            lines.append(f"{where}: `{key}` is {shown}: {message}.".replace("..", "."))
+    return "\n".join(lines)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
