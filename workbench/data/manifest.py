@@ -1,0 +1,172 @@
+"""The manifest: one row a file of the data folder, with its split, target, outcome and content."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.console import track
+from workbench.data.labels import Template, read_labels, read_template
+from workbench.errors import DataError
+from workbench.files import finished, hash_file
+from workbench.values import Frozen
+
+
+class Layout(Frozen):
+    """Where a data folder keeps its files; of several names the first that exists counts."""
+
+    train_labels: tuple[str, ...] = ("train_label.txt", "trainset_label.txt")
+    train_media: tuple[str, ...] = ("trainset", "train")
+    val_labels: tuple[str, ...] = ("val_label.txt", "valset_label.txt")
+    val_media: tuple[str, ...] = ("valset", "val")
+    template: tuple[str, ...] = ("prediction.txt.csv", "prediction.csv")
+    test_media: tuple[str, ...] = ("testset", "testset1", "test", "valset", "val")
+    """In the competition's first phase the template names the validation clips."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a data folder holds."""
+
+    table: pd.DataFrame
+    """One row a file: `split` (train, val, test), `name`, `path` (relative to the data folder),
+    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty) and
+    `content` (SHA-256 of the bytes, empty if there are none)."""
+
+    template: Template
+    num_repeated: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits naming labels and media; equal on every machine that has the same."""
+        rows = self.table[["split", "name", "target", "content"]].sort_values(["split", "name"])
+        return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:12]
+
+
+def read_manifest(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
+    """Return the manifest of the data `folder`; a file's content is read once, then remembered.
+
+    Args:
+        folder: The data folder, laid out as `layout` says.
+        layout: Names of label files and media folders.
+        cache: Folder where the hashes of the contents are remembered.
+
+    Raises:
+        DataError: the folder, a label file or a media folder is absent or unusable, a split holds
+            one class only, or no file of a split is there.
+    """
+    if not folder.is_dir():
+        raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
+    parts, num_repeated = [], 0
+    for split in ("train", "val"):
+        labels = read_labels(_first(folder, getattr(layout, f"{split}_labels"), f"{split} labels"))
+        media = _first(folder, getattr(layout, f"{split}_media"), f"{split} media")
+        num_repeated += labels.num_repeated
+        parts.append(_rows(split, labels.table, media, folder))
+    template = read_template(_first(folder, layout.template, "prediction template"))
+    unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
+    parts.append(_rows("test", unlabelled, _first(folder, layout.test_media, "test media"), folder))
+    table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
+    _check_splits(table)
+    table["content"] = _contents(table, folder, cache)
+    return Manifest(table, template, num_repeated)
+
+
+def describe(manifest: Manifest) -> list[str]:
+    """Return one line a split for a person: how many files, how many fake, what is not there."""
+    lines = []
+    for split, rows in manifest.table.groupby("split", sort=False):
+        known = rows[rows["target"] >= 0]
+        fake = f", {(known['target'] == 1).sum()} fake" if len(known) else ", no labels"
+        absent = rows[rows["status"] != "ok"]
+        line = f"{split}: {len(rows)} files{fake}"
+        if len(absent):
+            counts = absent["status"].value_counts().sort_index()
+            sample = ", ".join(absent["name"].head(3))
+            line += "; " + ", ".join(f"{count} {status}" for status, count in counts.items())
+            line += f" ({sample}{', ...' if len(absent) > 3 else ''})"
+        lines.append(line)
+    if manifest.num_repeated:
+        lines.append(f"{manifest.num_repeated} label rows repeat an earlier one and were dropped")
+    return lines
+
+
+def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
+    for name in names:
+        if (folder / name).exists():
+            return folder / name
+    raise DataError(
+        f"{folder} has no {what}: looked for {', '.join(names)}. "
+        "Name them under `data` in the experiment file if they are called otherwise."
+    )
+
+
+def _rows(split: str, labels: pd.DataFrame, media: Path, folder: Path) -> pd.DataFrame:
+    if not media.is_dir():
+        raise DataError(f"{media} is not a folder. It should hold the media files of {split}.")
+    sizes = _sizes(media)
+    size = labels["name"].map(sizes).fillna(-1).astype("int64")
+    status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
+    prefix = media.relative_to(folder).as_posix()
+    return pd.DataFrame(
+        {
+            "split": split,
+            "name": labels["name"],
+            "path": prefix + "/" + labels["name"],
+            "target": labels["target"],
+            "size_bytes": size.clip(lower=0),
+            "status": status,
+        }
+    )
+
+
+def _sizes(media: Path) -> dict[str, int]:
+    """Return the size of every file under `media`, by its name within `media`."""
+    sizes = {}
+    for parent, _, files in os.walk(media, followlinks=True):
+        inside = Path(parent).relative_to(media)
+        for name in files:
+            try:
+                size = (Path(parent) / name).stat().st_size
+            except OSError:  # a dangling link: to its reader it is missing
+                continue
+            sizes[(inside / name).as_posix()] = size
+    return sizes
+
+
+def _check_splits(table: pd.DataFrame) -> None:
+    for split, rows in table.groupby("split", sort=False):
+        there = rows[rows["status"] == "ok"]
+        if split != "test" and there["target"].nunique() < 2:
+            found = f"{len(there)} of {len(rows)} labelled files are there"
+            raise DataError(
+                f"The {split} split needs real and fake files, and {found}"
+                + (f", all with target {there['target'].iloc[0]}" if len(there) else "")
+                + f" (first path looked for: {rows['path'].iloc[0]}). Check the media folder."
+            )
+
+
+def _contents(table: pd.DataFrame, folder: Path, cache: Path) -> "pd.Series[str]":
+    """Return the SHA-256 of each row's file, reading only what changed since the last time."""
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    memory_file = cache / "contents" / f"{place}.parquet"
+    there = table.loc[table["status"] == "ok", ["path", "size_bytes"]].drop_duplicates("path")
+    times = [(folder / path).stat().st_mtime_ns for path in there["path"]]
+    there = there.assign(mtime_ns=times)
+    if memory_file.exists():
+        known = pd.read_parquet(memory_file)
+        there = there.merge(known, on=["path", "size_bytes", "mtime_ns"], how="left")
+    else:
+        there["content"] = None
+    unread = there.index[there["content"].isna()]
+    if len(unread):
+        paths = [folder / path for path in there.loc[unread, "path"]]
+        with ThreadPoolExecutor() as pool:  # hashing and reading both let other threads run
+            hashes = track(pool.map(hash_file, paths), "hash", unit="file", total=len(paths))
+            there.loc[unread, "content"] = list(hashes)
+        with finished(memory_file) as part:
+            there.to_parquet(part, index=False)
+    return table["path"].map(there.set_index("path")["content"]).fillna("")

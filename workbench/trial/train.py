@@ -1,0 +1,221 @@
+"""The training of one trial: a function from a recipe to epoch results and one final result."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from workbench.data.prepare import Prepared
+from workbench.errors import WorkbenchError
+from workbench.files import finished
+from workbench.parts.augment import change, mix
+from workbench.parts.model import MediaModel
+from workbench.trial import plots
+from workbench.trial.batches import Split, count_batches, in_order, shuffled
+from workbench.trial.metrics import binary_metrics
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Epoch, Result, TrialFolder
+
+Verdict = Literal["go on", "prune"]
+
+
+class DivergedError(WorkbenchError):
+    """The loss is no number any more."""
+
+
+def run_trial(
+    recipe: Recipe,
+    prepared: Prepared,
+    folder: Path,
+    *,
+    device: str,
+    report: Callable[[Epoch], Verdict],
+) -> Result:
+    """Train `recipe` and keep its scores, weights and result in `folder`.
+
+    Args:
+        recipe: What to train; the numbers depend on it alone, bit for bit on a CPU with the same
+            number of threads.
+        prepared: The data it was made for.
+        folder: The trial's folder; it is made.
+        device: A torch device.
+        report: Called after every epoch; it may end the trial.
+
+    Returns:
+        The result: complete, or pruned as `report` said. Running out of memory, a diverged loss
+        and unusable inputs are results too: failed, with the reason.
+    """
+    started = time.monotonic()
+    files = TrialFolder(folder)
+    files.write_recipe(recipe)
+    epochs: list[Epoch] = []
+    try:
+        state, reason = _train(recipe, prepared, files, device, report, epochs)
+    except torch.OutOfMemoryError as error:
+        state, reason = "failed", f"out of memory on {device}: {_first_line(error)}"
+    except WorkbenchError as error:
+        state, reason = "failed", str(error)
+    except RuntimeError as error:
+        # What a CPU allocator raises has no class of its own.
+        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
+            raise
+        state, reason = "failed", f"out of memory on {device}: {_first_line(error)}"
+    best = best_epoch(recipe, epochs)
+    cuda = torch.device(device).type == "cuda"
+    result = Result(
+        recipe=recipe.uid,
+        state=state,
+        reason=reason,
+        epochs=tuple(epochs),
+        best_epoch=best.epoch if best else None,
+        objective=best.objective if best else None,
+        metrics=best.metrics if best else {},
+        seconds=time.monotonic() - started,
+        device=torch.cuda.get_device_name(device) if cuda else "cpu",
+        peak_memory_bytes=torch.cuda.max_memory_allocated(device) if cuda else None,
+    )
+    files.write_result(result)
+    return result
+
+
+def best_epoch(recipe: Recipe, epochs: list[Epoch]) -> Epoch | None:
+    """Return the epoch with the best objective; of equals, the earliest."""
+    best = None
+    for epoch in epochs:
+        if best is None or recipe.objective.is_better(epoch.objective, best.objective):
+            best = epoch
+    return best
+
+
+def _train(
+    recipe: Recipe,
+    prepared: Prepared,
+    files: TrialFolder,
+    device_name: str,
+    report: Callable[[Epoch], Verdict],
+    epochs: list[Epoch],
+) -> tuple[Literal["complete", "pruned"], str]:
+    """Run the epochs, appending each to `epochs`; keep the best weights and their scores."""
+    device = torch.device(device_name)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    torch.manual_seed(recipe.seed)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    splits = {
+        name: Split(prepared, name, recipe.views, image_px=recipe.image_px, device=device)
+        for name in ("train", "val")
+    }
+    train, val = splits["train"], splits["val"]
+    model = build_model(recipe, load=True).to(device)
+    optimizer = recipe.optimizer.build(p for p in model.parameters() if p.requires_grad)
+    steps_per_epoch = count_batches(len(train), recipe.batch_size)
+    step, best_state = 0, {}
+
+    for number in range(1, recipe.num_epochs + 1):
+        epoch_started = time.monotonic()
+        model.train()
+        losses = []
+        for batch in shuffled(train, recipe.batch_size, generator):
+            factor = recipe.schedule.factor(
+                step, steps_per_epoch=steps_per_epoch, num_epochs=recipe.num_epochs
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.optimizer.lr * factor
+            mixed = mix(change(batch.inputs, recipe.augment, generator), recipe.augment, generator)
+            logits = model(mixed.inputs)
+            loss = mixed.share * recipe.loss(logits, batch.targets.to(device))
+            if mixed.share < 1:
+                other = batch.targets[mixed.partner].to(device)
+                loss = loss + (1 - mixed.share) * recipe.loss(logits, other)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+            step += 1
+        # Asked of the device once an epoch: each question makes it wait.
+        train_loss = float(torch.stack(losses).mean())
+        if not np.isfinite(train_loss):
+            raise DivergedError(
+                f"the loss is {train_loss} in epoch {number}: the learning rate "
+                f"{recipe.optimizer.lr:g} is too high for this model"
+            )
+        metrics = binary_metrics(val.targets.numpy(), predict(model, val, recipe.batch_size))
+        epoch = Epoch(
+            epoch=number,
+            train_loss=train_loss,
+            lr=optimizer.param_groups[0]["lr"],
+            metrics={str(name): value for name, value in metrics.items()},
+            objective=metrics[recipe.objective.metric],
+            seconds=time.monotonic() - epoch_started,
+        )
+        epochs.append(epoch)
+        if best_epoch(recipe, epochs) is epoch:
+            best_state = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+        if report(epoch) == "prune":
+            return "pruned", f"pruned after epoch {number}"
+
+    model.load_state_dict(best_state)
+    splits["test"] = Split(
+        prepared, "test", recipe.views, image_px=recipe.image_px, device=device
+    )
+    slices = {"val": val, "test": splits["test"]}
+    scores = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "slice": name,
+                    "name": split.names,
+                    "score": predict(model, split, recipe.batch_size),
+                    "target": split.targets.numpy().astype(np.int8),
+                }
+            )
+            for name, split in slices.items()
+        ],
+        ignore_index=True,
+    )
+    files.write_scores(scores)
+    of_objective = scores[scores["slice"] == recipe.objective.slice]
+    plots.write_roc(of_objective["target"], of_objective["score"], files.roc)
+    plots.write_pr(of_objective["target"], of_objective["score"], files.pr)
+    with finished(files.weights) as part:
+        save_file(best_state, part, metadata={"recipe": recipe.uid})
+    return "complete", ""
+
+
+def build_model(recipe: Recipe, *, load: bool) -> MediaModel:
+    """Return the model of `recipe`; `load` says whether to read the pretrained weights."""
+    return MediaModel(
+        recipe.backbone,
+        {name: view.shape for name, view in recipe.views.items()},
+        image_px=recipe.image_px,
+        weights=recipe.weights,
+        frozen=recipe.frozen,
+        dropout=recipe.dropout,
+        load=load,
+    )
+
+
+@torch.inference_mode()
+def predict(model: torch.nn.Module, split: Split, batch_size: int) -> np.ndarray:
+    """Return the probability of a fake for each sample of `split`, (samples,) float64."""
+    model.eval()
+    scores = [fake_probability(model(inputs)).cpu() for inputs in in_order(split, batch_size)]
+    return torch.cat(scores).numpy()
+
+
+def fake_probability(logits: Tensor) -> Tensor:
+    """Return (batch,) float64 probabilities of class 1 from (batch, 2) logits.
+
+    In float64, since float32 runs out of numbers below 1 and would tie the surest samples.
+    """
+    return torch.sigmoid((logits[:, 1] - logits[:, 0]).double())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,80 @@
+"""A process that trains trials one after another. It knows neither Optuna nor MLflow.
+
+What goes over the pipe: the study process sends a `Job` or None (end); the worker answers with an
+`Epoch` after every epoch, waits for a verdict, and ends with a `Result` or a `Bug`.
+"""
+
+import os
+import sys
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from workbench.processes import be_a_child
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run."""
+
+    recipe: str
+    """As JSON."""
+
+    prepared: Path
+    """Folder of the prepared data."""
+
+    folder: Path
+    """The trial's folder."""
+
+    device: str
+    num_threads: int
+    """CPU threads that torch may use."""
+
+
+@dataclass(frozen=True)
+class Bug:
+    """An error that no trial should end with: it stops the study."""
+
+    traceback: str
+
+
+def work(connection: Connection) -> None:
+    """Run the jobs that come over `connection` until None or the end of the parent."""
+    be_a_child()
+    while True:
+        job: Job | None = connection.recv()
+        if job is None:
+            return
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with (job.folder / "log.txt").open("w") as log:
+            # Libraries write where they like; a dead worker's last words explain its death.
+            os.dup2(log.fileno(), sys.stdout.fileno())
+            os.dup2(log.fileno(), sys.stderr.fileno())
+            try:
+                connection.send(_run(job, connection))
+            except Exception:  # noqa: BLE001 (reported whole, and the study stops on it)
+                connection.send(Bug(traceback.format_exc()))
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+
+def _run(job: Job, connection: Connection) -> object:
+    # Imported by the first job, so that a worker starts at once and its log holds what they print.
+    import torch
+
+    from workbench.data.prepare import Prepared
+    from workbench.trial.recipe import Recipe
+    from workbench.trial.result import Epoch
+    from workbench.trial.train import Verdict, run_trial
+
+    torch.set_num_threads(job.num_threads)
+
+    def report(epoch: Epoch) -> Verdict:
+        connection.send(epoch)
+        verdict: Verdict = connection.recv()
+        return verdict
+
+    recipe = Recipe.model_validate_json(job.recipe)
+    prepared = Prepared.load(job.prepared)
+    return run_trial(recipe, prepared, job.folder, device=job.device, report=report)
