@@ -44,3 +44,21 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _is_number(cell: str) -> bool:
     return cell in ("", "-") or cell[0].isdigit() or (cell[0] in "+-." and cell[1:2].isdigit())
+
+
+def trial_bar(total: int, done: int) -> "tqdm[None]":
+    """Return a progress bar of a study's trials on stderr; silent when stderr is no terminal."""
+    return tqdm(
+        total=total, initial=done, desc="trials", unit="trial", file=sys.stderr, disable=None
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as a person says it: `8.3 s`, `2 min 05 s`, `3 h 20 min`."""
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"

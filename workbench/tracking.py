@@ -4,15 +4,20 @@ One parent run a study, one child run a trial. Every call is synchronous and nam
 is no current run, and the study process is the only writer.
 """
 
+import base64
 import copy
 import json
 import math
 import os
 import re
+import sqlite3
 import sys
 import tempfile
 import time
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -40,6 +45,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from workbench.errors import StudyError
+from workbench.files import finished
 from workbench.values import Frozen
 
 if TYPE_CHECKING:
@@ -56,6 +62,8 @@ _STATUS: dict[str, str] = {
     "interrupted": "KILLED",
 }
 _CHAMPION = "champion"
+_DATABASE = "mlflow.db"
+_LEADERBOARD = "trials"
 # MLflow's own limits; above them it cuts (and warns) or refuses.
 _PARAM_LENGTH, _TAG_LENGTH, _KEY_LENGTH = 6000, 8000, 250
 _PARAMS_PER_CALL, _TAGS_PER_CALL, _METRICS_PER_CALL = 100, 100, 800
@@ -74,15 +82,18 @@ class TrialRun(Frozen):
 
 
 class Tracking:
-    """The tracking store in folder `root`; opening creates it, which takes some seconds once."""
+    """The tracking store in folder `root`; opening creates it, which takes some seconds once.
+
+    Raises:
+        StudyError: the folder cannot hold a store, or holds one that cannot be used.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.uri = store_uri(self.root)
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-        self._client.search_experiments(max_results=1)  # creates or upgrades the tables
-        self._last: dict[str, tuple[int, int]] = {}
+        self._client = _open_store(self.root / _DATABASE)
+        self._epochs: dict[str, dict[str, int]] = {}  # of each open run: its metrics' last epochs
+        self._last_ms = 0
 
     def open_study(self, name: str, *, tags: Mapping[str, str]) -> str:
         """Return the id of the parent run of study `name`, RUNNING; created if there is none.
@@ -193,6 +204,51 @@ class Tracking:
         """Record how a study ended and close its run; `open_study` opens it again."""
         self._end(parent, state, reason, metrics or {}, tags or {})
 
+    def find_study(self, name: str) -> str:
+        """Return the parent run of study `name`, without touching it.
+
+        Raises:
+            StudyError: the store has no record of that study.
+        """
+        experiment = self._client.get_experiment_by_name(name)
+        run = self._find_parent(experiment.experiment_id, name) if experiment else None
+        if run is None:
+            raise StudyError(
+                f"The tracking store in {self.root} has no study {name!r}. Run the study first, "
+                "or name the store that it was run with."
+            )
+        return run.info.run_id
+
+    def set_leaderboard(
+        self, parent: str, *, metrics: Sequence[str], params: Sequence[str], greatest: bool = True
+    ) -> None:
+        """Choose what the page of a study shows: its trials, in order of the first metric.
+
+        MLflow's own page of an experiment folds the trials into their parent and shows no metric.
+        """
+        columns = [_column("metrics", _key(name)) for name in metrics]
+        view = {
+            "searchFilter": "tags.`workbench.kind` = 'trial'",
+            "orderByKey": columns[0],
+            "orderByAsc": not greatest,
+            "selectedColumns": [
+                _column("tags", "workbench.state"),
+                *columns,
+                *(_column("params", _key(name)) for name in params),
+                _column("attributes", "Description"),
+            ],
+        }
+        packed = base64.b64encode(zlib.compress(json.dumps(view).encode())).decode()
+        experiment_id = self._client.get_run(parent).info.experiment_id
+        tag = f"mlflow.sharedViewState.{_LEADERBOARD}"  # what the button "share view" writes
+        self._client.set_experiment_tag(experiment_id, tag, f"deflate;{packed}")
+
+    def page(self, parent: str) -> str:
+        """Return the page of a study, to be put behind the address of the user interface."""
+        experiment_id = self._client.get_run(parent).info.experiment_id
+        view = f"workflowType=machine_learning&viewStateShareKey={_LEADERBOARD}"
+        return f"/#/experiments/{experiment_id}/runs?{view}"
+
     def trial_runs(self, parent: str) -> list[TrialRun]:
         """Return every run of the study's trials, oldest first; a retried trial has several."""
         found = []
@@ -241,7 +297,8 @@ class Tracking:
         Args:
             name: The registered model, created if there is none.
             model: Takes one tensor like `example`, gives one tensor.
-            example: (2 or more, ...) input rows; their dtype is the one the version accepts.
+            example: (2 or more, ...) input rows, stored with the version; zeros will do. Their
+                dtype is the only one the version accepts.
             run_id: The trial that trained the model.
             pip_requirements: What loading needs, such as "torch==2.13.0".
             tags: Of the version.
@@ -340,15 +397,9 @@ class Tracking:
         tags: Mapping[str, str],
     ) -> None:
         told = {"workbench.reason": reason, "mlflow.note.content": reason} if reason else {}
-        epoch = self._last.get(run_id, (0, 0))[0]
-        self._log(
-            run_id,
-            metrics=metrics,
-            epoch=epoch,
-            tags={**tags, **told, "workbench.state": state},
-        )
+        self._log(run_id, metrics=metrics, tags={**tags, **told, "workbench.state": state})
         self._client.set_terminated(run_id, _STATUS[state])
-        self._last.pop(run_id, None)
+        self._epochs.pop(run_id, None)
 
     def _log(
         self,
@@ -357,18 +408,23 @@ class Tracking:
         metrics: Mapping[str, float] | None = None,
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
-        epoch: int = 0,
+        epoch: int | None = None,
     ) -> None:
-        """Write everything in one call, or in as few as MLflow's limits on one call allow."""
-        # A run shows the value with the greatest (step, time), and among equals the greatest
-        # value, so no two calls for one run may share a millisecond.
-        now_ms = max(time.time_ns() // 1_000_000, self._last.get(run_id, (0, 0))[1] + 1)
-        if metrics:
-            self._last[run_id] = (epoch, now_ms)
-        values = [
-            Metric(_key(name), math.nan if math.isinf(value) else float(value), now_ms, epoch)
-            for name, value in (metrics or {}).items()
-        ]
+        """Write everything in one call, or in as few as MLflow's limits on one call allow.
+
+        Without an epoch, a metric takes the last epoch it was logged at: a run shows the value of
+        the greatest (epoch, time), and among equals the greatest value, so that no two calls may
+        share a millisecond either. A metric of no epoch takes 0, which the user interface draws
+        as a bar instead of a curve.
+        """
+        self._last_ms = now_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)
+        epochs = self._epochs.setdefault(run_id, {})
+        values = []
+        for name, value in (metrics or {}).items():
+            step = epochs.get(name, 0) if epoch is None else epoch
+            epochs[name] = step
+            number = math.nan if math.isinf(value) else float(value)
+            values.append(Metric(_key(name), number, now_ms, step))
         settings = [Param(_key(k), _cut(v, _PARAM_LENGTH)) for k, v in (params or {}).items()]
         labels = [RunTag(_key(k), _cut(v, _TAG_LENGTH)) for k, v in (tags or {}).items()]
         calls = zip_longest(
@@ -395,8 +451,12 @@ class Tracking:
 
 
 def store_uri(root: Path) -> str:
-    """Return the address of the store in folder `root`, as MLflow's own tools take it."""
-    return f"sqlite:///{(root / 'mlflow.db').resolve().as_posix()}"
+    """Return the address of the store in folder `root`, as MLflow's own tools take it.
+
+    Raises:
+        StudyError: the folder's name has a character that means something else in an address.
+    """
+    return _address(root.resolve() / _DATABASE)
 
 
 def ui_command(root: Path, *, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
@@ -405,7 +465,7 @@ def ui_command(root: Path, *, host: str = "127.0.0.1", port: int = 5000) -> list
     Raises:
         StudyError: there is no store in `root`.
     """
-    if not (root / "mlflow.db").is_file():
+    if not (root / _DATABASE).is_file():
         raise StudyError(f"{root} holds no tracking store yet. Run `workbench search` first.")
     server = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     where = ["--host", host, "--port", str(port)]
@@ -429,19 +489,59 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{name}", text
 
 
+def _open_store(database: Path) -> MlflowClient:
+    address = _address(database)
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        if not database.exists():
+            # Made beside its name, then renamed: MLflow cannot open a store whose making was
+            # interrupted, and making one takes long enough for an impatient Ctrl-C.
+            with finished(database) as part:
+                MlflowClient(tracking_uri=_address(part))
+        # MLflow would try again for 100 s, with a warning each time, before it said what is wrong.
+        with closing(sqlite3.connect(database, timeout=30)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+        return MlflowClient(tracking_uri=address, registry_uri=address)
+    except (OSError, sqlite3.DatabaseError) as error:
+        raise StudyError(
+            f"The tracking store {database} cannot be opened: {error}. Check that the folder can "
+            "be written and that no other program holds the file, or name another folder."
+        ) from error
+    except MlflowException as error:
+        # A store made by another version of MLflow; the message names the command that helps.
+        raise StudyError(
+            f"The tracking store {database} cannot be opened: {error.message}"
+        ) from error
+
+
+def _address(database: Path) -> str:
+    if "?" in str(database) or "%" in str(database):
+        raise StudyError(
+            f"The tracking store cannot be in {database.parent}: SQLite addresses give '?' and '%' "
+            "another meaning. Use a folder without them."
+        )
+    return f"sqlite:///{database.as_posix()}"
+
+
 def _save_model(
     path: Path, about: Model, *, model: "torch.nn.Module", example: np.ndarray, pip: list[str]
 ) -> None:
-    import mlflow.pytorch  # imports torch
+    import mlflow.pytorch  # both are slow to import
+    import torch
 
-    mlflow.pytorch.save_model(
-        copy.deepcopy(model).cpu().eval().requires_grad_(False),
-        str(path),
-        mlflow_model=about,
-        input_example=example,
-        pip_requirements=pip,
-        serialization_format="pt2",
-    )
+    # Without gradients, or a model that turns them off for a part of itself is saved as a graph
+    # that cannot be loaded.
+    with torch.no_grad(), warnings.catch_warnings():
+        # Of weights that are not laid out in the usual order, which are saved right all the same.
+        warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)
+        mlflow.pytorch.save_model(
+            copy.deepcopy(model).cpu().eval().requires_grad_(False),
+            str(path),
+            mlflow_model=about,
+            input_example=example,
+            pip_requirements=pip,
+            serialization_format="pt2",
+        )
     # Where there is a CUDA device MLflow would want the graph there, and refuse one saved on CPU.
     about.flavors["python_function"]["config"]["device"] = "cpu"
     about.save(str(path / "MLmodel"))
@@ -453,6 +553,10 @@ def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _column(kind: str, name: str) -> str:
+    return f"{kind}.`{name}`"
 
 
 def _key(name: str) -> str:

@@ -33,14 +33,18 @@ def kinds(union: Any) -> dict[str, type[Part]]:
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which `1e-5` is a number, as every reader of it expects, and no key repeats."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = next((key for i, key in enumerate(keys) if key in keys[:i]), None)
-        if repeated is not None:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {repeated!r} is written twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
+        # Looked at as written: a merge (`<<`) later puts the keys of another mapping in.
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise yaml.composer.ComposerError(
+                        None, None, f"the key {key.value!r} is written twice", key.start_mark
+                    )
+                seen.add((key.tag, key.value))
+        return node
 
 
 # YAML 1.1, which PyYAML follows, wants a dot and a signed exponent: 1e-5 would be a string.
@@ -49,6 +53,11 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
     list("-+0123456789"),
 )
+
+
+# What PyYAML itself raises on values such as 2024-13-45, `!!bool x`, `!!timestamp x`, and on
+# thousands of open brackets.
+_BAD_VALUES = (ValueError, KeyError, AttributeError, RecursionError)
 
 
 def read_yaml(path: Path) -> Any:
@@ -67,7 +76,7 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(
             f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8."
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, *_BAD_VALUES) as error:
         raise ConfigError(f"{path} is not valid YAML: {_one_line(error)}") from error
 
 
@@ -99,7 +108,7 @@ def describe(error: ValidationError, *, where: str) -> str:
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
             shown = repr(given)
             shown = shown if len(shown) <= 80 else shown[:77] + "..."
-            lines.append(f"{where}: `{key}` is {shown}: {message}.".replace("..", "."))
+            lines.append(f"{where}: `{key}` is {shown}: {message.rstrip('.')}.")
     return "\n".join(lines)
 
 

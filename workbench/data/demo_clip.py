@@ -77,7 +77,13 @@ def _encode(path: Path, frames: Frames, wave: Floats, packing: Packing) -> None:
         video.width = video.height = SIZE_PX
         video.pix_fmt = "yuv420p"
         video.codec_context.thread_count = 1
-        video.options = {"crf": str(packing.crf), "preset": "veryfast", "threads": "1"}
+        # With macroblock trees and B frames, x264 gave two different files of the same frames.
+        video.options = {
+            "crf": str(packing.crf),
+            "preset": "veryfast",
+            "threads": "1",
+            "x264-params": "mbtree=0",
+        }
         audio = file.add_stream("aac", rate=RATE_HZ, layout="mono")
         audio.bit_rate = packing.audio_bit_rate
         audio.codec_context.thread_count = 1

@@ -1,5 +1,7 @@
 """The faces of the demo clips: one drawn portrait an identity, with moving eyes and mouth."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +88,7 @@ def draw_face(rng: np.random.Generator) -> Face:
         pores=float(rng.uniform(2.5, 5.5)),
         blotches=float(rng.uniform(2.0, 5.0)),
         stubble=float(max(0.0, rng.uniform(-0.25, 0.3))),
-        freckles=int(max(0, rng.integers(-60, 60))),
+        freckles=max(0, int(rng.integers(-60, 60))),
     )
 
 
@@ -134,17 +136,15 @@ class Portrait:
         height += 2.5 * _bump(x, y - 44, 10, 6)
         height -= 1.5 * _bump(x, y - 37, 9, 3)
         down, right = np.gradient(height)
-        facing = (light[0] * -right + light[1] * -down + light[2]) / np.sqrt(
-            right**2 + down**2 + 1
-        )
+        facing = (light[0] * -right + light[1] * -down + light[2]) / np.sqrt(right**2 + down**2 + 1)
         shade = (0.42 + 0.70 * np.clip(facing, 0, 1)).astype(np.float32)
 
-        skin = np.broadcast_to(np.float32(face.skin), (*x.shape, 3)).copy()
-        skin += (_noise(rng, 6.0) * face.blotches)[..., None] * np.float32([1.0, 0.7, 0.6])
+        skin = np.broadcast_to(_rgb(face.skin), (*x.shape, 3)).copy()
+        skin += (_noise(rng, 6.0) * face.blotches)[..., None] * _rgb([1.0, 0.7, 0.6])
         skin += (_noise(rng, 0.6) * face.pores + _noise(rng, 1.3) * face.pores * 0.6)[..., None]
         for side in (-1, 1):
             flush = _bump(x - side * 21, y - 13, 10, 9)[..., None]
-            skin += flush * np.float32([7.0, -5.0, -4.0])
+            skin += flush * _rgb([7.0, -5.0, -4.0])
             nostril = _bump(x - side * face.nose_width * 0.55, y - tip - 1.5, 2.1, 1.3)
             skin *= 1 - 0.55 * nostril[..., None]
         for _ in range(face.freckles):
@@ -164,7 +164,7 @@ class Portrait:
         thick = face.brow_thickness * np.clip(1.15 - 0.4 * across, 0.3, 2)
         cover = _edge(thick - np.abs(self._y - arch), 1.2) * _edge((1 - np.abs(across)) * 10, 2)
         cover = (cover * np.clip(0.75 + 0.25 * _noise(rng, 0.6), 0, 1))[..., None]
-        skin += cover * (np.float32(face.hair) * 0.8 - skin)
+        skin += cover * (_rgb(face.hair) * 0.8 - skin)
 
     def _hair(
         self, rng: np.random.Generator, color: Pixels, alpha: Pixels, shade: Pixels
@@ -179,11 +179,13 @@ class Portrait:
         end = _edge(face.hair_length - 12 - y + ragged, 3)
         sides = _edge(face.half_width + 9 - np.abs(x) + ragged * 0.5, 2) * (y > -8)
         cover = np.maximum(_edge(outside, 2) * (y <= -8), sides) * _edge(front, 2.5) * end
-        strands = cv2.GaussianBlur(rng.standard_normal(x.shape).astype(np.float32), (0, 0), 0.7, sigmaY=6)
+        strands = cv2.GaussianBlur(
+            rng.standard_normal(x.shape).astype(np.float32), (0, 0), 0.7, sigmaY=6
+        )
         strands /= strands.std()
         gloss = (0.8 + 0.35 * shade + 0.16 * strands)[..., None]
         cover = cover[..., None]
-        mixed = color * (1 - cover) + cover * np.float32(face.hair) * gloss
+        mixed = color * (1 - cover) + cover * _rgb(face.hair) * gloss
         return mixed.astype(np.float32), np.maximum(alpha, cover[..., 0]).astype(np.float32)
 
     def _eye(self, color: Pixels, side: float, look: Look) -> None:
@@ -197,17 +199,17 @@ class Portrait:
         upper = -face.eye_height * curve * (2 * look.lids - 1) - 0.8 * (1 - look.lids)
         lower = 0.62 * face.eye_height * curve
         inside = (_edge(y - upper, 1.0) * _edge(lower - y, 1.0) * (curve > 0))[..., None]
-        ball = np.float32([222, 216, 212]) * (0.72 + 0.28 * curve[..., None]) * shade
+        ball = _rgb([222, 216, 212]) * (0.72 + 0.28 * curve[..., None]) * shade
         away = np.hypot(x * face.eye_width - look.gaze_x, y + 0.5 - look.gaze_y)
-        ball = _over(ball, np.float32(face.iris) * shade, _edge(3.6 - away, 1.0))
-        ball = _over(ball, np.float32([14, 12, 12]), _edge(1.6 - away, 0.9))
+        ball = _over(ball, _rgb(face.iris) * shade, _edge(3.6 - away, 1.0))
+        ball = _over(ball, _rgb([14, 12, 12]), _edge(1.6 - away, 0.9))
         glint = np.hypot(x * face.eye_width - look.gaze_x + 1.2, y + 1.7 - look.gaze_y)
-        ball = _over(ball, np.float32([240, 240, 240]), 0.9 * _edge(0.9 - glint, 0.8))
+        ball = _over(ball, _rgb([240, 240, 240]), 0.9 * _edge(0.9 - glint, 0.8))
         lash = np.exp(-(((y - upper) / 0.9) ** 2)) * (np.abs(x) < 1.1) * np.clip(1.3 - x**2, 0, 1)
         crease = np.exp(-(((y + face.eye_height * curve * 1.5 + 2.2) / 1.0) ** 2)) * curve
         spot *= 1 - 0.22 * crease[..., None]
         spot += inside * (ball - spot)
-        spot += (0.75 * lash)[..., None] * (np.float32([26, 20, 18]) - spot)
+        spot += (0.75 * lash)[..., None] * (_rgb([26, 20, 18]) - spot)
 
     def _mouth(self, color: Pixels, look: Look) -> None:
         face = self._face
@@ -226,12 +228,12 @@ class Portrait:
         lips = (_edge(y - upper, 1.2) * _edge(lower - y, 1.2) * (curve > 0))[..., None]
         grain = 1 + 0.04 * np.sin(x * half * 2.1)[..., None]
         round_ = 0.85 + 0.25 * np.exp(-(((y - bottom - 0.45 * face.lip_height) / 1.6) ** 2))
-        spot += lips * (np.float32(face.lips) * grain * shade * round_[..., None] - spot)
+        spot += lips * (_rgb(face.lips) * grain * shade * round_[..., None] - spot)
         hole = _edge(y - top, 1.0) * _edge(bottom - y, 1.0) * (curve > 0)
         seam = np.exp(-(((y - top) / 0.7) ** 2)) * curve
-        inner = np.broadcast_to(np.float32([52, 20, 20]), spot.shape) * shade
+        inner = np.broadcast_to(_rgb([52, 20, 20]), spot.shape) * shade
         teeth = _edge(top + 2.6 - y, 0.8) * (np.abs(x) < 0.75)
-        inner = _over(inner, np.float32([214, 206, 194]) * shade, teeth)
+        inner = _over(inner, _rgb([214, 206, 194]) * shade, teeth)
         spot += hole[..., None] * (inner - spot)
         spot *= 1 - 0.5 * (seam * (1 - hole))[..., None]
 
@@ -239,6 +241,10 @@ class Portrait:
 def _color(value: NDArray[np.float64]) -> tuple[float, float, float]:
     red, green, blue = np.clip(value, 8, 248)
     return float(red), float(green), float(blue)
+
+
+def _rgb(color: Sequence[float]) -> Pixels:
+    return np.array(color, np.float32)
 
 
 def _edge(distance: NDArray[np.floating], softness: float) -> NDArray[np.floating]:

@@ -67,7 +67,7 @@ def film(
     A pose (2, 3) takes a point of the portrait to its place in the frame, in pixels.
     """
     num_frames = len(opening)
-    portrait = Portrait(face, np.float32(scene.light))
+    portrait = Portrait(face, np.array(scene.light, np.float32))
     wall = _wall(face, scene)
     poses, yaws = _motion(scene, rng, num_frames)
     lids, gazes = _blinks(rng, num_frames), _drift(rng, (num_frames, 2), 6.0)
@@ -91,7 +91,8 @@ def film(
 def compressed(frame: Frames, quality: int) -> Frames:
     """Return `frame` (height, width, 3) after a JPEG of `quality`."""
     data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return decoded[..., ::-1]
 
 
 def _turned(head: Pixels, pose: Poses, yaw: float, jaw_px: float) -> Pixels:
@@ -107,7 +108,7 @@ def _turned(head: Pixels, pose: Poses, yaw: float, jaw_px: float) -> Pixels:
 
 
 def _camera(light: Pixels, scene: Scene, grains: Pixels, rng: np.random.Generator) -> Frames:
-    gain = scene.brightness * np.float32([1 + scene.warmth, 1.0, 1 - scene.warmth])
+    gain = scene.brightness * np.array([1 + scene.warmth, 1.0, 1 - scene.warmth], np.float32)
     image = cv2.GaussianBlur(light * gain, (0, 0), scene.blur_px)
     left, top = rng.integers(32, size=2)
     grain = grains[rng.integers(len(grains)), top : top + SIZE_PX, left : left + SIZE_PX]
@@ -170,7 +171,7 @@ def _wall(face: Face, scene: Scene) -> Pixels:
     chin = _MIDDLE + scene.center_y + face.half_height * scene.scale
     neck = np.clip((face.half_width * 0.62 - np.abs(x - center)) / 2 + 0.5, 0, 1) * (y > chin - 30)
     fold = 0.62 - 0.2 * np.abs(x - center)[..., None] / 30
-    wall += neck[..., None] * (np.float32(face.skin) * fold - wall)
+    wall += neck[..., None] * (np.array(face.skin, np.float32) * fold - wall)
     slope = chin + 8 + ((x - center) / 11) ** 2 * 0.55
     cloth = np.clip((y - slope) / 2 + 0.5, 0, 1)[..., None]
     weave = 1 + 0.06 * rng.standard_normal((SIZE_PX, SIZE_PX, 1)).astype(np.float32)

@@ -17,10 +17,10 @@ def self_blend(frames: Frames, poses: Poses, face: Face, rng: np.random.Generato
         Shiohara and Yamasaki, "Detecting deepfakes with self-blended images", 2022: the idea of
         a source and a target made of one image.
     """
-    gains = 1 + rng.uniform(0.03, 0.09, 3) * rng.choice([-1, 1], 3)
+    gains = _cast(rng, 0.05, 0.11)
     angle, zoom = rng.uniform(-2, 2), 1 + rng.uniform(0.02, 0.05) * rng.choice([-1, 1])
     shift = rng.uniform(-2.0, 2.0, 2)
-    blur_px, sharpen = rng.uniform(0.5, 1.1), rng.uniform(0.6, 1.3)
+    blur_px, sharpen = rng.uniform(0.8, 1.5), rng.uniform(0.8, 1.5)
     blurs = rng.random() < 0.6
     region, feather = _region(face, rng, "face"), float(rng.uniform(1.2, 3.0))
     forged = np.empty_like(frames)
@@ -31,7 +31,7 @@ def self_blend(frames: Frames, poses: Poses, face: Face, rng: np.random.Generato
         donor = frame.astype(np.float32)
         soft = cv2.GaussianBlur(donor, (0, 0), blur_px)
         donor = soft if blurs else donor + sharpen * (donor - soft)
-        donor = cv2.warpAffine(donor * np.float32(gains), matrix, (SIZE_PX, SIZE_PX))
+        donor = cv2.warpAffine(donor * gains, matrix, (SIZE_PX, SIZE_PX))
         forged[i] = _blended(frame, donor, _cover(region, pose, feather))
     return forged
 
@@ -40,10 +40,10 @@ def swap_patch(frames: Frames, poses: Poses, face: Face, rng: np.random.Generato
     """Return `frames` with a patch of each face taken from another moment, coarsely compressed."""
     num_frames = len(frames)
     offset = int(rng.integers(num_frames // 4, num_frames - num_frames // 4))
-    quality = int(rng.integers(14, 32))
+    quality, gains = int(rng.integers(8, 21)), _cast(rng, 0.02, 0.08)
     left, top = rng.integers(1, 8, size=2)
-    region = _region(face, rng, str(rng.choice(["face", "lower", "upper"])))
-    feather = float(rng.uniform(0.8, 1.8))
+    region = _region(face, rng, str(rng.choice(["face", "lower", "upper"], p=[0.6, 0.2, 0.2])))
+    feather = float(rng.uniform(0.5, 1.3))
     forged = np.empty_like(frames)
     for i, (frame, pose) in enumerate(zip(frames, poses, strict=True)):
         other = (i + offset) % num_frames
@@ -51,7 +51,7 @@ def swap_patch(frames: Frames, poses: Poses, face: Face, rng: np.random.Generato
         # The patch has block borders of its own, off the grid of the frame it goes into.
         padded = cv2.copyMakeBorder(frames[other], top, 8, left, 8, cv2.BORDER_REFLECT)
         coarse = compressed(padded, quality)[top : top + SIZE_PX, left : left + SIZE_PX]
-        donor = cv2.warpAffine(coarse, matrix, (SIZE_PX, SIZE_PX)).astype(np.float32)
+        donor = cv2.warpAffine(coarse, matrix, (SIZE_PX, SIZE_PX)) * gains
         forged[i] = _blended(frame, donor, _cover(region, pose, feather))
     return forged
 
@@ -59,16 +59,17 @@ def swap_patch(frames: Frames, poses: Poses, face: Face, rng: np.random.Generato
 def grow(frames: Frames, poses: Poses, face: Face, rng: np.random.Generator) -> Frames:
     """Return `frames` with each face grown from a third of its pixels, as generators grow theirs.
 
-    Its up-sampling is a transposed convolution whose kernel the stride does not divide, which
-    leaves the checkerboard that networks leave.
+    Its up-sampling is a transposed convolution, with the faint checkerboard that networks leave
+    where the stride does not divide their kernel.
 
     Source:
         Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts", 2016.
     """
-    stride = int(rng.integers(2, 4))
+    stride = 3
     taps = np.convolve(np.ones(stride), np.hanning(stride + 4)[1:-1]).astype(np.float32)
     taps *= stride / taps.sum()
-    ripple = float(rng.uniform(0.04, 0.10))
+    gains = _cast(rng, 0.04, 0.10)
+    ripple = float(rng.uniform(0.008, 0.025))
     region, feather = _region(face, rng, "face"), float(rng.uniform(1.5, 3.0))
     forged = np.empty_like(frames)
     for i, (frame, pose) in enumerate(zip(frames, poses, strict=True)):
@@ -80,10 +81,15 @@ def grow(frames: Frames, poses: Poses, face: Face, rng: np.random.Generator) -> 
         grown = cv2.sepFilter2D(holes, -1, taps, taps, borderType=cv2.BORDER_REFLECT)
         grown[stride // 2 :: stride] *= 1 + ripple
         grown[:, stride // 2 :: stride] *= 1 - ripple
-        grown = grown[:SIZE_PX, :SIZE_PX]
-        grown += 0.5 * (grown - cv2.GaussianBlur(grown, (0, 0), 1.5))
+        grown = grown[:SIZE_PX, :SIZE_PX] * gains
+        grown += 0.3 * (grown - cv2.GaussianBlur(grown, (0, 0), 1.5))
         forged[i] = _blended(frame, grown, _cover(region, pose, feather))
     return forged
+
+
+def _cast(rng: np.random.Generator, least: float, most: float) -> _Cover:
+    """Return the gains (3,) of the colors, since no forger matches a face's light exactly."""
+    return (1 + rng.uniform(least, most, 3) * rng.choice([-1, 1], 3)).astype(np.float32)
 
 
 def _region(face: Face, rng: np.random.Generator, kind: str) -> NDArray[np.float64]:

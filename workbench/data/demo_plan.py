@@ -21,7 +21,18 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 _CLIPS_PER_IDENTITY = 4
 # Of ten fakes: four in sound only, three in picture only, three in both.
-_PARTS = ("sound", "both", "picture", "sound", "both", "picture", "sound", "both", "picture", "sound")
+_PARTS = (
+    "sound",
+    "both",
+    "picture",
+    "sound",
+    "both",
+    "picture",
+    "sound",
+    "both",
+    "picture",
+    "sound",
+)
 
 
 class Clip(Frozen):

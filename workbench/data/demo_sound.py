@@ -1,5 +1,7 @@
 """The sound of a demo clip: voiced, speech-like, one voice an identity."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
@@ -58,10 +60,8 @@ class Room(Frozen):
     level_db: float
 
 
-class Utterance(Frozen):
-    """Speech in the clear, and what the mouth does meanwhile."""
-
-    model_config = {"arbitrary_types_allowed": True}
+class Utterance(NamedTuple):
+    """Speech in the clear (samples,), and what the mouth does meanwhile (frames,), in [0, 1]."""
 
     wave: Floats
     opening: Floats

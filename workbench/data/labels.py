@@ -31,6 +31,8 @@ class Template:
 
     name_column: str
     score_column: str
+    path: Path
+    """The file it was read from."""
 
     @property
     def names(self) -> "pd.Series[str]":
@@ -58,7 +60,7 @@ def read_labels(path: Path) -> Labels:
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise DataError(
-            f"{path} line {row + 2}: the target of {names[row]} is {targets[row]!r}"
+            f"{path} line {_line(path, row)}: the target of {names[row]} is {targets[row]!r}"
             f"{_and_more(int(wrong.sum()))}. A target is 0 (real) or 1 (fake)."
         )
     labels = pd.DataFrame({"name": names, "target": (targets == "1").astype("int8")})
@@ -84,7 +86,7 @@ def read_template(path: Path) -> Template:
     name_column = _one_of(NAME_COLUMNS, table, path)
     score_column = _one_of(SCORE_COLUMNS, table, path)
     _check_names(table[name_column], path)
-    return Template(table, name_column, score_column)
+    return Template(table, name_column, score_column, path)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -125,7 +127,7 @@ def _check_names(names: "pd.Series[str]", path: Path) -> None:
     for row, name in suspects.items():
         if leaves_folder(name):
             what = f"the name {name!r} leaves the media folder" if name else "a name is missing"
-            raise DataError(f"{path} line {int(str(row)) + 2}: {what}. Name files in that folder.")
+            raise DataError(f"{path} line {_line(path, int(str(row)))}: {what}. Name files in that folder.")
 
 
 def leaves_folder(name: str) -> bool:
@@ -140,6 +142,12 @@ def leaves_folder(name: str) -> bool:
         or "\\" in name
         or "\x00" in name
     )
+
+
+def _line(path: Path, row: int) -> int:
+    """Return the line that holds row `row` of the table; blank lines hold none."""
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    return [number for number, line in enumerate(lines, 1) if line.strip()][row + 1]
 
 
 def _header(table: pd.DataFrame) -> str:

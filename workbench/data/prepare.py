@@ -74,7 +74,7 @@ class Prepared:
         if not (folder / "prepared.json").exists():
             raise DataError(f"{folder} holds no prepared data. Run `workbench search` again.")
         saved: dict[str, Any] = read_json(folder / "prepared.json")
-        views = {
+        views: dict[str, View] = {
             name: build(AnyView, v["settings"], where=name) for name, v in saved["views"].items()
         }
         arrays = {name: Path(v["array"]) for name, v in saved["views"].items()}
@@ -175,7 +175,11 @@ def _decode_all(view: View, files: list[tuple[str, Path]], *, jobs: int) -> Iter
             while not broken:
                 # Twice as many tasks as processes: none waits, and memory stays bounded.
                 for task in islice(tasks, 2 * jobs - len(pending)):
-                    pending[pool.submit(_decode_some, view, task)] = task
+                    try:
+                        pending[pool.submit(_decode_some, view, task)] = task
+                    except BrokenProcessPool:  # a process died since the last look
+                        suspects += task
+                        broken = True
                 if not pending:
                     break
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:

@@ -63,7 +63,10 @@ class ViewStore:
                     break
                 content, row, status, reason = json.loads(line)
                 found[content] = Outcome(row, status, reason)
-        return found
+        # Without its pixels an index says nothing: all is made anew.
+        num_rows = 1 + max((outcome.row for outcome in found.values()), default=0)
+        there = self.array_file.stat().st_size if self.array_file.exists() else 0
+        return found if there >= num_rows * self._row_bytes else {}
 
     @contextmanager
     def writing(self) -> Iterator["Writer"]:
@@ -78,10 +81,10 @@ class ViewStore:
             self.array_file.touch()
             with self._index_file.open("r+b") as index, self.array_file.open("r+b") as array:
                 # Drop what a killed writer left behind the last whole line and its pixels.
-                index.truncate(_whole_lines(self._index_file))
+                index.truncate(_whole_lines(self._index_file) if outcomes else 0)
                 index.seek(0, os.SEEK_END)
                 writer = Writer(array, index, self._row_bytes, outcomes)
-                if not array.seek(0, os.SEEK_END):
+                if not outcomes:
                     array.write(self.view.neutral().tobytes())
                 yield writer
                 writer.flush()

@@ -9,6 +9,7 @@ video has the picture that it had inside.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -25,8 +26,9 @@ RATE_HZ = 22_050
 """Rate of the sound that `read_sound` returns."""
 
 _WAV_HZ = 44_100
-# A sound of fewer samples a second would grow a thousandfold on its way to 44.1 kHz.
-_MIN_RATE_HZ = 1_000
+# Outside these rates a small file would grow a thousandfold on its way to 44.1 kHz, or ask for a
+# resampling filter that takes minutes.
+_RATES_HZ = range(1_000, 768_001)
 # moviepy keeps its 16-bit samples within 0.99 of full scale: int(0.99 * 2**15).
 _LOUDEST = 32_440
 
@@ -42,7 +44,7 @@ def read_sound(path: Path) -> npt.NDArray[np.float32]:
     """
     with opened(path) as container:
         stream = _chosen(container)
-        if not _MIN_RATE_HZ <= stream.codec_context.sample_rate:
+        if stream.codec_context.sample_rate not in _RATES_HZ:
             rate_hz = stream.codec_context.sample_rate
             raise failure("broken", f"its sound has {rate_hz} samples a second")
         length = _length(container)
@@ -76,7 +78,8 @@ def _length(container: InputContainer) -> int:
     if not container.duration or container.duration < 0:
         return 0
     hundredths = min((container.duration + 5_000) // 10_000, MAX_DURATION_S * 100)
-    return hundredths * (_WAV_HZ // 100)
+    # In moviepy's floating-point arithmetic, which falls below a whole number one time in 14.
+    return int(_WAV_HZ * (hundredths % 6_000 / 100 + 60 * (hundredths // 6_000)))
 
 
 def _stereo(
@@ -84,15 +87,44 @@ def _stereo(
 ) -> npt.NDArray[np.int16]:
     """Return (samples, 2) int16 at 44.1 kHz, at most `max_samples` of them."""
     parts, num_samples = [], 0
-    for frame in _resampled(decoded(container, stream)):
+    end_s = _end_s(container, stream)
+    frames = (_until(end_s, frame) for frame in decoded(container, stream))
+    for frame in _resampled(frames):
         # A plane may be longer than its samples.
-        parts.append(np.frombuffer(frame.planes[0], np.int16, count=frame.samples * 2))
+        parts.append(np.frombuffer(memoryview(frame.planes[0]), np.int16, count=frame.samples * 2))
         num_samples += frame.samples
         if num_samples >= max_samples:
             break
     if not parts:
         return np.empty((0, 2), np.int16)
     return np.concatenate(parts).reshape(-1, 2)[:max_samples]
+
+
+def _end_s(container: InputContainer, stream: AudioStream) -> float | None:
+    """Return when an MP4 says that its sound ends, in seconds; None: it does not say.
+
+    A codec's last block is filled up with samples that are not part of the sound. FFmpeg cuts them
+    off from version 9 on, unless the sound begins late or the file is in fragments (which announce
+    no number of frames); its program, which the baseline runs, is the reference.
+    """
+    is_whole = container.format.name.startswith("mov") and stream.frames and stream.start_time == 0
+    if not (is_whole and stream.duration and stream.time_base):
+        return None
+    return float(stream.duration * stream.time_base)
+
+
+def _until(end_s: float | None, frame: AudioFrame) -> AudioFrame:
+    """Return `frame`, cut where `end_s` lies inside it."""
+    if end_s is None or frame.time is None:
+        return frame
+    samples = round((end_s - frame.time) * frame.sample_rate)
+    if not 0 < samples < frame.samples:
+        return frame
+    values = samples if frame.format.is_planar else samples * frame.layout.nb_channels
+    kept: npt.NDArray[Any] = np.ascontiguousarray(frame.to_ndarray()[:, :values])
+    cut = AudioFrame.from_ndarray(kept, frame.format.name, frame.layout.name)
+    cut.sample_rate, cut.time_base, cut.pts = frame.sample_rate, frame.time_base, frame.pts
+    return cut
 
 
 def _resampled(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:

@@ -5,6 +5,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import numpy.typing as npt
+import scipy.fft
 
 from workbench.media.audio import RATE_HZ
 from workbench.media.source import failure
@@ -26,8 +27,9 @@ def mel_picture(
 ) -> npt.NDArray[np.uint8]:
     """Return the (image_px, image_px) mel picture of a mono sound at 22,050 Hz.
 
-    Rows run from low to high frequency, columns with time. Grey levels span the picture's own range
-    of decibels (80 at most) and are rounded down before the picture is resized, as the baseline does.
+    Rows run from low to high frequency, columns with time. Grey levels span the picture's own
+    range of decibels (80 at most) and are rounded down before the picture is resized: the baseline
+    does it in that order.
 
     Raises:
         MediaError: silent, where every part of the sound is equally loud or too faint to tell.
@@ -51,7 +53,8 @@ def mel_db(sound: npt.NDArray[np.float32], *, num_mels: int) -> npt.NDArray[np.f
     filters = mel_filters(num_mels)
     power = np.empty((num_mels, len(windows)), np.float32)
     for start in range(0, len(windows), _BLOCK):
-        spectra = np.fft.rfft(windows[start : start + _BLOCK] * _hann())
+        # In 32 bits; NumPy's takes 8 times as long.
+        spectra = scipy.fft.rfft(windows[start : start + _BLOCK] * _hann())
         energy = np.square(spectra.real) + np.square(spectra.imag)
         power[:, start : start + _BLOCK] = filters @ energy.T
     level_db = 10 * np.log10(np.maximum(power, _FLOOR))
@@ -64,8 +67,8 @@ def mel_filters(num_mels: int) -> npt.NDArray[np.float32]:
     """Return (num_mels, WINDOW // 2 + 1) triangular filters of equal area, evenly spaced in mel.
 
     Source:
-        Slaney, "Auditory Toolbox", Interval Research report 1998-010: mel is linear to 1 kHz (15 mel)
-        and logarithmic above, 27 mel to each factor 6.4.
+        Slaney, "Auditory Toolbox", Interval Research report 1998-010: mel is linear to 1 kHz
+        (15 mel) and logarithmic above, 27 mel to each factor 6.4.
     """
     top_mel = 15 + 27 * np.log(RATE_HZ / 2 / 1000) / np.log(6.4)
     mels = np.linspace(0, top_mel, num_mels + 2)

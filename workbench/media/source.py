@@ -4,10 +4,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import av
-import av.logging
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
@@ -74,16 +73,17 @@ def check_file(path: Path) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
-    """Open the sound or video file `path`; FFmpeg writes nothing to the terminal.
+    """Open the sound or video file `path`.
 
     Raises:
         MediaError: missing, empty or broken; an FFmpeg error in the body is broken too.
     """
     check_file(path)
-    av.logging.set_level(av.logging.PANIC)
     try:
         # "file:" keeps a name such as "concat:a|b" a name.
-        with av.open(f"file:{path}", options={"format_whitelist": _FORMATS}) as container:
+        with av.open(
+            f"file:{path}", options={"format_whitelist": _FORMATS}, metadata_errors="replace"
+        ) as container:
             yield container
     except (av.FFmpegError, OSError) as error:
         raise failure("broken", f"the file cannot be decoded: {said_by(error)}") from error
@@ -109,7 +109,7 @@ def decoded(
     # Files are decoded in parallel, one a process.
     stream.codec_context.thread_count = 1
     is_barren, first_error = True, None
-    for packet in _packets(container, stream):
+    for packet in packets(container, stream):
         try:
             frames = stream.decode(packet)
         except av.FFmpegError as error:
@@ -122,13 +122,14 @@ def decoded(
         raise first_error
 
 
-def _packets(
+def packets(
     container: InputContainer, stream: AudioStream | VideoStream
-) -> Iterator[Packet | None]:
+) -> "Iterator[Packet[Any] | None]":
+    """Yield the packets of one stream; None in place of the end where the file breaks off."""
     try:
         yield from container.demux(stream)
     except av.FFmpegError:
-        yield None  # the file ends early: let the decoder give what it still holds
+        yield None  # tells the decoder to give what it still holds
 
 
 def said_by(error: Exception) -> str:

@@ -174,6 +174,7 @@ def _between(low: float, high: float, count: int, generator: Generator) -> Tenso
 def _beta(alpha: float, generator: Generator) -> float:
     """Return a draw of Beta(alpha, alpha), as a ratio of two Gamma draws."""
     pair = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator=generator)
-    total = float(pair.sum())
-    # With a tiny alpha both draws can be zero: the distribution is then a coin.
-    return float(pair[0]) / total if total > 0 else 0.5
+    # With a tiny alpha both draws can be too small for a float: the distribution is then a coin.
+    if float(pair.max()) <= torch.finfo(torch.float64).tiny:
+        return float(torch.rand((), generator=generator) < 0.5)
+    return float(pair[0] / pair.sum())

@@ -1,8 +1,8 @@
 """What published weights have seen: the facts behind timm's pretrained tags, as one table.
 
-A tag such as `fcmae_ft_in22k_in1k` names data sets and recipes, joined by `_`. A label here says what
-the widest data set was that the weights learned from, directly or through a teacher that
-labelled images for them: a student of a network that saw a billion photos saw them too.
+A tag such as `fcmae_ft_in22k_in1k` names data sets and recipes, joined by `_`. A label here names
+the widest data set that the weights learned from, directly or through a teacher that labelled
+images for them: a student of a network that saw a billion photos saw them too.
 """
 
 import re

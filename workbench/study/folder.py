@@ -11,9 +11,9 @@ from pathlib import Path
 
 from workbench.errors import StudyError
 from workbench.files import read_json, write_json, write_text
-from workbench.study.experiment import STUDY_NAME
+from workbench.study.experiment import STUDY_NAME, Experiment
 from workbench.trial.result import TrialFolder
-from workbench.values import Frozen, build
+from workbench.values import Frozen, build, read_yaml
 
 
 class StudyInfo(Frozen):
@@ -57,6 +57,11 @@ class StudyFolder:
     def info(self) -> StudyInfo:
         """Return what the study is."""
         return build(StudyInfo, read_json(self.info_file), where=str(self.info_file))
+
+    def experiment(self) -> Experiment:
+        """Return what the study is about, as it was when it began."""
+        begun = read_yaml(self.experiment_file)
+        return build(Experiment, begun["experiment"], where=str(self.experiment_file))
 
     def write_info(self, info: StudyInfo) -> None:
         """Write what the study is; once."""

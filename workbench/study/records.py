@@ -3,6 +3,7 @@
 from typing import Any
 
 import optuna
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from workbench.errors import StudyError
@@ -51,7 +52,7 @@ class TrialRow(Frozen):
     """The MLflow run."""
 
 
-class _NoLock(optuna.storages.journal.BaseJournalFileLock):
+class _NoLock(JournalFileOpenLock):
     """The journal has one writer, which holds the study's lock; see `StudyFolder.held`."""
 
     def acquire(self) -> bool:
@@ -64,7 +65,7 @@ class _NoLock(optuna.storages.journal.BaseJournalFileLock):
 
 def open_storage(folder: StudyFolder) -> optuna.storages.JournalStorage:
     """Return the study's Optuna storage, its journal file."""
-    backend = optuna.storages.journal.JournalFileBackend(str(folder.journal), lock_obj=_NoLock())
+    backend = JournalFileBackend(str(folder.journal), lock_obj=_NoLock(str(folder.journal)))
     return optuna.storages.JournalStorage(backend)
 
 

@@ -201,7 +201,9 @@ def _parse(node: Any, key: str, where: str) -> Any:
     """Return a node of the tree as the draw that it says, or as it is."""
     if not isinstance(node, dict) or not node.keys() & {"choice", "float", "int"}:
         return node
-    known = {"choice"} if "choice" in node else {"float", "log"} if "float" in node else {"int", "log"}
+    known = (
+        {"choice"} if "choice" in node else {"float", "log"} if "float" in node else {"int", "log"}
+    )
     if extra := node.keys() - known:
         raise ConfigError(
             f"{where}: `{key}` is a draw with the unknown keys {', '.join(map(str, extra))}. "
@@ -245,7 +247,7 @@ def _label(option: Any) -> str | int | float | bool:
         return f"{kind}({said})" if said else kind or repr(option)
     if option is None:
         return "null"
-    return option  # type: ignore[no-any-return]
+    return option
 
 
 def _options(node: Any, key: str, where: str) -> Iterator[Any]:

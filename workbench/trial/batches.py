@@ -6,39 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from workbench.data.prepare import Prepared
 from workbench.media.views import View
+from workbench.parts.pixels import to_pixels
 
 RESIDENT_SHARE = 0.25
 """Share of the device's free memory that resized pixels may take to stay on it."""
 
 HOST_BYTES = 4 * 2**30
 """The same for a CPU device, whose free memory other processes count on too."""
-
-
-def to_pixels(rows: npt.NDArray[np.uint8], image_px: int, device: torch.device) -> Tensor:
-    """Return stored rows as a backbone wants them, still uint8.
-
-    The one way from a stored view to a model's input: training, scoring and a bundle share it.
-
-    Args:
-        rows: (batch, frames, height, width, channels) uint8.
-        image_px: Side of the square result.
-        device: Where the result is.
-
-    Returns:
-        (batch, frames, channels, image_px, image_px) uint8, resized bilinearly, with antialiasing.
-    """
-    x = torch.from_numpy(np.ascontiguousarray(rows)).to(device)
-    x = x.movedim(-1, 2)
-    if x.shape[-2:] == (image_px, image_px):
-        return x.contiguous()
-    flat = x.flatten(0, 1).float()
-    flat = F.interpolate(flat, (image_px, image_px), mode="bilinear", antialias=True)
-    return flat.round_().clamp_(0, 255).to(torch.uint8).unflatten(0, x.shape[:2])
 
 
 class Split:
@@ -90,7 +68,9 @@ class Split:
     def _load_all(self, name: str) -> Tensor:
         # In pieces: a whole split of stored pictures can be larger than its resized pixels.
         every = np.arange(len(self.names))
-        return torch.cat([self._read(name, part) for part in np.array_split(every, len(every) // 256 + 1)])
+        return torch.cat(
+            [self._read(name, part) for part in np.array_split(every, len(every) // 256 + 1)]
+        )
 
     def _read(self, name: str, index: npt.NDArray[np.int64]) -> Tensor:
         rows = self._arrays[name][self._rows[name][index]]

@@ -1,36 +1,13 @@
 """The metrics of binary scores: 1 is fake, a score is the probability of it."""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import log_loss, precision_recall_curve, roc_auc_score, roc_curve
 
-MetricName = Literal[
-    "auc",
-    "log_loss",
-    "f1",
-    "precision",
-    "recall",
-    "tpr",
-    "fpr",
-    "accuracy",
-    "best_f1",
-    "best_f1_threshold",
-    "best_f1_accuracy",
-    "best_f1_precision",
-    "best_f1_recall",
-    "best_f1_fpr",
-    "tpr_at_fpr_1e-2",
-    "tpr_at_fpr_1e-3",
-]
-"""`f1` to `accuracy` count a score of 0.5 or more as fake; `best_f1_*` use the threshold with the
-best F1 on these same samples, so they flatter a little."""
+from workbench.trial.recipe import MetricName
 
 
-def binary_metrics(
-    targets: npt.ArrayLike, scores: npt.ArrayLike
-) -> dict[MetricName, float]:
+def binary_metrics(targets: npt.ArrayLike, scores: npt.ArrayLike) -> dict[MetricName, float]:
     """Return every metric of `scores` in [0, 1] against `targets` of 0 and 1, each (samples,).
 
     Recall and TPR are one number under its two names. Precision without a positive call is 0.
@@ -51,7 +28,8 @@ def binary_metrics(
     f1 = 2 * precision[:-1] * recall[:-1] / np.maximum(precision[:-1] + recall[:-1], 1e-300)
     threshold = float(thresholds[f1.argmax()])
     at_best = _at(y, p >= threshold)
-    fprs, tprs, _ = roc_curve(y, p)
+    # Every point: of points in line, roc_curve drops those between, which a limit may fall on.
+    fprs, tprs, _ = roc_curve(y, p, drop_intermediate=False)
     return {
         "auc": float(roc_auc_score(y, p)),
         "log_loss": float(log_loss(y, np.clip(p, 1e-15, 1 - 1e-15))),

@@ -13,8 +13,28 @@ from workbench.parts.losses import AnyLoss, CrossEntropy
 from workbench.parts.optimizers import AnyOptimizer
 from workbench.parts.schedules import AnySchedule, Constant
 from workbench.parts.weights import Weights
-from workbench.trial.metrics import MetricName
 from workbench.values import Frozen
+
+MetricName = Literal[
+    "auc",
+    "log_loss",
+    "f1",
+    "precision",
+    "recall",
+    "tpr",
+    "fpr",
+    "accuracy",
+    "best_f1",
+    "best_f1_threshold",
+    "best_f1_accuracy",
+    "best_f1_precision",
+    "best_f1_recall",
+    "best_f1_fpr",
+    "tpr_at_fpr_1e-2",
+    "tpr_at_fpr_1e-3",
+]
+"""`f1` to `accuracy` count a score of 0.5 or more as fake; `best_f1_*` use the threshold with the
+best F1 on these same samples, so they flatter a little."""
 
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr"})
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from pydantic import Field
 
 from workbench.files import finished, read_json, write_text
 from workbench.trial.recipe import Recipe
@@ -44,7 +45,7 @@ class Result(Frozen):
     objective: float | None = None
     """At the best epoch; absent where no epoch ended."""
 
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default_factory=dict)
     """At the best epoch, on the objective's slice."""
 
     seconds: float = 0.0

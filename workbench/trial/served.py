@@ -61,8 +61,11 @@ class FlatModel(nn.Module):
     def _frames(self, rows: Tensor, shape: Shape) -> Tensor:
         """Return one view's rows (batch, pixels) as (batch, frames, channels, H, W) in [0, 1]."""
         frames, height, width, channels = shape
-        images = rows.reshape(-1, height, width, channels).permute(0, 3, 1, 2).float() / 255
+        images = rows.reshape(-1, height, width, channels).permute(0, 3, 1, 2).float()
         side = self.image_px
         if side is not None and (height, width) != (side, side):
+            # Rounded to whole levels, as `parts.pixels` does on the way to training.
             images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+            images = images.round().clamp(0, 255)
+        images = images / 255
         return images.reshape(-1, frames, channels, *images.shape[-2:])

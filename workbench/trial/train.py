@@ -15,12 +15,12 @@ from workbench.data.prepare import Prepared
 from workbench.errors import WorkbenchError
 from workbench.files import finished
 from workbench.parts.augment import change, mix
-from workbench.parts.model import MediaModel
 from workbench.trial import plots
 from workbench.trial.batches import Split, count_batches, in_order, shuffled
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Epoch, Result, TrialFolder
+from workbench.trial.result import Epoch, Result, State, TrialFolder
+from workbench.trial.scoring import build_model, score
 
 Verdict = Literal["go on", "prune"]
 
@@ -36,6 +36,7 @@ def run_trial(
     *,
     device: str,
     report: Callable[[Epoch], Verdict],
+    store: Path | None = None,
 ) -> Result:
     """Train `recipe` and keep its scores, weights and result in `folder`.
 
@@ -46,6 +47,7 @@ def run_trial(
         folder: The trial's folder; it is made.
         device: A torch device.
         report: Called after every epoch; it may end the trial.
+        store: Folder of local weights, if the recipe starts from one of them.
 
     Returns:
         The result: complete, or pruned as `report` said. Running out of memory, a diverged loss
@@ -55,8 +57,9 @@ def run_trial(
     files = TrialFolder(folder)
     files.write_recipe(recipe)
     epochs: list[Epoch] = []
+    state: State
     try:
-        state, reason = _train(recipe, prepared, files, device, report, epochs)
+        state, reason = _train(recipe, prepared, files, device, report, store, epochs)
     except torch.OutOfMemoryError as error:
         state, reason = "failed", f"out of memory on {device}: {_first_line(error)}"
     except WorkbenchError as error:
@@ -99,6 +102,7 @@ def _train(
     files: TrialFolder,
     device_name: str,
     report: Callable[[Epoch], Verdict],
+    store: Path | None,
     epochs: list[Epoch],
 ) -> tuple[Literal["complete", "pruned"], str]:
     """Run the epochs, appending each to `epochs`; keep the best weights and their scores."""
@@ -107,15 +111,14 @@ def _train(
         torch.cuda.reset_peak_memory_stats(device)
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
-    splits = {
-        name: Split(prepared, name, recipe.views, image_px=recipe.image_px, device=device)
-        for name in ("train", "val")
-    }
-    train, val = splits["train"], splits["val"]
-    model = build_model(recipe, load=True).to(device)
+    train = Split(prepared, "train", recipe.views, image_px=recipe.image_px, device=device)
+    val = Split(prepared, "val", recipe.views, image_px=recipe.image_px, device=device)
+    model = build_model(recipe, load=True, store=store).to(device)
     optimizer = recipe.optimizer.build(p for p in model.parameters() if p.requires_grad)
     steps_per_epoch = count_batches(len(train), recipe.batch_size)
-    step, best_state = 0, {}
+    step = 0
+    best_state: dict[str, Tensor] = {}
+    best_scores: list[pd.DataFrame] = []
 
     for number in range(1, recipe.num_epochs + 1):
         epoch_started = time.monotonic()
@@ -145,7 +148,8 @@ def _train(
                 f"the loss is {train_loss} in epoch {number}: the learning rate "
                 f"{recipe.optimizer.lr:g} is too high for this model"
             )
-        metrics = binary_metrics(val.targets.numpy(), predict(model, val, recipe.batch_size))
+        val_scores = predict(model, val, recipe.batch_size)
+        metrics = binary_metrics(val.targets.numpy(), val_scores)
         epoch = Epoch(
             epoch=number,
             train_loss=train_loss,
@@ -156,29 +160,19 @@ def _train(
         )
         epochs.append(epoch)
         if best_epoch(recipe, epochs) is epoch:
-            best_state = {k: v.detach().cpu().clone() for k, v in model.state_dict().items()}
+            best_state = {
+                name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, tensor in model.state_dict().items()
+            }
+            best_scores = [_slice("val", val, val_scores)]
         if report(epoch) == "prune":
+            files.write_scores(pd.concat(best_scores))
             return "pruned", f"pruned after epoch {number}"
 
     model.load_state_dict(best_state)
-    splits["test"] = Split(
-        prepared, "test", recipe.views, image_px=recipe.image_px, device=device
-    )
-    slices = {"val": val, "test": splits["test"]}
-    scores = pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "slice": name,
-                    "name": split.names,
-                    "score": predict(model, split, recipe.batch_size),
-                    "target": split.targets.numpy().astype(np.int8),
-                }
-            )
-            for name, split in slices.items()
-        ],
-        ignore_index=True,
-    )
+    test = Split(prepared, "test", recipe.views, image_px=recipe.image_px, device=device)
+    best_scores.append(_slice("test", test, predict(model, test, recipe.batch_size)))
+    scores = pd.concat(best_scores, ignore_index=True)
     files.write_scores(scores)
     of_objective = scores[scores["slice"] == recipe.objective.slice]
     plots.write_roc(of_objective["target"], of_objective["score"], files.roc)
@@ -188,33 +182,24 @@ def _train(
     return "complete", ""
 
 
-def build_model(recipe: Recipe, *, load: bool) -> MediaModel:
-    """Return the model of `recipe`; `load` says whether to read the pretrained weights."""
-    return MediaModel(
-        recipe.backbone,
-        {name: view.shape for name, view in recipe.views.items()},
-        image_px=recipe.image_px,
-        weights=recipe.weights,
-        frozen=recipe.frozen,
-        dropout=recipe.dropout,
-        load=load,
-    )
+def _slice(name: str, split: Split, scores: np.ndarray) -> pd.DataFrame:
+    """Return the scores of one slice as rows of the trial's scores file."""
+    targets = split.targets.numpy().astype(np.int8)
+    return pd.DataFrame({"slice": name, "name": split.names, "score": scores, "target": targets})
 
 
 @torch.inference_mode()
 def predict(model: torch.nn.Module, split: Split, batch_size: int) -> np.ndarray:
     """Return the probability of a fake for each sample of `split`, (samples,) float64."""
     model.eval()
-    scores = [fake_probability(model(inputs)).cpu() for inputs in in_order(split, batch_size)]
-    return torch.cat(scores).numpy()
-
-
-def fake_probability(logits: Tensor) -> Tensor:
-    """Return (batch,) float64 probabilities of class 1 from (batch, 2) logits.
-
-    In float64, since float32 runs out of numbers below 1 and would tie the surest samples.
-    """
-    return torch.sigmoid((logits[:, 1] - logits[:, 0]).double())
+    scores = torch.cat([score(model, x) for x in in_order(split, batch_size)]).numpy()
+    if not np.isfinite(scores).all():
+        bad = int((~np.isfinite(scores)).sum())
+        raise DivergedError(
+            f"{bad} of {len(scores)} scores are no numbers: the weights have diverged, so the "
+            "learning rate is too high for this model"
+        )
+    return scores
 
 
 def _first_line(error: Exception) -> str:

@@ -31,6 +31,9 @@ class Job:
     num_threads: int
     """CPU threads that torch may use."""
 
+    store: Path
+    """Folder of pretrained weights that the user brought."""
+
 
 @dataclass(frozen=True)
 class Bug:
@@ -77,4 +80,6 @@ def _run(job: Job, connection: Connection) -> object:
 
     recipe = Recipe.model_validate_json(job.recipe)
     prepared = Prepared.load(job.prepared)
-    return run_trial(recipe, prepared, job.folder, device=job.device, report=report)
+    return run_trial(
+        recipe, prepared, job.folder, device=job.device, report=report, store=job.store
+    )

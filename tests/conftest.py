@@ -1,0 +1,14 @@
+"""Media that tests of several folders read."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.media.clips import chirp, moving, write_media
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 2 s: 50 frames of 64 x 48 and stereo sound at 44.1 kHz. Do not write to it."""
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return write_media(path, sound=chirp(2.0), pictures=moving(50))

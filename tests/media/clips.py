@@ -1,0 +1,78 @@
+"""Small media files made by the tests."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+Sound = npt.NDArray[np.int16]
+Pictures = npt.NDArray[np.uint8]
+
+
+def chirp(
+    duration_s: float, *, rate_hz: int = 44_100, channels: int = 2, loud: float = 0.5
+) -> Sound:
+    """Return (samples, channels): a rising tone with noise, other noise in each channel."""
+    time_s = np.arange(round(duration_s * rate_hz)) / rate_hz
+    tone = np.sin(2 * np.pi * (200 + 700 * time_s) * time_s)
+    noise = np.random.default_rng(0).normal(0, 0.1, (len(time_s), channels))
+    return to_int16(loud * (tone[:, None] + noise))
+
+
+def tone(frequency_hz: float, duration_s: float, *, rate_hz: int = 44_100) -> Sound:
+    """Return (samples, 2): a sine at half of full scale."""
+    time_s = np.arange(round(duration_s * rate_hz)) / rate_hz
+    return to_int16(np.tile(0.5 * np.sin(2 * np.pi * frequency_hz * time_s)[:, None], 2))
+
+
+def to_int16(sound: npt.NDArray[np.float64]) -> Sound:
+    """Return `sound`, 1 being full scale, as 16-bit samples."""
+    return (32_767 * sound.clip(-1, 1)).astype(np.int16)
+
+
+def moving(num_frames: int, *, width: int = 64, height: int = 48) -> Pictures:
+    """Return (frames, height, width, 3): colour gradients with a bright bar that wanders right."""
+    down, across = np.mgrid[:height, :width]
+    still = np.stack([4 * across, 5 * down, 255 - 2 * (across + down)], axis=-1).astype(np.uint8)
+    frames = np.tile(still, (num_frames, 1, 1, 1))
+    for index, frame in enumerate(frames):
+        frame[:, (2 * index) % width] = 255
+    return frames
+
+
+def greys(num_frames: int, *, step: int = 8, width: int = 64, height: int = 48) -> Pictures:
+    """Return (frames, height, width, 3) where frame i is grey `step * i` all over."""
+    levels = (step * np.arange(num_frames)).astype(np.uint8)
+    return np.broadcast_to(levels[:, None, None, None], (num_frames, height, width, 3)).copy()
+
+
+def write_media(
+    path: Path,
+    *,
+    sound: Sound | None = None,
+    rate_hz: int = 44_100,
+    sound_codec: str = "aac",
+    pictures: Pictures | None = None,
+    fps: int = 25,
+    video_codec: str = "libx264",
+) -> Path:
+    """Write sound (samples, channels) and pictures (frames, height, width, 3) to `path`."""
+    with av.open(str(path), "w") as container:
+        if pictures is not None:
+            video = container.add_stream(video_codec, rate=fps)
+            video.height, video.width = pictures.shape[1:3]
+            video.pix_fmt = "yuv420p"
+        if sound is not None:
+            layout = {1: "mono", 2: "stereo"}[sound.shape[1]]
+            audio = container.add_stream(sound_codec, rate=rate_hz, layout=layout)
+        if pictures is not None:
+            for picture in pictures:
+                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            container.mux(video.encode(None))
+        if sound is not None:
+            frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), "s16", layout)
+            frame.sample_rate = rate_hz
+            container.mux(audio.encode(frame))
+            container.mux(audio.encode(None))
+    return path

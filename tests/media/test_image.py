@@ -1,0 +1,196 @@
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.errors import MediaError
+from workbench.media.image import read_image, square
+
+
+def saved(path: Path, picture: Image.Image, **options: Any) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+def halves(left: int | tuple[int, ...], right: int | tuple[int, ...], mode: str) -> Image.Image:
+    """Return an image of 4 x 2 pixels with a colour in each half."""
+    image = Image.new(mode, (4, 2), left)
+    image.paste(right, (2, 0, 4, 2))
+    return image
+
+
+def colours(path: Path) -> list[list[int]]:
+    """Return the RGB of the top left and of the top right pixel."""
+    picture = read_image(path)
+    assert picture.dtype == np.uint8
+    assert picture.shape == (2, 4, 3)
+    return [picture[0, 0].tolist(), picture[0, -1].tolist()]
+
+
+def test_rgb_stays_as_it_is(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.png", halves((1, 2, 3), (250, 128, 0), "RGB"))
+    assert colours(path) == [[1, 2, 3], [250, 128, 0]]
+
+
+def test_grey_becomes_equal_channels(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.png", halves(7, 200, "L"))
+    assert colours(path) == [[7] * 3, [200] * 3]
+
+
+def test_one_bit_becomes_black_and_white(tmp_path: Path) -> None:
+    assert colours(saved(tmp_path / "x.png", halves(0, 1, "1"))) == [[0] * 3, [255] * 3]
+
+
+def test_palette_colours_are_looked_up(tmp_path: Path) -> None:
+    image = halves(0, 1, "P")
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    path = saved(tmp_path / "x.png", image)
+    assert colours(path) == [[10, 20, 30], [200, 100, 50]]
+
+
+def test_a_transparent_palette_colour_is_white(tmp_path: Path) -> None:
+    image = halves(0, 1, "P")
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    path = saved(tmp_path / "x.png", image, transparency=0)
+    assert colours(path) == [[255, 255, 255], [200, 100, 50]]
+
+
+def test_alpha_lies_over_white(tmp_path: Path) -> None:
+    # 51 / 255 is a fifth: 100 / 5 + 255 * 4 / 5 = 224; 0 / 5 + 204 = 204.
+    path = saved(tmp_path / "x.png", halves((100, 0, 255, 51), (9, 9, 9, 0), "RGBA"))
+    assert colours(path) == [[224, 204, 255], [255, 255, 255]]
+
+
+def test_grey_with_alpha_lies_over_white(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.png", halves((100, 51), (30, 255), "LA"))
+    assert colours(path) == [[224] * 3, [30] * 3]
+
+
+def test_16_bit_grey_keeps_its_high_byte(tmp_path: Path) -> None:
+    values = np.tile(np.array([0x1234, 0x1234, 0xFFFF, 0xFF00], np.uint16), (2, 1))
+    path = tmp_path / "x.png"
+    cv2.imwrite(str(path), values)
+    assert colours(path) == [[0x12] * 3, [0xFF] * 3]
+
+
+def test_16_bit_colour_keeps_its_high_bytes(tmp_path: Path) -> None:
+    values = np.full((2, 4, 3), (0x10FF, 0x2080, 0x3000), np.uint16)  # blue, green, red
+    path = tmp_path / "x.png"
+    cv2.imwrite(str(path), values)
+    assert colours(path) == [[0x30, 0x20, 0x10]] * 2
+
+
+def test_floating_point_runs_from_0_to_1(tmp_path: Path) -> None:
+    values = np.tile(np.array([0.2, 0.2, 1.0, 1.0], np.float32), (2, 1))
+    path = saved(tmp_path / "x.tif", Image.fromarray(values))
+    assert colours(path) == [[51] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "jpg"])
+def test_cmyk_is_ink_on_white(suffix: str, tmp_path: Path) -> None:
+    # No ink is white; full yellow ink takes the blue away.
+    path = saved(tmp_path / f"x.{suffix}", Image.new("CMYK", (4, 2), (0, 0, 255, 0)))
+    (red, green, blue), _ = colours(path)
+    assert red > 250
+    assert green > 250
+    assert blue < 5
+
+
+def test_lab_is_turned_into_srgb(tmp_path: Path) -> None:
+    # L = 255 of 255 with neutral a and b (128) is white; a = 128 + 60 is reddish.
+    path = saved(tmp_path / "x.tif", halves((255, 128, 128), (128, 188, 128), "LAB"))
+    white, red = colours(path)
+    assert min(white) >= 250
+    assert red[0] > red[1] + 80
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(orientation: int, tmp_path: Path) -> None:
+    # The corner pixels of the upright picture are worked out by hand from the EXIF standard: what
+    # the stored row 0 and column 0 are in the upright picture.
+    stored = np.zeros((8, 16, 3), np.uint8)
+    stored[:4, :8] = 255  # the stored top left corner is white
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = read_image(saved(tmp_path / "x.png", Image.fromarray(stored), exif=exif))
+    corner = {
+        1: ("top", "left"),
+        2: ("top", "right"),
+        3: ("bottom", "right"),
+        4: ("bottom", "left"),
+        5: ("top", "left"),
+        6: ("top", "right"),
+        7: ("bottom", "right"),
+        8: ("bottom", "left"),
+    }[orientation]
+    assert picture.shape[:2] == ((8, 16) if orientation <= 4 else (16, 8))
+    row = 0 if corner[0] == "top" else -1
+    column = 0 if corner[1] == "left" else -1
+    assert picture[row, column].tolist() == [255, 255, 255]
+    assert picture[-1 - row, -1 - column].tolist() == [0, 0, 0]
+
+
+def test_the_first_picture_of_an_animation_is_read(tmp_path: Path) -> None:
+    first, second = (Image.new("L", (4, 2), level) for level in (10, 200))
+    path = saved(tmp_path / "x.gif", first, save_all=True, append_images=[second])
+    assert colours(path) == [[10] * 3] * 2
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp", "bmp", "tif", "ppm", "jp2", "gif"])
+def test_formats_that_people_send_are_read(suffix: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / f"x.{suffix}", Image.new("RGB", (4, 2), (90, 90, 90)))
+    assert np.abs(read_image(path).astype(int) - 90).max() <= 3
+
+
+def test_shrinking_averages_and_growing_is_bilinear() -> None:
+    picture = np.zeros((2, 4, 3), np.uint8)
+    picture[0, 0] = picture[1, 3] = 200
+    # To 2 x 2, only the width shrinks: pairs of columns are averaged.
+    assert square(picture, 2)[..., 0].tolist() == [[100, 0], [0, 100]]
+    # One column of 0 and 100, grown to 4: at 1/4 and 3/4 between pixel centres.
+    grown = square(np.array([[[0] * 3, [100] * 3]] * 2, np.uint8), 4)
+    assert grown[0, :, 0].tolist() == [0, 25, 75, 100]
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    for side in (8_193, 12_000, 30_000):  # beyond this package's limit and both of Pillow's
+        path.write_bytes(_png_header(side))
+        with pytest.raises(MediaError, match="pixels") as caught:
+            read_image(path)
+        assert caught.value.status == "too_large"
+
+
+def test_an_image_of_the_largest_size_is_not_refused_for_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(_png_header(8_192))
+    with pytest.raises(MediaError) as caught:  # there are no pixels behind the header
+        read_image(path)
+    assert caught.value.status == "broken"
+
+
+def test_a_truncated_image_is_broken(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    path = saved(tmp_path / "x.jpg", Image.fromarray(noise))
+    path.write_bytes(path.read_bytes()[:2_000])
+    with pytest.raises(MediaError, match="truncated") as caught:
+        read_image(path)
+    assert caught.value.status == "broken"
+
+
+def test_postscript_is_not_run(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.eps", Image.new("RGB", (4, 2)))
+    with pytest.raises(MediaError, match="not an image of an accepted format"):
+        read_image(path)
+
+
+def _png_header(side: int) -> bytes:
+    """Return a PNG that announces `side` x `side` pixels and holds none."""
+    body = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body
+    return header + struct.pack(">I", zlib.crc32(body)) + b"\0\0\0\0IDAT" + b"\x35\xaf\x06\x1e"

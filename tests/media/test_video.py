@@ -1,0 +1,153 @@
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from moviepy.config import FFMPEG_BINARY
+
+from tests.media.clips import Pictures, chirp, greys, moving, write_media
+from workbench.errors import MediaError
+from workbench.media import video
+from workbench.media.image import square
+from workbench.media.video import even_indices, read_frames
+
+
+def opencv_frames(path: Path) -> list[Pictures]:
+    """Return every frame that OpenCV reads, RGB."""
+    capture = cv2.VideoCapture(str(path))
+    frames: list[Pictures] = []
+    while True:
+        is_read, frame = capture.read()
+        if not is_read:
+            return frames
+        frames.append(np.ascontiguousarray(frame[..., ::-1]))
+
+
+def levels(frames: npt.NDArray[np.uint8]) -> list[int]:
+    """Return the grey level of each frame of a video of `greys`, to the nearest step of 8."""
+    return [8 * round(frame.mean() / 8) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("count", "num_frames", "expected"),
+    [
+        (100, 4, [12, 37, 62, 87]),  # 12.5, 37.5, 62.5, 87.5
+        (10, 5, [1, 3, 5, 7, 9]),
+        (7, 1, [3]),
+        (4, 4, [0, 1, 2, 3]),
+        (2, 4, [0, 0, 1, 1]),  # 0.25, 0.75, 1.25, 1.75
+        (1, 3, [0, 0, 0]),
+    ],
+)
+def test_frames_lie_in_the_middle_of_equal_parts(
+    count: int, num_frames: int, expected: list[int]
+) -> None:
+    assert even_indices(count, num_frames) == expected
+
+
+@pytest.mark.parametrize(
+    ("suffix", "video_codec"), [(".mp4", "libx264"), (".webm", "libvpx"), (".avi", "mpeg4")]
+)
+def test_the_frames_are_those_of_reading_every_frame_with_opencv(
+    suffix: str, video_codec: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    write_media(path, pictures=moving(37), video_codec=video_codec)
+    every = opencv_frames(path)
+    assert len(every) == 37
+    # (i + 1/2) * 37 / 5 = 3.7, 11.1, 18.5, 25.9, 33.3
+    expected = np.stack([square(every[index], 32) for index in (3, 11, 18, 25, 33)])
+    frames = read_frames(path, num_frames=5, image_px=32)
+    assert np.abs(frames.astype(int) - expected).max() <= 1
+
+
+def test_each_frame_is_the_one_with_its_index(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "x.mp4", pictures=greys(30))
+    frames = read_frames(path, num_frames=3, image_px=16)
+    assert frames.shape == (3, 16, 16, 3)
+    assert levels(frames) == [8 * 5, 8 * 15, 8 * 25]
+
+
+def test_a_video_of_fewer_frames_repeats_them(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "x.mp4", pictures=greys(2, step=200))
+    assert levels(read_frames(path, num_frames=4, image_px=16)) == [0, 0, 200, 200]
+
+
+def test_frames_are_counted_by_decoding_and_not_by_the_header(tmp_path: Path) -> None:
+    # Breaking the file off behind its index leaves a header that still announces 30 frames.
+    noise = np.random.default_rng(0).integers(0, 256, (30, 48, 64, 3), np.uint8)
+    whole = write_media(tmp_path / "x.mp4", pictures=noise, video_codec="mpeg4")
+    path = tmp_path / "fast.mp4"
+    _ffmpeg("-i", whole, "-c", "copy", "-movflags", "faststart", path)
+    content = path.read_bytes()
+    start = content.index(b"mdat")
+    path.write_bytes(content[: start + (len(content) - start) // 2])
+    every = opencv_frames(path)
+    assert 2 < len(every) < 28
+    expected = np.stack([square(every[i], 16) for i in even_indices(len(every), 3)])
+    frames = read_frames(path, num_frames=3, image_px=16)
+    assert np.abs(frames.astype(int) - expected).max() <= 1
+
+
+def test_frames_that_an_edit_list_cuts_off_are_not_counted(tmp_path: Path) -> None:
+    whole = write_media(tmp_path / "x.mp4", pictures=greys(30))
+    path = tmp_path / "cut.mp4"
+    _ffmpeg("-ss", "0.4", "-i", whole, "-c", "copy", path)  # 10 frames of 25 a second
+    assert levels(read_frames(path, num_frames=2, image_px=16)) == [8 * 15, 8 * 25]
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_turned_video_is_upright(degrees: int, tmp_path: Path) -> None:
+    whole = write_media(tmp_path / "x.mp4", pictures=moving(4))
+    path = tmp_path / "turned.mp4"
+    _ffmpeg("-display_rotation", str(degrees), "-i", whole, "-c", "copy", path)
+    upright = read_frames(whole, num_frames=1, image_px=48)[0].astype(int)
+    turned = read_frames(path, num_frames=1, image_px=48)[0]
+    # The display matrix turns counter-clockwise.
+    assert np.abs(np.rot90(upright, degrees // 90) - turned).max() <= 1
+    assert np.abs(upright - turned).max() > 50
+
+
+def test_frames_past_the_limit_are_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_media(tmp_path / "x.mp4", pictures=greys(30))
+    monkeypatch.setattr(video, "MAX_FRAMES", 10)
+    assert levels(read_frames(path, num_frames=2, image_px=16)) == [8 * 2, 8 * 7]
+    monkeypatch.setattr(video, "MAX_VIDEO_PIXELS", 64 * 48 * 4)
+    assert levels(read_frames(path, num_frames=2, image_px=16)) == [8 * 1, 8 * 3]
+
+
+def test_a_video_with_too_many_pixels_is_too_large(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.media.image.MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(MediaError, match="64 x 48 pixels") as caught:
+        read_frames(clip, num_frames=1, image_px=16)
+    assert caught.value.status == "too_large"
+
+
+def test_a_sound_has_no_video(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "x.wav", sound=chirp(0.2), sound_codec="pcm_s16le")
+    with pytest.raises(MediaError, match="no video stream") as caught:
+        read_frames(path, num_frames=1, image_px=16)
+    assert caught.value.status == "no_video"
+
+
+def test_cover_art_is_no_video(tmp_path: Path) -> None:
+    sound = write_media(tmp_path / "x.wav", sound=chirp(0.2), sound_codec="pcm_s16le")
+    cover = tmp_path / "cover.png"
+    cv2.imwrite(str(cover), moving(1)[0])
+    path = tmp_path / "x.m4a"
+    mapping = ("-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic")
+    _ffmpeg("-i", sound, "-i", cover, *mapping, path)
+    with pytest.raises(MediaError) as caught:
+        read_frames(path, num_frames=1, image_px=16)
+    assert caught.value.status == "no_video"
+
+
+def _ffmpeg(*arguments: str | Path) -> None:
+    program = [FFMPEG_BINARY, "-y", "-loglevel", "error"]
+    subprocess.run([*program, *map(str, arguments)], check=True)

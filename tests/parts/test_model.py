@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from workbench.errors import ConfigError
+from workbench.parts import backbones
+from workbench.parts.model import MediaModel, Shape, example_inputs
+from workbench.parts.torchvision_fix import import_timm
+from workbench.parts.weights import RANDOM, resolve
+
+VIEWS: dict[str, Shape] = {"mel": (1, 64, 64, 1), "frames": (3, 64, 64, 3)}
+
+
+def model(**changes: object) -> MediaModel:
+    torch.manual_seed(0)
+    settings: dict[str, object] = {"image_px": 64, "weights": RANDOM} | changes
+    views = settings.pop("views", VIEWS)
+    return MediaModel("test_resnet", views, **settings)  # type: ignore[arg-type]
+
+
+def noise(views: dict[str, Shape] = VIEWS, batch: int = 2) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return {name: torch.rand_like(view) for name, view in example_inputs(views, batch).items()}
+
+
+def test_two_views_give_two_logits_for_each_file() -> None:
+    assert model()(noise(batch=5)).shape == (5, 2)
+
+
+def test_example_inputs_have_the_shapes_the_model_reads() -> None:
+    inputs = model().example_inputs(4)
+    assert {name: tuple(view.shape) for name, view in inputs.items()} == {
+        "mel": (4, 1, 1, 64, 64),
+        "frames": (4, 3, 3, 64, 64),
+    }
+
+
+def test_the_order_of_frames_does_not_matter_and_neither_do_copies() -> None:
+    tested = model().eval()
+    inputs = noise()
+    expected = tested(inputs)
+    shuffled = inputs | {"frames": inputs["frames"][:, [2, 0, 1]]}
+    torch.testing.assert_close(tested(shuffled), expected)
+    twice = inputs | {"frames": inputs["frames"].repeat(1, 2, 1, 1, 1)}
+    torch.testing.assert_close(tested(twice), expected)
+
+
+def test_features_are_averaged_over_frames_and_joined_over_views() -> None:
+    tested = model().eval()
+    inputs = noise()
+    mel, frames = tested.readers["mel"], tested.readers["frames"]
+    each = [frames(inputs["frames"][:, i : i + 1]) for i in range(3)]
+    features = torch.cat([mel(inputs["mel"]), sum(each) / 3], dim=1)
+    torch.testing.assert_close(tested(inputs), tested.head(features))
+
+
+def test_every_view_matters() -> None:
+    tested = model().eval()
+    inputs = noise()
+    expected = tested(inputs)
+    for name in VIEWS:
+        changed = inputs | {name: torch.zeros_like(inputs[name])}
+        assert not torch.allclose(tested(changed), expected)
+
+
+def test_normalisation_happens_inside() -> None:
+    tested = model(views={"frames": (1, 64, 64, 3)}).eval()
+    inputs = noise({"frames": (1, 64, 64, 3)})
+    mean, std = backbones.preprocessing("test_resnet", RANDOM, 3)
+    pixels = inputs["frames"][:, 0]
+    normal = torch.stack([(pixels[:, i] - mean[i]) / std[i] for i in range(3)], dim=1)
+    features = tested.readers["frames"].backbone(normal)  # type: ignore[operator]
+    torch.testing.assert_close(tested(inputs), tested.head(features))
+
+
+def test_views_of_another_size_are_resized_on_their_way_in() -> None:
+    tested = model(views={"image": (1, 96, 48, 3)}).eval()
+    grey = example_inputs({"image": (1, 96, 48, 3)}, 2)
+    right_size = example_inputs({"image": (1, 64, 64, 3)}, 2)
+    torch.testing.assert_close(tested(grey), tested(right_size))
+
+
+def test_saved_weights_reproduce_the_outputs(tmp_path: Path) -> None:
+    trained = model(dropout=0.5)
+    trained(noise()).sum().backward()  # the batch statistics move
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(torch.rand_like(parameter) * 0.01)
+    save_file(trained.state_dict(), tmp_path / "model.safetensors")
+    torch.manual_seed(9)
+    again = MediaModel("test_resnet", VIEWS, image_px=64, weights=RANDOM, load=False)
+    result = again.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    assert not result.missing_keys
+    assert not result.unexpected_keys
+    torch.testing.assert_close(again.eval()(noise()), trained.eval()(noise()), rtol=0, atol=0)
+
+
+def test_a_frozen_model_trains_its_head_alone() -> None:
+    tested = model(frozen=True).train()
+    before = {name: tensor.clone() for name, tensor in tested.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in tested.parameters() if p.requires_grad], lr=1.0)
+    tested(noise()).square().sum().backward()
+    optimizer.step()
+    changed = {n for n, t in tested.state_dict().items() if not torch.equal(t, before[n])}
+    assert changed == {"head.weight", "head.bias"}  # running statistics included
+    assert tested.dropout.training
+    assert not any(module.training for module in tested.readers.modules())
+
+
+def test_an_unfrozen_model_trains_everything() -> None:
+    tested = model()
+    tested(noise()).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in tested.parameters())
+
+
+def test_weights_of_the_store_reach_every_view_and_load_false_reads_none(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    state = import_timm().create_model("test_resnet").state_dict()
+    path = tmp_path / "test_resnet.r160_in1k.safetensors"
+    save_file(state, path)
+    weights, _ = resolve("test_resnet", "local", tmp_path)
+    loaded = model(weights=weights, store=tmp_path).state_dict()
+    for name in VIEWS:
+        last = f"readers.{name}.backbone."
+        mine = {key.removeprefix(last): t for key, t in loaded.items() if key.startswith(last)}
+        same = [key for key in mine if torch.equal(mine[key], state[key])]
+        assert len(mine) - len(same) == (name == "mel")  # the first convolution of one channel
+    path.unlink()
+    empty = model(weights=weights, load=False)
+    assert empty.state_dict().keys() == loaded.keys()
+
+
+def test_a_model_without_views_or_with_an_impossible_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one view"):
+        model(views={})
+    for name in ("a.b", "keys", ""):
+        with pytest.raises(ConfigError, match="cannot name a view"):
+            model(views={name: (1, 64, 64, 3)})

@@ -1,0 +1,84 @@
+import torch
+from torch import Tensor, nn
+
+from workbench.rules.counts import Counts, count
+
+
+class Scaled(nn.Module):
+    """A layer of a type that thop does not know, beside one that it knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(7))
+        self.linear = nn.Linear(7, 3)
+        self.register_buffer("running", torch.zeros(100))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.linear(x * self.scale)
+        return out
+
+
+class Reading(Scaled):
+    """A model that reads a value, which no meta tensor has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 if x.sum().item() > 0 else 2)
+
+
+class Broken(Scaled):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, :5])
+
+
+def test_thop_leaves_out_the_types_it_does_not_know() -> None:
+    # The linear layer has 7 x 3 weights and 3 biases; the scale has 7 more; the buffer none.
+    counts = count(Scaled, torch.ones(1, 7))
+    assert counts == Counts(thop=24, true=31)
+    assert counts.larger == 31
+
+
+def test_frozen_parameters_count_and_shared_ones_count_once() -> None:
+    def build() -> nn.Module:
+        first, second = nn.Linear(5, 5), nn.Linear(5, 5)
+        second.weight = first.weight
+        return nn.Sequential(first, second).requires_grad_(False)
+
+    counts = count(build, torch.ones(1, 5))
+    assert counts.true == 5 * 5 + 5 + 5
+    assert counts.thop == 2 * (5 * 5 + 5)
+    assert counts.larger == 60
+
+
+def test_a_model_that_the_meta_device_cannot_run_is_counted_on_the_cpu() -> None:
+    assert count(Reading, torch.ones(1, 7)) == Counts(thop=24, true=31)
+
+
+def test_a_model_that_cannot_run_keeps_its_true_count() -> None:
+    counts = count(Broken, torch.ones(1, 7))
+    assert counts == Counts(thop=None, true=31)
+    assert counts.larger == 31
+
+
+def test_a_model_of_several_inputs_is_counted() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 2)
+
+        def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+            out: Tensor = self.linear(inputs["a"] + inputs["b"])
+            return out
+
+    inputs = {"a": torch.ones(1, 4), "b": torch.ones(1, 4)}
+    assert count(Two, inputs) == Counts(thop=10, true=10)
+
+
+def test_counting_leaves_no_buffers_in_a_model_that_is_kept() -> None:
+    made: list[nn.Module] = []
+
+    def build() -> nn.Module:
+        made.append(Scaled())
+        return Scaled()
+
+    count(build, torch.ones(1, 7))
+    assert all("total_ops" not in name for model in made for name in model.state_dict())

@@ -1,0 +1,309 @@
+"""Promotion, with a list in the place of the model registry where MLflow would be slow."""
+
+import getpass
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.selection.studies import MadeStudy, row
+from workbench.errors import StudyError
+from workbench.selection.promotion import (
+    Champion,
+    choose,
+    describe,
+    lead_of,
+    promote,
+    read_champion,
+)
+from workbench.tracking import Tracking
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.scoring import build_model, fake_probability
+
+AUC = Objective(metric="auc")
+TARGETS = [1, 1, 0, 0, 0]
+GOOD = [0.9, 0.6, 0.1, 0.6, 0.3]  # AUC 11/12
+BAD = [0.8, 0.2, 0.1, 0.4, 0.5]  # AUC 2/3; see test_statistics.py for the errors
+
+
+class ListedModels:
+    """Keeps what was registered in a list."""
+
+    def __init__(self) -> None:
+        self.kept: list[dict[str, Any]] = []
+
+    def register_champion(
+        self,
+        name: str,
+        *,
+        model: torch.nn.Module,
+        example: np.ndarray,
+        run_id: str,
+        pip_requirements: Sequence[str],
+        tags: Mapping[str, str],
+        description: str,
+    ) -> str:
+        self.kept.append(
+            {
+                "name": name,
+                "model": model,
+                "example": example,
+                "run_id": run_id,
+                "pip": list(pip_requirements),
+                "tags": dict(tags),
+                "description": description,
+            }
+        )
+        return str(len(self.kept))
+
+
+def save_weights(study: MadeStudy, recipe: Recipe, seed: int) -> torch.nn.Module:
+    """Write the weights that the trial of `recipe` could have learned; return its model."""
+    torch.manual_seed(seed)
+    model = build_model(recipe, load=False).eval()
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, study.folder.trial(recipe.uid).weights)
+    return model
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> MadeStudy:
+    """Trial 0 is good, 1 is bad, 2 failed; the complete ones have weights."""
+    made = MadeStudy(tmp_path, "fakes")
+    save_weights(made, made.add(TARGETS, GOOD, run="run-0"), seed=0)
+    save_weights(made, made.add(TARGETS, BAD, run="run-1"), seed=1)
+    made.add(state="failed", reason="out of memory on cuda:0.")
+    return made
+
+
+def test_the_best_complete_trial_is_chosen() -> None:
+    rows = [row(0, 0.7), row(1, 0.9), row(2, 0.99, state="pruned"), row(3, 0.8)]
+    assert choose(rows, AUC).number == 1
+    assert choose(rows, Objective(metric="log_loss")).number == 0
+
+
+def test_a_named_trial_is_chosen_over_a_better_one() -> None:
+    assert choose([row(0, 0.7), row(1, 0.9)], AUC, 0).number == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (7, r"There is no ended trial 7: they are 0 to 3\."),
+        (2, r"Trial 2 is pruned \(pruned after epoch 1\), not complete"),
+        (3, r"Trial 3 is failed, not complete"),
+    ],
+)
+def test_a_trial_that_cannot_be_promoted_says_why(number: int, message: str) -> None:
+    rows = [
+        row(0, 0.7),
+        row(1, 0.9),
+        row(2, 0.99, state="pruned", reason="pruned after epoch 1."),
+        row(3, None, state="failed"),
+    ]
+    with pytest.raises(StudyError, match=message):
+        choose(rows, AUC, number)
+
+
+def test_nothing_can_be_promoted_while_no_trial_is_complete() -> None:
+    rows = [row(0, None, state="failed"), row(1, 0.9, state="pruned")]
+    with pytest.raises(StudyError, match=r"No trial is complete \(2 ended\)"):
+        choose(rows, AUC)
+    with pytest.raises(StudyError, match=r"No trial is complete \(0 ended\)"):
+        choose([], AUC, 3)
+
+
+def test_promotion_keeps_the_champion_with_its_margin(study: MadeStudy) -> None:
+    models = ListedModels()
+    champion = promote(study.folder, models)
+    assert champion == read_champion(study.folder)
+    assert (champion.study, champion.number, champion.chosen_by) == ("fakes", 0, "best")
+    assert champion.recipe == study.rows[0].recipe
+    assert champion.objective == AUC
+    assert champion.value == pytest.approx(11 / 12)
+    assert champion.standard_error == pytest.approx(1 / math.sqrt(72))
+    assert champion.runner_up is not None
+    assert champion.runner_up.number == 1
+    assert champion.runner_up.objective == pytest.approx(2 / 3)
+    assert champion.margin == pytest.approx(1 / 4)
+    assert champion.margin_standard_error == pytest.approx(1 / math.sqrt(12))
+    # A quarter over 1 / sqrt(12) is 0.866 standard errors.
+    assert champion.confidence == pytest.approx(0.8068, abs=1e-4)
+    assert "cannot be told apart" in champion.sentence
+    assert champion.why == "It has the best auc on val of 2 complete trials."
+    assert (champion.model_name, champion.model_version) == ("fakes", "1")
+    assert (champion.params_thop, champion.params_true) == (1_000_000, 1_234_567)
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(champion.when)).total_seconds()) < 60
+    assert json.loads(study.folder.champion.read_text(encoding="utf-8"))["number"] == 0
+
+
+def test_the_registered_model_computes_what_the_trial_learned(study: MadeStudy) -> None:
+    models = ListedModels()
+    promote(study.folder, models)
+    (kept,) = models.kept
+    assert (kept["name"], kept["run_id"]) == ("fakes", "run-0")
+    assert kept["tags"] == {"workbench.trial": "0", "workbench.uid": study.rows[0].recipe}
+    assert f"torch=={torch.__version__.partition('+')[0]}" in kept["pip"]
+    assert kept["example"].shape == (2, 32 * 32)
+    assert kept["example"].dtype == np.uint8
+
+    recipe = study.folder.trial(study.rows[0].recipe).read_recipe()
+    trained = save_weights(study, recipe, seed=0)
+    pixels = torch.randint(0, 256, (3, 1, 32, 32, 1), dtype=torch.uint8)
+    with torch.inference_mode():
+        inputs = {"mel": pixels.movedim(-1, 2).float() / 255}
+        expected = fake_probability(trained(inputs))
+        found = kept["model"](pixels.flatten(1))
+    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=0)
+
+
+def test_promoting_the_champion_again_makes_no_second_version(study: MadeStudy) -> None:
+    models = ListedModels()
+    first = promote(study.folder, models)
+    again = promote(study.folder, models, 0, why="It is the one.")
+    assert len(models.kept) == 1
+    assert again.model_version == first.model_version
+    assert (again.chosen_by, again.why) == ("by hand", "It is the one.")
+    assert read_champion(study.folder) == again
+
+
+def test_a_worse_trial_named_by_hand_is_promoted_with_its_deficit(study: MadeStudy) -> None:
+    models = ListedModels()
+    promote(study.folder, models)
+    champion = promote(study.folder, models, 1)
+    assert (champion.number, champion.model_version) == (1, "2")
+    assert champion.chosen_by == "by hand"
+    assert champion.margin == pytest.approx(-1 / 4)
+    assert champion.confidence == pytest.approx(1 - 0.8068, abs=1e-4)
+    assert champion.sentence.startswith("It is behind trial 0 by 0.25000 in auc ± 0.56580")
+    assert champion.why == "It was named by hand; by auc on val it is number 2 of 2."
+
+
+def test_a_lead_that_the_samples_show_is_not_called_chance(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    targets = [0, 1] * 100
+    noise = np.random.default_rng(0).normal(size=200)
+    study.add(targets, (1 / (1 + np.exp(-noise - 2 * np.array(targets)))).tolist())
+    study.add(targets, (1 / (1 + np.exp(-noise))).tolist())
+    lead = lead_of(study.folder, study.rows, AUC, study.rows[0])
+    assert lead.confidence is not None
+    assert lead.confidence > 0.999
+    assert "paired DeLong" in lead.sentence
+    assert "chance" not in lead.sentence
+
+
+def test_the_only_complete_trial_has_no_margin(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(TARGETS, GOOD)
+    lead = lead_of(study.folder, study.rows, AUC, study.rows[0])
+    assert (lead.runner_up, lead.margin, lead.margin_standard_error) == (None, None, None)
+    assert "only complete trial" in lead.sentence
+
+
+def test_models_that_rank_the_samples_alike_cannot_be_told_apart(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(TARGETS, GOOD)
+    study.add(TARGETS, [score / 2 for score in GOOD])
+    lead = lead_of(study.folder, study.rows, AUC, study.rows[0])
+    assert (lead.margin, lead.margin_standard_error, lead.confidence) == (0.0, 0.0, None)
+    assert "cannot tell the two apart" in lead.sentence
+
+
+def test_other_objectives_have_a_margin_but_no_error(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path, metric="log_loss")
+    study.add([1, 0], [0.5, 0.5])  # ln 2
+    study.add([1, 0], [0.75, 0.25])  # ln 4/3
+    save_weights(study, study.add([1, 0], [0.8, 0.2], run="run-2"), seed=0)  # ln 5/4
+    champion = promote(study.folder, ListedModels())
+    assert champion.number == 2
+    assert champion.margin == pytest.approx(math.log(4 / 3) - math.log(5 / 4))
+    assert (champion.standard_error, champion.margin_standard_error) == (None, None)
+    assert "no standard error" in champion.sentence
+
+
+def test_the_weights_of_another_model_are_refused(study: MadeStudy) -> None:
+    weights = study.folder.trial(study.rows[0].recipe).weights
+    save_file({"head.weight": torch.zeros(2, 3)}, weights)
+    with pytest.raises(StudyError, match="does not hold the model of its recipe"):
+        promote(study.folder, ListedModels())
+    weights.write_bytes(b"not tensors at all")
+    with pytest.raises(StudyError, match="not a safetensors file"):
+        promote(study.folder, ListedModels())
+    weights.unlink()
+    with pytest.raises(StudyError, match="weights of trial 0 are gone"):
+        promote(study.folder, ListedModels())
+    assert not study.folder.champion.exists()
+
+
+def test_a_changed_recipe_is_refused(study: MadeStudy) -> None:
+    files = study.folder.trial(study.rows[0].recipe)
+    files.write_recipe(files.read_recipe().model_copy(update={"dropout": 0.5}))
+    with pytest.raises(StudyError, match=r"recipe\.json was changed"):
+        promote(study.folder, ListedModels())
+
+
+def test_a_trial_without_a_run_cannot_be_registered(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    save_weights(study, study.add(TARGETS, GOOD), seed=0)
+    with pytest.raises(StudyError, match="Trial 0 has no run in the tracking store"):
+        promote(study.folder, ListedModels())
+
+
+def test_a_study_without_a_champion_says_how_to_get_one(study: MadeStudy) -> None:
+    with pytest.raises(StudyError, match=r"fakes has no champion yet\. Run `workbench promote`"):
+        read_champion(study.folder)
+
+
+def test_a_user_without_a_name_can_promote(
+    study: MadeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert promote(study.folder, ListedModels()).who == "unknown"
+
+
+def test_the_terminal_is_told_what_why_and_how_sure(study: MadeStudy) -> None:
+    assert describe(promote(study.folder, ListedModels())).splitlines() == [
+        "Champion: trial 0, auc 0.91667 ± 0.23099 (95%, DeLong) on val.",
+        "It has the best auc on val of 2 complete trials.",
+        "It is ahead of trial 1 by 0.25000 in auc ± 0.56580 (95%, paired DeLong), which chance "
+        "alone could make: the two cannot be told apart.",
+        "Registered as fakes, version 1, alias champion.",
+    ]
+
+
+@pytest.mark.slow
+def test_the_champion_can_be_loaded_from_the_registry(tmp_path: Path) -> None:
+    import mlflow.pyfunc
+    from mlflow import MlflowClient
+
+    tracking = Tracking(tmp_path / "mlruns")
+    parent = tracking.open_study("fakes", tags={})
+    run = tracking.start_trial(
+        parent, number=0, uid="0" * 12, name="test_resnet", recipe={}, tags={}
+    )
+    tracking.end_trial(run, state="complete")
+    study = MadeStudy(tmp_path, "fakes")
+    recipe = study.add(TARGETS, GOOD, run=run)
+    trained = save_weights(study, recipe, seed=0)
+    champion: Champion = promote(study.folder, tracking)
+    promote(study.folder, tracking)
+
+    client = MlflowClient(tracking.uri, tracking.uri)
+    version = client.get_model_version_by_alias("fakes", "champion")
+    assert str(version.version) == champion.model_version
+    assert len(client.search_model_versions("name = 'fakes'")) == 1
+    model = mlflow.pyfunc.load_model(version.source)
+    pixels = torch.randint(0, 256, (5, 1, 32, 32, 1), dtype=torch.uint8)
+    with torch.inference_mode():
+        expected = fake_probability(trained({"mel": pixels.movedim(-1, 2).float() / 255}))
+    np.testing.assert_allclose(model.predict(pixels.flatten(1).numpy()), expected, atol=1e-5)

@@ -1,0 +1,171 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from tests.selection.studies import MadeStudy
+from workbench.errors import StudyError
+from workbench.selection.statistics import (
+    Estimate,
+    auc,
+    auc_difference,
+    trial_auc,
+    trial_auc_difference,
+)
+
+# Two fakes, then three reals; one fake ties with one real.
+TARGETS = [1, 1, 0, 0, 0]
+FIRST = [0.9, 0.6, 0.1, 0.6, 0.3]
+SECOND = [0.8, 0.2, 0.1, 0.4, 0.5]
+
+Floats = npt.NDArray[np.float64]
+
+
+def shares_by_pairs(y: npt.NDArray[np.int64], s: Floats) -> tuple[Floats, Floats]:
+    """DeLong's structural components as they are defined: over all pairs."""
+    fakes, reals = s[y == 1][:, None], s[y == 0][None, :]
+    wins = (fakes > reals) + 0.5 * (fakes == reals)
+    return wins.mean(axis=1), wins.mean(axis=0)
+
+
+def variance_by_pairs(of_fakes: Floats, of_reals: Floats) -> float:
+    return float(
+        np.var(of_fakes, ddof=1) / len(of_fakes) + np.var(of_reals, ddof=1) / len(of_reals)
+    )
+
+
+def tied_sample(seed: int) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    rng = np.random.default_rng(seed)
+    y = (rng.random(60) < 0.3).astype(np.int64)
+    y[:4] = [0, 0, 1, 1]
+    first = rng.integers(0, 8, 60) + 2.0 * y
+    second = np.round(first + rng.normal(size=60))
+    return y, first / 20, second / 20
+
+
+def test_an_auc_and_its_error_worked_by_hand() -> None:
+    # Each fake beats (3, 2.5) of the 3 reals; each real loses to (2, 1.5, 2) of the 2 fakes.
+    # The AUC is 5.5 / 6. The shares (1, 5/6) vary by 1/72 and (1, 3/4, 1) by 1/48, so the variance
+    # is 1/72 / 2 + 1/48 / 3 = 1/72.
+    found = auc(TARGETS, FIRST)
+    assert found.value == pytest.approx(11 / 12)
+    assert found.standard_error == pytest.approx(1 / math.sqrt(72))
+
+
+def test_a_paired_difference_worked_by_hand() -> None:
+    # The second model's shares are (1, 1/3) and (1, 1/2, 1/2): the differences (0, 1/2) vary by
+    # 1/8 and (0, 1/4, 1/2) by 1/16, so the variance is 1/8 / 2 + 1/16 / 3 = 1/12.
+    found = auc_difference(TARGETS, FIRST, SECOND)
+    assert found.value == pytest.approx(11 / 12 - 2 / 3)
+    assert found.standard_error == pytest.approx(1 / math.sqrt(12))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_midranks_agree_with_all_pairs_and_with_ties(seed: int) -> None:
+    y, first, second = tied_sample(seed)
+    a, b = shares_by_pairs(y, first), shares_by_pairs(y, second)
+    found = auc(y, first)
+    assert found.value == pytest.approx(float(roc_auc_score(y, first)))
+    assert found.standard_error == pytest.approx(math.sqrt(variance_by_pairs(*a)))
+    difference = auc_difference(y, first, second)
+    assert difference.value == pytest.approx(a[0].mean() - b[0].mean())
+    expected = variance_by_pairs(a[0] - b[0], a[1] - b[1])
+    assert difference.standard_error == pytest.approx(math.sqrt(expected))
+
+
+def test_the_errors_agree_with_a_bootstrap() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([1, 0], [150, 250])
+    first = rng.normal(size=400) + 1.2 * y
+    second = 0.8 * first + 0.5 * rng.normal(size=400) + 0.3 * y
+    draws = []
+    for _ in range(1500):
+        index = np.concatenate([rng.integers(0, 150, 150), rng.integers(150, 400, 250)])
+        draws.append([auc(y[index], s[index]).value for s in (first, second)])
+    firsts, seconds = np.array(draws).T
+    assert auc(y, first).standard_error == pytest.approx(firsts.std(), rel=0.1)
+    paired = auc_difference(y, first, second).standard_error
+    assert paired == pytest.approx((firsts - seconds).std(), rel=0.1)
+    # Pairing is what makes it small.
+    assert paired is not None
+    assert paired < 0.8 * math.hypot(firsts.std(), seconds.std())
+
+
+def test_only_the_order_of_the_scores_counts() -> None:
+    y, first, _ = tied_sample(1)
+    assert auc(y, first) == auc(y, np.exp(first) - 7)
+
+
+def test_turning_the_scores_around_keeps_the_error() -> None:
+    y, first, _ = tied_sample(2)
+    plain, turned = auc(y, first), auc(y, -first)
+    assert turned.value == pytest.approx(1 - plain.value)
+    assert turned.standard_error == pytest.approx(plain.standard_error)
+
+
+def test_a_model_is_no_better_than_itself() -> None:
+    found = auc_difference(TARGETS, FIRST, FIRST)
+    assert (found.value, found.standard_error, found.confidence) == (0.0, 0.0, None)
+
+
+def test_many_samples_need_no_table_of_pairs() -> None:
+    y = np.arange(400_000) % 2  # 4e10 pairs
+    s = np.random.default_rng(0).random(400_000)
+    error = auc(y, s).standard_error
+    # Without any signal the variance is near (1/12) (1/m + 1/n).
+    assert error == pytest.approx(math.sqrt(2 / 200_000 / 12), rel=0.02)
+
+
+def test_one_sample_of_a_class_gives_an_auc_without_an_error() -> None:
+    found = auc([1, 0, 0], [0.5, 0.1, 0.9])
+    assert found == Estimate(value=0.5, standard_error=None)
+
+
+@pytest.mark.parametrize(
+    ("value", "confidence"), [(0.0, 0.5), (1.959964, 0.975), (-1.959964, 0.025)]
+)
+def test_confidence_is_the_normal_share_above_zero(value: float, confidence: float) -> None:
+    found = Estimate(value=value * 0.1, standard_error=0.1).confidence
+    assert found == pytest.approx(confidence, abs=1e-6)
+
+
+def test_one_class_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match="both classes are needed: 2 of 2"):
+        auc([1, 1], [0.1, 0.2])
+
+
+def test_rows_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="two equal rows"):
+        auc([1, 0], [0.1, 0.2, 0.3])
+
+
+def test_stored_scores_are_paired_by_name_on_the_objectives_slice(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    names = [f"{letter}.mp4" for letter in "abcde"]
+    study.add(TARGETS, FIRST, names=names)
+    # The same samples, stored in another order.
+    study.add(TARGETS[::-1], SECOND[::-1], names=names[::-1])
+    first, second = study.rows
+    assert trial_auc(study.folder, first, study.objective) == auc(TARGETS, FIRST)
+    found = trial_auc_difference(study.folder, first, second, study.objective)
+    assert found == auc_difference(TARGETS, FIRST, SECOND)
+
+
+def test_trials_of_different_samples_are_not_compared(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(TARGETS, FIRST)
+    study.add(TARGETS, SECOND, names=[f"other{i}.mp4" for i in range(5)])
+    first, second = study.rows
+    with pytest.raises(StudyError, match="Trials 0 and 1 were scored on different samples"):
+        trial_auc_difference(study.folder, first, second, study.objective)
+
+
+def test_lost_scores_are_named(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    recipe = study.add(TARGETS, FIRST)
+    study.folder.trial(recipe.uid).scores.unlink()
+    with pytest.raises(StudyError, match=r"scores of trial 0 are gone \(.*scores\.parquet"):
+        trial_auc(study.folder, study.rows[0], study.objective)

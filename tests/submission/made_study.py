@@ -1,0 +1,118 @@
+"""A finished study of one trial on a few made clips, as a search and a promotion leave it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from tests.media.clips import chirp, moving, write_media
+from workbench.data.manifest import Layout, read_manifest
+from workbench.data.prepare import prepare
+from workbench.files import write_text
+from workbench.media.views import AnyView, Frames, Mel
+from workbench.parts.optimizers import AdamW
+from workbench.parts.weights import RANDOM
+from workbench.selection.promotion import Champion
+from workbench.study.experiment import Experiment
+from workbench.study.folder import StudyFolder
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.train import run_trial
+
+# A row twice, a column more than the competition's, a cell with a comma, and files that are broken,
+# empty, missing and without sound.
+TEMPLATE = """\
+video_name,phase,y_pred
+t2.mp4,two,0.5
+t0.mp4,"one, early",0.5
+broken.mp4,one,0.5
+t0.mp4,again,0.5
+empty.mp4,one,0.5
+mute.mp4,one,0.5
+missing.mp4,one,0.5
+t1.mp4,one,0.5
+"""
+
+VIEWS: dict[str, AnyView] = {
+    "mel": Mel(num_mels=32, image_px=48),
+    "frames": Frames(num_frames=2, image_px=32),
+}
+
+
+@dataclass(frozen=True)
+class MadeStudy:
+    """The study's folder and its data folder."""
+
+    folder: StudyFolder
+    data: Path
+
+
+def make_study(root: Path) -> MadeStudy:
+    """Make clips, prepare them, train one trial, and write what a promotion writes."""
+    data = _write_data(root / "data")
+    manifest = read_manifest(data, Layout(), cache=root / "cache")
+    prepared = prepare(manifest, data, VIEWS, cache=root / "cache", jobs=1)
+    folder = StudyFolder(root / "experiments" / "made")
+    recipe = Recipe(
+        data=manifest.fingerprint,
+        views=VIEWS,
+        backbone="resnet10t",
+        weights=RANDOM,
+        image_px=40,
+        optimizer=AdamW(lr=1e-3),
+        batch_size=4,
+        num_epochs=1,
+    )
+    trial = folder.trial(recipe.uid)
+    result = run_trial(recipe, prepared, trial.path, device="cpu", report=lambda _: "go on")
+    assert result.state == "complete", result.reason
+    assert result.objective is not None
+    write_text(folder.template, TEMPLATE)
+    experiment = Experiment(name="made", views=VIEWS, search_space="unused.yaml")
+    about = {"experiment": experiment.model_dump(mode="json"), "space": {}}
+    write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
+    champion = Champion(
+        study="made",
+        number=7,
+        recipe=recipe.uid,
+        objective=Objective(),
+        value=result.objective,
+        standard_error=None,
+        chosen_by="best",
+        who="a test",
+        when="2026-01-01T00:00:00+00:00",
+        why="It is the only one.",
+        sentence="It is the only complete trial.",
+        model_name="made",
+        model_version="1",
+        params_thop=9_876_543,
+        params_true=9_999_999,
+    )
+    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    return MadeStudy(folder, data)
+
+
+def _write_data(folder: Path) -> Path:
+    for split in ("train", "val"):
+        (folder / f"{split}set").mkdir(parents=True)
+        lines = ["video_name,target"]
+        for index in range(4):
+            _write_clip(folder / f"{split}set" / f"{split}{index}.mp4", index)
+            lines.append(f"{split}{index}.mp4,{index % 2}")
+        write_text(folder / f"{split}_label.txt", "\n".join(lines) + "\n")
+    test = folder / "testset"
+    test.mkdir()
+    for index in range(3):
+        _write_clip(test / f"t{index}.mp4", 10 + index)
+    write_media(test / "mute.mp4", pictures=moving(10))
+    (test / "broken.mp4").write_bytes((test / "t0.mp4").read_bytes()[:300])
+    (test / "empty.mp4").touch()
+    write_text(folder / "prediction.txt.csv", TEMPLATE)
+    return folder
+
+
+def _write_clip(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pictures = np.roll(moving(10), int(rng.integers(40)), axis=2) // np.uint8(rng.integers(1, 5))
+    sound = np.roll(chirp(1.0, loud=float(rng.uniform(0.1, 0.9))), int(rng.integers(20_000)), 0)
+    write_media(path, sound=sound, pictures=pictures)

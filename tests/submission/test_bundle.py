@@ -1,0 +1,181 @@
+import csv
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.submission.made_study import TEMPLATE, MadeStudy
+from workbench.errors import BundleError, DataError, RuleError, StudyError
+from workbench.files import hash_file, write_text
+from workbench.study.folder import StudyFolder
+from workbench.submission.bundle import Bundle, describe, export
+from workbench.submission.documents import installed_versions
+from workbench.trial.result import TrialFolder
+
+
+def stored_scores(folder: StudyFolder) -> dict[str, float]:
+    stored = the_trial(folder).read_scores()
+    test = stored[stored["slice"] == "test"]
+    return dict(zip(test["name"], test["score"], strict=True))
+
+
+def the_trial(folder: StudyFolder) -> TrialFolder:
+    return folder.trial(json.loads(folder.champion.read_text())["recipe"])
+
+
+def test_predictions_have_the_template_rows_order_columns_and_cells(bundle: Bundle) -> None:
+    with (bundle.path / "predictions.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    template = list(csv.reader(TEMPLATE.splitlines()))
+    assert [row[:2] for row in rows] == [row[:2] for row in template]
+    assert rows[0] == ["video_name", "phase", "y_pred"]
+    assert b"\r" not in (bundle.path / "predictions.csv").read_bytes()
+
+
+def test_predictions_are_the_stored_scores_to_the_last_digit(
+    study: MadeStudy, bundle: Bundle
+) -> None:
+    stored = stored_scores(study.folder)
+    with (bundle.path / "predictions.csv").open(newline="") as file:
+        rows = [(row["video_name"], float(row["y_pred"])) for row in csv.DictReader(file)]
+    assert rows == [(name, stored[name]) for name, _ in rows]
+    # Three clips, the mute one and the neutral pictures: a mix-up of names would show.
+    assert len({round(score, 5) for _, score in rows}) == 5
+
+
+def test_files_without_any_picture_or_sound_share_one_score(bundle: Bundle) -> None:
+    filled = pd.read_csv(bundle.path / "predictions.csv").set_index("video_name")["y_pred"]
+    assert filled["broken.mp4"] == pytest.approx(filled["empty.mp4"], abs=1e-6)
+    assert filled["missing.mp4"] == pytest.approx(filled["empty.mp4"], abs=1e-6)
+    assert abs(filled["mute.mp4"] - filled["empty.mp4"]) > 1e-5
+
+
+def test_the_manifest_names_every_file_with_its_hash(bundle: Bundle) -> None:
+    files = {
+        path.relative_to(bundle.path).as_posix(): path
+        for path in bundle.path.rglob("*")
+        if path.is_file()
+    }
+    manifest = json.loads((bundle.path / "manifest.json").read_text())
+    assert manifest["files"].keys() == files.keys() - {"manifest.json"}
+    for name, record in manifest["files"].items():
+        assert record["sha256"] == hash_file(files[name])
+        assert record["size_bytes"] == files[name].stat().st_size
+
+
+def test_the_code_is_copied_verbatim_and_knows_neither_optuna_nor_mlflow(bundle: Bundle) -> None:
+    root = Path(__file__).parents[2]
+    code = bundle.path / "code"
+    copied = [path.relative_to(code) for path in code.rglob("*.py")]
+    assert Path("workbench/submission/api.py") in copied
+    for path in copied:
+        assert (code / path).read_bytes() == (root / path).read_bytes()
+    needed = (bundle.path / "requirements.txt").read_text().lower()
+    assert "torch==" in needed
+    assert "timm==" in needed
+    for heavy in ("optuna", "mlflow", "plotly", "pandas", "scikit-learn", "matplotlib", "thop"):
+        assert heavy not in needed
+
+
+def test_requirements_are_exact_and_without_local_versions(bundle: Bundle) -> None:
+    for line in (bundle.path / "requirements.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line), line
+
+
+def test_a_library_that_no_package_provides_is_named() -> None:
+    with pytest.raises(BundleError, match="imports no_such_library"):
+        installed_versions(["numpy", "no_such_library"])
+
+
+def test_the_readme_tells_the_rules_and_expected_scores(study: MadeStudy, bundle: Bundle) -> None:
+    text = (bundle.path / "README.md").read_text()
+    assert "resnet10t is allowed" in text
+    assert "9,876,543" in text
+    assert "9,999,999" in text
+    assert f"| t2.mp4 | {stored_scores(study.folder)['t2.mp4']:.6f} |" in text
+
+
+def test_the_report_is_taken_along_where_there_is_one(
+    own_study: StudyFolder, tmp_path: Path
+) -> None:
+    own_study.report.write_text("<p>compared</p>")
+    made = export(own_study, tmp_path / "deep" / "out")
+    assert (made.path / "report.html").read_text() == "<p>compared</p>"
+    assert "report.html" in made.contents.files
+
+
+def test_the_summary_names_trial_and_files(bundle: Bundle) -> None:
+    said = describe(bundle)
+    assert "trial 7 of made" in said
+    assert "8 predictions" in said
+    assert "model.safetensors" in said
+
+
+def test_a_study_without_champion_says_to_promote(own_study: StudyFolder, tmp_path: Path) -> None:
+    own_study.champion.unlink()
+    with pytest.raises(StudyError, match="workbench promote"):
+        export(own_study, tmp_path / "out")
+
+
+@pytest.mark.parametrize("there", ["file", "folder"])
+def test_what_is_there_is_never_overwritten(study: MadeStudy, tmp_path: Path, there: str) -> None:
+    out = tmp_path / "out"
+    kept = out / "kept.txt" if there == "folder" else out
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("mine")
+    with pytest.raises(BundleError, match=r"exists\. Remove it"):
+        export(study.folder, out)
+    assert kept.read_text() == "mine"
+
+
+def test_a_template_name_without_a_score_stops_the_export_and_leaves_nothing(
+    own_study: StudyFolder, tmp_path: Path
+) -> None:
+    write_text(own_study.template, TEMPLATE + "new.mp4,one,0.5\n")
+    with pytest.raises(DataError, match=r"'new\.mp4', of which there is no score"):
+        export(own_study, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "recipe.json", "scores.parquet"])
+def test_a_champion_whose_files_are_gone_is_refused(
+    own_study: StudyFolder, tmp_path: Path, name: str
+) -> None:
+    (the_trial(own_study).path / name).unlink()
+    with pytest.raises(BundleError, match=f"{name} is gone"):
+        export(own_study, tmp_path / "out")
+
+
+def test_weights_of_another_recipe_are_refused(own_study: StudyFolder, tmp_path: Path) -> None:
+    weights = the_trial(own_study).weights
+    save_file(load_file(weights), weights, metadata={"recipe": "0123456789ab"})
+    with pytest.raises(BundleError, match="of the recipe 0123456789ab"):
+        export(own_study, tmp_path / "out")
+
+
+def test_damaged_weights_are_refused(own_study: StudyFolder, tmp_path: Path) -> None:
+    the_trial(own_study).weights.write_bytes(b"not tensors")
+    with pytest.raises(BundleError, match="damaged"):
+        export(own_study, tmp_path / "out")
+
+
+def test_a_model_over_the_limit_is_refused(own_study: StudyFolder, tmp_path: Path) -> None:
+    text = own_study.experiment_file.read_text()
+    write_text(own_study.experiment_file, text.replace("200000000", "1000000"))
+    with pytest.raises(RuleError, match=r"refused.*over the limit of 1M"):
+        export(own_study, tmp_path / "out")
+
+
+def test_a_failure_on_the_way_leaves_no_half_bundle(
+    study: MadeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> str:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("workbench.submission.documents.dockerfile", fail)
+    with pytest.raises(OSError, match="full"):
+        export(study.folder, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import DataError
+from workbench.submission.predictions import Sheet, fill, read_sheet
+
+
+def read(folder: Path, text: str | bytes) -> Sheet:
+    path = folder / "template.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_sheet(path, name_column="video_name", score_column="y_pred")
+
+
+def test_every_other_cell_stays_as_it_is(tmp_path: Path) -> None:
+    text = 'id,video_name,y_pred,id\n007,"a, b.mp4",,NA\n1e3,c.mp4,0.5,"say ""hi"""\n'
+    filled = fill(read(tmp_path, text), {"a, b.mp4": 0.25, "c.mp4": 1.0})
+    assert filled == 'id,video_name,y_pred,id\n007,"a, b.mp4",0.25,NA\n1e3,c.mp4,1.0,"say ""hi"""\n'
+
+
+def test_a_repeated_row_stays_repeated(tmp_path: Path) -> None:
+    sheet = read(tmp_path, "video_name,y_pred\nb.mp4,0\na.mp4,0\nb.mp4,0\n")
+    assert fill(sheet, {"a.mp4": 0.5, "b.mp4": 0.75}) == (
+        "video_name,y_pred\nb.mp4,0.75\na.mp4,0.5\nb.mp4,0.75\n"
+    )
+
+
+def test_spreadsheet_marks_and_line_ends_do_not_matter(tmp_path: Path) -> None:
+    sheet = read(tmp_path, b"\xef\xbb\xbfy_pred,video_name\r\n,a.mp4\r\n\r\n")
+    assert fill(sheet, {"a.mp4": 0.5}) == "y_pred,video_name\n0.5,a.mp4\n"
+
+
+def test_a_row_may_lack_its_score_cell(tmp_path: Path) -> None:
+    sheet = read(tmp_path, "video_name,y_pred\na.mp4\n")
+    assert fill(sheet, {"a.mp4": 0.5}) == "video_name,y_pred\na.mp4,0.5\n"
+
+
+@pytest.mark.parametrize("score", [1 / 3, 1e-17, 1 - 2**-53, 5e-324])
+def test_no_digit_of_a_score_is_lost(tmp_path: Path, score: float) -> None:
+    sheet = read(tmp_path, "video_name,y_pred\na.mp4,\n")
+    assert float(fill(sheet, {"a.mp4": score}).split(",")[-1]) == score
+
+
+def test_missing_scores_are_counted(tmp_path: Path) -> None:
+    sheet = read(tmp_path, "video_name,y_pred\na.mp4,\nb.mp4,\nb.mp4,\nc.mp4,\n")
+    with pytest.raises(DataError, match=r"'b\.mp4'.*1 more"):
+        fill(sheet, {"a.mp4": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "needs one column `video_name`"),
+        ("name,y_pred\na.mp4,\n", "needs one column `video_name`"),
+        ("video_name,video_name,y_pred\na.mp4,b.mp4,\n", "needs one column `video_name`"),
+        ("video_name,y_pred\na.mp4,0,0\n", "more cells than its header"),
+        ("video_name,y_pred\n../a.mp4,0\n", "no file in a media folder"),
+        ("video_name,y_pred\n/etc/a.mp4,0\n", "no file in a media folder"),
+        ("video_name,y_pred\n..\\a.mp4,0\n", "no file in a media folder"),
+        ("video_name,y_pred\n,0\n", "no file in a media folder"),
+        (b"video_name,y_pred\n\xff.mp4,0\n", "not a table in UTF-8"),
+    ],
+)
+def test_unusable_templates_say_why(tmp_path: Path, text: str | bytes, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read(tmp_path, text)
+
+
+def test_an_absent_template_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.csv cannot be read"):
+        read_sheet(tmp_path / "absent.csv", name_column="video_name", score_column="y_pred")

@@ -1,0 +1,85 @@
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from workbench.errors import ConfigError
+from workbench.trial.served import FlatModel, Shape
+
+SHAPES: dict[str, Shape] = {"mel": (1, 3, 2, 1), "frames": (2, 4, 5, 3)}
+
+
+class Keep(nn.Module):
+    """Keeps what it was given; its logits are (0, log 3), so P(fake) is 3/4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Mapping[str, Tensor] = {}
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        self.seen = inputs
+        batch = next(iter(inputs.values())).shape[0]
+        return torch.tensor([[0.0, math.log(3)]]).repeat(batch, 1)
+
+
+def views(seed: int, count: int) -> dict[str, np.ndarray]:
+    made = np.random.default_rng(seed)
+    return {v: made.integers(0, 256, (count, *s), dtype=np.uint8) for v, s in SHAPES.items()}
+
+
+def test_a_row_is_the_views_end_to_end() -> None:
+    arrays, model = views(0, 3), Keep()
+    rows = np.concatenate([array.reshape(3, -1) for array in arrays.values()], axis=1)
+    FlatModel(model, SHAPES)(torch.from_numpy(rows))
+    assert list(model.seen) == ["mel", "frames"]
+    for view, array in arrays.items():
+        expected = array.transpose(0, 1, 4, 2, 3).astype(np.float32) / 255
+        np.testing.assert_array_equal(model.seen[view].numpy(), expected)
+
+
+def test_bytes_and_floats_of_the_same_values_are_the_same() -> None:
+    rows = torch.randint(0, 256, (2, FlatModel(Keep(), SHAPES).num_values), dtype=torch.uint8)
+    as_bytes, as_floats = Keep(), Keep()
+    FlatModel(as_bytes, SHAPES, image_px=3)(rows)
+    FlatModel(as_floats, SHAPES, image_px=3)(rows.float())
+    for view in SHAPES:
+        torch.testing.assert_close(as_bytes.seen[view], as_floats.seen[view], rtol=0, atol=0)
+
+
+def test_frames_are_resized_to_the_side_the_model_reads() -> None:
+    model = Keep()
+    served = FlatModel(model, SHAPES, image_px=6)
+    rows = torch.full((2, served.num_values), 51, dtype=torch.uint8)  # 51 / 255 = 1/5
+    served(rows)
+    assert model.seen["frames"].shape == (2, 2, 3, 6, 6)
+    assert model.seen["mel"].shape == (2, 1, 1, 6, 6)
+    torch.testing.assert_close(model.seen["mel"], torch.full((2, 1, 1, 6, 6), 0.2))
+
+
+def test_a_smaller_image_averages_what_it_replaces() -> None:
+    model = Keep()
+    served = FlatModel(model, {"image": (1, 4, 4, 1)}, image_px=1)
+    rows = torch.zeros(1, 16, dtype=torch.uint8)
+    rows[0, ::2] = 255  # every second column is white
+    served(rows)
+    assert model.seen["image"].item() == pytest.approx(0.5)
+
+
+def test_the_answer_is_the_probability_of_fake() -> None:
+    served = FlatModel(Keep(), SHAPES)
+    scores = served(torch.zeros(2, served.num_values, dtype=torch.uint8))
+    torch.testing.assert_close(scores, torch.tensor([0.75, 0.75]))
+
+
+def test_a_row_of_another_length_is_refused() -> None:
+    served = FlatModel(Keep(), SHAPES)
+    with pytest.raises(RuntimeError, match="split"):
+        served(torch.zeros(2, served.num_values + 1, dtype=torch.uint8))
+
+
+def test_a_model_of_no_view_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one view"):
+        FlatModel(Keep(), {})

@@ -1,0 +1,245 @@
+"""The command line: parse, call the library, print its result and the next command to type."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.errors import WorkbenchError
+
+if TYPE_CHECKING:
+    from workbench.study.folder import StudyFolder
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+StudyArgument = Annotated[
+    str | None, typer.Argument(help="Name of the study; the last one searched by default.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@app.callback()
+def main() -> None:
+    """Search, compare, promote and export models for binary media classification under rules."""
+
+
+@app.command()
+def search(
+    experiment: Annotated[Path, typer.Argument(help="Experiment file.")] = Path(
+        "experiments/demo.yaml"
+    ),
+    trials: Annotated[
+        int,
+        typer.Option(help="Trials of the whole study; a second run does what is missing.", min=1),
+    ] = 50,
+    study: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampler and the trials.", min=0)] = 0,
+    jobs: Annotated[int | None, typer.Option(help="Trials side by side.", min=1)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+    timeout: Annotated[
+        str | None, typer.Option(help="Start no trial that would end later, e.g. 90s, 30m, 8h.")
+    ] = None,
+) -> None:
+    """Run a study: try recipes of a search space, record each, promote the best single model."""
+    timeout_s = _seconds(timeout)
+    from workbench.selection import leaderboard, promotion
+    from workbench.study.records import read_trials
+    from workbench.study.start import Workspace, run_search
+    from workbench.tracking import Tracking
+
+    workspace = Workspace(Path.cwd())
+    with reporting_errors():
+        try:
+            outcome = run_search(
+                experiment,
+                workspace,
+                num_trials=trials,
+                study=study,
+                data=data,
+                seed=seed,
+                jobs=jobs,
+                device=device,
+                timeout_s=timeout_s,
+            )
+        except KeyboardInterrupt:
+            typer.echo(
+                "\nStopped. Ended trials are kept; the same command goes on with the rest.",
+                err=True,
+            )
+            raise typer.Exit(130) from None
+        rows = read_trials(outcome.folder)
+        objective = outcome.experiment.objective
+        typer.echo(leaderboard.as_table(rows, objective))
+        if outcome.stopped:
+            typer.echo(f"\n{outcome.stopped}")
+        elif not outcome.num_new:
+            typer.echo(f"\nThe study {outcome.folder.name} already has its {trials} trials.")
+        if not any(row.state == "complete" for row in rows):
+            raise WorkbenchError(
+                "No trial is complete, so there is no champion: see the reasons above and "
+                f"{outcome.folder.path}/trials/*/log.txt."
+            )
+        champion = promotion.promote(outcome.folder, Tracking(workspace.tracking), None)
+        typer.echo(f"\n{promotion.describe(champion)}")
+        typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
+
+
+@app.command()
+def compare(
+    study: StudyArgument = None,
+    as_json: JsonOption = False,
+    top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
+) -> None:
+    """Rank the trials of a study; write one offline HTML page with its plots."""
+    from workbench.selection import leaderboard, report
+    from workbench.study.records import count_running, read_trials
+
+    with reporting_errors():
+        folder = _find(study)
+        rows = read_trials(folder)
+        if as_json:
+            typer.echo(json.dumps(leaderboard.as_json(rows), indent=2, allow_nan=False))
+            return
+        objective = folder.experiment().objective
+        typer.echo(leaderboard.as_table(rows, objective, top=top))
+        if running := count_running(folder):
+            typer.echo(f"{running} in flight or cut off; `workbench search` goes on with them.")
+        report.write_report(folder, rows, objective, folder.report)
+        typer.echo(f"\nPage: {folder.report}\n\nNext: workbench export {folder.name} --out bundle")
+
+
+@app.command()
+def ui(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
+) -> None:
+    """Open the tracking store in the MLflow user interface."""
+    from workbench.study.start import Workspace
+    from workbench.tracking import ui_command
+
+    with reporting_errors():
+        root = Workspace(Path.cwd()).tracking
+        if not (root / "mlflow.db").exists():
+            raise WorkbenchError(f"{root} holds no runs yet. Run `workbench search` first.")
+        typer.echo(f"MLflow is on http://{host}:{port} until Ctrl-C.")
+        raise typer.Exit(subprocess.run(ui_command(root, host=host, port=port)).returncode)
+
+
+@app.command()
+def promote(
+    study: StudyArgument = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of the trial; the best one by default.", min=0)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a finished trial the study's champion, a registered model version."""
+    from workbench.selection import promotion
+    from workbench.study.start import Workspace
+    from workbench.tracking import Tracking
+
+    with reporting_errors():
+        folder = _find(study)
+        tracking = Tracking(Workspace(Path.cwd()).tracking)
+        champion = promotion.promote(folder, tracking, trial)
+        if as_json:
+            typer.echo(champion.model_dump_json(indent=2))
+            return
+        typer.echo(promotion.describe(champion))
+        typer.echo(f"\nNext: workbench export {folder.name} --out bundle")
+
+
+@app.command()
+def export(
+    study: StudyArgument = None,
+    out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")] = Path("bundle"),
+) -> None:
+    """Write the champion as a bundle: predictions, weights, recipe, code and hashes."""
+    from workbench.submission import bundle
+
+    with reporting_errors():
+        made = bundle.export(_find(study), out)
+        typer.echo(bundle.describe(made))
+        typer.echo(f"\nNext: workbench predict {out} FILE... --out predictions.csv")
+
+
+@app.command()
+def predict(
+    bundle: Annotated[Path, typer.Argument(help="Folder made by `workbench export`.")],
+    files: Annotated[list[Path], typer.Argument(help="Media files.")],
+    out: Annotated[Path, typer.Option(help="CSV file to write.")],
+    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+) -> None:
+    """Score media files by a bundle alone: its own code, its own weights."""
+    from workbench.submission import verify
+
+    with reporting_errors():
+        verify.run_predict(bundle, files, out, device)
+        typer.echo(f"{len(files)} scores are in {out}.")
+
+
+@app.command("demo-data")
+def demo_data(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    seed: Annotated[int, typer.Option(help="Another seed makes another data set.", min=0)] = 0,
+) -> None:
+    """Make the demo data: 600 short clips, half of them forged."""
+    from workbench.data import demo
+
+    with reporting_errors():
+        demo.make_demo(folder, seed=seed)
+        typer.echo(f"The demo data is in {folder}.\n\nNext: workbench search --data {folder}")
+
+
+@app.command()
+def backbones(
+    check: Annotated[str, typer.Option(help="A timm model name, with or without a tag.")],
+    experiment: Annotated[
+        Path | None, typer.Option(help="Judge by the rulebook of this experiment.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a backbone by the rulebook: exit code 0 if it is legal, 1 if not."""
+    from workbench.rules.rulebook import Rulebook, judge_published
+
+    with reporting_errors():
+        rulebook = Rulebook()
+        if experiment is not None:
+            from workbench.study.experiment import read_experiment
+
+            rulebook = read_experiment(experiment)[0].rulebook
+        verdict = judge_published(rulebook, check)
+        typer.echo(verdict.model_dump_json(indent=2) if as_json else verdict.sentence)
+        raise typer.Exit(0 if verdict.legal else 1)
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Turn an expected error into its sentences on stderr and exit code 1; let bugs traceback."""
+    try:
+        yield
+    except WorkbenchError as error:
+        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        raise typer.Exit(1) from error
+
+
+def _find(study: str | None) -> "StudyFolder":
+    from workbench.study.folder import find
+    from workbench.study.start import Workspace
+
+    return find(Workspace(Path.cwd()).studies, study)
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is no time span: write e.g. 90s, 30m or 8h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

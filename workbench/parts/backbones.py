@@ -1,0 +1,180 @@
+"""Backbones: any timm model as a function from images to one feature vector each."""
+
+import logging
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from workbench.errors import ConfigError, WeightsError
+from workbench.parts.torchvision_fix import import_timm
+from workbench.parts.weights import Weights, overlay, published
+
+# What timm and torch raise when an image does not divide into a model's patches, windows or
+# strides: these and no others, over timm's architectures at 8, 24, 32, 96 and 100 pixels.
+_SIZE_ERRORS = (AssertionError, RuntimeError, ZeroDivisionError)
+
+
+def check_name(name: str) -> str:
+    """Return `name` with the tag it stands for, e.g. `resnet18` as `resnet18.a1_in1k`.
+
+    Raises:
+        ConfigError: timm knows no such model or tag; close names are listed.
+    """
+    tag = published(name).tag
+    arch = name.partition(".")[0]
+    return f"{arch}.{tag}" if tag else arch
+
+
+@lru_cache(maxsize=1024)
+def feature_width(name: str, *, in_chans: int, image_px: int) -> int:
+    """Return the length of the feature vector of backbone `name`, found without any memory.
+
+    The model is built and run on the meta device, so this takes well under a second.
+
+    Raises:
+        ConfigError: timm knows no such model, it has no pooled features, or it cannot take
+            (batch, in_chans, image_px, image_px).
+    """
+    with torch.device("meta"):
+        model = _build(name, in_chans=in_chans, image_px=image_px)
+        try:
+            with torch.no_grad():
+                features = model.eval()(torch.zeros(1, in_chans, image_px, image_px))
+        except _SIZE_ERRORS as error:
+            raise _unsuitable(name, in_chans, image_px, error) from error
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        raise ConfigError(
+            f"Backbone {name} gives no single feature vector for an image. Choose a model "
+            "that classifies images."
+        )
+    return features.shape[1]
+
+
+def create(
+    name: str,
+    *,
+    in_chans: int,
+    image_px: int,
+    weights: Weights,
+    store: Path | None = None,
+    load: bool = True,
+) -> nn.Module:
+    """Return backbone `name`: (batch, in_chans, image_px, image_px) to (batch, features).
+
+    timm itself adapts what it loads: the first convolution to `in_chans`, position embeddings to
+    `image_px`. Every other tensor must be in the file under its name, the head's included; the
+    head is then dropped.
+
+    Args:
+        name: A timm model name, with or without a tag.
+        in_chans: Channels of the images.
+        image_px: Side of the square images, in pixels.
+        weights: What it starts from.
+        store: The folder of local weights, if `weights` came from one.
+        load: If false, build the same architecture and read no weights.
+
+    Raises:
+        ConfigError: timm knows no such model, or it cannot take such images.
+        WeightsError: the weights are gone, damaged, or not those of this model.
+    """
+    feature_width(name, in_chans=in_chans, image_px=image_px)
+    if not load or weights.source == "none":
+        return _build(name, in_chans=in_chans, image_px=image_px)
+    told = overlay(name, weights, store)
+    try:
+        with _missing_tensors() as missing:
+            model = _build(
+                name,
+                in_chans=in_chans,
+                image_px=image_px,
+                pretrained=True,
+                pretrained_cfg_overlay=told,
+            )
+    except (OSError, EOFError, RuntimeError, KeyError, ValueError, AttributeError,
+            SafetensorError, pickle.UnpicklingError) as error:  # fmt: skip
+        missing = [" ".join(str(error).split())]
+    if missing:
+        raise WeightsError(
+            f"{weights.name} does not load into {name}: {missing[0][:300]}. "
+            f"The file must hold every tensor of timm's {name}, its head included."
+        )
+    # timm keeps what it was told, tensors and all.
+    model.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]
+    return model
+
+
+def preprocessing(
+    name: str, weights: Weights, in_chans: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and standard deviation of each channel that `weights` expect, in [0, 1].
+
+    Images that do not have the three channels of the weights get the mean over them.
+    """
+    cfg = published(weights.name if weights.source == "hub" else name)
+    mean, std = tuple(map(float, cfg.mean)), tuple(map(float, cfg.std))
+    if len(mean) == in_chans:
+        return mean, std
+    return (sum(mean) / len(mean),) * in_chans, (sum(std) / len(std),) * in_chans
+
+
+def _build(name: str, *, in_chans: int, image_px: int, **pretrained: Any) -> nn.Module:
+    cfg = published(name)
+    size = {"img_size": image_px} if cfg.fixed_input_size else {}
+    try:
+        model = import_timm().create_model(name, in_chans=in_chans, **size, **pretrained)
+    except _SIZE_ERRORS as error:
+        if pretrained:
+            raise  # the size was tried before, so it is the weights
+        raise _unsuitable(name, in_chans, image_px, error) from error
+    if not hasattr(model, "reset_classifier"):
+        raise ConfigError(
+            f"Backbone {name} gives no single feature vector for an image. Choose a model "
+            "that classifies images."
+        )
+    # Dropped after loading, so that timm loads strictly; the same architecture as without a head.
+    model.reset_classifier(0)
+    return model
+
+
+def _unsuitable(name: str, in_chans: int, image_px: int, error: Exception) -> ConfigError:
+    cfg = published(name)
+    reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+    return ConfigError(
+        f"Backbone {name} cannot take {image_px} px images of {in_chans} channel(s) ({reason}). "
+        f"Its own size is {cfg.input_size[-1]} px with {cfg.input_size[0]} channels."
+    )
+
+
+@contextmanager
+def _missing_tensors() -> Iterator[list[str]]:
+    """Collect what timm's loader says it did not find.
+
+    A few families (DLA, MobileNetV5) are loaded leniently whatever the caller wants; the log of the
+    loader is the only place that tells.
+    """
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            message = record.getMessage()
+            if message.startswith(("Missing keys", "Unable to convert")):
+                said.append(message)
+
+    logger = logging.getLogger("timm.models._builder")
+    level, propagate, listener = logger.level, logger.propagate, Listener()
+    logger.addHandler(listener)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -1,0 +1,151 @@
+"""The model of every trial: one timm backbone a view, averaged over frames, and one linear head."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from workbench.errors import ConfigError
+from workbench.parts import backbones
+from workbench.parts.weights import Weights
+
+NUM_CLASSES = 2
+
+Shape = tuple[int, int, int, int]
+"""Of one view: (frames, height, width, channels)."""
+
+
+class Reader(nn.Module):
+    """Turn one view into one vector: normalise, apply the backbone, average over the frames."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: str,
+        shape: Shape,
+        *,
+        image_px: int,
+        weights: Weights,
+        store: Path | None,
+        load: bool,
+    ) -> None:
+        super().__init__()
+        channels = shape[3]
+        self.image_px = image_px
+        self.width = backbones.feature_width(backbone, in_chans=channels, image_px=image_px)
+        self.backbone = backbones.create(
+            backbone,
+            in_chans=channels,
+            image_px=image_px,
+            weights=weights,
+            store=store,
+            load=load,
+        )
+        mean, std = backbones.preprocessing(backbone, weights, channels)
+        # Settings, not learned: they follow the model to its device and stay out of its file.
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, view: Tensor) -> Tensor:
+        """Return (batch, width) features of (batch, frames, channels, height, width) in [0, 1]."""
+        batch, frames = view.shape[:2]
+        images = view.flatten(0, 1)
+        if images.shape[-2:] != (self.image_px, self.image_px):
+            images = F.interpolate(
+                images, (self.image_px, self.image_px), mode="bilinear", antialias=True
+            )
+        images = (images - self.mean) / self.std
+        # Channels last: 1.3 to 1.6 times the training speed of depthwise networks on a CPU, and
+        # what tensor cores want on a GPU.
+        features = self.backbone(images.contiguous(memory_format=torch.channels_last))
+        return features.view(batch, frames, -1).mean(dim=1)
+
+
+class MediaModel(nn.Module):
+    """Tell real media from fake ones by one or several views of each.
+
+    Args:
+        backbone: A timm model name, with or without a tag; every view has its own copy of it.
+        views: The shape of each view, (frames, height, width, channels), by its name.
+        image_px: Side of the square images that the backbones see, in pixels; views of another size
+            are resized on their way in.
+        weights: What each backbone starts from.
+        frozen: Train the head alone; the backbones stay in evaluation mode.
+        dropout: Share of the features that is dropped before the head, in training.
+        load: If false, build the same architecture without reading any weights.
+        store: The folder of local weights, if `weights` came from one.
+
+    Raises:
+        ConfigError: the backbone is unknown, or cannot take such images.
+        WeightsError: the weights are gone, damaged, or not those of this backbone.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        views: Mapping[str, Shape],
+        *,
+        image_px: int,
+        weights: Weights,
+        frozen: bool = False,
+        dropout: float = 0.0,
+        load: bool = True,
+        store: Path | None = None,
+    ) -> None:
+        super().__init__()
+        if not views:
+            raise ConfigError("A model needs at least one view. Name one under `views`.")
+        for name in views:
+            if "." in name or not name or hasattr(nn.ModuleDict, name):
+                raise ConfigError(f"{name!r} cannot name a view of a model. Rename the view.")
+        self.views = dict(views)
+        self.is_frozen = frozen
+        readers = {
+            name: Reader(
+                backbone, shape, image_px=image_px, weights=weights, store=store, load=load
+            )
+            for name, shape in self.views.items()
+        }
+        self.readers = nn.ModuleDict(readers)
+        if frozen:
+            self.readers.requires_grad_(False)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(sum(reader.width for reader in readers.values()), NUM_CLASSES)
+        self.to(memory_format=torch.channels_last)
+        self.train()
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return (batch, 2) logits, real before fake.
+
+        Args:
+            inputs: Each view by its name, (batch, frames, channels, height, width) float in [0, 1].
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
+            features = [reader(inputs[name]) for name, reader in self.readers.items()]
+        return self.head(self.dropout(torch.cat(features, dim=1)))
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; frozen backbones stay in evaluation mode."""
+        super().train(mode)
+        if self.is_frozen:
+            self.readers.eval()
+        return self
+
+    def example_inputs(self, batch: int, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+        """Return grey inputs of the shapes that the model reads, for tracing and counting."""
+        return example_inputs(self.views, batch, device)
+
+
+def example_inputs(
+    views: Mapping[str, Shape], batch: int, device: str | torch.device = "cpu"
+) -> dict[str, Tensor]:
+    """Return grey inputs, each (batch, frames, channels, height, width) float, of `views`."""
+    return {
+        name: torch.full((batch, frames, channels, height, width), 0.5, device=device)
+        for name, (frames, height, width, channels) in views.items()
+    }

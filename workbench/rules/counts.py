@@ -1,0 +1,73 @@
+"""How many parameters a model has: as thop counts them, and truly."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from workbench.values import Frozen
+
+Inputs = TypeVar("Inputs", Tensor, Mapping[str, Tensor])
+
+
+class Counts(Frozen):
+    """The two counts of one model."""
+
+    thop: int | None
+    """What `thop.profile` returns. It matches layers by exact type, and so leaves out every weight
+    that a layer of another type holds. None if thop cannot run the model at all."""
+
+    true: int
+    """The elements of all parameters, shared ones once, frozen ones too, buffers not."""
+
+    @property
+    def larger(self) -> int:
+        """The larger of the two; the true one if thop has none."""
+        return self.true if self.thop is None else max(self.thop, self.true)
+
+
+def count(build: Callable[[], nn.Module], inputs: Inputs) -> Counts:
+    """Count the parameters of the model that `build` returns, on throw-away copies of it.
+
+    thop leaves buffers behind in the modules of a model, so it never sees one that is trained. The
+    model is built on the meta device, where no weight has memory and nothing is computed; where an
+    operator of it does not exist there, on the CPU.
+
+    Args:
+        build: Makes the model; it is called once or twice.
+        inputs: What the model's forward takes, a batch of one.
+    """
+    try:
+        with torch.device("meta"):
+            model = build()
+        return Counts(thop=_profile(model, _on_meta(inputs)), true=_true(model))
+    except RuntimeError:  # an operator without a meta kernel, or one that reads a value
+        model = build()
+        true = _true(model)
+    try:
+        return Counts(thop=_profile(model, inputs), true=true)
+    except RuntimeError:
+        return Counts(thop=None, true=true)
+
+
+def _true(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _profile(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> int:
+    with warnings.catch_warnings():
+        # thop imports distutils, which Python 3.12 has only through setuptools: hence imported
+        # here, where it is used, and its deprecation warnings kept quiet.
+        warnings.simplefilter("ignore")
+        from thop import profile
+
+        _, parameters = profile(model, inputs=(inputs,), verbose=False)
+    return int(parameters)
+
+
+def _on_meta(inputs: Tensor | Mapping[str, Tensor]) -> Tensor | Mapping[str, Tensor]:
+    if isinstance(inputs, Tensor):
+        return inputs.to("meta")
+    return {name: tensor.to("meta") for name, tensor in inputs.items()}

@@ -1,0 +1,365 @@
+"""The plots of a study's page, each a Plotly figure of stored numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from workbench.selection.axes import ABSENT, axis, axis_names, distinct, safe
+from workbench.selection.leaderboard import complete_trials, objective_of, rank, shorten
+from workbench.selection.statistics import Z95, auc
+from workbench.study.records import TrialRow
+from workbench.trial.recipe import Objective
+from workbench.trial.result import State
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+"""Of the best trials, in every plot; the colours of Okabe and Ito, which colour-blind people tell
+apart."""
+
+GREY = "#c4c8cf"
+MAX_DIMENSIONS = 9
+"""Axes of the parallel coordinates beside the objective: with more, labels run into each other."""
+
+_MAX_BARS = 15
+_MAX_LINES = 100
+_MAX_POINTS = 1000
+_STATES: dict[State, tuple[str, str]] = {
+    "complete": ("#0072b2", "circle"),
+    "pruned": ("#e69f00", "diamond-open"),
+    "failed": ("#b3261e", "x-thin-open"),
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure of the page and what is to be known about it."""
+
+    name: str
+    """Its id in the page."""
+
+    title: str
+    figure: Any
+    note: str = ""
+    """Plain text below the title."""
+
+    is_half: bool = False
+    """Whether it takes half the width of the page."""
+
+
+def history(rows: Sequence[TrialRow], objective: Objective, standard_error: float | None) -> Plot:
+    """Return the objective by trial number, with the best so far.
+
+    Args:
+        rows: All trials.
+        objective: What the study improves.
+        standard_error: Of the best trial's objective, if it is known.
+    """
+    figure = _figure(height=380, x="trial", y=_label(objective))
+    complete = sorted(complete_trials(rows), key=lambda row: row.number)
+    running: list[float] = []
+    for row in complete:
+        value = objective_of(row)
+        is_better = not running or objective.is_better(value, running[-1])
+        running.append(value if is_better else running[-1])
+    if complete:
+        last = max(row.number for row in rows)
+        numbers = [row.number for row in complete]
+        line = {"color": "#5f6b7a", "width": 1.5, "shape": "hv"}
+        figure.add_scatter(
+            x=[*numbers, last],
+            y=[*running, running[-1]],
+            mode="lines",
+            line=line,
+            name="best so far",
+            hoverinfo="skip",
+        )
+    for state, (colour, symbol) in _STATES.items():
+        some = [row for row in rows if row.state == state and row.objective is not None]
+        _add_states(figure, some, [row.objective for row in some], state, colour, symbol)
+        lost = [row for row in rows if row.state == state and row.objective is None]
+        # What ended without an objective stands on the lower edge, whatever the range of the rest.
+        _add_states(figure, lost, [0.02] * len(lost), state, colour, symbol, yaxis="y2")
+    if complete and standard_error:
+        best = rank(complete, objective)[0]
+        reach = Z95 * standard_error
+        # No AUC is above 1, however wide the error.
+        bar = {
+            "type": "data",
+            "array": [min(reach, 1 - objective_of(best))],
+            "arrayminus": [reach],
+            "color": "#0072b2",
+            "width": 5,
+        }
+        figure.add_scatter(
+            x=[best.number],
+            y=[best.objective],
+            mode="markers",
+            error_y=bar,
+            marker={"color": "#0072b2", "size": 11, "line": {"color": "white", "width": 1.5}},
+            name="best, ± 1.96 DeLong standard errors",
+            hoverinfo="skip",
+        )
+    figure.update_layout(
+        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    )
+    figure.update_xaxes(dtick=1 if len(rows) <= 12 else None, tickformat="d")
+    notes = []
+    if any(row.state == "pruned" for row in rows):
+        notes.append("Pruned trials show their best epoch before they were stopped.")
+    if any(row.objective is None for row in rows):
+        notes.append("Trials without any objective stand on the lower edge.")
+    return Plot("history", "Optimisation history", figure, " ".join(notes))
+
+
+def importance_bars(importances: Mapping[str, float]) -> Plot:
+    """Return the importances of the searched dimensions, the largest on top."""
+    some = list(importances.items())[:_MAX_BARS][::-1]
+    figure = _figure(height=110 + 24 * len(some), x="share of the importance", y="")
+    figure.add_bar(
+        x=[share for _, share in some],
+        y=[safe(text) for text in distinct([shorten(key, 44) for key, _ in some])],
+        orientation="h",
+        marker_color="#0072b2",
+        text=[f"{share:.2f}" for _, share in some],
+        textposition="outside",
+        cliponaxis=False,
+        hovertext=[safe(key) for key, _ in some],
+        hovertemplate="%{hovertext}: %{x:.3f}<extra></extra>",
+    )
+    figure.update_layout(xaxis_rangemode="tozero", yaxis={"automargin": True, "type": "category"})
+    note = (
+        "Method: PED-ANOVA (Watanabe et al. 2023). It is local: it asks which dimensions set the "
+        "best tenth of the complete trials apart, not which move the objective everywhere."
+    )
+    if len(importances) > _MAX_BARS:
+        note += f" The largest {_MAX_BARS} of {len(importances)} are shown."
+    return Plot("importances", "Parameter importances", figure, note)
+
+
+def parallel(
+    rows: Sequence[TrialRow], objective: Objective, importances: Mapping[str, float]
+) -> Plot | None:
+    """Return the complete trials as lines over the searched dimensions; none if nothing varied."""
+    ranked = rank(complete_trials(rows), objective)
+    complete = ranked[:_MAX_LINES][::-1]  # the best drawn last, on top
+    keys = {key for row in complete for key in row.drawn}
+    varied = [key for key in keys if len({repr(row.drawn.get(key)) for row in complete}) > 1]
+    if len(complete) < 2 or not varied:
+        return None
+    keys_shown = sorted(varied, key=lambda key: (-importances.get(key, 0.0), key))[:MAX_DIMENSIONS]
+    names = axis_names(keys_shown)
+    dimensions = [
+        {"label": safe(names[key]), **axis([row.drawn.get(key, ABSENT) for row in complete])}
+        for key in keys_shown
+    ]
+    values = [objective_of(row) for row in complete]
+    dimensions.append({"label": f"<b>{objective.metric}</b>", **axis(values)})
+    # A few bad trials would take up the whole scale and leave the good ones one colour.
+    low, high = np.quantile(values, [0.25, 1] if objective.direction == "maximize" else [0, 0.75])
+    figure = go.Figure()
+    figure.add_parcoords(
+        dimensions=dimensions,
+        line={
+            "color": values,
+            "colorscale": "Viridis",
+            "reversescale": objective.direction == "maximize",
+            "cmin": float(low),
+            "cmax": float(high) if high > low else float(low) + 1e-9,
+        },
+        labelfont={"size": 11, "color": "#1c2430"},
+        tickfont={"size": 11, "color": "#1c2430"},
+        labelside="top",
+    )
+    _dress(figure, height=460)
+    figure.update_layout(margin={"l": 90, "r": 70, "t": 60, "b": 30})
+    note = "One line a complete trial, the darkest the best. Drag along an axis to select."
+    if len(ranked) > len(complete):
+        note += f" The best {len(complete)} of {len(ranked)} complete trials are drawn."
+    if len(varied) > MAX_DIMENSIONS:
+        note += f" The {MAX_DIMENSIONS} most important of {len(varied)} dimensions are shown."
+    cut = [f"{names[key]} is {key}" for key in keys_shown if names[key] != key]
+    if cut:
+        note += f" {'; '.join(cut)}."
+    if any(key not in row.drawn for key in keys_shown for row in complete):
+        note += f" {ABSENT} stands for a dimension that a trial did not have."
+    return Plot("parallel", "Searched dimensions", figure, note)
+
+
+def learning_curves(
+    rows: Sequence[TrialRow], objective: Objective, top: Sequence[TrialRow]
+) -> Plot | None:
+    """Return the objective of each epoch; none if no epoch ended."""
+    trained = [row for row in rows if row.epochs]
+    if not trained:
+        return None
+    figure = _figure(height=380, x="epoch", y=_label(objective))
+    best = {row.number for row in top}
+    others = [row for row in trained if row.number not in best]
+    if others:
+        figure.add_scatter(
+            # One trace, broken between trials: a study has hundreds.
+            x=[x for row in others for x in [*(e.epoch for e in row.epochs), None]],
+            y=[y for row in others for y in [*(e.objective for e in row.epochs), None]],
+            text=[f"trial {row.number}" for row in others for _ in range(len(row.epochs) + 1)],
+            mode="lines+markers",
+            line={"color": GREY, "width": 1},
+            marker={"size": 4},
+            hovertemplate="%{text}, epoch %{x}: %{y:.5f}<extra></extra>",
+            name="other trials",
+        )
+    for row, colour in zip(top, COLOURS, strict=False):
+        figure.add_scatter(
+            x=[epoch.epoch for epoch in row.epochs],
+            y=[epoch.objective for epoch in row.epochs],
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            marker={"size": 6},
+            hovertemplate=f"trial {row.number}, epoch %{{x}}: %{{y:.5f}}<extra></extra>",
+            name=_legend(row),
+        )
+    longest = max(len(row.epochs) for row in trained)
+    figure.update_xaxes(dtick=1 if longest <= 15 else None, tickformat="d")
+    values = [epoch.objective for row in trained for epoch in row.epochs]
+    if min(values) == max(values):
+        figure.update_yaxes(range=[values[0] - 0.05, values[0] + 0.05])
+    return Plot("curves", "Learning curves", figure, "The best trials are coloured.")
+
+
+def roc(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
+    """Return the ROC curves of the best trials; `scores` holds each one's, by trial number."""
+    figure = _figure(height=480, x="false positive rate", y="true positive rate")
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": GREY, "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    for row, colour in zip(top, COLOURS, strict=False):
+        table = scores[row.number]
+        fpr, tpr, _ = roc_curve(table["target"], table["score"])
+        name = f"{_legend(row)}, AUC {auc(table['target'], table['score']).value:.5f}"
+        _add_curve(figure, fpr, tpr, colour, name)
+    _square(figure, corner=([-0.005, 0.1], [0.9, 1.005]))
+    return Plot("roc", "ROC curves", figure, is_half=True)
+
+
+def precision_recall(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
+    """Return the precision-recall curves of the best trials."""
+    figure = _figure(height=480, x="recall", y="precision")
+    for row, colour in zip(top, COLOURS, strict=False):
+        table = scores[row.number]
+        precision, recall, _ = precision_recall_curve(
+            table["target"], table["score"], drop_intermediate=True
+        )
+        _add_curve(figure, recall, precision, colour, _legend(row), shape="vh")
+    _square(figure, corner=([0.9, 1.005], [0.9, 1.005]))
+    return Plot("pr", "Precision-recall curves", figure, is_half=True)
+
+
+def _add_states(
+    figure: Any,
+    rows: Sequence[TrialRow],
+    values: Sequence[float | None],
+    state: State,
+    colour: str,
+    symbol: str,
+    yaxis: str = "y",
+) -> None:
+    if not rows:
+        return
+    said = []
+    for row in rows:
+        value = f"{row.objective:.5f}" if row.objective is not None else state
+        reason = f"<br>{safe(shorten(' '.join(row.reason.split()), 110))}" if row.reason else ""
+        said.append(f"trial {row.number}: {value}<br>{safe(shorten(row.backbone, 60))}{reason}")
+    figure.add_scatter(
+        x=[row.number for row in rows],
+        y=values,
+        mode="markers",
+        marker={"color": colour, "symbol": symbol, "size": 7, "line": {"color": colour}},
+        name=state,
+        legendgroup=state,
+        showlegend=all(trace.legendgroup != state for trace in figure.data),
+        hovertext=said,
+        hoverinfo="text",
+        yaxis=yaxis,
+        cliponaxis=False,
+    )
+
+
+def _add_curve(figure: Any, x: Any, y: Any, colour: str, name: str, shape: str = "linear") -> None:
+    if len(x) > _MAX_POINTS:
+        keep = np.unique(np.linspace(0, len(x) - 1, _MAX_POINTS).astype(int))
+        x, y = x[keep], y[keep]
+    figure.add_scatter(
+        x=np.round(x, 6).tolist(),
+        y=np.round(y, 6).tolist(),
+        mode="lines",
+        line={"color": colour, "width": 2, "shape": shape},
+        name=name,
+        hovertemplate="%{x:.4f}, %{y:.4f}<extra></extra>",
+    )
+
+
+def _square(figure: Any, corner: tuple[list[float], list[float]]) -> None:
+    """Show the unit square, with a button for the corner in which good models differ."""
+    whole = ([-0.01, 1.01], [-0.01, 1.01])
+    buttons = [
+        {"label": label, "method": "relayout", "args": [{"xaxis.range": x, "yaxis.range": y}]}
+        for label, (x, y) in (("whole", whole), ("corner", corner))
+    ]
+    menu = {
+        "type": "buttons",
+        "direction": "right",
+        "buttons": buttons,
+        "x": 0,
+        "xanchor": "left",
+        "y": 1.02,
+        "yanchor": "bottom",
+        "pad": {"t": 0, "b": 0},
+        "font": {"size": 11},
+    }
+    figure.update_layout(
+        updatemenus=[menu],
+        xaxis_range=whole[0],
+        yaxis_range=whole[1],
+        legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 11}},
+        margin={"t": 44},
+        showlegend=True,
+    )
+
+
+def _legend(row: TrialRow) -> str:
+    return f"trial {row.number}, {safe(shorten(row.backbone, 28))}"
+
+
+def _label(objective: Objective) -> str:
+    return f"{objective.metric} on {objective.slice}"
+
+
+def _figure(*, height: int, x: str, y: str) -> Any:
+    figure = go.Figure()
+    _dress(figure, height=height)
+    figure.update_xaxes(title=x, gridcolor="#eef0f3", zeroline=False, linecolor="#c4c8cf")
+    figure.update_yaxes(title=y, gridcolor="#eef0f3", zeroline=False, linecolor="#c4c8cf")
+    return figure
+
+
+def _dress(figure: Any, *, height: int) -> None:
+    figure.update_layout(
+        template="none",
+        height=height,
+        autosize=True,
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        font={"family": "system-ui, sans-serif", "size": 12, "color": "#1c2430"},
+        margin={"l": 70, "r": 24, "t": 30, "b": 50},
+        hoverlabel={"align": "left"},
+    )

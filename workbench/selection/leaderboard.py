@@ -1,0 +1,143 @@
+"""The trials of a study in order: ranked, as JSON, and as a table for a terminal."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from workbench.console import table
+from workbench.study.records import TrialRow
+from workbench.trial.recipe import Objective
+from workbench.trial.result import State
+
+WIDTH = 100
+"""Columns of a terminal that a table keeps to."""
+
+_REASON = 28
+"""Letters of a reason in the line of counts: two of them fit."""
+
+_AFTER_COMPLETE: tuple[State, ...] = ("pruned", "failed")
+
+
+def complete_trials(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Return the trials that can be ranked: complete, with an objective."""
+    return [row for row in rows if row.state == "complete" and row.objective is not None]
+
+
+def objective_of(row: TrialRow) -> float:
+    """Return the objective of a trial that can be ranked."""
+    assert row.objective is not None, f"trial {row.number} has no objective"
+    return row.objective
+
+
+def rank(rows: Sequence[TrialRow], objective: Objective) -> list[TrialRow]:
+    """Return the trials, best first; then the pruned and the failed ones, by number.
+
+    Equal objectives are ordered by the lower log-loss, then by the lower number. A pruned trial is
+    not ranked by its objective: it comes from fewer epochs than that of the others.
+    """
+    sign = 1 if objective.direction == "minimize" else -1
+
+    def place(row: TrialRow) -> tuple[float, float, int]:
+        return sign * objective_of(row), row.metrics.get("log_loss", float("inf")), row.number
+
+    ranked = sorted(complete_trials(rows), key=place)
+    numbers = {row.number for row in ranked}
+    rest = [row for row in rows if row.number not in numbers]
+    order = ("complete", *_AFTER_COMPLETE)
+    return ranked + sorted(rest, key=lambda row: (order.index(row.state), row.number))
+
+
+def as_json(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
+    """Return the trials by number as JSON objects, each metric under its own name.
+
+    What a trial does not have is left out: there are no nulls.
+    """
+    objects = []
+    for row in sorted(rows, key=lambda row: row.number):
+        values = {
+            "number": row.number,
+            "state": row.state,
+            "recipe": row.recipe,
+            "objective": row.objective,
+            **row.metrics,
+            "params_thop": row.params_thop,
+            "params_true": row.params_true,
+            "seconds": row.seconds,
+            "reason": row.reason,
+            "backbone": row.backbone,
+            "views": list(row.views),
+        }
+        objects.append({name: value for name, value in values.items() if value is not None})
+    return objects
+
+
+def as_table(rows: Sequence[TrialRow], objective: Objective, top: int = 10) -> str:
+    """Return the `top` complete trials as a table, and a line that counts all trials.
+
+    A column that says the same as another, or nothing, is left out; long names are cut so that a
+    line keeps to `WIDTH` columns.
+    """
+    best = rank(complete_trials(rows), objective)[:top]
+    count = shorten(count_line(rows), WIDTH)
+    if not best:
+        return f"No trial is complete yet.\n{count}"
+    columns: dict[str, list[str]] = {"trial": [str(row.number) for row in best]}
+    columns[objective.metric] = [f"{row.objective:.5f}" for row in best]
+    for metric, title in (
+        ("auc", "auc"),
+        ("f1", "f1"),
+        ("log_loss", "log-loss"),
+        ("tpr", "TPR"),
+        ("fpr", "FPR"),
+    ):
+        if metric != objective.metric:
+            columns[title] = [_fixed(row.metrics.get(metric), 4) for row in best]
+    names = {"backbone": [row.backbone for row in best]}
+    names["views"] = ["+".join(row.views) for row in best]
+    columns |= names
+    if any("image_px" in row.drawn for row in best):
+        columns["px"] = [str(row.drawn.get("image_px", "-")) for row in best]
+    columns["params M"] = [millions(row) for row in best]
+    columns["s"] = [f"{row.seconds:.0f}" for row in best]
+    spare = WIDTH - sum(
+        2 + max(map(len, [title, *cells])) for title, cells in columns.items() if title not in names
+    )
+    columns["views"] = [shorten(name, max(8, spare // 3 - 2)) for name in names["views"]]
+    spare -= 2 + max(map(len, ["views", *columns["views"]]))
+    columns["backbone"] = [shorten(name, max(12, spare)) for name in names["backbone"]]
+    lines = table(list(columns), list(zip(*columns.values(), strict=True)))
+    return f"{lines}\n\n{count}"
+
+
+def count_line(rows: Sequence[TrialRow]) -> str:
+    """Return how many trials ended in which way, with the commonest reasons of failures."""
+    states = Counter(row.state for row in rows)
+    line = ", ".join(f"{states[state]} {state}" for state in ("complete", *_AFTER_COMPLETE))
+    reasons = common_reasons(rows)[:2]
+    if reasons:
+        line += f" ({'; '.join(f'{n}× {reason[:_REASON]}' for reason, n in reasons)})"
+    return line + "."
+
+
+def common_reasons(rows: Sequence[TrialRow], state: State = "failed") -> list[tuple[str, int]]:
+    """Return why trials ended in `state` and how many did for that reason, commonest first."""
+    reasons = [" ".join(row.reason.split()) or "no reason" for row in rows if row.state == state]
+    return Counter(reason.rstrip(".") for reason in reasons).most_common()
+
+
+def millions(row: TrialRow) -> str:
+    """Return the parameters of a trial's model in millions, the larger of the two counts."""
+    counts = [count for count in (row.params_thop, row.params_true) if count is not None]
+    return f"{max(counts) / 1e6:.2f}" if counts else "-"
+
+
+def shorten(text: str, length: int) -> str:
+    """Return `text` with its middle cut out if it is longer than `length`."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 3
+    return text[: length - 1 - tail] + "…" + text[len(text) - tail :]
+
+
+def _fixed(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

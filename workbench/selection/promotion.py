@@ -1,0 +1,302 @@
+"""The champion of a study: which trial it is, how sure its lead is, and its registration."""
+
+import getpass
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from workbench.errors import StudyError
+from workbench.files import read_json, write_text
+from workbench.selection.leaderboard import complete_trials, objective_of, rank
+from workbench.selection.statistics import Z95, Estimate, trial_auc, trial_auc_difference
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow, read_trials
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.scoring import build_model
+from workbench.trial.served import FlatModel
+from workbench.values import Frozen, build
+
+
+class RunnerUp(Frozen):
+    """The best of the other complete trials."""
+
+    number: int
+    objective: float
+
+
+class Lead(Frozen):
+    """How far a trial is ahead of the best other one."""
+
+    runner_up: RunnerUp | None = None
+    margin: float | None = None
+    """How much better its objective is, whichever way is better; below 0 if it is worse."""
+
+    margin_standard_error: float | None = None
+    """Paired DeLong, on the samples of the objective's slice; known for an AUC alone."""
+
+    confidence: float | None = None
+    """One-sided, normal: how sure it is that the lead is no luck of these samples."""
+
+    sentence: str
+    """The same for a person."""
+
+
+class Champion(Lead):
+    """The promoted trial of a study, as `champion.json` keeps it."""
+
+    study: str
+    number: int
+    recipe: str
+    objective: Objective
+    value: float
+    """Of the objective."""
+
+    standard_error: float | None
+    """DeLong; known for an AUC alone."""
+
+    chosen_by: Literal["best", "by hand"]
+    who: str
+    when: str
+    """UTC, ISO 8601."""
+
+    why: str
+    model_name: str
+    model_version: str
+    params_thop: int | None
+    params_true: int | None
+
+
+class Registry(Protocol):
+    """What a promotion needs of the tracking store; `workbench.tracking.Tracking` is one."""
+
+    def register_champion(
+        self,
+        name: str,
+        *,
+        model: torch.nn.Module,
+        example: np.ndarray,
+        run_id: str,
+        pip_requirements: Sequence[str],
+        tags: dict[str, str],
+        description: str,
+    ) -> str:
+        """Register `model` as a new version of `name`, alias `champion`; return the version."""
+
+
+def choose(rows: Sequence[TrialRow], objective: Objective, number: int | None = None) -> TrialRow:
+    """Return the trial to promote: the best complete one, or the one that is named.
+
+    A trial that the rulebook refused is never complete, so every choice is a legal one.
+
+    Raises:
+        StudyError: no trial is complete, or the named one does not exist or is not complete.
+    """
+    complete = complete_trials(rows)
+    if not complete:
+        raise StudyError(
+            f"No trial is complete ({len(rows)} ended), so there is none to promote. See why with "
+            "`workbench compare`, then search on with `workbench search`."
+        )
+    if number is None:
+        return rank(complete, objective)[0]
+    row = next((row for row in rows if row.number == number), None)
+    if row is None:
+        numbers = [row.number for row in rows]
+        raise StudyError(
+            f"There is no ended trial {number}: they are {min(numbers)} to {max(numbers)}. "
+            "`workbench compare` lists the best."
+        )
+    if row not in complete:
+        because = f" ({row.reason.rstrip('.')})" if row.reason else ""
+        raise StudyError(
+            f"Trial {number} is {row.state}{because}, not complete, so it cannot be promoted. "
+            "`workbench compare` lists those that can."
+        )
+    return row
+
+
+def promote(
+    folder: StudyFolder, tracking: Registry, number: int | None = None, *, why: str = ""
+) -> Champion:
+    """Register a trial's model as the study's champion and keep why; return that record.
+
+    Promoting the present champion again brings its record up to date and registers nothing.
+
+    Args:
+        folder: The study.
+        tracking: Where the model is registered, under the study's name.
+        number: The trial; if none is named, the best one.
+        why: A sentence; if empty, one that names the objective.
+
+    Raises:
+        StudyError: there is no such trial, or its files are gone or are not what it wrote.
+    """
+    rows, objective = read_trials(folder), folder.experiment().objective
+    row = choose(rows, objective, number)
+    lead = lead_of(folder, rows, objective, row)
+    error = trial_auc(folder, row, objective).standard_error if objective.metric == "auc" else None
+    before = read_champion(folder) if folder.champion.exists() else None
+    if before is not None and (before.number, before.recipe) == (row.number, row.recipe):
+        version = before.model_version
+    else:
+        version = _register(folder, tracking, row, objective)
+    champion = Champion(
+        **lead.model_dump(),
+        study=folder.name,
+        number=row.number,
+        recipe=row.recipe,
+        objective=objective,
+        value=objective_of(row),
+        standard_error=error,
+        chosen_by="best" if number is None else "by hand",
+        who=_user(),
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        why=why or _reason(rows, objective, row),
+        model_name=folder.name,
+        model_version=version,
+        params_thop=row.params_thop,
+        params_true=row.params_true,
+    )
+    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    return champion
+
+
+def describe(champion: Champion) -> str:
+    """Return the champion in a few lines for a terminal."""
+    which = f"{champion.objective.metric} {champion.value:.5f}"
+    if champion.standard_error:
+        which += f" ± {Z95 * champion.standard_error:.5f} (95%, DeLong)"
+    lines = [
+        f"Champion: trial {champion.number}, {which} on {champion.objective.slice}.",
+        champion.why,
+        champion.sentence,
+        f"Registered as {champion.model_name}, version {champion.model_version}, alias champion.",
+    ]
+    return "\n".join(lines)
+
+
+def read_champion(folder: StudyFolder) -> Champion:
+    """Return the champion of a study.
+
+    Raises:
+        StudyError: it has none yet.
+    """
+    if not folder.champion.exists():
+        raise StudyError(
+            f"The study {folder.name} has no champion yet. Run `workbench promote` first."
+        )
+    return build(Champion, read_json(folder.champion), where=str(folder.champion))
+
+
+def lead_of(
+    folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective, row: TrialRow
+) -> Lead:
+    """Return how far complete trial `row` is ahead of the best other complete trial.
+
+    Raises:
+        StudyError: scores are gone, or of different samples.
+    """
+    complete = complete_trials(rows)
+    others = rank([other for other in complete if other.number != row.number], objective)
+    if not others:
+        return Lead(sentence="It is the only complete trial, so nothing tells how good a lead is.")
+    other = others[0]
+    sign = -1 if objective.direction == "minimize" else 1
+    margin = sign * (objective_of(row) - objective_of(other))
+    paired = None
+    if objective.metric == "auc":
+        paired = trial_auc_difference(folder, row, other, objective)
+    return Lead(
+        runner_up=RunnerUp(number=other.number, objective=objective_of(other)),
+        margin=margin,
+        margin_standard_error=paired.standard_error if paired else None,
+        confidence=paired.confidence if paired else None,
+        sentence=_say(margin, paired, other.number, objective, len(complete)),
+    )
+
+
+def _say(
+    margin: float, paired: Estimate | None, other: int, objective: Objective, num_complete: int
+) -> str:
+    verb = "is ahead of" if margin >= 0 else "is behind"
+    said = f"It {verb} trial {other} by {abs(margin):.5f} in {objective.metric}"
+    if paired is None:
+        return f"{said}; no standard error of that is known, as it is of an AUC."
+    if paired.standard_error is None:
+        return f"{said}; one sample of a class is too few for a standard error."
+    if paired.confidence is None:
+        return f"{said}: the samples of {objective.slice} rank alike and cannot tell the two apart."
+    said += f" ± {Z95 * paired.standard_error:.5f} (95%, paired DeLong)"
+    if abs(margin) <= Z95 * paired.standard_error:
+        said += ", which chance alone could make: the two cannot be told apart"
+    if margin > 0 and num_complete > 2:
+        said += f"; being picked as the best of {num_complete} trials flatters it"
+    return said + "."
+
+
+def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> str:
+    ranked = rank(complete_trials(rows), objective)
+    which = f"{objective.metric} on {objective.slice}"
+    if ranked[0].number == row.number:
+        return f"It has the best {which} of {len(ranked)} complete trials."
+    place = 1 + [other.number for other in ranked].index(row.number)
+    return f"It was named by hand; by {which} it is number {place} of {len(ranked)}."
+
+
+def _register(folder: StudyFolder, tracking: Registry, row: TrialRow, objective: Objective) -> str:
+    if row.run_id is None:
+        raise StudyError(
+            f"Trial {row.number} has no run in the tracking store, so its model cannot be "
+            "registered. Promote another trial."
+        )
+    recipe = folder.trial(row.recipe).read_recipe()
+    if recipe.uid != row.recipe:
+        raise StudyError(
+            f"{folder.trial(row.recipe).recipe} was changed: it is the recipe {recipe.uid} now, "
+            f"and trial {row.number} trained {row.recipe}. Put the file back."
+        )
+    shapes = {name: view.shape for name, view in recipe.views.items()}
+    served = FlatModel(_load(folder, row, recipe), shapes, image_px=recipe.image_px).eval()
+    # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
+    example = np.full((2, served.num_values), 128, np.uint8)
+    versions = {"torch": torch.__version__.partition("+")[0], "numpy": np.__version__}
+    return tracking.register_champion(
+        folder.name,
+        model=served,
+        example=example,
+        run_id=row.run_id,
+        pip_requirements=[f"{name}=={version}" for name, version in versions.items()],
+        tags={"workbench.trial": str(row.number), "workbench.uid": row.recipe},
+        description=(
+            f"Trial {row.number} of study {folder.name}: {row.backbone}, "
+            f"{objective.metric} {row.objective:.5f} on {objective.slice}."
+        ),
+    )
+
+
+def _load(folder: StudyFolder, row: TrialRow, recipe: Recipe) -> torch.nn.Module:
+    """Return the trained model of a trial."""
+    file = folder.trial(row.recipe).weights
+    remedy = "Put the file back, or promote another trial."
+    if not file.exists():
+        raise StudyError(f"The weights of trial {row.number} are gone ({file}). {remedy}")
+    model = build_model(recipe, load=False)
+    try:
+        model.load_state_dict(load_file(file))
+    except SafetensorError as error:
+        raise StudyError(f"{file} is not a safetensors file ({error}). {remedy}") from error
+    except RuntimeError as error:  # names or shapes of the tensors differ
+        raise StudyError(f"{file} does not hold the model of its recipe. {remedy}") from error
+    return model
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return "unknown"

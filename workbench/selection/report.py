@@ -1,0 +1,260 @@
+"""One offline HTML page about a study: its trials, its plots, its champion."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+import pandas as pd
+from plotly.offline import get_plotlyjs
+
+from workbench.files import write_text
+from workbench.selection import figures
+from workbench.selection.figures import Plot
+from workbench.selection.leaderboard import (
+    common_reasons,
+    complete_trials,
+    millions,
+    objective_of,
+    rank,
+    shorten,
+)
+from workbench.selection.promotion import lead_of, read_champion
+from workbench.selection.statistics import (
+    Z95,
+    Estimate,
+    auc,
+    read_slice,
+    trial_auc_difference,
+)
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow, importances
+from workbench.trial.recipe import Objective
+from workbench.trial.result import State
+
+TABLE_ROWS = 25
+CURVES = len(figures.COLOURS)
+"""Trials whose curves are drawn."""
+
+_PAGE = Path(__file__).with_name("page.html")
+_CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    # It would upload the study.
+    "modeBarButtonsToRemove": ["sendChartToCloud", "sendDataToCloud"],
+    "plotlyServerURL": "",
+}
+_TOO_FEW = (
+    "PED-ANOVA, the method used here, needs at least 10 complete trials whose objectives differ, "
+    "and there are {count}."
+)
+
+
+def write_report(
+    folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective, path: Path
+) -> None:
+    """Write the page of a study; it holds everything it shows and loads nothing.
+
+    Args:
+        folder: The study.
+        rows: Its ended trials.
+        objective: What it improves.
+        path: The page.
+
+    Raises:
+        StudyError: the stored scores of one of the best trials are gone.
+    """
+    complete = rank(complete_trials(rows), objective)
+    top = complete[:CURVES]
+    scores = {row.number: read_slice(folder, row, objective) for row in top}
+    error = None
+    if top and objective.metric == "auc":
+        best = scores[top[0].number]
+        error = auc(best["target"], best["score"]).standard_error
+    sections = [
+        _leaders(folder, complete, objective),
+        *_sections(folder, rows, objective, top, scores, error),
+        _reasons(rows),
+    ]
+    info = folder.info()
+    page = Template(_PAGE.read_text(encoding="utf-8")).substitute(
+        title=escape(f"Study {folder.name}"),
+        name=escape(folder.name),
+        about=escape(
+            f"Data {info.fingerprint} · begun {info.created} · seed {info.seed} · objective: "
+            f"{objective.metric} on {objective.slice}, {objective.direction}"
+        ),
+        cards=_cards(rows, objective, top, error),
+        champion=_champion(folder),
+        plotly=get_plotlyjs(),
+        sections="\n".join(sections),
+    )
+    write_text(path, page)
+
+
+def _sections(
+    folder: StudyFolder,
+    rows: Sequence[TrialRow],
+    objective: Objective,
+    top: Sequence[TrialRow],
+    scores: Mapping[int, pd.DataFrame],
+    error: float | None,
+) -> list[str]:
+    """Return the plots that this study's trials are enough for."""
+    if not rows:
+        return []
+    shares = importances(folder)
+    if shares:
+        about_dimensions = _section(figures.importance_bars(shares))
+    else:
+        note = _TOO_FEW.format(count=len(complete_trials(rows)))
+        about_dimensions = _text_section("Parameter importances", note)
+    found = [
+        figures.parallel(rows, objective, shares),
+        figures.learning_curves(rows, objective, top),
+        figures.roc(scores, top) if top else None,
+        figures.precision_recall(scores, top) if top else None,
+    ]
+    return [
+        _section(figures.history(rows, objective, error)),
+        about_dimensions,
+        *(_section(plot) for plot in found if plot is not None),
+    ]
+
+
+def _section(plot: Plot) -> str:
+    figure = plot.figure.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=f"plot-{plot.name}",
+        default_height=f"{plot.figure.layout.height}px",
+        config=_CONFIG,
+    )
+    note = f"<p class='note'>{escape(plot.note)}</p>" if plot.note else ""
+    kind = "half" if plot.is_half else "full"
+    return f"<section class='{kind}'><h2>{escape(plot.title)}</h2>{note}{figure}</section>"
+
+
+def _text_section(title: str, text: str) -> str:
+    return f"<section class='full'><h2>{escape(title)}</h2><p>{escape(text)}</p></section>"
+
+
+def _cards(
+    rows: Sequence[TrialRow],
+    objective: Objective,
+    top: Sequence[TrialRow],
+    error: float | None,
+) -> str:
+    states: tuple[State, ...] = ("complete", "pruned", "failed")
+    cards: list[tuple[str, str, str]] = [
+        (state, str(sum(row.state == state for row in rows)), "") for state in states
+    ]
+    if top:
+        spread = f"± {Z95 * error:.5f} (95%, DeLong), " if error else ""
+        value = f"{objective_of(top[0]):.5f}"
+        cards.append((f"best {objective.metric}", value, f"{spread}trial {top[0].number}"))
+    hours = sum(row.seconds for row in rows) / 3600
+    cards.append(("time in trials", f"{hours:.2f} h", ""))
+    return "\n".join(
+        f"<div class='card'><div class='label'>{escape(label)}</div>"
+        f"<div class='value'>{escape(value)}</div><div class='label'>{escape(below)}</div></div>"
+        for label, value, below in cards
+    )
+
+
+def _champion(folder: StudyFolder) -> str:
+    if not folder.champion.exists():
+        return ""
+    champion = read_champion(folder)
+    lines = (
+        f"Trial {champion.number}, registered as {champion.model_name} version "
+        f"{champion.model_version} by {champion.who} on {champion.when[:10]}.",
+        champion.why,
+        f"When it was promoted: {champion.sentence}",
+    )
+    said = "<br>".join(escape(line) for line in lines)
+    return f"<div class='champion'><strong>Champion</strong><p>{said}</p></div>"
+
+
+def _leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Objective) -> str:
+    """Return the table of the complete trials, given best first."""
+    if not complete:
+        text = "No trial is complete yet, so there is nothing to rank."
+        return _text_section("Best trials", text)
+    best, shown = complete[0], complete[:TABLE_ROWS]
+    behind = {}
+    if objective.metric == "auc":
+        behind = {
+            row.number: trial_auc_difference(folder, best, row, objective) for row in shown[1:]
+        }
+    said = lead_of(folder, complete, objective, best).sentence
+    note = f"Trial {best.number} is the best. {said}"
+    alike = [number for number, gap in behind.items() if _is_alike(gap)]
+    if alike:
+        note += (
+            f" The samples of {objective.slice} cannot tell {len(alike)} of the next "
+            f"{len(behind)} from it (marked ≈)."
+        )
+    if len(complete) > TABLE_ROWS:
+        note += f" The best {TABLE_ROWS} of {len(complete)} complete trials are listed."
+    metrics = [name for name in ("auc", "log_loss", "f1", "tpr", "fpr") if name != objective.metric]
+    header = ["rank", "trial", objective.metric, *(["behind the best"] if behind else [])]
+    header += [*metrics, "backbone", "views", "params M", "seconds"]
+    lines = []
+    for place, row in enumerate(shown, 1):
+        cells = [_number(place, "d"), _number(row.number, "d"), _number(row.objective, ".5f")]
+        if behind:
+            cells.append(_gap(behind.get(row.number)))
+        cells += [_number(row.metrics.get(name), ".4f") for name in metrics]
+        cells += [_word(row.backbone), _word("+".join(row.views))]
+        size = millions(row)
+        cells.append(_number(None if size == "-" else float(size), ".2f"))
+        cells.append(_number(row.seconds, ".0f"))
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    words = ("backbone", "views")
+    head = "".join(
+        f"<th{'' if name in words else ' class=number'}>{escape(name)}</th>" for name in header
+    )
+    return (
+        f"<section class='full'><h2>Best trials</h2><p class='note'>{escape(note)}</p>"
+        f"<div class='wide'><table class='sortable'><thead><tr>{head}</tr></thead>"
+        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div></section>"
+    )
+
+
+def _is_alike(gap: Estimate) -> bool:
+    return gap.standard_error is not None and gap.value <= Z95 * gap.standard_error
+
+
+def _gap(gap: Estimate | None) -> str:
+    if gap is None:
+        return "<td class='number' data-value='0'></td>"
+    spread = f" ± {Z95 * gap.standard_error:.5f}" if gap.standard_error is not None else ""
+    text = f"{'≈ ' if _is_alike(gap) else ''}{gap.value:.5f}{spread}"
+    return f"<td class='number' data-value='{gap.value:.17g}'>{text}</td>"
+
+
+def _number(value: float | None, form: str) -> str:
+    if value is None:
+        return "<td class='number'>–</td>"
+    return f"<td class='number' data-value='{value:.17g}'>{value:{form}}</td>"
+
+
+def _word(text: str) -> str:
+    return f"<td title='{escape(text)}'>{escape(shorten(text, 32))}</td>"
+
+
+def _reasons(rows: Sequence[TrialRow]) -> str:
+    lines = [
+        f"<tr><td class='number'>{count}</td><td>{state}</td>"
+        f"<td class='reason'>{escape(shorten(reason, 300))}</td></tr>"
+        for state in ("failed", "pruned")
+        for reason, count in common_reasons(rows, state)[:15]
+    ]
+    if not lines:
+        return ""
+    return (
+        "<section class='full'><h2>Why trials ended early</h2><table><thead><tr>"
+        "<th class='number'>trials</th><th>state</th><th>reason</th></tr></thead>"
+        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></section>"
+    )

@@ -1,0 +1,303 @@
+"""The main job: from an experiment file to a searched study."""
+
+import importlib.metadata
+import itertools
+import os
+import platform
+import shutil
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from workbench.console import say
+from workbench.data import demo, manifest, prepare
+from workbench.errors import RuleError, StudyError
+from workbench.files import finished, write_text
+from workbench.parts.backbones import check_name
+from workbench.study.experiment import Experiment, read_experiment
+from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
+from workbench.study.search import Search, Settings
+from workbench.study.space import Space
+from workbench.study.weights import WeightsFinder, judge_start
+from workbench.tracking import State, Tracking
+from workbench.values import read_yaml
+
+PACKAGES = ("torch", "timm", "optuna", "mlflow", "librosa", "av", "opencv-python-headless", "numpy")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where the program keeps what it makes: below the folder it runs in."""
+
+    root: Path
+
+    @property
+    def studies(self) -> Path:
+        """Folder of the studies."""
+        return self.root / "experiments"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of decoded views and content hashes."""
+        return self.root / "experiments" / "cache"
+
+    @property
+    def demo_data(self) -> Path:
+        """Folder of the demo data."""
+        return self.root / "experiments" / "demo-data"
+
+    @property
+    def weights(self) -> Path:
+        """Folder of pretrained weights brought by the user."""
+        return self.root / "experiments" / "weights"
+
+    @property
+    def tracking(self) -> Path:
+        """Folder of the tracking store."""
+        return self.root / "mlruns"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sitting of a study went."""
+
+    folder: StudyFolder
+    experiment: Experiment
+    stopped: str
+    """Why it stopped before its number of trials; empty if it did not."""
+
+    num_new: int
+    """Trials that ended in this sitting."""
+
+
+def run_search(
+    experiment_file: Path,
+    workspace: Workspace,
+    *,
+    num_trials: int,
+    study: str | None,
+    data: Path | None,
+    seed: int,
+    jobs: int | None,
+    device: str,
+    timeout_s: float | None,
+) -> Outcome:
+    """Search until the study has `num_trials` trials in all; a study that was begun goes on.
+
+    Args:
+        experiment_file: The experiment.
+        workspace: Where studies, caches and the tracking store are.
+        num_trials: Trials of the whole study, refused, pruned and failed ones included.
+        study: Its name; the experiment's by default.
+        data: The data folder; by default the demo, where the experiment is about it.
+        seed: Of the sampler and of every trial.
+        jobs: Trials side by side; by default what suits the device.
+        device: A torch device, or `auto`.
+        timeout_s: No trial starts that is not expected to end within this time.
+
+    Raises:
+        WorkbenchError: something that the user gave cannot be used; says what to do.
+        KeyboardInterrupt: Ctrl-C; the study can go on.
+    """
+    began = time.monotonic()
+    experiment, space = read_experiment(experiment_file)
+    folder = new_or_known(workspace.studies, study or experiment.name)
+    devices, threads = choose_devices(device, jobs)
+    finder = WeightsFinder(workspace.weights)
+    _check_rules(experiment, space, finder)
+    with folder.held():
+        data_folder = _find_data(experiment, workspace, data)
+        files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)
+        info = _check_same(folder, experiment, space, experiment_file, data_folder, files, seed)
+        for line in manifest.describe(files):
+            say(line)
+        views = {name: experiment.views[name] for name in _views_used(space)}
+        decoders = os.cpu_count() or 1
+        prepared = prepare.prepare(files, data_folder, views, cache=workspace.cache, jobs=decoders)
+        for line in prepare.describe(prepared):
+            say(line)
+        prepared.save(folder.path)
+        # Byte for byte: a submission must keep what this program does not understand.
+        with finished(folder.template) as part:
+            shutil.copyfile(files.template.path, part)
+        remember_last(folder)
+
+        tracking = Tracking(workspace.tracking)
+        tags = {
+            "workbench.study_id": info.id,
+            "data": str(data_folder),
+            "data_fingerprint": files.fingerprint,
+            "seed": str(seed),
+            **environment_tags(workspace.root),
+        }
+        parent = tracking.open_study(info.name, tags=tags)
+        search = Search(
+            folder,
+            experiment,
+            space,
+            fingerprint=files.fingerprint,
+            finder=finder,
+            tracking=tracking,
+            parent_run=parent,
+            trial_tags={**tags, "device": devices[0]},
+            settings=Settings(
+                num_trials=num_trials,
+                seed=seed,
+                devices=devices,
+                threads_per_worker=threads,
+                deadline=None if timeout_s is None else began + timeout_s,
+            ),
+        )
+        state: State = "interrupted"
+        before = search.num_ended()
+        try:
+            told, again = search.adopt()
+            if told or again:
+                say(
+                    f"The last search was cut off: {told} trials had ended and are kept, "
+                    f"{again} are asked again."
+                )
+            stopped = search.run()
+            state = "complete"
+        finally:
+            tracking.end_study(parent, state=state)
+        return Outcome(folder, experiment, stopped, search.num_ended() - before)
+
+
+def choose_devices(device: str, jobs: int | None) -> tuple[tuple[str, ...], int]:
+    """Return a device for each worker, and the CPU threads that each may use.
+
+    Raises:
+        StudyError: the device is not there.
+    """
+    import torch
+
+    cores = os.cpu_count() or 1
+    num_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        device = "cuda" if num_cuda else "cpu"
+    name, _, index = device.partition(":")
+    if name not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise StudyError(f"--device {device} is not known. Use auto, cpu, cuda or e.g. cuda:1.")
+    if name == "cpu":
+        # Two trials with a thread each do more in an hour than one with two threads.
+        jobs = jobs or min(cores, 4)
+        return ("cpu",) * jobs, max(1, cores // jobs)
+    if int(index or 0) >= num_cuda:
+        raise StudyError(f"--device {device} is not there: torch sees {num_cuda} CUDA devices.")
+    those = [f"cuda:{index}"] if index else [f"cuda:{i}" for i in range(num_cuda)]
+    jobs = jobs or len(those)
+    return tuple(those[i % len(those)] for i in range(jobs)), max(1, cores // jobs)
+
+
+def environment_tags(root: Path) -> dict[str, str]:
+    """Return what numbers can depend on besides the recipe: versions, commit, platform."""
+    tags = {f"version.{name}": importlib.metadata.version(name) for name in PACKAGES}
+    tags["python"] = platform.python_version()
+    tags["platform"] = platform.platform()
+    if git := shutil.which("git"):
+        asked = subprocess.run(
+            [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+        if asked.returncode == 0:
+            tags["git_commit"] = asked.stdout.strip()
+    return tags
+
+
+def _views_used(space: Space) -> list[str]:
+    return list(dict.fromkeys(name for names in space.view_sets() for name in names))
+
+
+def _check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> None:
+    """Judge every backbone that can be drawn, before anything is decoded or trained.
+
+    Raises:
+        RuleError: the rulebook refuses them all.
+    """
+    refused: dict[str, str] = {}
+    legal = False
+    for backbone in space.backbones():
+        check_name(backbone)
+        for mode, names in itertools.product(space.pretrained_modes(), space.view_sets()):
+            verdict = judge_start(
+                experiment.rulebook,
+                backbone,
+                mode,
+                {name: experiment.views[name] for name in names},
+                image_px=space.least_image_px(),
+                finder=finder,
+            )
+            if verdict.legal:
+                legal = True
+            else:
+                refused.setdefault(verdict.sentence, backbone)
+    for sentence in refused:
+        say(sentence)
+    if not legal:
+        raise RuleError(
+            f"{space.file}: the rulebook refuses every backbone that can be drawn "
+            f"({', '.join(dict.fromkeys(refused.values()))}). Put a legal one into `backbone`; "
+            "`workbench backbones --check NAME` judges one."
+        )
+
+
+def _find_data(experiment: Experiment, workspace: Workspace, data: Path | None) -> Path:
+    if data is not None:
+        return data
+    if experiment.source == "folder":
+        raise StudyError(
+            f"The experiment {experiment.name} needs its data: give the folder by --data DIR."
+        )
+    if not demo.is_complete(workspace.demo_data):
+        say(f"Making the demo data in {workspace.demo_data} (once, about two minutes).")
+        demo.make_demo(workspace.demo_data)
+    return workspace.demo_data
+
+
+def _check_same(
+    folder: StudyFolder,
+    experiment: Experiment,
+    space: Space,
+    experiment_file: Path,
+    data_folder: Path,
+    files: manifest.Manifest,
+    seed: int,
+) -> StudyInfo:
+    """Return what the study is; a study that was begun must still be about the same.
+
+    Raises:
+        StudyError: experiment, space, data or seed changed since; says which.
+    """
+    about = {"experiment": experiment.model_dump(mode="json"), "space": space.tree}
+    if not folder.info_file.exists():
+        info = StudyInfo(
+            name=folder.name,
+            id=uuid.uuid4().hex,
+            experiment=str(experiment_file),
+            data=str(data_folder.resolve()),
+            fingerprint=files.fingerprint,
+            seed=seed,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
+        folder.write_info(info)
+        return info
+    info = folder.info()
+    begun = read_yaml(folder.experiment_file)
+    changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
+    if info.fingerprint != files.fingerprint:
+        changed.append(f"its data (was {info.fingerprint}, is {files.fingerprint})")
+    if info.seed != seed:
+        changed.append(f"its seed (was {info.seed}, is {seed})")
+    if changed:
+        raise StudyError(
+            f"The study {folder.name} was begun otherwise: {' and '.join(changed)} changed. "
+            "Scores of different things cannot be ranked together: undo the change, or start "
+            "another study by --study NAME."
+        )
+    return info

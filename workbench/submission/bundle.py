@@ -1,0 +1,194 @@
+"""Export: the champion of a study as one folder that runs without this program."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from workbench.console import table
+from workbench.data.labels import read_template
+from workbench.errors import BundleError, RuleError
+from workbench.files import hash_file, write_json, write_text
+from workbench.rules.rulebook import judge
+from workbench.selection.promotion import Champion, read_champion
+from workbench.study.folder import StudyFolder
+from workbench.submission import documents
+from workbench.submission.closure import closure
+from workbench.submission.contents import (
+    CODE,
+    MANIFEST,
+    PREDICTIONS,
+    PROGRAM,
+    RECIPE,
+    WEIGHTS,
+    Contents,
+    FileRecord,
+)
+from workbench.submission.predictions import fill, read_sheet
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import TrialFolder
+
+PACKAGE = Path(__file__).parents[1]
+ENTRY = "workbench.submission.api"
+NUM_EXPECTED = 5
+"""Scores that the README names, to compare with."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An exported folder."""
+
+    path: Path
+    contents: Contents
+    num_rows: int
+    """Of the predictions."""
+
+
+def export(folder: StudyFolder, out: Path) -> Bundle:
+    """Write the champion of a study into the new folder `out`, all of it or nothing.
+
+    Raises:
+        StudyError: the study has no champion.
+        BundleError: `out` exists, or files of the champion are gone or do not belong together.
+        DataError: the template names a file of which no score is stored.
+        RuleError: the rulebook refuses the model.
+    """
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        raise BundleError(f"{out} exists. Remove it, or name another folder by --out.")
+    champion = read_champion(folder)
+    trial = folder.trial(champion.recipe)
+    recipe = _read_recipe(trial, champion)
+    rulebook = folder.experiment().rulebook
+    verdict = judge(
+        rulebook,
+        recipe.backbone,
+        {name: view.shape for name, view in recipe.views.items()},
+        image_px=recipe.image_px,
+        weights=recipe.weights,
+    )
+    if not verdict.legal:
+        raise RuleError(f"{verdict.sentence} Promote another trial.")
+    template = read_template(folder.template)
+    columns = (template.name_column, template.score_column)
+    sheet = read_sheet(folder.template, name_column=columns[0], score_column=columns[1])
+    scores = _test_scores(trial)
+    predictions = fill(sheet, scores)
+    code = closure(ENTRY, PACKAGE.parent)
+    versions = documents.installed_versions(code.libraries)
+
+    with _finished_folder(out) as part:
+        write_text(part / PREDICTIONS, predictions)
+        shutil.copyfile(trial.weights, part / WEIGHTS)
+        shutil.copyfile(trial.recipe, part / RECIPE)
+        shutil.copyfile(folder.champion, part / "champion.json")
+        if folder.report.exists():
+            shutil.copyfile(folder.report, part / "report.html")
+        for file in code.files:
+            (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(PACKAGE.parent / file, part / CODE / file)
+        shutil.copyfile(PACKAGE / "submission" / "predict.py.txt", part / PROGRAM)
+        write_text(part / "requirements.txt", documents.requirements(versions))
+        write_text(part / "Dockerfile", documents.dockerfile())
+        text = documents.readme(
+            champion,
+            recipe,
+            verdict=verdict.sentence,
+            single_model=rulebook.single_model,
+            columns=columns,
+            num_rows=len(sheet.rows),
+            first={name: scores[name] for name in list(dict.fromkeys(sheet.names))[:NUM_EXPECTED]},
+        )
+        write_text(part / "README.md", text)
+        contents = Contents(
+            study=folder.name,
+            trial=champion.number,
+            recipe=champion.recipe,
+            name_column=columns[0],
+            score_column=columns[1],
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            python=".".join(map(str, sys.version_info[:3])),
+            versions=versions,
+            files=_records(part),
+        )
+        write_json(part / MANIFEST, contents.model_dump())
+    return Bundle(out, contents, len(sheet.rows))
+
+
+def describe(bundle: Bundle) -> str:
+    """Return a table of what a bundle holds, for a terminal."""
+    files = bundle.contents.files
+    code = [record.size_bytes for name, record in files.items() if name.startswith(f"{CODE}/")]
+    rows = [
+        [name, _kilobytes(record.size_bytes)]
+        for name, record in files.items()
+        if not name.startswith(f"{CODE}/")
+    ]
+    rows.append([f"{CODE}/ ({len(code)} modules)", _kilobytes(sum(code))])
+    return (
+        f"{bundle.path}: trial {bundle.contents.trial} of {bundle.contents.study} "
+        f"(recipe {bundle.contents.recipe}), {bundle.num_rows} predictions\n\n"
+        + table(["file", "kB"], rows)
+    )
+
+
+def _read_recipe(trial: TrialFolder, champion: Champion) -> Recipe:
+    for path in (trial.recipe, trial.weights, trial.scores):
+        if not path.exists():
+            raise BundleError(
+                f"{path} is gone, so trial {champion.number} cannot be exported. "
+                "Promote another trial."
+            )
+    recipe = trial.read_recipe()
+    try:
+        with safe_open(trial.weights, framework="np") as file:
+            trained = (file.metadata() or {}).get("recipe", "")
+    except SafetensorError as error:
+        raise BundleError(
+            f"{trial.weights} is damaged ({error}). Promote another trial."
+        ) from error
+    for what, uid in ((trial.recipe, recipe.uid), (trial.weights, trained)):
+        if uid != champion.recipe:
+            raise BundleError(
+                f"{what} is of the recipe {uid or '(unnamed)'}, and the champion is trial "
+                f"{champion.number} of recipe {champion.recipe}. Put the trial's own file back."
+            )
+    return recipe
+
+
+def _test_scores(trial: TrialFolder) -> dict[str, float]:
+    stored = trial.read_scores()
+    test = stored[stored["slice"] == "test"]
+    return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
+
+
+@contextmanager
+def _finished_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; rename it to `path` if the body succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".part-"))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _records(folder: Path) -> dict[str, FileRecord]:
+    return {
+        path.relative_to(folder).as_posix(): FileRecord(
+            sha256=hash_file(path), size_bytes=path.stat().st_size
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _kilobytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1000:.1f}"

@@ -1,0 +1,129 @@
+"""The texts of a bundle that people and installers read."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from importlib.metadata import packages_distributions, version
+
+from workbench.errors import BundleError
+from workbench.selection.promotion import Champion
+from workbench.trial.recipe import Recipe
+
+
+def installed_versions(libraries: Iterable[str]) -> dict[str, str]:
+    """Return the installed version of each package that imports of `libraries` load.
+
+    Local parts such as `+cpu` are left out: a package index knows versions without them, and
+    installers accept a local build in their place.
+
+    Raises:
+        BundleError: a library is not installed as a package, so nothing could install it again.
+    """
+    packages = packages_distributions()
+    names: set[str] = set()
+    for library in sorted(libraries):
+        if library not in packages:
+            raise BundleError(
+                f"The bundle's code imports {library}, which no installed package provides. "
+                "Install it, so that the bundle can say which version it needs."
+            )
+        names.update(packages[library])
+    return {name: version(name).partition("+")[0] for name in sorted(names, key=str.lower)}
+
+
+def requirements(versions: Mapping[str, str]) -> str:
+    """Return a requirements file."""
+    return "".join(f"{name}=={number}\n" for name, number in versions.items())
+
+
+def dockerfile() -> str:
+    """Return a Dockerfile of the present Python that runs `predict.py`."""
+    return f"""\
+FROM python:{sys.version_info.major}.{sys.version_info.minor}-slim
+WORKDIR /bundle
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+COPY . .
+ENTRYPOINT ["python", "/bundle/predict.py"]
+"""
+
+
+def readme(
+    champion: Champion,
+    recipe: Recipe,
+    *,
+    verdict: str,
+    single_model: bool,
+    columns: tuple[str, str],
+    num_rows: int,
+    first: Mapping[str, float],
+) -> str:
+    """Return what a stranger needs to know of a bundle.
+
+    Args:
+        champion: The promoted trial.
+        recipe: Its recipe.
+        verdict: What the rulebook says of the model.
+        single_model: Whether the rulebook asks for one.
+        columns: Name and score column of the template.
+        num_rows: Rows of the predictions.
+        first: Some names with their scores, to compare with.
+    """
+    objective = champion.objective
+    views = ", ".join(f"{name} {view.shape}" for name, view in recipe.views.items())
+    expected = "\n".join(f"| {name} | {value:.6f} |" for name, value in first.items())
+    one_model = ", as the rulebook asks" if single_model else ""
+    thop = "cannot count it" if champion.params_thop is None else f"{champion.params_thop:,}"
+    true = "not recorded" if champion.params_true is None else f"{champion.params_true:,}"
+    weights = recipe.weights.name or "random weights"
+    saw = "" if recipe.weights.source == "none" else f", pretraining {recipe.weights.pretraining}"
+    return f"""\
+# {champion.study}: trial {champion.number}
+
+One model that tells real media from fake ones, exported with all that is needed to run it again:
+its predictions, weights, recipe and code.
+
+## Run it
+
+    pip install -r requirements.txt
+    python predict.py clip.mp4 other.mp4 --out scores.csv
+    python predict.py --template TEMPLATE.csv --media TESTSET --out filled.csv
+
+The second form makes `predictions.csv` again from the test media. From a program, in this folder:
+
+    from predict import predict
+    predict("clip.mp4")  # the probability that it is fake, 0 to 1
+
+In a container, the second line in the folder of the media:
+
+    docker build -t bundle .
+    docker run --rm -v "$PWD:/media" -w /media bundle clip.mp4 --out scores.csv
+
+A file that is empty, missing or broken gets a score too: a neutral picture stands for it. Nothing
+is downloaded at run time. `manifest.json` holds the SHA-256 of every other file; `workbench
+predict` checks them first.
+
+## What to expect
+
+`predictions.csv` has {num_rows} rows, columns `{columns[0]}` and `{columns[1]}`. Among them:
+
+| {columns[0]} | {columns[1]} |
+| --- | --- |
+{expected}
+
+The same files give the same scores to 1e-5. On {objective.slice} the model reached
+{objective.metric} {champion.value:.5f}.
+
+## The rulebook
+
+{verdict}
+
+| what | value |
+| --- | --- |
+| backbone | {recipe.backbone}, one for each view |
+| views | {views} |
+| parameters as thop counts them | {thop} |
+| parameters truly | {true} |
+| starts from | {weights}{saw} |
+| models | one makes every prediction{one_model} |
+| recipe | {champion.recipe} |
+"""
