@@ -375,7 +375,8 @@ class FrozenPart(nn.Module):
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         with torch.set_grad_enabled(False):
             features = self.features(inputs["frames"].flatten(0, 1)).mean((2, 3))
-        return self.head(features.unflatten(0, (-1, 2)).mean(1))
+        logits: Tensor = self.head(features.unflatten(0, (-1, 2)).mean(1))
+        return logits
 
 
 @pytest.mark.usefixtures("plain_mlflow")

@@ -85,7 +85,7 @@ def search(
                 "No trial is complete, so there is no champion: see the reasons above and "
                 f"{outcome.folder.path}/trials/*/log.txt."
             )
-        champion = promotion.promote(outcome.folder, Tracking(workspace.tracking), None)
+        champion = promotion.promote_best(outcome.folder, Tracking(workspace.tracking))
         typer.echo(f"\n{promotion.describe(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 
@@ -116,18 +116,22 @@ def compare(
 
 @app.command()
 def ui(
+    study: StudyArgument = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
 ) -> None:
     """Open the tracking store in the MLflow user interface."""
     from workbench.study.start import Workspace
-    from workbench.tracking import ui_command
+    from workbench.tracking import Tracking, ui_command
 
     with reporting_errors():
         root = Workspace(Path.cwd()).tracking
         if not (root / "mlflow.db").exists():
             raise WorkbenchError(f"{root} holds no runs yet. Run `workbench search` first.")
-        typer.echo(f"MLflow is on http://{host}:{port} until Ctrl-C.")
+        info = _find(study).info()
+        tracking = Tracking(root)
+        page = tracking.page(tracking.find_study(info.name, info.id))
+        typer.echo(f"The study {info.name}, until Ctrl-C: http://{host}:{port}{page}")
         raise typer.Exit(subprocess.run(ui_command(root, host=host, port=port)).returncode)
 
 

@@ -95,19 +95,28 @@ class Tracking:
         self._epochs: dict[str, dict[str, int]] = {}  # of each open run: its metrics' last epochs
         self._last_ms = 0
 
-    def open_study(self, name: str, *, tags: Mapping[str, str]) -> str:
+    def open_study(self, name: str, *, study_id: str = "", tags: Mapping[str, str]) -> str:
         """Return the id of the parent run of study `name`, RUNNING; created if there is none.
 
         An experiment or parent run that was deleted in the user interface is restored: the study
         goes on, so its record does too.
 
+        Args:
+            name: The study's; also that of the MLflow experiment.
+            study_id: Tells a study from an earlier one of the same name, whose runs stay apart.
+            tags: What to note with the study.
+
         Raises:
             StudyError: the record of this study keeps its artifacts outside this store.
         """
         experiment_id = self._open_experiment(name)
-        run = self._find_parent(experiment_id, name)
+        run = self._find_parent(experiment_id, name, study_id)
         if run is None:
-            own = {"workbench.kind": "study", "workbench.study": name}
+            own = {
+                "workbench.kind": "study",
+                "workbench.study": name,
+                "workbench.study_id": study_id,
+            }
             run = self._client.create_run(experiment_id, run_name=f"study {name}", tags=own)
         elif run.info.lifecycle_stage == "deleted":
             self._client.restore_run(run.info.run_id)
@@ -204,14 +213,16 @@ class Tracking:
         """Record how a study ended and close its run; `open_study` opens it again."""
         self._end(parent, state, reason, metrics or {}, tags or {})
 
-    def find_study(self, name: str) -> str:
+    def find_study(self, name: str, study_id: str = "") -> str:
         """Return the parent run of study `name`, without touching it.
 
         Raises:
             StudyError: the store has no record of that study.
         """
         experiment = self._client.get_experiment_by_name(name)
-        run = self._find_parent(experiment.experiment_id, name) if experiment else None
+        run = None
+        if experiment is not None:
+            run = self._find_parent(experiment.experiment_id, name, study_id)
         if run is None:
             raise StudyError(
                 f"The tracking store in {self.root} has no study {name!r}. Run the study first, "
@@ -274,6 +285,18 @@ class Tracking:
         for run_id in left:
             self._end(run_id, "interrupted", "The process that ran it was ended.", {}, {})
         return len(left)
+
+    def crown(self, name: str, uid: str) -> str | None:
+        """Give the alias `champion` to the version of model `name` tagged with recipe `uid`.
+
+        Returns:
+            The version; nothing if no version of that recipe is registered.
+        """
+        for version in self._client.search_model_versions(f"name = '{name}'"):
+            if version.tags.get("workbench.uid") == uid:
+                self._client.set_registered_model_alias(name, _CHAMPION, str(version.version))
+                return str(version.version)
+        return None
 
     def register_champion(
         self,
@@ -358,11 +381,16 @@ class Tracking:
             self._client.restore_experiment(experiment.experiment_id)
         return experiment.experiment_id
 
-    def _find_parent(self, experiment_id: str, name: str) -> Run | None:
+    def _find_parent(self, experiment_id: str, name: str, study_id: str) -> Run | None:
         runs = self._search(
             experiment_id, "tags.`workbench.kind` = 'study'", view=ViewType.ALL
         )  # the name may hold quotes, which MLflow's filters cannot escape
-        return next((run for run in runs if run.data.tags.get("workbench.study") == name), None)
+        for run in runs:
+            tags = run.data.tags
+            its_id = tags.get("workbench.study_id", "")
+            if tags.get("workbench.study") == name and its_id == study_id:
+                return run
+        return None
 
     def _children(self, parent: str) -> Iterator[Run]:
         experiment_id = self._client.get_run(parent).info.experiment_id

@@ -87,9 +87,9 @@ def test_a_table_lists_the_best_trials_with_their_numbers() -> None:
         row(1, 0.91234, metrics=metrics, params_thop=0, params_true=2_500_000, seconds=61.4),
     ]
     header, _, best, _, _, count = as_table(rows, AUC).splitlines()
-    assert " ".join(header.split()) == "trial auc f1 log-loss TPR FPR backbone views params M s"
+    assert " ".join(header.split()) == "trial auc f1 log-loss TPR FPR backbone views M s"
     # The larger count: the other one missed every layer.
-    assert " ".join(best.split()) == "1 0.91234 0.8000 0.4000 0.7000 0.1000 resnet18 mel 2.50 61"
+    assert " ".join(best.split()) == "1 0.9123 0.8000 0.4000 0.7000 0.1000 resnet18 mel 2.5 61"
     assert count == "2 complete, 0 pruned, 0 failed."
 
 

@@ -68,7 +68,7 @@ def grow(frames: Frames, poses: Poses, face: Face, rng: np.random.Generator) -> 
     stride = 3
     taps = np.convolve(np.ones(stride), np.hanning(stride + 4)[1:-1]).astype(np.float32)
     taps *= stride / taps.sum()
-    gains = _cast(rng, 0.04, 0.10)
+    gains = _cast(rng, 0.02, 0.05)
     ripple = float(rng.uniform(0.008, 0.025))
     region, feather = _region(face, rng, "face"), float(rng.uniform(1.5, 3.0))
     forged = np.empty_like(frames)
@@ -82,7 +82,7 @@ def grow(frames: Frames, poses: Poses, face: Face, rng: np.random.Generator) -> 
         grown[stride // 2 :: stride] *= 1 + ripple
         grown[:, stride // 2 :: stride] *= 1 - ripple
         grown = grown[:SIZE_PX, :SIZE_PX] * gains
-        grown += 0.3 * (grown - cv2.GaussianBlur(grown, (0, 0), 1.5))
+        grown += 0.5 * (grown - cv2.GaussianBlur(grown, (0, 0), 1.5))
         forged[i] = _blended(frame, grown, _cover(region, pose, feather))
     return forged
 

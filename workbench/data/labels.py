@@ -127,7 +127,9 @@ def _check_names(names: "pd.Series[str]", path: Path) -> None:
     for row, name in suspects.items():
         if leaves_folder(name):
             what = f"the name {name!r} leaves the media folder" if name else "a name is missing"
-            raise DataError(f"{path} line {_line(path, int(str(row)))}: {what}. Name files in that folder.")
+            raise DataError(
+                f"{path} line {_line(path, int(str(row)))}: {what}. Name files in that folder."
+            )
 
 
 def leaves_folder(name: str) -> bool:

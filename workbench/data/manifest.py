@@ -96,6 +96,8 @@ def describe(manifest: Manifest) -> list[str]:
 
 def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
     for name in names:
+        if Path(name).is_absolute():
+            raise DataError(f"{name} is not in {folder}. Name the {what} relative to that folder.")
         if (folder / name).exists():
             return folder / name
     raise DataError(

@@ -116,7 +116,7 @@ class MediaModel(nn.Module):
             self.readers.requires_grad_(False)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(sum(reader.width for reader in readers.values()), NUM_CLASSES)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.train()
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:

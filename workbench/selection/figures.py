@@ -49,6 +49,9 @@ class Plot:
     is_half: bool = False
     """Whether it takes half the width of the page."""
 
+    least_width_px: int = 0
+    """Where the page is narrower, the plot scrolls sideways."""
+
 
 def history(rows: Sequence[TrialRow], objective: Objective, standard_error: float | None) -> Plot:
     """Return the objective by trial number, with the best so far.
@@ -187,7 +190,8 @@ def parallel(
         note += f" {'; '.join(cut)}."
     if any(key not in row.drawn for key in keys_shown for row in complete):
         note += f" {ABSENT} stands for a dimension that a trial did not have."
-    return Plot("parallel", "Searched dimensions", figure, note)
+    width_px = 105 * len(dimensions)
+    return Plot("parallel", "Searched dimensions", figure, note, least_width_px=width_px)
 
 
 def learning_curves(

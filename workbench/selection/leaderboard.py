@@ -75,14 +75,14 @@ def as_table(rows: Sequence[TrialRow], objective: Objective, top: int = 10) -> s
     """Return the `top` complete trials as a table, and a line that counts all trials.
 
     A column that says the same as another, or nothing, is left out; long names are cut so that a
-    line keeps to `WIDTH` columns.
+    line keeps to `WIDTH` columns. `M` is millions of parameters, `s` seconds.
     """
     best = rank(complete_trials(rows), objective)[:top]
     count = shorten(count_line(rows), WIDTH)
     if not best:
         return f"No trial is complete yet.\n{count}"
     columns: dict[str, list[str]] = {"trial": [str(row.number) for row in best]}
-    columns[objective.metric] = [f"{row.objective:.5f}" for row in best]
+    columns[objective.metric] = [f"{row.objective:.4f}" for row in best]
     for metric, title in (
         ("auc", "auc"),
         ("f1", "f1"),
@@ -97,12 +97,12 @@ def as_table(rows: Sequence[TrialRow], objective: Objective, top: int = 10) -> s
     columns |= names
     if any("image_px" in row.drawn for row in best):
         columns["px"] = [str(row.drawn.get("image_px", "-")) for row in best]
-    columns["params M"] = [millions(row) for row in best]
+    columns["M"] = [millions(row) for row in best]
     columns["s"] = [f"{row.seconds:.0f}" for row in best]
     spare = WIDTH - sum(
         2 + max(map(len, [title, *cells])) for title, cells in columns.items() if title not in names
     )
-    columns["views"] = [shorten(name, max(8, spare // 3 - 2)) for name in names["views"]]
+    columns["views"] = [shorten(name, max(12, spare // 3 - 2)) for name in names["views"]]
     spare -= 2 + max(map(len, ["views", *columns["views"]]))
     columns["backbone"] = [shorten(name, max(12, spare)) for name in names["backbone"]]
     lines = table(list(columns), list(zip(*columns.values(), strict=True)))
@@ -128,7 +128,7 @@ def common_reasons(rows: Sequence[TrialRow], state: State = "failed") -> list[tu
 def millions(row: TrialRow) -> str:
     """Return the parameters of a trial's model in millions, the larger of the two counts."""
     counts = [count for count in (row.params_thop, row.params_true) if count is not None]
-    return f"{max(counts) / 1e6:.2f}" if counts else "-"
+    return f"{max(counts) / 1e6:.1f}" if counts else "-"
 
 
 def shorten(text: str, length: int) -> str:

@@ -74,6 +74,9 @@ class Champion(Lead):
 class Registry(Protocol):
     """What a promotion needs of the tracking store; `workbench.tracking.Tracking` is one."""
 
+    def crown(self, name: str, uid: str) -> str | None:
+        """Give the alias `champion` to the version of recipe `uid`; return it, if there is one."""
+
     def register_champion(
         self,
         name: str,
@@ -125,7 +128,7 @@ def promote(
 ) -> Champion:
     """Register a trial's model as the study's champion and keep why; return that record.
 
-    Promoting the present champion again brings its record up to date and registers nothing.
+    A trial that was promoted before gets the alias back and registers nothing.
 
     Args:
         folder: The study.
@@ -140,10 +143,8 @@ def promote(
     row = choose(rows, objective, number)
     lead = lead_of(folder, rows, objective, row)
     error = trial_auc(folder, row, objective).standard_error if objective.metric == "auc" else None
-    before = read_champion(folder) if folder.champion.exists() else None
-    if before is not None and (before.number, before.recipe) == (row.number, row.recipe):
-        version = before.model_version
-    else:
+    version = tracking.crown(folder.name, row.recipe)
+    if version is None:
         version = _register(folder, tracking, row, objective)
     champion = Champion(
         **lead.model_dump(),
@@ -164,6 +165,13 @@ def promote(
     )
     write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
     return champion
+
+
+def promote_best(folder: StudyFolder, tracking: Registry) -> Champion:
+    """Promote the best trial after a search, unless a person named the champion by hand."""
+    if folder.champion.exists() and (champion := read_champion(folder)).chosen_by == "by hand":
+        return champion
+    return promote(folder, tracking)
 
 
 def describe(champion: Champion) -> str:

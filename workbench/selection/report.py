@@ -132,7 +132,8 @@ def _section(plot: Plot) -> str:
     )
     note = f"<p class='note'>{escape(plot.note)}</p>" if plot.note else ""
     kind = "half" if plot.is_half else "full"
-    return f"<section class='{kind}'><h2>{escape(plot.title)}</h2>{note}{figure}</section>"
+    drawn = f"<div class='wide'><div style='min-width:{plot.least_width_px}px'>{figure}</div></div>"
+    return f"<section class='{kind}'><h2>{escape(plot.title)}</h2>{note}{drawn}</section>"
 
 
 def _text_section(title: str, text: str) -> str:

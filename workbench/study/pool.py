@@ -1,7 +1,10 @@
 """Worker processes that train trials, and what comes from them, as one stream of events."""
 
 import multiprocessing
+import os
 import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -11,6 +14,11 @@ from workbench.trial.train import Verdict
 from workbench.trial.worker import Bug, Job, work
 
 LOG_TAIL_LINES = 5
+
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+"""glibc gives freed blocks back to the system, and every training step on a CPU asks for the same
+ones again: a third of its CPU time can go there. A worker keeps them. The C library reads this when
+a process starts."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class WorkerPool:
         try:
             worker.connection.send(job)
         except BrokenPipeError:  # it died while it had nothing to do: another takes its place
+            worker.process.join()
+            worker.connection.close()
             self._workers[slot] = worker = self._start()
             worker.job = job
             worker.connection.send(job)
@@ -66,8 +76,9 @@ class WorkerPool:
             worker = self._workers[slot]
             try:
                 event = worker.connection.recv()
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):  # closed, or cut off in the middle of a message
                 event = Died(_last_words(worker))
+                worker.connection.close()
                 self._workers[slot] = self._start()
             if not isinstance(event, Epoch):
                 self._workers[slot].job = None
@@ -98,9 +109,22 @@ class WorkerPool:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs,), name="workbench-trial")
-        process.start()
+        with _environment(KEEP_MEMORY):
+            process.start()
         theirs.close()  # so that the worker's death closes the pipe
         return _Worker(process, ours)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Give `values` to the processes that the body starts; what the user set stays."""
+    new = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del os.environ[name]
 
 
 def _last_words(worker: _Worker) -> str:

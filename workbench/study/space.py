@@ -5,6 +5,7 @@ It is a tree of the keys of a `Draft`. A leaf is a value, or a draw: `{choice: [
 hold draws themselves; those exist only where their mapping is chosen.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -93,7 +94,7 @@ class Space(Frozen):
     """A search space, read and checked."""
 
     file: str
-    tree: dict[str, Any]
+    tree: dict[Any, Any]
     """As the file says it."""
 
     def draw(self, trial: Suggest) -> Draft:
@@ -216,7 +217,7 @@ def _parse(node: Any, key: str, where: str) -> Any:
         labelled = {_label(option): option for option in options}
         if len(labelled) < len(options):
             raise ConfigError(f"{where}: `{key}.choice` holds an option twice. Keep one of each.")
-        return Choice(options=labelled)
+        return build(Choice, {"options": labelled}, where=f"{where}, `{key}.choice`")
     kind = "float" if "float" in node else "int"
     bounds, log = node[kind], node.get("log", False)
     numbers = (int, float) if kind == "float" else (int,)
@@ -224,6 +225,7 @@ def _parse(node: Any, key: str, where: str) -> Any:
         isinstance(bounds, list)
         and len(bounds) == 2
         and all(isinstance(b, numbers) and not isinstance(b, bool) for b in bounds)
+        and all(map(math.isfinite, bounds))
         and bounds[0] <= bounds[1]
         and (not log or bounds[0] > 0)
         and isinstance(log, bool)
@@ -247,13 +249,14 @@ def _label(option: Any) -> str | int | float | bool:
         return f"{kind}({said})" if said else kind or repr(option)
     if option is None:
         return "null"
-    return option
+    return option if isinstance(option, str | int | float) else str(option)
 
 
 def _options(node: Any, key: str, where: str) -> Iterator[Any]:
     match _parse(node, key, where):
         case Choice(options=options):
-            yield from options.values()
+            for option in options.values():
+                yield from _options(option, key, where)
         case Range(low=low):
             yield low
         case value:

@@ -29,6 +29,10 @@ from workbench.values import read_yaml
 
 PACKAGES = ("torch", "timm", "optuna", "mlflow", "librosa", "av", "opencv-python-headless", "numpy")
 
+SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
+SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
+"""What the study's page in the MLflow user interface shows of each trial."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -129,13 +133,19 @@ def run_search(
 
         tracking = Tracking(workspace.tracking)
         tags = {
-            "workbench.study_id": info.id,
             "data": str(data_folder),
             "data_fingerprint": files.fingerprint,
             "seed": str(seed),
             **environment_tags(workspace.root),
         }
-        parent = tracking.open_study(info.name, tags=tags)
+        parent = tracking.open_study(info.name, study_id=info.id, tags=tags)
+        objective = experiment.objective
+        tracking.set_leaderboard(
+            parent,
+            metrics=list(dict.fromkeys((objective.metric, *SHOWN_METRICS))),
+            params=SHOWN_PARAMS,
+            greatest=objective.direction == "maximize",
+        )
         search = Search(
             folder,
             experiment,

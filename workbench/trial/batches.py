@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from workbench.data.prepare import Prepared
+from workbench.errors import DataError
 from workbench.media.views import View
 from workbench.parts.pixels import to_pixels
 
@@ -40,6 +41,11 @@ class Split:
         device: torch.device,
     ) -> None:
         rows = prepared.rows(split)
+        if rows.empty:
+            raise DataError(
+                f"No file of the {split} split can be decoded. Check that the views "
+                f"({', '.join(views)}) are what these files hold."
+            )
         self.names: list[str] = rows["name"].tolist()
         self.targets = torch.from_numpy(rows["target"].to_numpy(np.int64, copy=True))
         self._image_px, self._device = image_px, device

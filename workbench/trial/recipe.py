@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -98,12 +97,3 @@ class Recipe(Frozen):
         dump = self.model_dump(mode="json")
         dump["views"] = list(dump["views"].items())
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings with dotted names."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -1,0 +1,221 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from workbench.data import manifest as module
+from workbench.data.manifest import Layout, Manifest, describe, read_manifest
+from workbench.errors import DataError
+from workbench.files import hash_file
+
+TEMPLATE = "video_name,y_pred\nt0.mp4,\nt1.mp4,\nt0.mp4,\n"
+
+
+def write_data(folder: Path) -> Path:
+    """Write a data folder of four files a split; their content is their name."""
+    for split in ("train", "val"):
+        media = folder / f"{split}set"
+        media.mkdir(parents=True)
+        for index in range(4):
+            (media / f"{split}{index}.mp4").write_text(f"{split}{index}")
+        labels = [f"{split}{index}.mp4,{index % 2}" for index in range(4)]
+        (folder / f"{split}_label.txt").write_text("\n".join(["video_name,target", *labels]))
+    (folder / "testset").mkdir()
+    for index in range(2):
+        (folder / "testset" / f"t{index}.mp4").write_text(f"t{index}")
+    (folder / "prediction.txt.csv").write_text(TEMPLATE)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_data(tmp_path / "data")
+
+
+def read(data: Path, layout: Layout | None = None) -> Manifest:
+    return read_manifest(data, layout or Layout(), cache=data.parent / "cache")
+
+
+def test_every_labelled_and_every_template_file_has_one_row(data: Path) -> None:
+    table = read(data).table
+    assert list(table["split"]) == ["train"] * 4 + ["val"] * 4 + ["test"] * 2
+    assert list(table["target"]) == [0, 1, 0, 1, 0, 1, 0, 1, -1, -1]
+    assert list(table["path"])[::4] == ["trainset/train0.mp4", "valset/val0.mp4", "testset/t0.mp4"]
+    assert set(table["status"]) == {"ok"}
+    assert list(table["size_bytes"]) == [6] * 4 + [4] * 4 + [2] * 2
+    assert all(hash_file(data / p) == c for p, c in zip(table["path"], table["content"], strict=True))
+    assert len(read(data).template.names) == 3
+
+
+def test_missing_and_empty_files_are_counted_and_listed(data: Path) -> None:
+    (data / "trainset" / "train1.mp4").unlink()
+    (data / "trainset" / "train2.mp4").write_bytes(b"")
+    (data / "testset" / "t1.mp4").unlink()
+    (data / "testset" / "t1.mp4").symlink_to("nowhere")
+    manifest = read(data)
+    rows = manifest.table.set_index("name")
+    assert list(rows.loc[["train1.mp4", "train2.mp4", "t1.mp4"], "status"]) == [
+        "missing",
+        "empty",
+        "missing",
+    ]
+    assert list(rows.loc[["train1.mp4", "train2.mp4"], "content"]) == ["", ""]
+    assert list(rows.loc[["train1.mp4", "train2.mp4"], "size_bytes"]) == [0, 0]
+    assert describe(manifest) == [
+        "train: 4 files, 2 fake; 1 empty, 1 missing (train1.mp4, train2.mp4)",
+        "val: 4 files, 2 fake",
+        "test: 2 files, no labels; 1 missing (t1.mp4)",
+    ]
+
+
+def test_repeated_label_rows_are_said(data: Path) -> None:
+    with (data / "train_label.txt").open("a") as labels:
+        labels.write("\ntrain0.mp4,0\n")
+    assert describe(read(data))[-1].startswith("1 label rows repeat")
+
+
+def test_a_template_without_a_testset_names_the_validation_files(data: Path) -> None:
+    shutil.rmtree(data / "testset")
+    (data / "prediction.txt.csv").write_text("video_name,y_pred\nval3.mp4,\n")
+    row = read(data).table.iloc[-1]
+    assert (row["split"], row["path"], row["target"]) == ("test", "valset/val3.mp4", -1)
+    assert row["status"] == "ok"
+
+
+def test_files_of_the_other_track_are_found_by_their_names(data: Path) -> None:
+    for old, new in (("trainset", "train"), ("valset", "val"), ("testset", "testset1")):
+        (data / old).rename(data / new)
+    (data / "train_label.txt").rename(data / "trainset_label.txt")
+    (data / "prediction.txt.csv").rename(data / "prediction.csv")
+    assert read(data).table["path"].iloc[-1] == "testset1/t1.mp4"
+
+
+def test_a_layout_renames_and_nests(data: Path) -> None:
+    (data / "clips").mkdir()
+    (data / "trainset").rename(data / "clips" / "learn")
+    table = read(data, Layout(train_media=("clips/learn",))).table
+    assert table["path"].iloc[0] == "clips/learn/train0.mp4"
+    assert table["status"].iloc[0] == "ok"
+
+
+def test_a_name_may_have_a_folder(data: Path) -> None:
+    (data / "testset" / "deep").mkdir()
+    (data / "testset" / "t0.mp4").rename(data / "testset" / "deep" / "t0.mp4")
+    (data / "prediction.txt.csv").write_text("video_name,y_pred\ndeep/t0.mp4,\n")
+    assert read(data).table["status"].iloc[-1] == "ok"
+
+
+def test_the_fingerprint_is_that_of_the_content_not_of_place_order_or_template_text(
+    data: Path, tmp_path: Path
+) -> None:
+    fingerprint = read(data).fingerprint
+    assert len(fingerprint) == 12
+    other = tmp_path / "elsewhere" / "moved"
+    shutil.copytree(data, other)
+    header, *rows = (other / "train_label.txt").read_text().splitlines()
+    (other / "train_label.txt").write_text("\n".join([header, *reversed(rows), rows[0]]))
+    (other / "prediction.txt.csv").write_text("video_name,y_pred\nt1.mp4,0.7\nt0.mp4,\n")
+    os.utime(other / "trainset" / "train0.mp4", (0, 0))
+    assert read(other).fingerprint == fingerprint
+
+
+@pytest.mark.parametrize("change", ["content", "target", "name", "split", "absence", "template"])
+def test_the_fingerprint_changes_with(data: Path, change: str) -> None:
+    before = read(data).fingerprint
+    labels, first = data / "train_label.txt", data / "trainset" / "train0.mp4"
+    if change == "content":
+        first.write_text("other0")
+    elif change == "target":
+        labels.write_text(labels.read_text().replace("train0.mp4,0", "train0.mp4,1"))
+    elif change == "name":
+        first.rename(first.with_name("other.mp4"))
+        labels.write_text(labels.read_text().replace("train0.mp4", "other.mp4"))
+    elif change == "split":
+        first.rename(data / "valset" / "train0.mp4")
+        labels.write_text(labels.read_text().replace("train0.mp4,0\n", ""))
+        with (data / "val_label.txt").open("a") as val:
+            val.write("\ntrain0.mp4,0\n")
+    elif change == "absence":
+        first.unlink()
+    else:
+        (data / "prediction.txt.csv").write_text("video_name,y_pred\nt0.mp4,\n")
+    assert read(data).fingerprint != before
+
+
+def test_contents_are_read_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path.name)
+        return hash_file(path)
+
+    monkeypatch.setattr(module, "hash_file", counted)
+    first = read(data)
+    assert len(hashed) == 10
+    hashed.clear()
+    second = read(data)
+    assert hashed == []
+    assert second.table.equals(first.table)
+
+    # Same size, other content: the time of the change tells.
+    changed = data / "valset" / "val2.mp4"
+    changed.write_text("VAL2")
+    os.utime(changed, (1, 1))
+    third = read(data)
+    assert hashed == ["val2.mp4"]
+    row = third.table.set_index("name").loc["val2.mp4"]
+    assert row["content"] == hash_file(changed)
+    hashed.clear()
+    assert read(data).fingerprint == third.fingerprint != first.fingerprint
+    assert hashed == []
+
+
+def test_one_folders_memory_is_not_anothers(data: Path, tmp_path: Path) -> None:
+    read(data)
+    other = write_data(tmp_path / "other")
+    for path in (other / "valset").iterdir():
+        path.write_text("V" + path.stem[1:])
+        time = (data / "valset" / path.name).stat().st_mtime_ns
+        os.utime(path, ns=(time, time))
+    assert read(other).table["content"].iloc[4] == hash_file(other / "valset" / "val0.mp4")
+
+
+def test_a_split_of_one_class_is_refused(data: Path) -> None:
+    (data / "val_label.txt").write_text("video_name,target\nval0.mp4,1\nval1.mp4,1\n")
+    with pytest.raises(DataError, match=r"val split needs real and fake.*all with target 1"):
+        read(data)
+
+
+def test_a_class_whose_files_are_all_absent_is_refused(data: Path) -> None:
+    for index in (1, 3):
+        (data / "trainset" / f"train{index}.mp4").unlink()
+    with pytest.raises(DataError, match=r"train split .* 2 of 4 labelled files are there"):
+        read(data)
+
+
+def test_a_wrong_media_folder_shows_where_was_looked(data: Path) -> None:
+    (data / "empty").mkdir()
+    with pytest.raises(DataError, match=r"0 of 4 .*first path looked for: empty/train0\.mp4"):
+        read(data, Layout(train_media=("empty",)))
+
+
+@pytest.mark.parametrize("absent", ["train_label.txt", "valset", "prediction.txt.csv"])
+def test_an_absent_part_is_named(data: Path, absent: str) -> None:
+    (data / absent).rename(data / "away")
+    with pytest.raises(DataError, match=f"looked for .*{absent}"):
+        read(data)
+
+
+def test_a_folder_that_is_none_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        read(tmp_path / "nowhere")
+    shutil.rmtree(data / "trainset")
+    (data / "trainset").write_text("")
+    with pytest.raises(DataError, match="is not a folder"):
+        read(data)
+
+
+def test_an_absolute_name_in_a_layout_is_refused(data: Path) -> None:
+    with pytest.raises(DataError, match="relative to that folder"):
+        read(data, Layout(train_media=(str(data.parent),)))

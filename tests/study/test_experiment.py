@@ -1,0 +1,113 @@
+"""An experiment file: what it may say, and the sentence that answers each mistake."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.study.tiny import SPACE, write_experiment
+from workbench.errors import ConfigError
+from workbench.media.views import Image
+from workbench.study.experiment import read_experiment
+
+
+def test_an_experiment_is_read_with_its_space_and_the_defaults(tmp_path: Path) -> None:
+    experiment, space = read_experiment(write_experiment(tmp_path))
+    assert experiment.name == "tiny"
+    assert experiment.views == {"image": Image(image_px=32)}
+    assert experiment.rulebook.max_params == 200_000_000
+    assert (experiment.objective.metric, experiment.objective.slice) == ("auc", "val")
+    assert space.tree == SPACE
+
+
+def test_the_space_is_looked_for_beside_the_experiment_file_not_where_the_program_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_experiment(tmp_path / "project")
+    monkeypatch.chdir(tmp_path)
+    _, space = read_experiment(Path("project/experiments/tiny.yaml"))
+    assert Path(space.file).samefile(tmp_path / "project" / "search_spaces" / "tiny.yaml")
+
+
+def test_a_search_space_may_be_named_by_its_whole_path(tmp_path: Path) -> None:
+    write_experiment(tmp_path / "a")
+    whole = tmp_path / "a" / "search_spaces" / "tiny.yaml"
+    _, space = read_experiment(write_experiment(tmp_path / "b", search_space=str(whole)))
+    assert space.file == str(whole)
+
+
+def test_one_name_will_do_where_several_may_stand(tmp_path: Path) -> None:
+    data = {"train_media": "clips", "val_labels": ["a.txt", "b.txt"]}
+    experiment, _ = read_experiment(write_experiment(tmp_path, data=data))
+    assert experiment.data.train_media == ("clips",)
+    assert experiment.data.val_labels == ("a.txt", "b.txt")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"sorce": "demo"}, "`sorce` is not a known key (given 'demo'). Remove or rename it."),
+        ({"source": "web"}, "`source` is 'web'"),
+        ({"name": "../up"}, "`name` is '../up'"),
+        ({"name": ""}, "`name` is ''"),
+        ({"views": {}}, "`views` is {}"),
+        ({"views": {"image": {"kind": "picture"}}}, "'picture'"),
+        ({"views": {"image": {"kind": "image", "px": 3}}}, "`views.image.image.px`"),
+        ({"views": {"the image": {"kind": "image"}}}, "the view name 'the image' may hold letters"),
+        ({"rulebook": {"max_params": "many"}}, "`rulebook.max_params` is 'many'"),
+        ({"rulebook": {"pretraining": ["in2k"]}}, "'in2k' is none of"),
+        ({"objective": {"metric": "acc"}}, "`objective.metric` is 'acc'"),
+        ({"pruning": {"kind": "mean"}}, "`pruning.kind` is 'mean'"),
+        ({"pruning": {"warmup_epochs": -1}}, "`pruning.warmup_epochs` is -1"),
+        ({"data": {"train": "x"}}, "`data.train` is not a known key"),
+        ({"search_space": None}, "`search_space` is None"),
+    ],
+)
+def test_each_mistake_is_named_by_file_and_key(
+    tmp_path: Path, keys: dict[str, Any], said: str
+) -> None:
+    file = write_experiment(tmp_path)
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **keys}), encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        read_experiment(file)
+    assert said in str(refused.value)
+    assert str(file) in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["name", "views", "search_space"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    file = write_experiment(tmp_path)
+    tree = yaml.safe_load(file.read_text())
+    del tree[key]
+    file.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"tiny.yaml: `{key}` is missing"):
+        read_experiment(file)
+
+
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "list.yaml"
+    file.write_text("- a\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not a mapping"):
+        read_experiment(file)
+
+
+def test_an_absent_experiment_lists_those_beside_it(tmp_path: Path) -> None:
+    write_experiment(tmp_path)
+    with pytest.raises(ConfigError, match=r"tyni\.yaml does not exist\. There is .*tiny\.yaml"):
+        read_experiment(tmp_path / "experiments" / "tyni.yaml")
+    with pytest.raises(ConfigError, match="Run this in the project's folder"):
+        read_experiment(tmp_path / "nowhere" / "demo.yaml")
+
+
+def test_an_absent_search_space_is_named(tmp_path: Path) -> None:
+    file = write_experiment(tmp_path)
+    (tmp_path / "search_spaces" / "tiny.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"search_spaces/tiny\.yaml does not exist"):
+        read_experiment(file)
+
+
+def test_a_view_that_the_experiment_lacks_is_refused_by_the_space_file(tmp_path: Path) -> None:
+    file = write_experiment(tmp_path, {**SPACE, "views": ["frames"]})
+    with pytest.raises(ConfigError, match=r"search_spaces/tiny\.yaml: .*the experiment has image"):
+        read_experiment(file)

@@ -1,0 +1,133 @@
+"""The folder of a study: who may write it, and how it is found."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import StudyError
+from workbench.study.folder import StudyFolder, StudyInfo, find, new_or_known, remember_last
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from workbench.study.folder import StudyFolder
+with StudyFolder(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that holds the study `tmp_path/mine`."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "mine")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def begun(root: Path, name: str) -> StudyFolder:
+    folder = StudyFolder(root / name)
+    info = StudyInfo(
+        name=name, id="0", experiment="e.yaml", data="d", fingerprint="f", seed=0, created="now"
+    )
+    folder.write_info(info)
+    return folder
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_study(
+    tmp_path: Path, holder: "subprocess.Popen[str]"
+) -> None:
+    with pytest.raises(StudyError) as refused, StudyFolder(tmp_path / "mine").held():
+        pass
+    message = str(refused.value)
+    assert "The study mine is held" in message
+    assert f"process {holder.pid} on {socket.gethostname()} since 2" in message
+    assert "--study" in message
+
+
+def test_a_killed_holder_leaves_no_lock(tmp_path: Path, holder: "subprocess.Popen[str]") -> None:
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait(10)
+    with StudyFolder(tmp_path / "mine").held():
+        pass
+
+
+def test_the_lock_is_free_after_the_body_and_after_an_error_in_it(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "mine")
+    with pytest.raises(ZeroDivisionError), folder.held():
+        raise ZeroDivisionError
+    with folder.held(), pytest.raises(StudyError, match=f"process {os.getpid()} "), folder.held():
+        pass
+    with folder.held():
+        pass
+
+
+def test_two_studies_can_be_held_at_once(tmp_path: Path) -> None:
+    with StudyFolder(tmp_path / "one").held(), StudyFolder(tmp_path / "two").held():
+        pass
+
+
+def test_a_holders_name_replaces_a_longer_one_before_it(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "mine")
+    folder.path.mkdir()
+    (folder.path / "lock").write_text("process 1 on a-host-with-a-long-name" * 9)
+    with folder.held():
+        said = (folder.path / "lock").read_text()
+    assert said.startswith(f"process {os.getpid()} on ")
+    assert len(said.splitlines()) == 1
+
+
+def test_without_any_study_the_next_command_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no study yet. Run `workbench search` first"):
+        find(tmp_path, None)
+    with pytest.raises(StudyError, match="no study 'mine'.*There is none yet"):
+        find(tmp_path, "mine")
+
+
+def test_an_unknown_study_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    begun(tmp_path, "one")
+    begun(tmp_path, "two")
+    (tmp_path / "cache").mkdir()
+    with pytest.raises(StudyError, match=r"no study 'three'.*There is one, two\."):
+        find(tmp_path, "three")
+
+
+def test_the_last_study_is_the_one_without_a_name(tmp_path: Path) -> None:
+    one, two = begun(tmp_path, "one"), begun(tmp_path, "two")
+    remember_last(two)
+    remember_last(one)
+    assert find(tmp_path, None).path == one.path
+    assert find(tmp_path, "two").path == two.path
+
+
+def test_a_last_study_that_was_removed_is_not_found(tmp_path: Path) -> None:
+    gone = begun(tmp_path, "gone")
+    begun(tmp_path, "there")
+    remember_last(gone)
+    gone.info_file.unlink()
+    with pytest.raises(StudyError, match=r"no study 'gone'.*There is there"):
+        find(tmp_path, None)
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "-x", "a b", "x" * 65, "ü", "a\n"])
+def test_a_name_that_no_folder_should_have_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StudyError, match="cannot be used"):
+        new_or_known(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["a", "ffdv-2.1_b", "X" * 64])
+def test_a_plain_name_is_a_folder_below_the_root(tmp_path: Path, name: str) -> None:
+    assert new_or_known(tmp_path, name).path == tmp_path / name
+
+
+def test_what_a_study_is_reads_back(tmp_path: Path) -> None:
+    assert begun(tmp_path, "one").info().name == "one"

@@ -1,0 +1,186 @@
+"""The pool of workers: what comes from them, and that the death of one is an event like another."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.study.workers import epoch, scripted_work
+from workbench.study import pool as pool_module
+from workbench.study.pool import Died, WorkerPool
+from workbench.trial.result import Epoch, Result
+from workbench.trial.worker import Bug, Job
+
+Event = Epoch | Result | Bug | Died
+
+
+@pytest.fixture
+def make_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], WorkerPool]]:
+    monkeypatch.setattr(pool_module, "work", scripted_work)
+    pools: list[WorkerPool] = []
+
+    def make(num_workers: int) -> WorkerPool:
+        pools.append(WorkerPool(num_workers))
+        return pools[-1]
+
+    yield make
+    for made in pools:
+        made.close(at_once=True)
+
+
+@pytest.fixture
+def pool(make_pool: Callable[[int], WorkerPool]) -> WorkerPool:
+    return make_pool(1)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[[str], Job]:
+    def make(recipe: str) -> Job:
+        return Job(
+            recipe=recipe,
+            prepared=tmp_path,
+            folder=tmp_path / recipe,
+            device="cpu",
+            num_threads=1,
+            store=tmp_path,
+        )
+
+    return make
+
+
+def next_events(pool: WorkerPool, *, timeout_s: float = 60.0) -> list[tuple[int, Event]]:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if events := pool.events(timeout_s=1.0):
+            return events
+    raise AssertionError("nothing came from the workers")
+
+
+def test_a_result_frees_its_worker_for_the_next_job(
+    pool: WorkerPool, job: Callable[[str], Job]
+) -> None:
+    for _ in range(2):
+        assert pool.free_slot() == 0
+        pool.submit(0, job("finish"))
+        assert pool.free_slot() is None
+        [(slot, event)] = next_events(pool)
+        assert slot == 0
+        assert event == Result(recipe="uid", state="complete", objective=0.5)
+    assert pool.free_slot() == 0
+
+
+def test_an_epoch_keeps_its_worker_until_the_verdict_is_carried_out(
+    pool: WorkerPool, job: Callable[[str], Job]
+) -> None:
+    pool.submit(0, job("ask"))
+    assert next_events(pool) == [(0, epoch(1))]
+    assert pool.free_slot() is None
+    pool.answer(0, "prune")
+    [(_, event)] = next_events(pool)
+    assert isinstance(event, Result)
+    assert event.reason == "prune"
+
+
+def test_a_bug_frees_its_worker_too(pool: WorkerPool, job: Callable[[str], Job]) -> None:
+    pool.submit(0, job("bug"))
+    assert next_events(pool) == [(0, Bug("ZeroDivisionError"))]
+    assert pool.free_slot() == 0
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        ("die", "signal SIGKILL, which the system sends when memory runs out"),
+        ("exit", "exit code 3"),
+        ("die in the middle of a word", "exit code 4"),
+    ],
+)
+def test_a_dead_worker_tells_why_and_another_takes_its_place(
+    pool: WorkerPool, job: Callable[[str], Job], recipe: str, reason: str
+) -> None:
+    pool.submit(0, job(recipe))
+    [(slot, event)] = next_events(pool)
+    assert (slot, event) == (
+        0,
+        Died(f"the worker process died ({reason}). Its log ends: first line | last words"),
+    )
+    assert pool.free_slot() == 0
+    pool.submit(0, job("finish"))
+    [(_, event)] = next_events(pool)
+    assert isinstance(event, Result)
+
+
+def test_a_worker_killed_by_someone_else_in_mid_trial_is_replaced(
+    pool: WorkerPool, job: Callable[[str], Job]
+) -> None:
+    pool.submit(0, job("sleep"))
+    [child] = multiprocessing.active_children()
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGTERM)
+    [(_, event)] = next_events(pool)
+    assert isinstance(event, Died)
+    assert "(signal SIGTERM)" in event.reason
+    pool.submit(0, job("finish"))
+    assert isinstance(next_events(pool)[0][1], Result)
+
+
+def test_a_verdict_for_a_dead_worker_is_no_error(
+    pool: WorkerPool, job: Callable[[str], Job]
+) -> None:
+    pool.submit(0, job("report and die"))
+    assert next_events(pool) == [(0, epoch(1))]
+    [child] = multiprocessing.active_children()
+    child.join(30)
+    pool.answer(0, "go on")
+    [(_, event)] = next_events(pool)
+    assert isinstance(event, Died)
+
+
+def test_a_job_for_a_worker_that_died_idle_goes_to_another(
+    pool: WorkerPool, job: Callable[[str], Job]
+) -> None:
+    pool.submit(0, job("finish, then leave"))
+    assert isinstance(next_events(pool)[0][1], Result)
+    [child] = multiprocessing.active_children()
+    child.join(30)
+    assert child.exitcode == 0
+    pool.submit(0, job("finish"))
+    assert isinstance(next_events(pool)[0][1], Result)
+
+
+def test_workers_run_side_by_side(
+    make_pool: Callable[[int], WorkerPool], job: Callable[[str], Job]
+) -> None:
+    pool = make_pool(2)
+    pool.submit(0, job("sleep"))
+    assert pool.free_slot() == 1
+    pool.submit(1, job("finish"))
+    assert pool.free_slot() is None
+    [(slot, event)] = next_events(pool)
+    assert slot == 1
+    assert isinstance(event, Result)
+
+
+def test_no_process_is_left_after_the_end(
+    make_pool: Callable[[int], WorkerPool], job: Callable[[str], Job]
+) -> None:
+    patient, hasty = make_pool(1), make_pool(2)
+    hasty.submit(0, job("sleep"))
+    assert len(multiprocessing.active_children()) == 3
+    patient.close(at_once=False)
+    hasty.close(at_once=True)
+    assert multiprocessing.active_children() == []
+
+
+def test_an_end_without_hurry_still_does_not_wait_for_a_trial(
+    pool: WorkerPool, job: Callable[[str], Job]
+) -> None:
+    pool.submit(0, job("sleep"))
+    began = time.monotonic()
+    pool.close(at_once=False)
+    assert time.monotonic() - began < 30
+    assert multiprocessing.active_children() == []

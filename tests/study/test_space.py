@@ -1,0 +1,262 @@
+"""What a search space can say, what it refuses, and that all it draws reaches the recipe."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.study.tiny import SPACE
+from workbench.errors import ConfigError
+from workbench.study.experiment import read_experiment
+from workbench.study.space import Draft, Space, read_space
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+LEAST: dict[str, Any] = {
+    "views": ["image"],
+    "backbone": "test_resnet",
+    "optimizer": {"kind": "adamw", "lr": 1e-3},
+}
+
+
+class Fixed:
+    """Draws the wanted values, else the first option or the low bound; remembers what it saw."""
+
+    def __init__(self, **wanted: Any) -> None:
+        self.wanted = {name.replace("__", "."): value for name, value in wanted.items()}
+        self.seen: dict[str, tuple[Any, ...]] = {}
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        self.seen[name] = ("choice", *choices)
+        return self.wanted.get(name, choices[0])
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        self.seen[name] = ("float", low, high, log)
+        return float(self.wanted.get(name, low))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
+        self.seen[name] = ("int", low, high, log)
+        return int(self.wanted.get(name, low))
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., Space]:
+    """Reads a space made of the least one and some keys."""
+
+    def read_with(**keys: Any) -> Space:
+        file = tmp_path / "space.yaml"
+        file.write_text(yaml.safe_dump({**LEAST, **keys}), encoding="utf-8")
+        return read_space(file, ("image", "mel"))
+
+    return read_with
+
+
+def test_a_number_is_drawn_between_its_bounds_and_a_choice_from_its_options(
+    read: Callable[..., Space],
+) -> None:
+    space = read(
+        dropout={"float": [0.1, 0.4]},
+        batch_size={"int": [8, 64], "log": True},
+        image_px={"choice": [32, 64]},
+        optimizer={"kind": "adamw", "lr": {"float": [1e-4, 1e-2], "log": True}},
+    )
+    drawer = Fixed(dropout=0.3, batch_size=16, image_px=64)
+    draft = space.draw(drawer)
+    assert drawer.seen == {
+        "dropout": ("float", 0.1, 0.4, False),
+        "batch_size": ("int", 8, 64, True),
+        "image_px": ("choice", 32, 64),
+        "optimizer.lr": ("float", 1e-4, 1e-2, True),
+    }
+    assert (draft.dropout, draft.batch_size, draft.image_px) == (0.3, 16, 64)
+    assert draft.optimizer.lr == 1e-4
+    assert isinstance(draft.batch_size, int)
+
+
+def test_a_value_that_is_no_draw_is_taken_as_it_is(read: Callable[..., Space]) -> None:
+    drawer = Fixed()
+    draft = read(dropout=0.25, num_epochs=7).draw(drawer)
+    assert not drawer.seen
+    assert (draft.dropout, draft.num_epochs) == (0.25, 7)
+
+
+def test_what_an_option_opens_is_drawn_only_where_it_is_chosen(read: Callable[..., Space]) -> None:
+    space = read(
+        optimizer={
+            "choice": [
+                {"kind": "adamw", "lr": {"float": [1e-4, 1e-3]}, "weight_decay": 0.05},
+                {"kind": "sgd", "lr": {"float": [1e-2, 1e-1]}},
+            ]
+        }
+    )
+    adamw, sgd = Fixed(), Fixed(optimizer="sgd")
+    with_adamw, with_sgd = space.draw(adamw), space.draw(sgd)
+    assert adamw.seen.keys() == {"optimizer", "optimizer.adamw(weight_decay=0.05).lr"}
+    assert sgd.seen.keys() == {"optimizer", "optimizer.sgd.lr"}
+    assert adamw.seen["optimizer"] == ("choice", "adamw(weight_decay=0.05)", "sgd")
+    assert (with_adamw.optimizer.kind, with_adamw.optimizer.weight_decay) == ("adamw", 0.05)
+    assert (with_sgd.optimizer.kind, with_sgd.optimizer.lr) == ("sgd", 1e-2)
+
+
+def test_lists_of_views_are_options_named_by_their_views(read: Callable[..., Space]) -> None:
+    space = read(views={"choice": [["image"], ["mel", "image"]]})
+    drawer = Fixed(views="mel+image")
+    assert space.draw(drawer).views == ("mel", "image")
+    assert drawer.seen["views"] == ("choice", "image", "mel+image")
+    assert space.view_sets() == [("image",), ("mel", "image")]
+
+
+def test_yes_and_no_are_options(read: Callable[..., Space]) -> None:
+    space = read(frozen={"choice": [True, False]})
+    assert [space.draw(Fixed(frozen=value)).frozen for value in (True, False)] == [True, False]
+
+
+def test_what_can_be_drawn_is_told_without_drawing(read: Callable[..., Space]) -> None:
+    space = read(
+        backbone={"choice": ["test_resnet", "test_vit"]},
+        pretrained={"choice": ["none", "auto"]},
+        image_px={"int": [48, 96]},
+    )
+    assert space.backbones() == ["test_resnet", "test_vit"]
+    assert space.pretrained_modes() == ["none", "auto"]
+    assert space.least_image_px() == 48
+    plain = read()
+    assert plain.backbones() == ["test_resnet"]
+    assert plain.pretrained_modes() == ["auto"]
+    assert plain.least_image_px() == Draft.model_fields["image_px"].default
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"dropuot": 0.1}, "`dropuot` is not a known key (given 0.1)"),
+        ({"dropout": 1.5}, "`dropout` is 1.5"),
+        ({"dropout": {"float": [0.0, 1.5]}}, "`dropout` is 1.5"),
+        ({"dropout": {"float": [0.4, 0.1]}}, "`dropout` is {'float': [0.4, 0.1]}"),
+        ({"dropout": {"float": [0.1]}}, "give `float: [low, high]`"),
+        ({"dropout": {"float": "0 to 1"}}, "give `float: [low, high]`"),
+        ({"dropout": {"float": [0, float("inf")]}}, "`dropout` is {'float': [0, inf]}"),
+        ({"dropout": {"float": [float("nan"), 1]}}, "give `float: [low, high]`"),
+        ({"dropout": {"float": [0.0, 0.5], "log": True}}, "low above 0 with `log: true`"),
+        ({"dropout": {"float": [0.1, 0.5], "log": 3}}, "`dropout` is {'float'"),
+        ({"dropout": {"float": [0.1, 0.5], "step": 0.1}}, "unknown keys step"),
+        ({"dropout": {"choice": [0.1], "log": True}}, "unknown keys log"),
+        ({"batch_size": {"int": [8, 16.5]}}, "give `int: [low, high]`"),
+        ({"batch_size": {"int": [True, 8]}}, "give `int: [low, high]`"),
+        ({"batch_size": {"choice": []}}, "`batch_size.choice` is []"),
+        ({"batch_size": {"choice": 8}}, "`batch_size.choice` is 8"),
+        ({"batch_size": {"choice": [8, 16, 8]}}, "`batch_size.choice` holds an option twice"),
+        ({"batch_size": {"choice": [8, 0]}}, "`batch_size` is 0"),
+        ({"optimizer": {"kind": "lion", "lr": 1e-3}}, "`optimizer`"),
+        ({"optimizer": {"kind": "sgd"}}, "`optimizer.sgd.lr` is missing"),
+        (
+            {"optimizer": {"choice": [{"kind": "adamw", "lr": 1e-3}, {"kind": "sgd", "lr": -1}]}},
+            "`optimizer.sgd.lr` is -1",
+        ),
+        (
+            {"optimizer": {"choice": [{"kind": "adamw", "lr": 1e-3}, {"kind": "sgd", "nu": 1}]}},
+            "`optimizer.sgd.nu` is not a known key",
+        ),
+        ({"optimizer": None}, "`optimizer`"),
+        ({"views": []}, "`views`"),
+        ({"views": "image"}, "`views` is 'image'"),
+        ({"views": ["face"]}, "`views` ['face'] must name each view once"),
+        ({"views": {"choice": [["image"], ["image", "image"]]}}, "['image', 'image'] must name"),
+        ({"backbone": {"choice": ["test_resnet", 3]}}, "`backbone` is 3"),
+        ({"augment": {"pictures": {"hflip": {"float": [0.0, 2.0]}}}}, "`augment.pictures.hflip`"),
+        ({"augment": {3: 4}}, "`augment"),
+        ({"dropout": {"choice": [0.1, float("inf")]}}, "space.yaml, `dropout.choice`"),
+        ({"backbone": {"choice": ["test_vit", date(2020, 1, 1)]}}, "`backbone` is"),
+    ],
+)
+def test_what_cannot_make_a_recipe_is_refused_by_file_and_key(
+    read: Callable[..., Space], tmp_path: Path, keys: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(**keys)
+    assert said in str(refused.value)
+    assert str(tmp_path / "space.yaml") in str(refused.value)
+
+
+def test_a_key_that_is_no_word_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump({**LEAST, 3: 4}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="`3`"):
+        read_space(file, ("image",))
+
+
+@pytest.mark.parametrize("key", ["views", "backbone", "optimizer"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump({k: v for k, v in LEAST.items() if k != key}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"space.yaml: `{key}` is missing"):
+        read_space(file, ("image",))
+
+
+def test_a_space_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text("- views\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="not a mapping"):
+        read_space(file, ("image",))
+
+
+def test_an_unknown_view_is_refused_with_those_there_are(read: Callable[..., Space]) -> None:
+    with pytest.raises(ConfigError, match="the experiment has image, mel"):
+        read(views={"choice": [["image"], ["imgae"]]})
+
+
+def test_an_error_deep_in_an_option_of_an_option_is_found(read: Callable[..., Space]) -> None:
+    inner = {"choice": [{"hflip": 0.5}, {"rotation_deg": {"float": [0, 999]}}]}
+    space_keys = {"augment": {"choice": [{"mixup_alpha": 0.2}, {"pictures": inner}]}}
+    with pytest.raises(ConfigError, match=r"`augment\.pictures\.rotation_deg` is 999"):
+        read(**space_keys)
+
+
+def test_a_choice_within_a_choice_counts_among_what_can_be_drawn(
+    read: Callable[..., Space],
+) -> None:
+    space = read(backbone={"choice": ["test_vit", {"choice": ["test_resnet", "test_convnext"]}]})
+    assert space.backbones() == ["test_vit", "test_resnet", "test_convnext"]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda file: file.stem)
+def test_each_shipped_experiment_reads(experiment: Path) -> None:
+    read_experiment(experiment)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda file: file.stem)
+def test_every_dimension_of_a_shipped_space_reaches_the_recipe(experiment: Path) -> None:
+    _, space = read_experiment(experiment)
+    count = every_dimension_matters(space)
+    assert count >= 8  # it searches something
+
+
+def test_every_dimension_of_the_tests_own_space_reaches_the_recipe(
+    read: Callable[..., Space],
+) -> None:
+    assert every_dimension_matters(read(**SPACE)) == 2
+
+
+def every_dimension_matters(space: Space) -> int:
+    """Check that another value of any one dimension makes another draft; return how many are."""
+    waiting: list[dict[str, Any]] = [{}]
+    looked_at: set[str] = set()
+    while waiting:
+        wanted = waiting.pop()
+        drawer = Fixed(**wanted)
+        draft = space.draw(drawer)
+        for name, (kind, *values) in drawer.seen.items():
+            if name in looked_at:
+                continue
+            looked_at.add(name)
+            others = values[1:] if kind == "choice" else [values[1]]
+            assert others, f"{name} has a single option: it is no dimension"
+            for other in others:
+                changed = space.draw(Fixed(**{**wanted, name: other}))
+                assert changed != draft, f"{name} = {other!r} changes nothing"
+                if kind == "choice":
+                    waiting.append({**wanted, name: other})
+    return len(looked_at)

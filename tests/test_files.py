@@ -1,0 +1,108 @@
+import hashlib
+import threading
+from pathlib import Path
+
+import pytest
+
+from workbench.files import finished, hash_file, read_json, write_json, write_text
+
+
+def test_a_finished_file_is_there_alone(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "down" / "note.txt"
+    with finished(path) as part:
+        part.write_text("done")
+        assert not path.exists()
+    assert path.read_text() == "done"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_body_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def write_half() -> None:
+        with finished(tmp_path / "note.txt") as part:
+            part.write_text("half")
+            raise RuntimeError("the disk is on fire")
+
+    with pytest.raises(RuntimeError, match="on fire"):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_body_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("old")
+
+    def write_half() -> None:
+        with finished(path) as part:
+            part.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    texts = {letter * 200_000 for letter in "ab"}
+    write_text(path, "a" * 200_000)
+    seen: set[str] = set()
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.add(path.read_text())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(50):
+        for text in texts:
+            write_text(path, text)
+    stop.set()
+    reader.join()
+    assert seen
+    assert seen <= texts
+
+
+def test_the_temporary_name_has_the_suffix_of_the_file(tmp_path: Path) -> None:
+    with finished(tmp_path / "table.parquet") as part:
+        assert part.suffix == ".parquet"
+        assert part.parent == tmp_path
+
+
+def test_a_body_that_removes_its_file_is_an_error(tmp_path: Path) -> None:
+    def write_none() -> None:
+        with finished(tmp_path / "note.txt") as part:
+            part.unlink()
+
+    with pytest.raises(FileNotFoundError):
+        write_none()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_others_may_read_a_finished_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "note.txt", "x")
+    assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_json_comes_back_as_it_went(tmp_path: Path) -> None:
+    value = {"name": "Zoë", "rates": [1e-5, 0.1, 3], "none": None, "deep": {"yes": True}}
+    write_json(tmp_path / "value.json", value)
+    assert read_json(tmp_path / "value.json") == value
+    assert "Zoë" in (tmp_path / "value.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_json_has_no_nan(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "value.json", {"loss": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_hashed_by_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1.
+    assert hash_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    path.write_bytes(b"x" * 3_000_000)
+    assert hash_file(path) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
