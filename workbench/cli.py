@@ -188,6 +188,20 @@ def predict(
         typer.echo(f"{len(files)} scores are in {out}.")
 
 
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="A filled template, e.g. of a bundle.")],
+    labels: Annotated[Path, typer.Argument(help="Labels of the same files.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Hold predictions against labels that no search has seen."""
+    from workbench.selection import grade
+
+    with reporting_errors():
+        graded = grade.grade(predictions, labels)
+        typer.echo(graded.model_dump_json(indent=2) if as_json else grade.describe(graded))
+
+
 @app.command("demo-data")
 def demo_data(
     folder: Annotated[Path, typer.Argument(help="Folder to make.")],

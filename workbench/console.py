@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Never, TypeVar
 
 from tqdm import tqdm
 
@@ -46,7 +46,7 @@ def _is_number(cell: str) -> bool:
     return cell in ("", "-") or cell[0].isdigit() or (cell[0] in "+-." and cell[1:2].isdigit())
 
 
-def trial_bar(total: int, done: int) -> "tqdm[None]":
+def trial_bar(total: int, done: int) -> "tqdm[Never]":
     """Return a progress bar of a study's trials on stderr; silent when stderr is no terminal."""
     return tqdm(
         total=total, initial=done, desc="trials", unit="trial", file=sys.stderr, disable=None

@@ -4,7 +4,8 @@ import multiprocessing
 import os
 import signal
 import threading
-
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 def be_a_child() -> None:
     """Leave Ctrl-C to the parent, and end when it is gone, however it died.
@@ -22,3 +23,17 @@ def be_a_child() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back in the body, and for good in the processes that the body starts.
+
+    They inherit it: one that is interrupted before it can say `be_a_child` would die with a
+    traceback on the terminal.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -24,7 +24,8 @@ def baseline(path: Path, wave: Path) -> np.ndarray:
     sound, rate = librosa.load(str(wave))
     mel = librosa.feature.melspectrogram(y=sound, sr=rate, n_mels=128)
     levels = cv2.normalize(librosa.power_to_db(mel, ref=np.max), None, 0, 255, cv2.NORM_MINMAX)
-    return cv2.resize(levels.astype(np.uint8), (256, 256), interpolation=cv2.INTER_LINEAR)
+    resized = cv2.resize(levels.astype(np.uint8), (256, 256), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized)
 
 
 def main(num_clips: int) -> None:

@@ -6,6 +6,7 @@
 import statistics
 import sys
 import time
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ def main(device: str) -> None:
     torch.set_num_threads(1)
     timm = import_timm()
     for name in BACKBONES:
-        steps = {}
+        steps: dict[torch.memory_format, tuple[Any, torch.Tensor, list[float]]] = {}
         for layout in (torch.contiguous_format, torch.channels_last):
             model = timm.create_model(name, num_classes=2).to(device, memory_format=layout)
             images = torch.rand(BATCH, 3, IMAGE_PX, IMAGE_PX, device=device)

@@ -18,7 +18,7 @@ OUTSIDE = [
     "a\\..\\b",
     "a\x00b",
 ]
-INSIDE = ["a.mp4", "a/b.mp4", "..a", "a..mp4", "...", "007", "clip (1).mp4", "ä:1"]
+INSIDE = ["a.mp4", "a/b.mp4", "..a", "a..mp4", "...", "007", "clip (1).mp4", "take:1"]
 
 
 def written(folder: Path, text: str | bytes) -> Path:

@@ -87,9 +87,9 @@ def test_a_holders_name_replaces_a_longer_one_before_it(tmp_path: Path) -> None:
 
 
 def test_without_any_study_the_next_command_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="no study yet. Run `workbench search` first"):
+    with pytest.raises(StudyError, match=r"no study yet\. Run `workbench search` first"):
         find(tmp_path, None)
-    with pytest.raises(StudyError, match="no study 'mine'.*There is none yet"):
+    with pytest.raises(StudyError, match=r"no study 'mine'.*There is none yet"):
         find(tmp_path, "mine")
 
 

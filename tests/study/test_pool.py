@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,23 +20,20 @@ from workbench.trial.worker import Bug, Job
 Event = Epoch | Result | Bug | Died
 
 
-@pytest.fixture
-def make_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], WorkerPool]]:
-    monkeypatch.setattr(pool_module, "work", scripted_work)
-    pools: list[WorkerPool] = []
-
-    def make(num_workers: int) -> WorkerPool:
-        pools.append(WorkerPool(num_workers))
-        return pools[-1]
-
-    yield make
-    for made in pools:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[WorkerPool]:
+    """One worker for all tests: a new process takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool_module, "work", scripted_work)
+        made = WorkerPool(1)
+        yield made
         made.close(at_once=True)
 
 
 @pytest.fixture
-def pool(make_pool: Callable[[int], WorkerPool]) -> WorkerPool:
-    return make_pool(1)
+def pool(shared: WorkerPool) -> WorkerPool:
+    assert shared.free_slot() == 0  # each test leaves it as it was
+    return shared
 
 
 @pytest.fixture
@@ -152,35 +151,54 @@ def test_a_job_for_a_worker_that_died_idle_goes_to_another(
     assert isinstance(next_events(pool)[0][1], Result)
 
 
-def test_workers_run_side_by_side(
-    make_pool: Callable[[int], WorkerPool], job: Callable[[str], Job]
+@pytest.mark.parametrize("at_once", [True, False])
+def test_workers_run_side_by_side_and_none_is_left_after_the_end(
+    monkeypatch: pytest.MonkeyPatch, job: Callable[[str], Job], at_once: bool
 ) -> None:
-    pool = make_pool(2)
-    pool.submit(0, job("sleep"))
+    monkeypatch.setattr(pool_module, "work", scripted_work)
+    before = set(multiprocessing.active_children())
+    pool = WorkerPool(2)
+    pool.submit(0, job("sleep"))  # an end without hurry does not wait for it either
     assert pool.free_slot() == 1
     pool.submit(1, job("finish"))
     assert pool.free_slot() is None
     [(slot, event)] = next_events(pool)
     assert slot == 1
     assert isinstance(event, Result)
-
-
-def test_no_process_is_left_after_the_end(
-    make_pool: Callable[[int], WorkerPool], job: Callable[[str], Job]
-) -> None:
-    patient, hasty = make_pool(1), make_pool(2)
-    hasty.submit(0, job("sleep"))
-    assert len(multiprocessing.active_children()) == 3
-    patient.close(at_once=False)
-    hasty.close(at_once=True)
-    assert multiprocessing.active_children() == []
-
-
-def test_an_end_without_hurry_still_does_not_wait_for_a_trial(
-    pool: WorkerPool, job: Callable[[str], Job]
-) -> None:
-    pool.submit(0, job("sleep"))
     began = time.monotonic()
-    pool.close(at_once=False)
+    pool.close(at_once=at_once)
     assert time.monotonic() - began < 30
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) == before
+
+
+INTERRUPTED = """
+import os, signal, time
+from workbench.study.pool import WorkerPool
+if __name__ == "__main__":
+    pools = []
+    try:
+        for _ in range(4):  # found at different stages of their start
+            pools.append(WorkerPool(1))
+            time.sleep(0.05)
+        os.killpg(0, signal.SIGINT)  # what a terminal does on Ctrl-C
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    for pool in pools:
+        pool.close(at_once=False)
+        print([worker.process.exitcode for worker in pool._workers.values()])
+"""
+
+
+def test_a_ctrl_c_while_workers_start_is_left_to_the_parent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["interrupted", "[0]", "[0]", "[0]", "[0]"]
+    assert done.returncode == 0

@@ -183,7 +183,8 @@ def test_what_cannot_make_a_recipe_is_refused_by_file_and_key(
 
 def test_a_key_that_is_no_word_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
-    file.write_text(yaml.safe_dump({**LEAST, 3: 4}), encoding="utf-8")
+    tree: dict[Any, Any] = {**LEAST, 3: 4}
+    file.write_text(yaml.safe_dump(tree), encoding="utf-8")
     with pytest.raises(ConfigError, match="`3`"):
         read_space(file, ("image",))
 

@@ -10,7 +10,7 @@ from workbench.trial.worker import Bug, Job
 
 
 def scripted_work(connection: Connection) -> None:
-    """Play the jobs that come over `connection`, as `workbench.trial.worker.work` would run them."""
+    """Play the jobs that come over `connection`, in the place of `worker.work`."""
     while True:
         job: Job | None = connection.recv()
         if job is None:

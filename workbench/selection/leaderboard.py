@@ -50,11 +50,10 @@ def rank(rows: Sequence[TrialRow], objective: Objective) -> list[TrialRow]:
 def as_json(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
     """Return the trials by number as JSON objects, each metric under its own name.
 
-    What a trial does not have is left out: there are no nulls.
+    Every object has the same keys but for the metrics, which only a trial with an epoch has.
     """
-    objects = []
-    for row in sorted(rows, key=lambda row: row.number):
-        values = {
+    return [
+        {
             "number": row.number,
             "state": row.state,
             "recipe": row.recipe,
@@ -67,8 +66,8 @@ def as_json(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
             "backbone": row.backbone,
             "views": list(row.views),
         }
-        objects.append({name: value for name, value in values.items() if value is not None})
-    return objects
+        for row in sorted(rows, key=lambda row: row.number)
+    ]
 
 
 def as_table(rows: Sequence[TrialRow], objective: Objective, top: int = 10) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from workbench.processes import interrupts_held
 from workbench.trial.result import Epoch, Result
 from workbench.trial.train import Verdict
 from workbench.trial.worker import Bug, Job, work
@@ -109,7 +110,7 @@ class WorkerPool:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs,), name="workbench-trial")
-        with _environment(KEEP_MEMORY):
+        with _environment(KEEP_MEMORY), interrupts_held():
             process.start()
         theirs.close()  # so that the worker's death closes the pipe
         return _Worker(process, ours)

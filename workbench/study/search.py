@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Never, assert_never
 
 import optuna
 from optuna.trial import TrialState
@@ -383,7 +383,7 @@ class Search:
         missing = self._settings.num_trials - self.num_ended() - len(self._running)
         return f"The time is up: {missing} trials were not started. The same command continues."
 
-    def _show(self, bar: "tqdm[None]") -> None:
+    def _show(self, bar: "tqdm[Never]") -> None:
         """Bring the progress bar up to date."""
         bar.n = self.num_ended()
         complete = [

@@ -1,0 +1,222 @@
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.data import prepare as module
+from workbench.data.labels import Template
+from workbench.data.manifest import Manifest
+from workbench.data.prepare import Prepared, describe, prepare
+from workbench.errors import DataError, MediaError
+from workbench.files import hash_file
+from workbench.media.views import Array, Image, View
+
+
+class Bytes(View):
+    """The first byte of a file, all over. Each decoding leaves a line in `../decoded`."""
+
+    kind: Literal["bytes"] = "bytes"
+    image_px: int = 2
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return (1, self.image_px, self.image_px, 1)
+
+    def decode(self, path: Path) -> Array:
+        with (path.parents[1] / "decoded").open("a") as log:
+            log.write(path.name + "\n")
+        data = path.read_bytes()
+        if data.startswith(b"!"):
+            raise MediaError("it begins with !", status="broken")
+        if data.startswith(b"late"):
+            time.sleep(0.3)
+        if data.startswith((b"die", b"late")):
+            os._exit(3)
+        return np.full(self.shape, data[0], np.uint8)
+
+
+def write_data(folder: Path, **contents: str) -> Path:
+    (folder / "m").mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / "m" / name).write_text(content)
+    return folder
+
+
+def manifest_of(folder: Path, *absent: str) -> Manifest:
+    """Every file of the folder as training data, and `absent` names besides."""
+    names = [*sorted(path.name for path in (folder / "m").iterdir()), *absent]
+    paths = [folder / "m" / name for name in names]
+    table = pd.DataFrame(
+        {
+            "split": "train",
+            "name": names,
+            "path": [f"m/{name}" for name in names],
+            "target": np.arange(len(names), dtype=np.int8) % 2,
+            "status": ["ok" if path.exists() else "missing" for path in paths],
+            "content": [hash_file(path) if path.exists() else "" for path in paths],
+        }
+    )
+    template = Template(pd.DataFrame({"video_name": names, "y_pred": ""}), "video_name", "y_pred")
+    return Manifest(table, template, 0)
+
+
+def decoded(folder: Path) -> list[str]:
+    """The names decoded since the last call."""
+    log = folder / "decoded"
+    names = sorted(log.read_text().split()) if log.exists() else []
+    log.unlink(missing_ok=True)
+    return names
+
+
+def run(folder: Path, *absent: str, view: View | None = None, jobs: int = 1) -> Prepared:
+    views = {"v": view or Bytes()}
+    cache = folder / "cache"
+    return prepare(manifest_of(folder, *absent), folder, views, cache=cache, jobs=jobs)
+
+
+def levels(prepared: Prepared) -> dict[str, int]:
+    """The grey level of each file's stored picture."""
+    array = prepared.open_array("v")
+    rows = zip(prepared.table["name"], prepared.table["row.v"], strict=True)
+    return {name: int(array[row].mean()) for name, row in rows}
+
+
+def statuses(prepared: Prepared) -> dict[str, str]:
+    return dict(zip(prepared.table["name"], prepared.table["status.v"], strict=True))
+
+
+def test_only_what_is_new_is_decoded(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B", bad="!", twin="A")
+    first = run(data, "gone")
+    # Equal contents are decoded once, whichever of them.
+    assert decoded(data) == ["a", "b", "bad"]
+    assert levels(first) == {"a": 65, "b": 66, "bad": 128, "gone": 128, "twin": 65}
+    assert statuses(first) == {
+        "a": "ok",
+        "b": "ok",
+        "bad": "broken",
+        "gone": "missing",
+        "twin": "ok",
+    }
+    assert list(first.table["reason.v"]) == ["", "", "it begins with !", "", "the file is missing"]
+    assert describe(first) == [
+        "v: 1 files broken, e.g. m/bad: it begins with !",
+        "v: 1 files missing, e.g. m/gone: the file is missing",
+    ]
+    assert list(first.rows("train")["name"]) == ["a", "b", "twin"]
+
+    second = run(data, "gone")
+    assert decoded(data) == []
+    pd.testing.assert_frame_equal(second.table, first.table)
+
+    write_data(data, c="C", d="D", other="B")
+    third = run(data)
+    assert decoded(data) == ["c", "d"]
+    assert levels(third) == {"a": 65, "b": 66, "bad": 128, "c": 67, "d": 68, "other": 66, "twin": 65}
+
+    next((data / "cache").rglob("array.u8")).unlink()
+    assert levels(run(data)) == levels(third)
+    assert decoded(data) == ["a", "b", "bad", "c", "d"]
+
+
+def test_a_moved_data_folder_is_not_decoded_again(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A")
+    run(data)
+    decoded(data)
+    moved = Path(shutil.move(data, tmp_path / "moved"))
+    assert levels(run(moved)) == {"a": 65}
+    assert decoded(moved) == []
+
+
+def test_two_settings_are_two_arrays(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A")
+    views = {"small": Bytes(), "large": Bytes(image_px=4)}
+    made = prepare(manifest_of(data), data, views, cache=tmp_path / "cache", jobs=1)
+    assert made.open_array("small").shape == (2, 1, 2, 2, 1)
+    assert made.open_array("large").shape == (2, 1, 4, 4, 1)
+    assert made.arrays["small"] != made.arrays["large"]
+
+
+def test_a_file_that_kills_its_decoder_costs_no_other_file(tmp_path: Path) -> None:
+    contents = {f"f{index}": chr(65 + index) for index in range(12)}
+    data = write_data(tmp_path / "data", **{**contents, "f5": "die"})
+    made = run(data, jobs=2)
+    expected = dict.fromkeys(contents, "ok") | {"f5": "crashed"}
+    assert statuses(made) == expected
+    assert levels(made) == {name: ord(c) for name, c in contents.items()} | {"f5": 128}
+    reasons = dict(zip(made.table["name"], made.table["reason.v"], strict=True))
+    assert reasons["f5"] == "the decoder died on this file"
+    decoded(data)
+    run(data, jobs=2)
+    assert decoded(data) == []
+
+
+def test_a_decoder_that_dies_while_results_are_written_costs_no_other_file(tmp_path: Path) -> None:
+    names = [f"f{index:02}" for index in range(9)]
+    data = write_data(tmp_path / "data", **dict.fromkeys(names, "A"))
+    write_data(data, f04="late")
+    files = [(name, data / "m" / name) for name in names]
+    results = {}
+    for content, result in module._decode_all(Bytes(), files, jobs=1):
+        if not results:
+            time.sleep(1.5)  # the writer is slow, and the other task's process dies meanwhile
+        results[content] = result
+    assert sorted(results) == names
+    assert [name for name, result in results.items() if isinstance(result, MediaError)] == ["f04"]
+
+
+def test_more_processes_give_the_same(tmp_path: Path) -> None:
+    contents = {f"f{index:02}": chr(40 + index) for index in range(10)} | {"bad": "!"}
+    one, two = (write_data(tmp_path / name, **contents) for name in ("one", "two"))
+    first, second = run(one, jobs=1), run(two, jobs=2)
+    assert decoded(one) == decoded(two)
+    assert levels(first) == levels(second) == {n: ord(c[0]) for n, c in contents.items()} | {
+        "bad": 128
+    }
+    assert statuses(first) == statuses(second)
+
+
+def test_a_bug_of_a_view_is_not_hidden(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", none="")
+    with pytest.raises(IndexError):
+        run(data)
+    (data / "m" / "none").unlink()
+    assert levels(run(data)) == {"a": 65}
+
+
+def test_prepared_data_come_back_as_they_went(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="no picture")
+    made = run(data, view=Image(image_px=16))
+    assert statuses(made) == {"a": "broken"}
+    made.save(tmp_path / "study")
+    loaded = Prepared.load(tmp_path / "study")
+    assert (loaded.views, loaded.arrays) == (made.views, made.arrays)
+    assert loaded.fingerprint == made.fingerprint
+    pd.testing.assert_frame_equal(loaded.table, made.table)
+    assert loaded.open_array("v").shape == (1, 1, 16, 16, 3)
+    assert made.rows("train").empty
+
+    made.arrays["v"].unlink()
+    with pytest.raises(DataError, match="are gone"):
+        Prepared.load(tmp_path / "study")
+    with pytest.raises(DataError, match="holds no prepared data"):
+        Prepared.load(tmp_path / "nowhere")
+
+
+def test_a_training_file_needs_one_readable_view(tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "split": ["train", "train", "train", "val"],
+            "name": ["both", "one", "none", "none of val"],
+            "status.a": ["ok", "silent", "silent", "silent"],
+            "status.b": ["ok", "ok", "broken", "broken"],
+        }
+    )
+    made = Prepared(table, {"a": Bytes(), "b": Bytes()}, {}, "0" * 12)
+    assert list(made.rows("train")["name"]) == ["both", "one"]
+    assert list(made.rows("val")["name"]) == ["none of val"]

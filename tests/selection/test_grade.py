@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from workbench.errors import DataError
+from workbench.selection.grade import describe, grade
+
+LABELS = "video_name,target,kind\na.mp4,1,x\nb.mp4,1,y\nc.mp4,0,\nd.mp4,0,\n"
+
+
+def write(folder: Path, predictions: str, labels: str = LABELS) -> tuple[Path, Path]:
+    """Write both files and return their paths."""
+    (folder / "predictions.csv").write_text(predictions)
+    (folder / "labels.csv").write_text(labels)
+    return folder / "predictions.csv", folder / "labels.csv"
+
+
+def test_the_auc_is_that_of_the_names_in_any_order(tmp_path: Path) -> None:
+    # Fakes .9 and .4, reals .5 and .1: three of the four pairs are in the right order.
+    text = "video_name,y_pred\nd.mp4,0.1\nb.mp4,0.4\na.mp4,0.9\nc.mp4,0.5\n"
+    graded = grade(*write(tmp_path, text))
+    assert graded.metrics["auc"] == 0.75
+    assert graded.num_files == 4
+    assert describe(graded).startswith("AUC 0.7500 ±")
+
+
+def test_other_predictions_than_the_labelled_ones_are_ignored(tmp_path: Path) -> None:
+    text = "video_name,y_pred\nd.mp4,0.1\nb.mp4,0.4\na.mp4,0.9\nc.mp4,0.3\nz.mp4,0.99\n"
+    assert grade(*write(tmp_path, text)).metrics["auc"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("a.mp4,0.1\nb.mp4,0.4\nc.mp4,0.9\n", "no score for d.mp4"),
+        ("a.mp4,0.1\nb.mp4,\nc.mp4,0.9\nd.mp4,0.2\n", "score of b.mp4 is not a number"),
+        ("a.mp4,0.1\nb.mp4,1.5\nc.mp4,0.9\nd.mp4,0.2\n", "score of b.mp4 is not a number"),
+        ("a.mp4,0.1\na.mp4,0.2\nb.mp4,0.5\nc.mp4,0.9\nd.mp4,0.2\n", "gives a.mp4 two scores"),
+    ],
+)
+def test_predictions_that_cannot_be_graded_are_refused(
+    tmp_path: Path, rows: str, said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        grade(*write(tmp_path, "video_name,y_pred\n" + rows))
+
+
+def test_one_class_cannot_be_graded(tmp_path: Path) -> None:
+    labels = "video_name,target\na.mp4,1\nb.mp4,1\n"
+    text = "video_name,y_pred\na.mp4,0.1\nb.mp4,0.4\n"
+    with pytest.raises(DataError, match="one class only"):
+        grade(*write(tmp_path, text, labels))

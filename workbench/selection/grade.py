@@ -1,0 +1,74 @@
+"""Predictions held against labels that no search has seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from workbench.data.labels import read_labels, read_template
+from workbench.errors import DataError
+from workbench.selection.statistics import Z95, Estimate, auc
+from workbench.trial.metrics import binary_metrics
+from workbench.values import Frozen
+
+
+class Grade(Frozen):
+    """What predictions are worth on labelled files."""
+
+    num_files: int
+    metrics: dict[str, float]
+    auc_standard_error: float | None
+    """DeLong."""
+
+
+def grade(predictions: Path, labels: Path) -> Grade:
+    """Return the metrics of a filled prediction template against a label file.
+
+    Args:
+        predictions: A CSV file with a name column and a score column, `y_pred` or `score`.
+        labels: A label file; other columns than name and target are ignored.
+
+    Raises:
+        DataError: a labelled file has no prediction or several that differ, or a score is not a
+            number in [0, 1].
+    """
+    filled = read_template(predictions)
+    scores = pd.DataFrame(
+        {
+            "name": filled.names,
+            "score": pd.to_numeric(filled.table[filled.score_column], errors="coerce"),
+        }
+    ).drop_duplicates()
+    wrong = scores[~scores["score"].between(0, 1)]
+    if len(wrong):
+        raise DataError(
+            f"{predictions}: the score of {wrong['name'].iloc[0]} is not a number in [0, 1] "
+            f"({len(wrong)} such rows). Fill every row."
+        )
+    both = read_labels(labels).table.merge(scores, on="name", how="left")
+    if both["score"].isna().any():
+        lost = both.loc[both["score"].isna(), "name"]
+        raise DataError(
+            f"{predictions} has no score for {lost.iloc[0]} ({len(lost)} labelled files lack one). "
+            "Labels and predictions must be of the same files."
+        )
+    if both["name"].duplicated().any():
+        twice = both.loc[both["name"].duplicated(), "name"].iloc[0]
+        raise DataError(f"{predictions} gives {twice} two scores. Keep one.")
+    targets, values = both["target"].to_numpy(), both["score"].to_numpy(np.float64)
+    if len(set(targets)) < 2:
+        raise DataError(f"{labels} holds one class only ({targets[0]}): nothing can be ranked.")
+    estimate: Estimate = auc(targets, values)
+    metrics = {str(name): value for name, value in binary_metrics(targets, values).items()}
+    return Grade(num_files=len(both), metrics=metrics, auc_standard_error=estimate.standard_error)
+
+
+def describe(graded: Grade) -> str:
+    """Return the grade in a few lines for a terminal."""
+    m, error = graded.metrics, graded.auc_standard_error
+    spread = f" ± {Z95 * error:.4f} (95%, DeLong)" if error else ""
+    return (
+        f"AUC {m['auc']:.4f}{spread} on {graded.num_files} files\n"
+        f"log-loss {m['log_loss']:.4f}, F1 {m['f1']:.4f}, TPR {m['tpr']:.4f}, "
+        f"FPR {m['fpr']:.4f} at 0.5; TPR {m['tpr_at_fpr_1e-2']:.4f} at FPR 0.01"
+    )
