@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-
+from multiprocessing import resource_tracker
 def be_a_child() -> None:
     """Leave Ctrl-C to the parent, and end when it is gone, however it died.
 
@@ -32,6 +32,8 @@ def interrupts_held() -> Iterator[None]:
     They inherit it: one that is interrupted before it can say `be_a_child` would die with a
     traceback on the terminal.
     """
+    # multiprocessing starts its own helper with the first process, and then lets Ctrl-C through.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

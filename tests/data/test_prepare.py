@@ -61,7 +61,8 @@ def manifest_of(folder: Path, *absent: str) -> Manifest:
             "content": [hash_file(path) if path.exists() else "" for path in paths],
         }
     )
-    template = Template(pd.DataFrame({"video_name": names, "y_pred": ""}), "video_name", "y_pred")
+    rows = pd.DataFrame({"video_name": names, "y_pred": ""})
+    template = Template(rows, "video_name", "y_pred", folder / "prediction.csv")
     return Manifest(table, template, 0)
 
 
@@ -142,8 +143,11 @@ def test_two_settings_are_two_arrays(tmp_path: Path) -> None:
     assert made.arrays["small"] != made.arrays["large"]
 
 
-def test_a_file_that_kills_its_decoder_costs_no_other_file(tmp_path: Path) -> None:
-    contents = {f"f{index}": chr(65 + index) for index in range(12)}
+def test_a_file_that_kills_its_decoder_costs_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FILES_A_TASK", 2)
+    contents = {f"f{index}": chr(65 + index) for index in range(7)}
     data = write_data(tmp_path / "data", **{**contents, "f5": "die"})
     made = run(data, jobs=2)
     expected = dict.fromkeys(contents, "ok") | {"f5": "crashed"}
@@ -156,10 +160,13 @@ def test_a_file_that_kills_its_decoder_costs_no_other_file(tmp_path: Path) -> No
     assert decoded(data) == []
 
 
-def test_a_decoder_that_dies_while_results_are_written_costs_no_other_file(tmp_path: Path) -> None:
-    names = [f"f{index:02}" for index in range(9)]
+def test_a_decoder_that_dies_while_results_are_written_costs_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FILES_A_TASK", 2)
+    names = ["f0", "f1", "f2", "f3", "f4"]
     data = write_data(tmp_path / "data", **dict.fromkeys(names, "A"))
-    write_data(data, f04="late")
+    write_data(data, f2="late")
     files = [(name, data / "m" / name) for name in names]
     results = {}
     for content, result in module._decode_all(Bytes(), files, jobs=1):
@@ -167,7 +174,7 @@ def test_a_decoder_that_dies_while_results_are_written_costs_no_other_file(tmp_p
             time.sleep(1.5)  # the writer is slow, and the other task's process dies meanwhile
         results[content] = result
     assert sorted(results) == names
-    assert [name for name, result in results.items() if isinstance(result, MediaError)] == ["f04"]
+    assert [name for name, result in results.items() if isinstance(result, MediaError)] == ["f2"]
 
 
 def test_more_processes_give_the_same(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ What goes over the pipe: the study process sends a `Job` or None (end); the work
 `Epoch` after every epoch, waits for a verdict, and ends with a `Result` or a `Bug`.
 """
 
+import ctypes
+import gc
 import os
 import sys
 import traceback
@@ -60,6 +62,15 @@ def work(connection: Connection) -> None:
                 connection.send(Bug(traceback.format_exc()))
             sys.stdout.flush()
             sys.stderr.flush()
+        _give_back_memory()
+
+
+def _give_back_memory() -> None:
+    """Return freed memory to the system between trials; see `study.pool.KEEP_MEMORY`."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others do not
+    if trim is not None:
+        trim(0)
 
 
 def _run(job: Job, connection: Connection) -> object:

@@ -1,0 +1,184 @@
+"""The architecture: a module imports only from modules above it in this list."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "workbench"
+ORDER = [
+    "errors",
+    "files",
+    "console",
+    "values",
+    "processes",
+    "media.source",
+    "media.audio",
+    "media.image",
+    "media.mel",
+    "media.video",
+    "media.views",
+    "data.demo_face",
+    "data.demo_picture",
+    "data.demo_picture_fakes",
+    "data.demo_plan",
+    "data.demo_sound",
+    "data.demo_sound_fakes",
+    "data.demo_clip",
+    "data.demo",
+    "data.labels",
+    "data.manifest",
+    "data.store",
+    "data.prepare",
+    "parts.augment",
+    "parts.hub",
+    "parts.losses",
+    "parts.optimizers",
+    "parts.pixels",
+    "parts.pretraining",
+    "parts.schedules",
+    "parts.torchvision_fix",
+    "parts.wheels",
+    "parts.weights",
+    "parts.backbones",
+    "parts.model",
+    "rules.counts",
+    "rules.provenance",
+    "rules.rulebook",
+    "trial.plots",
+    "trial.recipe",
+    "trial.metrics",
+    "trial.result",
+    "trial.batches",
+    "trial.scoring",
+    "trial.served",
+    "trial.train",
+    "trial.worker",
+    "tracking",
+    "study.pool",
+    "study.space",
+    "study.experiment",
+    "study.folder",
+    "study.records",
+    "study.weights",
+    "study.search",
+    "study.start",
+    "selection.leaderboard",
+    "selection.statistics",
+    "selection.grade",
+    "selection.axes",
+    "selection.figures",
+    "selection.promotion",
+    "selection.report",
+    "submission.closure",
+    "submission.contents",
+    "submission.documents",
+    "submission.predictions",
+    "submission.api",
+    "submission.bundle",
+    "submission.verify",
+    "cli",
+]
+ONLY_IN = {
+    "optuna": {"study.records", "study.search"},
+    "mlflow": {"tracking"},
+    "typer": {"cli"},
+    "plotly": {"selection.figures", "selection.report"},
+    "timm": {"parts.torchvision_fix"},
+    "thop": {"rules.counts"},
+}
+"""Each tool's door: the modules that import it."""
+
+
+def imported(module: str) -> Iterator[str]:
+    """Yield the full dotted names that `module` imports, anywhere in its file."""
+    source = (PACKAGE / module.replace(".", "/")).with_suffix(".py").read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_modules(module: str) -> set[str]:
+    """Return the modules of this package that `module` imports."""
+    names = {n.removeprefix("workbench.") for n in imported(module) if n.startswith("workbench")}
+    return {name if name in ORDER else name.rpartition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_go_up_only(module: str) -> None:
+    above = set(ORDER[: ORDER.index(module)])
+    assert own_modules(module) - above == set()
+
+
+def test_the_list_is_complete() -> None:
+    files = {f for f in PACKAGE.rglob("*.py") if f.name != "__init__.py"}
+    found = sorted(".".join(f.relative_to(PACKAGE).with_suffix("").parts) for f in files)
+    assert found == sorted(ORDER)
+
+
+def test_the_folders_stand_in_their_order() -> None:
+    folders = [name.partition(".")[0] for name in ORDER if "." in name]
+    seen = list(dict.fromkeys(folders))
+    assert folders == sorted(folders, key=seen.index)  # each in one piece
+    assert seen == ["media", "data", "parts", "rules", "trial", "study", "selection", "submission"]
+
+
+def test_init_files_are_empty() -> None:
+    folders = {f.parent for f in PACKAGE.rglob("*.py")}
+    for folder in folders:
+        assert (folder / "__init__.py").read_text() == "", folder
+
+
+@pytest.mark.parametrize("tool", ONLY_IN)
+def test_each_tool_has_one_door(tool: str) -> None:
+    users = {
+        module for module in ORDER if tool in {name.partition(".")[0] for name in imported(module)}
+    }
+    assert users == ONLY_IN[tool]
+
+
+@pytest.mark.parametrize("module", [m for m in ORDER if m.startswith(("media.", "data."))])
+def test_media_and_data_know_no_torch(module: str) -> None:
+    tops = {name.partition(".")[0] for name in imported(module)}
+    assert not tops & {"torch", "timm", "torchvision"}
+
+
+def loads(code: str, *names: str) -> list[str]:
+    """Return which of the modules `names` a fresh process has loaded after `code`."""
+    ask = f"{code}\nimport sys; print([n for n in {names!r} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    found: list[str] = ast.literal_eval(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    heavy = ("torch", "timm", "pandas", "numpy", "optuna", "mlflow", "cv2", "librosa", "pydantic")
+    help_page = (
+        "import contextlib, workbench.cli\n"
+        "with contextlib.suppress(SystemExit):\n    workbench.cli.app(['--help'])"
+    )
+    assert loads(help_page, "workbench.cli", *heavy) == ["workbench.cli"]
+
+
+def test_media_and_data_load_no_torch() -> None:
+    modules = [m for m in ORDER if m.startswith(("media.", "data."))]
+    code = "".join(f"import workbench.{module}\n" for module in modules)
+    assert loads(code, "workbench.data.prepare", "torch") == ["workbench.data.prepare"]
+
+
+def test_a_trial_loads_neither_optuna_nor_mlflow() -> None:
+    modules = [m for m in ORDER if m.startswith("trial.")]
+    code = "".join(f"import workbench.{module}\n" for module in modules)
+    tools = ("optuna", "mlflow", "workbench.tracking", "workbench.study.records")
+    assert loads(code, "workbench.trial.train", *tools) == ["workbench.trial.train"]
+
+
+def test_a_worker_that_waits_has_loaded_no_torch() -> None:
+    code = "import workbench.trial.worker"
+    assert loads(code, "workbench.trial.worker", "torch") == ["workbench.trial.worker"]
