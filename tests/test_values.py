@@ -65,7 +65,9 @@ def test_words_stay_words(tmp_path: Path, text: str) -> None:
     assert read_yaml(written(tmp_path, f"name: {text}"))["name"] == text.strip("'")
 
 
-@pytest.mark.parametrize("text", ["table: 1\ntable: 2", "drink: {kind: tea, kind: coffee}\ntable: 1"])
+@pytest.mark.parametrize(
+    "text", ["table: 1\ntable: 2", "drink: {kind: tea, kind: coffee}\ntable: 1"]
+)
 def test_a_key_written_twice_is_refused(tmp_path: Path, text: str) -> None:
     key = "table" if text.startswith("table") else "kind"
     message = refusal(tmp_path, text)
@@ -97,7 +99,15 @@ def test_tags_that_make_objects_are_refused(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a: [1", "a: 1\n- b", "day: 2024-13-45", "n: 0b_", "a: !!bool x", "a: !!timestamp x", "a: \x07"]
+    [
+        "a: [1",
+        "a: 1\n- b",
+        "day: 2024-13-45",
+        "n: 0b_",
+        "a: !!bool x",
+        "a: !!timestamp x",
+        "a: \x07",
+    ]
     + ["[" * 5000, "*nowhere", "? [1]\n: 2"],
 )
 def test_what_is_no_yaml_is_refused_with_the_files_name(tmp_path: Path, text: str) -> None:

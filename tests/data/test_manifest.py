@@ -44,7 +44,9 @@ def test_every_labelled_and_every_template_file_has_one_row(data: Path) -> None:
     assert list(table["path"])[::4] == ["trainset/train0.mp4", "valset/val0.mp4", "testset/t0.mp4"]
     assert set(table["status"]) == {"ok"}
     assert list(table["size_bytes"]) == [6] * 4 + [4] * 4 + [2] * 2
-    assert all(hash_file(data / p) == c for p, c in zip(table["path"], table["content"], strict=True))
+    assert all(
+        hash_file(data / p) == c for p, c in zip(table["path"], table["content"], strict=True)
+    )
     assert len(read(data).template.names) == 3
 
 

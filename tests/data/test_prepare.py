@@ -118,7 +118,15 @@ def test_only_what_is_new_is_decoded(tmp_path: Path) -> None:
     write_data(data, c="C", d="D", other="B")
     third = run(data)
     assert decoded(data) == ["c", "d"]
-    assert levels(third) == {"a": 65, "b": 66, "bad": 128, "c": 67, "d": 68, "other": 66, "twin": 65}
+    assert levels(third) == {
+        "a": 65,
+        "b": 66,
+        "bad": 128,
+        "c": 67,
+        "d": 68,
+        "other": 66,
+        "twin": 65,
+    }
 
     next((data / "cache").rglob("array.u8")).unlink()
     assert levels(run(data)) == levels(third)
@@ -182,9 +190,11 @@ def test_more_processes_give_the_same(tmp_path: Path) -> None:
     one, two = (write_data(tmp_path / name, **contents) for name in ("one", "two"))
     first, second = run(one, jobs=1), run(two, jobs=2)
     assert decoded(one) == decoded(two)
-    assert levels(first) == levels(second) == {n: ord(c[0]) for n, c in contents.items()} | {
-        "bad": 128
-    }
+    assert (
+        levels(first)
+        == levels(second)
+        == {n: ord(c[0]) for n, c in contents.items()} | {"bad": 128}
+    )
     assert statuses(first) == statuses(second)
 
 

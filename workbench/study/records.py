@@ -1,5 +1,6 @@
 """The trials of a study as rows, read from its journal and its trial folders."""
 
+import warnings
 from typing import Any
 
 import optuna
@@ -95,7 +96,10 @@ def importances(folder: StudyFolder) -> dict[str, float]:
     if len(complete) < 10 or len(values) < 2:
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    with warnings.catch_warnings():
+        # A dimension that few trials opened is unsure; the page says what the figures are.
+        warnings.filterwarnings("ignore", message="Some regimes for parameter")
+        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
 def is_row(trial: FrozenTrial) -> bool:

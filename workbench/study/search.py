@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from workbench.console import duration, say, trial_bar
+from workbench.errors import ConfigError
 from workbench.parts.weights import Mode
 from workbench.rules.rulebook import Verdict
 from workbench.study.experiment import Experiment, Pruning
@@ -147,10 +148,12 @@ class Search:
             else:
                 # Asked again first: killed between the two lines, it is asked twice, and the
                 # second is seen to be known; the other way round it would be lost.
-                if left.params:
-                    self._study.enqueue_trial(left.params)
+                # One that was itself asked again may not have been drawn yet.
+                drawn = left.system_attrs.get("fixed_params", {}) | left.params
+                if drawn:
+                    self._study.enqueue_trial(drawn)
                 self._hide(trial, "cut off and asked again")
-                again += bool(left.params)
+                again += bool(drawn)
         self._tracking.close_open_runs(self._parent_run)
         return told, again
 
@@ -181,9 +184,10 @@ class Search:
                             break
                         started = self._start_next()
                         if started is None:
+                            known = self.num_ended() + len(self._running)
                             stopped = (
-                                f"The search space is used up: {self.num_ended()} different "
-                                "recipes are all it holds."
+                                f"The search space is used up: {known} different recipes "
+                                "are all it holds."
                             )
                         elif isinstance(started, _Running):
                             self._running[slot] = started
@@ -206,12 +210,12 @@ class Search:
                 )
                 self._hide(running.trial, "cut off and asked again")
 
-    def _start_next(self) -> "_Running | Verdict | None":
+    def _start_next(self) -> "_Running | Result | None":
         """Ask for a recipe that is new.
 
         Returns:
-            The trial to run; or the verdict that refused it, which ended it; or nothing if the
-            search space is used up.
+            The trial to run; or the result of one that ended since it may not run; or nothing if
+            the search space is used up.
         """
         known = {
             trial.user_attrs[UID]
@@ -236,16 +240,9 @@ class Search:
                 self._study.sampler = optuna.samplers.RandomSampler(seed=len(known))
         return None
 
-    def _begin(self, trial: optuna.Trial, recipe: Recipe, mode: Mode) -> "_Running | Verdict":
+    def _begin(self, trial: optuna.Trial, recipe: Recipe, mode: Mode) -> "_Running | Result":
         """Judge a new recipe by the rulebook, and open its books."""
-        verdict = judge_start(
-            self._experiment.rulebook,
-            recipe.backbone,
-            mode,
-            recipe.views,
-            image_px=recipe.image_px,
-            finder=self._finder,
-        )
+        verdict, refusal = self._judge(recipe, mode)
         # No result of a cut-off run may be taken for this one's.
         files = self._folder.trial(recipe.uid)
         files.result.unlink(missing_ok=True)
@@ -261,17 +258,34 @@ class Search:
         for key, value in {
             UID: recipe.uid,
             RUN: run,
-            THOP: verdict.params_thop,
-            TRUE: verdict.params_true,
+            THOP: verdict.params_thop if verdict else None,
+            TRUE: verdict.params_true if verdict else None,
         }.items():
             trial.set_user_attr(key, value)
-        trial.set_constraint("params_over_limit", float(verdict.over_limit))
-        trial.set_constraint("refused", 0.0 if verdict.legal else 1.0)
+        trial.set_constraint("params_over_limit", float(verdict.over_limit) if verdict else 0.0)
+        trial.set_constraint("refused", 1.0 if refusal else 0.0)
         running = _Running(trial, recipe, run, time.monotonic())
-        if verdict.legal:
+        if not refusal:
             return running
-        self._end(running, Result(recipe=recipe.uid, state="pruned", reason=verdict.sentence))
-        return verdict
+        result = Result(recipe=recipe.uid, state="pruned", reason=refusal)
+        self._end(running, result)
+        return result
+
+    def _judge(self, recipe: Recipe, mode: Mode) -> tuple[Verdict | None, str]:
+        """Return the rulebook's verdict, if there can be one, and why not to train; empty if to."""
+        try:
+            verdict = judge_start(
+                self._experiment.rulebook,
+                recipe.backbone,
+                mode,
+                recipe.views,
+                image_px=recipe.image_px,
+                finder=self._finder,
+            )
+        except ConfigError as error:
+            # Only these two do not fit, the backbone and the side drawn with it: a bad draw.
+            return None, str(error)
+        return verdict, "" if verdict.legal else verdict.sentence
 
     def _take(self, slot: int, event: Epoch | Result | Bug | Died, pool: WorkerPool) -> None:
         """Enter what a worker said into the books."""
@@ -411,7 +425,8 @@ def _pruner(pruning: Pruning) -> optuna.pruners.BasePruner:
     match pruning.kind:
         case "median":
             return optuna.pruners.MedianPruner(
-                n_startup_trials=pruning.startup_trials, n_warmup_steps=pruning.warmup_epochs
+                n_startup_trials=pruning.startup_trials,
+                n_warmup_steps=pruning.warmup_epochs + 1,  # epochs count from 1
             )
         case "halving":
             return optuna.pruners.SuccessiveHalvingPruner(

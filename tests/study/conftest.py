@@ -1,0 +1,63 @@
+"""One data folder, cache and tracking store for all tests of studies: each study has its name."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.study.inline import InlinePool
+from tests.study.tiny import SPACE, write_data, write_experiment
+from workbench.study import search as search_module
+from workbench.study.start import Outcome, Workspace, run_search
+from workbench.tracking import Tracking, TrialRun
+
+
+@dataclass
+class Bench:
+    """A workspace in which studies are searched."""
+
+    workspace: Workspace
+    data: Path
+    counter: Iterator[int] = field(default_factory=itertools.count)
+
+    def experiment(self, space: dict[str, Any] = SPACE, **keys: Any) -> Path:
+        """Write an experiment of a new name and return its file."""
+        return write_experiment(
+            self.workspace.root, space, name=f"study{next(self.counter)}", **keys
+        )
+
+    def search(self, experiment: Path, num_trials: int, **options: Any) -> Outcome:
+        """Search one sitting, on one worker unless told otherwise."""
+        usual: dict[str, Any] = {
+            "study": None,
+            "data": self.data,
+            "seed": 0,
+            "jobs": 1,
+            "device": "cpu",
+            "timeout_s": None,
+        }
+        return run_search(experiment, self.workspace, num_trials=num_trials, **usual | options)
+
+    def runs(self, outcome: Outcome) -> list[TrialRun]:
+        """Return what the tracking store has of the study's trials."""
+        tracking = Tracking(self.workspace.tracking)
+        info = outcome.folder.info()
+        return tracking.trial_runs(tracking.find_study(info.name, info.id))
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    root = tmp_path_factory.mktemp("bench")
+    return Bench(Workspace(root), write_data(root / "data"))
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[InlinePool]]:
+    """Trials that train nothing; see `InlinePool`."""
+    InlinePool.reset()
+    monkeypatch.setattr(search_module, "WorkerPool", InlinePool)
+    yield InlinePool
+    InlinePool.reset()

@@ -1,0 +1,91 @@
+"""A pool in this process whose trials train nothing: their epochs follow a curve of the test."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from tests.study.workers import epoch
+from workbench.study.pool import Died
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Epoch, Result, TrialFolder
+from workbench.trial.train import Verdict, best_epoch
+from workbench.trial.worker import Bug, Job
+
+Event = Epoch | Result | Bug | Died
+Curve = Callable[[Recipe, int], float | Event]
+
+
+def _flat(recipe: Recipe, number: int) -> float:
+    return 0.5
+
+
+class InlinePool:
+    """Stands in for `WorkerPool`: every call of `events` lets each busy worker say one thing."""
+
+    curve: ClassVar[Curve] = staticmethod(_flat)
+    """The objective of a recipe's epoch; or an event that comes in its place, or an error that
+    strikes the study process while it waits."""
+
+    trained: ClassVar[list[Recipe]] = []
+    """Every recipe that was submitted, of all searches."""
+
+    @classmethod
+    def reset(cls, curve: Curve = _flat) -> None:
+        """Forget what was trained and follow `curve`."""
+        cls.curve = staticmethod(curve)
+        cls.trained = []
+
+    def __init__(self, num_workers: int) -> None:
+        self._jobs: dict[int, Job | None] = dict.fromkeys(range(num_workers))
+        self._epochs: dict[int, list[Epoch]] = {}
+        self._verdicts: dict[int, Verdict] = {}
+        self.closed = False
+
+    def free_slot(self) -> int | None:
+        return next((slot for slot, job in self._jobs.items() if job is None), None)
+
+    def submit(self, slot: int, job: Job) -> None:
+        assert self._jobs[slot] is None
+        self._jobs[slot] = job
+        self._epochs[slot], self._verdicts[slot] = [], "go on"
+        InlinePool.trained.append(Recipe.model_validate_json(job.recipe))
+
+    def events(self, timeout_s: float) -> list[tuple[int, Event]]:
+        return [(slot, self._say(slot, job)) for slot, job in self._jobs.items() if job is not None]
+
+    def answer(self, slot: int, verdict: Verdict) -> None:
+        self._verdicts[slot] = verdict
+
+    def close(self, *, at_once: bool) -> None:
+        self.closed = True
+
+    def _say(self, slot: int, job: Job) -> Event:
+        recipe, epochs = Recipe.model_validate_json(job.recipe), self._epochs[slot]
+        pruned = self._verdicts[slot] == "prune"
+        if len(epochs) < recipe.num_epochs and not pruned:
+            said = InlinePool.curve(recipe, len(epochs) + 1)
+            if isinstance(said, float):
+                epochs.append(epoch(len(epochs) + 1, said))
+                return epochs[-1]
+            self._jobs[slot] = None
+            return said
+        result = make_result(recipe, epochs, pruned=pruned)
+        TrialFolder(job.folder).write_result(result)
+        self._jobs[slot] = None
+        return result
+
+
+def make_result(recipe: Recipe, epochs: list[Epoch], *, pruned: bool = False) -> Result:
+    """Return the result that a worker makes of these epochs."""
+    best = best_epoch(recipe, epochs)
+    assert best is not None
+    return Result(
+        recipe=recipe.uid,
+        state="pruned" if pruned else "complete",
+        reason=f"pruned after epoch {len(epochs)}" if pruned else "",
+        epochs=tuple(epochs),
+        best_epoch=best.epoch,
+        objective=best.objective,
+        metrics=best.metrics,
+        seconds=1.0,
+        device="cpu",
+    )

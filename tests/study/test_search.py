@@ -1,0 +1,433 @@
+"""The search keeps its books: what is tried, what is not, and what a kill leaves behind."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+from optuna.trial import TrialState
+
+from tests.study.conftest import Bench
+from tests.study.inline import InlinePool, make_result
+from tests.study.tiny import SPACE, THREE
+from tests.study.workers import epoch
+from workbench.data.prepare import Prepared
+from workbench.errors import RuleError, StudyError
+from workbench.parts.optimizers import SGD
+from workbench.parts.weights import RANDOM
+from workbench.study.experiment import read_experiment
+from workbench.study.folder import StudyFolder
+from workbench.study.pool import Died
+from workbench.study.records import (
+    HIDDEN,
+    RUN,
+    UID,
+    TrialRow,
+    count_running,
+    open_storage,
+    read_trials,
+)
+from workbench.study.search import Search, TrialBug
+from workbench.study.start import Outcome
+from workbench.tracking import Tracking
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Result
+from workbench.trial.train import run_trial
+from workbench.trial.worker import Bug, Job
+
+RULES = {"max_params": "250K", "pretraining": []}
+"""Allows test_efficientnet (0.1M), refuses test_resnet (0.4M)."""
+
+
+def states(outcome: Outcome) -> list[str]:
+    return [row.state for row in read_trials(outcome.folder)]
+
+
+def journal(folder: StudyFolder) -> optuna.Study:
+    return optuna.load_study(study_name=folder.name, storage=open_storage(folder))
+
+
+# Real workers.
+
+
+def test_a_small_study_end_to_end_then_again_then_with_more_trials(bench: Bench) -> None:
+    experiment = bench.experiment()
+    first = bench.search(experiment, 3, jobs=2)
+    assert first.stopped == ""
+    assert first.num_new == 3
+    rows = read_trials(first.folder)
+    assert [row.state for row in rows] == ["complete"] * 3
+    for row in rows:
+        files = first.folder.trial(row.recipe)
+        assert len(row.epochs) == 2
+        assert row.objective == max(epoch.objective for epoch in row.epochs)
+        assert row.params_true is not None and row.params_true > 50_000
+        assert row.params_thop is not None and row.params_thop > 50_000
+        assert row.drawn.keys() == {"backbone", "optimizer.lr"}
+        assert files.weights.exists() and files.log.exists() and files.roc.exists()
+        assert files.read_recipe().uid == row.recipe
+        assert files.read_scores().groupby("slice").size().to_dict() == {"val": 16, "test": 8}
+
+    again = bench.search(experiment, 3, jobs=2)
+    assert (again.num_new, again.stopped) == (0, "")
+    assert read_trials(again.folder) == rows
+
+    more = bench.search(experiment, 5)
+    assert more.num_new == 2
+    all_rows = read_trials(more.folder)
+    assert all_rows[:3] == rows
+    assert len({row.recipe for row in all_rows}) == 5
+
+    runs = bench.runs(more)
+    assert [(run.uid, run.status, run.state) for run in runs] == [
+        (row.recipe, "FINISHED", "complete") for row in sorted(all_rows, key=started(runs))
+    ]
+    tracking = Tracking(bench.workspace.tracking)
+    info = more.folder.info()
+    parent = MlflowClient(tracking.uri).get_run(tracking.find_study(info.name, info.id))
+    assert parent.info.status == "FINISHED"
+
+
+def started(runs: list[Any]) -> Callable[[TrialRow], int]:
+    order = [run.run_id for run in runs]
+    return lambda row: order.index(str(row.run_id))
+
+
+def test_a_bug_in_a_worker_stops_the_study_and_its_trial_is_asked_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong_view(self: Search, slot: int, recipe: Recipe) -> Job:
+        job = right_job(self, slot, recipe)
+        unknown = recipe.model_copy(update={"views": {"nothing": recipe.views["image"]}})
+        return Job(**{**vars(job), "recipe": unknown.model_dump_json()})
+
+    right_job = Search._job
+    monkeypatch.setattr(Search, "_job", wrong_view)
+    experiment = bench.experiment()
+    with pytest.raises(TrialBug, match=r"(?s)trial 0 hit a bug:\nTraceback.*row\.nothing"):
+        bench.search(experiment, 1)
+    monkeypatch.undo()
+    # The same draw is asked again, and there is no bug in its way.
+    outcome = bench.search(experiment, 1)
+    [row] = read_trials(outcome.folder)
+    assert row.state == "complete"
+    bugged, mended = journal(outcome.folder).trials
+    assert bugged.user_attrs[HIDDEN] == "cut off and asked again"
+    assert mended.params == bugged.params
+    assert [run.state for run in bench.runs(outcome)] == ["interrupted", "complete"]
+
+
+def test_a_last_step_that_ruins_the_weights_is_a_failed_trial_and_no_bug(
+    bench: Bench, inline: type[InlinePool], tmp_path: Path
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    # One step an epoch: its loss is a number, and what it leaves is not. No space allows this rate.
+    ruinous = SGD.model_construct(kind="sgd", lr=1e38, momentum=0.0, weight_decay=0.0)
+    recipe = inline.trained[0].model_copy(update={"optimizer": ruinous, "batch_size": 24})
+    prepared = Prepared.load(folder.path)
+    result = run_trial(recipe, prepared, tmp_path, device="cpu", report=lambda _: "go on")
+    assert result.state == "failed"
+    assert "the scores are no numbers after epoch 1" in result.reason
+    assert "learning rate 1e+38 is too high" in result.reason
+
+
+# A pool that trains nothing.
+
+
+def test_no_recipe_is_trained_twice_and_a_used_up_space_ends_the_study(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    outcome = bench.search(bench.experiment(THREE), 10, jobs=2)
+    assert states(outcome) == ["complete"] * 3
+    assert len({recipe.uid for recipe in inline.trained}) == len(inline.trained) == 3
+    assert "The search space is used up: 3 different recipes" in outcome.stopped
+    assert len(bench.runs(outcome)) == 3
+
+
+def test_a_refused_backbone_is_a_pruned_trial_that_was_never_trained(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    outcome = bench.search(bench.experiment(rulebook=RULES), 8)
+    rows = read_trials(outcome.folder)
+    refused = [row for row in rows if row.backbone == "test_resnet"]
+    legal = [row for row in rows if row.backbone == "test_efficientnet"]
+    assert len(rows) == 8
+    assert refused and legal
+    assert {row.state for row in refused} == {"pruned"}
+    assert {row.state for row in legal} == {"complete"}
+    assert {recipe.backbone for recipe in inline.trained} == {"test_efficientnet"}
+    for row in refused:
+        assert (row.epochs, row.objective) == ((), None)
+        assert "test_resnet is refused: it has 0.4M" in row.reason
+        assert row.params_true == row.params_thop or row.params_thop is not None
+        assert row.params_true is not None and 250_000 < row.params_true < 400_000
+        asked = journal(outcome.folder).trials[row.number]
+        assert asked.state == TrialState.PRUNED
+        assert asked.constraints["params_over_limit"] == row.params_true - 250_000
+        assert asked.constraints["refused"] == 1
+    for row in legal:
+        assert all(c <= 0 for c in journal(outcome.folder).trials[row.number].constraints.values())
+    runs = {run.uid: run for run in bench.runs(outcome)}
+    assert {runs[row.recipe].status for row in refused} == {"KILLED"}
+    assert {runs[row.recipe].state for row in refused} == {"pruned"}
+
+
+def test_a_space_that_the_rulebook_refuses_whole_stops_before_the_data_is_read(
+    bench: Bench, tmp_path: Path
+) -> None:
+    experiment = bench.experiment(rulebook={"max_params": "10K"})
+    with pytest.raises(RuleError, match=r"refuses every backbone.*test_resnet, test_efficientnet"):
+        bench.search(experiment, 3, data=tmp_path / "no data here")
+    assert not (bench.workspace.studies / experiment.stem).exists()
+
+
+def test_a_backbone_that_cannot_take_the_drawn_pictures_is_a_pruned_trial(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    # A patch of test_vit is 16 px: 40 px do not divide into them.
+    space = {**SPACE, "backbone": "test_vit", "image_px": {"choice": [32, 40]}}
+    outcome = bench.search(bench.experiment(space), 6)
+    rows = read_trials(outcome.folder)
+    assert len(rows) == 6
+    wrong = [row for row in rows if row.drawn["image_px"] == 40]
+    assert wrong and len(wrong) < 6
+    for row in wrong:
+        assert row.state == "pruned"
+        assert "cannot take 40 px images" in row.reason
+    assert {recipe.image_px for recipe in inline.trained} == {32}
+
+
+def test_a_trial_below_the_median_is_stopped_after_the_warm_up(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    def curve(recipe: Recipe, number: int) -> float:
+        return 0.9 if len(inline.trained) <= 2 else 0.1
+
+    inline.reset(curve)
+    pruning = {"kind": "median", "startup_trials": 2, "warmup_epochs": 1}
+    outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 4}, pruning=pruning), 4)
+    rows = read_trials(outcome.folder)
+    assert [row.state for row in rows] == ["complete", "complete", "pruned", "pruned"]
+    assert [len(row.epochs) for row in rows] == [4, 4, 2, 2]
+    assert rows[2].reason == "pruned after epoch 2"
+    assert [run.status for run in bench.runs(outcome)] == ["FINISHED"] * 2 + ["KILLED"] * 2
+
+
+def test_without_pruning_every_trial_runs_in_full(bench: Bench, inline: type[InlinePool]) -> None:
+    inline.reset(lambda recipe, number: 0.9 if len(inline.trained) <= 2 else 0.1)
+    outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 4}), 8)
+    assert [len(row.epochs) for row in read_trials(outcome.folder)] == [4] * 8
+
+
+def test_halving_stops_the_worst_at_its_first_rung(bench: Bench, inline: type[InlinePool]) -> None:
+    inline.reset(lambda recipe, number: 1.0 - 0.1 * len(inline.trained))
+    pruning = {"kind": "halving", "warmup_epochs": 2}
+    outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 5}, pruning=pruning), 4)
+    assert [len(row.epochs) for row in read_trials(outcome.folder)] == [5, 2, 2, 2]
+
+
+def test_a_lower_objective_can_be_better(bench: Bench, inline: type[InlinePool]) -> None:
+    inline.reset(lambda recipe, number: 0.1 if len(inline.trained) <= 2 else 0.9)
+    outcome = bench.search(
+        bench.experiment(
+            {**SPACE, "num_epochs": 3},
+            objective={"metric": "log_loss"},
+            pruning={"kind": "median", "startup_trials": 2, "warmup_epochs": 0},
+        ),
+        3,
+    )
+    assert journal(outcome.folder).direction == optuna.study.StudyDirection.MINIMIZE
+    assert states(outcome) == ["complete", "complete", "pruned"]
+
+
+def test_a_dead_worker_is_a_failed_trial_and_the_study_goes_on(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    def curve(recipe: Recipe, number: int) -> float | Died:
+        dies = len(inline.trained) == 2 and number == 2
+        return Died("the worker process died (signal SIGKILL).") if dies else 0.7
+
+    inline.reset(curve)
+    outcome = bench.search(bench.experiment(), 3)
+    rows = read_trials(outcome.folder)
+    assert [row.state for row in rows] == ["complete", "failed", "complete"]
+    assert rows[1].reason == "the worker process died (signal SIGKILL)."
+    assert [e.epoch for e in rows[1].epochs] == [1]
+    assert [run.status for run in bench.runs(outcome)] == ["FINISHED", "FAILED", "FINISHED"]
+
+
+def test_time_that_is_up_starts_no_trial(bench: Bench, inline: type[InlinePool]) -> None:
+    outcome = bench.search(bench.experiment(), 5, timeout_s=0.001)
+    assert outcome.stopped == (
+        "The time is up: 5 trials were not started. The same command continues."
+    )
+    assert read_trials(outcome.folder) == []
+    assert inline.trained == []
+
+
+def test_a_trial_that_would_end_too_late_is_not_started(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    # The made trials say that they take a second, so that in half an hour there is time for them
+    # all; where they say an hour, there is time for one, whose length nobody knows before.
+    experiment = bench.experiment()
+    assert bench.search(experiment, 3, timeout_s=1800.0).stopped == ""
+    inline.reset(lambda recipe, number: 0.5)
+    slow = bench.experiment()
+
+    class Slow(InlinePool):
+        def _say(self, slot: int, job: Job) -> Any:
+            said = super()._say(slot, job)
+            return said.model_copy(update={"seconds": 3600.0}) if isinstance(said, Result) else said
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workbench.study.search.WorkerPool", Slow)
+        outcome = bench.search(slow, 3, timeout_s=1800.0)
+    assert outcome.num_new == 1
+    assert "The time is up: 2 trials were not started" in outcome.stopped
+
+
+def test_an_interrupt_leaves_no_open_book_and_the_same_draws_are_asked_again(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    def interrupted(recipe: Recipe, number: int) -> float:
+        if len(inline.trained) >= 3 and number == 2:
+            raise KeyboardInterrupt
+        return 0.5
+
+    inline.reset(interrupted)
+    experiment = bench.experiment()
+    with pytest.raises(KeyboardInterrupt):
+        bench.search(experiment, 4, jobs=2)
+    folder = StudyFolder(bench.workspace.studies / experiment.stem)
+    cut = [t for t in journal(folder).trials if HIDDEN in t.user_attrs]
+    assert len(cut) == 1 or len(cut) == 2
+    assert count_running(folder) == 0
+    inline.reset()
+    outcome = bench.search(experiment, 4, jobs=2)
+    assert states(outcome) == ["complete"] * 4
+    asked = [recipe.optimizer.lr for recipe in inline.trained]
+    assert {t.params["optimizer.lr"] for t in cut} <= set(asked)
+    assert len({row.recipe for row in read_trials(folder)}) == 4
+    ended = [run.state for run in bench.runs(outcome)]
+    assert sorted(ended) == ["complete"] * 4 + ["interrupted"] * len(cut)
+
+
+def test_a_bug_message_names_the_trial(bench: Bench, inline: type[InlinePool]) -> None:
+    inline.reset(lambda recipe, number: Bug("Traceback: ZeroDivisionError"))
+    with pytest.raises(TrialBug, match="trial 0 hit a bug:\nTraceback: ZeroDivisionError"):
+        bench.search(bench.experiment(), 2)
+
+
+# What a kill leaves.
+
+
+def leave_running(bench: Bench, outcome: Outcome, lr: float, *, ended: bool) -> Recipe:
+    """Write what a search leaves that was killed while it trained a recipe of rate `lr`."""
+    _, space = read_experiment(bench.workspace.studies / f"{outcome.folder.name}.yaml")
+    study = journal(outcome.folder)
+    study.enqueue_trial({"backbone": "test_resnet", "optimizer.lr": lr})
+    trial = study.ask()
+    recipe = space.draw(trial).recipe(
+        data=outcome.folder.info().fingerprint,
+        views=outcome.experiment.views,
+        weights=RANDOM,
+        objective=outcome.experiment.objective,
+        seed=0,
+    )
+    files = outcome.folder.trial(recipe.uid)
+    files.write_recipe(recipe)
+    tracking = Tracking(bench.workspace.tracking)
+    info = outcome.folder.info()
+    parent = tracking.open_study(info.name, study_id=info.id, tags={})
+    run = tracking.start_trial(
+        parent, number=trial.number, uid=recipe.uid, name="x", recipe={}, tags={}
+    )
+    trial.set_user_attr(UID, recipe.uid)
+    trial.set_user_attr(RUN, run)
+    trial.report(0.6, 1)
+    if ended:
+        files.write_result(make_result(recipe, [epoch(1, 0.6), epoch(2, 0.8)]))
+    return recipe
+
+
+def test_a_trial_that_ended_unnoticed_is_told_and_not_trained_again(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    experiment = bench.experiment()
+    begun = bench.search(experiment, 1)
+    recipe = leave_running(bench, begun, 2e-3, ended=True)
+    assert count_running(begun.folder) == 1
+    inline.reset()
+    outcome = bench.search(experiment, 2)
+    assert inline.trained == []
+    row = read_trials(outcome.folder)[-1]
+    assert (row.recipe, row.state, row.objective) == (recipe.uid, "complete", 0.8)
+    told = journal(outcome.folder).trials[row.number]
+    assert told.intermediate_values == {1: 0.6, 2: 0.8}
+    assert [run.status for run in bench.runs(outcome)] == ["FINISHED", "FINISHED"]
+
+
+def test_a_trial_that_was_cut_off_is_hidden_and_asked_again_as_it_was(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    experiment = bench.experiment()
+    begun = bench.search(experiment, 1)
+    recipe = leave_running(bench, begun, 2e-3, ended=False)
+    inline.reset()
+    outcome = bench.search(experiment, 3)
+    assert inline.trained[0] == recipe
+    assert len(inline.trained) == 2
+    assert states(outcome) == ["complete"] * 3
+    cut = journal(outcome.folder).trials[1]
+    assert (cut.state, cut.user_attrs[UID]) == (TrialState.FAIL, recipe.uid)
+    assert HIDDEN in cut.user_attrs
+    assert [run.state for run in bench.runs(outcome)] == [
+        "complete",
+        "interrupted",
+        "complete",
+        "complete",
+    ]
+
+
+def test_a_trial_killed_again_before_it_was_drawn_keeps_its_draws(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    experiment = bench.experiment()
+    begun = bench.search(experiment, 1)
+    study = journal(begun.folder)
+    study.enqueue_trial({"backbone": "test_resnet", "optimizer.lr": 2e-3})
+    study.ask()  # and the kill comes before the first draw is written
+    inline.reset()
+    bench.search(experiment, 2)
+    assert [(r.backbone, r.optimizer.lr) for r in inline.trained] == [("test_resnet", 2e-3)]
+
+
+def test_a_journal_whose_last_line_was_cut_short_is_mended(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    experiment = bench.experiment()
+    begun = bench.search(experiment, 2)
+    whole = begun.folder.journal.read_bytes()
+    begun.folder.journal.write_bytes(whole + whole.splitlines()[-1][:15])
+    outcome = bench.search(experiment, 4)
+    assert states(outcome) == ["complete"] * 4
+    assert begun.folder.journal.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize("text", ["", '{"op_code": 0, "wor'])
+def test_a_journal_that_holds_no_study_yet_is_begun(
+    bench: Bench, inline: type[InlinePool], text: str
+) -> None:
+    experiment = bench.experiment()
+    folder = bench.workspace.studies / experiment.stem
+    folder.mkdir()
+    (folder / "journal.log").write_text(text)
+    assert states(bench.search(experiment, 1)) == ["complete"]
+
+
+def test_a_study_without_a_journal_has_no_trials_to_read(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="no trials yet"):
+        read_trials(StudyFolder(tmp_path))

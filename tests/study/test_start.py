@@ -1,0 +1,199 @@
+"""From an experiment file to a begun study: its data, its devices, and that it stays the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from tests.study.conftest import Bench
+from tests.study.inline import InlinePool
+from tests.study.tiny import SPACE, write_data, write_experiment
+from workbench.data import demo
+from workbench.errors import ConfigError, DataError, StudyError
+from workbench.study.folder import StudyFolder, find
+from workbench.study.records import read_trials
+from workbench.study.start import Workspace, choose_devices, environment_tags
+
+
+def test_a_study_keeps_what_it_is_about(bench: Bench, inline: type[InlinePool]) -> None:
+    experiment = bench.experiment()
+    outcome = bench.search(experiment, 1, seed=3)
+    info = outcome.folder.info()
+    assert info.name == experiment.stem == outcome.folder.name
+    assert (info.seed, info.data) == (3, str(bench.data))
+    assert info.experiment == str(experiment)
+    assert outcome.folder.experiment() == outcome.experiment
+    assert yaml.safe_load(outcome.folder.experiment_file.read_text())["space"] == SPACE
+    assert outcome.folder.template.read_text() == (bench.data / "prediction.txt.csv").read_text()
+    assert find(bench.workspace.studies, None).name == info.name
+    assert {recipe.seed for recipe in inline.trained} == {3}
+    assert {recipe.data for recipe in inline.trained} == {info.fingerprint}
+
+
+def test_a_name_makes_another_study_of_the_same_experiment(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    experiment = bench.experiment()
+    one, two = bench.search(experiment, 1), bench.search(experiment, 2, study="other-name")
+    assert (one.folder.name, two.folder.name) == (experiment.stem, "other-name")
+    assert (len(read_trials(one.folder)), len(read_trials(two.folder))) == (1, 2)
+    assert one.folder.info().id != two.folder.info().id
+
+
+def test_the_same_seed_draws_the_same_recipes(bench: Bench, inline: type[InlinePool]) -> None:
+    for name in ("first-draw", "second-draw"):
+        bench.search(bench.experiment(), 3, study=name)
+    uids = [recipe.uid for recipe in inline.trained]
+    assert uids[:3] == uids[3:]
+    bench.search(bench.experiment(), 3, study="third-draw", seed=1)
+    assert not {recipe.optimizer.lr for recipe in inline.trained[6:]} & {
+        recipe.optimizer.lr for recipe in inline.trained[:6]
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"objective": {"metric": "f1"}}, "its experiment changed"),
+        ({"views": {"image": {"kind": "image", "image_px": 48}}}, "its experiment changed"),
+        ({"space": {**SPACE, "dropout": 0.1}}, "its space changed"),
+        ({"seed": 1}, "its seed (was 0, is 1) changed"),
+        ({"data": None}, "its data (was "),
+        ({"seed": 1, "space": {**SPACE, "frozen": True}}, "its space and its seed (was 0, is 1)"),
+    ],
+    ids=["objective", "views", "space", "seed", "data", "two"],
+)
+def test_a_study_that_was_begun_otherwise_is_refused_and_says_what_changed(
+    bench: Bench,
+    inline: type[InlinePool],
+    tmp_path: Path,
+    changed: dict[str, Any],
+    said: str,
+) -> None:
+    experiment = bench.experiment()
+    bench.search(experiment, 1)
+    options = {key: changed[key] for key in ("seed",) if key in changed}
+    if "data" in changed:
+        options["data"] = write_data(tmp_path / "data", seed=1)
+    keys = {k: v for k, v in changed.items() if k not in ("seed", "data", "space")}
+    write_experiment(
+        bench.workspace.root, changed.get("space", SPACE), name=experiment.stem, **keys
+    )
+    with pytest.raises(StudyError) as refused:
+        bench.search(experiment, 2, **options)
+    assert said in str(refused.value)
+    assert "--study NAME" in str(refused.value)
+    assert len(inline.trained) == 1
+
+
+def test_a_comment_or_a_default_written_out_is_no_change(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    experiment = bench.experiment()
+    bench.search(experiment, 1)
+    experiment.write_text("# thoughts\nobjective: {metric: auc}\n" + experiment.read_text())
+    assert bench.search(experiment, 2).num_new == 1
+
+
+def test_data_that_moved_is_the_same_data(
+    bench: Bench, inline: type[InlinePool], tmp_path: Path
+) -> None:
+    experiment = bench.experiment()
+    bench.search(experiment, 1)
+    bench.data.rename(tmp_path / "moved")
+    try:
+        assert bench.search(experiment, 2, data=tmp_path / "moved").num_new == 1
+    finally:
+        (tmp_path / "moved").rename(bench.data)
+
+
+def test_an_experiment_about_a_folder_needs_one(bench: Bench, tmp_path: Path) -> None:
+    experiment = bench.experiment()
+    with pytest.raises(StudyError, match="needs its data: give the folder by --data DIR"):
+        bench.search(experiment, 1, data=None)
+    with pytest.raises(DataError, match="no data does not exist"):
+        bench.search(experiment, 1, data=tmp_path / "no data")
+    with pytest.raises(StudyError, match="no study"):
+        find(bench.workspace.studies, experiment.stem)
+
+
+def test_an_experiment_about_the_demo_makes_it(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def make_demo(out: Path) -> None:
+        made.append(write_data(out))
+
+    monkeypatch.setattr(demo, "make_demo", make_demo)
+    outcome = bench.search(bench.experiment(source="demo"), 1, data=None)
+    assert made == [bench.workspace.demo_data]
+    assert outcome.folder.info().data == str(bench.workspace.demo_data)
+
+
+def test_an_unknown_backbone_is_refused_before_the_data_is_read(
+    bench: Bench, tmp_path: Path
+) -> None:
+    space = {**SPACE, "backbone": {"choice": ["test_resnet", "test_resnot"]}}
+    with pytest.raises(ConfigError, match="'test_resnot' is not a model of timm"):
+        bench.search(bench.experiment(space), 1, data=tmp_path / "none")
+
+
+def test_a_name_that_no_folder_can_have_is_refused(bench: Bench) -> None:
+    with pytest.raises(StudyError, match="cannot be used"):
+        bench.search(bench.experiment(), 1, study="../up")
+
+
+def test_a_study_in_use_is_refused(bench: Bench) -> None:
+    experiment = bench.experiment()
+    folder = StudyFolder(bench.workspace.studies / experiment.stem)
+    with folder.held(), pytest.raises(StudyError, match="is held by another search"):
+        bench.search(experiment, 1)
+
+
+def test_a_cpu_gets_a_worker_a_core_and_the_cores_are_shared_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert choose_devices("cpu", None) == (("cpu", "cpu"), 1)
+    assert choose_devices("cpu", 1) == (("cpu",), 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    assert choose_devices("cpu", None) == (("cpu",) * 4, 4)
+    assert choose_devices("cpu", 32) == (("cpu",) * 32, 1)
+
+
+def test_several_cuda_devices_share_the_workers_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_devices("auto", None) == (("cuda:0", "cuda:1"), 6)
+    assert choose_devices("cuda", 3) == (("cuda:0", "cuda:1", "cuda:0"), 4)
+    assert choose_devices("cuda:1", 2) == (("cuda:1", "cuda:1"), 6)
+    with pytest.raises(StudyError, match=r"cuda:2 is not there: torch sees 2"):
+        choose_devices("cuda:2", None)
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", ""])
+def test_an_unknown_device_is_refused(device: str) -> None:
+    with pytest.raises(StudyError, match="is not known"):
+        choose_devices(device, None)
+
+
+def test_the_environment_is_noted_with_the_commit_where_there_is_one(tmp_path: Path) -> None:
+    tags = environment_tags(tmp_path)
+    assert tags["version.torch"].startswith("2.")
+    assert "git_commit" not in tags
+
+
+def test_everything_is_kept_below_the_folder_that_it_runs_in(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    kept = (
+        workspace.studies,
+        workspace.cache,
+        workspace.demo_data,
+        workspace.weights,
+        workspace.tracking,
+    )
+    assert all(path.is_relative_to(tmp_path) for path in kept)

@@ -1,0 +1,143 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.trial.pictures import SIZES
+from workbench.data.prepare import Prepared
+from workbench.errors import DataError
+from workbench.parts.pixels import to_pixels
+from workbench.trial import batches
+from workbench.trial.batches import Split, count_batches, in_order, shuffled
+
+CPU = torch.device("cpu")
+
+
+def split_of(prepared: Prepared, name: str, image_px: int = 32) -> Split:
+    return Split(prepared, name, prepared.views, image_px=image_px, device=CPU)
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_pixels_of_the_right_size_are_moved_and_kept() -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8, 3), dtype=np.uint8)
+    pixels = to_pixels(rows, 8, CPU)
+    assert pixels.dtype == torch.uint8
+    np.testing.assert_array_equal(pixels.numpy(), rows.transpose(0, 1, 4, 2, 3))
+
+
+def test_a_smaller_picture_is_an_average_of_every_pixel() -> None:
+    # Columns 0 and 255 by turns: antialiasing gives grey, plain sampling black or white.
+    rows = np.zeros((1, 1, 16, 16, 1), np.uint8)
+    rows[:, :, :, ::2] = 255
+    pixels = to_pixels(rows, 4, CPU)
+    assert pixels.shape == (1, 1, 1, 4, 4)
+    assert 110 <= int(pixels.min()) <= int(pixels.max()) <= 145
+
+
+def test_a_larger_picture_is_bilinear() -> None:
+    rows = np.array([0, 100], np.uint8).reshape(1, 1, 1, 2, 1).repeat(2, 2)
+    pixels = to_pixels(rows, 4, CPU)
+    assert pixels[0, 0, 0].tolist() == [[0, 25, 75, 100]] * 4
+
+
+@pytest.mark.parametrize("image_px", [1, 3, 5, 24])
+def test_a_picture_of_one_value_keeps_it(image_px: int) -> None:
+    for value in (0, 1, 128, 254, 255):
+        rows = np.full((2, 2, 7, 7, 3), value, np.uint8)
+        pixels = to_pixels(rows, image_px, CPU)
+        assert pixels.shape == (2, 2, 3, image_px, image_px)
+        assert (pixels == value).all()
+
+
+@pytest.mark.parametrize("image_px", [32, 40])
+def test_resident_and_mapped_pixels_are_the_same(
+    pictures: Prepared, image_px: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = torch.tensor([5, 0, 0, 13])
+    resident = split_of(pictures, "train", image_px)
+    monkeypatch.setattr(batches, "HOST_BYTES", 0)
+    mapped = split_of(pictures, "train", image_px)
+    assert resident._resident is not None
+    assert mapped._resident is None
+    x = resident.inputs(index)["image"]
+    assert x.shape == (4, 1, 3, image_px, image_px)
+    assert torch.equal(x, mapped.inputs(index)["image"])
+    assert torch.equal(x[1], x[2])
+
+
+def test_inputs_are_the_stored_pictures_in_shares_of_full_brightness(pictures: Prepared) -> None:
+    split, array = split_of(pictures, "val"), pictures.open_array("image")
+    rows = pictures.rows("val")
+    x = split.inputs(torch.arange(len(split)))["image"]
+    for index, row in enumerate(rows["row.image"]):
+        expected = array[row].transpose(0, 3, 1, 2).astype(np.float32) / 255
+        np.testing.assert_allclose(x[index].numpy(), expected, atol=1e-7)
+    # Even ones are red.
+    assert ((x[:, 0, 0].mean((1, 2)) > x[:, 0, 2].mean((1, 2))) == (split.targets == 0)).all()
+    assert split.names == [f"val{index}.png" for index in range(SIZES["val"])]
+    assert split.targets.tolist() == [0, 1] * 4
+
+
+def test_training_leaves_out_what_cannot_be_decoded(pictures: Prepared) -> None:
+    assert len(split_of(pictures, "train")) == SIZES["train"]
+    assert "broken.png" not in split_of(pictures, "train").names
+    assert split_of(pictures, "test").targets.tolist() == [-1] * SIZES["test"]
+
+
+def test_a_split_without_a_readable_file_is_refused(pictures: Prepared) -> None:
+    table = pictures.table[pictures.table["name"] == "broken.png"]
+    broken = Prepared(table, pictures.views, pictures.arrays, pictures.fingerprint)
+    with pytest.raises(DataError, match="No file of the train split can be decoded"):
+        split_of(broken, "train")
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"),
+    [(4, [4, 4, 4, 2]), (13, [14]), (14, [14]), (50, [14]), (7, [7, 7]), (1, [1] * 12 + [2])],
+)
+def test_every_sample_comes_once_and_no_batch_is_left_with_one(
+    pictures: Prepared, batch_size: int, sizes: list[int]
+) -> None:
+    split = split_of(pictures, "train")
+    every = list(shuffled(split, batch_size, seeded()))
+    assert [len(batch.targets) for batch in every] == sizes
+    assert count_batches(len(split), batch_size) == len(sizes)
+    seen = torch.cat([batch.inputs["image"] for batch in every]).flatten(1)
+    there = split.inputs(torch.arange(len(split)))["image"].flatten(1)
+    distances = torch.cdist(seen.double(), there.double())
+    origin = distances.argmin(1)
+    assert (distances.min(1).values < 1e-4).all()
+    assert sorted(origin.tolist()) == list(range(len(split)))
+    assert torch.equal(torch.cat([batch.targets for batch in every]), split.targets[origin])
+
+
+def test_each_epoch_has_its_order_and_each_seed_its_epochs(pictures: Prepared) -> None:
+    split = split_of(pictures, "train")
+
+    def order(generator: torch.Generator) -> list[float]:
+        parts = [batch.inputs["image"].sum((1, 2, 3, 4)) for batch in shuffled(split, 4, generator)]
+        return torch.cat(parts).tolist()
+
+    generator = seeded(1)
+    first, second = order(generator), order(generator)
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert order(seeded(1)) == first
+    assert order(seeded(2)) != first
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 100])
+def test_scoring_keeps_the_order(pictures: Prepared, batch_size: int) -> None:
+    split = split_of(pictures, "val")
+    x = torch.cat([inputs["image"] for inputs in in_order(split, batch_size)])
+    assert torch.equal(x, split.inputs(torch.arange(len(split)))["image"])
+
+
+def test_a_split_of_many_files_is_loaded_in_pieces_without_a_seam(pictures: Prepared) -> None:
+    table = pd.concat([pictures.rows("train")] * 40, ignore_index=True)
+    many = Prepared(table, pictures.views, pictures.arrays, pictures.fingerprint)
+    x = split_of(many, "train").inputs(torch.arange(560))["image"]
+    assert torch.equal(x, x[:14].repeat(40, 1, 1, 1, 1))

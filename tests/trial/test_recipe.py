@@ -1,0 +1,154 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from workbench.errors import ConfigError
+from workbench.media.views import AnyView, Frames, Image, Mel
+from workbench.parts.augment import Augment, Pictures
+from workbench.parts.losses import AnyLoss, Focal
+from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer
+from workbench.parts.schedules import AnySchedule, Cosine
+from workbench.parts.weights import RANDOM, Weights
+from workbench.trial.recipe import LOWER_IS_BETTER, Objective, Recipe
+from workbench.values import build, kinds
+
+PLAIN = Recipe(
+    data="0123456789ab",
+    views={"image": Image()},
+    backbone="resnet10t",
+    weights=RANDOM,
+    optimizer=AdamW(lr=1e-3),
+)
+RICH = Recipe(
+    data="0123456789ab",
+    views={"sound": Mel(num_mels=64), "picture": Frames(num_frames=2), "still": Image()},
+    backbone="mobilenetv3_small_100.lamb_in1k",
+    weights=Weights(source="hub", name="x.in1k", sha256="00", pretraining="in1k"),
+    frozen=True,
+    image_px=96,
+    dropout=0.2,
+    loss=Focal(gamma=1.5),
+    optimizer=SGD(lr=0.1, weight_decay=1e-5, momentum=0.8, nesterov=True),
+    schedule=Cosine(warmup_share=0.1),
+    augment=Augment(pictures=Pictures(hflip=0.5, rotation_deg=10), mixup_alpha=0.2),
+    batch_size=16,
+    num_epochs=7,
+    objective=Objective(metric="log_loss"),
+    seed=3,
+)
+UNIONS = {"loss": AnyLoss, "optimizer": AnyOptimizer, "schedule": AnySchedule}
+EVERY_KIND = [
+    PLAIN.model_copy(update={field: kind(**({"lr": 0.1} if field == "optimizer" else {}))})
+    for field, union in UNIONS.items()
+    for kind in kinds(union).values()
+]
+
+
+def leaves(value: BaseModel, path: str = "") -> Iterator[tuple[str, BaseModel, str]]:
+    """Yield each field that holds no further values: its dotted name, its owner, its own name."""
+    for name in type(value).model_fields:
+        held = getattr(value, name)
+        inner = held if isinstance(held, dict) else {"": held}
+        for key, item in inner.items():
+            where = f"{path}{name}.{key}".rstrip(".")
+            if isinstance(item, BaseModel):
+                yield from leaves(item, where + ".")
+            else:
+                yield where, value, name
+
+
+def other(value: Any) -> Any:
+    """Another value of the same type, near by."""
+    if isinstance(value, bool):
+        return not value
+    return value + "x" if isinstance(value, str) else value + 1
+
+
+def test_the_name_of_a_recipe_is_the_same_everywhere() -> None:
+    # A change of these strings gives every recipe a new name: old trials are not found again.
+    assert PLAIN.uid == "2d9b41131e32"
+    assert RICH.uid == "5e7485442bda"
+
+
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # 2 is no Literal[1]
+@pytest.mark.parametrize("recipe", [RICH, *EVERY_KIND])
+def test_every_field_is_in_the_name(recipe: Recipe) -> None:
+    paths = [path for path, _, _ in leaves(recipe)]
+    assert len(paths) > 30
+    uids = {recipe.uid}
+    for index, path in enumerate(paths):
+        copy = recipe.model_copy(deep=True)
+        found, owner, name = list(leaves(copy))[index]
+        assert found == path
+        owner.__dict__[name] = other(owner.__dict__[name])  # past the checks: also `version`
+        assert copy.uid not in uids, path
+        uids.add(copy.uid)
+
+
+def test_kinds_and_views_are_in_the_name() -> None:
+    views = dict(RICH.views)
+    swapped = dict(reversed(views.items()))
+    renamed = {f"{name}2": view for name, view in views.items()}
+    fewer = dict(list(views.items())[:2])
+    uids = [RICH.model_copy(update={"views": v}).uid for v in (views, swapped, renamed, fewer)]
+    uids += [recipe.uid for recipe in EVERY_KIND if recipe != PLAIN] + [PLAIN.uid]
+    assert len(set(uids)) == len(uids)
+    assert set(kinds(AnyView)) == {view.kind for view in views.values()}
+
+
+@pytest.mark.parametrize("recipe", [PLAIN, RICH, *EVERY_KIND])
+def test_a_recipe_comes_back_from_json_as_it_went(recipe: Recipe) -> None:
+    again = Recipe.model_validate_json(recipe.model_dump_json())
+    assert again == recipe
+    assert again.uid == recipe.uid
+    assert list(again.views) == list(recipe.views)
+    assert build(Recipe, recipe.model_dump(mode="json"), where="recipe").uid == recipe.uid
+
+
+def test_equal_numbers_give_equal_names() -> None:
+    fields = PLAIN.model_dump() | {"dropout": 0, "optimizer": {"kind": "adamw", "lr": "0.001"}}
+    assert build(Recipe, fields, where="recipe").uid == PLAIN.uid
+
+
+def test_how_a_trial_is_run_is_no_field() -> None:
+    names = {path.split(".")[-1] for path, _, _ in leaves(RICH)} | set(Recipe.model_fields)
+    for word in ("device", "path", "worker", "thread", "folder", "cache", "job", "store"):
+        assert not [name for name in names if word in name]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"device": "cuda"}, "`device` is not a known key"),
+        ({"loss": {"kind": "cross_entropy", "gamma": 2}}, "`loss.cross_entropy.gamma` is not"),
+        ({"augment": {"pictures": {"flip": 1}}}, "`augment.pictures.flip` is not a known key"),
+        ({"views": {}}, "`views`"),
+        ({"views": {"a": {"kind": "smell"}}}, "`views.a`"),
+        ({"image_px": 31}, "`image_px` is 31"),
+        ({"seed": -1}, "`seed` is -1"),
+        ({"batch_size": 2.5}, "`batch_size` is 2.5"),
+        ({"objective": {"metric": "luck"}}, "`objective.metric` is 'luck'"),
+        ({"views": {"a": {"kind": "image", "version": 2}}}, "version"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(Recipe, PLAIN.model_dump() | change, where="recipe.json")
+    assert says in str(caught.value)
+
+
+def test_a_recipe_does_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        PLAIN.seed = 1
+
+
+def test_losses_and_false_alarms_are_better_when_lower() -> None:
+    assert frozenset({"log_loss", "fpr"}) <= LOWER_IS_BETTER
+    assert Objective(metric="log_loss").is_better(0.1, 0.2)
+    assert not Objective(metric="log_loss").is_better(0.2, 0.1)
+    assert Objective(metric="auc").is_better(0.9, 0.8)
+    assert not Objective(metric="auc").is_better(0.8, 0.8)
+    assert Objective().direction == "maximize"
+    assert Objective(metric="fpr").direction == "minimize"

@@ -1,0 +1,170 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.trial.pictures import recipe_for
+from workbench.data.prepare import Prepared
+from workbench.trial.result import Epoch, Result, TrialFolder
+from workbench.trial.worker import Bug, Job, work
+
+WAIT_S = 60
+
+PARENT = """
+import multiprocessing, sys, time
+from pathlib import Path
+from workbench.trial.worker import Job, work
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs,))
+    process.start()
+    here = Path(sys.argv[1])
+    ours.send(Job("", here, here, "cpu", 1, here))
+    print(process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+class Worker:
+    """A worker in a process of its own, and this end of its pipe."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs,))
+        self.process.start()
+
+    def receive(self) -> object:
+        assert self.pipe.poll(WAIT_S), "the worker says nothing"
+        return self.pipe.recv()
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    made = Worker()
+    yield made
+    if made.process.is_alive():
+        made.process.kill()
+    made.process.join()
+
+
+def job(recipe: str, prepared: Path, folder: Path) -> Job:
+    return Job(recipe, prepared, folder, "cpu", 1, folder / "store")
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.05)
+    return is_so()
+
+
+def is_gone(pid: int) -> bool:
+    """Say whether the process has ended; one that nobody has buried yet has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_a_worker_outlives_a_bug_and_runs_one_trial_after_another(
+    worker: Worker, pictures: Prepared, tmp_path: Path
+) -> None:
+    recipe = recipe_for(pictures, num_epochs=2)
+    pictures.save(tmp_path / "study")
+
+    worker.pipe.send(job("{no recipe", tmp_path / "study", tmp_path / "bug"))
+    bug = worker.receive()
+    assert isinstance(bug, Bug)
+    assert bug.traceback.startswith("Traceback")
+    assert "ValidationError" in bug.traceback
+    assert "_run" in bug.traceback
+
+    folder = tmp_path / "trials" / recipe.uid
+    worker.pipe.send(job(recipe.model_dump_json(), tmp_path / "study", folder))
+    epochs = []
+    for _ in range(2):
+        epoch = worker.receive()
+        assert isinstance(epoch, Epoch)
+        epochs.append(epoch)
+        assert not worker.pipe.poll(0.2)  # it waits for the verdict
+        worker.pipe.send("go on")
+    result = worker.receive()
+    assert isinstance(result, Result)
+    assert result.state == "complete"
+    assert result.epochs == tuple(epochs)
+    assert result == TrialFolder(folder).read_result()
+    assert TrialFolder(folder).log.exists()
+
+    cut = tmp_path / "trials" / "cut"
+    worker.pipe.send(job(recipe.model_dump_json(), tmp_path / "study", cut))
+    epoch = worker.receive()
+    assert isinstance(epoch, Epoch)
+    # The same numbers as in the trial before: nothing is carried over.
+    assert epoch.metrics == epochs[0].metrics
+    assert epoch.train_loss == epochs[0].train_loss
+    worker.pipe.send("prune")
+    pruned = worker.receive()
+    assert isinstance(pruned, Result)
+    assert pruned.state == "pruned"
+
+    worker.pipe.send(None)
+    worker.process.join(WAIT_S)
+    assert worker.process.exitcode == 0
+
+
+def test_a_worker_knows_neither_optuna_nor_mlflow() -> None:
+    code = (
+        "import sys\n"
+        "import workbench.trial.worker\n"
+        "assert 'torch' not in sys.modules, 'a worker should start at once'\n"
+        "import workbench.data.prepare, workbench.trial.recipe\n"
+        "import workbench.trial.result, workbench.trial.train\n"
+        "assert 'torch' in sys.modules\n"
+        "print(sorted({'optuna', 'mlflow'} & {name.split('.')[0] for name in sys.modules}))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_a_worker_ends_with_its_parent_whatever_it_is_doing(tmp_path: Path) -> None:
+    # A log that nobody reads holds the worker up for ever: only the parent's end can end it.
+    os.mkfifo(tmp_path / "log.txt")
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    command = [sys.executable, str(script), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        # Its second thread is the one that waits for the parent's end.
+        assert wait_for(lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) > 1, WAIT_S)
+        assert not is_gone(pid)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        try:
+            assert wait_for(lambda: is_gone(pid), 10)
+        finally:
+            if not is_gone(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_ctrl_c_is_left_to_the_parent(tmp_path: Path) -> None:
+    worker = Worker()
+    os.mkfifo(tmp_path / "log.txt")
+    pid = worker.process.pid
+    assert pid is not None
+    worker.pipe.send(job("{no recipe", tmp_path, tmp_path))
+    assert wait_for(lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) > 1, WAIT_S)
+    os.kill(pid, signal.SIGINT)
+    time.sleep(0.3)
+    assert worker.process.is_alive()
+    worker.process.kill()
+    worker.process.join()
