@@ -107,8 +107,10 @@ def test_tags_that_make_objects_are_refused(tmp_path: Path, text: str) -> None:
         "a: !!bool x",
         "a: !!timestamp x",
         "a: \x07",
-    ]
-    + ["[" * 5000, "*nowhere", "? [1]\n: 2"],
+        "[" * 5000,
+        "*nowhere",
+        "? [1]\n: 2",
+    ],
 )
 def test_what_is_no_yaml_is_refused_with_the_files_name(tmp_path: Path, text: str) -> None:
     path = written(tmp_path, text)
@@ -118,7 +120,7 @@ def test_what_is_no_yaml_is_refused_with_the_files_name(tmp_path: Path, text: st
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="absent.yaml does not exist"):
+    with pytest.raises(ConfigError, match=r"absent\.yaml does not exist"):
         read_yaml(tmp_path / "absent.yaml")
     with pytest.raises(ConfigError, match="is a folder"):
         read_yaml(tmp_path)
@@ -176,8 +178,9 @@ def test_a_long_value_is_shown_in_part(tmp_path: Path) -> None:
 
 def test_values_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Tea().steep_s = 1.0
+        Tea().steep_s = 1.0  # type: ignore[misc]
 
 
 def test_a_union_lists_its_kinds() -> None:
-    assert kinds(AnyDrink) == {"tea": Tea, "coffee": Coffee}
+    expected: dict[str, type[Part]] = {"tea": Tea, "coffee": Coffee}
+    assert kinds(AnyDrink) == expected

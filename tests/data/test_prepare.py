@@ -176,7 +176,7 @@ def test_a_decoder_that_dies_while_results_are_written_costs_no_other_file(
     data = write_data(tmp_path / "data", **dict.fromkeys(names, "A"))
     write_data(data, f2="late")
     files = [(name, data / "m" / name) for name in names]
-    results = {}
+    results: dict[str, Array | MediaError] = {}
     for content, result in module._decode_all(Bytes(), files, jobs=1):
         if not results:
             time.sleep(1.5)  # the writer is slow, and the other task's process dies meanwhile

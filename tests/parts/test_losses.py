@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ def test_a_better_prediction_never_costs_more(kind: str) -> None:
     loss = build(kind)
     margins = torch.linspace(-30, 30, 241)
     costs = [loss(torch.tensor([[0.0, m]]), torch.tensor([1])).item() for m in margins.tolist()]
-    assert all(later <= earlier for earlier, later in zip(costs, costs[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(costs))
     assert costs[0] > costs[120] > costs[-1] >= 0
 
 
@@ -46,7 +47,7 @@ def test_the_gradient_of_saturated_logits_is_finite(gamma: float, right: bool) -
     logits = torch.tensor([[-1000.0, 1000.0], [-20.0, 20.0], [0.0, 0.0]], requires_grad=True)
     targets = torch.full((3,), int(right))
     loss = focal_loss(logits, targets, gamma=gamma)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert loss.isfinite()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()

@@ -27,7 +27,7 @@ def test_each_kind_goes_down_a_bowl(kind: str) -> None:
     optimizer = make(kind, lr=0.05).build([w])
     for _ in range(300):
         optimizer.zero_grad()
-        (w**2).sum().backward()  # type: ignore[no-untyped-call]
+        (w**2).sum().backward()
         optimizer.step()
     assert w.abs().max() < 0.1
 

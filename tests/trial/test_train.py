@@ -20,6 +20,7 @@ from workbench.parts.optimizers import SGD, AdamW
 from workbench.parts.schedules import StepLR
 from workbench.trial import train
 from workbench.trial.batches import Split
+from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.scoring import build_model
@@ -97,7 +98,7 @@ def test_an_obvious_signal_is_learnt_and_everything_is_kept(
     assert scores["score"].between(0, 1).all()
     # Blue test pictures are the odd ones.
     assert test["score"][1::2].min() > test["score"][::2].max()
-    metrics = train.binary_metrics(val["target"], val["score"])
+    metrics = binary_metrics(val["target"], val["score"])
     assert metrics == result.metrics
 
 
@@ -113,7 +114,8 @@ def test_a_recipe_gives_the_same_bits_again(
     assert [e.train_loss for e in first.epochs] == [e.train_loss for e in second.epochs]
     folders = TrialFolder(tmp_path / "a"), TrialFolder(tmp_path / "b")
     assert folders[0].weights.read_bytes() == folders[1].weights.read_bytes()
-    pd.testing.assert_frame_equal(*(f.read_scores() for f in folders), check_exact=True)
+    first_scores, second_scores = (each.read_scores() for each in folders)
+    pd.testing.assert_frame_equal(first_scores, second_scores, check_exact=True)
 
 
 def test_another_seed_gives_other_numbers(pictures: Prepared, tmp_path: Path) -> None:
@@ -143,12 +145,12 @@ def test_the_kept_weights_give_the_kept_scores(pictures: Prepared, tmp_path: Pat
 
 def with_metrics(monkeypatch: pytest.MonkeyPatch, **values: list[float]) -> None:
     """Have each epoch's metrics replaced by these, in turn."""
-    true, count = train.binary_metrics, iter(range(100))
+    count = iter(range(100))
 
     def crafted(targets: Any, scores: Any) -> dict[str, float]:
         index = next(count)
         changes = {name: each[index] for name, each in values.items()}
-        return {**true(targets, scores), **changes}
+        return {**{str(k): v for k, v in binary_metrics(targets, scores).items()}, **changes}
 
     monkeypatch.setattr(train, "binary_metrics", crafted)
 
