@@ -1,0 +1,258 @@
+"""The command line: which commands and options there are, and how each says what is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.testing import CliRunner, Result
+
+from tests.study.tiny import SPACE, write_experiment
+from workbench import cli
+from workbench.errors import WorkbenchError
+from workbench.study.folder import StudyFolder, StudyInfo, remember_last
+
+# A new command or option is a decision: it is written here, and in the README.
+SURFACE: dict[str, list[str]] = {
+    "search": [
+        "experiment",
+        "--trials",
+        "--study",
+        "--data",
+        "--seed",
+        "--jobs",
+        "--device",
+        "--timeout",
+    ],
+    "compare": ["study", "--json", "--top"],
+    "ui": ["study", "--host", "--port"],
+    "promote": ["study", "--trial", "--json"],
+    "export": ["study", "--out"],
+    "predict": ["bundle", "files", "--out", "--device"],
+    "score": ["predictions", "labels", "--json"],
+    "demo-data": ["folder", "--seed"],
+    "backbones": ["--check", "--experiment", "--json"],
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that the command runs in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli.app, list(words))
+
+
+def assert_refused(result: Result, said: str, *, code: int = 1) -> None:
+    """Check for an expected error: few sentences on stderr, no traceback."""
+    assert result.exit_code == code, result.output
+    assert said in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    if code == 1:
+        assert result.stderr.startswith("error: ")
+        assert len(result.stderr) < 500
+        assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_commands_and_options_are_these() -> None:
+    group = typer.main.get_command(cli.app)
+    found = {
+        name: [p.opts[0] for p in command.params if p.name != "help"]
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+    }
+    assert found == SURFACE
+
+
+@pytest.mark.parametrize("command", SURFACE)
+def test_each_command_has_help_and_says_what_each_option_is_for(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    group = typer.main.get_command(cli.app)
+    for parameter in group.commands[command].params:  # type: ignore[attr-defined]
+        assert parameter.help, f"{command} {parameter.opts[0]}"
+
+
+def test_help_is_shown_where_nothing_is_asked() -> None:
+    assert "demo-data" in run().output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serach"],
+        ["search", "--trails", "3"],
+        ["search", "--trials", "0"],
+        ["search", "--trials", "many"],
+        ["search", "--jobs", "0"],
+        ["search", "--seed", "-1"],
+        ["search", "--timeout", "10"],
+        ["search", "--timeout", "10 minutes"],
+        ["search", "--timeout", "-5m"],
+        ["search", "a.yaml", "b.yaml"],
+        ["compare", "--top", "0"],
+        ["promote", "--trial", "-1"],
+        ["predict"],
+        ["predict", "bundle", "a.mp4"],
+        ["score", "a.csv"],
+        ["demo-data"],
+        ["backbones"],
+        ["ui", "--port", "70000"],
+    ],
+    ids=" ".join,
+)
+def test_bad_usage_exits_2(words: list[str]) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert "Usage: " in result.stderr
+
+
+def test_a_time_span_that_is_none_is_answered_by_examples() -> None:
+    assert "write e.g. 90s, 30m or 8h" in " ".join(run("search", "--timeout", "10").stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90.0), ("30m", 1800.0), ("1.5h", 5400.0), (None, None)]
+)
+def test_a_time_span_is_read_in_its_unit(text: str | None, seconds: float | None) -> None:
+    assert cli._seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["search"], "experiments/demo.yaml does not exist. Run this in the project's folder."),
+        (["search", "x.yaml"], "x.yaml does not exist"),
+        (["compare"], "There is no study yet. Run `workbench search` first."),
+        (["compare", "mine"], "There is no study 'mine'"),
+        (["compare", "--json"], "There is no study yet"),
+        (["promote"], "There is no study yet"),
+        (["export"], "There is no study yet"),
+        (["ui"], "holds no runs yet. Run `workbench search` first."),
+        (["predict", "nothing", "a.mp4", "--out", "a.csv"], "nothing"),
+        (["score", "a.csv", "b.csv"], "a.csv does not exist"),
+        (["backbones", "--check", "resnet19"], "'resnet19' is not a model of timm"),
+        (["backbones", "--check", "resnet18.in3k"], "no weights 'in3k' of backbone resnet18"),
+        (["backbones", "--check", "resnet18", "--experiment", "x.yaml"], "x.yaml does not exist"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_expected_error_is_one_message_on_stderr_and_exit_code_1(
+    words: list[str], said: str
+) -> None:
+    result = run(*words)
+    assert_refused(result, said)
+    assert result.stdout == ""
+
+
+def begun_study(root: Path) -> StudyFolder:
+    folder = StudyFolder(root / "experiments" / "mine")
+    folder.write_info(
+        StudyInfo(
+            name="mine", id="0", experiment="e", data="d", fingerprint="f", seed=0, created="now"
+        )
+    )
+    remember_last(folder)
+    return folder
+
+
+def test_a_study_without_trials_is_an_expected_error(here: Path) -> None:
+    begun_study(here)
+    for command in ("compare", "promote"):
+        assert_refused(run(command), "The study mine has no trials yet")
+
+
+def test_a_study_without_a_champion_cannot_be_exported(here: Path) -> None:
+    begun_study(here)
+    assert_refused(run("export"), "The study mine has no champion yet. Run `workbench promote`")
+
+
+def test_a_search_without_its_data_is_an_expected_error(here: Path) -> None:
+    file = str(write_experiment(here))
+    assert_refused(run("search", file), "give the folder by --data DIR")
+    assert_refused(run("search", file, "--data", "nowhere"), "data folder nowhere does not exist")
+    assert_refused(run("search", file, "--device", "tpu", "--data", "."), "--device tpu is not")
+    assert_refused(run("search", file, "--study", "a/b", "--data", "."), "'a/b' cannot be used")
+
+
+def test_each_wrong_key_of_a_file_is_a_line(here: Path) -> None:
+    file = write_experiment(here, {**SPACE, "dropuot": 0.1, "image_px": 8})
+    result = run("search", str(file), "--data", ".")
+    assert result.exit_code == 1
+    first, second = result.stderr.strip().splitlines()
+    assert "`image_px` is 8" in first
+    assert "`dropuot` is not a known key" in second
+
+
+def test_a_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def buggy(study: str | None) -> StudyFolder:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_find", buggy)
+    assert isinstance(run("compare").exception, ZeroDivisionError)
+
+
+def test_every_error_of_this_package_is_an_expected_one() -> None:
+    with pytest.raises(typer.Exit) as ended, cli.reporting_errors():
+        raise WorkbenchError("What is wrong.")
+    assert ended.value.exit_code == 1
+
+
+def test_a_legal_backbone_exits_0_and_says_why() -> None:
+    result = run("backbones", "--check", "resnet18")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("resnet18 is allowed: it has 11.")
+    assert "saw ImageNet-1K" in result.stdout
+    assert len(result.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("backbone", "why"),
+    [
+        ("convnext_tiny.fb_in22k", "where the rulebook allows only ImageNet-1K"),
+        ("convnext_xxlarge", "over the limit of 200M"),
+        # thop sees almost nothing of this one.
+        ("resnetv2_152x2_bit", "parameters (thop counts only 0.0M, the larger decides), over"),
+    ],
+)
+def test_an_illegal_backbone_exits_1_with_one_sentence(backbone: str, why: str) -> None:
+    result = run("backbones", "--check", backbone)
+    assert result.exit_code == 1
+    assert result.stdout.startswith(f"{backbone} is refused: ")
+    assert why in result.stdout
+    assert len(result.stdout.splitlines()) == 1
+    assert result.stderr == ""
+
+
+def test_a_verdict_is_json_on_demand() -> None:
+    result = run("backbones", "--check", "convnext_tiny.fb_in22k", "--json")
+    verdict = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert verdict["legal"] is False
+    assert verdict["pretraining"] == "in21k"
+    assert verdict["params_true"] > 27_000_000
+
+
+def test_an_experiments_own_rulebook_judges(here: Path) -> None:
+    rules = {"max_params": "5M", "pretraining": ["in1k"]}
+    file = str(write_experiment(here, rulebook=rules))
+    refused = run("backbones", "--check", "resnet18", "--experiment", file)
+    assert refused.exit_code == 1
+    assert "over the limit of 5M" in refused.stdout
+
+
+def test_the_demo_is_made_where_it_is_asked_for(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, int]] = []
+    monkeypatch.setattr(
+        "workbench.data.demo.make_demo", lambda folder, *, seed: asked.append((folder, seed))
+    )
+    result = run("demo-data", "made", "--seed", "3")
+    assert result.exit_code == 0
+    assert asked == [(Path("made"), 3)]
+    assert "workbench search --data made" in result.stdout

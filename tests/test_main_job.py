@@ -1,0 +1,248 @@
+"""The main job by the real command: search, compare, promote, export, predict; and what stops it.
+
+Every command is a process of its own, as a person runs it.
+"""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.study.tiny import SPACE, write_data, write_experiment
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow, read_trials
+from workbench.tracking import Tracking, TrialRun
+
+COMMAND = Path(sys.executable).with_name("workbench")
+# Long enough to be caught in the middle of a trial.
+SLOW = {**SPACE, "backbone": "test_efficientnet", "num_epochs": 40}
+# One thread a process, so that these tests leave room for others.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+SEARCH = ("search", "experiments/slow.yaml", "--data", "data", "--trials", "3", "--jobs", "2")
+
+Process = subprocess.Popen[str]
+
+
+class Place:
+    """A folder with data and experiments that commands run in."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        write_data(root / "data")
+        write_experiment(root)
+        write_experiment(root, SLOW, name="slow")
+
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end and check its exit code."""
+        done = subprocess.run(
+            [COMMAND, *words],
+            cwd=self.root,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def start(self, *words: str) -> Process:
+        """Start a command in a process group of its own, as a shell does."""
+        return subprocess.Popen(
+            [COMMAND, *words],
+            cwd=self.root,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def study(self, name: str) -> StudyFolder:
+        return StudyFolder(self.root / "experiments" / name)
+
+    def rows(self, name: str) -> list[TrialRow]:
+        return read_trials(self.study(name))
+
+    def runs(self, name: str) -> list[TrialRun]:
+        tracking = Tracking(self.root / "mlruns")
+        info = self.study(name).info()
+        return tracking.trial_runs(tracking.find_study(info.name, info.id))
+
+    def parent_status(self, name: str) -> str:
+        tracking = Tracking(self.root / "mlruns")
+        info = self.study(name).info()
+        parent = tracking.find_study(info.name, info.id)
+        return str(tracking._client.get_run(parent).info.status)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture
+def started(place: Place) -> Iterator[Callable[..., Process]]:
+    """Starts commands, and kills those that the test leaves."""
+    processes: list[Process] = []
+
+    def start(*words: str) -> Process:
+        processes.append(place.start(*words))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def until(happened: Callable[[], bool], process: Process | None = None) -> None:
+    """Wait until something happened; `process` must live that long."""
+    end = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < end, "it did not happen in two minutes"
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+def in_mid_trial(folder: StudyFolder) -> bool:
+    """Say whether an epoch was reported by a trial that has not ended."""
+    if not folder.journal.exists():
+        return False
+    reported = folder.journal.read_text(encoding="utf-8").count('"intermediate_value"')
+    ended = len(list(folder.path.glob("trials/*/result.json")))
+    return reported > SLOW["num_epochs"] * ended
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that `pid` started, and those that they started."""
+    direct = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(p) for p in direct] + [g for p in direct for g in children(int(p))]
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def assert_whole(place: Place, name: str, num_trials: int) -> None:
+    """Check that a study's books are closed and no recipe was counted twice."""
+    rows = place.rows(name)
+    assert len(rows) == num_trials
+    assert {row.state for row in rows} == {"complete"}
+    assert len({row.recipe for row in rows}) == num_trials
+    assert len({row.drawn["optimizer.lr"] for row in rows}) == num_trials
+    runs = place.runs(name)
+    finished = [run.uid for run in runs if run.status == "FINISHED"]
+    assert sorted(finished) == sorted(row.recipe for row in rows)
+    assert "RUNNING" not in {run.status for run in runs}
+    assert place.parent_status(name) == "FINISHED"
+
+
+def test_from_an_experiment_to_predictions(place: Place) -> None:
+    words = ("search", "experiments/tiny.yaml", "--data", "data", "--trials", "3")
+    searched = place.run(*words, "--jobs", "1")
+    assert "3 complete, 0 pruned, 0 failed." in searched.stdout
+    assert "Champion: trial " in searched.stdout
+    assert searched.stdout.endswith("Next: workbench compare tiny\n")
+    assert_whole(place, "tiny", 3)
+
+    again = place.run(*words)
+    assert "The study tiny already has its 3 trials." in again.stdout
+
+    trials = json.loads(place.run("compare", "--json").stdout)
+    assert [trial["number"] for trial in trials] == [row.number for row in place.rows("tiny")]
+    for trial in trials:
+        assert trial["state"] == "complete"
+        assert trial["objective"] == trial["auc"]
+        assert {"recipe", "f1", "log_loss", "tpr", "fpr", "params_thop", "seconds"} <= trial.keys()
+    compared = place.run("compare", "tiny", "--top", "2")
+    assert "Next: workbench export tiny --out bundle" in compared.stdout
+    assert len([line for line in compared.stdout.splitlines() if "test_" in line]) == 2
+    page = (place.study("tiny").path / "compare.html").read_text(encoding="utf-8")
+    assert trials[0]["backbone"] in page
+
+    champion = json.loads(place.study("tiny").champion.read_text())["number"]
+    other = next(t["number"] for t in trials if t["number"] != champion)
+    promoted = json.loads(place.run("promote", "tiny", "--trial", str(other), "--json").stdout)
+    assert (promoted["number"], promoted["chosen_by"]) == (other, "by hand")
+    assert int(promoted["model_version"]) == 2
+
+    exported = place.run("export", "tiny", "--out", "bundle")
+    assert "8 predictions" in exported.stdout
+    refused = place.run("export", "tiny", "--out", "bundle", code=1)
+    assert refused.stderr.startswith("error: bundle exists.")
+
+    files = [f"data/testset/{name}" for name in template_names(place)]
+    place.run("predict", "bundle", *files, "--out", "scores.csv")
+    with (place.root / "scores.csv").open() as scored:
+        scores = [float(row[1]) for row in list(csv.reader(scored))[1:]]
+    with (place.root / "bundle" / "predictions.csv").open() as exported_scores:
+        predictions = [float(row["y_pred"]) for row in csv.DictReader(exported_scores)]
+    assert scores == pytest.approx(predictions, abs=1e-5)
+    assert len(set(predictions)) > 1
+
+
+def template_names(place: Place) -> list[str]:
+    with (place.root / "data" / "prediction.txt.csv").open() as template:
+        return [row["img_name"] for row in csv.DictReader(template)]
+
+
+def test_a_killed_search_goes_on_without_loss_or_repetition(
+    place: Place, started: Callable[..., Process]
+) -> None:
+    folder = place.study("killed")
+    search = started(*SEARCH, "--study", "killed")
+    until(lambda: in_mid_trial(folder), search)
+    helpers = children(search.pid)
+    assert len(helpers) >= 2  # its workers
+    search.kill()
+    assert search.wait(10) == -signal.SIGKILL
+    until(lambda: not any(map(alive, helpers)))
+
+    done = place.run(*SEARCH, "--study", "killed")
+    assert "The last search was cut off: " in done.stderr
+    assert_whole(place, "killed", 3)
+    assert {run.status for run in place.runs("killed")} == {"FINISHED", "KILLED"}
+
+
+def test_ctrl_c_stops_quickly_and_says_how_to_go_on_and_one_search_holds_the_study(
+    place: Place, started: Callable[..., Process]
+) -> None:
+    folder = place.study("stopped")
+    words = (*SEARCH, "--study", "stopped")
+    search = started(*words)
+    until(lambda: in_mid_trial(folder), search)
+
+    os.kill(search.pid, signal.SIGSTOP)  # so that it cannot end before the other one has begun
+    second = place.run(*words, code=1)
+    assert "The study stopped is held by another search" in second.stderr
+    assert f"process {search.pid} on " in second.stderr
+    assert "Traceback" not in second.stderr
+    os.kill(search.pid, signal.SIGCONT)
+
+    helpers = children(search.pid)
+    began = time.monotonic()
+    os.killpg(search.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
+    _, said = search.communicate(timeout=60)
+    assert search.returncode == 130
+    assert time.monotonic() - began < 15
+    assert "Stopped. Ended trials are kept; the same command goes on with the rest." in said
+    assert "Traceback" not in said
+    assert "KeyboardInterrupt" not in said
+    until(lambda: not any(map(alive, helpers)))
+    assert "RUNNING" not in {run.status for run in place.runs("stopped")}
+    assert place.parent_status("stopped") == "KILLED"
+
+    place.run(*words)
+    assert_whole(place, "stopped", 3)
