@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+
+
 def be_a_child() -> None:
     """Leave Ctrl-C to the parent, and end when it is gone, however it died.
 

@@ -1,6 +1,6 @@
 """CPU time of training steps in a worker that keeps freed memory against one that gives it back.
 
-    python -m tests.benchmarks.kept_memory
+python -m tests.benchmarks.kept_memory
 """
 
 import os

@@ -1,6 +1,6 @@
 """Clips a second of the mel view against the public baseline, interleaved in one process.
 
-    python -m tests.benchmarks.mel_speed [CLIPS]
+python -m tests.benchmarks.mel_speed [CLIPS]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Training and scoring speed of small backbones with channels last against first, interleaved.
 
-    python -m tests.benchmarks.memory_format [DEVICE]
+python -m tests.benchmarks.memory_format [DEVICE]
 """
 
 import statistics
