@@ -75,6 +75,10 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def num_threads(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
 def test_a_worker_outlives_a_bug_and_runs_one_trial_after_another(
     worker: Worker, pictures: Prepared, tmp_path: Path
 ) -> None:
@@ -144,27 +148,28 @@ def test_a_worker_ends_with_its_parent_whatever_it_is_doing(tmp_path: Path) -> N
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        # Its second thread is the one that waits for the parent's end.
-        assert wait_for(lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) > 1, WAIT_S)
-        assert not is_gone(pid)
-        parent.send_signal(signal.SIGKILL)
-        parent.wait()
         try:
+            # Its second thread is the one that waits for the parent's end.
+            assert wait_for(lambda: num_threads(pid) > 1, WAIT_S)
+            assert not is_gone(pid)
+            parent.send_signal(signal.SIGKILL)
             assert wait_for(lambda: is_gone(pid), 10)
         finally:
+            parent.kill()
             if not is_gone(pid):
                 os.kill(pid, signal.SIGKILL)
 
 
 def test_ctrl_c_is_left_to_the_parent(tmp_path: Path) -> None:
     worker = Worker()
-    os.mkfifo(tmp_path / "log.txt")
     pid = worker.process.pid
     assert pid is not None
+    os.mkfifo(tmp_path / "log.txt")
     worker.pipe.send(job("{no recipe", tmp_path, tmp_path))
-    assert wait_for(lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) > 1, WAIT_S)
-    os.kill(pid, signal.SIGINT)
-    time.sleep(0.3)
-    assert worker.process.is_alive()
-    worker.process.kill()
-    worker.process.join()
+    try:
+        assert wait_for(lambda: num_threads(pid) > 1, WAIT_S)
+        os.kill(pid, signal.SIGINT)
+        assert not wait_for(lambda: is_gone(pid), 0.5)
+    finally:
+        worker.process.kill()
+        worker.process.join()

@@ -19,7 +19,7 @@ from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore
 from workbench.errors import DataError, MediaError
 from workbench.files import finished, read_json, write_json
 from workbench.media.views import AnyView, View
-from workbench.processes import be_a_child
+from workbench.processes import be_a_child, interrupts_held
 from workbench.values import build
 
 FILES_A_TASK = 4
@@ -176,7 +176,8 @@ def _decode_all(view: View, files: list[tuple[str, Path]], *, jobs: int) -> Iter
                 # Twice as many tasks as processes: none waits, and memory stays bounded.
                 for task in islice(tasks, 2 * jobs - len(pending)):
                     try:
-                        pending[pool.submit(_decode_some, view, task)] = task
+                        with interrupts_held():  # submitting starts the processes
+                            pending[pool.submit(_decode_some, view, task)] = task
                     except BrokenProcessPool:  # a process died since the last look
                         suspects += task
                         broken = True

@@ -233,6 +233,8 @@ def _say(
 ) -> str:
     verb = "is ahead of" if margin >= 0 else "is behind"
     said = f"It {verb} trial {other} by {abs(margin):.5f} in {objective.metric}"
+    if margin == 0:
+        said = f"It is level with trial {other} in {objective.metric}"
     if paired is None:
         return f"{said}; no standard error of that is known, as it is of an AUC."
     if paired.standard_error is None:

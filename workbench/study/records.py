@@ -119,6 +119,11 @@ def _row(folder: StudyFolder, trial: FrozenTrial) -> TrialRow:
     files = folder.trial(attrs[UID])
     # A trial that was refused, or whose worker died, left no result.
     result = files.read_result()
+    if not files.recipe.exists():
+        raise StudyError(
+            f"{files.recipe} of trial {trial.number} is gone: put it back, or the study cannot be "
+            "read."
+        )
     recipe = files.read_recipe()
     return TrialRow(
         number=trial.number,

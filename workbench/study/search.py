@@ -114,15 +114,16 @@ class Search:
         )
         # A grouped TPE, since a plain multivariate one drops what only some options open.
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        # A sitting with the first one's seed would draw the first one's recipes again.
+        self._sampler = optuna.samplers.TPESampler(
+            seed=settings.seed + asked, multivariate=True, group=True
+        )
         self._study = optuna.create_study(
             study_name=folder.name,
             storage=storage,
             load_if_exists=True,
             direction=experiment.objective.direction,
-            # A sitting with the first one's seed would draw the first one's recipes again.
-            sampler=optuna.samplers.TPESampler(
-                seed=settings.seed + asked, multivariate=True, group=True
-            ),
+            sampler=self._sampler,
             pruner=_pruner(experiment.pruning),
         )
 
@@ -233,6 +234,7 @@ class Search:
                 seed=self._settings.seed,
             )
             if recipe.uid not in known:
+                self._study.sampler = self._sampler
                 return self._begin(trial, recipe, draft.pretrained)
             self._hide(trial, f"drew the known recipe {recipe.uid}")
             if repeats == MOST_REPEATS // 4:

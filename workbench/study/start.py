@@ -192,7 +192,7 @@ def choose_devices(device: str, jobs: int | None) -> tuple[tuple[str, ...], int]
     if device == "auto":
         device = "cuda" if num_cuda else "cpu"
     name, _, index = device.partition(":")
-    if name not in ("cpu", "cuda") or (index and not index.isdigit()):
+    if name not in ("cpu", "cuda") or (":" in device and not index.isdigit()):
         raise StudyError(f"--device {device} is not known. Use auto, cpu, cuda or e.g. cuda:1.")
     if name == "cpu":
         # Two trials with a thread each do more in an hour than one with two threads.
