@@ -88,7 +88,8 @@ def test_saved_weights_reproduce_the_outputs(tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in trained.parameters():
             parameter.add_(torch.rand_like(parameter) * 0.01)
-    save_file(trained.state_dict(), tmp_path / "model.safetensors")
+    state = {name: tensor.contiguous() for name, tensor in trained.state_dict().items()}
+    save_file(state, tmp_path / "model.safetensors")
     torch.manual_seed(9)
     again = MediaModel("test_resnet", VIEWS, image_px=64, weights=RANDOM, load=False)
     result = again.load_state_dict(load_file(tmp_path / "model.safetensors"))

@@ -1,5 +1,6 @@
 """An experiment: one YAML file that says what a study is about."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -81,5 +82,7 @@ def read_experiment(path: Path) -> tuple[Experiment, Space]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} is not a mapping of keys to values. Start from a shipped one.")
     experiment: Experiment = build(Experiment, tree, where=str(path))
-    space = read_space(path.parent / experiment.search_space, tuple(experiment.views))
+    # experiments/../search_spaces/x.yaml reads badly in an error.
+    file = Path(os.path.normpath(path.parent / experiment.search_space))
+    space = read_space(file, tuple(experiment.views))
     return experiment, space
