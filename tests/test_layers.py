@@ -15,12 +15,26 @@ ORDER = [
     "console",
     "values",
     "processes",
+    "workspace",
     "media.source",
-    "media.audio",
+    "media.view",
     "media.image",
+    "media.facts",
+    "media.audio",
+    "media.spectrogram",
     "media.mel",
+    "media.logspec",
+    "media.cqt",
+    "media.features",
     "media.video",
+    "media.frames",
+    "media.frame_diff",
+    "media.face_detectors",
+    "media.face_tracks",
+    "media.faces",
+    "media.face_trace",
     "media.views",
+    "media.reading",
     "data.demo_face",
     "data.demo_picture",
     "data.demo_picture_fakes",
@@ -31,8 +45,30 @@ ORDER = [
     "data.demo",
     "data.labels",
     "data.manifest",
+    "data.dataset",
     "data.store",
+    "data.facts",
+    "data.decoding",
     "data.prepare",
+    "doctor.cues",
+    "doctor.evidence",
+    "doctor.findings",
+    "doctor.hashes",
+    "doctor.rows",
+    "doctor.sheet_drawing",
+    "doctor.sheet_values",
+    "doctor.shortcuts",
+    "doctor.splits",
+    "doctor.thumbnails",
+    "doctor.copies",
+    "doctor.duplicates",
+    "doctor.figures",
+    "doctor.profiles",
+    "doctor.saturation",
+    "doctor.sheet",
+    "doctor.shift",
+    "doctor.checkup",
+    "doctor.page",
     "parts.augment",
     "parts.hub",
     "parts.losses",
@@ -81,12 +117,13 @@ ORDER = [
     "submission.bundle",
     "submission.verify",
     "cli",
+    "__main__",
 ]
 ONLY_IN = {
     "optuna": {"study.records", "study.search"},
     "mlflow": {"tracking"},
     "typer": {"cli"},
-    "plotly": {"selection.figures", "selection.report"},
+    "plotly": {"doctor.figures", "doctor.page", "selection.figures", "selection.report"},
     "timm": {"parts.torchvision_fix"},
     "thop": {"rules.counts"},
 }
@@ -126,7 +163,17 @@ def test_the_folders_stand_in_their_order() -> None:
     folders = [name.partition(".")[0] for name in ORDER if "." in name]
     seen = list(dict.fromkeys(folders))
     assert folders == sorted(folders, key=seen.index)  # each in one piece
-    assert seen == ["media", "data", "parts", "rules", "trial", "study", "selection", "submission"]
+    assert seen == [
+        "media",
+        "data",
+        "doctor",
+        "parts",
+        "rules",
+        "trial",
+        "study",
+        "selection",
+        "submission",
+    ]
 
 
 def test_init_files_are_empty() -> None:
@@ -143,8 +190,8 @@ def test_each_tool_has_one_door(tool: str) -> None:
     assert users == ONLY_IN[tool]
 
 
-@pytest.mark.parametrize("module", [m for m in ORDER if m.startswith(("media.", "data."))])
-def test_media_and_data_know_no_torch(module: str) -> None:
+@pytest.mark.parametrize("module", [m for m in ORDER if m.startswith(("media.", "data.", "doctor."))])
+def test_media_data_and_the_doctor_know_no_torch(module: str) -> None:
     tops = {name.partition(".")[0] for name in imported(module)}
     assert not tops & {"torch", "timm", "torchvision"}
 
@@ -167,7 +214,7 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 
 
 def test_media_and_data_load_no_torch() -> None:
-    modules = [m for m in ORDER if m.startswith(("media.", "data."))]
+    modules = [m for m in ORDER if m.startswith(("media.", "data.", "doctor."))]
     code = "".join(f"import workbench.{module}\n" for module in modules)
     assert loads(code, "workbench.data.prepare", "torch") == ["workbench.data.prepare"]
 

@@ -27,7 +27,7 @@ import mlflow.pyfunc
 import mlflow.pytorch
 from mlflow import MlflowClient
 
-SHAPES = {"mel": (1, 3, 2, 1), "frames": (2, 2, 2, 3)}  # 6 + 24 values a row
+SHAPES = {"mel": (1, 1, 3, 2, 1), "frames": (1, 2, 2, 2, 3)}  # 6 + 24 values a row
 
 
 class TwoViews(nn.Module):

@@ -1,6 +1,7 @@
 """The command line: parse, call the library, print its result and the next command to type."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -11,14 +12,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.errors import WorkbenchError
+from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.data.dataset import Dataset
+    from workbench.data.manifest import Manifest
+    from workbench.data.prepare import Prepared
     from workbench.study.folder import StudyFolder
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
+DEMO = Path("experiments/demo.yaml")
+
+ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.")]
 StudyArgument = Annotated[
     str | None, typer.Argument(help="Name of the study; the last one searched by default.")
+]
+DataOption = Annotated[Path | None, typer.Option(help="Data folder.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Fail if any file cannot be decoded as asked.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
@@ -30,18 +42,17 @@ def main() -> None:
 
 @app.command()
 def search(
-    experiment: Annotated[Path, typer.Argument(help="Experiment file.")] = Path(
-        "experiments/demo.yaml"
-    ),
+    experiment: ExperimentArgument = DEMO,
     trials: Annotated[
         int,
         typer.Option(help="Trials of the whole study; a second run does what is missing.", min=1),
     ] = 50,
     study: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
+    data: DataOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampler and the trials.", min=0)] = 0,
     jobs: Annotated[int | None, typer.Option(help="Trials side by side.", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+    strict: StrictOption = False,
     timeout: Annotated[
         str | None, typer.Option(help="Start no trial that would end later, e.g. 90s, 30m, 8h.")
     ] = None,
@@ -50,7 +61,7 @@ def search(
     timeout_s = _seconds(timeout)
     from workbench.selection import leaderboard, promotion
     from workbench.study.records import read_trials
-    from workbench.study.start import Workspace, run_search
+    from workbench.study.start import run_search
     from workbench.tracking import Tracking
 
     workspace = Workspace(Path.cwd())
@@ -65,6 +76,7 @@ def search(
                 seed=seed,
                 jobs=jobs,
                 device=device,
+                strict=strict,
                 timeout_s=timeout_s,
             )
         except KeyboardInterrupt:
@@ -88,6 +100,82 @@ def search(
         champion = promotion.promote_best(outcome.folder, Tracking(workspace.tracking))
         typer.echo(f"\n{promotion.describe(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
+
+
+@app.command()
+def prepare(
+    experiment: ExperimentArgument = DEMO,
+    data: DataOption = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Decoding processes; one a core by default.", min=1)
+    ] = None,
+    limit: Annotated[str, typer.Option(help="Time that one file may take, e.g. 30s, 5m.")] = "5m",
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try again what took too long or crashed.")
+    ] = False,
+    strict: StrictOption = False,
+) -> None:
+    """Decode every file once into the experiment's views; a search does it by itself."""
+    limit_s = _seconds(limit)
+    from workbench.data import manifest
+    from workbench.data import prepare as preparation
+
+    with reporting_errors():
+        _, files, prepared = _prepared(experiment, data, jobs, limit_s=limit_s, retry=retry)
+        for line in (*manifest.describe(files), *preparation.describe(prepared)):
+            typer.echo(line)
+        typer.echo(f"\n{preparation.as_table(prepared)}")
+        if strict:
+            preparation.require_all(prepared)
+        typer.echo(f"\nNext: workbench check {_again(experiment, data)}")
+
+
+@app.command()
+def check(
+    experiment: ExperimentArgument = DEMO,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if there is any warning.")
+    ] = False,
+) -> None:
+    """Examine the data for what would fool a search: copies, shortcuts, shift, saturation."""
+    from workbench.data.facts import FactsStore
+    from workbench.doctor import checkup, page
+
+    workspace = Workspace(Path.cwd())
+    with reporting_errors():
+        about, files, prepared = _prepared(experiment, data, None)
+        facts = FactsStore(workspace.cache).table(prepared.contents())
+        found = checkup.check(files, prepared, facts, short=False)
+        path = workspace.checks / f"{about.name}.html"
+        page.write_page(found, path, title=about.name, prepared=prepared)
+        if as_json:
+            typer.echo(found.model_dump_json(indent=2))
+        else:
+            typer.echo(checkup.number_table(found))
+            typer.echo(f"\n{checkup.as_text(found)}\n\nPage: {path}")
+            typer.echo(f"\nNext: workbench search {_again(experiment, data)}")
+        raise typer.Exit(1 if strict and found.num_warnings else 0)
+
+
+@app.command()
+def show(
+    experiment: ExperimentArgument = DEMO,
+    data: DataOption = None,
+    samples: Annotated[int, typer.Option(help="Files of each class.", min=1, max=64)] = 8,
+) -> None:
+    """Write contact sheets: real and fake samples of every view, as a model sees them."""
+    from workbench.doctor import sheet
+
+    workspace = Workspace(Path.cwd())
+    with reporting_errors():
+        about, _, prepared = _prepared(experiment, data, None)
+        folder = workspace.checks / f"{about.name}-views"
+        for path in sheet.write_sheets(prepared, folder, per_class=samples):
+            typer.echo(path)
+        typer.echo(f"\nPage: {folder / 'index.html'}")
+        typer.echo(f"\nNext: workbench check {_again(experiment, data)}")
 
 
 @app.command()
@@ -121,7 +209,6 @@ def ui(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
 ) -> None:
     """Open the tracking store in the MLflow user interface."""
-    from workbench.study.start import Workspace
     from workbench.tracking import Tracking, ui_command
 
     with reporting_errors():
@@ -145,7 +232,6 @@ def promote(
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
     from workbench.selection import promotion
-    from workbench.study.start import Workspace
     from workbench.tracking import Tracking
 
     with reporting_errors():
@@ -247,9 +333,45 @@ def reporting_errors() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
+def _prepared(
+    experiment: Path,
+    data: Path | None,
+    jobs: int | None,
+    *,
+    limit_s: float | None = None,
+    retry: bool = False,
+) -> "tuple[Dataset, Manifest, Prepared]":
+    """Return an experiment's data, decoded as far as it was not yet."""
+    from workbench.data import dataset, decoding, manifest
+    from workbench.data import prepare as preparation
+
+    workspace = Workspace(Path.cwd())
+    about = dataset.read_dataset(experiment)
+    try:
+        folder = dataset.find_data(about, workspace, data)
+        files = manifest.read_manifest(folder, about.data, cache=workspace.cache)
+        prepared = preparation.prepare(
+            files,
+            folder,
+            about.views,
+            cache=workspace.cache,
+            jobs=jobs or os.cpu_count() or 1,
+            limit_s=limit_s or decoding.FILE_LIMIT_S,
+            retry=retry,
+        )
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. The same command goes on with the rest.", err=True)
+        raise typer.Exit(130) from None
+    return about, files, prepared
+
+
+def _again(experiment: Path, data: Path | None) -> str:
+    """Return the arguments that name the same experiment and data."""
+    return f"{experiment}{f' --data {data}' if data else ''}"
+
+
 def _find(study: str | None) -> "StudyFolder":
     from workbench.study.folder import find
-    from workbench.study.start import Workspace
 
     return find(Workspace(Path.cwd()).studies, study)
 

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 
-from workbench.study.pool import KEEP_MEMORY
+from workbench.processes import KEEP_MEMORY
 
 ROUNDS, STEPS = 3, 4
 

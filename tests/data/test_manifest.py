@@ -221,3 +221,44 @@ def test_a_folder_that_is_none_is_refused(data: Path, tmp_path: Path) -> None:
 def test_an_absolute_name_in_a_layout_is_refused(data: Path) -> None:
     with pytest.raises(DataError, match="relative to that folder"):
         read(data, Layout(train_media=(str(data.parent),)))
+
+
+def test_media_that_no_row_names_are_listed_with_their_split(data: Path) -> None:
+    (data / "trainset" / "more").mkdir()
+    for path in ("trainset/more/extra.MP4", "valset/extra.mp4", "trainset/.hidden.mp4"):
+        (data / path).write_text("x")
+    (data / "trainset" / "readme.txt").write_text("no media")
+    unnamed = read(data).unnamed
+    assert unnamed.to_dict("records") == [
+        {"split": "train", "path": "trainset/more/extra.MP4"},
+        {"split": "val", "path": "valset/extra.mp4"},
+    ]
+
+
+def test_a_folder_of_two_splits_lists_what_neither_names(data: Path) -> None:
+    shutil.rmtree(data / "testset")
+    labels = "video_name,target\nval0.mp4,0\nval1.mp4,1\n"
+    (data / "val_label.txt").write_text(labels)
+    (data / "prediction.txt.csv").write_text("video_name,y_pred\nval2.mp4,\nval0.mp4,\n")
+    assert read(data).unnamed.to_dict("records") == [
+        {"split": "val, test", "path": "valset/val3.mp4"}
+    ]
+
+
+def test_a_media_folder_within_another_is_not_unnamed(data: Path) -> None:
+    (data / "valset").rename(data / "trainset" / "val")
+    layout = Layout(val_media=("trainset/val",))
+    assert read(data, layout).unnamed.empty
+    (data / "trainset" / "val" / "extra.mp4").write_text("x")
+    assert list(read(data, layout).unnamed["path"]) == ["trainset/val/extra.mp4"]
+
+
+def test_a_name_that_is_no_utf8_can_be_printed(data: Path) -> None:
+    with open(os.fsencode(data / "valset") + b"/\xff.mp4", "wb"):  # noqa: PTH123 (bytes)
+        pass
+    assert list(read(data).unnamed["path"]) == ["valset/\ufffd.mp4"]
+
+
+def test_nothing_is_unnamed_in_a_whole_data_set(data: Path) -> None:
+    assert read(data).unnamed.empty
+    assert list(read(data).unnamed.columns) == ["split", "path"]

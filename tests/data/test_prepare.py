@@ -1,3 +1,5 @@
+import errno
+import multiprocessing
 import os
 import shutil
 import time
@@ -8,36 +10,40 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.data import prepare as module
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
-from workbench.data.prepare import Prepared, describe, prepare
+from workbench.data.prepare import Prepared, as_table, describe, prepare, require_all
 from workbench.errors import DataError, MediaError
 from workbench.files import hash_file
-from workbench.media.views import Array, Image, View
+from workbench.media.image import Image
+from workbench.media.view import FileView, Made, View
 
 
-class Bytes(View):
+class Bytes(FileView):
     """The first byte of a file, all over. Each decoding leaves a line in `../decoded`."""
 
     kind: Literal["bytes"] = "bytes"
     image_px: int = 2
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         return (1, self.image_px, self.image_px, 1)
 
-    def decode(self, path: Path) -> Array:
+    def of_file(self, path: Path) -> Made:
         with (path.parents[1] / "decoded").open("a") as log:
             log.write(path.name + "\n")
         data = path.read_bytes()
         if data.startswith(b"!"):
             raise MediaError("it begins with !", status="broken")
-        if data.startswith(b"late"):
-            time.sleep(0.3)
-        if data.startswith((b"die", b"late")):
+        if data == b"hang":
+            time.sleep(60)
+        if data == b"eat":
+            np.ones(1 << 33)
+        if data == b"full":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        if data == b"die":
             os._exit(3)
-        return np.full(self.shape, data[0], np.uint8)
+        return Made(np.full(self.stored_shape, data[0], np.uint8))
 
 
 def write_data(folder: Path, **contents: str) -> Path:
@@ -74,10 +80,17 @@ def decoded(folder: Path) -> list[str]:
     return names
 
 
-def run(folder: Path, *absent: str, view: View | None = None, jobs: int = 1) -> Prepared:
+def run(
+    folder: Path,
+    *absent: str,
+    view: View | None = None,
+    jobs: int = 1,
+    limit_s: float = 60,
+    retry: bool = False,
+) -> Prepared:
     views = {"v": view or Bytes()}
-    cache = folder / "cache"
-    return prepare(manifest_of(folder, *absent), folder, views, cache=cache, jobs=jobs)
+    manifest, cache = manifest_of(folder, *absent), folder / "cache"
+    return prepare(manifest, folder, views, cache=cache, jobs=jobs, limit_s=limit_s, retry=retry)
 
 
 def levels(prepared: Prepared) -> dict[str, int]:
@@ -147,43 +160,86 @@ def test_two_settings_are_two_arrays(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", a="A")
     views = {"small": Bytes(), "large": Bytes(image_px=4)}
     made = prepare(manifest_of(data), data, views, cache=tmp_path / "cache", jobs=1)
-    assert made.open_array("small").shape == (2, 1, 2, 2, 1)
-    assert made.open_array("large").shape == (2, 1, 4, 4, 1)
+    assert made.open_array("small").shape == (2, 1, 1, 2, 2, 1)
+    assert made.open_array("large").shape == (2, 1, 1, 4, 4, 1)
     assert made.arrays["small"] != made.arrays["large"]
 
 
-def test_a_file_that_kills_its_decoder_costs_no_other_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "FILES_A_TASK", 2)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_file_that_kills_its_decoder_costs_no_other_file(tmp_path: Path, jobs: int) -> None:
     contents = {f"f{index}": chr(65 + index) for index in range(7)}
     data = write_data(tmp_path / "data", **{**contents, "f5": "die"})
-    made = run(data, jobs=2)
+    made = run(data, jobs=jobs)
     expected = dict.fromkeys(contents, "ok") | {"f5": "crashed"}
     assert statuses(made) == expected
     assert levels(made) == {name: ord(c) for name, c in contents.items()} | {"f5": 128}
     reasons = dict(zip(made.table["name"], made.table["reason.v"], strict=True))
-    assert reasons["f5"] == "the decoder died on this file"
+    assert reasons["f5"] == "the decoder died on this file (exit code 3)"
     decoded(data)
     run(data, jobs=2)
     assert decoded(data) == []
 
 
-def test_a_decoder_that_dies_while_results_are_written_costs_no_other_file(
+def test_a_file_that_takes_too_long_or_too_much_memory_costs_no_other_file(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="hang", c="eat", d="D")
+    made = run(data, limit_s=2)
+    assert statuses(made) == {"a": "ok", "b": "timed_out", "c": "too_large", "d": "ok"}
+    assert levels(made) == {"a": 65, "b": 128, "c": 128, "d": 68}
+    assert describe(made) == [
+        "v: 1 files timed_out, e.g. m/b: decoding took over 2 s",
+        "v: 1 files too_large, e.g. m/c: decoding takes over 4 GiB of memory",
+    ]
+    assert not multiprocessing.active_children()
+
+
+def test_what_may_be_the_machines_fault_is_tried_again_when_asked(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", bad="!", b="die")
+    run(data)
+    assert decoded(data) == ["a", "b", "bad"]
+    run(data, retry=True)
+    assert decoded(data) == ["b"]
+
+
+def test_views_of_one_file_are_made_in_one_go_and_a_new_one_alone(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B")
+    one, two = {"one": Bytes()}, {"two": Bytes(image_px=4)}
+    cache = data / "cache"
+    prepare(manifest_of(data), data, one, cache=cache, jobs=1)
+    before = next((cache / "views").glob("*/array.u8")).read_bytes()
+    decoded(data)
+    made = prepare(manifest_of(data), data, one | two, cache=cache, jobs=1)
+    assert decoded(data) == ["a", "b"]  # for the second view alone: once a file
+    assert made.arrays["one"].read_bytes() == before
+    assert [made.open_array("two")[row].max() for row in made.table["row.two"]] == [65, 66]
+
+
+def test_a_full_disk_stops_with_a_reason_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FILES_A_TASK", 2)
-    names = ["f0", "f1", "f2", "f3", "f4"]
-    data = write_data(tmp_path / "data", **dict.fromkeys(names, "A"))
-    write_data(data, f2="late")
-    files = [(name, data / "m" / name) for name in names]
-    results: dict[str, Array | MediaError] = {}
-    for content, result in module._decode_all(Bytes(), files, jobs=1):
-        if not results:
-            time.sleep(1.5)  # the writer is slow, and the other task's process dies meanwhile
-        results[content] = result
-    assert sorted(results) == names
-    assert [name for name, result in results.items() if isinstance(result, MediaError)] == ["f2"]
+    data = write_data(tmp_path / "data", a="A", b="full", c="C")
+    with pytest.raises(DataError, match=r"no space left for .*what was decoded is kept"):
+        run(data)
+    write_data(data, b="B")
+    decoded(data)
+    assert levels(run(data)) == {"a": 65, "b": 66, "c": 67}
+    assert "a" not in decoded(data)
+
+
+def test_strict_turns_any_trouble_into_an_error(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A")
+    require_all(run(data))
+    write_data(data, bad="!")
+    with pytest.raises(DataError, match=r"1 files broken, e\.g\. m/bad: it begins with !"):
+        require_all(run(data))
+
+
+def test_the_table_counts_the_files_of_each_status(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B", bad="!")
+    assert as_table(run(data, "gone")).splitlines() == [
+        "view  array of one file        files  ok  broken  missing",
+        "----  -----------------------  -----  --  ------  -------",
+        "v     uint8 1 x 1 x 2 x 2 x 1      4   2       1        1",
+    ]
 
 
 def test_more_processes_give_the_same(tmp_path: Path) -> None:
@@ -216,7 +272,7 @@ def test_prepared_data_come_back_as_they_went(tmp_path: Path) -> None:
     assert (loaded.views, loaded.arrays) == (made.views, made.arrays)
     assert loaded.fingerprint == made.fingerprint
     pd.testing.assert_frame_equal(loaded.table, made.table)
-    assert loaded.open_array("v").shape == (1, 1, 16, 16, 3)
+    assert loaded.open_array("v").shape == (1, 1, 1, 16, 16, 3)
     assert made.rows("train").empty
 
     made.arrays["v"].unlink()
@@ -231,8 +287,8 @@ def test_a_training_file_needs_one_readable_view(tmp_path: Path) -> None:
         {
             "split": ["train", "train", "train", "val"],
             "name": ["both", "one", "none", "none of val"],
-            "status.a": ["ok", "silent", "silent", "silent"],
-            "status.b": ["ok", "ok", "broken", "broken"],
+            "row.a": [1, 0, 0, 0],
+            "row.b": [1, 2, 0, 0],
         }
     )
     made = Prepared(table, {"a": Bytes(), "b": Bytes()}, {}, "0" * 12)

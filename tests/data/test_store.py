@@ -5,29 +5,38 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore
+from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore, Writer, open_rows, write_row
 from workbench.errors import DataError
 from workbench.files import read_json
-from workbench.media.views import Image, Mel, View
+from workbench.media.image import Image
+from workbench.media.mel import Mel
+from workbench.media.view import View
 
 VIEW = Image(image_px=16)
 ROW_BYTES = 16 * 16 * 3
 
 
 def pixels(seed: int) -> npt.NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, VIEW.shape, dtype=np.uint8)
+    return np.random.default_rng(seed).integers(0, 256, VIEW.stored_shape, dtype=np.uint8)
+
+
+def add(store: ViewStore, writer: Writer, content: str, values: npt.NDArray[np.uint8]) -> None:
+    """Store the values of one content, as a decoding process and the bookkeeper do."""
+    row = writer.reserve()
+    write_row(store.array_file, row, values)
+    writer.add(content, Outcome(row, "ok"))
 
 
 def fill(store: ViewStore, **seeds: int) -> None:
     """Store the pixels of each seed under its name."""
     with store.writing() as writer:
         for content, seed in seeds.items():
-            writer.add(content, pixels(seed))
+            add(store, writer, content, pixels(seed))
 
 
 def check(store: ViewStore, **seeds: int) -> None:
     """Check that exactly these contents are stored with these pixels, and row 0 is neutral."""
-    array, outcomes = store.open_array(), store.outcomes()
+    array, outcomes = open_rows(store.array_file, VIEW), store.outcomes()
     assert outcomes.keys() == seeds.keys()
     for content, seed in seeds.items():
         assert outcomes[content].status == "ok"
@@ -42,29 +51,38 @@ def test_arrays_come_back_as_they_went(tmp_path: Path) -> None:
     check(store, a=1, b=2)
     fill(store, c=3)
     check(ViewStore(tmp_path, VIEW), a=1, b=2, c=3)
-    assert store.open_array().shape == (4, *VIEW.shape)
+    assert open_rows(store.array_file, VIEW).shape == (4, *VIEW.stored_shape)
 
 
 def test_the_array_cannot_be_written_to(tmp_path: Path) -> None:
     store = ViewStore(tmp_path, VIEW)
     fill(store, a=1)
     with pytest.raises(ValueError, match="read-only"):
-        store.open_array()[0] = 0
+        open_rows(store.array_file, VIEW)[0] = 0
 
 
 def test_failures_have_no_row_of_their_own(tmp_path: Path) -> None:
     store = ViewStore(tmp_path, VIEW)
     with store.writing() as writer:
-        writer.add_failure("a", "broken", 'it says "né\n"')
-        writer.add("b", pixels(2))
-        writer.add_failure("c", "silent", "")
+        writer.add("a", Outcome(NEUTRAL_ROW, "broken", 'it says "né\n"'))
+        add(store, writer, "b", pixels(2))
+        writer.add("c", Outcome(NEUTRAL_ROW, "silent"))
     assert store.outcomes() == {
         "a": Outcome(NEUTRAL_ROW, "broken", 'it says "né\n"'),
         "b": Outcome(1, "ok"),
         "c": Outcome(NEUTRAL_ROW, "silent"),
     }
-    assert len(store.open_array()) == 2
-    np.testing.assert_array_equal(store.open_array()[NEUTRAL_ROW], VIEW.neutral())
+    assert len(open_rows(store.array_file, VIEW)) == 2
+    np.testing.assert_array_equal(open_rows(store.array_file, VIEW)[NEUTRAL_ROW], VIEW.neutral())
+
+
+def test_a_row_that_was_given_back_is_given_out_again(tmp_path: Path) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    with store.writing() as writer:
+        first, second = writer.reserve(), writer.reserve()
+        assert (first, second) == (1, 2)
+        writer.release(first)
+        assert [writer.reserve(), writer.reserve()] == [1, 3]
 
 
 def test_another_setting_is_another_store(tmp_path: Path) -> None:
@@ -80,8 +98,8 @@ def test_non_contiguous_pixels_are_stored_as_they_look(tmp_path: Path) -> None:
     store = ViewStore(tmp_path, VIEW)
     mirrored = pixels(1)[:, :, ::-1]
     with store.writing() as writer:
-        writer.add("a", mirrored)
-    np.testing.assert_array_equal(store.open_array()[1], mirrored)
+        add(store, writer, "a", mirrored)
+    np.testing.assert_array_equal(open_rows(store.array_file, VIEW)[1], mirrored)
 
 
 @pytest.mark.parametrize("cut", [1, 5, 12])
@@ -142,9 +160,9 @@ def test_what_was_flushed_survives_an_error(tmp_path: Path) -> None:
 
     def write_until_killed() -> None:
         with store.writing() as writer:
-            writer.add("a", pixels(1))
+            add(store, writer, "a", pixels(1))
             writer.flush()
-            writer.add("b", pixels(2))
+            write_row(store.array_file, writer.reserve(), pixels(2))
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
@@ -159,22 +177,24 @@ def test_an_array_without_a_row_is_refused(tmp_path: Path) -> None:
     fill(store, a=1)
     store.array_file.write_bytes(bytes(ROW_BYTES - 1))
     with pytest.raises(DataError, match="cut short"):
-        store.open_array()
+        open_rows(store.array_file, VIEW)
 
 
 def test_two_writers_take_turns(tmp_path: Path) -> None:
     entered = threading.Event()
 
+    store = ViewStore(tmp_path, VIEW)
+
     def second() -> None:
         with ViewStore(tmp_path, VIEW).writing() as writer:
             entered.set()
             assert "a" in writer.outcomes
-            writer.add("b", pixels(2))
+            add(store, writer, "b", pixels(2))
 
     thread = threading.Thread(target=second)
     with ViewStore(tmp_path, VIEW).writing() as writer:
         thread.start()
         assert not entered.wait(0.2)
-        writer.add("a", pixels(1))
+        add(store, writer, "a", pixels(1))
     thread.join(10)
     check(ViewStore(tmp_path, VIEW), a=1, b=2)

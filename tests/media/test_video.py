@@ -1,5 +1,6 @@
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -10,8 +11,10 @@ from moviepy.config import FFMPEG_BINARY
 from tests.media.clips import Pictures, chirp, greys, moving, write_media
 from workbench.errors import MediaError
 from workbench.media import video
+from workbench.media.frames import Frames
 from workbench.media.image import square
-from workbench.media.video import even_indices, read_frames
+from workbench.media.reading import decode
+from workbench.media.video import even_indices
 
 
 def opencv_frames(path: Path) -> list[Pictures]:
@@ -23,6 +26,14 @@ def opencv_frames(path: Path) -> list[Pictures]:
         if not is_read:
             return frames
         frames.append(np.ascontiguousarray(frame[..., ::-1]))
+
+
+def read_frames(
+    path: Path, *, num_frames: int, image_px: int, sampling: Literal["exact", "nearest"] = "exact"
+) -> Pictures:
+    view = Frames(num_frames=num_frames, image_px=image_px, sampling=sampling)
+    frames: Pictures = decode(view, path)[0]
+    return frames
 
 
 def levels(frames: npt.NDArray[np.uint8]) -> list[int]:
@@ -60,7 +71,7 @@ def test_the_frames_are_those_of_reading_every_frame_with_opencv(
     # (i + 1/2) * 37 / 5 = 3.7, 11.1, 18.5, 25.9, 33.3
     expected = np.stack([square(every[index], 32) for index in (3, 11, 18, 25, 33)])
     frames = read_frames(path, num_frames=5, image_px=32)
-    assert np.abs(frames.astype(int) - expected).max() <= 1
+    assert np.array_equal(frames, expected)
 
 
 def test_each_frame_is_the_one_with_its_index(tmp_path: Path) -> None:
@@ -108,6 +119,27 @@ def test_a_turned_video_is_upright(degrees: int, tmp_path: Path) -> None:
     # The display matrix turns counter-clockwise.
     assert np.abs(np.rot90(upright, degrees // 90) - turned).max() <= 1
     assert np.abs(upright - turned).max() > 50
+
+
+def test_the_nearest_frame_is_at_most_a_few_away_and_often_the_one_itself(tmp_path: Path) -> None:
+    # Of x264's usual groups of three B-frames one is referred to by others: never are more than
+    # two neighbours skipped.
+    path = write_media(tmp_path / "x.mp4", pictures=greys(32))
+    exact = read_frames(path, num_frames=32, image_px=16)
+    nearest = read_frames(path, num_frames=32, image_px=16, sampling="nearest")
+    away = np.abs(np.subtract(levels(nearest), levels(exact))) // 8
+    assert away.max() <= 1
+    assert 0 < (away == 0).mean() < 1
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".webm", "libvpx"), (".avi", "mpeg4")])
+def test_where_no_frame_can_be_skipped_the_nearest_is_the_frame(
+    suffix: str, codec: str, tmp_path: Path
+) -> None:
+    path = write_media(tmp_path / f"x{suffix}", pictures=moving(20), video_codec=codec)
+    exact = read_frames(path, num_frames=6, image_px=32)
+    nearest = read_frames(path, num_frames=6, image_px=32, sampling="nearest")
+    assert np.array_equal(nearest, exact)
 
 
 def test_frames_past_the_limit_are_not_looked_at(

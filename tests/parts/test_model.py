@@ -107,7 +107,8 @@ def test_a_frozen_model_trains_its_head_alone() -> None:
     changed = {n for n, t in tested.state_dict().items() if not torch.equal(t, before[n])}
     assert changed == {"head.weight", "head.bias"}  # running statistics included
     assert tested.dropout.training
-    assert not any(module.training for module in tested.readers.modules())
+    for reader in tested.readers.values():
+        assert not any(module.training for module in reader.modules())
 
 
 def test_an_unfrozen_model_trains_everything() -> None:
@@ -139,3 +140,29 @@ def test_a_model_without_views_or_with_an_impossible_name_is_refused() -> None:
     for name in ("a.b", "keys", ""):
         with pytest.raises(ConfigError, match="cannot name a view"):
             model(views={name: (1, 64, 64, 3)})
+
+
+def test_a_vector_has_a_head_of_its_own_that_standardises_and_always_learns() -> None:
+    views: dict[str, tuple[int, ...]] = {"frames": (1, 64, 64, 3), "features": (5,)}
+    tested = model(views=views, frozen=True).train()
+    inputs = example_inputs(views, 8)
+    assert inputs["features"].shape == (8, 5)
+    inputs["features"] = torch.randn(8, 5)
+    optimizer = torch.optim.SGD([p for p in tested.parameters() if p.requires_grad], lr=1.0)
+    before = {name: tensor.clone() for name, tensor in tested.state_dict().items()}
+    tested(inputs).square().sum().backward()
+    optimizer.step()
+    changed = {n for n, t in tested.state_dict().items() if not torch.equal(t, before[n])}
+    assert changed
+    assert all(name.startswith(("head.", "readers.features.")) for name in changed)
+    # In units of its own: a vector a thousand times as large says the same in training.
+    tested = model(views=views).train()
+    larger = inputs | {"features": 1000 * inputs["features"] + 5}
+    torch.testing.assert_close(tested(larger), tested(inputs), atol=1e-3, rtol=1e-3)
+
+
+def test_a_model_may_read_vectors_alone() -> None:
+    tested = model(views={"features": (5,)}).eval()
+    assert tested(example_inputs({"features": (5,)}, 3)).shape == (3, 2)
+    # Batch norm 2 * 5, layer 5 * 64 + 64, head 64 * 2 + 2.
+    assert sum(p.numel() for p in tested.parameters()) == 10 + 384 + 130

@@ -9,7 +9,7 @@ import optuna
 import pandas as pd
 import yaml
 
-from workbench.media.views import Mel
+from workbench.media.mel import Mel
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.study import records

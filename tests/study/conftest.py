@@ -11,8 +11,9 @@ import pytest
 from tests.study.inline import InlinePool
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.study import search as search_module
-from workbench.study.start import Outcome, Workspace, run_search
+from workbench.study.start import Outcome, run_search
 from workbench.tracking import Tracking, TrialRun
+from workbench.workspace import Workspace
 
 
 @dataclass

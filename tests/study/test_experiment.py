@@ -8,7 +8,7 @@ import yaml
 
 from tests.study.tiny import SPACE, write_experiment
 from workbench.errors import ConfigError
-from workbench.media.views import Image
+from workbench.media.image import Image
 from workbench.study.experiment import read_experiment
 
 

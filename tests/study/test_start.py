@@ -14,7 +14,8 @@ from workbench.data import demo
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.study.folder import StudyFolder, find
 from workbench.study.records import read_trials
-from workbench.study.start import Workspace, choose_devices, environment_tags
+from workbench.study.start import choose_devices, environment_tags
+from workbench.workspace import Workspace
 
 
 def test_a_study_keeps_what_it_is_about(bench: Bench, inline: type[InlinePool]) -> None:
@@ -111,7 +112,7 @@ def test_data_that_moved_is_the_same_data(
 
 def test_an_experiment_about_a_folder_needs_one(bench: Bench, tmp_path: Path) -> None:
     experiment = bench.experiment()
-    with pytest.raises(StudyError, match="needs its data: give the folder by --data DIR"):
+    with pytest.raises(DataError, match="needs its data: give the folder by --data DIR"):
         bench.search(experiment, 1, data=None)
     with pytest.raises(DataError, match="no data does not exist"):
         bench.search(experiment, 1, data=tmp_path / "no data")

@@ -10,7 +10,9 @@ from tests.media.clips import chirp, moving, write_media
 from workbench.data.manifest import Layout, read_manifest
 from workbench.data.prepare import prepare
 from workbench.files import write_text
-from workbench.media.views import AnyView, Frames, Mel
+from workbench.media.frames import Frames
+from workbench.media.mel import Mel
+from workbench.media.views import AnyView
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.selection.promotion import Champion

@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 from workbench.data.manifest import Layout, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.files import write_text
-from workbench.media.views import Image
+from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.trial.recipe import Recipe

@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +9,8 @@ import torch
 from tests.trial.pictures import SIZES
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError
-from workbench.parts.pixels import to_pixels
+from workbench.media.view import FileView, Made
+from workbench.parts.pixels import to_tensor
 from workbench.trial import batches
 from workbench.trial.batches import Split, count_batches, in_order, shuffled
 
@@ -23,7 +27,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_pixels_of_the_right_size_are_moved_and_kept() -> None:
     rows = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8, 3), dtype=np.uint8)
-    pixels = to_pixels(rows, 8, CPU)
+    pixels = to_tensor(rows, 8, CPU)
     assert pixels.dtype == torch.uint8
     np.testing.assert_array_equal(pixels.numpy(), rows.transpose(0, 1, 4, 2, 3))
 
@@ -32,14 +36,14 @@ def test_a_smaller_picture_is_an_average_of_every_pixel() -> None:
     # Columns 0 and 255 by turns: antialiasing gives grey, plain sampling black or white.
     rows = np.zeros((1, 1, 16, 16, 1), np.uint8)
     rows[:, :, :, ::2] = 255
-    pixels = to_pixels(rows, 4, CPU)
+    pixels = to_tensor(rows, 4, CPU)
     assert pixels.shape == (1, 1, 1, 4, 4)
     assert 110 <= int(pixels.min()) <= int(pixels.max()) <= 145
 
 
 def test_a_larger_picture_is_bilinear() -> None:
     rows = np.array([0, 100], np.uint8).reshape(1, 1, 1, 2, 1).repeat(2, 2)
-    pixels = to_pixels(rows, 4, CPU)
+    pixels = to_tensor(rows, 4, CPU)
     assert pixels[0, 0, 0].tolist() == [[0, 25, 75, 100]] * 4
 
 
@@ -47,7 +51,7 @@ def test_a_larger_picture_is_bilinear() -> None:
 def test_a_picture_of_one_value_keeps_it(image_px: int) -> None:
     for value in (0, 1, 128, 254, 255):
         rows = np.full((2, 2, 7, 7, 3), value, np.uint8)
-        pixels = to_pixels(rows, image_px, CPU)
+        pixels = to_tensor(rows, image_px, CPU)
         assert pixels.shape == (2, 2, 3, image_px, image_px)
         assert (pixels == value).all()
 
@@ -73,7 +77,7 @@ def test_inputs_are_the_stored_pictures_in_shares_of_full_brightness(pictures: P
     rows = pictures.rows("val")
     x = split.inputs(torch.arange(len(split)))["image"]
     for index, row in enumerate(rows["row.image"]):
-        expected = array[row].transpose(0, 3, 1, 2).astype(np.float32) / 255
+        expected = array[row, 0].transpose(0, 3, 1, 2).astype(np.float32) / 255
         np.testing.assert_allclose(x[index].numpy(), expected, atol=1e-7)
     # Even ones are red.
     assert ((x[:, 0, 0].mean((1, 2)) > x[:, 0, 2].mean((1, 2))) == (split.targets == 0)).all()
@@ -141,3 +145,57 @@ def test_a_split_of_many_files_is_loaded_in_pieces_without_a_seam(pictures: Prep
     many = Prepared(table, pictures.views, pictures.arrays, pictures.fingerprint)
     x = split_of(many, "train").inputs(torch.arange(560))["image"]
     assert torch.equal(x, x[:14].repeat(40, 1, 1, 1, 1))
+
+
+class Numbers(FileView):
+    """Stands for a view whose arrays a test wrote by hand."""
+
+    kind: Literal["numbers"] = "numbers"
+    shape_: tuple[int, ...]
+    segments: int = 1
+    dtype_: Literal["uint8", "float32"] = "uint8"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.shape_
+
+    @property
+    def num_segments(self) -> int:
+        return self.segments
+
+    @property
+    def dtype(self) -> type[np.generic]:  # type: ignore[override]
+        return np.uint8 if self.dtype_ == "uint8" else np.float32
+
+    def of_file(self, path: Path) -> Made:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_file_of_several_segments_is_several_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resident: bool
+) -> None:
+    if not resident:
+        monkeypatch.setattr(batches, "HOST_BYTES", 0)
+    sound = Numbers(shape_=(1, 4, 4, 1), segments=3)
+    vector = Numbers(shape_=(2,), dtype_="float32")
+    # Rows 1 and 2 are the files; segment s of row r is all of level 50 r + 10 s.
+    levels = np.array([[0] * 3, [50, 60, 70], [100, 110, 120]], np.uint8)
+    np.repeat(levels[..., None], 16, 2).tofile(tmp_path / "sound")
+    np.array([[0, 0], [1.5, -2], [300, 0.25]], np.float32).tofile(tmp_path / "vector")
+    table = pd.DataFrame(
+        {"split": "train", "name": ["a", "b"], "target": [1, 0], "row.s": [1, 2], "row.v": [1, 2]}
+    )
+    views = {"s": sound, "v": vector}
+    arrays = {"s": tmp_path / "sound", "v": tmp_path / "vector"}
+    prepared = Prepared(table, views, arrays, "0" * 12)
+    split = Split(prepared, "train", views, image_px=4, device=CPU)
+    assert (len(split), split.names) == (6, ["a", "b"])
+    index = torch.tensor([0, 2, 3, 5])
+    assert split.targets_of(index).tolist() == [1, 1, 0, 0]
+    inputs = split.inputs(index)
+    assert (inputs["s"][:, 0, 0, 0, 0] * 255).round().tolist() == [50, 70, 100, 120]
+    # The vector is of the whole file: it stands beside each of its segments.
+    assert inputs["v"].tolist() == [[1.5, -2.0], [1.5, -2.0], [300.0, 0.25], [300.0, 0.25]]
+    means = split.of_files(np.array([0.1, 0.2, 0.6, 0.5, 0.5, 0.2]))
+    np.testing.assert_allclose(means, [0.3, 0.4])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from workbench.errors import ConfigError
 from workbench.trial.served import FlatModel, Shape
 
-SHAPES: dict[str, Shape] = {"mel": (1, 3, 2, 1), "frames": (2, 4, 5, 3)}
+SHAPES: dict[str, Shape] = {"mel": (1, 1, 3, 2, 1), "frames": (1, 2, 4, 5, 3)}
 
 
 class Keep(nn.Module):
@@ -36,7 +36,7 @@ def test_a_row_is_the_views_end_to_end() -> None:
     FlatModel(model, SHAPES)(torch.from_numpy(rows))
     assert list(model.seen) == ["mel", "frames"]
     for view, array in arrays.items():
-        expected = array.transpose(0, 1, 4, 2, 3).astype(np.float32) / 255
+        expected = array[:, 0].transpose(0, 1, 4, 2, 3).astype(np.float32) / 255
         np.testing.assert_array_equal(model.seen[view].numpy(), expected)
 
 
@@ -61,7 +61,7 @@ def test_frames_are_resized_to_the_side_the_model_reads() -> None:
 
 def test_a_smaller_image_averages_what_it_replaces() -> None:
     model = Keep()
-    served = FlatModel(model, {"image": (1, 4, 4, 1)}, image_px=1)
+    served = FlatModel(model, {"image": (1, 1, 4, 4, 1)}, image_px=1)
     rows = torch.zeros(1, 16, dtype=torch.uint8)
     rows[0, ::2] = 255  # every second column is white
     served(rows)
@@ -73,6 +73,25 @@ def test_the_answer_is_the_probability_of_fake() -> None:
     served = FlatModel(Keep(), SHAPES)
     scores = served(torch.zeros(2, served.num_values, dtype=torch.uint8))
     torch.testing.assert_close(scores, torch.tensor([0.75, 0.75]))
+
+
+class Mean(nn.Module):
+    """Its P(fake) is the mean level of `mel`; remembers the vectors it saw."""
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        level = inputs["mel"].flatten(1).mean(dim=1)
+        self.vectors = inputs["vector"]
+        return torch.stack([torch.zeros_like(level), torch.logit(level)], dim=1)
+
+
+def test_a_file_of_several_segments_gets_the_mean_of_their_scores() -> None:
+    model = Mean()
+    served = FlatModel(model, {"mel": (2, 1, 1, 2, 1), "vector": (1, 3)})
+    assert not served.takes_bytes
+    # Two segments of two pixels, levels 51 / 255 = 0.2 and 153 / 255 = 0.6, and one vector.
+    rows = torch.tensor([[51.0, 51.0, 153.0, 153.0, -1.0, 0.5, 300.0]])
+    torch.testing.assert_close(served(rows), torch.tensor([0.4]))
+    assert model.vectors.tolist() == [[-1.0, 0.5, 300.0]]
 
 
 def test_a_row_of_another_length_is_refused() -> None:

@@ -277,7 +277,7 @@ def test_data_without_a_readable_training_file_fail_the_trial(
     pictures: Prepared, tmp_path: Path
 ) -> None:
     table = pictures.table.copy()
-    table.loc[table["split"] == "train", "status.image"] = "broken"
+    table.loc[table["split"] == "train", "row.image"] = 0
     broken = Prepared(table, pictures.views, pictures.arrays, pictures.fingerprint)
     result = run(recipe_for(pictures), broken, tmp_path)
     assert result.state == "failed"

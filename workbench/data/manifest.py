@@ -3,8 +3,8 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -39,6 +39,11 @@ class Manifest:
     template: Template
     num_repeated: int
 
+    unnamed: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["split", "path"]))
+    """Media files that no label row and no template row names: `path` (relative to the data
+    folder) and `split`, where one media folder serves several `val, test`. A file counts as media
+    if it ends as a named file of that folder does (`.mp4`) and is not hidden."""
+
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits naming labels and media; equal on every machine that has the same."""
@@ -61,18 +66,24 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
     parts, num_repeated = [], 0
+    media_of, files_in = {}, {}
     for split in ("train", "val"):
         labels = read_labels(_first(folder, getattr(layout, f"{split}_labels"), f"{split} labels"))
         media = _first(folder, getattr(layout, f"{split}_media"), f"{split} media")
         num_repeated += labels.num_repeated
-        parts.append(_rows(split, labels.table, media, folder))
+        media_of[split], files_in[media] = media, _sizes(media, split)
+        parts.append(_rows(split, labels.table, media, files_in[media], folder))
     template = read_template(_first(folder, layout.template, "prediction template"))
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
-    parts.append(_rows("test", unlabelled, _first(folder, layout.test_media, "test media"), folder))
+    media = _first(folder, layout.test_media, "test media")
+    media_of["test"] = media
+    if media not in files_in:
+        files_in[media] = _sizes(media, "test")
+    parts.append(_rows("test", unlabelled, media, files_in[media], folder))
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
     _check_splits(table)
     table["content"] = _contents(table, folder, cache)
-    return Manifest(table, template, num_repeated)
+    return Manifest(table, template, num_repeated, _unnamed(table, media_of, files_in, folder))
 
 
 def describe(manifest: Manifest) -> list[str]:
@@ -106,10 +117,9 @@ def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
     )
 
 
-def _rows(split: str, labels: pd.DataFrame, media: Path, folder: Path) -> pd.DataFrame:
-    if not media.is_dir():
-        raise DataError(f"{media} is not a folder. It should hold the media files of {split}.")
-    sizes = _sizes(media)
+def _rows(
+    split: str, labels: pd.DataFrame, media: Path, sizes: dict[str, int], folder: Path
+) -> pd.DataFrame:
     size = labels["name"].map(sizes).fillna(-1).astype("int64")
     status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
     prefix = media.relative_to(folder).as_posix()
@@ -125,8 +135,10 @@ def _rows(split: str, labels: pd.DataFrame, media: Path, folder: Path) -> pd.Dat
     )
 
 
-def _sizes(media: Path) -> dict[str, int]:
+def _sizes(media: Path, split: str) -> dict[str, int]:
     """Return the size of every file under `media`, by its name within `media`."""
+    if not media.is_dir():
+        raise DataError(f"{media} is not a folder. It should hold the media files of {split}.")
     sizes = {}
     for parent, _, files in os.walk(media, followlinks=True):
         inside = Path(parent).relative_to(media)
@@ -135,8 +147,37 @@ def _sizes(media: Path) -> dict[str, int]:
                 size = (Path(parent) / name).stat().st_size
             except OSError:  # a dangling link: to its reader it is missing
                 continue
-            sizes[(inside / name).as_posix()] = size
+            # No label file, being UTF-8, names a file whose name is not; it is only listed.
+            inner = (inside / name).as_posix().encode("utf-8", "surrogateescape")
+            sizes[inner.decode("utf-8", "replace")] = size
     return sizes
+
+
+def _unnamed(
+    table: pd.DataFrame,
+    media_of: dict[str, Path],
+    files_in: dict[Path, dict[str, int]],
+    folder: Path,
+) -> pd.DataFrame:
+    """Return `Manifest.unnamed`: what lies in a media folder and is in no row of any split."""
+    named = set(table["path"])
+    rows: dict[str, str] = {}
+    for media, sizes in files_in.items():
+        splits = [split for split, place in media_of.items() if place == media]
+        endings = {_ending(name) for name in table.loc[table["split"].isin(splits), "name"]}
+        prefix = media.relative_to(folder).as_posix()
+        for name in sizes:
+            path = f"{prefix}/{name}"
+            is_hidden = PurePosixPath(name).name.startswith(".")
+            if path not in named and not is_hidden and _ending(name) in endings:
+                # One media folder may lie in another: the file is said once.
+                rows.setdefault(path, ", ".join(splits))
+    found = pd.DataFrame({"split": list(rows.values()), "path": list(rows)}, dtype="str")
+    return found.sort_values("path", ignore_index=True)
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
 def _check_splits(table: pd.DataFrame) -> None:

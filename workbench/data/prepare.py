@@ -1,11 +1,9 @@
 """Preparation: every file of a manifest decoded once into every view, in parallel."""
 
-import multiprocessing
+import errno
 from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.console import table as table_text
 from workbench.console import track
+from workbench.data.decoding import FAILED_HERE, FILE_LIMIT_S, Place, Task, decode_all
+from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
-from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore
-from workbench.errors import DataError, MediaError
+from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore, open_rows
+from workbench.errors import DataError
 from workbench.files import finished, read_json, write_json
-from workbench.media.views import AnyView, View
-from workbench.processes import be_a_child, interrupts_held
+from workbench.media.view import View
+from workbench.media.views import AnyView
 from workbench.values import build
 
-FILES_A_TASK = 4
-"""Files that a decoding process takes at once: enough to hide the cost of handing them over."""
+# Files between two writings of the index: what a kill can cost.
+_FLUSH_FILES = 256
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,18 @@ class Prepared:
         """Return the rows of one split; of `train`, only those with something to learn from."""
         rows = self.table[self.table["split"] == split]
         if split == "train":
-            readable = [rows[f"status.{name}"] == "ok" for name in self.views]
+            readable = [rows[f"row.{name}"] != NEUTRAL_ROW for name in self.views]
             rows = rows[np.logical_or.reduce(readable)]
         return rows.reset_index(drop=True)
 
-    def open_array(self, view: str) -> npt.NDArray[np.uint8]:
-        """Return all rows of `view` as a read-only memory map, (rows, *shape) uint8."""
-        shape = self.views[view].shape
-        rows = self.arrays[view].stat().st_size // int(np.prod(shape))
-        return np.memmap(self.arrays[view], np.uint8, mode="r", shape=(rows, *shape))
+    def contents(self) -> list[str]:
+        """Return the hash of every content that is there, each once."""
+        contents = self.table["content"].drop_duplicates()
+        return [content for content in contents if content]
+
+    def open_array(self, view: str) -> npt.NDArray[Any]:
+        """Return all rows of `view` as a read-only memory map, (rows, *stored_shape)."""
+        return open_rows(self.arrays[view], self.views[view])
 
     def save(self, folder: Path) -> None:
         """Write `manifest.parquet` and `prepared.json` into `folder`."""
@@ -89,9 +93,16 @@ class Prepared:
 
 
 def prepare(
-    manifest: Manifest, folder: Path, views: Mapping[str, View], *, cache: Path, jobs: int
+    manifest: Manifest,
+    folder: Path,
+    views: Mapping[str, View],
+    *,
+    cache: Path,
+    jobs: int,
+    limit_s: float = FILE_LIMIT_S,
+    retry: bool = False,
 ) -> Prepared:
-    """Decode what is not cached yet, and return where each file's arrays are.
+    """Decode what is not cached yet, each file once for all views, and say where the arrays are.
 
     Args:
         manifest: The files.
@@ -99,28 +110,44 @@ def prepare(
         views: The views by name.
         cache: Folder of the cached arrays.
         jobs: Decoding processes.
+        limit_s: Time that one file may take.
+        retry: Decode again what took too long or killed its decoder the last time.
 
     Returns:
         The prepared data; a file that could not be decoded has a status, a reason and the view's
         neutral array.
+
+    Raises:
+        DataError: the disk is full; what was decoded is kept.
     """
+    stores = {name: ViewStore(cache, view) for name, view in views.items()}
+    facts = FactsStore(cache)
+    there = manifest.table["status"] == "ok"
+    wanted = manifest.table.loc[there, ["content", "path"]].drop_duplicates("content")
+    files = dict(zip(wanted["content"], wanted["path"], strict=True))
+    if retry or not _is_all_there(stores, facts, files):
+        try:
+            _fill(stores, facts, files, folder, jobs=jobs, limit_s=limit_s, retry=retry)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise DataError(
+                f"There is no space left for {cache} ({error.strerror}). Make some and run this "
+                "again: what was decoded is kept."
+            ) from error
     table = manifest.table.copy()
-    arrays = {}
-    for name, view in views.items():
-        store = ViewStore(cache, view)
-        outcomes = _fill(store, table, folder, label=name, jobs=jobs)
-        arrays[name] = store.array_file.resolve()
-        nowhere = {
-            status: Outcome(NEUTRAL_ROW, status, f"the file is {status}")
-            for status in ("missing", "empty")
-        }
+    for name, store in stores.items():
+        outcomes = store.outcomes()
         found = [
-            outcomes[content] if status == "ok" else nowhere[status]
+            outcomes[content]
+            if status == "ok"
+            else Outcome(NEUTRAL_ROW, status, f"the file is {status}")
             for content, status in zip(table["content"], table["status"], strict=True)
         ]
         table[f"row.{name}"] = np.array([outcome.row for outcome in found], np.int64)
         table[f"status.{name}"] = [outcome.status for outcome in found]
         table[f"reason.{name}"] = [outcome.reason for outcome in found]
+    arrays = {name: store.array_file.resolve() for name, store in stores.items()}
     return Prepared(table, dict(views), arrays, manifest.fingerprint)
 
 
@@ -135,89 +162,80 @@ def describe(prepared: Prepared) -> list[str]:
     return lines
 
 
+def as_table(prepared: Prepared) -> str:
+    """Return a table for a terminal: of each view, how many files ended how."""
+    status = {name: prepared.table[f"status.{name}"] for name in prepared.views}
+    seen = sorted(set().union(*status.values()) - {"ok"})
+    header = ["view", "array of one file", "files", "ok", *seen]
+    rows = []
+    for name, view in prepared.views.items():
+        counts = status[name].value_counts()
+        shape = " x ".join(map(str, view.stored_shape))
+        numbers = [len(status[name]), *(counts.get(key, 0) for key in ("ok", *seen))]
+        rows.append([name, f"{np.dtype(view.dtype).name} {shape}", *map(str, numbers)])
+    return table_text(header, rows)
+
+
+def require_all(prepared: Prepared) -> None:
+    """Raise DataError if any file ended with another status than `ok`."""
+    if trouble := describe(prepared):
+        raise DataError("\n".join([*trouble, "With --strict every file must be decodable."]))
+
+
+def _is_all_there(
+    stores: Mapping[str, ViewStore], facts: FactsStore, files: Mapping[str, str]
+) -> bool:
+    """Say whether nothing is to decode, without waiting for one who is writing."""
+    if not all(store.array_file.exists() for store in stores.values()):
+        return False
+    known = [store.outcomes().keys() for store in stores.values()]
+    return all(files.keys() <= contents for contents in [*known, facts.read().keys()])
+
+
 def _fill(
-    store: ViewStore, table: pd.DataFrame, folder: Path, *, label: str, jobs: int
-) -> dict[str, Outcome]:
-    """Decode into `store` what it lacks, and return all its outcomes."""
-    wanted = table.loc[table["status"] == "ok", ["content", "path"]].drop_duplicates("content")
-    known = store.outcomes()
-    if wanted["content"].isin(known.keys()).all() and store.array_file.exists():
-        return known
-    with store.writing() as writer:
-        missing = wanted[~wanted["content"].isin(writer.outcomes.keys())]
-        files = [(c, folder / p) for c, p in zip(missing["content"], missing["path"], strict=True)]
-        done = _decode_all(store.view, files, jobs=jobs)
-        for count, (content, result) in enumerate(
-            track(done, label, unit="file", total=len(files))
-        ):
-            if isinstance(result, MediaError):
-                writer.add_failure(content, result.status, str(result))
-            else:
-                writer.add(content, result)
-            if count % 256 == 255:
-                writer.flush()
-        return writer.outcomes
+    stores: Mapping[str, ViewStore],
+    facts: FactsStore,
+    files: Mapping[str, str],
+    folder: Path,
+    *,
+    jobs: int,
+    limit_s: float,
+    retry: bool,
+) -> None:
+    """Decode into `stores` and `facts` what they lack of `files`, paths by their content."""
+    with ExitStack() as stack:
+        # In one order, whoever prepares: two would otherwise wait for each other for ever.
+        fact_writer = stack.enter_context(facts.writing())
+        in_order = sorted(stores.items(), key=lambda item: str(item[1].folder))
+        writers = {name: stack.enter_context(store.writing()) for name, store in in_order}
+        for writer in writers.values() if retry else ():
+            writer.forget(FAILED_HERE)
 
+        def tasks() -> Iterator[Task]:
+            for content, path in files.items():
+                lacking = [name for name in writers if content not in writers[name].outcomes]
+                if not lacking and content in fact_writer.known:
+                    continue
+                places = {
+                    name: Place(stores[name].view, stores[name].array_file, writers[name].reserve())
+                    for name in lacking
+                }
+                yield Task(content, folder / path, places, content not in fact_writer.known)
 
-Decoded = tuple[str, "npt.NDArray[np.uint8] | MediaError"]
-
-
-def _decode_all(view: View, files: list[tuple[str, Path]], *, jobs: int) -> Iterator[Decoded]:
-    """Yield the decoded files as they come; a file that kills its process is one failed file."""
-    if jobs <= 1 or len(files) <= FILES_A_TASK:
-        jobs = 1
-    tasks = iter([files[i : i + FILES_A_TASK] for i in range(0, len(files), FILES_A_TASK)])
-    suspects: list[tuple[str, Path]] = []
-    while True:
-        with _pool(jobs) as pool:
-            pending: dict[Future[list[Decoded]], list[tuple[str, Path]]] = {}
-            broken = False
-            while not broken:
-                # Twice as many tasks as processes: none waits, and memory stays bounded.
-                for task in islice(tasks, 2 * jobs - len(pending)):
-                    try:
-                        with interrupts_held():  # submitting starts the processes
-                            pending[pool.submit(_decode_some, view, task)] = task
-                    except BrokenProcessPool:  # a process died since the last look
-                        suspects += task
-                        broken = True
-                if not pending:
-                    break
-                for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                    task = pending.pop(future)
-                    try:
-                        yield from future.result()
-                    except BrokenProcessPool:
-                        suspects += task
-                        broken = True
-            for task in pending.values():
-                suspects += task
-        if not broken:
-            break
-    for suspect in suspects:
-        yield _decode_alone(view, suspect)
-
-
-def _decode_alone(view: View, file: tuple[str, Path]) -> Decoded:
-    """Decode one file in a process of its own: its death is that file's outcome."""
-    with _pool(1) as pool:
-        try:
-            return pool.submit(_decode_some, view, [file]).result()[0]
-        except BrokenProcessPool:
-            return file[0], MediaError("the decoder died on this file", status="crashed")
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: decoders start threads, and a forked copy of those can hang.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=be_a_child)
-
-
-def _decode_some(view: View, files: list[tuple[str, Path]]) -> list[Decoded]:
-    decoded: list[Decoded] = []
-    for content, path in files:
-        try:
-            decoded.append((content, view.decode(path)))
-        except MediaError as error:
-            decoded.append((content, error))
-    return decoded
+        total = sum(
+            any(content not in writer.outcomes for writer in writers.values())
+            or content not in fact_writer.known
+            for content in files
+        )
+        done = decode_all(tasks(), jobs=min(jobs, max(1, total)), limit_s=limit_s)
+        for count, (task, how) in enumerate(track(done, "decode", unit="file", total=total), 1):
+            for name, outcome in how.outcomes.items():
+                if outcome.row == NEUTRAL_ROW:
+                    writers[name].release(task.places[name].row)
+                writers[name].add(task.content, outcome)
+            if task.content not in fact_writer.known:
+                fact_writer.add(task.content, how.facts)
+            if count % _FLUSH_FILES == 0:
+                for writer in writers.values():
+                    writer.flush()
+                fact_writer.flush()

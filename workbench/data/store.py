@@ -1,25 +1,27 @@
-"""Decoded views on disk: one memory-mapped uint8 file a view, shared by every data set.
+"""Decoded views on disk: one memory-mapped file a view, shared by every data set.
 
-A row is keyed by the content of its source. Rows are appended; the index line of a row is written
-after its pixels, so that a killed preparation leaves nothing half-trusted and goes on where it
-stopped. Row 0 is the view's neutral array: every file that cannot be decoded points there.
+A row is keyed by the content of its source. Decoding processes write rows, each its own; the index
+line of a row is written after its values, by one process, so that a killed preparation leaves
+nothing half-trusted and goes on where it stopped. Row 0 is the view's neutral array: every file
+that cannot be decoded points there.
 """
 
 import fcntl
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from workbench.errors import DataError
 from workbench.files import write_json
-from workbench.media.views import View
+from workbench.media.view import View
 
 NEUTRAL_ROW = 0
 
@@ -29,10 +31,10 @@ class Outcome:
     """How the decoding of one content ended."""
 
     row: int
-    """Its row in the array; `NEUTRAL_ROW` where it could not be decoded."""
+    """Its row in the array; `NEUTRAL_ROW` where there is none of its own."""
 
     status: str
-    """`ok`, or why there is no picture of it (see `MediaError.status`)."""
+    """`ok`, or why there is no such view of it or another one (see `source.Status`)."""
 
     reason: str = ""
 
@@ -50,7 +52,6 @@ class ViewStore:
         self.folder = cache / "views" / f"{view.kind}-{view.uid}"
         self.array_file = self.folder / "array.u8"
         self._index_file = self.folder / "index.jsonl"
-        self._row_bytes = int(np.prod(view.shape))
 
     def outcomes(self) -> dict[str, Outcome]:
         """Return what is stored, by content hash."""
@@ -66,7 +67,7 @@ class ViewStore:
         # Without its pixels an index says nothing: all is made anew.
         num_rows = 1 + max((outcome.row for outcome in found.values()), default=0)
         there = self.array_file.stat().st_size if self.array_file.exists() else 0
-        return found if there >= num_rows * self._row_bytes else {}
+        return found if there >= num_rows * row_bytes(self.view) else {}
 
     @contextmanager
     def writing(self) -> Iterator["Writer"]:
@@ -83,57 +84,86 @@ class ViewStore:
                 # Drop what a killed writer left behind the last whole line and its pixels.
                 index.truncate(_whole_lines(self._index_file) if outcomes else 0)
                 index.seek(0, os.SEEK_END)
-                writer = Writer(array, index, self._row_bytes, outcomes)
+                writer = Writer(array, index, outcomes)
                 if not outcomes:
                     array.write(self.view.neutral().tobytes())
-                yield writer
-                writer.flush()
-
-    def open_array(self) -> npt.NDArray[np.uint8]:
-        """Return the whole store as a read-only memory map, (rows, *view.shape) uint8."""
-        size = self.array_file.stat().st_size
-        if size < self._row_bytes:
-            raise DataError(f"{self.array_file} is cut short. Delete {self.folder}; it is remade.")
-        shape = (size // self._row_bytes, *self.view.shape)
-        return np.memmap(self.array_file, np.uint8, mode="r", shape=shape)
+                try:
+                    yield writer
+                finally:  # what is decoded when Ctrl-C comes is kept
+                    writer.flush()
 
 
 class Writer:
-    """Appends rows to a store; made by `ViewStore.writing`."""
+    """Gives out rows of a store and keeps its index; made by `ViewStore.writing`."""
 
-    def __init__(
-        self, array: IO[bytes], index: IO[bytes], row_bytes: int, outcomes: dict[str, Outcome]
-    ) -> None:
-        self._array, self._index, self._row_bytes = array, index, row_bytes
+    def __init__(self, array: IO[bytes], index: IO[bytes], outcomes: dict[str, Outcome]) -> None:
+        self._array, self._index = array, index
         self.outcomes = outcomes
         """What is stored by now, by content hash."""
         self._next_row = 1 + max((outcome.row for outcome in outcomes.values()), default=0)
+        self._free: list[int] = []
         self._lines: list[bytes] = []
 
-    def add(self, content: str, pixels: npt.NDArray[np.uint8]) -> None:
-        """Store the view of `content`."""
-        self._array.seek(self._next_row * self._row_bytes)
-        self._array.write(np.ascontiguousarray(pixels).tobytes())
-        self._remember(content, Outcome(self._next_row, "ok"))
+    def reserve(self) -> int:
+        """Return a row that nobody else writes."""
+        if self._free:
+            return self._free.pop()
         self._next_row += 1
+        return self._next_row - 1
 
-    def add_failure(self, content: str, status: str, reason: str) -> None:
-        """Store that `content` has no such view, and why."""
-        self._remember(content, Outcome(NEUTRAL_ROW, status, reason))
+    def release(self, row: int) -> None:
+        """Take back a reserved row that nothing was written to."""
+        self._free.append(row)
+
+    def add(self, content: str, outcome: Outcome) -> None:
+        """Store how the decoding of `content` ended; the values are in its row already."""
+        self.outcomes[content] = outcome
+        line = json.dumps([content, outcome.row, outcome.status, outcome.reason])
+        self._lines.append(line.encode() + b"\n")
+
+    def forget(self, statuses: Collection[str]) -> None:
+        """Let every content that ended with one of `statuses` be decoded again."""
+        for content in [c for c, o in self.outcomes.items() if o.status in statuses]:
+            del self.outcomes[content]
 
     def flush(self) -> None:
-        """Make what was added so far survive a kill: the pixels first, then their index lines."""
+        """Make what was added so far survive a kill: the values first, then their index lines."""
         self._array.flush()
-        os.fsync(self._array.fileno())
+        os.fsync(self._array.fileno())  # of the file, whichever process wrote to it
         self._index.write(b"".join(self._lines))
         self._index.flush()
         os.fsync(self._index.fileno())
         self._lines.clear()
 
-    def _remember(self, content: str, outcome: Outcome) -> None:
-        self.outcomes[content] = outcome
-        line = json.dumps([content, outcome.row, outcome.status, outcome.reason])
-        self._lines.append(line.encode() + b"\n")
+
+def open_rows(array_file: Path, view: View) -> npt.NDArray[Any]:
+    """Return all rows of a stored view as a read-only memory map, (rows, *view.stored_shape).
+
+    Raises:
+        DataError: not even the neutral row is there.
+    """
+    num_rows = array_file.stat().st_size // row_bytes(view)
+    if not num_rows:
+        raise DataError(f"{array_file} is cut short. Delete {array_file.parent}; it is remade.")
+    return np.memmap(array_file, view.dtype, mode="r", shape=(num_rows, *view.stored_shape))
+
+
+def row_bytes(view: View) -> int:
+    """Return the bytes that the view of one file takes."""
+    return math.prod(view.stored_shape) * np.dtype(view.dtype).itemsize
+
+
+def write_row(array_file: Path, row: int, values: npt.NDArray[Any]) -> None:
+    """Write the values of one reserved row, in whatever process."""
+    data = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+    handle = os.open(array_file, os.O_WRONLY)
+    try:
+        start = row * len(data)
+        written = 0
+        while written < len(data):
+            written += os.pwrite(handle, data[written:], start + written)
+    finally:
+        os.close(handle)
 
 
 def _whole_lines(path: Path) -> int:

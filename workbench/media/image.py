@@ -1,28 +1,50 @@
-"""One still image as an RGB square."""
+"""Still images: the view `image`, and how any file of one becomes RGB."""
 
 import struct
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
+from pydantic import Field
 
 from workbench.media.source import MAX_PIXELS, check_file, failure, said_by
+from workbench.media.view import FileView, Made, Picture
 
 BACKGROUND = (255, 255, 255)
 """RGB under transparent pixels."""
 
-# Formats that run another program (EPS) or that no camera writes are left out.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
+"""Formats that are read; those that run another program (EPS) or that no camera writes are not."""
 
-# What Pillow's decoders raise on bytes that are not what their header says.
-_BAD_BYTES = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error)
+BAD_BYTES = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error)
+"""What Pillow's decoders raise on bytes that are not what their header says."""
 
 
-def read_image(path: Path) -> npt.NDArray[np.uint8]:
+class Image(FileView):
+    """A still image, RGB, (1, image_px, image_px, 3)."""
+
+    kind: Literal["image"] = "image"
+    version: Literal[1] = 1
+
+    image_px: int = Field(224, ge=16, le=1024)
+    """Side of the square picture, in pixels."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(frames, height, width, channels)."""
+        return (1, self.image_px, self.image_px, 3)
+
+    def of_file(self, path: Path) -> Made:
+        """Return the picture as a square of `image_px`, its proportions given up."""
+        return Made(square(read_image(path), self.image_px)[None, None])
+
+
+def read_image(path: Path) -> Picture:
     """Return the picture of `path`, (height, width, 3) RGB, upright as its EXIF data says.
 
     Transparent pixels lie over BACKGROUND. 16-bit values keep their high byte; floating-point ones
@@ -38,14 +60,14 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
             # Damaged EXIF data is warned about and passed over.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-            with Pillow.open(path, formats=_FORMATS) as image:
+            with Pillow.open(path, formats=IMAGE_FORMATS) as image:
                 check_size(image.width, image.height)
                 return np.asarray(_rgb(ImageOps.exif_transpose(image)))
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
         raise failure("too_large", f"its picture has over {MAX_PIXELS} pixels") from error
     except UnidentifiedImageError as error:
         raise failure("broken", "the file is not an image of an accepted format") from error
-    except _BAD_BYTES as error:
+    except BAD_BYTES as error:
         raise failure("broken", f"the image cannot be decoded: {said_by(error)}") from error
 
 
@@ -57,7 +79,7 @@ def check_size(width: int, height: int) -> None:
         raise failure("too_large", f"its picture is {width} x {height} pixels, over {MAX_PIXELS}")
 
 
-def square(picture: npt.NDArray[np.uint8], image_px: int) -> npt.NDArray[np.uint8]:
+def square(picture: Picture, image_px: int) -> Picture:
     """Return `picture` (height, width, 3) as (image_px, image_px, 3), its proportions given up.
 
     A side that shrinks averages the area under each new pixel; a side that grows is bilinear.

@@ -1,18 +1,17 @@
 """What holds for every media file before it is decoded: limits, statuses and how it is opened."""
 
 import stat
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import av
-from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from workbench.errors import MediaError
@@ -24,9 +23,12 @@ Status = Literal[
     "no_audio",  # no sound stream, or one without a sample
     "no_video",  # no picture stream (cover art is none), or one without a frame
     "silent",  # the sound never changes, so its picture would be one colour
-    "too_large",  # a picture of more than MAX_PIXELS
+    "too_large",  # a picture of more than MAX_PIXELS, or more memory than decoding may take
+    "timed_out",  # decoding took longer than a file may take
+    "crashed",  # the decoder's process died
+    "no_face",  # there is an array, but of the middle of the picture: no face was found in it
 ]
-"""Why a file could not be decoded."""
+"""Why a file has no view, or not the one that was asked for."""
 
 MAX_DURATION_S = 600
 """Sound past this is cut off, in seconds."""
@@ -89,47 +91,82 @@ def opened(path: Path) -> Iterator[InputContainer]:
         raise failure("broken", f"the file cannot be decoded: {said_by(error)}") from error
 
 
-@overload
-def decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]: ...
-@overload
-def decoded(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]: ...
-def decoded(
-    container: InputContainer, stream: AudioStream | VideoStream
-) -> Iterator[AudioFrame] | Iterator[VideoFrame]:
-    """Yield the frames of one stream, passing over packets that cannot be decoded.
+class Reader(ABC):
+    """Takes the decoded frames of one stream of a file.
 
-    FFmpeg's own program does so too: a scratch in a file does not lose the rest of it.
-
-    Raises:
-        av.FFmpegError: the first error, where it left no frame at all.
+    Args:
+        stream: The stream.
     """
-    for other in container.streams:
-        if other is not stream:
-            other.discard = Discard.all
-    # Files are decoded in parallel, one a process.
-    stream.codec_context.thread_count = 1
-    is_barren, first_error = True, None
-    for packet in packets(container, stream):
-        try:
-            frames = stream.decode(packet)
-        except av.FFmpegError as error:
-            first_error = first_error or error
+
+    def __init__(self, stream: AudioStream | VideoStream) -> None:
+        self.stream = stream
+        self.error: MediaError | None = None
+        """Why nothing can come of it any more."""
+
+    @property
+    @abstractmethod
+    def is_full(self) -> bool:
+        """Whether no further frame is wanted."""
+
+    @abstractmethod
+    def take(self, frame: Any) -> None:
+        """Take the next frame; a MediaError ends this reader, not its file."""
+
+
+def feed(container: InputContainer, readers: Sequence[Reader]) -> None:
+    """Decode the streams of `readers` in one pass over the file, and no other stream.
+
+    A packet that cannot be decoded is passed over, as FFmpeg's own program does: a scratch in a
+    file does not lose the rest of it. A stream of which nothing at all can be decoded is `broken`.
+    """
+    hungry = {reader.stream.index: reader for reader in readers}
+    for stream in container.streams:
+        if stream.index not in hungry:
+            stream.discard = Discard.all
+        else:
+            # Files are decoded in parallel, one a process.
+            stream.codec_context.thread_count = 1
+    barren: dict[int, str] = {}
+    fed: set[int] = set()
+    for index, packet in packets(container, [reader.stream for reader in readers]):
+        reader = hungry.get(index)
+        if reader is None:
             continue
-        for frame in frames:
-            is_barren = False
-            yield frame
-    if is_barren and first_error:
-        raise first_error
+        try:
+            for frame in reader.stream.decode(packet):
+                reader.take(frame)
+                fed.add(index)
+                if reader.is_full:
+                    break
+        except MediaError as error:
+            reader.error = error
+        except av.FFmpegError as error:
+            barren.setdefault(index, said_by(error))
+        if reader.error or reader.is_full:
+            reader.stream.discard = Discard.all
+            del hungry[index]
+            if not hungry:
+                break
+    for reader in readers:
+        said = barren.get(reader.stream.index)
+        if said and reader.stream.index not in fed:
+            reader.error = failure("broken", f"the file cannot be decoded: {said}")
 
 
 def packets(
-    container: InputContainer, stream: AudioStream | VideoStream
-) -> "Iterator[Packet[Any] | None]":
-    """Yield the packets of one stream; None in place of the end where the file breaks off."""
+    container: InputContainer, streams: "Sequence[AudioStream | VideoStream]"
+) -> "Iterator[tuple[int, Packet[Any] | None]]":
+    """Yield the packets of `streams` with the index of each one's stream.
+
+    Each stream ends with an empty packet, or None where the file breaks off: it tells the decoder
+    to give what it still holds.
+    """
     try:
-        yield from container.demux(stream)
+        for packet in container.demux(*streams):
+            yield packet.stream.index, packet
     except av.FFmpegError:
-        yield None  # tells the decoder to give what it still holds
+        for stream in streams:
+            yield stream.index, None
 
 
 def said_by(error: Exception) -> str:

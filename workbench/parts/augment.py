@@ -74,12 +74,15 @@ def change(
 
     Args:
         views: By name, (batch, frames, channels, height, width) float in [0, 1]. One-channel views
-            are spectrograms.
+            are spectrograms. Vectors, (batch, values), stay as they are.
         augment: What may happen.
         generator: A CPU generator, so that the draws are the same on every device.
     """
     changed = {}
     for name, x in views.items():
+        if x.dim() == 2:
+            changed[name] = x
+            continue
         how = augment.spectrograms if x.shape[2] == 1 else augment.pictures
         if how.moves:
             x = _move(x, how, generator)
@@ -95,7 +98,7 @@ def mix(views: Mapping[str, Tensor], augment: Augment, generator: Generator) -> 
     """Return the batch after Mixup or CutMix; one of them by chance where both are on.
 
     Args:
-        views: By name, (batch, frames, channels, height, width) float.
+        views: By name, (batch, frames, channels, height, width) or (batch, values) float.
         augment: Which are on.
         generator: A CPU generator.
     """
@@ -121,7 +124,8 @@ def _cutmix(
     side = (1 - share) ** 0.5
     centre_y, centre_x = torch.rand(2, generator=generator).tolist()
     mixed, kept = {}, []
-    for name, x in views.items():
+    pictures = {name: x for name, x in views.items() if x.dim() > 2}
+    for name, x in pictures.items():
         height, width = x.shape[-2:]
         top, bottom = _span(centre_y, side, height)
         left, right = _span(centre_x, side, width)
@@ -129,7 +133,12 @@ def _cutmix(
         y[..., top:bottom, left:right] = x[partner.to(x.device)][..., top:bottom, left:right]
         mixed[name] = y
         kept.append(1 - (bottom - top) * (right - left) / (height * width))
-    return Mixed(mixed, partner, sum(kept) / len(kept))
+    # Vectors have no box to cut: they are mixed by as much.
+    share = sum(kept) / len(kept) if kept else share
+    for name, x in views.items():
+        if name not in pictures:
+            mixed[name] = x * share + x[partner.to(x.device)] * (1 - share)
+    return Mixed(mixed, partner, share)
 
 
 def _span(centre: float, side: float, size: int) -> tuple[int, int]:

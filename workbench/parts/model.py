@@ -14,8 +14,11 @@ from workbench.parts.weights import Weights
 
 NUM_CLASSES = 2
 
-Shape = tuple[int, int, int, int]
-"""Of one view: (frames, height, width, channels)."""
+Shape = tuple[int, ...]
+"""Of one view: (frames, height, width, channels) of pictures, or (values,) of a vector."""
+
+VECTOR_WIDTH = 64
+"""Features that a vector view is turned into."""
 
 
 class Reader(nn.Module):
@@ -66,12 +69,28 @@ class Reader(nn.Module):
         return features.view(batch, frames, -1).mean(dim=1)
 
 
+class VectorReader(nn.Module):
+    """Turn one vector view into features: standardise by what training saw, one hidden layer."""
+
+    def __init__(self, num_values: int) -> None:
+        super().__init__()
+        self.width = VECTOR_WIDTH
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(num_values), nn.Linear(num_values, VECTOR_WIDTH), nn.GELU()
+        )
+
+    def forward(self, view: Tensor) -> Tensor:
+        """Return (batch, VECTOR_WIDTH) features of (batch, values)."""
+        return self.layers(view)
+
+
 class MediaModel(nn.Module):
     """Tell real media from fake ones by one or several views of each.
 
     Args:
-        backbone: A timm model name, with or without a tag; every view has its own copy of it.
-        views: The shape of each view, (frames, height, width, channels), by its name.
+        backbone: A timm model name, with or without a tag; every view of pictures has its own copy
+            of it. A vector view has a small head instead.
+        views: The shape of each view by its name.
         image_px: Side of the square images that the backbones see, in pixels; views of another size
             are resized on their way in.
         weights: What each backbone starts from.
@@ -104,16 +123,17 @@ class MediaModel(nn.Module):
             if "." in name or not name or hasattr(nn.ModuleDict, name):
                 raise ConfigError(f"{name!r} cannot name a view of a model. Rename the view.")
         self.views = dict(views)
-        self.is_frozen = frozen
-        readers = {
-            name: Reader(
-                backbone, shape, image_px=image_px, weights=weights, store=store, load=load
-            )
+        readers: dict[str, Reader | VectorReader] = {
+            name: VectorReader(*shape)
+            if len(shape) == 1
+            else Reader(backbone, shape, image_px=image_px, weights=weights, store=store, load=load)
             for name, shape in self.views.items()
         }
         self.readers = nn.ModuleDict(readers)
-        if frozen:
-            self.readers.requires_grad_(False)
+        # A vector's head was never trained before, so it learns either way.
+        self._frozen = [r for r in readers.values() if frozen and isinstance(r, Reader)]
+        for reader in self._frozen:
+            reader.requires_grad_(False)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(sum(reader.width for reader in readers.values()), NUM_CLASSES)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -123,17 +143,20 @@ class MediaModel(nn.Module):
         """Return (batch, 2) logits, real before fake.
 
         Args:
-            inputs: Each view by its name, (batch, frames, channels, height, width) float in [0, 1].
+            inputs: Each view by its name: pictures (batch, frames, channels, height, width) float
+                in [0, 1], vectors (batch, values) float.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
-            features = [reader(inputs[name]) for name, reader in self.readers.items()]
+        features = []
+        for name, reader in self.readers.items():
+            with torch.set_grad_enabled(torch.is_grad_enabled() and reader not in self._frozen):
+                features.append(reader(inputs[name]))
         return self.head(self.dropout(torch.cat(features, dim=1)))
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; frozen backbones stay in evaluation mode."""
         super().train(mode)
-        if self.is_frozen:
-            self.readers.eval()
+        for reader in self._frozen:
+            reader.eval()
         return self
 
     def example_inputs(self, batch: int, device: str | torch.device = "cpu") -> dict[str, Tensor]:
@@ -144,8 +167,11 @@ class MediaModel(nn.Module):
 def example_inputs(
     views: Mapping[str, Shape], batch: int, device: str | torch.device = "cpu"
 ) -> dict[str, Tensor]:
-    """Return grey inputs, each (batch, frames, channels, height, width) float, of `views`."""
-    return {
-        name: torch.full((batch, frames, channels, height, width), 0.5, device=device)
-        for name, (frames, height, width, channels) in views.items()
-    }
+    """Return inputs of one level throughout, of the shapes that a model of `views` reads."""
+    inputs = {}
+    for name, shape in views.items():
+        if len(shape) == 4:
+            frames, height, width, channels = shape
+            shape = (frames, channels, height, width)
+        inputs[name] = torch.full((batch, *shape), 0.5, device=device)
+    return inputs

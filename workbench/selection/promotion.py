@@ -270,10 +270,11 @@ def _register(folder: StudyFolder, tracking: Registry, row: TrialRow, objective:
             f"{folder.trial(row.recipe).recipe} was changed: it is the recipe {recipe.uid} now, "
             f"and trial {row.number} trained {row.recipe}. Put the file back."
         )
-    shapes = {name: view.shape for name, view in recipe.views.items()}
+    shapes = {name: view.stored_shape for name, view in recipe.views.items()}
     served = FlatModel(_load(folder, row, recipe), shapes, image_px=recipe.image_px).eval()
     # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
-    example = np.full((2, served.num_values), 128, np.uint8)
+    dtype = np.uint8 if served.takes_bytes else np.float32
+    example = np.full((2, served.num_values), 128, dtype)
     versions = {"torch": torch.__version__.partition("+")[0], "numpy": np.__version__}
     return tracking.register_champion(
         folder.name,

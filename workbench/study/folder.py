@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from workbench.data.dataset import NAME
 from workbench.errors import StudyError
 from workbench.files import read_json, write_json, write_text
-from workbench.study.experiment import STUDY_NAME, Experiment
+from workbench.study.experiment import Experiment
 from workbench.trial.result import TrialFolder
 from workbench.values import Frozen, build, read_yaml
 
@@ -99,7 +100,7 @@ def new_or_known(root: Path, name: str) -> StudyFolder:
     Raises:
         StudyError: the name cannot be a folder's.
     """
-    if not re.fullmatch(STUDY_NAME, name):
+    if not re.fullmatch(NAME, name):
         raise StudyError(
             f"The study name {name!r} cannot be used: letters, digits, '.', '_' and '-', "
             "64 at most, and no '.', '_' or '-' first."

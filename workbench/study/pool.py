@@ -1,25 +1,17 @@
 """Worker processes that train trials, and what comes from them, as one stream of events."""
 
 import multiprocessing
-import os
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from workbench.processes import interrupts_held
+from workbench.processes import KEEP_MEMORY, environment, interrupts_held
 from workbench.trial.result import Epoch, Result
 from workbench.trial.train import Verdict
 from workbench.trial.worker import Bug, Job, work
 
 LOG_TAIL_LINES = 5
-
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
-"""glibc gives freed blocks back to the system, and every training step on a CPU asks for the same
-ones again: a third of its CPU time can go there. A worker keeps them. The C library reads this when
-a process starts."""
 
 
 @dataclass(frozen=True)
@@ -110,22 +102,10 @@ class WorkerPool:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs,), name="workbench-trial")
-        with _environment(KEEP_MEMORY), interrupts_held():
+        with environment(KEEP_MEMORY), interrupts_held():
             process.start()
         theirs.close()  # so that the worker's death closes the pipe
         return _Worker(process, ours)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Give `values` to the processes that the body starts; what the user set stays."""
-    new = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(new)
-    try:
-        yield
-    finally:
-        for name in new:
-            del os.environ[name]
 
 
 def _last_words(worker: _Worker) -> str:

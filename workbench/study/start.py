@@ -15,7 +15,10 @@ from pathlib import Path
 import yaml
 
 from workbench.console import say
-from workbench.data import demo, manifest, prepare
+from workbench.data import manifest, prepare
+from workbench.data.dataset import find_data
+from workbench.data.facts import FactsStore
+from workbench.doctor import checkup
 from workbench.errors import RuleError, StudyError
 from workbench.files import finished, write_text
 from workbench.parts.backbones import check_name
@@ -26,44 +29,13 @@ from workbench.study.space import Space
 from workbench.study.weights import WeightsFinder, judge_start
 from workbench.tracking import State, Tracking
 from workbench.values import read_yaml
+from workbench.workspace import Workspace
 
 PACKAGES = ("torch", "timm", "optuna", "mlflow", "librosa", "av", "opencv-python-headless", "numpy")
 
 SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
 SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
 """What the study's page in the MLflow user interface shows of each trial."""
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """Where the program keeps what it makes: below the folder it runs in."""
-
-    root: Path
-
-    @property
-    def studies(self) -> Path:
-        """Folder of the studies."""
-        return self.root / "experiments"
-
-    @property
-    def cache(self) -> Path:
-        """Folder of decoded views and content hashes."""
-        return self.root / "experiments" / "cache"
-
-    @property
-    def demo_data(self) -> Path:
-        """Folder of the demo data."""
-        return self.root / "experiments" / "demo-data"
-
-    @property
-    def weights(self) -> Path:
-        """Folder of pretrained weights brought by the user."""
-        return self.root / "experiments" / "weights"
-
-    @property
-    def tracking(self) -> Path:
-        """Folder of the tracking store."""
-        return self.root / "mlruns"
 
 
 @dataclass(frozen=True)
@@ -90,6 +62,7 @@ def run_search(
     jobs: int | None,
     device: str,
     timeout_s: float | None,
+    strict: bool = False,
 ) -> Outcome:
     """Search until the study has `num_trials` trials in all; a study that was begun goes on.
 
@@ -103,6 +76,7 @@ def run_search(
         jobs: Trials side by side; by default what suits the device.
         device: A torch device, or `auto`.
         timeout_s: No trial starts that is not expected to end within this time.
+        strict: Whether a file that cannot be decoded is an error.
 
     Raises:
         WorkbenchError: something that the user gave cannot be used; says what to do.
@@ -115,7 +89,7 @@ def run_search(
     finder = WeightsFinder(workspace.weights)
     _check_rules(experiment, space, finder)
     with folder.held():
-        data_folder = _find_data(experiment, workspace, data)
+        data_folder = find_data(experiment, workspace, data)
         files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)
         info = _check_same(folder, experiment, space, experiment_file, data_folder, files, seed)
         for line in manifest.describe(files):
@@ -125,6 +99,10 @@ def run_search(
         prepared = prepare.prepare(files, data_folder, views, cache=workspace.cache, jobs=decoders)
         for line in prepare.describe(prepared):
             say(line)
+        if strict:
+            prepare.require_all(prepared)
+        facts = FactsStore(workspace.cache).table(prepared.contents())
+        say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
         prepared.save(folder.path)
         # Byte for byte: a submission must keep what this program does not understand.
         with finished(folder.template) as part:
@@ -254,19 +232,6 @@ def _check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) ->
             f"({', '.join(dict.fromkeys(refused.values()))}). Put a legal one into `backbone`; "
             "`workbench backbones --check NAME` judges one."
         )
-
-
-def _find_data(experiment: Experiment, workspace: Workspace, data: Path | None) -> Path:
-    if data is not None:
-        return data
-    if experiment.source == "folder":
-        raise StudyError(
-            f"The experiment {experiment.name} needs its data: give the folder by --data DIR."
-        )
-    if not demo.is_complete(workspace.demo_data):
-        say(f"Making the demo data in {workspace.demo_data} (once, about two minutes).")
-        demo.make_demo(workspace.demo_data)
-    return workspace.demo_data
 
 
 def _check_same(

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from workbench.console import say, track
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.files import read_json, write_text
-from workbench.media.views import Array
-from workbench.parts.pixels import to_pixels
+from workbench.media.reading import read_media
+from workbench.media.view import Array
+from workbench.parts.pixels import as_input, to_tensor
 from workbench.submission.contents import RECIPE, WEIGHTS, read_contents
 from workbench.submission.predictions import fill, read_sheet, table
 from workbench.trial.recipe import Recipe
@@ -76,24 +78,28 @@ class Predictor:
         every = map(Path, paths)
         while some := list(islice(every, BATCH_SIZE)):
             decoded = [self._decode(path) for path in some]
-            inputs = {
-                name: to_pixels(
-                    np.stack([views[name] for views in decoded]), self._image_px, self._device
-                )
-                .float()
-                .div_(255)
-                for name in self._views
-            }
-            yield from score(self._model, inputs).tolist()
+            rows = {name: np.stack([arrays[name] for arrays in decoded]) for name in self._views}
+            num_segments = max(view.num_segments for view in self._views.values())
+            scores = [self._score(rows, number) for number in range(num_segments)]
+            yield from torch.stack(scores).mean(dim=0).tolist()
+
+    def _score(self, rows: Mapping[str, Array], segment: int) -> Tensor:
+        """Return the scores of one segment of some files."""
+        inputs = {}
+        for name, arrays in rows.items():
+            # A view of the whole file stands beside every segment of the others.
+            those = arrays[:, segment if arrays.shape[1] > 1 else 0]
+            inputs[name] = as_input(to_tensor(those, self._image_px, self._device))
+        return score(self._model, inputs)
 
     def _decode(self, path: Path) -> dict[str, Array]:
         arrays = {}
-        for name, view in self._views.items():
-            try:
-                arrays[name] = view.decode(path)
-            except MediaError as error:
-                arrays[name] = view.neutral()
-                say(f"{path}: {error}; a neutral picture stands for its {name}.")
+        for name, made in read_media(path, self._views).made.items():
+            if isinstance(made, MediaError):
+                arrays[name] = self._views[name].neutral()
+                say(f"{path}: {made}; a neutral picture stands for its {name}.")
+            else:
+                arrays[name] = made.array
         return arrays
 
 

@@ -80,7 +80,8 @@ def export(folder: StudyFolder, out: Path) -> Bundle:
     scores = _test_scores(trial)
     predictions = fill(sheet, scores)
     code = closure(ENTRY, PACKAGE.parent)
-    versions = documents.installed_versions(code.libraries)
+    extras = frozenset().union(*(view.libraries for view in recipe.views.values()))
+    versions = documents.installed_versions(code.libraries | extras)
 
     with _finished_folder(out) as part:
         write_text(part / PREDICTIONS, predictions)
@@ -92,6 +93,10 @@ def export(folder: StudyFolder, out: Path) -> Bundle:
         for file in code.files:
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(PACKAGE.parent / file, part / CODE / file)
+        for view in recipe.views.values():
+            for place, file in view.files().items():
+                (part / CODE / PACKAGE.name / place).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, part / CODE / PACKAGE.name / place)
         shutil.copyfile(PACKAGE / "submission" / "predict.py.txt", part / PROGRAM)
         write_text(part / "requirements.txt", documents.requirements(versions))
         write_text(part / "Dockerfile", documents.dockerfile())

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError
-from workbench.media.views import View
-from workbench.parts.pixels import to_pixels
+from workbench.media.view import View
+from workbench.parts.pixels import as_input, to_tensor
 
 RESIDENT_SHARE = 0.25
 """Share of the device's free memory that resized pixels may take to stay on it."""
@@ -21,7 +21,7 @@ HOST_BYTES = 4 * 2**30
 
 
 class Split:
-    """One split's inputs and targets.
+    """One split's inputs and targets; a file is one sample, or one for each segment of its sound.
 
     Args:
         prepared: The data.
@@ -47,40 +47,71 @@ class Split:
                 f"({', '.join(views)}) are what these files hold."
             )
         self.names: list[str] = rows["name"].tolist()
+        """One a file."""
+
         self.targets = torch.from_numpy(rows["target"].to_numpy(np.int64, copy=True))
+        """One a file."""
+
+        self.num_segments = max(view.num_segments for view in views.values())
+        """Samples that each file makes, one after the other."""
+
+        self._views = views
         self._image_px, self._device = image_px, device
         self._rows = {name: rows[f"row.{name}"].to_numpy(np.int64) for name in views}
         self._arrays = {name: prepared.open_array(name) for name in views}
-        size = sum(
-            len(self.names) * view.shape[0] * view.shape[3] * image_px**2 for view in views.values()
-        )
+        size = sum(len(self.names) * _resized_bytes(view, image_px) for view in views.values())
         self._resident: dict[str, Tensor] | None = None
         if size <= _budget(device):
             self._resident = {name: self._load_all(name) for name in views}
 
     def __len__(self) -> int:
-        return len(self.names)
+        """Return the number of samples."""
+        return len(self.names) * self.num_segments
+
+    def targets_of(self, index: Tensor) -> Tensor:
+        """Return the targets of samples `index`, (batch,) int64 on the CPU."""
+        return self.targets[index // self.num_segments]
+
+    def of_files(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the mean score of each file's samples, from those of all samples in order."""
+        means: npt.NDArray[np.float64] = scores.reshape(-1, self.num_segments).mean(axis=1)
+        return means
 
     def inputs(self, index: Tensor) -> dict[str, Tensor]:
         """Return the views of samples `index`, (batch,) int64 on the CPU.
 
-        Each is (batch, frames, channels, image_px, image_px) float in [0, 1] on the device.
+        Each is on the device: pictures (batch, frames, channels, image_px, image_px) float in
+        [0, 1], vectors (batch, values) float.
         """
-        if self._resident is not None:
-            where = index.to(self._device)
-            return {name: x[where].float().div_(255) for name, x in self._resident.items()}
-        return {name: self._read(name, index.numpy()).float().div_(255) for name in self._rows}
+        inputs = {}
+        for name, view in self._views.items():
+            # A view of the whole file stands beside every segment of the others.
+            segments = index % self.num_segments if view.num_segments > 1 else 0 * index
+            files = index // self.num_segments
+            if self._resident is None:
+                x = self._read(name, files.numpy(), segments.numpy())
+            else:
+                where = files * view.num_segments + segments
+                x = self._resident[name][where.to(self._device)]
+            inputs[name] = as_input(x)
+        return inputs
 
     def _load_all(self, name: str) -> Tensor:
         # In pieces: a whole split of stored pictures can be larger than its resized pixels.
-        every = np.arange(len(self.names))
+        per_file = self._views[name].num_segments
+        every = np.arange(len(self.names) * per_file)
         return torch.cat(
-            [self._read(name, part) for part in np.array_split(every, len(every) // 256 + 1)]
+            [
+                self._read(name, part // per_file, part % per_file)
+                for part in np.array_split(every, len(every) // 256 + 1)
+            ]
         )
 
-    def _read(self, name: str, index: npt.NDArray[np.int64]) -> Tensor:
-        rows = self._arrays[name][self._rows[name][index]]
-        return to_pixels(rows, self._image_px, self._device)
+    def _read(
+        self, name: str, files: npt.NDArray[np.int64], segments: npt.NDArray[np.int64]
+    ) -> Tensor:
+        rows = self._arrays[name][self._rows[name][files], segments]
+        return to_tensor(rows, self._image_px, self._device)
 
 
 @dataclass(frozen=True)
@@ -98,7 +129,7 @@ def shuffled(split: Split, batch_size: int, generator: torch.Generator) -> Itera
     """
     order = torch.randperm(len(split), generator=generator)
     for index in _pieces(order, batch_size):
-        yield Batch(split.inputs(index), split.targets[index])
+        yield Batch(split.inputs(index), split.targets_of(index))
 
 
 def count_batches(num_samples: int, batch_size: int) -> int:
@@ -118,6 +149,14 @@ def _pieces(order: Tensor, batch_size: int) -> list[Tensor]:
         last = pieces.pop()
         pieces[-1] = torch.cat([pieces[-1], last])
     return pieces
+
+
+def _resized_bytes(view: View, image_px: int) -> int:
+    """Return the bytes of one file's view as it is kept on the device."""
+    if len(view.shape) == 1:
+        return view.num_segments * view.shape[0] * 4
+    frames, _, _, channels = view.shape
+    return view.num_segments * frames * channels * image_px**2
 
 
 def _budget(device: torch.device) -> float:

@@ -95,5 +95,5 @@ class Recipe(Frozen):
         # The full dump: an unset field that gets another default must not keep its name. The
         # order of the views stays in it, since it orders the model's layers.
         dump = self.model_dump(mode="json")
-        dump["views"] = list(dump["views"].items())
+        dump["views"] = [(name, view.identity()) for name, view in self.views.items()]
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()[:12]

@@ -190,9 +190,11 @@ def _slice(name: str, split: Split, scores: np.ndarray) -> pd.DataFrame:
 
 @torch.inference_mode()
 def predict(model: torch.nn.Module, split: Split, batch_size: int) -> np.ndarray:
-    """Return the probability of a fake for each sample of `split`, (samples,) float64."""
+    """Return the probability of a fake for each file of `split`, (files,) float64."""
     model.eval()
-    scores = torch.cat([score(model, x) for x in in_order(split, batch_size)]).numpy()
+    scores = split.of_files(
+        torch.cat([score(model, x) for x in in_order(split, batch_size)]).numpy()
+    )
     if not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())
         raise DivergedError(

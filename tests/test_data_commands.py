@@ -1,0 +1,110 @@
+"""`prepare`, `check` and `show` on a small made data set: the real commands."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.media.clips import chirp, moving, write_media
+
+EXPERIMENT = """
+name: made
+views:
+  mel: {kind: mel, image_px: 64}
+  frames: {kind: frames, num_frames: 2, image_px: 64}
+search_space: nowhere.yaml
+"""
+SIZES = {"train": 8, "val": 4, "test": 2}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an experiment and its data; one validation clip is a copy, one is mute."""
+    root = tmp_path_factory.mktemp("made")
+    (root / "made.yaml").write_text(EXPERIMENT)
+    data = root / "data"
+    random = np.random.default_rng(0)
+    for split, size in SIZES.items():
+        (data / f"{split}set").mkdir(parents=True)
+        for number in range(size):
+            noise = random.integers(0, 256, (1, 48, 64, 3))
+            pictures = ((moving(6).astype(int) + noise) // 2).astype(np.uint8)
+            sound = chirp(0.4 + 0.3 * random.random(), loud=0.2 + 0.6 * random.random())
+            name = data / f"{split}set" / f"{random.integers(10**6)}.mp4"
+            write_media(name, sound=sound, pictures=pictures)
+    trained = sorted((data / "trainset").iterdir())
+    (data / "valset" / "copy.mp4").write_bytes(trained[0].read_bytes())
+    write_media(data / "valset" / "mute.mp4", pictures=moving(5))
+    for split in ("train", "val"):
+        names = sorted(path.name for path in (data / f"{split}set").iterdir())
+        rows = [f"{name},{number % 2}" for number, name in enumerate(names)]
+        (data / f"{split}_label.txt").write_text("\n".join(["video_name,target", *rows]))
+    names = sorted(path.name for path in (data / "testset").iterdir())
+    rows = [f"{name},0.5" for name in (*names, "gone.mp4")]
+    (data / "prediction.csv").write_text("\n".join(["video_name,y_pred", *rows]))
+    return root
+
+
+def workbench(place: Path, *words: str, code: int = 0) -> tuple[str, str]:
+    program = [sys.executable, "-m", "workbench", *words, "made.yaml", "--data", "data"]
+    done = subprocess.run(
+        program,
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def test_prepare_says_what_became_of_every_file_and_is_done_once(place: Path) -> None:
+    said, _ = workbench(place, "prepare")
+    assert "val: 6 files, 3 fake" in said
+    assert "test: 3 files, no labels; 1 missing (gone.mp4)" in said
+    assert "mel: 1 files no_audio, e.g. valset/mute.mp4: it has no sound stream" in said
+    table = [line.split() for line in said.splitlines() if "uint8" in line]
+    assert table[0][-4:] == ["17", "15", "1", "1"]  # of mel: files, ok, missing, no_audio
+    assert table[1][-4:] == ["17", "16", "1", "0"]
+    assert said.endswith("Next: workbench check made.yaml --data data\n")
+    arrays = {path: path.stat().st_mtime_ns for path in (place / "experiments").rglob("array.u8")}
+    assert len(arrays) == 2
+    again, _ = workbench(place, "prepare")
+    assert again == said
+    assert all(path.stat().st_mtime_ns == before for path, before in arrays.items())
+
+
+def test_strict_fails_where_a_file_cannot_be_decoded(place: Path) -> None:
+    _, said = workbench(place, "prepare", "--strict", code=1)
+    assert said.startswith("error: ")
+    assert "mel: 1 files no_audio" in said
+    assert "With --strict every file must be decodable." in said
+
+
+def test_check_finds_the_copy_and_writes_a_page(place: Path) -> None:
+    said, _ = workbench(place, "check")
+    assert "Page: " in said
+    page = (place / "experiments" / "checks" / "made.html").read_text(encoding="utf-8")
+    assert "valset/copy.mp4" in page
+    found = json.loads(workbench(place, "check", "--json")[0])
+    codes = [finding["code"] for finding in found["findings"]]
+    assert "copies_across_splits" in codes
+    copies = found["findings"][codes.index("copies_across_splits")]
+    assert copies["severity"] == "warning"
+    assert any("valset/copy.mp4" in group for group in copies["files"])
+    workbench(place, "check", "--strict", code=1)
+
+
+def test_show_writes_a_sheet_for_each_view(place: Path) -> None:
+    said, _ = workbench(place, "show", "--samples", "2")
+    folder = place / "experiments" / "checks" / "made-views"
+    assert (folder / "index.html").exists()
+    for view in ("mel", "frames"):
+        assert (folder / f"{view}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"{view}.png" in said

@@ -1,0 +1,99 @@
+"""The part of an experiment that is about its data: where it is, and which views are made of it."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from workbench.console import say
+from workbench.data.manifest import Layout
+from workbench.errors import ConfigError, DataError
+from workbench.media.views import AnyView
+from workbench.values import Frozen, build, read_yaml
+from workbench.workspace import Workspace
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What names an experiment and a study: it becomes a folder."""
+
+
+def _one_or_many(value: Any) -> Any:
+    """Let YAML say `train_media: clips` for a list of one."""
+    if isinstance(value, dict):
+        return {k: (v,) if isinstance(v, str) else v for k, v in value.items()}
+    return value
+
+
+class Dataset(Frozen):
+    """What an experiment says of its data."""
+
+    name: str = Field(pattern=f"^{NAME}$")
+    """The experiment's; the study's too, unless `--study` gives another."""
+
+    source: Literal["folder", "demo"] = "folder"
+    """Where the data is without `--data`: nowhere, or in the demo that the program makes."""
+
+    data: Annotated[Layout, BeforeValidator(_one_or_many)] = Layout()
+    views: dict[str, AnyView] = Field(min_length=1)
+    """The views that a search space may name."""
+
+    @model_validator(mode="after")
+    def _names_are_plain(self) -> "Dataset":
+        for name in self.views:
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+                raise ValueError(f"the view name {name!r} may hold letters, digits, - and _ only")
+        counts = {view.num_segments for view in self.views.values()} - {1}
+        if len(counts) > 1:
+            # A model reads a segment of one view beside the same segment of another.
+            raise ValueError(f"views of {sorted(counts)} segments: give all the same number")
+        return self
+
+
+def read_tree(path: Path) -> dict[Any, Any]:
+    """Return the mapping that an experiment file holds, its keys unchecked.
+
+    Raises:
+        ConfigError: there is no such file, or it holds something else.
+    """
+    if not path.exists():
+        near = sorted(str(file) for file in path.parent.glob("*.yaml"))
+        raise ConfigError(
+            f"{path} does not exist. "
+            + (f"There is {', '.join(near)}." if near else "Run this in the project's folder.")
+        )
+    tree = read_yaml(path)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} is not a mapping of keys to values. Start from a shipped one.")
+    return tree
+
+
+def read_dataset(path: Path) -> Dataset:
+    """Return what experiment file `path` says of its data; its other keys are not looked at.
+
+    Raises:
+        ConfigError: one line for each wrong key.
+    """
+    tree = read_tree(path)
+    known = {key: value for key, value in tree.items() if key in Dataset.model_fields}
+    dataset: Dataset = build(Dataset, known, where=str(path))
+    return dataset
+
+
+def find_data(dataset: Dataset, workspace: Workspace, data: Path | None) -> Path:
+    """Return the data folder: `data` if given, else the demo, made if it is not there yet.
+
+    Raises:
+        DataError: none was given, and the experiment is not about the demo.
+    """
+    if data is not None:
+        return data
+    if dataset.source == "folder":
+        raise DataError(
+            f"The experiment {dataset.name} needs its data: give the folder by --data DIR."
+        )
+    from workbench.data import demo  # half a second, which other data need not wait for
+
+    if not demo.is_complete(workspace.demo_data):
+        say(f"Making the demo data in {workspace.demo_data} (once, about two minutes).")
+        demo.make_demo(workspace.demo_data)
+    return workspace.demo_data

@@ -1,0 +1,147 @@
+"""A vector of what is commonly measured of a sound, for small models and heads of large ones."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.media.audio import RATE_HZ
+from workbench.media.source import failure
+from workbench.media.view import Made, Sound, SoundView
+
+Series = npt.NDArray[np.float32]
+
+_WINDOW = 2048
+_HOP = 512
+_NUM_CHROMA = 12
+_NUM_MFCC = 20
+# Windows measured at once: librosa takes about ten times the memory of their spectra.
+_BLOCK = 1024
+
+_ONE_EACH = (
+    "rms",
+    "spectral_centroid",
+    "spectral_bandwidth",
+    "spectral_rolloff",
+    "zero_crossing_rate",
+)
+_MEASURES = (
+    *(f"chroma_{number}" for number in range(_NUM_CHROMA)),
+    *_ONE_EACH,
+    *(f"mfcc_{number}" for number in range(_NUM_MFCC)),
+)
+
+
+class Features(SoundView):
+    """Mean and standard deviation over time of 37 measures of the sound, (74,) float32.
+
+    They are `librosa.feature`'s, with its defaults at 22,050 Hz: 12 of `chroma_stft`, one each of
+    `rms`, `spectral_centroid`, `spectral_bandwidth` and `spectral_rolloff` (in hertz) and
+    `zero_crossing_rate`, and 20 of `mfcc`. A whole sound makes one vector.
+    """
+
+    kind: Literal["features"] = "features"
+    version: Literal[1] = 1
+
+    neutral_level: ClassVar[int] = 0
+    dtype: ClassVar[type[np.generic]] = np.float32
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each value is: all means, then all standard deviations."""
+        return tuple(f"{name}_{kind}" for kind in ("mean", "std") for name in _MEASURES)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(values,)."""
+        return (2 * len(_MEASURES),)
+
+    def of_sound(self, sound: Sound) -> Made:
+        """Return the vector of one sound.
+
+        Raises:
+            MediaError: silent, where the sound never changes.
+        """
+        if sound.min() == sound.max():
+            raise failure("silent", f"its sound never changes ({sound[0]:g} throughout)")
+        # In 64 bits: the mean of a long sound would lose digits.
+        series = measures(sound).astype(np.float64)
+        values = np.concatenate([series.mean(axis=1), series.std(axis=1)])
+        return Made(values.astype(np.float32)[None])
+
+
+def measures(sound: Sound) -> Series:
+    """Return (37, windows): chroma, the five single measures, then MFCC.
+
+    Each is what librosa's function makes of the whole sound. They are computed from one spectrum,
+    and block by block, so that a long sound takes little more memory than that.
+
+    Source:
+        librosa 0.11: `feature.chroma_stft`, `rms`, `spectral_centroid`, `spectral_bandwidth`,
+        `spectral_rolloff`, `zero_crossing_rate`, `mfcc` and, for what chroma is tuned to,
+        `estimate_tuning`.
+    """
+    from librosa import feature, power_to_db
+
+    single, mels, powers, pitches = [], [], [], []
+    for part, edged, magnitude in _blocks(sound):
+        power = magnitude**2
+        powers.append(power)
+        pitches.append(_pitches(power))
+        mels.append(feature.melspectrogram(S=power, sr=RATE_HZ))
+        centroid = feature.spectral_centroid(S=magnitude, sr=RATE_HZ)
+        frames: dict[str, Any] = {"frame_length": _WINDOW, "hop_length": _HOP, "center": False}
+        single.append(
+            np.concatenate(
+                [
+                    feature.rms(y=part, **frames),
+                    centroid,
+                    feature.spectral_bandwidth(S=magnitude, sr=RATE_HZ, centroid=centroid),
+                    feature.spectral_rolloff(S=magnitude, sr=RATE_HZ),
+                    feature.zero_crossing_rate(edged, **frames),
+                ]
+            )
+        )
+    tuning = _tuning(np.concatenate(pitches, axis=1))
+    chroma = [feature.chroma_stft(S=power, sr=RATE_HZ, tuning=tuning) for power in powers]
+    mfcc = feature.mfcc(S=power_to_db(np.concatenate(mels, axis=1)), n_mfcc=_NUM_MFCC)
+    rows = [np.concatenate(chroma, axis=1), np.concatenate(single, axis=1), mfcc]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def _blocks(sound: Sound) -> Iterator[tuple[Sound, Sound, Series]]:
+    """Yield (samples, samples, magnitudes) of blocks of windows centred on multiples of the hop.
+
+    The first samples lie between zeros, the second between repetitions of the first and last one.
+    The magnitudes are (frequencies, windows).
+    """
+    from librosa import stft
+
+    padded, edged = (np.pad(sound, _WINDOW // 2, mode=mode) for mode in ("constant", "edge"))
+    num_windows = 1 + len(sound) // _HOP
+    for start in range(0, num_windows, _BLOCK):
+        last = min(start + _BLOCK, num_windows) - 1
+        samples = slice(start * _HOP, last * _HOP + _WINDOW)
+        spectrum = stft(padded[samples], n_fft=_WINDOW, hop_length=_HOP, center=False)
+        yield padded[samples], edged[samples], np.abs(spectrum)
+
+
+def _pitches(power: Series) -> Series:
+    """Return (2, peaks): frequency in hertz and strength of the peaks of power spectra."""
+    from librosa import piptrack
+
+    frequencies_hz, strengths = piptrack(S=power, sr=RATE_HZ)
+    found = frequencies_hz > 0
+    return np.stack([frequencies_hz[found], strengths[found]])
+
+
+def _tuning(pitches: Series) -> float:
+    """Return how far the stronger half of the peaks is from a tuned piano, in semitones."""
+    from librosa import pitch_tuning
+
+    frequencies_hz, strengths = pitches
+    if not len(strengths):
+        return 0.0
+    stronger = frequencies_hz[strengths >= np.median(strengths)]
+    return float(pitch_tuning(stronger, bins_per_octave=_NUM_CHROMA))

@@ -1,0 +1,40 @@
+"""The view `frames`: pictures of the video at even times."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from workbench.media.image import square
+from workbench.media.video import even_indices
+from workbench.media.view import Array, Frame, Made, VideoView
+
+
+class Frames(VideoView):
+    """Frames of the video at even times, RGB, (num_frames, image_px, image_px, 3)."""
+
+    kind: Literal["frames"] = "frames"
+    version: Literal[1] = 1
+
+    num_frames: int = Field(4, ge=1, le=64)
+
+    image_px: int = Field(224, ge=16, le=1024)
+    """Side of each square picture, in pixels."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(frames, height, width, channels)."""
+        return (self.num_frames, self.image_px, self.image_px, 3)
+
+    def indices(self, count: int) -> list[int]:
+        """Return the middle of each of `num_frames` equal parts; a shorter video repeats frames."""
+        return even_indices(count, self.num_frames)
+
+    def keep(self, frame: Frame) -> Array:
+        """Return the frame as a square of `image_px`, its proportions given up."""
+        return square(frame.picture, self.image_px)
+
+    def of_frames(self, kept: Sequence[Array]) -> Made:
+        """Return the squares one after the other."""
+        return Made(np.stack(kept)[None])

@@ -1,0 +1,142 @@
+"""One media file in, an array for each view out: one pass over the file for all of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from av.container import InputContainer
+
+from workbench.errors import MediaError
+from workbench.media.audio import SoundReader
+from workbench.media.facts import Facts, container_facts, image_facts
+from workbench.media.image import read_image
+from workbench.media.source import Reader, failure, feed, opened
+from workbench.media.video import FrameReader, NearestReader, read_again, read_still
+from workbench.media.view import Array, FileView, Made, SoundView, VideoView, View
+
+S = TypeVar("S")
+T = TypeVar("T")
+P = ParamSpec("P")
+
+MadeOrNot = dict[str, Made | MediaError]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one file gave."""
+
+    made: Mapping[str, Made | MediaError]
+    """For each view by its name, the array or why there is none."""
+
+    facts: Facts
+    """What the file says of itself, as far as it could be opened."""
+
+
+def read_media(path: Path, views: Mapping[str, View], *, loudness: bool = False) -> Reading:
+    """Decode a file once into every view; what fails in one view leaves the others.
+
+    Args:
+        path: The file.
+        views: Views by name.
+        loudness: Decode the sound for the facts even where no view needs it.
+    """
+    own = {name: view for name, view in views.items() if isinstance(view, FileView)}
+    streamed = {name: view for name, view in views.items() if name not in own}
+    made: MadeOrNot = {name: _attempt(view.of_file, path) for name, view in own.items()}
+    if own and not streamed:
+        return Reading(made, image_facts(path))
+    try:
+        with opened(path) as container:
+            rest, facts = _read_streams(path, container, streamed, loudness=loudness)
+    except MediaError as error:
+        still = _read_still(path, streamed) if error.status == "broken" else None
+        rest, facts = still or dict.fromkeys(streamed, error), image_facts(path)
+    return Reading({**made, **rest}, facts)
+
+
+def decode(view: View, path: Path) -> Array:
+    """Return one view of one file, of its `stored_shape`.
+
+    Raises:
+        MediaError: the file has no such view; its status is a `source.Status`.
+    """
+    made = read_media(path, {"view": view}).made["view"]
+    if isinstance(made, MediaError):
+        raise made
+    return made.array
+
+
+def _read_still(path: Path, views: Mapping[str, View]) -> MadeOrNot | None:
+    """Return the views of a still image, the video of one frame; none if it is no image."""
+    picture = _attempt(read_image, path)
+    if isinstance(picture, MediaError):
+        return None
+    return {
+        name: _attempt(read_still, picture, view)
+        if isinstance(view, VideoView)
+        else failure("no_audio", "it is a still image")
+        for name, view in views.items()
+    }
+
+
+def _read_streams(
+    path: Path, container: InputContainer, views: Mapping[str, View], *, loudness: bool
+) -> tuple[MadeOrNot, Facts]:
+    sounds = {name: view for name, view in views.items() if isinstance(view, SoundView)}
+    videos = {name: view for name, view in views.items() if isinstance(view, VideoView)}
+    exact = {name: view for name, view in videos.items() if view.sampling == "exact"}
+    nearest = {name: view for name, view in videos.items() if view.sampling == "nearest"}
+    facts = container_facts(container)
+
+    listener = _attempt(SoundReader, container) if sounds or loudness else None
+    watcher = _attempt(FrameReader, container, exact) if exact else None
+    feed(container, [reader for reader in (listener, watcher) if isinstance(reader, Reader)])
+
+    made: MadeOrNot = {}
+    if listener:
+        sound = _then(listener, SoundReader.sound)
+        made |= {name: _then(sound, view.of_sound) for name, view in sounds.items()}
+    if isinstance(listener, SoundReader):
+        facts = facts.model_copy(update={"loudness_db": listener.loudness_db})
+    if watcher:
+        made |= _of_frames(exact, watcher)
+    if isinstance(watcher, FrameReader) and (again := exact.keys() - made.keys()):
+        others = {name: exact[name] for name in sorted(again)}
+        made |= _of_frames(others, _attempt(partial(read_again, count=watcher.count), path, others))
+    if nearest:
+        # In a pass of its own: what other views there are must not change this one's frames.
+        made |= _of_frames(nearest, _attempt(_read_nearest, path, nearest))
+    return made, facts
+
+
+def _read_nearest(path: Path, views: Mapping[str, VideoView]) -> NearestReader:
+    with opened(path) as container:
+        reader = NearestReader(container, views)
+        feed(container, [reader])
+    return reader
+
+
+def _of_frames(
+    views: Mapping[str, VideoView], reader: FrameReader | NearestReader | MediaError
+) -> MadeOrNot:
+    """Return the views whose frames the reader has, or why there are none."""
+    made: MadeOrNot = {}
+    for name, view in views.items():
+        kept = reader if isinstance(reader, MediaError) else _attempt(reader.kept, name)
+        if kept is not None:
+            made[name] = _then(kept, view.of_frames)
+    return made
+
+
+def _attempt(make: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | MediaError:
+    try:
+        return make(*args, **named)
+    except MediaError as error:
+        return error
+
+
+def _then(found: S | MediaError, make: Callable[Concatenate[S, ...], T]) -> T | MediaError:
+    """Return what `make` makes of `found`, or the error that came before or comes of it."""
+    return found if isinstance(found, MediaError) else _attempt(make, found)
