@@ -2,14 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.media.clips import chirp, moving, write_media
+from workbench.data.store import ViewStore, open_rows
+from workbench.media.views import AnyView
+from workbench.values import build
 
 EXPERIMENT = """
 name: made
@@ -30,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     for split, size in SIZES.items():
         (data / f"{split}set").mkdir(parents=True)
-        for number in range(size):
+        for _ in range(size):
             noise = random.integers(0, 256, (1, 48, 64, 3))
             pictures = ((moving(6).astype(int) + noise) // 2).astype(np.uint8)
             sound = chirp(0.4 + 0.3 * random.random(), loud=0.2 + 0.6 * random.random())
@@ -49,6 +55,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+
 def workbench(place: Path, *words: str, code: int = 0) -> tuple[str, str]:
     program = [sys.executable, "-m", "workbench", *words, "made.yaml", "--data", "data"]
     done = subprocess.run(
@@ -57,7 +67,7 @@ def workbench(place: Path, *words: str, code: int = 0) -> tuple[str, str]:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env=environment(),
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -108,3 +118,80 @@ def test_show_writes_a_sheet_for_each_view(place: Path) -> None:
     for view in ("mel", "frames"):
         assert (folder / f"{view}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{view}.png" in said
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that `pid` started, and theirs."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and (folder / "stat").exists():
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            if parent == pid:
+                found += [int(folder.name), *children_of(int(folder.name))]
+    return found
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_preparation_that_is_killed_leaves_nothing_behind_and_goes_on(
+    place: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "made.yaml").write_text(EXPERIMENT)
+    shutil.copytree(place / "data", tmp_path / "data")
+    clip = next((place / "data" / "trainset").iterdir()).read_bytes()
+    with (tmp_path / "data" / "train_label.txt").open("a") as labels:
+        for number in range(700):
+            # A box that no decoder reads makes each copy another content.
+            box = (16).to_bytes(4, "big") + b"free" + number.to_bytes(8, "big")
+            (tmp_path / "data" / "trainset" / f"n{number}.mp4").write_bytes(clip + box)
+            labels.write(f"\nn{number}.mp4,{number % 2}")
+    program = [sys.executable, "-m", "workbench", "prepare", "made.yaml", "--data", "data"]
+    cache = tmp_path / "experiments" / "cache" / "views"
+
+    def has_begun() -> bool:
+        return sum(path.stat().st_size for path in cache.glob("*/array.u8")) > 40 * 64 * 64
+
+    with subprocess.Popen(
+        program, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL
+    ) as process:
+        wait_for(has_begun)
+        decoders = children_of(process.pid)
+        assert len(decoders) >= 2
+        process.kill()
+    wait_for(lambda: not any(map(is_running, decoders)))
+    num_known = sum(len(index.read_bytes().splitlines()) for index in cache.glob("*/index.jsonl"))
+    assert num_known < 2 * 700  # it was cut off before its end
+    workbench(tmp_path, "prepare")
+    again = rows_by_content(tmp_path)
+    shutil.rmtree(tmp_path / "experiments")
+    workbench(tmp_path, "prepare")
+    whole = rows_by_content(tmp_path)
+    assert len(whole) > 2 * 700
+    assert again == whole
+
+
+def rows_by_content(place: Path) -> dict[tuple[str, str], bytes]:
+    """What is stored of each content in each view."""
+    found = {}
+    for folder in (place / "experiments" / "cache" / "views").iterdir():
+        view = build(AnyView, json.loads((folder / "view.json").read_text()), where="view.json")
+        store = ViewStore(place / "experiments" / "cache", view)
+        rows = open_rows(store.array_file, view)
+        for content, outcome in store.outcomes().items():
+            found[folder.name, content] = rows[outcome.row].tobytes()
+    return found

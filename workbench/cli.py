@@ -172,9 +172,10 @@ def show(
     with reporting_errors():
         about, _, prepared = _prepared(experiment, data, None)
         folder = workspace.checks / f"{about.name}-views"
-        for path in sheet.write_sheets(prepared, folder, per_class=samples):
+        *sheets, index = sheet.write_sheets(prepared, folder, per_class=samples)
+        for path in sheets:
             typer.echo(path)
-        typer.echo(f"\nPage: {folder / 'index.html'}")
+        typer.echo(f"\nPage: {index}")
         typer.echo(f"\nNext: workbench check {_again(experiment, data)}")
 
 

@@ -54,7 +54,7 @@ def main(data: Path, cache: Path, wanted: list[str]) -> None:
     for names in SETS:
         if wanted and "+".join(names) not in wanted:
             continue
-        views = {name: build(AnyView, VIEWS[name], where=name) for name in names}
+        views: dict[str, Any] = {name: build(AnyView, VIEWS[name], where=name) for name in names}
         prepared = prepare(manifest, data, views, cache=cache, jobs=2)
         recipe = Recipe(
             data=manifest.fingerprint,
@@ -84,14 +84,12 @@ def baseline(prepared: Prepared, name: str) -> pd.DataFrame:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    values = prepared.open_array(name)
-    train = prepared.rows("train")
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))
-    model.fit(values[train[f"row.{name}"], 0], train["target"])
+    model.fit(prepared.vectors(name, "train"), prepared.rows("train")["target"])
     parts = []
     for split in ("val", "test"):
         rows = prepared.rows(split)
-        score = model.predict_proba(values[rows[f"row.{name}"], 0])[:, 1]
+        score = model.predict_proba(prepared.vectors(name, split))[:, 1]
         names, target = rows["name"], rows["target"]
         parts.append(
             pd.DataFrame({"slice": split, "name": names, "score": score, "target": target})
@@ -106,7 +104,9 @@ def report(name: str, scores: pd.DataFrame, labels: "pd.Series[int]", rest: str)
         rows = scores[scores["slice"] == split]
         target = rows["target"] if split == "val" else labels.loc[rows["name"]]
         estimate = auc(np.asarray(target), np.asarray(rows["score"]))
-        said.append(f"{split} {estimate.value:.3f} ± {Z95 * estimate.standard_error:.3f}")
+        said.append(
+            f"{split} {estimate.value:.3f} ± {Z95 * (estimate.standard_error or np.nan):.3f}"
+        )
     print(f"{name:20} {'  '.join(said)}  {rest}", flush=True)
 
 

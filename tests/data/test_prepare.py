@@ -15,6 +15,7 @@ from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared, as_table, describe, prepare, require_all
 from workbench.errors import DataError, MediaError
 from workbench.files import hash_file
+from workbench.media.features import Features
 from workbench.media.image import Image
 from workbench.media.view import FileView, Made, View
 
@@ -294,3 +295,21 @@ def test_a_training_file_needs_one_readable_view(tmp_path: Path) -> None:
     made = Prepared(table, {"a": Bytes(), "b": Bytes()}, {}, "0" * 12)
     assert list(made.rows("train")["name"]) == ["both", "one"]
     assert list(made.rows("val")["name"]) == ["none of val"]
+
+
+def test_a_vector_view_is_a_table_of_named_values(tmp_path: Path) -> None:
+    view = Features()
+    table = pd.DataFrame(
+        {
+            "split": ["train", "val", "train", "train"],
+            "name": ["a", "b", "c", "mute"],
+            "row.f": [2, 1, 1, 0],
+        }
+    )
+    values = np.arange(3 * 74, dtype=np.float32).reshape(3, 74)
+    values.tofile(tmp_path / "array")
+    made = Prepared(table, {"f": view}, {"f": tmp_path / "array"}, "0" * 12)
+    vectors = made.vectors("f", "train")  # a file without the view has nothing to learn from
+    assert list(vectors.index) == ["a", "c"]
+    assert tuple(vectors.columns) == view.names
+    np.testing.assert_array_equal(vectors.to_numpy(), values[[2, 1]])

@@ -1,9 +1,11 @@
-"""What the media zoo is made of: encoders, headers written by hand, and ways to break a file."""
+"""What the media zoo is made of: encoders, headers written by hand, ways to break a file."""
 
 import io
 import struct
 import tempfile
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,26 @@ import numpy as np
 from PIL import Image as Pillow
 
 from tests.media.clips import Pictures, Sound, chirp, moving
+
+Statuses = tuple[str, str, str]
+"""Of a sound view, of a view of the video's frames and of an image view."""
+
+VIDEO = ("ok", "ok", "broken")
+MUTE = ("no_audio", "ok", "broken")
+SOUND = ("ok", "no_video", "broken")
+SILENT = ("silent", "no_video", "broken")
+STILL = ("no_audio", "ok", "ok")
+BROKEN = ("broken", "broken", "broken")
+
+
+@dataclass(frozen=True)
+class Animal:
+    """One file of the zoo."""
+
+    name: str
+    make: Callable[[], bytes]
+    statuses: Statuses
+
 
 _MS = Fraction(1, 1000)
 _CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6}
@@ -198,6 +220,14 @@ def bmp(width: int, height: int) -> bytes:
     return head + rest + pixels
 
 
+def gif_bomb(side: int, num_frames: int) -> bytes:
+    """Return a GIF of 25 bytes a frame, of which each is as large as the whole picture."""
+    size = struct.pack("<HH", side, side)
+    head = b"GIF89a" + size + b"\x80\0\0" + b"\0\0\0\xff\xff\xff"
+    pixel = b"," + bytes(4) + b"\1\0\1\0\0" + b"\x02\x02\x44\x01\0"
+    return head + (b"!\xf9\x04\0\x01\0\0\0" + pixel) * num_frames + b";"
+
+
 def cut(data: bytes, part: float) -> bytes:
     """Return the first `part` of the bytes."""
     return data[: round(part * len(data))]
@@ -205,7 +235,8 @@ def cut(data: bytes, part: float) -> bytes:
 
 def cut_at(data: bytes, tag: bytes, more: int = 0) -> bytes:
     """Return what stands before the first `tag`, and `more` bytes."""
-    return data[: data.index(tag) + more]
+    end = data.index(tag) + more
+    return data[:end]
 
 
 def patched(data: bytes, tag: bytes, offset: int, new: bytes, *, nth: int = 0) -> bytes:
@@ -265,4 +296,4 @@ def nested(depth: int) -> bytes:
 
 def noise_bytes(count: int, seed: int = 0) -> bytes:
     """Return random bytes."""
-    return np.random.default_rng(seed).bytes(count)
+    return bytes(np.random.default_rng(seed).bytes(count))

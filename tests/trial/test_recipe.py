@@ -29,7 +29,11 @@ RICH = Recipe(
     data="0123456789ab",
     views={
         "sound": Mel(num_mels=64, segments=2, segment_s=1.5),
-        **{kind: view() for kind, view in kinds(AnyView).items() if kind not in ("mel", "faces")},
+        **{
+            kind: build(AnyView, {"kind": kind}, where=kind)
+            for kind in kinds(AnyView)
+            if kind not in ("mel", "faces")
+        },
         "faces": Faces(detector=YuFace()),  # not the default's object, which face-trace has too
     },
     backbone="mobilenetv3_small_100.lamb_in1k",

@@ -58,6 +58,13 @@ class Prepared:
         """Return all rows of `view` as a read-only memory map, (rows, *stored_shape)."""
         return open_rows(self.arrays[view], self.views[view])
 
+    def vectors(self, view: str, split: str) -> pd.DataFrame:
+        """Return a vector view of one split: a row a file by its name, a column a named value."""
+        rows = self.rows(split)
+        values = self.open_array(view)[rows[f"row.{view}"].to_numpy(), 0]
+        index = pd.Index(rows["name"], name="name")
+        return pd.DataFrame(values, index, columns=list(self.views[view].names))
+
     def save(self, folder: Path) -> None:
         """Write `manifest.parquet` and `prepared.json` into `folder`."""
         with finished(folder / "manifest.parquet") as part:

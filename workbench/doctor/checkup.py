@@ -75,14 +75,6 @@ def check(manifest: Manifest, prepared: Prepared, facts: pd.DataFrame, *, short:
         facts: What each file says of itself, by content: the fields of `media.facts.Facts`.
         short: Leave out what takes long: the shift between splits and the saturation of val.
     """
-    from threadpoolctl import threadpool_limits
-
-    # The models are small: threads would wait for each other, and sum in another order each time.
-    with threadpool_limits(1):
-        return _check(manifest, prepared, facts, short=short)
-
-
-def _check(manifest: Manifest, prepared: Prepared, facts: pd.DataFrame, *, short: bool) -> Checkup:
     files = files_of(prepared.table)
     counts = count_splits(manifest.table)
     cues = score_cues(prepared, facts, files, short=short)

@@ -7,8 +7,8 @@ JPEG copies of frames (quality 50 to 90, half to one and a half times the size):
 
 - pictures, the worst of four frames: copies 0.977 and more, other clips 0.933 and less;
 - sounds: copies 0.977 and more, other clips 0.911 and less;
-- one frame alone: JPEG copies 0.992 and more; other clips reach 0.989 where a head comes back to
-  the same pose;
+- one frame alone: JPEG copies 0.996 and more at their own size, 0.985 at half of it and quality 50;
+  other clips reach 0.989 where a head comes back to the same pose;
 - detected faces, the best of four, where whole frames are not at hand: copies of the same size
   0.919 and more, other clips 0.976 and less, so that the sound has to decide.
 """

@@ -71,8 +71,11 @@ def saturation_findings(scores: Sequence[ProbeScore]) -> Iterator[Finding]:
 
 def _scores(learn: Floats, targets: npt.NDArray[np.int64], ask: Floats) -> npt.NDArray[np.float64]:
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     learn, ask = standardized(learn, ask)
     # The more values a file has, the more they are held back.
     model = LogisticRegression(C=1 / max(1, learn.shape[1]), max_iter=300)
-    return np.asarray(model.fit(learn, targets).decision_function(ask), np.float64)
+    # The models are small: threads would wait for each other, and sum in another order each time.
+    with threadpool_limits(1):
+        return np.asarray(model.fit(learn, targets).decision_function(ask), np.float64)

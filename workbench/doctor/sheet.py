@@ -87,8 +87,9 @@ def spread(is_usable: npt.NDArray[np.bool_], number: int, *, seed: int) -> npt.N
     What is not usable changes only who stands in for it: sheets of different views stay comparable.
 
     Source:
-        The additive recurrence of the golden ratio: of any number of its first values, those in an
-        interval lie at no more than three different distances (Świerczkowski 1958).
+        Multiples of the golden ratio: the whole numbers whose multiple, less its integer part, lies
+        in one interval follow each other at no more than three distances (Slater, "The distribution
+        of the integers N for which {θN} < φ", 1950).
     """
     keys = (np.arange(len(is_usable)) * _GOLDEN + np.random.default_rng(seed).random()) % 1
     order = np.argsort(keys, kind="stable")
@@ -217,7 +218,7 @@ def _values(
     heading = _heading(list(sampled), about)
     if not measured:
         return [heading], []
-    names = _value_names(view)
+    names = view.names
     chosen = telling(names, measured)
     picture = drawing.as_image(draw_values(chosen, COLOURS, len(names)))
     is_told = chosen[0].separation is not None
@@ -236,11 +237,6 @@ def _heading(kinds: Sequence[str], about: Sequence[str]) -> Image:
     for kind, said in zip(kinds, about, strict=True):
         parts += [Words("■ ", COLOURS[kind]), Words(kind, INK, is_bold=True), Words(said)]
     return drawing.text_row(parts, size=15, gaps_px=(12, 3))
-
-
-def _value_names(view: View) -> tuple[str, ...]:
-    unnamed = tuple(f"value {index}" for index in range(view.shape[0]))
-    return getattr(view, "names", unnamed)
 
 
 def _settings(view: View) -> Iterator[str]:

@@ -47,11 +47,15 @@ def split_shifts(
         rows: Some files of each split that are there.
         looks: How their views look.
     """
+    from threadpoolctl import threadpool_limits
+
     found = []
     for first, second in combinations(rows["split"].unique(), 2):
         chosen = rows["split"].isin([first, second]).to_numpy()
         views = {name: overall[chosen] for name, (overall, _) in looks.items()}
-        score = _shift(prepared, facts, rows[chosen], views)
+        # Models this small make threads wait for each other, and sum in another order each time.
+        with threadpool_limits(1):
+            score = _shift(prepared, facts, rows[chosen], views)
         if score:
             overall, cue, alone = score
             found.append(

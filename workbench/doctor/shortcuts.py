@@ -140,20 +140,23 @@ def _of_names(rows: pd.DataFrame, targets: npt.NDArray[np.int64], most: int) -> 
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
 
     chosen = np.random.default_rng(0).permutation(len(rows))[:most]
     # The marks at both ends make a beginning another letter group than the same inside.
     names = [f"\x02{name}\x03" for name in rows["name"].to_numpy()[chosen]]
     if np.bincount(targets[chosen], minlength=2).min() < FOLDS:
         return None
-    letters = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=1 << 14)
+    letters = HashingVectorizer(analyzer="char", ngram_range=(1, 3), n_features=1 << 12)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
     model = LogisticRegression(C=10, max_iter=200)
-    scores = cross_val_predict(
-        model,
-        letters.transform(names),
-        targets[chosen],
-        cv=folds,
-        method="decision_function",
-    )
+    # The models are small: threads would wait for each other, and sum in another order each time.
+    with threadpool_limits(1):
+        scores = cross_val_predict(
+            model,
+            letters.transform(names),
+            targets[chosen],
+            cv=folds,
+            method="decision_function",
+        )
     return separation(targets[chosen], scores)

@@ -63,6 +63,11 @@ class View(Part, ABC):
         """What a model reads at once: (frames, height, width, channels), or (values,)."""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the values of a vector; none for pictures."""
+        return ()
+
+    @property
     def num_segments(self) -> int:
         """Samples that one file makes; its score is the mean of theirs."""
         return 1
