@@ -14,6 +14,7 @@ import pytest
 
 from tests.media.clips import chirp, moving, write_media
 from workbench.data.store import ViewStore, open_rows
+from workbench.media.view import View
 from workbench.media.views import AnyView
 from workbench.values import build
 
@@ -189,7 +190,9 @@ def rows_by_content(place: Path) -> dict[tuple[str, str], bytes]:
     """What is stored of each content in each view."""
     found = {}
     for folder in (place / "experiments" / "cache" / "views").iterdir():
-        view = build(AnyView, json.loads((folder / "view.json").read_text()), where="view.json")
+        view: View = build(
+            AnyView, json.loads((folder / "view.json").read_text()), where="view.json"
+        )
         store = ViewStore(place / "experiments" / "cache", view)
         rows = open_rows(store.array_file, view)
         for content, outcome in store.outcomes().items():

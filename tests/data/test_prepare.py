@@ -13,6 +13,7 @@ import pytest
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared, as_table, describe, prepare, require_all
+from workbench.data.store import ViewStore
 from workbench.errors import DataError, MediaError
 from workbench.files import hash_file
 from workbench.media.features import Features
@@ -224,6 +225,15 @@ def test_a_full_disk_stops_with_a_reason_and_loses_nothing(
     decoded(data)
     assert levels(run(data)) == {"a": 65, "b": 66, "c": 67}
     assert "a" not in decoded(data)
+
+
+def test_a_disk_that_is_full_from_the_start_is_said(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A")
+    array = ViewStore(data / "cache", Bytes()).array_file
+    array.parent.mkdir(parents=True)
+    array.symlink_to("/dev/full")
+    with pytest.raises(DataError, match="no space left for"):
+        run(data)
 
 
 def test_strict_turns_any_trouble_into_an_error(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def boasting() -> Iterator[Animal]:
     # 100 MB from 100 kB; and 8192 x 8192, which may be: 8 MB from 8 kB.
     bomb = partial(png, 10_000, 10_000, (b"\0" + bytes(1_250)) * 10_000, bits=1, colour=0)
     yield Animal("bomb.png", bomb, large)
-    just = partial(png, 8_192, 8_192, (b"\0" + bytes(1_024)) * 8_192, bits=1, colour=0)
+    just = partial(png, 8_192, 8_192, (b"\0" + b"\xff" * 1_024) * 8_192, bits=1, colour=0)
     yield Animal("largest.png", just, STILL)
     words = b"Comment\0\0" + zlib.compress(bytes(1 << 26), 9)
     rows = (b"\0" + bytes(192)) * 48

@@ -214,7 +214,7 @@ def png_chunk(tag: bytes, body: bytes) -> bytes:
 
 def bmp(width: int, height: int) -> bytes:
     """Return a BMP of this header and 64 x 48 pixels."""
-    pixels = moving(1)[0].tobytes()
+    pixels = bytes(moving(1)[0])
     head = b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54)
     rest = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(pixels), 0, 0, 0, 0)
     return head + rest + pixels

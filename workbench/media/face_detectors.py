@@ -249,8 +249,8 @@ def _yuface() -> Any:
     except ImportError as error:
         raise ConfigError(
             f"The face detector `yuface` cannot be loaded ({error}). "
-            'Install it with: pip install -e ".[faces]" (Python 3.11), or name a YuNet model file of '
-            "yours: detector: {kind: yunet, file: PATH}."
+            'Install it with: pip install -e ".[faces]" (Python 3.11), or name a YuNet model file '
+            "of yours: detector: {kind: yunet, file: PATH}."
         ) from error
 
 

@@ -1,75 +1,196 @@
-"""Losses a trial may choose. To add one: write its class, then name it in `AnyLoss`."""
+"""Losses a trial may choose. To add one: write its class, then name it in `AnyLoss`.
 
+All look at one number a sample, the log-odds of a fake: `logits[:, 1] - logits[:, 0]`, whose sigmoid
+is the trial's score. A target is the probability of a fake, so that labels may be mixed.
+"""
+
+import math
 from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from workbench.errors import ConfigError
 from workbench.values import Part
 
 
 class Loss(Part, ABC):
-    """A loss of (batch, classes) logits against one class index a row."""
+    """A loss of (batch, 2) logits, real before fake, against the probabilities of a fake."""
 
-    @abstractmethod
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss in nats, a scalar.
+    def __call__(self, logits: Tensor, targets: Tensor, *, fake_share: float = 0.5) -> Tensor:
+        """Return the batch's loss, a scalar.
 
         Args:
-            logits: (batch, classes) float, unnormalised.
-            targets: (batch,) int64 class indices.
+            logits: (batch, 2) float, unnormalised.
+            targets: (batch,) float in [0, 1], the probability of a fake.
+            fake_share: Share of fakes in the training split, for losses that balance classes.
+
+        Raises:
+            ValueError: `targets` is not one probability per row of `logits`.
+            ConfigError: classes shall be balanced and one of them has no sample.
         """
+        if logits.shape != (len(targets), 2) or targets.dim() != 1:
+            raise ValueError(
+                f"A loss needs two logits and one target a row: logits {tuple(logits.shape)}, "
+                f"targets {tuple(targets.shape)}. Pass probabilities of a fake, not one-hot rows."
+            )
+        if not targets.is_floating_point():
+            raise ValueError(
+                f"The targets are {targets.dtype}. Pass probabilities of a fake, as floats."
+            )
+        return self._of_odds(logits[:, 1] - logits[:, 0], targets, fake_share)
+
+    @abstractmethod
+    def _of_odds(self, odds: Tensor, targets: Tensor, fake_share: float) -> Tensor:
+        """Return the loss of (batch,) log-odds of a fake, a scalar."""
 
 
 class CrossEntropy(Loss):
-    """Cross-entropy, with label smoothing (Szegedy et al. 2016, arXiv:1512.00567, section 7)."""
+    """Mean cross-entropy in nats, with label smoothing and class weights.
+
+    Source: Szegedy et al. 2016, arXiv:1512.00567, section 7 (smoothing).
+    """
 
     kind: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each label that is spread evenly over both classes."""
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss in nats, a scalar."""
-        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` weighs a class by the inverse of its share of the training split, 1 on average.
+    Unlike torch's mean over class indices, the sum is divided by the batch's size and not by its
+    weights, so that the loss stays linear in the labels."""
+
+    def _of_odds(self, odds: Tensor, targets: Tensor, fake_share: float) -> Tensor:
+        of_real, of_fake = 1.0, 1.0
+        if self.class_weights == "balanced":
+            if not 0 < fake_share < 1:
+                raise ConfigError(
+                    f"`class_weights: balanced` cannot weigh a class without samples: {fake_share:.0%}"
+                    " of the training split is fake. Use `none`, or add samples of the other class."
+                )
+            of_real, of_fake = 0.5 / (1 - fake_share), 0.5 / fake_share
+        smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
+        fakes = of_fake * smooth * F.logsigmoid(odds)
+        reals = of_real * (1 - smooth) * F.logsigmoid(-odds)
+        return -(fakes + reals).mean()
+
+
+class BCE(Loss):
+    """Mean binary cross-entropy in nats of the log-odds, with a weight for fakes.
+
+    With a `pos_weight` of 1 it is `cross_entropy` itself: the softmax of two logits is the sigmoid
+    of their difference.
+    """
+
+    kind: Literal["bce"] = "bce"
+    pos_weight: float = Field(1.0, ge=0.01, le=100)
+    """How much a fake counts beside a real, as in `torch.nn.BCEWithLogitsLoss`."""
+
+    def _of_odds(self, odds: Tensor, targets: Tensor, fake_share: float) -> Tensor:
+        fakes = self.pos_weight * targets * F.logsigmoid(odds)
+        return -(fakes + (1 - targets) * F.logsigmoid(-odds)).mean()
 
 
 class Focal(Loss):
-    """Focal loss: cross-entropy that fades on samples already right."""
+    """Mean focal loss in nats: cross-entropy that fades on samples already right.
+
+    Source: Lin et al. 2017, arXiv:1708.02002, equations 4 (without alpha) and 5 (with alpha).
+    """
 
     kind: Literal["focal"] = "focal"
     gamma: float = Field(2.0, ge=0, le=5)
     """How fast easy samples fade; 0 is plain cross-entropy."""
 
-    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss in nats, a scalar."""
-        return focal_loss(logits, targets, gamma=self.gamma)
+    alpha: float | None = Field(None, ge=0, le=1)
+    """Weight of fakes; reals weigh 1 - alpha. None: both weigh 1."""
+
+    def _of_odds(self, odds: Tensor, targets: Tensor, fake_share: float) -> Tensor:
+        of_fake, of_real = (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
+        fakes = of_fake * targets * _fading(F.logsigmoid(odds), self.gamma)
+        reals = of_real * (1 - targets) * _fading(F.logsigmoid(-odds), self.gamma)
+        return (fakes + reals).mean()
 
 
-AnyLoss = Annotated[CrossEntropy | Focal, Field(discriminator="kind")]
+class Asymmetric(Loss):
+    """Asymmetric loss (ASL): focal with a gamma for each class; surely real reals cost nothing.
 
+    The defaults are those of the authors' code. They lean towards fakes: made for many negatives.
 
-def focal_loss(logits: Tensor, targets: Tensor, *, gamma: float) -> Tensor:
-    """Return the mean focal loss in nats, a scalar.
-
-    Args:
-        logits: (batch, classes) float, unnormalised.
-        targets: (batch,) int64 class indices in [0, classes).
-        gamma: How fast easy samples fade.
-
-    Raises:
-        ValueError: `targets` is not one index per row of `logits`.
-
-    Source:
-        Lin et al., "Focal Loss for Dense Object Detection", 2017, arXiv:1708.02002,
-        equation 4, without the alpha balance of equation 5.
+    Source: Ben-Baruch et al. 2020, arXiv:2009.14119, equation 7.
     """
-    if targets.shape != logits.shape[:1]:
-        raise ValueError(
-            f"focal_loss needs one class index per row: logits {tuple(logits.shape)}, "
-            f"targets {tuple(targets.shape)}. Pass class indices, not one-hot rows."
-        )
-    log_p = F.log_softmax(logits, dim=-1).gather(-1, targets[:, None]).squeeze(-1)
+
+    kind: Literal["asymmetric"] = "asymmetric"
+    gamma_pos: float = Field(1.0, ge=0, le=5)
+    """How fast easy fakes fade."""
+
+    gamma_neg: float = Field(4.0, ge=0, le=10)
+    """How fast easy reals fade."""
+
+    clip: float = Field(0.05, ge=0, lt=0.5)
+    """A real whose probability of a fake is at most this costs nothing."""
+
+    def _of_odds(self, odds: Tensor, targets: Tensor, fake_share: float) -> Tensor:
+        log_real = F.logsigmoid(-odds)
+        if self.clip > 0:
+            shifted = torch.logaddexp(log_real, torch.full_like(odds, math.log(self.clip)))
+            log_real = shifted.clamp(max=0)
+        fakes = targets * _fading(F.logsigmoid(odds), self.gamma_pos)
+        return (fakes + (1 - targets) * _fading(log_real, self.gamma_neg)).mean()
+
+
+class Dice(Loss):
+    """Soft Dice over the batch: 1 less the mean of both classes' overlap.
+
+    With squares below the line it is least where each probability is its label, also a soft one;
+    without them it would push every probability to 0 or 1.
+
+    Source: Milletari et al. 2016 (V-Net), arXiv:1606.04797, section 3.
+    """
+
+    kind: Literal["dice"] = "dice"
+    smooth: float = Field(1.0, ge=0.01, le=100)
+    """Added above and below the line: a class that the batch lacks still has a gradient."""
+
+    def _of_odds(self, odds: Tensor, targets: Tensor, fake_share: float) -> Tensor:
+        fakes = self._overlap(torch.sigmoid(odds), targets)
+        reals = self._overlap(torch.sigmoid(-odds), 1 - targets)
+        return 1 - (fakes + reals) / 2
+
+    def _overlap(self, p: Tensor, t: Tensor) -> Tensor:
+        return (2 * (p * t).sum() + self.smooth) / ((p**2).sum() + (t**2).sum() + self.smooth)
+
+
+class PairwiseAUC(Loss):
+    """Squared hinge over the batch's pairs of a fake and a real: a surrogate of 1 - AUC.
+
+    A pair weighs the probability that its first is fake and its second real. The order alone is
+    learnt: the scores rank, but are no probabilities. A batch of one class has no pair and costs 0.
+
+    Source: Gao and Zhou 2015, arXiv:1208.0645 (the 2-norm hinge, consistent with AUC).
+    """
+
+    kind: Literal["pairwise_auc"] = "pairwise_auc"
+    margin: float = Field(1.0, gt=0, le=10)
+    """Log-odds by which a fake shall stand above a real."""
+
+    def _of_odds(self, odds: Tensor, targets: Tensor, fake_share: float) -> Tensor:
+        weights = targets[:, None] * (1 - targets)
+        weights.fill_diagonal_(0)  # a sample makes no pair with itself
+        costs = F.relu(self.margin - (odds[:, None] - odds)) ** 2
+        # Less than one expected pair counts as that part of a pair: no division by next to nothing.
+        return (weights * costs).sum() / weights.sum().clamp(min=1)
+
+
+AnyLoss = Annotated[
+    CrossEntropy | BCE | Focal | Asymmetric | Dice | PairwiseAUC, Field(discriminator="kind")
+]
+
+
+def _fading(log_p: Tensor, gamma: float) -> Tensor:
+    """Return -(1 - p)^gamma log p."""
     # 1 - p can round to 0 just where p is 1; its power's gradient is then infinite for gamma < 1.
     rest = (-log_p.expm1()).clamp(min=1e-7)
-    return (-(rest**gamma) * log_p).mean()
+    return -(rest**gamma) * log_p

@@ -2,12 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 
+from workbench.errors import ConfigError
+from workbench.parts.torchvision_fix import import_timm
 from workbench.values import Part
+
+Group = dict[str, Any]
+"""Parameters under `params`, and settings of their own: `weight_decay`, `lr_scale`."""
 
 
 class Optimizer(Part, ABC):
@@ -15,10 +21,31 @@ class Optimizer(Part, ABC):
 
     lr: float = Field(gt=0, le=10)
     weight_decay: float = Field(0.0, ge=0, le=1)
+    decay_norms: bool = True
+    """Whether biases and the scales of norms decay too: all parameters of one dimension."""
+
+    def build(
+        self, parameters: Iterable[torch.nn.Parameter] | Iterable[Group]
+    ) -> torch.optim.Optimizer:
+        """Return the optimizer of `parameters`, or of groups of them.
+
+        A group keeps its settings. Its `lr_scale`, timm's word for layer-wise decay, is for
+        `set_lr`.
+
+        Raises:
+            ConfigError: no such optimizer can be had.
+        """
+        groups = _groups(parameters)
+        return self._of_groups(groups if self.decay_norms else _apart(groups))
+
+    def set_lr(self, optimizer: torch.optim.Optimizer, factor: float) -> None:
+        """Set each group's learning rate to the base rate times `factor` and its `lr_scale`."""
+        for group in optimizer.param_groups:
+            group["lr"] = self.lr * factor * group.get("lr_scale", 1.0)
 
     @abstractmethod
-    def build(self, params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of `params`."""
+    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
+        """Return the optimizer of `groups`."""
 
 
 class Adam(Optimizer):
@@ -26,9 +53,8 @@ class Adam(Optimizer):
 
     kind: Literal["adam"] = "adam"
 
-    def build(self, params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of `params`."""
-        return torch.optim.Adam(params, lr=self.lr, weight_decay=self.weight_decay)
+    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay)
 
 
 class AdamW(Optimizer):
@@ -36,22 +62,32 @@ class AdamW(Optimizer):
 
     kind: Literal["adamw"] = "adamw"
 
-    def build(self, params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of `params`."""
-        return torch.optim.AdamW(params, lr=self.lr, weight_decay=self.weight_decay)
+    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay)
+
+
+class RAdam(Optimizer):
+    """Rectified Adam (Liu et al. 2020, arXiv:1908.03265), which needs no warm-up.
+
+    Its decay is an L2 penalty, as in torch; timm's `radamw` decouples it.
+    """
+
+    kind: Literal["radam"] = "radam"
+
+    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
+        return torch.optim.RAdam(groups, lr=self.lr, weight_decay=self.weight_decay)
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum; its decay is an L2 penalty."""
 
     kind: Literal["sgd"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
 
-    def build(self, params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of `params`."""
+    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
         return torch.optim.SGD(
-            params,
+            groups,
             lr=self.lr,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
@@ -59,4 +95,66 @@ class SGD(Optimizer):
         )
 
 
-AnyOptimizer = Annotated[Adam | AdamW | SGD, Field(discriminator="kind")]
+class Timm(Optimizer):
+    """Any optimizer of timm's factory by its name, with timm's defaults for all else.
+
+    Those that need second derivatives, or packages beside torch, are refused.
+    """
+
+    kind: Literal["timm"] = "timm"
+    name: str = "lion"
+    """As in `timm.optim.list_optimizers()`: lion, lamb, muon, nadamw, ..."""
+
+    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
+        factory = import_timm().optim
+        if self.name not in (known := _timm_names(factory)):
+            near = get_close_matches(self.name, known, n=3, cutoff=0.5)
+            raise ConfigError(
+                f"`optimizer.name` is {self.name!r}: {_why_not(factory, self.name)}. "
+                + (f"Near names: {', '.join(near)}." if near else f"Use one of {', '.join(known)}.")
+            )
+        built: torch.optim.Optimizer = factory.create_optimizer_v2(
+            groups, opt=self.name, lr=self.lr, weight_decay=self.weight_decay
+        )
+        return built
+
+
+AnyOptimizer = Annotated[Adam | AdamW | RAdam | SGD | Timm, Field(discriminator="kind")]
+
+
+def _groups(parameters: Iterable[torch.nn.Parameter] | Iterable[Group]) -> list[Group]:
+    """Return `parameters` as groups, each with a list of its own."""
+    given = list(parameters)
+    if any(isinstance(item, dict) for item in given):
+        return [{**group, "params": list(group["params"])} for group in given]  # type: ignore[dict-item, index]
+    return [{"params": given}]
+
+
+def _apart(groups: list[Group]) -> list[Group]:
+    """Return `groups` with each one's biases and norms in a group without weight decay."""
+    apart = []
+    for group in groups:
+        decaying = [p for p in group["params"] if p.ndim > 1]
+        others = [p for p in group["params"] if p.ndim <= 1]
+        apart += [{**group, "params": decaying}, {**group, "params": others, "weight_decay": 0.0}]
+    return [group for group in apart if group["params"]]
+
+
+def _timm_names(factory: Any) -> list[str]:
+    return [name for name in factory.list_optimizers() if not _obstacle(factory, name)]
+
+
+def _why_not(factory: Any, name: str) -> str:
+    if name in factory.list_optimizers():
+        return str(_obstacle(factory, name))
+    return "timm has no optimizer of this name"
+
+
+def _obstacle(factory: Any, name: str) -> str:
+    """Return why timm's optimizer `name` cannot be used here; empty if it can."""
+    info = factory.get_optimizer_info(name)
+    if info.second_order:
+        return "it needs second derivatives, which training does not make"
+    if isinstance(info.opt_class, str):  # the path of a class that timm has not imported
+        return f"it needs the package {info.opt_class.partition('.')[0]}"
+    return ""

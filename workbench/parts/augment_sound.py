@@ -1,0 +1,53 @@
+"""Changes of spectrograms, (batch, frames, 1, bands, columns) in [0, 1]: time runs to the right."""
+
+import torch
+from torch import Generator, Tensor
+
+from workbench.media.spectrogram import RANGE_DB
+from workbench.parts.augment_damage import inside
+from workbench.parts.augment_draws import between
+
+
+def shift_time(x: Tensor, generator: Generator, *, share: float) -> Tensor:
+    """Shift by whole columns, up to `share` of them either way; what leaves comes in again."""
+    width = x.shape[-1]
+    by = (between(-share, share, len(x), generator) * width).round().long()
+    column = (torch.arange(width) - by[:, None]) % width
+    index = column.to(x.device)[:, None, None, None, :].expand_as(x)
+    return x.gather(-1, index)
+
+
+def change_gain(x: Tensor, generator: Generator, *, gain_db: float) -> Tensor:
+    """Make louder or softer by up to `gain_db`, where black to white is RANGE_DB."""
+    by = between(-gain_db, gain_db, len(x), generator) / RANGE_DB
+    return (x + by.to(x)[:, None, None, None, None]).clamp_(0, 1)
+
+
+def mask(
+    x: Tensor,
+    generator: Generator,
+    *,
+    time_share: float,
+    num_time: int,
+    frequency_share: float,
+    num_frequency: int,
+) -> Tensor:
+    """Cover spans of time and bands of frequency with the mean level of the sample.
+
+    Source:
+        Park et al. 2019, arXiv:1904.08779, section 2: the length of a mask is drawn evenly from 0
+        to its largest, then its place.
+    """
+    fill = x.mean((1, 2, 3, 4), keepdim=True)
+    for axis, share, num in ((3, frequency_share, num_frequency), (4, time_share, num_time)):
+        if share == 0:
+            continue
+        size = x.shape[axis]
+        for _ in range(num):
+            length = (torch.rand(len(x), generator=generator) * (int(share * size) + 1)).floor()
+            room = size - length + 1
+            first = (torch.rand(len(x), generator=generator) * room).floor()
+            shape = [len(x), 1, 1, 1, 1]
+            shape[axis] = size
+            x = torch.where(inside(size, first, length, x.device).view(shape), fill, x)
+    return x
