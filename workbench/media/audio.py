@@ -53,7 +53,7 @@ def read_sound(path: Path) -> Sound:
     Raises:
         MediaError: missing, empty, broken, no_audio or silent.
     """
-    with opened(path) as container:
+    with opened(path, for_sound=True) as container:
         reader = SoundReader(container)
         feed(container, [reader])
         return reader.sound()

@@ -48,7 +48,8 @@ def read_media(path: Path, views: Mapping[str, View], *, loudness: bool = False)
     if own and not streamed:
         return Reading(made, image_facts(path))
     try:
-        with opened(path) as container:
+        wants_pictures = any(isinstance(view, VideoView) for view in streamed.values())
+        with opened(path, for_sound=not wants_pictures) as container:
             rest, facts = _read_streams(path, container, streamed, loudness=loudness)
     except MediaError as error:
         still = _read_still(path, streamed) if error.status == "broken" else None

@@ -21,7 +21,7 @@ from workbench.media.frames import Frames
 from workbench.media.mel import Mel
 from workbench.media.view import View
 
-PARTS = 5
+PARTS = 2
 SOURCES = 10
 
 
