@@ -2,6 +2,7 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from workbench.data import manifest as module
@@ -262,3 +263,33 @@ def test_a_name_that_is_no_utf8_can_be_printed(data: Path) -> None:
 def test_nothing_is_unnamed_in_a_whole_data_set(data: Path) -> None:
     assert read(data).unnamed.empty
     assert list(read(data).unnamed.columns) == ["split", "path"]
+
+
+def test_a_file_that_cannot_be_read_is_broken_and_read_again_the_next_time(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> str:
+        if path.name == "train0.mp4":
+            raise PermissionError(13, "Permission denied", str(path))
+        return hash_file(path)
+
+    monkeypatch.setattr(module, "hash_file", refuse)
+    part = read(data)
+    assert part.table["status"].tolist() == ["broken", *["ok"] * 9]
+    assert part.table["content"].iloc[0] == ""
+    assert describe(part)[0] == "train: 4 files, 2 fake; 1 broken (train0.mp4)"
+    monkeypatch.undo()
+    assert read(data).table["content"].iloc[0] == hash_file(data / "trainset" / "train0.mp4")
+
+
+def test_links_in_circles_are_not_walked_for_ever(data: Path) -> None:
+    before = read(data).table
+    for name in ("one", "two", "three"):
+        (data / "trainset" / name).symlink_to(".")
+    pd.testing.assert_frame_equal(read(data).table, before)
+
+
+def test_a_pipe_is_missing_and_not_waited_for(data: Path) -> None:
+    (data / "testset" / "t1.mp4").unlink()
+    os.mkfifo(data / "testset" / "t1.mp4")
+    assert read(data).table["status"].iloc[9] == "missing"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -33,8 +34,8 @@ class Manifest:
 
     table: pd.DataFrame
     """One row a file: `split` (train, val, test), `name`, `path` (relative to the data folder),
-    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty) and
-    `content` (SHA-256 of the bytes, empty if there are none)."""
+    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, or broken:
+    it cannot be read) and `content` (SHA-256 of the bytes, empty if there are none)."""
 
     template: Template
     num_repeated: int
@@ -83,6 +84,8 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
     _check_splits(table)
     table["content"] = _contents(table, folder, cache)
+    # There, and not to be read: by its rights, or by a damaged disk.
+    table.loc[(table["status"] == "ok") & (table["content"] == ""), "status"] = "broken"
     return Manifest(table, template, num_repeated, _unnamed(table, media_of, files_in, folder))
 
 
@@ -140,13 +143,19 @@ def _sizes(media: Path, split: str) -> dict[str, int]:
     if not media.is_dir():
         raise DataError(f"{media} is not a folder. It should hold the media files of {split}.")
     sizes = {}
-    for parent, _, files in os.walk(media, followlinks=True):
+    for parent, folders, files in os.walk(media, followlinks=True):
         inside = Path(parent).relative_to(media)
+        # A link to a folder above would be walked again and again.
+        above = {os.path.realpath(str(folder)) for folder in (parent, *Path(parent).parents)}
+        folders[:] = [f for f in folders if os.path.realpath(f"{parent}/{f}") not in above]
         for name in files:
             try:
-                size = (Path(parent) / name).stat().st_size
+                found = (Path(parent) / name).stat()
             except OSError:  # a dangling link: to its reader it is missing
                 continue
+            if not stat.S_ISREG(found.st_mode):  # a pipe or a device has no size
+                continue
+            size = found.st_size
             # No label file, being UTF-8, names a file whose name is not; it is only listed.
             inner = (inside / name).as_posix().encode("utf-8", "surrogateescape")
             sizes[inner.decode("utf-8", "replace")] = size
@@ -192,6 +201,13 @@ def _check_splits(table: pd.DataFrame) -> None:
             )
 
 
+def _hash_or_none(path: Path) -> str | None:
+    try:
+        return hash_file(path)
+    except OSError:
+        return None
+
+
 def _contents(table: pd.DataFrame, folder: Path, cache: Path) -> "pd.Series[str]":
     """Return the SHA-256 of each row's file, reading only what changed since the last time."""
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
@@ -208,8 +224,9 @@ def _contents(table: pd.DataFrame, folder: Path, cache: Path) -> "pd.Series[str]
     if len(unread):
         paths = [folder / path for path in there.loc[unread, "path"]]
         with ThreadPoolExecutor() as pool:  # hashing and reading both let other threads run
-            hashes = track(pool.map(hash_file, paths), "hash", unit="file", total=len(paths))
+            hashes = track(pool.map(_hash_or_none, paths), "hash", unit="file", total=len(paths))
             there.loc[unread, "content"] = list(hashes)
+        there = there.dropna(subset="content")
         with finished(memory_file) as part:
             there.to_parquet(part, index=False)
     return table["path"].map(there.set_index("path")["content"]).fillna("")

@@ -140,6 +140,9 @@ class SoundReader(Reader):
         if not self._waiting or not self._form:
             return
         samples = _joined(self._waiting, self._end_s)
+        if samples.dtype.kind == "f" and not np.isfinite(samples).all():
+            # What a number-that-is-none becomes depends on the processor, and it spreads.
+            samples = np.nan_to_num(samples, posinf=1e6, neginf=-1e6)
         self._waiting.clear()
         self._num_waiting = 0
         if self._form == _AS_WANTED:

@@ -1,5 +1,6 @@
 """What a file says of itself: cheap facts that may give its class away."""
 
+import warnings
 from pathlib import Path
 
 from av.container import InputContainer
@@ -74,14 +75,17 @@ def image_facts(path: Path) -> Facts:
     """Return what the header of a still image says; nothing if it has none that can be read."""
     try:
         check_file(path)  # a pipe would be waited for
-        with Pillow.open(path, formats=IMAGE_FORMATS) as image:
-            tables = getattr(image, "quantization", None) or {}
-            brightness = tables.get(0)
-            return Facts(
-                container=image.format or "",
-                width=image.width,
-                height=image.height,
-                jpeg_quantum=sum(brightness) / len(brightness) if brightness else None,
-            )
+        with warnings.catch_warnings():
+            # Of damaged tags and of many pixels; the view says what is wrong.
+            warnings.simplefilter("ignore")
+            with Pillow.open(path, formats=IMAGE_FORMATS) as image:
+                tables = getattr(image, "quantization", None) or {}
+                brightness = tables.get(0)
+                return Facts(
+                    container=image.format or "",
+                    width=image.width,
+                    height=image.height,
+                    jpeg_quantum=sum(brightness) / len(brightness) if brightness else None,
+                )
     except (MediaError, Pillow.DecompressionBombError, *BAD_BYTES):
         return Facts()

@@ -72,10 +72,11 @@ def decode(view: View, path: Path) -> Array:
 def _read_still(path: Path, views: Mapping[str, View]) -> MadeOrNot | None:
     """Return the views of a still image, the video of one frame; none if it is no image."""
     picture = _attempt(read_image, path)
-    if isinstance(picture, MediaError):
+    # A picture that is too large is one all the same.
+    if isinstance(picture, MediaError) and picture.status != "too_large":
         return None
     return {
-        name: _attempt(read_still, picture, view)
+        name: _then(picture, read_still, view)
         if isinstance(view, VideoView)
         else failure("no_audio", "it is a still image")
         for name, view in views.items()
@@ -90,6 +91,8 @@ def _read_streams(
     exact = {name: view for name, view in videos.items() if view.sampling == "exact"}
     nearest = {name: view for name, view in videos.items() if view.sampling == "nearest"}
     facts = container_facts(container)
+    if not any(s.codec_context for s in (*container.streams.audio, *container.streams.video)):
+        raise failure("broken", "it has neither sound nor pictures that can be decoded")
 
     listener = _attempt(SoundReader, container) if sounds or loudness else None
     watcher = _attempt(FrameReader, container, exact) if exact else None
@@ -138,6 +141,8 @@ def _attempt(make: Callable[P, T], *args: P.args, **named: P.kwargs) -> T | Medi
         return error
 
 
-def _then(found: S | MediaError, make: Callable[Concatenate[S, ...], T]) -> T | MediaError:
+def _then(
+    found: S | MediaError, make: Callable[Concatenate[S, P], T], *args: P.args, **named: P.kwargs
+) -> T | MediaError:
     """Return what `make` makes of `found`, or the error that came before or comes of it."""
-    return found if isinstance(found, MediaError) else _attempt(make, found)
+    return found if isinstance(found, MediaError) else _attempt(make, found, *args, **named)

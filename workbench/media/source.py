@@ -1,5 +1,6 @@
 """What holds for every media file before it is decoded: limits, statuses and how it is opened."""
 
+import errno
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -63,9 +64,11 @@ def check_file(path: Path) -> None:
     """Raise MediaError (missing, empty or broken) unless `path` is a file with content."""
     try:
         found = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise failure("missing", "the file does not exist") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:
+        # A link in a circle, or a name that no file can have: too long, or with a NUL (ValueError).
+        nowhere = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+        if isinstance(error, ValueError) or error.errno in nowhere:
+            raise failure("missing", "the file does not exist") from error
         raise failure("broken", f"the file cannot be read: {said_by(error)}") from error
     # A pipe or a device could be read for ever.
     if not stat.S_ISREG(found.st_mode):
@@ -88,14 +91,32 @@ def opened(path: Path, *, for_sound: bool = False) -> Iterator[InputContainer]:
     """
     check_file(path)
     try:
-        options = {"format_whitelist": _FORMATS}
-        if for_sound and _is_mp4(path):
-            options["codec_whitelist"] = _sound_decoders()
-        # "file:" keeps a name such as "concat:a|b" a name.
-        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+        with _opened_for_sound(path) if for_sound else _opened(path) as container:
             yield container
     except (av.FFmpegError, OSError) as error:
         raise failure("broken", f"the file cannot be decoded: {said_by(error)}") from error
+
+
+def _opened(path: Path, **options: str) -> InputContainer:
+    # "file:" keeps a name such as "concat:a|b" a name.
+    return av.open(
+        f"file:{path}",
+        options={"format_whitelist": _FORMATS, **options},
+        metadata_errors="replace",
+    )
+
+
+def _opened_for_sound(path: Path) -> InputContainer:
+    if not _is_mp4(path):
+        return _opened(path)
+    container = _opened(path, codec_whitelist=_sound_decoders())
+    if all(
+        stream.codec_context and stream.codec_context.width for stream in container.streams.video
+    ):
+        return container
+    # The header does not say it all: what a file says of itself must not depend on who asks.
+    container.close()
+    return _opened(path)
 
 
 def _is_mp4(path: Path) -> bool:
