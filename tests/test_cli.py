@@ -1,6 +1,8 @@
 """The command line: which commands and options there are, and how each says what is wrong."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,20 @@ SURFACE: dict[str, list[str]] = {
     "predict": ["bundle", "files", "--out", "--device"],
     "score": ["predictions", "labels", "--json"],
     "demo-data": ["folder", "--seed"],
-    "backbones": ["--check", "--experiment", "--json"],
+    "backbones": [
+        "--check",
+        "--experiment",
+        "--limit",
+        "--pretrained",
+        "--sort",
+        "--image-px",
+        "--memory",
+        "--batch",
+        "--families",
+        "--top",
+        "--excluded",
+        "--json",
+    ],
 }
 
 
@@ -103,7 +118,9 @@ def test_help_is_shown_where_nothing_is_asked() -> None:
         ["predict", "bundle", "a.mp4"],
         ["score", "a.csv"],
         ["demo-data"],
-        ["backbones"],
+        ["backbones", "--top", "0"],
+        ["backbones", "--check", "resnet18", "--limit", "40M"],
+        ["backbones", "--check", "resnet18", "--top", "3"],
         ["ui", "--port", "70000"],
     ],
     ids=" ".join,
@@ -247,6 +264,78 @@ def test_an_experiments_own_rulebook_judges(here: Path) -> None:
     refused = run("backbones", "--check", "resnet18", "--experiment", file)
     assert refused.exit_code == 1
     assert "over the limit of 5M" in refused.stdout
+
+
+def test_the_models_that_timm_published_are_ranked_under_the_rulebook() -> None:
+    result = run("backbones", "--top", "3", "--sort", "imagenet", "--limit", "30M")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == [
+        "volo_d1_384.sail_in1k",
+        "xcit_small_12_p8_384.fb_dist_in1k",
+        "caformer_s18.sail_in1k_384",
+    ]
+    assert "over 30M parameters" in result.stdout
+    assert lines[-1] == "Next: workbench backbones --check volo_d1_384.sail_in1k"
+
+
+def test_excluded_models_are_listed_one_by_one_where_asked() -> None:
+    result = run("backbones", "--excluded", "--top", "1")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert sum(line[2:3] == ["params"] for line in lines) == 105
+    assert ["beit_base_patch16_224.in22k_ft_in22k_in1k", "224", "pretraining"] in [
+        line[:3] for line in lines
+    ]
+
+
+def test_a_ranking_is_json_on_demand() -> None:
+    result = run("backbones", "--json", "--memory", "16GiB", "--batch", "8", "--families", "1")
+    found = json.loads(result.stdout)
+    assert len(found["rows"]) == found["query"]["top"] == 20
+    assert len({row["family"] for row in found["rows"]}) == 20
+    assert max(row["memory_bytes"] for row in found["rows"]) <= 16 * 2**30
+    assert sum(found["num_excluded"].values()) == len(found["excluded"])
+    assert len(found["excluded"]) + found["num_ranked"] == 1556
+
+
+def test_an_experiments_own_rulebook_ranks_and_an_option_replaces_its_word(here: Path) -> None:
+    file = str(write_experiment(here, rulebook={"max_params": "5M", "counter": "true"}))
+    limits = json.loads(run("backbones", "--json", "--experiment", file).stdout)["limits"]
+    assert (limits["max_params"], limits["pretraining"]) == (5_000_000, ["in1k"])
+    other = ("--pretrained", "in1k", "--pretrained", "in21k", "--limit", "7M")
+    limits = json.loads(run("backbones", "--json", "--experiment", file, *other).stdout)["limits"]
+    assert (limits["max_params"], limits["pretraining"]) == (7_000_000, ["in1k", "in21k"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sort", "imagenet_r"], "`sort` is 'imagenet_r'"),
+        (["--limit", "12Q"], "write a number of parameters such as 200M"),
+        (["--memory", "16"], "write a memory size such as 16GiB"),
+        (["--pretrained", "imagenet"], "'imagenet' is none of none, in1k"),
+        (["--experiment", "x.yaml"], "x.yaml does not exist"),
+    ],
+)
+def test_what_cannot_be_ranked_by_is_answered_by_what_can(words: list[str], said: str) -> None:
+    assert_refused(run("backbones", *words), said)
+
+
+def test_a_rulebook_that_is_none_is_refused(here: Path) -> None:
+    file = str(write_experiment(here, rulebook="200M"))
+    assert_refused(run("backbones", "--experiment", file), "`rulebook`")
+
+
+def test_the_ranking_answers_without_torch_even_by_an_experiment(here: Path) -> None:
+    words = ["backbones", "--top", "1", "--experiment", str(write_experiment(here))]
+    code = (
+        "import contextlib, sys, workbench.cli\n"
+        f"with contextlib.suppress(SystemExit):\n    workbench.cli.app({words!r})\n"
+        "print([name for name in ('torch', 'timm') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "1 of 942 models" in done.stdout
 
 
 def test_the_demo_is_made_where_it_is_asked_for(

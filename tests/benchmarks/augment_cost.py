@@ -48,7 +48,7 @@ HEARD = Spectrograms(
     time_mask=0.2,
     frequency_mask=0.2,
 )
-ALONE = {
+ALONE: dict[str, Pictures | Spectrograms] = {
     "geometry": Pictures(hflip=0.5, rotation_deg=30, shear_deg=10, crop_scale=0.5),
     "colour": Pictures(brightness=0.4, contrast=0.4, saturation=0.4, hue_deg=20, grayscale=0.2),
     "RandAugment": Pictures(policy="randaugment"),

@@ -1,275 +1,248 @@
-import math
-from itertools import pairwise
+"""What holds for every augmentation, whichever it is; what each does is tested beside this."""
 
-import cv2
-import numpy as np
+from typing import Any
+
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from workbench.parts import augment as module
-from workbench.parts.augment import Augment, Pictures, change, mix
+from workbench.parts.augment import Augment, Pictures, Spectrograms, change, warnings
+from workbench.parts.augment_draws import replace
+
+PICTURES: dict[str, tuple[dict[str, Any], Any]] = {
+    "hflip": ({}, 0.5),
+    "vflip": ({}, 0.5),
+    "rotation_deg": ({}, 40),
+    "shear_deg": ({}, 30),
+    "translation": ({}, 0.3),
+    "crop_scale": ({}, 0.4),
+    "crop_aspect": ({}, 2.0),
+    "centre_crop": ({}, 0.7),
+    "policy": ({}, "trivialaugment"),
+    "policy_ops": ({"policy": "randaugment"}, 4),
+    "policy_magnitude": ({"policy": "randaugment"}, 25),
+    "brightness": ({}, 0.5),
+    "contrast": ({}, 0.5),
+    "saturation": ({}, 0.5),
+    "hue_deg": ({}, 60),
+    "grayscale": ({}, 0.5),
+    "blur": ({}, 0.7),
+    "blur_sigma_px": ({"blur": 1}, 5.0),
+    "noise": ({}, 0.7),
+    "noise_levels": ({"noise": 1}, 30),
+    "rescale": ({}, 0.7),
+    "rescale_to": ({"rescale": 1}, 0.1),
+    "jpeg": ({}, 0.7),
+    "jpeg_quality": ({"jpeg": 1}, 10),
+    "erase": ({}, 0.7),
+    "erase_share": ({"erase": 1}, 0.5),
+}
+"""Each field: what it needs beside it, and a value that does something."""
+
+SPECTROGRAMS: dict[str, tuple[dict[str, Any], Any]] = {
+    "hflip": ({}, 0.5),
+    "vflip": ({}, 0.5),
+    "crop_scale": ({}, 0.4),
+    "time_shift": ({}, 0.3),
+    "gain_db": ({}, 12),
+    "time_mask": ({}, 0.4),
+    "num_time_masks": ({"time_mask": 0.3}, 6),
+    "frequency_mask": ({}, 0.4),
+    "num_frequency_masks": ({"frequency_mask": 0.3}, 6),
+}
+
+EVERY = [("pictures", field, *case) for field, case in PICTURES.items()]
+EVERY += [("spectrograms", field, *case) for field, case in SPECTROGRAMS.items()]
+each = pytest.mark.parametrize(
+    ("group", "field", "beside", "value"), EVERY, ids=[f"{case[0]}.{case[1]}" for case in EVERY]
+)
+
+ALL_PICTURES = Pictures(
+    **{field: value for field, (_, value) in PICTURES.items()} | {"policy": "randaugment"}
+)
+ALL_SPECTROGRAMS = Spectrograms(**{field: value for field, (_, value) in SPECTROGRAMS.items()})
+ALL = Augment(pictures=ALL_PICTURES, spectrograms=ALL_SPECTROGRAMS)
 
 
 def seeded(seed: int = 0) -> Generator:
     return Generator().manual_seed(seed)
 
 
-def clips(
-    batch: int = 4, frames: int = 2, channels: int = 3, height: int = 12, width: int = 12
-) -> Tensor:
-    return torch.rand(batch, frames, channels, height, width, generator=seeded(7))
+def clips(group: str, batch: int = 8, frames: int = 2) -> Tensor:
+    channels = 3 if group == "pictures" else 1
+    return torch.rand(batch, frames, channels, 24, 32, generator=seeded(7))
 
 
-def moved(x: Tensor, how: Pictures, seed: int = 0) -> Tensor:
-    return change({"x": x}, Augment(pictures=how), seeded(seed))["x"]
+def augment(group: str, **settings: Any) -> Augment:
+    kind = Pictures if group == "pictures" else Spectrograms
+    return Augment(**{group: kind(**settings)})
 
 
-def dot(height: int, width: int, *, down: float, right: float, batch: int = 1) -> Tensor:
-    """Pictures of a soft dot that lies `down` and `right` of the middle, in pixels."""
-    y = torch.arange(height) - (height - 1) / 2 - down
-    x = torch.arange(width) - (width - 1) / 2 - right
-    blob = torch.exp(-(y[:, None] ** 2 + x[None] ** 2) / 4)
-    return blob.expand(batch, 1, 3, height, width).clone()
+def changed(x: Tensor, how: Augment, seed: int = 0) -> Tensor:
+    return change({"x": x}, how, seeded(seed))["x"]
 
 
-def place(pictures: Tensor) -> Tensor:
-    """Return where the dot is, (batch, 2): pixels down and right of the middle."""
-    height, width = pictures.shape[-2:]
-    weight = pictures[:, 0, 0] / pictures[:, 0, 0].sum((1, 2), keepdim=True)
-    y = (weight.sum(2) * (torch.arange(height) - (height - 1) / 2)).sum(1)
-    x = (weight.sum(1) * (torch.arange(width) - (width - 1) / 2)).sum(1)
-    return torch.stack([y, x], 1)
+def test_every_field_has_its_place_in_these_tests() -> None:
+    assert set(PICTURES) == set(Pictures.model_fields)
+    assert set(SPECTROGRAMS) == set(Spectrograms.model_fields)
 
 
-def test_nothing_is_touched_at_zero_strength() -> None:
-    views = {"frames": clips(), "mel": clips(channels=1)}
-    changed = change(views, Augment(), seeded())
-    assert all(changed[name] is views[name] for name in views)
-    mixed = mix(views, Augment(), seeded())
-    assert all(mixed.inputs[name] is views[name] for name in views)
-    assert mixed.share == 1.0
-    assert mixed.partner.tolist() == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("width", [12, 17])
-def test_flips_mirror(width: int) -> None:
-    x = clips(width=width)
-    for how, axes in (
-        (Pictures(hflip=1), [4]),
-        (Pictures(vflip=1), [3]),
-        (Pictures(hflip=1, vflip=1), [3, 4]),
-    ):
-        torch.testing.assert_close(moved(x, how), x.flip(axes), atol=1e-5, rtol=0)
-
-
-def test_a_chance_is_a_chance_of_each_sample() -> None:
-    x = clips(batch=400, frames=1)
-    flipped = (moved(x, Pictures(hflip=0.25)) - x).abs().amax((1, 2, 3, 4)) > 1e-3
-    assert 60 <= int(flipped.sum()) <= 140  # 100 expected, 4.6 standard deviations either way
-
-
-@pytest.mark.parametrize(("height", "width"), [(31, 31), (31, 43), (43, 31)])
-@pytest.mark.parametrize("degrees", [30.0, 90.0])
-def test_a_rotation_turns_a_dot_about_the_middle(
-    height: int, width: int, degrees: float, monkeypatch: pytest.MonkeyPatch
+@each
+def test_every_field_reaches_the_pixels(
+    group: str, field: str, beside: dict[str, Any], value: object
 ) -> None:
-    # The largest draw: turned by +degrees, nothing cropped.
-    monkeypatch.setattr(module, "_between", lambda low, high, count, _: torch.full((count,), high))
-    turned = moved(dot(height, width, down=0, right=4), Pictures(rotation_deg=degrees))
-    angle = math.radians(degrees)
-    # From the right of the middle upwards: counter-clockwise.
-    expected = torch.tensor([[-4 * math.sin(angle), 4 * math.cos(angle)]])
-    torch.testing.assert_close(place(turned), expected, atol=0.1, rtol=0)
+    x = clips(group)
+    with_it = changed(x, augment(group, **beside, **{field: value}))
+    assert not torch.allclose(with_it, changed(x, augment(group, **beside)), atol=1e-3)
 
 
-def test_a_rotation_agrees_with_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_between", lambda low, high, count, _: torch.full((count,), high))
-    picture = cv2.GaussianBlur(clips(1, 1, 3, 41, 61)[0, 0].permute(1, 2, 0).numpy(), (0, 0), 2)
-    matrix = cv2.getRotationMatrix2D((30.0, 20.0), 20.0, 1.0)
-    expected = cv2.warpAffine(picture, matrix, (61, 41), flags=cv2.INTER_LINEAR)
-    x = torch.from_numpy(picture).permute(2, 0, 1)[None, None]
-    turned = moved(x, Pictures(rotation_deg=20))[0, 0].permute(1, 2, 0).numpy()
-    inner = np.s_[12:29, 16:45]
-    np.testing.assert_allclose(turned[inner], expected[inner], atol=0.02)
-
-
-def test_angles_are_drawn_evenly_from_both_sides() -> None:
-    places = place(moved(dot(41, 61, down=0, right=9, batch=500), Pictures(rotation_deg=90)))
-    radius, angle = places.norm(dim=1), torch.rad2deg(torch.atan2(-places[:, 0], places[:, 1]))
-    torch.testing.assert_close(radius, torch.full((500,), 9.0), atol=0.2, rtol=0)
-    assert angle.abs().max() < 91
-    assert angle.mean().abs() < 10
-    assert angle.std() == pytest.approx(90 / math.sqrt(3), abs=5)
-
-
-def test_what_comes_into_view_is_reflected() -> None:
-    grey = torch.full((3, 1, 3, 12, 20), 0.25)
-    turned = moved(grey, Pictures(rotation_deg=180, crop_scale=0.5))
-    torch.testing.assert_close(turned, grey)
-
-
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (32, 48)])
-def test_a_crop_is_a_window_of_the_picture(height: int, width: int) -> None:
-    down = (torch.arange(height) + 0.5) / height
-    right = (torch.arange(width) + 0.5) / width
-    channels = [down[:, None].expand(height, width), right[None].expand(height, width)]
-    x = torch.stack([*channels, torch.zeros(height, width)]).expand(300, 1, 3, height, width)
-    cropped = moved(x, Pictures(crop_scale=0.25))
-    assert cropped.shape == x.shape
-    assert cropped.min() >= 0
-    assert cropped.max() <= 1
-    # Sides of the window in shares of the picture's, from the slope at its middle.
-    middle, third = (height // 2, width // 2), (height // 4, width // 4)
-    tall = (cropped[:, 0, 0, middle[0], 5] - cropped[:, 0, 0, third[0], 5]) * 4
-    wide = (cropped[:, 0, 1, 5, middle[1]] - cropped[:, 0, 1, 5, third[1]]) * 4
-    torch.testing.assert_close(tall, wide, atol=1e-3, rtol=0)
-    area = tall * wide
-    assert area.min() >= 0.25 - 1e-3
-    assert area.max() <= 1 + 1e-3
-    assert area.mean() == pytest.approx(0.625, abs=0.05)  # drawn evenly from [0.25, 1]
-    # Its middle stays where the window fits, and wanders.
-    centre = cropped[:, 0, 1, 5, width // 2 - 1 : width // 2 + 1].mean(1)
-    assert ((centre - 0.5).abs() <= (1 - wide) / 2 + 1e-3).all()
-    assert centre.std() > 0.05
-
-
-def test_grey_is_the_luma_of_television() -> None:
-    x = torch.zeros(1, 1, 3, 1, 3)
-    for colour in range(3):
-        x[0, 0, colour, 0, colour] = 1
-    grey = moved(x, Pictures(grayscale=1))
-    assert grey[0, 0, 0, 0].tolist() == pytest.approx([0.299, 0.587, 0.114])  # ITU-R BT.601
-    picture = clips()
-    grey = moved(picture, Pictures(grayscale=1))
-    expected = cv2.cvtColor(picture[0, 0].permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY)
-    for channel in range(3):
-        np.testing.assert_allclose(grey[0, 0, channel].numpy(), expected, atol=1e-5)
-
-
-def test_some_samples_lose_their_colour_and_others_nothing() -> None:
-    x = clips(batch=100, frames=1, height=4, width=4)
-    grey = moved(x, Pictures(grayscale=0.5))
-    lost = (grey[:, :, 0] == grey[:, :, 1]).all(-1).all(-1).all(-1)
-    assert 25 <= int(lost.sum()) <= 75
-    assert torch.equal(grey[~lost], x[~lost])
-
-
-EVERYTHING = Pictures(hflip=0.5, vflip=0.5, rotation_deg=40, crop_scale=0.5, grayscale=0.5)
-
-
-def test_all_frames_of_a_clip_move_alike_and_clips_do_not() -> None:
-    one = clips(batch=1, frames=1)
-    x = one.expand(6, 3, -1, -1, -1)
-    out = moved(x, EVERYTHING)
-    assert torch.equal(out[:, 0], out[:, 1])
-    assert torch.equal(out[:, 0], out[:, 2])
-    assert all(not torch.allclose(a, b, atol=1e-3) for a, b in pairwise(out[:, 0]))
-
-
-def test_spectrogram_settings_are_for_one_channel_alone() -> None:
-    views = {"frames": clips(), "mel": clips(channels=1)}
-    heard = change(views, Augment(spectrograms=EVERYTHING), seeded())
-    assert heard["frames"] is views["frames"]
-    assert not torch.allclose(heard["mel"], views["mel"])
-    seen = change(views, Augment(pictures=EVERYTHING), seeded())
-    assert seen["mel"] is views["mel"]
-    assert not torch.allclose(seen["frames"], views["frames"])
-
-
-def test_the_inputs_stay_as_they_were() -> None:
-    x = clips()
+@each
+def test_shape_range_and_input_are_kept(
+    group: str, field: str, beside: dict[str, Any], value: object
+) -> None:
+    x = clips(group)
+    x[0], x[1] = 0, 1  # black and white: nothing may go beyond
     before = x.clone()
-    changed = change({"x": x}, Augment(pictures=EVERYTHING), seeded())
-    mix(changed, Augment(cutmix_alpha=1), seeded())
-    mix({"x": x}, Augment(cutmix_alpha=1), seeded())
+    out = changed(x, augment(group, **beside, **{field: value}))
+    assert out.shape == x.shape
+    assert out.dtype == torch.float32
+    assert out.min() >= 0
+    assert out.max() <= 1
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("how", [{"mixup_alpha": 0.4}, {"cutmix_alpha": 1.0}])
-def test_one_seed_gives_one_result(how: dict[str, float]) -> None:
-    augment = Augment(pictures=EVERYTHING, spectrograms=EVERYTHING, **how)
-    views = {"frames": clips(), "mel": clips(channels=1)}
-
-    def run(seed: int) -> tuple[dict[str, Tensor], list[int], float]:
-        generator = seeded(seed)
-        mixed = mix(change(views, augment, generator), augment, generator)
-        return mixed.inputs, mixed.partner.tolist(), mixed.share
-
-    first, again, other = run(1), run(1), run(2)
-    assert all(torch.equal(first[0][name], again[0][name]) for name in views)
-    assert first[1:] == again[1:]
-    assert first[2] != other[2]
+@each
+def test_the_generator_alone_decides(
+    group: str, field: str, beside: dict[str, Any], value: object
+) -> None:
+    x, how = clips(group), augment(group, **beside, **{field: value})
+    first = changed(x, how)
+    torch.rand(5)
+    state = torch.get_rng_state()
+    assert torch.equal(changed(x, how), first)
+    assert torch.equal(torch.get_rng_state(), state)
+    if field != "centre_crop":  # nothing is drawn for it
+        assert not torch.equal(changed(x, how, seed=1), first)
 
 
-def numbered(batch: int, height: int, width: int, channels: int = 3) -> Tensor:
-    """Pictures whose every pixel is the number of the sample."""
-    x = torch.arange(batch, dtype=torch.float32)
-    return x.view(-1, 1, 1, 1, 1).expand(batch, 2, channels, height, width).clone()
+@each
+def test_frames_change_alike_and_samples_do_not(
+    group: str, field: str, beside: dict[str, Any], value: object
+) -> None:
+    x = clips(group, batch=1, frames=1).expand(8, 3, -1, -1, -1)
+    out = changed(x, augment(group, **beside, **{field: value}))
+    torch.testing.assert_close(out, out[:, :1].expand_as(out), atol=1e-6, rtol=0)
+    if field != "centre_crop":
+        assert not torch.allclose(out, out[:1].expand_as(out), atol=1e-3)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_mixup_shares_pixels_as_it_shares_labels_alike_in_every_view(seed: int) -> None:
-    views = {"frames": numbered(8, 6, 6), "mel": numbered(8, 4, 4, channels=1)}
-    mixed = mix(views, Augment(mixup_alpha=1.0), seeded(seed))
-    own = torch.arange(8)
-    assert sorted(mixed.partner.tolist()) == list(range(8))
-    expected = mixed.share * own + (1 - mixed.share) * mixed.partner
-    for x in mixed.inputs.values():
-        torch.testing.assert_close(x, expected.view(-1, 1, 1, 1, 1).expand_as(x).float())
+@each
+def test_what_another_sample_holds_does_not_matter(
+    group: str, field: str, beside: dict[str, Any], value: object
+) -> None:
+    x, how = clips(group), augment(group, **beside, **{field: value})
+    other = x.clone()
+    other[3:] = 1 - other[3:]
+    torch.testing.assert_close(changed(other, how)[:3], changed(x, how)[:3], atol=1e-6, rtol=0)
 
 
-def test_cutmix_shares_pixels_as_it_shares_labels() -> None:
-    for seed in range(40):
-        x = numbered(8, 30, 20)
-        mixed = mix({"x": x}, Augment(cutmix_alpha=1.0), seeded(seed))
-        out, partner = mixed.inputs["x"], mixed.partner.view(-1, 1, 1, 1, 1)
-        own = out == x
-        assert (own | (out == partner)).all()
-        other = mixed.partner != torch.arange(8)
-        kept = own[other].float().mean((1, 2, 3, 4))
-        torch.testing.assert_close(kept, torch.full_like(kept, mixed.share))
-        # One box, the same in every sample and frame.
-        boxes = ~own[other][:, :, 0]
-        assert (boxes == boxes[0, 0]).all()
-        rows, columns = boxes[0, 0].any(1), boxes[0, 0].any(0)
-        assert torch.equal(boxes[0, 0], rows[:, None] & columns[None])
+CHANCES = ["hflip", "vflip", "grayscale", "blur", "noise", "rescale", "jpeg", "erase"]
 
 
-def test_cutmix_cuts_the_same_part_and_partner_in_every_view() -> None:
-    views = {"frames": numbered(8, 40, 40), "mel": numbered(8, 20, 20, channels=1)}
-    mixed = mix(views, Augment(cutmix_alpha=1.0), seeded(3))
-    large, small = mixed.inputs["frames"][:, 0, 0], mixed.inputs["mel"][:, 0, 0]
-    same = (large[:, ::2, ::2] == small).float().mean()
-    assert same > 0.9  # but for the rounding of the box's rim
-    shares = []
-    other = mixed.partner != torch.arange(8)
-    for name, x in mixed.inputs.items():
-        shares.append((x == views[name])[other].float().mean().item())
-    assert mixed.share == pytest.approx(sum(shares) / 2, abs=1e-6)
+@pytest.mark.parametrize("field", CHANCES)
+def test_a_chance_is_a_chance_of_each_sample(field: str) -> None:
+    x = clips("pictures", batch=1, frames=1).expand(400, 1, 3, 24, 32)
+    how = augment("pictures", jpeg_quality=10, **{field: 0.25})
+    hit = (changed(x, how) - x).abs().amax((1, 2, 3, 4)) > 1e-3
+    assert 60 <= int(hit.sum()) <= 140  # 100 expected, 4.6 standard deviations either way
 
 
-def test_a_batch_of_one_has_nobody_to_mix_with() -> None:
-    x = clips(batch=1)
-    mixed = mix({"x": x}, Augment(mixup_alpha=1.0), seeded())
-    assert mixed.inputs["x"] is x
-    assert mixed.share == 1.0
+def test_the_chosen_are_replaced_by_what_was_drawn_for_them() -> None:
+    x, drawn = torch.zeros(5, 2), torch.arange(5.0)
+    chosen = torch.tensor([False, True, False, False, True])
+    out = replace(x, chosen, lambda part, values: part + values[:, None], drawn)
+    assert out.tolist() == [[0, 0], [1, 1], [0, 0], [0, 0], [4, 4]]
+    assert replace(x, torch.zeros(5, dtype=torch.bool), lambda part: part + 1) is x
 
 
-def test_both_mixings_take_turns() -> None:
-    x = numbered(4, 16, 16)
-    is_cut = []
-    for seed in range(60):
-        mixed = mix({"x": x}, Augment(mixup_alpha=1.0, cutmix_alpha=1.0), seeded(seed))
-        is_cut.append(bool((mixed.inputs["x"] == mixed.inputs["x"].round()).all()))
-    assert 15 <= sum(is_cut) <= 45
+def test_nothing_is_touched_by_default() -> None:
+    views = {"frames": clips("pictures"), "mel": clips("spectrograms"), "values": torch.rand(8, 5)}
+    out = change(views, Augment(), seeded())
+    assert all(out[name] is views[name] for name in views)
 
 
-@pytest.mark.parametrize("alpha", [1e-3, 0.01, 0.2, 1.0, 4.0])
-def test_shares_follow_the_beta_distribution(alpha: float) -> None:
-    generator = seeded()
-    draws = torch.tensor([module._beta(alpha, generator) for _ in range(3000)])
-    assert draws.min() >= 0
-    assert draws.max() <= 1
-    assert draws.mean() == pytest.approx(0.5, abs=0.04)
-    assert draws.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+@pytest.mark.parametrize(
+    ("group", "settings"),
+    [
+        ("pictures", {"blur": 1, "blur_sigma_px": 0}),
+        ("pictures", {"noise": 1, "noise_levels": 0}),
+        ("pictures", {"rescale": 1, "rescale_to": 1}),
+        ("pictures", {"erase": 1, "erase_share": 0}),
+        ("pictures", {"rotation_deg": 1e-6, "shear_deg": 1e-6, "translation": 1e-8}),
+        ("pictures", {"brightness": 1e-7, "contrast": 1e-7, "saturation": 1e-7, "hue_deg": 1e-5}),
+        ("spectrograms", {"gain_db": 1e-6, "time_shift": 1e-6}),
+        ("spectrograms", {"time_mask": 0.01, "frequency_mask": 0.01}),  # no whole column, no band
+    ],
+)
+def test_a_strength_of_nothing_changes_nothing(group: str, settings: dict[str, Any]) -> None:
+    x = clips(group)
+    out = changed(x, augment(group, **settings))
+    torch.testing.assert_close(out, x, atol=1e-5, rtol=0)
+
+
+def test_without_a_chance_the_strengths_do_not_matter() -> None:
+    idle = {field: value for field, (beside, value) in PICTURES.items() if beside}
+    assert len(idle) == 7
+    x = clips("pictures")
+    assert changed(x, augment("pictures", **idle)) is x
+
+
+def test_each_group_is_for_its_own_views_and_vectors_have_none() -> None:
+    views = {"frames": clips("pictures"), "mel": clips("spectrograms"), "values": torch.rand(8, 5)}
+    heard = change(views, Augment(spectrograms=ALL_SPECTROGRAMS), seeded())
+    assert heard["frames"] is views["frames"]
+    assert not torch.allclose(heard["mel"], views["mel"])
+    seen = change(views, Augment(pictures=ALL_PICTURES), seeded())
+    assert seen["mel"] is views["mel"]
+    assert not torch.allclose(seen["frames"], views["frames"])
+    assert change(views, ALL, seeded())["values"] is views["values"]
+
+
+def test_all_of_them_go_together() -> None:
+    views = {"frames": clips("pictures"), "mel": clips("spectrograms")}
+    first, again = (change(views, ALL, seeded(3)) for _ in range(2))
+    for name, x in views.items():
+        assert first[name].shape == x.shape
+        assert first[name].min() >= 0
+        assert first[name].max() <= 1
+        assert torch.equal(first[name], again[name])
+
+
+@pytest.mark.parametrize("group", ["pictures", "spectrograms"])
+def test_a_batch_may_be_of_one_sample(group: str) -> None:
+    x = clips(group, batch=1)
+    assert changed(x, ALL).shape == x.shape
+
+
+@pytest.mark.gpu
+def test_the_same_happens_on_a_gpu() -> None:
+    views = {"frames": clips("pictures"), "mel": clips("spectrograms")}
+    how = ALL.model_copy(update={"pictures": ALL_PICTURES.model_copy(update={"policy": "none"})})
+    here = change(views, how, seeded())
+    there = change({name: x.cuda() for name, x in views.items()}, how, seeded())
+    for name in views:
+        # Rounded to bytes on the way through a JPEG: a level here and there.
+        assert (there[name].cpu() - here[name]).abs().mean() < 1 / 255
+
+
+def test_a_flip_of_a_spectrogram_is_warned_of_and_says_why() -> None:
+    assert warnings(Augment()) == []
+    assert warnings(Augment(pictures=ALL_PICTURES)) == []
+    fine = ALL_SPECTROGRAMS.model_copy(update={"hflip": 0.0, "vflip": 0.0})
+    assert warnings(Augment(spectrograms=fine)) == []
+    said = warnings(Augment(spectrograms=Spectrograms(hflip=0.5, vflip=0.25)))
+    assert len(said) == 2
+    assert said[0].startswith("augment.spectrograms.hflip is 0.5: ")
+    assert "played backwards" in said[0]
+    assert said[1].startswith("augment.spectrograms.vflip is 0.25: ")
+    assert "upside down" in said[1]

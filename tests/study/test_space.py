@@ -10,6 +10,10 @@ import yaml
 
 from tests.study.tiny import SPACE
 from workbench.errors import ConfigError
+from workbench.parts.leaderboard import Table, read_table
+from workbench.parts.leaderboard_ranking import Limits, Query, rank
+from workbench.rules.rulebook import Rulebook
+from workbench.study import space as space_module
 from workbench.study.experiment import read_experiment
 from workbench.study.space import Draft, Space, read_space
 
@@ -223,6 +227,94 @@ def test_a_choice_within_a_choice_counts_among_what_can_be_drawn(
     assert space.backbones() == ["test_vit", "test_resnet", "test_convnext"]
 
 
+def test_a_question_to_the_table_of_figures_becomes_a_plain_choice(
+    read: Callable[..., Space],
+) -> None:
+    asked = {"leaderboard": {"sort": "imagenet-r", "top": 4, "families": 2, "limit": "10M"}}
+    space = read(backbone=asked)
+    found = space.backbones()
+    want = Query(sort="imagenet-r", top=4, families=2, limit=10_000_000)
+    assert found == [row.model for row in rank(read_table(), want, Limits()).rows[:4]]
+    assert len(set(found)) == 4
+    assert space.tree["backbone"] == {"choice": found, "asked": asked}
+    drawer = Fixed(backbone=found[2])
+    assert space.draw(drawer).backbone == found[2]
+    assert drawer.seen == {"backbone": ("choice", *found)}
+    assert every_dimension_matters(space) == 1
+
+
+def test_a_question_stands_among_names_and_repeats_none(read: Callable[..., Space]) -> None:
+    best, second = read(backbone={"leaderboard": {"top": 2}}).backbones()
+    space = read(backbone={"choice": ["resnet18.a1_in1k", best, {"leaderboard": {"top": 2}}]})
+    assert space.backbones() == ["resnet18.a1_in1k", best, second]
+
+
+def test_a_question_is_answered_under_the_rulebook_with_a_backbone_for_each_view(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "space.yaml"
+    query = {"leaderboard": {"sort": "imagenet", "top": 1000}}
+    rulebook = Rulebook.model_validate({"max_params": "20M", "pretraining": ["in21k"]})
+    rows = {row.model: row for row in read_table().rows}
+    most = {}
+    for views in (["image"], {"choice": [["image"], ["image", "mel"]]}):
+        tree = {**LEAST, "views": views, "backbone": query}
+        file.write_text(yaml.safe_dump(tree), encoding="utf-8")
+        names = read_space(file, ("image", "mel"), rulebook).backbones()
+        assert {rows[name].saw.label for name in names} == {"in21k"}
+        most[str(views)] = max(rows[name].params_m for name in names)
+    one, two = most.values()
+    assert two <= 10 < one <= 20
+
+
+def test_a_begun_study_keeps_its_answer_when_the_table_changes(
+    read: Callable[..., Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"leaderboard": {"sort": "imagenet", "top": 3}}
+    begun = read(backbone=asked)
+    table = read_table()
+    best = begun.backbones()[0]
+    newer = Table(source="", rows=tuple(row for row in table.rows if row.model != best))
+    monkeypatch.setattr(space_module, "read_table", lambda: newer)
+    later = read(backbone=asked)
+    assert later.backbones() != begun.backbones()
+    assert later.as_begun(begun.tree) == begun
+    # Another question, or none, is another space.
+    other = read(backbone={"leaderboard": {"sort": "imagenet", "top": 2}})
+    assert other.as_begun(begun.tree) is other
+    plain = read(backbone="test_resnet")
+    assert plain.as_begun(begun.tree) is plain
+    assert later.as_begun(plain.tree) is later
+
+
+def test_a_stored_answer_reads_as_it_is(read: Callable[..., Space]) -> None:
+    begun = read(backbone={"leaderboard": {"top": 3}})
+    stored = {**begun.tree["backbone"], "choice": ["test_resnet", "test_vit"]}
+    assert read(backbone=stored).backbones() == ["test_resnet", "test_vit"]
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ({"leaderboard": {"top": 0}}, "`backbone.leaderboard`: `top` is 0"),
+        ({"leaderboard": {"sort": "r"}}, "`sort` is 'r'"),
+        ({"leaderboard": {"famlies": 2}}, "`famlies` is not a known key"),
+        ({"leaderboard": {}, "top": 3}, "unknown keys top. Put them into it"),
+        ({"leaderboard": "imagenet-r"}, "`backbone.leaderboard`"),
+        (
+            {"leaderboard": {"limit": "1K"}},
+            "finds no model: of its rows, 1556 by params are excluded",
+        ),
+    ],
+)
+def test_a_question_that_has_no_answer_is_refused(
+    read: Callable[..., Space], node: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(backbone=node)
+    assert said in str(refused.value)
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda file: file.stem)
 def test_each_shipped_experiment_reads(experiment: Path) -> None:
     read_experiment(experiment)
@@ -261,3 +353,10 @@ def every_dimension_matters(space: Space) -> int:
                 if kind == "choice":
                     waiting.append({**wanted, name: other})
     return len(looked_at)
+
+
+def test_a_flip_of_spectrograms_that_can_be_drawn_is_warned_of(read: Callable[..., Space]) -> None:
+    flips = {"augment": {"spectrograms": {"hflip": {"choice": [0.0, 0.25]}}}}
+    (sentence,) = read(**flips).warnings()
+    assert sentence.startswith("augment.spectrograms.hflip is 0.25: a mirrored spectrogram is")
+    assert read(augment={"pictures": {"hflip": 0.5}}).warnings() == []

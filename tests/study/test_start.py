@@ -12,6 +12,8 @@ from tests.study.inline import InlinePool
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.data import demo
 from workbench.errors import ConfigError, DataError, StudyError
+from workbench.parts.leaderboard import Table, read_table
+from workbench.study import space as space_module
 from workbench.study.folder import StudyFolder, find
 from workbench.study.records import read_trials
 from workbench.study.start import choose_devices, environment_tags
@@ -87,6 +89,24 @@ def test_a_study_that_was_begun_otherwise_is_refused_and_says_what_changed(
     assert said in str(refused.value)
     assert "--study NAME" in str(refused.value)
     assert len(inline.trained) == 1
+
+
+def test_a_study_goes_on_with_its_backbones_when_the_table_of_figures_changes(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = {"leaderboard": {"sort": "params", "top": 2, "limit": "1M"}}
+    experiment = bench.experiment({**SPACE, "backbone": query})
+    outcome = bench.search(experiment, 1)
+    stored = yaml.safe_load(outcome.folder.experiment_file.read_text())["space"]["backbone"]
+    assert len(stored["choice"]) == 2
+    assert stored["asked"] == query
+    table = read_table()
+    rows = tuple(row for row in table.rows if row.model not in stored["choice"])
+    monkeypatch.setattr(space_module, "read_table", lambda: Table(source="", rows=rows))
+    assert bench.search(experiment, 4).num_new == 3
+    assert {recipe.backbone for recipe in inline.trained} <= set(stored["choice"])
+    bench.search(experiment, 1, study="another-table")
+    assert inline.trained[-1].backbone not in stored["choice"]
 
 
 def test_a_comment_or_a_default_written_out_is_no_change(

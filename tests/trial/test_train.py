@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image as Pillow
+from pydantic import TypeAdapter
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -14,17 +15,19 @@ from torch import Tensor
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
 from workbench.parts.augment import Augment, Pictures
-from workbench.parts.losses import Focal
+from workbench.parts.augment_mixing import Mixed
+from workbench.parts.losses import AnyLoss, CrossEntropy, Focal, Loss
 from workbench.parts.model import MediaModel
-from workbench.parts.optimizers import SGD, AdamW
-from workbench.parts.schedules import StepLR
-from workbench.trial import train
-from workbench.trial.batches import Split
+from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer
+from workbench.parts.schedules import AnySchedule, Plateau, StepLR
+from workbench.trial import plots, train
+from workbench.trial.batches import Batch, Split, shuffled
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.scoring import build_model
 from workbench.trial.train import Verdict, best_epoch, predict, run_trial
+from workbench.values import Part, kinds
 
 EVERYTHING = Augment(
     pictures=Pictures(hflip=0.5, rotation_deg=20, crop_scale=0.6, grayscale=0.1), mixup_alpha=0.4
@@ -330,3 +333,196 @@ def test_a_frozen_backbone_stays_as_it_was(pictures: Prepared, tmp_path: Path) -
     start = build_model(recipe, load=True).state_dict()
     changed = {name for name in start if not torch.equal(start[name], kept[name])}
     assert changed == {"head.weight", "head.bias"}
+
+
+UNIONS: dict[str, Any] = {"loss": AnyLoss, "optimizer": AnyOptimizer, "schedule": AnySchedule}
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "loss": {
+        "cross_entropy": {"label_smoothing": 0.2, "class_weights": "balanced"},
+        "bce": {"pos_weight": 3},
+        "focal": {"gamma": 1, "alpha": 0.3},
+        "asymmetric": {"gamma_pos": 2, "gamma_neg": 1, "clip": 0.3},
+        "dice": {"smooth": 0.1},
+        "pairwise_auc": {"margin": 2},
+    },
+    "optimizer": {
+        "adam": {},
+        "adamw": {},
+        "radam": {},
+        "sgd": {"momentum": 0.5, "nesterov": True},
+        "timm": {"name": "lamb"},
+    },
+    "schedule": {
+        "constant": {},
+        "step": {"step_epochs": 2, "gamma": 0.1},
+        "cosine": {"warmup_share": 0.3},
+        "one_cycle": {"pct_start": 0.6, "div_factor": 5, "final_div_factor": 10},
+        "plateau": {"gamma": 0.5, "patience_epochs": 1},
+    },
+}
+"""Of each kind, another value for each setting; optimizers have those of `OF_OPTIMIZERS` too."""
+
+OF_OPTIMIZERS = {"lr": 3e-3, "weight_decay": 0.5, "decay_norms": False}
+BASES: dict[str, dict[str, Any]] = {
+    "optimizer": {"lr": 1e-2, "weight_decay": 0.1},
+    "plateau": {"patience_epochs": 0},
+}
+CASES = [
+    (field, kind, name, value)
+    for field, of_kinds in SETTINGS.items()
+    for kind, settings in of_kinds.items()
+    for name, value in {**settings, **(OF_OPTIMIZERS if field == "optimizer" else {})}.items()
+]
+
+
+@pytest.fixture(scope="module")
+def uneven(pictures: Prepared) -> Prepared:
+    """The pictures with four reals fewer to learn from: three reals, seven fakes."""
+    table = pictures.table.copy()
+    reals = table.index[(table["split"] == "train") & (table["target"] == 0)]
+    table.loc[reals[:4], "row.image"] = 0
+    return Prepared(table, pictures.views, pictures.arrays, pictures.fingerprint)
+
+
+def trained_weights(
+    prepared: Prepared, folder: Path, monkeypatch: pytest.MonkeyPatch, field: str, part: Part
+) -> dict[str, Tensor]:
+    """Return the weights after three epochs, of which the second is the worst, the third best."""
+    with monkeypatch.context() as patch:
+        with_metrics(patch, auc=[0.6, 0.5, 0.9])
+        for plot in ("write_roc", "write_pr"):  # most of the time of so small a trial
+            patch.setattr(plots, plot, lambda *_: None)
+        # A step as long as the loss is steep, so that also a loss's scale shows.
+        choices = {"optimizer": SGD(lr=1e-2), field: part}
+        result = run(recipe_for(prepared, **choices), prepared, folder)
+    assert (result.state, result.best_epoch) == ("complete", 3), result.reason
+    return load_file(TrialFolder(folder).weights)
+
+
+def made(field: str, kind: str, **settings: Any) -> Part:
+    part: Part = TypeAdapter(UNIONS[field]).validate_python(
+        {"kind": kind, **BASES.get(field, {}), **BASES.get(kind, {}), **settings}
+    )
+    return part
+
+
+def some_differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_every_setting_of_every_kind_has_a_case_below() -> None:
+    for field, union in UNIONS.items():
+        settings = {k: set(part.model_fields) - {"kind"} for k, part in kinds(union).items()}
+        tried = {
+            kind: {name for f, k, name, _ in CASES if (f, k) == (field, kind)}
+            for kind in SETTINGS[field]
+        }
+        assert tried == settings
+
+
+@pytest.mark.parametrize(("field", "kind"), [(f, k) for f in SETTINGS for k in SETTINGS[f]])
+def test_each_kind_trains_and_each_of_its_settings_changes_the_weights(
+    uneven: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, kind: str
+) -> None:
+    plain = trained_weights(uneven, tmp_path / "plain", monkeypatch, field, made(field, kind))
+    assert all(tensor.isfinite().all() for tensor in plain.values())
+    torch.manual_seed(0)
+    start = build_model(recipe_for(uneven), load=True).state_dict()
+    assert not torch.equal(plain["head.weight"], start["head.weight"])
+    for name, value in [(n, v) for f, k, n, v in CASES if (f, k) == (field, kind)]:
+        part = made(field, kind, **{name: value})
+        changed = trained_weights(uneven, tmp_path / name, monkeypatch, field, part)
+        assert some_differ(plain, changed), name
+
+
+@pytest.mark.parametrize("field", UNIONS)
+def test_no_two_kinds_train_alike(
+    uneven: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    # But for BCE without a weight, which is cross-entropy.
+    parts = {
+        kind: made(field, kind, **({"pos_weight": 2} if kind == "bce" else {}))
+        for kind in SETTINGS[field]
+    }
+    weights = {
+        kind: trained_weights(uneven, tmp_path / kind, monkeypatch, field, part)
+        for kind, part in parts.items()
+    }
+    for index, one in enumerate(weights):
+        for other in list(weights)[:index]:
+            assert some_differ(weights[one], weights[other]), (one, other)
+
+
+def test_a_plateau_counts_by_the_direction_of_the_objective(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = Plateau(gamma=0.1, patience_epochs=0)
+    values = [0.5, 0.4, 0.3, 0.35, 0.2]
+    for metric, falls_after in (("auc", (2, 3, 4, 5)), ("log_loss", (4,))):
+        with monkeypatch.context() as patch:
+            with_metrics(patch, **{metric: values})
+            recipe = recipe_for(
+                pictures, schedule=schedule, objective=Objective(metric=metric), num_epochs=5
+            )
+            result = run(recipe, pictures, tmp_path / metric)
+        lrs = [epoch.lr for epoch in result.epochs]
+        expected = [5e-3 * 0.1 ** sum(n < number for n in falls_after) for number in range(1, 6)]
+        assert lrs == pytest.approx(expected)
+
+
+def test_balancing_is_by_the_shares_of_the_training_split(
+    uneven: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All odds even and the whole split one batch: every label costs ln 2 times its class's weight,
+    # and 3 reals of weight 10/6 and 7 fakes of weight 10/14 are 10 in all.
+    forward = MediaModel.forward
+    monkeypatch.setattr(MediaModel, "forward", lambda self, x: forward(self, x) * 0)
+    loss = CrossEntropy(class_weights="balanced")
+    recipe = recipe_for(uneven, loss=loss, batch_size=10, num_epochs=1)
+    result = run(recipe, uneven, tmp_path / "even")
+    assert result.epochs[0].train_loss == pytest.approx(np.log(2))
+    # Sure of a fake everywhere, by ln 3: 3 * 10/6 * ln 4 + 7 * 10/14 * ln(4/3), of ten.
+    odds = torch.tensor([0.0, np.log(3)])
+    monkeypatch.setattr(MediaModel, "forward", lambda self, x: forward(self, x) * 0 + odds)
+    result = run(recipe, uneven, tmp_path / "sure")
+    assert result.epochs[0].train_loss == pytest.approx((np.log(4) + np.log(4 / 3)) / 2)
+
+
+def test_a_single_class_cannot_be_balanced_and_fails_the_trial(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    table = pictures.table.copy()
+    table.loc[(table["split"] == "train") & (table["target"] == 1), "row.image"] = 0
+    reals = Prepared(table, pictures.views, pictures.arrays, pictures.fingerprint)
+    recipe = recipe_for(reals, loss=CrossEntropy(class_weights="balanced"))
+    result = run(recipe, reals, tmp_path)
+    assert result.state == "failed"
+    assert "0% of the training split is fake" in result.reason
+
+
+def test_a_mixed_sample_has_the_label_of_its_own_parts(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels, given = list[Tensor](), list[Tensor]()
+
+    def seen(split: Split, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        for batch in shuffled(split, batch_size, generator):
+            labels.append(batch.targets)
+            yield batch
+
+    def with_the_one_before(views: dict[str, Tensor], *_: Any) -> Mixed:
+        return Mixed(views, torch.arange(len(views["image"])).roll(1), 0.25)
+
+    def told(self: Loss, logits: Tensor, targets: Tensor, *, fake_share: float) -> Tensor:
+        given.append(targets)
+        return loss(self, logits, targets, fake_share=fake_share)
+
+    loss = CrossEntropy.__call__
+    monkeypatch.setattr(train, "shuffled", seen)
+    monkeypatch.setattr(train, "mix", with_the_one_before)
+    monkeypatch.setattr(CrossEntropy, "__call__", told)
+    run(recipe_for(pictures, num_epochs=1), pictures, tmp_path)
+    assert len(given) == 4
+    for own, mixed in zip(labels, given, strict=True):
+        assert mixed.tolist() == (0.25 * own + 0.75 * own.roll(1)).tolist()
+    assert len(set(torch.cat(given).tolist())) > 2

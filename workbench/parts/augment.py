@@ -1,25 +1,31 @@
 """Augmentations of whole batches on the device; all randomness comes from one generator.
 
-Flips, rotation and crop of one sample are one affine map, so a picture is resampled once. All
-frames of a clip move alike. Mixup and CutMix pair samples, alike in every view.
+All frames of a clip change alike. Flips, crops and turns of a sample are one affine map, so a
+picture is resampled once, and its colours are mapped once. Mixup and CutMix pair samples, alike in
+every view.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor
 
+from workbench.parts import augment_damage as damage
+from workbench.parts import augment_geometry as geometry
+from workbench.parts import augment_sound as sound
+from workbench.parts.augment_colour import recolour
+from workbench.parts.augment_damage import BEST_QUALITY
+from workbench.parts.augment_mixing import Mixed, mixed
+from workbench.parts.augment_policy import STRONGEST, Policy, apply_policy
 from workbench.values import Frozen
-
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in a grey (ITU-R BT.601, as OpenCV and PIL use)."""
 
 
 class Pictures(Frozen):
-    """How each sample of one kind of view may be changed; the defaults change nothing."""
+    """How each sample of a view of pictures may be changed; the defaults change nothing.
+
+    In the order of the fields, which is that of a picture's life: taken, edited, sent, covered.
+    Pixels are those of the model's input.
+    """
 
     hflip: float = Field(0.0, ge=0, le=1)
     """Chance of a mirrored picture."""
@@ -30,26 +36,121 @@ class Pictures(Frozen):
     rotation_deg: float = Field(0.0, ge=0, le=180)
     """Rotation by an angle drawn evenly from [-this, this]; what comes into view is reflected."""
 
+    shear_deg: float = Field(0.0, ge=0, le=45)
+    """Upright lines lean by an angle drawn evenly from [-this, this]."""
+
+    translation: float = Field(0.0, ge=0, le=0.5)
+    """Shift each way by a share of the side drawn evenly from [-this, this]."""
+
     crop_scale: float = Field(1.0, gt=0, le=1)
     """Least share of the area that a random crop keeps, blown up to the full size."""
 
-    grayscale: float = Field(0.0, ge=0, le=1)
-    """Chance of losing colour; one-channel views have none to lose."""
+    crop_aspect: float = Field(1.0, ge=1, le=4)
+    """Largest ratio of the crop's width to its height, against the picture's own, or its inverse:
+    drawn evenly by its logarithm. Ratios of 3/4 to 4/3 are usual: 1.333."""
 
-    @property
-    def moves(self) -> bool:
-        """Whether a pixel can change its place."""
-        return self.hflip > 0 or self.vflip > 0 or self.rotation_deg > 0 or self.crop_scale < 1
+    centre_crop: float = Field(1.0, gt=0, le=1)
+    """Share of each side that is kept of the middle, after all turns: it cuts reflections off."""
+
+    policy: Policy = "none"
+    """`randaugment`: `policy_ops` drawn changes of one strength (Cubuk et al. 2020,
+    arXiv:1909.13719). `trivialaugment`: one, of any strength (Müller and Hutter 2021,
+    arXiv:2103.10158; the wide space). Both as torchvision has them."""
+
+    policy_ops: int = Field(2, ge=1, le=5)
+    """Changes that RandAugment makes of each sample."""
+
+    policy_magnitude: int = Field(9, ge=0, le=STRONGEST)
+    """Their strength, of 30."""
+
+    brightness: float = Field(0.0, ge=0, le=1)
+    """Levels are multiplied by a factor drawn evenly from [1 - this, 1 + this]."""
+
+    contrast: float = Field(0.0, ge=0, le=1)
+    """So is their distance from the mean grey of the clip."""
+
+    saturation: float = Field(0.0, ge=0, le=1)
+    """So is the distance of each colour from its grey."""
+
+    hue_deg: float = Field(0.0, ge=0, le=180)
+    """Colours turn about the axis of greys by an angle drawn evenly from [-this, this]."""
+
+    grayscale: float = Field(0.0, ge=0, le=1)
+    """Chance of losing colour."""
+
+    blur: float = Field(0.0, ge=0, le=1)
+    """Chance of a Gaussian blur."""
+
+    blur_sigma_px: float = Field(2.0, ge=0, le=8)
+    """Its largest deviation, in pixels; drawn evenly from [0, this]."""
+
+    noise: float = Field(0.0, ge=0, le=1)
+    """Chance of Gaussian noise."""
+
+    noise_levels: float = Field(10.0, ge=0, le=64)
+    """Its largest deviation, in grey levels of 255; drawn evenly from [0, this]."""
+
+    rescale: float = Field(0.0, ge=0, le=1)
+    """Chance of being made smaller and large again."""
+
+    rescale_to: float = Field(0.5, ge=0.1, le=1)
+    """Least share of the side that it is made smaller to; drawn evenly from [this, 1]."""
+
+    jpeg: float = Field(0.0, ge=0, le=1)
+    """Chance of JPEG compression, by libjpeg."""
+
+    jpeg_quality: int = Field(30, ge=10, le=BEST_QUALITY)
+    """Its worst quality; drawn evenly from [this, 95]."""
+
+    erase: float = Field(0.0, ge=0, le=1)
+    """Chance of a covered box: random erasing. Zhong et al. 2020, arXiv:1708.04896."""
+
+    erase_share: float = Field(0.33, ge=0, le=0.5)
+    """Largest share of the area that it covers; drawn evenly from [0.02, this]."""
+
+
+class Spectrograms(Frozen):
+    """How each sample of a spectrogram may be changed; the defaults change nothing."""
+
+    hflip: float = Field(0.0, ge=0, le=1)
+    """Chance of time running backwards, as it does in no recording: rarely what is wanted."""
+
+    vflip: float = Field(0.0, ge=0, le=1)
+    """Chance of high pitches where the low ones belong: rarely what is wanted."""
+
+    crop_scale: float = Field(1.0, gt=0, le=1)
+    """Least share of the area that a random crop keeps: less time, fewer bands, magnified."""
+
+    time_shift: float = Field(0.0, ge=0, le=0.5)
+    """Shift by a share of the time drawn evenly from [-this, this]; what leaves comes in again."""
+
+    gain_db: float = Field(0.0, ge=0, le=40)
+    """Louder by decibels drawn evenly from [-this, this], where black to white is 80 dB. It moves
+    levels as a limited loudness would: pictures that start at their own loudest, as `mel` does,
+    show nothing of how loud a recording is."""
+
+    time_mask: float = Field(0.0, ge=0, le=1)
+    """Largest share of the time that one mask covers, drawn evenly from [0, this]. SpecAugment:
+    Park et al. 2019, arXiv:1904.08779. The mean level of the sample takes its place."""
+
+    num_time_masks: int = Field(2, ge=1, le=10)
+    """Time masks a sample; two in SpecAugment's policy LD."""
+
+    frequency_mask: float = Field(0.0, ge=0, le=1)
+    """Largest share of the bands that one mask covers, drawn evenly from [0, this]."""
+
+    num_frequency_masks: int = Field(2, ge=1, le=10)
+    """Frequency masks a sample."""
 
 
 class Augment(Frozen):
     """All augmentations of a recipe."""
 
     pictures: Pictures = Pictures()
-    """For views of the seen: frames, images."""
+    """For views of the seen: frames, faces, images."""
 
-    spectrograms: Pictures = Pictures()
-    """For views of the heard. A flip turns time or pitch around: rarely what is wanted."""
+    spectrograms: Spectrograms = Spectrograms()
+    """For pictures of the heard: views of one channel."""
 
     mixup_alpha: float = Field(0.0, ge=0, le=10)
     """Mixup's Beta parameter; 0 is off. Zhang et al. 2018, arXiv:1710.09412."""
@@ -58,38 +159,42 @@ class Augment(Frozen):
     """CutMix's Beta parameter; 0 is off. Yun et al. 2019, arXiv:1905.04899."""
 
 
-@dataclass(frozen=True)
-class Mixed:
-    """A batch after Mixup or CutMix: sample i is `share` itself and the rest sample partner[i]."""
-
-    inputs: dict[str, Tensor]
-    partner: Tensor
-    share: float
+def warnings(augment: Augment) -> list[str]:
+    """Return a sentence on each setting that is allowed and rarely meant."""
+    heard = augment.spectrograms
+    said = []
+    if heard.hflip > 0:
+        said.append(
+            f"augment.spectrograms.hflip is {heard.hflip:g}: a mirrored spectrogram is a sound "
+            "played backwards, which is found in no data to be scored. Set it to 0 unless you mean "
+            "it; time_shift and time_mask change time without turning it around."
+        )
+    if heard.vflip > 0:
+        said.append(
+            f"augment.spectrograms.vflip is {heard.vflip:g}: a spectrogram upside down has its low "
+            "pitches where high ones belong, as no sound has. Set it to 0 unless you mean it; "
+            "frequency_mask hides pitches and leaves the others in their place."
+        )
+    return said
 
 
 def change(
     views: Mapping[str, Tensor], augment: Augment, generator: Generator
 ) -> dict[str, Tensor]:
-    """Return each view with every sample flipped, turned, cropped and greyed as drawn.
+    """Return each view with every sample changed as drawn for it; what was given stays as it is.
 
     Args:
-        views: By name, (batch, frames, channels, height, width) float in [0, 1]. One-channel views
-            are spectrograms. Vectors, (batch, values), stay as they are.
+        views: By name, (batch, frames, channels, height, width) float in [0, 1], of three channels,
+            or of one: those are spectrograms. Vectors, (batch, values), are returned as given.
         augment: What may happen.
         generator: A CPU generator, so that the draws are the same on every device.
     """
     changed = {}
     for name, x in views.items():
-        if x.dim() == 2:
-            changed[name] = x
-            continue
-        how = augment.spectrograms if x.shape[2] == 1 else augment.pictures
-        if how.moves:
-            x = _move(x, how, generator)
-        if how.grayscale > 0 and x.shape[2] == 3:
-            grey = _chance(how.grayscale, len(x), generator).to(x.device)[:, None, None, None, None]
-            luma = (x * x.new_tensor(LUMA)[:, None, None]).sum(2, keepdim=True)
-            x = torch.where(grey, luma, x)
+        if x.dim() > 2 and x.shape[2] == 1:
+            x = _change_spectrograms(x, augment.spectrograms, generator)
+        elif x.dim() > 2:
+            x = _change_pictures(x, augment.pictures, generator)
         changed[name] = x
     return changed
 
@@ -102,88 +207,74 @@ def mix(views: Mapping[str, Tensor], augment: Augment, generator: Generator) -> 
         augment: Which are on.
         generator: A CPU generator.
     """
-    size = len(next(iter(views.values())))
-    use_cutmix = augment.cutmix_alpha > 0
-    if use_cutmix and augment.mixup_alpha > 0:
-        use_cutmix = bool(torch.rand((), generator=generator) < 0.5)
-    alpha = augment.cutmix_alpha if use_cutmix else augment.mixup_alpha
-    if alpha == 0 or size < 2:
-        return Mixed(dict(views), torch.arange(size), 1.0)
-    partner = torch.randperm(size, generator=generator)
-    share = _beta(alpha, generator)
-    if use_cutmix:
-        return _cutmix(views, partner, share, generator)
-    mixed = {name: x * share + x[partner.to(x.device)] * (1 - share) for name, x in views.items()}
-    return Mixed(mixed, partner, share)
-
-
-def _cutmix(
-    views: Mapping[str, Tensor], partner: Tensor, share: float, generator: Generator
-) -> Mixed:
-    # The same box in every view, in shares of its sides; a box over the rim is cut at it.
-    side = (1 - share) ** 0.5
-    centre_y, centre_x = torch.rand(2, generator=generator).tolist()
-    mixed, kept = {}, []
-    pictures = {name: x for name, x in views.items() if x.dim() > 2}
-    for name, x in pictures.items():
-        height, width = x.shape[-2:]
-        top, bottom = _span(centre_y, side, height)
-        left, right = _span(centre_x, side, width)
-        y = x.clone()
-        y[..., top:bottom, left:right] = x[partner.to(x.device)][..., top:bottom, left:right]
-        mixed[name] = y
-        kept.append(1 - (bottom - top) * (right - left) / (height * width))
-    # Vectors have no box to cut: they are mixed by as much.
-    share = sum(kept) / len(kept) if kept else share
-    for name, x in views.items():
-        if name not in pictures:
-            mixed[name] = x * share + x[partner.to(x.device)] * (1 - share)
-    return Mixed(mixed, partner, share)
-
-
-def _span(centre: float, side: float, size: int) -> tuple[int, int]:
-    return (
-        max(0, round((centre - side / 2) * size)),
-        min(size, round((centre + side / 2) * size)),
+    return mixed(
+        views, generator, mixup_alpha=augment.mixup_alpha, cutmix_alpha=augment.cutmix_alpha
     )
 
 
-def _move(x: Tensor, how: Pictures, generator: Generator) -> Tensor:
-    """Return `x`, (batch, frames, channels, height, width), with each sample moved by its map."""
-    batch, frames, channels, height, width = x.shape
-    flip_x = 1 - 2 * _chance(how.hflip, batch, generator).float()
-    flip_y = 1 - 2 * _chance(how.vflip, batch, generator).float()
-    angle = torch.deg2rad(_between(-how.rotation_deg, how.rotation_deg, batch, generator))
-    scale = _between(how.crop_scale, 1.0, batch, generator).sqrt()
-    shift_x = (1 - scale) * _between(-1, 1, batch, generator)
-    shift_y = (1 - scale) * _between(-1, 1, batch, generator)
-    cos, sin = angle.cos() * scale, angle.sin() * scale
-    # Output place to input place, in [-1, 1] a side: turn (by pixels, not sides), shrink, shift.
-    theta = torch.stack(
-        [
-            torch.stack([cos * flip_x, -sin * flip_y * height / width, shift_x], -1),
-            torch.stack([sin * flip_x * width / height, cos * flip_y, shift_y], -1),
-        ],
-        1,
-    ).to(x)
-    flat = x.reshape(batch, frames * channels, height, width)
-    grid = F.affine_grid(theta, list(flat.shape), align_corners=False)
-    moved = F.grid_sample(flat, grid, padding_mode="reflection", align_corners=False)
-    return moved.reshape(x.shape)
+def _change_pictures(x: Tensor, how: Pictures, generator: Generator) -> Tensor:
+    theta = geometry.maps(
+        (len(x), *x.shape[-2:]),
+        generator,
+        hflip=how.hflip,
+        vflip=how.vflip,
+        rotation_deg=how.rotation_deg,
+        shear_deg=how.shear_deg,
+        translation=how.translation,
+        crop_scale=how.crop_scale,
+        crop_aspect=how.crop_aspect,
+        centre_crop=how.centre_crop,
+    )
+    if theta is not None:
+        x = geometry.resample(x, theta)
+    x = apply_policy(
+        x,
+        generator,
+        policy=how.policy,
+        num_ops=how.policy_ops,
+        magnitude=how.policy_magnitude,
+    )
+    x = recolour(
+        x,
+        generator,
+        brightness=how.brightness,
+        contrast=how.contrast,
+        saturation=how.saturation,
+        hue_deg=how.hue_deg,
+        grayscale=how.grayscale,
+    )
+    if how.blur > 0:
+        x = damage.blur(x, generator, p=how.blur, sigma_px=how.blur_sigma_px)
+    if how.noise > 0:
+        x = damage.add_noise(x, generator, p=how.noise, levels=how.noise_levels)
+    if how.rescale > 0:
+        x = damage.rescale(x, generator, p=how.rescale, least=how.rescale_to)
+    if how.jpeg > 0:
+        x = damage.compress(x, generator, p=how.jpeg, worst=how.jpeg_quality)
+    if how.erase > 0:
+        x = damage.erase(x, generator, p=how.erase, share=how.erase_share)
+    return x
 
 
-def _chance(p: float, count: int, generator: Generator) -> Tensor:
-    return torch.rand(count, generator=generator) < p
-
-
-def _between(low: float, high: float, count: int, generator: Generator) -> Tensor:
-    return low + (high - low) * torch.rand(count, generator=generator)
-
-
-def _beta(alpha: float, generator: Generator) -> float:
-    """Return a draw of Beta(alpha, alpha), as a ratio of two Gamma draws."""
-    pair = torch._standard_gamma(torch.full((2,), alpha, dtype=torch.float64), generator=generator)
-    # With a tiny alpha both draws can be too small for a float: the distribution is then a coin.
-    if float(pair.max()) <= torch.finfo(torch.float64).tiny:
-        return float(torch.rand((), generator=generator) < 0.5)
-    return float(pair[0] / pair.sum())
+def _change_spectrograms(x: Tensor, how: Spectrograms, generator: Generator) -> Tensor:
+    theta = geometry.maps(
+        (len(x), *x.shape[-2:]),
+        generator,
+        hflip=how.hflip,
+        vflip=how.vflip,
+        crop_scale=how.crop_scale,
+    )
+    if theta is not None:
+        x = geometry.resample(x, theta)
+    if how.time_shift > 0:
+        x = sound.shift_time(x, generator, share=how.time_shift)
+    if how.gain_db > 0:
+        x = sound.change_gain(x, generator, gain_db=how.gain_db)
+    return sound.mask(
+        x,
+        generator,
+        time_share=how.time_mask,
+        num_time=how.num_time_masks,
+        frequency_share=how.frequency_mask,
+        num_frequency=how.num_frequency_masks,
+    )

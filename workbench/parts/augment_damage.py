@@ -72,7 +72,7 @@ def rescale(x: Tensor, generator: Generator, *, p: float, least: float) -> Tenso
             small = [max(1, round(side * by)) for side in size]
             down = F.interpolate(clip, small, mode="bilinear", antialias=True)
             scaled.append(F.interpolate(down, size, mode="bilinear"))
-        return torch.stack(scaled)
+        return torch.stack(scaled).clamp_(0, 1)  # weights add up to 1 but for the last digit
 
     return replace(x, chance(p, len(x), generator), new, share)
 

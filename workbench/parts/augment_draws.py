@@ -25,9 +25,7 @@ def seeds(count: int, generator: Generator) -> list[int]:
     return drawn
 
 
-def replace(
-    x: Tensor, chosen: Tensor, new: Callable[..., Tensor], *drawn: Tensor
-) -> Tensor:
+def replace(x: Tensor, chosen: Tensor, new: Callable[..., Tensor], *drawn: Tensor) -> Tensor:
     """Return `x` with its `chosen` samples, (batch,) bool on the CPU, replaced by new ones.
 
     Args:

@@ -27,13 +27,8 @@ def maps(
     Places are in [-1, 1], x before y. Seen from the picture, a window is cropped, moved, turned,
     sheared and flipped, and of what came of it the centre is kept.
 
-    Args:
-        size: Count of samples, height and width in pixels.
-        generator: A CPU generator.
-        hflip: Chance of a mirrored picture; the rest are as in `Pictures`.
-
-    Returns:
-        None if nothing can move.
+    `size` is the count of samples, their height and width in pixels; the settings are those of
+    `Pictures`. Nothing is drawn, and None returned, if nothing can move.
     """
     still = (hflip, vflip, rotation_deg, shear_deg, translation) == (0,) * 5
     if still and (crop_scale, crop_aspect, centre_crop) == (1,) * 3:
@@ -68,7 +63,7 @@ def resample(x: Tensor, theta: Tensor) -> Tensor:
     flat = x.flatten(1, 2)
     grid = F.affine_grid(theta.to(x), list(flat.shape), align_corners=False)
     moved = F.grid_sample(flat, grid, padding_mode="reflection", align_corners=False)
-    return moved.view(x.shape)
+    return moved.clamp_(0, 1).view(x.shape)  # weights add up to 1 but for the last digit
 
 
 def _map(*entries: Tensor | float) -> Tensor:

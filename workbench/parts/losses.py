@@ -1,7 +1,7 @@
 """Losses a trial may choose. To add one: write its class, then name it in `AnyLoss`.
 
-All look at one number a sample, the log-odds of a fake: `logits[:, 1] - logits[:, 0]`, whose sigmoid
-is the trial's score. A target is the probability of a fake, so that labels may be mixed.
+All look at one number a sample, the log-odds of a fake: `logits[:, 1] - logits[:, 0]`, whose
+sigmoid is the trial's score. A target is the probability of a fake, so that labels may be mixed.
 """
 
 import math
@@ -32,7 +32,7 @@ class Loss(Part, ABC):
             ValueError: `targets` is not one probability per row of `logits`.
             ConfigError: classes shall be balanced and one of them has no sample.
         """
-        if logits.shape != (len(targets), 2) or targets.dim() != 1:
+        if targets.dim() != 1 or logits.shape != (len(targets), 2):
             raise ValueError(
                 f"A loss needs two logits and one target a row: logits {tuple(logits.shape)}, "
                 f"targets {tuple(targets.shape)}. Pass probabilities of a fake, not one-hot rows."
@@ -68,8 +68,9 @@ class CrossEntropy(Loss):
         if self.class_weights == "balanced":
             if not 0 < fake_share < 1:
                 raise ConfigError(
-                    f"`class_weights: balanced` cannot weigh a class without samples: {fake_share:.0%}"
-                    " of the training split is fake. Use `none`, or add samples of the other class."
+                    f"`class_weights: balanced` cannot weigh a class without samples: "
+                    f"{fake_share:.0%} of the training split is fake. Use `none`, or add samples "
+                    "of the other class."
                 )
             of_real, of_fake = 0.5 / (1 - fake_share), 0.5 / fake_share
         smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
@@ -119,7 +120,7 @@ class Asymmetric(Loss):
 
     The defaults are those of the authors' code. They lean towards fakes: made for many negatives.
 
-    Source: Ben-Baruch et al. 2020, arXiv:2009.14119, equation 7.
+    Source: Ben-Baruch et al. 2020, arXiv:2009.14119, section 2.
     """
 
     kind: Literal["asymmetric"] = "asymmetric"

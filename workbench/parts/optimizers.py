@@ -1,5 +1,6 @@
 """Optimizers a trial may choose. To add one: write its class, then name it in `AnyOptimizer`."""
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -106,13 +107,18 @@ class Timm(Optimizer):
     """As in `timm.optim.list_optimizers()`: lion, lamb, muon, nadamw, ..."""
 
     def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
-        factory = import_timm().optim
-        if self.name not in (known := _timm_names(factory)):
-            near = get_close_matches(self.name, known, n=3, cutoff=0.5)
-            raise ConfigError(
-                f"`optimizer.name` is {self.name!r}: {_why_not(factory, self.name)}. "
-                + (f"Near names: {', '.join(near)}." if near else f"Use one of {', '.join(known)}.")
-            )
+        import_timm()  # first: it mends what the next line would stumble over
+        factory = importlib.import_module("timm.optim")
+        every = factory.list_optimizers()
+        obstacle = (
+            _obstacle(factory.get_optimizer_info(self.name))
+            if self.name in every
+            else "timm has no optimizer of this name"
+        )
+        if obstacle:
+            usable = [n for n in every if not _obstacle(factory.get_optimizer_info(n))]
+            near = ", ".join(get_close_matches(self.name, usable, n=3, cutoff=0))
+            raise ConfigError(f"`optimizer.name` is {self.name!r}: {obstacle}. Near it: {near}.")
         built: torch.optim.Optimizer = factory.create_optimizer_v2(
             groups, opt=self.name, lr=self.lr, weight_decay=self.weight_decay
         )
@@ -124,10 +130,14 @@ AnyOptimizer = Annotated[Adam | AdamW | RAdam | SGD | Timm, Field(discriminator=
 
 def _groups(parameters: Iterable[torch.nn.Parameter] | Iterable[Group]) -> list[Group]:
     """Return `parameters` as groups, each with a list of its own."""
-    given = list(parameters)
-    if any(isinstance(item, dict) for item in given):
-        return [{**group, "params": list(group["params"])} for group in given]  # type: ignore[dict-item, index]
-    return [{"params": given}]
+    groups: list[Group] = []
+    loose = []
+    for item in parameters:
+        if isinstance(item, dict):
+            groups.append({**item, "params": list(item["params"])})
+        else:
+            loose.append(item)
+    return [*groups, {"params": loose}] if loose else groups
 
 
 def _apart(groups: list[Group]) -> list[Group]:
@@ -140,19 +150,8 @@ def _apart(groups: list[Group]) -> list[Group]:
     return [group for group in apart if group["params"]]
 
 
-def _timm_names(factory: Any) -> list[str]:
-    return [name for name in factory.list_optimizers() if not _obstacle(factory, name)]
-
-
-def _why_not(factory: Any, name: str) -> str:
-    if name in factory.list_optimizers():
-        return str(_obstacle(factory, name))
-    return "timm has no optimizer of this name"
-
-
-def _obstacle(factory: Any, name: str) -> str:
-    """Return why timm's optimizer `name` cannot be used here; empty if it can."""
-    info = factory.get_optimizer_info(name)
+def _obstacle(info: Any) -> str:
+    """Return why an optimizer of timm cannot be used here; empty if it can."""
     if info.second_order:
         return "it needs second derivatives, which training does not make"
     if isinstance(info.opt_class, str):  # the path of a class that timm has not imported

@@ -36,13 +36,15 @@ class Saw(NamedTuple):
 
 # Exact facts that a tag does not show, by architecture and tag; tried first, in order.
 _EXCEPTIONS: tuple[tuple[str, str, Saw], ...] = (
-    (r"beitv2_.*", r"in1k_ft_in1k", Saw("web", "BEiT v2 learned from CLIP's features")),
+    (r"beitv2_.*", r".*", Saw("web", "BEiT v2 learned from CLIP's features")),
+    (r"eva02_.*", r"mim_in22k_.*", Saw("web", "EVA-02 learned from EVA-CLIP's features")),
     (r"beit3_.*", r".*", Saw("web", "BEiT-3 learned from image-text pairs or CLIP's features")),
     (r".*_ssld", r".*", Saw("in21k", "SSLD distilled it on images mined from ImageNet-22K")),
     (r".*", r"ssld_in1k", Saw("in21k", "SSLD distilled it on images mined from ImageNet-22K")),
     (r".*", r"ssld_stage2_ft_in1k", Saw("in21k", "SSLD's first stage used ImageNet-22K")),
     (r".*", r"bd_ssld_6m_in1k.*", Saw("unknown", "it was distilled on 6M images of its makers")),
     (r".*", r"goog_distilled_in1k", Saw("in21k", "its teacher, a BiT, saw ImageNet-21K")),
+    (r"ghostnetv3_.*", r"in1k", Saw("unknown", "its teacher is named by no tag")),
     (r".*", r"usi_in1k", Saw("in21k", "its teacher, a TResNet-L, saw ImageNet-21K")),
     (r".*", r"(fb_)?dino", Saw("in1k-ssl", "DINO (the first) is self-supervised")),
     (r".*", r"mae", Saw("in1k-ssl", "a masked autoencoder is self-supervised")),

@@ -47,5 +47,5 @@ def read_experiment(path: Path) -> tuple[Experiment, Space]:
     experiment: Experiment = build(Experiment, tree, where=str(path))
     # experiments/../search_spaces/x.yaml reads badly in an error.
     file = Path(os.path.normpath(path.parent / experiment.search_space))
-    space = read_space(file, tuple(experiment.views))
+    space = read_space(file, tuple(experiment.views), experiment.rulebook)
     return experiment, space

@@ -3,6 +3,10 @@
 It is a tree of the keys of a `Draft`. A leaf is a value, or a draw: `{choice: [a, b]}`,
 `{float: [low, high], log: true}`, `{int: [low, high]}`. A choice may be between mappings, which may
 hold draws themselves; those exist only where their mapping is chosen.
+
+Instead of a list, `backbone` may ask the table of published figures (`parts.leaderboard`):
+`{leaderboard: {sort: imagenet-r, top: 12, families: 2}}`, alone or among the options of a choice.
+It becomes a plain choice when the space is read, with the question kept beside it as `asked`.
 """
 
 import math
@@ -14,11 +18,14 @@ from pydantic import Field
 
 from workbench.errors import ConfigError
 from workbench.media.views import AnyView
-from workbench.parts.augment import Augment
+from workbench.parts.augment import Augment, warnings
+from workbench.parts.leaderboard import read_table
+from workbench.parts.leaderboard_ranking import Limits, Query, rank
 from workbench.parts.losses import AnyLoss, CrossEntropy
 from workbench.parts.optimizers import AnyOptimizer
 from workbench.parts.schedules import AnySchedule, Constant
 from workbench.parts.weights import Weights
+from workbench.rules.rulebook import Rulebook
 from workbench.trial.recipe import Objective, Recipe
 from workbench.values import Frozen, build, read_yaml
 
@@ -95,7 +102,7 @@ class Space(Frozen):
 
     file: str
     tree: dict[Any, Any]
-    """As the file says it."""
+    """As the file says it, but for a question to the table of figures: see `read_space`."""
 
     def draw(self, trial: Suggest) -> Draft:
         """Return a draft drawn by `trial`; every dimension is named by its dotted key."""
@@ -114,13 +121,35 @@ class Space(Frozen):
         """Return the ways to weights that can be drawn."""
         return list(_options(self.tree.get("pretrained", "auto"), "pretrained", self.file))
 
+    def warnings(self) -> list[str]:
+        """Return what speaks against an augmentation that can be drawn, a sentence each."""
+        drafts = (self.draw(drawer) for drawer in _Corner.all_of(self))
+        return list(dict.fromkeys(said for draft in drafts for said in warnings(draft.augment)))
+
     def least_image_px(self) -> int:
         """Return a picture side that can be drawn."""
         return int(next(_options(self.tree.get("image_px", 224), "image_px", self.file)))
 
+    def as_begun(self, tree: dict[Any, Any]) -> "Space":
+        """Return this space with the answer that a begun study's `tree` has to the same question.
 
-def read_space(path: Path, views: tuple[str, ...]) -> Space:
+        So a study goes on with its backbones whatever a newer table of figures would say.
+        """
+        mine, begun = self.tree["backbone"], tree.get("backbone")
+        asked = mine.get("asked") if isinstance(mine, dict) else None
+        if asked is None or not isinstance(begun, dict) or begun.get("asked") != asked:
+            return self
+        return self.model_copy(update={"tree": {**self.tree, "backbone": begun}})
+
+
+def read_space(path: Path, views: tuple[str, ...], rulebook: Rulebook | None = None) -> Space:
     """Return the search space that YAML file `path` holds, every option of it checked.
+
+    Args:
+        path: The file.
+        views: The experiment's.
+        rulebook: What a question to the table of figures is answered under; the default one if
+            None. Every view of a model has its own backbone, so the limit is shared by them.
 
     Raises:
         ConfigError: a key, an option or a bound cannot make a recipe; or a view is not one of
@@ -133,7 +162,7 @@ def read_space(path: Path, views: tuple[str, ...]) -> Space:
     for key in ("views", "backbone"):
         if key not in tree:
             raise ConfigError(f"{where}: `{key}` is missing. Add it.")
-    space = Space(file=where, tree=tree)
+    space = Space(file=where, tree=_answered(tree, rulebook or Rulebook(), where))
     for drawer in _Corner.all_of(space):
         draft = space.draw(drawer)
         unknown = [name for name in draft.views if name not in views]
@@ -143,6 +172,50 @@ def read_space(path: Path, views: tuple[str, ...]) -> Space:
                 f"experiment has {', '.join(views)}. Use those names."
             )
     return space
+
+
+def _answered(tree: dict[Any, Any], rulebook: Rulebook, where: str) -> dict[Any, Any]:
+    """Return the tree with each question to the table of figures answered by a plain choice."""
+    node = tree["backbone"]
+    if not isinstance(node, dict) or "asked" in node:
+        return tree  # a list, or answered before
+    options = node["choice"] if isinstance(node.get("choice"), list) else [node]
+    if not any(isinstance(option, dict) and "leaderboard" in option for option in options):
+        return tree
+    sets = _options(tree["views"], "views", where)
+    most_views = max(len(names) if isinstance(names, list) else 1 for names in sets)
+    limits = Limits(
+        max_params=max(1, rulebook.max_params // max(1, most_views)),
+        pretraining=rulebook.pretraining,
+        allowed_tags=rulebook.allowed_tags,
+    )
+    names: list[Any] = []
+    for option in options:
+        asks = isinstance(option, dict) and "leaderboard" in option
+        found = _ask(option, limits, where) if asks else [option]
+        names += [name for name in found if not asks or name not in names]
+    return {**tree, "backbone": {"choice": names, "asked": node}}
+
+
+def _ask(node: dict[Any, Any], limits: Limits, where: str) -> list[str]:
+    """Return the models that a question asks for, the best first."""
+    if extra := node.keys() - {"leaderboard"}:
+        raise ConfigError(
+            f"{where}: `backbone` is a `leaderboard` with the unknown keys "
+            f"{', '.join(map(str, extra))}. Put them into it."
+        )
+    query: Query = build(Query, node["leaderboard"], where=f"{where}, `backbone.leaderboard`")
+    ranking = rank(read_table(), query, limits)
+    if not ranking.rows:
+        counts = ", ".join(
+            f"{number} by {reason}" for reason, number in ranking.num_excluded().items()
+        )
+        raise ConfigError(
+            f"{where}: `backbone.leaderboard` finds no model: of its rows, {counts} are excluded "
+            f"(the rulebook leaves {limits.max_params / 1e6:g}M parameters a view). Ask for less; "
+            "`workbench backbones --excluded` says why each one is."
+        )
+    return [row.model for row in ranking.rows[: query.top]]
 
 
 class _Corner:
@@ -203,12 +276,16 @@ def _parse(node: Any, key: str, where: str) -> Any:
     if not isinstance(node, dict) or not node.keys() & {"choice", "float", "int"}:
         return node
     known = (
-        {"choice"} if "choice" in node else {"float", "log"} if "float" in node else {"int", "log"}
+        {"choice", "asked"}
+        if "choice" in node
+        else {"float", "log"}
+        if "float" in node
+        else {"int", "log"}
     )
     if extra := node.keys() - known:
         raise ConfigError(
             f"{where}: `{key}` is a draw with the unknown keys {', '.join(map(str, extra))}. "
-            f"It may have {' and '.join(sorted(known))}."
+            f"It may have {' and '.join(sorted(known - {'asked'}))}."
         )
     if "choice" in node:
         options = node["choice"]

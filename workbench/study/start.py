@@ -85,9 +85,13 @@ def run_search(
     began = time.monotonic()
     experiment, space = read_experiment(experiment_file)
     folder = new_or_known(workspace.studies, study or experiment.name)
+    if folder.info_file.exists():
+        space = space.as_begun(read_yaml(folder.experiment_file)["space"])
     devices, threads = choose_devices(device, jobs)
     finder = WeightsFinder(workspace.weights)
     _check_rules(experiment, space, finder)
+    for sentence in space.warnings():
+        say(sentence)
     with folder.held():
         data_folder = find_data(experiment, workspace, data)
         files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)

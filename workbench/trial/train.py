@@ -116,6 +116,8 @@ def _train(
     model = build_model(recipe, load=True, store=store).to(device)
     optimizer = recipe.optimizer.build(p for p in model.parameters() if p.requires_grad)
     steps_per_epoch = count_batches(len(train), recipe.batch_size)
+    fake_share = float(train.targets.double().mean())
+    sign = 1 if recipe.objective.direction == "maximize" else -1
     step = 0
     best_state: dict[str, Tensor] = {}
     best_scores: list[pd.DataFrame] = []
@@ -123,19 +125,21 @@ def _train(
     for number in range(1, recipe.num_epochs + 1):
         epoch_started = time.monotonic()
         model.train()
+        history = [sign * past.objective for past in epochs]
         losses = []
         for batch in shuffled(train, recipe.batch_size, generator):
             factor = recipe.schedule.factor(
-                step, steps_per_epoch=steps_per_epoch, num_epochs=recipe.num_epochs
+                step,
+                steps_per_epoch=steps_per_epoch,
+                num_epochs=recipe.num_epochs,
+                history=history,
             )
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.optimizer.lr * factor
+            recipe.optimizer.set_lr(optimizer, factor)
             mixed = mix(change(batch.inputs, recipe.augment, generator), recipe.augment, generator)
-            logits = model(mixed.inputs)
-            loss = mixed.share * recipe.loss(logits, batch.targets.to(device))
-            if mixed.share < 1:
-                other = batch.targets[mixed.partner].to(device)
-                loss = loss + (1 - mixed.share) * recipe.loss(logits, other)
+            # Not a sum of two products, which can miss 1 by rounding where both labels are 1.
+            targets = batch.targets.float()
+            targets = targets[mixed.partner].lerp(targets, mixed.share)
+            loss = recipe.loss(model(mixed.inputs), targets.to(device), fake_share=fake_share)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -153,7 +157,7 @@ def _train(
         epoch = Epoch(
             epoch=number,
             train_loss=train_loss,
-            lr=optimizer.param_groups[0]["lr"],
+            lr=recipe.optimizer.lr * factor,
             metrics={str(name): value for name, value in metrics.items()},
             objective=metrics[recipe.objective.metric],
             seconds=time.monotonic() - epoch_started,
