@@ -91,6 +91,7 @@ ORDER = [
     "parts.weights",
     "parts.backbones",
     "parts.model",
+    "parts.transfer",
     "rules.counts",
     "rules.provenance",
     "rules.rulebook",

@@ -8,11 +8,12 @@ import torch
 
 from tests.trial.pictures import SIZES
 from workbench.data.prepare import Prepared
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 from workbench.media.view import FileView, Made
 from workbench.parts.pixels import to_tensor
 from workbench.trial import batches
-from workbench.trial.batches import Split, count_batches, in_order, shuffled
+from workbench.trial.batches import Split, count_batches, in_order, shuffled, subset
+from workbench.trial.recipe import Sampling
 
 CPU = torch.device("cpu")
 
@@ -199,3 +200,40 @@ def test_a_file_of_several_segments_is_several_samples(
     assert inputs["v"].tolist() == [[1.5, -2.0], [1.5, -2.0], [300.0, 0.25], [300.0, 0.25]]
     means = split.of_files(np.array([0.1, 0.2, 0.6, 0.5, 0.5, 0.2]))
     np.testing.assert_allclose(means, [0.3, 0.4])
+
+
+def test_a_subset_keeps_the_share_of_fakes_and_is_the_same_every_time() -> None:
+    targets = np.array([1] * 30 + [0] * 10, np.int8)
+    half = subset(targets, Sampling(subset=0.5))
+    assert (len(half), int(targets[half].sum())) == (20, 15)
+    assert np.array_equal(half, np.sort(half))
+    assert len(set(half.tolist())) == 20
+    assert np.array_equal(half, subset(targets, Sampling(subset=0.5)))
+    assert not np.array_equal(half, subset(targets, Sampling(subset=0.5, seed=1)))
+    eight = subset(targets, Sampling(subset=8))
+    assert (len(eight), int(targets[eight].sum())) == (8, 6)
+    assert subset(targets, Sampling()).tolist() == list(range(40))
+
+
+@pytest.mark.parametrize(("wanted", "said"), [(41, "Ask for fewer"), (2, "without any")])
+def test_an_impossible_subset_is_refused(wanted: int, said: str) -> None:
+    targets = np.array([1] * 39 + [0], np.int8)
+    with pytest.raises(ConfigError, match=said):
+        subset(targets, Sampling(subset=wanted))
+
+
+def test_a_balanced_epoch_has_half_of_each_class(pictures: Prepared) -> None:
+    split = split_of(pictures, "train")
+    split.targets = torch.tensor([1] * 3 + [0] * 11)  # 14 files
+    batches_ = list(shuffled(split, 4, seeded(), balanced=True))
+    targets = torch.cat([batch.targets for batch in batches_])
+    assert (len(targets), int(targets.sum())) == (14, 7)
+    again = torch.cat([b.targets for b in shuffled(split, 4, seeded(), balanced=True)])
+    assert torch.equal(targets, again)
+
+
+def test_of_the_rarer_class_each_is_seen_before_any_is_seen_again() -> None:
+    taken = batches._repeated(torch.tensor([4, 7, 9]), 7, seeded())
+    counts = [taken.tolist().count(sample) for sample in (4, 7, 9)]
+    assert sorted(counts) == [2, 2, 3]
+    assert sorted(batches._repeated(torch.arange(10), 4, seeded()).tolist()) == [0, 1, 2, 3]

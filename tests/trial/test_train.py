@@ -20,10 +20,11 @@ from workbench.parts.losses import AnyLoss, CrossEntropy, Focal, Loss
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer
 from workbench.parts.schedules import AnySchedule, Plateau, StepLR
+from workbench.parts.transfer import Transfer
 from workbench.trial import plots, train
 from workbench.trial.batches import Batch, Split, shuffled
 from workbench.trial.metrics import binary_metrics
-from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.recipe import Objective, Recipe, Sampling
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.scoring import build_model
 from workbench.trial.train import Verdict, best_epoch, predict, run_trial
@@ -505,8 +506,10 @@ def test_a_mixed_sample_has_the_label_of_its_own_parts(
 ) -> None:
     labels, given = list[Tensor](), list[Tensor]()
 
-    def seen(split: Split, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        for batch in shuffled(split, batch_size, generator):
+    def seen(
+        split: Split, batch_size: int, generator: torch.Generator, *, balanced: bool
+    ) -> Iterator[Batch]:
+        for batch in shuffled(split, batch_size, generator, balanced=balanced):
             labels.append(batch.targets)
             yield batch
 
@@ -526,3 +529,30 @@ def test_a_mixed_sample_has_the_label_of_its_own_parts(
     for own, mixed in zip(labels, given, strict=True):
         assert mixed.tolist() == (0.25 * own + 0.75 * own.roll(1)).tolist()
     assert len(set(torch.cat(given).tolist())) > 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"transfer": Transfer(frozen_epochs=1)},
+        {"transfer": Transfer(layer_decay=0.5)},
+        {"transfer": Transfer(ema_decay=0.9)},
+        {"sampling": Sampling(subset=0.5)},
+        {"sampling": Sampling(subset=0.5, seed=1)},
+        {"sampling": Sampling(balanced=True)},
+        {"tta": "hflip"},
+        {"tta": "six"},
+    ],
+    ids=str,
+)
+def test_transfer_sampling_and_tta_reach_the_scores(
+    pictures: Prepared, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    plain = {"sampling": Sampling(subset=0.5)} if "seed=1" in str(changes) else {}
+    scores = []
+    for number, settings in enumerate((plain, changes)):
+        folder = tmp_path / str(number)
+        result = run(recipe_for(pictures, num_epochs=2, **settings), pictures, folder)
+        assert result.state == "complete", result.reason
+        scores.append(TrialFolder(folder).read_scores()["score"].to_numpy())
+    assert not np.allclose(*scores)

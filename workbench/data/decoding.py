@@ -4,13 +4,14 @@ import os
 import resource
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from queue import SimpleQueue
 
 import cv2
 from pebble import ProcessExpired, ProcessPool
@@ -84,16 +85,19 @@ def decode_all(
         OSError: the arrays cannot be written; what was yielded is.
     """
     waiting = iter(tasks)
+    ended: SimpleQueue[Future[Done]] = SimpleQueue()
     with _pool(jobs) as pool:
         running: dict[Future[Done], Task] = {}
         while True:
             for task in islice(waiting, _AHEAD * jobs - len(running)):
-                running[pool.schedule(_decode, args=[task], timeout=limit_s)] = task
+                started = pool.schedule(_decode, args=[task], timeout=limit_s)
+                running[started] = task
+                started.add_done_callback(ended.put)
             if not running:
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                task = running.pop(future)
-                yield task, _result(future, task, limit_s)
+            future = ended.get()
+            task = running.pop(future)
+            yield task, _result(future, task, limit_s)
 
 
 def _result(future: "Future[Done]", task: Task, limit_s: float) -> Done:

@@ -130,14 +130,22 @@ class MediaModel(nn.Module):
             for name, shape in self.views.items()
         }
         self.readers = nn.ModuleDict(readers)
-        # A vector's head was never trained before, so it learns either way.
-        self._frozen = [r for r in readers.values() if frozen and isinstance(r, Reader)]
-        for reader in self._frozen:
-            reader.requires_grad_(False)
+        self._frozen: list[Reader] = []
+        self.freeze(frozen)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(sum(reader.width for reader in readers.values()), NUM_CLASSES)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.train()
+
+    def freeze(self, frozen: bool) -> None:
+        """Let the backbones stay as they are, or learn; `train` then makes it so.
+
+        A vector's head was never trained before, so it learns either way.
+        """
+        backbones = [r for r in self.readers.values() if isinstance(r, Reader)]
+        for reader in backbones:
+            reader.requires_grad_(not frozen)
+        self._frozen = backbones if frozen else []
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (batch, 2) logits, real before fake.

@@ -271,7 +271,8 @@ def _register(folder: StudyFolder, tracking: Registry, row: TrialRow, objective:
             f"and trial {row.number} trained {row.recipe}. Put the file back."
         )
     shapes = {name: view.stored_shape for name, view in recipe.views.items()}
-    served = FlatModel(_load(folder, row, recipe), shapes, image_px=recipe.image_px).eval()
+    model = _load(folder, row, recipe)
+    served = FlatModel(model, shapes, image_px=recipe.image_px, tta=recipe.tta).eval()
     # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
     dtype = np.uint8 if served.takes_bytes else np.float32
     example = np.full((2, served.num_values), 128, dtype)

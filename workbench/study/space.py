@@ -18,15 +18,12 @@ from pydantic import Field
 
 from workbench.errors import ConfigError
 from workbench.media.views import AnyView
-from workbench.parts.augment import Augment, warnings
+from workbench.parts.augment import warnings
 from workbench.parts.leaderboard import read_table
 from workbench.parts.leaderboard_ranking import Limits, Query, rank
-from workbench.parts.losses import AnyLoss, CrossEntropy
-from workbench.parts.optimizers import AnyOptimizer
-from workbench.parts.schedules import AnySchedule, Constant
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Rulebook
-from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.recipe import Choices, Objective, Recipe
 from workbench.values import Frozen, build, read_yaml
 
 Scalar = str | int | float | bool | None
@@ -45,25 +42,14 @@ class Suggest(Protocol):
         """Return a whole number in [low, high]."""
 
 
-class Draft(Frozen):
+class Draft(Choices):
     """A recipe as a search space draws it: before data, weights and objective are known."""
 
     views: tuple[str, ...] = Field(min_length=1)
     """Names of the experiment's views that the model reads."""
 
-    backbone: str
     pretrained: Literal["auto", "hub", "local", "none"] = "auto"
     """Where pretrained weights come from; `auto` takes what can be had, and says what."""
-
-    frozen: bool = False
-    image_px: int = Field(224, ge=32, le=1024)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    loss: AnyLoss = CrossEntropy()
-    optimizer: AnyOptimizer
-    schedule: AnySchedule = Constant()
-    augment: Augment = Augment()
-    batch_size: int = Field(32, ge=1, le=4096)
-    num_epochs: int = Field(5, ge=1, le=1000)
 
     def recipe(
         self,

@@ -59,7 +59,7 @@ class Predictor:
         except (RuntimeError, AssertionError) as error:
             said = str(error).splitlines()[0]
             raise ConfigError(f"{device} cannot be used ({said}). Use the device cpu.") from error
-        self._views, self._image_px = recipe.views, recipe.image_px
+        self._views, self._image_px, self._tta = recipe.views, recipe.image_px, recipe.tta
 
     def predict(self, path: str | Path) -> float:
         """Return the probability that the media file `path` is fake."""
@@ -90,7 +90,7 @@ class Predictor:
             # A view of the whole file stands beside every segment of the others.
             those = arrays[:, segment if arrays.shape[1] > 1 else 0]
             inputs[name] = as_input(to_tensor(those, self._image_px, self._device))
-        return score(self._model, inputs)
+        return score(self._model, inputs, self._tta)
 
     def _decode(self, path: Path) -> dict[str, Array]:
         arrays = {}

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from workbench.data.prepare import Prepared
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 from workbench.media.view import View
 from workbench.parts.pixels import as_input, to_tensor
+from workbench.trial.recipe import Sampling
 
 RESIDENT_SHARE = 0.25
 """Share of the device's free memory that resized pixels may take to stay on it."""
@@ -29,6 +30,7 @@ class Split:
         views: Names of the views to read.
         image_px: Side that every view is resized to.
         device: Where batches are made.
+        sampling: Which files to take; all by default.
     """
 
     def __init__(
@@ -39,8 +41,11 @@ class Split:
         *,
         image_px: int,
         device: torch.device,
+        sampling: Sampling | None = None,
     ) -> None:
         rows = prepared.rows(split)
+        if sampling is not None:
+            rows = rows.iloc[subset(rows["target"].to_numpy(), sampling)]
         if rows.empty:
             raise DataError(
                 f"No file of the {split} split can be decoded. Check that the views "
@@ -122,12 +127,57 @@ class Batch:
     targets: Tensor
 
 
-def shuffled(split: Split, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+def subset(targets: npt.NDArray[np.int8], sampling: Sampling) -> npt.NDArray[np.int64]:
+    """Return the places of the files that are taken, ascending; of each class the same share.
+
+    Raises:
+        ConfigError: more files are asked for than there are, or too few for one of each class.
+    """
+    wanted = sampling.subset
+    share = wanted if isinstance(wanted, float) else wanted / len(targets)
+    if share > 1:
+        raise ConfigError(
+            f"sampling.subset is {wanted}, and {len(targets)} training files can be decoded. "
+            "Ask for fewer, or for a share of them such as 0.5."
+        )
+    random = np.random.default_rng(sampling.seed)
+    num_fake = round(share * int((targets == 1).sum()))
+    num_real = round(share * len(targets)) - num_fake
+    taken = []
+    for target, count in ((0, num_real), (1, num_fake)):
+        places = random.permutation(np.flatnonzero(targets == target))
+        if len(places) and not count:
+            raise ConfigError(
+                f"sampling.subset is {wanted}: of {len(targets)} training files, that leaves one "
+                "class without any. Ask for more."
+            )
+        taken.append(places[:count])
+    return np.sort(np.concatenate(taken))
+
+
+def shuffled(
+    split: Split, batch_size: int, generator: torch.Generator, *, balanced: bool = False
+) -> Iterator[Batch]:
     """Yield the split in a random order; a last batch of one sample joins the one before.
 
     A batch norm cannot learn from one sample.
+
+    Args:
+        split: What to yield.
+        batch_size: Samples of one batch.
+        generator: A CPU generator.
+        balanced: As many samples, half of each class: of the rarer class some come again, of the
+            other some are left out.
     """
     order = torch.randperm(len(split), generator=generator)
+    if balanced:
+        targets = split.targets_of(order)
+        wanted = (len(order) - len(order) // 2, len(order) // 2)
+        halves = [
+            _repeated(order[targets == target], count, generator)
+            for target, count in enumerate(wanted)
+        ]
+        order = torch.cat(halves)[torch.randperm(len(order), generator=generator)]
     for index in _pieces(order, batch_size):
         yield Batch(split.inputs(index), split.targets_of(index))
 
@@ -141,6 +191,16 @@ def in_order(split: Split, batch_size: int) -> Iterator[dict[str, Tensor]]:
     """Yield the split's inputs in its order."""
     for index in torch.arange(len(split)).split(batch_size):
         yield split.inputs(index)
+
+
+def _repeated(order: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return `count` of the samples `order`, each again only when all were taken."""
+    if not len(order):
+        return order
+    rounds = [order]
+    while sum(map(len, rounds)) < count:
+        rounds.append(order[torch.randperm(len(order), generator=generator)])
+    return torch.cat(rounds)[:count]
 
 
 def _pieces(order: Tensor, batch_size: int) -> list[Tensor]:

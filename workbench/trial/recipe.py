@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from workbench.parts.augment import Augment
 from workbench.parts.losses import AnyLoss, CrossEntropy
 from workbench.parts.optimizers import AnyOptimizer
 from workbench.parts.schedules import AnySchedule, Constant
+from workbench.parts.transfer import Transfer
 from workbench.parts.weights import Weights
 from workbench.values import Frozen
 
@@ -38,6 +39,24 @@ best F1 on these same samples, so they flatter a little."""
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr"})
 
 
+TTA = Literal["none", "hflip", "six"]
+"""Of pictures: as they are; also their mirror images; also two centre crops (0.9 and 0.8 of a side)
+and the mirror images of those. Spectrograms and vectors stay as they are."""
+
+
+class Sampling(Frozen):
+    """Which training files are seen, and how often."""
+
+    subset: Annotated[int, Field(ge=2)] | Annotated[float, Field(gt=0, le=1)] = 1.0
+    """So many files, or this share of them, the share of fakes kept; the same at every epoch."""
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    """Of the subset."""
+
+    balanced: bool = False
+    """As many real as fake files in each epoch: of the rarer class some are seen again."""
+
+
 class Objective(Frozen):
     """The one number that a study improves: a metric on a slice of held-out data."""
 
@@ -54,24 +73,17 @@ class Objective(Frozen):
         return value < other if self.direction == "minimize" else value > other
 
 
-class Recipe(Frozen):
-    """Everything that can change a trial's numbers, and nothing that cannot."""
-
-    data: str
-    """Fingerprint of labels and media."""
-
-    views: dict[str, AnyView] = Field(min_length=1)
-    """What the model reads: one backbone for each."""
+class Choices(Frozen):
+    """What of a recipe a search space may choose, besides its views and weights."""
 
     backbone: str
     """A timm model name, with or without a pretrained tag."""
 
-    weights: Weights
-    """The pretrained weights it starts from, as they were found."""
-
     frozen: bool = False
     """Whether the backbone stays as it is and only the head learns."""
 
+    transfer: Transfer = Transfer()
+    sampling: Sampling = Sampling()
     image_px: int = Field(224, ge=32, le=1024)
     """Side of the square picture that the backbone sees, in pixels."""
 
@@ -84,6 +96,22 @@ class Recipe(Frozen):
     augment: Augment = Augment()
     batch_size: int = Field(32, ge=1, le=4096)
     num_epochs: int = Field(5, ge=1, le=1000)
+    tta: TTA = "none"
+    """Test-time augmentation: what is scored of each file, everywhere; see `scoring`."""
+
+
+class Recipe(Choices):
+    """Everything that can change a trial's numbers, and nothing that cannot."""
+
+    data: str
+    """Fingerprint of labels and media."""
+
+    views: dict[str, AnyView] = Field(min_length=1)
+    """What the model reads: one backbone for each."""
+
+    weights: Weights
+    """The pretrained weights it starts from, as they were found."""
+
     objective: Objective = Objective()
     """What names the best epoch."""
 

@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.parts.model import MediaModel
-from workbench.trial.recipe import Recipe
+from workbench.trial.recipe import TTA, Recipe
 
 
 def build_model(recipe: Recipe, *, load: bool, store: Path | None = None) -> MediaModel:
@@ -26,15 +27,42 @@ def build_model(recipe: Recipe, *, load: bool, store: Path | None = None) -> Med
 
 
 @torch.inference_mode()
-def score(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+def score(model: nn.Module, inputs: Mapping[str, Tensor], tta: TTA = "none") -> Tensor:
     """Return the probability of a fake for each sample of a batch, (batch,) float64 on the CPU.
 
     Args:
         model: In evaluation mode.
-        inputs: Each view by its name, (batch, frames, channels, height, width) float in [0, 1].
+        inputs: Each view by its name, (batch, frames, channels, height, width) float in [0, 1], or
+            (batch, values).
+        tta: What is scored of each sample; the probabilities are averaged.
     """
     with _full_precision():
-        return fake_probability(model(inputs)).cpu()
+        scores = [fake_probability(model(seen)) for seen in variants(inputs, tta)]
+        return torch.stack(scores).mean(dim=0).cpu()
+
+
+def variants(inputs: Mapping[str, Tensor], tta: TTA) -> Iterator[dict[str, Tensor]]:
+    """Yield the inputs as test-time augmentation shows them; see `recipe.TTA`.
+
+    Pictures have three channels: spectrograms, which have no other way round, and vectors stay.
+    """
+    for side in (1.0, 0.9, 0.8) if tta == "six" else (1.0,):
+        for mirrored in (False, True) if tta != "none" else (False,):
+            yield {
+                name: _shown(x, side, mirrored) if x.dim() == 5 and x.shape[2] == 3 else x
+                for name, x in inputs.items()
+            }
+
+
+def _shown(pictures: Tensor, side: float, mirrored: bool) -> Tensor:
+    """Return the middle of each picture, `side` of its width and height, in the full size."""
+    if side < 1:
+        height, width = pictures.shape[-2:]
+        top, left = round(height * (1 - side) / 2), round(width * (1 - side) / 2)
+        middle = pictures[..., top : height - top, left : width - left]
+        flat = F.interpolate(middle.flatten(0, 1), (height, width), mode="bilinear", antialias=True)
+        pictures = flat.unflatten(0, pictures.shape[:2])
+    return pictures.flip(-1) if mirrored else pictures
 
 
 def fake_probability(logits: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.errors import ConfigError
+from workbench.trial.recipe import TTA
+from workbench.trial.scoring import variants
 
 Shape = tuple[int, ...]
 """Of one file's view: (segments, frames, height, width, channels), or (1, values) of a vector."""
@@ -24,10 +26,16 @@ class FlatModel(nn.Module):
             (batch, values)} to logits (batch, 2), class 1 being fake.
         shapes: The shape of each view, in the order of a row.
         image_px: Side to which frames are resized before the model sees them; none keeps theirs.
+        tta: What is scored of each file.
     """
 
     def __init__(
-        self, model: nn.Module, shapes: Mapping[str, Shape], *, image_px: int | None = None
+        self,
+        model: nn.Module,
+        shapes: Mapping[str, Shape],
+        *,
+        image_px: int | None = None,
+        tta: TTA = "none",
     ) -> None:
         super().__init__()
         if not shapes:
@@ -35,6 +43,7 @@ class FlatModel(nn.Module):
         self.model = model
         self.shapes = dict(shapes)
         self.image_px = image_px
+        self.tta = tta
         self.num_segments = max(shape[0] for shape in shapes.values())
 
     @property
@@ -48,7 +57,7 @@ class FlatModel(nn.Module):
         return all(len(shape) == 5 for shape in self.shapes.values())
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return P(fake) of each row: the mean over the segments of its file.
+        """Return P(fake) of each row: the mean over what is scored of its file.
 
         Args:
             rows: (batch, num_values), grey levels from 0 to 255 as uint8 or float, vectors as
@@ -70,8 +79,9 @@ class FlatModel(nn.Module):
                 name: self._input(view[:, number if view.shape[1] > 1 else 0])
                 for name, view in views.items()
             }
-            logits: Tensor = self.model(inputs)
-            scores.append(torch.softmax(logits.float(), dim=1)[:, 1])
+            for seen in variants(inputs, self.tta):
+                logits: Tensor = self.model(seen)
+                scores.append(torch.softmax(logits.float(), dim=1)[:, 1])
         return torch.stack(scores).mean(dim=0)
 
     def _input(self, view: Tensor) -> Tensor:

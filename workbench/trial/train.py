@@ -15,10 +15,11 @@ from workbench.data.prepare import Prepared
 from workbench.errors import WorkbenchError
 from workbench.files import finished
 from workbench.parts.augment import change, mix
+from workbench.parts.transfer import Average
 from workbench.trial import plots
 from workbench.trial.batches import Split, count_batches, in_order, shuffled
 from workbench.trial.metrics import binary_metrics
-from workbench.trial.recipe import Recipe
+from workbench.trial.recipe import TTA, Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.scoring import build_model, score
 
@@ -111,12 +112,22 @@ def _train(
         torch.cuda.reset_peak_memory_stats(device)
     torch.manual_seed(recipe.seed)
     generator = torch.Generator().manual_seed(recipe.seed)
-    train = Split(prepared, "train", recipe.views, image_px=recipe.image_px, device=device)
+    train = Split(
+        prepared,
+        "train",
+        recipe.views,
+        image_px=recipe.image_px,
+        device=device,
+        sampling=recipe.sampling,
+    )
     val = Split(prepared, "val", recipe.views, image_px=recipe.image_px, device=device)
     model = build_model(recipe, load=True, store=store).to(device)
-    optimizer = recipe.optimizer.build(p for p in model.parameters() if p.requires_grad)
+    groups = recipe.transfer.groups(model, recipe.optimizer.weight_decay)
+    optimizer = recipe.optimizer.build(groups)
+    average = Average(model, recipe.transfer.ema_decay)
     steps_per_epoch = count_batches(len(train), recipe.batch_size)
-    fake_share = float(train.targets.double().mean())
+    balanced = recipe.sampling.balanced
+    fake_share = 0.5 if balanced else float(train.targets.double().mean())
     sign = 1 if recipe.objective.direction == "maximize" else -1
     step = 0
     best_state: dict[str, Tensor] = {}
@@ -124,10 +135,11 @@ def _train(
 
     for number in range(1, recipe.num_epochs + 1):
         epoch_started = time.monotonic()
+        model.freeze(recipe.frozen or number <= recipe.transfer.frozen_epochs)
         model.train()
         history = [sign * past.objective for past in epochs]
         losses = []
-        for batch in shuffled(train, recipe.batch_size, generator):
+        for batch in shuffled(train, recipe.batch_size, generator, balanced=balanced):
             factor = recipe.schedule.factor(
                 step,
                 steps_per_epoch=steps_per_epoch,
@@ -145,6 +157,7 @@ def _train(
             optimizer.step()
             losses.append(loss.detach())
             step += 1
+            average.update(step)
         # Asked of the device once an epoch: each question makes it wait.
         train_loss = float(torch.stack(losses).mean())
         if not np.isfinite(train_loss):
@@ -152,7 +165,7 @@ def _train(
                 f"the loss is {train_loss} in epoch {number}: the learning rate "
                 f"{recipe.optimizer.lr:g} is too high for this model"
             )
-        val_scores = predict(model, val, recipe.batch_size)
+        val_scores = predict(average.model, val, recipe.batch_size, recipe.tta)
         metrics = binary_metrics(val.targets.numpy(), val_scores)
         epoch = Epoch(
             epoch=number,
@@ -166,7 +179,7 @@ def _train(
         if best_epoch(recipe, epochs) is epoch:
             best_state = {
                 name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-                for name, tensor in model.state_dict().items()
+                for name, tensor in average.model.state_dict().items()
             }
             best_scores = [_slice("val", val, val_scores)]
         if report(epoch) == "prune":
@@ -175,7 +188,7 @@ def _train(
 
     model.load_state_dict(best_state)
     test = Split(prepared, "test", recipe.views, image_px=recipe.image_px, device=device)
-    best_scores.append(_slice("test", test, predict(model, test, recipe.batch_size)))
+    best_scores.append(_slice("test", test, predict(model, test, recipe.batch_size, recipe.tta)))
     scores = pd.concat(best_scores, ignore_index=True)
     files.write_scores(scores)
     of_objective = scores[scores["slice"] == recipe.objective.slice]
@@ -193,11 +206,11 @@ def _slice(name: str, split: Split, scores: np.ndarray) -> pd.DataFrame:
 
 
 @torch.inference_mode()
-def predict(model: torch.nn.Module, split: Split, batch_size: int) -> np.ndarray:
+def predict(model: torch.nn.Module, split: Split, batch_size: int, tta: TTA = "none") -> np.ndarray:
     """Return the probability of a fake for each file of `split`, (files,) float64."""
     model.eval()
     scores = split.of_files(
-        torch.cat([score(model, x) for x in in_order(split, batch_size)]).numpy()
+        torch.cat([score(model, x, tta) for x in in_order(split, batch_size)]).numpy()
     )
     if not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())

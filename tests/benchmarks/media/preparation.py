@@ -2,7 +2,7 @@
 
 python -m tests.benchmarks.media.preparation [CLIPS [TINY_CLIPS]]
 
-One process and two take turns on parts of the clips. Memory is that of this process and its
+One process and two take turns on all clips. Memory is that of this process and its
 decoders, in a preparation of many tiny clips.
 """
 
@@ -13,15 +13,15 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.media.clips import chirp, moving, write_media
-from workbench.data.manifest import Layout, Manifest, read_manifest
-from workbench.data.prepare import prepare
-from workbench.media.frames import Frames
-from workbench.media.mel import Mel
-from workbench.media.view import View
 
-PARTS = 2
+if TYPE_CHECKING:  # decoders import this file anew: it must not be slower to start than the program
+    from workbench.data.manifest import Manifest
+    from workbench.media.view import View
+
+ROUNDS = 2
 SOURCES = 10
 
 
@@ -45,17 +45,22 @@ def main(num_clips: int, num_tiny: int) -> None:
 
 def processes(folder: Path, sources: list[Path], num_clips: int) -> None:
     """Prepare the clips with one process and with two, in turns."""
+    from workbench.data.manifest import Layout, read_manifest
+    from workbench.data.prepare import prepare
+    from workbench.media.frames import Frames
+    from workbench.media.mel import Mel
+
     views: dict[str, View] = {"mel": Mel(), "frames": Frames(num_frames=4)}
     spent = {1: 0.0, 2: 0.0}
-    for part in range(PARTS):
-        data = write_data(folder / f"part{part}", sources, num_clips // PARTS)
-        manifest = read_manifest(data, Layout(), cache=data / "cache")
-        for jobs in (1, 2) if part % 2 else (2, 1):
-            cache = data / f"cache{jobs}"
+    data = write_data(folder / "twice", sources, num_clips)
+    manifest = read_manifest(data, Layout(), cache=data / "cache")
+    for number in range(ROUNDS):
+        for jobs in (1, 2) if number % 2 else (2, 1):
+            cache = data / f"cache{number}-{jobs}"
             began = time.perf_counter()
             prepare(manifest, data, views, cache=cache, jobs=jobs)
             spent[jobs] += time.perf_counter() - began
-    count = len(manifest.table) * PARTS
+    count = len(manifest.table) * ROUNDS
     for jobs, seconds in spent.items():
         print(f"mel and 4 frames, {jobs} processes: {count / seconds:.1f} clips a second")
     print(f"two processes against one: {spent[1] / spent[2]:.2f} times")
@@ -84,6 +89,9 @@ def command(folder: Path, experiment: Path, data: Path) -> float:
 
 def memory(folder: Path, tiny: Path, count: int) -> None:
     """Prepare many tiny clips, and print how much memory that takes on its way."""
+    from workbench.data.prepare import prepare
+    from workbench.media.mel import Mel
+
     data = folder / "tiny"
     data.mkdir()
     content = tiny.read_bytes()
@@ -115,8 +123,10 @@ def memory(folder: Path, tiny: Path, count: int) -> None:
     print(f"read 100 rows of {rows.nbytes >> 20} MiB: {grown} MiB more ({total} is their sum)")
 
 
-def manifest_of(data: Path, names: list[str]) -> Manifest:
+def manifest_of(data: Path, names: list[str]) -> "Manifest":
     """Return the manifest of a folder of tiny clips."""
+    from workbench.data.manifest import Layout, read_manifest
+
     (data / "train_label.txt").write_text(
         "\n".join(["audio_name,target", *(f"{name},{i % 2}" for i, name in enumerate(names))])
     )
