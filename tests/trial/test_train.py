@@ -555,4 +555,5 @@ def test_transfer_sampling_and_tta_reach_the_scores(
         result = run(recipe_for(pictures, num_epochs=2, **settings), pictures, folder)
         assert result.state == "complete", result.reason
         scores.append(TrialFolder(folder).read_scores()["score"].to_numpy())
-    assert not np.allclose(*scores)
+    before, after = scores
+    assert not np.allclose(before, after)
