@@ -46,6 +46,7 @@ ORDER = [
     "data.labels",
     "data.manifest",
     "data.dataset",
+    "data.lines",
     "data.store",
     "data.facts",
     "data.decoding",

@@ -126,7 +126,7 @@ def _pool(jobs: int) -> Iterator[ProcessPool]:
         try:
             yield pool
             pool.close()
-        except BaseException:
+        except BaseException:  # Ctrl-C and a reader that leaves early too: nothing may run on
             pool.stop()
             raise
         finally:

@@ -1,15 +1,13 @@
 """What files say of themselves, remembered by content beside the decoded views."""
 
-import fcntl
-import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pandas as pd
 
+from workbench.data.lines import LineWriter, appending, locked, read_lines
 from workbench.media.facts import Facts
 
 VERSION = 1
@@ -28,16 +26,7 @@ class FactsStore:
 
     def read(self) -> dict[str, dict[str, Any]]:
         """Return the facts by content hash."""
-        if not self._file.exists():
-            return {}
-        found = {}
-        with self._file.open("rb") as lines:
-            for line in lines:
-                if not line.endswith(b"\n"):  # a writer was killed within this line
-                    break
-                content, facts = json.loads(line)
-                found[content] = facts
-        return found
+        return dict(read_lines(self._file))
 
     def table(self, contents: Iterable[str]) -> pd.DataFrame:
         """Return a row for each of `contents` and a column for each of `Facts`' fields."""
@@ -48,38 +37,27 @@ class FactsStore:
     @contextmanager
     def writing(self) -> Iterator["FactsWriter"]:
         """Yield the store's one writer; it waits for another process that is writing."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self._file.touch()
-            known = self.read()
-            with self._file.open("r+b") as file:
-                file.truncate(self._file.read_bytes().rfind(b"\n") + 1)
-                file.seek(0, os.SEEK_END)
-                writer = FactsWriter(file, set(known))
-                try:
-                    yield writer
-                finally:
-                    writer.flush()
+        with locked(self._file.with_suffix(".lock")), appending(self._file) as lines:
+            writer = FactsWriter(lines, set(self.read()))
+            try:
+                yield writer
+            finally:  # what is decoded when Ctrl-C comes is kept
+                writer.flush()
 
 
 class FactsWriter:
     """Appends facts to a store; made by `FactsStore.writing`."""
 
-    def __init__(self, file: IO[bytes], known: set[str]) -> None:
-        self._file = file
+    def __init__(self, lines: LineWriter, known: set[str]) -> None:
+        self._lines = lines
         self.known = known
         """Contents whose facts are stored."""
-        self._lines: list[bytes] = []
 
     def add(self, content: str, facts: Facts) -> None:
         """Store the facts of `content`."""
         self.known.add(content)
-        line = json.dumps([content, facts.model_dump()])
-        self._lines.append(line.encode() + b"\n")
+        self._lines.add([content, facts.model_dump()])
 
     def flush(self) -> None:
-        """Write what was added so far."""
-        self._file.write(b"".join(self._lines))
-        self._file.flush()
-        self._lines.clear()
+        """Make what was added so far survive a kill."""
+        self._lines.flush()

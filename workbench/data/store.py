@@ -6,8 +6,6 @@ nothing half-trusted and goes on where it stopped. Row 0 is the view's neutral a
 that cannot be decoded points there.
 """
 
-import fcntl
-import json
 import math
 import os
 from collections.abc import Collection, Iterator
@@ -19,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.data.lines import LineWriter, appending, locked, read_lines
 from workbench.errors import DataError
 from workbench.files import write_json
 from workbench.media.view import View
@@ -55,15 +54,10 @@ class ViewStore:
 
     def outcomes(self) -> dict[str, Outcome]:
         """Return what is stored, by content hash."""
-        if not self._index_file.exists():
-            return {}
-        found = {}
-        with self._index_file.open("rb") as index:
-            for line in index:
-                if not line.endswith(b"\n"):  # a writer was killed within this line
-                    break
-                content, row, status, reason = json.loads(line)
-                found[content] = Outcome(row, status, reason)
+        found = {
+            content: Outcome(row, status, reason)
+            for content, row, status, reason in read_lines(self._index_file)
+        }
         # Without its pixels an index says nothing: all is made anew.
         num_rows = 1 + max((outcome.row for outcome in found.values()), default=0)
         there = self.array_file.stat().st_size if self.array_file.exists() else 0
@@ -72,18 +66,16 @@ class ViewStore:
     @contextmanager
     def writing(self) -> Iterator["Writer"]:
         """Yield the store's one writer; it waits for another process that is writing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "view.json").exists():
-            write_json(self.folder / "view.json", self.view.model_dump(mode="json"))
-        with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder / "lock"):
+            if not (self.folder / "view.json").exists():
+                write_json(self.folder / "view.json", self.view.model_dump(mode="json"))
             outcomes = self.outcomes()
-            self._index_file.touch()
             self.array_file.touch()
-            with self._index_file.open("r+b") as index, self.array_file.open("r+b") as array:
-                # Drop what a killed writer left behind the last whole line and its pixels.
-                index.truncate(_whole_lines(self._index_file) if outcomes else 0)
-                index.seek(0, os.SEEK_END)
+            # What a killed writer left behind the last whole line and its values is dropped.
+            with (
+                appending(self._index_file, anew=not outcomes) as index,
+                self.array_file.open("r+b") as array,
+            ):
                 writer = Writer(array, index, outcomes)
                 if not outcomes:
                     array.write(self.view.neutral().tobytes())
@@ -96,13 +88,12 @@ class ViewStore:
 class Writer:
     """Gives out rows of a store and keeps its index; made by `ViewStore.writing`."""
 
-    def __init__(self, array: IO[bytes], index: IO[bytes], outcomes: dict[str, Outcome]) -> None:
+    def __init__(self, array: IO[bytes], index: LineWriter, outcomes: dict[str, Outcome]) -> None:
         self._array, self._index = array, index
         self.outcomes = outcomes
         """What is stored by now, by content hash."""
         self._next_row = 1 + max((outcome.row for outcome in outcomes.values()), default=0)
         self._free: list[int] = []
-        self._lines: list[bytes] = []
 
     def reserve(self) -> int:
         """Return a row that nobody else writes."""
@@ -118,8 +109,7 @@ class Writer:
     def add(self, content: str, outcome: Outcome) -> None:
         """Store how the decoding of `content` ended; the values are in its row already."""
         self.outcomes[content] = outcome
-        line = json.dumps([content, outcome.row, outcome.status, outcome.reason])
-        self._lines.append(line.encode() + b"\n")
+        self._index.add([content, outcome.row, outcome.status, outcome.reason])
 
     def forget(self, statuses: Collection[str]) -> None:
         """Let every content that ended with one of `statuses` be decoded again."""
@@ -130,10 +120,7 @@ class Writer:
         """Make what was added so far survive a kill: the values first, then their index lines."""
         self._array.flush()
         os.fsync(self._array.fileno())  # of the file, whichever process wrote to it
-        self._index.write(b"".join(self._lines))
         self._index.flush()
-        os.fsync(self._index.fileno())
-        self._lines.clear()
 
 
 def open_rows(array_file: Path, view: View) -> npt.NDArray[Any]:
@@ -164,9 +151,3 @@ def write_row(array_file: Path, row: int, values: npt.NDArray[Any]) -> None:
             written += os.pwrite(handle, data[written:], start + written)
     finally:
         os.close(handle)
-
-
-def _whole_lines(path: Path) -> int:
-    """Return the number of bytes up to the last line end of `path`."""
-    data = path.read_bytes()
-    return data.rfind(b"\n") + 1
