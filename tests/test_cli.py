@@ -10,7 +10,8 @@ import typer.main
 from typer.testing import CliRunner, Result
 
 from tests.study.tiny import SPACE, write_experiment
-from workbench import cli
+from workbench.cli import shared
+from workbench.cli.main import app
 from workbench.errors import WorkbenchError
 from workbench.study.folder import StudyFolder, StudyInfo, remember_last
 
@@ -21,12 +22,14 @@ SURFACE: dict[str, list[str]] = {
         "--trials",
         "--study",
         "--data",
+        "--start-from",
         "--seed",
         "--jobs",
         "--device",
         "--strict",
         "--timeout",
     ],
+    "train": ["recipe", "--data", "--set", "--study", "--seed", "--device"],
     "prepare": ["experiment", "--data", "--jobs", "--limit", "--retry", "--strict"],
     "check": ["experiment", "--data", "--json", "--strict"],
     "show": ["experiment", "--data", "--samples"],
@@ -62,7 +65,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*words: str) -> Result:
-    return CliRunner().invoke(cli.app, list(words))
+    return CliRunner().invoke(app, list(words))
 
 
 def assert_refused(result: Result, said: str, *, code: int = 1) -> None:
@@ -78,7 +81,7 @@ def assert_refused(result: Result, said: str, *, code: int = 1) -> None:
 
 
 def test_the_commands_and_options_are_these() -> None:
-    group = typer.main.get_command(cli.app)
+    group = typer.main.get_command(app)
     found = {
         name: [p.opts[0] for p in command.params if p.name != "help"]
         for name, command in group.commands.items()  # type: ignore[attr-defined]
@@ -90,7 +93,7 @@ def test_the_commands_and_options_are_these() -> None:
 def test_each_command_has_help_and_says_what_each_option_is_for(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
-    group = typer.main.get_command(cli.app)
+    group = typer.main.get_command(app)
     for parameter in group.commands[command].params:  # type: ignore[attr-defined]
         assert parameter.help, f"{command} {parameter.opts[0]}"
 
@@ -140,7 +143,7 @@ def test_a_time_span_that_is_none_is_answered_by_examples() -> None:
     ("text", "seconds"), [("90s", 90.0), ("30m", 1800.0), ("1.5h", 5400.0), (None, None)]
 )
 def test_a_time_span_is_read_in_its_unit(text: str | None, seconds: float | None) -> None:
-    assert cli._seconds(text) == seconds
+    assert shared.seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -213,12 +216,12 @@ def test_a_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def buggy(study: str | None) -> StudyFolder:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_find", buggy)
+    monkeypatch.setattr("workbench.cli.study.find_study", buggy)
     assert isinstance(run("compare").exception, ZeroDivisionError)
 
 
 def test_every_error_of_this_package_is_an_expected_one() -> None:
-    with pytest.raises(typer.Exit) as ended, cli.reporting_errors():
+    with pytest.raises(typer.Exit) as ended, shared.reporting_errors():
         raise WorkbenchError("What is wrong.")
     assert ended.value.exit_code == 1
 
@@ -329,8 +332,8 @@ def test_a_rulebook_that_is_none_is_refused(here: Path) -> None:
 def test_the_ranking_answers_without_torch_even_by_an_experiment(here: Path) -> None:
     words = ["backbones", "--top", "1", "--experiment", str(write_experiment(here))]
     code = (
-        "import contextlib, sys, workbench.cli\n"
-        f"with contextlib.suppress(SystemExit):\n    workbench.cli.app({words!r})\n"
+        "import contextlib, sys, workbench.cli.main\n"
+        f"with contextlib.suppress(SystemExit):\n    workbench.cli.main.app({words!r})\n"
         "print([name for name in ('torch', 'timm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

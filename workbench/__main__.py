@@ -1,5 +1,5 @@
 """`python -m workbench` is the command `workbench`."""
 
-from workbench.cli import app
+from workbench.cli.main import app
 
 app()

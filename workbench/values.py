@@ -67,7 +67,7 @@ def read_yaml(path: Path) -> Any:
         ConfigError: the file is absent, is not text, or is not YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist. Name an existing YAML file.") from error
     except IsADirectoryError as error:
@@ -76,8 +76,19 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(
             f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8."
         ) from error
+    return parse_yaml(text, where=str(path))
+
+
+def parse_yaml(text: str, *, where: str) -> Any:
+    """Return what YAML `text` holds, read safely; `where` names its source in the error.
+
+    Raises:
+        ConfigError: it is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, *_BAD_VALUES) as error:
-        raise ConfigError(f"{path} is not valid YAML: {_one_line(error)}") from error
+        raise ConfigError(f"{where} is not valid YAML: {_one_line(error)}") from error
 
 
 def build(kind: type[V] | Any, value: Any, *, where: str) -> V:

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+TAKEN = ("cache", "checks", "demo-data", "recipes", "weights")
+"""Folders beside the studies that are none; no study can have such a name."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Folders below the one that the program runs in."""

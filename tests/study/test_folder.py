@@ -131,3 +131,9 @@ def test_a_plain_name_is_a_folder_below_the_root(tmp_path: Path, name: str) -> N
 
 def test_what_a_study_is_reads_back(tmp_path: Path) -> None:
     assert begun(tmp_path, "one").info().name == "one"
+
+
+@pytest.mark.parametrize("name", ["cache", "recipes", "demo-data"])
+def test_a_study_cannot_take_the_name_of_a_folder_beside_it(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StudyError, match=f"'{name}' is taken"):
+        new_or_known(tmp_path, name)

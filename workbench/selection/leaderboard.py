@@ -94,8 +94,8 @@ def as_table(rows: Sequence[TrialRow], objective: Objective, top: int = 10) -> s
     names = {"backbone": [row.backbone for row in best]}
     names["views"] = ["+".join(row.views) for row in best]
     columns |= names
-    if any("image_px" in row.drawn for row in best):
-        columns["px"] = [str(row.drawn.get("image_px", "-")) for row in best]
+    if len({row.image_px for row in rows}) > 1:
+        columns["px"] = [str(row.image_px) for row in best]
     columns["M"] = [millions(row) for row in best]
     columns["s"] = [f"{row.seconds:.0f}" for row in best]
     spare = WIDTH - sum(

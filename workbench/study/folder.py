@@ -15,6 +15,7 @@ from workbench.files import read_json, write_json, write_text
 from workbench.study.experiment import Experiment
 from workbench.trial.result import TrialFolder
 from workbench.values import Frozen, build, read_yaml
+from workbench.workspace import TAKEN
 
 
 class StudyInfo(Frozen):
@@ -105,6 +106,8 @@ def new_or_known(root: Path, name: str) -> StudyFolder:
             f"The study name {name!r} cannot be used: letters, digits, '.', '_' and '-', "
             "64 at most, and no '.', '_' or '-' first."
         )
+    if name in TAKEN:
+        raise StudyError(f"The study name {name!r} is taken by a folder of another use. Rename it.")
     return StudyFolder(root / name)
 
 

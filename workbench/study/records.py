@@ -19,6 +19,12 @@ REASON = "reason"
 HIDDEN = "hidden"
 """Set, with why, on Optuna trials that are no trial of the study: a recipe drawn twice, or one that
 was cut off and asked again."""
+GIVEN = "given"
+"""The draft, as JSON, of a trial that was asked for by `--start-from` and not drawn."""
+
+START = "start_from"
+"""The file that it came from."""
+
 THOP, TRUE = "params_thop", "params_true"
 SECONDS = "seconds"
 
@@ -49,6 +55,7 @@ class TrialRow(Frozen):
 
     backbone: str
     views: tuple[str, ...]
+    image_px: int
     run_id: str | None
     """The MLflow run."""
 
@@ -139,5 +146,6 @@ def _row(folder: StudyFolder, trial: FrozenTrial) -> TrialRow:
         drawn=trial.params,
         backbone=recipe.backbone,
         views=tuple(recipe.views),
+        image_px=recipe.image_px,
         run_id=attrs.get(RUN),
     )

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Never, assert_never
+from typing import Any, Never, assert_never
 
 import optuna
 from optuna.trial import TrialState
@@ -22,17 +22,19 @@ from workbench.study.experiment import Experiment, Pruning
 from workbench.study.folder import StudyFolder
 from workbench.study.pool import Died, WorkerPool
 from workbench.study.records import (
+    GIVEN,
     HIDDEN,
     REASON,
     RUN,
     SECONDS,
+    START,
     THOP,
     TRUE,
     UID,
     is_row,
     open_storage,
 )
-from workbench.study.space import Space
+from workbench.study.space import Draft, Space
 from workbench.study.weights import WeightsFinder, judge_start
 from workbench.tracking import Tracking
 from workbench.trial.recipe import Recipe
@@ -151,12 +153,24 @@ class Search:
                 # second is seen to be known; the other way round it would be lost.
                 # One that was itself asked again may not have been drawn yet.
                 drawn = left.system_attrs.get("fixed_params", {}) | left.params
-                if drawn:
-                    self._study.enqueue_trial(drawn)
+                if worth := bool(drawn) or GIVEN in left.user_attrs:
+                    self._study.enqueue_trial(drawn, user_attrs=_origin(left.user_attrs))
                 self._hide(trial, "cut off and asked again")
-                again += bool(drawn)
+                again += worth
         self._tracking.close_open_runs(self._parent_run)
         return told, again
+
+    def start_from(self, draft: Draft, source: str) -> None:
+        """Have `draft` tried before anything is drawn, unless this study was told of it before.
+
+        One that the search space holds teaches the sampler as a drawn one does; any other is a
+        trial all the same.
+        """
+        given = draft.model_dump_json()
+        known = self._study.get_trials(deepcopy=False)
+        if not any(trial.user_attrs.get(GIVEN) == given for trial in known):
+            params = self._space.params_of(draft) or {}
+            self._study.enqueue_trial(params, user_attrs={GIVEN: given, START: source})
 
     def run(self) -> str:
         """Run trials until the study has its number.
@@ -205,7 +219,8 @@ class Search:
             pool.close(at_once=not clean)
             self._running, left = {}, list(self._running.values())
             for running in left:
-                self._study.enqueue_trial(running.trial.params)
+                attrs = _origin(running.trial.user_attrs)
+                self._study.enqueue_trial(running.trial.params, user_attrs=attrs)
                 self._tracking.end_trial(
                     running.run, state="interrupted", reason="The search was stopped."
                 )
@@ -225,7 +240,7 @@ class Search:
         }
         for repeats in range(MOST_REPEATS):
             trial = self._study.ask()
-            draft = self._space.draw(trial)
+            draft = self._draft(trial)
             recipe = draft.recipe(
                 data=self._fingerprint,
                 views=self._experiment.views,
@@ -242,6 +257,15 @@ class Search:
                 self._study.sampler = optuna.samplers.RandomSampler(seed=len(known))
         return None
 
+    def _draft(self, trial: optuna.Trial) -> Draft:
+        """Return what `trial` is to be: what the space draws, or what was asked for."""
+        given = trial.user_attrs.get(GIVEN)
+        if given is None:
+            return self._space.draw(trial)
+        draft = Draft.model_validate_json(given)
+        # Enqueued with what has to be drawn for it, so that the sampler knows it as its own.
+        return draft if self._space.params_of(draft) is None else self._space.draw(trial)
+
     def _begin(self, trial: optuna.Trial, recipe: Recipe, mode: Mode) -> "_Running | Result":
         """Judge a new recipe by the rulebook, and open its books."""
         verdict, refusal = self._judge(recipe, mode)
@@ -255,7 +279,10 @@ class Search:
             uid=recipe.uid,
             name=recipe.backbone,
             recipe=recipe.model_dump(mode="json"),
-            tags=self._trial_tags,
+            tags={
+                **self._trial_tags,
+                **({START: trial.user_attrs[START]} if START in trial.user_attrs else {}),
+            },
         )
         for key, value in {
             UID: recipe.uid,
@@ -416,6 +443,11 @@ class Search:
             if len(r.epochs) < r.recipe.num_epochs
         )
         bar.set_postfix_str(best + now, refresh=True)
+
+
+def _origin(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a trial came from, for one that takes its place."""
+    return {key: attrs[key] for key in (GIVEN, START) if key in attrs}
 
 
 def _epoch_metrics(epoch: Epoch) -> dict[str, float]:

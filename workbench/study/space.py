@@ -83,6 +83,19 @@ class Choice(Frozen):
     """Trees by their label, which is what the sampler sees."""
 
 
+class Dimension(Frozen):
+    """One thing that a search space draws."""
+
+    name: str
+    """Its dotted key, with the label of each option that it stands in."""
+
+    values: tuple[Any, ...]
+    """Its options by label, or its bounds."""
+
+    where: dict[str, Any]
+    """The options, by dimension, under which it exists."""
+
+
 class Space(Frozen):
     """A search space, read and checked."""
 
@@ -94,6 +107,37 @@ class Space(Frozen):
         """Return a draft drawn by `trial`; every dimension is named by its dotted key."""
         drawn = _draw(self.tree, "", trial, self.file)
         return build(Draft, drawn, where=self.file)
+
+    def params_of(self, draft: Draft) -> dict[str, Any] | None:
+        """Return what has to be drawn to get `draft`; nothing if the space does not hold it."""
+        drawn: dict[str, Any] = {}
+        held = _locate(self.tree, "", draft.model_dump(mode="json"), drawn, self.file)
+        return drawn if held and self.at(drawn) == draft else None
+
+    def at(self, values: Mapping[str, Any]) -> Draft:
+        """Return the draft of `values` by dimension, of the first option or low bound elsewhere."""
+        return self.draw(_Fixed(values))
+
+    def dimensions(self) -> list[Dimension]:
+        """Return all that can be drawn; what an option opens follows that option's dimension."""
+        found: dict[str, Dimension] = {}
+        waiting: list[dict[str, Any]] = [{}]
+        while waiting:
+            where = waiting.pop(0)
+            probe = _Fixed(where)
+            _draw(self.tree, "", probe, self.file)
+            for name, values in probe.asked.items():
+                if name not in found:
+                    found[name] = Dimension(name=name, values=tuple(values), where=where)
+                    waiting += [{**where, name: value} for value in values]
+        return list(found.values())
+
+    def corners(self) -> Iterator[Draft]:
+        """Yield drafts that together have every option and every bound."""
+        yield self.at({})
+        for dimension in self.dimensions():
+            for value in dimension.values:
+                yield self.at({**dimension.where, dimension.name: value})
 
     def backbones(self) -> list[str]:
         """Return the backbones that can be drawn."""
@@ -109,8 +153,8 @@ class Space(Frozen):
 
     def warnings(self) -> list[str]:
         """Return what speaks against an augmentation that can be drawn, a sentence each."""
-        drafts = (self.draw(drawer) for drawer in _Corner.all_of(self))
-        return list(dict.fromkeys(said for draft in drafts for said in warnings(draft.augment)))
+        said = (sentence for draft in self.corners() for sentence in warnings(draft.augment))
+        return list(dict.fromkeys(said))
 
     def least_image_px(self) -> int:
         """Return a picture side that can be drawn."""
@@ -142,15 +186,20 @@ def read_space(path: Path, views: tuple[str, ...], rulebook: Rulebook | None = N
             the experiment's `views`.
     """
     tree = read_yaml(path)
-    where = str(path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{where} is not a mapping of keys to values. Start from a shipped one.")
+        raise ConfigError(f"{path} is not a mapping of keys to values. Start from a shipped one.")
+    return read_tree_as_space(tree, str(path), views, rulebook)
+
+
+def read_tree_as_space(
+    tree: dict[Any, Any], where: str, views: tuple[str, ...], rulebook: Rulebook | None = None
+) -> Space:
+    """Return the search space that a file's tree says; see `read_space`. `where` names the file."""
     for key in ("views", "backbone"):
         if key not in tree:
             raise ConfigError(f"{where}: `{key}` is missing. Add it.")
     space = Space(file=where, tree=_answered(tree, rulebook or Rulebook(), where))
-    for drawer in _Corner.all_of(space):
-        draft = space.draw(drawer)
+    for draft in space.corners():
         unknown = [name for name in draft.views if name not in views]
         if unknown or len(set(draft.views)) < len(draft.views):
             raise ConfigError(
@@ -204,40 +253,23 @@ def _ask(node: dict[Any, Any], limits: Limits, where: str) -> list[str]:
     return [row.model for row in ranking.rows[: query.top]]
 
 
-class _Corner:
-    """Draws the first of everything, but one wanted value for one dimension."""
+class _Fixed:
+    """Draws the wanted values, else the first option or the low bound; keeps what it was asked."""
 
     def __init__(self, wanted: Mapping[str, Any]) -> None:
         self._wanted = wanted
-        self.seen: dict[str, list[Any]] = {}
-
-    @staticmethod
-    def all_of(space: Space) -> Iterator["_Corner"]:
-        """Yield drawers that together draw every option and every bound of `space`."""
-        waiting: list[dict[str, Any]] = [{}]
-        tried: set[tuple[str, Any]] = set()
-        while waiting:
-            wanted = waiting.pop()
-            probe = _Corner(wanted)
-            _draw(space.tree, "", probe, space.file)
-            for name, values in probe.seen.items():
-                for value in values:
-                    # What a choice opens is looked at with that choice made.
-                    if (name, repr(value)) not in tried:
-                        tried.add((name, repr(value)))
-                        waiting.append({**wanted, name: value})
-            yield _Corner(wanted)
+        self.asked: dict[str, list[Any]] = {}
 
     def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
-        self.seen[name] = choices
+        self.asked[name] = choices
         return self._wanted.get(name, choices[0])
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        self.seen[name] = [low, high]
+        self.asked[name] = [low, high]
         return float(self._wanted.get(name, low))
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
-        self.seen[name] = [low, high]
+        self.asked[name] = [low, high]
         return int(self._wanted.get(name, low))
 
 
@@ -255,6 +287,32 @@ def _draw(node: Any, key: str, trial: Suggest, where: str) -> Any:
             return {k: _draw(v, f"{prefix}{k}", trial, where) for k, v in mapping.items()}
         case value:
             return value
+
+
+def _locate(node: Any, key: str, value: Any, drawn: dict[str, Any], where: str) -> bool:
+    """Enter into `drawn` what makes `node` give `value`; say whether something can."""
+    match _parse(node, key, where):
+        case Range() as r:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not r.low <= value <= r.high or (r.whole and value != int(value)):
+                return False
+            drawn[key] = int(value) if r.whole else float(value)
+            return True
+        case Choice(options=options):
+            for label, option in options.items():
+                inner: dict[str, Any] = {}
+                if _locate(option, f"{key}.{label}", value, inner, where):
+                    drawn |= {key: label, **inner}
+                    return True
+            return False
+        case dict() as mapping:
+            prefix = f"{key}." if key else ""
+            return isinstance(value, dict) and all(
+                k in value and _locate(v, f"{prefix}{k}", value[k], drawn, where)
+                for k, v in mapping.items()
+            )
+        case constant:
+            return bool(constant == value)
 
 
 def _parse(node: Any, key: str, where: str) -> Any:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,16 +23,21 @@ from workbench.doctor import checkup
 from workbench.errors import RuleError, StudyError
 from workbench.files import finished, write_text
 from workbench.parts.backbones import check_name
+from workbench.study.augment_sheet import write_augment_sheets
 from workbench.study.experiment import Experiment, read_experiment
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
+from workbench.study.known import draft_for, read_known
 from workbench.study.search import Search, Settings
-from workbench.study.space import Space
+from workbench.study.space import Draft, Space
 from workbench.study.weights import WeightsFinder, judge_start
 from workbench.tracking import State, Tracking
 from workbench.values import read_yaml
 from workbench.workspace import Workspace
 
 PACKAGES = ("torch", "timm", "optuna", "mlflow", "librosa", "av", "opencv-python-headless", "numpy")
+
+AUGMENT_SHEETS = "augmentations"
+"""Folder of a study, and of its record, that holds them."""
 
 SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
 SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
@@ -55,6 +61,7 @@ def run_search(
     experiment_file: Path,
     workspace: Workspace,
     *,
+    start_from: Sequence[Path] = (),
     num_trials: int,
     study: str | None,
     data: Path | None,
@@ -69,6 +76,7 @@ def run_search(
     Args:
         experiment_file: The experiment.
         workspace: Where studies, caches and the tracking store are.
+        start_from: Files of known recipes to try first.
         num_trials: Trials of the whole study, refused, pruned and failed ones included.
         study: Its name; the experiment's by default.
         data: The data folder; by default the demo, where the experiment is about it.
@@ -82,8 +90,85 @@ def run_search(
         WorkbenchError: something that the user gave cannot be used; says what to do.
         KeyboardInterrupt: Ctrl-C; the study can go on.
     """
-    began = time.monotonic()
     experiment, space = read_experiment(experiment_file)
+    first = {str(path): draft_for(path, experiment.views) for path in start_from}
+    return _run(
+        experiment,
+        space,
+        experiment_file,
+        workspace,
+        first=first,
+        num_trials=num_trials,
+        study=study,
+        data=data,
+        seed=seed,
+        jobs=jobs,
+        device=device,
+        timeout_s=timeout_s,
+        strict=strict,
+    )
+
+
+def run_known(
+    recipe_file: Path,
+    workspace: Workspace,
+    *,
+    settings: Sequence[str] = (),
+    study: str | None,
+    data: Path,
+    seed: int,
+    device: str,
+) -> Outcome:
+    """Train one known recipe: a study of one trial, recorded like any other.
+
+    Args:
+        recipe_file: The recipe.
+        workspace: Where studies, caches and the tracking store are.
+        settings: What to change of it; see `read_known`.
+        study: The study's name; the file's by default.
+        data: The data folder.
+        seed: Of the trial.
+        device: A torch device, or `auto`.
+
+    Raises:
+        WorkbenchError: something that the user gave cannot be used; says what to do.
+        KeyboardInterrupt: Ctrl-C; the study can go on.
+    """
+    experiment, space = read_known(recipe_file, settings)
+    return _run(
+        experiment,
+        space,
+        recipe_file,
+        workspace,
+        first={},
+        num_trials=1,
+        study=study,
+        data=data,
+        seed=seed,
+        jobs=1,
+        device=device,
+        timeout_s=None,
+        strict=False,
+    )
+
+
+def _run(
+    experiment: Experiment,
+    space: Space,
+    experiment_file: Path,
+    workspace: Workspace,
+    *,
+    first: Mapping[str, Draft],
+    num_trials: int,
+    study: str | None,
+    data: Path | None,
+    seed: int,
+    jobs: int | None,
+    device: str,
+    timeout_s: float | None,
+    strict: bool,
+) -> Outcome:
+    began = time.monotonic()
     folder = new_or_known(workspace.studies, study or experiment.name)
     if folder.info_file.exists():
         space = space.as_begun(read_yaml(folder.experiment_file)["space"])
@@ -148,17 +233,29 @@ def run_search(
         state: State = "interrupted"
         before = search.num_ended()
         try:
+            _keep_augment_sheets(folder, space, prepared, tracking, parent)
             told, again = search.adopt()
             if told or again:
                 say(
                     f"The last search was cut off: {told} trials had ended and are kept, "
                     f"{again} are asked again."
                 )
+            for source, draft in first.items():
+                search.start_from(draft, source)
             stopped = search.run()
             state = "complete"
         finally:
             tracking.end_study(parent, state=state)
         return Outcome(folder, experiment, stopped, search.num_ended() - before)
+
+
+def _keep_augment_sheets(
+    folder: StudyFolder, space: Space, prepared: prepare.Prepared, tracking: Tracking, parent: str
+) -> None:
+    """Write the sheets of what the space does to samples and record them, once a study."""
+    if not tracking.has_files(parent, AUGMENT_SHEETS):
+        sheets = write_augment_sheets(space, prepared, folder.path / AUGMENT_SHEETS)
+        tracking.log_files(parent, AUGMENT_SHEETS, [sheet.file for sheet in sheets])
 
 
 def choose_devices(device: str, jobs: int | None) -> tuple[tuple[str, ...], int]:

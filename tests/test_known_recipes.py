@@ -1,0 +1,58 @@
+"""The shipped recipes: each is legal, and each trains by the real command."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench.data.demo import make_demo
+from workbench.rules.rulebook import Rulebook, judge
+from workbench.study.known import read_known
+
+RECIPES = sorted((Path(__file__).parents[1] / "experiments" / "recipes").glob("*.yaml"))
+NAMES = [path.stem for path in RECIPES]
+COMMAND = Path(sys.executable).with_name("workbench")
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+
+
+def test_there_are_recipes_of_every_kind() -> None:
+    assert len(RECIPES) >= 8
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=NAMES)
+def test_a_recipe_is_legal_and_says_how_to_train_it(path: Path) -> None:
+    experiment, space = read_known(path)
+    backbone, image_px = space.tree["backbone"], space.tree.get("image_px", 224)
+    shapes = {name: view.shape for name, view in experiment.views.items()}
+    # As published: what this machine can have of the weights does not matter here.
+    assert judge(Rulebook(), backbone, shapes, image_px=image_px, weights=None).legal
+    assert f"workbench train experiments/recipes/{path.name} --data DIR" in path.read_text()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("recipes")
+    make_demo(root / "data", num_train=16, num_val=8, num_test=8)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RECIPES, ids=NAMES)
+def test_a_recipe_trains_an_epoch(path: Path, place: Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "train", path, "--data", "data", "--set", "num_epochs=1"],
+        cwd=place,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = (place / "experiments" / path.stem / "trials").glob("*/result.json")
+    said = json.loads(result.read_text())
+    assert (said["state"], len(said["epochs"])) == ("complete", 1)
+    assert f"Next: workbench compare {path.stem}" in done.stdout

@@ -1,0 +1,164 @@
+"""The commands about data: decode it, examine it, look at it, make the demo's."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.shared import (
+    DEMO,
+    DataOption,
+    ExperimentArgument,
+    JsonOption,
+    StrictOption,
+    reporting_errors,
+    seconds,
+)
+from workbench.errors import ConfigError
+from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.data.dataset import Dataset
+    from workbench.data.manifest import Manifest
+    from workbench.data.prepare import Prepared
+    from workbench.doctor.sheet import Sheet
+
+
+def prepare(
+    experiment: ExperimentArgument = DEMO,
+    data: DataOption = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Decoding processes; one a core by default.", min=1)
+    ] = None,
+    limit: Annotated[str, typer.Option(help="Time that one file may take, e.g. 30s, 5m.")] = "5m",
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try again what took too long or crashed.")
+    ] = False,
+    strict: StrictOption = False,
+) -> None:
+    """Decode every file once into the experiment's views; a search does it by itself."""
+    limit_s = seconds(limit)
+    from workbench.data import manifest
+    from workbench.data import prepare as preparation
+
+    with reporting_errors():
+        _, files, prepared = _prepared(experiment, data, jobs, limit_s=limit_s, retry=retry)
+        for line in (*manifest.describe(files), *preparation.describe(prepared)):
+            typer.echo(line)
+        typer.echo(f"\n{preparation.as_table(prepared)}")
+        if strict:
+            preparation.require_all(prepared)
+        typer.echo(f"\nNext: workbench check {_again(experiment, data)}")
+
+
+def check(
+    experiment: ExperimentArgument = DEMO,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if there is any warning.")
+    ] = False,
+) -> None:
+    """Examine the data for what would fool a search: copies, shortcuts, shift, saturation."""
+    from workbench.data.facts import FactsStore
+    from workbench.doctor import checkup, page
+
+    workspace = Workspace(Path.cwd())
+    with reporting_errors():
+        about, files, prepared = _prepared(experiment, data, None)
+        facts = FactsStore(workspace.cache).table(prepared.contents())
+        found = checkup.check(files, prepared, facts, short=False)
+        path = workspace.checks / f"{about.name}.html"
+        page.write_page(found, path, title=about.name, prepared=prepared)
+        if as_json:
+            typer.echo(found.model_dump_json(indent=2))
+        else:
+            typer.echo(checkup.number_table(found))
+            typer.echo(f"\n{checkup.as_text(found)}\n\nPage: {path}")
+            typer.echo(f"\nNext: workbench search {_again(experiment, data)}")
+        raise typer.Exit(1 if strict and found.num_warnings else 0)
+
+
+def show(
+    experiment: ExperimentArgument = DEMO,
+    data: DataOption = None,
+    samples: Annotated[int, typer.Option(help="Files of each class.", min=1, max=64)] = 8,
+) -> None:
+    """Write contact sheets: samples of every view, and what the search space may do to them."""
+    from workbench.doctor import sheet
+
+    workspace = Workspace(Path.cwd())
+    with reporting_errors():
+        about, _, prepared = _prepared(experiment, data, None)
+        folder = workspace.checks / f"{about.name}-views"
+        augmented, why_not = _augmented(experiment, prepared, folder / "augmentations")
+        *sheets, index = sheet.write_sheets(prepared, folder, per_class=samples, more=augmented)
+        for path in sheets:
+            typer.echo(path)
+        if why_not:
+            typer.echo(f"\n{why_not}")
+        typer.echo(f"\nPage: {index}")
+        typer.echo(f"\nNext: workbench check {_again(experiment, data)}")
+
+
+def demo_data(
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+    seed: Annotated[int, typer.Option(help="Another seed makes another data set.", min=0)] = 0,
+) -> None:
+    """Make the demo data: 600 short clips, half of them forged."""
+    from workbench.data import demo
+
+    with reporting_errors():
+        demo.make_demo(folder, seed=seed)
+        typer.echo(f"The demo data is in {folder}.\n\nNext: workbench search --data {folder}")
+
+
+def _augmented(experiment: Path, prepared: "Prepared", folder: Path) -> "tuple[list[Sheet], str]":
+    """Return the sheets of augmentations, or none and why: data is looked at without a space."""
+    from workbench.study.augment_sheet import write_augment_sheets
+    from workbench.study.experiment import read_experiment
+
+    try:
+        _, space = read_experiment(experiment)
+    except ConfigError as error:
+        return [], f"No sheets of augmentations: {error}"
+    sheets = write_augment_sheets(space, prepared, folder)
+    return sheets, "" if sheets else f"No sheets of augmentations: {space.file} can draw none."
+
+
+def _prepared(
+    experiment: Path,
+    data: Path | None,
+    jobs: int | None,
+    *,
+    limit_s: float | None = None,
+    retry: bool = False,
+) -> "tuple[Dataset, Manifest, Prepared]":
+    """Return an experiment's data, decoded as far as it was not yet."""
+    from workbench.data import dataset, decoding, manifest
+    from workbench.data import prepare as preparation
+
+    workspace = Workspace(Path.cwd())
+    about = dataset.read_dataset(experiment)
+    try:
+        folder = dataset.find_data(about, workspace, data)
+        files = manifest.read_manifest(folder, about.data, cache=workspace.cache)
+        prepared = preparation.prepare(
+            files,
+            folder,
+            about.views,
+            cache=workspace.cache,
+            jobs=jobs or os.cpu_count() or 1,
+            limit_s=limit_s or decoding.FILE_LIMIT_S,
+            retry=retry,
+        )
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. The same command goes on with the rest.", err=True)
+        raise typer.Exit(130) from None
+    return about, files, prepared
+
+
+def _again(experiment: Path, data: Path | None) -> str:
+    """Return the arguments that name the same experiment and data."""
+    return f"{experiment}{f' --data {data}' if data else ''}"

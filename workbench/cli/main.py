@@ -1,0 +1,33 @@
+"""The command line, put together: every command, in the order of the help page.
+
+A command parses, calls the library, and prints its result and the next command to type.
+"""
+
+import typer
+
+from workbench.cli import backbones, data, study, submission
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.callback()
+def main() -> None:
+    """Search, compare, promote and export models for binary media classification under rules."""
+
+
+for command in (
+    study.search,
+    study.train,
+    data.prepare,
+    data.check,
+    data.show,
+    study.compare,
+    study.ui,
+    study.promote,
+    submission.export,
+    submission.predict,
+    submission.score,
+    data.demo_data,
+    backbones.backbones,
+):
+    app.command()(command)

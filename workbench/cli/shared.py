@@ -1,0 +1,54 @@
+"""What the commands share: arguments and options, how an error is told, the study that is meant."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.errors import WorkbenchError
+from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.study.folder import StudyFolder
+
+DEMO = Path("experiments/demo.yaml")
+
+ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.")]
+StudyArgument = Annotated[
+    str | None, typer.Argument(help="Name of the study; the last one searched by default.")
+]
+DataOption = Annotated[Path | None, typer.Option(help="Data folder.")]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Fail if any file cannot be decoded as asked.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@contextmanager
+def reporting_errors() -> Iterator[None]:
+    """Turn an expected error into its sentences on stderr and exit code 1; let bugs traceback."""
+    try:
+        yield
+    except WorkbenchError as error:
+        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        raise typer.Exit(1) from error
+
+
+def find_study(study: str | None) -> "StudyFolder":
+    """Return the study of that name, or the last one searched."""
+    from workbench.study.folder import find
+
+    return find(Workspace(Path.cwd()).studies, study)
+
+
+def seconds(text: str | None) -> float | None:
+    """Return the seconds of a time span such as 90s, 30m or 8h."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text)
+    if not match:
+        raise typer.BadParameter(f"{text!r} is no time span: write e.g. 90s, 30m or 8h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

@@ -1,0 +1,191 @@
+"""The commands about a study: search it, compare its trials, open its runs, promote one."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.shared import (
+    DEMO,
+    DataOption,
+    ExperimentArgument,
+    JsonOption,
+    StrictOption,
+    StudyArgument,
+    find_study,
+    reporting_errors,
+    seconds,
+)
+from workbench.errors import WorkbenchError
+from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.study.start import Outcome
+
+
+def search(
+    experiment: ExperimentArgument = DEMO,
+    trials: Annotated[
+        int,
+        typer.Option(help="Trials of the whole study; a second run does what is missing.", min=1),
+    ] = 50,
+    study: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
+    data: DataOption = None,
+    start_from: Annotated[
+        list[Path] | None, typer.Option(help="Known recipe to try first; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampler and the trials.", min=0)] = 0,
+    jobs: Annotated[int | None, typer.Option(help="Trials side by side.", min=1)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+    strict: StrictOption = False,
+    timeout: Annotated[
+        str | None, typer.Option(help="Start no trial that would end later, e.g. 90s, 30m, 8h.")
+    ] = None,
+) -> None:
+    """Run a study: try recipes of a search space, record each, promote the best single model."""
+    timeout_s = seconds(timeout)
+    from workbench.study.start import run_search
+
+    def sit(workspace: Workspace) -> "Outcome":
+        return run_search(
+            experiment,
+            workspace,
+            start_from=start_from or (),
+            num_trials=trials,
+            study=study,
+            data=data,
+            seed=seed,
+            jobs=jobs,
+            device=device,
+            strict=strict,
+            timeout_s=timeout_s,
+        )
+
+    _conclude(sit, f"its {trials} trials")
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. of experiments/recipes.")],
+    data: Annotated[Path, typer.Option(help="Data folder.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a key of the recipe, e.g. num_epochs=1; repeatable."),
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Name; the recipe file's by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the trial.", min=0)] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+) -> None:
+    """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
+    from workbench.study.start import run_known
+
+    def sit(workspace: Workspace) -> "Outcome":
+        return run_known(
+            recipe,
+            workspace,
+            settings=settings or (),
+            study=study,
+            data=data,
+            seed=seed,
+            device=device,
+        )
+
+    _conclude(sit, "its trial")
+
+
+def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
+    """Run a sitting of a study; print its trials and promote the best one."""
+    from workbench.selection import leaderboard, promotion
+    from workbench.study.records import read_trials
+    from workbench.tracking import Tracking
+
+    workspace = Workspace(Path.cwd())
+    with reporting_errors():
+        try:
+            outcome = sit(workspace)
+        except KeyboardInterrupt:
+            typer.echo(
+                "\nStopped. Ended trials are kept; the same command goes on with the rest.",
+                err=True,
+            )
+            raise typer.Exit(130) from None
+        rows = read_trials(outcome.folder)
+        typer.echo(leaderboard.as_table(rows, outcome.experiment.objective))
+        if outcome.stopped:
+            typer.echo(f"\n{outcome.stopped}")
+        elif not outcome.num_new:
+            typer.echo(f"\nThe study {outcome.folder.name} already has {whole}.")
+        if not any(row.state == "complete" for row in rows):
+            raise WorkbenchError(
+                "No trial is complete, so there is no champion: see the reasons above and "
+                f"{outcome.folder.path}/trials/*/log.txt."
+            )
+        champion = promotion.promote_best(outcome.folder, Tracking(workspace.tracking))
+        typer.echo(f"\n{promotion.describe(champion)}")
+        typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
+
+
+def compare(
+    study: StudyArgument = None,
+    as_json: JsonOption = False,
+    top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
+) -> None:
+    """Rank the trials of a study; write one offline HTML page with its plots."""
+    from workbench.selection import leaderboard, report
+    from workbench.study.records import count_running, read_trials
+
+    with reporting_errors():
+        folder = find_study(study)
+        rows = read_trials(folder)
+        if as_json:
+            typer.echo(json.dumps(leaderboard.as_json(rows), indent=2, allow_nan=False))
+            return
+        objective = folder.experiment().objective
+        typer.echo(leaderboard.as_table(rows, objective, top=top))
+        if running := count_running(folder):
+            typer.echo(f"{running} in flight or cut off; `workbench search` goes on with them.")
+        report.write_report(folder, rows, objective, folder.report)
+        typer.echo(f"\nPage: {folder.report}\n\nNext: workbench export {folder.name} --out bundle")
+
+
+def ui(
+    study: StudyArgument = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
+) -> None:
+    """Open the tracking store in the MLflow user interface."""
+    from workbench.tracking import Tracking, ui_command
+
+    with reporting_errors():
+        root = Workspace(Path.cwd()).tracking
+        if not (root / "mlflow.db").exists():
+            raise WorkbenchError(f"{root} holds no runs yet. Run `workbench search` first.")
+        info = find_study(study).info()
+        tracking = Tracking(root)
+        page = tracking.page(tracking.find_study(info.name, info.id))
+        typer.echo(f"The study {info.name}, until Ctrl-C: http://{host}:{port}{page}")
+        raise typer.Exit(subprocess.run(ui_command(root, host=host, port=port)).returncode)
+
+
+def promote(
+    study: StudyArgument = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of the trial; the best one by default.", min=0)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a finished trial the study's champion, a registered model version."""
+    from workbench.selection import promotion
+    from workbench.tracking import Tracking
+
+    with reporting_errors():
+        folder = find_study(study)
+        tracking = Tracking(Workspace(Path.cwd()).tracking)
+        champion = promotion.promote(folder, tracking, trial)
+        if as_json:
+            typer.echo(champion.model_dump_json(indent=2))
+            return
+        typer.echo(promotion.describe(champion))
+        typer.echo(f"\nNext: workbench export {folder.name} --out bundle")
