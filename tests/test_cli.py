@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -26,10 +27,11 @@ SURFACE: dict[str, list[str]] = {
         "--seed",
         "--jobs",
         "--device",
+        "--memory",
         "--strict",
         "--timeout",
     ],
-    "train": ["recipe", "--data", "--set", "--study", "--seed", "--device"],
+    "train": ["recipe", "--data", "--set", "--study", "--seed", "--device", "--memory"],
     "prepare": ["experiment", "--data", "--jobs", "--limit", "--retry", "--strict"],
     "check": ["experiment", "--data", "--json", "--strict"],
     "show": ["experiment", "--data", "--samples"],
@@ -54,6 +56,9 @@ SURFACE: dict[str, list[str]] = {
         "--excluded",
         "--json",
     ],
+    "weights list": ["--json"],
+    "weights add": ["file", "--as", "--pretraining", "--replace"],
+    "weights check": ["name"],
 }
 
 
@@ -62,6 +67,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that the command runs in."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def commands() -> dict[str, Any]:
+    """Every command by the words that call it."""
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", None)
+        found |= {f"{name} {sub}": one for sub, one in below.items()} if below else {name: command}
+    return found
 
 
 def run(*words: str) -> Result:
@@ -81,20 +95,18 @@ def assert_refused(result: Result, said: str, *, code: int = 1) -> None:
 
 
 def test_the_commands_and_options_are_these() -> None:
-    group = typer.main.get_command(app)
     found = {
         name: [p.opts[0] for p in command.params if p.name != "help"]
-        for name, command in group.commands.items()  # type: ignore[attr-defined]
+        for name, command in commands().items()
     }
     assert found == SURFACE
 
 
 @pytest.mark.parametrize("command", SURFACE)
 def test_each_command_has_help_and_says_what_each_option_is_for(command: str) -> None:
-    result = run(command, "--help")
+    result = run(*command.split(), "--help")
     assert result.exit_code == 0
-    group = typer.main.get_command(app)
-    for parameter in group.commands[command].params:  # type: ignore[attr-defined]
+    for parameter in commands()[command].params:
         assert parameter.help, f"{command} {parameter.opts[0]}"
 
 
@@ -112,6 +124,7 @@ def test_help_is_shown_where_nothing_is_asked() -> None:
         ["search", "--jobs", "0"],
         ["search", "--seed", "-1"],
         ["search", "--timeout", "10"],
+        ["search", "--memory", "2"],
         ["search", "--timeout", "10 minutes"],
         ["search", "--timeout", "-5m"],
         ["search", "a.yaml", "b.yaml"],
@@ -125,6 +138,8 @@ def test_help_is_shown_where_nothing_is_asked() -> None:
         ["backbones", "--check", "resnet18", "--limit", "40M"],
         ["backbones", "--check", "resnet18", "--top", "3"],
         ["ui", "--port", "70000"],
+        ["weights", "add"],
+        ["weights", "remove"],
     ],
     ids=" ".join,
 )

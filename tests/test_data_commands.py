@@ -119,6 +119,32 @@ def test_show_writes_a_sheet_for_each_view(place: Path) -> None:
     for view in ("mel", "frames"):
         assert (folder / f"{view}.png").read_bytes().startswith(b"\x89PNG")
         assert f"{view}.png" in said
+    assert "No sheets of augmentations: nowhere.yaml does not exist." in said
+
+
+def test_show_writes_a_sheet_of_what_the_search_space_does_to_each_view(place: Path) -> None:
+    space = """
+views: [mel, frames]
+backbone: test_resnet
+image_px: 64
+optimizer: {kind: adamw, lr: 1e-3}
+augment: {pictures: {hflip: 0.5}, spectrograms: {gain_db: {choice: [0, 6]}}}
+"""
+    file, folder = place / "nowhere.yaml", place / "experiments" / "checks" / "made-views"
+    file.write_text(space)
+    try:
+        said, _ = workbench(place, "show", "--samples", "2")
+        file.write_text(space.replace("0.5", "0").replace("[0, 6]", "[0]"))
+        said_of_none, _ = workbench(place, "show", "--samples", "2")
+    finally:
+        file.unlink()
+    assert [line for line in said.splitlines() if line.endswith(".png")] == [
+        str(folder / f"{name}.png")
+        for name in ("mel", "frames", "augmentations/mel", "augmentations/frames")
+    ]
+    assert "No sheets" not in said
+    assert "No sheets of augmentations: nowhere.yaml can draw none." in said_of_none
+    assert "augmentations/" not in said_of_none
 
 
 def children_of(pid: int) -> list[int]:

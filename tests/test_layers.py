@@ -70,6 +70,7 @@ ORDER = [
     "doctor.shift",
     "doctor.checkup",
     "doctor.page",
+    "parts.alexnet",
     "parts.torchvision_fix",
     "parts.augment_draws",
     "parts.augment_geometry",
@@ -78,6 +79,7 @@ ORDER = [
     "parts.augment_policy",
     "parts.augment_sound",
     "parts.augment_mixing",
+    "parts.augment_blending",
     "parts.augment",
     "parts.hub",
     "parts.losses",
@@ -91,6 +93,8 @@ ORDER = [
     "parts.wheels",
     "parts.weights",
     "parts.backbones",
+    "parts.weight_files",
+    "parts.weight_store",
     "parts.model",
     "parts.transfer",
     "rules.counts",
@@ -103,12 +107,17 @@ ORDER = [
     "trial.batches",
     "trial.scoring",
     "trial.served",
+    "trial.memory",
+    "trial.stepping",
+    "trial.training",
     "trial.train",
     "trial.worker",
     "tracking",
     "study.pool",
     "study.space",
+    "study.augment_sheet",
     "study.experiment",
+    "study.known",
     "study.folder",
     "study.records",
     "study.weights",
@@ -128,15 +137,21 @@ ORDER = [
     "submission.api",
     "submission.bundle",
     "submission.verify",
-    "cli",
+    "cli.shared",
+    "cli.backbones",
+    "cli.data",
+    "cli.study",
+    "cli.submission",
+    "cli.weights",
+    "cli.main",
     "__main__",
 ]
 ONLY_IN = {
     "optuna": {"study.records", "study.search"},
     "mlflow": {"tracking"},
-    "typer": {"cli"},
+    "typer": {module for module in ORDER if module.startswith("cli.")},
     "plotly": {"doctor.figures", "doctor.page", "selection.figures", "selection.report"},
-    "timm": {"parts.torchvision_fix"},
+    "timm": {"parts.alexnet", "parts.torchvision_fix"},
     "thop": {"rules.counts"},
 }
 """Each tool's door: the modules that import it."""
@@ -185,6 +200,7 @@ def test_the_folders_stand_in_their_order() -> None:
         "study",
         "selection",
         "submission",
+        "cli",
     ]
 
 
@@ -222,10 +238,10 @@ def loads(code: str, *names: str) -> list[str]:
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     heavy = ("torch", "timm", "pandas", "numpy", "optuna", "mlflow", "cv2", "librosa", "pydantic")
     help_page = (
-        "import contextlib, workbench.cli\n"
-        "with contextlib.suppress(SystemExit):\n    workbench.cli.app(['--help'])"
+        "import contextlib, workbench.cli.main\n"
+        "with contextlib.suppress(SystemExit):\n    workbench.cli.main.app(['--help'])"
     )
-    assert loads(help_page, "workbench.cli", *heavy) == ["workbench.cli"]
+    assert loads(help_page, "workbench.cli.main", *heavy) == ["workbench.cli.main"]
 
 
 def test_media_and_data_load_no_torch() -> None:

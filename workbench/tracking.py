@@ -213,6 +213,15 @@ class Tracking:
         """Record how a study ended and close its run; `open_study` opens it again."""
         self._end(parent, state, reason, metrics or {}, tags or {})
 
+    def log_files(self, run_id: str, under: str, files: Sequence[Path]) -> None:
+        """Copy `files` into folder `under` of a run's artifacts."""
+        for file in files:
+            self._client.log_artifact(run_id, str(file), under)
+
+    def has_files(self, run_id: str, under: str) -> bool:
+        """Say whether folder `under` of a run's artifacts holds anything."""
+        return bool(self._client.list_artifacts(run_id, under))
+
     def find_study(self, name: str, study_id: str = "") -> str:
         """Return the parent run of study `name`, without touching it.
 

@@ -2,7 +2,8 @@
 
 The step is the model's forward and backward pass as a trial runs them, without the optimizer.
 First every augmentation at once, each by a chance of a half where it has one: more than a shipped
-search space draws. Then each alone, for every sample.
+search space draws. Then each alone, for every sample. Self-blending is the making of one more
+sample of each; the steps that these take later are not in it.
 
 python -m tests.benchmarks.augment_cost [DEVICE [THREADS]]
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from workbench.parts.augment import Augment, Pictures, Spectrograms, change
+from workbench.parts.augment import Augment, Pictures, Spectrograms, change, with_blends
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import Weights
 
@@ -95,6 +96,9 @@ def main(device: str, num_threads: int) -> None:
     runs: dict[str, Callable[[], object]] = {"step": step}
     runs |= {"all of pictures": changing(HEAVIEST), "all of spectrograms": changing(HEARD)}
     runs |= {name: changing(how) for name, how in ALONE.items()}
+    seen, real = {"frames": views["frames"]}, torch.zeros(batch, dtype=torch.int64)
+    blending = Augment(pictures=Pictures(self_blend=1))
+    runs["self-blending"] = lambda: with_blends(seen, real, blending, generator)
     took: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS + 1):  # the first warms up
         for name, run in runs.items():

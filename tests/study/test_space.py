@@ -1,21 +1,25 @@
 """What a search space can say, what it refuses, and that all it draws reaches the recipe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from tests.study.tiny import SPACE
 from workbench.errors import ConfigError
+from workbench.media.views import AnyView
+from workbench.parts.augment_policy import Policy
 from workbench.parts.leaderboard import Table, read_table
 from workbench.parts.leaderboard_ranking import Limits, Query, rank
 from workbench.rules.rulebook import Rulebook
 from workbench.study import space as space_module
 from workbench.study.experiment import read_experiment
 from workbench.study.space import Draft, Space, read_space
+from workbench.trial.recipe import TTA
+from workbench.values import Frozen, kinds
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
@@ -360,3 +364,58 @@ def test_a_flip_of_spectrograms_that_can_be_drawn_is_warned_of(read: Callable[..
     (sentence,) = read(**flips).warnings()
     assert sentence.startswith("augment.spectrograms.hflip is 0.25: a mirrored spectrogram is")
     assert read(augment={"pictures": {"hflip": 0.5}}).warnings() == []
+
+
+def fields_of(kind: Any) -> set[tuple[str, str]]:
+    """Return each field of `kind` and of the values within it, by its class."""
+    found = set()
+    if isinstance(kind, type) and issubclass(kind, Frozen):
+        for name, field in kind.model_fields.items():
+            found |= {(kind.__name__, name)} | fields_of(field.annotation)
+    for part in get_args(kind):
+        found |= fields_of(part)
+    return found
+
+
+def given(value: Any) -> Iterator[tuple[str, str, Any]]:
+    """Yield each field that `value`, and the values within it, was given: class, name, value."""
+    if isinstance(value, Frozen):
+        for name in value.model_fields_set:
+            inner = getattr(value, name)
+            yield type(value).__name__, name, inner
+            yield from given(inner)
+
+
+def test_the_reference_space_names_every_choice_there_is() -> None:
+    space = read_space(ROOT / "search_spaces" / "everything.yaml", tuple(kinds(AnyView)))
+    said: dict[tuple[str, str], set[str]] = {}
+    for draft in space.corners():
+        for owner, name, value in given(draft):
+            said.setdefault((owner, name), set()).add(repr(value))
+    wanted = fields_of(Draft)
+    assert {("Pictures", "jpeg_quality"), ("Asymmetric", "clip"), ("Timm", "name")} <= wanted
+    missing = sorted(f"{owner}.{name}" for owner, name in wanted - said.keys())
+    assert not missing, f"search_spaces/everything.yaml lacks {', '.join(missing)}"
+    # Each word that a field may have is an option, too.
+    assert said["Draft", "tta"] == {repr(word) for word in get_args(TTA)}
+    assert said["Pictures", "policy"] == {repr(word) for word in get_args(Policy)}
+    assert said["CrossEntropy", "class_weights"] == {"'none'", "'balanced'"}
+    seen = {name for views in space.view_sets() for name in views}
+    assert seen == set(kinds(AnyView))
+
+
+def test_dimensions_know_where_they_exist(read: Callable[..., Space]) -> None:
+    sgd = {"kind": "sgd", "lr": {"float": [0.1, 0.2]}}
+    space = read(
+        optimizer={"choice": [{"kind": "adam", "lr": 1e-3}, sgd]}, dropout={"float": [0.0, 0.5]}
+    )
+    found = {each.name: (each.values, each.where) for each in space.dimensions()}
+    assert found == {
+        "optimizer": (("adam(lr=0.001)", "sgd"), {}),
+        "optimizer.sgd.lr": ((0.1, 0.2), {"optimizer": "sgd"}),
+        "dropout": ((0.0, 0.5), {}),
+    }
+    assert space.at({"optimizer": "sgd", "optimizer.sgd.lr": 0.2}).optimizer.lr == 0.2
+    corners = {(draft.optimizer.kind, draft.optimizer.lr) for draft in space.corners()}
+    assert corners == {("adam", 1e-3), ("sgd", 0.1), ("sgd", 0.2)}
+    assert {draft.dropout for draft in space.corners()} == {0.0, 0.5}

@@ -21,13 +21,14 @@ from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer
 from workbench.parts.schedules import AnySchedule, Plateau, StepLR
 from workbench.parts.transfer import Transfer
-from workbench.trial import plots, train
+from workbench.trial import plots, training
 from workbench.trial.batches import Batch, Split, shuffled
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective, Recipe, Sampling
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.scoring import build_model
-from workbench.trial.train import Verdict, best_epoch, predict, run_trial
+from workbench.trial.train import Verdict, run_trial
+from workbench.trial.training import best_epoch, predict
 from workbench.values import Part, kinds
 
 EVERYTHING = Augment(
@@ -156,7 +157,7 @@ def with_metrics(monkeypatch: pytest.MonkeyPatch, **values: list[float]) -> None
         changes = {name: each[index] for name, each in values.items()}
         return {**{str(k): v for k, v in binary_metrics(targets, scores).items()}, **changes}
 
-    monkeypatch.setattr(train, "binary_metrics", crafted)
+    monkeypatch.setattr(training, "binary_metrics", crafted)
 
 
 def test_the_best_epoch_is_that_of_the_objective_and_its_weights_are_kept(
@@ -260,7 +261,8 @@ def test_out_of_memory_is_a_result(
     monkeypatch.setattr(MediaModel, "forward", full)
     result = run(recipe_for(pictures), pictures, tmp_path)
     assert result.state == "failed"
-    assert result.reason.startswith("out of memory on cpu: ")
+    assert result.reason.startswith("out of memory on cpu with 2 samples at a time: ")
+    assert result.micro_batch == 2
     assert "\n" not in result.reason
     assert TrialFolder(tmp_path).read_result() == result
 
@@ -521,8 +523,8 @@ def test_a_mixed_sample_has_the_label_of_its_own_parts(
         return loss(self, logits, targets, fake_share=fake_share)
 
     loss = CrossEntropy.__call__
-    monkeypatch.setattr(train, "shuffled", seen)
-    monkeypatch.setattr(train, "mix", with_the_one_before)
+    monkeypatch.setattr(training, "shuffled", seen)
+    monkeypatch.setattr(training, "mix", with_the_one_before)
     monkeypatch.setattr(CrossEntropy, "__call__", told)
     run(recipe_for(pictures, num_epochs=1), pictures, tmp_path)
     assert len(given) == 4

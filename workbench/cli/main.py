@@ -5,7 +5,7 @@ A command parses, calls the library, and prints its result and the next command 
 
 import typer
 
-from workbench.cli import backbones, data, study, submission
+from workbench.cli import backbones, data, study, submission, weights
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -31,3 +31,5 @@ for command in (
     backbones.backbones,
 ):
     app.command()(command)
+
+app.add_typer(weights.app, name="weights")

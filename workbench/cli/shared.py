@@ -24,6 +24,10 @@ DataOption = Annotated[Path | None, typer.Option(help="Data folder.")]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Fail if any file cannot be decoded as asked.")
 ]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(help="What a trial may take of its device's memory, e.g. 16GiB; all by default."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -52,3 +56,15 @@ def seconds(text: str | None) -> float | None:
     if not match:
         raise typer.BadParameter(f"{text!r} is no time span: write e.g. 90s, 30m or 8h.")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def num_bytes(text: str | None) -> int | None:
+    """Return the bytes of a memory size such as 16GiB or 800MiB."""
+    if text is None:
+        return None
+    from workbench.parts import leaderboard_ranking
+
+    try:
+        return int(leaderboard_ranking.num_bytes(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}.") from error

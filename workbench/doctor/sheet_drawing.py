@@ -29,6 +29,7 @@ MIN_WIDTH_PX = 860
 _FRAME_PX = 3
 # Between the pictures of a sample, between samples.
 _INNER_PX, _GAP_PX = 2, 14
+_LEAST_WHOLE_PX = 96
 # Pictures are shown in their own size where that lies between these.
 _LEAST_PX, _MOST_PX = 128, 256
 # Two samples go side by side if their pictures stay this large, many pictures of one if these do.
@@ -51,6 +52,8 @@ class Strip:
 
     name: str
     pictures: Sequence[Picture]
+    colour: str
+    """Of its frame."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,16 @@ def grid_for(num_samples: int, num_pictures: int, *, height: int, width: int) ->
     return Grid(1, across, lines, shown_px, max(1, height * shown_px // width))
 
 
+def whole_grid(num_samples: int, side_px: int) -> Grid:
+    """Return a grid of square pictures shown pixel by pixel, tiny ones grown by a whole factor.
+
+    `num_samples` go side by side, fewer where that is too wide for a sheet, but an even number.
+    """
+    shown_px = side_px * -(-_LEAST_WHOLE_PX // side_px)
+    fit = (WIDTH_PX + _GAP_PX) // (shown_px + 2 * _FRAME_PX + _GAP_PX)
+    return Grid(max(2, min(num_samples, fit) // 2 * 2), 1, 1, shown_px, shown_px)
+
+
 def _room(strip_px: int, num_pictures: int) -> int:
     """Return the width of each of `num_pictures` that fill a sample's frame."""
     return (strip_px - 2 * _FRAME_PX + _INNER_PX) // num_pictures - _INNER_PX
@@ -112,10 +125,10 @@ def _shown(width: int, room_px: int) -> int:
     return width * (room_px // width) if width <= room_px else room_px
 
 
-def draw_samples(strips: Sequence[Strip], grid: Grid, colour: str) -> Image:
-    """Return the samples in rows, each in a frame of `colour` with its name below."""
+def draw_samples(strips: Sequence[Strip], grid: Grid) -> Image:
+    """Return the samples in rows, each in its frame with its name, if any has one, below."""
     width, height = grid.strip_px
-    step = height + _NAME_SIZE + 14
+    step = height + (_NAME_SIZE + 14 if any(strip.name for strip in strips) else 6)
     num_rows = -(-len(strips) // grid.columns)
     columns = min(grid.columns, len(strips))
     size = (columns * (width + _GAP_PX) - _GAP_PX, num_rows * step)
@@ -124,7 +137,7 @@ def draw_samples(strips: Sequence[Strip], grid: Grid, colour: str) -> Image:
     for index, strip in enumerate(strips):
         left = index % grid.columns * (width + _GAP_PX)
         top = index // grid.columns * step
-        draw.rectangle((left, top, left + width - 1, top + height - 1), fill=colour)
+        draw.rectangle((left, top, left + width - 1, top + height - 1), fill=strip.colour)
         inner = (left + _FRAME_PX, top + _FRAME_PX)
         end = (left + width - 1 - _FRAME_PX, top + height - 1 - _FRAME_PX)
         draw.rectangle((*inner, *end), fill="white")

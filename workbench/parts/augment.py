@@ -1,20 +1,23 @@
 """Augmentations of whole batches on the device; all randomness comes from one generator.
 
 All frames of a clip change alike. Flips, crops and turns of a sample are one affine map, so a
-picture is resampled once, and its colours are mapped once. Mixup and CutMix pair samples, alike in
-every view.
+picture is resampled once, and its colours are mapped once. Before all this, real samples may enter
+the batch once more, as fakes; after it, Mixup and CutMix pair samples, alike in every view.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
 from workbench.parts import augment_damage as damage
 from workbench.parts import augment_geometry as geometry
 from workbench.parts import augment_sound as sound
+from workbench.parts.augment_blending import self_blended
 from workbench.parts.augment_colour import recolour
 from workbench.parts.augment_damage import BEST_QUALITY
+from workbench.parts.augment_draws import chance, seeds
 from workbench.parts.augment_mixing import Mixed, mixed
 from workbench.parts.augment_policy import STRONGEST, Policy, apply_policy
 from workbench.values import Frozen
@@ -23,9 +26,13 @@ from workbench.values import Frozen
 class Pictures(Frozen):
     """How each sample of a view of pictures may be changed; the defaults change nothing.
 
-    In the order of the fields, which is that of a picture's life: taken, edited, sent, covered.
-    Pixels are those of the model's input.
+    In the order of the fields, which is that of a picture's life: forged, taken, edited, sent,
+    covered. Pixels are those of the model's input.
     """
+
+    self_blend: float = Field(0.0, ge=0, le=1)
+    """Chance that a real sample also enters the batch as a fake, its picture blended with itself.
+    Shiohara and Yamasaki 2022, arXiv:2204.08376."""
 
     hflip: float = Field(0.0, ge=0, le=1)
     """Chance of a mirrored picture."""
@@ -176,6 +183,59 @@ def warnings(augment: Augment) -> list[str]:
             "frequency_mask hides pitches and leaves the others in their place."
         )
     return said
+
+
+def with_blends(
+    inputs: Mapping[str, Tensor], targets: Tensor, augment: Augment, generator: Generator
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the batch with blends of some real samples added as fakes, and the targets of all.
+
+    Pictures of these samples in the batch become the targets of their blends (`self_blended`), by
+    the same draws in every view. Their spectrograms and vectors are repeated as they are.
+
+    Args:
+        inputs: By name, as `change` takes them. Nothing is drawn, and nothing added, for a batch
+            without pictures.
+        targets: (batch,) on the CPU, 0 for real and 1 for fake.
+        augment: Has the chance.
+        generator: A CPU generator.
+    """
+    p = augment.pictures.self_blend
+    seen = [name for name, x in inputs.items() if x.dim() > 2 and x.shape[2] != 1]
+    if p == 0 or not seen:
+        return dict(inputs), targets
+    # As much is drawn whatever the targets are, so that they do not change what is drawn later.
+    chosen = (chance(p, len(targets), generator) & (targets == 0)).nonzero()[:, 0]
+    (seed,) = seeds(1, generator)
+    if not len(chosen):
+        return dict(inputs), targets
+    blended = {}
+    for name, x in inputs.items():
+        there = chosen.to(x.device)
+        if name in seen:
+            real, fake = self_blended(x[there], Generator().manual_seed(seed))
+            blended[name] = torch.cat([x, fake])
+            blended[name][there] = real
+        else:
+            blended[name] = torch.cat([x, x[there]])
+    return blended, torch.cat([targets, torch.ones_like(targets[chosen])])
+
+
+def fake_share_with_blends(
+    fake_share: float, augment: Augment, shapes: Iterable[Sequence[int]]
+) -> float:
+    """Return the share of fakes after `with_blends`, from that of the samples.
+
+    Args:
+        fake_share: Before.
+        augment: Has the chance.
+        shapes: Of each view, (frames, height, width, channels) or (values,); without pictures,
+            nothing is added.
+    """
+    if not any(len(shape) > 1 and shape[-1] != 1 for shape in shapes):
+        return fake_share
+    added = augment.pictures.self_blend * (1 - fake_share)
+    return (fake_share + added) / (1 + added)
 
 
 def change(

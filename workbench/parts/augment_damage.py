@@ -26,21 +26,29 @@ LEAST_ERASED = 0.02
 def blur(x: Tensor, generator: Generator, *, p: float, sigma_px: float) -> Tensor:
     """Blur by a Gaussian of a sigma drawn evenly from [0, sigma_px]; borders are reflected."""
     sigma = between(0, sigma_px, len(x), generator)
-    radius = min(math.ceil(3 * sigma_px), min(x.shape[-2:]) - 1)
-    place = torch.arange(-radius, radius + 1)
 
     def new(part: Tensor, sigma: Tensor) -> Tensor:
-        weight = torch.exp(-0.5 * (place / sigma.clamp(min=1e-3)[:, None]) ** 2)
-        weight = (weight / weight.sum(1, keepdim=True)).to(part)
-        blurred = []
-        # One kernel a convolution: as groups of one, different kernels cost a CPU twice the time.
-        for clip, kernel in zip(part, weight, strict=True):
-            planes = F.pad(clip.flatten(0, 1)[:, None], (radius,) * 4, mode="reflect")
-            planes = F.conv2d(F.conv2d(planes, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
-            blurred.append(planes.view(clip.shape))
-        return torch.stack(blurred).clamp_(0, 1)
+        return blurred(part, sigma, largest_px=sigma_px).clamp_(0, 1)
 
     return replace(x, chance(p, len(x), generator), new, sigma)
+
+
+def blurred(x: Tensor, sigma: Tensor, *, largest_px: float) -> Tensor:
+    """Return `x`, each sample blurred by its `sigma`, (batch,) in pixels, none over `largest_px`.
+
+    Nothing comes from farther than three times the largest.
+    """
+    radius = min(math.ceil(3 * largest_px), min(x.shape[-2:]) - 1)
+    place = torch.arange(-radius, radius + 1)
+    weight = torch.exp(-0.5 * (place / sigma.clamp(min=1e-3)[:, None]) ** 2)
+    weight = (weight / weight.sum(1, keepdim=True)).to(x)
+    clips = []
+    # One kernel a convolution: as groups of one, different kernels cost a CPU twice the time.
+    for clip, kernel in zip(x, weight, strict=True):
+        planes = F.pad(clip.flatten(0, 1)[:, None], (radius,) * 4, mode="reflect")
+        planes = F.conv2d(F.conv2d(planes, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+        clips.append(planes.view(clip.shape))
+    return torch.stack(clips)
 
 
 def add_noise(x: Tensor, generator: Generator, *, p: float, levels: float) -> Tensor:
@@ -64,17 +72,18 @@ def add_noise(x: Tensor, generator: Generator, *, p: float, levels: float) -> Te
 def rescale(x: Tensor, generator: Generator, *, p: float, least: float) -> Tensor:
     """Make smaller, to a share of the side drawn evenly from [least, 1], and large again."""
     share = between(least, 1, len(x), generator)
+    return replace(x, chance(p, len(x), generator), rescaled, share)
 
-    def new(part: Tensor, share: Tensor) -> Tensor:
-        size = part.shape[-2:]
-        scaled = []
-        for clip, by in zip(part, share.tolist(), strict=True):
-            small = [max(1, round(side * by)) for side in size]
-            down = F.interpolate(clip, small, mode="bilinear", antialias=True)
-            scaled.append(F.interpolate(down, size, mode="bilinear"))
-        return torch.stack(scaled).clamp_(0, 1)  # weights add up to 1 but for the last digit
 
-    return replace(x, chance(p, len(x), generator), new, share)
+def rescaled(x: Tensor, share: Tensor) -> Tensor:
+    """Return `x`, each sample made smaller, to its `share` of the side, and large again."""
+    size = x.shape[-2:]
+    clips = []
+    for clip, by in zip(x, share.tolist(), strict=True):
+        small = [max(1, round(side * by)) for side in size]
+        down = F.interpolate(clip, small, mode="bilinear", antialias=True)
+        clips.append(F.interpolate(down, size, mode="bilinear"))
+    return torch.stack(clips).clamp_(0, 1)  # weights add up to 1 but for the last digit
 
 
 def compress(x: Tensor, generator: Generator, *, p: float, worst: int) -> Tensor:

@@ -88,26 +88,23 @@ def create(
     if not load or weights.source == "none":
         return _build(name, in_chans=in_chans, image_px=image_px)
     told = overlay(name, weights, store)
-    try:
-        with _missing_tensors() as missing:
-            model = _build(
-                name,
-                in_chans=in_chans,
-                image_px=image_px,
-                pretrained=True,
-                pretrained_cfg_overlay=told,
-            )
-    except (OSError, EOFError, RuntimeError, KeyError, ValueError, AttributeError,
-            SafetensorError, pickle.UnpicklingError) as error:  # fmt: skip
-        missing = [" ".join(str(error).split())]
-    if missing:
-        raise WeightsError(
-            f"{weights.name} does not load into {name}: {missing[0][:300]}. "
-            f"The file must hold every tensor of timm's {name}, its head included."
-        )
-    # timm keeps what it was told, tensors and all.
-    model.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]
-    return model
+    return _load(name, weights.name, told, in_chans=in_chans, image_px=image_px)
+
+
+def load_as_published(name: str, called: str, told: dict[str, Any]) -> nn.Module:
+    """Return backbone `name` at the size its weights are for, with the weights of `told`.
+
+    Args:
+        name: A timm model name, with or without a tag.
+        called: What an error calls the weights.
+        told: Where timm finds them (`pretrained_cfg_overlay`).
+
+    Raises:
+        ConfigError: timm knows no such model.
+        WeightsError: the weights are damaged, or not those of this model.
+    """
+    channels, _, image_px = published(name).input_size
+    return _load(name, called, told, in_chans=channels, image_px=image_px)
 
 
 def preprocessing(
@@ -122,6 +119,31 @@ def preprocessing(
     if len(mean) == in_chans:
         return mean, std
     return (sum(mean) / len(mean),) * in_chans, (sum(std) / len(std),) * in_chans
+
+
+def _load(
+    name: str, called: str, told: dict[str, Any], *, in_chans: int, image_px: int
+) -> nn.Module:
+    try:
+        with _missing_tensors() as missing:
+            model = _build(
+                name,
+                in_chans=in_chans,
+                image_px=image_px,
+                pretrained=True,
+                pretrained_cfg_overlay=told,
+            )
+    except (OSError, EOFError, RuntimeError, KeyError, ValueError, AttributeError,
+            SafetensorError, pickle.UnpicklingError) as error:  # fmt: skip
+        missing = [" ".join(str(error).split())]
+    if missing:
+        raise WeightsError(
+            f"{called} does not load into {name}: {missing[0][:300]}. "
+            f"The file must hold every tensor of timm's {name}, its head included."
+        )
+    # timm keeps what it was told, tensors and all.
+    model.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]
+    return model
 
 
 def _build(name: str, *, in_chans: int, image_px: int, **pretrained: Any) -> nn.Module:

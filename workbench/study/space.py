@@ -93,7 +93,7 @@ class Dimension(Frozen):
     """Its options by label, or its bounds."""
 
     where: dict[str, Any]
-    """The options, by dimension, under which it exists."""
+    """The options, by dimension, under which it exists; first ones are left out."""
 
 
 class Space(Frozen):

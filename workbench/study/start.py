@@ -69,6 +69,7 @@ def run_search(
     jobs: int | None,
     device: str,
     timeout_s: float | None,
+    memory_bytes: int | None = None,
     strict: bool = False,
 ) -> Outcome:
     """Search until the study has `num_trials` trials in all; a study that was begun goes on.
@@ -83,6 +84,7 @@ def run_search(
         seed: Of the sampler and of every trial.
         jobs: Trials side by side; by default what suits the device.
         device: A torch device, or `auto`.
+        memory_bytes: What one trial may take of its device's memory; by default its share.
         timeout_s: No trial starts that is not expected to end within this time.
         strict: Whether a file that cannot be decoded is an error.
 
@@ -105,6 +107,7 @@ def run_search(
         jobs=jobs,
         device=device,
         timeout_s=timeout_s,
+        memory_bytes=memory_bytes,
         strict=strict,
     )
 
@@ -118,6 +121,7 @@ def run_known(
     data: Path,
     seed: int,
     device: str,
+    memory_bytes: int | None = None,
 ) -> Outcome:
     """Train one known recipe: a study of one trial, recorded like any other.
 
@@ -129,6 +133,7 @@ def run_known(
         data: The data folder.
         seed: Of the trial.
         device: A torch device, or `auto`.
+        memory_bytes: What the trial may take of its memory; by default all there is.
 
     Raises:
         WorkbenchError: something that the user gave cannot be used; says what to do.
@@ -148,6 +153,7 @@ def run_known(
         jobs=1,
         device=device,
         timeout_s=None,
+        memory_bytes=memory_bytes,
         strict=False,
     )
 
@@ -166,6 +172,7 @@ def _run(
     jobs: int | None,
     device: str,
     timeout_s: float | None,
+    memory_bytes: int | None,
     strict: bool,
 ) -> Outcome:
     began = time.monotonic()
@@ -227,6 +234,8 @@ def _run(
                 seed=seed,
                 devices=devices,
                 threads_per_worker=threads,
+                memory_bytes=memory_bytes,
+                cache=workspace.cache,
                 deadline=None if timeout_s is None else began + timeout_s,
             ),
         )

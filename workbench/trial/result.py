@@ -1,9 +1,10 @@
 """What a trial leaves: the results of its epochs, its end, its scores; and where they lie."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
+import torch
 from pydantic import Field
 
 from workbench.files import finished, read_json, write_text
@@ -53,6 +54,15 @@ class Result(Frozen):
     peak_memory_bytes: int | None = None
     """On a CUDA device, else unknown."""
 
+    estimated_memory_bytes: int | None = None
+    """What a step was counted to take before it was trained; see `trial.memory`."""
+
+    micro_batch: int | None = None
+    """Most samples that went through the model at once; absent where whole batches did."""
+
+    checkpointed: bool = False
+    """Whether activations were computed twice instead of kept."""
+
 
 class TrialFolder:
     """The files of one trial."""
@@ -66,6 +76,7 @@ class TrialFolder:
         self.roc = path / "roc.png"
         self.pr = path / "pr.png"
         self.log = path / "log.txt"
+        self.checkpoint = path / "checkpoint.pt"
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the recipe that this trial computes."""
@@ -84,6 +95,18 @@ class TrialFolder:
         if not self.result.exists():
             return None
         return build(Result, read_json(self.result), where=str(self.result))
+
+    def write_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write what a training needs to go on after its last whole epoch."""
+        with finished(self.checkpoint) as part:
+            torch.save(state, part)
+
+    def read_checkpoint(self) -> dict[str, Any] | None:
+        """Return what `write_checkpoint` wrote, on the CPU; nothing if the trial is not begun."""
+        if not self.checkpoint.exists():
+            return None
+        state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        return state
 
     def write_scores(self, scores: pd.DataFrame) -> None:
         """Write a row for each sample of each slice: `slice`, `name`, `score`, `target`."""

@@ -1,33 +1,28 @@
 """The training of one trial: a function from a recipe to epoch results and one final result."""
 
+import gc
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
 from workbench.data.prepare import Prepared
 from workbench.errors import WorkbenchError
 from workbench.files import finished
-from workbench.parts.augment import change, mix
-from workbench.parts.transfer import Average
-from workbench.trial import plots
-from workbench.trial.batches import Split, count_batches, in_order, shuffled
-from workbench.trial.metrics import binary_metrics
-from workbench.trial.recipe import TTA, Recipe
+from workbench.trial import memory, plots
+from workbench.trial.batches import Split
+from workbench.trial.memory import Plan, TooLargeError
+from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
-from workbench.trial.scoring import build_model, score
+from workbench.trial.training import FORMAT, Training, best_epoch
 
 Verdict = Literal["go on", "prune"]
-
-
-class DivergedError(WorkbenchError):
-    """The loss is no number any more."""
 
 
 def run_trial(
@@ -38,17 +33,25 @@ def run_trial(
     device: str,
     report: Callable[[Epoch], Verdict],
     store: Path | None = None,
+    memory_bytes: int | None = None,
+    cache: Path | None = None,
 ) -> Result:
     """Train `recipe` and keep its scores, weights and result in `folder`.
 
+    A trial that was cut off goes on after its last whole epoch, to the bits of one that was not;
+    the epochs before are reported again.
+
     Args:
         recipe: What to train; the numbers depend on it alone, bit for bit on a CPU with the same
-            number of threads.
+            number of threads. Where a batch does not fit into the memory and goes in parts, batch
+            norms see the parts.
         prepared: The data it was made for.
         folder: The trial's folder; it is made.
         device: A torch device.
         report: Called after every epoch; it may end the trial.
         store: Folder of local weights, if the recipe starts from one of them.
+        memory_bytes: What the trial may take of the device's memory; nothing is counted if None.
+        cache: Folder in which counts of memory are kept.
 
     Returns:
         The result: complete, or pruned as `report` said. Running out of memory, a diverged loss
@@ -57,169 +60,132 @@ def run_trial(
     started = time.monotonic()
     files = TrialFolder(folder)
     files.write_recipe(recipe)
-    epochs: list[Epoch] = []
+    told: list[Epoch] = []
+
+    def tell(training: Training) -> Verdict:
+        """Report what was not reported yet."""
+        for epoch in training.epochs[len(told) :]:
+            told.append(epoch)
+            if report(epoch) == "prune":
+                return "prune"
+        return "go on"
+
+    plan = Plan()
     state: State
     try:
-        state, reason = _train(recipe, prepared, files, device, report, store, epochs)
-    except torch.OutOfMemoryError as error:
-        state, reason = "failed", f"out of memory on {device}: {_first_line(error)}"
+        if memory_bytes is not None:
+            segments = max(view.num_segments for view in recipe.views.values())
+            plan = memory.plan(
+                recipe,
+                num_samples=len(prepared.rows("train")) * segments,
+                device=device,
+                limit_bytes=memory_bytes,
+                cache=cache,
+            )
+            _say(plan, recipe)
+        while True:
+            try:
+                state, reason = _train(recipe, prepared, files, device, tell, store, plan)
+                break
+            except RuntimeError as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                said = str(error).strip().splitlines()[0]
+            # Outside of the handler, which keeps what it was handed, and so its tensors.
+            plan = _smaller(plan, recipe, device, said)
     except WorkbenchError as error:
         state, reason = "failed", str(error)
-    except RuntimeError as error:
-        # What a CPU allocator raises has no class of its own.
-        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
-            raise
-        state, reason = "failed", f"out of memory on {device}: {_first_line(error)}"
-    best = best_epoch(recipe, epochs)
+    files.checkpoint.unlink(missing_ok=True)
+    best = best_epoch(recipe, told)
     cuda = torch.device(device).type == "cuda"
     result = Result(
         recipe=recipe.uid,
         state=state,
         reason=reason,
-        epochs=tuple(epochs),
+        epochs=tuple(told),
         best_epoch=best.epoch if best else None,
         objective=best.objective if best else None,
         metrics=best.metrics if best else {},
         seconds=time.monotonic() - started,
         device=torch.cuda.get_device_name(device) if cuda else "cpu",
         peak_memory_bytes=torch.cuda.max_memory_allocated(device) if cuda else None,
+        estimated_memory_bytes=plan.estimated_bytes,
+        micro_batch=plan.micro_batch,
+        checkpointed=plan.checkpointed,
     )
     files.write_result(result)
     return result
-
-
-def best_epoch(recipe: Recipe, epochs: list[Epoch]) -> Epoch | None:
-    """Return the epoch with the best objective; of equals, the earliest."""
-    best = None
-    for epoch in epochs:
-        if best is None or recipe.objective.is_better(epoch.objective, best.objective):
-            best = epoch
-    return best
 
 
 def _train(
     recipe: Recipe,
     prepared: Prepared,
     files: TrialFolder,
-    device_name: str,
-    report: Callable[[Epoch], Verdict],
+    device: str,
+    tell: Callable[[Training], Verdict],
     store: Path | None,
-    epochs: list[Epoch],
+    plan: Plan,
 ) -> tuple[Literal["complete", "pruned"], str]:
-    """Run the epochs, appending each to `epochs`; keep the best weights and their scores."""
-    device = torch.device(device_name)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    torch.manual_seed(recipe.seed)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    train = Split(
-        prepared,
-        "train",
-        recipe.views,
-        image_px=recipe.image_px,
-        device=device,
-        sampling=recipe.sampling,
+    """Run the epochs that are left; keep the best weights and their scores."""
+    training = Training(recipe, prepared, device=device, store=store, plan=plan)
+    saved = files.read_checkpoint()
+    if saved is not None and (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid):
+        training.restore(saved)
+    while True:
+        if tell(training) == "prune":
+            _scores("val", training.val, training.best_scores).pipe(files.write_scores)
+            return "pruned", f"pruned after epoch {len(training.epochs)}"
+        if len(training.epochs) == recipe.num_epochs:
+            break
+        training.run_epoch()
+        if len(training.epochs) < recipe.num_epochs:
+            files.write_checkpoint(training.state())
+    test = training.split("test")
+    scores = pd.concat(
+        [
+            _scores("val", training.val, training.best_scores),
+            _scores("test", test, training.predict_best(test)),
+        ],
+        ignore_index=True,
     )
-    val = Split(prepared, "val", recipe.views, image_px=recipe.image_px, device=device)
-    model = build_model(recipe, load=True, store=store).to(device)
-    groups = recipe.transfer.groups(model, recipe.optimizer.weight_decay)
-    optimizer = recipe.optimizer.build(groups)
-    average = Average(model, recipe.transfer.ema_decay)
-    steps_per_epoch = count_batches(len(train), recipe.batch_size)
-    balanced = recipe.sampling.balanced
-    fake_share = 0.5 if balanced else float(train.targets.double().mean())
-    sign = 1 if recipe.objective.direction == "maximize" else -1
-    step = 0
-    best_state: dict[str, Tensor] = {}
-    best_scores: list[pd.DataFrame] = []
-
-    for number in range(1, recipe.num_epochs + 1):
-        epoch_started = time.monotonic()
-        model.freeze(recipe.frozen or number <= recipe.transfer.frozen_epochs)
-        model.train()
-        history = [sign * past.objective for past in epochs]
-        losses = []
-        for batch in shuffled(train, recipe.batch_size, generator, balanced=balanced):
-            factor = recipe.schedule.factor(
-                step,
-                steps_per_epoch=steps_per_epoch,
-                num_epochs=recipe.num_epochs,
-                history=history,
-            )
-            recipe.optimizer.set_lr(optimizer, factor)
-            mixed = mix(change(batch.inputs, recipe.augment, generator), recipe.augment, generator)
-            # Not a sum of two products, which can miss 1 by rounding where both labels are 1.
-            targets = batch.targets.float()
-            targets = targets[mixed.partner].lerp(targets, mixed.share)
-            loss = recipe.loss(model(mixed.inputs), targets.to(device), fake_share=fake_share)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.detach())
-            step += 1
-            average.update(step)
-        # Asked of the device once an epoch: each question makes it wait.
-        train_loss = float(torch.stack(losses).mean())
-        if not np.isfinite(train_loss):
-            raise DivergedError(
-                f"the loss is {train_loss} in epoch {number}: the learning rate "
-                f"{recipe.optimizer.lr:g} is too high for this model"
-            )
-        val_scores = predict(average.model, val, recipe.batch_size, recipe.tta)
-        metrics = binary_metrics(val.targets.numpy(), val_scores)
-        epoch = Epoch(
-            epoch=number,
-            train_loss=train_loss,
-            lr=recipe.optimizer.lr * factor,
-            metrics={str(name): value for name, value in metrics.items()},
-            objective=metrics[recipe.objective.metric],
-            seconds=time.monotonic() - epoch_started,
-        )
-        epochs.append(epoch)
-        if best_epoch(recipe, epochs) is epoch:
-            best_state = {
-                name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-                for name, tensor in average.model.state_dict().items()
-            }
-            best_scores = [_slice("val", val, val_scores)]
-        if report(epoch) == "prune":
-            files.write_scores(pd.concat(best_scores))
-            return "pruned", f"pruned after epoch {number}"
-
-    model.load_state_dict(best_state)
-    test = Split(prepared, "test", recipe.views, image_px=recipe.image_px, device=device)
-    best_scores.append(_slice("test", test, predict(model, test, recipe.batch_size, recipe.tta)))
-    scores = pd.concat(best_scores, ignore_index=True)
     files.write_scores(scores)
     of_objective = scores[scores["slice"] == recipe.objective.slice]
     plots.write_roc(of_objective["target"], of_objective["score"], files.roc)
     plots.write_pr(of_objective["target"], of_objective["score"], files.pr)
     with finished(files.weights) as part:
-        save_file(best_state, part, metadata={"recipe": recipe.uid})
+        save_file(training.best_weights, part, metadata={"recipe": recipe.uid})
     return "complete", ""
 
 
-def _slice(name: str, split: Split, scores: np.ndarray) -> pd.DataFrame:
+def _scores(name: str, split: Split, scores: npt.NDArray[np.float64]) -> pd.DataFrame:
     """Return the scores of one slice as rows of the trial's scores file."""
     targets = split.targets.numpy().astype(np.int8)
     return pd.DataFrame({"slice": name, "name": split.names, "score": scores, "target": targets})
 
 
-@torch.inference_mode()
-def predict(model: torch.nn.Module, split: Split, batch_size: int, tta: TTA = "none") -> np.ndarray:
-    """Return the probability of a fake for each file of `split`, (files,) float64."""
-    model.eval()
-    scores = split.of_files(
-        torch.cat([score(model, x, tta) for x in in_order(split, batch_size)]).numpy()
-    )
-    if not np.isfinite(scores).all():
-        bad = int((~np.isfinite(scores)).sum())
-        raise DivergedError(
-            f"{bad} of {len(scores)} scores are no numbers: the weights have diverged, so the "
-            "learning rate is too high for this model"
+def _smaller(plan: Plan, recipe: Recipe, device: str, said: str) -> Plan:
+    """Return the plan to go on with after running out of memory.
+
+    Raises:
+        TooLargeError: there is nothing smaller.
+    """
+    smaller = plan.halved(recipe.batch_size)
+    if smaller is None:
+        raise TooLargeError(
+            f"out of memory on {device} with {plan.least} sample{'s' * (plan.least > 1)} at a "
+            f"time: {said}"
         )
-    return scores
+    print(f"out of memory on {device}: {said}")
+    _say(smaller, recipe)
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+    return smaller
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def _say(plan: Plan, recipe: Recipe) -> None:
+    """Write into the trial's log how its batches go."""
+    if plan.micro_batch is not None:
+        print(f"batches of {recipe.batch_size} go in parts of at most {plan.micro_batch}")
+    if plan.checkpointed:
+        print("activations are computed twice instead of kept")

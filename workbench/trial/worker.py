@@ -36,6 +36,15 @@ class Job:
     store: Path
     """Folder of pretrained weights that the user brought."""
 
+    cache: Path | None = None
+    """Folder of what is counted once."""
+
+    share: float = 1.0
+    """Of the device, where trials run side by side on it."""
+
+    memory_bytes: int | None = None
+    """What the user allows a trial of the device's memory; None for its share."""
+
 
 @dataclass(frozen=True)
 class Bug:
@@ -78,6 +87,7 @@ def _run(job: Job, connection: Connection) -> object:
     import torch
 
     from workbench.data.prepare import Prepared
+    from workbench.trial import memory
     from workbench.trial.recipe import Recipe
     from workbench.trial.result import Epoch
     from workbench.trial.train import Verdict, run_trial
@@ -92,5 +102,12 @@ def _run(job: Job, connection: Connection) -> object:
     recipe = Recipe.model_validate_json(job.recipe)
     prepared = Prepared.load(job.prepared)
     return run_trial(
-        recipe, prepared, job.folder, device=job.device, report=report, store=job.store
+        recipe,
+        prepared,
+        job.folder,
+        device=job.device,
+        report=report,
+        store=job.store,
+        memory_bytes=memory.limit(job.device, asked=job.memory_bytes, share=job.share),
+        cache=job.cache,
     )

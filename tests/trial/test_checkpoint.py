@@ -1,0 +1,127 @@
+"""A trial that is cut off goes on after its last whole epoch, to the bits of one that was not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.trial.pictures import recipe_for
+from workbench.data.prepare import Prepared
+from workbench.parts.augment import Augment, Pictures
+from workbench.parts.optimizers import AdamW
+from workbench.parts.schedules import Cosine
+from workbench.parts.transfer import Transfer
+from workbench.trial import training
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Epoch, Result, TrialFolder
+from workbench.trial.train import Verdict, run_trial
+
+
+class CutError(Exception):
+    """Stands for a kill between two epochs."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def drawing(prepared: Prepared) -> Recipe:
+    """Return a recipe in which everything that has a state takes part."""
+    return recipe_for(
+        prepared,
+        num_epochs=4,
+        dropout=0.3,
+        optimizer=AdamW(lr=5e-3),
+        schedule=Cosine(warmup_share=0.1),
+        transfer=Transfer(ema_decay=0.9, layer_decay=0.8, frozen_epochs=1),
+        augment=Augment(pictures=Pictures(rotation_deg=20, noise=0.5), mixup_alpha=0.4),
+    )
+
+
+def run(
+    recipe: Recipe, prepared: Prepared, folder: Path, *, cut: int | None = None
+) -> tuple[Result, list[int]]:
+    told: list[int] = []
+
+    def report(epoch: Epoch) -> Verdict:
+        told.append(epoch.epoch)
+        if epoch.epoch == cut:
+            raise CutError
+        return "go on"
+
+    return run_trial(recipe, prepared, folder, device="cpu", report=report), told
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_trial_goes_on_to_the_same_bits(pictures: Prepared, tmp_path: Path, cut: int) -> None:
+    recipe = drawing(pictures)
+    whole, _ = run(recipe, pictures, tmp_path / "whole")
+    with pytest.raises(CutError):
+        run(recipe, pictures, tmp_path / "cut", cut=cut)
+    files = TrialFolder(tmp_path / "cut")
+    assert files.checkpoint.exists()
+    torch.manual_seed(99)  # another process has drawn other numbers
+    again, told = run(recipe, pictures, tmp_path / "cut")
+    # The epochs before are told again: what listened then is gone.
+    assert told == [1, 2, 3, 4]
+    assert [e.model_dump(exclude={"seconds"}) for e in again.epochs] == [
+        e.model_dump(exclude={"seconds"}) for e in whole.epochs
+    ]
+    assert (again.best_epoch, again.metrics) == (whole.best_epoch, whole.metrics)
+    one, two = (load_file(TrialFolder(tmp_path / f).weights) for f in ("whole", "cut"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert TrialFolder(tmp_path / "whole").read_scores().equals(files.read_scores())
+    assert not files.checkpoint.exists()
+
+
+def test_whole_epochs_are_not_trained_again(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = drawing(pictures)
+    with pytest.raises(CutError):
+        run(recipe, pictures, tmp_path, cut=3)
+    begun: list[int] = []
+    learn = training.Training._learn
+
+    def counted(self: training.Training, number: int) -> float:
+        begun.append(number)
+        return learn(self, number)
+
+    monkeypatch.setattr(training.Training, "_learn", counted)
+    run(recipe, pictures, tmp_path)
+    assert begun == [4]
+
+
+def test_another_recipes_checkpoint_or_format_is_not_gone_on_from(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    with pytest.raises(CutError):
+        run(drawing(pictures), pictures, tmp_path, cut=2)
+    other = recipe_for(pictures, num_epochs=2)
+    result, told = run(other, pictures, tmp_path)
+    assert (result.recipe, told) == (other.uid, [1, 2])
+    fresh, _ = run(other, pictures, tmp_path / "fresh")
+    assert result.metrics == fresh.metrics
+    files = TrialFolder(tmp_path / "old")
+    with pytest.raises(CutError):
+        run(other, pictures, tmp_path / "old", cut=1)
+    files.write_checkpoint({"format": 0, "recipe": other.uid})
+    assert run(other, pictures, tmp_path / "old")[0].metrics == fresh.metrics
+
+
+@pytest.mark.parametrize("how", ["complete", "pruned"])
+def test_a_trial_that_ended_leaves_no_checkpoint(
+    pictures: Prepared, tmp_path: Path, how: str
+) -> None:
+    files = TrialFolder(tmp_path)
+
+    def report(epoch: Epoch) -> Verdict:
+        # None after the last epoch: the end comes at once.
+        assert epoch.epoch == 3 or files.checkpoint.exists()
+        return "prune" if how == "pruned" and epoch.epoch == 2 else "go on"
+
+    recipe = recipe_for(pictures, num_epochs=3)
+    assert run_trial(recipe, pictures, tmp_path, device="cpu", report=report).state == how
+    assert not files.checkpoint.exists()

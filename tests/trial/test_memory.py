@@ -1,0 +1,307 @@
+"""Memory before training: a step is counted, and batches go through in parts that fit."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.trial.pictures import recipe_for
+from workbench.data.prepare import Prepared
+from workbench.media.image import Image
+from workbench.parts.augment import Augment, Pictures
+from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
+from workbench.parts.model import MediaModel
+from workbench.parts.optimizers import SGD, AdamW
+from workbench.parts.transfer import Transfer
+from workbench.trial import memory
+from workbench.trial.memory import Need, Plan, TooLargeError, is_out_of_memory, plan
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Epoch, Result, TrialFolder
+from workbench.trial.train import Verdict, run_trial
+
+MIB = 2**20
+NO_NORM = "test_vit"
+"""No batch statistics: the parts of a batch do what the whole does."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def vit(prepared: Prepared, **changes: object) -> Recipe:
+    usual: dict[str, object] = {
+        "backbone": NO_NORM,
+        "image_px": 160,
+        "optimizer": SGD(lr=0.05),
+        "batch_size": 13,  # of 14 samples: the last joins the batch
+        "num_epochs": 2,
+    }
+    return recipe_for(prepared, **usual | changes)
+
+
+def run(
+    recipe: Recipe,
+    prepared: Prepared,
+    folder: Path,
+    *,
+    memory_bytes: int | None = None,
+    told: list[int] | None = None,
+) -> Result:
+    def report(epoch: Epoch) -> Verdict:
+        if told is not None:
+            told.append(epoch.epoch)
+        return "go on"
+
+    return run_trial(
+        recipe, prepared, folder, device="cpu", report=report, memory_bytes=memory_bytes
+    )
+
+
+def spread(a: Path, b: Path) -> float:
+    """Return the largest difference of two trials' weights."""
+    one, two = (load_file(TrialFolder(folder).weights) for folder in (a, b))
+    return max(float((one[name] - two[name]).abs().max()) for name in one)
+
+
+def test_a_step_is_counted_by_its_tensors(pictures: Prepared) -> None:
+    # Parameters, their gradients and SGD's momentum stay; what a layer keeps for its gradient grows
+    # with the samples.
+    need = count(vit(pictures))
+    with torch.device("meta"):
+        model = MediaModel(
+            NO_NORM, {"image": (1, 160, 160, 3)}, image_px=160, weights=recipe_for(pictures).weights
+        )
+    parameters = sum(p.numel() for p in model.parameters()) * 4
+    assert need.least == 1
+    assert 3 * parameters < need.of(1) < 8 * parameters
+    assert need.sample > 160 * 160 * 3 * 4
+    adam = count(vit(pictures, optimizer=AdamW(lr=0.05)))
+    assert adam.of(14) - need.of(14) == pytest.approx(parameters, rel=0.5)
+
+
+@pytest.mark.parametrize("num_samples", [3, 9, 15])
+def test_a_count_holds_for_other_numbers_of_samples(pictures: Prepared, num_samples: int) -> None:
+    recipe = vit(pictures)
+    there = memory.MARGIN * memory._peak(recipe, "cpu", False, num_samples)
+    # Never less, and at most a tenth more.
+    assert 0.999 * there <= count(recipe).of(num_samples) <= 1.1 * there
+
+
+def test_a_frozen_backbone_takes_less_and_an_average_more(pictures: Prepared) -> None:
+    usual, frozen, average = (
+        count(vit(pictures, **changes))
+        for changes in ({}, {"frozen": True}, {"transfer": Transfer(ema_decay=0.9)})
+    )
+    assert frozen.of(8) < usual.of(8) < average.of(8)
+
+
+def test_computing_activations_twice_takes_less(pictures: Prepared) -> None:
+    recipe = vit(pictures)
+    kept, twice = (count(recipe, checkpointed=c) for c in (False, True))
+    assert twice.sample < 0.8 * kept.sample
+
+
+def test_a_batch_norm_over_single_values_needs_two_samples(pictures: Prepared) -> None:
+    # 32 px become 1 x 1 at the end of a ResNet.
+    assert count(recipe_for(pictures, backbone="test_resnet")).least == 2
+
+
+def count(recipe: Recipe, *, checkpointed: bool = False) -> Need:
+    return memory._counted(recipe, "cpu", checkpointed, recipe.batch_size + 1, None)
+
+
+def fits(pictures: Prepared, need: Need, num_samples: int, recipe: Recipe) -> int:
+    """Return the least limit under which `num_samples` go at once."""
+    waiting = 3 * (recipe.batch_size + 1) * memory._input_bytes(recipe)
+    return need.of(num_samples) + waiting
+
+
+def test_a_plan_takes_what_fits(pictures: Prepared) -> None:
+    recipe = vit(pictures)
+    need = count(recipe)
+
+    def planned(limit: int) -> Plan:
+        return plan(recipe, num_samples=99, device="cpu", limit_bytes=limit, cache=None)
+
+    # A last batch of one sample joins the one before, so a batch may be one larger.
+    whole = fits(pictures, need, recipe.batch_size + 1, recipe)
+    assert planned(whole) == Plan(estimated_bytes=whole, least=1)
+    assert planned(whole - 1).micro_batch == recipe.batch_size
+    five = fits(pictures, need, 5, recipe)
+    assert planned(five) == Plan(micro_batch=5, estimated_bytes=five, least=1)
+    tight = planned(fits(pictures, need, 1, recipe) - 1)
+    assert tight.checkpointed
+    assert tight.micro_batch is not None
+    with pytest.raises(TooLargeError, match=r"test_vit at 160 px takes about .* MiB to train by"):
+        planned(need.fixed // 2)
+
+
+def test_what_is_too_large_is_told_by_how_much(pictures: Prepared) -> None:
+    recipe = recipe_for(pictures, backbone="vit_small_patch16_224", image_px=224)
+    with pytest.raises(TooLargeError) as refused:
+        plan(recipe, num_samples=99, device="cpu", limit_bytes=256 * MIB, cache=None)
+    found = re.search(
+        r"takes about (\d+) MiB to train by one sample at a time, (\d+) MiB more than the 256 MiB "
+        r"that a trial may take on cpu$",
+        str(refused.value),
+    )
+    assert found is not None
+    assert int(found[1]) - int(found[2]) == pytest.approx(256, abs=1)
+    # 21.7 million parameters, their gradients and Adam's two moments: 330 MiB before any sample.
+    assert 330 < int(found[1]) < 700
+
+
+def test_blended_samples_are_counted(pictures: Prepared) -> None:
+    recipe = vit(pictures)
+    blended = vit(pictures, augment=Augment(pictures=Pictures(self_blend=0.5)))
+    limit = fits(pictures, count(recipe), recipe.batch_size + 1, recipe)
+    assert (
+        plan(recipe, num_samples=99, device="cpu", limit_bytes=limit, cache=None).micro_batch
+        is None
+    )
+    assert (
+        plan(blended, num_samples=99, device="cpu", limit_bytes=limit, cache=None).micro_batch
+        is not None
+    )
+
+
+def test_no_batch_is_larger_than_the_data(pictures: Prepared) -> None:
+    few = vit(pictures, batch_size=3)  # and one that joins them
+    same = plan(
+        vit(pictures, batch_size=500), num_samples=4, device="cpu", limit_bytes=2**40, cache=None
+    )
+    assert plan(few, num_samples=99, device="cpu", limit_bytes=2**40, cache=None) == same
+
+
+def test_a_count_is_kept_for_the_next_trial(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = plan(vit(pictures), num_samples=99, device="cpu", limit_bytes=2**33, cache=tmp_path)
+
+    def counted(*_: object) -> Need:
+        raise AssertionError("counted again")
+
+    monkeypatch.setattr(memory, "_count", counted)
+    assert (
+        plan(vit(pictures), num_samples=99, device="cpu", limit_bytes=2**33, cache=tmp_path)
+        == first
+    )
+    same = vit(pictures, num_epochs=1, dropout=0.5, loss=PairwiseAUC(), batch_size=10)
+    plan(same, num_samples=99, device="cpu", limit_bytes=2**33, cache=tmp_path)
+    for other in ({"image_px": 96}, {"frozen": True}, {"views": {"image": Image(image_px=48)}}):
+        with pytest.raises(AssertionError):
+            plan(
+                vit(pictures, **other),
+                num_samples=99,
+                device="cpu",
+                limit_bytes=2**33,
+                cache=tmp_path,
+            )
+
+
+@pytest.mark.parametrize(
+    ("micro_batch", "least", "num_samples", "parts"),
+    [
+        (None, 1, 40, 1),
+        (8, 1, 40, 5),
+        (8, 1, 41, 6),
+        (3, 2, 5, 2),
+        (2, 2, 5, 2),
+        (1, 1, 5, 5),
+        (8, 2, 1, 1),
+    ],
+)
+def test_a_batch_goes_in_as_many_parts_as_it_must(
+    micro_batch: int | None, least: int, num_samples: int, parts: int
+) -> None:
+    assert Plan(micro_batch=micro_batch, least=least).num_parts(num_samples) == parts
+
+
+def test_half_as_many_samples_go_at_once_after_memory_ran_out() -> None:
+    sizes = []
+    now: Plan | None = Plan(least=2)
+    while now := (now.halved(33) if now else None):
+        sizes.append(now.micro_batch)
+    assert sizes == [16, 8, 4, 2]
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), PairwiseAUC()], ids=["mean", "over_batch"])
+def test_an_oversize_batch_runs_in_parts_to_the_same_weights(
+    pictures: Prepared, tmp_path: Path, loss: AnyLoss
+) -> None:
+    recipe = vit(pictures, loss=loss)
+    need = count(recipe)
+    whole = run(recipe, pictures, tmp_path / "whole")
+    limit = fits(pictures, need, 4, recipe)
+    parts = run(recipe, pictures, tmp_path / "parts", memory_bytes=limit)
+    assert (whole.state, parts.state) == ("complete", "complete")
+    assert (whole.micro_batch, parts.micro_batch) == (None, 4)
+    assert parts.estimated_memory_bytes is not None
+    assert parts.estimated_memory_bytes <= limit
+    assert parts.recipe == whole.recipe
+    assert spread(tmp_path / "whole", tmp_path / "parts") < 1e-5
+    other = run(vit(pictures, loss=loss, batch_size=4), pictures, tmp_path / "small")
+    assert other.state == "complete"
+    # A batch of four is another training: the parts are no smaller batches.
+    assert spread(tmp_path / "whole", tmp_path / "small") > 1e-3
+
+
+def test_checkpointed_activations_give_the_same_weights(pictures: Prepared, tmp_path: Path) -> None:
+    recipe = vit(pictures)
+    run(recipe, pictures, tmp_path / "kept")
+    limit = fits(pictures, count(recipe), 1, recipe) - 1
+    twice = run(recipe, pictures, tmp_path / "twice", memory_bytes=limit)
+    assert (twice.state, twice.checkpointed) == ("complete", True)
+    assert spread(tmp_path / "kept", tmp_path / "twice") < 1e-5
+
+
+def test_a_model_that_does_not_fit_fails_with_its_reason(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    result = run(vit(pictures), pictures, tmp_path, memory_bytes=MIB)
+    assert result.state == "failed"
+    assert "more than the 1 MiB that a trial may take on cpu" in result.reason
+    assert result.epochs == ()
+
+
+def test_running_out_of_memory_halves_the_parts_and_goes_on_from_the_last_epoch(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = vit(pictures, num_epochs=3)
+    run(recipe, pictures, tmp_path / "whole")
+    forward = MediaModel.forward
+    passes: list[int] = []
+
+    def full(self: MediaModel, inputs: dict[str, Tensor]) -> Tensor:
+        if self.training:
+            passes.append(len(inputs["image"]))
+            # One batch an epoch. The first epoch fits; later ones with at most 4 at once.
+            if len(passes) > 1 and passes[-1] > 4:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return forward(self, inputs)
+
+    monkeypatch.setattr(MediaModel, "forward", full)
+    told: list[int] = []
+    result = run(recipe, pictures, tmp_path / "tight", told=told)
+    assert (result.state, result.micro_batch) == ("complete", 3)
+    assert told == [1, 2, 3]
+    assert passes == [14, 14, 5, *[3, 3, 3, 3, 2] * 2]
+    assert spread(tmp_path / "whole", tmp_path / "tight") < 1e-5
+
+
+def test_errors_that_say_so_are_out_of_memory() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("x"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"))
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+    assert not is_out_of_memory(MemoryError())
+
+
+def test_a_cpu_trial_takes_its_share_or_what_it_was_given() -> None:
+    assert memory.limit("cpu", asked=5, share=0.5) == 5
+    half, whole = (memory.limit("cpu", asked=None, share=share) for share in (0.5, 1.0))
+    assert half == pytest.approx(whole / 2, abs=1)
+    assert whole > 2**28

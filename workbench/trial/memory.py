@@ -1,0 +1,293 @@
+"""What training takes of a device's memory, before any of it is taken.
+
+A step is counted once for each model, size and device: on a GPU by doing it, elsewhere on tensors
+without contents, whose bytes are counted as they are made and freed.
+"""
+
+import hashlib
+import json
+import os
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from workbench.data.lines import appending, locked, read_lines
+from workbench.errors import WorkbenchError
+from workbench.trial.recipe import Recipe
+from workbench.trial.scoring import build_model
+from workbench.values import Frozen
+
+MARGIN = 1.15
+"""What allocators and kernels take beyond the tensors that are counted."""
+
+DONE_SAMPLES = 8
+"""Most samples of a step that is done on a GPU only to be counted."""
+
+CPU_SHARE = 0.75
+"""Of a machine's memory that its trials may take together."""
+
+
+class TooLargeError(WorkbenchError):
+    """The model cannot be trained in the memory that there is."""
+
+
+class Need(Frozen):
+    """Bytes that a step takes: a part that is always there, and one for each sample at once."""
+
+    fixed: int
+    sample: int
+    least: int
+    """Fewest samples that the model can learn from at once: a batch norm may need two."""
+
+    def of(self, num_samples: int) -> int:
+        """Return the bytes of a step on `num_samples`."""
+        return self.fixed + num_samples * self.sample
+
+
+class Plan(Frozen):
+    """How a batch goes through the model."""
+
+    micro_batch: int | None = None
+    """Samples that go at once; their gradients add up to those of the batch. None: the batch."""
+
+    checkpointed: bool = False
+    """Whether activations are computed twice instead of kept (Chen et al. 2016,
+    arXiv:1604.06174)."""
+
+    estimated_bytes: int | None = None
+    """What a step was counted to take; None if nothing was counted."""
+
+    least: int = 2
+    """See `Need.least`; two where it was not counted, which suits every model."""
+
+    def num_parts(self, num_samples: int) -> int:
+        """Return how many parts a batch of `num_samples` goes in; none is smaller than `least`."""
+        if self.micro_batch is None:
+            return 1
+        return max(1, min(-(-num_samples // self.micro_batch), num_samples // self.least))
+
+    def halved(self, batch_size: int) -> "Plan | None":
+        """Return the plan after this one ran out of memory; None if there is nothing smaller."""
+        now = batch_size if self.micro_batch is None else min(self.micro_batch, batch_size)
+        if now <= self.least:
+            return None
+        smaller = max(self.least, now // 2)
+        return self.model_copy(update={"micro_batch": smaller, "estimated_bytes": None})
+
+
+WHOLE = Plan()
+
+
+def plan(
+    recipe: Recipe, *, num_samples: int, device: str, limit_bytes: int, cache: Path | None
+) -> Plan:
+    """Return how the recipe's batches go through its model within `limit_bytes`.
+
+    The whole batch if it fits; else in parts; else in parts with activations computed twice, where
+    timm offers it for this backbone.
+
+    Args:
+        recipe: What is trained.
+        num_samples: Samples that there are to train on; no batch is larger.
+        device: A torch device.
+        limit_bytes: Memory that it may take there.
+        cache: Folder in which counts are kept for the next trial; None keeps none.
+
+    Raises:
+        TooLargeError: not even the smallest part fits; says by how much.
+    """
+    # A last batch of one joins the one before; a sample blended with itself joins its batch.
+    batch = min(recipe.batch_size + 1, num_samples)
+    batch *= 2 if recipe.augment.pictures.self_blend > 0 else 1
+    needs = []
+    for checkpointed in (False, True):
+        if checkpointed and not _can_checkpoint(recipe):
+            break
+        need = _counted(recipe, device, checkpointed, batch, cache)
+        needs.append(need)
+        waiting = 3 * batch * _input_bytes(recipe)  # as it is, changed and mixed
+        room = limit_bytes - need.fixed - waiting
+        most = batch if need.sample <= 0 else room // need.sample
+        if most >= need.least:
+            whole = most >= batch
+            return Plan(
+                micro_batch=None if whole else most,
+                checkpointed=checkpointed,
+                estimated_bytes=need.of(batch if whole else most) + waiting,
+                least=need.least,
+            )
+    least = min(need.of(need.least) for need in needs) + waiting
+    raise TooLargeError(
+        f"{recipe.backbone} at {recipe.image_px} px takes about {_size(least)} to train by "
+        f"{'one sample' if needs[-1].least == 1 else 'two samples'} at a time, "
+        f"{_size(least - limit_bytes)} more than the {_size(limit_bytes)} that a trial may take on "
+        f"{device}"
+    )
+
+
+def limit(device: str, *, asked: int | None, share: float) -> int:
+    """Return the bytes that one trial may take on `device`, and hold a GPU to what was asked.
+
+    Args:
+        device: A torch device.
+        asked: What the user allows; None for all there is.
+        share: Of the device, where trials run side by side on it.
+    """
+    if torch.device(device).type != "cuda":
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return asked or int(CPU_SHARE * share * there)
+    free, total = torch.cuda.mem_get_info(device)
+    if asked is not None:
+        torch.cuda.set_per_process_memory_fraction(min(1.0, asked / total), device)
+    return min(asked or int(share * total), free)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether `error` is what torch raises where memory ran out."""
+    # What a CPU allocator, cuDNN and cuBLAS raise has no class of its own.
+    said = ("not enough memory", "can't allocate memory", "CUDA out of memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
+    )
+
+
+def _can_checkpoint(recipe: Recipe) -> bool:
+    with torch.device("meta"):
+        return build_model(recipe, load=False).checkpoint_activations()
+
+
+def _counted(
+    recipe: Recipe, device: str, checkpointed: bool, batch: int, cache: Path | None
+) -> Need:
+    """Return the need of a recipe's steps, from the cache if it was counted before."""
+    cuda = torch.device(device).type == "cuda"
+    batch = 1 << (batch - 1).bit_length()  # one count for all sizes up to a power of two
+    about = {
+        "backbone": recipe.backbone,
+        "views": [view.shape for view in recipe.views.values()],
+        "image_px": recipe.image_px,
+        "frozen": recipe.frozen,
+        "average": recipe.transfer.ema_decay > 0,
+        "optimizer": [recipe.optimizer.kind, getattr(recipe.optimizer, "name", "")],
+        "checkpointed": checkpointed,
+        "batch": batch,
+        "device": torch.cuda.get_device_name(device) if cuda else "count",
+        "torch": torch.__version__,
+    }
+    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    if cache is None:
+        return _count(recipe, device, checkpointed, batch)
+    file = cache / "memory.jsonl"
+    for line in read_lines(file):
+        if line["key"] == key:
+            return Need(**line["need"])
+    need = _count(recipe, device, checkpointed, batch)
+    with locked(cache / "memory.lock"), appending(file) as writer:
+        writer.add({"key": key, "about": about, "need": need.model_dump()})
+        writer.flush()
+    return need
+
+
+def _count(recipe: Recipe, device: str, checkpointed: bool, batch: int) -> Need:
+    """Count a step on the fewest samples and on many: between them no step takes more.
+
+    The most bytes at any time are the largest of many lines over the number of samples, and such
+    a curve lies below its chords.
+    """
+    least = 1
+    try:
+        few = _peak(recipe, device, checkpointed, 1)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        least, few = 2, _peak(recipe, device, checkpointed, 2)
+    # A batch costs nothing to count without doing it, and too much to do.
+    cuda = torch.device(device).type == "cuda"
+    many = max(2 * least, min(batch, DONE_SAMPLES) if cuda else batch)
+    sample = max(0, _peak(recipe, device, checkpointed, many) - few) // (many - least)
+    return Need(
+        fixed=int(MARGIN * max(0, few - least * sample)), sample=int(MARGIN * sample), least=least
+    )
+
+
+def _peak(recipe: Recipe, device: str, checkpointed: bool, num_samples: int) -> int:
+    """Return the most bytes that two steps on `num_samples` hold at once."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        try:
+            _steps(recipe, device, checkpointed, num_samples)
+            return torch.cuda.max_memory_allocated(device) - before
+        except torch.OutOfMemoryError:
+            pass  # too much for the device: counted instead, to say by how much
+    with torch.device("meta"), _Meter() as meter:
+        _steps(recipe, "meta", checkpointed, num_samples)
+    return meter.peak
+
+
+def _steps(recipe: Recipe, device: str, checkpointed: bool, num_samples: int) -> None:
+    # Two: the optimizer's own memory is there from the second on.
+    model = build_model(recipe, load=False).to(device)
+    if checkpointed:
+        model.checkpoint_activations()
+    averaged = list(model.state_dict().values()) if recipe.transfer.ema_decay else []
+    averaged = [tensor.clone() for tensor in averaged]
+    optimizer = recipe.optimizer.build(p for p in model.parameters() if p.requires_grad)
+    inputs = model.example_inputs(num_samples, device)
+    targets = torch.full((num_samples,), 0.5, device=device)
+    for _ in range(2):
+        optimizer.zero_grad(set_to_none=True)
+        torch.nn.functional.binary_cross_entropy_with_logits(
+            model(inputs)[:, 1], targets
+        ).backward()
+        optimizer.step()
+    del averaged  # held until here
+
+
+def _input_bytes(recipe: Recipe) -> int:
+    """Return the bytes of one sample as the model is given it."""
+    total = 0
+    for view in recipe.views.values():
+        if len(view.shape) == 1:
+            total += 4 * view.shape[0]
+        else:
+            frames, _, _, channels = view.shape
+            total += 4 * frames * channels * recipe.image_px**2
+    return total
+
+
+class _Meter(TorchDispatchMode):
+    """Counts the bytes of all tensors made while it is on, until each is freed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._now = 0
+        self._sizes: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for leaf in pytree.tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._add(leaf.untyped_storage())
+        return out
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        if (key := storage._cdata) not in self._sizes:
+            self._sizes[key] = storage.nbytes()
+            self._now += storage.nbytes()
+            self.peak = max(self.peak, self._now)
+            weakref.finalize(storage, self._free, key)
+
+    def _free(self, key: int) -> None:
+        self._now -= self._sizes.pop(key)
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"

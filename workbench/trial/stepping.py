@@ -1,0 +1,93 @@
+"""The gradient of a batch, in one go or in parts that add up to it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from workbench.parts.losses import Loss
+
+Inputs = Mapping[str, Tensor]
+
+
+def backward(
+    model: nn.Module,
+    loss: Loss,
+    inputs: Inputs,
+    targets: Tensor,
+    *,
+    num_parts: int,
+    fake_share: float,
+) -> Tensor:
+    """Add the gradient of the batch's loss to the model's, and return that loss, a scalar.
+
+    In parts the memory of a step is that of one part. The gradient is the same, but for what
+    looks at the samples that go together: a batch norm sees those of its part. A loss in which
+    samples meet (`Loss.over_batch`) is taken of all logits together, and the parts go through the
+    model twice. Source: Gao et al. 2021, arXiv:2101.06983, section 3.2.
+
+    Args:
+        model: In training mode.
+        loss: The recipe's.
+        inputs: Each view by its name, (batch, ...), on the model's device.
+        targets: (batch,) float in [0, 1], there too.
+        num_parts: How many parts the batch goes in, as even as they can be.
+        fake_share: See `Loss`.
+    """
+    if num_parts == 1:
+        cost = loss(model(inputs), targets, fake_share=fake_share)
+        cost.backward()
+        return cost.detach()
+    parts = list(_parts(inputs, targets, num_parts))
+    if not loss.over_batch:
+        total = torch.zeros((), device=targets.device)
+        for part, labels in parts:
+            cost = loss(model(part), labels, fake_share=fake_share) * (len(labels) / len(targets))
+            cost.backward()
+            total += cost.detach()
+        return total
+    states = []
+    with torch.no_grad(), _buffers_kept(model):
+        ahead = []
+        for part, _ in parts:
+            states.append(random_state(targets.device))
+            ahead.append(model(part))
+    logits = torch.cat(ahead).requires_grad_()
+    cost = loss(logits, targets, fake_share=fake_share)
+    cost.backward()
+    assert logits.grad is not None
+    pulls = logits.grad.tensor_split(num_parts)
+    for (part, _), pull, state in zip(parts, pulls, states, strict=True):
+        set_random_state(targets.device, state)  # the same units dropped as the first time
+        model(part).backward(pull)
+    return cost.detach()
+
+
+def _parts(inputs: Inputs, targets: Tensor, num: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    split = {name: x.tensor_split(num) for name, x in inputs.items()}
+    for number, labels in enumerate(targets.tensor_split(num)):
+        yield {name: pieces[number] for name, pieces in split.items()}, labels
+
+
+@contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Undo what a pass does to running averages: each part shall count once."""
+    before = [buffer.clone() for buffer in model.buffers()]
+    yield
+    for buffer, kept in zip(model.buffers(), before, strict=True):
+        buffer.copy_(kept)
+
+
+def random_state(device: torch.device) -> Tensor:
+    """Return the state of the generator that dropout draws from on `device`."""
+    cuda = device.type == "cuda"
+    return torch.cuda.get_rng_state(device) if cuda else torch.get_rng_state()
+
+
+def set_random_state(device: torch.device, state: Tensor) -> None:
+    """Set what `random_state` returned."""
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

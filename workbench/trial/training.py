@@ -1,0 +1,223 @@
+"""A training in progress: what an epoch does, and what has to be kept to go on after a stop."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from workbench.data.prepare import Prepared
+from workbench.errors import WorkbenchError
+from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
+from workbench.parts.transfer import Average
+from workbench.trial.batches import Split, count_batches, in_order, shuffled
+from workbench.trial.memory import Plan
+from workbench.trial.metrics import binary_metrics
+from workbench.trial.recipe import TTA, Recipe
+from workbench.trial.result import Epoch
+from workbench.trial.scoring import build_model, score
+from workbench.trial.stepping import backward, random_state, set_random_state
+
+FORMAT = 1
+"""Of a checkpoint; another one is not gone on from."""
+
+
+class DivergedError(WorkbenchError):
+    """The loss is no number any more."""
+
+
+class Training:
+    """One recipe on its way through its epochs.
+
+    Args:
+        recipe: What to train.
+        prepared: The data it was made for.
+        device: A torch device.
+        store: Folder of local weights, if the recipe starts from one of them.
+        plan: How batches go through the model.
+    """
+
+    def __init__(
+        self, recipe: Recipe, prepared: Prepared, *, device: str, store: Path | None, plan: Plan
+    ) -> None:
+        self._recipe, self._prepared, self._plan = recipe, prepared, plan
+        self._device = torch.device(device)
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        torch.manual_seed(recipe.seed)
+        self._generator = torch.Generator().manual_seed(recipe.seed)
+        self._train = Split(
+            prepared,
+            "train",
+            recipe.views,
+            image_px=recipe.image_px,
+            device=self._device,
+            sampling=recipe.sampling,
+        )
+        self.val = self.split("val")
+        self._model = build_model(recipe, load=True, store=store).to(self._device)
+        if plan.checkpointed:
+            self._model.checkpoint_activations()
+        groups = recipe.transfer.groups(self._model, recipe.optimizer.weight_decay)
+        self._optimizer = recipe.optimizer.build(groups)
+        self._average = Average(self._model, recipe.transfer.ema_decay)
+        fake_share = float(self._train.targets.double().mean())
+        shapes = [view.shape for view in recipe.views.values()]
+        self._fake_share = fake_share_with_blends(
+            0.5 if recipe.sampling.balanced else fake_share, recipe.augment, shapes
+        )
+        self._step, self._factor = 0, 1.0
+        self.epochs: list[Epoch] = []
+        self.best_weights: dict[str, Tensor] = {}
+        """Of the best epoch, on the CPU."""
+
+        self.best_scores: npt.NDArray[np.float64] = np.empty(0)
+        """Of the files of `val`, then."""
+
+    def split(self, name: str) -> Split:
+        """Return a split of the data as the model reads it."""
+        recipe = self._recipe
+        return Split(
+            self._prepared, name, recipe.views, image_px=recipe.image_px, device=self._device
+        )
+
+    def run_epoch(self) -> None:
+        """Train the next epoch and score `val`; both go into `epochs`.
+
+        Raises:
+            DivergedError: the loss or the scores are no numbers.
+        """
+        recipe, model = self._recipe, self._model
+        started = time.monotonic()
+        number = len(self.epochs) + 1
+        model.freeze(recipe.frozen or number <= recipe.transfer.frozen_epochs)
+        model.train()
+        train_loss = self._learn(number)
+        scores = self.predict(self.val, self._average.model)
+        metrics = binary_metrics(self.val.targets.numpy(), scores)
+        epoch = Epoch(
+            epoch=number,
+            train_loss=train_loss,
+            lr=recipe.optimizer.lr * self._factor,
+            metrics={str(name): value for name, value in metrics.items()},
+            objective=metrics[recipe.objective.metric],
+            seconds=time.monotonic() - started,
+        )
+        self.epochs.append(epoch)
+        if best_epoch(recipe, self.epochs) is epoch:
+            self.best_weights = {
+                name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, tensor in self._average.model.state_dict().items()
+            }
+            self.best_scores = scores
+
+    def predict_best(self, split: Split) -> npt.NDArray[np.float64]:
+        """Return what the best epoch's weights say of each file of `split`, (files,)."""
+        self._model.load_state_dict(self.best_weights)
+        return self.predict(split, self._model)
+
+    def predict(self, split: Split, model: torch.nn.Module) -> npt.NDArray[np.float64]:
+        """Return the probability of a fake for each file of `split`, (files,)."""
+        batch = min(self._recipe.batch_size, self._plan.micro_batch or self._recipe.batch_size)
+        return predict(model, split, batch, self._recipe.tta)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs to go on from here bit for bit: tensors and plain values."""
+        return {
+            "format": FORMAT,
+            "recipe": self._recipe.uid,
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "average": self._average.state(),
+            "generator": self._generator.get_state(),
+            "random": random_state(self._device),
+            "step": self._step,
+            "epochs": [epoch.model_dump() for epoch in self.epochs],
+            "best_weights": self.best_weights,
+            "best_scores": torch.from_numpy(self.best_scores),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned, of the same recipe and format."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._average.restore(state["average"])
+        self._generator.set_state(state["generator"])
+        set_random_state(self._device, state["random"])
+        self._step = state["step"]
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.best_weights = state["best_weights"]
+        self.best_scores = state["best_scores"].numpy()
+
+    def _learn(self, number: int) -> float:
+        """Take the steps of epoch `number`; return their mean loss."""
+        recipe, train = self._recipe, self._train
+        steps = count_batches(len(train), recipe.batch_size)
+        sign = 1 if recipe.objective.direction == "maximize" else -1
+        history = [sign * past.objective for past in self.epochs]
+        balanced = recipe.sampling.balanced
+        losses = []
+        for batch in shuffled(train, recipe.batch_size, self._generator, balanced=balanced):
+            self._factor = recipe.schedule.factor(
+                self._step, steps_per_epoch=steps, num_epochs=recipe.num_epochs, history=history
+            )
+            recipe.optimizer.set_lr(self._optimizer, self._factor)
+            inputs, labels = with_blends(
+                batch.inputs, batch.targets, recipe.augment, self._generator
+            )
+            changed = change(inputs, recipe.augment, self._generator)
+            mixed = mix(changed, recipe.augment, self._generator)
+            # Not a sum of two products, which can miss 1 by rounding where both labels are 1.
+            targets = labels.float()
+            targets = targets[mixed.partner].lerp(targets, mixed.share)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss = backward(
+                self._model,
+                recipe.loss,
+                mixed.inputs,
+                targets.to(self._device),
+                num_parts=self._plan.num_parts(len(targets)),
+                fake_share=self._fake_share,
+            )
+            self._optimizer.step()
+            losses.append(loss)
+            self._step += 1
+            self._average.update(self._step)
+        # Asked of the device once an epoch: each question makes it wait.
+        train_loss = float(torch.stack(losses).mean())
+        if not np.isfinite(train_loss):
+            raise DivergedError(
+                f"the loss is {train_loss} in epoch {number}: the learning rate "
+                f"{recipe.optimizer.lr:g} is too high for this model"
+            )
+        return train_loss
+
+
+def best_epoch(recipe: Recipe, epochs: list[Epoch]) -> Epoch | None:
+    """Return the epoch with the best objective; of equals, the earliest."""
+    best = None
+    for epoch in epochs:
+        if best is None or recipe.objective.is_better(epoch.objective, best.objective):
+            best = epoch
+    return best
+
+
+@torch.inference_mode()
+def predict(
+    model: torch.nn.Module, split: Split, batch_size: int, tta: TTA = "none"
+) -> npt.NDArray[np.float64]:
+    """Return the probability of a fake for each file of `split`, (files,) float64."""
+    model.eval()
+    scores = split.of_files(
+        torch.cat([score(model, x, tta) for x in in_order(split, batch_size)]).numpy()
+    )
+    if not np.isfinite(scores).all():
+        bad = int((~np.isfinite(scores)).sum())
+        raise DivergedError(
+            f"{bad} of {len(scores)} scores are no numbers: the weights have diverged, so the "
+            "learning rate is too high for this model"
+        )
+    return scores
