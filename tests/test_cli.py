@@ -30,6 +30,7 @@ SURFACE: dict[str, list[str]] = {
         "--memory",
         "--strict",
         "--timeout",
+        "--stall",
     ],
     "train": ["recipe", "--data", "--set", "--study", "--seed", "--device", "--memory"],
     "prepare": ["experiment", "--data", "--jobs", "--limit", "--retry", "--strict"],

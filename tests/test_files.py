@@ -1,10 +1,12 @@
 import hashlib
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from workbench.files import finished, hash_file, read_json, write_json, write_text
+from workbench.errors import DiskFullError
+from workbench.files import PART, finished, hash_file, read_json, sweep, write_json, write_text
 
 
 def test_a_finished_file_is_there_alone(tmp_path: Path) -> None:
@@ -27,6 +29,22 @@ def test_a_body_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_body_that_fails_on_a_full_disk_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "note.txt"
+
+    def write() -> None:
+        with finished(path) as part:
+            part.write_text("half")
+            raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr("workbench.files.shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(DiskFullError, match=r"The disk is full: .*note.txt could not be written"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_body_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "note.txt"
     path.write_text("old")
@@ -40,6 +58,13 @@ def test_a_body_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_swept_away(tmp_path: Path) -> None:
+    write_text(tmp_path / "deep" / "note.txt", "kept")
+    (tmp_path / "deep" / f"{PART}x7.txt").write_text("half")
+    sweep(tmp_path)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["note.txt"]
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:

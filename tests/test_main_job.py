@@ -18,7 +18,7 @@ import pytest
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
-from workbench.tracking import Tracking, TrialRun
+from workbench.tracking.runs import Tracking, TrialRun
 
 COMMAND = Path(sys.executable).with_name("workbench")
 # Long enough to be caught in the middle of a trial.
@@ -81,7 +81,7 @@ class Place:
         tracking = Tracking(self.root / "mlruns")
         info = self.study(name).info()
         parent = tracking.find_study(info.name, info.id)
-        return str(tracking._client.get_run(parent).info.status)
+        return str(tracking.store.client.get_run(parent).info.status)
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,10 @@ class MediaError(WorkbenchError):
         super().__init__(reason)
 
 
+class DiskFullError(WorkbenchError):
+    """A file could not be written for want of space; nothing of it is left."""
+
+
 class WeightsError(WorkbenchError):
     """Pretrained weights were asked for and cannot be had."""
 

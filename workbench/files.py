@@ -3,11 +3,16 @@
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from workbench.errors import DiskFullError
+
+PART = ".part-"
 
 
 @contextmanager
@@ -15,9 +20,12 @@ def finished(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` if the body succeeds.
 
     The temporary name keeps the suffix of `path`, since writers choose formats by it.
+
+    Raises:
+        DiskFullError: the body failed, and the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-", suffix=path.suffix)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -26,8 +34,24 @@ def finished(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
+    except Exception as error:
+        # Each library has its own error for a full disk, so the disk is asked.
+        if no_space(path.parent):
+            raise DiskFullError(f"The disk is full: {path} could not be written.") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left half-written below `folder`, which nobody else writes now."""
+    for part in folder.rglob(f"{PART}*"):
+        part.unlink()
+
+
+def no_space(folder: Path) -> bool:
+    """Say whether the disk of `folder` is full, or next to it."""
+    return shutil.disk_usage(folder).free < 2**20
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from typing import Self
 
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 """glibc gives freed blocks back to the system, and every training step on a CPU, like every file
@@ -42,6 +43,32 @@ def be_a_child() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
+
+
+class Interrupts:
+    """Ctrl-C in its body: the first is noted, for the body to end in its own time; the next stops.
+
+    Outside of the main thread, which alone can take signals, it changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        """Whether it was noted."""
+
+    def __enter__(self) -> Self:
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._main:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 @contextmanager

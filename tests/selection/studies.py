@@ -38,6 +38,7 @@ def row(number: int, objective: float | None = None, **fields: Any) -> TrialRow:
         "drawn": {},
         "backbone": "resnet18",
         "views": ("mel",),
+        "image_px": 32,
         "run_id": None,
     }
     return TrialRow(number=number, objective=objective, **(whole | fields))

@@ -23,7 +23,8 @@ from workbench.selection.promotion import (
     promote,
     read_champion,
 )
-from workbench.tracking import Tracking
+from workbench.tracking.registry import ModelRegistry
+from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.scoring import build_model, fake_probability
 
@@ -301,10 +302,11 @@ def test_the_champion_can_be_loaded_from_the_registry(tmp_path: Path) -> None:
     study = MadeStudy(tmp_path, "fakes")
     recipe = study.add(TARGETS, GOOD, run=run)
     trained = save_weights(study, recipe, seed=0)
-    champion: Champion = promote(study.folder, tracking)
-    promote(study.folder, tracking)
+    registry = ModelRegistry(tmp_path / "mlruns")
+    champion: Champion = promote(study.folder, registry)
+    promote(study.folder, registry)
 
-    client = MlflowClient(tracking.uri, tracking.uri)
+    client = MlflowClient(tracking.store.uri, tracking.store.uri)
     version = client.get_model_version_by_alias("fakes", "champion")
     assert str(version.version) == champion.model_version
     assert len(client.search_model_versions("name = 'fakes'")) == 1

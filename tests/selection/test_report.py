@@ -385,6 +385,16 @@ def test_a_browser_draws_every_plot(drawn: str, page: Page) -> None:
     assert sections["plot-roc"].count('class="trace scatter') == 6
 
 
+def test_plots_side_by_side_are_as_wide_as_their_halves(drawn: str) -> None:
+    widths = {
+        name: float(width)
+        for name, width in re.findall(
+            r'<div id="plot-(\w+)".*?<svg class="main-svg"[^>]*? width="([\d.]+)"', drawn, re.S
+        )
+    }
+    assert widths["roc"] == widths["pr"] < widths["history"] / 2
+
+
 def test_a_browser_offers_no_upload(drawn: str) -> None:
     body = drawn[drawn.index("<body") :]
     titles = set(re.findall(r'class="modebar-btn" [^>]*data-title="([^"]+)"', body))

@@ -12,7 +12,7 @@ from tests.study.inline import InlinePool
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.study import search as search_module
 from workbench.study.start import Outcome, run_search
-from workbench.tracking import Tracking, TrialRun
+from workbench.tracking.runs import Tracking, TrialRun
 from workbench.workspace import Workspace
 
 

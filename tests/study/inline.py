@@ -9,9 +9,9 @@ from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.train import Verdict
 from workbench.trial.training import best_epoch
-from workbench.trial.worker import Bug, Job
+from workbench.trial.worker import Bug, Full, Job
 
-Event = Epoch | Result | Bug | Died
+Event = Epoch | Result | Bug | Full | Died
 Curve = Callable[[Recipe, int], float | Event]
 
 
@@ -35,7 +35,7 @@ class InlinePool:
         cls.curve = staticmethod(curve)
         cls.trained = []
 
-    def __init__(self, num_workers: int) -> None:
+    def __init__(self, num_workers: int, *, stall_s: float) -> None:
         self._jobs: dict[int, Job | None] = dict.fromkeys(range(num_workers))
         self._epochs: dict[int, list[Epoch]] = {}
         self._verdicts: dict[int, Verdict] = {}
@@ -55,6 +55,9 @@ class InlinePool:
 
     def answer(self, slot: int, verdict: Verdict) -> None:
         self._verdicts[slot] = verdict
+
+    def stop(self, slot: int) -> None:
+        self._jobs[slot] = None
 
     def close(self, *, at_once: bool) -> None:
         self.closed = True

@@ -29,7 +29,7 @@ from workbench.study import start
 from workbench.study.augment_sheet import rows_of, write_augment_sheets
 from workbench.study.folder import StudyFolder
 from workbench.study.space import Space, read_space
-from workbench.tracking import Tracking
+from workbench.tracking.runs import Tracking
 
 Pixels = npt.NDArray[Any]
 MakeSpace = Callable[..., Space]
@@ -327,7 +327,9 @@ def recorded(bench: Bench, folder: StudyFolder) -> list[str]:
     """Return the sheets among the artifacts of a study's run."""
     tracking = Tracking(bench.workspace.tracking)
     run = tracking.find_study(folder.info().name, folder.info().id)
-    return [file.path for file in MlflowClient(tracking.uri).list_artifacts(run, "augmentations")]
+    return [
+        file.path for file in MlflowClient(tracking.store.uri).list_artifacts(run, "augmentations")
+    ]
 
 
 def test_a_study_records_the_sheets_of_its_space_once(

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,9 @@ import pytest
 
 from tests.study.workers import epoch, scripted_work
 from workbench.study import pool as pool_module
-from workbench.study.pool import Died, WorkerPool
-from workbench.trial.result import Epoch, Result
+from workbench.study.pool import Died, Event, WorkerPool
+from workbench.trial.result import Result
 from workbench.trial.worker import Bug, Job
-
-Event = Epoch | Result | Bug | Died
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +146,61 @@ def test_a_job_for_a_worker_that_died_idle_goes_to_another(
     [child] = multiprocessing.active_children()
     child.join(30)
     assert child.exitcode == 0
+    pool.submit(0, job("finish"))
+    assert isinstance(next_events(pool)[0][1], Result)
+
+
+def warm(num_workers: int, job: Callable[[str], Job], *, stall_s: float) -> WorkerPool:
+    """Return a pool whose workers have started, which takes longer than some may stand still."""
+    pool = WorkerPool(num_workers, stall_s=120.0)
+    for slot in range(num_workers):
+        pool.submit(slot, job("finish"))
+    found: list[tuple[int, Event]] = []
+    while len(found) < num_workers:
+        found += next_events(pool)
+    pool._stall_s = stall_s
+    return pool
+
+
+def test_a_worker_of_which_no_batch_ends_is_ended_and_told_with_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, job: Callable[[str], Job]
+) -> None:
+    monkeypatch.setattr(pool_module, "work", scripted_work)
+    pool = warm(2, job, stall_s=4.0)
+    pool.submit(0, job("live and stand still"))
+    pool.submit(1, job("move slowly"))
+    [(slot, event)] = next_events(pool)
+    assert slot == 0
+    assert isinstance(event, Died)
+    assert re.fullmatch(
+        r"no batch ended for \d+\.\d s: it hangs\. Its log ends: first line \| last words",
+        event.reason,
+    )
+    assert pool.free_slot() == 0
+    # The other one, whose batches end, works for longer than that.
+    [(slot, event)] = next_events(pool)
+    assert slot == 1
+    assert isinstance(event, Result)
+    pool.close(at_once=True)
+
+
+def test_what_a_worker_said_while_nobody_listened_is_heard_before_it_is_judged(
+    monkeypatch: pytest.MonkeyPatch, job: Callable[[str], Job]
+) -> None:
+    monkeypatch.setattr(pool_module, "work", scripted_work)
+    pool = warm(1, job, stall_s=3.0)
+    pool.submit(0, job("move slowly"))
+    time.sleep(8.0)  # this process is stopped for longer than a worker may stand still
+    [(_, event)] = next_events(pool)
+    assert isinstance(event, Result)
+    pool.close(at_once=True)
+
+
+def test_a_worker_that_is_stopped_makes_room(pool: WorkerPool, job: Callable[[str], Job]) -> None:
+    pool.submit(0, job("ask"))
+    assert next_events(pool) == [(0, epoch(1))]
+    pool.stop(0)
+    assert pool.free_slot() == 0
     pool.submit(0, job("finish"))
     assert isinstance(next_events(pool)[0][1], Result)
 

@@ -1,7 +1,10 @@
 """The search keeps its books: what is tried, what is not, and what a kill leaves behind."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -29,10 +32,10 @@ from workbench.study.records import (
 )
 from workbench.study.search import Search, TrialBug
 from workbench.study.start import Outcome
-from workbench.tracking import Tracking
+from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
-from workbench.trial.worker import Bug, Job
+from workbench.trial.worker import Bug, Full, Job
 
 RULES = {"max_params": "250K", "pretraining": []}
 """Allows test_efficientnet (0.1M), refuses test_resnet (0.4M)."""
@@ -86,7 +89,7 @@ def test_a_small_study_end_to_end_then_again_then_with_more_trials(
     ]
     tracking = Tracking(bench.workspace.tracking)
     info = more.folder.info()
-    parent = MlflowClient(tracking.uri).get_run(tracking.find_study(info.name, info.id))
+    parent = MlflowClient(tracking.store.uri).get_run(tracking.find_study(info.name, info.id))
     assert parent.info.status == "FINISHED"
 
 
@@ -106,7 +109,7 @@ def test_trials_keep_to_the_memory_they_are_given_and_say_what_they_did(
     log = outcome.folder.trial(row.recipe).log.read_text(encoding="utf-8")
     assert f"batches of 512 go in parts of at most {result.micro_batch}" in log
     tracking = Tracking(bench.workspace.tracking)
-    metrics = MlflowClient(tracking.uri).get_run(str(row.run_id)).data.metrics
+    metrics = MlflowClient(tracking.store.uri).get_run(str(row.run_id)).data.metrics
     assert metrics["micro_batch"] == result.micro_batch
 
 
@@ -248,20 +251,128 @@ def test_a_lower_objective_can_be_better(bench: Bench, inline: type[InlinePool])
     assert states(outcome) == ["complete", "complete", "pruned"]
 
 
-def test_a_dead_worker_is_a_failed_trial_and_the_study_goes_on(
+DEATH = "the worker process died (signal SIGKILL)."
+
+
+def test_a_trial_whose_worker_died_goes_on_once_and_its_epochs_are_told_once(
     bench: Bench, inline: type[InlinePool]
 ) -> None:
     def curve(recipe: Recipe, number: int) -> float | Died:
-        dies = len(inline.trained) == 2 and number == 2
-        return Died("the worker process died (signal SIGKILL).") if dies else 0.7
+        return Died(DEATH) if len(inline.trained) == 2 and number == 2 else 0.5 + number / 10
+
+    inline.reset(curve)
+    outcome = bench.search(bench.experiment(), 3)
+    rows = read_trials(outcome.folder)
+    assert [row.state for row in rows] == ["complete"] * 3
+    assert [r.uid for r in inline.trained] == [rows[i].recipe for i in (0, 1, 1, 2)]
+    assert journal(outcome.folder).trials[1].intermediate_values == {1: 0.6, 2: 0.7}
+    tracking = Tracking(bench.workspace.tracking)
+    client = MlflowClient(tracking.store.uri)
+    history = client.get_metric_history(str(rows[1].run_id), "auc")
+    # An entry an epoch, and the final value.
+    assert [point.value for point in history] == [0.6, 0.7, 0.7]
+    assert client.get_run(str(rows[1].run_id)).data.metrics["restarts"] == 1
+    assert "restarts" not in client.get_run(str(rows[0].run_id)).data.metrics
+
+
+def test_a_trial_whose_worker_dies_again_has_failed_and_the_study_goes_on(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    def curve(recipe: Recipe, number: int) -> float | Died:
+        return Died(DEATH) if len(inline.trained) in (2, 3) and number == 2 else 0.7
 
     inline.reset(curve)
     outcome = bench.search(bench.experiment(), 3)
     rows = read_trials(outcome.folder)
     assert [row.state for row in rows] == ["complete", "failed", "complete"]
-    assert rows[1].reason == "the worker process died (signal SIGKILL)."
+    assert rows[1].reason == DEATH
     assert [e.epoch for e in rows[1].epochs] == [1]
     assert [run.status for run in bench.runs(outcome)] == ["FINISHED", "FAILED", "FINISHED"]
+
+
+def test_after_ctrl_c_each_trial_ends_its_epoch_and_goes_on_the_next_time(
+    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def curve(recipe: Recipe, number: int) -> float:
+        if len(inline.trained) == 2 and number == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0.5
+
+    inline.reset(curve)
+    experiment = bench.experiment({**SPACE, "num_epochs": 3})
+    with pytest.raises(KeyboardInterrupt):
+        bench.search(experiment, 4)
+    assert "Ctrl-C: the trials in flight end their epochs" in capsys.readouterr().err
+    folder = StudyFolder(bench.workspace.studies / experiment.stem)
+    cut = journal(folder).trials[1]
+    # The epoch in which it came, and the one that was asked for before it was looked at.
+    assert list(cut.intermediate_values) == [1, 2]
+    assert HIDDEN in cut.user_attrs
+    assert len(inline.trained) == 2
+    inline.reset()
+    outcome = bench.search(experiment, 4)
+    assert inline.trained[0].uid == cut.user_attrs[UID]
+    assert states(outcome) == ["complete"] * 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_disk_that_fills_up_stops_the_search_and_it_goes_on_when_there_is_space(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = bench.experiment()
+    free = [2**40]
+    monkeypatch.setattr(
+        "workbench.study.search.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0])
+    )
+
+    def curve(recipe: Recipe, number: int) -> float:
+        if len(inline.trained) == 2:
+            free[0] = 50 * 2**20
+        return 0.5
+
+    inline.reset(curve)
+    outcome = bench.search(experiment, 4)
+    assert "has 50 MiB left. Make space; the same command then goes on." in outcome.stopped
+    assert states(outcome) == ["complete"]
+    assert bench.search(experiment, 4).num_new == 0
+    inline.reset()
+    free[0] = 2**40
+    assert states(bench.search(experiment, 4)) == ["complete"] * 4
+
+
+def test_a_trial_that_finds_the_disk_full_is_asked_again(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    inline.reset(lambda recipe, number: Full("The disk is full: x could not be written."))
+    experiment = bench.experiment()
+    outcome = bench.search(experiment, 2)
+    assert outcome.stopped.startswith("The disk is full: x could not be written. Make space")
+    assert read_trials(outcome.folder) == []
+    uid = inline.trained[0].uid
+    inline.reset()
+    assert states(bench.search(experiment, 2)) == ["complete"] * 2
+    assert inline.trained[0].uid == uid
+
+
+def test_what_mlflow_lacks_is_written_anew(
+    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    inline.reset(lambda recipe, number: 0.5 + number / 10)
+    experiment = bench.experiment()
+    outcome = bench.search(experiment, 3)
+    rows = read_trials(outcome.folder)
+    client = MlflowClient(Tracking(bench.workspace.tracking).store.uri)
+    client.delete_run(str(rows[1].run_id))
+    client.set_tag(str(rows[2].run_id), "workbench.state", "interrupted")
+    bench.search(experiment, 3)
+    assert "MLflow lacked 2 ended trials" in capsys.readouterr().err
+    runs = [run for run in bench.runs(outcome) if run.state == "complete"]
+    assert sorted(run.uid for run in runs) == sorted(row.recipe for row in rows)
+    anew = next(run for run in runs if run.uid == rows[1].recipe)
+    history = client.get_metric_history(anew.run_id, "auc")
+    assert [point.value for point in history] == [0.6, 0.7, 0.7]
+    bench.search(experiment, 3)
+    assert "lacked" not in capsys.readouterr().err
 
 
 def test_time_that_is_up_starts_no_trial(bench: Bench, inline: type[InlinePool]) -> None:

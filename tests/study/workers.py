@@ -6,7 +6,7 @@ import time
 from multiprocessing.connection import Connection
 
 from workbench.trial.result import Epoch, Result
-from workbench.trial.worker import Bug, Job
+from workbench.trial.worker import Beat, Bug, Job
 
 
 def scripted_work(connection: Connection) -> None:
@@ -41,6 +41,15 @@ def scripted_work(connection: Connection) -> None:
                 connection.send(Result(recipe="uid", state="complete", objective=0.5))
                 connection.close()
                 os._exit(0)
+            case "live and stand still":
+                for _ in range(100):
+                    connection.send(Beat(3))
+                    time.sleep(0.2)
+            case "move slowly":
+                for steps in range(35):
+                    connection.send(Beat(steps))
+                    time.sleep(0.2)
+                connection.send(Result(recipe="uid", state="complete", objective=0.5))
             case "sleep":
                 time.sleep(600)
             case other:

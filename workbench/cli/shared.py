@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, overload
 
 import typer
 
@@ -46,6 +46,14 @@ def find_study(study: str | None) -> "StudyFolder":
     from workbench.study.folder import find
 
     return find(Workspace(Path.cwd()).studies, study)
+
+
+@overload
+def seconds(text: str) -> float: ...
+
+
+@overload
+def seconds(text: None) -> None: ...
 
 
 def seconds(text: str | None) -> float | None:

@@ -47,9 +47,12 @@ def search(
     timeout: Annotated[
         str | None, typer.Option(help="Start no trial that would end later, e.g. 90s, 30m, 8h.")
     ] = None,
+    stall: Annotated[
+        str, typer.Option(help="A trial of which no batch ends for so long hangs.")
+    ] = "15m",
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
-    timeout_s, memory_bytes = seconds(timeout), num_bytes(memory)
+    timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), num_bytes(memory)
     from workbench.study.start import run_search
 
     def sit(workspace: Workspace) -> "Outcome":
@@ -65,6 +68,7 @@ def search(
             device=device,
             strict=strict,
             timeout_s=timeout_s,
+            stall_s=stall_s,
             memory_bytes=memory_bytes,
         )
 
@@ -106,7 +110,7 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
     """Run a sitting of a study; print its trials and promote the best one."""
     from workbench.selection import leaderboard, promotion
     from workbench.study.records import read_trials
-    from workbench.tracking import Tracking
+    from workbench.tracking.registry import ModelRegistry
 
     workspace = Workspace(Path.cwd())
     with reporting_errors():
@@ -129,7 +133,7 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
                 "No trial is complete, so there is no champion: see the reasons above and "
                 f"{outcome.folder.path}/trials/*/log.txt."
             )
-        champion = promotion.promote_best(outcome.folder, Tracking(workspace.tracking))
+        champion = promotion.promote_best(outcome.folder, ModelRegistry(workspace.tracking))
         typer.echo(f"\n{promotion.describe(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 
@@ -163,7 +167,8 @@ def ui(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
 ) -> None:
     """Open the tracking store in the MLflow user interface."""
-    from workbench.tracking import Tracking, ui_command
+    from workbench.tracking.runs import Tracking
+    from workbench.tracking.ui import ui_command
 
     with reporting_errors():
         root = Workspace(Path.cwd()).tracking
@@ -185,12 +190,12 @@ def promote(
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
     from workbench.selection import promotion
-    from workbench.tracking import Tracking
+    from workbench.tracking.registry import ModelRegistry
 
     with reporting_errors():
         folder = find_study(study)
-        tracking = Tracking(Workspace(Path.cwd()).tracking)
-        champion = promotion.promote(folder, tracking, trial)
+        registry = ModelRegistry(Workspace(Path.cwd()).tracking)
+        champion = promotion.promote(folder, registry, trial)
         if as_json:
             typer.echo(champion.model_dump_json(indent=2))
             return

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from workbench.doctor.shortcuts import SHORTCUT_AUC, CueScore
 from workbench.doctor.splits import Distribution
+from workbench.pages import AXIS, LAYOUT
 
 _REAL, _FAKE, _UNLABELLED = "#0072b2", "#d55e00", "#5f6b7a"
 _DASHES = {"train": "solid", "val": "dash", "test": "dot"}
@@ -85,18 +86,16 @@ def spread(distribution: Distribution) -> Any:
 
 def _dress(figure: Any, *, height: int, x: str, y: str) -> None:
     figure.update_layout(
+        LAYOUT,
         height=height,
         margin={"l": 60, "r": 20, "t": 34, "b": 48},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
-        font={"family": "system-ui, sans-serif", "size": 12.5, "color": "#1c2430"},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         xaxis_title=x,
         yaxis_title=y,
         dragmode=False,
     )
-    figure.update_xaxes(gridcolor="#eceef1", zeroline=False, linecolor="#c4c8cf")
-    figure.update_yaxes(gridcolor="#eceef1", zeroline=False, linecolor="#c4c8cf")
+    figure.update_xaxes(AXIS)
+    figure.update_yaxes(AXIS)
 
 
 def _plain(text: str) -> str:

@@ -4,9 +4,9 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
+from workbench import pages
 from workbench.data.prepare import Prepared
 from workbench.data.store import NEUTRAL_ROW
 from workbench.doctor.checkup import Checkup
@@ -15,17 +15,9 @@ from workbench.doctor.saturation import CEILING_AUC
 from workbench.doctor.shift import SHIFT_AUC
 from workbench.doctor.shortcuts import SHORTCUT_AUC
 from workbench.doctor.thumbnails import is_picture
-from workbench.files import write_text
 from workbench.media.view import SoundView
 
-_PAGE = Path(__file__).with_name("page.html")
-_CONFIG = {
-    "displaylogo": False,
-    "responsive": True,
-    "displayModeBar": False,
-    # It would upload the data.
-    "plotlyServerURL": "",
-}
+_STYLE = Path(__file__).with_name("page.css")
 # Groups of copies that are shown as pictures, files of a group, and the side of a picture.
 _SHOWN_GROUPS, _SHOWN_FILES, _SHOWN_PX = 12, 4, 112
 
@@ -42,22 +34,18 @@ def write_page(checkup: Checkup, path: Path, *, title: str, prepared: Prepared) 
         title: What was looked at, e.g. the experiment's name.
         prepared: The same data, for pictures of copies.
     """
-    from plotly.offline import get_plotlyjs
-
     kind = "Short checkup" if checkup.is_short else "Checkup"
-    page = Template(_PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(f"Data of {printable(title)}"),
-        name=escape(f"Data of {printable(title)}"),
-        about=escape(
+    pages.write_page(
+        path,
+        title=f"Data of {printable(title)}",
+        about=(
             f"{kind} · data {checkup.fingerprint} · "
             f"{'views ' if len(checkup.views) > 1 else 'view '}{', '.join(checkup.views)}"
         ),
-        cards=_cards(checkup),
-        findings=_findings(checkup, prepared),
-        plotly=get_plotlyjs(),
-        sections="\n".join(_sections(checkup)),
+        body=[_cards(checkup), *_findings(checkup, prepared), *_sections(checkup)],
+        style=_STYLE,
+        has_plots=True,
     )
-    write_text(path, page)
 
 
 def _cards(checkup: Checkup) -> str:
@@ -69,30 +57,20 @@ def _cards(checkup: Checkup) -> str:
     ]
     if checkup.probes:
         cards.append(("linear probe, AUC on val", f"{checkup.probes[0].auc:.3f}"))
-    return "\n".join(
-        f"<div class='card'><div class='label'>{escape(label)}</div>"
-        f"<div class='value'>{escape(value)}</div></div>"
-        for label, value in cards
-    )
+    return pages.cards((label, value, "") for label, value in cards)
 
 
-def _findings(checkup: Checkup, prepared: Prepared) -> str:
+def _findings(checkup: Checkup, prepared: Prepared) -> list[str]:
     if not checkup.findings:
-        return (
-            "<div class='finding is-clean'><span class='badge'>nothing found</span>"
-            "<p>No copies, no rows without media, no shortcut above the limit, and what else is "
-            "listed below.</p></div>"
-        )
+        said = "No copies, no rows without media, no shortcut above the limit. The numbers follow."
+        return [pages.callout("good", "nothing found", f"<p>{said}</p>")]
     table = prepared.table.drop_duplicates("path")
     rows = dict(zip(table["path"], table.to_dict("records"), strict=True))
-    return "\n".join(_finding(finding, prepared, rows) for finding in checkup.findings)
+    return [_finding(finding, prepared, rows) for finding in checkup.findings]
 
 
 def _finding(finding: Finding, prepared: Prepared, rows: Rows) -> str:
-    body = (
-        f"<span class='badge'>{finding.severity}</span><p>{escape(finding.sentence)}</p>"
-        f"<p class='remedy'>{escape(finding.remedy)}</p>"
-    )
+    body = f"<p>{escape(finding.sentence)}</p><p class='remedy'>{escape(finding.remedy)}</p>"
     if any(len(group) > 1 for group in finding.files):
         shown = [_group(group, prepared, rows) for group in finding.files[:_SHOWN_GROUPS]]
         body += f"<div class='pairs'>{''.join(shown)}</div>"
@@ -101,7 +79,7 @@ def _finding(finding: Finding, prepared: Prepared, rows: Rows) -> str:
         part = len(finding.files), finding.num_groups
         said = f"the first {part[0]:,} of {part[1]:,}" if part[0] < part[1] else f"all {part[1]:,}"
         body += f"<details><summary>Files ({said})</summary><ul>{lines}</ul></details>"
-    return f"<div class='finding is-{finding.severity}'>{body}</div>"
+    return pages.callout(finding.severity, finding.severity, body)
 
 
 def _group(group: Sequence[str], prepared: Prepared, rows: Rows) -> str:
@@ -153,15 +131,15 @@ def _sections(checkup: Checkup) -> list[str]:
             "chance, diamonds val. The dashed line is the limit, "
             f"{SHORTCUT_AUC}; what is beyond it and beyond chance is red."
         )
-        sections.append(_plot("cues", "Shortcut probe", note, figures.cue_bars(checkup.cues)))
+        drawn = pages.plot("cues", figures.cue_bars(checkup.cues))
+        sections.append(pages.section("Shortcut probe", drawn, note=note))
     for index, distribution in enumerate(checkup.distributions):
         medians = ", ".join(f"{name} {value:.4g}" for name, value in distribution.medians.items())
         sections.append(
-            _plot(
-                f"distribution-{index}",
+            pages.section(
                 distribution.quantity.capitalize(),
-                f"Medians in {distribution.unit}: {medians}.",
-                figures.spread(distribution),
+                pages.plot(f"distribution-{index}", figures.spread(distribution)),
+                note=f"Medians in {distribution.unit}: {medians}.",
                 is_half=True,
             )
         )
@@ -171,7 +149,7 @@ def _sections(checkup: Checkup) -> list[str]:
         sections.append(_shift_table(checkup))
     if checkup.is_short:
         note = "A short checkup leaves out the shift between splits and the saturation of val."
-        sections.append(_section("Not looked at", note, ""))
+        sections.append(pages.section("Not looked at", "", note=note))
     return sections
 
 
@@ -188,7 +166,7 @@ def _split_table(checkup: Checkup) -> str:
         ]
         lines.append([split.split, *cells])
     head = ["split", "files", "real", "fake", "share of fakes", "missing or empty"]
-    return _section("Splits", "", _table(head, lines))
+    return pages.section("Splits", _table(head, lines))
 
 
 def _probe_table(checkup: Checkup) -> str:
@@ -200,7 +178,8 @@ def _probe_table(checkup: Checkup) -> str:
         "A linear model of a few numbers a file, fit on train: its AUC on val "
         f"({count(checkup.probes[0].num_files, 'file')}). From {CEILING_AUC} on val is saturated."
     )
-    return _section("How easy val is", note, _table(["views", "AUC", "95%"], lines), is_half=True)
+    table = _table(["views", "AUC", "95%"], lines)
+    return pages.section("How easy val is", table, note=note, is_half=True)
 
 
 def _shift_table(checkup: Checkup) -> str:
@@ -219,24 +198,7 @@ def _shift_table(checkup: Checkup) -> str:
         f"that look alike kept together. From {SHIFT_AUC} on they differ."
     )
     head = ["splits", "AUC", "95%", "best alone", "which"]
-    return _section("Shift between splits", note, _table(head, lines), is_half=True)
-
-
-def _plot(name: str, title: str, note: str, figure: Any, *, is_half: bool = False) -> str:
-    drawn = figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=f"plot-{name}",
-        default_height=f"{figure.layout.height}px",
-        config=_CONFIG,
-    )
-    return _section(title, note, f"<div class='wide'>{drawn}</div>", is_half=is_half)
-
-
-def _section(title: str, note: str, body: str, *, is_half: bool = False) -> str:
-    said = f"<p class='note'>{escape(note)}</p>" if note else ""
-    kind = "half" if is_half else "full"
-    return f"<section class='{kind}'><h2>{escape(title)}</h2>{said}{body}</section>"
+    return pages.section("Shift between splits", _table(head, lines), note=note, is_half=True)
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench import pages
 from workbench.data.prepare import Prepared
 from workbench.doctor import sheet_drawing as drawing
 from workbench.doctor.findings import count, printable
@@ -19,7 +19,7 @@ from workbench.doctor.sheet_drawing import INK, Image, Picture, Strip, Words
 from workbench.doctor.sheet_values import draw_values, telling
 from workbench.doctor.thumbnails import is_picture
 from workbench.errors import DataError
-from workbench.files import finished, write_text
+from workbench.files import finished
 from workbench.media.view import Array, SoundView, View
 
 COLOURS = {"real": "#0072b2", "fake": "#d55e00", "unlabelled": "#5f6b7a"}
@@ -28,7 +28,7 @@ MOST_FILES = 4_000
 """Files of a class whose values are measured, where a view has values and no pictures."""
 
 _TARGETS = {"real": 0, "fake": 1, "unlabelled": -1}
-_PAGE = Path(__file__).with_name("sheet.html")
+_STYLE = Path(__file__).with_name("sheet.css")
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -89,8 +89,14 @@ def write_sheets(
     ]
     sheets += more
     page = folder / "index.html"
-    about = f"Data {prepared.fingerprint} · {count(len(table), 'file')} · seed {seed}"
-    write_text(page, _page(sheets, f"Samples of {printable(split)}", about))
+    links = [f"<a href='#{sheet.anchor}'>{escape(sheet.title)}</a>" for sheet in sheets]
+    pages.write_page(
+        page,
+        title=f"Samples of {printable(split)}",
+        about=f"Data {prepared.fingerprint} · {count(len(table), 'file')} · seed {seed}",
+        body=[f"<nav>{chr(10).join(links)}</nav>", *map(_section, sheets)],
+        style=_STYLE,
+    )
     return [*(sheet.file for sheet in sheets), page]
 
 
@@ -305,16 +311,6 @@ def _heat() -> npt.NDArray[np.uint8]:
     from matplotlib import colormaps
 
     return colormaps["magma"](np.arange(256), bytes=True)[:, :3]
-
-
-def _page(sheets: Sequence[Sheet], title: str, about: str) -> str:
-    links = [f"<a href='#{sheet.anchor}'>{escape(sheet.title)}</a>" for sheet in sheets]
-    return Template(_PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(title),
-        about=escape(about),
-        links="\n".join(links),
-        sections="\n".join(_section(sheet) for sheet in sheets),
-    )
 
 
 def _section(sheet: Sheet) -> str:

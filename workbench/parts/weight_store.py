@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workbench.console import table
 from workbench.errors import WeightsError, WorkbenchError
-from workbench.files import finished, write_json
+from workbench.files import PART, finished, write_json
 from workbench.parts import weight_files, wheels
 from workbench.parts.backbones import load_as_published
 from workbench.parts.pretraining import LABELS, saw
@@ -48,7 +48,7 @@ def kept(store: Path, *, thorough: bool = False, name: str = "") -> Iterator[Kep
     """
     for path in sorted(store.iterdir()) if store.is_dir() else ():
         is_sidecar = path.suffix == ".json" and path.with_suffix("").exists()
-        if path.name.startswith(".part-") or is_sidecar:
+        if path.name.startswith(PART) or is_sidecar:
             continue
         if path.suffix != ".whl":
             if _meant(path.stem, name):

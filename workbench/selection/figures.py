@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from workbench.pages import AXIS, LAYOUT
 from workbench.selection.axes import ABSENT, axis, axis_names, distinct, safe
 from workbench.selection.leaderboard import complete_trials, objective_of, rank, shorten
 from workbench.selection.statistics import Z95, auc
@@ -103,7 +104,7 @@ def history(rows: Sequence[TrialRow], objective: Objective, standard_error: floa
             mode="markers",
             error_y=bar,
             marker={"color": "#0072b2", "size": 11, "line": {"color": "white", "width": 1.5}},
-            name="best, ± 1.96 DeLong standard errors",
+            name="best, ± 95%",
             hoverinfo="skip",
         )
     figure.update_layout(
@@ -351,19 +352,12 @@ def _label(objective: Objective) -> str:
 def _figure(*, height: int, x: str, y: str) -> Any:
     figure = go.Figure()
     _dress(figure, height=height)
-    figure.update_xaxes(title=x, gridcolor="#eef0f3", zeroline=False, linecolor="#c4c8cf")
-    figure.update_yaxes(title=y, gridcolor="#eef0f3", zeroline=False, linecolor="#c4c8cf")
+    figure.update_xaxes(AXIS, title=x)
+    figure.update_yaxes(AXIS, title=y)
     return figure
 
 
 def _dress(figure: Any, *, height: int) -> None:
     figure.update_layout(
-        template="none",
-        height=height,
-        autosize=True,
-        paper_bgcolor="white",
-        plot_bgcolor="white",
-        font={"family": "system-ui, sans-serif", "size": 12, "color": "#1c2430"},
-        margin={"l": 70, "r": 24, "t": 30, "b": 50},
-        hoverlabel={"align": "left"},
+        LAYOUT, height=height, autosize=True, margin={"l": 70, "r": 24, "t": 30, "b": 50}
     )

@@ -72,7 +72,7 @@ class Champion(Lead):
 
 
 class Registry(Protocol):
-    """What a promotion needs of the tracking store; `workbench.tracking.Tracking` is one."""
+    """What a promotion needs of `workbench.tracking.registry.ModelRegistry`."""
 
     def crown(self, name: str, uid: str) -> str | None:
         """Give the alias `champion` to the version of recipe `uid`; return it, if there is one."""
@@ -124,7 +124,7 @@ def choose(rows: Sequence[TrialRow], objective: Objective, number: int | None = 
 
 
 def promote(
-    folder: StudyFolder, tracking: Registry, number: int | None = None, *, why: str = ""
+    folder: StudyFolder, registry: Registry, number: int | None = None, *, why: str = ""
 ) -> Champion:
     """Register a trial's model as the study's champion and keep why; return that record.
 
@@ -132,7 +132,7 @@ def promote(
 
     Args:
         folder: The study.
-        tracking: Where the model is registered, under the study's name.
+        registry: Where the model is registered, under the study's name.
         number: The trial; if none is named, the best one.
         why: A sentence; if empty, one that names the objective.
 
@@ -143,9 +143,9 @@ def promote(
     row = choose(rows, objective, number)
     lead = lead_of(folder, rows, objective, row)
     error = trial_auc(folder, row, objective).standard_error if objective.metric == "auc" else None
-    version = tracking.crown(folder.name, row.recipe)
+    version = registry.crown(folder.name, row.recipe)
     if version is None:
-        version = _register(folder, tracking, row, objective)
+        version = _register(folder, registry, row, objective)
     champion = Champion(
         **lead.model_dump(),
         study=folder.name,
@@ -167,11 +167,11 @@ def promote(
     return champion
 
 
-def promote_best(folder: StudyFolder, tracking: Registry) -> Champion:
+def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
     """Promote the best trial after a search, unless a person named the champion by hand."""
     if folder.champion.exists() and (champion := read_champion(folder)).chosen_by == "by hand":
         return champion
-    return promote(folder, tracking)
+    return promote(folder, registry)
 
 
 def describe(champion: Champion) -> str:
@@ -258,7 +258,7 @@ def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> st
     return f"It was named by hand; by {which} it is number {place} of {len(ranked)}."
 
 
-def _register(folder: StudyFolder, tracking: Registry, row: TrialRow, objective: Objective) -> str:
+def _register(folder: StudyFolder, registry: Registry, row: TrialRow, objective: Objective) -> str:
     if row.run_id is None:
         raise StudyError(
             f"Trial {row.number} has no run in the tracking store, so its model cannot be "
@@ -277,7 +277,7 @@ def _register(folder: StudyFolder, tracking: Registry, row: TrialRow, objective:
     dtype = np.uint8 if served.takes_bytes else np.float32
     example = np.full((2, served.num_values), 128, dtype)
     versions = {"torch": torch.__version__.partition("+")[0], "numpy": np.__version__}
-    return tracking.register_champion(
+    return registry.register_champion(
         folder.name,
         model=served,
         example=example,

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from string import Template
 
 import pandas as pd
-from plotly.offline import get_plotlyjs
 
-from workbench.files import write_text
+from workbench import pages
 from workbench.selection import figures
 from workbench.selection.figures import Plot
 from workbench.selection.leaderboard import (
@@ -36,14 +34,6 @@ TABLE_ROWS = 25
 CURVES = len(figures.COLOURS)
 """Trials whose curves are drawn."""
 
-_PAGE = Path(__file__).with_name("page.html")
-_CONFIG = {
-    "displaylogo": False,
-    "responsive": True,
-    # It would upload the study.
-    "modeBarButtonsToRemove": ["sendChartToCloud", "sendDataToCloud"],
-    "plotlyServerURL": "",
-}
 _TOO_FEW = (
     "PED-ANOVA, the method used here, needs at least 10 complete trials whose objectives differ, "
     "and there are {count}."
@@ -77,19 +67,16 @@ def write_report(
         _reasons(rows),
     ]
     info = folder.info()
-    page = Template(_PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(f"Study {folder.name}"),
-        name=escape(folder.name),
-        about=escape(
+    pages.write_page(
+        path,
+        title=f"Study {folder.name}",
+        about=(
             f"Data {info.fingerprint} · begun {info.created} · seed {info.seed} · objective: "
             f"{objective.metric} on {objective.slice}, {objective.direction}"
         ),
-        cards=_cards(rows, objective, top, error),
-        champion=_champion(folder),
-        plotly=get_plotlyjs(),
-        sections="\n".join(sections),
+        body=[_cards(rows, objective, top, error), _champion(folder), *sections],
+        has_plots=True,
     )
-    write_text(path, page)
 
 
 def _sections(
@@ -123,21 +110,12 @@ def _sections(
 
 
 def _section(plot: Plot) -> str:
-    figure = plot.figure.to_html(
-        full_html=False,
-        include_plotlyjs=False,
-        div_id=f"plot-{plot.name}",
-        default_height=f"{plot.figure.layout.height}px",
-        config=_CONFIG,
-    )
-    note = f"<p class='note'>{escape(plot.note)}</p>" if plot.note else ""
-    kind = "half" if plot.is_half else "full"
-    drawn = f"<div class='wide'><div style='min-width:{plot.least_width_px}px'>{figure}</div></div>"
-    return f"<section class='{kind}'><h2>{escape(plot.title)}</h2>{note}{drawn}</section>"
+    drawn = pages.plot(plot.name, plot.figure, least_width_px=plot.least_width_px, has_buttons=True)
+    return pages.section(plot.title, drawn, note=plot.note, is_half=plot.is_half)
 
 
 def _text_section(title: str, text: str) -> str:
-    return f"<section class='full'><h2>{escape(title)}</h2><p>{escape(text)}</p></section>"
+    return pages.section(title, f"<p>{escape(text)}</p>")
 
 
 def _cards(
@@ -156,11 +134,7 @@ def _cards(
         cards.append((f"best {objective.metric}", value, f"{spread}trial {top[0].number}"))
     hours = sum(row.seconds for row in rows) / 3600
     cards.append(("time in trials", f"{hours:.2f} h", ""))
-    return "\n".join(
-        f"<div class='card'><div class='label'>{escape(label)}</div>"
-        f"<div class='value'>{escape(value)}</div><div class='label'>{escape(below)}</div></div>"
-        for label, value, below in cards
-    )
+    return pages.cards(cards)
 
 
 def _champion(folder: StudyFolder) -> str:
@@ -174,7 +148,7 @@ def _champion(folder: StudyFolder) -> str:
         f"When it was promoted: {champion.sentence}",
     )
     said = "<br>".join(escape(line) for line in lines)
-    return f"<div class='champion'><strong>Champion</strong><p>{said}</p></div>"
+    return pages.callout("good", "Champion", f"<p>{said}</p>")
 
 
 def _leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Objective) -> str:
@@ -216,11 +190,11 @@ def _leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Objec
     head = "".join(
         f"<th{'' if name in words else ' class=number'}>{escape(name)}</th>" for name in header
     )
-    return (
-        f"<section class='full'><h2>Best trials</h2><p class='note'>{escape(note)}</p>"
+    table = (
         f"<div class='wide'><table class='sortable'><thead><tr>{head}</tr></thead>"
-        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div></section>"
+        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div>"
     )
+    return pages.section("Best trials", table, note=note)
 
 
 def _is_alike(gap: Estimate) -> bool:
@@ -248,14 +222,14 @@ def _word(text: str) -> str:
 def _reasons(rows: Sequence[TrialRow]) -> str:
     lines = [
         f"<tr><td class='number'>{count}</td><td>{state}</td>"
-        f"<td class='reason'>{escape(shorten(reason, 300))}</td></tr>"
+        f"<td class='prose'>{escape(shorten(reason, 300))}</td></tr>"
         for state in ("failed", "pruned")
         for reason, count in common_reasons(rows, state)[:15]
     ]
     if not lines:
         return ""
-    return (
-        "<section class='full'><h2>Why trials ended early</h2><table><thead><tr>"
-        "<th class='number'>trials</th><th>state</th><th>reason</th></tr></thead>"
-        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></section>"
+    table = (
+        "<table><thead><tr><th class='number'>trials</th><th>state</th><th>reason</th></tr></thead>"
+        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table>"
     )
+    return pages.section("Why trials ended early", table)

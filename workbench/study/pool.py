@@ -2,14 +2,16 @@
 
 import multiprocessing
 import signal
+import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
+from workbench.console import duration
 from workbench.processes import KEEP_MEMORY, environment, interrupts_held
 from workbench.trial.result import Epoch, Result
 from workbench.trial.train import Verdict
-from workbench.trial.worker import Bug, Job, work
+from workbench.trial.worker import Beat, Bug, Full, Job, work
 
 LOG_TAIL_LINES = 5
 
@@ -21,11 +23,19 @@ class Died:
     reason: str
 
 
+Event = Epoch | Result | Bug | Full | Died
+
+
 @dataclass
 class _Worker:
     process: BaseProcess
     connection: Connection
     job: Job | None = None
+    steps: int = 0
+    """Batches of the job that ended."""
+
+    moved: float = 0.0
+    """`time.monotonic()` when it last said something new."""
 
 
 class WorkerPool:
@@ -33,9 +43,11 @@ class WorkerPool:
 
     Args:
         num_workers: How many run side by side.
+        stall_s: A worker of which no batch ends for so long is ended.
     """
 
-    def __init__(self, num_workers: int) -> None:
+    def __init__(self, num_workers: int, *, stall_s: float = 900.0) -> None:
+        self._stall_s = stall_s
         # Spawned, not forked: a device that was touched before a fork is lost to the child.
         self._context = multiprocessing.get_context("spawn")
         self._workers = {slot: self._start() for slot in range(num_workers)}
@@ -47,23 +59,21 @@ class WorkerPool:
     def submit(self, slot: int, job: Job) -> None:
         """Let the worker `slot` run `job`."""
         worker = self._workers[slot]
-        worker.job = job
         try:
             worker.connection.send(job)
         except BrokenPipeError:  # it died while it had nothing to do: another takes its place
-            worker.process.join()
-            worker.connection.close()
-            self._workers[slot] = worker = self._start()
-            worker.job = job
+            self._replace(slot)
+            worker = self._workers[slot]
             worker.connection.send(job)
+        worker.job, worker.steps, worker.moved = job, 0, time.monotonic()
 
-    def events(self, timeout_s: float) -> list[tuple[int, Epoch | Result | Bug | Died]]:
+    def events(self, timeout_s: float) -> list[tuple[int, Event]]:
         """Return what came from busy workers, after waiting for something at most `timeout_s`.
 
-        An `Epoch` waits for `answer`; everything else frees its worker.
+        An `Epoch` waits for `answer` or `stop`; everything else frees its worker.
         """
         busy = {w.connection: slot for slot, w in self._workers.items() if w.job is not None}
-        events: list[tuple[int, Epoch | Result | Bug | Died]] = []
+        events: list[tuple[int, Event]] = []
         for connection in wait(list(busy), timeout_s):
             slot = busy[connection]  # type: ignore[index]
             worker = self._workers[slot]
@@ -71,12 +81,21 @@ class WorkerPool:
                 event = worker.connection.recv()
             except (EOFError, OSError):  # closed, or cut off in the middle of a message
                 event = Died(_last_words(worker))
-                worker.connection.close()
-                self._workers[slot] = self._start()
+                self._replace(slot)
+            if isinstance(event, Beat):
+                if event.steps != worker.steps:
+                    worker.steps, worker.moved = event.steps, time.monotonic()
+                continue
+            worker.moved = time.monotonic()
             if not isinstance(event, Epoch):
                 self._workers[slot].job = None
             events.append((slot, event))
-        return events
+        return events + self._stalled(set(busy.values()) - {slot for slot, _ in events})
+
+    def stop(self, slot: int) -> None:
+        """End the worker `slot` at once, whose job is not wanted any more; another takes over."""
+        self._workers[slot].process.kill()
+        self._replace(slot)
 
     def answer(self, slot: int, verdict: Verdict) -> None:
         """Tell the worker `slot`, which reported an epoch, how to go on."""
@@ -99,6 +118,27 @@ class WorkerPool:
             worker.process.join()
             worker.connection.close()
 
+    def _stalled(self, silent: set[int]) -> list[tuple[int, Event]]:
+        """End the workers among `silent` of which no batch ended for too long."""
+        events: list[tuple[int, Event]] = []
+        for slot in silent:
+            worker = self._workers[slot]
+            # What it said while this process was held up is still to be read.
+            waited = time.monotonic() - worker.moved
+            if waited < self._stall_s or worker.connection.poll():
+                continue
+            log = _log_tail(worker)
+            self.stop(slot)
+            events.append((slot, Died(f"no batch ended for {duration(waited)}: it hangs.{log}")))
+        return events
+
+    def _replace(self, slot: int) -> None:
+        """Start another worker in the place of one that ended or was told to."""
+        worker = self._workers[slot]
+        worker.process.join()
+        worker.connection.close()
+        self._workers[slot] = self._start()
+
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs,), name="workbench-trial")
@@ -115,8 +155,12 @@ def _last_words(worker: _Worker) -> str:
     cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     if code == -signal.SIGKILL:
         cause += ", which the system sends when memory runs out"
-    said = ""
-    if worker.job is not None and (log := worker.job.folder / "log.txt").exists():
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        said = " Its log ends: " + " | ".join(lines[-LOG_TAIL_LINES:]) if lines else ""
-    return f"the worker process died ({cause}).{said}"
+    return f"the worker process died ({cause}).{_log_tail(worker)}"
+
+
+def _log_tail(worker: _Worker) -> str:
+    """Return the last lines of a worker's log as a sentence; empty if it said nothing."""
+    if worker.job is None or not (log := worker.job.folder / "log.txt").exists():
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return " Its log ends: " + " | ".join(lines[-LOG_TAIL_LINES:]) if lines else ""

@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,16 +22,18 @@ from workbench.data.dataset import find_data
 from workbench.data.facts import FactsStore
 from workbench.doctor import checkup
 from workbench.errors import RuleError, StudyError
-from workbench.files import finished, write_text
+from workbench.files import finished, no_space, write_text
 from workbench.parts.backbones import check_name
 from workbench.study.augment_sheet import write_augment_sheets
+from workbench.study.books import Books
 from workbench.study.experiment import Experiment, read_experiment
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.known import draft_for, read_known
-from workbench.study.search import Search, Settings
+from workbench.study.search import FREE_SOME, Search, Settings
 from workbench.study.space import Draft, Space
 from workbench.study.weights import WeightsFinder, judge_start
-from workbench.tracking import State, Tracking
+from workbench.tracking.runs import Tracking
+from workbench.tracking.writing import State
 from workbench.values import read_yaml
 from workbench.workspace import Workspace
 
@@ -38,6 +41,8 @@ PACKAGES = ("torch", "timm", "optuna", "mlflow", "librosa", "av", "opencv-python
 
 AUGMENT_SHEETS = "augmentations"
 """Folder of a study, and of its record, that holds them."""
+
+STALL_S = 900.0
 
 SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
 SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
@@ -69,6 +74,7 @@ def run_search(
     jobs: int | None,
     device: str,
     timeout_s: float | None,
+    stall_s: float = STALL_S,
     memory_bytes: int | None = None,
     strict: bool = False,
 ) -> Outcome:
@@ -84,6 +90,7 @@ def run_search(
         seed: Of the sampler and of every trial.
         jobs: Trials side by side; by default what suits the device.
         device: A torch device, or `auto`.
+        stall_s: A trial of which no batch ends for so long hangs.
         memory_bytes: What one trial may take of its device's memory; by default its share.
         timeout_s: No trial starts that is not expected to end within this time.
         strict: Whether a file that cannot be decoded is an error.
@@ -107,6 +114,7 @@ def run_search(
         jobs=jobs,
         device=device,
         timeout_s=timeout_s,
+        stall_s=stall_s,
         memory_bytes=memory_bytes,
         strict=strict,
     )
@@ -153,6 +161,7 @@ def run_known(
         jobs=1,
         device=device,
         timeout_s=None,
+        stall_s=STALL_S,
         memory_bytes=memory_bytes,
         strict=False,
     )
@@ -172,6 +181,7 @@ def _run(
     jobs: int | None,
     device: str,
     timeout_s: float | None,
+    stall_s: float,
     memory_bytes: int | None,
     strict: bool,
 ) -> Outcome:
@@ -220,15 +230,21 @@ def _run(
             params=SHOWN_PARAMS,
             greatest=objective.direction == "maximize",
         )
-        search = Search(
+        books = Books(
             folder,
             experiment,
             space,
-            fingerprint=files.fingerprint,
-            finder=finder,
+            seed=seed,
             tracking=tracking,
             parent_run=parent,
             trial_tags={**tags, "device": devices[0]},
+        )
+        search = Search(
+            folder,
+            experiment,
+            books,
+            fingerprint=files.fingerprint,
+            finder=finder,
             settings=Settings(
                 num_trials=num_trials,
                 seed=seed,
@@ -237,25 +253,52 @@ def _run(
                 memory_bytes=memory_bytes,
                 cache=workspace.cache,
                 deadline=None if timeout_s is None else began + timeout_s,
+                stall_s=stall_s,
             ),
         )
-        state: State = "interrupted"
-        before = search.num_ended()
-        try:
+        before = books.num_ended()
+        with _full_disk_told(folder.path):
             _keep_augment_sheets(folder, space, prepared, tracking, parent)
-            told, again = search.adopt()
-            if told or again:
-                say(
-                    f"The last search was cut off: {told} trials had ended and are kept, "
-                    f"{again} are asked again."
-                )
-            for source, draft in first.items():
-                search.start_from(draft, source)
-            stopped = search.run()
-            state = "complete"
-        finally:
-            tracking.end_study(parent, state=state)
-        return Outcome(folder, experiment, stopped, search.num_ended() - before)
+            stopped = _sit(search, books, first, tracking, parent)
+        return Outcome(folder, experiment, stopped, books.num_ended() - before)
+
+
+def _sit(
+    search: Search,
+    books: Books,
+    first: Mapping[str, Draft],
+    tracking: Tracking,
+    parent: str,
+) -> str:
+    """Adopt what the last sitting left, and search; return why it stopped."""
+    state: State = "interrupted"
+    try:
+        told, again = books.adopt()
+        if told or again:
+            say(
+                f"The last search was cut off: {told} trials had ended and are kept, "
+                f"{again} are asked again."
+            )
+        if mended := books.agree():
+            say(f"MLflow lacked {mended} ended trials: written anew from their folders.")
+        for source, draft in first.items():
+            books.start_from(draft, source)
+        stopped = search.run()
+        state = "complete"
+        return stopped
+    finally:
+        tracking.end_study(parent, state=state)
+
+
+@contextmanager
+def _full_disk_told(folder: Path) -> Iterator[None]:
+    """Let an error of the body be that the disk is full, where it is: each store has its own."""
+    try:
+        yield
+    except Exception as error:
+        if no_space(folder):
+            raise StudyError(f"The disk of {folder} is full. {FREE_SOME}") from error
+        raise
 
 
 def _keep_augment_sheets(

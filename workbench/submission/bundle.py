@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from workbench.console import table
 from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
-from workbench.files import hash_file, write_json, write_text
+from workbench.files import PART, hash_file, write_json, write_text
 from workbench.rules.rulebook import judge
 from workbench.selection.promotion import Champion, read_champion
 from workbench.study.folder import StudyFolder
@@ -176,7 +176,7 @@ def _test_scores(trial: TrialFolder) -> dict[str, float]:
 def _finished_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` if the body succeeds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".part-"))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=PART))
     try:
         yield temporary
         temporary.chmod(0o755)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from workbench.data.prepare import Prepared
-from workbench.errors import WorkbenchError
+from workbench.errors import DiskFullError, WorkbenchError
 from workbench.files import finished
 from workbench.trial import memory, plots
 from workbench.trial.batches import Split
@@ -32,6 +32,7 @@ def run_trial(
     *,
     device: str,
     report: Callable[[Epoch], Verdict],
+    step: Callable[[], None] = lambda: None,
     store: Path | None = None,
     memory_bytes: int | None = None,
     cache: Path | None = None,
@@ -49,6 +50,7 @@ def run_trial(
         folder: The trial's folder; it is made.
         device: A torch device.
         report: Called after every epoch; it may end the trial.
+        step: Called after every batch that was trained or scored.
         store: Folder of local weights, if the recipe starts from one of them.
         memory_bytes: What the trial may take of the device's memory; nothing is counted if None.
         cache: Folder in which counts of memory are kept.
@@ -56,6 +58,9 @@ def run_trial(
     Returns:
         The result: complete, or pruned as `report` said. Running out of memory, a diverged loss
         and unusable inputs are results too: failed, with the reason.
+
+    Raises:
+        DiskFullError: what the trial keeps could not be written; it can go on later.
     """
     started = time.monotonic()
     files = TrialFolder(folder)
@@ -85,7 +90,7 @@ def run_trial(
             _say(plan, recipe)
         while True:
             try:
-                state, reason = _train(recipe, prepared, files, device, tell, store, plan)
+                state, reason = _train(recipe, prepared, files, device, tell, step, store, plan)
                 break
             except RuntimeError as error:
                 if not memory.is_out_of_memory(error):
@@ -93,6 +98,8 @@ def run_trial(
                 said = str(error).strip().splitlines()[0]
             # Outside of the handler, which keeps what it was handed, and so its tensors.
             plan = _smaller(plan, recipe, device, said)
+    except DiskFullError:
+        raise
     except WorkbenchError as error:
         state, reason = "failed", str(error)
     files.checkpoint.unlink(missing_ok=True)
@@ -123,11 +130,12 @@ def _train(
     files: TrialFolder,
     device: str,
     tell: Callable[[Training], Verdict],
+    step: Callable[[], None],
     store: Path | None,
     plan: Plan,
 ) -> tuple[Literal["complete", "pruned"], str]:
     """Run the epochs that are left; keep the best weights and their scores."""
-    training = Training(recipe, prepared, device=device, store=store, plan=plan)
+    training = Training(recipe, prepared, device=device, store=store, plan=plan, step=step)
     saved = files.read_checkpoint()
     if saved is not None and (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid):
         training.restore(saved)

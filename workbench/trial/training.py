@@ -1,6 +1,7 @@
 """A training in progress: what an epoch does, and what has to be kept to go on after a stop."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,21 @@ class Training:
         device: A torch device.
         store: Folder of local weights, if the recipe starts from one of them.
         plan: How batches go through the model.
+        step: Called after every batch that was trained or scored.
     """
 
     def __init__(
-        self, recipe: Recipe, prepared: Prepared, *, device: str, store: Path | None, plan: Plan
+        self,
+        recipe: Recipe,
+        prepared: Prepared,
+        *,
+        device: str,
+        store: Path | None,
+        plan: Plan,
+        step: Callable[[], None],
     ) -> None:
         self._recipe, self._prepared, self._plan = recipe, prepared, plan
+        self._tell_step = step
         self._device = torch.device(device)
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -122,7 +132,7 @@ class Training:
     def predict(self, split: Split, model: torch.nn.Module) -> npt.NDArray[np.float64]:
         """Return the probability of a fake for each file of `split`, (files,)."""
         batch = min(self._recipe.batch_size, self._plan.micro_batch or self._recipe.batch_size)
-        return predict(model, split, batch, self._recipe.tta)
+        return predict(model, split, batch, self._recipe.tta, step=self._tell_step)
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs to go on from here bit for bit: tensors and plain values."""
@@ -186,6 +196,7 @@ class Training:
             losses.append(loss)
             self._step += 1
             self._average.update(self._step)
+            self._tell_step()
         # Asked of the device once an epoch: each question makes it wait.
         train_loss = float(torch.stack(losses).mean())
         if not np.isfinite(train_loss):
@@ -207,13 +218,20 @@ def best_epoch(recipe: Recipe, epochs: list[Epoch]) -> Epoch | None:
 
 @torch.inference_mode()
 def predict(
-    model: torch.nn.Module, split: Split, batch_size: int, tta: TTA = "none"
+    model: torch.nn.Module,
+    split: Split,
+    batch_size: int,
+    tta: TTA = "none",
+    *,
+    step: Callable[[], None] = lambda: None,
 ) -> npt.NDArray[np.float64]:
     """Return the probability of a fake for each file of `split`, (files,) float64."""
     model.eval()
-    scores = split.of_files(
-        torch.cat([score(model, x, tta) for x in in_order(split, batch_size)]).numpy()
-    )
+    scored = []
+    for inputs in in_order(split, batch_size):
+        scored.append(score(model, inputs, tta))
+        step()
+    scores = split.of_files(torch.cat(scored).numpy())
     if not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())
         raise DivergedError(

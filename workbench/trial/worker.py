@@ -1,19 +1,25 @@
 """A process that trains trials one after another. It knows neither Optuna nor MLflow.
 
 What goes over the pipe: the study process sends a `Job` or None (end); the worker answers with an
-`Epoch` after every epoch, waits for a verdict, and ends with a `Result` or a `Bug`.
+`Epoch` after every epoch, waits for a verdict, and ends with a `Result`, a `Bug` or `Full`. A
+`Beat` every few seconds says that it lives.
 """
 
 import ctypes
 import gc
 import os
 import sys
+import threading
 import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Self
 
+from workbench.errors import DiskFullError
 from workbench.processes import be_a_child
+
+BEAT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,60 @@ class Bug:
     traceback: str
 
 
+@dataclass(frozen=True)
+class Full:
+    """The disk has no space left for what the trial writes."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life."""
+
+    steps: int
+    """Batches that ended since the job began."""
+
+
+class _Pulse:
+    """Sends a `Beat` every few seconds, beside what the trial sends.
+
+    Args:
+        connection: To the study process; while the pulse runs, `send` is the only way into it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.steps = 0
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def step(self) -> None:
+        """Note that a batch ended."""
+        self.steps += 1
+
+    def send(self, message: object) -> None:
+        """Send `message` whole: two threads that write into a pipe at once would tear theirs."""
+        with self._lock:
+            self._connection.send(message)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            try:
+                self.send(Beat(self.steps))
+            except OSError:  # the study process is gone; `be_a_child` ends this one
+                return
+
+
 def work(connection: Connection) -> None:
     """Run the jobs that come over `connection` until None or the end of the parent."""
     be_a_child()
@@ -61,14 +121,20 @@ def work(connection: Connection) -> None:
         if job is None:
             return
         job.folder.mkdir(parents=True, exist_ok=True)
-        with (job.folder / "log.txt").open("w") as log:
-            # Libraries write where they like; a dead worker's last words explain its death.
+        with (job.folder / "log.txt").open("a") as log:
+            # Libraries write where they like; a dead worker's last words explain its death. What a
+            # trial said before it went on stays.
             os.dup2(log.fileno(), sys.stdout.fileno())
             os.dup2(log.fileno(), sys.stderr.fileno())
-            try:
-                connection.send(_run(job, connection))
-            except Exception:  # noqa: BLE001 (reported whole, and the study stops on it)
-                connection.send(Bug(traceback.format_exc()))
+            ended: object
+            with _Pulse(connection) as pulse:
+                try:
+                    ended = _run(job, connection, pulse)
+                except DiskFullError as error:
+                    ended = Full(str(error))
+                except Exception:  # noqa: BLE001 (reported whole, and the study stops on it)
+                    ended = Bug(traceback.format_exc())
+            connection.send(ended)
             sys.stdout.flush()
             sys.stderr.flush()
         _give_back_memory()
@@ -82,7 +148,7 @@ def _give_back_memory() -> None:
         trim(0)
 
 
-def _run(job: Job, connection: Connection) -> object:
+def _run(job: Job, connection: Connection, pulse: _Pulse) -> object:
     # Imported by the first job, so that a worker starts at once and its log holds what they print.
     import torch
 
@@ -95,7 +161,7 @@ def _run(job: Job, connection: Connection) -> object:
     torch.set_num_threads(job.num_threads)
 
     def report(epoch: Epoch) -> Verdict:
-        connection.send(epoch)
+        pulse.send(epoch)
         verdict: Verdict = connection.recv()
         return verdict
 
@@ -107,6 +173,7 @@ def _run(job: Job, connection: Connection) -> object:
         job.folder,
         device=job.device,
         report=report,
+        step=pulse.step,
         store=job.store,
         memory_bytes=memory.limit(job.device, asked=job.memory_bytes, share=job.share),
         cache=job.cache,

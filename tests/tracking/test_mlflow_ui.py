@@ -17,7 +17,9 @@ from urllib.parse import quote
 
 import pytest
 
-from workbench.tracking import State, Tracking, ui_command
+from workbench.tracking.runs import Tracking
+from workbench.tracking.ui import ui_command
+from workbench.tracking.writing import State
 
 pytestmark = [
     pytest.mark.slow,
@@ -155,7 +157,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture(scope="module")
 def site(study: Study) -> Iterator[str]:
-    root, port = study.tracking.root, free_port()
+    root, port = study.tracking.store.root, free_port()
     address = f"http://127.0.0.1:{port}"
     command = ui_command(root, host="127.0.0.1", port=port)
     with running(command, until=f"{address}/health", log=root.parent / "server.log"):

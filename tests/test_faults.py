@@ -1,0 +1,21 @@
+"""A short storm of faults over the real command; the whole one is `python -m tests.faults`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults import Storm
+
+
+@pytest.mark.slow
+def test_a_search_outlives_kills_a_hang_and_a_full_device(tmp_path: Path) -> None:
+    storm = Storm(tmp_path / "storm", num_trials=8)
+    storm.kill_some(3)
+    storm.let("memory")
+    storm.let("hang")
+    storm.finish()
+    counted = storm.check()
+    assert counted["kills"] == 3
+    assert "no batch ended for" in storm.said[-1]
+    logs = [log.read_text() for log in storm.folder.path.glob("trials/*/log.txt")]
+    assert any("out of memory on cpu: CUDA out of memory." in log for log in logs)

@@ -1,0 +1,177 @@
+"""Registered champions, loaded back by plain MLflow."""
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from workbench.errors import StudyError
+from workbench.tracking.registry import ModelRegistry
+from workbench.tracking.runs import Tracking
+from workbench.trial.served import FlatModel
+
+# isort: split
+# MLflow after workbench.tracking, which turns its telemetry off before MLflow reads the setting.
+import mlflow.pyfunc
+import mlflow.pytorch
+from mlflow import MlflowClient
+
+SHAPES = {"mel": (1, 1, 3, 2, 1), "frames": (1, 2, 2, 2, 3)}  # 6 + 24 values a row
+
+
+class TwoViews(nn.Module):
+    """Logits (0, logit) where logit is `scale` times the mean of one view less the other's."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        gap = inputs["mel"].mean((1, 2, 3, 4)) - inputs["frames"].mean((1, 2, 3, 4))
+        return torch.stack([torch.zeros_like(gap), self.scale * gap], dim=1)
+
+
+def rows(seed: int, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 30), dtype=np.uint8)
+
+
+def promote(registry: ModelRegistry, trial: str, model: nn.Module, name: str) -> str:
+    return registry.register_champion(
+        name,
+        model=model,
+        example=np.zeros((2, 30), np.uint8),
+        run_id=trial,
+        pip_requirements=["torch"],
+        tags={"uid": "abc"},
+        description="The best of two.",
+    )
+
+
+@pytest.fixture(scope="module")
+def registry(tracking: Tracking) -> ModelRegistry:
+    return ModelRegistry(tracking.store.root)
+
+
+@pytest.fixture
+def plain_mlflow(tracking: Tracking) -> Iterator[None]:
+    """MLflow as another program would use it: only the address of the store is set."""
+    mlflow.set_tracking_uri(tracking.store.uri)
+    yield
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("plain_mlflow")
+def test_a_champion_loads_by_plain_mlflow_and_moves_to_the_next_version(
+    registry: ModelRegistry, client: MlflowClient, trial: str
+) -> None:
+    first = FlatModel(TwoViews(8.0).train(), SHAPES)
+    assert promote(registry, trial, first, "net") == "1"
+    assert first.training  # the model given is left as it is
+    assert first.model.scale.requires_grad
+
+    version = client.get_model_version_by_alias("net", "champion")
+    assert (version.run_id, version.tags, version.description) == (
+        trial,
+        {"uid": "abc"},
+        "The best of two.",
+    )
+    for count in (1, 2, 5):  # not only the batch of the example
+        batch = rows(count, count)
+        expected = first(torch.from_numpy(batch)).detach().numpy()
+        assert 0 < expected.min() < expected.max() < 1 or count == 1
+        scored = mlflow.pyfunc.load_model("models:/net@champion").predict(batch)
+        np.testing.assert_array_equal(scored, expected)
+        loaded = mlflow.pytorch.load_model("models:/net@champion")
+        np.testing.assert_array_equal(loaded(torch.from_numpy(batch)).numpy(), expected)
+
+    second = FlatModel(TwoViews(-8.0), SHAPES)
+    assert promote(registry, trial, second, "net") == "2"
+    assert str(client.get_model_version_by_alias("net", "champion").version) == "2"
+    scored = mlflow.pyfunc.load_model("models:/net@champion").predict(rows(0, 3))
+    np.testing.assert_array_equal(scored, second(torch.from_numpy(rows(0, 3))).detach().numpy())
+    older = mlflow.pyfunc.load_model("models:/net/1").predict(rows(0, 3))
+    np.testing.assert_allclose(scored + older, 1, atol=1e-6)  # sigmoid(-x) = 1 - sigmoid(x)
+
+
+class FrozenPart(nn.Module):
+    """Channels last and partly without gradients, as a model for images may well be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 2)
+        self.head = nn.Linear(4, 2)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        with torch.set_grad_enabled(False):
+            features = self.features(inputs["frames"].flatten(0, 1)).mean((2, 3))
+        logits: Tensor = self.head(features.unflatten(0, (-1, 2)).mean(1))
+        return logits
+
+
+@pytest.mark.usefixtures("plain_mlflow")
+def test_a_model_with_a_frozen_part_is_registered_without_a_warning(
+    registry: ModelRegistry, trial: str
+) -> None:
+    model = FlatModel(FrozenPart(), SHAPES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        promote(registry, trial, model, "frozen")
+    scored = mlflow.pyfunc.load_model("models:/frozen@champion").predict(rows(0, 5))
+    expected = model(torch.from_numpy(rows(0, 5))).detach().numpy()
+    np.testing.assert_allclose(scored, expected, atol=1e-6)
+    assert np.ptp(scored) > 1e-3
+
+
+LOAD_ELSEWHERE = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "workbench":
+            raise ImportError("this package is not installed here")
+
+sys.meta_path.insert(0, Absent())
+import mlflow.pyfunc, numpy, torch
+torch.cuda.is_available = lambda: True  # as on a machine whose default device is not the CPU
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/elsewhere@champion")
+print(model.predict(numpy.full((1, 30), 255, numpy.uint8)).tolist())
+"""
+
+
+def test_a_champion_loads_without_this_package_without_pickle_and_beside_a_gpu(
+    registry: ModelRegistry, tracking: Tracking, trial: str, tmp_path: Path
+) -> None:
+    promote(registry, trial, FlatModel(TwoViews(8.0), SHAPES), "elsewhere")
+    env = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", LOAD_ELSEWHERE, tracking.store.uri],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[0.5]"  # both views are white, so the logits are equal
+
+
+def test_an_example_of_one_row_is_refused(registry: ModelRegistry, trial: str) -> None:
+    with pytest.raises(StudyError, match="2 or more rows, and this one has 1"):
+        registry.register_champion(
+            "net",
+            model=FlatModel(TwoViews(8.0), SHAPES),
+            example=np.zeros((1, 30), np.uint8),
+            run_id=trial,
+            pip_requirements=["torch"],
+            tags={},
+            description="",
+        )

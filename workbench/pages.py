@@ -1,0 +1,113 @@
+"""Pages: single HTML files of one look that hold all they show and load nothing."""
+
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any, Literal
+
+from workbench.files import write_text
+
+LAYOUT = {
+    "template": "none",
+    "paper_bgcolor": "white",
+    "plot_bgcolor": "white",
+    "font": {"family": "system-ui, sans-serif", "size": 12, "color": "#1c2430"},
+    "hoverlabel": {"align": "left"},
+}
+"""What the plots of all pages have in common."""
+
+AXIS = {"gridcolor": "#eef0f3", "zeroline": False, "linecolor": "#c4c8cf"}
+"""The same of their axes."""
+
+_BASE = Path(__file__).with_name("page.html")
+_SCRIPT = Path(__file__).with_name("page.js")
+_CONFIG = {
+    "displaylogo": False,
+    "responsive": True,
+    # The first two would upload the data; the others say little here, and cover the legend.
+    "modeBarButtonsToRemove": [
+        *("sendChartToCloud", "sendDataToCloud"),
+        *("select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"),
+    ],
+    "plotlyServerURL": "",
+}
+
+
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    about: str,
+    body: Iterable[str],
+    style: Path | None = None,
+    has_plots: bool = False,
+) -> None:
+    """Write a page.
+
+    Args:
+        path: The page.
+        title: Its name, plain text.
+        about: The line below, plain text.
+        body: Its parts, HTML, one below the other; two neighbours of class `half` stand side by
+            side where there is room.
+        style: CSS that only this kind of page needs.
+        has_plots: Whether it gets what draws `plot`s and sorts a `table.sortable`; without, no
+            script runs in it.
+    """
+    allowed = head = foot = ""
+    if has_plots:
+        from plotly.offline import get_plotlyjs
+
+        # The plots' WebGL compiles code.
+        allowed = "script-src 'unsafe-inline' 'unsafe-eval'; "
+        head = f"<script>{get_plotlyjs()}</script>\n"
+        foot = f"<script>\n{_SCRIPT.read_text(encoding='utf-8')}</script>\n"
+    page = Template(_BASE.read_text(encoding="utf-8")).substitute(
+        title=escape(title),
+        about=escape(about),
+        style=style.read_text(encoding="utf-8") if style else "",
+        body="\n".join(body),
+        allowed=allowed,
+        head=head,
+        foot=foot,
+    )
+    write_text(path, page)
+
+
+def cards(shown: Iterable[tuple[str, str, str]]) -> str:
+    """Return numbers side by side, each with a label above and one below; all plain text."""
+    each = (
+        f"<div class='card'><div class='label'>{escape(label)}</div>"
+        f"<div class='value'>{escape(value)}</div><div class='label'>{escape(below)}</div></div>"
+        for label, value, below in shown
+    )
+    return f"<div class='cards'>\n{chr(10).join(each)}\n</div>"
+
+
+def callout(kind: Literal["good", "note", "warning"], heading: str, body: str) -> str:
+    """Return `body`, HTML, with a plain heading, in the colour of its kind."""
+    said = f"<span class='badge'>{escape(heading)}</span>{body}"
+    return f"<div class='callout is-{kind}'>{said}</div>"
+
+
+def section(title: str, body: str, *, note: str = "", is_half: bool = False) -> str:
+    """Return `body`, HTML, below a plain title and note."""
+    said = f"<p class='note'>{escape(note)}</p>" if note else ""
+    kind = " class='half'" if is_half else ""
+    return f"<section{kind}><h2>{escape(title)}</h2>{said}{body}</section>"
+
+
+def plot(name: str, figure: Any, *, least_width_px: int = 0, has_buttons: bool = False) -> str:
+    """Return a Plotly figure; `name` is its id in the page.
+
+    Where the page is narrower than `least_width_px`, the plot scrolls sideways.
+    """
+    drawn = figure.to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=f"plot-{name}",
+        default_height=f"{figure.layout.height}px",
+        config=_CONFIG if has_buttons else _CONFIG | {"displayModeBar": False},
+    )
+    return f"<div class='wide'><div style='min-width:{least_width_px}px'>{drawn}</div></div>"

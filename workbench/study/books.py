@@ -1,0 +1,320 @@
+"""The books of a study: Optuna's journal, the trials' runs in MLflow, and that the two agree.
+
+Every entry is made so that a kill between any two of them loses nothing: MLflow first, Optuna last.
+"""
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from workbench.files import sweep
+from workbench.rules.rulebook import Verdict
+from workbench.study.experiment import Experiment, Pruning
+from workbench.study.folder import StudyFolder
+from workbench.study.records import (
+    GIVEN,
+    HIDDEN,
+    REASON,
+    RUN,
+    SECONDS,
+    START,
+    STATES,
+    THOP,
+    TRUE,
+    UID,
+    is_row,
+    open_storage,
+)
+from workbench.study.space import Draft, Space
+from workbench.tracking.runs import Tracking
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Epoch, Result
+
+
+@dataclass
+class Running:
+    """A trial in flight."""
+
+    trial: optuna.Trial
+    recipe: Recipe
+    run: str
+    """Its MLflow run."""
+
+    started: float = field(default_factory=time.monotonic)
+    epochs: list[Epoch] = field(default_factory=list)
+    restarts: int = 0
+    """How often its worker died and another went on."""
+
+
+class Books:
+    """What a study knows of its trials, and the only place where it is written.
+
+    Args:
+        folder: The study's folder, held by this process.
+        experiment: What the study is about.
+        space: What its trials may choose.
+        seed: Of the sampler.
+        tracking: The tracking store.
+        parent_run: The study's run in it.
+        trial_tags: What to note with each trial's run.
+    """
+
+    def __init__(
+        self,
+        folder: StudyFolder,
+        experiment: Experiment,
+        space: Space,
+        *,
+        seed: int,
+        tracking: Tracking,
+        parent_run: str,
+        trial_tags: Mapping[str, str],
+    ) -> None:
+        self._folder, self._space = folder, space
+        self._tracking, self._parent_run = tracking, parent_run
+        self._trial_tags = dict(trial_tags)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        mend_journal(folder)
+        storage = open_storage(folder)
+        asked = len(storage.get_all_studies()) and len(
+            optuna.load_study(study_name=folder.name, storage=storage).trials
+        )
+        # A grouped TPE, since a plain multivariate one drops what only some options open.
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        # A sitting with the first one's seed would draw the first one's recipes again.
+        self._sampler = optuna.samplers.TPESampler(seed=seed + asked, multivariate=True, group=True)
+        self._study = optuna.create_study(
+            study_name=folder.name,
+            storage=storage,
+            load_if_exists=True,
+            direction=experiment.objective.direction,
+            sampler=self._sampler,
+            pruner=_pruner(experiment.pruning),
+        )
+
+    def adopt(self) -> tuple[int, int]:
+        """Take over what a killed search left running.
+
+        Returns:
+            How many trials had ended unnoticed and are now told, and how many are asked again.
+        """
+        sweep(self._folder.path)
+        told = again = 0
+        for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            trial = optuna.Trial(self._study, left._trial_id)
+            uid = left.user_attrs.get(UID)
+            result = self._folder.trial(uid).read_result() if uid else None
+            if result and RUN in left.user_attrs:
+                for epoch in result.epochs:
+                    if epoch.epoch not in left.intermediate_values:
+                        trial.report(epoch.objective, epoch.epoch)
+                recipe = self._folder.trial(result.recipe).read_recipe()
+                self.end(Running(trial, recipe, left.user_attrs[RUN]), result)
+                told += 1
+            else:
+                # Asked again first: killed between the two lines, it is asked twice, and the
+                # second is seen to be known; the other way round it would be lost.
+                # One that was itself asked again may not have been drawn yet.
+                drawn = left.system_attrs.get("fixed_params", {}) | left.params
+                if worth := bool(drawn) or GIVEN in left.user_attrs:
+                    self._study.enqueue_trial(drawn, user_attrs=_origin(left.user_attrs))
+                self.hide(trial, "cut off and asked again")
+                again += worth
+        self._tracking.close_open_runs(self._parent_run)
+        return told, again
+
+    def agree(self) -> int:
+        """Write into MLflow what it lacks of the ended trials; return how many it lacked.
+
+        A run that a person deleted there, or whose end a lost store forgot, is written anew from
+        the trial's folder.
+        """
+        runs = {(run.uid, run.state) for run in self._tracking.trial_runs(self._parent_run)}
+        mended = 0
+        for left in self._study.get_trials(deepcopy=False):
+            if not is_row(left) or (left.user_attrs[UID], STATES[left.state]) in runs:
+                continue
+            files = self._folder.trial(left.user_attrs[UID])
+            result = files.read_result()
+            if result is None or not files.recipe.exists():
+                continue  # nothing is left to write it from; reading the study says so
+            run = self._start_run(left.number, files.read_recipe(), left.user_attrs)
+            for epoch in result.epochs:
+                self._tracking.log_epoch(run, _epoch_metrics(epoch), epoch.epoch)
+            self._end_run(run, result, left.user_attrs)
+            mended += 1
+        return mended
+
+    def start_from(self, draft: Draft, source: str) -> None:
+        """Have `draft` tried before anything is drawn, unless this study was told of it before.
+
+        One that the search space holds teaches the sampler as a drawn one does; any other is a
+        trial all the same.
+        """
+        given = draft.model_dump_json()
+        known = self._study.get_trials(deepcopy=False)
+        if not any(trial.user_attrs.get(GIVEN) == given for trial in known):
+            params = self._space.params_of(draft) or {}
+            self._study.enqueue_trial(params, user_attrs={GIVEN: given, START: source})
+
+    def ask(self) -> tuple[optuna.Trial, Draft]:
+        """Return a new trial and what it is to be: what the space draws, or what was asked for."""
+        trial = self._study.ask()
+        given = trial.user_attrs.get(GIVEN)
+        if given is None:
+            return trial, self._space.draw(trial)
+        draft = Draft.model_validate_json(given)
+        # Enqueued with what has to be drawn for it, so that the sampler knows it as its own.
+        inside = self._space.params_of(draft) is not None
+        return trial, self._space.draw(trial) if inside else draft
+
+    def look_anywhere(self, *, seed: int) -> None:
+        """Draw without what is known, where the sampler knows everything; until `begin`."""
+        self._study.sampler = optuna.samplers.RandomSampler(seed=seed)
+
+    def known(self) -> set[str]:
+        """Return the uids of the recipes that are no news: tried, or in flight."""
+        return {
+            trial.user_attrs[UID]
+            for trial in self._study.get_trials(deepcopy=False)
+            if UID in trial.user_attrs and HIDDEN not in trial.user_attrs
+        }
+
+    def begin(
+        self, trial: optuna.Trial, recipe: Recipe, verdict: Verdict | None, *, refused: bool
+    ) -> Running:
+        """Open the books of a trial that trains `recipe`, or that the rulebook refused."""
+        self._study.sampler = self._sampler
+        # No result of a cut-off run may be taken for this one's.
+        files = self._folder.trial(recipe.uid)
+        files.result.unlink(missing_ok=True)
+        files.write_recipe(recipe)
+        run = self._start_run(trial.number, recipe, trial.user_attrs)
+        for key, value in {
+            UID: recipe.uid,
+            RUN: run,
+            THOP: verdict.params_thop if verdict else None,
+            TRUE: verdict.params_true if verdict else None,
+        }.items():
+            trial.set_user_attr(key, value)
+        trial.set_constraint("params_over_limit", float(verdict.over_limit) if verdict else 0.0)
+        trial.set_constraint("refused", 1.0 if refused else 0.0)
+        return Running(trial, recipe, run)
+
+    def report(self, running: Running, epoch: Epoch) -> bool:
+        """Enter an epoch; say whether its trial should be pruned."""
+        running.epochs.append(epoch)
+        running.trial.report(epoch.objective, epoch.epoch)
+        self._tracking.log_epoch(running.run, _epoch_metrics(epoch), epoch.epoch)
+        last = epoch.epoch == running.recipe.num_epochs
+        return not last and running.trial.should_prune()
+
+    def end(self, running: Running, result: Result) -> None:
+        """Close a trial's books."""
+        trial = running.trial
+        self._end_run(running.run, result, trial.user_attrs, restarts=running.restarts)
+        trial.set_user_attr(REASON, result.reason)
+        trial.set_user_attr(SECONDS, result.seconds)
+        match result.state:
+            case "complete":
+                self._study.tell(trial, result.objective)
+            case "pruned":
+                self._study.tell(trial, state=TrialState.PRUNED)
+            case "failed":
+                self._study.tell(trial, state=TrialState.FAIL)
+
+    def put_back(self, running: Running) -> None:
+        """Have a trial in flight asked again the next time."""
+        attrs = _origin(running.trial.user_attrs)
+        self._study.enqueue_trial(running.trial.params, user_attrs=attrs)
+        self._tracking.end_trial(running.run, state="interrupted", reason="The search was stopped.")
+        self.hide(running.trial, "cut off and asked again")
+
+    def hide(self, trial: optuna.Trial, why: str) -> None:
+        """End an Optuna trial that is no trial of the study; it teaches the sampler nothing."""
+        trial.set_user_attr(HIDDEN, why)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+    def num_ended(self) -> int:
+        """Return how many trials of the study have ended, whenever that was."""
+        return sum(is_row(trial) for trial in self._study.get_trials(deepcopy=False))
+
+    def complete(self) -> list[tuple[float, float]]:
+        """Return the objective and the seconds of each complete trial."""
+        return [
+            (trial.value, trial.user_attrs[SECONDS])
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+            if trial.value is not None and is_row(trial)
+        ]
+
+    def _start_run(self, number: int, recipe: Recipe, attrs: Mapping[str, Any]) -> str:
+        start = {START: attrs[START]} if START in attrs else {}
+        return self._tracking.start_trial(
+            self._parent_run,
+            number=number,
+            uid=recipe.uid,
+            name=recipe.backbone,
+            recipe=recipe.model_dump(mode="json"),
+            tags=self._trial_tags | start,
+        )
+
+    def _end_run(
+        self, run: str, result: Result, attrs: Mapping[str, Any], *, restarts: int = 0
+    ) -> None:
+        files = self._folder.trial(result.recipe)
+        params = {key: float(attrs[key]) for key in (THOP, TRUE) if attrs.get(key) is not None}
+        final = {**result.metrics, **params, SECONDS: result.seconds}
+        for key in ("best_epoch", "peak_memory_bytes", "estimated_memory_bytes", "micro_batch"):
+            if (value := getattr(result, key)) is not None:
+                final[key] = float(value)
+        if restarts:
+            final["restarts"] = float(restarts)
+        made = (files.result, files.scores, files.roc, files.pr, files.log)
+        self._tracking.end_trial(
+            run,
+            state=result.state,
+            reason=result.reason,
+            metrics=final,
+            artifacts=[file for file in made if file.exists()],
+        )
+
+
+def _origin(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where a trial came from, for one that takes its place."""
+    return {key: attrs[key] for key in (GIVEN, START) if key in attrs}
+
+
+def _epoch_metrics(epoch: Epoch) -> dict[str, float]:
+    own = {"train_loss": epoch.train_loss, "lr": epoch.lr, "epoch_seconds": epoch.seconds}
+    return {**epoch.metrics, **own}
+
+
+def _pruner(pruning: Pruning) -> optuna.pruners.BasePruner:
+    match pruning.kind:
+        case "median":
+            return optuna.pruners.MedianPruner(
+                n_startup_trials=pruning.startup_trials,
+                n_warmup_steps=pruning.warmup_epochs + 1,  # epochs count from 1
+            )
+        case "halving":
+            return optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=max(1, pruning.warmup_epochs), reduction_factor=3
+            )
+        case "none":
+            return optuna.pruners.NopPruner()
+
+
+def mend_journal(folder: StudyFolder) -> None:
+    """Drop a last line that a kill cut short: Optuna refuses a journal that goes on after one."""
+    if not folder.journal.exists():
+        return
+    with folder.journal.open("r+b") as journal:
+        text = journal.read()
+        whole = text.rfind(b"\n") + 1
+        if whole < len(text):
+            journal.truncate(whole)

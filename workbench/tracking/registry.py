@@ -1,0 +1,148 @@
+"""The model registry: a study's champion, a version of the registered model of its name."""
+
+import copy
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.errors import StudyError
+from workbench.tracking.store import Store
+from workbench.tracking.writing import KEY_LENGTH
+
+# isort: split
+# After the store, which sets what MLflow reads when it is imported.
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+if TYPE_CHECKING:
+    import torch
+
+_CHAMPION = "champion"
+
+
+class ModelRegistry:
+    """The registered models in the tracking store in folder `root`.
+
+    Raises:
+        StudyError: the folder cannot hold a store, or holds one that cannot be used.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._client = Store(root).client
+
+    def crown(self, name: str, uid: str) -> str | None:
+        """Give the alias `champion` to the version of model `name` tagged with recipe `uid`.
+
+        Returns:
+            The version; nothing if no version of that recipe is registered.
+        """
+        for version in self._client.search_model_versions(f"name = '{name}'"):
+            if version.tags.get("workbench.uid") == uid:
+                self._client.set_registered_model_alias(name, _CHAMPION, str(version.version))
+                return str(version.version)
+        return None
+
+    def register_champion(
+        self,
+        name: str,
+        *,
+        model: "torch.nn.Module",
+        example: np.ndarray,
+        run_id: str,
+        pip_requirements: Sequence[str],
+        tags: Mapping[str, str],
+        description: str,
+    ) -> str:
+        """Register `model` as a new version of `name`, alias `champion`, and return the version.
+
+        It is saved as an exported graph, not as a pickle: it loads without this package, and
+        loading runs no code of whoever wrote the file.
+        `mlflow.pyfunc.load_model("models:/<name>@champion").predict(rows)` and
+        `mlflow.pytorch.load_model(...)` read it. The graph lives on the CPU and is in evaluation
+        mode; `model` itself is left as it is.
+
+        Args:
+            name: The registered model, created if there is none.
+            model: Takes one tensor like `example`, gives one tensor.
+            example: (2 or more, ...) input rows, stored with the version; zeros will do. Their
+                dtype is the only one the version accepts.
+            run_id: The trial that trained the model.
+            pip_requirements: What loading needs, such as "torch==2.13.0".
+            tags: Of the version.
+            description: Of the version, for a person.
+
+        Raises:
+            StudyError: `example` has fewer than two rows.
+        """
+        if len(example) < 2:
+            raise StudyError(
+                f"A model is registered with an example of 2 or more rows, and this one has "
+                f"{len(example)}: the exported graph would accept that batch size alone."
+            )
+        run = self._client.get_run(run_id)
+        logged = self._client.create_logged_model(
+            run.info.experiment_id,
+            name=name,
+            source_run_id=run_id,
+            params={key: value[:KEY_LENGTH] for key, value in run.data.params.items()},
+            tags=dict(tags),
+        )
+        about = Model(
+            artifact_path=logged.artifact_location, run_id=run_id, model_uuid=logged.model_id
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            _save_model(path, about, model=model, example=example, pip=list(pip_requirements))
+            self._client.log_model_artifacts(logged.model_id, str(path))
+        self._client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        self._ensure_registered(name)
+        # The artifacts' address, not models:/<id>: MLflow looks that one up in the store of its
+        # global address, which is not ours.
+        version = self._client.create_model_version(
+            name,
+            logged.artifact_location,
+            run_id,
+            tags=dict(tags),
+            description=description,
+            model_id=logged.model_id,
+        ).version
+        self._client.set_registered_model_alias(name, _CHAMPION, str(version))
+        return str(version)
+
+    def _ensure_registered(self, name: str) -> None:
+        try:
+            self._client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            self._client.create_registered_model(name)
+
+
+def _save_model(
+    path: Path, about: Model, *, model: "torch.nn.Module", example: np.ndarray, pip: list[str]
+) -> None:
+    import mlflow.pytorch  # both are slow to import
+    import torch
+
+    # Without gradients, or a model that turns them off for a part of itself is saved as a graph
+    # that cannot be loaded.
+    with torch.no_grad(), warnings.catch_warnings():
+        # Of weights that are not laid out in the usual order, which are saved right all the same.
+        warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)
+        mlflow.pytorch.save_model(
+            copy.deepcopy(model).cpu().eval().requires_grad_(False),
+            str(path),
+            mlflow_model=about,
+            input_example=example,
+            pip_requirements=pip,
+            serialization_format="pt2",
+        )
+    # Where there is a CUDA device MLflow would want the graph there, and refuse one saved on CPU.
+    about.flavors["python_function"]["config"]["device"] = "cpu"
+    about.save(str(path / "MLmodel"))

@@ -1,0 +1,244 @@
+"""The runs of a study: a parent run for the study, a child run for each trial.
+
+There is no current run: every call names its run, and the study process is the only writer.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import StudyError
+from workbench.tracking.store import Store
+from workbench.tracking.ui import leaderboard_tag, page_of
+from workbench.tracking.writing import TAG_LENGTH, State, Writer, flatten
+from workbench.values import Frozen
+
+# isort: split
+# After the store, which sets what MLflow reads when it is imported.
+from mlflow.entities import Run
+
+
+class TrialRun(Frozen):
+    """One trial as the store remembers it."""
+
+    run_id: str
+    number: int
+    uid: str
+    name: str
+    status: str
+    state: str
+
+
+class Tracking:
+    """The runs in the tracking store in folder `root`, which is created if there is none.
+
+    Raises:
+        StudyError: the folder cannot hold a store, or holds one that cannot be used.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+        self._client = self.store.client
+        self._writer = Writer(self.store)
+
+    def open_study(self, name: str, *, study_id: str = "", tags: Mapping[str, str]) -> str:
+        """Return the id of the parent run of study `name`, RUNNING; created if there is none.
+
+        An experiment or parent run that was deleted in the user interface is restored: the study
+        goes on, so its record does too.
+
+        Args:
+            name: The study's; also that of the MLflow experiment.
+            study_id: Tells a study from an earlier one of the same name, whose runs stay apart.
+            tags: What to note with the study.
+
+        Raises:
+            StudyError: the record of this study keeps its artifacts outside this store.
+        """
+        experiment_id = self.store.open_experiment(name)
+        run = self._find_parent(experiment_id, name, study_id)
+        if run is None:
+            own = {
+                "workbench.kind": "study",
+                "workbench.study": name,
+                "workbench.study_id": study_id,
+            }
+            run = self._client.create_run(experiment_id, run_name=f"study {name}", tags=own)
+        elif run.info.lifecycle_stage == "deleted":
+            self._client.restore_run(run.info.run_id)
+        run_id = run.info.run_id
+        self._client.update_run(run_id, status="RUNNING")
+        self._writer.log(run_id, tags={**tags, "workbench.state": "running"})
+        return run_id
+
+    def start_trial(
+        self,
+        parent: str,
+        *,
+        number: int,
+        uid: str,
+        name: str,
+        recipe: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> str:
+        """Open the run of a trial and return its id.
+
+        The whole recipe is kept as the artifact `recipe.json`, and as the tag `workbench.recipe`
+        unless it is longer than a tag may be. Its leaves are the run's parameters, under dotted
+        names.
+
+        Args:
+            parent: The run of the study.
+            number: The trial's number in the study.
+            uid: The id of the recipe.
+            name: What the trial tries, in a word; the run is called "<number> <name>".
+            recipe: The full dump of the recipe.
+            tags: Anything else worth keeping, such as versions, commit and device.
+        """
+        own = {
+            "mlflow.parentRunId": parent,
+            "workbench.kind": "trial",
+            "workbench.number": str(number),
+            "workbench.uid": uid,
+            "workbench.state": "running",
+        }
+        run = self._client.create_run(
+            self.store.experiment_of(parent), run_name=f"{number:03d} {name}", tags=own
+        )
+        run_id = run.info.run_id
+        text = json.dumps(recipe, ensure_ascii=False)
+        whole = {"workbench.recipe": text} if len(text) <= TAG_LENGTH else {}
+        self._writer.log(run_id, params=dict(flatten(recipe)), tags={**tags, **whole})
+        self._client.log_text(
+            run_id, json.dumps(recipe, indent=2, ensure_ascii=False) + "\n", "recipe.json"
+        )
+        return run_id
+
+    def log_epoch(self, run_id: str, metrics: Mapping[str, float], epoch: int) -> None:
+        """Record one epoch in one call. An infinite value is recorded as NaN.
+
+        MLflow keeps NaN, but it would turn infinity into 1.8e308, which flattens every chart and
+        wins every sort.
+        """
+        self._writer.log(run_id, metrics=metrics, epoch=epoch)
+
+    def end_trial(
+        self,
+        run_id: str,
+        *,
+        state: State,
+        reason: str = "",
+        metrics: Mapping[str, float] | None = None,
+        artifacts: Sequence[Path] = (),
+    ) -> None:
+        """Record how a trial ended and close its run.
+
+        Args:
+            run_id: The run of the trial.
+            state: How it ended.
+            reason: Why, for a person; shown as the run's description.
+            metrics: Final values. They become the run's values even where an epoch logged the
+                same name.
+            artifacts: Files and folders to copy into the run, under their own names.
+        """
+        for path in artifacts:
+            if path.is_dir():
+                self._client.log_artifacts(run_id, str(path), path.name)
+            else:
+                self._client.log_artifact(run_id, str(path))
+        self._writer.end(run_id, state, reason, metrics=metrics)
+
+    def end_study(
+        self,
+        parent: str,
+        *,
+        state: State,
+        reason: str = "",
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record how a study ended and close its run; `open_study` opens it again."""
+        self._writer.end(parent, state, reason, metrics=metrics, tags=tags)
+
+    def log_files(self, run_id: str, under: str, files: Sequence[Path]) -> None:
+        """Copy `files` into folder `under` of a run's artifacts."""
+        for file in files:
+            self._client.log_artifact(run_id, str(file), under)
+
+    def has_files(self, run_id: str, under: str) -> bool:
+        """Say whether folder `under` of a run's artifacts holds anything."""
+        return bool(self._client.list_artifacts(run_id, under))
+
+    def find_study(self, name: str, study_id: str = "") -> str:
+        """Return the parent run of study `name`, without touching it.
+
+        Raises:
+            StudyError: the store has no record of that study.
+        """
+        experiment = self._client.get_experiment_by_name(name)
+        run = None
+        if experiment is not None:
+            run = self._find_parent(experiment.experiment_id, name, study_id)
+        if run is None:
+            raise StudyError(
+                f"The tracking store in {self.store.root} has no study {name!r}. Run the study "
+                "first, or name the store that it was run with."
+            )
+        return run.info.run_id
+
+    def set_leaderboard(
+        self, parent: str, *, metrics: Sequence[str], params: Sequence[str], greatest: bool = True
+    ) -> None:
+        """Choose what the page of a study shows: its trials, in order of the first metric.
+
+        MLflow's own page of an experiment folds the trials into their parent and shows no metric.
+        """
+        tag, view = leaderboard_tag(metrics, params, greatest=greatest)
+        self._client.set_experiment_tag(self.store.experiment_of(parent), tag, view)
+
+    def page(self, parent: str) -> str:
+        """Return the page of a study, to be put behind the address of the user interface."""
+        return page_of(self.store.experiment_of(parent))
+
+    def trial_runs(self, parent: str) -> list[TrialRun]:
+        """Return every run of the study's trials, oldest first; a retried trial has several."""
+        found = []
+        for run in self._children(parent):
+            tags = run.data.tags
+            found.append(
+                TrialRun(
+                    run_id=run.info.run_id,
+                    number=int(tags["workbench.number"]),
+                    uid=tags["workbench.uid"],
+                    name=run.info.run_name or "",
+                    status=run.info.status,
+                    state=tags.get("workbench.state", ""),
+                )
+            )
+        return found
+
+    def close_open_runs(self, parent: str, *, and_parent: bool = False) -> int:
+        """Close the runs that a killed process left RUNNING, as interrupted; return how many."""
+        left = [run.info.run_id for run in self._children(parent) if run.info.status == "RUNNING"]
+        if and_parent and self._client.get_run(parent).info.status == "RUNNING":
+            left.append(parent)
+        for run_id in left:
+            self._writer.end(run_id, "interrupted", "The process that ran it was ended.")
+        return len(left)
+
+    def _find_parent(self, experiment_id: str, name: str, study_id: str) -> Run | None:
+        # Not found by name: it may hold quotes, which MLflow's filters cannot escape.
+        runs = self.store.find_runs(
+            experiment_id, "tags.`workbench.kind` = 'study'", with_deleted=True
+        )
+        for run in runs:
+            tags = run.data.tags
+            its_id = tags.get("workbench.study_id", "")
+            if tags.get("workbench.study") == name and its_id == study_id:
+                return run
+        return None
+
+    def _children(self, parent: str) -> list[Run]:
+        experiment_id = self.store.experiment_of(parent)
+        return self.store.find_runs(experiment_id, f"tags.`mlflow.parentRunId` = '{parent}'")

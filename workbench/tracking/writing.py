@@ -1,0 +1,123 @@
+"""Writing to a run: what MLflow would refuse, cut or misread is made to fit first."""
+
+import json
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import Any, Literal, TypeVar
+
+from workbench.tracking.store import Store
+
+# isort: split
+# After the store, which sets what MLflow reads when it is imported.
+from mlflow.entities import Metric, Param, RunTag
+
+T = TypeVar("T")
+State = Literal["complete", "pruned", "failed", "interrupted"]
+
+# MLflow has no status for a pruned run; the tag `workbench.state` tells it from an interrupted one.
+_STATUS: dict[str, str] = {
+    "complete": "FINISHED",
+    "pruned": "KILLED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+# MLflow's own limits; above them it cuts (and warns) or refuses.
+KEY_LENGTH, TAG_LENGTH = 250, 8000
+_PARAM_LENGTH = 6000
+_PARAMS_PER_CALL, _TAGS_PER_CALL, _METRICS_PER_CALL = 100, 100, 800
+
+
+class Writer:
+    """Writes to the runs of `store`. Every call is synchronous and names its run."""
+
+    def __init__(self, store: Store) -> None:
+        self._client = store.client
+        self._epochs: dict[str, dict[str, int]] = {}  # of each open run: its metrics' last epochs
+        self._last_ms = 0
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        epoch: int | None = None,
+    ) -> None:
+        """Write everything in one call, or in as few as MLflow's limits on one call allow.
+
+        Without an epoch, a metric takes the last epoch it was logged at: a run shows the value of
+        the greatest (epoch, time), and among equals the greatest value, so that no two calls may
+        share a millisecond either. A metric of no epoch takes 0, which the user interface draws
+        as a bar instead of a curve.
+        """
+        self._last_ms = now_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)
+        epochs = self._epochs.setdefault(run_id, {})
+        values = []
+        for name, value in (metrics or {}).items():
+            step = epochs.get(name, 0) if epoch is None else epoch
+            epochs[name] = step
+            number = math.nan if math.isinf(value) else float(value)
+            values.append(Metric(allowed(name), number, now_ms, step))
+        settings = [Param(allowed(k), _cut(v, _PARAM_LENGTH)) for k, v in (params or {}).items()]
+        labels = [RunTag(allowed(k), _cut(v, TAG_LENGTH)) for k, v in (tags or {}).items()]
+        calls = zip_longest(
+            _chunks(values, _METRICS_PER_CALL),
+            _chunks(settings, _PARAMS_PER_CALL),
+            _chunks(labels, _TAGS_PER_CALL),
+        )
+        for some_values, some_settings, some_labels in calls:
+            self._client.log_batch(
+                run_id,
+                metrics=some_values or (),
+                params=some_settings or (),
+                tags=some_labels or (),
+                synchronous=True,
+            )
+
+    def end(
+        self,
+        run_id: str,
+        state: State,
+        reason: str = "",
+        *,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record how and why a run ended, with its final values, and close it."""
+        told = {"workbench.reason": reason, "mlflow.note.content": reason} if reason else {}
+        own = {**(tags or {}), **told, "workbench.state": state}
+        self.log(run_id, metrics=metrics, tags=own)
+        self._client.set_terminated(run_id, _STATUS[state])
+        self._epochs.pop(run_id, None)
+
+
+def allowed(name: str) -> str:
+    """Return `name` with only the characters that MLflow allows in one."""
+    return re.sub(r"[^\w\-. :/]", "_", name)[:KEY_LENGTH]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted name, text) for every leaf: text as it is, anything else as JSON.
+
+    A list of mappings is opened by position; any other list is one leaf.
+    """
+    for name, value in tree.items():
+        if isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            value = {str(place): item for place, item in enumerate(value)}
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            yield f"{prefix}{name}", text
+
+
+def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
