@@ -305,3 +305,35 @@ def test_a_cpu_trial_takes_its_share_or_what_it_was_given() -> None:
     half, whole = (memory.limit("cpu", asked=None, share=share) for share in (0.5, 1.0))
     assert half == pytest.approx(whole / 2, abs=1)
     assert whole > 2**28
+
+
+@pytest.mark.gpu
+def test_a_gpus_limit_is_kept_by_parts_that_give_the_same_weights(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    recipe = vit(pictures, backbone="vit_small_patch16_224", image_px=224, num_epochs=1)
+    cuda = torch.device("cuda")
+
+    def on_gpu(folder: Path, asked: int | None) -> Result:
+        limit = memory.limit("cuda", asked=asked, share=1.0)
+        return run_trial(
+            recipe,
+            pictures,
+            folder,
+            device="cuda",
+            report=lambda _: "go on",
+            memory_bytes=limit,
+        )
+
+    try:
+        whole = on_gpu(tmp_path / "whole", None)
+        assert whole.micro_batch is None and whole.peak_memory_bytes is not None
+        # Parameters, gradients and momentum take 260 MiB.
+        asked = (260 * MIB + whole.peak_memory_bytes) // 2
+        parts = on_gpu(tmp_path / "parts", asked)
+        assert parts.state == "complete", parts.reason
+        assert parts.micro_batch is not None and parts.micro_batch < 14
+        assert parts.peak_memory_bytes is not None and parts.peak_memory_bytes <= asked
+        assert spread(tmp_path / "whole", tmp_path / "parts") < 1e-3
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, cuda)

@@ -123,7 +123,8 @@ def plan(
             )
     least = min(need.of(need.least) for need in needs) + waiting
     raise TooLargeError(
-        f"{recipe.backbone} at {recipe.image_px} px takes about {_size(least)} to train by "
+        f"too little memory: {recipe.backbone} at {recipe.image_px} px takes about {_size(least)} "
+        f"to train by "
         f"{'one sample' if needs[-1].least == 1 else 'two samples'} at a time, "
         f"{_size(least - limit_bytes)} more than the {_size(limit_bytes)} that a trial may take on "
         f"{device}"
