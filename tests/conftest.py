@@ -1,5 +1,6 @@
 """Media that tests of several folders read."""
 
+from os import terminal_size
 from pathlib import Path
 
 import pytest
@@ -12,3 +13,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of 2 s: 50 frames of 64 x 48 and stereo sound at 44.1 kHz. Do not write to it."""
     path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     return write_media(path, sound=chirp(2.0), pictures=moving(50))
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print as where there is no terminal, whatever the tests run in."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(
+        "shutil.get_terminal_size", lambda fallback=(80, 24): terminal_size(fallback)
+    )

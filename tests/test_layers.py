@@ -127,6 +127,7 @@ ORDER = [
     "study.records",
     "study.weights",
     "study.books",
+    "study.live",
     "study.search",
     "study.start",
     "selection.leaderboard",

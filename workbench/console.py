@@ -1,12 +1,21 @@
 """What a person sees while the program runs: lines, tables and progress bars."""
 
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Never, TypeVar
+from typing import TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
+
+USUAL_WIDTH = 100
+"""Columns of what is printed where no terminal says its own."""
+
+
+def width() -> int:
+    """Return the columns of the terminal, within what reads well."""
+    return min(140, max(80, shutil.get_terminal_size((USUAL_WIDTH, 24)).columns))
 
 
 def track(items: Iterable[T], label: str, *, unit: str, total: int | None = None) -> Iterator[T]:
@@ -44,13 +53,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _is_number(cell: str) -> bool:
     return cell in ("", "-") or cell[0].isdigit() or (cell[0] in "+-." and cell[1:2].isdigit())
-
-
-def trial_bar(total: int, done: int) -> "tqdm[Never]":
-    """Return a progress bar of a study's trials on stderr; silent when stderr is no terminal."""
-    return tqdm(
-        total=total, initial=done, desc="trials", unit="trial", file=sys.stderr, disable=None
-    )
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,6 @@ import pytest
 
 from tests.selection.studies import row
 from workbench.selection.leaderboard import (
-    WIDTH,
     as_json,
     as_table,
     common_reasons,
@@ -105,10 +104,11 @@ def test_another_objective_has_its_own_column() -> None:
 
 
 def test_the_picture_side_is_shown_where_it_was_searched() -> None:
-    rows = [row(0, 0.9, drawn={"image_px": 160})]
+    rows = [row(0, 0.9, image_px=160), row(1, 0.8, image_px=128)]
     header, _, line = as_table(rows, AUC).splitlines()[:3]
     assert "px" in header.split()
     assert "160" in line.split()
+    assert "px" not in as_table(rows[:1], AUC).splitlines()[0].split()
 
 
 def test_only_the_top_is_listed_but_all_are_counted() -> None:
@@ -117,7 +117,8 @@ def test_only_the_top_is_listed_but_all_are_counted() -> None:
     assert text.splitlines()[5:] == ["", "30 complete, 0 pruned, 0 failed."]
 
 
-def test_long_names_leave_the_table_within_the_terminal() -> None:
+@pytest.mark.parametrize("columns", [80, 100, 140])
+def test_long_names_leave_the_table_within_the_terminal(columns: int) -> None:
     metrics = {"auc": 0.9, "f1": 0.8, "log_loss": 10.4, "tpr": 0.7, "fpr": 0.1}
     rows = [
         row(
@@ -128,13 +129,13 @@ def test_long_names_leave_the_table_within_the_terminal() -> None:
             metrics=metrics,
             params_true=199_999_999,
             seconds=86_400.0,
-            drawn={"image_px": 1024},
+            image_px=1024 if number % 2 else 512,
         )
         for number in range(498, 501)
     ]
     rows.append(row(501, None, state="failed", reason="a very long reason " * 20))
-    lines = as_table(rows, AUC).splitlines()
-    assert max(map(len, lines)) <= WIDTH
+    lines = as_table(rows, AUC, width=columns).splitlines()
+    assert max(map(len, lines)) <= columns
     assert all("…" in line for line in lines[2:5])
 
 

@@ -56,6 +56,9 @@ class InlinePool:
     def answer(self, slot: int, verdict: Verdict) -> None:
         self._verdicts[slot] = verdict
 
+    def share(self, slot: int) -> float:
+        return 0.5
+
     def stop(self, slot: int) -> None:
         self._jobs[slot] = None
 

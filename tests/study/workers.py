@@ -43,11 +43,11 @@ def scripted_work(connection: Connection) -> None:
                 os._exit(0)
             case "live and stand still":
                 for _ in range(100):
-                    connection.send(Beat(3))
+                    connection.send(Beat(3, 0.5))
                     time.sleep(0.2)
             case "move slowly":
                 for steps in range(35):
-                    connection.send(Beat(steps))
+                    connection.send(Beat(steps, 0.5))
                     time.sleep(0.2)
                 connection.send(Result(recipe="uid", state="complete", objective=0.5))
             case "sleep":

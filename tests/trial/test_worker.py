@@ -12,7 +12,7 @@ import pytest
 from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
 from workbench.trial.result import Epoch, Result, TrialFolder
-from workbench.trial.worker import Bug, Job, work
+from workbench.trial.worker import Beat, Bug, Job, work
 
 WAIT_S = 60
 
@@ -39,12 +39,22 @@ class Worker:
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
+        self.beats: list[Beat] = []
         self.process = context.Process(target=work, args=(theirs,))
         self.process.start()
 
     def receive(self) -> object:
-        assert self.pipe.poll(WAIT_S), "the worker says nothing"
-        return self.pipe.recv()
+        """Return what it says besides that it lives."""
+        end = time.monotonic() + WAIT_S
+        while self.pipe.poll(max(0.0, end - time.monotonic())):
+            if not isinstance(said := self.pipe.recv(), Beat):
+                return said
+            self.beats.append(said)
+        raise AssertionError("the worker says nothing")
+
+    def waits(self) -> bool:
+        """Say whether a moment passes in which it says nothing else than that it lives."""
+        return not self.pipe.poll(0.2) or isinstance(self.pipe.recv(), Beat)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +109,7 @@ def test_a_worker_outlives_a_bug_and_runs_one_trial_after_another(
         epoch = worker.receive()
         assert isinstance(epoch, Epoch)
         epochs.append(epoch)
-        assert not worker.pipe.poll(0.2)  # it waits for the verdict
+        assert worker.waits()
         worker.pipe.send("go on")
     result = worker.receive()
     assert isinstance(result, Result)
@@ -123,6 +133,21 @@ def test_a_worker_outlives_a_bug_and_runs_one_trial_after_another(
     worker.pipe.send(None)
     worker.process.join(WAIT_S)
     assert worker.process.exitcode == 0
+
+
+def test_a_worker_says_that_it_lives_and_how_far_it_is(pictures: Prepared, tmp_path: Path) -> None:
+    worker = Worker()
+    pictures.save(tmp_path / "study")
+    recipe = recipe_for(pictures, num_epochs=400)
+    folder = tmp_path / "trials" / recipe.uid
+    worker.pipe.send(job(recipe.model_dump_json(), tmp_path / "study", folder))
+    while len(worker.beats) < 2 or not worker.beats[-1].steps:
+        assert isinstance(worker.receive(), Epoch)
+        worker.pipe.send("go on")
+    worker.process.kill()
+    steps = [beat.steps for beat in worker.beats]
+    assert steps == sorted(steps)
+    assert all(0 <= beat.share <= 1 for beat in worker.beats)
 
 
 def test_a_worker_knows_neither_optuna_nor_mlflow() -> None:

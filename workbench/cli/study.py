@@ -21,6 +21,7 @@ from workbench.cli.shared import (
     reporting_errors,
     seconds,
 )
+from workbench.console import width
 from workbench.errors import WorkbenchError
 from workbench.workspace import Workspace
 
@@ -123,7 +124,7 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
             )
             raise typer.Exit(130) from None
         rows = read_trials(outcome.folder)
-        typer.echo(leaderboard.as_table(rows, outcome.experiment.objective))
+        typer.echo(leaderboard.as_table(rows, outcome.experiment.objective, width=width()))
         if outcome.stopped:
             typer.echo(f"\n{outcome.stopped}")
         elif not outcome.num_new:
@@ -154,7 +155,7 @@ def compare(
             typer.echo(json.dumps(leaderboard.as_json(rows), indent=2, allow_nan=False))
             return
         objective = folder.experiment().objective
-        typer.echo(leaderboard.as_table(rows, objective, top=top))
+        typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if running := count_running(folder):
             typer.echo(f"{running} in flight or cut off; `workbench search` goes on with them.")
         report.write_report(folder, rows, objective, folder.report)

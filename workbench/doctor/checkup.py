@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.console import table as text_table
+from workbench.console import width
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared
 from workbench.doctor.copies import near_copies as near_pairs
@@ -32,7 +33,6 @@ _MOST_IN_SHORT = 2
 """Pictures of a file that are looked at in a short checkup."""
 
 _EXAMPLES = 3
-_WIDTH = 96
 
 
 class Checkup(Frozen):
@@ -152,12 +152,13 @@ def _durations(contents: pd.DataFrame, facts: pd.DataFrame) -> npt.NDArray[np.fl
 
 
 def _lines(finding: Finding) -> Iterator[str]:
+    columns = width() - 4
     yield ""
     yield from textwrap.wrap(
-        f"{finding.severity}: {finding.sentence}", _WIDTH, subsequent_indent="  "
+        f"{finding.severity}: {finding.sentence}", columns, subsequent_indent="  "
     )
     yield from textwrap.wrap(
-        finding.remedy, _WIDTH, initial_indent="  -> ", subsequent_indent="     "
+        finding.remedy, columns, initial_indent="  -> ", subsequent_indent="     "
     )
     for group in finding.files[:_EXAMPLES]:
         shown = " = ".join(group[:_EXAMPLES])

@@ -4,13 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.console import table
+from workbench.console import USUAL_WIDTH, table
 from workbench.study.records import TrialRow
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
-
-WIDTH = 100
-"""Columns of a terminal that a table keeps to."""
 
 _REASON = 28
 """Letters of a reason in the line of counts: two of them fit."""
@@ -70,14 +67,17 @@ def as_json(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
     ]
 
 
-def as_table(rows: Sequence[TrialRow], objective: Objective, top: int = 10) -> str:
+def as_table(
+    rows: Sequence[TrialRow], objective: Objective, top: int = 10, *, width: int = USUAL_WIDTH
+) -> str:
     """Return the `top` complete trials as a table, and a line that counts all trials.
 
-    A column that says the same as another, or nothing, is left out; long names are cut so that a
-    line keeps to `WIDTH` columns. `M` is millions of parameters, `s` seconds.
+    A column that says the same as another, or nothing, is left out; long names are cut, and where
+    that does not do, some columns left out, so that a line keeps to `width` columns. `M` is
+    millions of parameters, `s` seconds.
     """
     best = rank(complete_trials(rows), objective)[:top]
-    count = shorten(count_line(rows), WIDTH)
+    count = shorten(count_line(rows), width)
     if not best:
         return f"No trial is complete yet.\n{count}"
     columns: dict[str, list[str]] = {"trial": [str(row.number) for row in best]}
@@ -98,9 +98,15 @@ def as_table(rows: Sequence[TrialRow], objective: Objective, top: int = 10) -> s
         columns["px"] = [str(row.image_px) for row in best]
     columns["M"] = [millions(row) for row in best]
     columns["s"] = [f"{row.seconds:.0f}" for row in best]
-    spare = WIDTH - sum(
-        2 + max(map(len, [title, *cells])) for title, cells in columns.items() if title not in names
-    )
+
+    def spared() -> int:
+        rest = [[title, *cells] for title, cells in columns.items() if title not in names]
+        return width - sum(2 + max(map(len, cells)) for cells in rest)
+
+    for title in ("f1", "log-loss", "s"):  # what is missed least, where names have no room
+        if spared() < 28 and title != objective.metric:
+            columns.pop(title, None)
+    spare = spared()
     columns["views"] = [shorten(name, max(12, spare // 3 - 2)) for name in names["views"]]
     spare -= 2 + max(map(len, ["views", *columns["views"]]))
     columns["backbone"] = [shorten(name, max(12, spare)) for name in names["backbone"]]

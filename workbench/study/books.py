@@ -5,9 +5,10 @@ Every entry is made so that a kill between any two of them loses nothing: MLflow
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import TrialState
@@ -27,13 +28,22 @@ from workbench.study.records import (
     THOP,
     TRUE,
     UID,
+    importances_of,
     is_row,
     open_storage,
 )
 from workbench.study.space import Draft, Space
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Epoch, Result
+from workbench.trial.result import Epoch, Result, State
+
+
+class Ended(NamedTuple):
+    """A complete trial."""
+
+    number: int
+    objective: float
+    seconds: float
 
 
 @dataclass
@@ -78,6 +88,7 @@ class Books:
         self._folder, self._space = folder, space
         self._tracking, self._parent_run = tracking, parent_run
         self._trial_tags = dict(trial_tags)
+        self._believed, self._beliefs = 0, list[tuple[str, float]]()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         mend_journal(folder)
         storage = open_storage(folder)
@@ -244,13 +255,29 @@ class Books:
         """Return how many trials of the study have ended, whenever that was."""
         return sum(is_row(trial) for trial in self._study.get_trials(deepcopy=False))
 
-    def complete(self) -> list[tuple[float, float]]:
-        """Return the objective and the seconds of each complete trial."""
+    def complete(self) -> list[Ended]:
+        """Return the complete trials."""
         return [
-            (trial.value, trial.user_attrs[SECONDS])
+            Ended(trial.number, trial.value, trial.user_attrs[SECONDS])
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
             if trial.value is not None and is_row(trial)
         ]
+
+    def counts(self) -> Counter[State]:
+        """Return how many trials ended in which way."""
+        trials = self._study.get_trials(deepcopy=False)
+        return Counter(STATES[trial.state] for trial in trials if is_row(trial))
+
+    def beliefs(self) -> list[tuple[str, float]]:
+        """Return the three dimensions that matter most so far; see `records.importances`.
+
+        Looked at anew after every fifth complete trial: before there is no news, and it costs.
+        """
+        complete = len(self.complete())
+        if complete >= self._believed + 5:
+            self._believed = complete
+            self._beliefs = list(importances_of(self._study).items())[:3]
+        return self._beliefs
 
     def _start_run(self, number: int, recipe: Recipe, attrs: Mapping[str, Any]) -> str:
         start = {START: attrs[START]} if START in attrs else {}

@@ -34,6 +34,9 @@ class _Worker:
     steps: int = 0
     """Batches of the job that ended."""
 
+    share: float = 0.0
+    """Of its epoch."""
+
     moved: float = 0.0
     """`time.monotonic()` when it last said something new."""
 
@@ -65,7 +68,8 @@ class WorkerPool:
             self._replace(slot)
             worker = self._workers[slot]
             worker.connection.send(job)
-        worker.job, worker.steps, worker.moved = job, 0, time.monotonic()
+        worker.job, worker.steps, worker.share = job, 0, 0.0
+        worker.moved = time.monotonic()
 
     def events(self, timeout_s: float) -> list[tuple[int, Event]]:
         """Return what came from busy workers, after waiting for something at most `timeout_s`.
@@ -83,14 +87,19 @@ class WorkerPool:
                 event = Died(_last_words(worker))
                 self._replace(slot)
             if isinstance(event, Beat):
+                worker.share = event.share
                 if event.steps != worker.steps:
                     worker.steps, worker.moved = event.steps, time.monotonic()
                 continue
-            worker.moved = time.monotonic()
+            worker.moved, worker.share = time.monotonic(), 0.0
             if not isinstance(event, Epoch):
                 self._workers[slot].job = None
             events.append((slot, event))
         return events + self._stalled(set(busy.values()) - {slot for slot, _ in events})
+
+    def share(self, slot: int) -> float:
+        """Return how much of its epoch the worker `slot` has done, as far as it said."""
+        return self._workers[slot].share
 
     def stop(self, slot: int) -> None:
         """End the worker `slot` at once, whose job is not wanted any more; another takes over."""

@@ -92,12 +92,16 @@ def count_running(folder: StudyFolder) -> int:
 
 
 def importances(folder: StudyFolder) -> dict[str, float]:
+    """Return how much each searched dimension mattered; see `importances_of`."""
+    return importances_of(_load(folder))
+
+
+def importances_of(study: optuna.Study) -> dict[str, float]:
     """Return how much each searched dimension mattered: shares that sum to 1, largest first.
 
     Source: Watanabe et al. 2023, "PED-ANOVA", arXiv:2304.10255, as Optuna computes it: which
     dimensions set the best tenth of the complete trials apart. Empty with too few trials.
     """
-    study = _load(folder)
     complete = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
     values = {trial.value for trial in complete}
     if len(complete) < 10 or len(values) < 2:

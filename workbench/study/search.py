@@ -8,11 +8,9 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Never, assert_never
+from typing import assert_never
 
-from tqdm import tqdm
-
-from workbench.console import duration, say, trial_bar
+from workbench.console import duration, say
 from workbench.errors import ConfigError
 from workbench.parts.weights import Mode
 from workbench.processes import Interrupts
@@ -20,6 +18,7 @@ from workbench.rules.rulebook import Verdict
 from workbench.study.books import Books, Running
 from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder
+from workbench.study.live import InFlight, Standing, View
 from workbench.study.pool import Died, WorkerPool
 from workbench.study.weights import WeightsFinder, judge_start
 from workbench.trial.recipe import Recipe
@@ -88,6 +87,7 @@ class Search:
         self._fingerprint, self._finder = fingerprint, finder
         self._settings = settings
         self._running: dict[int, Running] = {}
+        self._began, self._ended_before = time.monotonic(), books.num_ended()
         self._stopped = ""
         """Why no trial starts any more; empty while they do."""
 
@@ -111,9 +111,9 @@ class Search:
         pool = WorkerPool(len(settings.devices), stall_s=settings.stall_s)
         clean = False
         try:
-            with Interrupts() as interrupts, trial_bar(settings.num_trials, self._ended()) as bar:
+            with Interrupts() as interrupts, View() as view:
                 while True:
-                    self._fill(pool, bar)
+                    self._fill(pool, view)
                     if not self._running:
                         clean = True
                         if interrupts.asked:
@@ -121,7 +121,6 @@ class Search:
                         return self._stopped
                     for slot, event in pool.events(timeout_s=1.0):
                         self._take(slot, event, pool)
-                        self._show(bar)
                     if interrupts.asked and not self._at_epoch_ends:
                         self._stop_at_epoch_ends(
                             "Ctrl-C: the trials in flight end their epochs and are kept. Once more "
@@ -129,14 +128,14 @@ class Search:
                         )
                     elif (full := self._out_of_space()) and not self._at_epoch_ends:
                         self._stop_at_epoch_ends(full)
-                    bar.refresh()
+                    self._show(view, pool)
         finally:
             pool.close(at_once=not clean)
             self._running, left = {}, list(self._running.values())
             for running in left:
                 self._books.put_back(running)
 
-    def _fill(self, pool: WorkerPool, bar: "tqdm[Never]") -> None:
+    def _fill(self, pool: WorkerPool, view: View) -> None:
         """Give every free worker a trial, as long as there are trials to start."""
         while not self._stopped and (slot := pool.free_slot()) is not None:
             missing = self._settings.num_trials - self._ended() - len(self._running)
@@ -154,7 +153,7 @@ class Search:
             elif isinstance(started, Running):
                 self._running[slot] = started
                 pool.submit(slot, self._job(slot, started.recipe))
-            self._show(bar)
+            self._show(view, pool)
 
     def _stop_at_epoch_ends(self, why: str) -> None:
         self._stopped, self._at_epoch_ends = why, True
@@ -269,13 +268,12 @@ class Search:
         self._books.end(running, result)
         metric = self._experiment.objective.metric
         score = "" if result.objective is None else f"  {metric} {result.objective:.4f}"
-        views = "+".join(running.recipe.views)
         parts = "" if result.micro_batch is None else f"  in parts of {result.micro_batch}"
         parts += "  checkpointed" * result.checkpointed
         why = f"  {result.reason}" if result.state == "failed" or not result.epochs else ""
         say(
             f"trial {running.trial.number:<3} {result.state:<8}{score}  "
-            f"{running.recipe.backbone} {views} {running.recipe.image_px} px"
+            f"{_what(running.recipe)}"
             f"  {len(result.epochs)}/{running.recipe.num_epochs} epochs"
             f"  {duration(result.seconds)}{parts}{why}"
         )
@@ -301,7 +299,7 @@ class Search:
         deadline = self._settings.deadline
         if deadline is None:
             return ""
-        took = sorted(seconds for _, seconds in self._books.complete())
+        took = sorted(ended.seconds for ended in self._books.complete())
         expected = took[len(took) // 2] if took else 0.0
         if time.monotonic() + expected < deadline:
             return ""
@@ -314,19 +312,46 @@ class Search:
             return ""
         return f"The disk of {self._folder.path} has {free / 2**20:.0f} MiB left. {FREE_SOME}"
 
-    def _show(self, bar: "tqdm[Never]") -> None:
-        """Bring the progress bar up to date."""
-        bar.n = self._ended()
-        values = [value for value, _ in self._books.complete()]
+    def _show(self, view: View, pool: WorkerPool) -> None:
+        """Bring what a person sees up to date."""
+        if not view.is_seen:
+            return
+        counts = self._books.counts()
         objective = self._experiment.objective
-        pick = max if objective.direction == "maximize" else min
-        best = f"best {objective.metric} {pick(values):.4f}, " if values else ""
-        now = ", ".join(
-            f"#{r.trial.number} epoch {len(r.epochs) + 1}/{r.recipe.num_epochs}"
-            for r in self._running.values()
-            if len(r.epochs) < r.recipe.num_epochs
+        best = ""
+        if complete := self._books.complete():
+            pick = max if objective.direction == "maximize" else min
+            trial = pick(complete, key=lambda ended: ended.objective)
+            best = f"{objective.metric} {trial.objective:.4f} by #{trial.number}"
+        now = time.monotonic()
+        in_flight = [
+            InFlight(
+                number=running.trial.number,
+                what=_what(running.recipe),
+                num_done=len(running.epochs),
+                num_epochs=running.recipe.num_epochs,
+                share=pool.share(slot),
+                seconds=now - running.started,
+            )
+            for slot, running in sorted(self._running.items())
+        ]
+        standing = Standing(
+            name=self._folder.name,
+            num_trials=self._settings.num_trials,
+            complete=counts["complete"],
+            pruned=counts["pruned"],
+            failed=counts["failed"],
+            best=best,
+            in_flight=in_flight,
+            here=self._ended() - self._ended_before,
+            seconds=now - self._began,
+            beliefs=self._books.beliefs(),
         )
-        bar.set_postfix_str(best + now, refresh=True)
+        view.show(standing)
+
+
+def _what(recipe: Recipe) -> str:
+    return f"{recipe.backbone} {'+'.join(recipe.views)} {recipe.image_px} px"
 
 
 FREE_SOME = "Make space; the same command then goes on."

@@ -32,7 +32,7 @@ def run_trial(
     *,
     device: str,
     report: Callable[[Epoch], Verdict],
-    step: Callable[[], None] = lambda: None,
+    step: Callable[[float], None] = lambda share: None,
     store: Path | None = None,
     memory_bytes: int | None = None,
     cache: Path | None = None,
@@ -50,7 +50,7 @@ def run_trial(
         folder: The trial's folder; it is made.
         device: A torch device.
         report: Called after every epoch; it may end the trial.
-        step: Called after every batch that was trained or scored.
+        step: Called after every batch that was trained or scored, with the share of its epoch.
         store: Folder of local weights, if the recipe starts from one of them.
         memory_bytes: What the trial may take of the device's memory; nothing is counted if None.
         cache: Folder in which counts of memory are kept.
@@ -130,7 +130,7 @@ def _train(
     files: TrialFolder,
     device: str,
     tell: Callable[[Training], Verdict],
-    step: Callable[[], None],
+    step: Callable[[float], None],
     store: Path | None,
     plan: Plan,
 ) -> tuple[Literal["complete", "pruned"], str]:

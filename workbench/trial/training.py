@@ -39,7 +39,7 @@ class Training:
         device: A torch device.
         store: Folder of local weights, if the recipe starts from one of them.
         plan: How batches go through the model.
-        step: Called after every batch that was trained or scored.
+        step: Called after every batch that was trained or scored, with the share of its epoch.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Training:
         device: str,
         store: Path | None,
         plan: Plan,
-        step: Callable[[], None],
+        step: Callable[[float], None],
     ) -> None:
         self._recipe, self._prepared, self._plan = recipe, prepared, plan
         self._tell_step = step
@@ -80,6 +80,7 @@ class Training:
             0.5 if recipe.sampling.balanced else fake_share, recipe.augment, shapes
         )
         self._step, self._factor = 0, 1.0
+        self._batches, self._of_batches = 0, 1
         self.epochs: list[Epoch] = []
         self.best_weights: dict[str, Tensor] = {}
         """Of the best epoch, on the CPU."""
@@ -105,6 +106,10 @@ class Training:
         number = len(self.epochs) + 1
         model.freeze(recipe.frozen or number <= recipe.transfer.frozen_epochs)
         model.train()
+        batch = self._plan.micro_batch or recipe.batch_size
+        scored = -(-len(self.val) // min(batch, recipe.batch_size))
+        self._batches = 0
+        self._of_batches = count_batches(len(self._train), recipe.batch_size) + scored
         train_loss = self._learn(number)
         scores = self.predict(self.val, self._average.model)
         metrics = binary_metrics(self.val.targets.numpy(), scores)
@@ -132,7 +137,12 @@ class Training:
     def predict(self, split: Split, model: torch.nn.Module) -> npt.NDArray[np.float64]:
         """Return the probability of a fake for each file of `split`, (files,)."""
         batch = min(self._recipe.batch_size, self._plan.micro_batch or self._recipe.batch_size)
-        return predict(model, split, batch, self._recipe.tta, step=self._tell_step)
+        return predict(model, split, batch, self._recipe.tta, step=self._moved)
+
+    def _moved(self) -> None:
+        """Tell that a batch ended; those of the test split, after the last epoch, are beyond it."""
+        self._batches += 1
+        self._tell_step(min(1.0, self._batches / self._of_batches))
 
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs to go on from here bit for bit: tensors and plain values."""
@@ -196,7 +206,7 @@ class Training:
             losses.append(loss)
             self._step += 1
             self._average.update(self._step)
-            self._tell_step()
+            self._moved()
         # Asked of the device once an epoch: each question makes it wait.
         train_loss = float(torch.stack(losses).mean())
         if not np.isfinite(train_loss):

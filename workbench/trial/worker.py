@@ -19,7 +19,7 @@ from typing import Self
 from workbench.errors import DiskFullError
 from workbench.processes import be_a_child
 
-BEAT_S = 5.0
+BEAT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,9 @@ class Beat:
     steps: int
     """Batches that ended since the job began."""
 
+    share: float
+    """Of the epoch that it is in."""
+
 
 class _Pulse:
     """Sends a `Beat` every few seconds, beside what the trial sends.
@@ -82,7 +85,7 @@ class _Pulse:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.steps = 0
+        self._steps, self._share = 0, 0.0
         self._connection = connection
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -96,9 +99,9 @@ class _Pulse:
         self._ended.set()
         self._thread.join()
 
-    def step(self) -> None:
-        """Note that a batch ended."""
-        self.steps += 1
+    def step(self, share: float) -> None:
+        """Note that a batch ended, and how much of its epoch is done."""
+        self._steps, self._share = self._steps + 1, share
 
     def send(self, message: object) -> None:
         """Send `message` whole: two threads that write into a pipe at once would tear theirs."""
@@ -108,7 +111,7 @@ class _Pulse:
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_S):
             try:
-                self.send(Beat(self.steps))
+                self.send(Beat(self._steps, self._share))
             except OSError:  # the study process is gone; `be_a_child` ends this one
                 return
 

@@ -1,0 +1,78 @@
+"""The view of a running search, as lines of a given width."""
+
+import pytest
+
+from workbench.study.live import InFlight, Standing, View, lines
+
+FLIGHT = (
+    InFlight(12, "tf_efficientnet_lite1 mel+frames 128 px", 1, 3, 0.5, 30.0),
+    InFlight(9, "resnet18 mel 112 px", 0, 3, 0.0, 2.0),
+)
+
+
+def standing(**changes: object) -> Standing:
+    usual: dict[str, object] = {
+        "name": "demo",
+        "num_trials": 50,
+        "complete": 8,
+        "pruned": 3,
+        "failed": 0,
+        "best": "auc 0.8140 by #4",
+        "in_flight": FLIGHT,
+        "here": 11,
+        "seconds": 220.0,
+        "beliefs": [("optimizer.lr", 0.412), ("views", 0.218), ("dropout", 0.1)],
+    }
+    return Standing(**(usual | changes))  # type: ignore[arg-type]
+
+
+def test_a_search_in_flight() -> None:
+    # 11 of 50 trials in 220 s are one in 20 s: 39 take 780 s more, 13 minutes.
+    # The first trial has done a half of its epochs in 30 s.
+    assert lines(standing(), 80) == [
+        "demo: 11 of 50 trials (8 complete, 3 pruned), best auc 0.8140 by #4",
+        "━━━━━━━───────────────────────  22%  3.0 trials a minute, about 13 min left",
+        "#12  tf_efficientnet_lite1 mel+frames …  epoch 2/3  50%  30.0 s, about 30 s left",
+        "#9   resnet18 mel 112 px                 epoch 1/3   0%  2.0 s",
+        "matters most so far: optimizer.lr 41%, views 22%, dropout 10%",
+    ]
+
+
+def test_a_search_that_has_just_begun() -> None:
+    begun = standing(complete=0, pruned=0, best="", in_flight=(), here=0, seconds=1.5, beliefs=())
+    assert lines(begun, 80) == [
+        "demo: 0 of 50 trials",
+        "──────────────────────────────   0%  1.5 s so far",
+    ]
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    found = lines(standing(), width)
+    assert len(found) == 5
+    assert max(map(len, found)) <= width
+
+
+@pytest.mark.parametrize(
+    ("seconds", "here", "said"),
+    [
+        (11.0, 11, "60.0 trials a minute, about 40 s left"),
+        (11 * 300.0, 11, "12.0 an hour, about 3 h left"),
+        (11 * 60.0, 11, "60.0 an hour, about 39 min left"),
+    ],
+)
+def test_the_pace_is_that_of_this_sitting(seconds: float, here: int, said: str) -> None:
+    assert lines(standing(seconds=seconds, here=here), 80)[1].endswith(said)
+
+
+def test_a_last_epoch_that_is_done_is_not_counted_on() -> None:
+    scoring = InFlight(3, "resnet18", 3, 3, 1.0, 9.0)
+    assert "epoch 3/3 100%  9.0 s" in lines(standing(in_flight=(scoring,)), 80)[2]
+
+
+def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with View() as view:
+        assert not view.is_seen
+        view.show(standing())
+    shown = capsys.readouterr()
+    assert shown.out == shown.err == ""

@@ -1,0 +1,160 @@
+"""What a person at a terminal sees of a search while it runs; elsewhere lines alone are said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from workbench.console import duration
+
+BAR = 30
+"""Letters of the bar of a study."""
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """A trial that is being trained."""
+
+    number: int
+    what: str
+    """Backbone, views and size."""
+
+    num_done: int
+    """Epochs that ended."""
+
+    num_epochs: int
+    share: float
+    """Of the epoch that it is in."""
+
+    seconds: float
+    """Since it began."""
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that it will take at the pace so far; nothing before there is one."""
+        done = (self.num_done + self.share) / self.num_epochs
+        return self.seconds * (1 - done) / done if done >= 0.1 else None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a search stands."""
+
+    name: str
+    num_trials: int
+    complete: int
+    pruned: int
+    failed: int
+    best: str
+    """The best objective and its trial; empty before there is one."""
+
+    in_flight: Sequence[InFlight]
+    here: int
+    """Trials that ended in this sitting."""
+
+    seconds: float
+    """Since it began."""
+
+    beliefs: Sequence[tuple[str, float]]
+    """The dimensions that matter most so far, each with its share."""
+
+    @property
+    def ended(self) -> int:
+        """Trials that ended."""
+        return self.complete + self.pruned + self.failed
+
+
+def lines(standing: Standing, width: int) -> list[str]:
+    """Return the view as lines of at most `width` letters."""
+    s = standing
+    ended = [
+        f"{number} {state}"
+        for state in ("complete", "pruned", "failed")
+        if (number := getattr(s, state))
+    ]
+    head = f"{s.name}: {s.ended} of {s.num_trials} trials"
+    head += f" ({', '.join(ended)})" if ended else ""
+    head += f", best {s.best}" if s.best else ""
+    full = round(BAR * s.ended / s.num_trials)
+    pace = f"{'━' * full}{'─' * (BAR - full)} {s.ended / s.num_trials:4.0%}  {_pace(s)}"
+    rows = [
+        (
+            f"#{t.number}",
+            t.what,
+            f"epoch {min(t.num_done + 1, t.num_epochs)}/{t.num_epochs} {t.share:4.0%}",
+            duration(t.seconds) + (f", {_about(t.left_s)} left" if t.left_s is not None else ""),
+        )
+        for t in s.in_flight
+    ]
+    found = [head, pace.rstrip(), *_aligned(rows, width)]
+    if s.beliefs:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in s.beliefs)
+        found.append(f"matters most so far: {shares}")
+    return [_cut(line, width) for line in found]
+
+
+class View:
+    """Shows a search on stderr, below the lines that are said meanwhile, if it is a terminal."""
+
+    def __enter__(self) -> Self:
+        console = Console(stderr=True, highlight=False)
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False)
+            if console.is_terminal
+            else None
+        )
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether anybody looks."""
+        return self._live is not None
+
+    def show(self, standing: Standing) -> None:
+        """Bring what is seen up to date."""
+        if self._live is not None:
+            text = "\n".join(lines(standing, self._live.console.width))
+            self._live.update(Text(text, no_wrap=True, overflow="crop"), refresh=True)
+
+
+def _pace(s: Standing) -> str:
+    if not s.here:
+        return f"{duration(s.seconds)} so far"
+    each = s.seconds / s.here
+    rate = f"{60 / each:.1f} trials a minute" if each < 60 else f"{3600 / each:.1f} an hour"
+    return f"{rate}, {_about(each * (s.num_trials - s.ended))} left"
+
+
+def _about(seconds: float) -> str:
+    """Return a guess of a time span, no finer than it can be."""
+    if seconds < 55:
+        return f"about {max(5, 5 * round(seconds / 5))} s"
+    if seconds < 55 * 60:
+        return f"about {max(1, round(seconds / 60))} min"
+    return f"about {max(1.0, round(seconds / 1800) / 2):g} h"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:
+    """Return rows in columns; the second gives way where they are too wide together."""
+    if not rows:
+        return []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    spare = width - sum(widths) - 2 * (len(widths) - 1)
+    widths[1] = max(8, widths[1] + min(0, spare))
+    return [
+        "  ".join(_cut(cell, w).ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
