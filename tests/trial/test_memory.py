@@ -77,16 +77,16 @@ def test_a_step_is_counted_by_its_tensors(pictures: Prepared) -> None:
         )
     parameters = sum(p.numel() for p in model.parameters()) * 4
     assert need.least == 1
-    assert 3 * parameters < need.of(1) < 8 * parameters
+    assert 3 * parameters < need.of(1) / memory.MARGIN["cpu"] < 8 * parameters
     assert need.sample > 160 * 160 * 3 * 4
     adam = count(vit(pictures, optimizer=AdamW(lr=0.05)))
-    assert adam.of(14) - need.of(14) == pytest.approx(parameters, rel=0.5)
+    assert adam.of(14) - need.of(14) == pytest.approx(memory.MARGIN["cpu"] * parameters, rel=0.5)
 
 
 @pytest.mark.parametrize("num_samples", [3, 9, 15])
 def test_a_count_holds_for_other_numbers_of_samples(pictures: Prepared, num_samples: int) -> None:
     recipe = vit(pictures)
-    there = memory.MARGIN * memory._peak(recipe, "cpu", False, num_samples)
+    there = memory.MARGIN["cpu"] * memory._peak(recipe, "cpu", False, num_samples)
     # Never less, and at most a tenth more.
     assert 0.999 * there <= count(recipe).of(num_samples) <= 1.1 * there
 
@@ -152,7 +152,7 @@ def test_what_is_too_large_is_told_by_how_much(pictures: Prepared) -> None:
     assert found is not None
     assert int(found[1]) - int(found[2]) == pytest.approx(256, abs=1)
     # 21.7 million parameters, their gradients and Adam's two moments: 330 MiB before any sample.
-    assert 330 < int(found[1]) < 700
+    assert 330 < int(found[1]) < 900
 
 
 def test_blended_samples_are_counted(pictures: Prepared) -> None:
