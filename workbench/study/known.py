@@ -71,7 +71,8 @@ def draft_for(path: Path, views: Mapping[str, AnyView]) -> Draft:
     for view in experiment.views.values():
         same = [name for name, other in views.items() if other == view]
         if not same:
-            said = yaml.safe_dump(view.model_dump(mode="json"), default_flow_style=True).strip()
+            tree = {"kind": view.kind, **view.model_dump(mode="json", exclude_defaults=True)}
+            said = yaml.safe_dump(tree, default_flow_style=True, width=1000).strip()
             raise ConfigError(
                 f"{path} reads the view {said}, which the experiment does not have. Add it to "
                 "the experiment's `views`, or train the recipe alone by `workbench train`."
