@@ -1,11 +1,15 @@
 """Media that tests of several folders read."""
 
+import signal
 from os import terminal_size
 from pathlib import Path
 
 import pytest
 
 from tests.media.clips import chirp, moving, write_media
+
+# A shell that puts the tests into the background has Ctrl-C ignored in all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

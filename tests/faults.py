@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -184,8 +185,11 @@ class Storm:
         seen = len(self.ledger())
         self.until_trained(seen, process)
         filler = self.root / "filler"
-        with filler.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(self.root).free)
+        with filler.open("wb", buffering=0) as file:
+            for size in (2**20, 2**12):  # to the last page, whatever others write meanwhile
+                with suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
         code = self.end(process)
         filler.unlink()
         assert code in (0, 1), self.said[-1]

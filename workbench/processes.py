@@ -48,7 +48,8 @@ def be_a_child() -> None:
 class Interrupts:
     """Ctrl-C in its body: the first is noted, for the body to end in its own time; the next stops.
 
-    Outside of the main thread, which alone can take signals, it changes nothing.
+    It changes nothing outside of the main thread, which alone can take signals, and where Ctrl-C is
+    ignored, as in a program that a script put into the background.
     """
 
     def __init__(self) -> None:
@@ -56,13 +57,17 @@ class Interrupts:
         """Whether it was noted."""
 
     def __enter__(self) -> Self:
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._before = signal.signal(signal.SIGINT, self._note)
+        self._before = signal.getsignal(signal.SIGINT)
+        self._takes = (
+            threading.current_thread() is threading.main_thread()
+            and self._before is not signal.SIG_IGN
+        )
+        if self._takes:
+            signal.signal(signal.SIGINT, self._note)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._main:
+        if self._takes:
             signal.signal(signal.SIGINT, self._before)
 
     def _note(self, *_: object) -> None:

@@ -3,6 +3,7 @@
 The other rooms import this module before they import MLflow, which reads the settings below then.
 """
 
+import logging
 import os
 import re
 import sqlite3
@@ -22,6 +23,9 @@ from mlflow.exceptions import MlflowException
 
 from workbench.errors import StudyError
 from workbench.files import finished
+
+# What it logs there, with a traceback of its own, it raises as well.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "artifacts"
