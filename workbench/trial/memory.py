@@ -1,7 +1,8 @@
 """What training takes of a device's memory, before any of it is taken.
 
-A step is counted once for each model, size and device: on a GPU by doing it, elsewhere on tensors
-without contents, whose bytes are counted as they are made and freed.
+A pass is counted once for each model, size and device: on a GPU by doing it, elsewhere on tensors
+without contents, whose bytes are counted as they are made and freed. What the optimizer and an
+average keep is added.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -38,15 +40,21 @@ class TooLargeError(WorkbenchError):
 
 
 class Need(Frozen):
-    """Bytes that a step takes: a part that is always there, and one for each sample at once."""
+    """Bytes of one forward and backward pass: a part always there, one for each sample at once."""
 
     fixed: int
     sample: int
     least: int
     """Fewest samples that the model can learn from at once: a batch norm may need two."""
 
+    weights: int
+    """Of `fixed`, those of the model."""
+
+    trained: int
+    """Of these, those that learn."""
+
     def of(self, num_samples: int) -> int:
-        """Return the bytes of a step on `num_samples`."""
+        """Return the bytes of a pass of `num_samples`."""
         return self.fixed + num_samples * self.sample
 
 
@@ -111,18 +119,20 @@ def plan(
             break
         need = _counted(recipe, device, checkpointed, batch, cache)
         needs.append(need)
-        waiting = 3 * batch * _input_bytes(recipe)  # as it is, changed and mixed
-        room = limit_bytes - need.fixed - waiting
+        kept = 3 * batch * _input_bytes(recipe)  # as it is, changed and mixed
+        kept += int(_state_copies(recipe) * need.trained)
+        kept += need.weights if recipe.transfer.ema_decay else 0
+        room = limit_bytes - need.fixed - kept
         most = batch if need.sample <= 0 else room // need.sample
         if most >= need.least:
             whole = most >= batch
             return Plan(
                 micro_batch=None if whole else most,
                 checkpointed=checkpointed,
-                estimated_bytes=need.of(batch if whole else most) + waiting,
+                estimated_bytes=need.of(batch if whole else most) + kept,
                 least=need.least,
             )
-    least = min(need.of(need.least) for need in needs) + waiting
+    least = min(need.of(need.least) for need in needs) + kept
     raise TooLargeError(
         f"too little memory: {recipe.backbone} at {recipe.image_px} px takes about {_size(least)} "
         f"to train by "
@@ -168,14 +178,12 @@ def _counted(
 ) -> Need:
     """Return the need of a recipe's steps, from the cache if it was counted before."""
     cuda = torch.device(device).type == "cuda"
-    batch = 1 << (batch - 1).bit_length()  # one count for all sizes up to a power of two
+    batch = max(64, 1 << (batch - 1).bit_length())  # one count for many sizes
     about = {
         "backbone": recipe.backbone,
         "views": [view.shape for view in recipe.views.values()],
         "image_px": recipe.image_px,
         "frozen": recipe.frozen,
-        "average": recipe.transfer.ema_decay > 0,
-        "optimizer": [recipe.optimizer.kind, getattr(recipe.optimizer, "name", "")],
         "checkpointed": checkpointed,
         "batch": batch,
         "device": torch.cuda.get_device_name(device) if cuda else "count",
@@ -197,11 +205,13 @@ def _counted(
 
 
 def _count(recipe: Recipe, device: str, checkpointed: bool, batch: int) -> Need:
-    """Count a step on the fewest samples and on many: between them no step takes more.
+    """Count a pass of the fewest samples and one of many: between them none takes more.
 
     The most bytes at any time are the largest of many lines over the number of samples, and such
     a curve lies below its chords.
     """
+    with torch.device("meta"):
+        model = build_model(recipe, load=False)
     least = 1
     try:
         few = _peak(recipe, device, checkpointed, 1)
@@ -215,43 +225,46 @@ def _count(recipe: Recipe, device: str, checkpointed: bool, batch: int) -> Need:
     sample = max(0, _peak(recipe, device, checkpointed, many) - few) // (many - least)
     margin = MARGIN["cuda" if cuda else "cpu"]
     return Need(
-        fixed=int(margin * max(0, few - least * sample)), sample=int(margin * sample), least=least
+        fixed=int(margin * max(0, few - least * sample)),
+        sample=int(margin * sample),
+        least=least,
+        weights=sum(4 * tensor.numel() for tensor in model.state_dict().values()),
+        trained=sum(4 * p.numel() for p in model.parameters() if p.requires_grad),
     )
 
 
 def _peak(recipe: Recipe, device: str, checkpointed: bool, num_samples: int) -> int:
-    """Return the most bytes that two steps on `num_samples` hold at once."""
+    """Return the most bytes that a pass of `num_samples` holds at once."""
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         try:
-            _steps(recipe, device, checkpointed, num_samples)
+            _pass(recipe, device, checkpointed, num_samples)
             return torch.cuda.max_memory_allocated(device) - before
         except torch.OutOfMemoryError:
             pass  # too much for the device: counted instead, to say by how much
     with torch.device("meta"), _Meter() as meter:
-        _steps(recipe, "meta", checkpointed, num_samples)
+        _pass(recipe, "meta", checkpointed, num_samples)
     return meter.peak
 
 
-def _steps(recipe: Recipe, device: str, checkpointed: bool, num_samples: int) -> None:
-    # Two: the optimizer's own memory is there from the second on.
+def _pass(recipe: Recipe, device: str, checkpointed: bool, num_samples: int) -> None:
     model = build_model(recipe, load=False).to(device)
     if checkpointed:
         model.checkpoint_activations()
-    averaged = list(model.state_dict().values()) if recipe.transfer.ema_decay else []
-    averaged = [tensor.clone() for tensor in averaged]
-    optimizer = recipe.optimizer.build(p for p in model.parameters() if p.requires_grad)
-    inputs = model.example_inputs(num_samples, device)
-    targets = torch.full((num_samples,), 0.5, device=device)
-    for _ in range(2):
-        optimizer.zero_grad(set_to_none=True)
-        torch.nn.functional.binary_cross_entropy_with_logits(
-            model(inputs)[:, 1], targets
-        ).backward()
-        optimizer.step()
-    del averaged  # held until here
+    odds = model(model.example_inputs(num_samples, device))[:, 1]
+    F.softplus(odds).mean().backward()
+
+
+def _state_copies(recipe: Recipe) -> float:
+    """Return how many numbers the optimizer keeps for each one that learns."""
+    weight = torch.nn.Parameter(torch.zeros(8, 8))
+    weight.grad = torch.zeros_like(weight)
+    optimizer = recipe.optimizer.build([weight])
+    optimizer.step()
+    kept = (value for state in optimizer.state.values() for value in state.values())
+    return sum(v.numel() for v in kept if isinstance(v, Tensor) and v.dim()) / weight.numel()
 
 
 def _input_bytes(recipe: Recipe) -> int:
