@@ -24,8 +24,8 @@ def test_every_shipped_backbone_has_recorded_counts() -> None:
 @pytest.mark.parametrize(
     "backbone",
     [
-        # Above that, most of the time goes into models that only the reference space names.
-        pytest.param(name, marks=[pytest.mark.slow] if true > 30_000_000 else [])
+        # Above that, most of the time goes into models that no search on two cores draws.
+        pytest.param(name, marks=[pytest.mark.slow] if true > 10_000_000 else [])
         for name, (_, true) in RECORDED.items()
     ],
 )
