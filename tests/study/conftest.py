@@ -11,7 +11,7 @@ import pytest
 from tests.study.inline import InlinePool
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.study import search as search_module
-from workbench.study.start import Outcome, run_search
+from workbench.study.start import Outcome, Sitting, run_search
 from workbench.tracking.runs import Tracking, TrialRun
 from workbench.workspace import Workspace
 
@@ -32,15 +32,10 @@ class Bench:
 
     def search(self, experiment: Path, num_trials: int, **options: Any) -> Outcome:
         """Search one sitting, on one worker unless told otherwise."""
-        usual: dict[str, Any] = {
-            "study": None,
-            "data": self.data,
-            "seed": 0,
-            "jobs": 1,
-            "device": "cpu",
-            "timeout_s": None,
-        }
-        return run_search(experiment, self.workspace, num_trials=num_trials, **usual | options)
+        start_from = options.pop("start_from", ())
+        usual: dict[str, Any] = {"data": self.data, "jobs": 1, "device": "cpu"}
+        asked = Sitting(num_trials=num_trials, **usual | options)
+        return run_search(experiment, self.workspace, asked, start_from=start_from)
 
     def runs(self, outcome: Outcome) -> list[TrialRun]:
         """Return what the tracking store has of the study's trials."""

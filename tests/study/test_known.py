@@ -14,7 +14,7 @@ from workbench.media.image import Image
 from workbench.study.experiment import read_experiment
 from workbench.study.known import draft_for, read_known
 from workbench.study.records import importances, read_trials
-from workbench.study.start import run_known
+from workbench.study.start import Sitting, run_known
 
 RECIPE: dict[str, Any] = {
     "views": {"picture": {"kind": "image", "image_px": 32}},
@@ -87,8 +87,9 @@ def test_a_recipe_is_trained_as_a_study_of_one_trial(
     file = write(tmp_path)
 
     def train(**options: Any) -> Any:
-        usual: dict[str, Any] = {"study": None, "data": bench.data, "seed": 5, "device": "cpu"}
-        return run_known(file, bench.workspace, **usual | options)
+        settings = options.pop("settings", ())
+        asked = Sitting(num_trials=1, data=bench.data, seed=5, jobs=1, device="cpu", **options)
+        return run_known(file, bench.workspace, asked, settings=settings)
 
     outcome = train(settings=["batch_size=4"])
     assert [row.state for row in read_trials(outcome.folder)] == ["complete"]

@@ -54,24 +54,23 @@ def search(
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), num_bytes(memory)
-    from workbench.study.start import run_search
+    from workbench.study.start import Sitting, run_search
+
+    asked = Sitting(
+        num_trials=trials,
+        study=study,
+        data=data,
+        seed=seed,
+        jobs=jobs,
+        device=device,
+        timeout_s=timeout_s,
+        stall_s=stall_s,
+        memory_bytes=memory_bytes,
+        strict=strict,
+    )
 
     def sit(workspace: Workspace) -> "Outcome":
-        return run_search(
-            experiment,
-            workspace,
-            start_from=start_from or (),
-            num_trials=trials,
-            study=study,
-            data=data,
-            seed=seed,
-            jobs=jobs,
-            device=device,
-            strict=strict,
-            timeout_s=timeout_s,
-            stall_s=stall_s,
-            memory_bytes=memory_bytes,
-        )
+        return run_search(experiment, workspace, asked, start_from=start_from or ())
 
     _conclude(sit, f"its {trials} trials")
 
@@ -90,19 +89,20 @@ def train(
 ) -> None:
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
     memory_bytes = num_bytes(memory)
-    from workbench.study.start import run_known
+    from workbench.study.start import Sitting, run_known
+
+    asked = Sitting(
+        num_trials=1,
+        study=study,
+        data=data,
+        seed=seed,
+        jobs=1,
+        device=device,
+        memory_bytes=memory_bytes,
+    )
 
     def sit(workspace: Workspace) -> "Outcome":
-        return run_known(
-            recipe,
-            workspace,
-            settings=settings or (),
-            study=study,
-            data=data,
-            seed=seed,
-            device=device,
-            memory_bytes=memory_bytes,
-        )
+        return run_known(recipe, workspace, asked, settings=settings or ())
 
     _conclude(sit, "its trial")
 

@@ -42,8 +42,6 @@ PACKAGES = ("torch", "timm", "optuna", "mlflow", "librosa", "av", "opencv-python
 AUGMENT_SHEETS = "augmentations"
 """Folder of a study, and of its record, that holds them."""
 
-STALL_S = 900.0
-
 SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
 SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
 """What the study's page in the MLflow user interface shows of each trial."""
@@ -62,38 +60,51 @@ class Outcome:
     """Trials that ended in this sitting."""
 
 
+@dataclass(frozen=True)
+class Sitting:
+    """What is asked of one sitting of a study."""
+
+    num_trials: int
+    """Trials of the whole study, refused, pruned and failed ones included."""
+
+    study: str | None = None
+    """Its name; the experiment's by default."""
+
+    data: Path | None = None
+    """The data folder; by default the demo, where the experiment is about it."""
+
+    seed: int = 0
+    """Of the sampler and of every trial."""
+
+    jobs: int | None = None
+    """Trials side by side; by default what suits the device."""
+
+    device: str = "auto"
+    """A torch device, or `auto`."""
+
+    timeout_s: float | None = None
+    """No trial starts that is not expected to end within this time."""
+
+    stall_s: float = 900.0
+    """A trial of which no batch ends for so long hangs."""
+
+    memory_bytes: int | None = None
+    """What one trial may take of its device's memory; by default its share."""
+
+    strict: bool = False
+    """Whether a file that cannot be decoded is an error."""
+
+
 def run_search(
-    experiment_file: Path,
-    workspace: Workspace,
-    *,
-    start_from: Sequence[Path] = (),
-    num_trials: int,
-    study: str | None,
-    data: Path | None,
-    seed: int,
-    jobs: int | None,
-    device: str,
-    timeout_s: float | None,
-    stall_s: float = STALL_S,
-    memory_bytes: int | None = None,
-    strict: bool = False,
+    experiment_file: Path, workspace: Workspace, asked: Sitting, *, start_from: Sequence[Path] = ()
 ) -> Outcome:
-    """Search until the study has `num_trials` trials in all; a study that was begun goes on.
+    """Search until the study has its trials; one that was begun goes on.
 
     Args:
         experiment_file: The experiment.
         workspace: Where studies, caches and the tracking store are.
+        asked: How to search.
         start_from: Files of known recipes to try first.
-        num_trials: Trials of the whole study, refused, pruned and failed ones included.
-        study: Its name; the experiment's by default.
-        data: The data folder; by default the demo, where the experiment is about it.
-        seed: Of the sampler and of every trial.
-        jobs: Trials side by side; by default what suits the device.
-        device: A torch device, or `auto`.
-        stall_s: A trial of which no batch ends for so long hangs.
-        memory_bytes: What one trial may take of its device's memory; by default its share.
-        timeout_s: No trial starts that is not expected to end within this time.
-        strict: Whether a file that cannot be decoded is an error.
 
     Raises:
         WorkbenchError: something that the user gave cannot be used; says what to do.
@@ -101,70 +112,26 @@ def run_search(
     """
     experiment, space = read_experiment(experiment_file)
     first = {str(path): draft_for(path, experiment.views) for path in start_from}
-    return _run(
-        experiment,
-        space,
-        experiment_file,
-        workspace,
-        first=first,
-        num_trials=num_trials,
-        study=study,
-        data=data,
-        seed=seed,
-        jobs=jobs,
-        device=device,
-        timeout_s=timeout_s,
-        stall_s=stall_s,
-        memory_bytes=memory_bytes,
-        strict=strict,
-    )
+    return _run(experiment, space, experiment_file, workspace, asked, first)
 
 
 def run_known(
-    recipe_file: Path,
-    workspace: Workspace,
-    *,
-    settings: Sequence[str] = (),
-    study: str | None,
-    data: Path,
-    seed: int,
-    device: str,
-    memory_bytes: int | None = None,
+    recipe_file: Path, workspace: Workspace, asked: Sitting, *, settings: Sequence[str] = ()
 ) -> Outcome:
     """Train one known recipe: a study of one trial, recorded like any other.
 
     Args:
         recipe_file: The recipe.
         workspace: Where studies, caches and the tracking store are.
+        asked: How to train it.
         settings: What to change of it; see `read_known`.
-        study: The study's name; the file's by default.
-        data: The data folder.
-        seed: Of the trial.
-        device: A torch device, or `auto`.
-        memory_bytes: What the trial may take of its memory; by default all there is.
 
     Raises:
         WorkbenchError: something that the user gave cannot be used; says what to do.
         KeyboardInterrupt: Ctrl-C; the study can go on.
     """
     experiment, space = read_known(recipe_file, settings)
-    return _run(
-        experiment,
-        space,
-        recipe_file,
-        workspace,
-        first={},
-        num_trials=1,
-        study=study,
-        data=data,
-        seed=seed,
-        jobs=1,
-        device=device,
-        timeout_s=None,
-        stall_s=STALL_S,
-        memory_bytes=memory_bytes,
-        strict=False,
-    )
+    return _run(experiment, space, recipe_file, workspace, asked, {})
 
 
 def _run(
@@ -172,32 +139,24 @@ def _run(
     space: Space,
     experiment_file: Path,
     workspace: Workspace,
-    *,
+    asked: Sitting,
     first: Mapping[str, Draft],
-    num_trials: int,
-    study: str | None,
-    data: Path | None,
-    seed: int,
-    jobs: int | None,
-    device: str,
-    timeout_s: float | None,
-    stall_s: float,
-    memory_bytes: int | None,
-    strict: bool,
 ) -> Outcome:
     began = time.monotonic()
-    folder = new_or_known(workspace.studies, study or experiment.name)
+    folder = new_or_known(workspace.studies, asked.study or experiment.name)
     if folder.info_file.exists():
         space = space.as_begun(read_yaml(folder.experiment_file)["space"])
-    devices, threads = choose_devices(device, jobs)
+    devices, threads = choose_devices(asked.device, asked.jobs)
     finder = WeightsFinder(workspace.weights)
     _check_rules(experiment, space, finder)
     for sentence in space.warnings():
         say(sentence)
     with folder.held():
-        data_folder = find_data(experiment, workspace, data)
+        data_folder = find_data(experiment, workspace, asked.data)
         files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)
-        info = _check_same(folder, experiment, space, experiment_file, data_folder, files, seed)
+        info = _check_same(
+            folder, experiment, space, experiment_file, data_folder, files, asked.seed
+        )
         for line in manifest.describe(files):
             say(line)
         views = {name: experiment.views[name] for name in _views_used(space)}
@@ -205,7 +164,7 @@ def _run(
         prepared = prepare.prepare(files, data_folder, views, cache=workspace.cache, jobs=decoders)
         for line in prepare.describe(prepared):
             say(line)
-        if strict:
+        if asked.strict:
             prepare.require_all(prepared)
         facts = FactsStore(workspace.cache).table(prepared.contents())
         say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
@@ -219,7 +178,7 @@ def _run(
         tags = {
             "data": str(data_folder),
             "data_fingerprint": files.fingerprint,
-            "seed": str(seed),
+            "seed": str(asked.seed),
             **environment_tags(workspace.root),
         }
         parent = tracking.open_study(info.name, study_id=info.id, tags=tags)
@@ -234,7 +193,7 @@ def _run(
             folder,
             experiment,
             space,
-            seed=seed,
+            seed=asked.seed,
             tracking=tracking,
             parent_run=parent,
             trial_tags={**tags, "device": devices[0]},
@@ -246,14 +205,14 @@ def _run(
             fingerprint=files.fingerprint,
             finder=finder,
             settings=Settings(
-                num_trials=num_trials,
-                seed=seed,
+                num_trials=asked.num_trials,
+                seed=asked.seed,
                 devices=devices,
                 threads_per_worker=threads,
-                memory_bytes=memory_bytes,
+                memory_bytes=asked.memory_bytes,
                 cache=workspace.cache,
-                deadline=None if timeout_s is None else began + timeout_s,
-                stall_s=stall_s,
+                deadline=None if asked.timeout_s is None else began + asked.timeout_s,
+                stall_s=asked.stall_s,
             ),
         )
         before = books.num_ended()
