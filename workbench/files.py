@@ -1,5 +1,6 @@
 """Files are finished or absent: written beside the final name, then renamed."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -74,3 +75,12 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of the bytes of `path`, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; it waits for another process that holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

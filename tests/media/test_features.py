@@ -1,6 +1,10 @@
 """The features against plain calls of librosa, and by hand."""
 
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -123,3 +127,21 @@ def test_a_sound_that_never_changes_is_silent(level: float) -> None:
     with pytest.raises(MediaError, match="never changes") as caught:
         Features().of_sound(np.full(RATE_HZ, level, np.float32))
     assert caught.value.status == "silent"
+
+
+@pytest.mark.slow  # each of the three compiles, one after the other
+def test_processes_that_compile_at_the_same_time_leave_what_later_ones_can_read(
+    tmp_path: Path,
+) -> None:
+    """Without a lock every third of such caches kills whoever reads it (numba issue 10128)."""
+    code = (
+        "import numpy as np\n"
+        "from workbench.media.features import measures\n"
+        "measures(np.ones(9999, 'f4'))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    together = [subprocess.Popen(command, env=environment) for _ in range(3)]
+    assert [process.wait() for process in together] == [0, 0, 0]
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    assert list(tmp_path.rglob("guf-*.nbc"))

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.data.lines import LineWriter, appending, locked, read_lines
+from workbench.data.lines import LineWriter, appending, read_lines
+from workbench.files import locked
 from workbench.media.facts import Facts
 
 VERSION = 1

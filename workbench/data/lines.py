@@ -1,6 +1,5 @@
 """Append-only files of JSON lines that a kill cannot make believe what is not so."""
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -47,12 +46,3 @@ def appending(path: Path, *, anew: bool = False) -> Iterator[LineWriter]:
         file.truncate(0 if anew else path.read_bytes().rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)
         yield LineWriter(file)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; it waits for another process that holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -17,9 +17,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from workbench.data.lines import LineWriter, appending, locked, read_lines
+from workbench.data.lines import LineWriter, appending, read_lines
 from workbench.errors import DataError
-from workbench.files import write_json
+from workbench.files import locked, write_json
 from workbench.media.view import View
 
 NEUTRAL_ROW = 0

@@ -1,11 +1,17 @@
 """A vector of what is commonly measured of a sound, for small models and heads of large ones."""
 
+import os
+import tempfile
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from workbench.files import locked
 from workbench.media.audio import RATE_HZ
 from workbench.media.source import failure
 from workbench.media.view import Made, Sound, SoundView
@@ -82,8 +88,8 @@ def measures(sound: Sound) -> Series:
         `spectral_rolloff`, `zero_crossing_rate`, `mfcc` and, for what chroma is tuned to,
         `estimate_tuning`.
     """
-    from librosa import feature, power_to_db
-
+    librosa = _librosa()
+    feature = librosa.feature
     single, mels, powers, pitches = [], [], [], []
     for part, edged, magnitude in _blocks(sound):
         power = magnitude**2
@@ -105,9 +111,25 @@ def measures(sound: Sound) -> Series:
         )
     tuning = _tuning(np.concatenate(pitches, axis=1))
     chroma = [feature.chroma_stft(S=power, sr=RATE_HZ, tuning=tuning) for power in powers]
-    mfcc = feature.mfcc(S=power_to_db(np.concatenate(mels, axis=1)), n_mfcc=_NUM_MFCC)
+    mfcc = feature.mfcc(S=librosa.power_to_db(np.concatenate(mels, axis=1)), n_mfcc=_NUM_MFCC)
     rows = [np.concatenate(chroma, axis=1), np.concatenate(single, axis=1), mfcc]
     return np.concatenate(rows).astype(np.float32)
+
+
+@cache
+def _librosa() -> ModuleType:
+    """Import librosa and what of it is compiled, while no other process of this user does.
+
+    Numba keeps what it compiled in two files for each function; those that two processes wrote at
+    the same time do not fit each other, and every later process that reads them dies with a
+    segmentation fault (numba issue 10128).
+    """
+    with locked(Path(tempfile.gettempdir()) / f"workbench-librosa-{os.getuid()}.lock"):
+        import librosa
+        import librosa.core.pitch  # what is compiled is so when its module is imported
+        import librosa.feature.spectral
+
+    return librosa
 
 
 def _blocks(sound: Sound) -> Iterator[tuple[Sound, Sound, Series]]:
@@ -116,32 +138,26 @@ def _blocks(sound: Sound) -> Iterator[tuple[Sound, Sound, Series]]:
     The first samples lie between zeros, the second between repetitions of the first and last one.
     The magnitudes are (frequencies, windows).
     """
-    from librosa import stft
-
     padded, edged = (np.pad(sound, _WINDOW // 2, mode=mode) for mode in ("constant", "edge"))
     num_windows = 1 + len(sound) // _HOP
     for start in range(0, num_windows, _BLOCK):
         last = min(start + _BLOCK, num_windows) - 1
         samples = slice(start * _HOP, last * _HOP + _WINDOW)
-        spectrum = stft(padded[samples], n_fft=_WINDOW, hop_length=_HOP, center=False)
+        spectrum = _librosa().stft(padded[samples], n_fft=_WINDOW, hop_length=_HOP, center=False)
         yield padded[samples], edged[samples], np.abs(spectrum)
 
 
 def _pitches(power: Series) -> Series:
     """Return (2, peaks): frequency in hertz and strength of the peaks of power spectra."""
-    from librosa import piptrack
-
-    frequencies_hz, strengths = piptrack(S=power, sr=RATE_HZ)
+    frequencies_hz, strengths = _librosa().piptrack(S=power, sr=RATE_HZ)
     found = frequencies_hz > 0
     return np.stack([frequencies_hz[found], strengths[found]])
 
 
 def _tuning(pitches: Series) -> float:
     """Return how far the stronger half of the peaks is from a tuned piano, in semitones."""
-    from librosa import pitch_tuning
-
     frequencies_hz, strengths = pitches
     if not len(strengths):
         return 0.0
     stronger = frequencies_hz[strengths >= np.median(strengths)]
-    return float(pitch_tuning(stronger, bins_per_octave=_NUM_CHROMA))
+    return float(_librosa().pitch_tuning(stronger, bins_per_octave=_NUM_CHROMA))

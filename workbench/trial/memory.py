@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.data.lines import appending, locked, read_lines
+from workbench.data.lines import appending, read_lines
 from workbench.errors import WorkbenchError
+from workbench.files import locked
 from workbench.trial.recipe import Recipe
 from workbench.trial.scoring import build_model
 from workbench.values import Frozen
