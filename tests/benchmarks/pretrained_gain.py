@@ -20,7 +20,7 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.optimizers import AdamW
 from workbench.parts.schedules import Cosine
 from workbench.parts.weights import RANDOM, resolve
-from workbench.selection.statistics import auc
+from workbench.trial.delong import auc
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial

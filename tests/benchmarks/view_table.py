@@ -21,7 +21,7 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.optimizers import AdamW
 from workbench.parts.schedules import Cosine
 from workbench.parts.weights import resolve
-from workbench.selection.statistics import Z95, auc
+from workbench.trial.delong import Z95, auc
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial

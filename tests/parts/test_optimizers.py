@@ -218,3 +218,20 @@ def test_the_rate_set_for_a_step_is_scaled_by_each_group() -> None:
 def test_an_impossible_setting_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         make("adam", **wrong)
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_a_step_on_a_cpu_is_torchs_own(kind: str) -> None:
+    # There one kernel for all gains next to nothing, or loses.
+    w = torch.nn.Parameter(torch.ones(2))
+    assert make(kind, lr=0.1).build([w]).defaults["fused"] is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_a_step_on_a_gpu_is_one_kernel_that_goes_the_same_way(kind: str) -> None:
+    here, there = (torch.nn.Parameter(torch.tensor([3.0, -2.0], device=d)) for d in ("cpu", "cuda"))
+    fused = make(kind, lr=0.05, weight_decay=0.1).build([there])
+    assert fused.defaults["fused"] is True
+    plain = make(kind, lr=0.05, weight_decay=0.1).build([here])
+    assert trained(fused, there, 20) == pytest.approx(trained(plain, here, 20), rel=1e-4)

@@ -8,13 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from tests.selection.studies import MadeStudy
 from workbench.errors import StudyError
-from workbench.selection.statistics import (
-    Estimate,
-    auc,
-    auc_difference,
-    trial_auc,
-    trial_auc_difference,
-)
+from workbench.selection.statistics import trial_auc, trial_auc_difference
+from workbench.trial.delong import Estimate, auc, auc_difference
 
 # Two fakes, then three reals; one fake ties with one real.
 TARGETS = [1, 1, 0, 0, 0]

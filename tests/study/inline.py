@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import ClassVar
 
+import pandas as pd
+
 from tests.study.workers import epoch
 from workbench.study.pool import Died
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Epoch, Result, TrialFolder
+from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.train import Verdict
 from workbench.trial.training import best_epoch
 from workbench.trial.worker import Bug, Full, Job
@@ -27,13 +29,21 @@ class InlinePool:
     strikes the study process while it waits."""
 
     trained: ClassVar[list[Recipe]] = []
-    """Every recipe that was submitted, of all searches."""
+    """Every recipe that was submitted, of all searches; again when it goes on."""
+
+    kept: ClassVar[dict[str, list[Epoch]]] = {}
+    """The epochs of paused recipes, by uid."""
+
+    scores: ClassVar[pd.DataFrame | None] = None
+    """What every complete trial scored, if that is kept."""
 
     @classmethod
     def reset(cls, curve: Curve = _flat) -> None:
         """Forget what was trained and follow `curve`."""
         cls.curve = staticmethod(curve)
         cls.trained = []
+        cls.kept = {}
+        cls.scores = None
 
     def __init__(self, num_workers: int, *, stall_s: float) -> None:
         self._jobs: dict[int, Job | None] = dict.fromkeys(range(num_workers))
@@ -48,7 +58,8 @@ class InlinePool:
         assert self._jobs[slot] is None
         self._jobs[slot] = job
         self._epochs[slot], self._verdicts[slot] = [], "go on"
-        InlinePool.trained.append(Recipe.model_validate_json(job.recipe))
+        recipe = Recipe.model_validate_json(job.recipe)
+        InlinePool.trained.append(recipe)
 
     def events(self, timeout_s: float) -> list[tuple[int, Event]]:
         return [(slot, self._say(slot, job)) for slot, job in self._jobs.items() if job is not None]
@@ -67,28 +78,36 @@ class InlinePool:
 
     def _say(self, slot: int, job: Job) -> Event:
         recipe, epochs = Recipe.model_validate_json(job.recipe), self._epochs[slot]
-        pruned = self._verdicts[slot] == "prune"
-        if len(epochs) < recipe.num_epochs and not pruned:
+        kept, verdict = InlinePool.kept.get(recipe.uid, []), self._verdicts[slot]
+        if len(epochs) < len(kept):
+            epochs.append(kept[len(epochs)])
+            return epochs[-1]
+        if len(epochs) < recipe.num_epochs and verdict == "go on":
             said = InlinePool.curve(recipe, len(epochs) + 1)
             if isinstance(said, float):
                 epochs.append(epoch(len(epochs) + 1, said))
                 return epochs[-1]
             self._jobs[slot] = None
             return said
-        result = make_result(recipe, epochs, pruned=pruned)
+        if verdict == "pause":
+            InlinePool.kept[recipe.uid] = epochs
+        ends: dict[Verdict, State] = {"go on": "complete", "prune": "pruned", "pause": "paused"}
+        result = make_result(recipe, epochs, ends[verdict])
+        if self.scores is not None and result.state == "complete":
+            TrialFolder(job.folder).write_scores(self.scores)
         TrialFolder(job.folder).write_result(result)
         self._jobs[slot] = None
         return result
 
 
-def make_result(recipe: Recipe, epochs: list[Epoch], *, pruned: bool = False) -> Result:
+def make_result(recipe: Recipe, epochs: list[Epoch], state: State = "complete") -> Result:
     """Return the result that a worker makes of these epochs."""
     best = best_epoch(recipe, epochs)
     assert best is not None
     return Result(
         recipe=recipe.uid,
-        state="pruned" if pruned else "complete",
-        reason=f"pruned after epoch {len(epochs)}" if pruned else "",
+        state=state,
+        reason="" if state == "complete" else f"{state} after epoch {len(epochs)}",
         epochs=tuple(epochs),
         best_epoch=best.epoch,
         objective=best.objective,

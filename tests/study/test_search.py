@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import optuna
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
@@ -16,8 +17,9 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlinePool, make_result
 from tests.study.tiny import SPACE, THREE
 from tests.study.workers import epoch
-from workbench.errors import RuleError, StudyError
+from workbench.errors import ConfigError, RuleError, StudyError
 from workbench.parts.weights import RANDOM
+from workbench.study.books import Running
 from workbench.study.experiment import read_experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.pool import Died
@@ -121,8 +123,8 @@ def started(runs: list[Any]) -> Callable[[TrialRow], int]:
 def test_a_bug_in_a_worker_stops_the_study_and_its_trial_is_asked_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong_view(self: Search, slot: int, recipe: Recipe) -> Job:
-        job = right_job(self, slot, recipe)
+    def wrong_view(self: Search, slot: int, running: Running) -> Job:
+        job, recipe = right_job(self, slot, running), running.recipe
         unknown = recipe.model_copy(update={"views": {"nothing": recipe.views["image"]}})
         return Job(**{**vars(job), "recipe": unknown.model_dump_json()})
 
@@ -230,11 +232,172 @@ def test_without_pruning_every_trial_runs_in_full(bench: Bench, inline: type[Inl
     assert [len(row.epochs) for row in read_trials(outcome.folder)] == [4] * 8
 
 
-def test_halving_stops_the_worst_at_its_first_rung(bench: Bench, inline: type[InlinePool]) -> None:
-    inline.reset(lambda recipe, number: 1.0 - 0.1 * len(inline.trained))
-    pruning = {"kind": "halving", "warmup_epochs": 2}
-    outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 5}, pruning=pruning), 4)
-    assert [len(row.epochs) for row in read_trials(outcome.folder)] == [5, 2, 2, 2]
+HALVING = {"kind": "halving", "warmup_epochs": 1}
+
+
+def by_order(*objectives: float) -> Callable[[Recipe, int], float]:
+    """Return the curve of a study whose first recipe is worth the first of these, and so on."""
+    order: list[str] = []
+
+    def curve(recipe: Recipe, number: int) -> float:
+        if recipe.uid not in order:
+            order.append(recipe.uid)
+        return objectives[order.index(recipe.uid)]
+
+    return curve
+
+
+def test_the_best_third_of_each_rung_goes_on_where_it_was(
+    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    inline.reset(by_order(0.5, 0.9, 0.6, 0.3, 0.8, 0.4))
+    outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING), 6, jobs=1)
+    rows = read_trials(outcome.folder)
+    assert [len(row.epochs) for row in rows] == [1, 3, 1, 1, 3, 1]
+    assert [row.state for row in rows] == [
+        "pruned", "complete", "pruned", "pruned", "complete", "pruned"
+    ]  # fmt: skip
+    assert rows[2].reason == "pruned after epoch 1"
+    # Of trials 0 to 2 the second goes on as soon as the third is there; trial 4 waits for trial 5.
+    order = [recipe.uid for recipe in inline.trained]
+    uids = [row.recipe for row in rows]
+    assert order == [*uids[:3], uids[1], *uids[3:], uids[4]]
+    assert [
+        run.state for run in sorted(bench.runs(outcome), key=lambda run: uids.index(run.uid))
+    ] == [row.state for row in rows]
+    said = capsys.readouterr().err
+    assert "trial 0   paused    auc 0.5000" in said
+    assert "trial 1   goes on after epoch 1" in said
+    assert said.count(" complete ") == 2
+    assert count_running(outcome.folder) == 0
+
+
+def test_of_too_few_for_a_place_the_best_is_trained_whole(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    inline.reset(by_order(0.5, 0.9))
+    outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 9}, pruning=HALVING), 2)
+    assert [len(row.epochs) for row in read_trials(outcome.folder)] == [1, 9]
+
+
+def test_a_used_up_space_still_trains_its_best_whole(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    inline.reset(by_order(0.5, 0.9, 0.7))
+    outcome = bench.search(bench.experiment({**THREE, "num_epochs": 3}, pruning=HALVING), 9)
+    assert "used up" in outcome.stopped
+    assert [len(row.epochs) for row in read_trials(outcome.folder)] == [1, 3, 1]
+
+
+def test_paused_trials_wait_through_a_kill(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    curve = by_order(0.5, 0.9, 0.6, 0.3, 0.8, 0.4)
+
+    def killed(recipe: Recipe, number: int) -> float:
+        if len(inline.trained) == 4:  # after three drawn trials, the second goes on
+            raise KeyboardInterrupt
+        return curve(recipe, number)
+
+    inline.reset(killed)
+    # A killed process puts nothing back.
+    monkeypatch.setattr("workbench.study.books.Books.put_back", lambda self, running: None)
+    experiment = bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING)
+    with pytest.raises(KeyboardInterrupt):
+        bench.search(experiment, 6, jobs=1)
+    folder = StudyFolder(bench.workspace.studies / experiment.stem)
+    assert count_running(folder) == 2  # the first is over: three to come leave two places
+    monkeypatch.undo()
+    monkeypatch.setattr("workbench.study.search.WorkerPool", InlinePool)
+    inline.curve = staticmethod(curve)
+    outcome = bench.search(experiment, 6, jobs=1)
+    rows = read_trials(outcome.folder)
+    # The one that was in flight is asked again under another number.
+    assert sorted(len(row.epochs) for row in rows) == [1, 1, 1, 1, 3, 3]
+    assert sorted(row.objective or 0 for row in rows if row.state == "complete") == [0.8, 0.9]
+    runs = bench.runs(outcome)
+    assert sorted(run.state for run in runs) == [
+        "complete", "complete", "interrupted", "pruned", "pruned", "pruned", "pruned"
+    ]  # fmt: skip
+
+
+def test_a_nearly_full_disk_takes_the_paused_trials_first(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inline.reset(by_order(0.5, 0.9, 0.6))
+    # The second look finds no space, the third some again.
+    free = iter([10**10, 10**10, 0])
+    monkeypatch.setattr(
+        "workbench.study.search.shutil.disk_usage",
+        lambda path: SimpleNamespace(free=next(free, 10**10)),
+    )
+    outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING), 3, jobs=1)
+    assert outcome.stopped == ""
+    assert [len(row.epochs) for row in read_trials(outcome.folder)] == [1, 3, 1]
+
+
+TRYOUT = {**HALVING, "tryout": {"image_share": 0.5, "data_share": 0.25}}
+
+
+def test_a_trial_is_tried_out_on_less_and_the_best_third_is_trained(
+    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    worth = {0.0: 0.5, 0.1: 0.9, 0.2: 0.6}
+
+    def curve(recipe: Recipe, number: int) -> float:
+        return worth[recipe.dropout] - (0.2 if recipe.image_px == 32 else 0)
+
+    inline.reset(curve)
+    space = {**THREE, "image_px": 64, "num_epochs": 4}
+    outcome = bench.search(bench.experiment(space, pruning=TRYOUT), 3, jobs=1)
+    assert [(r.image_px, r.sampling.subset, r.num_epochs) for r in inline.trained] == [
+        *[(32, 0.25, 1)] * 3,
+        (64, 1.0, 4),
+    ]
+    rows = read_trials(outcome.folder)
+    assert sorted((row.state, len(row.epochs)) for row in rows) == [
+        ("complete", 4), ("pruned", 0), ("pruned", 0)
+    ]  # fmt: skip
+    (best,) = (row for row in rows if row.state == "complete")
+    assert (best.objective, best.image_px, best.seconds) == (0.9, 64, 2.0)
+    (worst,) = (row for row in rows if "0.3000" in row.reason)
+    assert worst.reason == "pruned after its tryout (auc 0.3000)"
+    assert f"trial {best.number}   goes on after its tryout" in capsys.readouterr().err
+
+
+def test_a_trial_cut_off_after_its_tryout_is_not_tried_out_again(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    def cut(recipe: Recipe, number: int) -> float:
+        if recipe.num_epochs == 4 and number == 2:
+            raise KeyboardInterrupt
+        return 0.5 + recipe.dropout
+
+    inline.reset(cut)
+    experiment = bench.experiment({**THREE, "num_epochs": 4}, pruning=TRYOUT)
+    with pytest.raises(KeyboardInterrupt):
+        bench.search(experiment, 3, jobs=1)
+    assert [recipe.num_epochs for recipe in inline.trained] == [1, 1, 1, 4]
+    inline.reset(lambda recipe, number: 0.5)
+    outcome = bench.search(experiment, 3, jobs=1)
+    assert [recipe.num_epochs for recipe in inline.trained] == [4]
+    assert sorted(states(outcome)) == ["complete", "pruned", "pruned"]
+
+
+def test_a_trial_that_fails_in_its_tryout_says_so(bench: Bench, inline: type[InlinePool]) -> None:
+    def curve(recipe: Recipe, number: int) -> float | Died:
+        return Died(DEATH)
+
+    inline.reset(curve)
+    outcome = bench.search(bench.experiment({**THREE, "num_epochs": 4}, pruning=TRYOUT), 1, jobs=1)
+    (row,) = read_trials(outcome.folder)
+    assert (row.state, row.reason) == ("failed", DEATH)
+
+
+def test_tryouts_need_halving(bench: Bench) -> None:
+    experiment = bench.experiment(pruning={"kind": "median", "tryout": {"data_share": 0.5}})
+    with pytest.raises(ConfigError, match="`tryout` needs `kind: halving`"):
+        bench.search(experiment, 1)
 
 
 def test_a_lower_objective_can_be_better(bench: Bench, inline: type[InlinePool]) -> None:
@@ -373,6 +536,32 @@ def test_what_mlflow_lacks_is_written_anew(
     assert [point.value for point in history] == [0.6, 0.7, 0.7]
     bench.search(experiment, 3)
     assert "lacked" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_noise_that_rules_is_said_and_stops_if_asked(
+    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str], *, stop: bool
+) -> None:
+    inline.reset(by_order(*(0.70 + 0.001 * number for number in range(12))))
+    # An AUC of 0.75 on four files: its standard error is 0.25 and more.
+    inline.scores = pd.DataFrame(
+        {
+            "slice": "val",
+            "name": list("abcd"),
+            "score": [0.1, 0.4, 0.3, 0.8],
+            "target": [0, 0, 1, 1],
+        }
+    )
+    outcome = bench.search(bench.experiment(), 12, jobs=1, stop_at_noise=stop)
+    said = capsys.readouterr().err
+    # The best third of nine lies 0.003, 0.002 and 0.001 above the next: 0.002 (1/10 + 1/11 + 1/12).
+    expected = "3 more trials are expected to raise auc by 0.0005, and another val set of 4 files"
+    assert len(read_trials(outcome.folder)) == (9 if stop else 12)
+    if stop:
+        assert outcome.stopped.startswith(f"Noise rules: {expected}")
+    else:
+        assert outcome.stopped == ""
+        assert said.count(f"Noise rules from here on: {expected}") == 1
 
 
 def test_time_that_is_up_starts_no_trial(bench: Bench, inline: type[InlinePool]) -> None:

@@ -3,11 +3,18 @@
 import pytest
 
 from tests.tracking.trials import start
+from workbench.tracking import writing
 from workbench.tracking.runs import Tracking
 
 # isort: split
 # MLflow after workbench.tracking, which turns its telemetry off before MLflow reads the setting.
 from mlflow import MlflowClient
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no epoch wait for the next one."""
+    monkeypatch.setattr(writing, "TOGETHER_S", 0.0)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tests.tracking.trials import start
+from workbench.tracking import writing
 from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import flatten
 
@@ -45,6 +47,37 @@ def test_epochs_are_steps(tracking: Tracking, client: MlflowClient, trial: str) 
         tracking.log_epoch(trial, {"val/auc": auc}, epoch)
     history = client.get_metric_history(trial, "val/auc")
     assert [(point.step, point.value) for point in history] == [(0, 0.5), (1, 0.75), (2, 0.625)]
+
+
+def test_quick_epochs_are_written_together_and_none_is_lost(
+    tracking: Tracking, client: MlflowClient, parent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(writing, "monotonic", lambda: now)
+    monkeypatch.setattr(writing, "TOGETHER_S", 10.0)
+    one, other = start(tracking, parent, 1), start(tracking, parent, 2)
+
+    def seen() -> list[int]:
+        return [point.step for point in client.get_metric_history(one, "auc")]
+
+    for epoch, now in ((1, 0.0), (2, 4.0), (3, 9.0)):  # noqa: B007 (the writer's clock)
+        tracking.log_epoch(one, {"auc": epoch / 10}, epoch)
+    assert seen() == [1]  # the first at once
+    tracking.log_epoch(other, {"auc": 0.9}, 1)
+    now = 12.0
+    tracking.log_epoch(one, {"auc": 0.4}, 4)
+    assert seen() == [1, 2, 3, 4]
+    now = 13.0
+    tracking.log_epoch(one, {"auc": 0.5}, 5)
+    tracking.set_state(one, "paused")  # it may wait for long
+    assert seen() == [1, 2, 3, 4, 5]
+    tracking.log_epoch(one, {"auc": 0.6}, 6)
+    tracking.end_trial(one, state="complete", metrics={"auc": 0.4})
+    assert seen() == [1, 2, 3, 4, 5, 6, 6]
+    assert client.get_run(one).data.metrics["auc"] == 0.4
+    assert client.get_run(other).data.metrics["auc"] == 0.9
+    times = [point.timestamp for point in client.get_metric_history(one, "auc")]
+    assert times == sorted(set(times))
 
 
 def test_what_is_not_a_number_is_recorded_as_such(

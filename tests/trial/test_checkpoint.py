@@ -125,3 +125,41 @@ def test_a_trial_that_ended_leaves_no_checkpoint(
     recipe = recipe_for(pictures, num_epochs=3)
     assert run_trial(recipe, pictures, tmp_path, device="cpu", report=report).state == how
     assert not files.checkpoint.exists()
+
+
+def test_a_paused_trial_goes_on_to_the_same_bits_and_its_time_counts(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    recipe = drawing(pictures)
+    whole, _ = run(recipe, pictures, tmp_path / "whole")
+    files = TrialFolder(tmp_path / "paused")
+
+    def pause(epoch: Epoch) -> Verdict:
+        return "pause" if epoch.epoch == 2 else "go on"
+
+    paused = run_trial(recipe, pictures, files.path, device="cpu", report=pause)
+    assert (paused.state, paused.reason) == ("paused", "paused after epoch 2")
+    assert files.read_result() == paused and files.checkpoint.exists()
+    assert set(files.read_scores()["slice"]) == {"val"}
+    again, told = run(recipe, pictures, files.path)
+    assert told == [1, 2, 3, 4]
+    assert again.state == "complete" and again.metrics == whole.metrics
+    assert again.seconds > paused.seconds
+    one, two = (load_file(TrialFolder(tmp_path / f).weights) for f in ("whole", "paused"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_what_is_said_of_an_epoch_told_again_counts_only_for_the_last(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    recipe = recipe_for(pictures, num_epochs=4)
+    with pytest.raises(CutError):
+        run(recipe, pictures, tmp_path, cut=3)
+    told: list[int] = []
+
+    def pause(epoch: Epoch) -> Verdict:
+        told.append(epoch.epoch)
+        return "pause" if epoch.epoch in (1, 3) else "go on"
+
+    result = run_trial(recipe, pictures, tmp_path, device="cpu", report=pause)
+    assert (result.reason, told) == ("paused after epoch 3", [1, 2, 3])

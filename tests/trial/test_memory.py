@@ -183,6 +183,57 @@ def test_what_is_too_large_is_told_by_how_much(pictures: Prepared) -> None:
     assert 330 < int(found[1]) < 900
 
 
+@pytest.mark.parametrize(
+    ("scored", "at_once", "expected"),
+    [
+        (0, 8, None),  # not counted: a CPU gains nothing
+        (10**6, 8, 77),  # 8 * 10,036,864 / 1,036,864 = 77.4
+        (10**6, 64, 256),
+        (10**6, 300, 300),
+        (10**8, 8, 8),
+    ],
+)
+def test_scoring_takes_no_more_than_a_step(
+    pictures: Prepared, scored: int, at_once: int, expected: int | None
+) -> None:
+    recipe = vit(pictures, image_px=32)  # 3 * 4 * 3 * 32 * 32 bytes of inputs: 36,864
+    need = Need(fixed=0, sample=10**7, least=1, weights=0, trained=0, scored=scored)
+    found = memory._scored(recipe, need, at_once)
+    assert found == expected
+    if found is not None and found > at_once:
+        assert found * (scored + 36_864) <= at_once * (10**7 + 36_864)
+
+
+def test_running_out_of_memory_also_scores_fewer_at_once() -> None:
+    smaller = Plan(scored=256, least=1).halved(32)
+    assert smaller is not None
+    assert (smaller.micro_batch, smaller.scored) == (16, None)
+
+
+def test_how_many_are_scored_at_once_does_not_change_a_trials_scores(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = vit(pictures, num_epochs=1, batch_size=3)
+    together: list[int] = []
+    forward = MediaModel.forward
+
+    def seen(self: MediaModel, inputs: dict[str, Tensor]) -> Tensor:
+        if not self.training:
+            together.append(len(inputs["image"]))
+        return forward(self, inputs)
+
+    monkeypatch.setattr(MediaModel, "forward", seen)
+    run(recipe, pictures, tmp_path / "few", memory_bytes=2**33)
+    assert together == [3, 3, 2, 3, 2]  # 8 of val, 5 of test
+    together.clear()
+    monkeypatch.setattr(memory, "_scored", lambda *_: 5)
+    run(recipe, pictures, tmp_path / "many", memory_bytes=2**33)
+    assert together == [5, 3, 5]
+    assert spread(tmp_path / "few", tmp_path / "many") == 0
+    one, two = (TrialFolder(tmp_path / f).read_scores()["score"] for f in ("few", "many"))
+    assert one.to_numpy() == pytest.approx(two.to_numpy(), abs=1e-6)
+
+
 def test_blended_samples_are_counted(pictures: Prepared) -> None:
     recipe = vit(pictures)
     blended = vit(pictures, augment=Augment(pictures=Pictures(self_blend=0.5)))

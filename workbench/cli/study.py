@@ -48,6 +48,13 @@ def search(
     timeout: Annotated[
         str | None, typer.Option(help="Start no trial that would end later, e.g. 90s, 30m, 8h.")
     ] = None,
+    stop_at_noise: Annotated[
+        bool,
+        typer.Option(
+            "--stop-at-noise",
+            help="Start no more once chance moves the best AUC by more than is still to be gained.",
+        ),
+    ] = False,
     stall: Annotated[
         str, typer.Option(help="A trial of which no batch ends for so long hangs.")
     ] = "15m",
@@ -65,6 +72,7 @@ def search(
         device=device,
         timeout_s=timeout_s,
         stall_s=stall_s,
+        stop_at_noise=stop_at_noise,
         memory_bytes=memory_bytes,
         strict=strict,
     )

@@ -3,6 +3,8 @@
 All frames of a clip change alike. Flips, crops and turns of a sample are one affine map, so a
 picture is resampled once, and its colours are mapped once. Before all this, real samples may enter
 the batch once more, as fakes; after it, Mixup and CutMix pair samples, alike in every view.
+
+What is drawn on the CPU goes to a GPU without waiting for it: the copies are ordered with its work.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -211,7 +213,7 @@ def with_blends(
         return dict(inputs), targets
     blended = {}
     for name, x in inputs.items():
-        there = chosen.to(x.device)
+        there = chosen.to(x.device, non_blocking=True)
         if name in seen:
             real, fake = self_blended(x[there], Generator().manual_seed(seed))
             blended[name] = torch.cat([x, fake])

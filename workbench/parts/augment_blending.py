@@ -72,13 +72,15 @@ def self_blended(x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """
     count = len(x)
     other = _changed(x, generator)
-    to_source = chance(0.5, count, generator).to(x.device)[:, None, None, None, None]
+    to_source = chance(0.5, count, generator).to(x.device, non_blocking=True)[
+        :, None, None, None, None
+    ]
     source, target = torch.where(to_source, other, x), torch.where(to_source, x, other)
     source = geometry.resample(source, _moves(count, generator))
     ratio = torch.tensor(RATIOS)[torch.randint(len(RATIOS), (count,), generator=generator)]
     height, width = x.shape[-2:]
     weight = regions((count, height, width), generator, x.device)
-    weight = weight * ratio.to(x)[:, None, None, None, None]
+    weight = weight * ratio.to(x, non_blocking=True)[:, None, None, None, None]
     return target, target.lerp(source, weight)
 
 
@@ -95,10 +97,12 @@ def regions(
     bend = between(-BEND, BEND, 2 * count * BENDS**2, generator).view(count, 2, BENDS, BENDS)
     softness = between(*SOFTNESS, count, generator) * min(height, width)
 
-    bend = F.interpolate(bend.to(device), (height, width), mode="bicubic", align_corners=True)
+    bend = F.interpolate(
+        bend.to(device, non_blocking=True), (height, width), mode="bicubic", align_corners=True
+    )
     across = (torch.arange(width, device=device) + 0.5) / width
     along = (torch.arange(height, device=device) + 0.5)[:, None] / height
-    centre, radius = centre.to(device), radius.to(device)
+    centre, radius = centre.to(device, non_blocking=True), radius.to(device, non_blocking=True)
     away_x = (across + bend[:, 0] - centre[0]) / radius[0]
     away_y = (along + bend[:, 1] - centre[1]) / radius[1]
     inside = (away_x**2 + away_y**2 < 1).float()[:, None, None]
@@ -111,7 +115,7 @@ def _changed(x: Tensor, generator: Generator) -> Tensor:
     count = len(x)
     shift = between(-RGB_LEVELS / 255, RGB_LEVELS / 255, 3 * count, generator).view(count, 3)
     shift = shift * chance(RGB_CHANCE, count, generator)[:, None]
-    x = (x + shift.to(x)[:, None, :, None, None]).clamp_(0, 1)
+    x = (x + shift.to(x, non_blocking=True)[:, None, :, None, None]).clamp_(0, 1)
     x = recolour(
         x,
         generator,
@@ -129,7 +133,9 @@ def _changed(x: Tensor, generator: Generator) -> Tensor:
 
 def _sharpened(x: Tensor, amount: Tensor) -> Tensor:
     soft = damage.blurred(x, torch.full((len(x),), SHARPEN_PX), largest_px=SHARPEN_PX)
-    return (x + amount.to(x)[:, None, None, None, None] * (x - soft)).clamp_(0, 1)
+    return (x + amount.to(x, non_blocking=True)[:, None, None, None, None] * (x - soft)).clamp_(
+        0, 1
+    )
 
 
 def _moves(count: int, generator: Generator) -> Tensor:

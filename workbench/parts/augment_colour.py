@@ -36,13 +36,15 @@ def recolour(
     luma = torch.tensor(LUMA).expand(3, 3)
     eye = torch.eye(3)
     saturate = vivid[:, None, None] * eye + (1 - vivid)[:, None, None] * luma
-    matrix = (saturate @ _about_grey(angle) * (bright * apart)[:, None, None]).to(x)
+    matrix = (saturate @ _about_grey(angle) * (bright * apart)[:, None, None]).to(
+        x, non_blocking=True
+    )
     flat = x.transpose(1, 2).flatten(2)  # (batch, 3, pixels of all frames)
     if contrast:
         # About the mean grey of all frames at once, so that each of them changes alike. The other
         # maps leave a grey as it is, so it does not matter that they come after.
-        mean = flat.mean(2) @ x.new_tensor(LUMA)
-        offset = (mean * (bright * (1 - apart)).to(x))[:, None, None]
+        mean = flat.mean(2) @ torch.tensor(LUMA).to(x, non_blocking=True)
+        offset = (mean * (bright * (1 - apart)).to(x, non_blocking=True))[:, None, None]
         mapped = torch.baddbmm(offset, matrix, flat)
     else:
         mapped = torch.bmm(matrix, flat)

@@ -41,7 +41,7 @@ def blurred(x: Tensor, sigma: Tensor, *, largest_px: float) -> Tensor:
     radius = min(math.ceil(3 * largest_px), min(x.shape[-2:]) - 1)
     place = torch.arange(-radius, radius + 1)
     weight = torch.exp(-0.5 * (place / sigma.clamp(min=1e-3)[:, None]) ** 2)
-    weight = (weight / weight.sum(1, keepdim=True)).to(x)
+    weight = (weight / weight.sum(1, keepdim=True)).to(x, non_blocking=True)
     clips = []
     # One kernel a convolution: as groups of one, different kernels cost a CPU twice the time.
     for clip, kernel in zip(x, weight, strict=True):
@@ -59,11 +59,11 @@ def add_noise(x: Tensor, generator: Generator, *, p: float, levels: float) -> Te
     chosen = chance(p, len(x), generator)
     # One sheet of noise a batch, and each sample's begins elsewhere on it: the CPU, which draws for
     # every device, would need longer for as many sheets than a GPU for its training step.
-    sheet = torch.randn(size, generator=generator).to(x).repeat(2)
+    sheet = torch.randn(size, generator=generator).to(x, non_blocking=True).repeat(2)
 
     def new(part: Tensor, deviation: Tensor, start: Tensor) -> Tensor:
         noise = torch.stack([sheet[first : first + size] for first in start.tolist()])
-        noise = noise * deviation.to(part)[:, None]
+        noise = noise * deviation.to(part, non_blocking=True)[:, None]
         return (part + noise.view(-1, 1, *part.shape[2:])).clamp_(0, 1)
 
     return replace(x, chosen, new, deviation, start)
@@ -111,13 +111,16 @@ def erase(x: Tensor, generator: Generator, *, p: float, share: float) -> Tensor:
     tall = torch.where(chance(p, count, generator), tall, 0)
     rows = inside(height, top, tall, x.device)[:, None, None, :, None]
     columns = inside(width, left, wide, x.device)[:, None, None, None, :]
-    return torch.where(rows & columns, colour.to(x)[:, None, :, None, None], x)
+    return torch.where(rows & columns, colour.to(x, non_blocking=True)[:, None, :, None, None], x)
 
 
 def inside(size: int, first: Tensor, count: Tensor, device: torch.device) -> Tensor:
     """Return (batch, size) bool: which places lie among the `count` from `first`."""
     place = torch.arange(size, device=device)
-    first, count = first.to(device)[:, None], count.to(device)[:, None]
+    first, count = (
+        first.to(device, non_blocking=True)[:, None],
+        count.to(device, non_blocking=True)[:, None],
+    )
     return (place >= first) & (place < first + count)
 
 
@@ -133,7 +136,12 @@ def _through_jpeg(x: Tensor, quality: Tensor) -> Tensor:
     else:
         with ThreadPoolExecutor(num_threads) as pool:  # the codec lets go of Python's lock
             coded = list(pool.map(_coded, pictures, wanted))
-    back = torch.from_numpy(np.stack(coded)).to(x.device).permute(0, 3, 1, 2).flip(1)
+    back = (
+        torch.from_numpy(np.stack(coded))
+        .to(x.device, non_blocking=True)
+        .permute(0, 3, 1, 2)
+        .flip(1)
+    )
     return back.to(x.dtype).div_(255).unflatten(0, (batch, frames))
 
 

@@ -37,7 +37,7 @@ def replace(x: Tensor, chosen: Tensor, new: Callable[..., Tensor], *drawn: Tenso
     where = chosen.nonzero()[:, 0]
     if not len(where):
         return x
-    there = where.to(x.device)
+    there = where.to(x.device, non_blocking=True)
     kept = x.clone()
     kept[there] = new(x[there], *(values[where] for values in drawn))
     return kept

@@ -61,7 +61,7 @@ def resample(x: Tensor, theta: Tensor) -> Tensor:
     It is read bilinearly; what comes into view from outside is the picture reflected.
     """
     flat = x.flatten(1, 2)
-    grid = F.affine_grid(theta.to(x), list(flat.shape), align_corners=False)
+    grid = F.affine_grid(theta.to(x, non_blocking=True), list(flat.shape), align_corners=False)
     moved = F.grid_sample(flat, grid, padding_mode="reflection", align_corners=False)
     return moved.clamp_(0, 1).view(x.shape)  # weights add up to 1 but for the last digit
 

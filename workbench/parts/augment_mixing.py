@@ -31,7 +31,10 @@ def mixed(
     share = beta(alpha, generator)
     if use_cutmix:
         return _cutmix(views, partner, share, generator)
-    blended = {n: x * share + x[partner.to(x.device)] * (1 - share) for n, x in views.items()}
+    blended = {
+        n: x * share + x[partner.to(x.device, non_blocking=True)] * (1 - share)
+        for n, x in views.items()
+    }
     return Mixed(blended, partner, share)
 
 
@@ -48,14 +51,16 @@ def _cutmix(
         top, bottom = _span(centre_y, side, height)
         left, right = _span(centre_x, side, width)
         y = x.clone()
-        y[..., top:bottom, left:right] = x[partner.to(x.device)][..., top:bottom, left:right]
+        y[..., top:bottom, left:right] = x[partner.to(x.device, non_blocking=True)][
+            ..., top:bottom, left:right
+        ]
         cut[name] = y
         kept.append(1 - (bottom - top) * (right - left) / (height * width))
     # Vectors have no box to cut: they are mixed by as much.
     share = sum(kept) / len(kept) if kept else share
     for name, x in views.items():
         if name not in pictures:
-            cut[name] = x * share + x[partner.to(x.device)] * (1 - share)
+            cut[name] = x * share + x[partner.to(x.device, non_blocking=True)] * (1 - share)
     return Mixed(cut, partner, share)
 
 

@@ -13,14 +13,14 @@ def shift_time(x: Tensor, generator: Generator, *, share: float) -> Tensor:
     width = x.shape[-1]
     by = (between(-share, share, len(x), generator) * width).round().long()
     column = (torch.arange(width) - by[:, None]) % width
-    index = column.to(x.device)[:, None, None, None, :].expand_as(x)
+    index = column.to(x.device, non_blocking=True)[:, None, None, None, :].expand_as(x)
     return x.gather(-1, index)
 
 
 def change_gain(x: Tensor, generator: Generator, *, gain_db: float) -> Tensor:
     """Make louder or softer by up to `gain_db`, where black to white is RANGE_DB."""
     by = between(-gain_db, gain_db, len(x), generator) / RANGE_DB
-    return (x + by.to(x)[:, None, None, None, None]).clamp_(0, 1)
+    return (x + by.to(x, non_blocking=True)[:, None, None, None, None]).clamp_(0, 1)
 
 
 def mask(

@@ -21,7 +21,10 @@ def to_tensor(rows: npt.NDArray[Any], image_px: int, device: torch.device) -> Te
         Pictures (batch, frames, channels, image_px, image_px) uint8, resized bilinearly, with
         antialiasing; vectors as they are.
     """
-    x = torch.from_numpy(np.ascontiguousarray(rows)).to(device)
+    x = torch.from_numpy(np.ascontiguousarray(rows))
+    if device.type == "cuda":
+        x = x.pin_memory()  # else the copy would wait for all that the GPU still has to do
+    x = x.to(device, non_blocking=True)
     if x.dim() == 2:
         return x
     x = x.movedim(-1, 2)

@@ -12,8 +12,8 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from workbench.pages import AXIS, LAYOUT
 from workbench.selection.axes import ABSENT, axis, axis_names, distinct, safe
 from workbench.selection.leaderboard import complete_trials, objective_of, rank, shorten
-from workbench.selection.statistics import Z95, auc
 from workbench.study.records import TrialRow
+from workbench.trial.delong import Z95, auc
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from workbench.data.labels import read_labels, read_template
 from workbench.errors import DataError
-from workbench.selection.statistics import Z95, Estimate, auc
+from workbench.trial.delong import Z95, Estimate, auc
 from workbench.trial.metrics import binary_metrics
 from workbench.values import Frozen
 

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from workbench.errors import StudyError
 from workbench.files import read_json, write_text
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
-from workbench.selection.statistics import Z95, Estimate, trial_auc, trial_auc_difference
+from workbench.selection.statistics import trial_auc, trial_auc_difference
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
+from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.scoring import build_model
 from workbench.trial.served import FlatModel

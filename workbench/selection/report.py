@@ -18,15 +18,11 @@ from workbench.selection.leaderboard import (
     shorten,
 )
 from workbench.selection.promotion import lead_of, read_champion
-from workbench.selection.statistics import (
-    Z95,
-    Estimate,
-    auc,
-    read_slice,
-    trial_auc_difference,
-)
+from workbench.selection.statistics import read_slice, trial_auc_difference
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, importances
+from workbench.study.screening import Screening, rank_correlation, read_screening, summary
+from workbench.trial.delong import Z95, Estimate, auc
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 
@@ -64,6 +60,7 @@ def write_report(
     sections = [
         _leaders(folder, complete, objective),
         *_sections(folder, rows, objective, top, scores, error),
+        _screening(folder, rows, objective),
         _reasons(rows),
     ]
     info = folder.info()
@@ -195,6 +192,66 @@ def _leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Objec
         f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div>"
     )
     return pages.section("Best trials", table, note=note)
+
+
+def _screening(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective) -> str:
+    """Return what the screening said, what it cost, and whether training bore it out."""
+    screening = read_screening(folder.path)
+    if screening is None:
+        return ""
+    sign = 1 if objective.direction == "maximize" else -1
+    finals: dict[str, float] = {}
+    for row in complete_trials(rows):
+        value = sign * objective_of(row)
+        finals[row.backbone] = max(value, finals.get(row.backbone, value))
+    lines = []
+    for one in screening.candidates:
+        cells = [_word(one.backbone), _word("+".join(one.views)), _number(one.auc, ".4f")]
+        cells += [_number(one.standard_error, ".4f"), _number(one.val_auc, ".4f")]
+        final = finals.get(one.backbone)
+        cells += [_number(None if final is None else sign * final, ".4f")]
+        cells += [_number(one.seconds if one.auc is not None else None, ".1f")]
+        kept = "yes" if one.backbone in screening.kept else "no"
+        cells += [f"<td>{kept}</td>", f"<td class='prose'>{escape(shorten(one.reason, 200))}</td>"]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    numbers = ("probe AUC", "error", "of val", f"best {objective.metric} trained", "seconds")
+    head = "".join(
+        f"<th{' class=number' if name in numbers else ''}>{escape(name)}</th>"
+        for name in ("backbone", "views", *numbers, "goes on", "not judged because")
+    )
+    table = (
+        f"<div class='wide'><table class='sortable'><thead><tr>{head}</tr></thead>"
+        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div>"
+    )
+    note = f"{summary(screening)} {_screening_cost(screening, rows)}"
+    return pages.section("Screening", table, note=f"{note} {_borne_out(screening, finals)}")
+
+
+def _screening_cost(screening: Screening, rows: Sequence[TrialRow]) -> str:
+    of_trials = sum(row.seconds for row in rows)
+    if not of_trials:
+        return "No trial has ended yet to compare its cost with."
+    return f"That is {screening.seconds / of_trials:.1%} of the time in trials so far."
+
+
+def _borne_out(screening: Screening, finals: Mapping[str, float]) -> str:
+    """Return how the probe's order agrees with that of the trained backbones, in a sentence."""
+    both = [name for name in screening.best if name in finals]
+    found = rank_correlation(screening, finals)
+    if len(both) < 3:
+        return (
+            f"{len(both)} of the {len(screening.best)} judged backbones have a complete trial, and "
+            "a rank correlation with the final objective needs three: whether the probe was right "
+            "cannot be said."
+        )
+    if found is None:
+        return "All of the backbones came out equal, so there is no rank correlation."
+    left_out = len(screening.best) - len(both)
+    missing = f" Not counted: {left_out} judged, but never trained." if left_out else ""
+    return (
+        f"Spearman's rank correlation of the probe with the best trained objective is {found:.2f} "
+        f"over {len(both)} backbones.{missing}"
+    )
 
 
 def _is_alike(gap: Estimate) -> bool:

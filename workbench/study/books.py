@@ -8,15 +8,16 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import optuna
 from optuna.trial import TrialState
 
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
-from workbench.study.experiment import Experiment, Pruning
+from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder
+from workbench.study.halving import Ladder
 from workbench.study.records import (
     GIVEN,
     HIDDEN,
@@ -32,16 +33,19 @@ from workbench.study.records import (
     is_row,
     open_storage,
 )
+from workbench.study.samplers import make_pruner, make_sampler
 from workbench.study.space import Draft, Space
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State
+from workbench.trial.train import Verdict as Onward
 
 
 class Ended(NamedTuple):
     """A complete trial."""
 
     number: int
+    recipe: str
     objective: float
     seconds: float
 
@@ -57,6 +61,9 @@ class Running:
 
     started: float = field(default_factory=time.monotonic)
     epochs: list[Epoch] = field(default_factory=list)
+    tryout: bool = False
+    """Whether it is being tried out."""
+
     restarts: int = 0
     """How often its worker died and another went on."""
 
@@ -89,23 +96,32 @@ class Books:
         self._tracking, self._parent_run = tracking, parent_run
         self._trial_tags = dict(trial_tags)
         self._believed, self._beliefs = 0, list[tuple[str, float]]()
+        self._ladder = Ladder(
+            # Tried out for the epochs before the first halving, a trial has that behind it.
+            first=max(1, experiment.pruning.warmup_epochs)
+            * (experiment.pruning.factor if experiment.pruning.tryout else 1),
+            factor=experiment.pruning.factor,
+            maximize=experiment.objective.direction == "maximize",
+        )
+        self._halving = experiment.pruning.kind == "halving"
+        self._paused: dict[int, Running] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         mend_journal(folder)
         storage = open_storage(folder)
         asked = len(storage.get_all_studies()) and len(
             optuna.load_study(study_name=folder.name, storage=storage).trials
         )
-        # A grouped TPE, since a plain multivariate one drops what only some options open.
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         # A sitting with the first one's seed would draw the first one's recipes again.
-        self._sampler = optuna.samplers.TPESampler(seed=seed + asked, multivariate=True, group=True)
+        self._sampler = make_sampler(experiment.sampler, seed + asked)
+        self._flat = experiment.sampler.kind == "tpe-flat"
         self._study = optuna.create_study(
             study_name=folder.name,
             storage=storage,
             load_if_exists=True,
             direction=experiment.objective.direction,
             sampler=self._sampler,
-            pruner=_pruner(experiment.pruning),
+            pruner=make_pruner(experiment.pruning),
         )
 
     def adopt(self) -> tuple[int, int]:
@@ -116,6 +132,9 @@ class Books:
         """
         sweep(self._folder.path)
         told = again = 0
+        for known in self._study.get_trials(deepcopy=False):
+            if HIDDEN not in known.user_attrs and known.state != TrialState.FAIL:
+                self._ladder.enter(known.number, known.intermediate_values)
         for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trial = optuna.Trial(self._study, left._trial_id)
             uid = left.user_attrs.get(UID)
@@ -125,8 +144,13 @@ class Books:
                     if epoch.epoch not in left.intermediate_values:
                         trial.report(epoch.objective, epoch.epoch)
                 recipe = self._folder.trial(result.recipe).read_recipe()
-                self.end(Running(trial, recipe, left.user_attrs[RUN]), result)
-                told += 1
+                running = Running(trial, recipe, left.user_attrs[RUN], epochs=[*result.epochs])
+                if result.state == "paused":
+                    self._ladder.enter(trial.number, _objectives(running))
+                    self.pause(running)
+                else:
+                    self.end(running, result)
+                    told += 1
             else:
                 # Asked again first: killed between the two lines, it is asked twice, and the
                 # second is seen to be known; the other way round it would be lost.
@@ -136,7 +160,8 @@ class Books:
                     self._study.enqueue_trial(drawn, user_attrs=_origin(left.user_attrs))
                 self.hide(trial, "cut off and asked again")
                 again += worth
-        self._tracking.close_open_runs(self._parent_run)
+        waiting = [running.run for running in self._paused.values()]
+        self._tracking.close_open_runs(self._parent_run, but=waiting)
         return told, again
 
     def agree(self) -> int:
@@ -178,11 +203,11 @@ class Books:
         trial = self._study.ask()
         given = trial.user_attrs.get(GIVEN)
         if given is None:
-            return trial, self._space.draw(trial)
+            return trial, self._space.draw(trial, flat=self._flat)
         draft = Draft.model_validate_json(given)
         # Enqueued with what has to be drawn for it, so that the sampler knows it as its own.
         inside = self._space.params_of(draft) is not None
-        return trial, self._space.draw(trial) if inside else draft
+        return trial, self._space.draw(trial, flat=self._flat) if inside else draft
 
     def look_anywhere(self, *, seed: int) -> None:
         """Draw without what is known, where the sampler knows everything; until `begin`."""
@@ -217,26 +242,82 @@ class Books:
         trial.set_constraint("refused", 1.0 if refused else 0.0)
         return Running(trial, recipe, run)
 
-    def report(self, running: Running, epoch: Epoch) -> bool:
-        """Enter an epoch; say whether its trial should be pruned."""
+    def report(self, running: Running, epoch: Epoch) -> Onward:
+        """Enter an epoch; say how its trial goes on."""
         running.epochs.append(epoch)
         running.trial.report(epoch.objective, epoch.epoch)
         self._tracking.log_epoch(running.run, _epoch_metrics(epoch), epoch.epoch)
-        last = epoch.epoch == running.recipe.num_epochs
-        return not last and running.trial.should_prune()
+        num_epochs = running.recipe.num_epochs
+        if epoch.epoch == num_epochs:
+            return "go on"
+        if not self._halving:
+            return "prune" if running.trial.should_prune() else "go on"
+        number = running.trial.number
+        self._ladder.enter(number, _objectives(running))
+        return "go on" if self._ladder.goes_on(number, epoch.epoch, num_epochs) else "pause"
+
+    def report_tryout(self, running: Running, objective: float) -> bool:
+        """Enter what a tryout reached; say whether the trial goes on at once."""
+        number = running.trial.number
+        running.trial.report(objective, 0)
+        self._tracking.log_epoch(running.run, {"tryout": objective}, 0)
+        self._ladder.enter(number, {0: objective})
+        return self._ladder.goes_on(number, 0, running.recipe.num_epochs)
+
+    def pause(self, running: Running) -> None:
+        """Let a trial wait that was told to pause, and did: it may go on later."""
+        self._ladder.wait(running.trial.number, len(running.epochs))
+        self._paused[running.trial.number] = running
+        self._tracking.set_state(running.run, "paused")
+
+    def promote(self, *, at_least: int = 0) -> Running | None:
+        """Return a paused trial that is to go on now, if there is one; see `Ladder.promote`."""
+        number = self._ladder.promote(at_least=at_least)
+        if number is None:
+            return None
+        running = self._paused.pop(number)
+        # From here on it is one that is cut off, if it is.
+        self._folder.trial(running.recipe.uid).result.unlink(missing_ok=True)
+        self._tracking.set_state(running.run, "running")
+        running.started = time.monotonic()
+        return running
+
+    def prune_hopeless(self, *, to_come: int) -> None:
+        """End the paused trials that can no longer go on; see `Ladder.hopeless`."""
+        for number in self._ladder.hopeless(to_come=to_come):
+            self._prune_paused(number)
+
+    def prune_worst(self) -> bool:
+        """End the paused trial with the least hope; say whether there was one."""
+        number = self._ladder.worst()
+        if number is not None:
+            self._prune_paused(number)
+        return number is not None
+
+    def _prune_paused(self, number: int) -> None:
+        running = self._paused.pop(number)
+        files = self._folder.trial(running.recipe.uid)
+        paused = files.read_result()
+        assert paused is not None, files.result
+        reason = paused.reason.replace("paused", "pruned")
+        result = paused.model_copy(update={"state": "pruned", "reason": reason})
+        files.write_result(result)
+        files.checkpoint.unlink(missing_ok=True)
+        self.end(running, result)
 
     def end(self, running: Running, result: Result) -> None:
         """Close a trial's books."""
         trial = running.trial
         self._end_run(running.run, result, trial.user_attrs, restarts=running.restarts)
         trial.set_user_attr(REASON, result.reason)
-        trial.set_user_attr(SECONDS, result.seconds)
+        trial.set_user_attr(SECONDS, self._seconds(result))
         match result.state:
             case "complete":
                 self._study.tell(trial, result.objective)
             case "pruned":
                 self._study.tell(trial, state=TrialState.PRUNED)
             case "failed":
+                self._ladder.leave(trial.number)
                 self._study.tell(trial, state=TrialState.FAIL)
 
     def put_back(self, running: Running) -> None:
@@ -248,8 +329,13 @@ class Books:
 
     def hide(self, trial: optuna.Trial, why: str) -> None:
         """End an Optuna trial that is no trial of the study; it teaches the sampler nothing."""
+        self._ladder.leave(trial.number)
         trial.set_user_attr(HIDDEN, why)
         self._study.tell(trial, state=TrialState.FAIL)
+
+    def num_paused(self) -> int:
+        """Return how many trials wait."""
+        return len(self._paused)
 
     def num_ended(self) -> int:
         """Return how many trials of the study have ended, whenever that was."""
@@ -258,7 +344,7 @@ class Books:
     def complete(self) -> list[Ended]:
         """Return the complete trials."""
         return [
-            Ended(trial.number, trial.value, trial.user_attrs[SECONDS])
+            Ended(trial.number, trial.user_attrs[UID], trial.value, trial.user_attrs[SECONDS])
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
             if trial.value is not None and is_row(trial)
         ]
@@ -295,7 +381,7 @@ class Books:
     ) -> None:
         files = self._folder.trial(result.recipe)
         params = {key: float(attrs[key]) for key in (THOP, TRUE) if attrs.get(key) is not None}
-        final = {**result.metrics, **params, SECONDS: result.seconds}
+        final = {**result.metrics, **params, SECONDS: self._seconds(result)}
         for key in ("best_epoch", "peak_memory_bytes", "estimated_memory_bytes", "micro_batch"):
             if (value := getattr(result, key)) is not None:
                 final[key] = float(value)
@@ -304,11 +390,16 @@ class Books:
         made = (files.result, files.scores, files.roc, files.pr, files.log)
         self._tracking.end_trial(
             run,
-            state=result.state,
+            state=_ended(result.state),
             reason=result.reason,
             metrics=final,
             artifacts=[file for file in made if file.exists()],
         )
+
+    def _seconds(self, result: Result) -> float:
+        """Return what a trial took, its tryout included."""
+        tried = self._folder.trial(result.recipe).tryout().read_result()
+        return result.seconds + (tried.seconds if tried else 0.0)
 
 
 def _origin(attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -321,19 +412,14 @@ def _epoch_metrics(epoch: Epoch) -> dict[str, float]:
     return {**epoch.metrics, **own}
 
 
-def _pruner(pruning: Pruning) -> optuna.pruners.BasePruner:
-    match pruning.kind:
-        case "median":
-            return optuna.pruners.MedianPruner(
-                n_startup_trials=pruning.startup_trials,
-                n_warmup_steps=pruning.warmup_epochs + 1,  # epochs count from 1
-            )
-        case "halving":
-            return optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=max(1, pruning.warmup_epochs), reduction_factor=3
-            )
-        case "none":
-            return optuna.pruners.NopPruner()
+def _ended(state: State) -> Literal["complete", "pruned", "failed"]:
+    if state == "paused":
+        raise ValueError("a paused trial has not ended")
+    return state
+
+
+def _objectives(running: Running) -> dict[int, float]:
+    return {epoch.epoch: epoch.objective for epoch in running.epochs}
 
 
 def mend_journal(folder: StudyFolder) -> None:

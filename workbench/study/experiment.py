@@ -2,28 +2,86 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from workbench.data.dataset import Dataset, read_tree
 from workbench.rules.rulebook import Rulebook
 from workbench.study.space import Space, read_space
-from workbench.trial.recipe import Objective
+from workbench.trial.recipe import Objective, Recipe
 from workbench.values import Frozen, build
+
+
+class Tryout(Frozen):
+    """Less than a recipe asks for, to see whether its training is worth it."""
+
+    image_share: float = Field(1.0, gt=0, le=1)
+    """Of the side of its pictures, to the next 32 pixels; a backbone that takes one side alone
+    cannot be tried out on another."""
+
+    data_share: float = Field(1.0, gt=0, le=1)
+    """Of the training files that it takes."""
+
+    def of(self, recipe: Recipe, *, num_epochs: int) -> Recipe:
+        """Return the recipe that `recipe` is tried out by."""
+        sampling, data_share = recipe.sampling, self.data_share
+        subset = sampling.subset * data_share
+        if isinstance(sampling.subset, int):
+            subset = max(2, round(subset))
+        image_px = min(
+            recipe.image_px, max(32, 32 * round(recipe.image_px * self.image_share / 32))
+        )
+        return recipe.model_copy(
+            update={
+                "image_px": min(recipe.image_px, image_px),
+                "sampling": sampling.model_copy(update={"subset": subset}),
+                "num_epochs": min(num_epochs, recipe.num_epochs),
+            }
+        )
 
 
 class Pruning(Frozen):
     """When a trial is stopped because others did better at the same epoch."""
 
     kind: Literal["median", "halving", "none"] = "median"
-    """Below the median of earlier trials, or by successive halving over the epochs."""
+    """Below the median of earlier trials; or by successive halving over the epochs, where a trial
+    that is not among the best waits and may go on later (`study.halving`)."""
 
     startup_trials: int = Field(5, ge=0)
     """Trials that run in full before any is stopped (median)."""
 
     warmup_epochs: int = Field(1, ge=0)
-    """Epochs that no trial is stopped in (median); least epochs of a trial (halving)."""
+    """Epochs that no trial is stopped in (median); epochs before the first halving."""
+
+    factor: int = Field(3, ge=2)
+    """One trial in so many goes on at a halving."""
+
+    tryout: Tryout | None = None
+    """What a trial is tried out on before its own training, for the epochs before the first
+    halving, which then is of the tryouts (halving); without one, nothing cheaper comes first."""
+
+    @model_validator(mode="after")
+    def _tryouts_are_halved(self) -> Self:
+        if self.tryout and self.kind != "halving":
+            raise ValueError(f"`tryout` needs `kind: halving`, and it is {self.kind}")
+        return self
+
+
+class Sampler(Frozen):
+    """What draws recipes from the search space."""
+
+    kind: Literal["tpe", "tpe-flat", "gp", "random"] = "tpe"
+    """A tree-structured Parzen estimator, with each branch of the space modelled apart (`tpe`) or
+    with the branches that were not taken drawn too and all modelled together (`tpe-flat`); a
+    Gaussian process, which after hundreds of trials takes seconds a draw; or chance alone."""
+
+    startup_trials: int = Field(10, ge=1)
+    """Trials drawn by chance before what is known counts."""
+
+
+LEAST_SCREENED = 4
+"""Backbones from which on they are screened unless the experiment says otherwise."""
 
 
 class Experiment(Dataset):
@@ -35,6 +93,16 @@ class Experiment(Dataset):
 
     objective: Objective = Objective()
     pruning: Pruning = Pruning()
+    sampler: Sampler = Sampler()
+    screening: Literal["auto", "on", "off"] = "auto"
+    """Whether a probe of each backbone's features chooses which are trained (`study.screening`);
+    `auto` does where there are at least `LEAST_SCREENED` to choose from."""
+
+    def is_screened(self, num_backbones: int) -> bool:
+        """Say whether a study of so many backbones begins with a screening."""
+        if self.screening == "auto":
+            return num_backbones >= LEAST_SCREENED
+        return self.screening == "on"
 
 
 def read_experiment(path: Path) -> tuple[Experiment, Space]:

@@ -20,7 +20,9 @@ from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.live import InFlight, Standing, View
 from workbench.study.pool import Died, WorkerPool
+from workbench.study.stopping import expected_gain, noise_rules
 from workbench.study.weights import WeightsFinder, judge_start
+from workbench.trial.delong import auc
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 from workbench.trial.training import best_epoch
@@ -60,6 +62,9 @@ class Settings:
     stall_s: float
     """A trial of which no batch ends for so long hangs."""
 
+    stop_at_noise: bool = False
+    """Whether no trial starts once chance moves the best one by more than is still to be gained."""
+
 
 class Search:
     """One sitting of a study.
@@ -84,6 +89,7 @@ class Search:
         settings: Settings,
     ) -> None:
         self._folder, self._experiment, self._books = folder, experiment, books
+        self._pruning = experiment.pruning
         self._fingerprint, self._finder = fingerprint, finder
         self._settings = settings
         self._running: dict[int, Running] = {}
@@ -93,6 +99,11 @@ class Search:
 
         self._at_epoch_ends = False
         """Whether the trials in flight stop as well, each at the end of its epoch."""
+
+        self._no_more = ""
+        """Why no new recipe is drawn, while those that wait may go on; empty while some are."""
+
+        self._noise_told = False
 
     def run(self) -> str:
         """Run trials until the study has its number.
@@ -118,7 +129,7 @@ class Search:
                         clean = True
                         if interrupts.asked:
                             raise KeyboardInterrupt
-                        return self._stopped
+                        return self._stopped or self._no_more
                     for slot, event in pool.events(timeout_s=1.0):
                         self._take(slot, event, pool)
                     if interrupts.asked and not self._at_epoch_ends:
@@ -138,22 +149,76 @@ class Search:
     def _fill(self, pool: WorkerPool, view: View) -> None:
         """Give every free worker a trial, as long as there are trials to start."""
         while not self._stopped and (slot := pool.free_slot()) is not None:
-            missing = self._settings.num_trials - self._ended() - len(self._running)
-            if missing <= 0:
+            missing = self._missing()
+            # With nobody left to wait for, the best of even a few waiting trials goes on.
+            waiting = self._books.num_paused()
+            at_the_end = missing == 0 and not self._running
+            if not missing and not waiting:
                 return
-            self._stopped = self._out_of_time(missing) or self._out_of_space()
+            self._stopped = self._out_of_time(missing, waiting) or self._out_of_space()
             if self._stopped:
                 return
-            started = self._start_next()
-            if started is None:
-                known = self._ended() + len(self._running)
-                self._stopped = (
-                    f"The search space is used up: {known} different recipes are all it holds."
-                )
-            elif isinstance(started, Running):
-                self._running[slot] = started
-                pool.submit(slot, self._job(slot, started.recipe))
+            if ready := self._books.promote(at_least=1 if at_the_end else 0):
+                after = f"epoch {len(ready.epochs)}" if ready.epochs else "its tryout"
+                say(f"trial {ready.trial.number:<3} goes on after {after}")
+            elif missing:
+                started = self._start_next()
+                ready = started if isinstance(started, Running) else None
+                if ready and self._waits(ready):
+                    ready = None
+                if started is None:
+                    known = self._ended() + len(self._running) + waiting
+                    self._no_more = (
+                        f"The search space is used up: {known} different recipes are all it holds."
+                    )
+            elif at_the_end:
+                over = sum(1 for _ in iter(self._books.prune_worst, False))
+                say(f"{over} paused trials are pruned: others did better at the same epoch.")
+                return
+            else:
+                return
+            if ready:
+                self._running[slot] = ready
+                pool.submit(slot, self._job(slot, ready))
             self._show(view, pool)
+
+    def _waits(self, running: Running) -> bool:
+        """Say whether a new trial waits, since it was tried out before it was cut off."""
+        if self._pruning.tryout is None:
+            return False
+        tried = self._folder.trial(running.recipe.uid).tryout().read_result()
+        if tried is None or tried.state != "complete" or tried.objective is None:
+            running.tryout = True
+            return False
+        return not self._take_tryout(running, tried.objective)
+
+    def _take_tryout(self, running: Running, objective: float) -> bool:
+        """Enter what a tryout reached; say whether its trial goes on, else it waits."""
+        running.tryout = False
+        self._folder.trial(running.recipe.uid).tryout().weights.unlink(missing_ok=True)
+        if self._books.report_tryout(running, objective):
+            return True
+        metric = self._experiment.objective.metric
+        result = Result(
+            recipe=running.recipe.uid,
+            state="paused",
+            reason=f"paused after its tryout ({metric} {objective:.4f})",
+        )
+        self._folder.trial(running.recipe.uid).write_result(result)
+        self._pause(running, result)
+        return False
+
+    def _pause(self, running: Running, result: Result) -> None:
+        self._books.pause(running)
+        self._say(running, result)
+        self._books.prune_hopeless(to_come=self._missing() + len(self._running))
+
+    def _missing(self) -> int:
+        """Return how many new trials are still to be started."""
+        if self._no_more:
+            return 0
+        begun = self._ended() + len(self._running) + self._books.num_paused()
+        return max(0, self._settings.num_trials - begun)
 
     def _stop_at_epoch_ends(self, why: str) -> None:
         self._stopped, self._at_epoch_ends = why, True
@@ -210,16 +275,34 @@ class Search:
         """Enter what a worker said into the books, and tell it how to go on."""
         running = self._running[slot]
         match event:
+            case Epoch() if running.tryout and not self._at_epoch_ends:
+                pool.answer(slot, "go on")
             case Epoch() if event.epoch <= len(running.epochs):
                 pool.answer(slot, "go on")  # told before its worker died
             case Epoch():
-                prune = self._books.report(running, event)
+                onward = "go on" if running.tryout else self._books.report(running, event)
                 if self._at_epoch_ends:
                     # The epoch is kept, on disk and in the books.
                     pool.stop(slot)
                     self._books.put_back(self._running.pop(slot))
                 else:
-                    pool.answer(slot, "prune" if prune else "go on")
+                    pool.answer(slot, onward)
+            case Result(state="paused"):
+                self._pause(self._running.pop(slot), event)
+            case Result(objective=float(objective)) if running.tryout and event.state == "complete":
+                if self._take_tryout(running, objective):
+                    pool.submit(slot, self._job(slot, running))
+                else:
+                    del self._running[slot]
+            case Result() if running.tryout:
+                result = event.model_copy(
+                    update={
+                        "recipe": running.recipe.uid,
+                        "reason": f"In its tryout: {event.reason}",
+                    }
+                )
+                self._folder.trial(running.recipe.uid).write_result(result)
+                self._end(self._running.pop(slot), result)
             case Result():
                 self._end(self._running.pop(slot), event)
             case Died(reason=reason):
@@ -244,7 +327,7 @@ class Search:
             done = len(running.epochs)
             where = f"goes on after epoch {done}" if done else "begins it again"
             say(f"trial {running.trial.number}: {reason} Another worker {where}.")
-            pool.submit(slot, self._job(slot, running.recipe))
+            pool.submit(slot, self._job(slot, running))
             return
         del self._running[slot]
         best = best_epoch(running.recipe, running.epochs)
@@ -266,6 +349,43 @@ class Search:
     def _end(self, running: Running, result: Result) -> None:
         """Close a trial's books and say how it ended."""
         self._books.end(running, result)
+        self._say(running, result)
+        if result.state == "complete" and not self._noise_told:
+            self._look_at_noise()
+
+    def _look_at_noise(self) -> None:
+        """Say it, once, when chance moves the best trial more than the rest of the search may."""
+        objective, missing = self._experiment.objective, self._missing()
+        complete = self._books.complete()
+        if objective.metric != "auc" or not missing or not complete:
+            return
+        gain = expected_gain(
+            [ended.objective for ended in complete],
+            num_drawn=self._ended() + self._books.num_paused(),
+            to_come=missing,
+            maximize=True,
+        )
+        best = max(complete, key=lambda ended: ended.objective)
+        files = self._folder.trial(best.recipe)
+        if gain is None or not files.scores.exists():
+            return
+        scores = files.read_scores()
+        there = scores[scores["slice"] == objective.slice]
+        sure = auc(there["target"], there["score"])
+        if not noise_rules(gain, sure):
+            return
+        self._noise_told = True
+        found = (
+            f"{missing} more trials are expected to raise auc by {gain:.4f}, and another "
+            f"{objective.slice} set of {len(there)} files would move trial {best.number}'s by "
+            f"{sure.standard_error:.4f} (one standard error, DeLong)"
+        )
+        if self._settings.stop_at_noise:
+            self._no_more = f"Noise rules: {found}."
+        else:
+            say(f"Noise rules from here on: {found}. --stop-at-noise would stop.")
+
+    def _say(self, running: Running, result: Result) -> None:
         metric = self._experiment.objective.metric
         score = "" if result.objective is None else f"  {metric} {result.objective:.4f}"
         parts = "" if result.micro_batch is None else f"  in parts of {result.micro_batch}"
@@ -278,11 +398,15 @@ class Search:
             f"  {duration(result.seconds)}{parts}{why}"
         )
 
-    def _job(self, slot: int, recipe: Recipe) -> Job:
+    def _job(self, slot: int, running: Running) -> Job:
+        recipe, files = running.recipe, self._folder.trial(running.recipe.uid)
+        if running.tryout and (tryout := self._pruning.tryout):
+            epochs = max(1, self._pruning.warmup_epochs)
+            recipe, files = tryout.of(recipe, num_epochs=epochs), files.tryout()
         return Job(
             recipe=recipe.model_dump_json(),
             prepared=self._folder.path,
-            folder=self._folder.trial(recipe.uid).path,
+            folder=files.path,
             device=self._settings.devices[slot],
             num_threads=self._settings.threads_per_worker,
             store=self._finder.store,
@@ -294,7 +418,7 @@ class Search:
     def _ended(self) -> int:
         return self._books.num_ended()
 
-    def _out_of_time(self, missing: int) -> str:
+    def _out_of_time(self, missing: int, waiting: int) -> str:
         """Return the sentence that stops the search if a trial could not end in time."""
         deadline = self._settings.deadline
         if deadline is None:
@@ -303,11 +427,20 @@ class Search:
         expected = took[len(took) // 2] if took else 0.0
         if time.monotonic() + expected < deadline:
             return ""
-        return f"The time is up: {missing} trials were not started. The same command continues."
+        waits = f" and {waiting} are paused" if waiting else ""
+        return (
+            f"The time is up: {missing} trials were not started{waits}. The same command continues."
+        )
 
     def _out_of_space(self) -> str:
-        """Return the sentence that stops the search before the disk is full."""
-        free = shutil.disk_usage(self._folder.path).free
+        """Return the sentence that stops the search before the disk is full.
+
+        Paused trials, whose checkpoints take most of it, are given up first.
+        """
+        while (free := shutil.disk_usage(self._folder.path).free) < LEAST_FREE_BYTES:
+            if not self._books.prune_worst():
+                break
+            say("The disk is nearly full: the paused trial with the least hope is pruned.")
         if free >= LEAST_FREE_BYTES:
             return ""
         return f"The disk of {self._folder.path} has {free / 2**20:.0f} MiB left. {FREE_SOME}"

@@ -29,6 +29,8 @@ from workbench.study.books import Books
 from workbench.study.experiment import Experiment, read_experiment
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.known import draft_for, read_known
+from workbench.study.probing import screen
+from workbench.study.screening import FILE, describe, first_drafts, narrowed
 from workbench.study.search import FREE_SOME, Search, Settings
 from workbench.study.space import Draft, Space
 from workbench.study.weights import WeightsFinder, judge_start
@@ -87,6 +89,9 @@ class Sitting:
 
     stall_s: float = 900.0
     """A trial of which no batch ends for so long hangs."""
+
+    stop_at_noise: bool = False
+    """See `Settings`."""
 
     memory_bytes: int | None = None
     """What one trial may take of its device's memory; by default its share."""
@@ -189,10 +194,28 @@ def _run(
             params=SHOWN_PARAMS,
             greatest=objective.direction == "maximize",
         )
+        drawn, tries = space, dict(first)
+        if experiment.is_screened(len(space.backbones())):
+            screening = screen(
+                space,
+                views,
+                folder.path,
+                rulebook=experiment.rulebook,
+                finder=finder,
+                cache=workspace.cache,
+                device=devices[0],
+                num_threads=decoders,
+            )
+            for line in describe(screening):
+                say(line)
+            tracking.log_files(parent, "screening", [folder.path / FILE])
+            drawn = narrowed(space, screening)
+            drafts = first_drafts(drawn, screening)
+            tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
         books = Books(
             folder,
             experiment,
-            space,
+            drawn,
             seed=asked.seed,
             tracking=tracking,
             parent_run=parent,
@@ -213,12 +236,13 @@ def _run(
                 cache=workspace.cache,
                 deadline=None if asked.timeout_s is None else began + asked.timeout_s,
                 stall_s=asked.stall_s,
+                stop_at_noise=asked.stop_at_noise,
             ),
         )
         before = books.num_ended()
         with _full_disk_told(folder.path):
             _keep_augment_sheets(folder, space, prepared, tracking, parent)
-            stopped = _sit(search, books, first, tracking, parent)
+            stopped = _sit(search, books, tries, tracking, parent)
         return Outcome(folder, experiment, stopped, books.num_ended() - before)
 
 

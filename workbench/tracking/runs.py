@@ -4,9 +4,9 @@ There is no current run: every call names its run, and the study process is the 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workbench.errors import StudyError
 from workbench.tracking.store import Store
@@ -123,6 +123,10 @@ class Tracking:
         """
         self._writer.log(run_id, metrics=metrics, epoch=epoch)
 
+    def set_state(self, run_id: str, state: Literal["running", "paused"]) -> None:
+        """Record whether an open trial runs or waits."""
+        self._writer.log(run_id, tags={"workbench.state": state})
+
     def end_trial(
         self,
         run_id: str,
@@ -218,9 +222,21 @@ class Tracking:
             )
         return found
 
-    def close_open_runs(self, parent: str, *, and_parent: bool = False) -> int:
-        """Close the runs that a killed process left RUNNING, as interrupted; return how many."""
-        left = [run.info.run_id for run in self._children(parent) if run.info.status == "RUNNING"]
+    def close_open_runs(
+        self, parent: str, *, and_parent: bool = False, but: Collection[str] = ()
+    ) -> int:
+        """Close the runs that a killed process left RUNNING, as interrupted; return how many.
+
+        Args:
+            parent: The run of the study.
+            and_parent: Whether it is closed too.
+            but: Runs that stay open.
+        """
+        left = [
+            run.info.run_id
+            for run in self._children(parent)
+            if run.info.status == "RUNNING" and run.info.run_id not in but
+        ]
         if and_parent and self._client.get_run(parent).info.status == "RUNNING":
             left.append(parent)
         for run_id in left:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
+from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from workbench.tracking.store import Store
@@ -29,6 +30,10 @@ KEY_LENGTH, TAG_LENGTH = 250, 8000
 _PARAM_LENGTH = 6000
 _PARAMS_PER_CALL, _TAGS_PER_CALL, _METRICS_PER_CALL = 100, 100, 800
 
+TOGETHER_S = 10.0
+"""Epochs of a run that end within so long of what was written last are written together: most of
+the time that MLflow takes goes with the number of calls."""
+
 
 class Writer:
     """Writes to the runs of `store`. Every call is synchronous and names its run."""
@@ -36,6 +41,8 @@ class Writer:
     def __init__(self, store: Store) -> None:
         self._client = store.client
         self._epochs: dict[str, dict[str, int]] = {}  # of each open run: its metrics' last epochs
+        self._waiting: dict[str, list[Metric]] = {}  # of each open run: epochs not yet written
+        self._written: dict[str, float] = {}  # when some last were, by `monotonic`
         self._last_ms = 0
 
     def log(
@@ -53,6 +60,9 @@ class Writer:
         the greatest (epoch, time), and among equals the greatest value, so that no two calls may
         share a millisecond either. A metric of no epoch takes 0, which the user interface draws
         as a bar instead of a curve.
+
+        Epochs may wait for the next call (`TOGETHER_S`): a process that is killed then leaves a
+        run without them, which no trial goes on with.
         """
         self._last_ms = now_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)
         epochs = self._epochs.setdefault(run_id, {})
@@ -62,6 +72,12 @@ class Writer:
             epochs[name] = step
             number = math.nan if math.isinf(value) else float(value)
             values.append(Metric(allowed(name), number, now_ms, step))
+        values = [*self._waiting.pop(run_id, ()), *values]
+        if epoch is not None and not params and not tags:
+            if monotonic() - self._written.get(run_id, -math.inf) < TOGETHER_S:
+                self._waiting[run_id] = values
+                return
+            self._written[run_id] = monotonic()
         settings = [Param(allowed(k), _cut(v, _PARAM_LENGTH)) for k, v in (params or {}).items()]
         labels = [RunTag(allowed(k), _cut(v, TAG_LENGTH)) for k, v in (tags or {}).items()]
         calls = zip_longest(
@@ -93,6 +109,7 @@ class Writer:
         self.log(run_id, metrics=metrics, tags=own)
         self._client.set_terminated(run_id, _STATUS[state])
         self._epochs.pop(run_id, None)
+        self._written.pop(run_id, None)
 
 
 def allowed(name: str) -> str:

@@ -97,7 +97,7 @@ class Split:
                 x = self._read(name, files.numpy(), segments.numpy())
             else:
                 where = files * view.num_segments + segments
-                x = self._resident[name][where.to(self._device)]
+                x = self._resident[name][where.to(self._device, non_blocking=True)]
             inputs[name] = as_input(x)
         return inputs
 

@@ -44,6 +44,10 @@ TTA = Literal["none", "hflip", "six"]
 and the mirror images of those. Spectrograms and vectors stay as they are."""
 
 
+Precision = Literal["float32", "bfloat16"]
+"""Of the model's pass in training; see `precision`."""
+
+
 class Sampling(Frozen):
     """Which training files are seen, and how often."""
 
@@ -114,6 +118,9 @@ class Recipe(Choices):
 
     objective: Objective = Objective()
     """What names the best epoch."""
+
+    precision: Precision = "float32"
+    """What training computes in. Scores are float32 either way."""
 
     seed: int = Field(0, ge=0, lt=2**31)
 

@@ -11,7 +11,8 @@ from workbench.files import finished, read_json, write_text
 from workbench.trial.recipe import Recipe
 from workbench.values import Frozen, build
 
-State = Literal["complete", "pruned", "failed"]
+State = Literal["complete", "pruned", "failed", "paused"]
+"""A paused trial waits with its checkpoint, and may go on; the others have ended."""
 
 
 class Epoch(Frozen):
@@ -39,7 +40,7 @@ class Result(Frozen):
 
     state: State
     reason: str = ""
-    """Why it was pruned or failed."""
+    """Why it was pruned, paused or failed."""
 
     epochs: tuple[Epoch, ...] = ()
     best_epoch: int | None = None
@@ -77,6 +78,10 @@ class TrialFolder:
         self.pr = path / "pr.png"
         self.log = path / "log.txt"
         self.checkpoint = path / "checkpoint.pt"
+
+    def tryout(self) -> "TrialFolder":
+        """Return the folder of what this trial was tried out by."""
+        return TrialFolder(self.path / "tryout")
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the recipe that this trial computes."""

@@ -28,7 +28,7 @@ def build_model(recipe: Recipe, *, load: bool, store: Path | None = None) -> Med
 
 @torch.inference_mode()
 def score(model: nn.Module, inputs: Mapping[str, Tensor], tta: TTA = "none") -> Tensor:
-    """Return the probability of a fake for each sample of a batch, (batch,) float64 on the CPU.
+    """Return the probability of a fake for each sample of a batch, (batch,) float64 there.
 
     Args:
         model: In evaluation mode.
@@ -38,7 +38,7 @@ def score(model: nn.Module, inputs: Mapping[str, Tensor], tta: TTA = "none") -> 
     """
     with _full_precision():
         scores = [fake_probability(model(seen)) for seen in variants(inputs, tta)]
-        return torch.stack(scores).mean(dim=0).cpu()
+        return torch.stack(scores).mean(dim=0)
 
 
 def variants(inputs: Mapping[str, Tensor], tta: TTA) -> Iterator[dict[str, Tensor]]:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from workbench.parts.losses import Loss
+from workbench.trial.precision import logits_of
+from workbench.trial.recipe import Precision
 
 Inputs = Mapping[str, Tensor]
 
@@ -19,6 +21,7 @@ def backward(
     *,
     num_parts: int,
     fake_share: float,
+    precision: Precision = "float32",
 ) -> Tensor:
     """Add the gradient of the batch's loss to the model's, and return that loss, a scalar.
 
@@ -34,16 +37,18 @@ def backward(
         targets: (batch,) float in [0, 1], there too.
         num_parts: How many parts the batch goes in, as even as they can be.
         fake_share: See `Loss`.
+        precision: What the model computes in.
     """
     if num_parts == 1:
-        cost = loss(model(inputs), targets, fake_share=fake_share)
+        cost = loss(logits_of(model, inputs, precision), targets, fake_share=fake_share)
         cost.backward()
         return cost.detach()
     parts = list(_parts(inputs, targets, num_parts))
     if not loss.over_batch:
         total = torch.zeros((), device=targets.device)
         for part, labels in parts:
-            cost = loss(model(part), labels, fake_share=fake_share) * (len(labels) / len(targets))
+            logits = logits_of(model, part, precision)
+            cost = loss(logits, labels, fake_share=fake_share) * (len(labels) / len(targets))
             cost.backward()
             total += cost.detach()
         return total
@@ -52,7 +57,7 @@ def backward(
         ahead = []
         for part, _ in parts:
             states.append(random_state(targets.device))
-            ahead.append(model(part))
+            ahead.append(logits_of(model, part, precision))
     logits = torch.cat(ahead).requires_grad_()
     cost = loss(logits, targets, fake_share=fake_share)
     cost.backward()
@@ -60,7 +65,7 @@ def backward(
     pulls = logits.grad.tensor_split(num_parts)
     for (part, _), pull, state in zip(parts, pulls, states, strict=True):
         set_random_state(targets.device, state)  # the same units dropped as the first time
-        model(part).backward(pull)
+        logits_of(model, part, precision).backward(pull)
     return cost.detach()
 
 

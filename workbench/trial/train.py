@@ -22,7 +22,7 @@ from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.training import FORMAT, Training, best_epoch
 
-Verdict = Literal["go on", "prune"]
+Verdict = Literal["go on", "prune", "pause"]
 
 
 def run_trial(
@@ -49,31 +49,32 @@ def run_trial(
         prepared: The data it was made for.
         folder: The trial's folder; it is made.
         device: A torch device.
-        report: Called after every epoch; it may end the trial.
+        report: Called after every epoch; it may end the trial, or pause it, after which the same
+            call goes on. Of epochs that were trained before, its word on the last one counts.
         step: Called after every batch that was trained or scored, with the share of its epoch.
         store: Folder of local weights, if the recipe starts from one of them.
         memory_bytes: What the trial may take of the device's memory; nothing is counted if None.
         cache: Folder in which counts of memory are kept.
 
     Returns:
-        The result: complete, or pruned as `report` said. Running out of memory, a diverged loss
-        and unusable inputs are results too: failed, with the reason.
+        The result: complete, or pruned or paused as `report` said. Running out of memory, a
+        diverged loss and unusable inputs are results too: failed, with the reason.
 
     Raises:
         DiskFullError: what the trial keeps could not be written; it can go on later.
     """
-    started = time.monotonic()
+    clock = _Clock()
     files = TrialFolder(folder)
     files.write_recipe(recipe)
     told: list[Epoch] = []
 
     def tell(training: Training) -> Verdict:
         """Report what was not reported yet."""
+        verdict: Verdict = "go on"
         for epoch in training.epochs[len(told) :]:
             told.append(epoch)
-            if report(epoch) == "prune":
-                return "prune"
-        return "go on"
+            verdict = report(epoch)
+        return verdict
 
     plan = Plan()
     state: State
@@ -90,7 +91,9 @@ def run_trial(
             _say(plan, recipe)
         while True:
             try:
-                state, reason = _train(recipe, prepared, files, device, tell, step, store, plan)
+                state, reason = _train(
+                    recipe, prepared, files, device, tell, step, store, plan, clock
+                )
                 break
             except RuntimeError as error:
                 if not memory.is_out_of_memory(error):
@@ -102,7 +105,8 @@ def run_trial(
         raise
     except WorkbenchError as error:
         state, reason = "failed", str(error)
-    files.checkpoint.unlink(missing_ok=True)
+    if state != "paused":
+        files.checkpoint.unlink(missing_ok=True)
     best = best_epoch(recipe, told)
     cuda = torch.device(device).type == "cuda"
     result = Result(
@@ -113,7 +117,7 @@ def run_trial(
         best_epoch=best.epoch if best else None,
         objective=best.objective if best else None,
         metrics=best.metrics if best else {},
-        seconds=time.monotonic() - started,
+        seconds=clock.seconds(),
         device=torch.cuda.get_device_name(device) if cuda else "cpu",
         peak_memory_bytes=torch.cuda.max_memory_allocated(device) if cuda else None,
         estimated_memory_bytes=plan.estimated_bytes,
@@ -133,21 +137,25 @@ def _train(
     step: Callable[[float], None],
     store: Path | None,
     plan: Plan,
-) -> tuple[Literal["complete", "pruned"], str]:
+    clock: "_Clock",
+) -> tuple[State, str]:
     """Run the epochs that are left; keep the best weights and their scores."""
     training = Training(recipe, prepared, device=device, store=store, plan=plan, step=step)
     saved = files.read_checkpoint()
     if saved is not None and (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid):
         training.restore(saved)
+        clock.go_on(after_s=saved["seconds"])
     while True:
-        if tell(training) == "prune":
+        verdict = tell(training)
+        if verdict != "go on":
             _scores("val", training.val, training.best_scores).pipe(files.write_scores)
-            return "pruned", f"pruned after epoch {len(training.epochs)}"
+            state: State = "pruned" if verdict == "prune" else "paused"
+            return state, f"{state} after epoch {len(training.epochs)}"
         if len(training.epochs) == recipe.num_epochs:
             break
         training.run_epoch()
         if len(training.epochs) < recipe.num_epochs:
-            files.write_checkpoint(training.state())
+            files.write_checkpoint({**training.state(), "seconds": clock.seconds()})
     test = training.split("test")
     scores = pd.concat(
         [
@@ -163,6 +171,21 @@ def _train(
     with finished(files.weights) as part:
         save_file(training.best_weights, part, metadata={"recipe": recipe.uid})
     return "complete", ""
+
+
+class _Clock:
+    """How long a trial took, in all the goes that its epochs are of."""
+
+    def __init__(self) -> None:
+        self.go_on(after_s=0.0)
+
+    def go_on(self, *, after_s: float) -> None:
+        """Count from now, after so many seconds."""
+        self._before_s, self._since = after_s, time.monotonic()
+
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return self._before_s + time.monotonic() - self._since
 
 
 def _scores(name: str, split: Split, scores: npt.NDArray[np.float64]) -> pd.DataFrame:

