@@ -71,6 +71,13 @@ def test_waiting_trials_go_on_when_more_came_the_best_first() -> None:
     assert promoted(ladder([0.5, 0.9, 0.1], maximize=False)) == [2]
 
 
+def test_of_those_that_may_go_on_the_cheapest_does_first() -> None:
+    on = ladder([0.5, 0.9, 0.1, 0.2, 0.8, 0.3])
+    cost = {1: 20.0, 4: 10.0}
+    assert on.promote(at_least=0, cost=lambda number: cost[number]) == 4
+    assert on.promote(at_least=0, cost=lambda number: cost[number]) == 1
+
+
 def test_equal_trials_go_on_in_their_order() -> None:
     assert promoted(ladder([0.5] * 6)) == [0, 1]
 

@@ -17,6 +17,7 @@ def standing(**changes: object) -> Standing:
         "complete": 8,
         "pruned": 3,
         "failed": 0,
+        "paused": 0,
         "best": "auc 0.8140 by #4",
         "in_flight": FLIGHT,
         "here": 11,
@@ -36,6 +37,16 @@ def test_a_search_in_flight() -> None:
         "#9   resnet18 mel 112 px                 epoch 1/3   0%  2.0 s",
         "matters most so far: optimizer.lr 41%, views 22%, dropout 10%",
     ]
+
+
+def test_before_it_has_a_pace_a_trial_takes_what_it_was_expected_to() -> None:
+    new = InFlight(3, "resnet18", 0, 4, 0.2, 10.0, expected_s=60.0)
+    # One that went on after two of four epochs, and has done a quarter of the rest in 20 s.
+    again = InFlight(4, "resnet18", 2, 4, 0.5, 20.0, num_before=2, expected_s=10.0)
+    found = lines(standing(in_flight=(new, again), paused=2), 80)
+    assert found[0].startswith("demo: 11 of 50 trials (8 complete, 3 pruned, 2 paused)")
+    assert found[2].endswith("epoch 1/4  20%  10.0 s, about 50 s left")
+    assert found[3].endswith("epoch 3/4  50%  20.0 s, about 1 min left")
 
 
 def test_a_search_that_has_just_begun() -> None:

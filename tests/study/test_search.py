@@ -232,7 +232,7 @@ def test_without_pruning_every_trial_runs_in_full(bench: Bench, inline: type[Inl
     assert [len(row.epochs) for row in read_trials(outcome.folder)] == [4] * 8
 
 
-HALVING = {"kind": "halving", "warmup_epochs": 1}
+HALVING = {"kind": "halving", "warmup_epochs": 1, "factor": 3}
 
 
 def by_order(*objectives: float) -> Callable[[Recipe, int], float]:

@@ -58,8 +58,8 @@ def test_plain_pays_every_trial_in_full_and_a_race_is_held_against_its_end() -> 
     theirs = Spent((Step(10, 0.8, 0.75), Step(20, 0.7, 0.7)), 20)
     ours = Spent((Step(4, 0.7, 0.7), Step(5, 0.8, 0.7), Step(9, 0.9, 0.8)), 12)
     race = benchmark.race(ours, theirs)
-    assert (race.share, race.total) == (0.25, 0.6)
+    assert (race.share, race.share_of_worth, race.total) == (0.25, 0.45, 0.6)
     assert (race.gain, race.gain_of_worth) == pytest.approx((0.1, 0.05))
     assert benchmark.race(theirs, ours).share == float("inf")
-    assert benchmark.row("x", [race, benchmark.race(theirs, ours)]).count("|") == 8
+    assert benchmark.row("x", [race, benchmark.race(theirs, ours)]).count("|") == 7
     assert "1 of 2" in benchmark.row("x", [race, benchmark.race(theirs, ours)])

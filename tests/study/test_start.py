@@ -14,9 +14,10 @@ from workbench.data import demo
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.parts.leaderboard import Table, read_table
 from workbench.study import space as space_module
+from workbench.study.devices import choose_devices
 from workbench.study.folder import StudyFolder, find
 from workbench.study.records import read_trials
-from workbench.study.start import choose_devices, environment_tags
+from workbench.study.start import environment_tags
 from workbench.workspace import Workspace
 
 

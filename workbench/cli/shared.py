@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, overload
+from typing import TYPE_CHECKING, Annotated, Literal, overload
 
 import typer
 
@@ -64,6 +64,17 @@ def seconds(text: str | None) -> float | None:
     if not match:
         raise typer.BadParameter(f"{text!r} is no time span: write e.g. 90s, 30m or 8h.")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def num_jobs(text: str | None) -> int | Literal["auto"] | None:
+    """Return a number of trials side by side, or `auto`."""
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    if not text.isdigit() or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is no number of jobs: write 1 or more, or auto.")
+    return int(text)
 
 
 def num_bytes(text: str | None) -> int | None:

@@ -18,6 +18,7 @@ from workbench.cli.shared import (
     StudyArgument,
     find_study,
     num_bytes,
+    num_jobs,
     reporting_errors,
     seconds,
 )
@@ -41,7 +42,10 @@ def search(
         list[Path] | None, typer.Option(help="Known recipe to try first; repeatable.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampler and the trials.", min=0)] = 0,
-    jobs: Annotated[int | None, typer.Option(help="Trials side by side.", min=1)] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(help="Trials side by side; auto measures how many the device is good for."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
     memory: MemoryOption = None,
     strict: StrictOption = False,
@@ -68,7 +72,7 @@ def search(
         study=study,
         data=data,
         seed=seed,
-        jobs=jobs,
+        jobs=num_jobs(jobs),
         device=device,
         timeout_s=timeout_s,
         stall_s=stall_s,

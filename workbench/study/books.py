@@ -6,7 +6,7 @@ Every entry is made so that a kill between any two of them loses nothing: MLflow
 import time
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -61,8 +61,14 @@ class Running:
 
     started: float = field(default_factory=time.monotonic)
     epochs: list[Epoch] = field(default_factory=list)
+    num_before: int = 0
+    """Epochs that had ended when it last went on."""
+
     tryout: bool = False
     """Whether it is being tried out."""
+
+    expected_s: float | None = None
+    """What it is expected to take from where it started, if anything is known."""
 
     restarts: int = 0
     """How often its worker died and another went on."""
@@ -270,16 +276,18 @@ class Books:
         self._paused[running.trial.number] = running
         self._tracking.set_state(running.run, "paused")
 
-    def promote(self, *, at_least: int = 0) -> Running | None:
+    def promote(self, *, at_least: int, cost: Callable[[Running], float]) -> Running | None:
         """Return a paused trial that is to go on now, if there is one; see `Ladder.promote`."""
-        number = self._ladder.promote(at_least=at_least)
+        number = self._ladder.promote(
+            at_least=at_least, cost=lambda number: cost(self._paused[number])
+        )
         if number is None:
             return None
         running = self._paused.pop(number)
         # From here on it is one that is cut off, if it is.
         self._folder.trial(running.recipe.uid).result.unlink(missing_ok=True)
         self._tracking.set_state(running.run, "running")
-        running.started = time.monotonic()
+        running.started, running.num_before = time.monotonic(), len(running.epochs)
         return running
 
     def prune_hopeless(self, *, to_come: int) -> None:
@@ -340,6 +348,17 @@ class Books:
     def num_ended(self) -> int:
         """Return how many trials of the study have ended, whenever that was."""
         return sum(is_row(trial) for trial in self._study.get_trials(deepcopy=False))
+
+    def trained(self, *, most: int) -> Iterator[tuple[Recipe, Result]]:
+        """Yield the last trials that were trained, with what came of them."""
+        left = most
+        for trial in reversed(self._study.get_trials(deepcopy=False)):
+            files = self._folder.trial(trial.user_attrs.get(UID, ""))
+            if left and is_row(trial) and files.result.exists() and files.recipe.exists():
+                result = files.read_result()
+                assert result is not None
+                yield files.read_recipe(), result
+                left -= 1
 
     def complete(self) -> list[Ended]:
         """Return the complete trials."""

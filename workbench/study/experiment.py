@@ -54,8 +54,11 @@ class Pruning(Frozen):
     warmup_epochs: int = Field(1, ge=0)
     """Epochs that no trial is stopped in (median); epochs before the first halving."""
 
-    factor: int = Field(3, ge=2)
-    """One trial in so many goes on at a halving."""
+    factor: int = Field(2, ge=2)
+    """One trial in so many goes on at a halving; the next one comes after so many times the epochs.
+
+    By 3 a third less is trained, and late bloomers are missed: see tests/benchmarks/BENCHMARKS.md.
+    """
 
     tryout: Tryout | None = None
     """What a trial is tried out on before its own training, for the epochs before the first

@@ -35,6 +35,9 @@ class StudyInfo(Frozen):
     """Of labels and media."""
 
     seed: int
+    bfloat16: bool = False
+    """Whether its first devices had it: what a recipe leaves open stays as it was begun."""
+
     created: str
 
 

@@ -1,8 +1,8 @@
 """Successive halving: which trials go on after their first epochs, which wait, and which are over.
 
 At a few epochs, the rungs, a trial is held against all that came as far. One that is not among the
-best third waits there, its training kept; as more trials come, it may turn out to be among the best
-third after all, and goes on where it was.
+best half waits there, its training kept; as more trials come, it may turn out to be among the best
+after all, and goes on where it was. (A half, or whatever share `factor` says.)
 
 Before its own training a trial may be tried out on less, at rung 0.
 
@@ -11,7 +11,7 @@ arXiv:1810.05934, algorithm 2. Here a trial is over once no number of worse ones
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 class Ladder:
@@ -51,22 +51,26 @@ class Ladder:
         """Let a trial wait that does not go on after `epoch`."""
         self._waiting[number] = epoch
 
-    def promote(self, *, at_least: int) -> int | None:
+    def promote(
+        self, *, at_least: int, cost: Callable[[int], float] = lambda number: 0.0
+    ) -> int | None:
         """Return a waiting trial that goes on now, if there is one; it waits no longer.
 
-        Of several the one that came farthest, then the best.
+        Of several the one that came farthest, of those the cheapest, then the best: each of them
+        has its place.
 
         Args:
             at_least: So many of a rung go on, even where fewer than `factor` times as many came.
+            cost: Of a trial's way from here.
         """
         may = [
-            (-rung, rank, number)
+            (-rung, cost(number), rank, number)
             for number, rung in self._waiting.items()
             if (rank := self._rank(number, rung)) < max(at_least, self._places(rung))
         ]
         if not may:
             return None
-        number = min(may)[2]
+        number = min(may)[-1]
         del self._waiting[number]
         return number
 

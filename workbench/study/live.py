@@ -30,13 +30,21 @@ class InFlight:
     """Of the epoch that it is in."""
 
     seconds: float
-    """Since it began."""
+    """Since it began, or went on."""
+
+    num_before: int = 0
+    """Epochs that had ended then."""
+
+    expected_s: float | None = None
+    """What it was expected to take then."""
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that it will take at the pace so far; nothing before there is one."""
-        done = (self.num_done + self.share) / self.num_epochs
-        return self.seconds * (1 - done) / done if done >= 0.1 else None
+        """Seconds that it will take at the pace so far, else as expected; nothing before either."""
+        done = (self.num_done + self.share - self.num_before) / (self.num_epochs - self.num_before)
+        if done >= 0.1:
+            return self.seconds * (1 - done) / done
+        return None if self.expected_s is None else max(0.0, self.expected_s - self.seconds)
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Standing:
     complete: int
     pruned: int
     failed: int
+    paused: int
     best: str
     """The best objective and its trial; empty before there is one."""
 
@@ -72,7 +81,7 @@ def lines(standing: Standing, width: int) -> list[str]:
     s = standing
     ended = [
         f"{number} {state}"
-        for state in ("complete", "pruned", "failed")
+        for state in ("complete", "pruned", "failed", "paused")
         if (number := getattr(s, state))
     ]
     head = f"{s.name}: {s.ended} of {s.num_trials} trials"

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import assert_never
 
 from workbench.console import duration, say
-from workbench.errors import ConfigError
-from workbench.parts.weights import Mode
 from workbench.processes import Interrupts
-from workbench.rules.rulebook import Verdict
 from workbench.study.books import Books, Running
 from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder
+from workbench.study.forecast import Forecast
 from workbench.study.live import InFlight, Standing, View
+from workbench.study.making import RecipeMaker
 from workbench.study.pool import Died, WorkerPool
 from workbench.study.stopping import expected_gain, noise_rules
-from workbench.study.weights import WeightsFinder, judge_start
 from workbench.trial.delong import auc
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
@@ -33,6 +31,12 @@ MOST_REPEATS = 200
 
 MOST_RESTARTS = 1
 """Times that a trial goes on from its last epoch after its worker died."""
+
+LEARNT_FROM = 200
+"""Earlier trials that say what trials cost."""
+
+ANNOUNCED_S = 60.0
+"""A trial that is expected to take so long is announced, with what it is expected to cost."""
 
 LEAST_FREE_BYTES = 200 * 2**20
 """Free disk space under which no further epoch begins: a half-written store helps nobody."""
@@ -47,7 +51,6 @@ class Settings:
     """How a search runs; nothing here changes a trial's numbers but the seed."""
 
     num_trials: int
-    seed: int
     devices: tuple[str, ...]
     """One worker each."""
 
@@ -73,8 +76,8 @@ class Search:
         folder: The study's folder, held by this process, with its prepared data.
         experiment: What the study is about.
         books: The study's.
-        fingerprint: Of the data.
-        finder: Finds pretrained weights.
+        maker: Makes its recipes.
+        forecast: Of what trials cost; it learns from those that end.
         settings: How to run.
     """
 
@@ -84,13 +87,13 @@ class Search:
         experiment: Experiment,
         books: Books,
         *,
-        fingerprint: str,
-        finder: WeightsFinder,
+        maker: RecipeMaker,
+        forecast: Forecast,
         settings: Settings,
     ) -> None:
         self._folder, self._experiment, self._books = folder, experiment, books
         self._pruning = experiment.pruning
-        self._fingerprint, self._finder = fingerprint, finder
+        self._maker, self._forecast = maker, forecast
         self._settings = settings
         self._running: dict[int, Running] = {}
         self._began, self._ended_before = time.monotonic(), books.num_ended()
@@ -104,6 +107,11 @@ class Search:
         """Why no new recipe is drawn, while those that wait may go on; empty while some are."""
 
         self._noise_told = False
+
+    def learn(self) -> None:
+        """Learn from the trials of earlier sittings what trials cost."""
+        for recipe, result in self._books.trained(most=LEARNT_FROM):
+            self._forecast.learn(recipe, result)
 
     def run(self) -> str:
         """Run trials until the study has its number.
@@ -158,7 +166,9 @@ class Search:
             self._stopped = self._out_of_time(missing, waiting) or self._out_of_space()
             if self._stopped:
                 return
-            if ready := self._books.promote(at_least=1 if at_the_end else 0):
+            if ready := self._books.promote(
+                at_least=1 if at_the_end else 0, cost=self._seconds_left
+            ):
                 after = f"epoch {len(ready.epochs)}" if ready.epochs else "its tryout"
                 say(f"trial {ready.trial.number:<3} goes on after {after}")
             elif missing:
@@ -177,10 +187,31 @@ class Search:
                 return
             else:
                 return
-            if ready:
+            if ready and self._is_too_long(ready):
+                self._books.put_back(ready)
+                self._stopped = self._time_is_up(missing, waiting)
+            elif ready:
                 self._running[slot] = ready
                 pool.submit(slot, self._job(slot, ready))
             self._show(view, pool)
+
+    def _is_too_long(self, running: Running) -> bool:
+        """Foretell what a trial costs, and say whether that is more time than there is."""
+        expected = self._forecast.of(running.recipe, running.epochs)
+        if expected is None:
+            return False
+        running.expected_s = expected.seconds
+        deadline = self._settings.deadline
+        if deadline is not None and time.monotonic() + expected.seconds > deadline:
+            return True
+        if expected.seconds >= ANNOUNCED_S:
+            say(f"trial {running.trial.number:<3} starts    {_what(running.recipe)}  {expected}")
+        return False
+
+    def _seconds_left(self, running: Running) -> float:
+        """Return what a trial is expected to take from here on; 0 if nothing is known."""
+        expected = self._forecast.of(running.recipe, running.epochs)
+        return expected.seconds if expected else 0.0
 
     def _waits(self, running: Running) -> bool:
         """Say whether a new trial waits, since it was tried out before it was cut off."""
@@ -210,6 +241,7 @@ class Search:
 
     def _pause(self, running: Running, result: Result) -> None:
         self._books.pause(running)
+        self._forecast.learn(running.recipe, result)
         self._say(running, result)
         self._books.prune_hopeless(to_come=self._missing() + len(self._running))
 
@@ -234,19 +266,13 @@ class Search:
         known = self._books.known()
         for repeats in range(MOST_REPEATS):
             trial, draft = self._books.ask()
-            recipe = draft.recipe(
-                data=self._fingerprint,
-                views=self._experiment.views,
-                weights=self._finder.find(draft.backbone, draft.pretrained),
-                objective=self._experiment.objective,
-                seed=self._settings.seed,
-            )
+            recipe = self._maker.make(draft)
             if recipe.uid in known:
                 self._books.hide(trial, f"drew the known recipe {recipe.uid}")
                 if repeats == MOST_REPEATS // 4:
                     self._books.look_anywhere(seed=len(known))
                 continue
-            verdict, refusal = self._judge(recipe, draft.pretrained)
+            verdict, refusal = self._maker.judge(recipe, draft.pretrained)
             running = self._books.begin(trial, recipe, verdict, refused=bool(refusal))
             if not refusal:
                 return running
@@ -254,22 +280,6 @@ class Search:
             self._end(running, result)
             return result
         return None
-
-    def _judge(self, recipe: Recipe, mode: Mode) -> tuple[Verdict | None, str]:
-        """Return the rulebook's verdict, if there can be one, and why not to train; empty if to."""
-        try:
-            verdict = judge_start(
-                self._experiment.rulebook,
-                recipe.backbone,
-                mode,
-                recipe.views,
-                image_px=recipe.image_px,
-                finder=self._finder,
-            )
-        except ConfigError as error:
-            # Only these two do not fit, the backbone and the side drawn with it: a bad draw.
-            return None, str(error)
-        return verdict, "" if verdict.legal else verdict.sentence
 
     def _take(self, slot: int, event: Epoch | Result | Bug | Died | Full, pool: WorkerPool) -> None:
         """Enter what a worker said into the books, and tell it how to go on."""
@@ -349,6 +359,7 @@ class Search:
     def _end(self, running: Running, result: Result) -> None:
         """Close a trial's books and say how it ended."""
         self._books.end(running, result)
+        self._forecast.learn(running.recipe, result)
         self._say(running, result)
         if result.state == "complete" and not self._noise_told:
             self._look_at_noise()
@@ -409,7 +420,7 @@ class Search:
             folder=files.path,
             device=self._settings.devices[slot],
             num_threads=self._settings.threads_per_worker,
-            store=self._finder.store,
+            store=self._maker.finder.store,
             cache=self._settings.cache,
             share=1 / self._settings.devices.count(self._settings.devices[slot]),
             memory_bytes=self._settings.memory_bytes,
@@ -427,6 +438,9 @@ class Search:
         expected = took[len(took) // 2] if took else 0.0
         if time.monotonic() + expected < deadline:
             return ""
+        return self._time_is_up(missing, waiting)
+
+    def _time_is_up(self, missing: int, waiting: int) -> str:
         waits = f" and {waiting} are paused" if waiting else ""
         return (
             f"The time is up: {missing} trials were not started{waits}. The same command continues."
@@ -465,6 +479,8 @@ class Search:
                 num_epochs=running.recipe.num_epochs,
                 share=pool.share(slot),
                 seconds=now - running.started,
+                num_before=running.num_before,
+                expected_s=running.expected_s,
             )
             for slot, running in sorted(self._running.items())
         ]
@@ -474,6 +490,7 @@ class Search:
             complete=counts["complete"],
             pruned=counts["pruned"],
             failed=counts["failed"],
+            paused=self._books.num_paused(),
             best=best,
             in_flight=in_flight,
             here=self._ended() - self._ended_before,

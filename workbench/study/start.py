@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -26,9 +27,12 @@ from workbench.files import finished, no_space, write_text
 from workbench.parts.backbones import check_name
 from workbench.study.augment_sheet import write_augment_sheets
 from workbench.study.books import Books
+from workbench.study.devices import choose_devices, pack_devices
 from workbench.study.experiment import Experiment, read_experiment
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
+from workbench.study.forecast import Forecast
 from workbench.study.known import draft_for, read_known
+from workbench.study.making import RecipeMaker
 from workbench.study.probing import screen
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
 from workbench.study.search import FREE_SOME, Search, Settings
@@ -36,6 +40,7 @@ from workbench.study.space import Draft, Space
 from workbench.study.weights import WeightsFinder, judge_start
 from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import State
+from workbench.trial.precision import has_bfloat16
 from workbench.values import read_yaml
 from workbench.workspace import Workspace
 
@@ -78,8 +83,9 @@ class Sitting:
     seed: int = 0
     """Of the sampler and of every trial."""
 
-    jobs: int | None = None
-    """Trials side by side; by default what suits the device."""
+    jobs: int | Literal["auto"] | None = None
+    """Trials side by side: a number; or as many as the device is measured to be good for; or, by
+    default, one on each GPU and one on each CPU core up to four."""
 
     device: str = "auto"
     """A torch device, or `auto`."""
@@ -151,7 +157,8 @@ def _run(
     folder = new_or_known(workspace.studies, asked.study or experiment.name)
     if folder.info_file.exists():
         space = space.as_begun(read_yaml(folder.experiment_file)["space"])
-    devices, threads = choose_devices(asked.device, asked.jobs)
+    jobs = None if asked.jobs == "auto" else asked.jobs
+    devices, threads = choose_devices(asked.device, jobs)
     finder = WeightsFinder(workspace.weights)
     _check_rules(experiment, space, finder)
     for sentence in space.warnings():
@@ -160,7 +167,7 @@ def _run(
         data_folder = find_data(experiment, workspace, asked.data)
         files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)
         info = _check_same(
-            folder, experiment, space, experiment_file, data_folder, files, asked.seed
+            folder, experiment, space, experiment_file, data_folder, files, asked.seed, devices
         )
         for line in manifest.describe(files):
             say(line)
@@ -212,6 +219,15 @@ def _run(
             drawn = narrowed(space, screening)
             drafts = first_drafts(drawn, screening)
             tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
+        maker = RecipeMaker(experiment, files.fingerprint, finder, asked.seed, info.bfloat16)
+        if asked.jobs == "auto":
+            devices, threads = pack_devices(
+                [maker.make(draft) for draft in drawn.corners()],
+                devices,
+                memory_bytes=asked.memory_bytes,
+                cache=workspace.cache,
+            )
+        num_files = {split: len(prepared.rows(split)) for split in ("train", "val")}
         books = Books(
             folder,
             experiment,
@@ -225,11 +241,10 @@ def _run(
             folder,
             experiment,
             books,
-            fingerprint=files.fingerprint,
-            finder=finder,
+            maker=maker,
+            forecast=Forecast(num_files),
             settings=Settings(
                 num_trials=asked.num_trials,
-                seed=asked.seed,
                 devices=devices,
                 threads_per_worker=threads,
                 memory_bytes=asked.memory_bytes,
@@ -266,6 +281,7 @@ def _sit(
             say(f"MLflow lacked {mended} ended trials: written anew from their folders.")
         for source, draft in first.items():
             books.start_from(draft, source)
+        search.learn()
         stopped = search.run()
         state = "complete"
         return stopped
@@ -291,32 +307,6 @@ def _keep_augment_sheets(
     if not tracking.has_files(parent, AUGMENT_SHEETS):
         sheets = write_augment_sheets(space, prepared, folder.path / AUGMENT_SHEETS)
         tracking.log_files(parent, AUGMENT_SHEETS, [sheet.file for sheet in sheets])
-
-
-def choose_devices(device: str, jobs: int | None) -> tuple[tuple[str, ...], int]:
-    """Return a device for each worker, and the CPU threads that each may use.
-
-    Raises:
-        StudyError: the device is not there.
-    """
-    import torch
-
-    cores = os.cpu_count() or 1
-    num_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if device == "auto":
-        device = "cuda" if num_cuda else "cpu"
-    name, _, index = device.partition(":")
-    if name not in ("cpu", "cuda") or (":" in device and not index.isdigit()):
-        raise StudyError(f"--device {device} is not known. Use auto, cpu, cuda or e.g. cuda:1.")
-    if name == "cpu":
-        # Two trials with a thread each do more in an hour than one with two threads.
-        jobs = jobs or min(cores, 4)
-        return ("cpu",) * jobs, max(1, cores // jobs)
-    if int(index or 0) >= num_cuda:
-        raise StudyError(f"--device {device} is not there: torch sees {num_cuda} CUDA devices.")
-    those = [f"cuda:{index}"] if index else [f"cuda:{i}" for i in range(num_cuda)]
-    jobs = jobs or len(those)
-    return tuple(those[i % len(those)] for i in range(jobs)), max(1, cores // jobs)
 
 
 def environment_tags(root: Path) -> dict[str, str]:
@@ -378,6 +368,7 @@ def _check_same(
     data_folder: Path,
     files: manifest.Manifest,
     seed: int,
+    devices: Sequence[str],
 ) -> StudyInfo:
     """Return what the study is; a study that was begun must still be about the same.
 
@@ -393,6 +384,7 @@ def _check_same(
             data=str(data_folder.resolve()),
             fingerprint=files.fingerprint,
             seed=seed,
+            bfloat16=all(map(has_bfloat16, devices)),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))

@@ -9,9 +9,10 @@ trials. An epoch of a recipe costs what its task says, the screening a third of 
 backbone and view. A study's objective is the best epoch of its best complete trial, noise and all,
 as a study sees it; its worth is that epoch without noise, or on the test files.
 
-For each seed: the share of plain's compute after which ours is as good as plain in the end, the
-share it spends in all, and by how much it ends better. A seed that never gets there has an
-infinite share.
+For each seed: the share of plain's compute after which ours is as good as plain in the end, by
+objective and by worth, the share it spends in all, and by how much it ends better. A seed that
+never gets there has an infinite share. The objective flatters whoever looked at more noisy epochs
+of whole trials, which is plain; the worth is what a choice brings.
 """
 
 import argparse
@@ -49,6 +50,9 @@ class Race:
 
     share: float
     """Of plain's compute until ours is as good; infinite if never."""
+
+    share_of_worth: float
+    """Of plain's compute until ours would choose what is worth as much; infinite if never."""
 
     total: float
     """Of plain's compute that ours spends in all."""
@@ -97,8 +101,14 @@ def race(ours: Spent, theirs: Spent) -> Race:
     """Hold one study of ours against plain."""
     goal, end = champion(theirs), champion(ours)
     reached = [step.spent for step in ours.steps if step.objective >= goal.objective]
+    worthy = [
+        step.spent
+        for place, step in enumerate(ours.steps)
+        if champion(Spent(ours.steps[: place + 1], step.spent)).worth >= goal.worth
+    ]
     return Race(
         share=min(reached, default=float("inf")) / theirs.total,
+        share_of_worth=min(worthy, default=float("inf")) / theirs.total,
         total=ours.total / theirs.total,
         gain=end.objective - goal.objective,
         gain_of_worth=end.worth - goal.worth,
@@ -107,20 +117,24 @@ def race(ours: Spent, theirs: Spent) -> Race:
 
 def row(name: str, races: list[Race]) -> str:
     """Return a line of the table."""
-    shares = [race.share for race in races]
-    low, middle, high = np.quantile(shares, (0.25, 0.5, 0.75), method="inverted_cdf")
     gains, worths = ([getattr(r, key) for r in races] for key in ("gain", "gain_of_worth"))
     return " | ".join(
         (
             f"| {name}",
-            f"{middle:.2f}",
-            f"{low:.2f} to {high:.2f}",
-            f"{sum(np.isfinite(shares))} of {len(shares)}",
+            _spread([race.share for race in races]),
+            _spread([race.share_of_worth for race in races]),
             f"{statistics.median(race.total for race in races):.2f}",
             f"{statistics.mean(gains):+.4f} ± {_error(gains):.4f}",
             f"{statistics.mean(worths):+.4f} ± {_error(worths):.4f} |",
         )
     )
+
+
+def _spread(shares: list[float]) -> str:
+    """Return the median, the quartiles, and how many are finite."""
+    low, middle, high = np.quantile(shares, (0.25, 0.5, 0.75), method="inverted_cdf")
+    reached = f"{sum(np.isfinite(shares))} of {len(shares)}"
+    return f"**{middle:.2f}** ({low:.2f} to {high:.2f}, {reached})"
 
 
 def _error(values: list[float]) -> float:
@@ -137,8 +151,8 @@ def tasks() -> Iterator[Callable[[int], Task]]:
 
 
 HEADER = (
-    "| {} | share to reach plain's best | quartiles | reached | share in all | end, as seen "
-    "| end, worth |\n|---|---|---|---|---|---|---|"
+    "| {} | share to reach plain's objective | its worth | share in all | objective in the end "
+    "| worth in the end |\n|---|---|---|---|---|---|"
 )
 
 

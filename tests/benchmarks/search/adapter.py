@@ -14,10 +14,13 @@ from tests.benchmarks.search.tasks import Task
 from tests.study.inline import Event, InlinePool
 from workbench.parts.weights import RANDOM
 from workbench.rules.rulebook import Verdict
+from workbench.study import making as making_module
 from workbench.study import search as search_module
 from workbench.study.books import Books
 from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder
+from workbench.study.forecast import Forecast
+from workbench.study.making import RecipeMaker
 from workbench.study.screening import Candidate, Screening, choose, first_drafts, narrowed
 from workbench.study.search import Search, Settings
 from workbench.study.space import Space
@@ -116,7 +119,7 @@ def search(task: Task, seed: int, variant: Variant, *, num_trials: int) -> Spent
         tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as root,
         contextlib.redirect_stderr(io.StringIO()),
         patch.object(search_module, "WorkerPool", Meter),
-        patch.object(search_module, "judge_start", _legal),
+        patch.object(making_module, "judge_start", _legal),
         # It only says something, by scores that nobody wrote.
         patch.object(Search, "_look_at_noise", lambda _: None),
     ):
@@ -152,15 +155,15 @@ def sit(
     )
     for number, draft in enumerate(drafts):
         books.start_from(draft, f"known {number}")
+    finder = cast(WeightsFinder, SimpleNamespace(find=lambda *_: RANDOM, store=root))
     Search(
         folder,
         experiment,
         books,
-        fingerprint="benchmark",
-        finder=cast(WeightsFinder, SimpleNamespace(find=lambda *_: RANDOM, store=root)),
+        maker=RecipeMaker(experiment, "benchmark", finder, seed=0, bfloat16=False),
+        forecast=cast(Forecast, SimpleNamespace(learn=lambda *_: None, of=lambda *_: None)),
         settings=Settings(
             num_trials=num_trials,
-            seed=0,
             devices=("cpu",),
             threads_per_worker=1,
             memory_bytes=None,

@@ -1,0 +1,71 @@
+"""What the next trial will cost, worked out by hand from made ones."""
+
+from typing import Any
+
+import pytest
+
+from tests.study.workers import epoch
+from workbench.media.image import Image
+from workbench.parts.optimizers import AdamW
+from workbench.parts.weights import RANDOM
+from workbench.study.forecast import Forecast
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.result import Epoch, Result
+
+FILES = {"train": 24, "val": 16}
+
+
+def recipe(**keys: Any) -> Recipe:
+    usual: dict[str, Any] = {
+        "backbone": "test_resnet",
+        "optimizer": AdamW(lr=1e-3),
+        "image_px": 32,
+        "num_epochs": 4,
+        "data": "made",
+        "views": {"image": Image(image_px=32)},
+        "weights": RANDOM,
+        "objective": Objective(),
+    }
+    return Recipe(**usual | keys)
+
+
+def ended(of: Recipe, *, num_epochs: int, epoch_s: float, besides_s: float) -> Result:
+    epochs: tuple[Epoch, ...] = tuple(
+        epoch(number, 0.5).model_copy(update={"seconds": epoch_s})
+        for number in range(1, num_epochs + 1)
+    )
+    seconds = num_epochs * epoch_s + besides_s
+    return Result(recipe=of.uid, state="pruned", epochs=epochs, seconds=seconds)
+
+
+def test_nothing_is_known_before_a_trial_ended() -> None:
+    forecast = Forecast(FILES)
+    assert forecast.of(recipe()) is None
+    forecast.learn(recipe(), Result(recipe="none", state="failed", seconds=9.0))
+    assert forecast.of(recipe()) is None  # it had no epoch
+
+
+def test_a_trial_takes_its_epochs_and_what_others_took_besides() -> None:
+    forecast = Forecast(FILES)
+    forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=3.0))
+    known = forecast.of(recipe())
+    assert known is not None
+    assert (known.epoch_seconds, known.seconds) == pytest.approx((10.0, 43.0))
+    left = forecast.of(recipe(), [epoch(1, 0.5), epoch(2, 0.5), epoch(3, 0.5)])
+    assert left is not None
+    assert left.seconds == pytest.approx(13.0)
+
+
+def test_half_of_the_training_files_take_as_much_less_as_they_are_of_the_work() -> None:
+    forecast = Forecast(FILES)
+    forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=0.0))
+    half = forecast.of(recipe(sampling={"subset": 0.5}))
+    assert half is not None
+    # A backward pass counts twice: 3 x 24 + 16 = 88 passes of a sample, and 3 x 12 + 16 = 52.
+    assert half.epoch_seconds == pytest.approx(10 * 52 / 88)
+
+
+def test_what_cannot_be_built_has_no_forecast() -> None:
+    forecast = Forecast(FILES)
+    forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=0.0))
+    assert forecast.of(recipe(backbone="test_vit", image_px=40)) is None

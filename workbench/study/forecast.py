@@ -1,0 +1,56 @@
+"""What the next trial will cost, from the trials that this study has trained on this machine."""
+
+import statistics
+from collections.abc import Iterable, Mapping
+
+from workbench.errors import WorkbenchError
+from workbench.study.costs import Past, Prediction, epoch_work, past_of, predict, wanted_of
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Epoch, Result
+
+
+class Forecast:
+    """Learns from every trial that ends.
+
+    Args:
+        num_files: Of each split.
+    """
+
+    def __init__(self, num_files: Mapping[str, int]) -> None:
+        self._num_files = num_files
+        self._past: list[Past] = []
+        self._besides: list[float] = []
+        """Seconds that trials took besides their epochs: the start, and the scoring of `test`."""
+
+    def learn(self, recipe: Recipe, result: Result) -> None:
+        """Take in how a trial ended."""
+        if not result.epochs or (past := past_of(recipe, result, self._work(recipe))) is None:
+            return
+        self._past.append(past)
+        self._besides.append(max(0.0, result.seconds - past.seconds))
+
+    def of(self, recipe: Recipe, done: Iterable[Epoch] = ()) -> Prediction | None:
+        """Return what is left of a trial after the epochs `done`; nothing before any trial ended.
+
+        Its seconds hold the start of the trial and the scoring of `test`, too.
+        """
+        if not self._past:
+            return None
+        try:
+            work = self._work(recipe)
+        except WorkbenchError:
+            return None  # it cannot be built, which the trial itself will tell
+        whole = predict(self._past, wanted_of(recipe, work))
+        if whole is None:
+            return None
+        left = recipe.num_epochs - sum(1 for _ in done)
+        seconds = whole.epoch_seconds * left + statistics.median(self._besides)
+        return Prediction(seconds, whole.epoch_seconds, whole.memory_bytes, whole.spread)
+
+    def _work(self, recipe: Recipe) -> float:
+        segments = max(view.num_segments for view in recipe.views.values())
+        return epoch_work(
+            recipe,
+            num_train=segments * self._num_files["train"],
+            num_val=segments * self._num_files["val"],
+        )
