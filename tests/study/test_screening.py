@@ -197,8 +197,17 @@ def test_two_go_on_at_least() -> None:
 def test_a_few_that_were_judged_do_not_drop_those_that_were_not() -> None:
     few = [judged("a", 0.9), judged("b", 0.8), unjudged("x"), unjudged("y", legal=False)]
     assert choose(few, ["x", "y", "a", "b"]) == ("a", "b", "x")
-    many = [*(judged(name, 0.5) for name in "abcdefg"), unjudged("x")]
+    many = [*(judged(name, 0.6) for name in "abcdefg"), unjudged("x")]
     assert choose(many, [*"abcdefg", "x"]) == ("a", "b", "c")
+
+
+def test_probes_that_are_no_surer_than_chance_change_nothing() -> None:
+    names = [*"abcdef"]
+    unsure = [judged(name, 0.56).model_copy(update={"standard_error": 0.03}) for name in names]
+    assert choose(unsure, names) == tuple(names)
+    assert "no probe is surely above chance" in summary(screening(*unsure, kept=tuple(names)))
+    sure = [judged("a", 0.57).model_copy(update={"standard_error": 0.03}), *unsure[1:]]
+    assert choose(sure, names) == ("a", "b")
 
 
 def test_a_backbone_ranks_by_its_best_views() -> None:

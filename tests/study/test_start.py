@@ -1,5 +1,6 @@
 """From an experiment file to a begun study: its data, its devices, and that it stays the same."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,122 @@ from tests.study.inline import InlinePool
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.data import demo
 from workbench.errors import ConfigError, DataError, StudyError
+from workbench.files import write_json
 from workbench.parts.leaderboard import Table, read_table
+from workbench.study import devices as devices_module
 from workbench.study import space as space_module
+from workbench.study import start as start_module
 from workbench.study.devices import choose_devices
 from workbench.study.folder import StudyFolder, find
+from workbench.study.packing import Packing, Tried
 from workbench.study.records import read_trials
+from workbench.study.screening import FILE, Candidate, Screening
+from workbench.study.space import Space
 from workbench.study.start import environment_tags
+from workbench.tracking.runs import Tracking
+from workbench.trial.recipe import Recipe
 from workbench.workspace import Workspace
+
+
+def test_a_screening_narrows_the_backbones_and_its_first_drafts_are_tried_first(
+    bench: Bench,
+    inline: type[InlinePool],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ["test_resnet", "test_efficientnet", "test_convnext", "test_vit"]
+    found = Screening(
+        candidates=tuple(
+            Candidate(
+                backbone=name,
+                views=("image",),
+                pretrained="none",
+                image_px=32,
+                auc=0.9 - 0.1 * place,
+                standard_error=0.02,
+                val_auc=0.8,
+            )
+            for place, name in enumerate(names)
+        ),
+        kept=("test_resnet", "test_efficientnet"),
+        seconds=3.0,
+    )
+
+    def screen(space: Space, *_: object, **__: object) -> Screening:
+        assert space.backbones() == names
+        write_json(bench.workspace.studies / experiment.stem / FILE, found.model_dump(mode="json"))
+        return found
+
+    monkeypatch.setattr(start_module, "screen", screen)
+    space = {**SPACE, "backbone": {"choice": names}}
+    experiment = bench.experiment(space)
+    outcome = bench.search(experiment, 6)
+    tried = [recipe.backbone for recipe in inline.trained]
+    assert tried[:2] == ["test_resnet", "test_efficientnet"]
+    assert {*tried} == {"test_resnet", "test_efficientnet"}
+    # In the middle of 1e-4 to 1e-2, by powers of ten.
+    assert [recipe.optimizer.lr for recipe in inline.trained[:2]] == pytest.approx([1e-3] * 2)
+    assert "2 of 4 backbones go on" in capsys.readouterr().err
+    tracking = Tracking(bench.workspace.tracking)
+    info = outcome.folder.info()
+    assert tracking.has_files(tracking.find_study(info.name, info.id), "screening")
+    # A second sitting of the same study goes on in the same narrowed space.
+    assert bench.search(experiment, 7).num_new == 1
+
+
+def test_an_experiment_can_do_without_a_screening(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start_module, "screen", None)  # calling it would raise
+    names = ["test_resnet", "test_efficientnet", "test_convnext", "test_vit"]
+    space = {**SPACE, "backbone": {"choice": names}}
+    assert bench.search(bench.experiment(space, screening="off"), 1).num_new == 1
+    assert bench.search(bench.experiment(), 1).num_new == 1  # two backbones are too few
+
+
+def test_what_no_screening_can_judge_is_searched_as_it_is(
+    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = bench.search(bench.experiment(screening="on"), 2)
+    said = capsys.readouterr().err
+    assert "not judged: test_resnet and 1 more: no pretrained weights" in said
+    assert "cannot help" in said
+    assert outcome.num_new == 2
+
+
+def test_precision_is_decided_when_a_study_begins(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = {**SPACE, "precision": "auto"}
+    experiment = bench.experiment(space)
+    monkeypatch.setattr(start_module, "has_bfloat16", lambda device: True)
+    bench.search(experiment, 1)
+    monkeypatch.setattr(start_module, "has_bfloat16", lambda device: False)
+    bench.search(experiment, 2)
+    bench.search(bench.experiment(space), 1)
+    assert [recipe.precision for recipe in inline.trained] == ["bfloat16", "bfloat16", "float32"]
+
+
+def test_jobs_auto_measures_the_heaviest_recipe_and_uses_what_it_found(
+    bench: Bench,
+    inline: type[InlinePool],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    packed: list[Recipe] = []
+
+    def pack(recipe: Recipe, devices: Sequence[str], **_: object) -> Packing:
+        packed.append(recipe)
+        table = (Tried(count=1, images_per_s=10.0), Tried(count=2, images_per_s=15.0))
+        return Packing(device="cpu", count=2, threads=1, table=table)
+
+    monkeypatch.setattr(devices_module, "pack", pack)
+    space = {**SPACE, "image_px": {"choice": [32, 64]}, "batch_size": {"choice": [8, 16]}}
+    bench.search(bench.experiment(space), 2, jobs="auto")
+    (heaviest,) = packed
+    assert heaviest.image_px == 64
+    said = capsys.readouterr().err
+    assert "--jobs auto: 2 trials side by side on cpu, 1.50 times the images of one" in said
 
 
 def test_a_study_keeps_what_it_is_about(bench: Bench, inline: type[InlinePool]) -> None:

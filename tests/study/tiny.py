@@ -15,6 +15,7 @@ SPACE: dict[str, Any] = {
     "pretrained": "none",
     "image_px": 32,
     "num_epochs": 2,
+    "precision": "float32",
     "batch_size": 8,
     "optimizer": {"kind": "adamw", "lr": {"float": [1e-4, 1e-2], "log": True}},
 }
