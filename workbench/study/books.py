@@ -120,7 +120,8 @@ class Books:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         # A sitting with the first one's seed would draw the first one's recipes again.
         self._sampler = make_sampler(experiment.sampler, seed + asked)
-        self._flat = experiment.sampler.kind == "tpe-flat"
+        # A Gaussian process knows only what every trial draws.
+        self._flat = experiment.sampler.kind in ("tpe-flat", "gp")
         self._study = optuna.create_study(
             study_name=folder.name,
             storage=storage,

@@ -44,9 +44,9 @@ class Tryout(Frozen):
 class Pruning(Frozen):
     """When a trial is stopped because others did better at the same epoch."""
 
-    kind: Literal["median", "halving", "none"] = "median"
-    """Below the median of earlier trials; or by successive halving over the epochs, where a trial
-    that is not among the best waits and may go on later (`study.halving`)."""
+    kind: Literal["median", "halving", "none"] = "halving"
+    """By successive halving over the epochs, where a trial that is not among the best waits and may
+    go on later (`study.halving`); or for good, below the median of earlier trials."""
 
     startup_trials: int = Field(5, ge=0)
     """Trials that run in full before any is stopped (median)."""
@@ -77,7 +77,8 @@ class Sampler(Frozen):
     kind: Literal["tpe", "tpe-flat", "gp", "random"] = "tpe"
     """A tree-structured Parzen estimator, with each branch of the space modelled apart (`tpe`) or
     with the branches that were not taken drawn too and all modelled together (`tpe-flat`); a
-    Gaussian process, which after hundreds of trials takes seconds a draw; or chance alone."""
+    Gaussian process of the same, which after hundreds of trials takes seconds a draw; or chance
+    alone."""
 
     startup_trials: int = Field(10, ge=1)
     """Trials drawn by chance before what is known counts."""
