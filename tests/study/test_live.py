@@ -44,7 +44,7 @@ def test_before_it_has_a_pace_a_trial_takes_what_it_was_expected_to() -> None:
     # One that went on after two of four epochs, and has done a quarter of the rest in 20 s.
     again = InFlight(4, "resnet18", 2, 4, 0.5, 20.0, num_before=2, expected_s=10.0)
     found = lines(standing(in_flight=(new, again), paused=2), 80)
-    assert found[0].startswith("demo: 11 of 50 trials (8 complete, 3 pruned, 2 paused)")
+    assert found[0].startswith("demo: 13 of 50 trials (8 complete, 3 pruned, 2 paused)")
     assert found[2].endswith("epoch 1/4  20%  10.0 s, about 50 s left")
     assert found[3].endswith("epoch 3/4  50%  20.0 s, about 1 min left")
 

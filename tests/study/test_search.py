@@ -336,6 +336,31 @@ def test_a_nearly_full_disk_takes_the_paused_trials_first(
     assert [len(row.epochs) for row in read_trials(outcome.folder)] == [1, 3, 1]
 
 
+@pytest.mark.parametrize(
+    ("kind", "drawn_together"),
+    [("tpe", False), ("random", False), ("tpe-flat", True), ("gp", True)],
+)
+def test_a_sampler_draws_the_branches_apart_or_all_at_once(
+    bench: Bench, inline: type[InlinePool], kind: str, *, drawn_together: bool
+) -> None:
+    rates = {
+        "choice": [
+            {"kind": "adamw", "lr": {"float": [1e-4, 1e-2], "log": True}},
+            {"kind": "sgd", "lr": {"float": [1e-3, 1e-1], "log": True}},
+        ]
+    }
+    sampler = {"kind": kind, "startup_trials": 3}
+    outcome = bench.search(bench.experiment({**SPACE, "optimizer": rates}, sampler=sampler), 6)
+    names = ["backbone", "optimizer", "optimizer.adamw.lr", "optimizer.sgd.lr"]
+    for trial, recipe in zip(journal(outcome.folder).trials, inline.trained, strict=True):
+        taken = trial.params["optimizer"]
+        drawn = [*names[:2], f"optimizer.{taken}.lr"]
+        assert sorted(trial.params) == (names if drawn_together else drawn)
+        # What the recipe got is what was drawn for the branch that was taken.
+        assert recipe.optimizer.kind == taken
+        assert recipe.optimizer.lr == trial.params[f"optimizer.{taken}.lr"]
+
+
 TRYOUT = {**HALVING, "tryout": {"image_share": 0.5, "data_share": 0.25}}
 
 

@@ -169,7 +169,9 @@ def compare(
         objective = folder.experiment().objective
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if running := count_running(folder):
-            typer.echo(f"{running} in flight or cut off; `workbench search` goes on with them.")
+            typer.echo(
+                f"{running} in flight, paused or cut off; `workbench search` goes on with them."
+            )
         report.write_report(folder, rows, objective, folder.report)
         typer.echo(f"\nPage: {folder.report}\n\nNext: workbench export {folder.name} --out bundle")
 

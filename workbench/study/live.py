@@ -62,7 +62,7 @@ class Standing:
 
     in_flight: Sequence[InFlight]
     here: int
-    """Trials that ended in this sitting."""
+    """Trials that ended or paused in this sitting."""
 
     seconds: float
     """Since it began."""
@@ -71,24 +71,24 @@ class Standing:
     """The dimensions that matter most so far, each with its share."""
 
     @property
-    def ended(self) -> int:
-        """Trials that ended."""
-        return self.complete + self.pruned + self.failed
+    def tried(self) -> int:
+        """Trials that ended, or wait."""
+        return self.complete + self.pruned + self.failed + self.paused
 
 
 def lines(standing: Standing, width: int) -> list[str]:
     """Return the view as lines of at most `width` letters."""
     s = standing
-    ended = [
+    states = [
         f"{number} {state}"
         for state in ("complete", "pruned", "failed", "paused")
         if (number := getattr(s, state))
     ]
-    head = f"{s.name}: {s.ended} of {s.num_trials} trials"
-    head += f" ({', '.join(ended)})" if ended else ""
+    head = f"{s.name}: {s.tried} of {s.num_trials} trials"
+    head += f" ({', '.join(states)})" if states else ""
     head += f", best {s.best}" if s.best else ""
-    full = round(BAR * s.ended / s.num_trials)
-    pace = f"{'━' * full}{'─' * (BAR - full)} {s.ended / s.num_trials:4.0%}  {_pace(s)}"
+    full = round(BAR * s.tried / s.num_trials)
+    pace = f"{'━' * full}{'─' * (BAR - full)} {s.tried / s.num_trials:4.0%}  {_pace(s)}"
     rows = [
         (
             f"#{t.number}",
@@ -140,7 +140,7 @@ def _pace(s: Standing) -> str:
         return f"{duration(s.seconds)} so far"
     each = s.seconds / s.here
     rate = f"{60 / each:.1f} trials a minute" if each < 60 else f"{3600 / each:.1f} an hour"
-    return f"{rate}, {_about(each * (s.num_trials - s.ended))} left"
+    return f"{rate}, {_about(each * (s.num_trials - s.tried))} left"
 
 
 def _about(seconds: float) -> str:

@@ -87,7 +87,7 @@ def read_trials(folder: StudyFolder) -> list[TrialRow]:
 
 
 def count_running(folder: StudyFolder) -> int:
-    """Return how many trials are in flight, or were when the study was cut off."""
+    """Return how many trials are in flight or paused, or were when the study was cut off."""
     return len(_load(folder).get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
 

@@ -19,8 +19,7 @@ from workbench.study.forecast import Forecast
 from workbench.study.live import InFlight, Standing, View
 from workbench.study.making import RecipeMaker
 from workbench.study.pool import Died, WorkerPool
-from workbench.study.stopping import expected_gain, noise_rules
-from workbench.trial.delong import auc
+from workbench.study.stopping import noise
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 from workbench.trial.training import best_epoch
@@ -96,7 +95,7 @@ class Search:
         self._maker, self._forecast = maker, forecast
         self._settings = settings
         self._running: dict[int, Running] = {}
-        self._began, self._ended_before = time.monotonic(), books.num_ended()
+        self._began, self._before = time.monotonic(), 0
         self._stopped = ""
         """Why no trial starts any more; empty while they do."""
 
@@ -127,6 +126,7 @@ class Search:
         settings = self._settings
         if self._books.num_ended() >= settings.num_trials:
             return ""
+        self._before = self._ended() + self._books.num_paused()
         pool = WorkerPool(len(settings.devices), stall_s=settings.stall_s)
         clean = False
         try:
@@ -366,31 +366,16 @@ class Search:
 
     def _look_at_noise(self) -> None:
         """Say it, once, when chance moves the best trial more than the rest of the search may."""
-        objective, missing = self._experiment.objective, self._missing()
-        complete = self._books.complete()
-        if objective.metric != "auc" or not missing or not complete:
-            return
-        gain = expected_gain(
-            [ended.objective for ended in complete],
+        found = noise(
+            self._folder,
+            {ended.recipe: ended.objective for ended in self._books.complete()},
+            self._experiment.objective,
             num_drawn=self._ended() + self._books.num_paused(),
-            to_come=missing,
-            maximize=True,
+            to_come=self._missing(),
         )
-        best = max(complete, key=lambda ended: ended.objective)
-        files = self._folder.trial(best.recipe)
-        if gain is None or not files.scores.exists():
-            return
-        scores = files.read_scores()
-        there = scores[scores["slice"] == objective.slice]
-        sure = auc(there["target"], there["score"])
-        if not noise_rules(gain, sure):
+        if not found:
             return
         self._noise_told = True
-        found = (
-            f"{missing} more trials are expected to raise auc by {gain:.4f}, and another "
-            f"{objective.slice} set of {len(there)} files would move trial {best.number}'s by "
-            f"{sure.standard_error:.4f} (one standard error, DeLong)"
-        )
         if self._settings.stop_at_noise:
             self._no_more = f"Noise rules: {found}."
         else:
@@ -493,7 +478,7 @@ class Search:
             paused=self._books.num_paused(),
             best=best,
             in_flight=in_flight,
-            here=self._ended() - self._ended_before,
+            here=self._ended() + self._books.num_paused() - self._before,
             seconds=now - self._began,
             beliefs=self._books.beliefs(),
         )

@@ -1,11 +1,52 @@
 """When a search can no longer tell a better trial from a luckier one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from workbench.trial.delong import Estimate
+from workbench.study.folder import StudyFolder
+from workbench.trial.delong import Estimate, auc
+from workbench.trial.recipe import Objective
 
 LEAST_COMPLETE = 9
 """Complete trials before anything is expected: the tail is measured by a third of them."""
+
+
+def noise(
+    folder: StudyFolder,
+    complete: Mapping[str, float],
+    objective: Objective,
+    *,
+    num_drawn: int,
+    to_come: int,
+) -> str:
+    """Return that chance moves the best trial by more than is still to be gained; empty if not.
+
+    Also empty for an objective other than AUC, whose error is not known.
+
+    Args:
+        folder: The study's.
+        complete: The objective of each complete trial, by its recipe.
+        objective: What it is.
+        num_drawn: See `expected_gain`.
+        to_come: Trials still to be drawn.
+    """
+    if objective.metric != "auc" or not to_come or not complete:
+        return ""
+    gain = expected_gain(
+        list(complete.values()), num_drawn=num_drawn, to_come=to_come, maximize=True
+    )
+    files = folder.trial(max(complete, key=lambda recipe: complete[recipe]))
+    if gain is None or not files.scores.exists():
+        return ""
+    scores = files.read_scores()
+    there = scores[scores["slice"] == objective.slice]
+    best = auc(there["target"], there["score"])
+    if not noise_rules(gain, best):
+        return ""
+    return (
+        f"{to_come} more trials are expected to raise auc by {gain:.4f}, and another "
+        f"{objective.slice} set of {len(there)} files would move the best one's by "
+        f"{best.standard_error:.4f} (one standard error, DeLong)"
+    )
 
 
 def expected_gain(
