@@ -183,7 +183,8 @@ class Search:
                     )
             elif at_the_end:
                 over = sum(1 for _ in iter(self._books.prune_worst, False))
-                say(f"{over} paused trials are pruned: others did better at the same epoch.")
+                said = "1 paused trial is" if over == 1 else f"{over} paused trials are"
+                say(f"{said} pruned: others did better at the same epoch.")
                 return
             else:
                 return

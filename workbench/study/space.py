@@ -128,7 +128,13 @@ class Space(Frozen):
         return build(Draft, drawn, where=self.file)
 
     def params_of(self, draft: Draft) -> dict[str, Any] | None:
-        """Return what has to be drawn to get `draft`; nothing if the space does not hold it."""
+        """Return what has to be drawn to get `draft`; nothing if the space does not hold it.
+
+        A draft that leaves its precision open is held whatever the space says of that.
+        """
+        precision = self.tree.get("precision")
+        if draft.precision == "auto" and isinstance(precision, str):
+            draft = draft.model_copy(update={"precision": precision})
         drawn: dict[str, Any] = {}
         held = _locate(self.tree, "", draft.model_dump(mode="json"), drawn, self.file)
         return drawn if held and self.at(drawn) == draft else None
