@@ -131,6 +131,15 @@ def test_jobs_auto_measures_the_heaviest_recipe_and_uses_what_it_found(
     assert "--jobs auto: 2 trials side by side on cpu, 1.50 times the images of one" in said
 
 
+def test_a_study_of_an_older_version_goes_on(bench: Bench, inline: type[InlinePool]) -> None:
+    experiment = bench.experiment()
+    outcome = bench.search(experiment, 1)
+    begun = yaml.safe_load(outcome.folder.experiment_file.read_text(encoding="utf-8"))
+    del begun["experiment"]["sampler"], begun["experiment"]["screening"]
+    outcome.folder.experiment_file.write_text(yaml.safe_dump(begun), encoding="utf-8")
+    assert bench.search(experiment, 2).num_new == 1
+
+
 def test_a_study_keeps_what_it_is_about(bench: Bench, inline: type[InlinePool]) -> None:
     experiment = bench.experiment()
     outcome = bench.search(experiment, 1, seed=3)

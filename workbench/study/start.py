@@ -391,7 +391,9 @@ def _check_same(
         folder.write_info(info)
         return info
     info = folder.info()
-    begun = read_yaml(folder.experiment_file)
+    # What an older version did not know of has its default.
+    was = folder.experiment().model_dump(mode="json")
+    begun = {"experiment": was, "space": read_yaml(folder.experiment_file)["space"]}
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != files.fingerprint:
         changed.append(f"its data (was {info.fingerprint}, is {files.fingerprint})")
