@@ -105,7 +105,7 @@ class Storm:
         (self.hooks / "sitecustomize.py").write_text(HOOK)
         write_data(self.root / "data")
         space = {**SPACE, "backbone": "test_efficientnet", "num_epochs": NUM_EPOCHS}
-        pruning = {"kind": "halving" if self.halving else "none"}
+        pruning = {"kind": "halving" if self.halving else "none", "warmup_epochs": 1}
         write_experiment(self.root, space, name="storm", pruning=pruning)
         self.folder = StudyFolder(self.root / "experiments" / "storm")
 

@@ -51,13 +51,14 @@ class Pruning(Frozen):
     startup_trials: int = Field(5, ge=0)
     """Trials that run in full before any is stopped (median)."""
 
-    warmup_epochs: int = Field(1, ge=0)
+    warmup_epochs: int = Field(2, ge=0)
     """Epochs that no trial is stopped in (median); epochs before the first halving."""
 
     factor: int = Field(2, ge=2)
     """One trial in so many goes on at a halving; the next one comes after so many times the epochs.
 
-    By 3 a third less is trained, and late bloomers are missed: see tests/benchmarks/BENCHMARKS.md.
+    By 3, or after one epoch, less is trained and the best is missed: see
+    tests/benchmarks/BENCHMARKS.md.
     """
 
     tryout: Tryout | None = None

@@ -29,7 +29,7 @@ import optuna
 
 from tests.benchmarks.search.adapter import Spent, Step, Variant, search
 from tests.benchmarks.search.surrogates import Surrogate
-from tests.benchmarks.search.tasks import Task, demo_task
+from tests.benchmarks.search.tasks import Task, demo_task, table_task
 from workbench.study.space import Space
 
 FULL = {"kind": "none"}
@@ -37,6 +37,7 @@ VARIANTS = (
     Variant("ours"),
     Variant("without screening", screening=False),
     Variant("without halving", pruning=FULL),
+    Variant("halving after one epoch", pruning={"kind": "halving", "warmup_epochs": 1}),
     Variant("one in three goes on", pruning={"kind": "halving", "factor": 3}),
     Variant("without warm start", warm_start=False),
     Variant("none of the three", screening=False, pruning=FULL, warm_start=False),
@@ -150,6 +151,8 @@ def tasks() -> Iterator[Callable[[int], Task]]:
     yield lambda seed: Surrogate("crossing", seed)
     if (demo := demo_task()) is not None:
         yield lambda _: demo
+    if (real := table_task("real")) is not None:
+        yield lambda _: real
 
 
 HEADER = (

@@ -1,6 +1,8 @@
 """A table of real training curves on the demo data, by the project's own trial code.
 
-python -m tests.benchmarks.search.demo_table DEMO_FOLDER CACHE_FOLDER [WEIGHTS_FOLDER]
+python -m tests.benchmarks.search.demo_table DEMO_FOLDER CACHE_FOLDER [WEIGHTS_FOLDER [NAME]]
+
+Another data set of the same layout, with its answers in `private/`, makes a table of another name.
 
 A row is one recipe, trained in full. It is appended when its training ends, and rows that are there
 are skipped, so the command can be cut off at any time and goes on. Blocks of one learning rate
@@ -287,24 +289,30 @@ class Bench:
         return np.concatenate(found), split.targets.numpy()
 
 
-def main(data: Path, cache: Path, store: Path | None) -> None:
+def files_of(name: str) -> tuple[Path, Path]:
+    """Return the table of a data set and its probes."""
+    return TABLE.with_name(f"{name}_table.csv"), TABLE.with_name(f"{name}_probes.csv")
+
+
+def main(data: Path, cache: Path, store: Path | None, name: str) -> None:
     """Measure the probes, then train what the table lacks."""
     bench = Bench(data, cache, store)
-    probed = read_probes()
+    table, probes = files_of(name)
+    probed = read_probes(probes)
     for names, backbone in itertools.product(VIEW_SETS, (*PRETRAINED, *FROM_SCRATCH)):
         if (backbone, "+".join(names)) in probed:
             continue
         row = {"backbone": backbone, "views": "+".join(names), **bench.probe(backbone, names)}
-        append(PROBES, row)
+        append(probes, row)
         print(row, flush=True)
-    rows = TABLE.read_text(encoding="utf-8").splitlines()[1:] if TABLE.exists() else []
+    rows = table.read_text(encoding="utf-8").splitlines()[1:] if table.exists() else []
     done = {tuple(row.split(",")[:5]) for row in rows}
     for key in grid():
         if tuple(map(str, key)) in done:
             continue
         curve = bench.train(key)
         append(
-            TABLE,
+            table,
             {
                 **key._asdict(),
                 "gmacs": round(curve.gmacs, 3),
@@ -318,4 +326,6 @@ def main(data: Path, cache: Path, store: Path | None) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)
+    folders = [Path(argument) for argument in sys.argv[1:4]]
+    store = folders[2] if len(folders) > 2 else None
+    main(folders[0], folders[1], store, sys.argv[4] if len(sys.argv) > 4 else "demo")

@@ -18,6 +18,7 @@ from tests.benchmarks.search.demo_table import (
     VIEW_SETS,
     Curve,
     Key,
+    files_of,
     grid,
     read_probes,
     read_table,
@@ -146,3 +147,10 @@ def demo_task(path: Path = TABLE) -> DemoTask | None:
     """Return the task of the demo table, if one learning rate of it is whole."""
     rows = read_table(path)
     return DemoTask(rows) if rows else None
+
+
+def table_task(name: str) -> DemoTask | None:
+    """Return the task of another data set's table, if there is one."""
+    table, probes = files_of(name)
+    rows = read_table(table)
+    return DemoTask(rows, read_probes(probes), f"{name} table") if rows else None
