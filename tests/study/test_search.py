@@ -698,6 +698,9 @@ def test_a_trial_that_ended_unnoticed_is_told_and_not_trained_again(
     assert (row.recipe, row.state, row.objective) == (recipe.uid, "complete", 0.8)
     told = journal(outcome.folder).trials[row.number]
     assert told.intermediate_values == {1: 0.6, 2: 0.8}
+    # Nothing was written there of its epochs before the kill.
+    tracking = Tracking(bench.workspace.tracking)
+    assert tracking.logged_epochs(str(row.run_id)) == {1, 2}
     assert [run.status for run in bench.runs(outcome)] == ["FINISHED", "FINISHED"]
 
 

@@ -147,11 +147,15 @@ class Books:
             uid = left.user_attrs.get(UID)
             result = self._folder.trial(uid).read_result() if uid else None
             if result and RUN in left.user_attrs:
+                run = left.user_attrs[RUN]
+                logged = self._tracking.logged_epochs(run)
                 for epoch in result.epochs:
                     if epoch.epoch not in left.intermediate_values:
                         trial.report(epoch.objective, epoch.epoch)
+                    if epoch.epoch not in logged:
+                        self._tracking.log_epoch(run, _epoch_metrics(epoch), epoch.epoch)
                 recipe = self._folder.trial(result.recipe).read_recipe()
-                running = Running(trial, recipe, left.user_attrs[RUN], epochs=[*result.epochs])
+                running = Running(trial, recipe, run, epochs=[*result.epochs])
                 if result.state == "paused":
                     self._ladder.enter(trial.number, _objectives(running))
                     self.pause(running)

@@ -1,12 +1,15 @@
 """From what a search space draws to the recipe of a trial, and whether it may be trained."""
 
+import itertools
 from dataclasses import dataclass
 
-from workbench.errors import ConfigError
+from workbench.console import say
+from workbench.errors import ConfigError, RuleError
+from workbench.parts.backbones import check_name
 from workbench.parts.weights import Mode
 from workbench.rules.rulebook import Verdict
 from workbench.study.experiment import Experiment
-from workbench.study.space import Draft
+from workbench.study.space import Draft, Space
 from workbench.study.weights import WeightsFinder, judge_start
 from workbench.trial.recipe import Recipe
 
@@ -50,3 +53,36 @@ class RecipeMaker:
             # Only these two do not fit, the backbone and the side drawn with it: a bad draw.
             return None, str(error)
         return verdict, "" if verdict.legal else verdict.sentence
+
+
+def check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> None:
+    """Judge every backbone that can be drawn, before anything is decoded or trained.
+
+    Raises:
+        RuleError: the rulebook refuses them all.
+    """
+    refused: dict[str, str] = {}
+    legal = False
+    for backbone in space.backbones():
+        check_name(backbone)
+        for mode, names in itertools.product(space.pretrained_modes(), space.view_sets()):
+            verdict = judge_start(
+                experiment.rulebook,
+                backbone,
+                mode,
+                {name: experiment.views[name] for name in names},
+                image_px=space.least_image_px(),
+                finder=finder,
+            )
+            if verdict.legal:
+                legal = True
+            else:
+                refused.setdefault(verdict.sentence, backbone)
+    for sentence in refused:
+        say(sentence)
+    if not legal:
+        raise RuleError(
+            f"{space.file}: the rulebook refuses every backbone that can be drawn "
+            f"({', '.join(dict.fromkeys(refused.values()))}). Put a legal one into `backbone`; "
+            "`workbench backbones --check NAME` judges one."
+        )

@@ -1,7 +1,6 @@
 """The main job: from an experiment file to a searched study."""
 
 import importlib.metadata
-import itertools
 import os
 import platform
 import shutil
@@ -22,9 +21,8 @@ from workbench.data import manifest, prepare
 from workbench.data.dataset import find_data
 from workbench.data.facts import FactsStore
 from workbench.doctor import checkup
-from workbench.errors import RuleError, StudyError
+from workbench.errors import StudyError
 from workbench.files import finished, no_space, write_text
-from workbench.parts.backbones import check_name
 from workbench.study.augment_sheet import write_augment_sheets
 from workbench.study.books import Books
 from workbench.study.devices import choose_devices, pack_devices
@@ -32,12 +30,12 @@ from workbench.study.experiment import Experiment, read_experiment
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.forecast import Forecast
 from workbench.study.known import draft_for, read_known
-from workbench.study.making import RecipeMaker
+from workbench.study.making import RecipeMaker, check_rules
 from workbench.study.probing import screen
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
 from workbench.study.search import FREE_SOME, Search, Settings
 from workbench.study.space import Draft, Space
-from workbench.study.weights import WeightsFinder, judge_start
+from workbench.study.weights import WeightsFinder
 from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import State
 from workbench.trial.precision import has_bfloat16
@@ -160,7 +158,7 @@ def _run(
     jobs = None if asked.jobs == "auto" else asked.jobs
     devices, threads = choose_devices(asked.device, jobs)
     finder = WeightsFinder(workspace.weights)
-    _check_rules(experiment, space, finder)
+    check_rules(experiment, space, finder)
     for sentence in space.warnings():
         say(sentence)
     with folder.held():
@@ -203,22 +201,11 @@ def _run(
         )
         drawn, tries = space, dict(first)
         if experiment.is_screened(len(space.backbones())):
-            screening = screen(
-                space,
-                views,
-                folder.path,
-                rulebook=experiment.rulebook,
-                finder=finder,
-                cache=workspace.cache,
-                device=devices[0],
-                num_threads=decoders,
+            drawn, drafts = _screened(
+                experiment, space, folder, workspace, finder, device=devices[0]
             )
-            for line in describe(screening):
-                say(line)
-            tracking.log_files(parent, "screening", [folder.path / FILE])
-            drawn = narrowed(space, screening)
-            drafts = first_drafts(drawn, screening)
             tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
+            tracking.log_files(parent, "screening", [folder.path / FILE])
         maker = RecipeMaker(experiment, files.fingerprint, finder, asked.seed, info.bfloat16)
         if asked.jobs == "auto":
             devices, threads = pack_devices(
@@ -259,6 +246,32 @@ def _run(
             _keep_augment_sheets(folder, space, prepared, tracking, parent)
             stopped = _sit(search, books, tries, tracking, parent)
         return Outcome(folder, experiment, stopped, books.num_ended() - before)
+
+
+def _screened(
+    experiment: Experiment,
+    space: Space,
+    folder: StudyFolder,
+    workspace: Workspace,
+    finder: WeightsFinder,
+    *,
+    device: str,
+) -> tuple[Space, list[Draft]]:
+    """Screen the backbones; return the space with those that go on, and what to try of them."""
+    screening = screen(
+        space,
+        {name: experiment.views[name] for name in _views_used(space)},
+        folder.path,
+        rulebook=experiment.rulebook,
+        finder=finder,
+        cache=workspace.cache,
+        device=device,
+        num_threads=os.cpu_count() or 1,
+    )
+    for line in describe(screening):
+        say(line)
+    drawn = narrowed(space, screening)
+    return drawn, first_drafts(drawn, screening)
 
 
 def _sit(
@@ -325,39 +338,6 @@ def environment_tags(root: Path) -> dict[str, str]:
 
 def _views_used(space: Space) -> list[str]:
     return list(dict.fromkeys(name for names in space.view_sets() for name in names))
-
-
-def _check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> None:
-    """Judge every backbone that can be drawn, before anything is decoded or trained.
-
-    Raises:
-        RuleError: the rulebook refuses them all.
-    """
-    refused: dict[str, str] = {}
-    legal = False
-    for backbone in space.backbones():
-        check_name(backbone)
-        for mode, names in itertools.product(space.pretrained_modes(), space.view_sets()):
-            verdict = judge_start(
-                experiment.rulebook,
-                backbone,
-                mode,
-                {name: experiment.views[name] for name in names},
-                image_px=space.least_image_px(),
-                finder=finder,
-            )
-            if verdict.legal:
-                legal = True
-            else:
-                refused.setdefault(verdict.sentence, backbone)
-    for sentence in refused:
-        say(sentence)
-    if not legal:
-        raise RuleError(
-            f"{space.file}: the rulebook refuses every backbone that can be drawn "
-            f"({', '.join(dict.fromkeys(refused.values()))}). Put a legal one into `backbone`; "
-            "`workbench backbones --check NAME` judges one."
-        )
 
 
 def _check_same(

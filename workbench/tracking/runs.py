@@ -123,6 +123,11 @@ class Tracking:
         """
         self._writer.log(run_id, metrics=metrics, epoch=epoch)
 
+    def logged_epochs(self, run_id: str) -> set[int]:
+        """Return the epochs that the store holds of a trial."""
+        history = self._client.get_metric_history(run_id, "train_loss")
+        return {metric.step for metric in history}
+
     def set_state(self, run_id: str, state: Literal["running", "paused"]) -> None:
         """Record whether an open trial runs or waits."""
         self._writer.log(run_id, tags={"workbench.state": state})

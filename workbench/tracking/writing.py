@@ -62,7 +62,7 @@ class Writer:
         as a bar instead of a curve.
 
         Epochs may wait for the next call (`TOGETHER_S`): a process that is killed then leaves a
-        run without them, which no trial goes on with.
+        run without them. Who takes that run over asks `Tracking.logged_epochs` what is missing.
         """
         self._last_ms = now_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)
         epochs = self._epochs.setdefault(run_id, {})
