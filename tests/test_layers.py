@@ -113,6 +113,7 @@ ORDER = [
     "trial.memory",
     "trial.features",
     "trial.stepping",
+    "trial.compiling",
     "trial.training",
     "trial.train",
     "trial.worker",

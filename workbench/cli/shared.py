@@ -28,6 +28,10 @@ MemoryOption = Annotated[
     str | None,
     typer.Option(help="What a trial may take of its device's memory, e.g. 16GiB; all by default."),
 ]
+CompileOption = Annotated[
+    Literal["auto", "on", "off"],
+    typer.Option("--compile", help="torch.compile; auto: on a GPU, once it pays in the trial."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 

@@ -10,6 +10,7 @@ import typer
 
 from workbench.cli.shared import (
     DEMO,
+    CompileOption,
     DataOption,
     ExperimentArgument,
     JsonOption,
@@ -48,6 +49,7 @@ def search(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
     memory: MemoryOption = None,
+    compiled: CompileOption = "auto",
     strict: StrictOption = False,
     timeout: Annotated[
         str | None, typer.Option(help="Start no trial that would end later, e.g. 90s, 30m, 8h.")
@@ -78,6 +80,7 @@ def search(
         stall_s=stall_s,
         stop_at_noise=stop_at_noise,
         memory_bytes=memory_bytes,
+        compiled=compiled,
         strict=strict,
     )
 
@@ -98,6 +101,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of the trial.", min=0)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
     memory: MemoryOption = None,
+    compiled: CompileOption = "auto",
 ) -> None:
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
     memory_bytes = num_bytes(memory)
@@ -111,6 +115,7 @@ def train(
         jobs=1,
         device=device,
         memory_bytes=memory_bytes,
+        compiled=compiled,
     )
 
     def sit(workspace: Workspace) -> "Outcome":

@@ -409,6 +409,8 @@ class Books:
         for key in ("best_epoch", "peak_memory_bytes", "estimated_memory_bytes", "micro_batch"):
             if (value := getattr(result, key)) is not None:
                 final[key] = float(value)
+        if compiled := sum(epoch.compiled for epoch in result.epochs):
+            final["compiled_epochs"] = float(compiled)
         if restarts:
             final["restarts"] = float(restarts)
         made = (files.result, files.scores, files.roc, files.pr, files.log)

@@ -20,6 +20,7 @@ from workbench.study.live import InFlight, Standing, View
 from workbench.study.making import RecipeMaker
 from workbench.study.pool import Died, WorkerPool
 from workbench.study.stopping import noise
+from workbench.trial.compiling import Compile
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 from workbench.trial.training import best_epoch
@@ -63,6 +64,9 @@ class Settings:
 
     stall_s: float
     """A trial of which no batch ends for so long hangs."""
+
+    compiled: Compile = "off"
+    """When trials compile their passes; rounding apart, that changes no number."""
 
     stop_at_noise: bool = False
     """Whether no trial starts once chance moves the best one by more than is still to be gained."""
@@ -410,6 +414,7 @@ class Search:
             cache=self._settings.cache,
             share=1 / self._settings.devices.count(self._settings.devices[slot]),
             memory_bytes=self._settings.memory_bytes,
+            compiled=self._settings.compiled,
         )
 
     def _ended(self) -> int:

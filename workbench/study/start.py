@@ -38,6 +38,7 @@ from workbench.study.space import Draft, Space
 from workbench.study.weights import WeightsFinder
 from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import State
+from workbench.trial.compiling import Compile
 from workbench.trial.precision import has_bfloat16
 from workbench.values import read_yaml
 from workbench.workspace import Workspace
@@ -93,6 +94,9 @@ class Sitting:
 
     stall_s: float = 900.0
     """A trial of which no batch ends for so long hangs."""
+
+    compiled: Compile = "auto"
+    """When trials compile their passes; see `trial.compiling`."""
 
     stop_at_noise: bool = False
     """See `Settings`."""
@@ -238,6 +242,7 @@ def _run(
                 cache=workspace.cache,
                 deadline=None if asked.timeout_s is None else began + asked.timeout_s,
                 stall_s=asked.stall_s,
+                compiled=asked.compiled,
                 stop_at_noise=asked.stop_at_noise,
             ),
         )

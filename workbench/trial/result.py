@@ -30,6 +30,8 @@ class Epoch(Frozen):
 
     objective: float
     seconds: float
+    compiled: bool = False
+    """Whether its last step was compiled; see `trial.compiling`."""
 
 
 class Result(Frozen):

@@ -53,7 +53,7 @@ def backward(
             total += cost.detach()
         return total
     states = []
-    with torch.no_grad(), _buffers_kept(model):
+    with torch.no_grad(), buffers_kept(model):
         ahead = []
         for part, _ in parts:
             states.append(random_state(targets.device))
@@ -76,7 +76,7 @@ def _parts(inputs: Inputs, targets: Tensor, num: int) -> Iterator[tuple[dict[str
 
 
 @contextmanager
-def _buffers_kept(model: nn.Module) -> Iterator[None]:
+def buffers_kept(model: nn.Module) -> Iterator[None]:
     """Undo what a pass does to running averages: each part shall count once."""
     before = [buffer.clone() for buffer in model.buffers()]
     yield

@@ -3,6 +3,7 @@
 import gc
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from workbench.errors import DiskFullError, WorkbenchError
 from workbench.files import finished
 from workbench.trial import memory, plots
 from workbench.trial.batches import Split
+from workbench.trial.compiling import Compile
 from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
@@ -36,6 +38,7 @@ def run_trial(
     store: Path | None = None,
     memory_bytes: int | None = None,
     cache: Path | None = None,
+    compiled: Compile = "off",
 ) -> Result:
     """Train `recipe` and keep its scores, weights and result in `folder`.
 
@@ -54,7 +57,9 @@ def run_trial(
         step: Called after every batch that was trained or scored, with the share of its epoch.
         store: Folder of local weights, if the recipe starts from one of them.
         memory_bytes: What the trial may take of the device's memory; nothing is counted if None.
-        cache: Folder in which counts of memory are kept.
+        cache: Folder in which counts of memory are kept, and what compiling was worth.
+        compiled: When the passes of training are compiled; see `compiling`. The numbers are then
+            those of other roundings.
 
     Returns:
         The result: complete, or pruned or paused as `report` said. Running out of memory, a
@@ -77,6 +82,16 @@ def run_trial(
         return verdict
 
     plan = Plan()
+    begin = partial(
+        Training,
+        recipe,
+        prepared,
+        device=device,
+        store=store,
+        step=step,
+        compiled=compiled,
+        cache=cache,
+    )
     state: State
     try:
         if memory_bytes is not None:
@@ -91,9 +106,7 @@ def run_trial(
             _say(plan, recipe)
         while True:
             try:
-                state, reason = _train(
-                    recipe, prepared, files, device, tell, step, store, plan, clock
-                )
+                state, reason = _train(begin, plan, files, tell, clock)
                 break
             except RuntimeError as error:
                 if not memory.is_out_of_memory(error):
@@ -129,18 +142,16 @@ def run_trial(
 
 
 def _train(
-    recipe: Recipe,
-    prepared: Prepared,
-    files: TrialFolder,
-    device: str,
-    tell: Callable[[Training], Verdict],
-    step: Callable[[float], None],
-    store: Path | None,
+    begin: Callable[..., Training],
     plan: Plan,
+    files: TrialFolder,
+    tell: Callable[[Training], Verdict],
     clock: "_Clock",
 ) -> tuple[State, str]:
     """Run the epochs that are left; keep the best weights and their scores."""
-    training = Training(recipe, prepared, device=device, store=store, plan=plan, step=step)
+    # Held by this frame alone: where the memory runs out, the next one needs all of it.
+    training = begin(plan=plan)
+    recipe = training.recipe
     saved = files.read_checkpoint()
     if saved is not None and (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid):
         training.restore(saved)

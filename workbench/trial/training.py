@@ -15,6 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
 from workbench.parts.transfer import Average
 from workbench.trial.batches import Split, count_batches, in_order, shuffled
+from workbench.trial.compiling import Compile, Passes
 from workbench.trial.memory import Plan
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import TTA, Recipe
@@ -40,6 +41,8 @@ class Training:
         store: Folder of local weights, if the recipe starts from one of them.
         plan: How batches go through the model.
         step: Called after every batch that was trained or scored, with the share of its epoch.
+        compiled: When the passes of training are compiled; see `compiling`.
+        cache: Folder in which what that was worth is kept.
     """
 
     def __init__(
@@ -51,8 +54,10 @@ class Training:
         store: Path | None,
         plan: Plan,
         step: Callable[[float], None],
+        compiled: Compile = "off",
+        cache: Path | None = None,
     ) -> None:
-        self._recipe, self._prepared, self._plan = recipe, prepared, plan
+        self.recipe, self._prepared, self._plan = recipe, prepared, plan
         self._tell_step = step
         self._device = torch.device(device)
         if self._device.type == "cuda":
@@ -71,6 +76,14 @@ class Training:
         self._model = build_model(recipe, load=True, store=store).to(self._device)
         if plan.checkpointed:
             self._model.checkpoint_activations()
+        self.passes = Passes(
+            self._model,
+            recipe,
+            plan=plan,
+            when=compiled,
+            num_samples=len(self._train),
+            cache=cache,
+        )
         groups = recipe.transfer.groups(self._model, recipe.optimizer.weight_decay)
         self._optimizer = recipe.optimizer.build(groups)
         self._average = Average(self._model, recipe.transfer.ema_decay)
@@ -90,7 +103,7 @@ class Training:
 
     def split(self, name: str) -> Split:
         """Return a split of the data as the model reads it."""
-        recipe = self._recipe
+        recipe = self.recipe
         return Split(
             self._prepared, name, recipe.views, image_px=recipe.image_px, device=self._device
         )
@@ -101,7 +114,7 @@ class Training:
         Raises:
             DivergedError: the loss or the scores are no numbers.
         """
-        recipe, model = self._recipe, self._model
+        recipe, model = self.recipe, self._model
         started = time.monotonic()
         number = len(self.epochs) + 1
         model.freeze(recipe.frozen or number <= recipe.transfer.frozen_epochs)
@@ -109,7 +122,10 @@ class Training:
         scored = -(-len(self.val) // self._scored_at_once)
         self._batches = 0
         self._of_batches = count_batches(len(self._train), recipe.batch_size) + scored
+        self.passes.before_epoch(number)
+        learning = time.monotonic()
         train_loss = self._learn(number)
+        self.passes.after_epoch(number, time.monotonic() - learning)
         scores = self.predict(self.val, self._average.model)
         metrics = binary_metrics(self.val.targets.numpy(), scores)
         epoch = Epoch(
@@ -119,6 +135,7 @@ class Training:
             metrics={str(name): value for name, value in metrics.items()},
             objective=metrics[recipe.objective.metric],
             seconds=time.monotonic() - started,
+            compiled=self.passes.compiled,
         )
         self.epochs.append(epoch)
         if best_epoch(recipe, self.epochs) is epoch:
@@ -135,11 +152,11 @@ class Training:
 
     def predict(self, split: Split, model: torch.nn.Module) -> npt.NDArray[np.float64]:
         """Return the probability of a fake for each file of `split`, (files,)."""
-        return predict(model, split, self._scored_at_once, self._recipe.tta, step=self._moved)
+        return predict(model, split, self._scored_at_once, self.recipe.tta, step=self._moved)
 
     @property
     def _scored_at_once(self) -> int:
-        batch_size = self._recipe.batch_size
+        batch_size = self.recipe.batch_size
         return self._plan.scored or min(batch_size, self._plan.micro_batch or batch_size)
 
     def _moved(self) -> None:
@@ -151,7 +168,7 @@ class Training:
         """Return what `restore` needs to go on from here bit for bit: tensors and plain values."""
         return {
             "format": FORMAT,
-            "recipe": self._recipe.uid,
+            "recipe": self.recipe.uid,
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.state(),
@@ -177,7 +194,7 @@ class Training:
 
     def _learn(self, number: int) -> float:
         """Take the steps of epoch `number`; return their mean loss."""
-        recipe, train = self._recipe, self._train
+        recipe, train = self.recipe, self._train
         steps = count_batches(len(train), recipe.batch_size)
         sign = 1 if recipe.objective.direction == "maximize" else -1
         history = [sign * past.objective for past in self.epochs]
@@ -198,7 +215,7 @@ class Training:
             targets = targets[mixed.partner].lerp(targets, mixed.share)
             self._optimizer.zero_grad(set_to_none=True)
             loss = backward(
-                self._model,
+                self.passes.model,
                 recipe.loss,
                 mixed.inputs,
                 targets.to(self._device, non_blocking=True),

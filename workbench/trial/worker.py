@@ -14,10 +14,13 @@ import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from workbench.errors import DiskFullError
 from workbench.processes import be_a_child
+
+if TYPE_CHECKING:
+    from workbench.trial.compiling import Compile
 
 BEAT_S = 2.0
 
@@ -50,6 +53,9 @@ class Job:
 
     memory_bytes: int | None = None
     """What the user allows a trial of the device's memory; None for its share."""
+
+    compiled: "Compile" = "off"
+    """When its passes are compiled; see `trial.compiling`."""
 
 
 @dataclass(frozen=True)
@@ -180,4 +186,5 @@ def _run(job: Job, connection: Connection, pulse: _Pulse) -> object:
         store=job.store,
         memory_bytes=memory.limit(job.device, asked=job.memory_bytes, share=job.share),
         cache=job.cache,
+        compiled=job.compiled,
     )
