@@ -22,14 +22,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import optuna
 
 from tests.benchmarks.search.adapter import Spent, Step, Variant, search
+from tests.benchmarks.search.demo_table import TRYOUT
 from tests.benchmarks.search.surrogates import Surrogate
-from tests.benchmarks.search.tasks import Task, demo_task, table_task
+from tests.benchmarks.search.tasks import Task, table_task
 from workbench.study.space import Space
 
 FULL = {"kind": "none"}
@@ -39,6 +41,7 @@ VARIANTS = (
     Variant("without halving", pruning=FULL),
     Variant("halving after one epoch", pruning={"kind": "halving", "warmup_epochs": 1}),
     Variant("one in three goes on", pruning={"kind": "halving", "factor": 3}),
+    Variant("with tryouts", pruning={"kind": "halving", "tryout": TRYOUT.model_dump()}),
     Variant("without warm start", warm_start=False),
     Variant("none of the three", screening=False, pruning=FULL, warm_start=False),
     Variant("sampler: flat TPE", sampler="tpe-flat"),
@@ -149,10 +152,13 @@ def tasks() -> Iterator[Callable[[int], Task]]:
     """Yield what makes the task of a seed; each landscape of a surrogate has one seed."""
     yield lambda seed: Surrogate("fine", seed)
     yield lambda seed: Surrogate("crossing", seed)
-    if (demo := demo_task()) is not None:
-        yield lambda _: demo
-    if (real := table_task("real")) is not None:
-        yield lambda _: real
+    for name in ("demo", "real"):
+        if (table := table_task(name)) is not None:
+            yield partial(_same, table)
+
+
+def _same(task: Task, seed: int) -> Task:
+    return task
 
 
 HEADER = (
@@ -180,6 +186,8 @@ def main() -> None:
         theirs = [plain(make(seed), seed, num_trials=asked.trials) for seed in range(asked.seeds)]
         for variant in VARIANTS:
             if not re.search(asked.variant, variant.name):
+                continue
+            if "tryout" in variant.pruning and not make(0).has_tryouts:
                 continue
             began = time.monotonic()
             races = [

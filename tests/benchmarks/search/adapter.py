@@ -89,7 +89,8 @@ class Meter(InlinePool):
 
     def _say(self, slot: int, job: Job) -> Event:
         said = super()._say(slot, job)
-        if isinstance(said, Result) and said.state == "complete":
+        tried_out = job.folder.name == "tryout"
+        if isinstance(said, Result) and said.state == "complete" and not tried_out:
             seen = self.task.seen(Recipe.model_validate_json(job.recipe))
             assert said.objective is not None and said.best_epoch is not None
             worth = seen.worth[said.best_epoch - 1]

@@ -4,7 +4,8 @@ python -m tests.benchmarks.search.demo_table DEMO_FOLDER CACHE_FOLDER [WEIGHTS_F
 
 Another data set of the same layout, with its answers in `private/`, makes a table of another name.
 
-A row is one recipe, trained in full. It is appended when its training ends, and rows that are there
+A row is one recipe, trained in full; a second table says what its tryout reached. It is appended
+when its training ends, and rows that are there
 are skipped, so the command can be cut off at any time and goes on. Blocks of one learning rate
 follow each other: every whole block holds all backbones, views and augmentations.
 
@@ -35,6 +36,7 @@ from workbench.data.prepare import Prepared, prepare
 from workbench.media.views import AnyView
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM, Weights, resolve
+from workbench.study.experiment import Tryout
 from workbench.study.space import Draft
 from workbench.trial.batches import Split, in_order
 from workbench.trial.delong import auc
@@ -44,8 +46,7 @@ from workbench.trial.scoring import build_model
 from workbench.trial.training import DivergedError, Training
 from workbench.values import build
 
-TABLE = Path(__file__).with_name("demo_table.csv")
-PROBES = Path(__file__).with_name("demo_probes.csv")
+HERE = Path(__file__).parent
 
 VIEWS: dict[str, Any] = {
     "mel": {"kind": "mel"},
@@ -91,6 +92,18 @@ class Key(NamedTuple):
     """Its place in `AUGMENTS`."""
 
 
+TRYOUT = Tryout(image_share=0.5, data_share=0.5)
+TRYOUT_EPOCHS = 2
+"""As many as come before the first halving."""
+
+
+class Tried(NamedTuple):
+    """The tryout of a row."""
+
+    val: tuple[float, ...]
+    cpu_s: tuple[float, ...]
+
+
 class Curve(NamedTuple):
     """A row of the table."""
 
@@ -126,15 +139,13 @@ def tree_of(key: Key) -> dict[str, Any]:
     }
 
 
-def read_table(path: Path = TABLE) -> dict[Key, Curve]:
+def read_table(path: Path) -> dict[Key, Curve]:
     """Return the rows of the learning rates that were trained in full."""
     if not path.exists():
         return {}
     rows: dict[Key, Curve] = {}
     for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
-        key = Key(
-            row["views"], row["backbone"], row["optimizer"], float(row["lr"]), int(row["augment"])
-        )
+        key = _key_of(row)
         curves = [
             tuple(float(row[f"{name}{epoch}"]) for epoch in range(1, NUM_EPOCHS + 1))
             for name in ("val", "test", "cpu_s")
@@ -148,12 +159,32 @@ def read_table(path: Path = TABLE) -> dict[Key, Curve]:
     return {key: row for key, row in rows.items() if (key.optimizer, key.lr) in whole}
 
 
-def read_probes(path: Path = PROBES) -> dict[tuple[str, str], float]:
+def read_probes(path: Path) -> dict[tuple[str, str], float]:
     """Return the probe's AUC on val of each backbone and set of views."""
     if not path.exists():
         return {}
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     return {(row["backbone"], row["views"]): float(row["auc_val"]) for row in rows}
+
+
+def read_tryouts(path: Path) -> dict[Key, Tried]:
+    """Return the tryouts, by the recipe that they stand for."""
+    if not path.exists():
+        return {}
+    numbers = range(1, TRYOUT_EPOCHS + 1)
+    return {
+        _key_of(row): Tried(
+            tuple(float(row[f"val{number}"]) for number in numbers),
+            tuple(float(row[f"cpu_s{number}"]) for number in numbers),
+        )
+        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+    }
+
+
+def _key_of(row: dict[str, str]) -> Key:
+    return Key(
+        row["views"], row["backbone"], row["optimizer"], float(row["lr"]), int(row["augment"])
+    )
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
@@ -230,6 +261,28 @@ class Bench:
             (*seconds, *[usual] * lost),
         )
 
+    def try_out(self, key: Key) -> Tried:
+        """Train the tryout of a recipe."""
+        recipe = TRYOUT.of(self.recipe(key), num_epochs=TRYOUT_EPOCHS)
+        training = Training(
+            recipe,
+            self.prepared,
+            device="cpu",
+            store=self._store,
+            plan=Plan(),
+            step=lambda _: None,
+        )
+        val, seconds = list[float](), list[float]()
+        for _ in range(TRYOUT_EPOCHS):
+            began = time.process_time()
+            try:
+                training.run_epoch()
+                val.append(training.epochs[-1].metrics["auc"])
+            except DivergedError:
+                val.append(0.5)
+            seconds.append(time.process_time() - began)
+        return Tried(tuple(val), tuple(seconds))
+
     def gmacs(self, recipe: Recipe) -> float:
         """Return what an epoch costs in billions of multiply-adds."""
         model = build_model(recipe, load=False, store=self._store).eval()
@@ -289,15 +342,23 @@ class Bench:
         return np.concatenate(found), split.targets.numpy()
 
 
-def files_of(name: str) -> tuple[Path, Path]:
-    """Return the table of a data set and its probes."""
-    return TABLE.with_name(f"{name}_table.csv"), TABLE.with_name(f"{name}_probes.csv")
+class Files(NamedTuple):
+    """What is measured on a data set."""
+
+    table: Path
+    probes: Path
+    tryouts: Path
+
+
+def files_of(name: str) -> Files:
+    """Return the files of a data set."""
+    return Files(*(HERE / f"{name}_{part}.csv" for part in Files._fields))
 
 
 def main(data: Path, cache: Path, store: Path | None, name: str) -> None:
     """Measure the probes, then train what the table lacks."""
     bench = Bench(data, cache, store)
-    table, probes = files_of(name)
+    table, probes, tryouts = files_of(name)
     probed = read_probes(probes)
     for names, backbone in itertools.product(VIEW_SETS, (*PRETRAINED, *FROM_SCRATCH)):
         if (backbone, "+".join(names)) in probed:
@@ -307,21 +368,30 @@ def main(data: Path, cache: Path, store: Path | None, name: str) -> None:
         print(row, flush=True)
     rows = table.read_text(encoding="utf-8").splitlines()[1:] if table.exists() else []
     done = {tuple(row.split(",")[:5]) for row in rows}
+    tried_out = read_tryouts(tryouts)
     for key in grid():
-        if tuple(map(str, key)) in done:
-            continue
-        curve = bench.train(key)
-        append(
-            table,
-            {
-                **key._asdict(),
-                "gmacs": round(curve.gmacs, 3),
-                **{f"val{i}": round(value, 4) for i, value in enumerate(curve.val, 1)},
-                **{f"test{i}": round(value, 4) for i, value in enumerate(curve.test, 1)},
-                **{f"cpu_s{i}": round(value, 2) for i, value in enumerate(curve.cpu_s, 1)},
-            },
-        )
-        print(*key, f"{max(curve.val):.4f}", f"{sum(curve.cpu_s):.1f} s", flush=True)
+        if tuple(map(str, key)) not in done:
+            curve = bench.train(key)
+            append(
+                table,
+                {
+                    **key._asdict(),
+                    "gmacs": round(curve.gmacs, 3),
+                    **_numbered("val", curve.val, 4),
+                    **_numbered("test", curve.test, 4),
+                    **_numbered("cpu_s", curve.cpu_s, 2),
+                },
+            )
+            print(*key, f"{max(curve.val):.4f}", f"{sum(curve.cpu_s):.1f} s", flush=True)
+        if key not in tried_out:
+            tried = bench.try_out(key)
+            found = {**_numbered("val", tried.val, 4), **_numbered("cpu_s", tried.cpu_s, 2)}
+            append(tryouts, {**key._asdict(), **found})
+            print(*key, f"tryout {max(tried.val):.4f}", f"{sum(tried.cpu_s):.1f} s", flush=True)
+
+
+def _numbered(name: str, values: Sequence[float], digits: int) -> dict[str, float]:
+    return {f"{name}{number}": round(value, digits) for number, value in enumerate(values, 1)}
 
 
 if __name__ == "__main__":

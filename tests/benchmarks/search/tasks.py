@@ -2,9 +2,9 @@
 
 import statistics
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tests.benchmarks.search.demo_table import (
@@ -12,16 +12,16 @@ from tests.benchmarks.search.demo_table import (
     FROM_SCRATCH,
     OPTIMIZERS,
     PRETRAINED,
-    PROBES,
     RATES,
-    TABLE,
     VIEW_SETS,
     Curve,
     Key,
+    Tried,
     files_of,
     grid,
     read_probes,
     read_table,
+    read_tryouts,
     tree_of,
 )
 from workbench.parts.augment import Augment
@@ -72,14 +72,19 @@ class Task(Protocol):
     def known(self) -> list[Draft]:
         """Return recipes that a person would try first."""
 
+    @property
+    def has_tryouts(self) -> bool:
+        """Whether recipes can be tried out on less."""
+
 
 @dataclass(frozen=True)
-class DemoTask:
-    """The table of `demo_table`: real trainings on the demo data; the cost is CPU time."""
+class TableTask:
+    """The tables of `demo_table`: real trainings on a data set; the cost is CPU time."""
 
-    rows: dict[Key, Curve] = field(default_factory=lambda: read_table(TABLE))
-    probes: dict[tuple[str, str], float] = field(default_factory=lambda: read_probes(PROBES))
-    name: str = "demo table"
+    name: str
+    rows: dict[Key, Curve]
+    probes: dict[tuple[str, str], float]
+    tried: dict[Key, Tried]
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -103,11 +108,15 @@ class DemoTask:
         }
 
     def seen(self, asked: Asked) -> Seen:
+        if is_tryout(asked):
+            observed = self.tried[_key(asked)].val
+            return Seen(observed, observed)
         row = self.rows[_key(asked)]
         return Seen(row.val, row.test)
 
     def cost(self, asked: Asked) -> float:
-        return self._costs["+".join(asked.views), asked.backbone]
+        costs = self._costs_tried if is_tryout(asked) else self._costs
+        return costs["+".join(asked.views), asked.backbone]
 
     def probe(self, backbone: str, views: tuple[str, ...]) -> float:
         return self.probes[backbone, "+".join(views)]
@@ -119,18 +128,35 @@ class DemoTask:
 
     @cached_property
     def _costs(self) -> dict[tuple[str, str], float]:
-        """The median epoch of each set of views and backbone: the machine had other work too."""
-        epochs = defaultdict[tuple[str, str], list[float]](list)
-        for key, row in self.rows.items():
-            epochs[key.views, key.backbone] += row.cpu_s
-        return {which: statistics.median(times) for which, times in epochs.items()}
+        return _medians(self.rows)
+
+    @cached_property
+    def _costs_tried(self) -> dict[tuple[str, str], float]:
+        return _medians(self.tried)
 
     def known(self) -> list[Draft]:
         usual = Key("+".join(VIEW_SETS[-1]), PRETRAINED[0], *RATES[0], 0)
         return [build(Draft, {**tree_of(usual), "pretrained": "none"}, where="known")]
 
+    @property
+    def has_tryouts(self) -> bool:
+        return self.tried.keys() >= self.rows.keys()
+
     def _has(self, optimizer: str, lr: float) -> bool:
         return any((key.optimizer, key.lr) == (optimizer, lr) for key in self.rows)
+
+
+def _medians(rows: Mapping[Key, Curve | Tried]) -> dict[tuple[str, str], float]:
+    """Return the median epoch of views and backbones: the machine had other work too."""
+    epochs = defaultdict[tuple[str, str], list[float]](list)
+    for key, row in rows.items():
+        epochs[key.views, key.backbone] += row.cpu_s
+    return {which: statistics.median(times) for which, times in epochs.items()}
+
+
+def is_tryout(asked: Asked) -> bool:
+    """Say whether `asked` is what a recipe is tried out by; the tables train on all files else."""
+    return asked.sampling.subset != 1.0
 
 
 def _key(asked: Asked) -> Key:
@@ -143,14 +169,10 @@ def _key(asked: Asked) -> Key:
     )
 
 
-def demo_task(path: Path = TABLE) -> DemoTask | None:
-    """Return the task of the demo table, if one learning rate of it is whole."""
-    rows = read_table(path)
-    return DemoTask(rows) if rows else None
-
-
-def table_task(name: str) -> DemoTask | None:
-    """Return the task of another data set's table, if there is one."""
-    table, probes = files_of(name)
-    rows = read_table(table)
-    return DemoTask(rows, read_probes(probes), f"{name} table") if rows else None
+def table_task(name: str) -> TableTask | None:
+    """Return the task of a data set's tables, if one learning rate of it is whole."""
+    files = files_of(name)
+    rows = read_table(files.table)
+    if not rows:
+        return None
+    return TableTask(f"{name} table", rows, read_probes(files.probes), read_tryouts(files.tryouts))
