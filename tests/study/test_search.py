@@ -328,7 +328,7 @@ def test_a_nearly_full_disk_takes_the_paused_trials_first(
     # The second look finds no space, the third some again.
     free = iter([10**10, 10**10, 0])
     monkeypatch.setattr(
-        "workbench.study.search.shutil.disk_usage",
+        "workbench.study.stopping.shutil.disk_usage",
         lambda path: SimpleNamespace(free=next(free, 10**10)),
     )
     outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING), 3, jobs=1)
@@ -510,7 +510,7 @@ def test_a_disk_that_fills_up_stops_the_search_and_it_goes_on_when_there_is_spac
     experiment = bench.experiment()
     free = [2**40]
     monkeypatch.setattr(
-        "workbench.study.search.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0])
+        "workbench.study.stopping.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0])
     )
 
     def curve(recipe: Recipe, number: int) -> float:

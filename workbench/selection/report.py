@@ -205,6 +205,7 @@ def _screening(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objecti
         value = sign * objective_of(row)
         finals[row.backbone] = max(value, finals.get(row.backbone, value))
     lines = []
+    unjudged = any(one.reason for one in screening.candidates)
     for one in screening.candidates:
         cells = [_word(one.backbone), _word("+".join(one.views)), _number(one.auc, ".4f")]
         cells += [_number(one.standard_error, ".4f"), _number(one.val_auc, ".4f")]
@@ -212,12 +213,14 @@ def _screening(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objecti
         cells += [_number(None if final is None else sign * final, ".4f")]
         cells += [_number(one.seconds if one.auc is not None else None, ".1f")]
         kept = "yes" if one.backbone in screening.kept else "no"
-        cells += [f"<td>{kept}</td>", f"<td class='prose'>{escape(shorten(one.reason, 200))}</td>"]
+        cells.append(f"<td>{kept}</td>")
+        if unjudged:
+            cells.append(f"<td class='prose'>{escape(shorten(one.reason, 200))}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
     numbers = ("probe AUC", "error", "of val", f"best {objective.metric} trained", "seconds")
     head = "".join(
         f"<th{' class=number' if name in numbers else ''}>{escape(name)}</th>"
-        for name in ("backbone", "views", *numbers, "goes on", "not judged because")
+        for name in ("backbone", "views", *numbers, "goes on", *["not judged because"] * unjudged)
     )
     table = (
         f"<div class='wide'><table class='sortable'><thead><tr>{head}</tr></thead>"

@@ -4,7 +4,6 @@ Workers train and report; this process prunes, and keeps the books (`study.books
 at any instant: the next search of the study adopts what is there.
 """
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from workbench.study.forecast import Forecast
 from workbench.study.live import InFlight, Standing, View
 from workbench.study.making import RecipeMaker
 from workbench.study.pool import Died, WorkerPool
-from workbench.study.stopping import noise
+from workbench.study.stopping import FREE_SOME, Limits, noise, time_is_up
 from workbench.trial.compiling import Compile
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
@@ -37,9 +36,6 @@ LEARNT_FROM = 200
 
 ANNOUNCED_S = 60.0
 """A trial that is expected to take so long is announced, with what it is expected to cost."""
-
-LEAST_FREE_BYTES = 200 * 2**20
-"""Free disk space under which no further epoch begins: a half-written store helps nobody."""
 
 
 class TrialBug(Exception):
@@ -98,6 +94,7 @@ class Search:
         self._pruning = experiment.pruning
         self._maker, self._forecast = maker, forecast
         self._settings = settings
+        self._limits = Limits(folder.path, settings.deadline)
         self._running: dict[int, Running] = {}
         self._began, self._before = time.monotonic(), 0
         self._stopped = ""
@@ -149,7 +146,9 @@ class Search:
                             "Ctrl-C: the trials in flight end their epochs and are kept. Once more "
                             "stops at once."
                         )
-                    elif (full := self._out_of_space()) and not self._at_epoch_ends:
+                    elif (
+                        full := self._limits.out_of_space(self._books.prune_worst)
+                    ) and not self._at_epoch_ends:
                         self._stop_at_epoch_ends(full)
                     self._show(view, pool)
         finally:
@@ -167,7 +166,10 @@ class Search:
             at_the_end = missing == 0 and not self._running
             if not missing and not waiting:
                 return
-            self._stopped = self._out_of_time(missing, waiting) or self._out_of_space()
+            if self._settings.deadline is not None and self._limits.too_late(self._usual_seconds()):
+                self._stopped = time_is_up(missing=missing, waiting=waiting)
+            else:
+                self._stopped = self._out_of_space()
             if self._stopped:
                 return
             if ready := self._books.promote(
@@ -194,7 +196,7 @@ class Search:
                 return
             if ready and self._is_too_long(ready):
                 self._books.put_back(ready)
-                self._stopped = self._time_is_up(missing, waiting)
+                self._stopped = time_is_up(missing=missing, waiting=waiting)
             elif ready:
                 self._running[slot] = ready
                 pool.submit(slot, self._job(slot, ready))
@@ -206,8 +208,7 @@ class Search:
         if expected is None:
             return False
         running.expected_s = expected.seconds
-        deadline = self._settings.deadline
-        if deadline is not None and time.monotonic() + expected.seconds > deadline:
+        if self._limits.too_late(expected.seconds):
             return True
         if expected.seconds >= ANNOUNCED_S:
             say(f"trial {running.trial.number:<3} starts    {_what(running.recipe)}  {expected}")
@@ -420,35 +421,13 @@ class Search:
     def _ended(self) -> int:
         return self._books.num_ended()
 
-    def _out_of_time(self, missing: int, waiting: int) -> str:
-        """Return the sentence that stops the search if a trial could not end in time."""
-        deadline = self._settings.deadline
-        if deadline is None:
-            return ""
-        took = sorted(ended.seconds for ended in self._books.complete())
-        expected = took[len(took) // 2] if took else 0.0
-        if time.monotonic() + expected < deadline:
-            return ""
-        return self._time_is_up(missing, waiting)
-
-    def _time_is_up(self, missing: int, waiting: int) -> str:
-        waits = f" and {waiting} are paused" if waiting else ""
-        return (
-            f"The time is up: {missing} trials were not started{waits}. The same command continues."
-        )
-
     def _out_of_space(self) -> str:
-        """Return the sentence that stops the search before the disk is full.
+        return self._limits.out_of_space(give_up=self._books.prune_worst)
 
-        Paused trials, whose checkpoints take most of it, are given up first.
-        """
-        while (free := shutil.disk_usage(self._folder.path).free) < LEAST_FREE_BYTES:
-            if not self._books.prune_worst():
-                break
-            say("The disk is nearly full: the paused trial with the least hope is pruned.")
-        if free >= LEAST_FREE_BYTES:
-            return ""
-        return f"The disk of {self._folder.path} has {free / 2**20:.0f} MiB left. {FREE_SOME}"
+    def _usual_seconds(self) -> float:
+        """Return what half of the complete trials took at most; 0 before there are any."""
+        took = sorted(ended.seconds for ended in self._books.complete())
+        return took[len(took) // 2] if took else 0.0
 
     def _show(self, view: View, pool: WorkerPool) -> None:
         """Bring what a person sees up to date."""
@@ -493,6 +472,3 @@ class Search:
 
 def _what(recipe: Recipe) -> str:
     return f"{recipe.backbone} {'+'.join(recipe.views)} {recipe.image_px} px"
-
-
-FREE_SOME = "Make space; the same command then goes on."

@@ -33,8 +33,9 @@ from workbench.study.known import draft_for, read_known
 from workbench.study.making import RecipeMaker, check_rules
 from workbench.study.probing import screen
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
-from workbench.study.search import FREE_SOME, Search, Settings
+from workbench.study.search import Search, Settings
 from workbench.study.space import Draft, Space
+from workbench.study.stopping import FREE_SOME
 from workbench.study.weights import WeightsFinder
 from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import State

@@ -1,13 +1,60 @@
-"""When a search can no longer tell a better trial from a luckier one."""
+"""What ends a search before it has its trials: no time, no space, or chance that rules.
 
-from collections.abc import Mapping, Sequence
+Chance rules when a better trial can no longer be told from a luckier one.
+"""
 
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from workbench.console import say
 from workbench.study.folder import StudyFolder
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 
+FREE_SOME = "Make space; the same command then goes on."
+
+LEAST_FREE_BYTES = 200 * 2**20
+"""Free disk space under which no further epoch begins: a half-written store helps nobody."""
+
 LEAST_COMPLETE = 9
 """Complete trials before anything is expected: the tail is measured by a third of them."""
+
+
+class Limits:
+    """The time and the space that a search has.
+
+    Args:
+        folder: Where it writes.
+        deadline: `time.monotonic()` after which no trial may run; None sets none.
+    """
+
+    def __init__(self, folder: Path, deadline: float | None) -> None:
+        self._folder, self._deadline = folder, deadline
+
+    def too_late(self, seconds: float) -> bool:
+        """Say whether what takes so long would end after the deadline."""
+        return self._deadline is not None and time.monotonic() + seconds > self._deadline
+
+    def out_of_space(self, give_up: Callable[[], bool]) -> str:
+        """Return the sentence that stops the search before the disk is full; empty if it is not.
+
+        Args:
+            give_up: Prunes a paused trial, whose checkpoint takes most of the space; says whether
+                there was one.
+        """
+        while (free := shutil.disk_usage(self._folder).free) < LEAST_FREE_BYTES:
+            if not give_up():
+                return f"The disk of {self._folder} has {free / 2**20:.0f} MiB left. {FREE_SOME}"
+            say("The disk is nearly full: the paused trial with the least hope is pruned.")
+        return ""
+
+
+def time_is_up(*, missing: int, waiting: int) -> str:
+    """Return the sentence that stops a search without time; so many trials were not run whole."""
+    waits = f" and {waiting} are paused" if waiting else ""
+    return f"The time is up: {missing} trials were not started{waits}. The same command continues."
 
 
 def noise(
