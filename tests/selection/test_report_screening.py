@@ -62,6 +62,7 @@ def test_it_says_what_it_cost_and_whether_training_bore_it_out(
     assert "The screening took 3.0 s: 4 of 5 backbones go on." in text
     assert "That is 7.5% of the time in trials so far." in text
     assert "objective is 0.50 over 3 backbones. Not counted: 1 judged, but never trained." in text
+    assert "not judged because" in text
     assert "no pretrained &lt;weights&gt;" in text
     assert f"{next(row.objective for row in study.rows if row.backbone == 'b'):.4f}" in text
 
@@ -72,6 +73,7 @@ def test_too_few_trained_backbones_are_admitted(tmp_path: Path) -> None:
     text = section(study)
     assert "2 of the 3 judged backbones have a complete trial" in text
     assert "cannot be said" in text
+    assert "not judged because" not in text
 
 
 def test_a_screening_that_could_not_help_says_so(tmp_path: Path) -> None:
