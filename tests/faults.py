@@ -74,7 +74,7 @@ def change(module):
         time.sleep(0.4)  # on a fast machine all trials would have ended before the last kill
         run_epoch(self)
         with (HERE / "ledger").open("a") as ledger:
-            ledger.write(f"{self._recipe.uid} {len(self.epochs)}\\n")
+            ledger.write(f"{self.recipe.uid} {len(self.epochs)}\\n")
 
     module.Training.run_epoch = counted
 
@@ -159,6 +159,7 @@ class Storm:
             else:
                 process.kill()
                 self.end(process)
+            assert "Traceback" not in self.said[-1], self.said[-1]
             assert number == 0 or len(self.rows()) < self.num_trials, "too few trials to strike"
 
     def strike(self, what: str, process: "subprocess.Popen[str]") -> None:
