@@ -78,8 +78,8 @@ class Sampler(Frozen):
     kind: Literal["tpe", "tpe-flat", "gp", "random"] = "tpe"
     """A tree-structured Parzen estimator, with each branch of the space modelled apart (`tpe`) or
     with the branches that were not taken drawn too and all modelled together (`tpe-flat`); a
-    Gaussian process of the same, which learns from complete trials alone, so of few where most are
-    halved, and after hundreds takes seconds a draw; or chance alone."""
+    Gaussian process of the same, which after hundreds of trials takes seconds a draw; or chance
+    alone. What each is shown of a study: `study.samplers`."""
 
     startup_trials: int = Field(10, ge=1)
     """Trials drawn by chance before what is known counts."""

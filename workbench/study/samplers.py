@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from workbench.study.experiment import Pruning, Sampler
+from workbench.study.records import is_row
 
 
 def make_pruner(pruning: Pruning) -> optuna.pruners.BasePruner:
@@ -27,48 +28,42 @@ def make_pruner(pruning: Pruning) -> optuna.pruners.BasePruner:
 def make_sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
     """Return what draws the values of a trial."""
     match sampler.kind:
-        case "tpe":
-            return _tpe(sampler, seed, group=True)
-        case "tpe-flat":
-            return Shown(_tpe(sampler, seed, group=False))
-        case "gp":
-            return Shown(
-                optuna.samplers.GPSampler(seed=seed, n_startup_trials=sampler.startup_trials),
-                foretold=True,
+        case "tpe" | "tpe-flat":
+            tpe = optuna.samplers.TPESampler(
+                seed=seed,
+                n_startup_trials=sampler.startup_trials,
+                multivariate=True,
+                # Without groups it would drop what only some options open.
+                group=sampler.kind == "tpe",
+                # Paused trials run on in Optuna; this counts them among the worse ones.
+                constant_liar=True,
             )
+            return Shown(tpe)
+        case "gp":
+            gp = optuna.samplers.GPSampler(seed=seed, n_startup_trials=sampler.startup_trials)
+            return Shown(gp, complete=True)
         case "random":
             return optuna.samplers.RandomSampler(seed=seed)
         case _:
             assert_never(sampler.kind)
 
 
-def _tpe(sampler: Sampler, seed: int, *, group: bool) -> optuna.samplers.TPESampler:
-    return optuna.samplers.TPESampler(
-        seed=seed,
-        n_startup_trials=sampler.startup_trials,
-        multivariate=True,
-        # Without groups it would drop what only some options open.
-        group=group,
-        # Paused trials run on in Optuna; this counts them among the worse ones.
-        constant_liar=True,
-    )
-
-
 class Shown(optuna.samplers.BaseSampler):
-    """A sampler of a flat space that is shown only what it can learn from.
+    """A sampler that is shown what it can learn from, of which Optuna's pass some by.
 
-    Of a known recipe that the space does not hold nothing was drawn. Such a sampler learns from
-    what all trials drew, so a single one of them would leave it nothing.
+    A trial that failed, or that the rulebook refused, is shown as one that did worse than all. A
+    known recipe that the space does not hold is not shown: nothing was drawn for it, and of what
+    all trials drew, which is what samplers of a flat space learn from, it would leave nothing.
 
     Args:
         sampler: Draws.
-        foretold: Whether trials that have not ended, or ended early, are shown as complete ones,
-            with the value that is to be expected of them: a Gaussian process knows of no others,
-            and successive halving leaves few.
+        complete: Whether all trials with epochs are shown as complete ones, with the value that is
+            to be expected of them: a Gaussian process knows of no others, and successive halving
+            leaves few.
     """
 
-    def __init__(self, sampler: optuna.samplers.BaseSampler, *, foretold: bool = False) -> None:
-        self._sampler, self._foretold = sampler, foretold
+    def __init__(self, sampler: optuna.samplers.BaseSampler, *, complete: bool = False) -> None:
+        self._sampler, self._complete = sampler, complete
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -108,14 +103,14 @@ class Shown(optuna.samplers.BaseSampler):
         self._sampler.reseed_rng()
 
     def _as_shown(self, study: optuna.Study) -> optuna.Study:
-        return cast(optuna.Study, _View(study, foretold=self._foretold))
+        return cast(optuna.Study, _View(study, complete=self._complete))
 
 
 class _View:
     """A study as `Shown` shows it; what it does not change is the study's."""
 
-    def __init__(self, study: optuna.Study, *, foretold: bool) -> None:
-        self._study, self._is_foretold = study, foretold
+    def __init__(self, study: optuna.Study, *, complete: bool) -> None:
+        self._study, self._complete = study, complete
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
@@ -133,44 +128,66 @@ class _View:
         use_cache: bool = False,
     ) -> list[FrozenTrial]:
         """Return the trials that are shown, where samplers ask for them."""
-        trials = self._study.get_trials(deepcopy=deepcopy)
-        if self._is_foretold:
-            trials = list(_foretold(trials, sign=1 if _maximizes(self._study) else -1))
+        trials = self._study._get_trials(deepcopy, use_cache=use_cache)
+        if self._complete:
+            maximizes = self._study.direction == optuna.study.StudyDirection.MAXIMIZE
+            shown = _as_complete(trials, sign=1 if maximizes else -1)
+        else:
+            shown = map(_as_pruned, trials)
         return [
             trial
-            for trial in trials
+            for trial in shown
             if (trial.params or not trial.state.is_finished())
             and (states is None or trial.state in states)
         ]
 
 
-def _maximizes(study: optuna.Study) -> bool:
-    return study.direction == optuna.study.StudyDirection.MAXIMIZE
+def _came_to_nothing(trial: FrozenTrial) -> bool:
+    """Say whether a trial of the study failed, or was refused."""
+    if not is_row(trial):
+        return False
+    refused = trial.state == TrialState.PRUNED and not trial.intermediate_values
+    return refused or trial.state == TrialState.FAIL
 
 
-def _foretold(trials: list[FrozenTrial], *, sign: int) -> Iterator[FrozenTrial]:
-    """Yield trials with epochs as complete ones: of what they have, and what is usually still won.
+def _as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial that came to nothing as TPE ranks the worst: pruned without an epoch."""
+    return _changed(trial, TrialState.PRUNED) if _came_to_nothing(trial) else trial
 
-    That is the mean of what complete trials won after the same epoch.
+
+def _as_complete(trials: list[FrozenTrial], *, sign: int) -> Iterator[FrozenTrial]:
+    """Yield trials with the value of a complete one.
+
+    Where they ended early it is what they reached, and the mean of what complete ones won after the
+    same epoch; where they came to nothing, the worst that is known.
     """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    worst = min((trial.values[0] for trial in complete), key=lambda v: sign * v, default=None)
     for trial in trials:
         early = trial.state in (TrialState.PRUNED, TrialState.RUNNING)
-        if not early or not trial.intermediate_values:
+        if _came_to_nothing(trial):
+            yield trial if worst is None else _changed(trial, TrialState.COMPLETE, worst)
+        elif early and trial.intermediate_values:
+            epoch = max(trial.intermediate_values)
+            won = [
+                whole.values[0] - _best(whole.intermediate_values, epoch, sign)
+                for whole in complete
+                if whole.intermediate_values and max(whole.intermediate_values) > epoch
+            ]
+            value = _best(trial.intermediate_values, epoch, sign)
+            value += statistics.mean(won) if won else 0.0
+            yield _changed(trial, TrialState.COMPLETE, value)
+        else:
             yield trial
-            continue
-        epoch = max(trial.intermediate_values)
-        won = [
-            whole.values[0] - _best(whole.intermediate_values, epoch, sign)
-            for whole in complete
-            if whole.intermediate_values and max(whole.intermediate_values) > epoch
-        ]
-        shown = copy.copy(trial)
-        shown.state = TrialState.COMPLETE
-        shown.values = [
-            _best(trial.intermediate_values, epoch, sign) + (statistics.mean(won) if won else 0.0)
-        ]
-        yield shown
+
+
+def _changed(trial: FrozenTrial, state: TrialState, value: float | None = None) -> FrozenTrial:
+    """Return a copy in another state, without its epochs."""
+    shown = copy.copy(trial)
+    shown.state = state
+    shown.intermediate_values = {}
+    shown.values = None if value is None else [value]
+    return shown
 
 
 def _best(values: Mapping[int, float], until: int, sign: int) -> float:
