@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
+from workbench.parts.augment import Augment, Pictures
 from workbench.parts.optimizers import SGD, AdamW
 from workbench.parts.transfer import Transfer
 from workbench.trial import compiling
@@ -120,6 +121,14 @@ def test_on_a_cpu_nothing_is_compiled_unasked(
     pictures: Prepared, tmp_path: Path, backend: Backend
 ) -> None:
     run(recipe_for(pictures, num_epochs=5), pictures, tmp_path, "auto")
+    assert backend.sizes == []
+
+
+def test_batches_that_blends_make_of_any_size_are_not_compiled(
+    pictures: Prepared, backend: Backend
+) -> None:
+    blends = Augment(pictures=Pictures(self_blend=0.5))
+    passes_of(pictures, "on", augment=blends).before_epoch(1)
     assert backend.sizes == []
 
 

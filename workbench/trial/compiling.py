@@ -81,7 +81,9 @@ class Passes:
         batch = min(recipe.batch_size, num_samples)
         self._at_once = -(-batch // plan.num_parts(batch))
         self._compiled: _OfOneSize | None = None
-        self._closed = when == "off" or (when == "auto" and not decides_on(self._device))
+        # Blends make batches of any size, of which hardly one is that which was compiled.
+        blends = recipe.augment.pictures.self_blend > 0
+        self._closed = when == "off" or blends or (when == "auto" and not decides_on(self._device))
         """Whether no more is to be decided."""
 
         self._cost_s: float | None = None
