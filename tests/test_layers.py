@@ -48,6 +48,7 @@ ORDER = [
     "data.manifest",
     "data.dataset",
     "data.lines",
+    "data.measured",
     "data.store",
     "data.facts",
     "data.decoding",

@@ -116,7 +116,7 @@ def test_processes_train_side_by_side(tmp_path: Path) -> None:
     assert tried.why == ""
     assert tried.images_per_s is not None
     assert tried.images_per_s > 4
-    [counted] = (tmp_path / "memory.jsonl").read_text().splitlines()[:1]
+    [counted] = (tmp_path / "measured-memory.jsonl").read_text().splitlines()[:1]
     assert json.loads(counted)["about"]["backbone"] == "test_resnet"
 
 

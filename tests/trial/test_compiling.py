@@ -117,6 +117,42 @@ def test_what_cannot_be_compiled_trains_as_if_it_had_not_been_tried(
     assert without_seconds(result) == without_seconds(plain)
 
 
+def test_a_pass_that_fails_half_way_leaves_the_model_as_it_was(
+    pictures: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half_way(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            graph.forward(*args)  # batch norms have seen the batch by now
+            raise RuntimeError("Triton Error: invalid argument")
+
+        return run
+
+    monkeypatch.setattr(compiling, "BACKEND", half_way)
+    recipe = recipe_for(pictures)
+    model = build_model(recipe, load=False)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    passes = Passes(model, recipe, plan=Plan(), when="on", num_samples=14, cache=None)
+    passes.before_epoch(1)
+    assert not passes.compiled
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_running_out_of_memory_is_no_failure_to_compile(
+    pictures: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Any]:
+        def run(*args: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+        return run
+
+    monkeypatch.setattr(compiling, "BACKEND", greedy)
+    # The batch then goes in smaller parts; see `run_trial`.
+    with pytest.raises(torch.OutOfMemoryError):
+        passes_of(pictures, "on").before_epoch(1)
+
+
 def test_on_a_cpu_nothing_is_compiled_unasked(
     pictures: Prepared, tmp_path: Path, backend: Backend
 ) -> None:
@@ -197,7 +233,7 @@ def test_what_is_no_faster_is_trained_as_it_was_and_not_tried_again(
     assert not trained(pictures, tmp_path, [100.0, 100.0, 100.0]).compiled
     again = trained(pictures, tmp_path, [100.0] * 5)
     assert not again.compiled
-    assert len((tmp_path / "compiling.jsonl").read_text().splitlines()) == 1
+    assert len((tmp_path / "measured-compiling.jsonl").read_text().splitlines()) == 1
 
 
 @pytest.mark.usefixtures("gpu")

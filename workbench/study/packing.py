@@ -1,7 +1,5 @@
 """How many trials suit one device side by side: measured once, by steps that train a recipe."""
 
-import hashlib
-import json
 import multiprocessing
 import os
 import time
@@ -12,9 +10,8 @@ from pathlib import Path
 
 import torch
 
-from workbench.data.lines import appending, read_lines
+from workbench.data.measured import Measured
 from workbench.errors import WorkbenchError
-from workbench.files import locked
 from workbench.parts.augment import change, mix
 from workbench.processes import KEEP_MEMORY, be_a_child, environment, interrupts_held
 from workbench.trial import memory
@@ -130,18 +127,13 @@ def pack(
         "memory": memory_bytes,
         "torch": torch.__version__,
     }
-    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-    file = cache / "packing.jsonl"
-    for line in read_lines(file):
-        if line["key"] == key:
-            return Packing(**line["packing"])
+    packings = Measured(cache, "packing")
+    if (known := packings.get(about)) is not None:
+        return Packing(**known)
     table = _measure(recipe, device, cores, memory_bytes, cache)
     count = _best(table).count
     found = Packing(device=name, count=count, threads=max(1, cores // count), table=tuple(table))
-    cache.mkdir(parents=True, exist_ok=True)
-    with locked(cache / "packing.lock"), appending(file) as writer:
-        writer.add({"key": key, "about": about, "packing": found.model_dump()})
-        writer.flush()
+    packings.keep(about, found.model_dump())
     return found
 
 

@@ -6,8 +6,6 @@ should save; what it cost and saved is kept for the trials after it. On a CPU it
 it was asked for: there a trial's numbers are the same each time, and must not depend on a clock.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from workbench.data.lines import appending, read_lines
-from workbench.files import locked
+from workbench.data.measured import Measured
 from workbench.parts.model import MediaModel
-from workbench.trial.memory import Plan
+from workbench.trial.memory import Plan, is_out_of_memory
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Recipe
 from workbench.trial.stepping import buffers_kept, random_state, set_random_state
@@ -77,7 +74,7 @@ class Passes:
     ) -> None:
         self._model, self._recipe, self._when = model, recipe, when
         self._device = next(model.parameters()).device
-        self._num_samples, self._cache = num_samples, cache
+        self._num_samples, self._known = num_samples, Measured(cache, "compiling")
         batch = min(recipe.batch_size, num_samples)
         self._at_once = -(-batch // plan.num_parts(batch))
         self._compiled: _OfOneSize | None = None
@@ -132,9 +129,8 @@ class Passes:
 
     def _worth(self) -> Worth | None:
         """Return what compiling should cost and save; None while that cannot be said."""
-        for line in read_lines(self._cache / "compiling.jsonl") if self._cache else ():
-            if line["key"] == self._key():
-                return Worth(**line["worth"])
+        if (known := self._known.get(self._about())) is not None:
+            return Worth(**known)
         paces = self._paces[False]
         if len(paces) < MEASURED_EPOCHS:
             return None
@@ -151,8 +147,11 @@ class Passes:
         try:
             with buffers_kept(self._model):
                 logits_of(compiled, inputs, self._recipe.precision).sum().backward()
-        except torch._dynamo.exc.TorchDynamoException as error:
-            # What compiles is large and fails in many ways; a trial needs it in none of them.
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            # What compiles is large and fails in many ways; a trial needs it in none of them. A
+            # fault of the model itself comes again with the first step.
             said = " ".join(str(error).split("\n\n")[0].split())
             print(f"not compiled: {type(error).__name__}: {said}")
             self._closed = True
@@ -166,17 +165,7 @@ class Passes:
         self._compiled, self._cost_s = compiled, time.monotonic() - began
 
     def _keep(self, worth: Worth) -> None:
-        if self._cache is not None:
-            line = {"key": self._key(), "about": self._about(), "worth": worth.model_dump()}
-            with (
-                locked(self._cache / "compiling.lock"),
-                appending(self._cache / "compiling.jsonl") as writer,
-            ):
-                writer.add(line)
-                writer.flush()
-
-    def _key(self) -> str:
-        return hashlib.sha256(json.dumps(self._about()).encode()).hexdigest()[:16]
+        self._known.keep(self._about(), worth.model_dump())
 
     def _about(self) -> dict[str, object]:
         """Return what the worth of compiling depends on."""

@@ -5,8 +5,6 @@ without contents, whose bytes are counted as they are made and freed. What the o
 average keep is added.
 """
 
-import hashlib
-import json
 import os
 import weakref
 from pathlib import Path
@@ -18,9 +16,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workbench.data.lines import appending, read_lines
+from workbench.data.measured import Measured
 from workbench.errors import WorkbenchError
-from workbench.files import locked
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Recipe
 from workbench.trial.scoring import build_model
@@ -210,17 +207,11 @@ def _counted(
         "torch": torch.__version__,
         "margin": MARGIN["cuda" if cuda else "cpu"],
     }
-    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-    if cache is None:
-        return _count(recipe, device, checkpointed, batch)
-    file = cache / "memory.jsonl"
-    for line in read_lines(file):
-        if line["key"] == key:
-            return Need(**line["need"])
+    counts = Measured(cache, "memory")
+    if (known := counts.get(about)) is not None:
+        return Need(**known)
     need = _count(recipe, device, checkpointed, batch)
-    with locked(cache / "memory.lock"), appending(file) as writer:
-        writer.add({"key": key, "about": about, "need": need.model_dump()})
-        writer.flush()
+    counts.keep(about, need.model_dump())
     return need
 
 

@@ -79,9 +79,12 @@ def _parts(inputs: Inputs, targets: Tensor, num: int) -> Iterator[tuple[dict[str
 def buffers_kept(model: nn.Module) -> Iterator[None]:
     """Undo what a pass does to running averages: each part shall count once."""
     before = [buffer.clone() for buffer in model.buffers()]
-    yield
-    for buffer, kept in zip(model.buffers(), before, strict=True):
-        buffer.copy_(kept)
+    try:
+        yield
+    finally:  # also of a pass that failed half-way
+        with torch.no_grad():
+            for buffer, kept in zip(model.buffers(), before, strict=True):
+                buffer.copy_(kept)
 
 
 def random_state(device: torch.device) -> Tensor:

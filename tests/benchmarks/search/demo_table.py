@@ -231,14 +231,7 @@ class Bench:
     def train(self, key: Key) -> Curve:
         """Train a recipe to its end; from where it diverges its AUC is that of chance."""
         recipe = self.recipe(key)
-        training = Training(
-            recipe,
-            self.prepared,
-            device="cpu",
-            store=self._store,
-            plan=Plan(),
-            step=lambda _: None,
-        )
+        training = self._training(recipe)
         test = training.split("test")
         targets = np.asarray([self._answers[name] for name in test.names])
         val, answers, seconds = list[float](), list[float](), list[float]()
@@ -263,15 +256,7 @@ class Bench:
 
     def try_out(self, key: Key) -> Tried:
         """Train the tryout of a recipe."""
-        recipe = TRYOUT.of(self.recipe(key), num_epochs=TRYOUT_EPOCHS)
-        training = Training(
-            recipe,
-            self.prepared,
-            device="cpu",
-            store=self._store,
-            plan=Plan(),
-            step=lambda _: None,
-        )
+        training = self._training(TRYOUT.of(self.recipe(key), num_epochs=TRYOUT_EPOCHS))
         val, seconds = list[float](), list[float]()
         for _ in range(TRYOUT_EPOCHS):
             began = time.process_time()
@@ -282,6 +267,16 @@ class Bench:
                 val.append(0.5)
             seconds.append(time.process_time() - began)
         return Tried(tuple(val), tuple(seconds))
+
+    def _training(self, recipe: Recipe) -> Training:
+        return Training(
+            recipe,
+            self.prepared,
+            device="cpu",
+            store=self._store,
+            plan=Plan(),
+            step=lambda _: None,
+        )
 
     def gmacs(self, recipe: Recipe) -> float:
         """Return what an epoch costs in billions of multiply-adds."""
