@@ -91,7 +91,7 @@ class Sitting:
     """A torch device, or `auto`."""
 
     timeout_s: float | None = None
-    """No trial starts that is not expected to end within this time."""
+    """No epoch begins after so long; the trials in flight are kept and go on the next time."""
 
     stall_s: float = 900.0
     """A trial of which no batch ends for so long hangs."""
