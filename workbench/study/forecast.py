@@ -9,7 +9,6 @@ from workbench.study.costs import Past, Prediction, epoch_work, past_of, predict
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 
-
 SHOWN_AFTER, USED_AFTER = 10, 3
 """Trials whose forecasts are held against what they took: before a person is shown any, and before
 they decide what is tried first where time is short."""
