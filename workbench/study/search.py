@@ -5,7 +5,8 @@ at any instant: the next search of the study adopts what is there.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -77,6 +78,7 @@ class Search:
         maker: Makes its recipes.
         forecast: Of what trials cost; it learns from those that end.
         settings: How to run.
+        pool: Workers that were started ahead, one for each of the devices; `run` closes it.
     """
 
     def __init__(
@@ -88,11 +90,12 @@ class Search:
         maker: RecipeMaker,
         forecast: Forecast,
         settings: Settings,
+        pool: WorkerPool | None = None,
     ) -> None:
         self._folder, self._experiment, self._books = folder, experiment, books
         self._pruning = experiment.pruning
         self._maker, self._forecast = maker, forecast
-        self._settings = settings
+        self._settings, self._pool = settings, pool
         self._limits = Limits(folder.path, settings.deadline)
         self._drawing = Drawing(books, maker)
         self._running: dict[int, Running] = {}
@@ -131,7 +134,7 @@ class Search:
         if self._books.num_ended() >= settings.num_trials:
             return ""
         self._before = self._ended() + self._books.num_paused()
-        pool = WorkerPool(len(settings.devices), stall_s=settings.stall_s)
+        pool = self._pool or WorkerPool(len(settings.devices), stall_s=settings.stall_s)
         clean = False
         try:
             with Interrupts() as interrupts, View() as view:
@@ -210,7 +213,7 @@ class Search:
         go on, if they can end in time: half a trial more is worth less than a whole one.
         """
         ready = self._books.promote(at_least=1 if at_the_end else 0, cost=self._seconds_left)
-        if ready is None and self._is_short(self._usual_seconds()):
+        if ready is None and self._limits.has_deadline and self._is_short(self._usual_seconds()):
             ready = self._books.promote(
                 at_least=1,
                 cost=self._seconds_left,
@@ -492,6 +495,16 @@ class Search:
             beliefs=self._books.beliefs(),
         )
         view.show(standing)
+
+
+@contextmanager
+def workers_ahead(number: int, *, stall_s: float) -> Iterator[WorkerPool]:
+    """Start the workers of a `Search` before it can begin, and end them if it never does."""
+    pool = WorkerPool(number, stall_s=stall_s, warm=True)
+    try:
+        yield pool
+    finally:
+        pool.close(at_once=True)
 
 
 def _what(recipe: Recipe) -> str:

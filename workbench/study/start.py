@@ -8,7 +8,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,7 @@ from workbench.study.known import draft_for, read_known
 from workbench.study.making import RecipeMaker, check_rules
 from workbench.study.probing import screen
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
-from workbench.study.search import Search, Settings
+from workbench.study.search import Search, Settings, workers_ahead
 from workbench.study.space import Draft, Space
 from workbench.study.stopping import FREE_SOME
 from workbench.study.weights import WeightsFinder
@@ -166,7 +166,7 @@ def _run(
     check_rules(experiment, space, finder)
     for sentence in space.warnings():
         say(sentence)
-    with folder.held():
+    with folder.held(), ExitStack() as stack:
         data_folder = find_data(experiment, workspace, asked.data)
         files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)
         info = _check_same(
@@ -184,6 +184,10 @@ def _run(
         facts = FactsStore(workspace.cache).table(prepared.contents())
         say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
         prepared.save(folder.path)
+        pool = None
+        if asked.jobs != "auto":
+            # While they load their libraries, the books and the store are opened.
+            pool = stack.enter_context(workers_ahead(len(devices), stall_s=asked.stall_s))
         # Byte for byte: a submission must keep what this program does not understand.
         with finished(folder.template) as part:
             shutil.copyfile(files.template.path, part)
@@ -246,6 +250,7 @@ def _run(
                 compiled=asked.compiled,
                 stop_at_noise=asked.stop_at_noise,
             ),
+            pool=pool,
         )
         before = books.num_ended()
         with _full_disk_told(folder.path):

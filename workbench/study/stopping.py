@@ -33,6 +33,11 @@ class Limits:
     def __init__(self, folder: Path, deadline: float | None) -> None:
         self._folder, self._deadline = folder, deadline
 
+    @property
+    def has_deadline(self) -> bool:
+        """Whether the time is limited at all."""
+        return self._deadline is not None
+
     def too_late(self, seconds: float = 0.0) -> bool:
         """Say whether what takes so long from now on would end after the deadline."""
         return self._deadline is not None and time.monotonic() + seconds > self._deadline
