@@ -104,6 +104,7 @@ ORDER = [
     "rules.rulebook",
     "trial.plots",
     "trial.recipe",
+    "trial.device",
     "trial.precision",
     "trial.metrics",
     "trial.delong",

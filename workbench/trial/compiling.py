@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from workbench.data.measured import Measured
 from workbench.parts.model import MediaModel
+from workbench.trial.device import called, random_state, set_random_state, wait_for
 from workbench.trial.memory import Plan, is_out_of_memory
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Recipe
-from workbench.trial.stepping import buffers_kept, random_state, set_random_state
+from workbench.trial.stepping import buffers_kept
 from workbench.values import Frozen
 
 Compile = Literal["auto", "on", "off"]
@@ -97,6 +98,11 @@ class Passes:
         """Whether steps are compiled by now."""
         return self._compiled is not None
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether channels are the innermost dimension by now."""
+        return self._model.channels_last
+
     def before_epoch(self, epoch: int) -> None:
         """Compile before `epoch`, counted from 1, if that pays in the rest of the trial."""
         recipe = self._recipe
@@ -160,8 +166,7 @@ class Passes:
         finally:
             self._model.zero_grad(set_to_none=True)
             set_random_state(self._device, state)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        wait_for(self._device)
         self._compiled, self._cost_s = compiled, time.monotonic() - began
 
     def _keep(self, worth: Worth) -> None:
@@ -169,7 +174,6 @@ class Passes:
 
     def _about(self) -> dict[str, object]:
         """Return what the worth of compiling depends on."""
-        cuda = self._device.type == "cuda"
         recipe = self._recipe
         return {
             "backbone": recipe.backbone,
@@ -178,7 +182,7 @@ class Passes:
             "frozen": recipe.frozen,
             "precision": recipe.precision,
             "at_once": self._at_once,
-            "device": torch.cuda.get_device_name(self._device) if cuda else "cpu",
+            "device": called(self._device),
             "torch": torch.__version__,
         }
 
