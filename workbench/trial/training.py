@@ -178,7 +178,7 @@ class Training:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                smaller = self.plan.scoring_less(self.recipe.batch_size)
+                smaller = self.plan.scoring_less(self.recipe.batch_size, len(split))
                 if smaller is None:
                     raise
             # Outside of the handler, which keeps what it was handed, and so its tensors.
