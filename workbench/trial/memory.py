@@ -138,7 +138,7 @@ class Plan(Frozen):
         )
 
     def scoring_less(self, batch_size: int, num_samples: int) -> "Plan | None":
-        """Return the plan after scoring `num_samples` ran out of memory; None if one at once did."""
+        """Return the plan after scoring `num_samples` ran out of memory; None if one alone did."""
         now = min(self.scored_at_once(batch_size), num_samples)
         return None if now <= 1 else self.model_copy(update={"scored": now // 2, "met": True})
 

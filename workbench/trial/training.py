@@ -13,10 +13,10 @@ from torch import Tensor
 from workbench.data.prepare import Prepared
 from workbench.errors import WorkbenchError
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
-from workbench.parts.optimizers import restore
+from workbench.parts.optimizers import lay_out_as_parameters, restore
 from workbench.parts.transfer import Average
 from workbench.trial.batches import Split, count_batches, in_order, shuffled
-from workbench.trial.compiling import Compile, Passes
+from workbench.trial.compiling import Compile, Compiled, may_be_compiled
 from workbench.trial.device import (
     Capabilities,
     capabilities,
@@ -25,8 +25,10 @@ from workbench.trial.device import (
     random_state,
     set_random_state,
 )
+from workbench.trial.layout import ChannelsLast
 from workbench.trial.memory import Plan, is_out_of_memory
 from workbench.trial.metrics import binary_metrics
+from workbench.trial.passes import Alternative, Passes, at_once
 from workbench.trial.recipe import TTA, Recipe
 from workbench.trial.result import Epoch
 from workbench.trial.scoring import build_model, score
@@ -88,19 +90,31 @@ class Training:
         self._model.place(self._device, channels_last=uses.channels_last)
         if plan.checkpointed:
             self._model.checkpoint_activations()
-        self.passes = Passes(
-            self._model,
-            recipe,
-            plan=plan,
-            when=compiled,
-            num_samples=len(self._train),
-            cache=cache,
-        )
         groups = recipe.transfer.groups(self._model, recipe.optimizer.weight_decay)
         self._optimizer = recipe.optimizer.build(
             groups, steps=uses.steps, some_late=recipe.transfer.frozen_epochs > 0
         )
         self._average = Average(self._model, recipe.transfer.ema_decay)
+        samples = at_once(recipe, plan, len(self._train))
+        self._compiled = Compiled(
+            self._model, recipe, samples_at_once=samples, asked=compiled == "on"
+        )
+        alternatives: list[Alternative] = []
+        if uses.by_clock and not uses.channels_last:
+            lay_out = self._lay_out
+            alternatives.append(
+                ChannelsLast(self._model, recipe, samples_at_once=samples, lay_out=lay_out)
+            )
+        if may_be_compiled(recipe, compiled, by_clock=uses.by_clock):
+            alternatives.append(self._compiled)
+        self._passes = Passes(
+            self._model,
+            recipe,
+            plan=plan,
+            alternatives=alternatives,
+            num_samples=len(self._train),
+            cache=cache,
+        )
         fake_share = float(self._train.targets.double().mean())
         shapes = [view.shape for view in recipe.views.values()]
         self._fake_share = fake_share_with_blends(
@@ -136,11 +150,12 @@ class Training:
         scored = -(-len(self.val) // self._scored_at_once)
         self._batches = 0
         self._of_batches = count_batches(len(self._train), recipe.batch_size) + scored
-        self.passes.before_epoch(number)
+        self._passes.before_epoch(number)
         learning = time.monotonic()
         train_loss = self._learn(number)
-        self.passes.after_epoch(number, time.monotonic() - learning)
+        compiled, channels_last = self._compiled.is_taken, self._model.channels_last
         scores = self.predict(self.val, self._average.model)
+        self._passes.after_epoch(number, time.monotonic() - learning)
         metrics = binary_metrics(self.val.targets.numpy(), scores)
         epoch = Epoch(
             epoch=number,
@@ -149,8 +164,8 @@ class Training:
             metrics={str(name): value for name, value in metrics.items()},
             objective=metrics[recipe.objective.metric],
             seconds=time.monotonic() - started,
-            compiled=self.passes.compiled,
-            channels_last=self.passes.channels_last,
+            compiled=compiled,
+            channels_last=channels_last,
         )
         self.epochs.append(epoch)
         if best_epoch(recipe, self.epochs) is epoch:
@@ -223,6 +238,12 @@ class Training:
         self.best_weights = state["best_weights"]
         self.best_scores = state["best_scores"].numpy()
 
+    def _lay_out(self, channels_last: bool) -> None:
+        """Lay out the model, its average and what the optimizer keeps of each parameter alike."""
+        for model in {self._model, self._average.model}:
+            model.lay_out(channels_last=channels_last)
+        lay_out_as_parameters(self._optimizer)
+
     def _restore_random(self, state: Tensor) -> None:
         """Go on with the random numbers of `state`, unless another kind of device drew them."""
         if len(state) == len(random_state(self._device)):
@@ -253,7 +274,7 @@ class Training:
             targets = targets[mixed.partner].lerp(targets, mixed.share)
             self._optimizer.zero_grad(set_to_none=True)
             loss = backward(
-                self.passes.model,
+                self._compiled.model,
                 recipe.loss,
                 mixed.inputs,
                 targets.to(self._device, non_blocking=True),
