@@ -13,6 +13,7 @@ from workbench.parts.optimizers import (
     Group,
     Optimizer,
     RAdam,
+    Steps,
     Timm,
 )
 from workbench.values import kinds
@@ -228,10 +229,11 @@ def test_a_step_on_a_cpu_is_torchs_own(kind: str) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("steps", ["foreach", "fused"])
 @pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
-def test_a_step_on_a_gpu_is_one_kernel_that_goes_the_same_way(kind: str) -> None:
+def test_a_step_on_a_gpu_goes_the_way_of_one_on_a_cpu(kind: str, steps: Steps) -> None:
     here, there = (torch.nn.Parameter(torch.tensor([3.0, -2.0], device=d)) for d in ("cpu", "cuda"))
-    fused = make(kind, lr=0.05, weight_decay=0.1).build([there])
-    assert fused.defaults["fused"] is True
+    on_gpu = make(kind, lr=0.05, weight_decay=0.1).build([there], steps=steps)
+    assert on_gpu.defaults[steps] is True
     plain = make(kind, lr=0.05, weight_decay=0.1).build([here])
-    assert trained(fused, there, 20) == pytest.approx(trained(plain, here, 20), rel=1e-4)
+    assert trained(on_gpu, there, 20) == pytest.approx(trained(plain, here, 20), rel=1e-4)

@@ -14,8 +14,9 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.optimizers import SGD, AdamW
 from workbench.parts.transfer import Transfer
 from workbench.trial import compiling
-from workbench.trial.compiling import Compile, Passes
+from workbench.trial.compiling import Compile, Compiled, may_be_compiled
 from workbench.trial.memory import Plan
+from workbench.trial.passes import Passes, at_once
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result, TrialFolder
 from workbench.trial.scoring import build_model
@@ -45,12 +46,6 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
     counting = Backend()
     monkeypatch.setattr(compiling, "BACKEND", counting)
     return counting
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch, backend: Backend) -> None:
-    """Let it be decided here as on a GPU."""
-    monkeypatch.setattr(compiling, "decides_on", lambda device: True)
 
 
 def run(recipe: Recipe, prepared: Prepared, folder: Path, compiled: Compile) -> Result:
@@ -93,8 +88,7 @@ def test_only_batches_of_the_one_size_are_compiled(
 
 
 def test_parts_of_a_batch_are_compiled_in_their_size(pictures: Prepared, backend: Backend) -> None:
-    passes = passes_of(pictures, "on", batch_size=10, plan=Plan(micro_batch=5))
-    passes.before_epoch(1)
+    Timed(pictures, "on", batch_size=10, plan=Plan(micro_batch=5)).before_epoch(1)
     assert backend.sizes == [5]
 
 
@@ -128,13 +122,11 @@ def test_a_pass_that_fails_half_way_leaves_the_model_as_it_was(
         return run
 
     monkeypatch.setattr(compiling, "BACKEND", half_way)
-    recipe = recipe_for(pictures)
-    model = build_model(recipe, load=False)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    passes = Passes(model, recipe, plan=Plan(), when="on", num_samples=14, cache=None)
+    passes = Timed(pictures, "on")
+    before = {name: tensor.clone() for name, tensor in passes.model.state_dict().items()}
     passes.before_epoch(1)
     assert not passes.compiled
-    for name, tensor in model.state_dict().items():
+    for name, tensor in passes.model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
 
@@ -150,7 +142,7 @@ def test_running_out_of_memory_is_no_failure_to_compile(
     monkeypatch.setattr(compiling, "BACKEND", greedy)
     # The batch then goes in smaller parts; see `run_trial`.
     with pytest.raises(torch.OutOfMemoryError):
-        passes_of(pictures, "on").before_epoch(1)
+        Timed(pictures, "on").before_epoch(1)
 
 
 def test_on_a_cpu_nothing_is_compiled_unasked(
@@ -161,33 +153,45 @@ def test_on_a_cpu_nothing_is_compiled_unasked(
 
 
 def test_batches_that_blends_make_of_any_size_are_not_compiled(
-    pictures: Prepared, backend: Backend
+    pictures: Prepared, tmp_path: Path, backend: Backend
 ) -> None:
     blends = Augment(pictures=Pictures(self_blend=0.5))
-    passes_of(pictures, "on", augment=blends).before_epoch(1)
+    assert not may_be_compiled(recipe_for(pictures, augment=blends), "on", by_clock=True)
+    run(recipe_for(pictures, augment=blends, num_epochs=1), pictures, tmp_path, "on")
     assert backend.sizes == []
 
 
-def passes_of(
-    pictures: Prepared,
-    when: Compile,
-    *,
-    cache: Path | None = None,
-    plan: Plan | None = None,
-    **changes: Any,
-) -> Passes:
-    recipe = recipe_for(pictures, **changes)
-    return Passes(
-        build_model(recipe, load=False),
-        recipe,
-        plan=plan or Plan(),
-        when=when,
-        num_samples=SIZES["train"],
-        cache=cache,
-    )
+class Timed(Passes):
+    """Passes that may be compiled as on a GPU, where the clock decides unless it was asked for."""
+
+    def __init__(
+        self,
+        pictures: Prepared,
+        when: Compile = "auto",
+        *,
+        cache: Path | None = None,
+        plan: Plan | None = None,
+        **changes: Any,
+    ) -> None:
+        recipe, plan = recipe_for(pictures, **changes), plan or Plan()
+        self.model = build_model(recipe, load=False)
+        samples = at_once(recipe, plan, SIZES["train"])
+        self._way = Compiled(self.model, recipe, samples_at_once=samples, asked=when == "on")
+        super().__init__(
+            self.model,
+            recipe,
+            plan=plan,
+            alternatives=[self._way] if may_be_compiled(recipe, when, by_clock=True) else [],
+            num_samples=SIZES["train"],
+            cache=cache,
+        )
+
+    @property
+    def compiled(self) -> bool:
+        return self._way.is_taken
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
     ("seconds", "compiles"),
     [
@@ -200,7 +204,7 @@ def passes_of(
 def test_it_compiles_once_that_should_save_twice_its_cost(
     pictures: Prepared, seconds: float, compiles: bool
 ) -> None:
-    passes = passes_of(pictures, "auto", num_epochs=10)
+    passes = Timed(pictures, num_epochs=10)
     for epoch in (1, 2):
         passes.before_epoch(epoch)
         assert not passes.compiled
@@ -210,7 +214,7 @@ def test_it_compiles_once_that_should_save_twice_its_cost(
     assert passes.compiled == compiles
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("backend")
 def test_what_compiling_saved_is_known_to_the_next_trial(
     pictures: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -218,15 +222,15 @@ def test_what_compiling_saved_is_known_to_the_next_trial(
     assert first.compiled
     assert "from 7142.86 to 5714.29 ms a sample" in capsys.readouterr().out
     # At 20 s an epoch the quick compilation of a tiny model pays from the start.
-    again = passes_of(pictures, "auto", cache=tmp_path, num_epochs=10)
+    again = Timed(pictures, cache=tmp_path, num_epochs=10)
     again.before_epoch(1)
     assert again.compiled
-    other = passes_of(pictures, "auto", cache=tmp_path, num_epochs=10, image_px=64)
+    other = Timed(pictures, cache=tmp_path, num_epochs=10, image_px=64)
     other.before_epoch(1)
     assert not other.compiled
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("backend")
 def test_what_is_no_faster_is_trained_as_it_was_and_not_tried_again(
     pictures: Prepared, tmp_path: Path
 ) -> None:
@@ -236,7 +240,7 @@ def test_what_is_no_faster_is_trained_as_it_was_and_not_tried_again(
     assert len((tmp_path / "measured-compiling.jsonl").read_text().splitlines()) == 1
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("backend")
 def test_a_failed_compilation_is_not_tried_again_by_the_next_trial(
     pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,11 +256,10 @@ def test_a_failed_compilation_is_not_tried_again_by_the_next_trial(
     assert len(tries) == 1
 
 
-@pytest.mark.usefixtures("gpu")
+@pytest.mark.usefixtures("backend")
 def test_epochs_of_the_head_alone_say_nothing_of_those_after_them(pictures: Prepared) -> None:
-    passes = passes_of(
+    passes = Timed(
         pictures,
-        "auto",
         num_epochs=10,
         optimizer=AdamW(lr=1e-3),
         transfer=Transfer(frozen_epochs=2),
@@ -269,9 +272,9 @@ def test_epochs_of_the_head_alone_say_nothing_of_those_after_them(pictures: Prep
     assert passes.compiled
 
 
-def trained(pictures: Prepared, cache: Path, seconds: list[float]) -> Passes:
+def trained(pictures: Prepared, cache: Path, seconds: list[float]) -> Timed:
     """Return the passes of a trial of ten epochs after those that took so long."""
-    passes = passes_of(pictures, "auto", cache=cache, num_epochs=10)
+    passes = Timed(pictures, cache=cache, num_epochs=10)
     for epoch, took in enumerate(seconds, start=1):
         passes.before_epoch(epoch)
         passes.after_epoch(epoch, took)

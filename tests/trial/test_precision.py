@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tests.trial.fake_cuda import install
 from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
 from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
@@ -69,8 +70,7 @@ def test_a_cpu_is_asked_for_its_instructions(
 def test_a_gpu_that_only_imitates_bfloat16_has_it_not(
     monkeypatch: pytest.MonkeyPatch, major: int, expected: bool
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (major, 5))
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    install(monkeypatch).capability = (major, 5)
     assert has_bfloat16("cuda:0") is expected
 
 

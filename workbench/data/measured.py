@@ -23,12 +23,14 @@ class Measured:
         self._file = None if cache is None else cache / f"measured-{name}.jsonl"
 
     def get(self, about: Mapping[str, Any]) -> Any:
-        """Return what was kept of `about`; None if nothing was."""
+        """Return what was kept of `about` last; None if nothing was."""
+        value = None
         if self._file is not None:
+            key = _key(about)
             for line in read_lines(self._file):
-                if line["key"] == _key(about):
-                    return line["value"]
-        return None
+                if line["key"] == key:
+                    value = line["value"]
+        return value
 
     def keep(self, about: Mapping[str, Any], value: Any) -> None:
         """Keep `value`, made of what JSON has.

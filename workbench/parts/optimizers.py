@@ -1,6 +1,7 @@
 """Optimizers a trial may choose. To add one: write its class, then name it in `AnyOptimizer`."""
 
 import importlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -12,6 +13,10 @@ from pydantic import Field
 from workbench.errors import ConfigError
 from workbench.parts.torchvision_fix import import_timm
 from workbench.values import Part
+
+Steps = Literal["torch", "foreach", "fused"]
+"""How a step goes over the parameters: as torch chooses, operation by operation over all of them,
+or in one kernel."""
 
 Group = dict[str, Any]
 """Parameters under `params`, and settings of their own: `weight_decay`, `lr_scale`."""
@@ -26,18 +31,30 @@ class Optimizer(Part, ABC):
     """Whether biases and the scales of norms decay too: all parameters of one dimension."""
 
     def build(
-        self, parameters: Iterable[torch.nn.Parameter] | Iterable[Group]
+        self,
+        parameters: Iterable[torch.nn.Parameter] | Iterable[Group],
+        *,
+        steps: Steps = "torch",
+        some_late: bool = False,
     ) -> torch.optim.Optimizer:
         """Return the optimizer of `parameters`, or of groups of them.
 
         A group keeps its settings. Its `lr_scale`, timm's word for layer-wise decay, is for
         `set_lr`.
 
+        Args:
+            parameters: What learns.
+            steps: How a step goes over them. All ways compute the same but for rounding.
+            some_late: Whether some of them begin to learn later than others. One kernel cannot go
+                over parameters of which some have a momentum and others not yet.
+
         Raises:
             ConfigError: no such optimizer can be had.
         """
         groups = _groups(parameters)
-        return self._of_groups(groups if self.decay_norms else _apart(groups))
+        if some_late and steps == "fused":
+            steps = "foreach"
+        return self._of_groups(groups if self.decay_norms else _apart(groups), steps)
 
     def set_lr(self, optimizer: torch.optim.Optimizer, factor: float) -> None:
         """Set each group's learning rate to the base rate times `factor` and its `lr_scale`."""
@@ -45,7 +62,7 @@ class Optimizer(Part, ABC):
             group["lr"] = self.lr * factor * group.get("lr_scale", 1.0)
 
     @abstractmethod
-    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
+    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
         """Return the optimizer of `groups`."""
 
 
@@ -54,10 +71,8 @@ class Adam(Optimizer):
 
     kind: Literal["adam"] = "adam"
 
-    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            groups, lr=self.lr, weight_decay=self.weight_decay, fused=_fused(groups)
-        )
+    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
+        return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay, **_way(steps))
 
 
 class AdamW(Optimizer):
@@ -65,10 +80,8 @@ class AdamW(Optimizer):
 
     kind: Literal["adamw"] = "adamw"
 
-    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            groups, lr=self.lr, weight_decay=self.weight_decay, fused=_fused(groups)
-        )
+    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay, **_way(steps))
 
 
 class RAdam(Optimizer):
@@ -79,8 +92,10 @@ class RAdam(Optimizer):
 
     kind: Literal["radam"] = "radam"
 
-    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
-        return torch.optim.RAdam(groups, lr=self.lr, weight_decay=self.weight_decay)
+    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
+        return torch.optim.RAdam(
+            groups, lr=self.lr, weight_decay=self.weight_decay, foreach=_foreach(steps)
+        )
 
 
 class SGD(Optimizer):
@@ -90,14 +105,14 @@ class SGD(Optimizer):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
 
-    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
+    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             groups,
             lr=self.lr,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             nesterov=self.nesterov and self.momentum > 0,
-            fused=_fused(groups),
+            **_way(steps),
         )
 
 
@@ -111,7 +126,7 @@ class Timm(Optimizer):
     name: str = "lion"
     """As in `timm.optim.list_optimizers()`: lion, lamb, muon, nadamw, ..."""
 
-    def _of_groups(self, groups: list[Group]) -> torch.optim.Optimizer:
+    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
         import_timm()  # first: it mends what the next line would stumble over
         factory = importlib.import_module("timm.optim")
         every = factory.list_optimizers()
@@ -124,8 +139,13 @@ class Timm(Optimizer):
             usable = [n for n in every if not _obstacle(factory.get_optimizer_info(n))]
             near = ", ".join(get_close_matches(self.name, usable, n=3, cutoff=0))
             raise ConfigError(f"`optimizer.name` is {self.name!r}: {obstacle}. Near it: {near}.")
+        takes = inspect.signature(factory.get_optimizer_class(self.name, bind_defaults=False))
         built: torch.optim.Optimizer = factory.create_optimizer_v2(
-            groups, opt=self.name, lr=self.lr, weight_decay=self.weight_decay
+            groups,
+            opt=self.name,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            foreach=_foreach(steps) if "foreach" in takes.parameters else None,
         )
         return built
 
@@ -145,12 +165,49 @@ def _groups(parameters: Iterable[torch.nn.Parameter] | Iterable[Group]) -> list[
     return [*groups, {"params": loose}] if loose else groups
 
 
-def _fused(groups: list[Group]) -> bool | None:
-    """Return whether a step is one kernel: on a GPU. None leaves it to torch.
+def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give `optimizer` the `state_dict` of one of the same recipe.
 
-    On a CPU it gains half of Adam's step and triples that of SGD, both under 1% of training's.
+    It may have been made on another device, or by an older version: how a step goes over the
+    parameters stays as `optimizer` was built, and what is kept of each lies as the parameter does,
+    which one kernel for all relies on.
     """
-    return all(p.is_cuda for group in groups for p in group["params"]) or None
+    groups = [
+        {**saved, **{key: built[key] for key in _HOW if key in built}}
+        for saved, built in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    lay_out_as_parameters(optimizer)
+
+
+def lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Let what is kept of each parameter lie in memory as the parameter does."""
+    for parameter, kept in optimizer.state.items():
+        for key, value in kept.items():
+            if (
+                isinstance(value, torch.Tensor)
+                and value.shape == parameter.shape
+                and value.stride() != parameter.stride()
+            ):
+                kept[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+_HOW = ("foreach", "fused", "capturable", "differentiable")
+"""Of a group of torch's or timm's: how a step is done, not what it does."""
+
+
+def _way(steps: Steps) -> dict[str, bool]:
+    """Return what tells torch how to step; nothing leaves it to torch.
+
+    On a CPU one kernel gains half of Adam's step and triples that of SGD, both under 1% of
+    training's.
+    """
+    return {} if steps == "torch" else {steps: True}
+
+
+def _foreach(steps: Steps) -> bool | None:
+    """Return the same for an optimizer that has no one kernel."""
+    return None if steps == "torch" else True
 
 
 def _apart(groups: list[Group]) -> list[Group]:

@@ -75,7 +75,7 @@ class Average:
             self._ema.module.load_state_dict(state)
 
     @property
-    def model(self) -> torch.nn.Module:
+    def model(self) -> MediaModel:
         """The model to score and to keep."""
-        model: torch.nn.Module = self._model if self._ema is None else self._ema.module
+        model: MediaModel = self._model if self._ema is None else self._ema.module
         return model

@@ -12,6 +12,7 @@ from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError, DataError
 from workbench.media.view import View
 from workbench.parts.pixels import as_input, to_tensor
+from workbench.trial.device import is_cuda, memory_of
 from workbench.trial.recipe import Sampling
 
 RESIDENT_SHARE = 0.25
@@ -220,6 +221,4 @@ def _resized_bytes(view: View, image_px: int) -> int:
 
 
 def _budget(device: torch.device) -> float:
-    if device.type == "cuda":
-        return RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
-    return HOST_BYTES
+    return RESIDENT_SHARE * memory_of(device).free if is_cuda(device) else HOST_BYTES

@@ -21,6 +21,7 @@ from workbench.parts.model import Reader
 from workbench.parts.weights import RANDOM, Weights
 from workbench.trial.batches import Split, in_order, subset
 from workbench.trial.delong import auc
+from workbench.trial.device import capabilities
 from workbench.trial.memory import TooLargeError, is_out_of_memory
 from workbench.trial.recipe import Sampling
 
@@ -254,8 +255,8 @@ def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
         store=where.store,
         load=True,
     )
-    reader.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reader.to(device).eval()
+    reader.lay_out(channels_last=capabilities(device).channels_last)
     batch = max(1, PICTURES // view.shape[0])
     while True:
         try:

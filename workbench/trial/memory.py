@@ -1,11 +1,11 @@
-"""What training takes of a device's memory, before any of it is taken.
+"""What training takes of a device's memory, before any of it is taken; and what was met there.
 
-A pass is counted once for each model, size and device: on a GPU by doing it, elsewhere on tensors
-without contents, whose bytes are counted as they are made and freed. What the optimizer and an
-average keep is added.
+Where running out of memory kills, and where a limit was asked for, a pass is counted once for each
+model, size and device: on a GPU by doing it, elsewhere on tensors without contents, whose bytes are
+counted as they are made and freed. What the optimizer and an average keep is added. Elsewhere
+nothing is counted, which takes longer than to run out; what fitted then is kept for equal trials.
 """
 
-import os
 import weakref
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.data.measured import Measured
 from workbench.errors import WorkbenchError
+from workbench.trial.device import (
+    called,
+    capabilities,
+    forget_peak,
+    give_back,
+    hold_to,
+    is_cuda,
+    memory_of,
+    peak_bytes,
+    taken_bytes,
+)
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Recipe
 from workbench.trial.scoring import build_model
@@ -33,6 +44,13 @@ DONE_SAMPLES = 8
 SCORED_SAMPLES = 256
 """Most samples that a GPU scores at once, if a batch has fewer: few leave it waiting. A CPU gains
 nothing: ResNet-18 at 224 px took 20 ms a picture at 8 at once, 24 at 32 and 33 at 128."""
+
+SCORED_FOR_TRAINED = 4
+"""Samples that are scored at once for each one that is trained, where nothing is counted: a pass
+without gradient keeps few layers at a time. Running out then halves them."""
+
+PROCESS_BYTES = 600 * 2**20
+"""About what a process takes of a GPU besides tensors."""
 
 BFLOAT16_SHARE = 0.8
 """Of the bytes that a sample takes in float32, at most; measured 0.51 to 0.75 for 12 backbones."""
@@ -86,6 +104,17 @@ class Plan(Frozen):
     scored: int | None = None
     """Samples that are scored at once; None: as many as go at once in training."""
 
+    met: bool = False
+    """Whether memory ran out on the way to this plan."""
+
+    def trained_at_once(self, batch_size: int) -> int:
+        """Return how many samples of a batch go at once."""
+        return min(batch_size, self.micro_batch or batch_size)
+
+    def scored_at_once(self, batch_size: int) -> int:
+        """Return how many samples are scored at once where batches of `batch_size` are trained."""
+        return self.scored or self.trained_at_once(batch_size)
+
     def num_parts(self, num_samples: int) -> int:
         """Return how many parts a batch of `num_samples` goes in; none is smaller than `least`."""
         if self.micro_batch is None:
@@ -94,13 +123,24 @@ class Plan(Frozen):
 
     def halved(self, batch_size: int) -> "Plan | None":
         """Return the plan after this one ran out of memory; None if there is nothing smaller."""
-        now = batch_size if self.micro_batch is None else min(self.micro_batch, batch_size)
+        now = self.trained_at_once(batch_size)
         if now <= self.least:
             return None
         smaller = max(self.least, now // 2)
+        scored = None if self.scored is None else min(self.scored, SCORED_FOR_TRAINED * smaller)
         return self.model_copy(
-            update={"micro_batch": smaller, "estimated_bytes": None, "scored": None}
+            update={
+                "micro_batch": smaller,
+                "estimated_bytes": None,
+                "scored": scored,
+                "met": True,
+            }
         )
+
+    def scoring_less(self, batch_size: int, num_samples: int) -> "Plan | None":
+        """Return the plan after scoring `num_samples` ran out of memory; None if one alone did."""
+        now = min(self.scored_at_once(batch_size), num_samples)
+        return None if now <= 1 else self.model_copy(update={"scored": now // 2, "met": True})
 
 
 WHOLE = Plan()
@@ -158,27 +198,134 @@ def plan(
     )
 
 
+def to_count(device: str, *, asked: int | None, share: float) -> int | None:
+    """Return the bytes within which a trial's memory is counted first; None where it is met.
+
+    A GPU is held to them either way. See `limit`.
+    """
+    most = limit(device, asked=asked, share=share)
+    return most if asked is not None or capabilities(device).counts_memory else None
+
+
 def limit(device: str, *, asked: int | None, share: float) -> int:
-    """Return the bytes that one trial may take on `device`, and hold a GPU to what was asked.
+    """Return the bytes that one trial may take on `device`, and hold a GPU to them.
 
     Args:
         device: A torch device.
         asked: What the user allows; None for all there is.
         share: Of the device, where trials run side by side on it.
     """
-    if torch.device(device).type != "cuda":
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        return asked or int(CPU_SHARE * share * there)
-    free, total = torch.cuda.mem_get_info(device)
-    if asked is not None:
-        torch.cuda.set_per_process_memory_fraction(min(1.0, asked / total), device)
-    return min(asked or int(share * total), free)
+    free, total = memory_of(device)
+    if not is_cuda(device):
+        return asked or int(CPU_SHARE * share * total)
+    mine = int(share * total)
+    hold_to(device, asked or (mine if share == 1 else max(mine - PROCESS_BYTES, mine // 2)))
+    return min(asked or mine, free)
+
+
+def first_plan(recipe: Recipe, *, counts_memory: bool) -> Plan:
+    """Return how batches go before anything is known of their memory."""
+    if counts_memory:
+        return WHOLE
+    scored = min(SCORED_SAMPLES, SCORED_FOR_TRAINED * recipe.batch_size)
+    return Plan(scored=max(recipe.batch_size, scored))
+
+
+class Fitted:
+    """What fitted on this device after memory ran out, for trials of equal shapes.
+
+    Args:
+        recipe: What is trained.
+        device: A torch device.
+        num_samples: Samples that there are to train on.
+        memory_bytes: What the trial may take, if that was said.
+        share: Of the device, where trials run side by side on it.
+        cache: Folder that keeps it; None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        device: str,
+        num_samples: int,
+        memory_bytes: int | None,
+        share: float,
+        cache: Path | None,
+    ) -> None:
+        self._measured = Measured(cache, "fitted")
+        self._about = {
+            "backbone": recipe.backbone,
+            "views": [view.shape for view in recipe.views.values()],
+            "image_px": recipe.image_px,
+            "frozen": recipe.frozen,
+            "precision": recipe.precision,
+            "batch": min(recipe.batch_size, num_samples),
+            "blends": recipe.augment.pictures.self_blend > 0,
+            "copies": round(_state_copies(recipe)) + bool(recipe.transfer.ema_decay),
+            "device": called(device),
+            "share": share,
+            "memory": memory_bytes,
+            "torch": torch.__version__,
+        }
+
+    def known(self, plan: Plan) -> Plan:
+        """Return `plan` with the sizes that fitted, if it is known that others do not."""
+        return plan.model_copy(update=self._measured.get(self._about) or {})
+
+    def keep(self, plan: Plan) -> None:
+        """Keep the sizes of `plan` for equal trials, if memory ran out on the way to it."""
+        if plan.met:
+            sizes = {"micro_batch", "checkpointed", "least", "scored"}
+            self._measured.keep(self._about, plan.model_dump(include=sizes))
+
+
+def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
+    """Return the plan to go on with after training by `plan` ran out of memory; None if none is.
+
+    Half as many samples at once, down to the fewest that the model can learn from; then those with
+    activations computed twice.
+    """
+    if (smaller := plan.halved(recipe.batch_size)) is not None:
+        return smaller
+    if plan.least > 1 and least_samples(recipe) == 1:
+        return plan.model_copy(update={"least": 1}).halved(recipe.batch_size)
+    if plan.checkpointed or not _can_checkpoint(recipe):
+        return None
+    return plan.model_copy(update={"checkpointed": True, "estimated_bytes": None, "met": True})
+
+
+def least_samples(recipe: Recipe) -> int:
+    """Return the fewest samples that the recipe's model can learn from: a norm may need two."""
+    try:
+        with torch.device("meta"):
+            _pass(recipe, "meta", checkpointed=False, num_samples=1, grad=True)
+    except ValueError as error:
+        if not is_of_one_value(error):
+            raise
+        return 2
+    return 1
+
+
+def is_of_one_value(error: BaseException) -> bool:
+    """Say whether `error` is what torch raises where a norm is to learn from a single value."""
+    return isinstance(error, ValueError) and "Expected more than 1 " in str(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether `error` is what torch raises where memory ran out."""
     # What a CPU allocator, cuDNN and cuBLAS raise has no class of its own.
-    said = ("not enough memory", "can't allocate memory", "CUDA out of memory", "ALLOC_FAILED")
+    said = (
+        "not enough memory",
+        "can't allocate memory",
+        "CUDA out of memory",
+        "CUDA error: out of memory",
+        "ALLOC_FAILED",
+        # What they say where there is no memory for a handle or a workspace of theirs.
+        "CUBLAS_STATUS_NOT_INITIALIZED",
+        "CUDNN_STATUS_NOT_INITIALIZED",
+        "unable to find an engine",
+    )
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in said)
     )
@@ -193,7 +340,7 @@ def _counted(
     recipe: Recipe, device: str, checkpointed: bool, batch: int, cache: Path | None
 ) -> Need:
     """Return the need of a recipe's steps, from the cache if it was counted before."""
-    cuda = torch.device(device).type == "cuda"
+    cuda = is_cuda(device)
     batch = max(64, 1 << (batch - 1).bit_length())  # one count for many sizes
     about = {
         "backbone": recipe.backbone,
@@ -203,7 +350,7 @@ def _counted(
         "precision": recipe.precision,
         "checkpointed": checkpointed,
         "batch": batch,
-        "device": torch.cuda.get_device_name(device) if cuda else "count",
+        "device": called(device) if cuda else "count",
         "torch": torch.__version__,
         "margin": MARGIN["cuda" if cuda else "cpu"],
     }
@@ -227,11 +374,11 @@ def _count(recipe: Recipe, device: str, checkpointed: bool, batch: int) -> Need:
     try:
         few = _peak(recipe, device, checkpointed, 1)
     except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
+        if not is_of_one_value(error):
             raise
         least, few = 2, _peak(recipe, device, checkpointed, 2)
     # A batch costs nothing to count without doing it, and too much to do.
-    cuda = torch.device(device).type == "cuda"
+    cuda = is_cuda(device)
     many = max(2 * least, min(batch, DONE_SAMPLES) if cuda else batch)
     sample = max(0, _peak(recipe, device, checkpointed, many) - few) // (many - least)
     margin = MARGIN["cuda" if cuda else "cpu"]
@@ -261,13 +408,13 @@ def _peak(
 
     Without `grad` it is one of scoring: forward alone, in float32.
     """
-    if torch.device(device).type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
+    if is_cuda(device):
+        give_back(device)
+        forget_peak(device)
+        before = taken_bytes(device)
         try:
             _pass(recipe, device, checkpointed, num_samples, grad)
-            return torch.cuda.max_memory_allocated(device) - before
+            return (peak_bytes(device) or 0) - before
         except torch.OutOfMemoryError:
             pass  # too much for the device: counted instead, to say by how much
     with torch.device("meta"), _Meter() as meter:
@@ -276,7 +423,7 @@ def _peak(
 
 
 def _pass(recipe: Recipe, device: str, checkpointed: bool, num_samples: int, grad: bool) -> None:
-    model = build_model(recipe, load=False).to(device)
+    model = build_model(recipe, load=False).place(device)
     if not grad:
         with torch.inference_mode():
             model.eval()(model.example_inputs(num_samples, device))

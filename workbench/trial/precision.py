@@ -9,15 +9,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from workbench.trial.device import gpu_has_bfloat16, is_cuda
 from workbench.trial.recipe import Precision
 
 
 def has_bfloat16(device: str) -> bool:
     """Say whether `device` computes bfloat16 natively; where it does not, it is slower by far."""
-    if torch.device(device).type == "cuda":
-        # Torch also says yes for older ones, on which it computes in float32 in between.
-        major, _ = torch.cuda.get_device_capability(device)
-        return major >= 8 and torch.cuda.is_bf16_supported()
+    if is_cuda(device):
+        return gpu_has_bfloat16(device)
     has = torch.cpu.get_capabilities()
     return torch.device(device).type == "cpu" and bool(
         has.get("avx512_bf16") or has.get("amx_bf16")

@@ -33,6 +33,9 @@ class Epoch(Frozen):
     compiled: bool = False
     """Whether its last step was compiled; see `trial.compiling`."""
 
+    channels_last: bool | None = None
+    """How weights and pictures lay in memory at its last step; unknown of older versions."""
+
 
 class Result(Frozen):
     """How a trial ended."""

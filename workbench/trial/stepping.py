@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.parts.losses import Loss
+from workbench.trial.device import random_state, set_random_state
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Precision
 
@@ -85,17 +86,3 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, kept in zip(model.buffers(), before, strict=True):
                 buffer.copy_(kept)
-
-
-def random_state(device: torch.device) -> Tensor:
-    """Return the state of the generator that dropout draws from on `device`."""
-    cuda = device.type == "cuda"
-    return torch.cuda.get_rng_state(device) if cuda else torch.get_rng_state()
-
-
-def set_random_state(device: torch.device, state: Tensor) -> None:
-    """Set what `random_state` returned."""
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state, device)
-    else:
-        torch.set_rng_state(state)

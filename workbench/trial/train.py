@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from safetensors.torch import save_file
 
 from workbench.data.prepare import Prepared
@@ -19,12 +18,17 @@ from workbench.files import finished
 from workbench.trial import memory, plots
 from workbench.trial.batches import Split
 from workbench.trial.compiling import Compile
+from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
 from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.training import FORMAT, Training, best_epoch
 
 Verdict = Literal["go on", "prune", "pause"]
+
+
+class UntrainableError(WorkbenchError):
+    """Nothing can be learnt by this recipe, whatever the device."""
 
 
 def run_trial(
@@ -39,6 +43,8 @@ def run_trial(
     memory_bytes: int | None = None,
     cache: Path | None = None,
     compiled: Compile = "off",
+    share: float = 1.0,
+    uses: Capabilities | None = None,
 ) -> Result:
     """Train `recipe` and keep its scores, weights and result in `folder`.
 
@@ -57,9 +63,11 @@ def run_trial(
         step: Called after every batch that was trained or scored, with the share of its epoch.
         store: Folder of local weights, if the recipe starts from one of them.
         memory_bytes: What the trial may take of the device's memory; nothing is counted if None.
-        cache: Folder in which counts of memory are kept, and what compiling was worth.
+        cache: Folder in which is kept what memory was counted or met, and what compiling was worth.
         compiled: When the passes of training are compiled; see `compiling`. The numbers are then
             those of other roundings.
+        share: Of the device, where trials run side by side on it: other sizes fit then.
+        uses: How the device is made use of; by default as suits it.
 
     Returns:
         The result: complete, or pruned or paused as `report` said. Running out of memory, a
@@ -81,7 +89,10 @@ def run_trial(
             verdict = report(epoch)
         return verdict
 
-    plan = Plan()
+    uses = uses or capabilities(device)
+    plan = memory.first_plan(recipe, counts_memory=uses.counts_memory)
+    segments = max(view.num_segments for view in recipe.views.values())
+    num_samples = len(prepared.rows("train")) * segments
     begin = partial(
         Training,
         recipe,
@@ -91,23 +102,38 @@ def run_trial(
         step=step,
         compiled=compiled,
         cache=cache,
+        uses=uses,
     )
+    fitted = None
     state: State
     try:
+        _check(recipe, num_samples)
+        fitted = memory.Fitted(
+            recipe,
+            device=device,
+            num_samples=num_samples,
+            memory_bytes=memory_bytes,
+            share=share,
+            cache=cache,
+        )
         if memory_bytes is not None:
-            segments = max(view.num_segments for view in recipe.views.values())
             plan = memory.plan(
                 recipe,
-                num_samples=len(prepared.rows("train")) * segments,
+                num_samples=num_samples,
                 device=device,
                 limit_bytes=memory_bytes,
                 cache=cache,
             )
-            _say(plan, recipe)
+        plan = fitted.known(plan)
+        _say(plan, recipe)
         while True:
             try:
-                state, reason = _train(begin, plan, files, tell, clock)
+                state, reason, plan = _train(begin, plan, files, tell, clock)
                 break
+            except ValueError as error:
+                if not memory.is_of_one_value(error):
+                    raise
+                raise UntrainableError(_of_one_sample(recipe)) from error
             except RuntimeError as error:
                 if not memory.is_out_of_memory(error):
                     raise
@@ -118,10 +144,11 @@ def run_trial(
         raise
     except WorkbenchError as error:
         state, reason = "failed", str(error)
+    if fitted is not None:
+        fitted.keep(plan)
     if state != "paused":
         files.checkpoint.unlink(missing_ok=True)
     best = best_epoch(recipe, told)
-    cuda = torch.device(device).type == "cuda"
     result = Result(
         recipe=recipe.uid,
         state=state,
@@ -131,8 +158,8 @@ def run_trial(
         objective=best.objective if best else None,
         metrics=best.metrics if best else {},
         seconds=clock.seconds(),
-        device=torch.cuda.get_device_name(device) if cuda else "cpu",
-        peak_memory_bytes=torch.cuda.max_memory_allocated(device) if cuda else None,
+        device=called(device),
+        peak_memory_bytes=peak_bytes(device),
         estimated_memory_bytes=plan.estimated_bytes,
         micro_batch=plan.micro_batch,
         checkpointed=plan.checkpointed,
@@ -147,8 +174,12 @@ def _train(
     files: TrialFolder,
     tell: Callable[[Training], Verdict],
     clock: "_Clock",
-) -> tuple[State, str]:
-    """Run the epochs that are left; keep the best weights and their scores."""
+) -> tuple[State, str, Plan]:
+    """Run the epochs that are left; keep the best weights and their scores.
+
+    Returns:
+        How it ended, why, and by which plan.
+    """
     # Held by this frame alone: where the memory runs out, the next one needs all of it.
     training = begin(plan=plan)
     recipe = training.recipe
@@ -161,7 +192,7 @@ def _train(
         if verdict != "go on":
             _scores("val", training.val, training.best_scores).pipe(files.write_scores)
             state: State = "pruned" if verdict == "prune" else "paused"
-            return state, f"{state} after epoch {len(training.epochs)}"
+            return state, f"{state} after epoch {len(training.epochs)}", training.plan
         if len(training.epochs) == recipe.num_epochs:
             break
         training.run_epoch()
@@ -181,7 +212,7 @@ def _train(
     plots.write_pr(of_objective["target"], of_objective["score"], files.pr)
     with finished(files.weights) as part:
         save_file(training.best_weights, part, metadata={"recipe": recipe.uid})
-    return "complete", ""
+    return "complete", "", training.plan
 
 
 class _Clock:
@@ -205,13 +236,33 @@ def _scores(name: str, split: Split, scores: npt.NDArray[np.float64]) -> pd.Data
     return pd.DataFrame({"slice": name, "name": split.names, "score": scores, "target": targets})
 
 
+def _check(recipe: Recipe, num_samples: int) -> None:
+    """Find out before training what the first steps would fail of.
+
+    Raises:
+        UntrainableError: the recipe cannot be trained.
+        ConfigError: its backbone takes no such pictures.
+    """
+    if min(recipe.batch_size, num_samples) == 1 and memory.least_samples(recipe) > 1:
+        raise UntrainableError(_of_one_sample(recipe))
+
+
+def _of_one_sample(recipe: Recipe) -> str:
+    """Say that a step of one sample teaches the recipe's model nothing."""
+    return (
+        f"one sample at a time teaches {recipe.backbone} at {recipe.image_px} px nothing: it has a "
+        f"norm over the samples of a batch, and `batch_size` is {recipe.batch_size}. Give it 2 or "
+        "more"
+    )
+
+
 def _smaller(plan: Plan, recipe: Recipe, device: str, said: str) -> Plan:
     """Return the plan to go on with after running out of memory.
 
     Raises:
         TooLargeError: there is nothing smaller.
     """
-    smaller = plan.halved(recipe.batch_size)
+    smaller = memory.after_running_out(plan, recipe)
     if smaller is None:
         raise TooLargeError(
             f"out of memory on {device} with {plan.least} sample{'s' * (plan.least > 1)} at a "
@@ -220,8 +271,7 @@ def _smaller(plan: Plan, recipe: Recipe, device: str, said: str) -> Plan:
     print(f"out of memory on {device}: {said}")
     _say(smaller, recipe)
     gc.collect()
-    if torch.device(device).type == "cuda":
-        torch.cuda.empty_cache()
+    give_back(device)
     return smaller
 
 

@@ -13,15 +13,26 @@ from torch import Tensor
 from workbench.data.prepare import Prepared
 from workbench.errors import WorkbenchError
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
+from workbench.parts.optimizers import lay_out_as_parameters, restore
 from workbench.parts.transfer import Average
 from workbench.trial.batches import Split, count_batches, in_order, shuffled
-from workbench.trial.compiling import Compile, Passes
-from workbench.trial.memory import Plan
+from workbench.trial.compiling import Compile, Compiled, may_be_compiled
+from workbench.trial.device import (
+    Capabilities,
+    capabilities,
+    forget_peak,
+    give_back,
+    random_state,
+    set_random_state,
+)
+from workbench.trial.layout import ChannelsLast
+from workbench.trial.memory import Plan, is_out_of_memory
 from workbench.trial.metrics import binary_metrics
+from workbench.trial.passes import Alternative, Passes, at_once
 from workbench.trial.recipe import TTA, Recipe
 from workbench.trial.result import Epoch
 from workbench.trial.scoring import build_model, score
-from workbench.trial.stepping import backward, random_state, set_random_state
+from workbench.trial.stepping import backward
 
 FORMAT = 2
 """Of a checkpoint; another one is not gone on from."""
@@ -43,6 +54,7 @@ class Training:
         step: Called after every batch that was trained or scored, with the share of its epoch.
         compiled: When the passes of training are compiled; see `compiling`.
         cache: Folder in which what that was worth is kept.
+        uses: How the device is made use of; by default as suits it.
     """
 
     def __init__(
@@ -56,12 +68,13 @@ class Training:
         step: Callable[[float], None],
         compiled: Compile = "off",
         cache: Path | None = None,
+        uses: Capabilities | None = None,
     ) -> None:
-        self.recipe, self._prepared, self._plan = recipe, prepared, plan
+        self.recipe, self._prepared, self.plan = recipe, prepared, plan
         self._tell_step = step
         self._device = torch.device(device)
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
+        uses = uses or capabilities(device)
+        forget_peak(self._device)
         torch.manual_seed(recipe.seed)
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._train = Split(
@@ -73,20 +86,35 @@ class Training:
             sampling=recipe.sampling,
         )
         self.val = self.split("val")
-        self._model = build_model(recipe, load=True, store=store).to(self._device)
+        self._model = build_model(recipe, load=True, store=store)
+        self._model.place(self._device, channels_last=uses.channels_last)
         if plan.checkpointed:
             self._model.checkpoint_activations()
-        self.passes = Passes(
+        groups = recipe.transfer.groups(self._model, recipe.optimizer.weight_decay)
+        self._optimizer = recipe.optimizer.build(
+            groups, steps=uses.steps, some_late=recipe.transfer.frozen_epochs > 0
+        )
+        self._average = Average(self._model, recipe.transfer.ema_decay)
+        samples = at_once(recipe, plan, len(self._train))
+        self._compiled = Compiled(
+            self._model, recipe, samples_at_once=samples, asked=compiled == "on"
+        )
+        alternatives: list[Alternative] = []
+        if uses.by_clock and not uses.channels_last:
+            lay_out = self._lay_out
+            alternatives.append(
+                ChannelsLast(self._model, recipe, samples_at_once=samples, lay_out=lay_out)
+            )
+        if may_be_compiled(recipe, compiled, by_clock=uses.by_clock):
+            alternatives.append(self._compiled)
+        self._passes = Passes(
             self._model,
             recipe,
             plan=plan,
-            when=compiled,
+            alternatives=alternatives,
             num_samples=len(self._train),
             cache=cache,
         )
-        groups = recipe.transfer.groups(self._model, recipe.optimizer.weight_decay)
-        self._optimizer = recipe.optimizer.build(groups)
-        self._average = Average(self._model, recipe.transfer.ema_decay)
         fake_share = float(self._train.targets.double().mean())
         shapes = [view.shape for view in recipe.views.values()]
         self._fake_share = fake_share_with_blends(
@@ -122,11 +150,12 @@ class Training:
         scored = -(-len(self.val) // self._scored_at_once)
         self._batches = 0
         self._of_batches = count_batches(len(self._train), recipe.batch_size) + scored
-        self.passes.before_epoch(number)
+        self._passes.before_epoch(number)
         learning = time.monotonic()
         train_loss = self._learn(number)
-        self.passes.after_epoch(number, time.monotonic() - learning)
+        compiled, channels_last = self._compiled.is_taken, self._model.channels_last
         scores = self.predict(self.val, self._average.model)
+        self._passes.after_epoch(number, time.monotonic() - learning)
         metrics = binary_metrics(self.val.targets.numpy(), scores)
         epoch = Epoch(
             epoch=number,
@@ -135,7 +164,8 @@ class Training:
             metrics={str(name): value for name, value in metrics.items()},
             objective=metrics[recipe.objective.metric],
             seconds=time.monotonic() - started,
-            compiled=self.passes.compiled,
+            compiled=compiled,
+            channels_last=channels_last,
         )
         self.epochs.append(epoch)
         if best_epoch(recipe, self.epochs) is epoch:
@@ -151,13 +181,29 @@ class Training:
         return self.predict(split, self._model)
 
     def predict(self, split: Split, model: torch.nn.Module) -> npt.NDArray[np.float64]:
-        """Return the probability of a fake for each file of `split`, (files,)."""
-        return predict(model, split, self._scored_at_once, self.recipe.tta, step=self._moved)
+        """Return the probability of a fake for each file of `split`, (files,).
+
+        Where the memory runs out, half as many samples are scored at once from then on.
+        """
+        while True:
+            try:
+                return predict(
+                    model, split, self._scored_at_once, self.recipe.tta, step=self._moved
+                )
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                smaller = self.plan.scoring_less(self.recipe.batch_size, len(split))
+                if smaller is None:
+                    raise
+            # Outside of the handler, which keeps what it was handed, and so its tensors.
+            self.plan = smaller
+            print(f"out of memory: {self._scored_at_once} samples are scored at once from here on")
+            give_back(self._device)
 
     @property
     def _scored_at_once(self) -> int:
-        batch_size = self.recipe.batch_size
-        return self._plan.scored or min(batch_size, self._plan.micro_batch or batch_size)
+        return self.plan.scored_at_once(self.recipe.batch_size)
 
     def _moved(self) -> None:
         """Tell that a batch ended; those of the test split, after the last epoch, are beyond it."""
@@ -183,14 +229,27 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned, of the same recipe and format."""
         self._model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        restore(self._optimizer, state["optimizer"])
         self._average.restore(state["average"])
         self._generator.set_state(state["generator"])
-        set_random_state(self._device, state["random"])
         self._step = state["step"]
+        self._restore_random(state["random"])
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.best_weights = state["best_weights"]
         self.best_scores = state["best_scores"].numpy()
+
+    def _lay_out(self, channels_last: bool) -> None:
+        """Lay out the model, its average and what the optimizer keeps of each parameter alike."""
+        for model in {self._model, self._average.model}:
+            model.lay_out(channels_last=channels_last)
+        lay_out_as_parameters(self._optimizer)
+
+    def _restore_random(self, state: Tensor) -> None:
+        """Go on with the random numbers of `state`, unless another kind of device drew them."""
+        if len(state) == len(random_state(self._device)):
+            set_random_state(self._device, state)
+        else:
+            torch.manual_seed(self.recipe.seed + self._step)
 
     def _learn(self, number: int) -> float:
         """Take the steps of epoch `number`; return their mean loss."""
@@ -215,11 +274,11 @@ class Training:
             targets = targets[mixed.partner].lerp(targets, mixed.share)
             self._optimizer.zero_grad(set_to_none=True)
             loss = backward(
-                self.passes.model,
+                self._compiled.model,
                 recipe.loss,
                 mixed.inputs,
                 targets.to(self._device, non_blocking=True),
-                num_parts=self._plan.num_parts(len(targets)),
+                num_parts=self.plan.num_parts(len(targets)),
                 fake_share=self._fake_share,
                 precision=recipe.precision,
             )

@@ -203,7 +203,8 @@ def _run(job: Job, connection: Connection, pulse: _Pulse) -> object:
         report=report,
         step=pulse.step,
         store=job.store,
-        memory_bytes=memory.limit(job.device, asked=job.memory_bytes, share=job.share),
+        memory_bytes=memory.to_count(job.device, asked=job.memory_bytes, share=job.share),
+        share=job.share,
         cache=job.cache,
         compiled=job.compiled,
     )

@@ -1,0 +1,178 @@
+"""How weights and pictures lie: as suits the device, and otherwise where the clock says it pays."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trial.pictures import SIZES, recipe_for
+from workbench.data.prepare import Prepared
+from workbench.parts.model import MediaModel, suits_channels_last
+from workbench.parts.optimizers import SGD, AdamW
+from workbench.parts.transfer import Transfer
+from workbench.trial.device import ON_CPU, ON_CUDA
+from workbench.trial.layout import DEPTHWISE, OTHERS, ChannelsLast, has_depthwise
+from workbench.trial.memory import Plan
+from workbench.trial.passes import Passes, Usual, at_once
+from workbench.trial.result import Result, TrialFolder
+from workbench.trial.scoring import build_model
+from workbench.trial.train import run_trial
+from workbench.trial.training import Training
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def is_last(tensor: Tensor) -> bool:
+    return tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+
+
+def widest(model: nn.Module) -> Tensor:
+    """Return a weight whose layout can be told: several channels, several pixels."""
+    return next(p for p in model.parameters() if p.dim() == 4 and p.shape[1] > 1 and p.shape[2] > 1)
+
+
+def test_a_model_lies_as_suits_its_device_and_computes_the_same(pictures: Prepared) -> None:
+    model = build_model(recipe_for(pictures), load=False).eval()
+    before = {id(p) for p in model.parameters()}
+    x = {"image": torch.rand(2, 1, 3, 32, 32)}
+    seen: list[bool] = []
+    backbone = model.readers["image"].backbone
+    backbone.register_forward_pre_hook(lambda _, args: seen.append(is_last(args[0])))  # type: ignore[operator, union-attr]
+    last = model.place("cpu")(x)
+    assert is_last(widest(model)) and model.channels_last
+    first = model.place("cpu", channels_last=False)(x)
+    assert not is_last(widest(model)) and not model.channels_last
+    assert seen == [True, False]
+    torch.testing.assert_close(first, last)
+    assert {id(p) for p in model.parameters()} == before  # an optimizer still holds them
+    assert suits_channels_last(torch.device("cpu"))
+    assert not suits_channels_last(torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected", "usual"),
+    [("test_efficientnet", True, DEPTHWISE), ("test_resnet", False, OTHERS)],
+)
+def test_a_family_is_known_by_its_convolutions(
+    pictures: Prepared, backbone: str, expected: bool, usual: Usual
+) -> None:
+    recipe = recipe_for(pictures, backbone=backbone, image_px=64)
+    model = build_model(recipe, load=False)
+    assert has_depthwise(model) is expected
+    way = ChannelsLast(model, recipe, samples_at_once=4, lay_out=lambda last: None)
+    assert way.usual == usual
+
+
+def run(prepared: Prepared, folder: Path, uses: Any, **changes: Any) -> Result:
+    return run_trial(
+        recipe_for(prepared, **changes),
+        prepared,
+        folder,
+        device="cpu",
+        report=lambda _: "go on",
+        cache=folder / "cache",
+        uses=uses,
+    )
+
+
+def test_a_result_says_how_things_lay_and_its_weights_are_an_ordinary_models(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    changes = {"optimizer": SGD(lr=1e-4), "num_epochs": 2, "backbone": "test_vit"}
+    last = run(pictures, tmp_path / "last", ON_CPU, **changes)
+    first = run(pictures, tmp_path / "first", ON_CUDA, **changes)
+    assert [epoch.channels_last for epoch in last.epochs] == [True, True]
+    assert [epoch.channels_last for epoch in first.epochs] == [False, False]
+    for one, other in zip(last.epochs, first.epochs, strict=True):
+        assert other.train_loss == pytest.approx(one.train_loss, rel=1e-4)
+    read = TrialFolder(tmp_path / "first").read_result()
+    assert read is not None
+    assert read.epochs[0].channels_last is False
+
+
+class Timed:
+    """Passes of a model on a pretended GPU, whose epochs take as long as a test says."""
+
+    def __init__(self, pictures: Prepared, cache: Path | None, **changes: Any) -> None:
+        recipe = recipe_for(pictures, **{"num_epochs": 10} | changes)
+        self.model = build_model(recipe, load=False).place("cpu", channels_last=False)
+        self._way = ChannelsLast(
+            self.model, recipe, samples_at_once=at_once(recipe, Plan(), 14), lay_out=self._lay_out
+        )
+        self._passes = Passes(
+            self.model,
+            recipe,
+            plan=Plan(),
+            alternatives=[self._way],
+            num_samples=SIZES["train"],
+            cache=cache,
+        )
+
+    def _lay_out(self, last: bool) -> None:
+        self.model.lay_out(channels_last=last)
+
+    def epochs(self, *seconds: float) -> list[bool]:
+        """Return whether channels were innermost in each epoch, and are after the last one."""
+        lay = []
+        for number, took in enumerate(seconds, start=1):
+            self._passes.before_epoch(number)
+            lay.append(self.model.channels_last)
+            self._passes.after_epoch(number, took)
+        self._passes.before_epoch(len(seconds) + 1)
+        return [*lay, self.model.channels_last]
+
+
+def test_channels_are_laid_innermost_once_that_pays_and_that_is_kept(
+    pictures: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # After two epochs of 120 s eight are left, of which a twentieth should be saved, and 40 s be
+    # spent: 8 * 6 = 48 is less than twice as much.
+    assert Timed(pictures, None).epochs(130, 120) == [False] * 3
+    # 8 * 12 = 96 is more.
+    slow = Timed(pictures, tmp_path).epochs(250, 240, 300, 200, 200)
+    # The third epoch met new shapes; the fourth tells the pace.
+    assert slow == [False, False, True, True, True, True]
+    said = capsys.readouterr().out
+    assert "channels laid innermost in 100 s: from 17142.86 to 14285.71 ms a sample" in said
+    # It costs 100 s and saves 40 s an epoch: equal trials of more than five epochs begin so.
+    assert Timed(pictures, tmp_path, num_epochs=6).epochs(200) == [True, True]
+    assert Timed(pictures, tmp_path, num_epochs=4).epochs(240) == [False, False]
+    assert Timed(pictures, tmp_path, image_px=64).epochs(240) == [False, False]
+
+
+def test_channels_that_save_nothing_are_laid_back_and_not_tried_again(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    tried = Timed(pictures, tmp_path).epochs(250, 240, 300, 240, 240)
+    assert tried == [False, False, True, True, False, False]
+    assert Timed(pictures, tmp_path).epochs(250, 240, 240, 240) == [False] * 5
+
+
+def test_what_is_kept_of_each_weight_is_laid_with_it(pictures: Prepared) -> None:
+    recipe = recipe_for(
+        pictures, optimizer=AdamW(lr=1e-3), transfer=Transfer(ema_decay=0.9), num_epochs=2
+    )
+    training = Training(
+        recipe,
+        pictures,
+        device="cpu",
+        store=None,
+        plan=Plan(),
+        step=lambda share: None,
+        uses=ON_CUDA.model_copy(update={"steps": "fused"}),
+    )
+    training.run_epoch()
+    state = training._optimizer.state
+    for last in (True, False):
+        training._lay_out(last)
+        assert is_last(widest(training._model)) is last
+        assert is_last(widest(training._average.model)) is last
+        weight = widest(training._model)
+        assert {is_last(state[weight][key]) for key in ("exp_avg", "exp_avg_sq")} == {last}
+        training.run_epoch()
+    assert isinstance(training._average.model, MediaModel)
