@@ -8,7 +8,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-import torch
 
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
@@ -23,6 +22,7 @@ from workbench.study.packing import (
     devices_for,
     pack,
 )
+from workbench.trial.memory import PROCESS_BYTES
 from workbench.trial.recipe import Recipe
 
 RECIPE = Recipe(
@@ -108,7 +108,7 @@ def test_what_does_not_fit_ends_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_on_a_gpu_counts_need_not_divide_the_cores(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    monkeypatch.setattr(packing, "called", lambda device: "a GPU")
     speeds: dict[int, float | None] = {1: 10.0, 2: 20.0, 3: 30.0, 4: 40.0, 6: 60.0, 8: 80.0}
     found, device = packed(monkeypatch, tmp_path, 16, speeds, device="cuda:0")
     assert device.asked == [(1, 16), (2, 8), (3, 5), (4, 4), (6, 2), (8, 2)]
@@ -173,13 +173,13 @@ def of_one(about: _Probe, count: int = 1) -> Tried:
 
 
 def test_too_little_memory_is_no_error(tmp_path: Path) -> None:
-    little = packing.PROCESS_BYTES + 2**20
+    little = PROCESS_BYTES + 2**20
     tried = of_one(probe(tmp_path, memory_bytes=little))
     assert tried.images_per_s is None
     assert tried.why.startswith("too little memory: test_resnet at 32 px")
     # Enough for some samples at a time, not for a batch: others have no room beside them.
     big = RECIPE.model_copy(update={"batch_size": 4096}).model_dump_json()
-    some = packing.PROCESS_BYTES + 2**28
+    some = PROCESS_BYTES + 2**28
     tried = of_one(probe(tmp_path, memory_bytes=some, recipe=big), count=2)
     assert tried.why == "a batch would have to go in parts"
 

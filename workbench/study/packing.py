@@ -22,6 +22,7 @@ from workbench.errors import WorkbenchError
 from workbench.parts.augment import change, mix
 from workbench.processes import KEEP_MEMORY, be_a_child, environment, interrupts_held
 from workbench.trial import memory
+from workbench.trial.device import called, is_cuda, wait_for
 from workbench.trial.recipe import Recipe
 from workbench.trial.scoring import build_model
 from workbench.trial.stepping import backward
@@ -48,9 +49,6 @@ CPU_SAMPLES = 8
 
 ANSWER_S = 120.0
 """A process that says nothing for so long hangs."""
-
-PROCESS_BYTES = 600 * 2**20
-"""About what each process takes besides tensors: its libraries, or what CUDA keeps for it."""
 
 
 class Tried(Frozen):
@@ -139,8 +137,7 @@ def pack(
     """
     distinct = list(dict.fromkeys(devices))
     device, cores = distinct[0], (os.cpu_count() or 1) // len(distinct)
-    cuda = torch.device(device).type == "cuda"
-    name = torch.cuda.get_device_name(device) if cuda else "cpu"
+    name = called(device)
     about = {
         "device": name,
         "cores": cores,
@@ -183,7 +180,7 @@ def _measure(
 
 def _counts(device: str, cores: int) -> list[int]:
     """Return how many side by side are to be tried."""
-    if torch.device(device).type == "cuda":
+    if is_cuda(device):
         return [count for count in COUNTS if count <= max(1, cores)]
     # A count that does not divide a CPU's cores would leave some of them without work.
     return [count for count in range(1, max(COUNTS) + 1) if count <= cores and cores % count == 0]
@@ -299,15 +296,15 @@ def _train(connection: Connection, probe: _Probe) -> None:
                     step = _stepper(recipe, device, num_samples)
                 for _ in range(WARM_UP_STEPS):
                     step()
-                _wait_for(device)
+                wait_for(device)
             case "mark":
-                _wait_for(device)
+                wait_for(device)
                 steps, marked = 0, time.monotonic()
             case "say":
                 while steps < LEAST_STEPS:
                     step()
                     steps += 1
-                _wait_for(device)
+                wait_for(device)
                 answer = steps * num_samples / (time.monotonic() - marked)
         connection.send(answer)
         while not connection.poll():  # until it is told more: others are being measured
@@ -326,14 +323,14 @@ def _fits(recipe: Recipe, probe: _Probe, count: int) -> bool:
     Raises:
         TooLargeError: not even one sample does.
     """
-    if torch.device(probe.device).type == "cuda" and probe.memory_bytes is None:
-        return True  # met, not counted: see `trial.memory`
+    within = memory.to_count(probe.device, asked=probe.memory_bytes, share=1 / count)
+    if within is None:
+        return True  # met, not counted
     plan = memory.plan(
         recipe,
         num_samples=recipe.batch_size,
         device=probe.device,
-        limit_bytes=memory.limit(probe.device, asked=probe.memory_bytes, share=1 / count)
-        - PROCESS_BYTES,
+        limit_bytes=within - memory.PROCESS_BYTES,
         cache=probe.cache,
     )
     return count == 1 or plan.num_parts(recipe.batch_size) == 1
@@ -341,7 +338,8 @@ def _fits(recipe: Recipe, probe: _Probe, count: int) -> bool:
 
 def _stepper(recipe: Recipe, device: torch.device, num_samples: int) -> Callable[[], None]:
     """Return a function that trains the recipe's model on one made batch, as a trial does."""
-    model = build_model(recipe, load=False).to(device).train()
+    model = build_model(recipe, load=False).place(device)
+    model.train()
     optimizer = recipe.optimizer.build(recipe.transfer.groups(model, recipe.optimizer.weight_decay))
     generator = torch.Generator().manual_seed(0)
     inputs = {}
@@ -367,8 +365,3 @@ def _stepper(recipe: Recipe, device: torch.device, num_samples: int) -> Callable
         optimizer.step()
 
     return step
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
