@@ -3,8 +3,8 @@
 python -m tests.benchmarks.packing [DEVICE] [TRIALS] [ROUNDS]
 
 DEVICE is `cpu` (the default) or e.g. `cuda`, where the target is 2.5 times: run it on an otherwise
-idle machine. ROUNDS (2) of the same TRIALS recipes (8), in turns in one run, through the pool and the
-trial of a search: real workers that read prepared data, train, score and write what a trial leaves.
+idle machine. ROUNDS (2) of the same TRIALS recipes (8), in turns in one run, through the pool and
+the trial of a search: real workers that read prepared data, train, score and write what it leaves.
 """
 
 import os

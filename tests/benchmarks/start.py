@@ -8,6 +8,7 @@ of weights and pictures: making it, its first epoch and a later one, for six sha
 other (backbone, side, batch). On a GPU the target is a first epoch at most 1 s above later ones.
 """
 
+import itertools
 import multiprocessing
 import sys
 import tempfile
@@ -138,7 +139,7 @@ def of_shapes(root: str, device: str, channels_last: bool) -> None:
         for _ in range(3):
             training.run_epoch()
             mark()
-        made, first, second, third = (b - a for a, b in zip(times, times[1:], strict=False))
+        made, first, second, third = (b - a for a, b in itertools.pairwise(times))
         later = min(second, third)
         print(
             f"{'channels last' if channels_last else 'contiguous':14} "
