@@ -31,6 +31,7 @@ from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remembe
 from workbench.study.forecast import Forecast
 from workbench.study.known import draft_for, read_known
 from workbench.study.making import RecipeMaker, check_rules
+from workbench.study.precisions import Precisions, settled_for
 from workbench.study.probing import screen
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
 from workbench.study.search import Search, Settings
@@ -40,7 +41,6 @@ from workbench.study.weights import WeightsFinder
 from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import State
 from workbench.trial.compiling import Compile
-from workbench.trial.precision import has_bfloat16
 from workbench.values import read_yaml
 from workbench.workspace import Workspace
 
@@ -211,10 +211,17 @@ def _run(
             )
             tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
             tracking.log_files(parent, "screening", [folder.path / FILE])
-        maker = RecipeMaker(experiment, files.fingerprint, finder, asked.seed, info.bfloat16)
+        precisions = Precisions(
+            info.bfloat16,
+            file=folder.precisions,
+            device=devices[0],
+            num_threads=threads,
+            cache=workspace.cache,
+        )
+        maker = RecipeMaker(experiment, files.fingerprint, finder, asked.seed, precisions)
         if asked.jobs == "auto":
             devices, threads = pack_devices(
-                [maker.make(draft) for draft in drawn.corners()],
+                [maker.guess(draft) for draft in drawn.corners()],
                 devices,
                 memory_bytes=asked.memory_bytes,
                 cache=workspace.cache,
@@ -370,7 +377,7 @@ def _check_same(
             data=str(data_folder.resolve()),
             fingerprint=files.fingerprint,
             seed=seed,
-            bfloat16=all(map(has_bfloat16, devices)),
+            bfloat16=settled_for(devices),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
