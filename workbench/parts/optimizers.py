@@ -137,7 +137,7 @@ class Timm(Optimizer):
             usable = [n for n in every if not _obstacle(factory.get_optimizer_info(n))]
             near = ", ".join(get_close_matches(self.name, usable, n=3, cutoff=0))
             raise ConfigError(f"`optimizer.name` is {self.name!r}: {obstacle}. Near it: {near}.")
-        takes = inspect.signature(factory.get_optimizer_class(self.name, bind_defaults=False))
+        takes = inspect.signature(factory.get_optimizer_info(self.name).opt_class)
         built: torch.optim.Optimizer = factory.create_optimizer_v2(
             groups,
             opt=self.name,
