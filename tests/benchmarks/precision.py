@@ -35,8 +35,6 @@ VIEWS = (
     "features",
     "face-trace",
 )
-    ["mel", "logspec", "cqt", "frames", "frame-diff", "faces", "image", "features", "face-trace"]
-)
 BATCH, ROUNDS, LIMIT_S = 8, 5, 30.0
 PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
 
