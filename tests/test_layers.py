@@ -142,6 +142,7 @@ ORDER = [
     "study.probing",
     "study.samplers",
     "study.forecast",
+    "study.precisions",
     "study.making",
     "study.devices",
     "study.books",

@@ -42,14 +42,14 @@ class Going:
         torch.manual_seed(0)
         self._low = torch.nn.Sequential(
             torch.nn.Conv2d(3, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.ReLU()
-        ).to(memory_format=torch.channels_last)
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._head = torch.nn.Linear(4, 2)
         self._recipe = recipe
         groups: list[Group] = [
             {"params": list(self._low.parameters()), "lr_scale": 0.5},
             {"params": list(self._head.parameters())},
         ]
-        self.optimizer = recipe.build(groups, steps=steps, some_late=True)
+        self.optimizer = recipe.build(groups, steps=steps)
 
     def steps(self, numbers: Sequence[int]) -> "Going":
         for number in numbers:
@@ -117,17 +117,18 @@ def test_what_an_older_version_kept_of_one_kernel_does_not_bring_it_back(
         group["fused"] = True
     again = Going(recipe, "foreach").after(kept)
     assert all(not group["fused"] for group in again.optimizer.param_groups)
-    # One kernel would find momenta of the head, and none of the layers that join it now.
+    # One kernel of SGD would find momenta of the head, and none of the layers that join it now.
     again.steps(range(Going.LATE, 5))
     torch.testing.assert_close(again.weights(), going.steps(range(Going.LATE, 5)).weights())
 
 
-def test_one_kernel_is_for_parameters_that_all_learn_from_the_start() -> None:
+def test_one_kernel_is_for_what_can_be_joined_by_layers_that_learn_late() -> None:
     w = torch.nn.Parameter(torch.ones(2))
-    for recipe in (SGD(lr=0.1), Adam(lr=0.1), AdamW(lr=0.1)):
+    for recipe in (Adam(lr=0.1), AdamW(lr=0.1)):
         assert recipe.build([w], steps="fused").defaults["fused"] is True
-        late = recipe.build([w], steps="fused", some_late=True).defaults
-        assert (late["fused"], late["foreach"]) == (None, True)
+    for other in (SGD(lr=0.1), SGD(lr=0.1, momentum=0), RAdam(lr=0.1)):
+        made = other.build([w], steps="fused").defaults
+        assert (made.get("fused"), made["foreach"]) == (None, True)
 
 
 def test_what_is_kept_lies_as_its_parameter_does() -> None:

@@ -229,8 +229,11 @@ def test_a_step_on_a_cpu_is_torchs_own(kind: str) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("steps", ["foreach", "fused"])
-@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [(kind, "foreach") for kind in ("adam", "adamw", "radam", "sgd")]
+    + [("adam", "fused"), ("adamw", "fused")],
+)
 def test_a_step_on_a_gpu_goes_the_way_of_one_on_a_cpu(kind: str, steps: Steps) -> None:
     here, there = (torch.nn.Parameter(torch.tensor([3.0, -2.0], device=d)) for d in ("cpu", "cuda"))
     on_gpu = make(kind, lr=0.05, weight_decay=0.1).build([there], steps=steps)

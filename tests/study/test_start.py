@@ -16,6 +16,7 @@ from workbench.errors import ConfigError, DataError, StudyError
 from workbench.files import write_json
 from workbench.parts.leaderboard import Table, read_table
 from workbench.study import devices as devices_module
+from workbench.study import precisions as precisions_module
 from workbench.study import space as space_module
 from workbench.study import start as start_module
 from workbench.study.devices import choose_devices
@@ -101,12 +102,25 @@ def test_precision_is_decided_when_a_study_begins(
 ) -> None:
     space = {**SPACE, "precision": "auto"}
     experiment = bench.experiment(space)
-    monkeypatch.setattr(start_module, "has_bfloat16", lambda device: True)
-    bench.search(experiment, 1)
-    monkeypatch.setattr(start_module, "has_bfloat16", lambda device: False)
-    bench.search(experiment, 2)
+    gains = {"test_resnet": 2.0, "test_efficientnet": 0.6}
+    measured: list[str] = []
+
+    def gain(backbone: str, **_: object) -> float:
+        measured.append(backbone)
+        return gains[backbone]
+
+    monkeypatch.setattr(precisions_module, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(precisions_module, "gain_of_bfloat16", gain)
+    bench.search(experiment, 6)
+    monkeypatch.setattr(precisions_module, "has_bfloat16", lambda device: False)
+    outcome = bench.search(experiment, 8)
+    told = {(recipe.backbone, recipe.precision) for recipe in inline.trained}
+    assert told == {("test_resnet", "bfloat16"), ("test_efficientnet", "float32")}
+    assert sorted(measured) == sorted(gains)
+    assert outcome.folder.info().bfloat16 is None
+    inline.trained.clear()
     bench.search(bench.experiment(space), 1)
-    assert [recipe.precision for recipe in inline.trained] == ["bfloat16", "bfloat16", "float32"]
+    assert [recipe.precision for recipe in inline.trained] == ["float32"]
 
 
 def test_jobs_auto_measures_the_heaviest_recipe_and_uses_what_it_found(

@@ -13,7 +13,7 @@ from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
 from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
-from workbench.trial import memory
+from workbench.trial import memory, precision
 from workbench.trial.precision import has_bfloat16, logits_of
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
@@ -176,6 +176,42 @@ def test_a_bfloat16_pass_is_counted_as_less_than_float32_and_no_less_than_it_tak
         memory._pass(recipe, "cpu", False, 8, True)
     assert meter.peak < need.of(8)
     assert need.of(8) / meter.peak < 1.7 * memory.MARGIN["cpu"]
+
+
+def test_a_gain_is_measured_once_by_steps_in_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    steps: list[tuple[str, int]] = []
+    clock = iter(range(10**6))
+
+    def pass_of(model: nn.Module, inputs: Mapping[str, Tensor], asked: str) -> Tensor:
+        steps.append((asked, len(inputs["x"])))
+        # The clock below ticks twice a step anyway; one in float32 takes as long as three more.
+        for _ in range(3 if asked == "float32" else 0):
+            next(clock)
+        return torch.zeros(1, requires_grad=True)
+
+    monkeypatch.setattr(precision, "logits_of", pass_of)
+    monkeypatch.setattr(precision.time, "process_time", lambda: float(next(clock)))
+    before = torch.get_rng_state(), torch.get_num_threads()
+    asked = {"image_px": 64, "num_threads": 1, "cache": tmp_path}
+    gain = precision.gain_of_bfloat16("test_resnet.r160_in1k", **asked)  # type: ignore[arg-type]
+    assert gain == 4.0
+    # One that warms up, one that says how many pictures go at once, and four of each in turn.
+    assert steps == [("float32", 2)] * 2 + [("float32", 2), ("bfloat16", 2)] * 4
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+    assert precision.gain_of_bfloat16("test_resnet", **asked) == 4.0  # type: ignore[arg-type]
+    assert len(steps) == 10
+    other = {**asked, "num_threads": 2}
+    precision.gain_of_bfloat16("test_resnet", **other)  # type: ignore[arg-type]
+    assert len(steps) == 20
+
+
+@native
+def test_a_real_gain_is_a_number_of_this_machine() -> None:
+    gain = precision.gain_of_bfloat16("test_resnet", image_px=64, num_threads=1, cache=None)
+    assert 0.01 < gain < 100
 
 
 def test_logits_are_float32_whatever_they_are_computed_in() -> None:

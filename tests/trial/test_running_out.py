@@ -177,7 +177,12 @@ def test_another_shape_begins_whole(
     pictures: Prepared, tmp_path: Path, other: dict[str, Any]
 ) -> None:
     def fitted(recipe: Recipe, **where: Any) -> Fitted:
-        usual = {"device": "cpu", "num_samples": 99, "memory_bytes": None, "share": 1.0}
+        usual: dict[str, Any] = {
+            "device": "cpu",
+            "num_samples": 99,
+            "memory_bytes": None,
+            "share": 1.0,
+        }
         return Fitted(recipe, **usual | where, cache=tmp_path)
 
     plan = Plan(micro_batch=2, met=True)

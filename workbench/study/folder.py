@@ -35,8 +35,8 @@ class StudyInfo(Frozen):
     """Of labels and media."""
 
     seed: int
-    bfloat16: bool = False
-    """Whether its first devices had it: what a recipe leaves open stays as it was begun."""
+    bfloat16: bool | None = False
+    """What its recipes compute in where they leave it open; None: see `precisions`, by backbone."""
 
     created: str
 
@@ -50,6 +50,7 @@ class StudyFolder:
         self.info_file = path / "study.json"
         self.experiment_file = path / "experiment.yaml"
         self.journal = path / "journal.log"
+        self.precisions = path / "precisions.json"
         self.template = path / "template.csv"
         self.champion = path / "champion.json"
         self.report = path / "compare.html"

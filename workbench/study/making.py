@@ -9,6 +9,7 @@ from workbench.parts.backbones import check_name
 from workbench.parts.weights import Mode
 from workbench.rules.rulebook import Verdict
 from workbench.study.experiment import Experiment
+from workbench.study.precisions import Precisions
 from workbench.study.space import Draft, Space
 from workbench.study.weights import WeightsFinder, judge_start
 from workbench.trial.recipe import Recipe
@@ -24,18 +25,30 @@ class RecipeMaker:
 
     finder: WeightsFinder
     seed: int
-    bfloat16: bool
-    """Whether a draft that leaves its precision open is trained in bfloat16."""
+    precisions: Precisions
+    """What a draft that leaves it open is trained in."""
 
     def make(self, draft: Draft) -> Recipe:
         """Return the recipe of a draft."""
+        bfloat16 = False
+        if draft.precision == "auto":
+            shapes = [self.experiment.views[name].shape for name in draft.views]
+            has_pictures = any(len(shape) == 4 for shape in shapes)
+            bfloat16 = self.precisions.in_bfloat16(draft, has_pictures=has_pictures)
+        return self._recipe(draft, bfloat16)
+
+    def guess(self, draft: Draft) -> Recipe:
+        """Return what `make` may return, without measuring: for what costs about the same."""
+        return self._recipe(draft, self.precisions.guess(draft))
+
+    def _recipe(self, draft: Draft, bfloat16: bool) -> Recipe:
         return draft.recipe(
             data=self.fingerprint,
             views=self.experiment.views,
             weights=self.finder.find(draft.backbone, draft.pretrained),
             objective=self.experiment.objective,
             seed=self.seed,
-            bfloat16=self.bfloat16,
+            bfloat16=bfloat16,
         )
 
     def judge(self, recipe: Recipe, mode: Mode) -> tuple[Verdict | None, str]:

@@ -5,7 +5,7 @@ at any instant: the next search of the study adopts what is there.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,8 +119,11 @@ class Search:
         for recipe, result in self._books.trained(most=LEARNT_FROM):
             self._forecast.learn(recipe, result)
 
-    def run(self) -> str:
+    def run(self, meanwhile: Callable[[], None] = lambda: None) -> str:
         """Run trials until the study has its number.
+
+        Args:
+            meanwhile: Called once, when the first trials have been handed out.
 
         Returns:
             Why it stopped, in one sentence; empty if the study is whole.
@@ -132,12 +135,15 @@ class Search:
         """
         settings = self._settings
         if self._books.num_ended() >= settings.num_trials:
+            meanwhile()
             return ""
         self._before = self._ended() + self._books.num_paused()
         pool = self._pool or WorkerPool(len(settings.devices), stall_s=settings.stall_s)
         clean = False
         try:
             with Interrupts() as interrupts, View() as view:
+                self._fill(pool, view)
+                meanwhile()
                 while True:
                     self._fill(pool, view)
                     if not self._running:

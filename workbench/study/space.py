@@ -52,7 +52,7 @@ class Draft(Choices):
     """Where pretrained weights come from; `auto` takes what can be had, and says what."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What training computes in; `auto` takes bfloat16 where the study's device has it."""
+    """What training computes in; `auto` takes bfloat16 where the study's device is faster so."""
 
     def recipe(
         self,
@@ -66,7 +66,7 @@ class Draft(Choices):
     ) -> Recipe:
         """Return the recipe of this draft for one data set.
 
-        `bfloat16` says whether every device of the study has it.
+        `bfloat16` says whether it is trained in that, if it leaves it open.
         """
         same = {name: getattr(self, name) for name in Draft.model_fields}
         del same["pretrained"]

@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,7 @@ from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remembe
 from workbench.study.forecast import Forecast
 from workbench.study.known import draft_for, read_known
 from workbench.study.making import RecipeMaker, check_rules
+from workbench.study.precisions import Precisions, settled_for
 from workbench.study.probing import screen
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
 from workbench.study.search import Search, Settings, workers_ahead
@@ -40,7 +42,6 @@ from workbench.study.weights import WeightsFinder
 from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import State
 from workbench.trial.compiling import Compile
-from workbench.trial.precision import has_bfloat16
 from workbench.values import read_yaml
 from workbench.workspace import Workspace
 
@@ -215,10 +216,17 @@ def _run(
             )
             tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
             tracking.log_files(parent, "screening", [folder.path / FILE])
-        maker = RecipeMaker(experiment, files.fingerprint, finder, asked.seed, info.bfloat16)
+        precisions = Precisions(
+            info.bfloat16,
+            file=folder.precisions,
+            device=devices[0],
+            num_threads=threads,
+            cache=workspace.cache,
+        )
+        maker = RecipeMaker(experiment, files.fingerprint, finder, asked.seed, precisions)
         if asked.jobs == "auto":
             devices, threads = pack_devices(
-                [maker.make(draft) for draft in drawn.corners()],
+                [maker.guess(draft) for draft in drawn.corners()],
                 devices,
                 memory_bytes=asked.memory_bytes,
                 cache=workspace.cache,
@@ -254,8 +262,15 @@ def _run(
         )
         before = books.num_ended()
         with _full_disk_told(folder.path):
-            _keep_augment_sheets(folder, space, prepared, tracking, parent)
-            stopped = _sit(search, books, tries, tracking, parent)
+            stopped = _sit(
+                search,
+                books,
+                tries,
+                tracking,
+                parent,
+                # Once the first trials train: a device does not wait for pictures.
+                meanwhile=partial(_keep_augment_sheets, folder, space, prepared, tracking, parent),
+            )
         return Outcome(folder, experiment, stopped, books.num_ended() - before)
 
 
@@ -291,6 +306,8 @@ def _sit(
     first: Mapping[str, Draft],
     tracking: Tracking,
     parent: str,
+    *,
+    meanwhile: Callable[[], None],
 ) -> str:
     """Adopt what the last sitting left, and search; return why it stopped."""
     state: State = "interrupted"
@@ -306,7 +323,7 @@ def _sit(
         for source, draft in first.items():
             books.start_from(draft, source)
         search.learn()
-        stopped = search.run()
+        stopped = search.run(meanwhile)
         state = "complete"
         return stopped
     finally:
@@ -375,7 +392,7 @@ def _check_same(
             data=str(data_folder.resolve()),
             fingerprint=files.fingerprint,
             seed=seed,
-            bfloat16=all(map(has_bfloat16, devices)),
+            bfloat16=settled_for(devices),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.parts.model import suits_channels_last
 from workbench.parts.optimizers import Steps
 from workbench.values import Frozen
 
@@ -21,8 +20,9 @@ class Capabilities(Frozen):
     steps: Steps
     """How an optimizer's step goes over the parameters."""
 
-    channels_last: bool
-    """How weights and pictures lie at first."""
+    grouped_last: bool
+    """Whether the channels of a network with grouped convolutions lie innermost at first, as those
+    of all others do; see `parts.model.is_grouped`."""
 
     counts_memory: bool
     """Whether memory is counted before it is taken: where running out kills. Elsewhere it is met,
@@ -32,9 +32,8 @@ class Capabilities(Frozen):
     """Whether the clock decides what of a pass is done otherwise than at first; see `compiling`."""
 
 
-ON_CPU = Capabilities(steps="torch", channels_last=True, counts_memory=True, by_clock=False)
-ON_CUDA = Capabilities(steps="foreach", channels_last=False, counts_memory=False, by_clock=True)
-"""Torch itself steps so on a GPU; see `parts.optimizers` for one kernel instead."""
+ON_CPU = Capabilities(steps="torch", grouped_last=True, counts_memory=True, by_clock=False)
+ON_CUDA = Capabilities(steps="fused", grouped_last=False, counts_memory=False, by_clock=True)
 
 
 class Memory(NamedTuple):
@@ -46,8 +45,7 @@ class Memory(NamedTuple):
 
 def capabilities(device: str | torch.device) -> Capabilities:
     """Return how `device` is made use of."""
-    here = ON_CUDA if is_cuda(device) else ON_CPU
-    return here.model_copy(update={"channels_last": suits_channels_last(torch.device(device))})
+    return ON_CUDA if is_cuda(device) else ON_CPU
 
 
 def is_cuda(device: str | torch.device) -> bool:

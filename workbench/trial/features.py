@@ -17,7 +17,7 @@ import torch
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError
 from workbench.files import finished
-from workbench.parts.model import Reader
+from workbench.parts.model import Reader, is_grouped
 from workbench.parts.weights import RANDOM, Weights
 from workbench.trial.batches import Split, in_order, subset
 from workbench.trial.delong import auc
@@ -256,7 +256,7 @@ def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
         load=True,
     )
     reader.to(device).eval()
-    reader.lay_out(channels_last=capabilities(device).channels_last)
+    reader.lay_out(channels_last=capabilities(device).grouped_last or not is_grouped(reader))
     batch = max(1, PICTURES // view.shape[0])
     while True:
         try:

@@ -13,6 +13,7 @@ from torch import Tensor
 from workbench.data.prepare import Prepared
 from workbench.errors import WorkbenchError
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
+from workbench.parts.model import is_grouped
 from workbench.parts.optimizers import lay_out_as_parameters, restore
 from workbench.parts.transfer import Average
 from workbench.trial.batches import Split, count_batches, in_order, shuffled
@@ -87,27 +88,26 @@ class Training:
         )
         self.val = self.split("val")
         self._model = build_model(recipe, load=True, store=store)
-        self._model.place(self._device, channels_last=uses.channels_last)
+        grouped = is_grouped(self._model)
+        self._model.place(self._device, channels_last=uses.grouped_last or not grouped)
         if plan.checkpointed:
             self._model.checkpoint_activations()
         groups = recipe.transfer.groups(self._model, recipe.optimizer.weight_decay)
-        self._optimizer = recipe.optimizer.build(
-            groups, steps=uses.steps, some_late=recipe.transfer.frozen_epochs > 0
-        )
+        self._optimizer = recipe.optimizer.build(groups, steps=uses.steps)
         self._average = Average(self._model, recipe.transfer.ema_decay)
         samples = at_once(recipe, plan, len(self._train))
         self._compiled = Compiled(
             self._model, recipe, samples_at_once=samples, asked=compiled == "on"
         )
         alternatives: list[Alternative] = []
-        if uses.by_clock and not uses.channels_last:
+        if uses.by_clock and not self._model.channels_last:
             lay_out = self._lay_out
             alternatives.append(
                 ChannelsLast(self._model, recipe, samples_at_once=samples, lay_out=lay_out)
             )
         if may_be_compiled(recipe, compiled, by_clock=uses.by_clock):
             alternatives.append(self._compiled)
-        self._passes = Passes(
+        self.passes = Passes(
             self._model,
             recipe,
             plan=plan,
@@ -150,12 +150,12 @@ class Training:
         scored = -(-len(self.val) // self._scored_at_once)
         self._batches = 0
         self._of_batches = count_batches(len(self._train), recipe.batch_size) + scored
-        self._passes.before_epoch(number)
+        self.passes.before_epoch(number)
         learning = time.monotonic()
         train_loss = self._learn(number)
         compiled, channels_last = self._compiled.is_taken, self._model.channels_last
         scores = self.predict(self.val, self._average.model)
-        self._passes.after_epoch(number, time.monotonic() - learning)
+        self.passes.after_epoch(number, time.monotonic() - learning)
         metrics = binary_metrics(self.val.targets.numpy(), scores)
         epoch = Epoch(
             epoch=number,

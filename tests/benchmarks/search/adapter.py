@@ -21,6 +21,7 @@ from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.forecast import Forecast
 from workbench.study.making import RecipeMaker
+from workbench.study.precisions import Precisions
 from workbench.study.screening import Candidate, Screening, choose, first_drafts, narrowed
 from workbench.study.search import Search, Settings
 from workbench.study.space import Space
@@ -161,7 +162,7 @@ def sit(
         folder,
         experiment,
         books,
-        maker=RecipeMaker(experiment, "benchmark", finder, seed=0, bfloat16=False),
+        maker=RecipeMaker(experiment, "benchmark", finder, seed=0, precisions=Precisions(False)),
         forecast=cast(
             Forecast,
             SimpleNamespace(
