@@ -120,6 +120,7 @@ ORDER = [
     "trial.layout",
     "trial.training",
     "trial.train",
+    "trial.side_by_side",
     "trial.worker",
     "tracking.store",
     "tracking.writing",

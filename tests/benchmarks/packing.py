@@ -23,7 +23,7 @@ from workbench.media.image import Image
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.study.packing import devices_for, pack
+from workbench.study.packing import devices_for, most_side_by_side, pack
 from workbench.study.pool import WorkerPool
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
@@ -42,12 +42,15 @@ def main(device: str, num_trials: int, num_rounds: int) -> None:
         root = Path(folder)
         prepared = write_data(root, NUM_TRAIN[device.partition(":")[0]])
         prepared.save(root)
-        packing = pack(recipe_of(prepared, 0), [device], memory_bytes=None, cache=root / "cache")
+        pool = WorkerPool(most_side_by_side([device]), warm=True)
+        asked = recipe_of(prepared, 0)
+        packing = pack(asked, [device], pool, memory_bytes=None, cache=root / "cache")
         print(packing.sentence, flush=True)
         devices, threads = devices_for(packing, [device])
+        pool.resize(len(devices))
         pools = {
             "one after another": (WorkerPool(1), (device,), os.cpu_count() or 1),
-            "packed": (WorkerPool(len(devices)), devices, threads),
+            "packed": (pool, devices, threads),
         }
         rates: dict[str, list[float]] = {name: [] for name in pools}
         try:

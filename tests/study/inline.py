@@ -51,6 +51,9 @@ class InlinePool:
         self._verdicts: dict[int, Verdict] = {}
         self.closed = False
 
+    def resize(self, num_workers: int) -> None:
+        self._jobs = dict.fromkeys(range(num_workers))
+
     def free_slot(self) -> int | None:
         return next((slot for slot, job in self._jobs.items() if job is None), None)
 

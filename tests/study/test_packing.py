@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -16,14 +17,15 @@ from workbench.study import packing
 from workbench.study.packing import (
     Packing,
     Tried,
-    _Probe,
     _side_by_side,
-    _started,
     devices_for,
     pack,
 )
+from workbench.study.pool import WorkerPool
 from workbench.trial.memory import PROCESS_BYTES
 from workbench.trial.recipe import Recipe
+from workbench.trial.side_by_side import Ask, Probe
+from workbench.trial.worker import Bug, Job
 
 RECIPE = Recipe(
     data="d",
@@ -42,11 +44,10 @@ class Device:
     def __init__(self, speeds: dict[int, float | None]) -> None:
         self.speeds = speeds
         self.asked: list[tuple[int, int]] = []
-        self.started: list[int] = []
 
     @contextmanager
-    def start(self, probe: _Probe, number: int) -> Iterator[list[Connection]]:
-        self.started.append(number)
+    def lent(self) -> Iterator[list[Connection]]:
+        """Stand in for a pool, too."""
         yield []
 
     def __call__(
@@ -65,9 +66,9 @@ def packed(
 ) -> tuple[Packing, Device]:
     stand_in = Device(speeds)
     monkeypatch.setattr(packing, "_side_by_side", stand_in)
-    monkeypatch.setattr(packing, "_started", stand_in.start)
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
-    return pack(RECIPE, [device] * 2, memory_bytes=None, cache=cache), stand_in
+    pool = cast(WorkerPool, stand_in)
+    return pack(RECIPE, [device] * 2, pool, memory_bytes=None, cache=cache), stand_in
 
 
 def test_more_are_tried_until_that_does_not_help_by_a_tenth(
@@ -77,7 +78,6 @@ def test_more_are_tried_until_that_does_not_help_by_a_tenth(
     speeds: dict[int, float | None] = {1: 20.0, 2: 26.0, 3: 31.0, 6: 33.0}
     found, device = packed(monkeypatch, tmp_path, 6, speeds)
     assert device.asked == [(1, 6), (2, 3), (3, 2), (6, 1)]
-    assert device.started == [6]
     assert (found.count, found.threads) == (3, 2)
     assert found.sentence == (
         "--jobs auto: 3 trials side by side on cpu, 1.55 times the images of one "
@@ -144,46 +144,86 @@ def test_each_of_several_devices_gets_a_set() -> None:
     assert threads == 2
 
 
-def probe(cache: Path, **changes: object) -> _Probe:
+def probe(cache: Path, **changes: object) -> Probe:
     fields: dict[str, object] = {
         "recipe": RECIPE.model_dump_json(),
         "device": "cpu",
         "memory_bytes": None,
         "cache": cache,
     }
-    return _Probe(**{**fields, **changes})  # type: ignore[arg-type]
+    return Probe(**{**fields, **changes})  # type: ignore[arg-type]
 
 
-def test_processes_train_side_by_side(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def workers() -> Iterator[WorkerPool]:
+    """Two workers of a search: what they have loaded serves several tests."""
+    pool = WorkerPool(2)
+    yield pool
+    pool.close(at_once=True)
+
+
+def tried(workers: WorkerPool, about: Probe, *counts: int) -> list[Tried]:
+    """Return what workers did, and let them be workers again."""
+    with workers.lent() as bench:
+        for connection in bench:
+            packing._tell(connection, about)
+        found = [_side_by_side(bench, count, threads=1, device="cpu") for count in counts]
+        for connection in bench:
+            packing._tell(connection, Ask("stop", 1, 1))
+    return found
+
+
+def test_workers_train_side_by_side_and_then_trials(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workers: WorkerPool
+) -> None:
     monkeypatch.setitem(packing.WINDOW_S, "cpu", 0.5)
-    with _started(probe(tmp_path), 2) as bench:
-        one = _side_by_side(bench, 1, threads=2, device="cpu")
-        two = _side_by_side(bench, 2, threads=1, device="cpu")
-    for tried in (one, two):
-        assert tried.why == ""
-        assert tried.images_per_s is not None
-        assert tried.images_per_s > 4
+    for found in tried(workers, probe(tmp_path), 1, 2):
+        assert found.why == ""
+        assert found.images_per_s is not None
+        assert found.images_per_s > 4
     [counted] = (tmp_path / "measured-memory.jsonl").read_text().splitlines()[:1]
     assert json.loads(counted)["about"]["backbone"] == "test_resnet"
+    # A job of nonsense is answered as ever: by a bug, told as one.
+    job = Job("no recipe", tmp_path, tmp_path / "trial", "cpu", 1, tmp_path)
+    workers.submit(0, job)
+    while not (events := workers.events(timeout_s=60.0)):
+        pass  # signs of life
+    [(slot, event)] = events
+    assert (slot, type(event)) == (0, Bug)
 
 
-def of_one(about: _Probe, count: int = 1) -> Tried:
-    with _started(about, 1) as bench:
-        return _side_by_side(bench[:1] * count, count, threads=1, device="cpu")
-
-
-def test_too_little_memory_is_no_error(tmp_path: Path) -> None:
+def test_too_little_memory_is_no_error(tmp_path: Path, workers: WorkerPool) -> None:
     little = PROCESS_BYTES + 2**20
-    tried = of_one(probe(tmp_path, memory_bytes=little))
-    assert tried.images_per_s is None
-    assert tried.why.startswith("too little memory: test_resnet at 32 px")
+    [found] = tried(workers, probe(tmp_path, memory_bytes=little), 1)
+    assert found.images_per_s is None
+    assert found.why.startswith("too little memory: test_resnet at 32 px")
     # Enough for some samples at a time, not for a batch: others have no room beside them.
     big = RECIPE.model_copy(update={"batch_size": 4096}).model_dump_json()
     some = PROCESS_BYTES + 2**28
-    tried = of_one(probe(tmp_path, memory_bytes=some, recipe=big), count=2)
-    assert tried.why == "a batch would have to go in parts"
+    [found] = tried(workers, probe(tmp_path, memory_bytes=some, recipe=big), 2)
+    assert found.why == "a batch would have to go in parts"
 
 
-def test_a_process_that_dies_is_no_error(tmp_path: Path) -> None:
-    tried = of_one(probe(tmp_path, recipe="no recipe"))
-    assert tried == Tried(count=1, images_per_s=None, why="the process died")
+def test_a_process_that_dies_is_no_error_and_another_takes_its_place(tmp_path: Path) -> None:
+    pool = WorkerPool(1)
+    try:
+        before = pool._workers[0].process.pid
+        [found] = tried(pool, probe(tmp_path, recipe="no recipe"), 1)
+        assert found == Tried(count=1, images_per_s=None, why="the process died")
+        assert pool._workers[0].process.pid != before
+        assert pool._workers[0].process.is_alive()
+    finally:
+        pool.close(at_once=True)
+
+
+def test_a_pool_grows_and_shrinks() -> None:
+    pool = WorkerPool(3)
+    try:
+        kept = pool._workers[0].process.pid
+        for number in (1, 2):
+            pool.resize(number)
+            assert sorted(pool._workers) == list(range(number))
+            assert all(worker.process.is_alive() for worker in pool._workers.values())
+            assert pool._workers[0].process.pid == kept
+    finally:
+        pool.close(at_once=True)

@@ -8,6 +8,7 @@ from workbench.console import say
 from workbench.errors import ConfigError, StudyError
 from workbench.study.costs import epoch_work
 from workbench.study.packing import devices_for, pack
+from workbench.study.pool import WorkerPool
 from workbench.trial.recipe import Recipe
 
 
@@ -38,7 +39,12 @@ def choose_devices(device: str, jobs: int | None) -> tuple[tuple[str, ...], int]
 
 
 def pack_devices(
-    recipes: Sequence[Recipe], devices: Sequence[str], *, memory_bytes: int | None, cache: Path
+    recipes: Sequence[Recipe],
+    devices: Sequence[str],
+    pool: WorkerPool,
+    *,
+    memory_bytes: int | None,
+    cache: Path,
 ) -> tuple[tuple[str, ...], int]:
     """Return what `choose_devices` does, with as many trials on a device as it is good for.
 
@@ -47,13 +53,16 @@ def pack_devices(
     Args:
         recipes: Some that may be drawn.
         devices: Those to use.
+        pool: The workers of the search, which have nothing to do yet: it gets as many as that.
         memory_bytes: What the user lets one trial take; None for its share.
         cache: Folder in which the measurement is kept.
     """
     heaviest = max(recipes, key=_work)
-    packing = pack(heaviest, devices, memory_bytes=memory_bytes, cache=cache)
+    packing = pack(heaviest, devices, pool, memory_bytes=memory_bytes, cache=cache)
     say(packing.sentence)
-    return devices_for(packing, devices)
+    chosen, threads = devices_for(packing, devices)
+    pool.resize(len(chosen))
+    return chosen, threads
 
 
 def _work(recipe: Recipe) -> float:

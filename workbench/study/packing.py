@@ -1,31 +1,22 @@
 """How many trials suit one device side by side: measured once, by steps that train a recipe.
 
-Processes start together, as their imports take longest. Then one trains, then two, and so on, each
-count for a moment, until one more does not help: a search has its number within `BUDGET_S`.
+One worker of the search trains, then two, and so on, each count for a moment, until one more does
+not help: a search has its number within `BUDGET_S`.
 """
 
-import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import torch
 
 from workbench.data.measured import Measured
-from workbench.errors import WorkbenchError
-from workbench.parts.augment import change, mix
-from workbench.processes import KEEP_MEMORY, be_a_child, environment, interrupts_held
-from workbench.trial import memory
-from workbench.trial.device import called, is_cuda, wait_for
+from workbench.study.pool import WorkerPool
+from workbench.trial.device import called, is_cuda
 from workbench.trial.recipe import Recipe
-from workbench.trial.scoring import build_model
-from workbench.trial.stepping import backward
+from workbench.trial.side_by_side import Ask, Probe
 from workbench.values import Frozen
 
 COUNTS = (1, 2, 3, 4, 6, 8)
@@ -38,14 +29,10 @@ LEAST_GAIN = 1.1
 BUDGET_S = 20.0
 """No count is tried after so long: what was found by then is taken."""
 
-WARM_UP_STEPS = 2
-LEAST_STEPS = 2
 SETTLE_S = 0.2
 """Before a count is measured, for the newcomer to fall in."""
 
 WINDOW_S = {"cuda": 1.0, "cpu": 2.0}
-CPU_SAMPLES = 8
-"""Most samples of a step on a CPU, where a whole batch of the heaviest recipe takes seconds."""
 
 ANSWER_S = 120.0
 """A process that says nothing for so long hangs."""
@@ -92,51 +79,36 @@ class Packing(Frozen):
         return f"--jobs auto: {trials} on {self.device}{gain} ({', '.join(rows)})"
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """What each process steps on."""
-
-    recipe: str
-    """As JSON."""
-
-    device: str
-    memory_bytes: int | None
-    cache: Path
-
-
-class _Ask(NamedTuple):
-    """What a process is told."""
-
-    what: Literal["warm up", "mark", "say"]
-    """Build the model and take the first steps, then step until the end; begin to count; say how
-    many images a second there were since."""
-
-    count: int
-    """How many step side by side from now on."""
-
-    threads: int
-
-
 def devices_for(packing: Packing, devices: Sequence[str]) -> tuple[tuple[str, ...], int]:
     """Return a device for each worker, one set on each of `devices`, and the threads of each."""
     return tuple(dict.fromkeys(devices)) * packing.count, packing.threads
 
 
+def most_side_by_side(devices: Sequence[str]) -> int:
+    """Return how many workers `pack` may ask to step side by side."""
+    return _counts(devices[0], _cores(devices))[-1]
+
+
 def pack(
-    recipe: Recipe, devices: Sequence[str], *, memory_bytes: int | None, cache: Path
+    recipe: Recipe,
+    devices: Sequence[str],
+    pool: WorkerPool,
+    *,
+    memory_bytes: int | None,
+    cache: Path,
 ) -> Packing:
     """Return how many trials like `recipe` suit each of `devices`, from the cache if measured.
 
-    It is measured on the first one, by processes that train on a made batch.
+    It is measured on the first one, by workers that train on a made batch.
 
     Args:
         recipe: What is trained; any other recipe gets the same share of the memory later.
         devices: Torch devices of one kind.
+        pool: Workers that have nothing to do; as many as `most_side_by_side` says.
         memory_bytes: What the user lets one trial take; None for its share.
         cache: Folder in which the measurement is kept.
     """
-    distinct = list(dict.fromkeys(devices))
-    device, cores = distinct[0], (os.cpu_count() or 1) // len(distinct)
+    device, cores = devices[0], _cores(devices)
     name = called(device)
     about = {
         "device": name,
@@ -153,29 +125,37 @@ def pack(
     packings = Measured(cache, "packing")
     if (known := packings.get(about)) is not None:
         return Packing(**known)
-    table = _measure(recipe, device, cores, memory_bytes, cache)
+    probe = Probe(recipe.model_dump_json(), device, memory_bytes, cache)
+    table = _measure(probe, pool, cores)
     count = _best(table).count
     found = Packing(device=name, count=count, threads=max(1, cores // count), table=tuple(table))
     packings.keep(about, found.model_dump())
     return found
 
 
-def _measure(
-    recipe: Recipe, device: str, cores: int, memory_bytes: int | None, cache: Path
-) -> list[Tried]:
+def _measure(probe: Probe, pool: WorkerPool, cores: int) -> list[Tried]:
     """Try more and more side by side, until that does not help any more or the time is up."""
     began = time.monotonic()
-    probe = _Probe(recipe.model_dump_json(), device, memory_bytes, cache)
     table: list[Tried] = []
-    counts = _counts(device, cores)
-    with _started(probe, counts[-1]) as bench:
-        for count in counts:
-            table.append(_side_by_side(bench, count, threads=max(1, cores // count), device=device))
+    with pool.lent() as bench:
+        for connection in bench:
+            _tell(connection, probe)
+        for count in _counts(probe.device, cores):
+            table.append(
+                _side_by_side(bench, count, threads=max(1, cores // count), device=probe.device)
+            )
             if _best(table) is not table[-1] or table[-1].images_per_s is None:
                 break
             if time.monotonic() - began > BUDGET_S:
                 break
+        for connection in bench:
+            _tell(connection, Ask("stop", 1, cores))
     return table
+
+
+def _cores(devices: Sequence[str]) -> int:
+    """Return the CPU cores for each of `devices`."""
+    return (os.cpu_count() or 1) // len(set(devices))
 
 
 def _counts(device: str, cores: int) -> list[int]:
@@ -195,58 +175,35 @@ def _best(table: Sequence[Tried]) -> Tried:
     return best
 
 
-@contextmanager
-def _started(probe: _Probe, number: int) -> Iterator[list[Connection]]:
-    """Start `number` processes that wait to be told; end them after the body."""
-    context = multiprocessing.get_context("spawn")  # as workers are started, for the same reasons
-    processes: list[BaseProcess] = []
-    bench: list[Connection] = []
-    try:
-        for _ in range(number):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, probe), name="workbench-probe")
-            with environment(KEEP_MEMORY), interrupts_held():
-                process.start()
-            theirs.close()
-            processes.append(process)
-            bench.append(ours)
-        yield bench
-    finally:
-        for process, connection in zip(processes, bench, strict=True):
-            process.kill()
-            process.join()
-            connection.close()
-
-
 def _side_by_side(bench: Sequence[Connection], count: int, *, threads: int, device: str) -> Tried:
-    """Return what the first `count` processes do; those of the count before are at it already."""
+    """Return what the first `count` workers do; those of the count before are at it already."""
     among = bench[:count]
     said: list[float | str] = []
     for connection in among:
         # One after another: where the memory ends, it is the newcomer that has too little.
-        said.append(_asked(connection, _Ask("warm up", count, threads)))
+        said.append(_asked(connection, Ask("warm up", count, threads)))
         if isinstance(said[-1], str):
             return Tried(count=count, images_per_s=None, why=said[-1])
     time.sleep(SETTLE_S)
     for connection in among:
-        said.append(_asked(connection, _Ask("mark", count, threads)))
+        said.append(_asked(connection, Ask("mark", count, threads)))
     time.sleep(WINDOW_S[torch.device(device).type])
     for connection in among:
-        _tell(connection, _Ask("say", count, threads))
+        _tell(connection, Ask("say", count, threads))
     rates = [_hear(connection) for connection in among]
     if whys := [word for word in (*said, *rates) if isinstance(word, str)]:
         return Tried(count=count, images_per_s=None, why=whys[0])
     return Tried(count=count, images_per_s=sum(map(float, rates)))
 
 
-def _asked(connection: Connection, ask: _Ask) -> float | str:
+def _asked(connection: Connection, ask: Ask) -> float | str:
     _tell(connection, ask)
     return _hear(connection)
 
 
-def _tell(connection: Connection, ask: _Ask) -> None:
+def _tell(connection: Connection, message: Probe | Ask) -> None:
     try:
-        connection.send(ask)
+        connection.send(message)
     except BrokenPipeError:
         return  # it died, which is heard next
 
@@ -260,108 +217,3 @@ def _hear(connection: Connection) -> float | str:
     except (EOFError, OSError):
         return "the process died"
     return said
-
-
-def _work(connection: Connection, probe: _Probe) -> None:
-    """Do what is asked, each answered with a number; or with why it cannot be done, at the end."""
-    be_a_child()
-    try:
-        _train(connection, probe)
-    except WorkbenchError as error:
-        connection.send(str(error))
-    except BrokenPipeError:
-        return  # nobody wants to know any more
-    except RuntimeError as error:
-        if not memory.is_out_of_memory(error):
-            raise
-        connection.send("out of memory")
-
-
-def _train(connection: Connection, probe: _Probe) -> None:
-    recipe, device = Recipe.model_validate_json(probe.recipe), torch.device(probe.device)
-    most = CPU_SAMPLES if device.type == "cpu" else recipe.batch_size
-    num_samples = min(recipe.batch_size, most)
-    step: Callable[[], None] = _nothing
-    steps, marked = 0, 0.0
-    while True:
-        ask: _Ask = connection.recv()
-        torch.set_num_threads(ask.threads)
-        answer = 0.0
-        match ask.what:
-            case "warm up":
-                if not _fits(recipe, probe, ask.count):
-                    connection.send("a batch would have to go in parts")
-                    return
-                if step is _nothing:
-                    step = _stepper(recipe, device, num_samples)
-                for _ in range(WARM_UP_STEPS):
-                    step()
-                wait_for(device)
-            case "mark":
-                wait_for(device)
-                steps, marked = 0, time.monotonic()
-            case "say":
-                while steps < LEAST_STEPS:
-                    step()
-                    steps += 1
-                wait_for(device)
-                answer = steps * num_samples / (time.monotonic() - marked)
-        connection.send(answer)
-        while not connection.poll():  # until it is told more: others are being measured
-            step()
-            steps += 1
-
-
-def _nothing() -> None:
-    """Wait to be told what to step on."""
-    time.sleep(0.01)
-
-
-def _fits(recipe: Recipe, probe: _Probe, count: int) -> bool:
-    """Say whether a whole batch fits beside others, as far as that is counted.
-
-    Raises:
-        TooLargeError: not even one sample does.
-    """
-    within = memory.to_count(probe.device, asked=probe.memory_bytes, share=1 / count)
-    if within is None:
-        return True  # met, not counted
-    plan = memory.plan(
-        recipe,
-        num_samples=recipe.batch_size,
-        device=probe.device,
-        limit_bytes=within - memory.PROCESS_BYTES,
-        cache=probe.cache,
-    )
-    return count == 1 or plan.num_parts(recipe.batch_size) == 1
-
-
-def _stepper(recipe: Recipe, device: torch.device, num_samples: int) -> Callable[[], None]:
-    """Return a function that trains the recipe's model on one made batch, as a trial does."""
-    model = build_model(recipe, load=False).place(device)
-    model.train()
-    optimizer = recipe.optimizer.build(recipe.transfer.groups(model, recipe.optimizer.weight_decay))
-    generator = torch.Generator().manual_seed(0)
-    inputs = {}
-    for name, view in recipe.views.items():
-        shape: tuple[int, ...] = view.shape
-        if len(shape) == 4:
-            shape = (shape[0], shape[3], recipe.image_px, recipe.image_px)
-        inputs[name] = torch.rand(num_samples, *shape, device=device)
-    targets = torch.arange(num_samples, device=device).remainder(2).float()
-
-    def step() -> None:
-        changed = mix(change(inputs, recipe.augment, generator), recipe.augment, generator)
-        optimizer.zero_grad(set_to_none=True)
-        backward(
-            model,
-            recipe.loss,
-            changed.inputs,
-            targets,
-            num_parts=1,
-            fake_share=0.5,
-            precision=recipe.precision,
-        )
-        optimizer.step()
-
-    return step

@@ -3,6 +3,8 @@
 import multiprocessing
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -55,6 +57,28 @@ class WorkerPool:
         # Spawned, not forked: a device that was touched before a fork is lost to the child.
         self._context = multiprocessing.get_context("spawn")
         self._workers = {slot: self._start() for slot in range(num_workers)}
+
+    @contextmanager
+    def lent(self) -> Iterator[list[Connection]]:
+        """Hand out the way to every worker; those that died meanwhile are replaced after the body.
+
+        None of them has a job, before and after.
+        """
+        yield [worker.connection for worker in self._workers.values()]
+        for slot, worker in self._workers.items():
+            if not worker.process.is_alive() or worker.connection.poll():
+                self.stop(slot)
+
+    def resize(self, num_workers: int) -> None:
+        """Have so many workers from now on; none of those that go has a job."""
+        for slot in range(len(self._workers), num_workers):
+            self._workers[slot] = self._start()
+        leaving = [self._workers.pop(slot) for slot in sorted(self._workers)[num_workers:]]
+        for worker in leaving:
+            worker.process.kill()
+        for worker in leaving:
+            worker.process.join()
+            worker.connection.close()
 
     def free_slot(self) -> int | None:
         """Return the number of a worker without a trial, if there is one."""

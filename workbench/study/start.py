@@ -32,6 +32,7 @@ from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remembe
 from workbench.study.forecast import Forecast
 from workbench.study.known import draft_for, read_known
 from workbench.study.making import RecipeMaker, check_rules
+from workbench.study.packing import most_side_by_side
 from workbench.study.precisions import Precisions, settled_for
 from workbench.study.probing import screen
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
@@ -185,10 +186,9 @@ def _run(
         facts = FactsStore(workspace.cache).table(prepared.contents())
         say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
         prepared.save(folder.path)
-        pool = None
-        if asked.jobs != "auto":
-            # While they load their libraries, the books and the store are opened.
-            pool = stack.enter_context(workers_ahead(len(devices), stall_s=asked.stall_s))
+        # While they load their libraries, the books and the store are opened.
+        workers = most_side_by_side(devices) if asked.jobs == "auto" else len(devices)
+        pool = stack.enter_context(workers_ahead(workers, stall_s=asked.stall_s))
         # Byte for byte: a submission must keep what this program does not understand.
         with finished(folder.template) as part:
             shutil.copyfile(files.template.path, part)
@@ -228,6 +228,7 @@ def _run(
             devices, threads = pack_devices(
                 [maker.guess(draft) for draft in drawn.corners()],
                 devices,
+                pool,
                 memory_bytes=asked.memory_bytes,
                 cache=workspace.cache,
             )

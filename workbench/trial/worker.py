@@ -2,7 +2,7 @@
 
 What goes over the pipe: the study process sends a `Job` or None (end); the worker answers with an
 `Epoch` after every epoch, waits for a verdict, and ends with a `Result`, a `Bug` or `Full`. A
-`Beat` every few seconds says that it lives.
+`Beat` every few seconds says that it lives. What a `Probe` begins is in `side_by_side`.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 
 from workbench.errors import DiskFullError
 from workbench.processes import be_a_child
+from workbench.trial.side_by_side import Ask, Probe, step_when_asked
 
 if TYPE_CHECKING:
     from workbench.trial.compiling import Compile
@@ -135,9 +136,15 @@ def work(connection: Connection, warm: bool = False) -> None:
     if warm:
         _load()
     while True:
-        job: Job | None = connection.recv()
+        job: Job | Probe | Ask | None = connection.recv()
         if job is None:
             return
+        if isinstance(job, Ask):
+            continue  # of a probe that could not go on, and said so
+        if isinstance(job, Probe):
+            step_when_asked(connection, job)
+            _give_back_memory()
+            continue
         job.folder.mkdir(parents=True, exist_ok=True)
         with (job.folder / "log.txt").open("a") as log:
             # Libraries write where they like; a dead worker's last words explain its death. What a
