@@ -19,6 +19,7 @@ ORDER = [
     "pages",
     "media.source",
     "media.view",
+    "media.truncation",
     "media.image",
     "media.facts",
     "media.audio",

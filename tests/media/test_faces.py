@@ -332,7 +332,7 @@ def test_a_model_file_of_ones_own_serves_the_view(tmp_path: Path) -> None:
         {"align": False},
         {"detector": YuFace(min_confidence=0.6)},
         {"sampling": "nearest"},
-        {"version": 2},
+        {"version": 1},
     ],
 )
 def test_another_setting_is_another_uid(change: dict[str, object]) -> None:

@@ -138,7 +138,7 @@ class Faces(FaceView):
     """
 
     kind: Literal["faces"] = "faces"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     image_px: int = Field(224, ge=16, le=1024)
     """Side of each square picture, in pixels."""

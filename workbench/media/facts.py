@@ -8,7 +8,7 @@ from av.stream import Disposition
 from PIL import Image as Pillow
 
 from workbench.errors import MediaError
-from workbench.media.image import BAD_BYTES, IMAGE_FORMATS
+from workbench.media.image import BAD_BYTES, image_formats
 from workbench.media.source import check_file
 from workbench.values import Frozen
 
@@ -78,7 +78,7 @@ def image_facts(path: Path) -> Facts:
         with warnings.catch_warnings():
             # Of damaged tags and of many pixels; the view says what is wrong.
             warnings.simplefilter("ignore")
-            with Pillow.open(path, formats=IMAGE_FORMATS) as image:
+            with Pillow.open(path, formats=image_formats()) as image:
                 tables = getattr(image, "quantization", None) or {}
                 brightness = tables.get(0)
                 return Facts(

@@ -19,7 +19,7 @@ class FrameDiff(VideoView):
     """
 
     kind: Literal["frame-diff"] = "frame-diff"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     num_frames: int = Field(4, ge=1, le=64)
     """Pairs of neighbouring frames."""

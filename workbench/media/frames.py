@@ -15,7 +15,7 @@ class Frames(VideoView):
     """Frames of the video at even times, RGB, (num_frames, image_px, image_px, 3)."""
 
     kind: Literal["frames"] = "frames"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     num_frames: int = Field(4, ge=1, le=64)
 

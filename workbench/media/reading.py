@@ -1,7 +1,7 @@
 """One media file in, an array for each view out: one pass over the file for all of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -11,8 +11,8 @@ from av.container import InputContainer
 from workbench.errors import MediaError
 from workbench.media.audio import SoundReader
 from workbench.media.facts import Facts, container_facts, image_facts
-from workbench.media.image import read_image
-from workbench.media.source import Reader, failure, feed, opened
+from workbench.media.image import Still, read_picture, still_format
+from workbench.media.source import Reader, check_file, failure, feed, opened
 from workbench.media.video import FrameReader, NearestReader, read_again, read_still
 from workbench.media.view import Array, FileView, Made, SoundView, VideoView, View
 
@@ -48,7 +48,14 @@ def read_media(path: Path, views: Mapping[str, View], *, loudness: bool = False)
     if own and not streamed:
         return Reading(made, image_facts(path))
     try:
-        wants_pictures = any(isinstance(view, VideoView) for view in streamed.values())
+        # To place a sound on the picture's clock, the picture's start must be known.
+        wants_pictures = any(
+            isinstance(view, VideoView) or (isinstance(view, SoundView) and view.align)
+            for view in streamed.values()
+        )
+        check_file(path)
+        if still_format(path):
+            raise failure("broken", "it is a still image")
         with opened(path, for_sound=not wants_pictures) as container:
             rest, facts = _read_streams(path, container, streamed, loudness=loudness)
     except MediaError as error:
@@ -71,16 +78,22 @@ def decode(view: View, path: Path) -> Array:
 
 def _read_still(path: Path, views: Mapping[str, View]) -> MadeOrNot | None:
     """Return the views of a still image, the video of one frame; none if it is no image."""
-    picture = _attempt(read_image, path)
-    # A picture that is too large is one all the same.
-    if isinstance(picture, MediaError) and picture.status != "too_large":
+    still = _attempt(read_picture, path)
+    # A picture that is too large is one all the same, and one of a format that is known but not
+    # read here says more of itself than a video that it is not.
+    if isinstance(still, MediaError) and still.status != "too_large" and not still_format(path):
         return None
     return {
-        name: _then(picture, read_still, view)
+        name: _then(still, _of_still, view)
         if isinstance(view, VideoView)
         else failure("no_audio", "it is a still image")
         for name, view in views.items()
     }
+
+
+def _of_still(still: Still, view: VideoView) -> Made:
+    made = read_still(still.picture, view)
+    return replace(made, reason=still.note) if made.status == "ok" else made
 
 
 def _read_streams(
@@ -100,8 +113,11 @@ def _read_streams(
 
     made: MadeOrNot = {}
     if listener:
-        sound = _then(listener, SoundReader.sound)
-        made |= {name: _then(sound, view.of_sound) for name, view in sounds.items()}
+        heard = {
+            align: _then(listener, SoundReader.sound, align=align)
+            for align in sorted({view.align for view in sounds.values()} or {False})
+        }
+        made |= {name: _then(heard[view.align], view.of_sound) for name, view in sounds.items()}
     if isinstance(listener, SoundReader):
         facts = facts.model_copy(update={"loudness_db": listener.loudness_db})
     if watcher:

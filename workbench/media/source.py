@@ -211,6 +211,10 @@ def packets(
     try:
         for packet in container.demux(*streams):
             yield packet.stream.index, packet
+    except IndexError:
+        # A stream turned up after the header. PyAV does not know it, and says so once all that was
+        # asked for has ended.
+        return
     except av.FFmpegError:
         for stream in streams:
             yield stream.index, None

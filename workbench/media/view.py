@@ -32,7 +32,7 @@ class Made:
     """`ok`, or the `source.Status` of an array that had to be made another way than asked for."""
 
     reason: str = ""
-    """What happened, where `status` is not `ok`."""
+    """What happened, where `status` is not `ok`; else a note on what is odd about the file."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class Frame:
 class View(Part, ABC):
     """One array made of one media file.
 
-    A subclass is a `SoundView`, a `VideoView` or an `FileView` and has a `version: Literal[n] = n`:
-    raise n whenever the same file and settings give another array, so that stored ones are made
-    anew.
+    A subclass is a `SoundView`, a `VideoView` or an `FileView` and has a `version: Literal[1, ..., n]
+    = n`: raise n whenever the same file and settings give another array, so that stored ones are
+    made anew. Earlier numbers stay allowed: a study that was begun with one goes on with the arrays
+    that it has; what it lacks of them is made as now.
     """
 
     neutral_level: ClassVar[int] = 128
@@ -107,6 +108,21 @@ class View(Part, ABC):
 
 class SoundView(View):
     """A view of the sound."""
+
+    align: bool = False
+    """Whether the sound is on the clock of the file's picture, for a view beside frames: silence
+    before a late start and in gaps, and nothing of what is heard before the first frame. Otherwise
+    it begins at 0 and has no gaps, as the competition's public baseline has it."""
+
+    def identity(self) -> dict[str, Any]:
+        """As `View.identity`, without `align` where it is off.
+
+        It came later than the names of views that are stored: those go on to mean what they meant.
+        """
+        named = super().identity()
+        if not self.align:
+            del named["align"]
+        return named
 
     @abstractmethod
     def of_sound(self, sound: Sound) -> Made:
