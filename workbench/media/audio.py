@@ -92,9 +92,9 @@ class SoundReader(Reader):
 
     def __init__(self, container: InputContainer) -> None:
         super().__init__(_chosen(container))
-        rate_hz = self.stream.codec_context.sample_rate
-        if rate_hz not in _RATES_HZ:
-            raise failure("broken", f"its sound has {rate_hz} samples a second")
+        # 0: FFmpeg met the stream too late to look into it.
+        if rate_hz := self.stream.codec_context.sample_rate:
+            _check_rate(rate_hz)
         self._announced = _announced(container)
         self._has_no_header = container.format.name in _HEADLESS
         self._picture_s = _picture_start_s(container)
@@ -117,9 +117,14 @@ class SoundReader(Reader):
         return self._num_samples >= self._max_samples
 
     def take(self, frame: AudioFrame) -> None:
-        """Take one frame."""
+        """Take one frame.
+
+        Raises:
+            MediaError: broken.
+        """
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
         if form != self._form:  # at the start, or where the stream changes its form on the way
+            _check_rate(frame.sample_rate)
             self._end_form()
             self._form, self._resampler = form, _resampler()
         self._clock.take(frame)
@@ -280,6 +285,11 @@ class _Clock:
 
 def _resampler() -> av.AudioResampler:
     return av.AudioResampler(format="s16p", layout="stereo", rate=_WAV_HZ)
+
+
+def _check_rate(rate_hz: int) -> None:
+    if rate_hz not in _RATES_HZ:
+        raise failure("broken", f"its sound has {rate_hz} samples a second")
 
 
 def _chosen(container: InputContainer) -> AudioStream:
