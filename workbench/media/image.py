@@ -160,13 +160,13 @@ def _read_cut_off(path: Path) -> Still | None:
         return None
     try:
         ended = endings(path.read_bytes())
-        stored = []
-        for data in ended:
+        shown = []
+        for data in ended.files:
             with _opened(io.BytesIO(data)) as image:
-                stored.append(np.asarray(image))
-        if not stored or not all(is_whole(stored[0], other) for other in stored[1:]):
+                shown.append(np.asarray(image))
+        if not is_whole(shown, block_px=ended.block_px):
             return None
-        with _opened(io.BytesIO(ended[0])) as image:
+        with _opened(io.BytesIO(ended.files[0])) as image:
             return Still(_upright(image), CUT_OFF)
     except BAD_BYTES:
         return None

@@ -9,16 +9,19 @@ file that lacks rows differs in them, so that a grey band is never taken for a p
 import hashlib
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-# The largest block of pixels that a JPEG or WebP codes at once, and what smoothing adds.
-_CORNER_PX = 18
+# The largest block of pixels that a JPEG codes at once, and what smoothing adds.
+_JPEG_BLOCK_PX = 18
 # Noise in the place of missing bytes, without the byte that begins a JPEG's markers: several blocks
-# of it, or the decoder would show the same grey after either ending.
-_NOISE = hashlib.shake_128(b"").digest(4096).replace(b"\xff", b"\x5a")
+# of it, or the decoder would show the same grey after every ending. And its opposite: whatever bit
+# is missing, one of both has another one there.
+_NOISE = hashlib.shake_128(b"").digest(4096).replace(b"\xff", b"\x5a").replace(b"\0", b"\xa5")
+_OPPOSITE = bytes(255 - byte for byte in _NOISE)
 _END = b"\xff\xd9"
 # A WebP that lacks more than this lacks rows.
 _MOST_OF_WEBP = 64
@@ -30,31 +33,47 @@ _SCAN = 0xDA
 _ALL = (1 << 64) - 1
 
 
-def endings(data: bytes) -> tuple[bytes, ...]:
-    """Return a picture's file that breaks off, ended in several ways; none: it has no such end."""
+@dataclass(frozen=True)
+class Endings:
+    """A picture's file that breaks off, ended in several ways."""
+
+    files: tuple[bytes, ...] = ()
+    """None: its format has no such end."""
+
+    block_px: int = 0
+    """Side of the last block, which they may show otherwise."""
+
+
+def endings(data: bytes) -> Endings:
+    """Return the ways to end a picture's file."""
     if data.startswith(b"\xff\xd8") and _has_every_scan(data):
         start = data.rstrip(b"\xff")  # half of a marker
-        return tuple(start + more + _END for more in (b"", _NOISE, _next_restart(start) + _NOISE))
+        restarted = _next_restart(start) + _NOISE
+        tails = (b"", _NOISE, _OPPOSITE, restarted)
+        return Endings(tuple(start + tail + _END for tail in tails), _JPEG_BLOCK_PX)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         missing = 8 + struct.unpack("<I", data[4:8])[0] - len(data)
         if 0 < missing <= _MOST_OF_WEBP:
-            return data + bytes(missing), data + _NOISE[:missing]
-    return ()
+            tails = (bytes(missing), _NOISE[:missing], _OPPOSITE[:missing])
+            # No corner here: what its arithmetic decoder makes of a byte depends on all before.
+            return Endings(tuple(data + tail for tail in tails))
+    return Endings()
 
 
-def is_whole(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> bool:
-    """Say whether two endings show one picture, (height, width, ...), but for its last block.
+def is_whole(shown: Sequence[npt.NDArray[np.uint8]], *, block_px: int) -> bool:
+    """Say whether all endings show one picture, (height, width, ...), but for its last block.
 
-    A picture no wider than that block would lack rows.
+    A picture no wider than twice that block would lack much of its rows.
     """
-    if one.shape != other.shape:
+    if len({picture.shape for picture in shown}) != 1:
         return False
-    apart = (one != other).reshape(*one.shape[:2], -1).any(axis=2)
-    if not apart.any():
-        return True
+    apart = np.zeros(shown[0].shape[:2], bool)
+    for picture in shown[1:]:
+        apart |= (picture != shown[0]).reshape(*apart.shape, -1).any(axis=2)
     height, width = apart.shape
-    apart[max(0, height - _CORNER_PX) :, max(0, width - _CORNER_PX) :] = False
-    return width > 2 * _CORNER_PX and not apart.any()
+    if width > 2 * block_px:
+        apart[max(0, height - block_px) :, width - block_px :] = False
+    return not apart.any()
 
 
 def _next_restart(data: bytes) -> bytes:
