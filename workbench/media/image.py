@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
+from workbench.errors import MediaError
 from workbench.media.source import MAX_PIXELS, check_file, failure, said_by
 from workbench.media.truncation import endings, is_whole
 from workbench.media.view import FileView, Made, Picture
@@ -30,6 +31,8 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000",
 
 BAD_BYTES = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error)
 """What Pillow's decoders raise on bytes that are not what their header says."""
+
+_BOMBS = (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning)
 
 # Formats that Pillow reads with another package: (the module, its function that adds the format).
 _EXTRA_FORMATS = {"HEIF": ("pillow_heif", "register_heif_opener"), "JXL": ("pillow_jxl", "")}
@@ -98,7 +101,7 @@ def read_picture(path: Path) -> Still:
     try:
         with _opened(path) as image:
             return Still(_upright(image))
-    except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
+    except _BOMBS as error:
         raise failure("too_large", f"its picture has over {MAX_PIXELS} pixels") from error
     except UnidentifiedImageError as error:
         said = "the file is not an image of an accepted format"
@@ -168,7 +171,7 @@ def _read_cut_off(path: Path) -> Still | None:
             return None
         with _opened(io.BytesIO(ended.files[0])) as image:
             return Still(_upright(image), CUT_OFF)
-    except BAD_BYTES:
+    except (*BAD_BYTES, *_BOMBS, MediaError):  # what was wrong before is said
         return None
 
 
