@@ -249,7 +249,12 @@ def test_a_note_is_told_and_counted_and_is_no_trouble(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", a="A", b="B~", c="C~", bad="!")
     made = run(data)
     assert statuses(made) == {"a": "ok", "b": "ok", "bad": "broken", "c": "ok"}
-    assert list(made.table["reason.v"]) == ["", "it ends with ~", "it begins with !", *["it ends with ~"]]
+    assert list(made.table["reason.v"]) == [
+        "",
+        "it ends with ~",
+        "it begins with !",
+        *["it ends with ~"],
+    ]
     assert describe(made) == [
         "v: 1 files broken, e.g. m/bad: it begins with !",
         "v: 2 files ok with a note, e.g. m/b: it ends with ~",

@@ -1,6 +1,6 @@
 """A thousand sounds and a thousand pictures with scratches: each ends with a status, in time.
 
-Here in one process, view by view, with more formats; `tests/data/test_zoo.py` sends 200 files through
+Here in one process and of many formats; `tests/data/test_zoo.py` sends 200 files of fewer through
 the processes that decode.
 """
 

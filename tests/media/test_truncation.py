@@ -162,5 +162,12 @@ def test_the_views_of_such_a_picture_are_ok_with_the_note(tmp_path: Path) -> Non
         one = made[name]
         assert isinstance(one, Made)
         assert (one.status, one.reason) == ("ok", CUT_OFF)
+    # The first version took none.
+    before = read_media(
+        path, {"image": Image(version=1), "frames": Frames(num_frames=2, version=1)}
+    ).made
+    for one in before.values():
+        assert isinstance(one, MediaError)
+        assert one.status == "broken"
     assert isinstance(made["mel"], MediaError)
     assert made["mel"].status == "no_audio"

@@ -110,6 +110,8 @@ class SoundReader(Reader):
         self._heard: Sound | None = None
         self.loudness_db: float | None = None
         """Root mean square of the sound in decibels below full scale, once it was asked for."""
+        self.duration_s: float | None = None
+        """Its length in seconds, where that is not the container's, once it was asked for."""
 
     @property
     def is_full(self) -> bool:
@@ -133,7 +135,7 @@ class SoundReader(Reader):
         if self._num_waiting >= _BLOCK:
             self._resample()
 
-    def sound(self, *, align: bool = False) -> Sound:
+    def sound(self, *, align: bool = False, believing: bool = False) -> Sound:
         """Return the sound of all frames taken.
 
         It has the container's length: with a picture, that of the longer of both. Where that is a
@@ -145,6 +147,8 @@ class SoundReader(Reader):
             align: Place it on the clock of the file's picture: sound that begins late or that has
                 a gap has silence there, and what is heard before the first frame is cut off.
                 Without a picture there is nothing to align with.
+            believing: Give it the container's length though that cannot be, as version 1 of sound
+                views did.
 
         Raises:
             MediaError: broken, no_audio or silent.
@@ -153,15 +157,15 @@ class SoundReader(Reader):
             raise self.error
         if self._heard is None:
             self._heard = self._hear()
-        mono = self._heard
+        length = self._length(self._num_samples, believing=believing)
+        mono = self._heard[:length]
         if mono.min() == mono.max():
             raise failure("silent", f"its sound never changes ({mono[0]:g} throughout)")
-        length = self._length(self._num_samples)
         if align and self._picture_s is not None:
             longest_s = (self._announced or self._max_samples) / _WAV_HZ
-            mono = self._clock.placed(mono, start_s=self._picture_s, longest_s=longest_s)
+            mono = self._clock.placed(self._heard, start_s=self._picture_s, longest_s=longest_s)
             mono = mono[: self._max_samples]
-            length = self._length(len(mono))
+            length = self._length(len(mono), believing=believing)
             if not mono.any():
                 raise failure("silent", "none of its sound is heard while there is a picture")
         mono = _fit(mono, length)
@@ -169,18 +173,21 @@ class SoundReader(Reader):
         return _fit(soxr.resample(mono, _WAV_HZ, RATE_HZ, quality="HQ"), -(-len(mono) // 2))
 
     def _hear(self) -> Sound:
-        """Return all samples as mono, 44,100 a second, and find out their loudness."""
+        """Return all samples as mono, 44,100 a second, and find out how loud they are."""
         self._end_form()
         if not self._num_samples:
             raise failure("no_audio", "its sound stream holds no samples")
-        length = self._length(self._num_samples)
-        mono = _mean(np.concatenate(self._parts, axis=1)[:, :length])
+        mono = _mean(np.concatenate(self._parts, axis=1)[:, : self._max_samples])
         self._parts.clear()
-        power = float(np.dot(mono, mono)) / len(mono)
+        length = self._length(self._num_samples)
+        if length != self._announced:
+            self.duration_s = length / _WAV_HZ
+        kept = mono[:length]
+        power = float(np.dot(kept, kept)) / len(kept)
         self.loudness_db = 10 * float(np.log10(max(power, _FAINTEST)))
         return mono
 
-    def _length(self, num_samples: int) -> int:
+    def _length(self, num_samples: int, *, believing: bool = False) -> int:
         """Return the samples at 44.1 kHz that the sound has, of which `num_samples` are there."""
         num_samples = min(num_samples, self._max_samples)
         slack = round(_SLACK_S * _WAV_HZ)
@@ -189,9 +196,9 @@ class SoundReader(Reader):
         end = max(num_samples, round(self._clock.end_s * _WAV_HZ))
         is_too_long = is_alone and self._announced > end + slack
         is_too_short = (is_alone or self._has_no_header) and num_samples > self._announced + slack
-        if not self._announced or is_too_long or is_too_short:
-            return num_samples
-        return self._announced
+        if self._announced and (believing or not (is_too_long or is_too_short)):
+            return self._announced
+        return num_samples
 
     def _end_form(self) -> None:
         """Take what the resampler still holds back."""

@@ -41,6 +41,20 @@ class Facts(Frozen):
     jpeg_quantum: float | None = None
     """Mean step of a JPEG's brightness table: small in good quality."""
 
+    def heard(self, *, duration_s: float | None, loudness_db: float | None) -> "Facts":
+        """Return these facts with what was found while the sound was decoded.
+
+        Args:
+            duration_s: Its length where the container's was a guess; None: it was none.
+            loudness_db: Its loudness.
+        """
+        found: dict[str, float | None] = {"loudness_db": loudness_db}
+        if duration_s:
+            found["duration_s"] = duration_s
+            if self.bit_rate and self.duration_s:
+                found["bit_rate"] = self.bit_rate * self.duration_s / duration_s
+        return self.model_copy(update=found)
+
 
 def container_facts(container: InputContainer) -> Facts:
     """Return what the headers of an opened sound or video file say; nothing is decoded."""

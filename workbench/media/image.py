@@ -77,6 +77,8 @@ class Image(FileView):
     def of_file(self, path: Path) -> Made:
         """Return the picture as a square of `image_px`, its proportions given up."""
         still = read_picture(path)
+        if still.note and self.version == 1:
+            raise failure("broken", f"the image cannot be decoded: {still.note}")
         return Made(square(still.picture, self.image_px)[None, None], reason=still.note)
 
 

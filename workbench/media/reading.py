@@ -91,7 +91,14 @@ def _read_still(path: Path, views: Mapping[str, View]) -> MadeOrNot | None:
     }
 
 
+def _way(view: SoundView) -> tuple[bool, bool]:
+    """Return whether a view's sound is aligned, and has the container's length in any case."""
+    return view.align, view.version == 1
+
+
 def _of_still(still: Still, view: VideoView) -> Made:
+    if still.note and view.version == 1:
+        raise failure("broken", f"the image cannot be decoded: {still.note}")
     made = read_still(still.picture, view)
     return replace(made, reason=still.note) if made.status == "ok" else made
 
@@ -113,13 +120,15 @@ def _read_streams(
 
     made: MadeOrNot = {}
     if listener:
+        # Asked for without a view, too: it finds out the loudness.
+        ways = {_way(view) for view in sounds.values()} or {(False, False)}
         heard = {
-            align: _then(listener, SoundReader.sound, align=align)
-            for align in sorted({view.align for view in sounds.values()} or {False})
+            (align, believing): _then(listener, SoundReader.sound, align=align, believing=believing)
+            for align, believing in sorted(ways)
         }
-        made |= {name: _then(heard[view.align], view.of_sound) for name, view in sounds.items()}
+        made |= {name: _then(heard[_way(view)], view.of_sound) for name, view in sounds.items()}
     if isinstance(listener, SoundReader):
-        facts = facts.model_copy(update={"loudness_db": listener.loudness_db})
+        facts = facts.heard(duration_s=listener.duration_s, loudness_db=listener.loudness_db)
     if watcher:
         made |= _of_frames(exact, watcher)
     if isinstance(watcher, FrameReader) and (again := exact.keys() - made.keys()):

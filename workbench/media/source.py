@@ -206,18 +206,24 @@ def packets(
     """Yield the packets of `streams` with the index of each one's stream.
 
     Each stream ends with an empty packet, or None where the file breaks off: it tells the decoder
-    to give what it still holds.
+    to give what it still holds. A stream that turns up after the file was opened is left out.
     """
-    try:
-        for packet in container.demux(*streams):
-            yield packet.stream.index, packet
-    except IndexError:
-        # A stream turned up after the header. PyAV does not know it, and says so once all that was
-        # asked for has ended.
-        return
-    except av.FFmpegError:
-        for stream in streams:
-            yield stream.index, None
+    going_on = {stream.index for stream in streams}
+    demuxed = container.demux(*streams)
+    while True:
+        try:
+            packet = next(demuxed)
+        except (StopIteration, av.FFmpegError):
+            break
+        except IndexError:
+            # PyAV ends every stream that there is by now, and knows but those there were at first.
+            break
+        index = packet.stream.index
+        if not packet.size and packet.dts is None:
+            going_on.discard(index)
+        yield index, packet
+    for index in sorted(going_on):
+        yield index, None
 
 
 def said_by(error: Exception) -> str:

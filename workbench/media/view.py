@@ -47,10 +47,10 @@ class Frame:
 class View(Part, ABC):
     """One array made of one media file.
 
-    A subclass is a `SoundView`, a `VideoView` or an `FileView` and has a `version: Literal[1, ..., n]
-    = n`: raise n whenever the same file and settings give another array, so that stored ones are
-    made anew. Earlier numbers stay allowed: a study that was begun with one goes on with the arrays
-    that it has; what it lacks of them is made as now.
+    A subclass is a `SoundView`, a `VideoView` or an `FileView` and has a `version: Literal[n] = n`:
+    raise n whenever the same file and settings give another array, so that stored ones are made
+    anew. Where an older version can still be made it stays allowed: studies that began with it go
+    on.
     """
 
     neutral_level: ClassVar[int] = 128
@@ -107,7 +107,12 @@ class View(Part, ABC):
 
 
 class SoundView(View):
-    """A view of the sound."""
+    """A view of the sound.
+
+    Version 1 of every such view believes the container's length of the sound.
+    """
+
+    version: int
 
     align: bool = False
     """Whether the sound is on the clock of the file's picture, for a view beside frames: silence
@@ -139,6 +144,8 @@ class VideoView(View):
     Frames are handed over one at a time while the file is decoded, so that what is kept of them
     decides the memory, not their size.
     """
+
+    version: int
 
     sampling: Literal["exact", "nearest"] = "exact"
     """`nearest` skips frames that no other frame needs, and takes the nearest of the rest."""
