@@ -94,7 +94,7 @@ def test_a_recipe_of_a_study_that_was_begun_before_keeps_its_name() -> None:
     assert build(Recipe, fields, where="recipe.json").uid == "1878cf884bb1"
     sound = {**Mel().model_dump(mode="json"), "version": 1}
     del sound["align"]
-    old = build(Recipe, {**fields, "views": {"sound": sound}}, where="recipe.json")
+    old: Recipe = build(Recipe, {**fields, "views": {"sound": sound}}, where="recipe.json")
     assert old.uid == "e764fa19807e"
 
 

@@ -111,7 +111,7 @@ class SoundReader(Reader):
         self.loudness_db: float | None = None
         """Root mean square of the sound in decibels below full scale, once it was asked for."""
         self.duration_s: float | None = None
-        """Its length in seconds, where that is not the container's, once it was asked for."""
+        """The file's length in seconds, where the container's is none, once it was asked for."""
 
     @property
     def is_full(self) -> bool:
@@ -180,7 +180,8 @@ class SoundReader(Reader):
         mono = _mean(np.concatenate(self._parts, axis=1)[:, : self._max_samples])
         self._parts.clear()
         length = self._length(self._num_samples)
-        if length != self._announced:
+        # A picture without a length may well last longer.
+        if length != self._announced and (self._picture_s is None or self._has_no_header):
             self.duration_s = length / _WAV_HZ
         kept = mono[:length]
         power = float(np.dot(kept, kept)) / len(kept)

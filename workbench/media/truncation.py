@@ -49,14 +49,14 @@ def endings(data: bytes) -> Endings:
     if data.startswith(b"\xff\xd8") and _has_every_scan(data):
         start = data.rstrip(b"\xff")  # half of a marker
         restarted = _next_restart(start) + _NOISE
-        tails = (b"", _NOISE, _OPPOSITE, restarted)
-        return Endings(tuple(start + tail + _END for tail in tails), _JPEG_BLOCK_PX)
+        fillings = (b"", _NOISE, _OPPOSITE, restarted)
+        return Endings(tuple(start + filling + _END for filling in fillings), _JPEG_BLOCK_PX)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         missing = 8 + struct.unpack("<I", data[4:8])[0] - len(data)
         if 0 < missing <= _MOST_OF_WEBP:
-            tails = (bytes(missing), _NOISE[:missing], _OPPOSITE[:missing])
             # No corner here: what its arithmetic decoder makes of a byte depends on all before.
-            return Endings(tuple(data + tail for tail in tails))
+            ends = (bytes(missing), _NOISE, _OPPOSITE)
+            return Endings(tuple(data + end[:missing] for end in ends))
     return Endings()
 
 
@@ -67,10 +67,10 @@ def is_whole(shown: Sequence[npt.NDArray[np.uint8]], *, block_px: int) -> bool:
     """
     if len({picture.shape for picture in shown}) != 1:
         return False
-    apart = np.zeros(shown[0].shape[:2], bool)
+    height, width = shown[0].shape[:2]
+    apart = np.zeros((height, width), bool)
     for picture in shown[1:]:
         apart |= (picture != shown[0]).reshape(*apart.shape, -1).any(axis=2)
-    height, width = apart.shape
     if width > 2 * block_px:
         apart[max(0, height - block_px) :, width - block_px :] = False
     return not apart.any()
