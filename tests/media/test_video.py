@@ -14,7 +14,7 @@ from workbench.media import video
 from workbench.media.frames import Frames
 from workbench.media.image import square
 from workbench.media.reading import decode
-from workbench.media.video import even_indices
+from workbench.media.timing import Timeline
 
 
 def opencv_frames(path: Path) -> list[Pictures]:
@@ -55,7 +55,7 @@ def levels(frames: npt.NDArray[np.uint8]) -> list[int]:
 def test_frames_lie_in_the_middle_of_equal_parts(
     count: int, num_frames: int, expected: list[int]
 ) -> None:
-    assert even_indices(count, num_frames) == expected
+    assert Timeline.even(count).at_even_times(num_frames) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_frames_are_counted_by_decoding_and_not_by_the_header(tmp_path: Path) ->
     path.write_bytes(content[: start + (len(content) - start) // 2])
     every = opencv_frames(path)
     assert 2 < len(every) < 28
-    expected = np.stack([square(every[i], 16) for i in even_indices(len(every), 3)])
+    expected = np.stack([square(every[i], 16) for i in Timeline.even(len(every)).at_even_times(3)])
     frames = read_frames(path, num_frames=3, image_px=16)
     assert np.abs(frames.astype(int) - expected).max() <= 1
 
