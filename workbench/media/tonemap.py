@@ -3,7 +3,7 @@
 The light that a reference monitor of 1,000 cd/m2 gives off is computed (ITU-R BT.2100), its
 luminance compressed by the EETF of ITU-R BT.2390 with HDR's reference white, 203 cd/m2 (ITU-R
 BT.2408), as the brightest that is left, the primaries turned into those of BT.709, and the rest
-written as BT.1886 screens read it. Up to 92 cd/m2, where faces are, only the scale changes.
+written as BT.1886 screens read it. Up to 88 cd/m2, where faces are, only the scale changes.
 """
 
 from functools import cache
