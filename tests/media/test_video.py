@@ -17,7 +17,6 @@ from workbench.media.image import square
 from workbench.media.reading import decode
 from workbench.media.timing import Timeline
 
-
 SAMPLINGS: tuple[Literal["exact", "nearest"], ...] = ("exact", "nearest")
 
 
