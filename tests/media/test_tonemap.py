@@ -77,7 +77,8 @@ def test_primaries_are_those_of_an_ordinary_screen() -> None:
         # Light of (60, 40, 30) cd/m2: none of it is compressed.
         signal = pq_signal(np.array([60.0, 40, 30]))
         codes = np.broadcast_to(np.rint(65_535 * signal).astype(np.uint16), (1, 1, 3))
-        return to_sdr(codes, PQ, primaries)[0, 0]
+        picture: Picture = to_sdr(codes, PQ, primaries)[0, 0]
+        return picture
 
     def encoded(nits: list[float]) -> list[int]:
         return [round(255 * (value / 203) ** (1 / 2.4)) for value in nits]

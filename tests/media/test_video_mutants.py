@@ -76,7 +76,7 @@ def _flipped(data: bytearray, random: np.random.Generator) -> None:
 
 def _head_changed(data: bytearray, random: np.random.Generator) -> None:
     for at in random.integers(0, min(len(data), 600), random.integers(1, 6)):
-        data[at] = random.choice((0, 1, 0x7F, 0x80, 0xFF, random.integers(256)))
+        data[at] = random.choice([0, 1, 0x7F, 0x80, 0xFF, int(random.integers(256))])
 
 
 def _cut(data: bytearray, random: np.random.Generator) -> None:

@@ -1,6 +1,7 @@
 """A decoded frame as it is meant to be seen: upright, opaque, in the range of ordinary screens."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def turned(picture: Picture, a: int, b: int, c: int, d: int) -> Picture:
 def _matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     """Return a, b, c, d of the frame's display matrix; without one, of what changes nothing."""
     try:
-        matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+        parts: Mapping[Any, Any] = frame.side_data
+        matrix = parts.get(SideData.DISPLAYMATRIX)
     except ValueError:  # PyAV does not know the kind of something else beside it
         quarter = _rotation(frame) // 90 % 4
         return ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[quarter]

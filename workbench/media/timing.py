@@ -73,7 +73,7 @@ def timeline(
         return Timeline.even(len(times))
     tick_s = tick_s or _MS
     steps = [later - time for time, later in pairwise(known)]
-    longest = LONGEST_GAP_S / tick_s if is_broadcast else max(steps)
+    longest = int(LONGEST_GAP_S / tick_s) if is_broadcast else max(steps)
     passing = sorted(step for step in steps if 0 <= step <= longest)
     if 10 * (len(steps) - len(passing)) > len(steps):
         return Timeline.even(len(times))
@@ -96,5 +96,5 @@ def _are_even(starts: Sequence[int], last: int, tick_s: Fraction) -> bool:
     least = length if num_steps == 1 else 0
     if length and not least <= 2 * last * num_steps <= 4 * length:
         return False
-    most = int(max(1, _MS / tick_s) * num_steps)
+    most = int(max(Fraction(1), _MS / tick_s) * num_steps)
     return all(abs(start * num_steps - i * length) <= most for i, start in enumerate(starts))

@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from av import CodecContext, codecs_available
 from av.container import InputContainer
@@ -299,12 +299,11 @@ def _scan(path: Path) -> Scan:
         shown = [packet for run in runs for packet in run if not packet.is_hidden][:most]
         times = [packet.pts for packet in shown]
         known = [time for time in times if time is not None]
+        near = int(_NEAR_S / (stream.time_base or 1))
         is_clear = (
             len(known) == len(times)
             and len(runs) == 1
-            and all(
-                later - time <= _NEAR_S / (stream.time_base or 1) for time, later in pairwise(known)
-            )
+            and all(later - time <= near for time, later in pairwise(known))
         )
         first = [packet.pts if packet.pts is not None else packet.dts for packet in found]
         return Scan(
@@ -343,7 +342,7 @@ def _expected(container: InputContainer, stream: VideoStream, most: int) -> Time
 
 
 def _is_broadcast(container: InputContainer) -> bool:
-    return bool(container.format.flags & Flags.ts_discont.value)
+    return bool(container.format.flags & cast(int, Flags.ts_discont.value))
 
 
 def _most_frames(stream: VideoStream) -> int:
