@@ -95,10 +95,18 @@ def test_a_clock_that_begins_anew_goes_on_by_the_usual_step() -> None:
     assert line.end == 7500
 
 
-def test_a_broadcasts_clock_may_jump_ahead_and_a_films_frame_may_stand() -> None:
-    times = [0, 40, 80, 120, 160, 1_000_000, 1_000_040, 1_000_080, 1_000_120, 1_000_160, 1_000_200]
-    assert timeline(times, is_broadcast=True) == Timeline.even(11)
-    assert timeline(times).at_even_times(3) == [4, 4, 4]
+@pytest.mark.parametrize(
+    ("jump_ms", "is_broadcast", "is_time"),
+    [(9_000, True, True), (11_000, True, False), (11_000, False, True), (700_000, False, False)],
+)
+def test_a_frame_may_stand_but_a_clock_that_jumps_is_no_time(
+    jump_ms: int, is_broadcast: bool, is_time: bool
+) -> None:
+    times = [40 * i + (jump_ms if i > 4 else 0) for i in range(12)]
+    line = timeline(times, is_broadcast=is_broadcast)
+    assert line.at_even_times(3) == ([4, 4, 4] if is_time else [2, 6, 10])
+    held = timeline(range(0, 480, 40), last=jump_ms, is_broadcast=is_broadcast)
+    assert held.at_even_times(3) == ([11, 11, 11] if is_time else [2, 6, 10])
 
 
 def test_times_that_say_nothing_leave_the_count() -> None:

@@ -31,12 +31,14 @@ def test_the_space_is_looked_for_beside_the_experiment_file_not_where_the_progra
 
 
 def test_a_study_keeps_the_versions_of_its_views_unless_the_file_names_one(tmp_path: Path) -> None:
-    frames, diff = {"kind": "frames"}, {"kind": "frame-diff"}
-    keys = {"views": {"image": {"kind": "image"}, "a": frames, "b": frames, "c": frames}}
+    frames: dict[str, Any] = {"kind": "frames"}
+    keys: dict[str, Any] = {
+        "views": {"image": {"kind": "image"}, "a": frames, "b": frames, "c": frames}
+    }
     begun, _ = read_experiment(write_experiment(tmp_path / "then", **keys))
     first = begun.views["a"].model_copy(update={"version": 1})
     begun = begun.model_copy(update={"views": {**begun.views, **dict.fromkeys("abc", first)}})
-    keys["views"] |= {"b": {**frames, "version": 2}, "c": diff, "d": frames}
+    keys["views"] |= {"b": {**frames, "version": 2}, "c": {"kind": "frame-diff"}, "d": frames}
     now, _ = read_experiment(write_experiment(tmp_path / "now", **keys))
     assert {name: view.version for name, view in now.as_begun(begun).views.items()} == {
         "image": 1,

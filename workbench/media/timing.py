@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
 
-LONGEST_GAP_S = 10
+LONGEST_S = 600
+"""No frame is on screen for longer: a longer step is a damaged timestamp."""
+
+LONGEST_BROADCAST_S = 10
 """A longer step of a broadcast's clock, whichever way, is no time that passes: the clock was set
 anew. FFmpeg's program has the same limit."""
 
@@ -58,29 +61,30 @@ def timeline(
     """Return when the frames are shown whose timestamps are `times`.
 
     A timestamp before the one of the frame before means that the clock began anew (two recordings
-    in one file); time then goes on by the usual step. Frames are taken as shown equally long where
-    the timestamps say nothing: one is lacking, or more than one in ten goes back; and where they
-    are even but for the rounding to milliseconds that many containers do.
+    in one file), and so does a step that is far too long: time then goes on by the usual step.
+    Frames are taken as shown equally long where the timestamps say nothing (one is lacking, or more
+    than one step in ten is none), and where they are even but for the rounding to milliseconds that
+    many containers do.
 
     Args:
         times: Of at least one frame, in the order in which they are shown, in ticks.
         last: How long the last frame is shown, in ticks; unknown by default.
         tick_s: Of the timestamps; a millisecond by default.
-        is_broadcast: Whether a step of over `LONGEST_GAP_S` is a clock that was set anew as well.
+        is_broadcast: Whether `LONGEST_BROADCAST_S` is too long already.
     """
     known = [time for time in times if time is not None]
     if len(known) < len(times) or len(times) < 2:
         return Timeline.even(len(times))
     tick_s = tick_s or _MS
     steps = [later - time for time, later in pairwise(known)]
-    longest = int(LONGEST_GAP_S / tick_s) if is_broadcast else max(steps)
+    longest = int((LONGEST_BROADCAST_S if is_broadcast else LONGEST_S) / tick_s)
     passing = sorted(step for step in steps if 0 <= step <= longest)
     if 10 * (len(steps) - len(passing)) > len(steps):
         return Timeline.even(len(times))
     usual = passing[len(passing) // 2]
     steps = [step if 0 <= step <= longest else usual for step in steps]
     starts = [0, *accumulate(steps)]
-    last = last if last and last > 0 else usual
+    last = last if last and 0 < last <= longest else usual
     if _are_even(starts, last, tick_s):
         return Timeline.even(len(times))
     return Timeline(starts, starts[-1] + last)

@@ -47,7 +47,8 @@ class _PictureReader(Reader):
         super().__init__(_chosen(container))
         self._views = views
         self._most = _most_frames(self.stream)
-        self._decoder = _alpha_decoder(self.stream)
+        is_newer = any(view.version > 1 for view in views.values())
+        self._decoder = _alpha_decoder(self.stream) if is_newer else None
         codec = self.stream.codec_context.name
         # The fourth byte of an AVI's raw pixels (BI_RGB) has no meaning, and is often 0.
         self._renderer = Renderer(has_alpha=(container.format.name, codec) != ("avi", "rawvideo"))
