@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -13,7 +12,13 @@ from workbench.media.audio import SoundReader
 from workbench.media.facts import Facts, container_facts, image_facts
 from workbench.media.image import Still, read_picture, still_format
 from workbench.media.source import Reader, check_file, failure, feed, opened
-from workbench.media.video import FrameReader, NearestReader, read_again, read_still
+from workbench.media.video import (
+    FrameReader,
+    NearestReader,
+    read_exactly,
+    read_nearest,
+    read_still,
+)
 from workbench.media.view import Array, FileView, Made, SoundView, VideoView, View
 
 S = TypeVar("S")
@@ -130,24 +135,28 @@ def _read_streams(
     if isinstance(listener, SoundReader):
         facts = facts.heard(duration_s=listener.duration_s, loudness_db=listener.loudness_db)
     if watcher:
-        made |= _of_frames(exact, watcher)
-    if isinstance(watcher, FrameReader) and (again := exact.keys() - made.keys()):
-        others = {name: exact[name] for name in sorted(again)}
-        made |= _of_frames(others, _attempt(partial(read_again, count=watcher.count), path, others))
-    if nearest:
-        # In a pass of its own: what other views there are must not change this one's frames.
-        made |= _of_frames(nearest, _attempt(_read_nearest, path, nearest))
+        made |= _of_frames(path, exact, watcher)
+    # In passes of their own: what other views there are must not change these ones' frames.
+    for is_first in (True, False):
+        some = {name: view for name, view in nearest.items() if (view.version == 1) == is_first}
+        if some:
+            made |= _of_frames(path, some, _attempt(read_nearest, path, some))
     return made, facts
 
 
-def _read_nearest(path: Path, views: Mapping[str, VideoView]) -> NearestReader:
-    with opened(path) as container:
-        reader = NearestReader(container, views)
-        feed(container, [reader])
-    return reader
-
-
 def _of_frames(
+    path: Path, views: Mapping[str, VideoView], reader: FrameReader | NearestReader | MediaError
+) -> MadeOrNot:
+    """Return the views of frames that were read, some of them read again if need be."""
+    made = _of_kept(views, reader)
+    if isinstance(reader, FrameReader) and (again := views.keys() - made.keys()):
+        others = {name: views[name] for name in sorted(again)}
+        exactly = _attempt(read_exactly, path, others, expected=reader.timeline)
+        made |= _of_kept(others, exactly)
+    return made
+
+
+def _of_kept(
     views: Mapping[str, VideoView], reader: FrameReader | NearestReader | MediaError
 ) -> MadeOrNot:
     """Return the views whose frames the reader has, or why there are none."""

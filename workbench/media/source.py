@@ -155,6 +155,10 @@ class Reader(ABC):
     def is_full(self) -> bool:
         """Whether no further frame is wanted."""
 
+    def decode(self, packet: "Packet[Any] | None") -> Sequence[Any]:
+        """Return the frames that a packet of the stream completes; None: those held back."""
+        return self.stream.decode(packet)
+
     @abstractmethod
     def take(self, frame: Any) -> None:
         """Take the next frame; a MediaError ends this reader, not its file."""
@@ -180,7 +184,7 @@ def feed(container: InputContainer, readers: Sequence[Reader]) -> None:
         if reader is None:
             continue
         try:
-            for frame in reader.stream.decode(packet):
+            for frame in reader.decode(packet):
                 reader.take(frame)
                 fed.add(index)
                 if reader.is_full:

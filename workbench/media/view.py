@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from workbench.media.timing import Timeline
 from workbench.values import Part
 
 Array = npt.NDArray[Any]
@@ -143,16 +144,26 @@ class VideoView(View):
 
     Frames are handed over one at a time while the file is decoded, so that what is kept of them
     decides the memory, not their size.
+
+    Version 1 of every such view counts frames instead of looking at their times, and sees them as
+    they are stored but for a turn: mirrored ones upside down, the colours under transparent pixels,
+    high dynamic range as if it were an ordinary one.
     """
 
     version: int
 
     sampling: Literal["exact", "nearest"] = "exact"
-    """`nearest` skips frames that no other frame needs, and takes the nearest of the rest."""
+    """`nearest` skips frames that no other frame needs, and takes the nearest of the rest; a file
+    that does not say when its frames are shown, or whose frames are over a quarter of a second
+    apart, is decoded as for `exact`."""
+
+    def wanted(self, timeline: Timeline) -> Sequence[int]:
+        """Return `indices`, of a video whose frames are shown as `timeline` says."""
+        return self.indices(Timeline.even(timeline.count) if self.version == 1 else timeline)
 
     @abstractmethod
-    def indices(self, count: int) -> Sequence[int]:
-        """Return the frames wanted of a video of `count` frames (at least 1), repeats included."""
+    def indices(self, timeline: Timeline) -> Sequence[int]:
+        """Return the frames wanted of a video, by number and in their order, repeats included."""
 
     @abstractmethod
     def keep(self, frame: Frame) -> Any:
