@@ -41,7 +41,7 @@ def test_a_study_keeps_the_versions_of_its_views_unless_the_file_names_one(tmp_p
     keys["views"] |= {"b": {**frames, "version": 2}, "c": {"kind": "frame-diff"}, "d": frames}
     now, _ = read_experiment(write_experiment(tmp_path / "now", **keys))
     assert {name: view.version for name, view in now.as_begun(begun).views.items()} == {
-        "image": 1,
+        "image": 2,
         "a": 1,
         "b": 2,
         "c": 2,
