@@ -1,5 +1,7 @@
 """How players show a frame: turned and mirrored, over a background, in an ordinary range."""
 
+import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,26 @@ def test_the_first_version_of_a_view_still_sees_what_it_saw(square_clip: Path) -
     assert np.array_equal(quarter, np.rot90(upright))
     mirrored = decode(first, with_matrix(square_clip, *MATRICES[2]))[0, 0]
     assert np.array_equal(mirrored, np.rot90(upright, 2))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_film_of_jpegs_is_turned_as_their_exif_data_says(
+    orientation: int, tmp_path: Path
+) -> None:
+    still, file = Pillow.fromarray(moving(1, width=48, height=48)[0]), io.BytesIO()
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    still.save(file, "JPEG", quality=95, exif=exif)
+    path = tmp_path / "x.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 48, "yuvj420p"
+        packet = av.Packet(file.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 25)
+        container.mux(packet)
+    expected = np.asarray(ImageOps.exif_transpose(Pillow.open(file))).astype(int)
+    # The two decoders of JPEG spread its colours a little otherwise.
+    assert np.abs(decode(ONE, path)[0, 0] - expected).mean() < 4
 
 
 def whole_frame(path: Path) -> Pictures:

@@ -66,7 +66,9 @@ def _matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     try:
         parts: Mapping[Any, Any] = frame.side_data
         matrix = parts.get(SideData.DISPLAYMATRIX)
-    except ValueError:  # PyAV does not know the kind of something else beside it
+    except ValueError:
+        # PyAV knows no name for something else beside it (the EXIF data of MJPEG, as cameras write
+        # it), and gives nothing of all: the turn alone can be had then, and mirroring is lost.
         quarter = _rotation(frame) // 90 % 4
         return ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[quarter]
     if matrix is None:

@@ -33,6 +33,7 @@ from workbench.media.timing import Timeline, timeline
 from workbench.media.view import Frame, Made, Picture, VideoView
 
 _NEAR_S = Fraction(1, 4)
+"""Between frames that are further apart, the nearest one that is not skipped may be far away."""
 
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """By the decoder of the pictures alone, the one of their alpha channel too."""
