@@ -45,7 +45,8 @@ class Bytes(FileView):
             raise OSError(errno.ENOSPC, "No space left on device")
         if data == b"die":
             os._exit(3)
-        return Made(np.full(self.stored_shape, data[0], np.uint8))
+        note = "it ends with ~" if data.endswith(b"~") else ""
+        return Made(np.full(self.stored_shape, data[0], np.uint8), reason=note)
 
 
 def write_data(folder: Path, **contents: str) -> Path:
@@ -242,6 +243,25 @@ def test_strict_turns_any_trouble_into_an_error(tmp_path: Path) -> None:
     write_data(data, bad="!")
     with pytest.raises(DataError, match=r"1 files broken, e\.g\. m/bad: it begins with !"):
         require_all(run(data))
+
+
+def test_a_note_is_told_and_counted_and_is_no_trouble(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B~", c="C~", bad="!")
+    made = run(data)
+    assert statuses(made) == {"a": "ok", "b": "ok", "bad": "broken", "c": "ok"}
+    assert list(made.table["reason.v"]) == [
+        "",
+        "it ends with ~",
+        "it begins with !",
+        *["it ends with ~"],
+    ]
+    assert describe(made) == [
+        "v: 1 files broken, e.g. m/bad: it begins with !",
+        "v: 2 files ok with a note, e.g. m/b: it ends with ~",
+    ]
+    (data / "m" / "bad").unlink()
+    assert run(data).table.query("name == 'b'")["reason.v"].item() == "it ends with ~"  # stored
+    require_all(run(data))
 
 
 def test_the_table_counts_the_files_of_each_status(tmp_path: Path) -> None:

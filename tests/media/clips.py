@@ -1,5 +1,7 @@
 """Small media files made by the tests."""
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -8,6 +10,8 @@ import numpy.typing as npt
 
 Sound = npt.NDArray[np.int16]
 Pictures = npt.NDArray[np.uint8]
+
+_MS = Fraction(1, 1000)
 
 
 def chirp(
@@ -56,8 +60,12 @@ def write_media(
     pictures: Pictures | None = None,
     fps: int = 25,
     video_codec: str = "libx264",
+    times_ms: Sequence[int] = (),
 ) -> Path:
-    """Write sound (samples, channels) and pictures (frames, height, width, 3) to `path`."""
+    """Write sound (samples, channels) and pictures (frames, height, width, 3) to `path`.
+
+    `times_ms`: when each picture is shown; by `fps` by default.
+    """
     with av.open(str(path), "w") as container:
         if pictures is not None:
             video = container.add_stream(video_codec, rate=fps)
@@ -67,12 +75,17 @@ def write_media(
             layout = {1: "mono", 2: "stereo"}[sound.shape[1]]
             audio = container.add_stream(sound_codec, rate=rate_hz, layout=layout)
         if pictures is not None:
-            for picture in pictures:
-                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            if times_ms:
+                video.codec_context.time_base = _MS
+            for index, picture in enumerate(pictures):
+                frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+                if times_ms:
+                    frame.pts, frame.time_base = times_ms[index], _MS
+                container.mux(video.encode(frame))
             container.mux(video.encode(None))
         if sound is not None:
-            frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), "s16", layout)
-            frame.sample_rate = rate_hz
-            container.mux(audio.encode(frame))
+            samples = av.AudioFrame.from_ndarray(sound.reshape(1, -1), "s16", layout)
+            samples.sample_rate = rate_hz
+            container.mux(audio.encode(samples))
             container.mux(audio.encode(None))
     return path

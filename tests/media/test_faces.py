@@ -14,6 +14,7 @@ from workbench.errors import ConfigError
 from workbench.media.face_detectors import Face, YuFace, YuNet
 from workbench.media.face_trace import FaceTrace
 from workbench.media.faces import MAX_FACES, Faces, Kept, middle_square, turned_square
+from workbench.media.timing import Timeline
 from workbench.media.view import Frame
 
 Picture = npt.NDArray[np.uint8]
@@ -110,8 +111,8 @@ def test_a_square_of_any_size_can_be_cut_from_any_picture(
 
 def test_the_view_takes_the_middle_of_equal_parts() -> None:
     view = Faces(num_frames=4)
-    assert view.indices(8) == [1, 3, 5, 7]
-    assert view.indices(1) == [0, 0, 0, 0]
+    assert view.indices(Timeline.even(8)) == [1, 3, 5, 7]
+    assert view.indices(Timeline.even(1)) == [0, 0, 0, 0]
     assert view.shape == (4, 224, 224, 3)
     assert view.stored_shape == (1, 4, 224, 224, 3)
 
@@ -332,7 +333,7 @@ def test_a_model_file_of_ones_own_serves_the_view(tmp_path: Path) -> None:
         {"align": False},
         {"detector": YuFace(min_confidence=0.6)},
         {"sampling": "nearest"},
-        {"version": 2},
+        {"version": 1},
     ],
 )
 def test_another_setting_is_another_uid(change: dict[str, object]) -> None:

@@ -106,6 +106,7 @@ def test_a_sound_with_silent_segments_alone_is_silent(kind: Kind) -> None:
 
 def test_another_failure_of_a_segment_is_the_files() -> None:
     class Failing(Spectrogram):
+        version: int = 1
         kind: str = "failing"
 
         def picture(self, sound: Sound) -> Grey:

@@ -11,10 +11,13 @@ from moviepy.config import FFMPEG_BINARY
 from tests.media.clips import Pictures, chirp, greys, moving, write_media
 from workbench.errors import MediaError
 from workbench.media import video
+from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
 from workbench.media.image import square
 from workbench.media.reading import decode
-from workbench.media.video import even_indices
+from workbench.media.timing import Timeline
+
+SAMPLINGS: tuple[Literal["exact", "nearest"], ...] = ("exact", "nearest")
 
 
 def opencv_frames(path: Path) -> list[Pictures]:
@@ -39,23 +42,6 @@ def read_frames(
 def levels(frames: npt.NDArray[np.uint8]) -> list[int]:
     """Return the grey level of each frame of a video of `greys`, to the nearest step of 8."""
     return [8 * round(frame.mean() / 8) for frame in frames]
-
-
-@pytest.mark.parametrize(
-    ("count", "num_frames", "expected"),
-    [
-        (100, 4, [12, 37, 62, 87]),  # 12.5, 37.5, 62.5, 87.5
-        (10, 5, [1, 3, 5, 7, 9]),
-        (7, 1, [3]),
-        (4, 4, [0, 1, 2, 3]),
-        (2, 4, [0, 0, 1, 1]),  # 0.25, 0.75, 1.25, 1.75
-        (1, 3, [0, 0, 0]),
-    ],
-)
-def test_frames_lie_in_the_middle_of_equal_parts(
-    count: int, num_frames: int, expected: list[int]
-) -> None:
-    assert even_indices(count, num_frames) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +83,7 @@ def test_frames_are_counted_by_decoding_and_not_by_the_header(tmp_path: Path) ->
     path.write_bytes(content[: start + (len(content) - start) // 2])
     every = opencv_frames(path)
     assert 2 < len(every) < 28
-    expected = np.stack([square(every[i], 16) for i in even_indices(len(every), 3)])
+    expected = np.stack([square(every[i], 16) for i in Timeline.even(len(every)).at_even_times(3)])
     frames = read_frames(path, num_frames=3, image_px=16)
     assert np.abs(frames.astype(int) - expected).max() <= 1
 
@@ -107,6 +93,70 @@ def test_frames_that_an_edit_list_cuts_off_are_not_counted(tmp_path: Path) -> No
     path = tmp_path / "cut.mp4"
     _ffmpeg("-ss", "0.4", "-i", whole, "-c", "copy", path)  # 10 frames of 25 a second
     assert levels(read_frames(path, num_frames=2, image_px=16)) == [8 * 15, 8 * 25]
+
+
+# Ten frames in the first second, then one each second.
+UNEVEN_MS = (*range(0, 1000, 100), *range(1000, 10_001, 1000))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".mp4", "libx264"), (".mkv", "libx264"), (".webm", "libvpx")]
+)
+@pytest.mark.parametrize("sampling", ["exact", "nearest"])
+def test_frames_at_even_times_are_those_on_screen_then(
+    suffix: str, codec: str, sampling: Literal["exact", "nearest"], tmp_path: Path
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    write_media(path, pictures=greys(20), video_codec=codec, times_ms=UNEVEN_MS)
+    # The last frame comes at 10 s and is gone, as the writers say, at 10.04 or 11 s: the middles of
+    # five equal parts are at 1.0 or 1.1, 3.0 or 3.3, 5.0 or 5.5, 7.0 or 7.7, 9.0 or 9.9 s.
+    frames = read_frames(path, num_frames=5, image_px=16, sampling=sampling)
+    assert levels(frames) == [8 * 10, 8 * 12, 8 * 14, 8 * 16, 8 * 18]
+    first = Frames(num_frames=5, image_px=16, version=1)  # which goes by their count
+    assert levels(decode(first, path)[0]) == [8 * 2, 8 * 6, 8 * 10, 8 * 14, 8 * 18]
+
+
+def test_pairs_of_frames_are_at_even_times_too(tmp_path: Path) -> None:
+    # Steps of 2 grey levels in the first second, of 8 afterwards: pairs are at 1.25, 3.75, 6.25 and
+    # 8.75 s, and there all have the larger step.
+    pictures = np.concatenate([greys(10, step=2), 20 + greys(11)])
+    path = write_media(tmp_path / "x.mp4", pictures=pictures, times_ms=(*UNEVEN_MS, 10_500))
+    diffs = decode(FrameDiff(num_frames=4, image_px=16, gain=4), path)[0]
+    assert np.abs(diffs.mean(axis=(1, 2, 3)) - (128 + 4 * 8)).max() <= 8
+    first = decode(FrameDiff(num_frames=4, image_px=16, gain=4, version=1), path)[0]
+    assert np.abs(first[0].mean() - (128 + 4 * 2)) <= 8
+
+
+def test_the_nearest_frames_of_a_trimmed_video_are_of_the_part_that_is_shown(
+    tmp_path: Path,
+) -> None:
+    whole = write_media(tmp_path / "x.mp4", pictures=greys(30))
+    path = tmp_path / "cut.mp4"
+    _ffmpeg("-ss", "0.4", "-i", whole, "-c", "copy", path)
+    nearest = read_frames(path, num_frames=2, image_px=16, sampling="nearest")
+    assert np.abs(np.subtract(levels(nearest), (8 * 15, 8 * 25))).max() <= 8
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".h264", "libx264"), (".hevc", "libx265")])
+def test_a_bare_stream_without_timestamps_is_decoded_whole(
+    suffix: str, codec: str, tmp_path: Path
+) -> None:
+    path = write_media(tmp_path / f"x{suffix}", pictures=greys(30), video_codec=codec)
+    for sampling in SAMPLINGS:
+        frames = read_frames(path, num_frames=3, image_px=16, sampling=sampling)
+        assert levels(frames) == [8 * 5, 8 * 15, 8 * 25]
+
+
+def test_a_clock_that_begins_anew_in_the_middle_leaves_the_frames_in_their_order(
+    tmp_path: Path,
+) -> None:
+    first = write_media(tmp_path / "1.ts", pictures=greys(15))
+    second = write_media(tmp_path / "2.ts", pictures=greys(30)[15:])
+    path = tmp_path / "both.ts"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    for sampling in SAMPLINGS:
+        frames = read_frames(path, num_frames=3, image_px=16, sampling=sampling)
+        assert levels(frames) == [8 * 5, 8 * 15, 8 * 25]
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])

@@ -30,6 +30,26 @@ def test_the_space_is_looked_for_beside_the_experiment_file_not_where_the_progra
     assert Path(space.file).samefile(tmp_path / "project" / "search_spaces" / "tiny.yaml")
 
 
+def test_a_study_keeps_the_versions_of_its_views_unless_the_file_names_one(tmp_path: Path) -> None:
+    frames: dict[str, Any] = {"kind": "frames"}
+    keys: dict[str, Any] = {
+        "views": {"image": {"kind": "image"}, "a": frames, "b": frames, "c": frames}
+    }
+    begun, _ = read_experiment(write_experiment(tmp_path / "then", **keys))
+    first = begun.views["a"].model_copy(update={"version": 1})
+    begun = begun.model_copy(update={"views": {**begun.views, **dict.fromkeys("abc", first)}})
+    keys["views"] |= {"b": {**frames, "version": 2}, "c": {"kind": "frame-diff"}, "d": frames}
+    now, _ = read_experiment(write_experiment(tmp_path / "now", **keys))
+    assert {name: view.version for name, view in now.as_begun(begun).views.items()} == {
+        "image": 2,
+        "a": 1,
+        "b": 2,
+        "c": 2,
+        "d": 2,
+    }
+    assert now.as_begun(begun).views["a"] == first
+
+
 def test_a_search_space_may_be_named_by_its_whole_path(tmp_path: Path) -> None:
     write_experiment(tmp_path / "a")
     whole = tmp_path / "a" / "search_spaces" / "tiny.yaml"

@@ -190,6 +190,21 @@ def test_the_same_seed_draws_the_same_recipes(bench: Bench, inline: type[InlineP
     }
 
 
+def test_a_study_goes_on_with_the_versions_of_views_that_it_began_with(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    frames = {"kind": "frames", "num_frames": 1, "image_px": 32}
+    space = {**SPACE, "views": ["frames"]}
+    experiment = bench.experiment(space, views={"frames": frames})
+    outcome = bench.search(experiment, 1)
+    # As a program wrote it that knew the first version alone.
+    about = yaml.safe_load(outcome.folder.experiment_file.read_text())
+    about["experiment"]["views"]["frames"]["version"] = 1
+    outcome.folder.experiment_file.write_text(yaml.safe_dump(about))
+    assert bench.search(experiment, 2).num_new == 1
+    assert [recipe.views["frames"].version for recipe in inline.trained] == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

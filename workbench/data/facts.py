@@ -11,7 +11,7 @@ from workbench.data.lines import LineWriter, appending, read_lines
 from workbench.files import locked
 from workbench.media.facts import Facts
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same file gives other facts."""
 
 

@@ -32,7 +32,9 @@ class Prepared:
     """A data set ready for trials: its manifest with the row of each file in each view's array."""
 
     table: pd.DataFrame
-    """The manifest's columns, and for each view `row.VIEW`, `status.VIEW`, `reason.VIEW`."""
+    """The manifest's columns, and for each view `row.VIEW`, `status.VIEW`, `reason.VIEW`.
+
+    The reason of a file that is `ok` is a note on what is odd about it."""
 
     views: Mapping[str, View]
     arrays: Mapping[str, Path]
@@ -159,7 +161,18 @@ def prepare(
 
 
 def describe(prepared: Prepared) -> list[str]:
-    """Return a line for each view and kind of trouble: how many files, and an example."""
+    """Return a line for each view and kind of trouble or note: how many files, and an example."""
+    lines = _troubles(prepared)
+    for name in prepared.views:
+        status, reason = prepared.table[f"status.{name}"], prepared.table[f"reason.{name}"]
+        noted = prepared.table[(status == "ok") & (reason != "")]
+        for note, rows in noted.groupby(f"reason.{name}"):
+            said = f"{len(rows)} files ok with a note, e.g. {rows['path'].iloc[0]}: {note}"
+            lines.append(f"{name}: {said}")
+    return lines
+
+
+def _troubles(prepared: Prepared) -> list[str]:
     lines = []
     for name in prepared.views:
         bad = prepared.table[prepared.table[f"status.{name}"] != "ok"]
@@ -185,7 +198,7 @@ def as_table(prepared: Prepared) -> str:
 
 def require_all(prepared: Prepared) -> None:
     """Raise DataError if any file ended with another status than `ok`."""
-    if trouble := describe(prepared):
+    if trouble := _troubles(prepared):
         raise DataError("\n".join([*trouble, "With --strict every file must be decodable."]))
 
 

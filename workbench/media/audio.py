@@ -5,6 +5,11 @@ The baseline writes the sound with moviepy as 44.1 kHz 16-bit stereo and reads t
 44.1 kHz, moviepy's clipping and length, the mean of both channels, then soxr, which librosa uses.
 Files with sound alone go the same way (moviepy's `AudioFileClip`), so that a sound cut out of a
 video has the picture that it had inside.
+
+Two things of a file's own time are the baseline's by default and can be had otherwise. Sound that
+begins after the picture is placed at 0 all the same; `align` places it where it is heard. And where
+the container's length is a guess (from a bit rate, or a header written before its content was), the
+baseline believes it; here what was decoded rules.
 """
 
 from collections.abc import Sequence
@@ -38,25 +43,39 @@ _LOUDEST = 32_440
 # The form of most sound in videos (AAC).
 _AS_WANTED = ("fltp", "stereo", _WAV_HZ)
 _DTYPES: dict[str, type[np.generic]] = {"flt": np.float32, "s16": np.int16, "s32": np.int32}
+# Those that PyAV turns into arrays; frames of others (64-bit integers) go to FFmpeg as they are.
+_ARRAYS = (*_DTYPES, "dbl", "u8")
+# What honest containers and what is decoded differ by: rounding, and a codec's last block, which is
+# 0.13 s of AAC at 8 kHz.
+_SLACK_S = 0.15
+# Formats whose length is that between the first timestamp and the last.
+_HEADLESS = ("mpegts", "mpeg")
+# Timestamps that jump by less are drift or rounding: FFmpeg's `aresample=async` draws it there too.
+_GAP_S = 0.1
 # Samples that are resampled at once: bounds the memory beside the sound itself.
 _BLOCK = 1 << 16
 # Power of the faintest sound that has a loudness: -120 dB.
 _FAINTEST = 1e-12
 
 
-def read_sound(path: Path) -> Sound:
+def read_sound(path: Path, *, align: bool = False) -> Sound:
     """Return the mono sound of `path` at 22,050 Hz in [-1, 1], cut at MAX_DURATION_S.
 
     It is as long as the container says in hundredths of a second: cut there, or followed by
-    silence. Where the container does not say, it is as long as what was decoded.
+    silence. Where the container does not say, or nothing in the file bears out what it says, it is
+    as long as what was decoded: see `SoundReader.sound`.
+
+    Args:
+        path: The file.
+        align: See `SoundReader.sound`.
 
     Raises:
         MediaError: missing, empty, broken, no_audio or silent.
     """
-    with opened(path, for_sound=True) as container:
+    with opened(path, for_sound=not align) as container:
         reader = SoundReader(container)
         feed(container, [reader])
-        return reader.sound()
+        return reader.sound(align=align)
 
 
 class SoundReader(Reader):
@@ -73,20 +92,26 @@ class SoundReader(Reader):
 
     def __init__(self, container: InputContainer) -> None:
         super().__init__(_chosen(container))
-        rate_hz = self.stream.codec_context.sample_rate
-        if rate_hz not in _RATES_HZ:
-            raise failure("broken", f"its sound has {rate_hz} samples a second")
-        self._length = _length(container)
-        self._max_samples = self._length or MAX_DURATION_S * _WAV_HZ
+        # 0: FFmpeg met the stream too late to look into it.
+        if rate_hz := self.stream.codec_context.sample_rate:
+            _check_rate(rate_hz)
+        self._announced = _announced(container)
+        self._has_no_header = container.format.name in _HEADLESS
+        self._picture_s = _picture_start_s(container)
+        self._max_samples = MAX_DURATION_S * _WAV_HZ
         self._end_s = _end_s(container, self.stream)
+        self._clock = _Clock()
         self._form: tuple[str, str, int] | None = None
         self._resampler = _resampler()
         self._waiting: list[AudioFrame] = []
         self._num_waiting = 0
         self._parts: list[Stereo] = []
         self._num_samples = 0
+        self._heard: Sound | None = None
         self.loudness_db: float | None = None
         """Root mean square of the sound in decibels below full scale, once it was asked for."""
+        self.duration_s: float | None = None
+        """The file's length in seconds, where the container's is none, once it was asked for."""
 
     @property
     def is_full(self) -> bool:
@@ -94,37 +119,87 @@ class SoundReader(Reader):
         return self._num_samples >= self._max_samples
 
     def take(self, frame: AudioFrame) -> None:
-        """Take one frame."""
+        """Take one frame.
+
+        Raises:
+            MediaError: broken.
+        """
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
         if form != self._form:  # at the start, or where the stream changes its form on the way
+            _check_rate(frame.sample_rate)
             self._end_form()
             self._form, self._resampler = form, _resampler()
+        self._clock.take(frame)
         self._waiting.append(frame)
         self._num_waiting += frame.samples
         if self._num_waiting >= _BLOCK:
             self._resample()
 
-    def sound(self) -> Sound:
+    def sound(self, *, align: bool = False, believing: bool = False) -> Sound:
         """Return the sound of all frames taken.
+
+        It has the container's length: with a picture, that of the longer of both. Where that is a
+        guess or was written before the content was, it has the length of what was decoded: in a
+        file of sound alone that differs by more than a codec's padding, and in a transport stream
+        whose timestamps begin anew, of which more is decoded than they say.
+
+        Args:
+            align: Place it on the clock of the file's picture: sound that begins late or that has
+                a gap has silence there, and what is heard before the first frame is cut off.
+                Without a picture there is nothing to align with.
+            believing: Give it the container's length though that cannot be, as version 1 of sound
+                views did.
 
         Raises:
             MediaError: broken, no_audio or silent.
         """
         if self.error:
             raise self.error
+        if self._heard is None:
+            self._heard = self._hear()
+        length = self._length(self._num_samples, believing=believing)
+        mono = self._heard[:length]
+        if mono.min() == mono.max():
+            raise failure("silent", f"its sound never changes ({mono[0]:g} throughout)")
+        if align and self._picture_s is not None:
+            longest_s = (self._announced or self._max_samples) / _WAV_HZ
+            mono = self._clock.placed(self._heard, start_s=self._picture_s, longest_s=longest_s)
+            mono = mono[: self._max_samples]
+            length = self._length(len(mono), believing=believing)
+            if not mono.any():
+                raise failure("silent", "none of its sound is heard while there is a picture")
+        mono = _fit(mono, length)
+        # librosa rounds the length up, where soxr rounds to the nearest.
+        return _fit(soxr.resample(mono, _WAV_HZ, RATE_HZ, quality="HQ"), -(-len(mono) // 2))
+
+    def _hear(self) -> Sound:
+        """Return all samples as mono, 44,100 a second, and find out how loud they are."""
         self._end_form()
         if not self._num_samples:
             raise failure("no_audio", "its sound stream holds no samples")
-        stereo = np.concatenate(self._parts, axis=1)[:, : self._max_samples]
+        mono = _mean(np.concatenate(self._parts, axis=1)[:, : self._max_samples])
         self._parts.clear()
-        mono = _mean(stereo)
-        power = float(np.dot(mono, mono)) / len(mono)
+        length = self._length(self._num_samples)
+        # A picture without a length may well last longer.
+        if length != self._announced and (self._picture_s is None or self._has_no_header):
+            self.duration_s = length / _WAV_HZ
+        kept = mono[:length]
+        power = float(np.dot(kept, kept)) / len(kept)
         self.loudness_db = 10 * float(np.log10(max(power, _FAINTEST)))
-        if mono.min() == mono.max():
-            raise failure("silent", f"its sound never changes ({mono[0]:g} throughout)")
-        mono = _fit(mono, self._length or len(mono))
-        # librosa rounds the length up, where soxr rounds to the nearest.
-        return _fit(soxr.resample(mono, _WAV_HZ, RATE_HZ, quality="HQ"), -(-len(mono) // 2))
+        return mono
+
+    def _length(self, num_samples: int, *, believing: bool = False) -> int:
+        """Return the samples at 44.1 kHz that the sound has, of which `num_samples` are there."""
+        num_samples = min(num_samples, self._max_samples)
+        slack = round(_SLACK_S * _WAV_HZ)
+        is_alone = self._picture_s is None
+        # Sound alone may be announced by its last timestamp: it began late, or has gaps.
+        end = max(num_samples, round(self._clock.end_s * _WAV_HZ))
+        is_too_long = is_alone and self._announced > end + slack
+        is_too_short = (is_alone or self._has_no_header) and num_samples > self._announced + slack
+        if self._announced and (believing or not (is_too_long or is_too_short)):
+            return self._announced
+        return num_samples
 
     def _end_form(self) -> None:
         """Take what the resampler still holds back."""
@@ -138,6 +213,12 @@ class SoundReader(Reader):
         All at once: handing over each by itself takes longer than its work.
         """
         if not self._waiting or not self._form:
+            return
+        if self._form[0].removesuffix("p") not in _ARRAYS:
+            for frame in self._waiting:
+                self._add(self._resampler.resample(frame))
+            self._waiting.clear()
+            self._num_waiting = 0
             return
         samples = _joined(self._waiting, self._end_s)
         if samples.dtype.kind == "f" and not np.isfinite(samples).all():
@@ -167,8 +248,56 @@ class SoundReader(Reader):
             self._num_samples += frame.samples
 
 
+class _Clock:
+    """Keeps when a sound is heard: where it begins, and where its timestamps jump ahead."""
+
+    def __init__(self) -> None:
+        self.end_s = 0.0
+        """When the last frame ends, by its timestamp."""
+        self._start_s: float | None = None
+        self._heard_s = 0.0
+        self._gaps: list[tuple[float, float]] = []
+
+    def take(self, frame: AudioFrame) -> None:
+        """Take the time of the next frame."""
+        duration_s = frame.samples / frame.sample_rate
+        time_s = frame.time
+        if time_s is None:
+            time_s = self.end_s
+        elif self._start_s is None:
+            self._start_s = time_s
+        elif time_s - self.end_s > _GAP_S:
+            self._gaps.append((self._heard_s, time_s - self.end_s))
+        self._heard_s += duration_s
+        self.end_s = time_s + duration_s
+
+    def placed(self, mono: Sound, *, start_s: float, longest_s: float) -> Sound:
+        """Return 44.1 kHz samples with silence before a late start and in gaps.
+
+        Args:
+            mono: The samples of all frames.
+            start_s: The time that is the result's 0; what is heard before is cut off.
+            longest_s: A gap that is longer than this is an error of the timestamps.
+        """
+        late_s = 0.0 if self._start_s is None else self._start_s - start_s
+        gaps = [gap for gap in ((0.0, max(0.0, late_s)), *self._gaps) if gap[1] <= longest_s]
+        parts, done = [], max(0, round(-late_s * _WAV_HZ)) if -late_s <= longest_s else 0
+        for heard_s, gap_s in gaps:
+            here = max(done, round(heard_s * _WAV_HZ))
+            parts += [mono[done:here], np.zeros(round(gap_s * _WAV_HZ), np.float32)]
+            done = here
+            if sum(map(len, parts)) > MAX_DURATION_S * _WAV_HZ:
+                break
+        return np.concatenate([*parts, mono[done:]])
+
+
 def _resampler() -> av.AudioResampler:
     return av.AudioResampler(format="s16p", layout="stereo", rate=_WAV_HZ)
+
+
+def _check_rate(rate_hz: int) -> None:
+    if rate_hz not in _RATES_HZ:
+        raise failure("broken", f"its sound has {rate_hz} samples a second")
 
 
 def _chosen(container: InputContainer) -> AudioStream:
@@ -182,7 +311,24 @@ def _chosen(container: InputContainer) -> AudioStream:
     )
 
 
-def _length(container: InputContainer) -> int:
+def _picture_start_s(container: InputContainer) -> float | None:
+    """Return when the first frame of the picture is shown, in seconds; None: there is none."""
+    pictures = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not pictures:
+        return None
+    starts = [
+        float(stream.start_time * stream.time_base)
+        for stream in pictures
+        if stream.start_time is not None and stream.time_base
+    ]
+    return min(starts, default=(container.start_time or 0) / 1e6)
+
+
+def _announced(container: InputContainer) -> int:
     """Return the samples at 44.1 kHz of the container's duration as FFmpeg prints it; 0: unknown.
 
     moviepy reads that line, which has hundredths of a second, and rounds down to samples.

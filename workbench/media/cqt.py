@@ -36,7 +36,7 @@ class Cqt(Spectrogram):
     """
 
     kind: Literal["cqt"] = "cqt"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     bins_per_octave: int = Field(24, ge=12, le=48)
 

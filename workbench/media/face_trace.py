@@ -41,7 +41,7 @@ class FaceTrace(FaceView):
     """
 
     kind: Literal["face-trace"] = "face-trace"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     num_frames: int = Field(4, ge=2, le=64)
     """With as many frames as `faces`, the same frames are read and their faces found once."""

@@ -14,7 +14,7 @@ from pydantic import Field
 from workbench.media.face_detectors import AnyDetector, Face, YuFace, shrunk
 from workbench.media.face_tracks import follow
 from workbench.media.image import square
-from workbench.media.video import even_indices
+from workbench.media.timing import Timeline
 from workbench.media.view import Frame, Made, Picture, VideoView
 
 MAX_FACES = 4
@@ -79,9 +79,12 @@ class FaceView(VideoView):
         anywhere = self.model_copy(update={"detector": self.detector.named_by_content()})
         return super(FaceView, anywhere).identity()
 
-    def indices(self, count: int) -> list[int]:
-        """Return the middle of each of `num_frames` equal parts; a shorter video repeats frames."""
-        return even_indices(count, self.num_frames)
+    def indices(self, timeline: Timeline) -> list[int]:
+        """Return what is on screen in the middle of each of `num_frames` equal parts of the time.
+
+        A shorter video repeats frames.
+        """
+        return timeline.at_even_times(self.num_frames)
 
     def keep(self, frame: Frame) -> Kept:
         """Return the faces of one frame, cut out.
@@ -138,7 +141,7 @@ class Faces(FaceView):
     """
 
     kind: Literal["faces"] = "faces"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     image_px: int = Field(224, ge=16, le=1024)
     """Side of each square picture, in pixels."""

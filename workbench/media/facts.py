@@ -8,7 +8,7 @@ from av.stream import Disposition
 from PIL import Image as Pillow
 
 from workbench.errors import MediaError
-from workbench.media.image import BAD_BYTES, IMAGE_FORMATS
+from workbench.media.image import BAD_BYTES, image_formats
 from workbench.media.source import check_file
 from workbench.values import Frozen
 
@@ -40,6 +40,20 @@ class Facts(Frozen):
 
     jpeg_quantum: float | None = None
     """Mean step of a JPEG's brightness table: small in good quality."""
+
+    def heard(self, *, duration_s: float | None, loudness_db: float | None) -> "Facts":
+        """Return these facts with what was found while the sound was decoded.
+
+        Args:
+            duration_s: Its length where the container's was a guess; None: it was none.
+            loudness_db: Its loudness.
+        """
+        found: dict[str, float | None] = {"loudness_db": loudness_db}
+        if duration_s:
+            found["duration_s"] = duration_s
+            if self.bit_rate and self.duration_s:
+                found["bit_rate"] = self.bit_rate * self.duration_s / duration_s
+        return self.model_copy(update=found)
 
 
 def container_facts(container: InputContainer) -> Facts:
@@ -78,7 +92,7 @@ def image_facts(path: Path) -> Facts:
         with warnings.catch_warnings():
             # Of damaged tags and of many pixels; the view says what is wrong.
             warnings.simplefilter("ignore")
-            with Pillow.open(path, formats=IMAGE_FORMATS) as image:
+            with Pillow.open(path, formats=image_formats()) as image:
                 tables = getattr(image, "quantization", None) or {}
                 brightness = tables.get(0)
                 return Facts(

@@ -48,7 +48,7 @@ class Features(SoundView):
     """
 
     kind: Literal["features"] = "features"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     neutral_level: ClassVar[int] = 0
     dtype: ClassVar[type[np.generic]] = np.float32

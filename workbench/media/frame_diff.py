@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from workbench.media.image import square
-from workbench.media.video import even_indices
+from workbench.media.timing import Timeline
 from workbench.media.view import Array, Frame, Made, VideoView
 
 
@@ -19,7 +19,7 @@ class FrameDiff(VideoView):
     """
 
     kind: Literal["frame-diff"] = "frame-diff"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     num_frames: int = Field(4, ge=1, le=64)
     """Pairs of neighbouring frames."""
@@ -35,10 +35,12 @@ class FrameDiff(VideoView):
         """(frames, height, width, channels)."""
         return (self.num_frames, self.image_px, self.image_px, 3)
 
-    def indices(self, count: int) -> list[int]:
+    def indices(self, timeline: Timeline) -> list[int]:
         """Return both frames of each pair; a video of one frame is compared with itself."""
-        firsts = even_indices(max(1, count - 1), self.num_frames)
-        return [index for first in firsts for index in (first, min(first + 1, count - 1))]
+        if timeline.count == 1:
+            return [0, 0] * self.num_frames
+        firsts = timeline.without_last.at_even_times(self.num_frames)
+        return [index for first in firsts for index in (first, first + 1)]
 
     def keep(self, frame: Frame) -> Array:
         """Return the frame as a square of `image_px`."""

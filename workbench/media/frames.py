@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from workbench.media.image import square
-from workbench.media.video import even_indices
+from workbench.media.timing import Timeline
 from workbench.media.view import Array, Frame, Made, VideoView
 
 
@@ -15,7 +15,7 @@ class Frames(VideoView):
     """Frames of the video at even times, RGB, (num_frames, image_px, image_px, 3)."""
 
     kind: Literal["frames"] = "frames"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     num_frames: int = Field(4, ge=1, le=64)
 
@@ -27,9 +27,12 @@ class Frames(VideoView):
         """(frames, height, width, channels)."""
         return (self.num_frames, self.image_px, self.image_px, 3)
 
-    def indices(self, count: int) -> list[int]:
-        """Return the middle of each of `num_frames` equal parts; a shorter video repeats frames."""
-        return even_indices(count, self.num_frames)
+    def indices(self, timeline: Timeline) -> list[int]:
+        """Return what is on screen in the middle of each of `num_frames` equal parts of the time.
+
+        A shorter video repeats frames.
+        """
+        return timeline.at_even_times(self.num_frames)
 
     def keep(self, frame: Frame) -> Array:
         """Return the frame as a square of `image_px`, its proportions given up."""

@@ -28,7 +28,7 @@ class Logspec(BandSpectrogram):
     """
 
     kind: Literal["logspec"] = "logspec"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     @model_validator(mode="after")
     def _check_bins(self) -> Self:

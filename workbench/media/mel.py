@@ -29,11 +29,13 @@ class Mel(BandSpectrogram):
 
     Rows run from low to high frequency, columns with time. Grey levels span the picture's own
     range of decibels (80 at most) and are rounded down before the picture is resized: the baseline
-    does it in that order.
+    does it in that order. Sound that begins later than the picture stands at the left edge, and
+    the time that it came late is silence at the right one: that, too, the baseline does; `align`
+    puts it where it is heard.
     """
 
     kind: Literal["mel"] = "mel"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
 
     num_mels: int = Field(128, ge=16, le=256)
     """Frequency bands, evenly spaced in mel."""

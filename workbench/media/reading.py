@@ -1,8 +1,7 @@
 """One media file in, an array for each view out: one pass over the file for all of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -11,9 +10,15 @@ from av.container import InputContainer
 from workbench.errors import MediaError
 from workbench.media.audio import SoundReader
 from workbench.media.facts import Facts, container_facts, image_facts
-from workbench.media.image import read_image
-from workbench.media.source import Reader, failure, feed, opened
-from workbench.media.video import FrameReader, NearestReader, read_again, read_still
+from workbench.media.image import Still, read_picture, still_format
+from workbench.media.source import Reader, check_file, failure, feed, opened
+from workbench.media.video import (
+    FrameReader,
+    NearestReader,
+    read_exactly,
+    read_nearest,
+    read_still,
+)
 from workbench.media.view import Array, FileView, Made, SoundView, VideoView, View
 
 S = TypeVar("S")
@@ -48,7 +53,14 @@ def read_media(path: Path, views: Mapping[str, View], *, loudness: bool = False)
     if own and not streamed:
         return Reading(made, image_facts(path))
     try:
-        wants_pictures = any(isinstance(view, VideoView) for view in streamed.values())
+        # To place a sound on the picture's clock, the picture's start must be known.
+        wants_pictures = any(
+            isinstance(view, VideoView) or (isinstance(view, SoundView) and view.align)
+            for view in streamed.values()
+        )
+        check_file(path)
+        if still_format(path):
+            raise failure("broken", "it is a still image")
         with opened(path, for_sound=not wants_pictures) as container:
             rest, facts = _read_streams(path, container, streamed, loudness=loudness)
     except MediaError as error:
@@ -71,16 +83,29 @@ def decode(view: View, path: Path) -> Array:
 
 def _read_still(path: Path, views: Mapping[str, View]) -> MadeOrNot | None:
     """Return the views of a still image, the video of one frame; none if it is no image."""
-    picture = _attempt(read_image, path)
-    # A picture that is too large is one all the same.
-    if isinstance(picture, MediaError) and picture.status != "too_large":
+    still = _attempt(read_picture, path)
+    # A picture that is too large is one all the same, and one of a format that is known but not
+    # read here says more of itself than a video that it is not.
+    if isinstance(still, MediaError) and still.status != "too_large" and not still_format(path):
         return None
     return {
-        name: _then(picture, read_still, view)
+        name: _then(still, _of_still, view)
         if isinstance(view, VideoView)
         else failure("no_audio", "it is a still image")
         for name, view in views.items()
     }
+
+
+def _way(view: SoundView) -> tuple[bool, bool]:
+    """Return whether a view's sound is aligned, and has the container's length in any case."""
+    return view.align, view.version == 1
+
+
+def _of_still(still: Still, view: VideoView) -> Made:
+    if still.note and view.version == 1:
+        raise failure("broken", f"the image cannot be decoded: {still.note}")
+    made = read_still(still.picture, view)
+    return replace(made, reason=still.note) if made.status == "ok" else made
 
 
 def _read_streams(
@@ -100,29 +125,38 @@ def _read_streams(
 
     made: MadeOrNot = {}
     if listener:
-        sound = _then(listener, SoundReader.sound)
-        made |= {name: _then(sound, view.of_sound) for name, view in sounds.items()}
+        # Asked for without a view, too: it finds out the loudness.
+        ways = {_way(view) for view in sounds.values()} or {(False, False)}
+        heard = {
+            (align, believing): _then(listener, SoundReader.sound, align=align, believing=believing)
+            for align, believing in sorted(ways)
+        }
+        made |= {name: _then(heard[_way(view)], view.of_sound) for name, view in sounds.items()}
     if isinstance(listener, SoundReader):
-        facts = facts.model_copy(update={"loudness_db": listener.loudness_db})
+        facts = facts.heard(duration_s=listener.duration_s, loudness_db=listener.loudness_db)
     if watcher:
-        made |= _of_frames(exact, watcher)
-    if isinstance(watcher, FrameReader) and (again := exact.keys() - made.keys()):
-        others = {name: exact[name] for name in sorted(again)}
-        made |= _of_frames(others, _attempt(partial(read_again, count=watcher.count), path, others))
-    if nearest:
-        # In a pass of its own: what other views there are must not change this one's frames.
-        made |= _of_frames(nearest, _attempt(_read_nearest, path, nearest))
+        made |= _of_frames(path, exact, watcher)
+    # In passes of their own: what other views there are must not change these ones' frames.
+    for is_first in (True, False):
+        some = {name: view for name, view in nearest.items() if (view.version == 1) == is_first}
+        if some:
+            made |= _of_frames(path, some, _attempt(read_nearest, path, some))
     return made, facts
 
 
-def _read_nearest(path: Path, views: Mapping[str, VideoView]) -> NearestReader:
-    with opened(path) as container:
-        reader = NearestReader(container, views)
-        feed(container, [reader])
-    return reader
-
-
 def _of_frames(
+    path: Path, views: Mapping[str, VideoView], reader: FrameReader | NearestReader | MediaError
+) -> MadeOrNot:
+    """Return the views of frames that were read, some of them read again if need be."""
+    made = _of_kept(views, reader)
+    if isinstance(reader, FrameReader) and (again := views.keys() - made.keys()):
+        others = {name: views[name] for name in sorted(again)}
+        exactly = _attempt(read_exactly, path, others, expected=reader.timeline)
+        made |= _of_kept(others, exactly)
+    return made
+
+
+def _of_kept(
     views: Mapping[str, VideoView], reader: FrameReader | NearestReader | MediaError
 ) -> MadeOrNot:
     """Return the views whose frames the reader has, or why there are none."""

@@ -155,6 +155,10 @@ class Reader(ABC):
     def is_full(self) -> bool:
         """Whether no further frame is wanted."""
 
+    def decode(self, packet: "Packet[Any] | None") -> Sequence[Any]:
+        """Return the frames that a packet of the stream completes; None: those held back."""
+        return self.stream.decode(packet)
+
     @abstractmethod
     def take(self, frame: Any) -> None:
         """Take the next frame; a MediaError ends this reader, not its file."""
@@ -180,7 +184,7 @@ def feed(container: InputContainer, readers: Sequence[Reader]) -> None:
         if reader is None:
             continue
         try:
-            for frame in reader.stream.decode(packet):
+            for frame in reader.decode(packet):
                 reader.take(frame)
                 fed.add(index)
                 if reader.is_full:
@@ -206,14 +210,24 @@ def packets(
     """Yield the packets of `streams` with the index of each one's stream.
 
     Each stream ends with an empty packet, or None where the file breaks off: it tells the decoder
-    to give what it still holds.
+    to give what it still holds. A stream that turns up after the file was opened is left out.
     """
-    try:
-        for packet in container.demux(*streams):
-            yield packet.stream.index, packet
-    except av.FFmpegError:
-        for stream in streams:
-            yield stream.index, None
+    going_on = {stream.index for stream in streams}
+    demuxed = container.demux(*streams)
+    while True:
+        try:
+            packet = next(demuxed)
+        except (StopIteration, av.FFmpegError):
+            break
+        except IndexError:
+            # PyAV ends every stream that there is by now, and knows but those there were at first.
+            break
+        index = packet.stream.index
+        if not packet.size and packet.dts is None:
+            going_on.discard(index)
+        yield index, packet
+    for index in sorted(going_on):
+        yield index, None
 
 
 def said_by(error: Exception) -> str:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from workbench.media.timing import Timeline
 from workbench.values import Part
 
 Array = npt.NDArray[Any]
@@ -32,7 +33,7 @@ class Made:
     """`ok`, or the `source.Status` of an array that had to be made another way than asked for."""
 
     reason: str = ""
-    """What happened, where `status` is not `ok`."""
+    """What happened, where `status` is not `ok`; else a note on what is odd about the file."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class View(Part, ABC):
 
     A subclass is a `SoundView`, a `VideoView` or an `FileView` and has a `version: Literal[n] = n`:
     raise n whenever the same file and settings give another array, so that stored ones are made
-    anew.
+    anew. Where an older version can still be made it stays allowed: studies that began with it go
+    on.
     """
 
     neutral_level: ClassVar[int] = 128
@@ -106,7 +108,27 @@ class View(Part, ABC):
 
 
 class SoundView(View):
-    """A view of the sound."""
+    """A view of the sound.
+
+    Version 1 of every such view believes the container's length of the sound.
+    """
+
+    version: int
+
+    align: bool = False
+    """Whether the sound is on the clock of the file's picture, for a view beside frames: silence
+    before a late start and in gaps, and nothing of what is heard before the first frame. Otherwise
+    it begins at 0 and has no gaps, as the competition's public baseline has it."""
+
+    def identity(self) -> dict[str, Any]:
+        """As `View.identity`, without `align` where it is off.
+
+        It came later than the names of views that are stored: those go on to mean what they meant.
+        """
+        named = super().identity()
+        if not self.align:
+            del named["align"]
+        return named
 
     @abstractmethod
     def of_sound(self, sound: Sound) -> Made:
@@ -122,14 +144,26 @@ class VideoView(View):
 
     Frames are handed over one at a time while the file is decoded, so that what is kept of them
     decides the memory, not their size.
+
+    Version 1 of every such view counts frames instead of looking at their times, and sees them as
+    they are stored but for a turn: mirrored ones upside down, the colours under transparent pixels,
+    high dynamic range as if it were an ordinary one.
     """
 
+    version: int
+
     sampling: Literal["exact", "nearest"] = "exact"
-    """`nearest` skips frames that no other frame needs, and takes the nearest of the rest."""
+    """`nearest` skips frames that no other frame needs, and takes the nearest of the rest; a file
+    that does not say when its frames are shown, or whose frames are over a quarter of a second
+    apart, is decoded as for `exact`."""
+
+    def wanted(self, timeline: Timeline) -> Sequence[int]:
+        """Return `indices`, of a video whose frames are shown as `timeline` says."""
+        return self.indices(Timeline.even(timeline.count) if self.version == 1 else timeline)
 
     @abstractmethod
-    def indices(self, count: int) -> Sequence[int]:
-        """Return the frames wanted of a video of `count` frames (at least 1), repeats included."""
+    def indices(self, timeline: Timeline) -> Sequence[int]:
+        """Return the frames wanted of a video, by number and in their order, repeats included."""
 
     @abstractmethod
     def keep(self, frame: Frame) -> Any:

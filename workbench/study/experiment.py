@@ -103,6 +103,19 @@ class Experiment(Dataset):
     """Whether a probe of each backbone's features chooses which are trained (`study.screening`);
     `auto` does where there are at least `LEAST_SCREENED` to choose from."""
 
+    def as_begun(self, begun: "Experiment") -> Self:
+        """Return this experiment with the versions that the views of a begun study have.
+
+        So a study goes on with the arrays it began with; a version that the file itself names is
+        left as it is.
+        """
+        views = dict(self.views)
+        for name, view in self.views.items():
+            was = begun.views.get(name)
+            if was and was.kind == view.kind and "version" not in view.model_fields_set:
+                views[name] = view.model_copy(update={"version": was.version})
+        return self.model_copy(update={"views": views})
+
     def is_screened(self, num_backbones: int) -> bool:
         """Say whether a study of so many backbones begins with a screening."""
         if self.screening == "auto":

@@ -162,6 +162,7 @@ def _run(
     folder = new_or_known(workspace.studies, asked.study or experiment.name)
     if folder.info_file.exists():
         space = space.as_begun(read_yaml(folder.experiment_file)["space"])
+        experiment = experiment.as_begun(folder.experiment())
     jobs = None if asked.jobs == "auto" else asked.jobs
     devices, threads = choose_devices(asked.device, jobs)
     finder = WeightsFinder(workspace.weights)

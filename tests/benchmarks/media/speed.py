@@ -53,7 +53,8 @@ def report(clips: list[Path], folder: Path) -> None:
     from workbench.media.mel import Mel
     from workbench.media.reading import decode
     from workbench.media.source import feed, opened
-    from workbench.media.video import FrameReader, even_indices
+    from workbench.media.timing import Timeline
+    from workbench.media.video import FrameReader
     from workbench.media.view import Frame
 
     class Whole(Frames):
@@ -94,11 +95,11 @@ def report(clips: list[Path], folder: Path) -> None:
         frames = []
         while (read := capture.read())[0]:
             frames.append(read[1])
-        return [frames[i][..., ::-1] for i in even_indices(len(frames), NUM_FRAMES)]
+        return [frames[i][..., ::-1] for i in Timeline.even(len(frames)).at_even_times(NUM_FRAMES)]
 
     def saved_frames(path: Path) -> None:
         with VideoFileClip(str(path)) as video:
-            for index in even_indices(100, NUM_FRAMES):
+            for index in Timeline.even(100).at_even_times(NUM_FRAMES):
                 video.save_frame(str(folder / "frame.png"), t=(index + 0.5) / 25)
 
     ways: dict[str, Callable[[Path], Any]] = {
