@@ -96,6 +96,9 @@ def test_a_recipe_of_a_study_that_was_begun_before_keeps_its_name() -> None:
     del sound["align"]
     old: Recipe = build(Recipe, {**fields, "views": {"sound": sound}}, where="recipe.json")
     assert old.uid == "e764fa19807e"
+    # A recipe of many views, each of the first version, is the one that it was before, too.
+    first = {name: view.model_copy(update={"version": 1}) for name, view in RICH.views.items()}
+    assert RICH.model_copy(update={"views": first}).uid == "f99bb4406c49"
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # 2 is no Literal[1]

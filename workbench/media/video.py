@@ -48,8 +48,8 @@ class _PictureReader(Reader):
         super().__init__(_chosen(container))
         self._views = views
         self._most = _most_frames(self.stream)
-        is_newer = any(view.version > 1 for view in views.values())
-        self._decoder = _alpha_decoder(self.stream) if is_newer else None
+        self._is_newer = any(view.version > 1 for view in views.values())
+        self._decoder = _alpha_decoder(self.stream) if self._is_newer else None
         codec = self.stream.codec_context.name
         # The fourth byte of an AVI's raw pixels (BI_RGB) has no meaning, and is often 0.
         self._renderer = Renderer(has_alpha=(container.format.name, codec) != ("avi", "rawvideo"))
@@ -181,12 +181,8 @@ class NearestReader(_PictureReader):
         while self._waiting and frame.pts is not None and frame.pts >= self._waiting[-1]:
             wanted = self._waiting.pop()
             last = self._last
-            is_last_nearer = (
-                last is not None
-                and last.pts is not None
-                and wanted - last.pts <= frame.pts - wanted
-            )
-            self._hand_over(last if last is not None and is_last_nearer else frame, wanted)
+            is_last = last is not None and self._is_nearer(last, frame, wanted)
+            self._hand_over(last if last is not None and is_last else frame, wanted)
         self._last = frame
 
     def kept(self, name: str) -> list[Any]:
@@ -202,6 +198,17 @@ class NearestReader(_PictureReader):
         while self._waiting:  # times after the last frame that was decoded
             self._hand_over(self._last, self._waiting.pop())
         return [self._kept[name][time] for time in self._times[name]]
+
+    def _is_nearer(self, last: VideoFrame, frame: VideoFrame, wanted: int) -> bool:
+        """Say whether `last` is nearer to the time `wanted` than `frame`, which comes after it.
+
+        Of two equally near the later: the middle of the time that the wanted one, which is skipped,
+        would be on screen is nearer to it. Version 1 took the earlier.
+        """
+        if last.pts is None or frame.pts is None:
+            return False
+        before, after = wanted - last.pts, frame.pts - wanted
+        return before < after or (before == after and not self._is_newer)
 
     def _hand_over(self, frame: VideoFrame, wanted: int) -> None:
         names = [name for name, times in self._times.items() if wanted in times]
