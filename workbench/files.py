@@ -4,8 +4,8 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +26,14 @@ def finished(path: Path) -> Iterator[Path]:
         DiskFullError: the body failed, and the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART, suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.parent / f"{PART}{secrets.token_hex(8)}{path.suffix}"
+    # Who may read it is for the user's umask to say: `tempfile` would keep it from everyone else.
+    # Nothing that is there under this name, a link above all, is ever written to.
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except Exception as error:
         # Each library has its own error for a full disk, so the disk is asked.
