@@ -49,6 +49,7 @@ ORDER = [
     "data.dataset",
     "data.lines",
     "data.measured",
+    "data.rows",
     "data.store",
     "data.facts",
     "data.decoding",

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import DiskFullError
+from workbench.errors import AccessError, DiskFullError
 
 PART = ".part-"
 
@@ -55,6 +55,25 @@ def no_space(folder: Path) -> bool:
     return shutil.disk_usage(folder).free < 2**20
 
 
+def require_writable(path: Path) -> None:
+    """Check that a file can be read and written, and that files can be made in a folder.
+
+    What is not there yet could be made in the folder above.
+
+    Raises:
+        AccessError: it cannot.
+    """
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not os.access(there, os.W_OK | (os.X_OK if there.is_dir() else os.R_OK)):
+        why = "permission denied"
+        if os.statvfs(there).f_flag & os.ST_RDONLY:
+            why = "it is on a read-only file system"
+        raise AccessError(
+            f"{there}: {why}. Give the user who runs this the right to write there, or run it in "
+            "another folder."
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path` in one step."""
     with finished(path) as part:
@@ -84,3 +103,15 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Say whether another process holds the lock file `path` now."""
+    try:
+        with path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False

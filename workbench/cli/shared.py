@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, overload
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
 
 import typer
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, told
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -41,8 +41,17 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except WorkbenchError as error:
-        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
-        raise typer.Exit(1) from error
+        _end_with(str(error), error)
+    except OSError as error:
+        # Rights, space and limits can be lacking wherever a file is touched.
+        if not (sentence := told(error)):
+            raise
+        _end_with(sentence, error)
+
+
+def _end_with(sentence: str, error: Exception) -> NoReturn:
+    typer.secho(f"error: {sentence}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(1) from error
 
 
 def find_study(study: str | None) -> "StudyFolder":

@@ -1,11 +1,14 @@
 """The manifest: one row a file of the data folder, with its split, target, outcome and content."""
 
+import errno
 import hashlib
 import os
 import stat
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -14,6 +17,18 @@ from workbench.data.labels import Template, read_labels, read_template
 from workbench.errors import DataError
 from workbench.files import finished, hash_file
 from workbench.values import Frozen
+
+_DENIED = -2
+"""In the place of the size of a file that this user may not look at."""
+
+
+class Stamp(NamedTuple):
+    """What tells that a file was written to or replaced, unless somebody took pains to hide it."""
+
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    """When its content or its rights last changed: no program sets this one."""
 
 
 class Layout(Frozen):
@@ -34,8 +49,9 @@ class Manifest:
 
     table: pd.DataFrame
     """One row a file: `split` (train, val, test), `name`, `path` (relative to the data folder),
-    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, or broken:
-    it cannot be read) and `content` (SHA-256 of the bytes, empty if there are none)."""
+    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, denied: this
+    user may not read it, or broken: nobody can) and `content` (SHA-256 of the bytes, empty if there
+    are none)."""
 
     template: Template
     num_repeated: int
@@ -45,6 +61,12 @@ class Manifest:
     folder) and `split`, where one media folder serves several `val, test`. A file counts as media
     if it ends as a named file of that folder does (`.mp4`) and is not hidden."""
 
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    """Of each file, by its path in the table, as it was before its content was read."""
+
+    altered: tuple[str, ...] = ()
+    """Paths whose content is another than the last time, with the same size and time."""
+
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits naming labels and media; equal on every machine that has the same."""
@@ -52,17 +74,19 @@ class Manifest:
         return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:12]
 
 
-def read_manifest(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
+def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = False) -> Manifest:
     """Return the manifest of the data `folder`; a file's content is read once, then remembered.
 
     Args:
         folder: The data folder, laid out as `layout` says.
         layout: Names of label files and media folders.
         cache: Folder where the hashes of the contents are remembered.
+        verify: Read every file again.
 
     Raises:
         DataError: the folder, a label file or a media folder is absent or unusable, a split holds
             one class only, or no file of a split is there.
+        PermissionError: this user may not read a label file or a media folder.
     """
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
@@ -83,10 +107,13 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     parts.append(_rows("test", unlabelled, media, files_in[media], folder))
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
     _check_splits(table)
-    table["content"] = _contents(table, folder, cache)
+    read = _contents(table, folder, cache, verify=verify)
+    table["content"] = [read.hashes.get(path, "") for path in table["path"]]
     # There, and not to be read: by its rights, or by a damaged disk.
-    table.loc[(table["status"] == "ok") & (table["content"] == ""), "status"] = "broken"
-    return Manifest(table, template, num_repeated, _unnamed(table, media_of, files_in, folder))
+    both = zip(table["path"], table["status"], strict=True)
+    table["status"] = [read.refused.get(path, status) for path, status in both]
+    unnamed = _unnamed(table, media_of, files_in, folder)
+    return Manifest(table, template, num_repeated, unnamed, read.stamps, read.altered)
 
 
 def describe(manifest: Manifest) -> list[str]:
@@ -103,9 +130,32 @@ def describe(manifest: Manifest) -> list[str]:
             line += "; " + ", ".join(f"{count} {status}" for status, count in counts.items())
             line += f" ({sample}{', ...' if len(absent) > 3 else ''})"
         lines.append(line)
+    if manifest.altered:
+        lines.append(
+            f"{len(manifest.altered)} files had changed, though size and time were the same, e.g. "
+            f"{manifest.altered[0]}"
+        )
     if manifest.num_repeated:
         lines.append(f"{manifest.num_repeated} label rows repeat an earlier one and were dropped")
     return lines
+
+
+def why_unread(status: str) -> str:
+    """Return why nothing was read of a file whose `status` is not ok."""
+    return "permission denied" if status == "denied" else f"the file is {status}"
+
+
+def status_of(error: OSError) -> str:
+    """Return the status of a file that cannot be read by `error`."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "denied"
+    return "missing" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "broken"
+
+
+def stamp(path: Path) -> Stamp:
+    """Return the stamp of the file `path`."""
+    found = path.stat()
+    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
@@ -124,7 +174,10 @@ def _rows(
     split: str, labels: pd.DataFrame, media: Path, sizes: dict[str, int], folder: Path
 ) -> pd.DataFrame:
     size = labels["name"].map(sizes).fillna(-1).astype("int64")
+    for shut in [name for name, number in sizes.items() if name.endswith("/")]:
+        size = size.mask(labels["name"].str.startswith(shut), _DENIED)
     status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
+    status = status.mask(size == _DENIED, "denied")
     prefix = media.relative_to(folder).as_posix()
     return pd.DataFrame(
         {
@@ -139,11 +192,28 @@ def _rows(
 
 
 def _sizes(media: Path, split: str) -> dict[str, int]:
-    """Return the size of every file under `media`, by its name within `media`."""
+    """Return the size of every file under `media`, by its name within `media`.
+
+    What this user may not look at has the size `_DENIED`: a file, or a folder, whose name ends
+    with a slash.
+
+    Raises:
+        DataError: it is no folder.
+        PermissionError: this user may not look into it.
+    """
     if not media.is_dir():
         raise DataError(f"{media} is not a folder. It should hold the media files of {split}.")
     sizes = {}
-    for parent, folders, files in os.walk(media, followlinks=True):
+
+    def refused(error: OSError) -> None:
+        if status_of(error) != "denied":
+            return
+        inner = Path(error.filename).relative_to(media)
+        if inner == Path():
+            raise error
+        sizes[f"{inner.as_posix()}/"] = _DENIED
+
+    for parent, folders, files in os.walk(media, onerror=refused, followlinks=True):
         inside = Path(parent).relative_to(media)
         # A link to a folder above would be walked again and again.
         above = {os.path.realpath(str(folder)) for folder in (parent, *Path(parent).parents)}
@@ -151,11 +221,12 @@ def _sizes(media: Path, split: str) -> dict[str, int]:
         for name in files:
             try:
                 found = (Path(parent) / name).stat()
-            except OSError:  # a dangling link: to its reader it is missing
+                # A pipe or a device has no size.
+                size = found.st_size if stat.S_ISREG(found.st_mode) else None
+            except OSError as error:  # a dangling link: to its reader it is missing
+                size = _DENIED if status_of(error) == "denied" else None
+            if size is None:
                 continue
-            if not stat.S_ISREG(found.st_mode):  # a pipe or a device has no size
-                continue
-            size = found.st_size
             # No label file, being UTF-8, names a file whose name is not; it is only listed.
             inner = (inside / name).as_posix().encode("utf-8", "surrogateescape")
             sizes[inner.decode("utf-8", "replace")] = size
@@ -201,32 +272,71 @@ def _check_splits(table: pd.DataFrame) -> None:
             )
 
 
-def _hash_or_none(path: Path) -> str | None:
+class _Read(NamedTuple):
+    """What became of reading the files that are there, by their paths."""
+
+    hashes: dict[str, str]
+    refused: dict[str, str]
+    """The status of those that could not be read."""
+
+    stamps: dict[str, Stamp]
+    altered: tuple[str, ...]
+    """Whose content is another than was remembered, with the same size and time."""
+
+
+def _hash_or_error(path: Path) -> str | OSError:
     try:
         return hash_file(path)
-    except OSError:
-        return None
+    except OSError as error:
+        return error
 
 
-def _contents(table: pd.DataFrame, folder: Path, cache: Path) -> "pd.Series[str]":
+def _contents(table: pd.DataFrame, folder: Path, cache: Path, *, verify: bool) -> _Read:
     """Return the SHA-256 of each row's file, reading only what changed since the last time."""
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     memory_file = cache / "contents" / f"{place}.parquet"
-    there = table.loc[table["status"] == "ok", ["path", "size_bytes"]].drop_duplicates("path")
-    times = [(folder / path).stat().st_mtime_ns for path in there["path"]]
-    there = there.assign(mtime_ns=times)
-    if memory_file.exists():
-        known = pd.read_parquet(memory_file)
-        there = there.merge(known, on=["path", "size_bytes", "mtime_ns"], how="left")
-    else:
-        there["content"] = None
-    unread = there.index[there["content"].isna()]
-    if len(unread):
-        paths = [folder / path for path in there.loc[unread, "path"]]
-        with ThreadPoolExecutor() as pool:  # hashing and reading both let other threads run
-            hashes = track(pool.map(_hash_or_none, paths), "hash", unit="file", total=len(paths))
-            there.loc[unread, "content"] = list(hashes)
-        there = there.dropna(subset="content")
+    paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
+    stamps = {path: stamp(folder / path) for path in paths}
+    memory = _remembered(memory_file)
+    hashes = {
+        path: content
+        for path, now in stamps.items()
+        if not verify and path in memory and (content := _same(now, *memory[path]))
+    }
+    unread = [path for path in paths if path not in hashes]
+    with ThreadPoolExecutor() as pool:  # hashing and reading both let other threads run
+        read = pool.map(_hash_or_error, [folder / path for path in unread])
+        found = dict(zip(unread, track(read, "hash", unit="file", total=len(unread)), strict=True))
+    refused = {p: status_of(error) for p, error in found.items() if isinstance(error, OSError)}
+    hashes |= {path: content for path, content in found.items() if isinstance(content, str)}
+    altered = [
+        path
+        for path in unread
+        if path in memory and path in hashes
+        if memory[path][0][:2] == stamps[path][:2] and memory[path][1] != hashes[path]
+    ]
+    kept = {path: (stamps[path], content) for path, content in hashes.items()}
+    if kept != memory:
+        rows = [(path, *now, content) for path, (now, content) in kept.items()]
+        columns = ["path", *Stamp._fields, "content"]
         with finished(memory_file) as part:
-            there.to_parquet(part, index=False)
-    return table["path"].map(there.set_index("path")["content"]).fillna("")
+            pd.DataFrame(rows, columns=columns).to_parquet(part, index=False)
+    return _Read(hashes, refused, stamps, tuple(altered))
+
+
+def _remembered(file: Path) -> dict[str, tuple[Stamp, str]]:
+    """Return stamp and content of each path; an older version's stamps lack their last time."""
+    if not file.exists():
+        return {}
+    known = pd.read_parquet(file)
+    if "ctime_ns" not in known:
+        known["ctime_ns"] = 0
+    columns = [known[name].tolist() for name in ("path", *Stamp._fields, "content")]
+    return {
+        path: (Stamp(*numbers), content) for path, *numbers, content in zip(*columns, strict=True)
+    }
+
+
+def _same(now: Stamp, before: Stamp, content: str) -> str:
+    """Return the remembered content of a file that has not changed since, else nothing."""
+    return content if before in (now, now._replace(ctime_ns=0)) else ""

@@ -22,7 +22,7 @@ from workbench.data.dataset import find_data
 from workbench.data.facts import FactsStore
 from workbench.doctor import checkup
 from workbench.errors import StudyError
-from workbench.files import finished, no_space, write_text
+from workbench.files import finished, no_space, require_writable, write_text
 from workbench.study.augment_sheet import write_augment_sheets
 from workbench.study.books import Books
 from workbench.study.devices import choose_devices, pack_devices
@@ -166,6 +166,8 @@ def _run(
     check_rules(experiment, space, finder)
     for sentence in space.warnings():
         say(sentence)
+    for place in (folder.path, folder.path / "trials", workspace.tracking):
+        require_writable(place)  # before minutes go into what cannot be kept
     with folder.held():
         data_folder = find_data(experiment, workspace, asked.data)
         files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)
@@ -316,6 +318,8 @@ def _full_disk_told(folder: Path) -> Iterator[None]:
     except Exception as error:
         if no_space(folder):
             raise StudyError(f"The disk of {folder} is full. {FREE_SOME}") from error
+        # The same of rights that were taken away since.
+        require_writable(folder)
         raise
 
 
