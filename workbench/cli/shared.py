@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 DEMO = Path("experiments/demo.yaml")
 
-ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.")]
+# That a path cannot be read is told like every other lack of rights, not as bad usage.
+ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.", readable=False)]
 StudyArgument = Annotated[
     str | None, typer.Argument(help="Name of the study; the last one searched by default.")
 ]
-DataOption = Annotated[Path | None, typer.Option(help="Data folder.")]
+DataOption = Annotated[Path | None, typer.Option(help="Data folder.", readable=False)]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Fail if any file cannot be decoded as asked.")
 ]
