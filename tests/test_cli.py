@@ -44,7 +44,7 @@ SURFACE: dict[str, list[str]] = {
         "--memory",
         "--compile",
     ],
-    "prepare": ["experiment", "--data", "--jobs", "--limit", "--retry", "--strict"],
+    "prepare": ["experiment", "--data", "--jobs", "--limit", "--retry", "--verify", "--strict"],
     "check": ["experiment", "--data", "--json", "--strict"],
     "show": ["experiment", "--data", "--samples"],
     "compare": ["study", "--json", "--top"],

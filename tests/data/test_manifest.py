@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from workbench.data import manifest as module
-from workbench.data.manifest import Layout, Manifest, describe, read_manifest
+from workbench.data.manifest import Layout, Manifest, changes, describe, read_manifest
 from workbench.errors import DataError
 from workbench.files import hash_file
 
@@ -324,6 +324,22 @@ def test_contents_remembered_by_an_older_version_are_believed_unless_all_is_veri
     found = read_manifest(data, Layout(), cache=data.parent / "cache", verify=True)
     assert found.altered == ("valset/val2.mp4",)
     assert found.fingerprint != first.fingerprint
+
+
+def test_what_changed_is_named_file_by_file(data: Path) -> None:
+    before = read(data).table
+    assert changes(before, before) == ""
+    (data / "trainset" / "train0.mp4").write_text("other")
+    (data / "valset" / "val3.mp4").unlink()
+    labels = data / "val_label.txt"
+    labels.write_text(labels.read_text().replace("val0.mp4,0", "val0.mp4,1"))
+    (data / "prediction.txt.csv").write_text("video_name,y_pred\nt0.mp4,\nt9.mp4,\n")
+    assert changes(before, read(data).table) == (
+        "other content: 2 files, e.g. trainset/train0.mp4; "
+        "other label: 1 file, e.g. valset/val0.mp4; "
+        "new: 1 file, e.g. testset/t9.mp4; "
+        "no longer named: 1 file, e.g. testset/t1.mp4"
+    )
 
 
 def test_links_in_circles_are_not_walked_for_ever(data: Path) -> None:

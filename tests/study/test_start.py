@@ -183,7 +183,7 @@ def test_the_same_seed_draws_the_same_recipes(bench: Bench, inline: type[InlineP
         ({"views": {"image": {"kind": "image", "image_px": 48}}}, "its experiment changed"),
         ({"space": {**SPACE, "dropout": 0.1}}, "its space changed"),
         ({"seed": 1}, "its seed (was 0, is 1) changed"),
-        ({"data": None}, "its data (was "),
+        ({"data": None}, "its data (other content: 48 files, e.g. trainset/train0.png) changed"),
         ({"seed": 1, "space": {**SPACE, "frozen": True}}, "its space and its seed (was 0, is 1)"),
     ],
     ids=["objective", "views", "space", "seed", "data", "two"],

@@ -27,6 +27,10 @@ from workbench.values import build
 _FLUSH_FILES = 256
 
 
+TABLE = "manifest.parquet"
+"""File of the prepared data's table."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A data set ready for trials: its manifest with the row of each file in each view's array."""
@@ -81,8 +85,8 @@ class Prepared:
         return pd.DataFrame(values, index, columns=list(self.views[view].names))
 
     def save(self, folder: Path) -> None:
-        """Write `manifest.parquet` and `prepared.json` into `folder`."""
-        with finished(folder / "manifest.parquet") as part:
+        """Write `TABLE` and `prepared.json` into `folder`."""
+        with finished(folder / TABLE) as part:
             self.table.to_parquet(part, index=False)
         views = {
             name: {
@@ -110,7 +114,7 @@ class Prepared:
         }
         arrays = {name: Path(v["array"]) for name, v in saved["views"].items()}
         stores = {name: v.get("store", "") for name, v in saved["views"].items()}
-        table = pd.read_parquet(folder / "manifest.parquet")
+        table = pd.read_parquet(folder / TABLE)
         loaded = Prepared(table, views, arrays, saved["fingerprint"], stores)
         for name, view in views.items():
             loaded._check_store(name, num_rows=len(open_rows(arrays[name], view)))

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
 import yaml
 
 from workbench.console import say
@@ -386,7 +387,11 @@ def _check_same(
     begun = {"experiment": was, "space": read_yaml(folder.experiment_file)["space"]}
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != files.fingerprint:
-        changed.append(f"its data (was {info.fingerprint}, is {files.fingerprint})")
+        what = f"was {info.fingerprint}, is {files.fingerprint}"
+        if (folder.path / prepare.TABLE).exists():
+            before = pd.read_parquet(folder.path / prepare.TABLE)
+            what = manifest.changes(before, files.table) or what
+        changed.append(f"its data ({what})")
     if info.seed != seed:
         changed.append(f"its seed (was {info.seed}, is {seed})")
     if changed:
