@@ -1,6 +1,8 @@
 """What the commands share: arguments and options, how an error is told, the study that is meant."""
 
+import os
 import re
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
     from workbench.study.folder import StudyFolder
 
 DEMO = Path("experiments/demo.yaml")
+
+LEAST_BYTES = 4 * 2**30
+"""Address space in which a search of tiny pictures can just run, with two cores and no GPU."""
+
+PLENTY_BYTES, CORE_BYTES = 8 * 2**30, 2**28
+"""Address space with which nothing is known to fail, and what each core's threads add to it."""
 
 # That a path cannot be read is told like every other lack of rights, not as bad usage.
 ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.", readable=False)]
@@ -53,6 +61,28 @@ def reporting_errors() -> Iterator[None]:
 def _end_with(sentence: str, error: Exception) -> NoReturn:
     typer.secho(f"error: {sentence}", err=True, fg=typer.colors.RED)
     raise typer.Exit(1) from error
+
+
+def require_address_space() -> None:
+    """Look at `ulimit -v` before the slow imports: too little makes libraries fail or hang.
+
+    It counts what is reserved, most of which is never used: a stack and an arena for each thread.
+
+    Raises:
+        WorkbenchError: no command can run with so little.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY or limit >= PLENTY_BYTES + CORE_BYTES * (
+        os.cpu_count() or 1
+    ):
+        return
+    text = (
+        f"The address space is limited to {limit / 2**30:.1f} GiB, in which libraries fail or "
+        "hang. Lift the limit by `ulimit -v unlimited`; memory itself is limited by a container."
+    )
+    if limit < LEAST_BYTES:
+        raise WorkbenchError(text)
+    typer.secho(f"warning: {text}", err=True, fg=typer.colors.YELLOW)
 
 
 def find_study(study: str | None) -> "StudyFolder":
