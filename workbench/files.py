@@ -112,6 +112,6 @@ def is_locked(path: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except FileNotFoundError:
+    except OSError:  # there is no such file, or there are no locks
         return False
     return False

@@ -326,6 +326,13 @@ def test_contents_remembered_by_an_older_version_are_believed_unless_all_is_veri
     assert found.fingerprint != first.fingerprint
 
 
+def test_damaged_memory_is_made_anew(data: Path) -> None:
+    first = read(data)
+    (memory,) = (data.parent / "cache" / "contents").iterdir()
+    memory.write_bytes(memory.read_bytes()[:100])
+    assert read(data).fingerprint == first.fingerprint
+
+
 def test_what_changed_is_named_file_by_file(data: Path) -> None:
     before = read(data).table
     assert changes(before, before) == ""

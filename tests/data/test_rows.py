@@ -53,7 +53,8 @@ def test_the_checksum_is_the_crc_of_the_bytes() -> None:
 )
 def test_rows_read_as_the_array_does(file: Path, key: object) -> None:
     np.testing.assert_array_equal(opened(file)[key], ARRAY[key])  # type: ignore[call-overload]
-    assert (opened(file).shape, opened(file).dtype, len(opened(file))) == ((4, 2, 3), np.uint8, 4)
+    assert (opened(file).shape, len(opened(file))) == ((4, 2, 3), 4)
+    assert opened(file).dtype == np.uint8
 
 
 def test_a_changed_row_is_refused_and_the_others_are_read(file: Path) -> None:

@@ -279,6 +279,19 @@ def test_a_changed_neutral_row_is_written_anew(tmp_path: Path) -> None:
     check(store, a=1)
 
 
+@pytest.mark.parametrize("name", [CHECKED, "store.json"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])
+def test_a_damaged_note_of_the_store_is_written_anew(tmp_path: Path, name: str, text: str) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1)
+    (store.folder / name).write_text(text)
+    assert store.is_to_check()
+    with store.writing():
+        pass
+    assert not store.is_to_check()
+    check(store, a=1)
+
+
 def test_nothing_is_checked_while_another_process_writes(tmp_path: Path) -> None:
     store = ViewStore(tmp_path, VIEW)
     fill(store, a=1)

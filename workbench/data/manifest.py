@@ -340,18 +340,24 @@ def _contents(table: pd.DataFrame, folder: Path, cache: Path, *, verify: bool) -
         rows = [(path, *now, content) for path, (now, content) in kept.items()]
         columns = ["path", *Stamp._fields, "content"]
         with finished(memory_file) as part:
-            pd.DataFrame(rows, columns=columns).to_parquet(part, index=False)
+            pd.DataFrame(rows, columns=columns).to_parquet(
+                part, index=False, write_page_checksum=True
+            )
     return _Read(hashes, refused, stamps, tuple(altered))
 
 
 def _remembered(file: Path) -> dict[str, tuple[Stamp, str]]:
-    """Return stamp and content of each path; an older version's stamps lack their last time."""
-    if not file.exists():
+    """Return stamp and content of each path, if they can be read.
+
+    An older version's stamps lack their last time.
+    """
+    try:
+        known = pd.read_parquet(file, page_checksum_verification=True)
+        if "ctime_ns" not in known:
+            known["ctime_ns"] = 0
+        columns = [known[name].tolist() for name in ("path", *Stamp._fields, "content")]
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError):  # Arrow's, and no such file
         return {}
-    known = pd.read_parquet(file)
-    if "ctime_ns" not in known:
-        known["ctime_ns"] = 0
-    columns = [known[name].tolist() for name in ("path", *Stamp._fields, "content")]
     return {
         path: (Stamp(*numbers), content) for path, *numbers, content in zip(*columns, strict=True)
     }

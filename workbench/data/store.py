@@ -125,8 +125,7 @@ class ViewStore:
                     write_json(self.folder / CHECKED, _stamp(self.array_file))
 
     def _is_checked(self) -> bool:
-        file = self.folder / CHECKED
-        return file.exists() and read_json(file) == _stamp(self.array_file)
+        return _said(self.folder / CHECKED) == _stamp(self.array_file)
 
 
 def _stamp(array_file: Path) -> dict[str, int]:
@@ -203,8 +202,17 @@ class Writer:
 
 def store_uid(folder: Path) -> str:
     """Return the `uid` of the store in `folder`."""
-    file = folder / "store.json"
-    return str(read_json(file)["uid"]) if file.exists() else ""
+    said = _said(folder / "store.json")
+    return str(said.get("uid", ""))
+
+
+def _said(file: Path) -> dict[str, Any]:
+    """Return what a JSON file of the store says; nothing if it is absent or damaged."""
+    try:
+        said = read_json(file)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def open_rows(array_file: Path, view: View) -> npt.NDArray[Any]:
