@@ -45,6 +45,7 @@ ORDER = [
     "data.demo_clip",
     "data.demo",
     "data.labels",
+    "data.contents",
     "data.manifest",
     "data.dataset",
     "data.lines",

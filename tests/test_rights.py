@@ -24,6 +24,7 @@ SHUT: dict[str, tuple[list[str], str, int, str]] = {
     "prepare: a label file": (PREPARE, "data/val_label.txt", 0, "data/val_label.txt"),
     "prepare: the template": (PREPARE, "data/prediction.txt.csv", 0, "data/prediction.txt.csv"),
     "prepare: a media folder": (PREPARE, "data/valset", 0, "data/valset"),
+    "prepare: media that are listed only": (PREPARE, "data/valset", 0o444, "16 of them"),
     "prepare: the data folder": (PREPARE, "data", 0, "data/train_label.txt"),
     "prepare: the experiment": (PREPARE, "experiments/tiny.yaml", 0, "experiments/tiny.yaml"),
     "search: the working folder": (SEARCH, "experiments", 0o555, "experiments/cache"),
@@ -55,6 +56,13 @@ def attempts() -> dict[str, dict[str, Any]]:
     said["shut"] = run(PREPARE)
     one.chmod(0o644)
     said["open"] = run(PREPARE)
+    deep, labels = Path("data/trainset/deep"), Path("data/train_label.txt")
+    deep.mkdir()
+    one.rename(deep / one.name)
+    labels.write_text(labels.read_text().replace(one.name, f"deep/{one.name}"))
+    deep.chmod(0)
+    said["deep"] = run(PREPARE)
+    deep.chmod(0o755)
     return said
 
 
@@ -110,7 +118,7 @@ def test_what_a_user_may_not_read_or_write_is_named(
     assert said[name]["code"] == 1
     *_, last = said[name]["said"].splitlines()
     assert last.startswith("error: ")
-    assert f"{place}: permission denied." in last
+    assert f"{place}: permission denied" in last
 
 
 def test_a_media_file_that_is_shut_is_no_fault_of_its_content(
@@ -120,6 +128,7 @@ def test_a_media_file_that_is_shut_is_no_fault_of_its_content(
     assert "train: 24 files, 12 fake; 1 denied (train1.jpg)" in said["shut"]["out"]
     expected = "image: 1 files denied, e.g. trainset/train1.jpg: permission denied"
     assert expected in said["shut"]["out"]
+    assert "1 denied (deep/train1.jpg)" in said["deep"]["out"]
     assert "denied" not in said["open"]["out"]
     (row,) = (line for line in said["open"]["out"].splitlines() if line.startswith("image"))
     assert row.split()[-2:] == ["48", "48"]  # files, and ok

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workbench.data import manifest as module
+from workbench.data import contents as module
 from workbench.data.manifest import Layout, Manifest, changes, describe, read_manifest
 from workbench.errors import DataError
 from workbench.files import hash_file

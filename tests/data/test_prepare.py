@@ -14,9 +14,10 @@ import pandas as pd
 import pytest
 
 from workbench.data import decoding
+from workbench.data.contents import stamp
 from workbench.data.decoding import Done, Task
 from workbench.data.labels import Template
-from workbench.data.manifest import Manifest, stamp
+from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared, as_table, describe, prepare, require_all
 from workbench.data.store import ViewStore
 from workbench.errors import CacheError, DataError, MediaError

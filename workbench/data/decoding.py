@@ -16,7 +16,7 @@ from queue import SimpleQueue
 import cv2
 from pebble import ProcessExpired, ProcessPool
 
-from workbench.data.manifest import Stamp, stamp, status_of, why_unread
+from workbench.data.contents import Stamp, stamp, status_of, why_unread
 from workbench.data.store import NEUTRAL_ROW, Outcome, write_row
 from workbench.errors import MediaError
 from workbench.media.facts import Facts

@@ -1,34 +1,21 @@
 """The manifest: one row a file of the data folder, with its split, target, outcome and content."""
 
-import errno
 import hashlib
 import os
 import stat
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import pandas as pd
 
-from workbench.console import track
+from workbench.data.contents import Stamp, read_contents, status_of
 from workbench.data.labels import Template, read_labels, read_template
 from workbench.errors import DataError
-from workbench.files import finished, hash_file
 from workbench.values import Frozen
 
 _DENIED = -2
 """In the place of the size of a file that this user may not look at."""
-
-
-class Stamp(NamedTuple):
-    """What tells that a file was written to or replaced, unless somebody took pains to hide it."""
-
-    size_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-    """When its content or its rights last changed: no program sets this one."""
 
 
 class Layout(Frozen):
@@ -107,7 +94,8 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     parts.append(_rows("test", unlabelled, media, files_in[media], folder))
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
     _check_splits(table)
-    read = _contents(table, folder, cache, verify=verify)
+    paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
+    read = read_contents(paths, folder, cache=cache, verify=verify)
     table["content"] = [read.hashes.get(path, "") for path in table["path"]]
     # There, and not to be read: by its rights, or by a damaged disk.
     both = zip(table["path"], table["status"], strict=True)
@@ -158,24 +146,6 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
         for what, rows in found.items()
         if len(rows)
     )
-
-
-def why_unread(status: str) -> str:
-    """Return why nothing was read of a file whose `status` is not ok."""
-    return "permission denied" if status == "denied" else f"the file is {status}"
-
-
-def status_of(error: OSError) -> str:
-    """Return the status of a file that cannot be read by `error`."""
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "denied"
-    return "missing" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "broken"
-
-
-def stamp(path: Path) -> Stamp:
-    """Return the stamp of the file `path`."""
-    found = path.stat()
-    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
@@ -268,7 +238,7 @@ def _unnamed(
         prefix = media.relative_to(folder).as_posix()
         for name in sizes:
             path = f"{prefix}/{name}"
-            is_hidden = PurePosixPath(name).name.startswith(".")
+            is_hidden = PurePosixPath(name).name.startswith(".") or sizes[name] == _DENIED
             if path not in named and not is_hidden and _ending(name) in endings:
                 # One media folder may lie in another: the file is said once.
                 rows.setdefault(path, ", ".join(splits))
@@ -285,84 +255,10 @@ def _check_splits(table: pd.DataFrame) -> None:
         there = rows[rows["status"] == "ok"]
         if split != "test" and there["target"].nunique() < 2:
             found = f"{len(there)} of {len(rows)} labelled files are there"
+            if denied := int((rows["status"] == "denied").sum()):
+                found += f", {denied} of them: permission denied"
             raise DataError(
                 f"The {split} split needs real and fake files, and {found}"
                 + (f", all with target {there['target'].iloc[0]}" if len(there) else "")
                 + f" (first path looked for: {rows['path'].iloc[0]}). Check the media folder."
             )
-
-
-class _Read(NamedTuple):
-    """What became of reading the files that are there, by their paths."""
-
-    hashes: dict[str, str]
-    refused: dict[str, str]
-    """The status of those that could not be read."""
-
-    stamps: dict[str, Stamp]
-    altered: tuple[str, ...]
-    """Whose content is another than was remembered, with the same size and time."""
-
-
-def _hash_or_error(path: Path) -> str | OSError:
-    try:
-        return hash_file(path)
-    except OSError as error:
-        return error
-
-
-def _contents(table: pd.DataFrame, folder: Path, cache: Path, *, verify: bool) -> _Read:
-    """Return the SHA-256 of each row's file, reading only what changed since the last time."""
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-    memory_file = cache / "contents" / f"{place}.parquet"
-    paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
-    stamps = {path: stamp(folder / path) for path in paths}
-    memory = _remembered(memory_file)
-    hashes = {
-        path: content
-        for path, now in stamps.items()
-        if not verify and path in memory and (content := _same(now, *memory[path]))
-    }
-    unread = [path for path in paths if path not in hashes]
-    with ThreadPoolExecutor() as pool:  # hashing and reading both let other threads run
-        read = pool.map(_hash_or_error, [folder / path for path in unread])
-        found = dict(zip(unread, track(read, "hash", unit="file", total=len(unread)), strict=True))
-    refused = {p: status_of(error) for p, error in found.items() if isinstance(error, OSError)}
-    hashes |= {path: content for path, content in found.items() if isinstance(content, str)}
-    altered = [
-        path
-        for path in unread
-        if path in memory and path in hashes
-        if memory[path][0][:2] == stamps[path][:2] and memory[path][1] != hashes[path]
-    ]
-    kept = {path: (stamps[path], content) for path, content in hashes.items()}
-    if kept != memory:
-        rows = [(path, *now, content) for path, (now, content) in kept.items()]
-        columns = ["path", *Stamp._fields, "content"]
-        with finished(memory_file) as part:
-            pd.DataFrame(rows, columns=columns).to_parquet(
-                part, index=False, write_page_checksum=True
-            )
-    return _Read(hashes, refused, stamps, tuple(altered))
-
-
-def _remembered(file: Path) -> dict[str, tuple[Stamp, str]]:
-    """Return stamp and content of each path, if they can be read.
-
-    An older version's stamps lack their last time.
-    """
-    try:
-        known = pd.read_parquet(file, page_checksum_verification=True)
-        if "ctime_ns" not in known:
-            known["ctime_ns"] = 0
-        columns = [known[name].tolist() for name in ("path", *Stamp._fields, "content")]
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError):  # Arrow's, and no such file
-        return {}
-    return {
-        path: (Stamp(*numbers), content) for path, *numbers, content in zip(*columns, strict=True)
-    }
-
-
-def _same(now: Stamp, before: Stamp, content: str) -> str:
-    """Return the remembered content of a file that has not changed since, else nothing."""
-    return content if before in (now, now._replace(ctime_ns=0)) else ""

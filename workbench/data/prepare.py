@@ -12,9 +12,10 @@ import pandas as pd
 
 from workbench.console import say, track
 from workbench.console import table as table_text
+from workbench.data.contents import Stamp, why_unread
 from workbench.data.decoding import FAILED_HERE, FILE_LIMIT_S, Place, Task, decode_all
 from workbench.data.facts import FactsStore
-from workbench.data.manifest import Manifest, Stamp, why_unread
+from workbench.data.manifest import Manifest
 from workbench.data.rows import UNKNOWN, Rows, checksum
 from workbench.data.store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
 from workbench.errors import CacheError, DataError
