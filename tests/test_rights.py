@@ -1,4 +1,4 @@
-"""What a user who lacks rights is told: the commands without root's powers, on real folders."""
+"""What is told of rights that lack and of changes unseen: commands without root's powers."""
 
 import ctypes
 import json
@@ -63,6 +63,16 @@ def attempts() -> dict[str, dict[str, Any]]:
     deep.chmod(0)
     said["deep"] = run(PREPARE)
     deep.chmod(0o755)
+    (array,) = Path("experiments/cache/views").glob("*/array.u8")
+    before = array.stat()
+    with array.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    os.utime(array, ns=(before.st_atime_ns, before.st_mtime_ns))
+    said["unseen"] = run(PREPARE)
+    said["verified"] = run([*PREPARE, "--verify"])
     return said
 
 
@@ -132,6 +142,14 @@ def test_a_media_file_that_is_shut_is_no_fault_of_its_content(
     assert "denied" not in said["open"]["out"]
     (row,) = (line for line in said["open"]["out"].splitlines() if line.startswith("image"))
     assert row.split()[-2:] == ["48", "48"]  # files, and ok
+
+
+def test_verify_finds_what_left_no_trace(said: dict[str, dict[str, Any]]) -> None:
+    assert (said["unseen"]["code"], said["verified"]["code"]) == (0, 0)
+    told = "1 cached rows were changed on disk. What is needed of them is decoded anew."
+    assert told not in said["unseen"]["said"]
+    assert told in said["verified"]["said"]
+    assert said["unseen"]["out"] == said["verified"]["out"]
 
 
 if __name__ == "__main__":
