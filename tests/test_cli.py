@@ -1,6 +1,8 @@
 """The command line: which commands and options there are, and how each says what is wrong."""
 
+import errno
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +46,7 @@ SURFACE: dict[str, list[str]] = {
         "--memory",
         "--compile",
     ],
-    "prepare": ["experiment", "--data", "--jobs", "--limit", "--retry", "--strict"],
+    "prepare": ["experiment", "--data", "--jobs", "--limit", "--retry", "--verify", "--strict"],
     "check": ["experiment", "--data", "--json", "--strict"],
     "show": ["experiment", "--data", "--samples"],
     "compare": ["study", "--json", "--top"],
@@ -380,3 +382,73 @@ def test_the_demo_is_made_where_it_is_asked_for(
     assert result.exit_code == 0
     assert asked == [(Path("made"), 3)]
     assert "workbench search --data made" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("limit_bytes", "code", "said"),
+    [(2 * 2**30, 1, "error: The address space is limited to 2.0 GiB"), (6 * 2**30, 0, "warning: ")],
+)
+def test_a_limit_of_the_address_space_is_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, limit_bytes: int, code: int, said: str
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (limit_bytes, limit_bytes))
+    result = run("weights", "list")
+    assert result.exit_code == code
+    assert result.stderr.startswith(said)
+    assert "ulimit -v unlimited" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_real_limit_is_told_before_anything_is_imported() -> None:
+    limited = "ulimit -v 1000000 && exec " + shlex.join(
+        [sys.executable, "-m", "workbench", "check"]
+    )
+    done = subprocess.run(["sh", "-c", limited], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: The address space is limited to 1.0 GiB")
+
+
+def test_without_a_limit_nothing_is_said() -> None:
+    assert "address space" not in run("weights", "list").stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "", "a/b"), "a/b: permission denied. Give the user"),
+        (PermissionError(errno.EPERM, "", b"a/b"), "a/b: permission denied. Give the user"),
+        (OSError(errno.EROFS, "", "a/b"), "a/b: it is on a read-only file system."),
+        (OSError(errno.ENOSPC, "", "a/b"), "There is no space left for a/b. Make some"),
+        (OSError(errno.EDQUOT, ""), "There is no space left. Make some"),
+        (OSError(errno.EMFILE, ""), "as many files open as it may. Raise `ulimit -n`."),
+        (OSError(errno.EIO, "", "a/b"), "a/b: input/output error. See whether its disk"),
+    ],
+)
+def test_what_the_machine_refuses_is_told(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("workbench.selection.grade.grade", refuse)
+    assert_refused(run("score", "a", "b"), said)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "", "a/b"),
+        PermissionError(errno.EPERM, ""),  # of what?
+        OSError(errno.EBADF, "", "a/b"),
+        PermissionError("said without a number"),
+        IsADirectoryError(errno.EISDIR, "", "a/b"),
+    ],
+)
+def test_what_may_be_a_bug_stays_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("workbench.selection.grade.grade", fail)
+    assert run("score", "a", "b").exception is error

@@ -1,4 +1,6 @@
 import hashlib
+import os
+import re
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,9 +107,38 @@ def test_a_body_that_removes_its_file_is_an_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_others_may_read_a_finished_file(tmp_path: Path) -> None:
-    write_text(tmp_path / "note.txt", "x")
-    assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o644
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_who_may_read_a_finished_file_is_for_the_umask_to_say(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "note.txt", "x")
+        with finished(tmp_path / "table.csv") as part:
+            assert part.stat().st_mode & 0o777 == mode  # while it is written, too
+    finally:
+        os.umask(before)
+    assert (tmp_path / "note.txt").stat().st_mode & 0o777 == mode
+    assert (tmp_path / "table.csv").stat().st_mode & 0o777 == mode
+
+
+def test_a_link_under_the_temporary_name_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.write_text("mine")
+    monkeypatch.setattr("workbench.files.secrets.token_hex", lambda _: "foreseen")
+    (tmp_path / f"{PART}foreseen.txt").symlink_to(other)
+    with pytest.raises(FileExistsError):
+        write_text(tmp_path / "note.txt", "yours")
+    assert other.read_text() == "mine"
+
+
+def test_nothing_has_a_known_name_in_the_shared_temporary_folder() -> None:
+    """Another user can put a link there; `tempfile` makes names that nobody foresees."""
+    sources = (Path(__file__).parents[1] / "workbench").rglob("*.py")
+    shared = re.compile(r"gettempdir|mktemp\b|/tmp\b|/dev/shm|TMPDIR")
+    assert [path.name for path in sources if shared.search(path.read_text())] == []
 
 
 def test_json_comes_back_as_it_went(tmp_path: Path) -> None:

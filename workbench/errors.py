@@ -1,6 +1,20 @@
 """Errors a person can act on: each message says what is wrong, then what to do."""
 
+import errno
+import os
 from typing import Any
+
+_RIGHTS = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "it is on a read-only file system",
+}
+_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_LIMITS = {
+    errno.EMFILE: "This process has as many files open as it may. Raise `ulimit -n`.",
+    errno.ENFILE: "The system has as many files open as it can. End other programs.",
+}
+_DISK = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
 
 
 class WorkbenchError(Exception):
@@ -31,6 +45,14 @@ class MediaError(WorkbenchError):
         super().__init__(reason)
 
 
+class CacheError(DataError):
+    """A decoded array is gone, is another data set's, or was changed: nothing is read from it."""
+
+
+class AccessError(WorkbenchError):
+    """The user who runs this may not read or write a file or folder."""
+
+
 class DiskFullError(WorkbenchError):
     """A file could not be written for want of space; nothing of it is left."""
 
@@ -49,6 +71,27 @@ class StudyError(WorkbenchError):
 
 class BundleError(WorkbenchError):
     """A bundle is incomplete or was changed."""
+
+
+def told(error: OSError) -> str:
+    """Return what is to be said of an error of rights, space, limits or disks, with its remedy.
+
+    Empty for every other one: a file that is not there, or there already, can be a bug, and so can
+    rights that are lacking to something without a name.
+    """
+    named = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    path = os.fsdecode(named)
+    number = error.errno or 0
+    if number in _RIGHTS and path:
+        return (
+            f"{path}: {_RIGHTS[number]}. Give the user who runs this the right to it, or name "
+            "another place."
+        )
+    if number in _SPACE:
+        return f"There is no space left{f' for {path}' if path else ''}. Make some; run this again."
+    if number in _DISK and path:
+        return f"{path}: {os.strerror(number).lower()}. See whether its disk or network is well."
+    return _LIMITS.get(number, "")
 
 
 def _rebuild(cls: type[WorkbenchError], message: str, fields: dict[str, Any]) -> WorkbenchError:

@@ -4,14 +4,14 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import DiskFullError
+from workbench.errors import AccessError, DiskFullError
 
 PART = ".part-"
 
@@ -26,14 +26,14 @@ def finished(path: Path) -> Iterator[Path]:
         DiskFullError: the body failed, and the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART, suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.parent / f"{PART}{secrets.token_hex(8)}{path.suffix}"
+    # Who may read it is for the user's umask to say: `tempfile` would keep it from everyone else.
+    # Nothing that is there under this name, a link above all, is ever written to.
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except Exception as error:
         # Each library has its own error for a full disk, so the disk is asked.
@@ -53,6 +53,25 @@ def sweep(folder: Path) -> None:
 def no_space(folder: Path) -> bool:
     """Say whether the disk of `folder` is full, or next to it."""
     return shutil.disk_usage(folder).free < 2**20
+
+
+def require_writable(path: Path) -> None:
+    """Check that a file can be read and written, and that files can be made in a folder.
+
+    What is not there yet could be made in the folder above.
+
+    Raises:
+        AccessError: it cannot.
+    """
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not os.access(there, os.W_OK | (os.X_OK if there.is_dir() else os.R_OK)):
+        why = "permission denied"
+        if os.statvfs(there).f_flag & os.ST_RDONLY:
+            why = "it is on a read-only file system"
+        raise AccessError(
+            f"{there}: {why}. Give the user who runs this the right to write there, or run it in "
+            "another folder."
+        )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,3 +103,15 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def is_locked(path: Path) -> bool:
+    """Say whether another process holds the lock file `path` now."""
+    try:
+        with path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is no such file, or there are no locks
+        return False
+    return False

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -5,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workbench.data import manifest as module
-from workbench.data.manifest import Layout, Manifest, describe, read_manifest
+from workbench.data import contents as module
+from workbench.data.manifest import Layout, Manifest, changes, describe, read_manifest
 from workbench.errors import DataError
 from workbench.files import hash_file
 
@@ -265,21 +266,87 @@ def test_nothing_is_unnamed_in_a_whole_data_set(data: Path) -> None:
     assert list(read(data).unnamed.columns) == ["split", "path"]
 
 
-def test_a_file_that_cannot_be_read_is_broken_and_read_again_the_next_time(
-    data: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.EACCES, "denied"), (errno.EPERM, "denied"), (errno.EIO, "broken")]
+)
+def test_a_file_that_cannot_be_read_is_no_content_and_read_again_the_next_time(
+    data: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: str
 ) -> None:
     def refuse(path: Path) -> str:
         if path.name == "train0.mp4":
-            raise PermissionError(13, "Permission denied", str(path))
+            raise OSError(number, os.strerror(number), str(path))
         return hash_file(path)
 
     monkeypatch.setattr(module, "hash_file", refuse)
     part = read(data)
-    assert part.table["status"].tolist() == ["broken", *["ok"] * 9]
+    assert part.table["status"].tolist() == [status, *["ok"] * 9]
     assert part.table["content"].iloc[0] == ""
-    assert describe(part)[0] == "train: 4 files, 2 fake; 1 broken (train0.mp4)"
+    assert describe(part)[0] == f"train: 4 files, 2 fake; 1 {status} (train0.mp4)"
     monkeypatch.undo()
     assert read(data).table["content"].iloc[0] == hash_file(data / "trainset" / "train0.mp4")
+
+
+def overwrite(path: Path, text: str) -> None:
+    """Write a text of the same length, and set the time back to what it was."""
+    before = path.stat()
+    assert len(text) == before.st_size
+    path.write_text(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_a_change_that_leaves_size_and_time_as_they_were_is_noticed_and_told(data: Path) -> None:
+    first = read(data)
+    assert first.altered == ()
+    overwrite(data / "valset" / "val2.mp4", "VAL2")
+    second = read(data)
+    assert second.altered == ("valset/val2.mp4",)
+    assert second.fingerprint != first.fingerprint
+    assert (
+        "1 files had changed, though size and time were the same, e.g. valset/val2.mp4"
+        in describe(second)
+    )
+    assert read(data).altered == ()
+
+
+def test_contents_remembered_by_an_older_version_are_believed_unless_all_is_verified(
+    data: Path,
+) -> None:
+    first = read(data)
+    (memory,) = (data.parent / "cache" / "contents").iterdir()
+    pd.read_parquet(memory).drop(columns="ctime_ns").to_parquet(memory)
+    before = memory.stat().st_mtime_ns
+    overwrite(data / "valset" / "val2.mp4", "VAL2")
+    assert read_manifest(data, Layout(), cache=data.parent / "cache").fingerprint == (
+        first.fingerprint
+    )
+    assert memory.stat().st_mtime_ns != before  # from now on it tells
+    found = read_manifest(data, Layout(), cache=data.parent / "cache", verify=True)
+    assert found.altered == ("valset/val2.mp4",)
+    assert found.fingerprint != first.fingerprint
+
+
+def test_damaged_memory_is_made_anew(data: Path) -> None:
+    first = read(data)
+    (memory,) = (data.parent / "cache" / "contents").iterdir()
+    memory.write_bytes(memory.read_bytes()[:100])
+    assert read(data).fingerprint == first.fingerprint
+
+
+def test_what_changed_is_named_file_by_file(data: Path) -> None:
+    before = read(data).table
+    assert changes(before, before) == ""
+    (data / "trainset" / "train0.mp4").write_text("other")
+    (data / "valset" / "val3.mp4").unlink()
+    labels = data / "val_label.txt"
+    labels.write_text(labels.read_text().replace("val0.mp4,0", "val0.mp4,1"))
+    (data / "prediction.txt.csv").write_text("video_name,y_pred\nt0.mp4,\nt9.mp4,\n")
+    assert changes(before, read(data).table) == (
+        "other content: 2 files, e.g. trainset/train0.mp4; "
+        "other label: 1 file, e.g. valset/val0.mp4; "
+        "new: 1 file, e.g. testset/t9.mp4; "
+        "no longer named: 1 file, e.g. testset/t1.mp4"
+    )
 
 
 def test_links_in_circles_are_not_walked_for_ever(data: Path) -> None:

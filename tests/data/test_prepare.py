@@ -1,8 +1,11 @@
 import errno
+import json
 import multiprocessing
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,11 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.data import decoding
+from workbench.data.contents import stamp
+from workbench.data.decoding import Done, Task
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared, as_table, describe, prepare, require_all
 from workbench.data.store import ViewStore
-from workbench.errors import DataError, MediaError
+from workbench.errors import CacheError, DataError, MediaError
 from workbench.files import hash_file
 from workbench.media.features import Features
 from workbench.media.image import Image
@@ -311,6 +317,155 @@ def test_prepared_data_come_back_as_they_went(tmp_path: Path) -> None:
         Prepared.load(tmp_path / "study")
     with pytest.raises(DataError, match="holds no prepared data"):
         Prepared.load(tmp_path / "nowhere")
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode in this process, which starts no other, and read `Bytes` back."""
+
+    def decode_all(tasks: Iterator[Task], **_: object) -> Iterator[tuple[Task, Done]]:
+        return ((task, decoding._decode(task)) for task in tasks)
+
+    monkeypatch.setattr("workbench.data.prepare.decode_all", decode_all)
+    monkeypatch.setattr("workbench.data.prepare.AnyView", Bytes)
+
+
+def spoil(array: Path, row: int) -> None:
+    """Write a random byte over a row of four; the time tells, however coarse the disk's clock."""
+    with array.open("r+b") as file:
+        file.seek(4 * row)
+        file.write(b"\x07")
+    now = array.stat().st_mtime_ns + 10**9
+    os.utime(array, ns=(now, now))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_row_changed_on_disk_is_decoded_again_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B", c="C")
+    made = run(data)
+    decoded(data)
+    row = dict(zip(made.table["name"], made.table["row.v"], strict=True))["b"]
+    spoil(made.arrays["v"], row)
+    capsys.readouterr()
+    again = run(data)
+    assert decoded(data) == ["b"]
+    assert levels(again) == {"a": 65, "b": 66, "c": 67}
+    assert list(again.table["row.v"]) == list(made.table["row.v"])
+    assert "1 cached rows were changed on disk." in capsys.readouterr().err
+    assert levels(made) == levels(again)  # of those who opened it before, too
+    run(data)
+    assert decoded(data) == []
+
+
+@pytest.mark.usefixtures("here")
+def test_what_changed_without_a_trace_is_found_when_it_is_read_or_when_asked(
+    tmp_path: Path,
+) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B")
+    made = run(data)
+    decoded(data)
+    array = made.arrays["v"]
+    before = array.stat()
+    spoil(array, 1)
+    os.utime(array, ns=(before.st_atime_ns, before.st_mtime_ns))
+    run(data)
+    assert decoded(data) == []
+    manifest, views, cache = manifest_of(data), {"v": Bytes()}, data / "cache"
+    prepare(manifest, data, views, cache=cache, jobs=1, verify=True)
+    assert len(decoded(data)) == 1
+
+    before = array.stat()
+    spoil(array, 1)
+    os.utime(array, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(CacheError, match="its row 1 is not what was decoded"):
+        levels(run(data))
+    decoded(data)
+    levels(run(data))  # whoever comes next mends it
+    assert len(decoded(data)) == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_anothers_pixels_under_the_same_labels_are_never_read(tmp_path: Path) -> None:
+    one = write_data(tmp_path / "one", a="A", b="B")
+    two = write_data(tmp_path / "two", a="C", b="D")
+    made, other = run(one), run(two)
+    made.save(tmp_path / "study")
+    array = made.arrays["v"]
+
+    # The array alone: the same size, the same rows.
+    kept = array.read_bytes()
+    array.write_bytes(other.arrays["v"].read_bytes())
+    with pytest.raises(CacheError, match="is not what was decoded"):
+        levels(Prepared.load(tmp_path / "study"))
+    array.write_bytes(kept)
+    assert levels(Prepared.load(tmp_path / "study")) == {"a": 65, "b": 66}
+
+    # The whole cache: whole and sound, and of other data.
+    shutil.move(one / "cache", tmp_path / "away")
+    shutil.copytree(two / "cache", one / "cache")
+    with pytest.raises(CacheError, match="were made anew since, or are those of other data"):
+        Prepared.load(tmp_path / "study")
+    with pytest.raises(CacheError, match="were made anew since"):
+        made.open_array("v")
+    decoded(one)
+    assert levels(run(one)) == {"a": 65, "b": 66}
+    assert decoded(one) == ["a", "b"]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_cache_that_is_gone_or_cut_short_is_told(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B")
+    made = run(data)
+    made.save(tmp_path / "study")
+    array = made.arrays["v"]
+    whole = array.read_bytes()
+    array.write_bytes(whole[:-4])
+    with pytest.raises(CacheError, match="are cut short"):
+        Prepared.load(tmp_path / "study")
+    array.write_bytes(whole[:2])
+    with pytest.raises(CacheError, match="is cut short"):
+        made.open_array("v")
+    shutil.rmtree(data / "cache")
+    for read in (lambda: Prepared.load(tmp_path / "study"), lambda: made.open_array("v")):
+        with pytest.raises(CacheError, match="are gone"):
+            read()
+
+
+@pytest.mark.usefixtures("here")
+def test_prepared_data_of_an_older_version_are_read(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B")
+    made = run(data)
+    table = made.table.drop(columns="sum.v")
+    Prepared(table, made.views, made.arrays, made.fingerprint).save(tmp_path / "study")
+    file = tmp_path / "study" / "prepared.json"
+    saved = json.loads(file.read_text())
+    del saved["views"]["v"]["store"]
+    file.write_text(json.dumps(saved))
+    assert levels(Prepared.load(tmp_path / "study")) == {"a": 65, "b": 66}
+
+
+@pytest.mark.usefixtures("here")
+def test_what_is_gone_or_changes_before_it_is_decoded_is_no_fault_of_its_content(
+    tmp_path: Path,
+) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B", c="C")
+    paths = {name: data / "m" / name for name in "abc"}
+    manifest = manifest_of(data)
+    stamps = {f"m/{name}": stamp(path) for name, path in paths.items()}
+    paths["a"].unlink()
+    paths["b"].write_text("other")
+    views = {"v": Bytes()}
+    made = prepare(replace(manifest, stamps=stamps), data, views, cache=data / "cache", jobs=1)
+    assert statuses(made) == {"a": "missing", "b": "changed", "c": "ok"}
+    assert levels(made) == {"a": 128, "b": 128, "c": 67}
+    assert list(made.table["reason.v"])[:2] == [
+        "the file is missing",
+        "the file changed while it was read",
+    ]
+    write_data(data, a="A", b="B")
+    assert levels(run(data)) == {"a": 65, "b": 66, "c": 67}
 
 
 def test_a_training_file_needs_one_readable_view(tmp_path: Path) -> None:

@@ -1,13 +1,18 @@
+import json
+import os
 import threading
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from workbench.data.rows import CHECKED
 from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore, Writer, open_rows, write_row
 from workbench.errors import DataError
-from workbench.files import read_json
+from workbench.files import locked, read_json
 from workbench.media.image import Image
 from workbench.media.mel import Mel
 from workbench.media.view import View
@@ -198,3 +203,110 @@ def test_two_writers_take_turns(tmp_path: Path) -> None:
         add(store, writer, "a", pixels(1))
     thread.join(10)
     check(ViewStore(tmp_path, VIEW), a=1, b=2)
+
+
+def spoil(store: ViewStore, row: int) -> None:
+    """Write other bytes over a row; the time tells, however coarse the clock of the disk."""
+    write_row(store.array_file, row, pixels(99))
+    now = store.array_file.stat().st_mtime_ns + 10**9
+    os.utime(store.array_file, ns=(now, now))
+
+
+def lines(store: ViewStore) -> list[list[Any]]:
+    return [json.loads(line) for line in (store.folder / "index.jsonl").read_text().splitlines()]
+
+
+def test_rows_get_checksums_even_where_an_older_version_wrote_them(tmp_path: Path) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1, b=2)  # without checksums, as an older version
+    (store.folder / CHECKED).unlink()
+    (store.folder / "store.json").unlink()
+    assert store.uid == ""
+    assert store.is_to_check()
+    assert lines(store) == [["a", 1, "ok", ""], ["b", 2, "ok", ""]]
+    with store.writing():
+        pass
+    sums = [zlib.crc32(pixels(seed).tobytes()) for seed in (1, 2)]
+    assert lines(store)[2:] == [["a", 1, "ok", "", sums[0]], ["b", 2, "ok", "", sums[1]]]
+    assert [outcome.sum for outcome in store.outcomes().values()] == sums
+    assert len(store.uid) == 32
+    assert not store.is_to_check()
+    check(store, a=1, b=2)
+
+
+def test_a_changed_row_is_no_longer_known_and_its_content_gets_it_back(tmp_path: Path) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1, b=2, c=3)
+    with store.writing(thorough=True):
+        pass
+    uid = store.uid
+    spoil(store, 2)
+    assert store.is_to_check()
+    with store.writing() as writer:
+        assert writer.num_damaged == 1
+        assert sorted(writer.outcomes) == ["a", "c"]
+        row = writer.reserve("d")
+        assert row == 4
+        assert writer.reserve("b") == 2
+        sums = [
+            write_row(store.array_file, place, pixels(seed)) for place, seed in ((4, 4), (2, 2))
+        ]
+        writer.add("d", Outcome(4, "ok", sum=sums[0]))
+        writer.add("b", Outcome(2, "ok", sum=sums[1]))
+    check(store, a=1, b=2, c=3, d=4)
+    assert (store.uid, store.is_to_check()) == (uid, False)
+
+
+def test_a_changed_row_stays_unknown_if_nobody_decodes_it(tmp_path: Path) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1, b=2)
+    with store.writing(thorough=True):
+        pass
+    spoil(store, 1)
+    with store.writing():
+        pass
+    assert sorted(store.outcomes()) == ["b"]
+    fill(store, a=1)
+    check(store, a=1, b=2)
+
+
+def test_a_changed_neutral_row_is_written_anew(tmp_path: Path) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1)
+    spoil(store, NEUTRAL_ROW)
+    with store.writing():
+        pass
+    check(store, a=1)
+
+
+@pytest.mark.parametrize("name", [CHECKED, "store.json"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "\x00"])
+def test_a_damaged_note_of_the_store_is_written_anew(tmp_path: Path, name: str, text: str) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1)
+    (store.folder / name).write_text(text)
+    assert store.is_to_check()
+    with store.writing():
+        pass
+    assert not store.is_to_check()
+    check(store, a=1)
+
+
+def test_nothing_is_checked_while_another_process_writes(tmp_path: Path) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1)
+    spoil(store, 1)
+    assert store.is_to_check()
+    with locked(store.folder / "lock"):
+        assert not store.is_to_check()
+
+
+def test_a_store_that_is_made_anew_is_another(tmp_path: Path) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1)
+    first = store.uid
+    fill(store, b=2)
+    assert store.uid == first
+    store.array_file.unlink()
+    fill(store, a=1)
+    assert store.uid != first

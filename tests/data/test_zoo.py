@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from tests.media.zoo import place_irregular, place_zoo
@@ -367,5 +366,5 @@ def test_cut_and_scratched_files_end_with_a_status_and_the_same_one_again(tmp_pa
 
 def rows(prepared: Prepared, view: str) -> list[bytes]:
     """Return the values of each file; files are decoded in no certain order."""
-    array: npt.NDArray[Any] = prepared.open_array(view)
+    array = prepared.open_array(view)
     return [array[row].tobytes() for row in prepared.table[f"row.{view}"]]

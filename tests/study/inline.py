@@ -6,14 +6,13 @@ from typing import ClassVar
 import pandas as pd
 
 from tests.study.workers import epoch
-from workbench.study.pool import Died
+from workbench.study.pool import Event
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.train import Verdict
 from workbench.trial.training import best_epoch
-from workbench.trial.worker import Bug, Full, Job
+from workbench.trial.worker import Job
 
-Event = Epoch | Result | Bug | Full | Died
 Curve = Callable[[Recipe, int], float | Event]
 
 

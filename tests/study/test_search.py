@@ -37,7 +37,7 @@ from workbench.study.start import Outcome
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
-from workbench.trial.worker import Bug, Full, Job
+from workbench.trial.worker import Blocked, Bug, Full, Job
 
 RULES = {"max_params": "250K", "pretraining": []}
 """Allows test_efficientnet (0.1M), refuses test_resnet (0.4M)."""
@@ -535,6 +535,20 @@ def test_a_trial_that_finds_the_disk_full_is_asked_again(
     experiment = bench.experiment()
     outcome = bench.search(experiment, 2)
     assert outcome.stopped.startswith("The disk is full: x could not be written. Make space")
+    assert read_trials(outcome.folder) == []
+    uid = inline.trained[0].uid
+    inline.reset()
+    assert states(bench.search(experiment, 2)) == ["complete"] * 2
+    assert inline.trained[0].uid == uid
+
+
+def test_a_trial_whose_data_were_changed_is_asked_again(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    inline.reset(lambda recipe, number: Blocked("The cached image arrays x are gone."))
+    experiment = bench.experiment()
+    outcome = bench.search(experiment, 2)
+    assert outcome.stopped == "The cached image arrays x are gone."
     assert read_trials(outcome.folder) == []
     uid = inline.trained[0].uid
     inline.reset()

@@ -212,7 +212,7 @@ def test_a_study_goes_on_with_the_versions_of_views_that_it_began_with(
         ({"views": {"image": {"kind": "image", "image_px": 48}}}, "its experiment changed"),
         ({"space": {**SPACE, "dropout": 0.1}}, "its space changed"),
         ({"seed": 1}, "its seed (was 0, is 1) changed"),
-        ({"data": None}, "its data (was "),
+        ({"data": None}, "its data (other content: 48 files, e.g. trainset/train0.png) changed"),
         ({"seed": 1, "space": {**SPACE, "frozen": True}}, "its space and its seed (was 0, is 1)"),
     ],
     ids=["objective", "views", "space", "seed", "data", "two"],

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
+from workbench.errors import CacheError
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.augment_mixing import Mixed
 from workbench.parts.losses import AnyLoss, CrossEntropy, Focal, Loss
@@ -292,6 +293,19 @@ def test_data_without_a_readable_training_file_fail_the_trial(
     result = run(recipe_for(pictures), broken, tmp_path)
     assert result.state == "failed"
     assert "No file of the train split" in result.reason
+
+
+def test_pixels_that_were_changed_are_not_trained_on_and_fail_no_recipe(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    array = tmp_path / "array.u8"
+    spoilt = bytearray(pictures.arrays["image"].read_bytes())
+    spoilt[-1] ^= 1  # one bit of the last file's picture
+    array.write_bytes(spoilt)
+    changed = Prepared(pictures.table, pictures.views, {"image": array}, pictures.fingerprint)
+    with pytest.raises(CacheError, match=r"array\.u8 was changed: its row \d+ is not what was"):
+        run(recipe_for(pictures), changed, tmp_path)
+    assert TrialFolder(tmp_path).read_result() is None
 
 
 def test_the_schedule_reaches_the_optimizer(pictures: Prepared, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
 from workbench.trial.result import Epoch, Result, TrialFolder
-from workbench.trial.worker import Beat, Bug, Job, work
+from workbench.trial.worker import Beat, Blocked, Bug, Job, work
 
 WAIT_S = 60
 
@@ -87,6 +87,29 @@ def is_gone(pid: int) -> bool:
 
 def num_threads(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def test_a_cache_that_is_gone_blocks_the_trial_and_is_no_bug(
+    worker: Worker, pictures: Prepared, tmp_path: Path
+) -> None:
+    recipe, folder = recipe_for(pictures), tmp_path / "trials" / "one"
+    arrays = {"image": tmp_path / "cache" / "array.u8"}
+    Prepared(pictures.table, pictures.views, arrays, "0" * 12).save(tmp_path / "study")
+    worker.pipe.send(job(recipe.model_dump_json(), tmp_path / "study", folder))
+    said = worker.receive()
+    assert isinstance(said, Blocked)
+    assert said.reason.startswith(f"The cached image arrays {arrays['image']} are gone.")
+    assert TrialFolder(folder).read_result() is None
+
+
+def test_a_trial_folder_that_cannot_be_made_blocks_the_trial(
+    worker: Worker, tmp_path: Path
+) -> None:
+    folder = Path("/sys/trial")  # not even root can make it
+    worker.pipe.send(job("{}", tmp_path, folder))
+    said = worker.receive()
+    assert isinstance(said, Blocked)
+    assert said.reason.startswith(f"{folder}: ")
 
 
 def test_a_worker_outlives_a_bug_and_runs_one_trial_after_another(

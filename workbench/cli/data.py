@@ -35,6 +35,10 @@ def prepare(
     retry: Annotated[
         bool, typer.Option("--retry", help="Try again what took too long or crashed.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Hold every file and every cached row against its hash."),
+    ] = False,
     strict: StrictOption = False,
 ) -> None:
     """Decode every file once into the experiment's views; a search does it by itself."""
@@ -43,7 +47,9 @@ def prepare(
     from workbench.data import prepare as preparation
 
     with reporting_errors():
-        _, files, prepared = _prepared(experiment, data, jobs, limit_s=limit_s, retry=retry)
+        _, files, prepared = _prepared(
+            experiment, data, jobs, limit_s=limit_s, retry=retry, verify=verify
+        )
         for line in (*manifest.describe(files), *preparation.describe(prepared)):
             typer.echo(line)
         typer.echo(f"\n{preparation.as_table(prepared)}")
@@ -134,6 +140,7 @@ def _prepared(
     *,
     limit_s: float | None = None,
     retry: bool = False,
+    verify: bool = False,
 ) -> "tuple[Dataset, Manifest, Prepared]":
     """Return an experiment's data, decoded as far as it was not yet."""
     from workbench.data import dataset, decoding, manifest
@@ -143,7 +150,7 @@ def _prepared(
     about = dataset.read_dataset(experiment)
     try:
         folder = dataset.find_data(about, workspace, data)
-        files = manifest.read_manifest(folder, about.data, cache=workspace.cache)
+        files = manifest.read_manifest(folder, about.data, cache=workspace.cache, verify=verify)
         prepared = preparation.prepare(
             files,
             folder,
@@ -152,6 +159,7 @@ def _prepared(
             jobs=jobs or os.cpu_count() or 1,
             limit_s=limit_s or decoding.FILE_LIMIT_S,
             retry=retry,
+            verify=verify,
         )
     except KeyboardInterrupt:
         typer.echo("\nStopped. The same command goes on with the rest.", err=True)

@@ -1,14 +1,16 @@
 """What the commands share: arguments and options, how an error is told, the study that is meant."""
 
+import os
 import re
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, overload
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
 
 import typer
 
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, told
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -16,11 +18,18 @@ if TYPE_CHECKING:
 
 DEMO = Path("experiments/demo.yaml")
 
-ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.")]
+LEAST_BYTES = 4 * 2**30
+"""Address space in which a search of tiny pictures can just run, with two cores and no GPU."""
+
+PLENTY_BYTES, CORE_BYTES = 8 * 2**30, 2**28
+"""Address space with which nothing is known to fail, and what each core's threads add to it."""
+
+# That a path cannot be read is told like every other lack of rights, not as bad usage.
+ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.", readable=False)]
 StudyArgument = Annotated[
     str | None, typer.Argument(help="Name of the study; the last one searched by default.")
 ]
-DataOption = Annotated[Path | None, typer.Option(help="Data folder.")]
+DataOption = Annotated[Path | None, typer.Option(help="Data folder.", readable=False)]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Fail if any file cannot be decoded as asked.")
 ]
@@ -41,8 +50,39 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except WorkbenchError as error:
-        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
-        raise typer.Exit(1) from error
+        _end_with(str(error), error)
+    except OSError as error:
+        # Rights, space and limits can be lacking wherever a file is touched.
+        if not (sentence := told(error)):
+            raise
+        _end_with(sentence, error)
+
+
+def _end_with(sentence: str, error: Exception) -> NoReturn:
+    typer.secho(f"error: {sentence}", err=True, fg=typer.colors.RED)
+    raise typer.Exit(1) from error
+
+
+def require_address_space() -> None:
+    """Look at `ulimit -v` before the slow imports: too little makes libraries fail or hang.
+
+    It counts what is reserved, most of which is never used: a stack and an arena for each thread.
+
+    Raises:
+        WorkbenchError: no command can run with so little.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY or limit >= PLENTY_BYTES + CORE_BYTES * (
+        os.cpu_count() or 1
+    ):
+        return
+    text = (
+        f"The address space is limited to {limit / 2**30:.1f} GiB, in which libraries fail or "
+        "hang. Lift the limit by `ulimit -v unlimited`; memory itself is limited by a container."
+    )
+    if limit < LEAST_BYTES:
+        raise WorkbenchError(text)
+    typer.secho(f"warning: {text}", err=True, fg=typer.colors.YELLOW)
 
 
 def find_study(study: str | None) -> "StudyFolder":

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 import cv2
 from pebble import ProcessExpired, ProcessPool
 
+from workbench.data.contents import Stamp, stamp, status_of, why_unread
 from workbench.data.store import NEUTRAL_ROW, Outcome, write_row
 from workbench.errors import MediaError
 from workbench.media.facts import Facts
@@ -60,6 +61,9 @@ class Task:
     loudness: bool
     """Whether its sound is decoded for the facts even if no view needs it."""
 
+    stamp: Stamp | None = None
+    """The file's before its content was read."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -69,6 +73,8 @@ class Done:
     """By the name of the view; an outcome with a row of its own has its values written."""
 
     facts: Facts
+    is_kept: bool = True
+    """Whether that is true of the content for ever; else another try can end otherwise."""
 
 
 def decode_all(
@@ -145,6 +151,8 @@ def _begin() -> None:
 
 
 def _decode(task: Task) -> Done:
+    if passing := _unread(task):
+        return _not_kept(task, passing)
     views = {name: place.view for name, place in task.places.items()}
     reading = read_media(task.path, views, loudness=task.loudness)
     outcomes = {}
@@ -153,6 +161,25 @@ def _decode(task: Task) -> Done:
         if isinstance(made, MediaError):
             outcomes[name] = Outcome(NEUTRAL_ROW, made.status, str(made))
         else:
-            write_row(place.array_file, place.row, made.array)
-            outcomes[name] = Outcome(place.row, made.status, made.reason)
+            written = write_row(place.array_file, place.row, made.array)
+            outcomes[name] = Outcome(place.row, made.status, made.reason, written)
+    if passing := _unread(task):
+        return _not_kept(task, passing)
     return Done(outcomes, reading.facts)
+
+
+def _unread(task: Task) -> Outcome | None:
+    """Return why what was or would be read is not the content that the task names, if so."""
+    try:
+        os.close(os.open(task.path, os.O_RDONLY | os.O_NONBLOCK))
+        now = stamp(task.path)
+    except OSError as error:
+        status = status_of(error)
+        return Outcome(NEUTRAL_ROW, status, why_unread(status))
+    if task.stamp in (None, now):
+        return None
+    return Outcome(NEUTRAL_ROW, "changed", "the file changed while it was read")
+
+
+def _not_kept(task: Task, outcome: Outcome) -> Done:
+    return Done(dict.fromkeys(task.places, outcome), Facts(), is_kept=False)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from workbench.data.lines import LineWriter, appending, read_lines
-from workbench.files import locked
+from workbench.files import is_locked, locked
 from workbench.media.facts import Facts
 
 VERSION = 2
@@ -34,6 +34,10 @@ class FactsStore:
         known, unknown = self.read(), Facts().model_dump()
         rows = {content: known.get(content, unknown) for content in contents}
         return pd.DataFrame.from_dict(rows, orient="index", columns=list(Facts.model_fields))
+
+    def is_being_written(self) -> bool:
+        """Say whether `writing` would have to wait now."""
+        return is_locked(self._file.with_suffix(".lock"))
 
     @contextmanager
     def writing(self) -> Iterator["FactsWriter"]:

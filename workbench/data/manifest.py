@@ -3,17 +3,19 @@
 import hashlib
 import os
 import stat
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from workbench.console import track
+from workbench.data.contents import Stamp, read_contents, status_of
 from workbench.data.labels import Template, read_labels, read_template
 from workbench.errors import DataError
-from workbench.files import finished, hash_file
 from workbench.values import Frozen
+
+_DENIED = -2
+"""In the place of the size of a file that this user may not look at."""
 
 
 class Layout(Frozen):
@@ -34,8 +36,9 @@ class Manifest:
 
     table: pd.DataFrame
     """One row a file: `split` (train, val, test), `name`, `path` (relative to the data folder),
-    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, or broken:
-    it cannot be read) and `content` (SHA-256 of the bytes, empty if there are none)."""
+    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, denied: this
+    user may not read it, or broken: nobody can) and `content` (SHA-256 of the bytes, empty if there
+    are none)."""
 
     template: Template
     num_repeated: int
@@ -45,6 +48,12 @@ class Manifest:
     folder) and `split`, where one media folder serves several `val, test`. A file counts as media
     if it ends as a named file of that folder does (`.mp4`) and is not hidden."""
 
+    stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    """Of each file, by its path in the table, as it was before its content was read."""
+
+    altered: tuple[str, ...] = ()
+    """Paths whose content is another than the last time, with the same size and time."""
+
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits naming labels and media; equal on every machine that has the same."""
@@ -52,17 +61,19 @@ class Manifest:
         return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:12]
 
 
-def read_manifest(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
+def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = False) -> Manifest:
     """Return the manifest of the data `folder`; a file's content is read once, then remembered.
 
     Args:
         folder: The data folder, laid out as `layout` says.
         layout: Names of label files and media folders.
         cache: Folder where the hashes of the contents are remembered.
+        verify: Read every file again.
 
     Raises:
         DataError: the folder, a label file or a media folder is absent or unusable, a split holds
             one class only, or no file of a split is there.
+        PermissionError: this user may not read a label file or a media folder.
     """
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
@@ -83,10 +94,14 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     parts.append(_rows("test", unlabelled, media, files_in[media], folder))
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
     _check_splits(table)
-    table["content"] = _contents(table, folder, cache)
+    paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
+    read = read_contents(paths, folder, cache=cache, verify=verify)
+    table["content"] = [read.hashes.get(path, "") for path in table["path"]]
     # There, and not to be read: by its rights, or by a damaged disk.
-    table.loc[(table["status"] == "ok") & (table["content"] == ""), "status"] = "broken"
-    return Manifest(table, template, num_repeated, _unnamed(table, media_of, files_in, folder))
+    both = zip(table["path"], table["status"], strict=True)
+    table["status"] = [read.refused.get(path, status) for path, status in both]
+    unnamed = _unnamed(table, media_of, files_in, folder)
+    return Manifest(table, template, num_repeated, unnamed, read.stamps, read.altered)
 
 
 def describe(manifest: Manifest) -> list[str]:
@@ -103,9 +118,34 @@ def describe(manifest: Manifest) -> list[str]:
             line += "; " + ", ".join(f"{count} {status}" for status, count in counts.items())
             line += f" ({sample}{', ...' if len(absent) > 3 else ''})"
         lines.append(line)
+    if manifest.altered:
+        lines.append(
+            f"{len(manifest.altered)} files had changed, though size and time were the same, e.g. "
+            f"{manifest.altered[0]}"
+        )
     if manifest.num_repeated:
         lines.append(f"{manifest.num_repeated} label rows repeat an earlier one and were dropped")
     return lines
+
+
+def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
+    """Return in what the manifest's table `now` differs from an earlier one, with examples."""
+    was, there = (
+        table.drop_duplicates(["split", "name"]).set_index(["split", "name"])
+        for table in (before, now)
+    )
+    both = there.index.intersection(was.index)
+    found = {
+        "other content": there.loc[both][there.loc[both, "content"] != was.loc[both, "content"]],
+        "other label": there.loc[both][there.loc[both, "target"] != was.loc[both, "target"]],
+        "new": there.loc[there.index.difference(was.index)],
+        "no longer named": was.loc[was.index.difference(there.index)],
+    }
+    return "; ".join(
+        f"{what}: {len(rows)} file{'s' * (len(rows) > 1)}, e.g. {rows['path'].iloc[0]}"
+        for what, rows in found.items()
+        if len(rows)
+    )
 
 
 def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
@@ -124,7 +164,10 @@ def _rows(
     split: str, labels: pd.DataFrame, media: Path, sizes: dict[str, int], folder: Path
 ) -> pd.DataFrame:
     size = labels["name"].map(sizes).fillna(-1).astype("int64")
+    for shut in [name for name, number in sizes.items() if name.endswith("/")]:
+        size = size.mask(labels["name"].str.startswith(shut), _DENIED)
     status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
+    status = status.mask(size == _DENIED, "denied")
     prefix = media.relative_to(folder).as_posix()
     return pd.DataFrame(
         {
@@ -139,11 +182,28 @@ def _rows(
 
 
 def _sizes(media: Path, split: str) -> dict[str, int]:
-    """Return the size of every file under `media`, by its name within `media`."""
+    """Return the size of every file under `media`, by its name within `media`.
+
+    What this user may not look at has the size `_DENIED`: a file, or a folder, whose name ends
+    with a slash.
+
+    Raises:
+        DataError: it is no folder.
+        PermissionError: this user may not look into it.
+    """
     if not media.is_dir():
         raise DataError(f"{media} is not a folder. It should hold the media files of {split}.")
     sizes = {}
-    for parent, folders, files in os.walk(media, followlinks=True):
+
+    def refused(error: OSError) -> None:
+        if status_of(error) != "denied":
+            return
+        inner = Path(error.filename).relative_to(media)
+        if inner == Path():
+            raise error
+        sizes[f"{inner.as_posix()}/"] = _DENIED
+
+    for parent, folders, files in os.walk(media, onerror=refused, followlinks=True):
         inside = Path(parent).relative_to(media)
         # A link to a folder above would be walked again and again.
         above = {os.path.realpath(str(folder)) for folder in (parent, *Path(parent).parents)}
@@ -151,11 +211,12 @@ def _sizes(media: Path, split: str) -> dict[str, int]:
         for name in files:
             try:
                 found = (Path(parent) / name).stat()
-            except OSError:  # a dangling link: to its reader it is missing
+                # A pipe or a device has no size.
+                size = found.st_size if stat.S_ISREG(found.st_mode) else None
+            except OSError as error:  # a dangling link: to its reader it is missing
+                size = _DENIED if status_of(error) == "denied" else None
+            if size is None:
                 continue
-            if not stat.S_ISREG(found.st_mode):  # a pipe or a device has no size
-                continue
-            size = found.st_size
             # No label file, being UTF-8, names a file whose name is not; it is only listed.
             inner = (inside / name).as_posix().encode("utf-8", "surrogateescape")
             sizes[inner.decode("utf-8", "replace")] = size
@@ -177,7 +238,7 @@ def _unnamed(
         prefix = media.relative_to(folder).as_posix()
         for name in sizes:
             path = f"{prefix}/{name}"
-            is_hidden = PurePosixPath(name).name.startswith(".")
+            is_hidden = PurePosixPath(name).name.startswith(".") or sizes[name] == _DENIED
             if path not in named and not is_hidden and _ending(name) in endings:
                 # One media folder may lie in another: the file is said once.
                 rows.setdefault(path, ", ".join(splits))
@@ -194,39 +255,10 @@ def _check_splits(table: pd.DataFrame) -> None:
         there = rows[rows["status"] == "ok"]
         if split != "test" and there["target"].nunique() < 2:
             found = f"{len(there)} of {len(rows)} labelled files are there"
+            if denied := int((rows["status"] == "denied").sum()):
+                found += f", {denied} of them: permission denied"
             raise DataError(
                 f"The {split} split needs real and fake files, and {found}"
                 + (f", all with target {there['target'].iloc[0]}" if len(there) else "")
                 + f" (first path looked for: {rows['path'].iloc[0]}). Check the media folder."
             )
-
-
-def _hash_or_none(path: Path) -> str | None:
-    try:
-        return hash_file(path)
-    except OSError:
-        return None
-
-
-def _contents(table: pd.DataFrame, folder: Path, cache: Path) -> "pd.Series[str]":
-    """Return the SHA-256 of each row's file, reading only what changed since the last time."""
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-    memory_file = cache / "contents" / f"{place}.parquet"
-    there = table.loc[table["status"] == "ok", ["path", "size_bytes"]].drop_duplicates("path")
-    times = [(folder / path).stat().st_mtime_ns for path in there["path"]]
-    there = there.assign(mtime_ns=times)
-    if memory_file.exists():
-        known = pd.read_parquet(memory_file)
-        there = there.merge(known, on=["path", "size_bytes", "mtime_ns"], how="left")
-    else:
-        there["content"] = None
-    unread = there.index[there["content"].isna()]
-    if len(unread):
-        paths = [folder / path for path in there.loc[unread, "path"]]
-        with ThreadPoolExecutor() as pool:  # hashing and reading both let other threads run
-            hashes = track(pool.map(_hash_or_none, paths), "hash", unit="file", total=len(paths))
-            there.loc[unread, "content"] = list(hashes)
-        there = there.dropna(subset="content")
-        with finished(memory_file) as part:
-            there.to_parquet(part, index=False)
-    return table["path"].map(there.set_index("path")["content"]).fillna("")

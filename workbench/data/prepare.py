@@ -3,21 +3,22 @@
 import errno
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from workbench.console import say, track
 from workbench.console import table as table_text
-from workbench.console import track
+from workbench.data.contents import Stamp, why_unread
 from workbench.data.decoding import FAILED_HERE, FILE_LIMIT_S, Place, Task, decode_all
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
-from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore, open_rows
-from workbench.errors import DataError
+from workbench.data.rows import UNKNOWN, Rows, checksum
+from workbench.data.store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
+from workbench.errors import CacheError, DataError
 from workbench.files import finished, read_json, write_json
 from workbench.media.view import View
 from workbench.media.views import AnyView
@@ -27,12 +28,17 @@ from workbench.values import build
 _FLUSH_FILES = 256
 
 
+TABLE = "manifest.parquet"
+"""File of the prepared data's table."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A data set ready for trials: its manifest with the row of each file in each view's array."""
 
     table: pd.DataFrame
-    """The manifest's columns, and for each view `row.VIEW`, `status.VIEW`, `reason.VIEW`.
+    """The manifest's columns, and for each view `row.VIEW`, `status.VIEW`, `reason.VIEW` and
+    `sum.VIEW`, the checksum of the row.
 
     The reason of a file that is `ok` is a note on what is odd about it."""
 
@@ -42,6 +48,9 @@ class Prepared:
 
     fingerprint: str
     """Names labels and media: see `Manifest.fingerprint`."""
+
+    stores: Mapping[str, str] = field(default_factory=dict)
+    """Names the store that each array was in, see `ViewStore.uid`: another has other rows."""
 
     def rows(self, split: str) -> pd.DataFrame:
         """Return the rows of one split; of `train`, only those with something to learn from."""
@@ -56,9 +65,20 @@ class Prepared:
         contents = self.table["content"].drop_duplicates()
         return [content for content in contents if content]
 
-    def open_array(self, view: str) -> npt.NDArray[Any]:
-        """Return all rows of `view` as a read-only memory map, (rows, *stored_shape)."""
-        return open_rows(self.arrays[view], self.views[view])
+    def open_array(self, view: str) -> Rows:
+        """Return all rows of `view`, (rows, *stored_shape), each checked when it is first read.
+
+        Raises:
+            CacheError: the array is gone, cut short, or was made anew since.
+        """
+        file = self.arrays[view]
+        array = open_rows(file, self.views[view])
+        self._check_store(view, num_rows=len(array))
+        sums = np.full(len(array), UNKNOWN, np.int64)
+        if f"sum.{view}" in self.table:
+            sums[self.table[f"row.{view}"]] = self.table[f"sum.{view}"]
+            sums[NEUTRAL_ROW] = checksum(self.views[view].neutral())
+        return Rows(array, file, sums)
 
     def vectors(self, view: str, split: str) -> pd.DataFrame:
         """Return a vector view of one split: a row a file by its name, a column a named value."""
@@ -68,11 +88,15 @@ class Prepared:
         return pd.DataFrame(values, index, columns=list(self.views[view].names))
 
     def save(self, folder: Path) -> None:
-        """Write `manifest.parquet` and `prepared.json` into `folder`."""
-        with finished(folder / "manifest.parquet") as part:
+        """Write `TABLE` and `prepared.json` into `folder`."""
+        with finished(folder / TABLE) as part:
             self.table.to_parquet(part, index=False)
         views = {
-            name: {"settings": view.model_dump(mode="json"), "array": str(self.arrays[name])}
+            name: {
+                "settings": view.model_dump(mode="json"),
+                "array": str(self.arrays[name]),
+                "store": self.stores.get(name, ""),
+            }
             for name, view in self.views.items()
         }
         write_json(folder / "prepared.json", {"fingerprint": self.fingerprint, "views": views})
@@ -82,7 +106,8 @@ class Prepared:
         """Return what `save` wrote into `folder`.
 
         Raises:
-            DataError: it was never saved there, or a cached array is gone.
+            DataError: it was never saved there.
+            CacheError: a cached array is gone, cut short, or was made anew since.
         """
         if not (folder / "prepared.json").exists():
             raise DataError(f"{folder} holds no prepared data. Run `workbench search` again.")
@@ -91,14 +116,27 @@ class Prepared:
             name: build(AnyView, v["settings"], where=name) for name, v in saved["views"].items()
         }
         arrays = {name: Path(v["array"]) for name, v in saved["views"].items()}
-        for name, array in arrays.items():
-            if not array.exists():
-                raise DataError(
-                    f"The cached {name} arrays {array} are gone. Run `workbench search` again "
-                    "with the same options; it decodes them anew."
-                )
-        table = pd.read_parquet(folder / "manifest.parquet")
-        return Prepared(table, views, arrays, saved["fingerprint"])
+        stores = {name: v.get("store", "") for name, v in saved["views"].items()}
+        table = pd.read_parquet(folder / TABLE)
+        loaded = Prepared(table, views, arrays, saved["fingerprint"], stores)
+        for name, view in views.items():
+            loaded._check_store(name, num_rows=len(open_rows(arrays[name], view)))
+        return loaded
+
+    def _check_store(self, name: str, *, num_rows: int) -> None:
+        """Check that the array of `name` is still that of the store which was prepared.
+
+        Raises:
+            CacheError: it is another one, or lacks rows.
+        """
+        file = self.arrays[name]
+        if (uid := self.stores.get(name)) and uid != store_uid(file.parent):
+            raise CacheError(
+                f"The cached {name} arrays {file} were made anew since, or are those of other "
+                f"data. {AGAIN}"
+            )
+        if len(self.table) and num_rows <= self.table[f"row.{name}"].max():
+            raise CacheError(f"The cached {name} arrays {file} are cut short. {AGAIN}")
 
 
 def prepare(
@@ -110,6 +148,7 @@ def prepare(
     jobs: int,
     limit_s: float = FILE_LIMIT_S,
     retry: bool = False,
+    verify: bool = False,
 ) -> Prepared:
     """Decode what is not cached yet, each file once for all views, and say where the arrays are.
 
@@ -121,6 +160,8 @@ def prepare(
         jobs: Decoding processes.
         limit_s: Time that one file may take.
         retry: Decode again what took too long or killed its decoder the last time.
+        verify: Check every row of the cached arrays, even of those that nothing seems to have
+            changed.
 
     Returns:
         The prepared data; a file that could not be decoded has a status, a reason and the view's
@@ -134,9 +175,11 @@ def prepare(
     there = manifest.table["status"] == "ok"
     wanted = manifest.table.loc[there, ["content", "path"]].drop_duplicates("content")
     files = dict(zip(wanted["content"], wanted["path"], strict=True))
-    if retry or not _is_all_there(stores, facts, files):
+    passing: dict[str, dict[str, Outcome]] = {}
+    if retry or verify or not _is_all_there(stores, facts, files) or _is_to_check(stores, facts):
+        how = _How(jobs=jobs, limit_s=limit_s, retry=retry, verify=verify)
         try:
-            _fill(stores, facts, files, folder, jobs=jobs, limit_s=limit_s, retry=retry)
+            passing = _fill(stores, facts, files, folder, manifest.stamps, how)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -146,18 +189,21 @@ def prepare(
             ) from error
     table = manifest.table.copy()
     for name, store in stores.items():
-        outcomes = store.outcomes()
+        outcomes = store.outcomes() | passing.get(name, {})
         found = [
             outcomes[content]
             if status == "ok"
-            else Outcome(NEUTRAL_ROW, status, f"the file is {status}")
+            else Outcome(NEUTRAL_ROW, status, why_unread(status))
             for content, status in zip(table["content"], table["status"], strict=True)
         ]
         table[f"row.{name}"] = np.array([outcome.row for outcome in found], np.int64)
         table[f"status.{name}"] = [outcome.status for outcome in found]
         table[f"reason.{name}"] = [outcome.reason for outcome in found]
+        sums = [UNKNOWN if outcome.sum is None else outcome.sum for outcome in found]
+        table[f"sum.{name}"] = np.array(sums, np.int64)
     arrays = {name: store.array_file.resolve() for name, store in stores.items()}
-    return Prepared(table, dict(views), arrays, manifest.fingerprint)
+    uids = {name: store.uid for name, store in stores.items()}
+    return Prepared(table, dict(views), arrays, manifest.fingerprint, uids)
 
 
 def describe(prepared: Prepared) -> list[str]:
@@ -212,24 +258,51 @@ def _is_all_there(
     return all(files.keys() <= contents for contents in [*known, facts.read().keys()])
 
 
+def _is_to_check(stores: Mapping[str, ViewStore], facts: FactsStore) -> bool:
+    """Say whether cached rows are to be checked, which waits for nobody who is writing."""
+    return any(store.is_to_check() for store in stores.values()) and not facts.is_being_written()
+
+
+@dataclass(frozen=True)
+class _How:
+    """How to fill the stores; see `prepare`."""
+
+    jobs: int
+    limit_s: float
+    retry: bool
+    verify: bool
+
+
 def _fill(
     stores: Mapping[str, ViewStore],
     facts: FactsStore,
     files: Mapping[str, str],
     folder: Path,
-    *,
-    jobs: int,
-    limit_s: float,
-    retry: bool,
-) -> None:
-    """Decode into `stores` and `facts` what they lack of `files`, paths by their content."""
+    stamps: Mapping[str, Stamp],
+    how: _How,
+) -> dict[str, dict[str, Outcome]]:
+    """Decode into `stores` and `facts` what they lack of `files`, paths by their content.
+
+    Returns:
+        By view and content, outcomes that say nothing of the content and are not kept.
+    """
+    passing: dict[str, dict[str, Outcome]] = {name: {} for name in stores}
     with ExitStack() as stack:
         # In one order, whoever prepares: two would otherwise wait for each other for ever.
         fact_writer = stack.enter_context(facts.writing())
         in_order = sorted(stores.items(), key=lambda item: str(item[1].folder))
-        writers = {name: stack.enter_context(store.writing()) for name, store in in_order}
-        for writer in writers.values() if retry else ():
-            writer.forget(FAILED_HERE)
+        writers = {
+            name: stack.enter_context(store.writing(thorough=how.verify))
+            for name, store in in_order
+        }
+        for name, writer in writers.items():
+            if writer.num_damaged:
+                say(
+                    f"{stores[name].array_file}: {writer.num_damaged} cached rows were changed "
+                    "on disk. What is needed of them is decoded anew."
+                )
+            if how.retry:
+                writer.forget(FAILED_HERE)
 
         def tasks() -> Iterator[Task]:
             for content, path in files.items():
@@ -237,25 +310,32 @@ def _fill(
                 if not lacking and content in fact_writer.known:
                     continue
                 places = {
-                    name: Place(stores[name].view, stores[name].array_file, writers[name].reserve())
+                    name: Place(
+                        stores[name].view, stores[name].array_file, writers[name].reserve(content)
+                    )
                     for name in lacking
                 }
-                yield Task(content, folder / path, places, content not in fact_writer.known)
+                loudness = content not in fact_writer.known
+                yield Task(content, folder / path, places, loudness, stamps.get(path))
 
         total = sum(
             any(content not in writer.outcomes for writer in writers.values())
             or content not in fact_writer.known
             for content in files
         )
-        done = decode_all(tasks(), jobs=min(jobs, max(1, total)), limit_s=limit_s)
-        for count, (task, how) in enumerate(track(done, "decode", unit="file", total=total), 1):
-            for name, outcome in how.outcomes.items():
+        done = decode_all(tasks(), jobs=min(how.jobs, max(1, total)), limit_s=how.limit_s)
+        for count, (task, ended) in enumerate(track(done, "decode", unit="file", total=total), 1):
+            for name, outcome in ended.outcomes.items():
                 if outcome.row == NEUTRAL_ROW:
                     writers[name].release(task.places[name].row)
-                writers[name].add(task.content, outcome)
-            if task.content not in fact_writer.known:
-                fact_writer.add(task.content, how.facts)
+                if ended.is_kept:
+                    writers[name].add(task.content, outcome)
+                else:
+                    passing[name][task.content] = outcome
+            if ended.is_kept and task.content not in fact_writer.known:
+                fact_writer.add(task.content, ended.facts)
             if count % _FLUSH_FILES == 0:
                 for writer in writers.values():
                     writer.flush()
                 fact_writer.flush()
+    return passing

@@ -4,25 +4,38 @@ A row is keyed by the content of its source. Decoding processes write rows, each
 line of a row is written after its values, by one process, so that a killed preparation leaves
 nothing half-trusted and goes on where it stopped. Row 0 is the view's neutral array: every file
 that cannot be decoded points there.
+
+The index holds a checksum of each row. All rows are held against theirs when the array is not as
+its last writer left it, and each again when a process first reads it (`rows.Rows`). Stores of a
+version that knew no checksums get them from what is there, by the first preparation.
 """
 
 import math
 import os
+import uuid
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from workbench.console import track
 from workbench.data.lines import LineWriter, appending, read_lines
-from workbench.errors import DataError
-from workbench.files import locked, write_json
+from workbench.data.rows import CHECKED, checksum
+from workbench.errors import CacheError
+from workbench.files import is_locked, locked, read_json, write_json
 from workbench.media.view import View
 
 NEUTRAL_ROW = 0
+
+AGAIN = "Run `workbench search` again with the same options; it decodes them anew."
+
+_DAMAGED = "damaged"
+"""In the index: what was stored of this content is no longer believed."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,8 @@ class Outcome:
     """`ok`, or why there is no such view of it or another one (see `source.Status`)."""
 
     reason: str = ""
+    sum: int | None = None
+    """Checksum of its row; None for `NEUTRAL_ROW` and where an older version wrote it."""
 
 
 class ViewStore:
@@ -52,24 +67,46 @@ class ViewStore:
         self.array_file = self.folder / "array.u8"
         self._index_file = self.folder / "index.jsonl"
 
+    @property
+    def uid(self) -> str:
+        """Names this store; another made in its place has another. Empty for an older version's."""
+        return store_uid(self.folder)
+
     def outcomes(self) -> dict[str, Outcome]:
         """Return what is stored, by content hash."""
-        found = {
-            content: Outcome(row, status, reason)
-            for content, row, status, reason in read_lines(self._index_file)
-        }
+        found = {}
+        for content, row, status, reason, *sums in read_lines(self._index_file):
+            found[content] = Outcome(row, status, reason, *sums)
+            if status == _DAMAGED:
+                del found[content]
         # Without its pixels an index says nothing: all is made anew.
         num_rows = 1 + max((outcome.row for outcome in found.values()), default=0)
         there = self.array_file.stat().st_size if self.array_file.exists() else 0
         return found if there >= num_rows * row_bytes(self.view) else {}
 
+    def is_to_check(self) -> bool:
+        """Say whether the rows may have changed since they were checked, and can be checked now.
+
+        Who may not write here, or would have to wait for one who is writing, reads them as they
+        are: every row that is read is checked once more.
+        """
+        if self._is_checked() and self.uid:
+            return False
+        return os.access(self.folder, os.W_OK) and not is_locked(self.folder / "lock")
+
     @contextmanager
-    def writing(self) -> Iterator["Writer"]:
-        """Yield the store's one writer; it waits for another process that is writing."""
+    def writing(self, *, thorough: bool = False) -> Iterator["Writer"]:
+        """Yield the store's one writer; it waits for another process that is writing.
+
+        Args:
+            thorough: Check every row even if nothing says that the array was changed.
+        """
         with locked(self.folder / "lock"):
             if not (self.folder / "view.json").exists():
                 write_json(self.folder / "view.json", self.view.model_dump(mode="json"))
             outcomes = self.outcomes()
+            if not outcomes or not self.uid:
+                write_json(self.folder / "store.json", {"uid": uuid.uuid4().hex})
             self.array_file.touch()
             # What a killed writer left behind the last whole line and its values is dropped.
             with (
@@ -79,10 +116,21 @@ class ViewStore:
                 writer = Writer(array, index, outcomes)
                 if not outcomes:
                     array.write(self.view.neutral().tobytes())
+                elif thorough or not self._is_checked():
+                    writer.check(open_rows(self.array_file, self.view), self.view)
                 try:
                     yield writer
                 finally:  # what is decoded when Ctrl-C comes is kept
                     writer.flush()
+                    write_json(self.folder / CHECKED, _stamp(self.array_file))
+
+    def _is_checked(self) -> bool:
+        return _said(self.folder / CHECKED) == _stamp(self.array_file)
+
+
+def _stamp(array_file: Path) -> dict[str, int]:
+    found = array_file.stat()
+    return {"size_bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
 
 
 class Writer:
@@ -92,11 +140,17 @@ class Writer:
         self._array, self._index = array, index
         self.outcomes = outcomes
         """What is stored by now, by content hash."""
+        self.num_damaged = 0
+        """Rows that were not as they had been stored; their contents are no longer known."""
+
         self._next_row = 1 + max((outcome.row for outcome in outcomes.values()), default=0)
         self._free: list[int] = []
+        self._damaged: dict[str, int] = {}
 
-    def reserve(self) -> int:
-        """Return a row that nobody else writes."""
+    def reserve(self, content: str = "") -> int:
+        """Return a row that nobody else writes; for a content that was damaged, its own."""
+        if content in self._damaged:
+            return self._damaged.pop(content)
         if self._free:
             return self._free.pop()
         self._next_row += 1
@@ -109,12 +163,35 @@ class Writer:
     def add(self, content: str, outcome: Outcome) -> None:
         """Store how the decoding of `content` ended; the values are in its row already."""
         self.outcomes[content] = outcome
-        self._index.add([content, outcome.row, outcome.status, outcome.reason])
+        line = [content, outcome.row, outcome.status, outcome.reason, outcome.sum]
+        self._index.add(line[: 5 if outcome.sum is not None else 4])
 
     def forget(self, statuses: Collection[str]) -> None:
         """Let every content that ended with one of `statuses` be decoded again."""
         for content in [c for c, o in self.outcomes.items() if o.status in statuses]:
             del self.outcomes[content]
+
+    def check(self, rows: npt.NDArray[Any], view: View) -> None:
+        """Hold every row against its checksum; give one to those that have none yet.
+
+        What is damaged is forgotten, so that it is decoded again, into the same row: studies that
+        were prepared before name it.
+        """
+        neutral = view.neutral()
+        if not np.array_equal(rows[NEUTRAL_ROW], neutral):
+            self._array.seek(0)
+            self._array.write(neutral.tobytes())
+        own = [(c, o) for c, o in self.outcomes.items() if o.row != NEUTRAL_ROW]
+        for content, outcome in track(own, f"check {view.kind}", unit="file", total=len(own)):
+            found = checksum(rows[outcome.row])
+            if outcome.sum is None:
+                self.add(content, replace(outcome, sum=found))
+            elif found != outcome.sum:
+                self.num_damaged += 1
+                self._damaged[content] = outcome.row
+                self.add(content, Outcome(NEUTRAL_ROW, _DAMAGED))
+                del self.outcomes[content]
+        self.flush()
 
     def flush(self) -> None:
         """Make what was added so far survive a kill: the values first, then their index lines."""
@@ -123,15 +200,33 @@ class Writer:
         self._index.flush()
 
 
+def store_uid(folder: Path) -> str:
+    """Return the `uid` of the store in `folder`."""
+    said = _said(folder / "store.json")
+    return str(said.get("uid", ""))
+
+
+def _said(file: Path) -> dict[str, Any]:
+    """Return what a JSON file of the store says; nothing if it is absent or damaged."""
+    try:
+        said = read_json(file)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
 def open_rows(array_file: Path, view: View) -> npt.NDArray[Any]:
     """Return all rows of a stored view as a read-only memory map, (rows, *view.stored_shape).
 
     Raises:
-        DataError: not even the neutral row is there.
+        CacheError: not even the neutral row is there.
     """
-    num_rows = array_file.stat().st_size // row_bytes(view)
+    try:
+        num_rows = array_file.stat().st_size // row_bytes(view)
+    except FileNotFoundError as error:
+        raise CacheError(f"The cached {view.kind} arrays {array_file} are gone. {AGAIN}") from error
     if not num_rows:
-        raise DataError(f"{array_file} is cut short. Delete {array_file.parent}; it is remade.")
+        raise CacheError(f"{array_file} is cut short. Delete {array_file.parent}; it is remade.")
     return np.memmap(array_file, view.dtype, mode="r", shape=(num_rows, *view.stored_shape))
 
 
@@ -140,8 +235,8 @@ def row_bytes(view: View) -> int:
     return math.prod(view.stored_shape) * np.dtype(view.dtype).itemsize
 
 
-def write_row(array_file: Path, row: int, values: npt.NDArray[Any]) -> None:
-    """Write the values of one reserved row, in whatever process."""
+def write_row(array_file: Path, row: int, values: npt.NDArray[Any]) -> int:
+    """Write the values of one reserved row, in whatever process; return their checksum."""
     data = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
     handle = os.open(array_file, os.O_WRONLY)
     try:
@@ -151,3 +246,4 @@ def write_row(array_file: Path, row: int, values: npt.NDArray[Any]) -> None:
             written += os.pwrite(handle, data[written:], start + written)
     finally:
         os.close(handle)
+    return zlib.crc32(data)

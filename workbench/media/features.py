@@ -1,9 +1,11 @@
 """A vector of what is commonly measured of a sound, for small models and heads of large ones."""
 
+import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
@@ -11,7 +13,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from workbench.files import locked
 from workbench.media.audio import RATE_HZ
 from workbench.media.source import failure
 from workbench.media.view import Made, Sound, SoundView
@@ -118,18 +119,38 @@ def measures(sound: Sound) -> Series:
 
 @cache
 def _librosa() -> ModuleType:
-    """Import librosa and what of it is compiled, while no other process of this user does.
+    """Import librosa and what of it is compiled, while no other process does.
 
     Numba keeps what it compiled in two files for each function; those that two processes wrote at
     the same time do not fit each other, and every later process that reads them dies with a
     segmentation fault (numba issue 10128).
     """
-    with locked(Path(tempfile.gettempdir()) / f"workbench-librosa-{os.getuid()}.lock"):
+    with _alone_in("librosa"):
         import librosa
         import librosa.core.pitch  # what is compiled is so when its module is imported
         import librosa.feature.spectral
 
     return librosa
+
+
+@contextmanager
+def _alone_in(package: str) -> Iterator[None]:
+    """Hold the lock of an installed package's folder, if its file system has locks.
+
+    A lock file under a known name in the shared temporary folder could be a link that somebody
+    else put there, or held by them for ever.
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        yield
+        return
+    handle = os.open(Path(spec.origin).parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _blocks(sound: Sound) -> Iterator[tuple[Sound, Sound, Series]]:

@@ -13,7 +13,7 @@ from workbench.console import duration
 from workbench.processes import KEEP_MEMORY, environment, interrupts_held
 from workbench.trial.result import Epoch, Result
 from workbench.trial.train import Verdict
-from workbench.trial.worker import Beat, Bug, Full, Job, work
+from workbench.trial.worker import Beat, Blocked, Bug, Full, Job, work
 
 LOG_TAIL_LINES = 5
 
@@ -25,7 +25,7 @@ class Died:
     reason: str
 
 
-Event = Epoch | Result | Bug | Full | Died
+Event = Epoch | Result | Bug | Full | Blocked | Died
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from workbench.console import duration, track
-from workbench.errors import ConfigError, DiskFullError, WeightsError, WorkbenchError
+from workbench.errors import CacheError, ConfigError, DiskFullError, WeightsError, WorkbenchError
 from workbench.files import write_json
 from workbench.media.views import AnyView
 from workbench.parts.weights import RANDOM, Mode, Weights
@@ -178,11 +178,12 @@ def _ask(child: ProcessPool, limit_s: float, what: Callable[..., T], *args: obje
 
     Raises:
         DiskFullError: it could not keep what it made.
+        CacheError: the decoded data were changed or are gone.
     """
     try:
         said: T = child.schedule(what, args=args, timeout=limit_s).result()
         return said
-    except DiskFullError:
+    except (DiskFullError, CacheError):
         raise
     except WorkbenchError as error:
         return str(error)

@@ -20,13 +20,13 @@ from workbench.study.folder import StudyFolder
 from workbench.study.forecast import Forecast
 from workbench.study.live import InFlight, Standing, View
 from workbench.study.making import RecipeMaker
-from workbench.study.pool import Died, WorkerPool
+from workbench.study.pool import Died, Event, WorkerPool
 from workbench.study.stopping import FREE_SOME, Limits, noise, time_is_up
 from workbench.trial.compiling import Compile
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 from workbench.trial.training import best_epoch
-from workbench.trial.worker import Bug, Full, Job
+from workbench.trial.worker import Blocked, Bug, Full, Job
 
 MOST_RESTARTS = 1
 """Times that a trial goes on from its last epoch after its worker died."""
@@ -319,7 +319,7 @@ class Search:
         self._end(running, result)
         return result
 
-    def _take(self, slot: int, event: Epoch | Result | Bug | Died | Full, pool: WorkerPool) -> None:
+    def _take(self, slot: int, event: Event, pool: WorkerPool) -> None:
         """Enter what a worker said into the books, and tell it how to go on."""
         running = self._running[slot]
         match event:
@@ -360,6 +360,10 @@ class Search:
                 self._books.put_back(self._running.pop(slot))
                 if not self._at_epoch_ends:
                     self._stop_at_epoch_ends(f"{reason} {FREE_SOME}")
+            case Blocked(reason=reason):
+                self._books.put_back(self._running.pop(slot))
+                if not self._at_epoch_ends:
+                    self._stop_at_epoch_ends(reason)
             case Bug(traceback=text):
                 raise TrialBug(f"trial {running.trial.number} hit a bug:\n{text}")
             case _:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
 import yaml
 
 from workbench.console import say
@@ -23,7 +24,7 @@ from workbench.data.dataset import find_data
 from workbench.data.facts import FactsStore
 from workbench.doctor import checkup
 from workbench.errors import StudyError
-from workbench.files import finished, no_space, write_text
+from workbench.files import finished, no_space, require_writable, write_text
 from workbench.study.augment_sheet import write_augment_sheets
 from workbench.study.books import Books
 from workbench.study.devices import choose_devices, pack_devices
@@ -169,6 +170,8 @@ def _run(
     check_rules(experiment, space, finder)
     for sentence in space.warnings():
         say(sentence)
+    for place in (folder.path, folder.path / "trials", workspace.tracking):
+        require_writable(place)  # before minutes go into what cannot be kept
     with folder.held(), ExitStack() as stack:
         data_folder = find_data(experiment, workspace, asked.data)
         files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)
@@ -340,6 +343,8 @@ def _full_disk_told(folder: Path) -> Iterator[None]:
     except Exception as error:
         if no_space(folder):
             raise StudyError(f"The disk of {folder} is full. {FREE_SOME}") from error
+        # The same of rights that were taken away since.
+        require_writable(folder)
         raise
 
 
@@ -406,7 +411,11 @@ def _check_same(
     begun = {"experiment": was, "space": read_yaml(folder.experiment_file)["space"]}
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != files.fingerprint:
-        changed.append(f"its data (was {info.fingerprint}, is {files.fingerprint})")
+        what = f"was {info.fingerprint}, is {files.fingerprint}"
+        if (folder.path / prepare.TABLE).exists():
+            before = pd.read_parquet(folder.path / prepare.TABLE)
+            what = manifest.changes(before, files.table) or what
+        changed.append(f"its data ({what})")
     if info.seed != seed:
         changed.append(f"its seed (was {info.seed}, is {seed})")
     if changed:

@@ -22,7 +22,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from workbench.errors import StudyError
-from workbench.files import finished
+from workbench.files import finished, require_writable
 
 # What it logs there, with a traceback of its own, it raises as well.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -37,10 +37,14 @@ class Store:
 
     Raises:
         StudyError: the folder cannot hold a store, or holds one that cannot be used.
+        AccessError: this user may not write to it.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        # SQLite and MLflow have errors of their own for that, each another one.
+        for place in (self.root, self.root / DATABASE, self.root / ARTIFACTS):
+            require_writable(place)
         self.uri = store_uri(self.root)
         self.client = _open_client(self.root / DATABASE)
 

@@ -13,7 +13,7 @@ import pandas as pd
 from safetensors.torch import save_file
 
 from workbench.data.prepare import Prepared
-from workbench.errors import DiskFullError, WorkbenchError
+from workbench.errors import AccessError, CacheError, DiskFullError, WorkbenchError
 from workbench.files import finished
 from workbench.trial import memory
 from workbench.trial.batches import Split
@@ -75,6 +75,7 @@ def run_trial(
 
     Raises:
         DiskFullError: what the trial keeps could not be written; it can go on later.
+        CacheError: the decoded data were changed or are gone; it can go on when they are back.
     """
     clock = _Clock()
     files = TrialFolder(folder)
@@ -140,8 +141,8 @@ def run_trial(
                 said = str(error).strip().splitlines()[0]
             # Outside of the handler, which keeps what it was handed, and so its tensors.
             plan = _smaller(plan, recipe, device, said)
-    except DiskFullError:
-        raise
+    except (DiskFullError, CacheError, AccessError):
+        raise  # none of the recipe's doing
     except WorkbenchError as error:
         state, reason = "failed", str(error)
     if fitted is not None:

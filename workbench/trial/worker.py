@@ -1,8 +1,9 @@
 """A process that trains trials one after another. It knows neither Optuna nor MLflow.
 
 What goes over the pipe: the study process sends a `Job` or None (end); the worker answers with an
-`Epoch` after every epoch, waits for a verdict, and ends with a `Result`, a `Bug` or `Full`. A
-`Beat` every few seconds says that it lives. What a `Probe` begins is in `side_by_side`.
+`Epoch` after every epoch, waits for a verdict, and ends with a `Result`, a `Bug`, `Full` or
+`Blocked`. A `Beat` every few seconds says that it lives. What a `Probe` begins is in
+`side_by_side`.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from workbench.errors import DiskFullError
+from workbench.errors import AccessError, CacheError, DiskFullError, told
 from workbench.processes import be_a_child
 from workbench.trial.side_by_side import Ask, Probe, step_when_asked
 
@@ -71,6 +72,13 @@ class Bug:
 @dataclass(frozen=True)
 class Full:
     """The disk has no space left for what the trial writes."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """What the trial reads or writes cannot be used any more, and nor can it by another trial."""
 
     reason: str
 
@@ -145,8 +153,14 @@ def work(connection: Connection, warm: bool = False) -> None:
             step_when_asked(connection, job)
             _give_back_memory()
             continue
-        job.folder.mkdir(parents=True, exist_ok=True)
-        with (job.folder / "log.txt").open("a") as log:
+        try:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            opened = (job.folder / "log.txt").open("a")
+        except OSError as error:
+            sentence = told(error)
+            connection.send(Blocked(sentence) if sentence else Bug(traceback.format_exc()))
+            continue
+        with opened as log:
             # Libraries write where they like; a dead worker's last words explain its death. What a
             # trial said before it went on stays.
             os.dup2(log.fileno(), sys.stdout.fileno())
@@ -157,6 +171,11 @@ def work(connection: Connection, warm: bool = False) -> None:
                     ended = _run(job, connection, pulse)
                 except DiskFullError as error:
                     ended = Full(str(error))
+                except (CacheError, AccessError) as error:
+                    ended = Blocked(str(error))
+                except OSError as error:
+                    sentence = told(error)
+                    ended = Blocked(sentence) if sentence else Bug(traceback.format_exc())
                 except Exception:  # noqa: BLE001 (reported whole, and the study stops on it)
                     ended = Bug(traceback.format_exc())
             connection.send(ended)

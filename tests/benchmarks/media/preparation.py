@@ -120,7 +120,8 @@ def memory(folder: Path, tiny: Path, count: int) -> None:
     rows = prepared.open_array("mel")
     total = sum(int(rows[row].max()) for row in prepared.table["row.mel"][:: count // 100])
     grown = (resident_bytes() - before) >> 20
-    print(f"read 100 rows of {rows.nbytes >> 20} MiB: {grown} MiB more ({total} is their sum)")
+    size = prepared.arrays["mel"].stat().st_size >> 20
+    print(f"read 100 rows of {size} MiB: {grown} MiB more ({total} is their sum)")
 
 
 def manifest_of(data: Path, names: list[str]) -> "Manifest":

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, cast
 from unittest.mock import patch
 
 from tests.benchmarks.search.tasks import Task
-from tests.study.inline import Event, InlinePool
+from tests.study.inline import InlinePool
 from workbench.parts.weights import RANDOM
 from workbench.rules.rulebook import Verdict
 from workbench.study import making as making_module
@@ -21,6 +21,7 @@ from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.forecast import Forecast
 from workbench.study.making import RecipeMaker
+from workbench.study.pool import Event
 from workbench.study.precisions import Precisions
 from workbench.study.screening import Candidate, Screening, choose, first_drafts, narrowed
 from workbench.study.search import Search, Settings

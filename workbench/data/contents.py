@@ -1,0 +1,122 @@
+"""The contents of media files: their hashes, read once and remembered, and why one is not read."""
+
+import errno
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from workbench.console import track
+from workbench.files import finished, hash_file
+
+
+class Stamp(NamedTuple):
+    """What tells that a file was written to or replaced, unless somebody took pains to hide it."""
+
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    """When its content or its rights last changed: no program sets this one."""
+
+
+class Read(NamedTuple):
+    """What became of reading the files that are there, by their paths."""
+
+    hashes: dict[str, str]
+    refused: dict[str, str]
+    """The status of those that could not be read."""
+
+    stamps: dict[str, Stamp]
+    altered: tuple[str, ...]
+    """Whose content is another than was remembered, with the same size and time."""
+
+
+def _hash_or_error(path: Path) -> str | OSError:
+    try:
+        return hash_file(path)
+    except OSError as error:
+        return error
+
+
+def read_contents(paths: Sequence[str], folder: Path, *, cache: Path, verify: bool) -> Read:
+    """Return the SHA-256 of each file, reading only what changed since the last time.
+
+    Args:
+        paths: The files, relative to the data `folder`.
+        folder: The data folder.
+        cache: Folder where hashes are remembered.
+        verify: Read every file again.
+    """
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    memory_file = cache / "contents" / f"{place}.parquet"
+    stamps = {path: stamp(folder / path) for path in paths}
+    memory = _remembered(memory_file)
+    hashes = {
+        path: content
+        for path, now in stamps.items()
+        if not verify and path in memory and (content := _same(now, *memory[path]))
+    }
+    unread = [path for path in paths if path not in hashes]
+    with ThreadPoolExecutor() as pool:  # hashing and reading both let other threads run
+        read = pool.map(_hash_or_error, [folder / path for path in unread])
+        found = dict(zip(unread, track(read, "hash", unit="file", total=len(unread)), strict=True))
+    refused = {p: status_of(error) for p, error in found.items() if isinstance(error, OSError)}
+    hashes |= {path: content for path, content in found.items() if isinstance(content, str)}
+    altered = [
+        path
+        for path in unread
+        if path in memory and path in hashes
+        if memory[path][0][:2] == stamps[path][:2] and memory[path][1] != hashes[path]
+    ]
+    kept = {path: (stamps[path], content) for path, content in hashes.items()}
+    if kept != memory:
+        rows = [(path, *now, content) for path, (now, content) in kept.items()]
+        columns = ["path", *Stamp._fields, "content"]
+        with finished(memory_file) as part:
+            pd.DataFrame(rows, columns=columns).to_parquet(
+                part, index=False, write_page_checksum=True
+            )
+    return Read(hashes, refused, stamps, tuple(altered))
+
+
+def _remembered(file: Path) -> dict[str, tuple[Stamp, str]]:
+    """Return stamp and content of each path, if they can be read.
+
+    An older version's stamps lack their last time.
+    """
+    try:
+        known = pd.read_parquet(file, page_checksum_verification=True)
+        if "ctime_ns" not in known:
+            known["ctime_ns"] = 0
+        columns = [known[name].tolist() for name in ("path", *Stamp._fields, "content")]
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError):  # Arrow's, and no such file
+        return {}
+    return {
+        path: (Stamp(*numbers), content) for path, *numbers, content in zip(*columns, strict=True)
+    }
+
+
+def _same(now: Stamp, before: Stamp, content: str) -> str:
+    """Return the remembered content of a file that has not changed since, else nothing."""
+    return content if before in (now, now._replace(ctime_ns=0)) else ""
+
+
+def why_unread(status: str) -> str:
+    """Return why nothing was read of a file whose `status` is not ok."""
+    return "permission denied" if status == "denied" else f"the file is {status}"
+
+
+def status_of(error: OSError) -> str:
+    """Return the status of a file that cannot be read by `error`."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "denied"
+    return "missing" if error.errno in (errno.ENOENT, errno.ENOTDIR) else "broken"
+
+
+def stamp(path: Path) -> Stamp:
+    """Return the stamp of the file `path`."""
+    found = path.stat()
+    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
