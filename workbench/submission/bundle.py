@@ -2,9 +2,6 @@
 
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from workbench.console import table
 from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
-from workbench.files import PART, hash_file, write_json, write_text
+from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.rules.rulebook import judge
 from workbench.selection.promotion import Champion, read_champion
 from workbench.study.folder import StudyFolder
@@ -83,7 +80,7 @@ def export(folder: StudyFolder, out: Path) -> Bundle:
     extras = frozenset().union(*(view.libraries for view in recipe.views.values()))
     versions = documents.installed_versions(code.libraries | extras)
 
-    with _finished_folder(out) as part:
+    with finished_folder(out) as part:
         write_text(part / PREDICTIONS, predictions)
         shutil.copyfile(trial.weights, part / WEIGHTS)
         shutil.copyfile(trial.recipe, part / RECIPE)
@@ -170,19 +167,6 @@ def _test_scores(trial: TrialFolder) -> dict[str, float]:
     stored = trial.read_scores()
     test = stored[stored["slice"] == "test"]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
-
-
-@contextmanager
-def _finished_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; rename it to `path` if the body succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=PART))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _records(folder: Path) -> dict[str, FileRecord]:
