@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ import pandas as pd
 
 from workbench.console import table as table_text
 from workbench.console import track
-from workbench.data.decoding import FAILED_HERE, FILE_LIMIT_S, Place, Task, decode_all
+from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
 from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore, open_rows
+from workbench.data.unexpected import Unexpected
 from workbench.errors import DataError
 from workbench.files import finished, read_json, write_json
+from workbench.media.decoders import FILE_LIMIT_S
 from workbench.media.view import View
 from workbench.media.views import AnyView
 from workbench.values import build
@@ -118,23 +120,26 @@ def prepare(
         cache: Folder of the cached arrays.
         jobs: Decoding processes.
         limit_s: Time that one file may take.
-        retry: Decode again what took too long or killed its decoder the last time.
+        retry: Decode again what took too long, killed its decoder or failed in a way that nobody
+            foresaw the last time.
 
     Returns:
         The prepared data; a file that could not be decoded has a status, a reason and the view's
         neutral array.
 
     Raises:
-        DataError: the disk is full; what was decoded is kept.
+        DataError: the disk is full, or one exception that nobody foresaw ended many files; what
+            was decoded is kept.
     """
     stores = {name: ViewStore(cache, view) for name, view in views.items()}
     facts = FactsStore(cache)
     there = manifest.table["status"] == "ok"
     wanted = manifest.table.loc[there, ["content", "path"]].drop_duplicates("content")
     files = dict(zip(wanted["content"], wanted["path"], strict=True))
-    if retry or not _is_all_there(stores, facts, files):
+    unexpected = Unexpected(cache, {n: store.folder.name for n, store in stores.items()}, files)
+    if retry or not _is_all_there(stores, facts, files, unexpected):
         try:
-            _fill(stores, facts, files, folder, jobs=jobs, limit_s=limit_s, retry=retry)
+            _fill(stores, facts, files, folder, unexpected, jobs=jobs, limit_s=limit_s, retry=retry)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -190,12 +195,15 @@ def require_all(prepared: Prepared) -> None:
 
 
 def _is_all_there(
-    stores: Mapping[str, ViewStore], facts: FactsStore, files: Mapping[str, str]
+    stores: Mapping[str, ViewStore],
+    facts: FactsStore,
+    files: Mapping[str, str],
+    unexpected: Unexpected,
 ) -> bool:
     """Say whether nothing is to decode, without waiting for one who is writing."""
     if not all(store.array_file.exists() for store in stores.values()):
         return False
-    known = [store.outcomes().keys() for store in stores.values()]
+    known = [store.outcomes().keys() - unexpected.stale(name) for name, store in stores.items()]
     return all(files.keys() <= contents for contents in [*known, facts.read().keys()])
 
 
@@ -204,6 +212,7 @@ def _fill(
     facts: FactsStore,
     files: Mapping[str, str],
     folder: Path,
+    unexpected: Unexpected,
     *,
     jobs: int,
     limit_s: float,
@@ -217,6 +226,7 @@ def _fill(
         writers = {name: stack.enter_context(store.writing()) for name, store in in_order}
         for writer in writers.values() if retry else ():
             writer.forget(FAILED_HERE)
+        fact_writer.known -= unexpected.forget(writers, retry=retry)
 
         def tasks() -> Iterator[Task]:
             for content, path in files.items():
@@ -234,15 +244,20 @@ def _fill(
             or content not in fact_writer.known
             for content in files
         )
-        done = decode_all(tasks(), jobs=min(jobs, max(1, total)), limit_s=limit_s)
+        done = stack.enter_context(
+            closing(decode_all(tasks(), jobs=min(jobs, max(1, total)), limit_s=limit_s))
+        )
         for count, (task, how) in enumerate(track(done, "decode", unit="file", total=total), 1):
+            unexpected.take(task, how)
             for name, outcome in how.outcomes.items():
                 if outcome.row == NEUTRAL_ROW:
                     writers[name].release(task.places[name].row)
-                writers[name].add(task.content, outcome)
+                if name not in how.unexpected:
+                    writers[name].add(task.content, outcome)
             if task.content not in fact_writer.known:
                 fact_writer.add(task.content, how.facts)
             if count % _FLUSH_FILES == 0:
                 for writer in writers.values():
                     writer.flush()
                 fact_writer.flush()
+        unexpected.keep(writers)
