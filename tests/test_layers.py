@@ -159,6 +159,7 @@ ORDER = [
     "submission.closure",
     "submission.contents",
     "submission.documents",
+    "submission.paths",
     "submission.predictions",
     "submission.api",
     "submission.bundle",

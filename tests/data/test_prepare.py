@@ -340,8 +340,8 @@ def test_one_exception_on_many_files_stops_and_is_not_believed_of_them(tmp_path:
 def test_many_odd_files_among_very_many_are_odd_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.data.unexpected.MANY_FILES", 2)
-    monkeypatch.setattr("workbench.data.unexpected.MANY_SHARE", 0.5)
+    monkeypatch.setattr("workbench.media.decoders.MANY_FILES", 2)
+    monkeypatch.setattr("workbench.media.decoders.MANY_SHARE", 0.5)
     data = write_data(tmp_path / "data", a="A", b="B", odd="?1", other="?2")
     assert list(statuses(run(data, view=Picky())).values()) == ["ok", "ok", "broken", "broken"]
     # Those of an earlier preparation count.

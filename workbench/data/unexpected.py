@@ -6,7 +6,6 @@ that reads media is another.
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
@@ -20,11 +19,8 @@ import PIL
 from workbench.console import say
 from workbench.data.decoding import Done, Task
 from workbench.data.store import Outcome, Writer
-from workbench.errors import DataError
 from workbench.files import read_json, write_json
-
-MANY_FILES, MANY_SHARE = 20, 0.05
-"""So many files, and a larger share of all than this, ended by one exception are no odd files."""
+from workbench.media.decoders import Tally
 
 
 class Unexpected:
@@ -46,10 +42,7 @@ class Unexpected:
         self._held: list[tuple[str, str, Outcome, str]] = []
         """Content, view, outcome and exception of what is not stored yet."""
 
-        self._files: defaultdict[str, set[str]] = defaultdict(set)
-        """The contents that each exception ended."""
-        self._first: dict[str, str] = {}
-        """Of each exception, the first traceback."""
+        self._tally = Tally(len(contents))
 
     def stale(self, view: str, *, retry: bool = False) -> set[str]:
         """Return the contents whose outcome other code gave, or all that `retry` tries again."""
@@ -68,7 +61,7 @@ class Unexpected:
                 forgotten.add(content)
             for content, (_, exception) in ended.items():
                 if content in self._contents:
-                    self._files[exception].add(content)
+                    self._tally.add(content, exception)
         self._is_changed = bool(forgotten)
         return forgotten
 
@@ -83,18 +76,10 @@ class Unexpected:
                 when = datetime.now().astimezone().isoformat(timespec="seconds")
                 log.write(f"{when} {str(task.path)!r}\n{text}\n")
         for view, error in how.unexpected.items():
-            exception = f"{error.kind} at {error.place}"
-            self._first.setdefault(exception, error.traceback)
-            self._held.append((task.content, view, how.outcomes[view], exception))
-            self._files[exception].add(task.content)
-            count, num_files = len(self._files[exception]), len(self._contents)
-            if count >= MANY_FILES and count > MANY_SHARE * num_files:
-                raise DataError(
-                    f"{count} of {num_files} files ended by the same unexpected {exception}, so it "
-                    f"is rather this program's fault than theirs. {self._log} has every traceback; "
-                    "leave out the view at fault, or report the first:\n\n"
-                    f"{self._first[exception]}"
-                )
+            self._held.append((task.content, view, how.outcomes[view], error.exception))
+            self._tally.add(task.content, error.exception, error.traceback)
+        if how.unexpected:
+            self._tally.check(f" {self._log} has every traceback; leave out the view at fault.")
 
     def keep(self, writers: Mapping[str, Writer]) -> None:
         """Store the outcomes held back: they are of odd files."""

@@ -4,6 +4,7 @@ import errno
 import resource
 import sys
 import traceback
+from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 import cv2
 
-from workbench.errors import MediaError
+from workbench.errors import DataError, MediaError
 from workbench.fence import DiedError, Fence, TimedOutError
 from workbench.media.facts import Facts
 from workbench.media.reading import MadeOrNot, Reading, read_media
@@ -34,6 +35,10 @@ _LONGEST_REASON = 100
 _PACKAGE = Path(__file__).parents[1]
 
 
+MANY_FILES, MANY_SHARE = 20, 0.05
+"""So many files, and a larger share of all than this, ended by one exception are no odd files."""
+
+
 class UnexpectedError(MediaError):
     """One file ended by an exception that nobody foresaw.
 
@@ -50,14 +55,43 @@ class UnexpectedError(MediaError):
         place = Path(last.filename)
         if place.is_relative_to(_PACKAGE):
             place = place.relative_to(_PACKAGE.parent)
-        self.kind = type(error).__name__
-        self.place = f"{place}:{last.lineno}"
-        """The file and line that raised it."""
+        self.exception = f"{type(error).__name__} at {place}:{last.lineno}"
+        """Its type, and the file and line that raised it."""
 
         self.traceback = "".join(traceback.format_exception(error))
         # Copies of the file share the reason, so it does not name it.
         said = said_by(error).replace(str(path), "the file")
-        super().__init__(f"unexpected {self.kind}: {said}"[:_LONGEST_REASON])
+        super().__init__(f"unexpected {type(error).__name__}: {said}"[:_LONGEST_REASON])
+
+
+class Tally:
+    """Tells a bug of this program from odd files: by how many files one exception ended.
+
+    Args:
+        num_files: How many files there are.
+    """
+
+    def __init__(self, num_files: int) -> None:
+        self._num_files = num_files
+        self._files: defaultdict[str, set[str]] = defaultdict(set)
+        self._first: dict[str, str] = {}
+
+    def add(self, file: str, exception: str, text: str = "") -> None:
+        """Count a file that an exception ended, whose traceback is `text`; twice is once."""
+        self._files[exception].add(file)
+        if text:
+            self._first.setdefault(exception, text)
+
+    def check(self, where: str = "") -> None:
+        """Raise DataError if one exception ended many files; `where` says more of them."""
+        for exception, files in self._files.items():
+            count = len(files)
+            if count >= MANY_FILES and count > MANY_SHARE * self._num_files:
+                raise DataError(
+                    f"{count} of {self._num_files} files ended by the same unexpected {exception}, "
+                    f"so it is rather this program's fault than theirs.{where} Report the first "
+                    f"one:\n\n{self._first.get(exception, '')}"
+                )
 
 
 def decoders(num_processes: int, *, limit_s: float = FILE_LIMIT_S) -> Fence:
@@ -103,9 +137,16 @@ def ended(reading: "Future[T]", limit_s: float) -> T | MediaError:
     except DiedError as error:
         return failure("crashed", f"the decoder died on this file (exit code {error.exit_code})")
     except MemoryError:
-        return failure(
-            "too_large", f"decoding takes over {MEMORY_LIMIT_BYTES / 2**30:g} GiB of memory"
-        )
+        gib = MEMORY_LIMIT_BYTES / 2**30
+        return failure("too_large", f"decoding takes over {gib:g} GiB of memory")
+
+
+def read_here(path: Path, views: Mapping[str, View]) -> Reading | MediaError:
+    """Do as `read_any` in this process, without limits of time and memory."""
+    try:
+        return read_any(path, views)
+    except MemoryError:
+        return failure("too_large", "decoding takes more memory than there is")
 
 
 def _unexpected(error: Exception, path: Path) -> UnexpectedError:
