@@ -7,7 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,14 +74,12 @@ def test_what_a_call_raises_is_raised_with_its_own_traceback(fence: Fence) -> No
     assert "In a process of its own" in raised.value.__notes__[0]
     with pytest.raises(RuntimeError, match=r"UnsendableError: not to be pickled"):
         fence.submit(raise_unsendable).result()
-    with pytest.raises(MemoryError):
-        fence.submit(bytes, 1 << 62).result()
     assert fence.submit(len, "abc").result() == 3
 
 
 def test_a_call_that_dies_or_hangs_costs_itself_alone() -> None:
     with a_fence(limit_s=1.0) as fence:
-        calls = [
+        calls: list[Future[Any]] = [
             fence.submit(len, "a"),
             fence.submit(os._exit, 3),
             fence.submit(len, "ab"),
@@ -97,6 +97,14 @@ def test_a_call_that_dies_or_hangs_costs_itself_alone() -> None:
         os.kill(idle, signal.SIGKILL)
         assert wait_for_end(idle)
         assert fence.submit(len, "abcd").result() == 4
+
+
+def test_a_process_that_ran_out_of_memory_serves_no_other_call(fence: Fence) -> None:
+    before = fence.submit(os.getpid).result()
+    with pytest.raises(MemoryError):
+        fence.submit(bytes, 1 << 62).result()
+    assert fence.submit(os.getpid).result() != before
+    assert not lives(before)
 
 
 def test_a_process_that_cannot_begin_says_why() -> None:

@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing import Pipe
 from queue import LifoQueue
-from typing import Any, Self, TypeVar, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from workbench import fenced
 
@@ -114,6 +114,9 @@ class Fence:
                 process = self._processes.start(self._environment)
                 _result(process.ask(self._begin, START_LIMIT_S))
             answer = process.ask(call, self._limit_s)
+            if not answer.is_sound:
+                self._processes.end(process)
+                process = None
         except BaseException:
             if process is not None:
                 self._processes.end(process)
@@ -122,6 +125,17 @@ class Fence:
         finally:
             self._idle.put(process)
         return cast(T, _result(answer))
+
+
+class _Answer(NamedTuple):
+    """What a process answers; see `fenced._answer`."""
+
+    is_result: bool
+    given: Any
+    """What the call returned or raised."""
+
+    is_sound: bool
+    """Whether the process takes another call; it ends otherwise."""
 
 
 class _Process:
@@ -145,17 +159,18 @@ class _Process:
     def lives(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, call: bytes, limit_s: float) -> bytes:
-        """Send a pickled call and return the pickled answer."""
+    def ask(self, call: bytes, limit_s: float) -> _Answer:
+        """Send a pickled call and return the answer."""
         try:
             self._pipe.send_bytes(call)
             if not self._pipe.poll(limit_s):
                 raise TimedOutError(f"the call took over {limit_s:g} s")
-            return self._pipe.recv_bytes()
+            answer = self._pipe.recv_bytes()
         except (EOFError, OSError) as error:  # it died, maybe in the middle of an answer
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_DYING_S)
             raise DiedError(self.kill()) from error
+        return _Answer(*pickle.loads(answer))
 
     def kill(self) -> int:
         """End the process, if it lives; return its exit code."""
@@ -212,9 +227,8 @@ class _Processes:
                 self.end(process)
 
 
-def _result(answer: bytes) -> Any:
-    """Return what a pickled answer brings, or raise it."""
-    is_result, given = pickle.loads(answer)
-    if not is_result:
-        raise given
-    return given
+def _result(answer: _Answer) -> Any:
+    """Return what an answer brings, or raise it."""
+    if not answer.is_result:
+        raise answer.given
+    return answer.given

@@ -32,6 +32,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 """The environment of a process that uses one thread: files are decoded side by side."""
 
 _LONGEST_REASON = 100
+_OUT_OF_MEMORY = ("annot allocate memory", "Insufficient memory", "failed to map segment")
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -151,9 +152,11 @@ def read_here(path: Path, views: Mapping[str, View]) -> Reading | MediaError:
 
 def _unexpected(error: Exception, path: Path) -> UnexpectedError:
     """Return the outcome of a file on which `error` was raised, if it may be the file's fault."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or isinstance(error, MemoryError):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise error
+    # Libraries say in their own ways that memory ran out.
+    if isinstance(error, MemoryError) or any(said in str(error) for said in _OUT_OF_MEMORY):
+        raise MemoryError(str(error)) from error
     return UnexpectedError(error, path)
 
 
