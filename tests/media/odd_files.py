@@ -1,6 +1,9 @@
 """Files at which a decoder or its binding raises what nobody foresaw."""
 
+import os
 import struct
+import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,6 +12,9 @@ import av
 import numpy as np
 
 from tests.media.zoo_makers import box, media, mp4, u32
+from workbench.media.decoders import read_any
+from workbench.media.reading import Reading
+from workbench.media.view import View
 
 PACK_END = b"\0\0\1\xb9"
 
@@ -89,3 +95,14 @@ def _vast(tag: bytes, body: bytes, num_frames: int) -> bytes:
 
 
 _LEFT_OUT = (b"ctts", b"stss", b"edts", b"sgpd", b"sbgp")
+
+
+def read_oddly(path: Path, views: Mapping[str, View]) -> Reading:
+    """Do what a decoder may do to its process, by the name of the file."""
+    if path.name == "hangs":
+        time.sleep(60)
+    if path.name == "dies":
+        os._exit(3)
+    if path.name == "eats":
+        np.ones(1 << 33)
+    return read_any(path, views)
