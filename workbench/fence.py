@@ -144,11 +144,11 @@ class _Process:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._pipe, theirs = Pipe()
         handle = theirs.fileno()
-        flags = ["-B"] * sys.flags.dont_write_bytecode + ["-S"] * sys.flags.no_site
-        arguments = [json.dumps(sys.path), str(handle)]
+        flags = ["-B"] * sys.dont_write_bytecode + ["-S"] * sys.flags.no_site
+        path = json.dumps([entry for entry in sys.path if isinstance(entry, str)])
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", *flags, "-c", _PROGRAM, *arguments],
+                [sys.executable, "-I", *flags, "-c", _PROGRAM, path, str(handle)],
                 stdin=subprocess.PIPE,  # closed when this process ends, however it does: see there
                 stdout=subprocess.DEVNULL,
                 pass_fds=[handle],

@@ -170,7 +170,7 @@ def test_a_script_without_a_main_guard_may_predict(
         f"import sys; sys.path.insert(0, {str(own_bundle)!r})\n"
         f"from predict import predict\nprint(predict({str(clip)!r}))\n"
     )
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     done = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, check=False, env=environment
     )
