@@ -27,6 +27,7 @@ from workbench.submission.contents import (
     Contents,
     FileRecord,
 )
+from workbench.submission.paths import check_place
 from workbench.submission.predictions import fill, read_sheet
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
@@ -52,12 +53,20 @@ def export(folder: StudyFolder, out: Path) -> Bundle:
 
     Raises:
         StudyError: the study has no champion.
-        BundleError: `out` exists, or files of the champion are gone or do not belong together.
-        DataError: the template names a file of which no score is stored.
+        BundleError: `out` exists or lies in a bundle, or files of the champion are gone or do not
+            belong together.
+        DataError: `out` cannot be written, or the template names a file without a stored score.
         RuleError: the rulebook refuses the model.
     """
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
         raise BundleError(f"{out} exists. Remove it, or name another folder by --out.")
+    for parent in out.absolute().parents:
+        if (parent / MANIFEST).is_file() and (parent / PROGRAM).is_file():
+            raise BundleError(
+                f"{out} lies in the bundle {parent}, which then would not be what was exported. "
+                "Name another folder by --out."
+            )
+    check_place(out)
     champion = read_champion(folder)
     trial = folder.trial(champion.recipe)
     recipe = _read_recipe(trial, champion)

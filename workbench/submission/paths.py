@@ -53,7 +53,12 @@ def check_out(out: Path, *, inputs: Iterable[Path], bundle: Path, columns: Seque
             f"--out {out} exists and holds no predictions ({', '.join(columns)}). Name another "
             "file, or remove it."
         )
-    folder = next(parent for parent in whole.parents if parent.exists())
+    check_place(out)
+
+
+def check_place(out: Path) -> None:
+    """Raise DataError unless something new may be put at `out`, as far as its folder goes."""
+    folder = next(parent for parent in _real(out).parents if parent.exists())
     if not folder.is_dir():
         raise DataError(f"--out {out} cannot be written: {folder} is no folder.")
     if not os.access(folder, os.W_OK | os.X_OK):

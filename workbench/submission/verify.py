@@ -90,8 +90,8 @@ def _files(bundle: Path) -> dict[str, Path]:
             raise BundleError(f"{bundle} was changed: {name} is a link or a device. Remove it.")
         if path.name == "__pycache__" or path.suffix.lower() in (".pyc", ".pyo"):
             raise BundleError(
-                f"{bundle} was changed: {name} is bytecode, which would run unchecked. Remove it; "
-                "Python leaves some where a bundle's code is run without -B."
+                f"{bundle} was changed: {name} is bytecode, which would run unchecked. Remove "
+                "every __pycache__ and .pyc in it; Python leaves them where code is run without -B."
             )
         if path.is_file():
             found[name] = path
