@@ -31,12 +31,13 @@ def clips_of(study: MadeStudy) -> list[Path]:
 
 
 def test_the_fence_changes_no_bit_of_a_score(study: MadeStudy, bundle: Bundle) -> None:
-    paths = clips_of(study) * 3 + [study.data / "testset" / "missing.mp4"]
+    paths = clips_of(study) * 2 + [study.data / "testset" / "missing.mp4"]
     with Predictor(bundle.path, num_decoders=2) as fenced:
         apart = fenced.predict_many(paths)
     assert apart == Predictor(bundle.path, num_decoders=0).predict_many(paths)
 
 
+@pytest.mark.slow
 def test_a_file_that_hangs_dies_or_eats_memory_gets_a_neutral_score_and_the_rest_goes_on(
     study: MadeStudy,
     bundle: Bundle,
@@ -161,6 +162,7 @@ def test_bad_requests_from_eight_threads_give_the_numbers_of_one_and_leave_nothi
     assert all(after <= before for before, after in zip(*growth, strict=True)), growth
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_may_predict(
     study: MadeStudy, own_bundle: Path, tmp_path: Path
 ) -> None:
