@@ -1,6 +1,10 @@
+import errno
 import hashlib
 import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +12,16 @@ from types import SimpleNamespace
 import pytest
 
 from workbench.errors import DiskFullError
-from workbench.files import PART, finished, hash_file, read_json, sweep, write_json, write_text
+from workbench.files import (
+    PART,
+    finished,
+    finished_folder,
+    hash_file,
+    read_json,
+    sweep,
+    write_json,
+    write_text,
+)
 
 
 def test_a_finished_file_is_there_alone(tmp_path: Path) -> None:
@@ -162,3 +175,64 @@ def test_a_file_is_hashed_by_its_bytes(tmp_path: Path) -> None:
     assert hash_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     path.write_bytes(b"x" * 3_000_000)
     assert hash_file(path) == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+
+
+def test_a_part_folder_of_a_killed_writer_is_swept_away(tmp_path: Path) -> None:
+    (tmp_path / "deep" / f"{PART}x7" / "inside").mkdir(parents=True)
+    (tmp_path / "deep" / f"{PART}x7" / "inside" / f"{PART}y").write_text("half")
+    sweep(tmp_path)
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_what_is_being_written_is_not_swept_away(tmp_path: Path) -> None:
+    with finished(tmp_path / "note.txt") as part, finished_folder(tmp_path / "folder") as folder:
+        part.write_text("whole")
+        (folder / "inside.txt").write_text("whole")
+        sweep(tmp_path)
+    assert (tmp_path / "note.txt").read_text() == "whole"
+    assert (tmp_path / "folder" / "inside.txt").read_text() == "whole"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_writer_that_was_killed_leaves_nothing_that_a_sweep_does_not_find(
+    tmp_path: Path, kind: str
+) -> None:
+    writer = {"file": "finished", "folder": "finished_folder"}[kind]
+    program = (
+        "import os, signal; from pathlib import Path; from workbench.files import *\n"
+        f"with {writer}(Path({str(tmp_path)!r}) / 'out'): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_there_are_no_locks_a_part_is_left_until_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("workbench.files.fcntl.flock", refuse)
+    young, old = tmp_path / f"{PART}young", tmp_path / f"{PART}old"
+    for path in (young, old):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == [young]
+    write_text(tmp_path / "note.txt", "written all the same")
+    assert (tmp_path / "note.txt").read_text() == "written all the same"
+
+
+def test_a_folder_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
+    def write_half() -> None:
+        with finished_folder(tmp_path / "out") as part:
+            (part / "half.txt").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert list(tmp_path.iterdir()) == []

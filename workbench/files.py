@@ -6,14 +6,19 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import AccessError, DiskFullError
 
 PART = ".part-"
+
+OLD_PART_S = 24 * 3600.0
+"""A part whose writer cannot be asked, on a file system without locks, is left alone for so long
+after its last change."""
 
 
 @contextmanager
@@ -26,28 +31,94 @@ def finished(path: Path) -> Iterator[Path]:
         DiskFullError: the body failed, and the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{PART}{secrets.token_hex(8)}{path.suffix}"
-    # Who may read it is for the user's umask to say: `tempfile` would keep it from everyone else.
-    # Nothing that is there under this name, a link above all, is ever written to.
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    except Exception as error:
-        # Each library has its own error for a full disk, so the disk is asked.
-        if no_space(path.parent):
-            raise DiskFullError(f"The disk is full: {path} could not be written.") from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _part(lambda: _new_file(path)) as temporary:
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        except Exception as error:
+            # Each library has its own error for a full disk, so the disk is asked.
+            if no_space(path.parent):
+                raise DiskFullError(f"The disk is full: {path} could not be written.") from error
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def finished_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; rename it to `path` if the body succeeds.
+
+    Raises:
+        OSError: `path` is there and is no empty folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _part(lambda: _new_folder(path)) as temporary:
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left half-written below `folder`, which nobody else writes now."""
-    for part in folder.rglob(f"{PART}*"):
-        part.unlink()
+    """Remove what killed writers left half-written below `folder`; what is being written stays."""
+    for part in list(folder.rglob(f"{PART}*")):
+        # Another one may have swept it, or it may be inside a folder that is swept already. What
+        # cannot be removed harms nobody.
+        with suppress(OSError):
+            handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                if _is_left(handle):
+                    shutil.rmtree(part) if part.is_dir() else part.unlink()
+            finally:
+                os.close(handle)
+
+
+def _new_file(path: Path) -> Path:
+    # Who may read it is for the user's umask to say: `tempfile` would keep it from everyone else.
+    # Nothing that is there under this name, a link above all, is ever written to.
+    part = path.parent / f"{PART}{secrets.token_hex(8)}{path.suffix}"
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return part
+
+
+def _new_folder(path: Path) -> Path:
+    part = path.parent / f"{PART}{secrets.token_hex(8)}"
+    part.mkdir()
+    return part
+
+
+@contextmanager
+def _part(make: Callable[[], Path]) -> Iterator[Path]:
+    """Yield a new part, locked as long as its writer lives: `sweep` asks by that lock.
+
+    The system drops the lock with the process, however that ends.
+    """
+    while True:
+        part = make()
+        handle = os.open(part, os.O_RDONLY)
+        with suppress(OSError):  # a file system without locks: `sweep` goes by age there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if part.exists():
+            break
+        os.close(handle)  # swept in the moment before it was locked
+    try:
+        yield part
+    finally:
+        os.close(handle)
+
+
+def _is_left(handle: int) -> bool:
+    """Say whether the writer of an open part is gone."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return time.time() - os.fstat(handle).st_mtime > OLD_PART_S
+    return True
 
 
 def no_space(folder: Path) -> bool:

@@ -55,6 +55,17 @@ class Bytes(FileView):
         return Made(np.full(self.stored_shape, data[0], np.uint8), reason=note)
 
 
+class Picky(Bytes):
+    """Has a bug that some files meet."""
+
+    kind: Literal["picky"] = "picky"  # type: ignore[assignment]
+
+    def of_file(self, path: Path) -> Made:
+        if b"?" in path.read_bytes():
+            _ = 1 / 0
+        return super().of_file(path)
+
+
 def write_data(folder: Path, **contents: str) -> Path:
     (folder / "m").mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -292,12 +303,77 @@ def test_more_processes_give_the_same(tmp_path: Path) -> None:
     assert statuses(first) == statuses(second)
 
 
-def test_a_bug_of_a_view_is_not_hidden(tmp_path: Path) -> None:
+def test_what_nobody_foresaw_is_the_outcome_of_its_file_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data", a="A", none="", z="Z")
+    made = run(data)
+    assert statuses(made) == {"a": "ok", "none": "broken", "z": "ok"}
+    assert levels(made) == {"a": 65, "none": 128, "z": 90}
+    said = "unexpected IndexError: index out of range"
+    assert list(made.table["reason.v"]) == ["", said, ""]
+    log = data / "cache" / "unexpected.log"
+    assert (
+        f"1 file could not be read for a reason that nobody foresaw; the tracebacks are in {log}"
+        in (capfd.readouterr().err)
+    )
+    assert str(data / "m" / "none") in log.read_text()
+    assert "in of_file" in log.read_text()
+    assert log.read_text().count("IndexError") == 1
+    decoded(data)
+    assert statuses(run(data)) == statuses(made)
+    assert decoded(data) == []
+
+
+def test_what_nobody_foresaw_is_tried_again_when_asked_and_by_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = write_data(tmp_path / "data", a="A", none="")
-    with pytest.raises(IndexError):
-        run(data)
-    (data / "m" / "none").unlink()
-    assert levels(run(data)) == {"a": 65}
+    run(data)
+    decoded(data)
+    run(data, retry=True)
+    assert decoded(data) == ["none"]
+    monkeypatch.setattr("workbench.data.unexpected.reader_version", lambda: "other")
+    run(data)
+    assert decoded(data) == ["none"]
+    run(data)
+    assert decoded(data) == []
+
+
+def test_a_view_at_fault_leaves_the_others_of_the_file(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", odd="B?")
+    views: dict[str, View] = {"v": Bytes(), "picky": Picky()}
+    made = prepare(manifest_of(data), data, views, cache=data / "cache", jobs=1)
+    assert list(made.table["status.v"]) == ["ok", "ok"]
+    assert list(made.table["status.picky"]) == ["ok", "broken"]
+    assert levels(made) == {"a": 65, "odd": 66}
+
+
+def test_one_exception_on_many_files_stops_and_is_not_believed_of_them(tmp_path: Path) -> None:
+    contents = {f"f{index:02}": f"{index}" for index in range(21)}
+    odd = {f"odd{index:02}": f"?{index}" for index in range(20)}
+    data = write_data(tmp_path / "data", **contents, **odd)
+    for _ in range(2):  # nothing is kept of the odd ones, so they stop it again
+        with pytest.raises(DataError, match=r"20 of 41 files .* ZeroDivisionError") as stopped:
+            run(data, view=Picky())
+        assert "in of_file" in str(stopped.value)
+    assert decoded(data).count("f00") == 1
+    for name in odd:
+        (data / "m" / name).unlink()
+    assert set(statuses(run(data, view=Picky())).values()) == {"ok"}
+
+
+def test_many_odd_files_among_very_many_are_odd_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.media.decoders.MANY_FILES", 2)
+    monkeypatch.setattr("workbench.media.decoders.MANY_SHARE", 0.5)
+    data = write_data(tmp_path / "data", a="A", b="B", odd="?1", other="?2")
+    assert list(statuses(run(data, view=Picky())).values()) == ["ok", "ok", "broken", "broken"]
+    # Those of an earlier preparation count.
+    write_data(data, third="?3")
+    with pytest.raises(DataError, match="3 of 5 files"):
+        run(data, view=Picky())
 
 
 def test_prepared_data_come_back_as_they_went(tmp_path: Path) -> None:

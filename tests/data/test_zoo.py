@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+from tests.media.odd_files import late_flv, late_mpg, wide_wav
 from tests.media.zoo import place_irregular, place_zoo
 from tests.media.zoo_makers import (
     Statuses,
@@ -310,6 +311,18 @@ def test_a_film_of_a_few_bytes_and_many_pixels_costs_no_other_file(tmp_path: Pat
     for view in views:
         assert list(table[f"status.{view}"]) == ["timed_out", "ok"]
     assert children() == before
+
+
+def test_files_that_nobody_foresaw_cost_no_other_file(tmp_path: Path) -> None:
+    odd = {"late.mpg": late_mpg(), "late.flv": late_flv(), "wide.wav": wide_wav()}
+    (tmp_path / "trainset").mkdir()
+    for name, content in {**odd, "good.mp4": mp4()}.items():
+        (tmp_path / "trainset" / name).write_bytes(content)
+    write_data(tmp_path, [*odd, "good.mp4"])
+    ended = statuses(prepared_from(tmp_path, cache=tmp_path / "cache", limit_s=LIMIT_S))
+    assert ended["good.mp4"] == ("ok", "ok", "broken")
+    for name in odd:
+        assert set(ended[name]) <= {"ok", "broken", "no_audio", "no_video"}
 
 
 def mutants(seed: int) -> dict[str, bytes]:

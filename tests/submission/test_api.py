@@ -14,6 +14,7 @@ from workbench.parts import hub, wheels
 from workbench.parts.weights import Weights
 from workbench.submission.api import Predictor, main
 from workbench.submission.bundle import Bundle
+from workbench.submission.verify import check_bundle
 from workbench.trial.recipe import Recipe
 
 # Neither `site` nor the checkout: what pip installed from a package index is all there is.
@@ -61,6 +62,7 @@ def test_the_bundle_gives_the_same_numbers_where_the_project_is_not_installed(
     others = ["video_name", "phase"]
     assert filled[others].equals(exported[others])
     assert filled.columns.tolist() == exported.columns.tolist()
+    check_bundle(own_bundle)  # it has left no bytecode in itself
 
 
 def test_every_file_has_its_stored_score_whatever_its_neighbours(

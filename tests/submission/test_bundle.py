@@ -131,6 +131,20 @@ def test_what_is_there_is_never_overwritten(study: MadeStudy, tmp_path: Path, th
     assert kept.read_text() == "mine"
 
 
+def test_a_bundle_is_exported_neither_into_another_nor_where_nothing_may_be_written(
+    study: MadeStudy, own_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BundleError, match="lies in the bundle"):
+        export(study.folder, own_bundle / "deep" / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="file is no folder"):
+        export(study.folder, tmp_path / "file" / "out")
+    # Root may write everywhere, so the system's answer is given here.
+    monkeypatch.setattr("workbench.submission.paths.os.access", lambda path, mode: False)
+    with pytest.raises(DataError, match="permission denied"):
+        export(study.folder, tmp_path / "out")
+
+
 def test_a_template_name_without_a_score_stops_the_export_and_leaves_nothing(
     own_study: StudyFolder, tmp_path: Path
 ) -> None:

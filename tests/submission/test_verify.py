@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.submission.made_study import MadeStudy
-from workbench.errors import BundleError
+from workbench.errors import BundleError, DataError
 from workbench.files import hash_file
 from workbench.submission.bundle import Bundle
 from workbench.submission.verify import check_bundle, run_predict
@@ -34,7 +35,7 @@ def test_a_missing_file_is_named(own_bundle: Path) -> None:
         check_bundle(own_bundle)
 
 
-@pytest.mark.parametrize("name", ["code/timm.py", "notes.txt", "code/workbench/__pycache__/x.py"])
+@pytest.mark.parametrize("name", ["code/timm.py", "notes.txt", "code/workbench/deep/x.py"])
 def test_a_file_too_many_is_named(own_bundle: Path, name: str) -> None:
     (own_bundle / name).parent.mkdir(exist_ok=True)
     (own_bundle / name).write_text("")
@@ -54,15 +55,107 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
         check_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"study": "made"}', "\x00"])
+def changed(bundle: Path, **changes: object) -> None:
+    """Change keys of the manifest."""
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | changes))
+
+
+def files_with(bundle: Path, name: str, **record: object) -> dict[str, object]:
+    """The manifest's files and one more, or one of them with another record."""
+    files: dict[str, dict[str, object]] = json.loads((bundle / "manifest.json").read_text())[
+        "files"
+    ]
+    old = files.get(name, {"sha256": "0" * 64, "size_bytes": 0})
+    return {**files, name: {**old, **record}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "code/workbench/__pycache__/errors.cpython-311.pyc",
+        "__pycache__/predict.cpython-311.pyc",
+        "code/workbench/errors.pyc",
+        "code/timm.PYC",
+        "code/__pycache__/x.py",
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_bytecode_does_not_run(own_bundle: Path, tmp_path: Path, name: str, listed: bool) -> None:
+    (own_bundle / name).parent.mkdir(exist_ok=True)
+    (own_bundle / name).write_bytes(b"")
+    if listed:
+        empty = hash_file(own_bundle / name)
+        changed(own_bundle, files=files_with(own_bundle, name, sha256=empty))
+    (tmp_path / "clip.mp4").touch()
+    with pytest.raises(BundleError, match="bytecode"):
+        run_predict(own_bundle, [tmp_path / "clip.mp4"], tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("../outside.txt", {}),
+        ("code/../../outside.txt", {}),
+        ("/etc/passwd", {}),
+        ("code//x.py", {}),
+        ("./predict.py", {}),
+        ("C:\\x.py", {}),
+        ("\x1b[31mred", {}),
+        ("\ud800", {}),
+        ("", {}),
+        ("manifest.json", {}),
+        ("x" * 5_000, {}),
+        ("predict.py", {"size_bytes": -1}),
+        ("predict.py", {"size_bytes": 1e400}),
+        ("predict.py", {"size_bytes": "many"}),
+        ("predict.py", {"sha256": ""}),
+        ("predict.py", {"sha256": "../" * 30}),
+        ("predict.py", {"sha256": "A" * 64}),
+    ],
+)
+def test_an_absurd_manifest_is_one_sentence(
+    own_bundle: Path, name: str, record: dict[str, object]
+) -> None:
+    changed(own_bundle, files=files_with(own_bundle, name, **record))
+    with pytest.raises(BundleError, match=r"manifest\.json") as refused:
+        check_bundle(own_bundle)
+    said = str(refused.value)
+    assert said.isprintable()
+    assert len(said) < 600
+
+
+@pytest.mark.parametrize("name", ["predict.py", "model.safetensors", "recipe.json"])
+def test_a_manifest_without_what_makes_a_bundle_is_refused(own_bundle: Path, name: str) -> None:
+    files = files_with(own_bundle, name)
+    del files[name]
+    changed(own_bundle, files=files)
+    with pytest.raises(BundleError, match=f"does not name {name}"):
+        check_bundle(own_bundle)
+
+
+def test_a_vast_manifest_is_not_read(own_bundle: Path) -> None:
+    with (own_bundle / "manifest.json").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(BundleError, match="larger than any manifest"):
+        check_bundle(own_bundle)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"study": "made"}', "\x00", "9" * 5_000, "[" * 100_000, "\ud800"]
+)
 def test_an_unreadable_manifest_is_refused(own_bundle: Path, text: str) -> None:
-    (own_bundle / "manifest.json").write_text(text)
+    (own_bundle / "manifest.json").write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(BundleError, match=r"manifest\.json"):
         check_bundle(own_bundle)
 
 
-def test_the_bundles_own_code_runs_and_stale_bytecode_does_not(
-    own_bundle: Path, bundle: Bundle, study: MadeStudy, tmp_path: Path
+def test_the_bundles_own_code_runs_and_leaves_the_bundle_as_it_was(
+    own_bundle: Path,
+    bundle: Bundle,
+    study: MadeStudy,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     # Code that differs from this checkout, with its new hash in the manifest: only the bundle's own
     # could name the column so.
@@ -72,9 +165,6 @@ def test_the_bundles_own_code_runs_and_stale_bytecode_does_not(
     record = {"sha256": hash_file(api), "size_bytes": api.stat().st_size}
     manifest["files"]["code/workbench/submission/api.py"] = record
     (own_bundle / "manifest.json").write_text(json.dumps(manifest))
-    stale = own_bundle / "code/workbench/__pycache__/errors.cpython-311.pyc"
-    stale.parent.mkdir()
-    stale.write_bytes(b"not bytecode")
 
     names = ["t2.mp4", "empty.mp4", "t0.mp4"]
     files = [study.data / "testset" / name for name in names]
@@ -85,6 +175,9 @@ def test_the_bundles_own_code_runs_and_stale_bytecode_does_not(
     stored = pd.read_csv(bundle.path / "predictions.csv").drop_duplicates("video_name")
     wanted = stored.set_index("video_name")["y_pred"][names]
     assert scores["own"].tolist() == pytest.approx(wanted.tolist(), abs=1e-5)
+    said = capfd.readouterr().err
+    assert "It is a program, and runs on this machine" in said
+    assert f"1 of 3 files could not be read and got a neutral score: {files[1]} (empty: " in said
     check_bundle(own_bundle)
 
 
@@ -96,9 +189,32 @@ def test_a_changed_bundle_is_not_run(own_bundle: Path, tmp_path: Path) -> None:
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("what", ["absent.mp4", "folder", "pipe"])
+def test_what_a_person_names_must_be_there_before_anything_is_scored(
+    own_bundle: Path, study: MadeStudy, tmp_path: Path, what: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    good = study.data / "testset" / "t0.mp4"
+    with pytest.raises(DataError, match=f"{what}.*Name (a|the) media file"):
+        run_predict(own_bundle, [good, tmp_path / what], tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    own_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret.mp4").touch(0o000)
+    # Root may read everything, so the system's answer is given here.
+    monkeypatch.setattr("workbench.submission.paths.os.access", lambda path, mode: False)
+    with pytest.raises(DataError, match=r"secret\.mp4 cannot be read: permission denied"):
+        run_predict(own_bundle, [tmp_path / "secret.mp4"], tmp_path / "out.csv")
+
+
 def test_a_failed_run_is_an_error(
     own_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "clip.mp4").touch()
     with pytest.raises(BundleError, match="ended with exit code 1"):
         run_predict(own_bundle, [tmp_path / "clip.mp4"], tmp_path / "out.csv", "gpu")
     assert "'gpu' is no torch device" in capfd.readouterr().err

@@ -33,7 +33,7 @@ def prepare(
     ] = None,
     limit: Annotated[str, typer.Option(help="Time that one file may take, e.g. 30s, 5m.")] = "5m",
     retry: Annotated[
-        bool, typer.Option("--retry", help="Try again what took too long or crashed.")
+        bool, typer.Option("--retry", help="Try again what took too long, crashed or failed oddly.")
     ] = False,
     verify: Annotated[
         bool,
@@ -143,8 +143,9 @@ def _prepared(
     verify: bool = False,
 ) -> "tuple[Dataset, Manifest, Prepared]":
     """Return an experiment's data, decoded as far as it was not yet."""
-    from workbench.data import dataset, decoding, manifest
+    from workbench.data import dataset, manifest
     from workbench.data import prepare as preparation
+    from workbench.media.decoders import FILE_LIMIT_S
 
     workspace = Workspace(Path.cwd())
     about = dataset.read_dataset(experiment)
@@ -157,7 +158,7 @@ def _prepared(
             about.views,
             cache=workspace.cache,
             jobs=jobs or os.cpu_count() or 1,
-            limit_s=limit_s or decoding.FILE_LIMIT_S,
+            limit_s=limit_s or FILE_LIMIT_S,
             retry=retry,
             verify=verify,
         )

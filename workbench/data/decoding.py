@@ -1,40 +1,21 @@
-"""Decoding in processes that can be ended: a file that hangs or eats memory costs itself alone."""
+"""Decoding of many files side by side: what a file does to its decoder costs that file alone."""
 
-import os
-import resource
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from queue import SimpleQueue
-
-import cv2
-from pebble import ProcessExpired, ProcessPool
 
 from workbench.data.contents import Stamp, stamp, status_of, why_unread
 from workbench.data.store import NEUTRAL_ROW, Outcome, write_row
 from workbench.errors import MediaError
+from workbench.media.decoders import FILE_LIMIT_S, UnexpectedError, decoders, ended, read_any
 from workbench.media.facts import Facts
-from workbench.media.reading import read_media
 from workbench.media.view import View
-from workbench.processes import KEEP_MEMORY, be_a_child, environment, interrupts_held
-
-FILE_LIMIT_S = 300.0
-"""Time that the decoding of one file may take: the longest videos that are read take a third."""
-
-MEMORY_LIMIT_BYTES = 4 << 30
-"""Memory that decoding may take beyond what the process has at its start."""
 
 FAILED_HERE = ("timed_out", "crashed")
 """Statuses that may be the machine's fault: another try can end otherwise."""
-
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""The environment of a process that uses one thread: files are decoded side by side."""
 
 # Tasks handed over before they can run: enough that no process waits, few enough for the memory.
 _AHEAD = 4
@@ -76,11 +57,14 @@ class Done:
     is_kept: bool = True
     """Whether that is true of the content for ever; else another try can end otherwise."""
 
+    unexpected: Mapping[str, UnexpectedError] = field(default_factory=dict)
+    """By the name of the view, what nobody foresaw."""
+
 
 def decode_all(
     tasks: Iterable[Task], *, jobs: int, limit_s: float = FILE_LIMIT_S
-) -> Iterator[tuple[Task, Done]]:
-    """Yield how each task ended, as they end.
+) -> Generator[tuple[Task, Done], None, None]:
+    """Yield how each task ended, as they end; closed early, it ends the processes.
 
     Args:
         tasks: Files; taken as they are needed, so that many of them take no memory.
@@ -91,81 +75,43 @@ def decode_all(
         OSError: the arrays cannot be written; what was yielded is.
     """
     waiting = iter(tasks)
-    ended: SimpleQueue[Future[Done]] = SimpleQueue()
-    with _pool(jobs) as pool:
+    done: SimpleQueue[Future[Done]] = SimpleQueue()
+    with decoders(jobs, limit_s=limit_s) as fence:
         running: dict[Future[Done], Task] = {}
         while True:
             for task in islice(waiting, _AHEAD * jobs - len(running)):
-                started = pool.schedule(_decode, args=[task], timeout=limit_s)
+                started = fence.submit(_decode, task)
                 running[started] = task
-                started.add_done_callback(ended.put)
+                started.add_done_callback(done.put)
             if not running:
                 return
-            future = ended.get()
+            future = done.get()
             task = running.pop(future)
-            yield task, _result(future, task, limit_s)
-
-
-def _result(future: "Future[Done]", task: Task, limit_s: float) -> Done:
-    try:
-        return future.result()
-    except FutureTimeoutError:
-        status, reason = "timed_out", f"decoding took over {limit_s:g} s"
-    except ProcessExpired as error:
-        status, reason = "crashed", f"the decoder died on this file (exit code {error.exitcode})"
-    except MemoryError:
-        status = "too_large"
-        reason = f"decoding takes over {MEMORY_LIMIT_BYTES / 2**30:g} GiB of memory"
-    outcome = Outcome(NEUTRAL_ROW, status, reason)
-    return Done(dict.fromkeys(task.places, outcome), Facts())
-
-
-@contextmanager
-def _pool(jobs: int) -> Iterator[ProcessPool]:
-    # Spawned, not forked: decoders start threads, and a forked copy of those can hang.
-    pool = ProcessPool(jobs, initializer=_begin, context=get_context("spawn"))
-    # The pool starts processes from threads of its own, whenever one is missing: those threads
-    # and all that they start hold Ctrl-C back.
-    with environment({**KEEP_MEMORY, **ONE_THREAD}):
-        with interrupts_held():
-            pool.schedule(os.getpid)
-        try:
-            yield pool
-            pool.close()
-        except BaseException:  # Ctrl-C and a reader that leaves early too: nothing may run on
-            pool.stop()
-            raise
-        finally:
-            pool.join()
-
-
-def _begin() -> None:
-    be_a_child()
-    cv2.setNumThreads(1)
-    if sys.platform == "linux":  # elsewhere the system does not say what a process has
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = pages * resource.getpagesize() + MEMORY_LIMIT_BYTES
-        if hard == resource.RLIM_INFINITY or limit < hard:
-            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+            how = ended(future, limit_s)
+            if isinstance(how, MediaError):
+                outcome = Outcome(NEUTRAL_ROW, how.status, str(how))
+                how = Done(dict.fromkeys(task.places, outcome), Facts())
+            yield task, how
 
 
 def _decode(task: Task) -> Done:
     if passing := _unread(task):
         return _not_kept(task, passing)
     views = {name: place.view for name, place in task.places.items()}
-    reading = read_media(task.path, views, loudness=task.loudness)
-    outcomes = {}
+    reading = read_any(task.path, views, loudness=task.loudness)
+    outcomes, unexpected = {}, {}
     for name, made in reading.made.items():
         place = task.places[name]
         if isinstance(made, MediaError):
             outcomes[name] = Outcome(NEUTRAL_ROW, made.status, str(made))
+            if isinstance(made, UnexpectedError):
+                unexpected[name] = made
         else:
             written = write_row(place.array_file, place.row, made.array)
             outcomes[name] = Outcome(place.row, made.status, made.reason, written)
     if passing := _unread(task):
         return _not_kept(task, passing)
-    return Done(outcomes, reading.facts)
+    return Done(outcomes, reading.facts, unexpected=unexpected)
 
 
 def _unread(task: Task) -> Outcome | None:

@@ -24,7 +24,7 @@ from workbench.console import track
 from workbench.data.demo_clip import make_clip
 from workbench.data.demo_plan import SPLITS, VERSION, Clip, Split, deal
 from workbench.errors import DataError
-from workbench.files import read_json, write_json, write_text
+from workbench.files import read_json, sweep, write_json, write_text
 
 _STARTED = "making.json"
 _FINISHED = "demo.json"
@@ -61,8 +61,7 @@ def make_demo(
     if is_complete(out):
         return
     (out / _FINISHED).unlink(missing_ok=True)
-    for leftover in out.glob("**/.part-*"):
-        leftover.unlink()
+    sweep(out)
     _make_clips([(clip, clip_path(out, clip)) for clip in clips], jobs or _num_cores())
     _write_labels(out, clips)
     write_json(out / _FINISHED, {**settings, "generators": _tally(clips)})

@@ -2,7 +2,7 @@
 
 import errno
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ import pandas as pd
 from workbench.console import say, track
 from workbench.console import table as table_text
 from workbench.data.contents import Stamp, why_unread
-from workbench.data.decoding import FAILED_HERE, FILE_LIMIT_S, Place, Task, decode_all
+from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
 from workbench.data.rows import UNKNOWN, Rows, checksum
 from workbench.data.store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
+from workbench.data.unexpected import Unexpected
 from workbench.errors import CacheError, DataError
 from workbench.files import finished, read_json, write_json
+from workbench.media.decoders import FILE_LIMIT_S
 from workbench.media.view import View
 from workbench.media.views import AnyView
 from workbench.values import build
@@ -159,7 +161,8 @@ def prepare(
         cache: Folder of the cached arrays.
         jobs: Decoding processes.
         limit_s: Time that one file may take.
-        retry: Decode again what took too long or killed its decoder the last time.
+        retry: Decode again what took too long, killed its decoder or failed in a way that nobody
+            foresaw the last time.
         verify: Check every row of the cached arrays, even of those that nothing seems to have
             changed.
 
@@ -168,7 +171,8 @@ def prepare(
         neutral array.
 
     Raises:
-        DataError: the disk is full; what was decoded is kept.
+        DataError: the disk is full, or one exception that nobody foresaw ended many files; what
+            was decoded is kept.
     """
     stores = {name: ViewStore(cache, view) for name, view in views.items()}
     facts = FactsStore(cache)
@@ -176,10 +180,12 @@ def prepare(
     wanted = manifest.table.loc[there, ["content", "path"]].drop_duplicates("content")
     files = dict(zip(wanted["content"], wanted["path"], strict=True))
     passing: dict[str, dict[str, Outcome]] = {}
-    if retry or verify or not _is_all_there(stores, facts, files) or _is_to_check(stores, facts):
+    unexpected = Unexpected(cache, {n: store.folder.name for n, store in stores.items()}, files)
+    asked = retry or verify
+    if asked or not _is_all_there(stores, facts, files, unexpected) or _is_to_check(stores, facts):
         how = _How(jobs=jobs, limit_s=limit_s, retry=retry, verify=verify)
         try:
-            passing = _fill(stores, facts, files, folder, manifest.stamps, how)
+            passing = _fill(stores, facts, files, folder, manifest.stamps, unexpected, how)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -249,12 +255,15 @@ def require_all(prepared: Prepared) -> None:
 
 
 def _is_all_there(
-    stores: Mapping[str, ViewStore], facts: FactsStore, files: Mapping[str, str]
+    stores: Mapping[str, ViewStore],
+    facts: FactsStore,
+    files: Mapping[str, str],
+    unexpected: Unexpected,
 ) -> bool:
     """Say whether nothing is to decode, without waiting for one who is writing."""
     if not all(store.array_file.exists() for store in stores.values()):
         return False
-    known = [store.outcomes().keys() for store in stores.values()]
+    known = [store.outcomes().keys() - unexpected.stale(name) for name, store in stores.items()]
     return all(files.keys() <= contents for contents in [*known, facts.read().keys()])
 
 
@@ -279,6 +288,7 @@ def _fill(
     files: Mapping[str, str],
     folder: Path,
     stamps: Mapping[str, Stamp],
+    unexpected: Unexpected,
     how: _How,
 ) -> dict[str, dict[str, Outcome]]:
     """Decode into `stores` and `facts` what they lack of `files`, paths by their content.
@@ -303,6 +313,7 @@ def _fill(
                 )
             if how.retry:
                 writer.forget(FAILED_HERE)
+        fact_writer.known -= unexpected.forget(writers, retry=how.retry)
 
         def tasks() -> Iterator[Task]:
             for content, path in files.items():
@@ -323,19 +334,22 @@ def _fill(
             or content not in fact_writer.known
             for content in files
         )
-        done = decode_all(tasks(), jobs=min(how.jobs, max(1, total)), limit_s=how.limit_s)
+        jobs = min(how.jobs, max(1, total))
+        done = stack.enter_context(closing(decode_all(tasks(), jobs=jobs, limit_s=how.limit_s)))
         for count, (task, ended) in enumerate(track(done, "decode", unit="file", total=total), 1):
+            unexpected.take(task, ended)
             for name, outcome in ended.outcomes.items():
                 if outcome.row == NEUTRAL_ROW:
                     writers[name].release(task.places[name].row)
-                if ended.is_kept:
-                    writers[name].add(task.content, outcome)
-                else:
+                if not ended.is_kept:
                     passing[name][task.content] = outcome
+                elif name not in ended.unexpected:
+                    writers[name].add(task.content, outcome)
             if ended.is_kept and task.content not in fact_writer.known:
                 fact_writer.add(task.content, ended.facts)
             if count % _FLUSH_FILES == 0:
                 for writer in writers.values():
                     writer.flush()
                 fact_writer.flush()
+        unexpected.keep(writers)
     return passing

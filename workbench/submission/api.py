@@ -1,11 +1,15 @@
 """What a bundle does: score media files with the exported model, and nothing but its own files."""
 
 import argparse
+import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,10 +20,20 @@ from torch import Tensor
 from workbench.console import say, track
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.files import read_json, write_text
-from workbench.media.reading import read_media
-from workbench.media.view import Array
+from workbench.media.decoders import (
+    FILE_LIMIT_S,
+    Tally,
+    UnexpectedError,
+    decoders,
+    ended,
+    read_any,
+    read_here,
+)
+from workbench.media.reading import Reading
+from workbench.media.view import Array, Made, View
 from workbench.parts.pixels import as_input, to_tensor
 from workbench.submission.contents import RECIPE, WEIGHTS, read_contents
+from workbench.submission.paths import check_files, check_out
 from workbench.submission.predictions import fill, read_sheet, table
 from workbench.trial.recipe import Recipe
 from workbench.trial.scoring import build_model, score
@@ -28,6 +42,27 @@ from workbench.values import build
 BATCH_SIZE = 8
 """Files scored at once; small, so that any machine has the memory for it."""
 
+MOST_DECODERS = 8
+"""Processes that decode, unless more are asked for: each takes memory."""
+
+NUM_NAMED = 3
+"""Files without a score of their own that are named."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The score of one file, and what of the file could not be read."""
+
+    path: Path
+    score: float
+    """The probability that it is fake."""
+
+    failed: Mapping[str, MediaError]
+    """Why there is no such view of it, by the name of the view; neutral values stood for it."""
+
+    is_neutral: bool
+    """Whether there is no view of it at all: the score says nothing of the file."""
+
 
 class Predictor:
     """The model of a bundle, ready to score files. Nothing is downloaded.
@@ -35,12 +70,25 @@ class Predictor:
     Args:
         bundle: The bundle's folder.
         device: A torch device.
+        num_decoders: Processes that decode files, each file within limits of time and memory; one a
+            core by default. They start with the first file and end with the predictor. With 0,
+            files are decoded in this process, without limits.
+        limit_s: Time that the decoding of one file may take.
+
+    Any thread may use it.
 
     Raises:
         BundleError: the recipe or the weights are gone, damaged, or do not fit each other.
     """
 
-    def __init__(self, bundle: Path, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        device: str = "cpu",
+        *,
+        num_decoders: int | None = None,
+        limit_s: float = FILE_LIMIT_S,
+    ) -> None:
         try:
             self._device = torch.device(device)
         except RuntimeError as error:
@@ -60,6 +108,20 @@ class Predictor:
             said = str(error).splitlines()[0]
             raise ConfigError(f"{device} cannot be used ({said}). Use the device cpu.") from error
         self._views, self._image_px, self._tta = recipe.views, recipe.image_px, recipe.tta
+        num = _num_cores() if num_decoders is None else num_decoders
+        self._fence = decoders(num, limit_s=limit_s) if num else None
+        self._limit_s, self._num_ahead = limit_s, BATCH_SIZE + 2 * num
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes that decode; nothing can be predicted after that."""
+        if self._fence:
+            self._fence.close()
 
     def predict(self, path: str | Path) -> float:
         """Return the probability that the media file `path` is fake."""
@@ -72,16 +134,50 @@ class Predictor:
     def predict_each(self, paths: Iterable[str | Path]) -> Iterator[float]:
         """Yield the probability for each of `paths`, some at a time.
 
-        As in the study, a file that is missing, empty or broken is scored by neutral pictures; a
-        line on stderr says so.
+        As in the study, a file that is missing, empty or broken, or that takes too much to decode,
+        is scored by neutral pictures; a line on stderr says so.
         """
-        every = map(Path, paths)
-        while some := list(islice(every, BATCH_SIZE)):
-            decoded = [self._decode(path) for path in some]
-            rows = {name: np.stack([arrays[name] for arrays in decoded]) for name in self._views}
-            num_segments = max(view.num_segments for view in self._views.values())
-            scores = [self._score(rows, number) for number in range(num_segments)]
-            yield from torch.stack(scores).mean(dim=0).tolist()
+        for prediction in self.predictions(paths):
+            yield prediction.score
+
+    def predictions(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
+        """Yield for each of `paths` its probability and what of it could not be read."""
+        waiting = map(Path, paths)
+        ahead: deque[tuple[Path, Callable[[], Reading | MediaError]]] = deque()
+        while True:
+            for path in islice(waiting, self._num_ahead - len(ahead)):
+                ahead.append((path, self._reading(path)))
+            if not ahead:
+                return
+            some = [ahead.popleft() for _ in range(min(BATCH_SIZE, len(ahead)))]
+            yield from self._predict_batch([(path, reading()) for path, reading in some])
+
+    def _reading(self, path: Path) -> Callable[[], Reading | MediaError]:
+        """Return what waits for a file to be decoded, which begins now where there is a fence."""
+        whole = path.absolute()  # the processes stay in the folder in which they started
+        if self._fence is None:
+            return partial(read_here, whole, self._views)
+        return partial(ended, self._fence.submit(read_any, whole, self._views), self._limit_s)
+
+    def _predict_batch(
+        self, some: Sequence[tuple[Path, Reading | MediaError]]
+    ) -> Iterator[Prediction]:
+        """Yield the predictions of some files, scored together."""
+        made: list[Mapping[str, Made | MediaError]] = [
+            dict.fromkeys(self._views, reading) if isinstance(reading, MediaError) else reading.made
+            for _, reading in some
+        ]
+        rows = {
+            name: np.stack([_array(view, of_file[name]) for of_file in made])
+            for name, view in self._views.items()
+        }
+        num_segments = max(view.num_segments for view in self._views.values())
+        scores = [self._score(rows, number) for number in range(num_segments)]
+        means = torch.stack(scores).mean(dim=0).tolist()
+        for (path, _), of_file, value in zip(some, made, means, strict=True):
+            failed = {name: why for name, why in of_file.items() if isinstance(why, MediaError)}
+            _tell(path, failed)
+            yield Prediction(path, value, failed, len(failed) == len(self._views))
 
     def _score(self, rows: Mapping[str, Array], segment: int) -> Tensor:
         """Return the scores of one segment of some files."""
@@ -92,15 +188,21 @@ class Predictor:
             inputs[name] = as_input(to_tensor(those, self._image_px, self._device))
         return score(self._model, inputs, self._tta)
 
-    def _decode(self, path: Path) -> dict[str, Array]:
-        arrays = {}
-        for name, made in read_media(path, self._views).made.items():
-            if isinstance(made, MediaError):
-                arrays[name] = self._views[name].neutral()
-                say(f"{path}: {made}; a neutral picture stands for its {name}.")
-            else:
-                arrays[name] = made.array
-        return arrays
+
+def _array(view: View, made: Made | MediaError) -> Array:
+    return view.neutral() if isinstance(made, MediaError) else made.array
+
+
+def _tell(path: Path, failed: Mapping[str, MediaError]) -> None:
+    for name, why in failed.items():
+        say(f"{path}: {why}; a neutral picture stands for its {name}.")
+    for text in {why.traceback for why in failed.values() if isinstance(why, UnexpectedError)}:
+        say(text)
+
+
+def _num_cores() -> int:
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(MOST_DECODERS, cores)
 
 
 def main(bundle: Path, arguments: Sequence[str]) -> int:
@@ -115,14 +217,18 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
     parser.add_argument("--template", type=Path, help="prediction template to fill in")
     parser.add_argument("--media", type=Path, help="folder of the files that the template names")
     parser.add_argument("--device", default="cpu", help="torch device (cpu)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        help="decoding processes (one a core); 0: decode in this process, without limits",
+    )
     given = parser.parse_args(arguments)
     if bool(given.files) == bool(given.template) or bool(given.template) != bool(given.media):
         parser.error("give either files, or --template with --media")
+    if given.jobs is not None and given.jobs < 0:
+        parser.error("--jobs takes 0 or more")
     try:
-        if given.template:
-            text = _of_template(bundle, given.template, given.media, given.device)
-        else:
-            text = _of_files(bundle, given.files, given.device)
+        text = _of_template(bundle, given) if given.template else _of_files(bundle, given)
         try:
             write_text(given.out, text)
         except OSError as error:
@@ -133,21 +239,28 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _of_template(bundle: Path, template: Path, media: Path, device: str) -> str:
+def _of_template(bundle: Path, given: argparse.Namespace) -> str:
+    template, media = given.template, given.media
     if not media.is_dir():
         raise DataError(f"{media} is not a folder. Name the one that holds the template's files.")
+    if not os.access(media, os.R_OK | os.X_OK):
+        raise DataError(f"{media} cannot be read: permission denied. Name a folder of media.")
     contents = read_contents(bundle)
-    sheet = read_sheet(
-        template, name_column=contents.name_column, score_column=contents.score_column
-    )
+    columns = contents.name_column, contents.score_column
+    sheet = read_sheet(template, name_column=columns[0], score_column=columns[1])
     names = list(dict.fromkeys(sheet.names))
-    scores = _scores(bundle, [media / name for name in names], device)
-    return fill(sheet, dict(zip(names, scores, strict=True)))
+    files = [media / name for name in names]
+    check_out(given.out, inputs=[template, *files], bundle=bundle, columns=columns)
+    return fill(sheet, dict(zip(names, _scores(bundle, files, given), strict=True)))
 
 
-def _of_files(bundle: Path, files: Sequence[Path], device: str) -> str:
+def _of_files(bundle: Path, given: argparse.Namespace) -> str:
+    files = given.files
     contents = read_contents(bundle)
-    scores = _scores(bundle, files, device)
+    columns = contents.name_column, contents.score_column
+    check_files(files)
+    check_out(given.out, inputs=files, bundle=bundle, columns=columns)
+    scores = _scores(bundle, files, given)
     # A template names files within one folder. Where that does not tell two files apart, their
     # paths do.
     times = Counter(path.name for path in set(files))
@@ -156,7 +269,31 @@ def _of_files(bundle: Path, files: Sequence[Path], device: str) -> str:
     return table([(contents.name_column, contents.score_column), *rows])
 
 
-def _scores(bundle: Path, files: Sequence[Path], device: str) -> list[float]:
-    predictor = Predictor(bundle, device)
-    each = predictor.predict_each(files)
-    return list(track(each, "predict", unit="file", total=len(files)))
+def _scores(bundle: Path, files: Sequence[Path], given: argparse.Namespace) -> list[float]:
+    """Return the score of each file, and say how many have none of their own."""
+    tally = Tally(len(files))
+    scores: list[float] = []
+    neutral: list[str] = []
+    partly: list[str] = []
+    with Predictor(bundle, given.device, num_decoders=given.jobs) as predictor:
+        each = predictor.predictions(files)
+        for found in track(each, "predict", unit="file", total=len(files)):
+            scores.append(found.score)
+            for why in found.failed.values():
+                if isinstance(why, UnexpectedError):
+                    tally.add(str(found.path), why.exception, why.traceback)
+            tally.check()
+            if found.failed:
+                name, why = next(iter(found.failed.items()))
+                said = (
+                    f"{why.status}: {why}" if found.is_neutral else f"{name}, {why.status}: {why}"
+                )
+                (neutral if found.is_neutral else partly).append(f"{found.path} ({said})")
+    for those, what in (
+        (neutral, "could not be read and got a neutral score"),
+        (partly, "lack a view and were scored by the others"),
+    ):
+        if those:
+            named = ", ".join(those[:NUM_NAMED]) + (", ..." if len(those) > NUM_NAMED else "")
+            say(f"{len(those)} of {len(files)} files {what}: {named}")
+    return scores

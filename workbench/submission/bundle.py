@@ -2,9 +2,6 @@
 
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from workbench.console import table
 from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
-from workbench.files import PART, hash_file, write_json, write_text
+from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.rules.rulebook import judge
 from workbench.selection.promotion import Champion, read_champion
 from workbench.study.folder import StudyFolder
@@ -30,6 +27,7 @@ from workbench.submission.contents import (
     Contents,
     FileRecord,
 )
+from workbench.submission.paths import check_place
 from workbench.submission.predictions import fill, read_sheet
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
@@ -55,12 +53,20 @@ def export(folder: StudyFolder, out: Path) -> Bundle:
 
     Raises:
         StudyError: the study has no champion.
-        BundleError: `out` exists, or files of the champion are gone or do not belong together.
-        DataError: the template names a file of which no score is stored.
+        BundleError: `out` exists or lies in a bundle, or files of the champion are gone or do not
+            belong together.
+        DataError: `out` cannot be written, or the template names a file without a stored score.
         RuleError: the rulebook refuses the model.
     """
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
         raise BundleError(f"{out} exists. Remove it, or name another folder by --out.")
+    for parent in out.absolute().parents:
+        if (parent / MANIFEST).is_file() and (parent / PROGRAM).is_file():
+            raise BundleError(
+                f"{out} lies in the bundle {parent}, which then would not be what was exported. "
+                "Name another folder by --out."
+            )
+    check_place(out)
     champion = read_champion(folder)
     trial = folder.trial(champion.recipe)
     recipe = _read_recipe(trial, champion)
@@ -83,7 +89,7 @@ def export(folder: StudyFolder, out: Path) -> Bundle:
     extras = frozenset().union(*(view.libraries for view in recipe.views.values()))
     versions = documents.installed_versions(code.libraries | extras)
 
-    with _finished_folder(out) as part:
+    with finished_folder(out) as part:
         write_text(part / PREDICTIONS, predictions)
         shutil.copyfile(trial.weights, part / WEIGHTS)
         shutil.copyfile(trial.recipe, part / RECIPE)
@@ -170,19 +176,6 @@ def _test_scores(trial: TrialFolder) -> dict[str, float]:
     stored = trial.read_scores()
     test = stored[stored["slice"] == "test"]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
-
-
-@contextmanager
-def _finished_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; rename it to `path` if the body succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=PART))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _records(folder: Path) -> dict[str, FileRecord]:

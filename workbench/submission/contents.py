@@ -1,7 +1,9 @@
 """The files of a bundle, and the manifest in which it says what they are."""
 
-import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from workbench.errors import BundleError, ConfigError
 from workbench.files import read_json
@@ -14,12 +16,32 @@ RECIPE = "recipe.json"
 PROGRAM = "predict.py"
 CODE = "code"
 
+MOST_MANIFEST_BYTES = 4 << 20
+"""A bundle has some hundred files; the manifest of 10,000 of them takes 2 MB."""
+
+
+def _checked_name(name: str) -> str:
+    """Return the path of a file within a bundle, or raise ValueError: it is a stranger's word."""
+    plain = name.isprintable() and "\\" not in name and 0 < len(name) <= 255
+    if not plain or name.startswith("/") or PurePosixPath(name).as_posix() != name:
+        raise ValueError("no plain path within a bundle")
+    if name == "." or ".." in name.split("/"):
+        raise ValueError("a path out of the bundle")
+    if name == MANIFEST:
+        raise ValueError("the manifest does not name itself")
+    if name.lower().endswith((".pyc", ".pyo")) or "__pycache__" in name.split("/"):
+        raise ValueError("bytecode, which a bundle does not hold")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_checked_name)]
+
 
 class FileRecord(Frozen):
     """One file of a bundle."""
 
-    sha256: str
-    size_bytes: int
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0)
 
 
 class Contents(Frozen):
@@ -43,7 +65,7 @@ class Contents(Frozen):
     versions: dict[str, str]
     """Of the packages that its code needs."""
 
-    files: dict[str, FileRecord]
+    files: dict[FileName, FileRecord]
     """By path within the bundle; the manifest itself is left out."""
 
 
@@ -54,11 +76,30 @@ def read_contents(bundle: Path) -> Contents:
         BundleError: there is none, or it cannot be read.
     """
     path = bundle / MANIFEST
-    if not path.is_file():
+    if path.is_symlink() or not path.is_file():
         raise BundleError(f"{bundle} is no bundle: it has no {MANIFEST}. Name an exported folder.")
     try:
-        return build(Contents, read_json(path), where=str(path))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(f"{path} is not JSON ({error}). Export the bundle again.") from error
+        if path.stat().st_size > MOST_MANIFEST_BYTES:
+            raise BundleError(
+                f"{path} is larger than any manifest ({MOST_MANIFEST_BYTES >> 20} MiB). "
+                "Export the bundle again."
+            )
+        contents: Contents = build(Contents, read_json(path), where=str(path))
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:  # also of a number with too many digits
+        raise BundleError(
+            f"{path} is not JSON ({_said(error)}). Export the bundle again."
+        ) from error
     except ConfigError as error:
-        raise BundleError(f"{error} Export the bundle again.") from error
+        raise BundleError(f"{_said(error)}. Export the bundle again.") from error
+    for name in (PROGRAM, WEIGHTS, RECIPE):
+        if name not in contents.files:
+            raise BundleError(f"{path} does not name {name}. Export the bundle again.")
+    return contents
+
+
+def _said(error: Exception) -> str:
+    """Return the beginning of what an error says, fit for a terminal: it quotes a stranger."""
+    said = " ".join(str(error).split())[:300].rstrip(".")
+    return "".join(letter if letter.isprintable() else "?" for letter in said)

@@ -85,8 +85,8 @@ its predictions, weights, recipe and code.
 ## Run it
 
     pip install -r requirements.txt
-    python predict.py clip.mp4 other.mp4 --out scores.csv
-    python predict.py --template TEMPLATE.csv --media TESTSET --out filled.csv
+    python predict.py clip.mp4 other.mp4 --out ../scores.csv
+    python predict.py --template TEMPLATE.csv --media TESTSET --out ../filled.csv
 
 The second form makes `predictions.csv` again from the test media. From a program, in this folder:
 
@@ -98,9 +98,13 @@ In a container, the second line in the folder of the media:
     docker build -t bundle .
     docker run --rm -v "$PWD:/media" -w /media bundle clip.mp4 --out scores.csv
 
-A file that is empty, missing or broken gets a score too: a neutral picture stands for it. Nothing
-is downloaded at run time. `manifest.json` holds the SHA-256 of every other file; `workbench
-predict` checks them first.
+A file that is empty or broken, or that takes over five minutes or 4 GiB of memory to decode, gets
+a score too, as does one that the template names and that is missing: a neutral picture stands for
+it. Such files are counted and named in the end. Nothing is downloaded at run time.
+
+This is a program: run it only if you trust who made it. `manifest.json` holds the SHA-256 of every
+other file; `workbench predict` checks them first, which shows that the folder is whole, not that
+its author means well. Nothing may be added to the folder, so `--out` names a file outside of it.
 
 ## What to expect
 

@@ -1,23 +1,26 @@
 """A bundle checked against its manifest, and run as the program that it is."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from workbench.console import say
 from workbench.errors import BundleError
 from workbench.files import hash_file
-from workbench.submission.contents import CODE, MANIFEST, PROGRAM, Contents, read_contents
+from workbench.submission.contents import MANIFEST, PROGRAM, Contents, read_contents
+from workbench.submission.paths import check_files, check_out
 
 
 def check_bundle(bundle: Path) -> Contents:
     """Return the manifest of a bundle after comparing every file with it.
 
-    Bytecode that Python left beside the code is passed over; `run_predict` removes it.
+    Nothing of the bundle is imported, and nothing in it is bytecode, which Python would run in the
+    place of the code that was checked.
 
     Raises:
-        BundleError: there is no manifest, or a file is missing, changed, or not named in it.
+        BundleError: there is no manifest, or a file is missing, changed, bytecode, or not named in
+            it.
     """
     contents = read_contents(bundle)
     there = _files(bundle)
@@ -26,7 +29,11 @@ def check_bundle(bundle: Path) -> Contents:
         if name not in there:
             raise BundleError(f"{bundle} is incomplete: {name} is missing. {again}")
         path = there[name]
-        if path.stat().st_size != record.size_bytes or hash_file(path) != record.sha256:
+        try:
+            same = path.stat().st_size == record.size_bytes and hash_file(path) == record.sha256
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
+        if not same:
             raise BundleError(f"{bundle} was changed: {name} is not the exported file. {again}")
     extra = sorted(there.keys() - contents.files.keys() - {MANIFEST})
     if extra:
@@ -37,7 +44,8 @@ def check_bundle(bundle: Path) -> Contents:
 def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "cpu") -> None:
     """Score `files` into the CSV file `out` by the code and weights of a bundle alone.
 
-    A bundle is a program: its manifest shows that it is whole, not that its author means well.
+    A bundle is a program: its manifest shows that it is whole, not that its author means well. A
+    line on stderr says so before it runs.
 
     Args:
         bundle: The bundle's folder.
@@ -47,13 +55,20 @@ def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "c
 
     Raises:
         BundleError: the bundle was changed, or its program failed; what that said is on stderr.
+        DataError: a file is not there or cannot be read, or `out` may not be written.
     """
-    check_bundle(bundle)
-    # Bytecode need not be of the files just checked; Python makes it anew.
-    for cache in (bundle / CODE).rglob("__pycache__"):
-        shutil.rmtree(cache)
-    # Isolated: neither the environment nor the present folder adds to the import path.
-    command: list[str | Path] = [sys.executable, "-I", bundle / PROGRAM]
+    contents = check_bundle(bundle)
+    # Here too, since a bundle of an older version looks at none of this.
+    check_files(files)
+    columns = contents.name_column, contents.score_column
+    check_out(out, inputs=files, bundle=bundle, columns=columns)
+    say(
+        f"{bundle} is whole. It is a program, and runs on this machine with your rights: predict "
+        "by bundles whose author you trust."
+    )
+    # Isolated: neither the environment nor the present folder adds to the import path. Without
+    # bytecode, by which the bundle would no longer be what was exported.
+    command: list[str | Path] = [sys.executable, "-I", "-B", bundle / PROGRAM]
     options: list[str | Path] = [f"--out={out}", f"--device={device}", "--", *files]
     code = subprocess.run([*command, *options], check=False).returncode
     if code:
@@ -66,14 +81,18 @@ def _files(bundle: Path) -> dict[str, Path]:
     """Return the files of a bundle by their path within it.
 
     Raises:
-        BundleError: something in it is neither a file nor a folder.
+        BundleError: something in it is neither a file nor a folder, or is bytecode.
     """
     found = {}
     for path in bundle.rglob("*"):
         name = path.relative_to(bundle).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise BundleError(f"{bundle} was changed: {name} is a link or a device. Remove it.")
-        is_bytecode = path.suffix == ".pyc" and path.parent.name == "__pycache__"
-        if path.is_file() and not is_bytecode:
+        if path.name == "__pycache__" or path.suffix.lower() in (".pyc", ".pyo"):
+            raise BundleError(
+                f"{bundle} was changed: {name} is bytecode, which would run unchecked. Remove "
+                "every __pycache__ and .pyc in it; Python leaves them where code is run without -B."
+            )
+        if path.is_file():
             found[name] = path
     return found

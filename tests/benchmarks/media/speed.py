@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workbench.data.decoding import ONE_THREAD
+from workbench.media.decoders import ONE_THREAD
 from workbench.processes import KEEP_MEMORY
 
 GROUP = 10
