@@ -1,5 +1,6 @@
 """Decoding of many files side by side: what a file does to its decoder costs that file alone."""
 
+import os
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
