@@ -181,6 +181,7 @@ def _run(
             say(line)
         if asked.strict:
             prepare.require_all(prepared)
+        prepare.require_classes(prepared)
         facts = FactsStore(workspace.cache).table(prepared.contents())
         say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
         prepared.save(folder.path)

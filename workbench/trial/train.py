@@ -153,7 +153,11 @@ def _train(
     training = begin(plan=plan)
     recipe = training.recipe
     saved = files.read_checkpoint()
-    if saved is not None and (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid):
+    if saved is not None and (
+        (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid)
+        # An older version scored files of `val` that could not be decoded, too.
+        and len(saved["best_scores"]) == len(training.val.names)
+    ):
         training.restore(saved)
         clock.go_on(after_s=saved["seconds"])
     while True:
