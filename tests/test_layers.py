@@ -133,6 +133,7 @@ ORDER = [
     "study.folder",
     "study.halving",
     "study.records",
+    "study.alike",
     "study.weights",
     "study.stopping",
     "study.screening",

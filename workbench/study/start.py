@@ -23,6 +23,7 @@ from workbench.data.facts import FactsStore
 from workbench.doctor import checkup
 from workbench.errors import StudyError
 from workbench.files import finished, no_space, write_text
+from workbench.study.alike import measured_alike
 from workbench.study.augment_sheet import write_augment_sheets
 from workbench.study.books import Books
 from workbench.study.devices import choose_devices, pack_devices
@@ -32,6 +33,7 @@ from workbench.study.forecast import Forecast
 from workbench.study.known import draft_for, read_known
 from workbench.study.making import RecipeMaker, check_rules
 from workbench.study.probing import screen
+from workbench.study.records import read_trials
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
 from workbench.study.search import Search, Settings
 from workbench.study.space import Draft, Space
@@ -248,7 +250,11 @@ def _run(
                 stop_at_noise=asked.stop_at_noise,
             ),
         )
-        before = books.num_ended()
+        if before := books.num_ended():
+            ended = read_trials(folder)
+            _, other = measured_alike(folder, ended, num_files=num_files["val"])
+            if other:
+                say(other)
         with _full_disk_told(folder.path):
             _keep_augment_sheets(folder, space, prepared, tracking, parent)
             stopped = _sit(search, books, tries, tracking, parent)
