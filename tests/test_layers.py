@@ -44,6 +44,8 @@ ORDER = [
     "data.demo_sound_fakes",
     "data.demo_clip",
     "data.demo",
+    "data.delimited",
+    "data.names",
     "data.labels",
     "data.manifest",
     "data.dataset",
