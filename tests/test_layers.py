@@ -159,6 +159,7 @@ ORDER = [
     "submission.contents",
     "submission.documents",
     "submission.predictions",
+    "submission.neutral",
     "submission.api",
     "submission.bundle",
     "submission.verify",

@@ -127,7 +127,7 @@ def _spelled(name: str) -> str:
     That is: spaces around it, `./`, how an accent is composed, and which slash it has.
     """
     text = unicodedata.normalize("NFC", name.replace("\\", "/").strip())
-    return str(PurePosixPath(text))
+    return str(PurePosixPath(text)).strip()
 
 
 def _small_ending(name: str) -> str:

@@ -143,8 +143,8 @@ def promote(
     Raises:
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
     """
-    objective = folder.experiment().objective
     rows, _ = measured_alike(folder, read_trials(folder))
+    objective = folder.experiment().objective
     row = choose(rows, objective, number)
     lead = lead_of(folder, rows, objective, row)
     error = trial_auc(folder, row, objective).standard_error if objective.metric == "auc" else None

@@ -50,6 +50,7 @@ class StudyFolder:
         self.info_file = path / "study.json"
         self.experiment_file = path / "experiment.yaml"
         self.journal = path / "journal.log"
+        self.manifest = path / "manifest.parquet"
         self.template = path / "template.csv"
         self.champion = path / "champion.json"
         self.report = path / "compare.html"

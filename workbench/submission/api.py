@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from workbench.console import say, track
+from workbench.data.names import find_files
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.files import read_json, write_text
 from workbench.media.reading import read_media
 from workbench.media.view import Array
 from workbench.parts.pixels import as_input, to_tensor
 from workbench.submission.contents import RECIPE, WEIGHTS, read_contents
-from workbench.submission.predictions import fill, read_sheet, table
+from workbench.submission.predictions import file_cell, fill, read_sheet, table
 from workbench.trial.recipe import Recipe
 from workbench.trial.scoring import build_model, score
 from workbench.values import build
@@ -141,7 +142,10 @@ def _of_template(bundle: Path, template: Path, media: Path, device: str) -> str:
         template, name_column=contents.name_column, score_column=contents.score_column
     )
     names = list(dict.fromkeys(sheet.names))
-    scores = _scores(bundle, [media / name for name in names], device)
+    found = find_files(names, media, where=str(template))
+    for line in found.said:
+        say(line)
+    scores = _scores(bundle, [media / found.files.get(name, name) for name in names], device)
     return fill(sheet, dict(zip(names, scores, strict=True)))
 
 
@@ -152,7 +156,7 @@ def _of_files(bundle: Path, files: Sequence[Path], device: str) -> str:
     # paths do.
     times = Counter(path.name for path in set(files))
     names = [path.name if times[path.name] == 1 else str(path) for path in files]
-    rows = [(name, repr(value)) for name, value in zip(names, scores, strict=True)]
+    rows = [(file_cell(name), repr(value)) for name, value in zip(names, scores, strict=True)]
     return table([(contents.name_column, contents.score_column), *rows])
 
 

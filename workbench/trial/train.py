@@ -206,7 +206,15 @@ class _Clock:
 def _scores(name: str, split: Split, scores: npt.NDArray[np.float64]) -> pd.DataFrame:
     """Return the scores of one slice as rows of the trial's scores file."""
     targets = split.targets.numpy().astype(np.int8)
-    return pd.DataFrame({"slice": name, "name": split.names, "score": scores, "target": targets})
+    return pd.DataFrame(
+        {
+            "slice": name,
+            "name": split.names,
+            "score": scores,
+            "target": targets,
+            "neutral": split.neutral,
+        }
+    )
 
 
 def _smaller(plan: Plan, recipe: Recipe, device: str, said: str) -> Plan:
