@@ -41,7 +41,7 @@ _OTHER_NAMES = (
     "img",
     "audio",
 )
-_OTHER_TARGETS = ("label", "labels", "class", "is_fake", "fake", "is_deepfake", "y_true")
+_OTHER_TARGETS = ("label", "labels", "class", "is_fake", "is_deepfake", "y_true")
 """Columns in which a 1 that means real would be strange; of others, `columns` has to say."""
 
 _OTHER_SCORES = ("prediction", "predictions", "pred", "prob", "probability", "y_score")

@@ -126,19 +126,30 @@ def _spelled(name: str) -> str:
 
     That is: spaces around it, `./`, how an accent is composed, and which slash it has.
     """
-    text = unicodedata.normalize("NFC", name.replace("\\", "/").strip())
-    return str(PurePosixPath(text)).strip()
+    text = name if name.isascii() else unicodedata.normalize("NFC", name)
+    text = text.replace("\\", "/").strip()
+    if "/" in text:
+        text = "/".join(part for part in text.split("/") if part not in ("", ".")).strip()
+    return text
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a name as it is spelled, and how it ends, `.mp4` or nothing."""
+    text = _spelled(name)
+    stem, dot, ending = text.rpartition(".")
+    # A dot that begins a file's name, or is in a folder's, ends nothing.
+    if not dot or "/" in ending or not stem or stem.endswith("/"):
+        return text, ""
+    return stem, dot + ending
 
 
 def _small_ending(name: str) -> str:
-    text = _spelled(name)
-    ending = PurePosixPath(text).suffix
-    return text[: len(text) - len(ending)] + ending.lower()
+    stem, ending = _split(name)
+    return stem + ending.lower()
 
 
 def _stem(name: str) -> str:
-    text = _spelled(name)
-    return text[: len(text) - len(PurePosixPath(text).suffix)]
+    return _split(name)[0]
 
 
 def _folded(name: str) -> str:
