@@ -170,11 +170,11 @@ def test_a_template_without_one_score_column_is_refused(tmp_path: Path, text: st
         read_template(written(tmp_path, text))
 
 
-def test_a_million_rows_are_read(tmp_path: Path) -> None:
-    count = 1_000_000
+def test_many_rows_are_read(tmp_path: Path) -> None:
+    count = 200_000
     lines = [f"clip_{i:07}.mp4,{i % 3 == 0:d}" for i in range(count)]
     labels = read_labels(written(tmp_path, "video_name,target\n" + "\n".join([*lines, lines[5]])))
     assert labels.num_repeated == 1
     assert len(labels.table) == count
-    assert labels.table["target"].sum() == 333_334
-    assert labels.table["name"].iloc[-1] == "clip_0999999.mp4"
+    assert labels.table["target"].sum() == 66_667
+    assert labels.table["name"].iloc[-1] == "clip_0199999.mp4"

@@ -168,4 +168,4 @@ def test_rows_know_their_lines(tmp_path: Path) -> None:
     table = read_delimited(written(tmp_path, '\n\nx,y\r\n"a\nb",1\r\n  \n\nc,2'))
     assert table.rows == [["x", "y"], ["a\nb", "1"], ["c", "2"]]
     assert table.lines == [3, 4, 8]
-    assert table.records == ["x,y", '"a\nb",1', "c,2"]
+    assert table.records() == ["x,y", '"a\nb",1', "c,2"]

@@ -44,8 +44,18 @@ class Delimited:
     lines: list[int]
     """The line of the file that each row begins on, counted from 1."""
 
-    records: list[str]
-    """The text of each row as it stands, without its line end."""
+    ends: list[int]
+    """The line that each row ends on; a later one where a line end is quoted."""
+
+    text: list[str]
+    """All lines of the file as they stand, with their ends."""
+
+    def records(self) -> list[str]:
+        """Return the text of each row as it stands, without its line end."""
+        return [
+            "".join(self.text[line - 1 : end]).rstrip("\r\n")
+            for line, end in zip(self.lines, self.ends, strict=True)
+        ]
 
     def check_widths(self) -> None:
         """Raise DataError if a row has more cells with text than the first one has cells."""
@@ -81,16 +91,17 @@ def read_delimited(path: Path) -> Delimited:
     # The lines with their ends, of which there are three kinds.
     file_lines = list(io.StringIO(text, newline=""))
     separator = _separator(file_lines)
-    rows, lines, records = [], [], []
+    rows, lines, ends = [], [], []
     reader = csv.reader(file_lines, delimiter=separator, strict=True)
     before = 0
     try:
         for row in reader:
-            if any(cell and not cell.isspace() for cell in row):
+            end = reader.line_num
+            if "".join(row).strip():
                 rows.append(row)
                 lines.append(before + 1)
-                records.append("".join(file_lines[before : reader.line_num]).rstrip("\r\n"))
-            before = reader.line_num
+                ends.append(end)
+            before = end
     except csv.Error as error:
         raise DataError(
             f"{path} line {before + 1}: this is not a table of cells between "
@@ -98,7 +109,7 @@ def read_delimited(path: Path) -> Delimited:
         ) from error
     if not rows:
         raise DataError(f"{path} is empty. It needs a header and a row for each file.")
-    return Delimited(path, encoding, separator, rows, lines, records)
+    return Delimited(path, encoding, separator, rows, lines, ends, file_lines)
 
 
 def raw_cells(record: str, separator: str) -> list[str]:

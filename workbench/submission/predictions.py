@@ -56,7 +56,7 @@ def read_sheet(path: Path, *, name_column: str, score_column: str) -> Sheet:
             )
         at[column] = fits[0]
     table.check_widths()
-    cells = [raw_cells(record, table.separator) for record in table.records]
+    cells = [raw_cells(record, table.separator) for record in table.records()]
     width = len(plain)
     rows = tuple((*row, *[""] * (width - len(row))) for row in cells[1:])
     names = tuple(
