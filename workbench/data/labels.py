@@ -326,9 +326,9 @@ def _reader(word: str, classes: Classes) -> _Reader | None:
 
     Kinds are not mixed in one file: beside `fake`, `true` would mean real.
     """
-    kinds = (_read_number, _reader_of(("true",), ("false",)), _reader_of(**_WORDS))
+    kinds = [_read_number, _reader_of(("true",), ("false",)), _reader_of(**_WORDS)]
     if classes.fake:
-        kinds = (_reader_of(classes.fake, classes.real),)
+        kinds = [_reader_of(classes.fake, classes.real)]
     return next((read for read in kinds if read(_plain(word)) is not None), None)
 
 

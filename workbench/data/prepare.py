@@ -14,6 +14,7 @@ import pandas as pd
 from workbench.console import table as table_text
 from workbench.console import track
 from workbench.data.decoding import FAILED_HERE, FILE_LIMIT_S, Place, Task, decode_all
+from workbench.data.delimited import shown
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
 from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore, open_rows
@@ -186,7 +187,7 @@ def describe(prepared: Prepared) -> list[str]:
         lines.append(
             f"{split}: {num_all - len(rows)} of {num_all} files are measured; {len(rows)} of which "
             f"no view could be made ({(rows['target'] == 1).sum()} fake) are left out of every "
-            f"score, e.g. {rows['path'].iloc[0]}"
+            f"score, e.g. {shown(rows['path'].iloc[0])}"
         )
     return lines
 
@@ -218,11 +219,12 @@ def require_classes(prepared: Prepared) -> None:
         rows = prepared.rows(str(split))
         counts = [int((rows["target"] == target).sum()) for target in (0, 1)]
         if not all(counts):
-            reason = lost[[f"reason.{name}" for name in prepared.views]].iloc[0, 0]
+            first = lost.iloc[0]
+            reason = shown(str(first[f"reason.{next(iter(prepared.views))}"]), most=200)
             raise DataError(
                 f"Of the {len(rows) + len(lost)} files of {split}, {counts[0]} real and "
                 f"{counts[1]} fake can be looked at, and both are needed (e.g. "
-                f"{lost['path'].iloc[0]}: {reason}). Get the files, or take views that they have."
+                f"{shown(first['path'])}: {reason}). Get the files, or take views that they have."
             )
 
 
