@@ -106,9 +106,10 @@ def test_columns_that_are_not_there_are_told(
 @pytest.mark.parametrize(
     ("targets", "says"),
     [
-        (["true", "fake"], r"line 3: the target of f1 is 'fake'\. The first one is 'true'"),
-        (["1", "real"], r"line 3: the target of f1 is 'real'\. The first one is '1'"),
+        (["true", "fake"], r"line 3: the target of f1 is 'fake'\. Others are such as 'true'"),
+        (["1", "real"], r"line 3: the target of f1 is 'real'\. Others are such as '1'"),
         (["real", "reel"], r"line 3: the target of f1 is 'reel'\. A target is 0 \(real\)"),
+        (["2", "1", "0"], r"line 2: the target of f0 is '2'\. A target is"),
         (["yes", "no", ""], r"line 2: the target of f0 is 'yes' \(and 2 more such rows\)"),
         (["0", "x" * 500], r"is 'x{57}\.\.\.'"),
         (["0", "\x1b[31m\u202e"], r"is '\\x1b\[31m\\u202e'"),

@@ -64,7 +64,7 @@ class Delimited:
             if len(row) > width and any(cell.strip() for cell in row[width:]):
                 raise DataError(
                     f"{self.path} line {line} has {len(row)} cells, more cells than its header "
-                    f"{self.header()}. Put names that hold a separator in quotes."
+                    f"or first row {self.header()}. Put names that hold a separator in quotes."
                 )
 
     def header(self) -> str:

@@ -157,10 +157,10 @@ def read_labels(
             "with e.g. `video_name,target`; name others by `columns` under `data` in the "
             "experiment."
         )
-    if first:
-        table.check_widths()
-        if {_fold(header[name_at]), _fold(header[target_at])} - {*NAME_COLUMNS, *TARGET_COLUMNS}:
-            said.append(f"columns {shown(header[name_at])} and {shown(header[target_at])}")
+    table.check_widths()
+    used = {_fold(header[name_at]), _fold(header[target_at])}
+    if first and used - {*NAME_COLUMNS, *TARGET_COLUMNS}:
+        said.append(f"columns {shown(header[name_at])} and {shown(header[target_at])}")
     rows, lines = table.rows[first:], table.lines[first:]
     if not rows:
         raise DataError(f"{path} has a header and no rows. It needs a row for each file.")
@@ -291,9 +291,10 @@ def _targets(
     """Return what each label says, and how they were read if they are not 0 and 1.
 
     Raises:
-        DataError: one is of another kind than the first, or of none.
+        DataError: one is of another kind than the first that is known, or of none.
     """
-    read = _reader(words[0], classes)
+    known = next((word for word in dict.fromkeys(words) if _reader(word, classes)), "")
+    read = _reader(known, classes)
     meaning = {word: read(_plain(word)) if read else None for word in set(words)}
     found = [meaning[word] for word in words]
     if None in meaning.values():
@@ -303,10 +304,11 @@ def _targets(
             f"{quoted(words[row].strip())}{_and_more(found.count(None))}."
         )
         if classes.fake:
-            raise DataError(f"{said} `classes` knows {', '.join((*classes.real, *classes.fake))}.")
+            those = shown(", ".join((*classes.real, *classes.fake)), most=120)
+            raise DataError(f"{said} `classes` knows {those}.")
         if _reader(words[row], classes):
-            first = quoted(words[0].strip())
-            raise DataError(f"{said} The first one is {first}: write all of them in one way.")
+            other = quoted(known.strip())
+            raise DataError(f"{said} Others are such as {other}: write all of them in one way.")
         raise DataError(
             f"{said} A target is 0 (real) or 1 (fake); name other labels by `classes` under `data` "
             "in the experiment."
