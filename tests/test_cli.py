@@ -52,7 +52,7 @@ SURFACE: dict[str, list[str]] = {
     "compare": ["study", "--json", "--top"],
     "ui": ["study", "--host", "--port"],
     "promote": ["study", "--trial", "--json"],
-    "export": ["study", "--out"],
+    "export": ["study", "--out", "--allow-missing"],
     "predict": ["bundle", "files", "--out", "--device"],
     "score": ["predictions", "labels", "--json"],
     "demo-data": ["folder", "--seed"],

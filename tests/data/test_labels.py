@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.data.labels import leaves_folder, read_labels, read_template
+from workbench.data.labels import read_labels, read_template
+from workbench.data.names import leaves_folder
 from workbench.errors import DataError
 
 OUTSIDE = [
@@ -62,7 +63,7 @@ def test_names_that_look_like_other_things_are_names(tmp_path: Path) -> None:
     assert [name for name, _ in rows(path)] == ["007", "NA", "1e5", "null"]
 
 
-@pytest.mark.parametrize("target", ["2", "-1", "1.0", "fake", "", "0.5", "00"])
+@pytest.mark.parametrize("target", ["2", "-1", "1.5", "fake", "", "0.5", "00"])
 def test_another_target_is_refused_by_line_and_value(tmp_path: Path, target: str) -> None:
     path = written(tmp_path, f"video_name,target\na.mp4,1\nb.mp4,{target}\n")
     with pytest.raises(DataError) as caught:
@@ -117,15 +118,21 @@ def test_a_missing_name_is_refused(tmp_path: Path) -> None:
         ("", "is empty"),
         ("\n\n", "is empty"),
         ("video_name,target\n", "a header and no rows"),
-        ("video_name,label\na,1\n", "no column `target`: its header is 'video_name,label'"),
-        ("name,target\na,1\n", "needs one column of video_name"),
+        ("video_name,what\na,1\n", "no column `target`: its header is 'video_name,what'"),
+        ("what,target\na,1\n", "needs one column of video_name"),
         ("video_name,img_name,target\na,b,1\n", "needs one column of video_name"),
-        ("a.mp4,1\nb.mp4,0\n", "its header is 'a.mp4,1'"),
+        ("a.mp4,yes\nb.mp4,no\n", "its header is 'a.mp4,yes'"),
+        ("0,1\n1,0\n", "its header is '0,1'"),
+        ("video_name,target,Target\na,1,1\n", "has the column 'target' twice"),
+        ("video_name,is_fake,label\na,1,1\n", "in the column 'is_fake' or 'label'"),
+        ("name,is_real\na,1\n", "no column `target`"),
         ("video_name target\na 1\n", "needs one column"),
         ("video_name,target\na,1,0\nb,0,0\n", "more cells than its header"),
-        ("video_name,target\na,1\nb,0,0\n", "not a comma-separated table"),
-        ('video_name,target\n"a,1\nb,0\n', "not a comma-separated table"),
-        (b"\xff\xfev\x00i\x00", "not UTF-8"),
+        ("video_name,target\na,1\n\nb,0,0\n", "line 4 has 3 cells, more cells than its header"),
+        ('video_name,target\n"a,1\nb,0\n', "line 2: this is not a table of cells between commas"),
+        ('video_name;target\na"b;1\n"a"b;0\n', "line 3: this is not .* between semicolons"),
+        (b"video_name,target\na,1\n\xe9.mp4,0\n", "line 3 is not UTF-8 text"),
+        (b"\xff\xfev\x00i", "line 1 is not UTF-16 text"),
     ],
 )
 def test_a_file_that_is_no_label_file_is_refused(
@@ -163,11 +170,11 @@ def test_a_template_without_one_score_column_is_refused(tmp_path: Path, text: st
         read_template(written(tmp_path, text))
 
 
-def test_a_million_rows_are_read(tmp_path: Path) -> None:
-    count = 1_000_000
+def test_many_rows_are_read(tmp_path: Path) -> None:
+    count = 200_000
     lines = [f"clip_{i:07}.mp4,{i % 3 == 0:d}" for i in range(count)]
     labels = read_labels(written(tmp_path, "video_name,target\n" + "\n".join([*lines, lines[5]])))
     assert labels.num_repeated == 1
     assert len(labels.table) == count
-    assert labels.table["target"].sum() == 333_334
-    assert labels.table["name"].iloc[-1] == "clip_0999999.mp4"
+    assert labels.table["target"].sum() == 66_667
+    assert labels.table["name"].iloc[-1] == "clip_0199999.mp4"

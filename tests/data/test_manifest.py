@@ -360,3 +360,61 @@ def test_a_pipe_is_missing_and_not_waited_for(data: Path) -> None:
     (data / "testset" / "t1.mp4").unlink()
     os.mkfifo(data / "testset" / "t1.mp4")
     assert read(data).table["status"].iloc[9] == "missing"
+
+
+def test_odd_spellings_of_names_find_their_files_and_are_told_once(data: Path) -> None:
+    fingerprint = read(data).fingerprint
+    labels = (data / "train_label.txt").read_text()
+    labels = labels.replace("train0.mp4", "./train0.mp4").replace("train1.mp4", "train1.MP4")
+    (data / "train_label.txt").write_text(labels + "\ntrain0.mp4,0\n")
+    manifest = read(data)
+    # The names are those of the files, so a study of the same files goes on.
+    assert manifest.fingerprint == fingerprint
+    assert set(manifest.table["status"]) == {"ok"}
+    assert manifest.num_repeated == 1
+    first, second, *rest = describe(manifest)
+    assert first.startswith("train: 1 name was matched with files leaving aside spaces")
+    assert second.startswith("train: 1 name was matched with files leaving aside the case of")
+    assert rest[0] == "train: 4 files, 2 fake"
+
+
+def test_a_template_keeps_its_cells_where_its_names_are_odd(data: Path) -> None:
+    (data / "prediction.txt.csv").write_text("video_name,y_pred\nt0.mp4 ,\n./T1.mp4,\nt2,\n")
+    rows = read(data).table.query("split == 'test'")
+    assert list(rows["name"]) == ["t0.mp4 ", "./T1.mp4", "t2"]
+    assert list(rows["path"]) == ["testset/t0.mp4", "testset/t1.mp4", "testset/t2"]
+    assert list(rows["status"]) == ["ok", "ok", "missing"]
+    assert read(data).unnamed.empty
+
+
+def test_a_file_whose_name_begins_with_a_space_is_found(data: Path) -> None:
+    (data / "trainset" / "train0.mp4").rename(data / "trainset" / " train0.mp4")
+    labels = (data / "train_label.txt").read_text()
+    (data / "train_label.txt").write_text(labels.replace("train0", " train0"))
+    manifest = read(data)
+    assert manifest.table["path"].iloc[0] == "trainset/ train0.mp4"
+    assert manifest.table["status"].iloc[0] == "ok"
+    assert manifest.understood == ()
+
+
+def test_two_spellings_of_one_name_have_one_target(data: Path) -> None:
+    with (data / "train_label.txt").open("a") as labels:
+        labels.write("\n./train0.mp4,1\n")
+    with pytest.raises(DataError, match=r"gives train0\.mp4 both targets"):
+        read(data)
+
+
+def test_columns_and_classes_of_a_layout_are_for_all_tables(data: Path) -> None:
+    for split in ("train", "val"):
+        rows = [f"{split}{index}.mp4\t{'gf'[index % 2]}" for index in range(4)]
+        (data / f"{split}_label.txt").write_text("\n".join(["clip_id\twhat", *rows]))
+    (data / "prediction.txt.csv").write_text("clip_id,y_pred\nt0.mp4,\n")
+    about = {"columns": {"name": "clip_id", "target": "what"}}
+    layout = Layout.model_validate({**about, "classes": {"fake": "f", "real": ["g"]}})
+    manifest = read(data, layout)
+    assert list(manifest.table["target"]) == [0, 1, 0, 1, 0, 1, 0, 1, -1]
+    assert manifest.understood == (
+        "train_label.txt: tabs, columns clip_id and what, f/g read as 1/0",
+        "val_label.txt: tabs, columns clip_id and what, f/g read as 1/0",
+        "prediction.txt.csv: columns clip_id and y_pred",
+    )

@@ -18,7 +18,14 @@ from workbench.data.contents import stamp
 from workbench.data.decoding import Done, Task
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
-from workbench.data.prepare import Prepared, as_table, describe, prepare, require_all
+from workbench.data.prepare import (
+    Prepared,
+    as_table,
+    describe,
+    prepare,
+    require_all,
+    require_classes,
+)
 from workbench.data.store import ViewStore
 from workbench.errors import CacheError, DataError, MediaError
 from workbench.files import hash_file
@@ -544,18 +551,46 @@ def test_what_is_gone_or_changes_before_it_is_decoded_is_no_fault_of_its_content
     assert levels(run(data)) == {"a": 65, "b": 66, "c": 67}
 
 
-def test_a_training_file_needs_one_readable_view(tmp_path: Path) -> None:
-    table = pd.DataFrame(
-        {
-            "split": ["train", "train", "train", "val"],
-            "name": ["both", "one", "none", "none of val"],
-            "row.a": [1, 0, 0, 0],
-            "row.b": [1, 2, 0, 0],
-        }
+def two_views(**columns: list[str] | list[int]) -> Prepared:
+    """Prepared data that no file stands behind; row 0 of a view is neutral."""
+    table = pd.DataFrame(columns)
+    table["path"] = table["split"] + "set/" + table["name"]
+    for view in ("a", "b"):
+        table[f"status.{view}"] = ["ok" if row else "broken" for row in table[f"row.{view}"]]
+        table[f"reason.{view}"] = ["" if row else "it is torn" for row in table[f"row.{view}"]]
+    return Prepared(table, {"a": Bytes(), "b": Bytes()}, {}, "0" * 12)
+
+
+def test_what_is_learnt_and_what_is_measured_needs_one_readable_view() -> None:
+    made = two_views(
+        split=["train"] * 3 + ["val"] * 5 + ["test"] * 2,
+        name=["both", "one", "none", "v0", "v1", "v2", "v3", "v4", "t0", "t1"],
+        target=[0, 1, 1, 0, 1, 1, 1, 0, -1, -1],
+        **{"row.a": [1, 0, 0, 3, 4, 0, 0, 0, 6, 0], "row.b": [1, 2, 0, 3, 0, 5, 0, 0, 6, 0]},
     )
-    made = Prepared(table, {"a": Bytes(), "b": Bytes()}, {}, "0" * 12)
     assert list(made.rows("train")["name"]) == ["both", "one"]
-    assert list(made.rows("val")["name"]) == ["none of val"]
+    assert list(made.rows("val")["name"]) == ["v0", "v1", "v2"]
+    # A submission needs a score for every file.
+    assert list(made.rows("test")["name"]) == ["t0", "t1"]
+    assert list(made.left_out()["name"]) == ["none", "v3", "v4"]
+    assert describe(made)[-1] == (
+        "val: 3 of 5 files are measured; 2 of which no view could be made (1 fake) are left out of "
+        "every score, e.g. valset/v3"
+    )
+    require_classes(made)
+
+
+def test_a_class_of_which_nothing_can_be_decoded_is_told() -> None:
+    made = two_views(
+        split=["train"] * 2 + ["val"] * 3,
+        name=["x", "y", "v0", "v1", "v2"],
+        target=[0, 1, 0, 1, 1],
+        **{"row.a": [1, 2, 3, 0, 0], "row.b": [1, 2, 3, 0, 0]},
+    )
+    with pytest.raises(
+        DataError, match=r"3 files of val, 1 real and 0 fake can .*valset/v1: it is torn\)"
+    ):
+        require_classes(made)
 
 
 def test_a_vector_view_is_a_table_of_named_values(tmp_path: Path) -> None:

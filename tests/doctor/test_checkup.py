@@ -91,6 +91,11 @@ def undecodable(data: MadeData) -> None:
         del file.arrays["frames"]
 
 
+def nothing_decodes(data: MadeData) -> None:
+    for file in data.of("val")[:4]:
+        file.arrays.clear()
+
+
 def bit_rate(data: MadeData) -> None:
     for file in data.files:
         if file.is_fake:
@@ -166,6 +171,11 @@ PLANTED: list[tuple[Plant, set[str], str]] = [
     (empty_files, {"empty_files"}, "1 file of 0 bytes"),
     (media_without_rows, {"media_without_rows"}, "1 media file .*1 in val, test"),
     (undecodable, {"files_without_view"}, "4 files of 380 have no frames .4 broken; 4 in train"),
+    (
+        nothing_decodes,
+        {"files_without_any_view", "files_without_view"},
+        r"4 labelled files of 380 of which nothing could be made \(4 in val\)",
+    ),
     (bit_rate, {"shortcut_encoding"}, r"bit rate .AUC 0\.9\d+ in train, 0\.9\d+ in val"),
     (one_of_two_rates, {"shortcut_loudness"}, r"loudness .AUC 0\.\d+"),
     (codec, {"shortcut_encoding"}, r"by video codec .AUC 0\.8"),
@@ -191,6 +201,12 @@ def test_a_planted_fault_is_found_and_nothing_else(
     assert {finding.code for finding in found.findings} == codes
     assert any(_says(finding.sentence, sentence) for finding in found.findings)
     assert all(finding.remedy.endswith(".") for finding in found.findings)
+
+
+def test_the_probe_measures_no_file_of_which_nothing_could_be_made(tmp_path: Path) -> None:
+    data = clean_data()
+    nothing_decodes(data)
+    assert {probe.num_files for probe in checkup(data, tmp_path).probes} == {96}
 
 
 def _says(sentence: str, pattern: str) -> bool:

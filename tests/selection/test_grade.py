@@ -50,3 +50,18 @@ def test_one_class_cannot_be_graded(tmp_path: Path) -> None:
     text = "video_name,y_pred\na.mp4,0.1\nb.mp4,0.4\n"
     with pytest.raises(DataError, match="one class only"):
         grade(*write(tmp_path, text, labels))
+
+
+def test_names_and_labels_in_other_clothes_are_graded_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "video_name;y_pred\nd.MP4;0.1\n./b.mp4;0.4\na.mp4 ;0.9\nc.mp4;0.5\n"
+    labels = LABELS.replace(",1,", ",fake,").replace(",0,", ",real,")
+    assert grade(*write(tmp_path, text, labels)).metrics["auc"] == 0.75
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "labels.csv: fake/real read as 1/0"
+    assert said[1] == "predictions.csv: semicolons"
+    assert "2 names were matched" in said[2]
+    assert "1 name was matched" in said[3]
+    with pytest.raises(DataError, match=r"gives a\.mp4 both targets"):
+        grade(*write(tmp_path, text.replace("a.mp4 ", "a.mp4"), LABELS + "./a.mp4,0,\n"))

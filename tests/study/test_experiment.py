@@ -58,9 +58,19 @@ def test_a_search_space_may_be_named_by_its_whole_path(tmp_path: Path) -> None:
 
 
 def test_one_name_will_do_where_several_may_stand(tmp_path: Path) -> None:
-    data = {"train_media": "clips", "val_labels": ["a.txt", "b.txt"]}
+    data = {
+        "train_media": "clips",
+        "val_labels": ["a.txt", "b.txt"],
+        "columns": {"name": "clip", "target": "kind"},
+        "classes": {"fake": 1, "real": [0, "genuine"]},
+    }
     experiment, _ = read_experiment(write_experiment(tmp_path, data=data))
     assert experiment.data.train_media == ("clips",)
+    assert (experiment.data.columns.name, experiment.data.columns.score) == ("clip", None)
+    assert (experiment.data.classes.fake, experiment.data.classes.real) == (
+        ("1",),
+        ("0", "genuine"),
+    )
     assert experiment.data.val_labels == ("a.txt", "b.txt")
 
 
@@ -75,6 +85,11 @@ def test_one_name_will_do_where_several_may_stand(tmp_path: Path) -> None:
         ({"views": {"image": {"kind": "picture"}}}, "'picture'"),
         ({"views": {"image": {"kind": "image", "px": 3}}}, "`views.image.image.px`"),
         ({"views": {"the image": {"kind": "image"}}}, "the view name 'the image' may hold letters"),
+        ({"views": {"v" * 270: {"kind": "image"}}}, "has 270 letters: 64 at most"),
+        ({"views": {"../x": {"kind": "image"}}}, "the view name '../x' may hold letters"),
+        ({"views": {"a\n\x1b[2J": {"kind": "image"}}}, r"name 'a\n\x1b[2J' may hold letters"),
+        ({"data": {"columns": {"label": "x"}}}, "`data.columns.label` is not a known key"),
+        ({"data": {"classes": {"fake": "x"}}}, "name the labels of both classes"),
         ({"rulebook": {"max_params": "many"}}, "`rulebook.max_params` is 'many'"),
         ({"rulebook": {"pretraining": ["in2k"]}}, "'in2k' is none of"),
         ({"objective": {"metric": "acc"}}, "`objective.metric` is 'acc'"),

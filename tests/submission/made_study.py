@@ -70,6 +70,7 @@ def make_study(root: Path) -> MadeStudy:
     assert result.state == "complete", result.reason
     assert result.objective is not None
     write_text(folder.template, TEMPLATE)
+    prepared.save(folder.path)
     experiment = Experiment(name="made", views=VIEWS, search_space="unused.yaml")
     about = {"experiment": experiment.model_dump(mode="json"), "space": {}}
     write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))

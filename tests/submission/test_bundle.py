@@ -13,6 +13,7 @@ from workbench.files import hash_file, write_text
 from workbench.study.folder import StudyFolder
 from workbench.submission.bundle import Bundle, describe, export
 from workbench.submission.documents import installed_versions
+from workbench.submission.neutral import Neutral, find_neutral, require_few
 from workbench.trial.result import TrialFolder
 
 
@@ -102,7 +103,7 @@ def test_the_report_is_taken_along_where_there_is_one(
     own_study: StudyFolder, tmp_path: Path
 ) -> None:
     own_study.report.write_text("<p>compared</p>")
-    made = export(own_study, tmp_path / "deep" / "out")
+    made = export(own_study, tmp_path / "deep" / "out", allow_missing=True)
     assert (made.path / "report.html").read_text() == "<p>compared</p>"
     assert "report.html" in made.contents.files
 
@@ -191,5 +192,43 @@ def test_a_failure_on_the_way_leaves_no_half_bundle(
 
     monkeypatch.setattr("workbench.submission.documents.dockerfile", fail)
     with pytest.raises(OSError, match="full"):
-        export(study.folder, tmp_path / "out")
+        export(study.folder, tmp_path / "out", allow_missing=True)
     assert list(tmp_path.iterdir()) == []
+
+
+NEUTRAL = (
+    "3 of the 7 test files got a neutral score, that of a grey picture or silence, since nothing "
+    "of them could be decoded. The first is 'broken.mp4' ("
+)
+
+
+def test_neutral_scores_are_counted_and_too_many_are_refused(
+    study: MadeStudy, bundle: Bundle, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"Over 1% are too many.*--allow-missing") as caught:
+        export(study.folder, tmp_path / "out")
+    assert str(caught.value).startswith(NEUTRAL)
+    assert not (tmp_path / "out").exists()
+    # Whoever exports all the same is told, and so is whoever gets the bundle.
+    assert NEUTRAL in describe(bundle)
+    assert NEUTRAL in (bundle.path / "README.md").read_text()
+
+
+def test_neutral_scores_of_an_older_study_are_counted_too(own_study: StudyFolder) -> None:
+    trial = the_trial(own_study)
+    trial.write_scores(trial.read_scores().drop(columns="neutral"))
+    names = ["t0.mp4", "mute.mp4", "empty.mp4", "missing.mp4"]
+    found = find_neutral(own_study, trial, trial.read_recipe(), names)
+    assert (found.names, found.num_files) == (("empty.mp4", "missing.mp4"), 4)
+    assert "'empty.mp4' (the file is empty)" in found.sentence
+
+
+@pytest.mark.parametrize(("count", "is_refused"), [(1, False), (2, True)])
+def test_one_in_a_hundred_is_few(count: int, is_refused: bool) -> None:
+    neutral = Neutral(tuple(f"{index}.mp4" for index in range(count)), 100)
+    if is_refused:
+        with pytest.raises(DataError, match="2 of the 100 test files"):
+            require_few(neutral)
+    else:
+        require_few(neutral)
+        assert neutral.sentence.startswith("1 of the 100 test files")

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from workbench.data.names import match
 from workbench.errors import DataError
-from workbench.submission.predictions import Sheet, fill, read_sheet
+from workbench.submission.predictions import Sheet, file_cell, fill, read_sheet
 
 
 def read(folder: Path, text: str | bytes) -> Sheet:
@@ -35,6 +36,40 @@ def test_a_row_may_lack_its_score_cell(tmp_path: Path) -> None:
     assert fill(sheet, {"a.mp4": 0.5}) == "video_name,y_pred\na.mp4,0.5\n"
 
 
+def test_cells_keep_their_quotes_spaces_separator_and_formulas(tmp_path: Path) -> None:
+    text = """"id";"video_name";y_pred;note
+'1;"a;b.mp4";"0,5"; "x"
+=2+3; c.mp4 ;;"say ""hi""
+again"
+@x;+d.mp4
+"""
+    filled = fill(read(tmp_path, text), {"a;b.mp4": 0.25, " c.mp4 ": 1.0, "+d.mp4": 0.5})
+    assert (
+        filled
+        == """"id";"video_name";y_pred;note
+'1;"a;b.mp4";0.25; "x"
+=2+3; c.mp4 ;1.0;"say ""hi""
+again"
+@x;+d.mp4;0.5;
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["Video_Name\tY_pred\na.mp4\t0\n", "video_name,y_pred\r\na.mp4,0\r\n"]
+)
+def test_a_template_of_another_encoding_and_header_is_filled(tmp_path: Path, text: str) -> None:
+    sheet = read(tmp_path, text.encode("utf-16"))
+    assert fill(sheet, {"a.mp4": 0.5}) == text.replace("\r", "").replace("0\n", "0.5\n")
+
+
+@pytest.mark.parametrize("name", ["=1+1.mp4", "+a.mp4", "-a.mp4", "@a.mp4", "\ta.mp4"])
+def test_a_files_name_is_no_formula(name: str) -> None:
+    assert file_cell(name) == f"./{name}"
+    assert match([file_cell(name)], {name, "b.mp4"}, where="t").files == {f"./{name}": name}
+    assert file_cell("a=1.mp4") == "a=1.mp4"
+
+
 @pytest.mark.parametrize("score", [1 / 3, 1e-17, 1 - 2**-53, 5e-324])
 def test_no_digit_of_a_score_is_lost(tmp_path: Path, score: float) -> None:
     sheet = read(tmp_path, "video_name,y_pred\na.mp4,\n")
@@ -50,7 +85,7 @@ def test_missing_scores_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "needs one column `video_name`"),
+        ("", "is empty"),
         ("name,y_pred\na.mp4,\n", "needs one column `video_name`"),
         ("video_name,video_name,y_pred\na.mp4,b.mp4,\n", "needs one column `video_name`"),
         ("video_name,y_pred\na.mp4,0,0\n", "more cells than its header"),
@@ -58,7 +93,7 @@ def test_missing_scores_are_counted(tmp_path: Path) -> None:
         ("video_name,y_pred\n/etc/a.mp4,0\n", "no file in a media folder"),
         ("video_name,y_pred\n..\\a.mp4,0\n", "no file in a media folder"),
         ("video_name,y_pred\n,0\n", "no file in a media folder"),
-        (b"video_name,y_pred\n\xff.mp4,0\n", "not a table in UTF-8"),
+        (b"video_name,y_pred\n\xff.mp4,0\n", "line 2 is not UTF-8 text"),
     ],
 )
 def test_unusable_templates_say_why(tmp_path: Path, text: str | bytes, said: str) -> None:
@@ -67,5 +102,5 @@ def test_unusable_templates_say_why(tmp_path: Path, text: str | bytes, said: str
 
 
 def test_an_absent_template_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"absent\.csv cannot be read"):
+    with pytest.raises(DataError, match=r"absent\.csv does not exist"):
         read_sheet(tmp_path / "absent.csv", name_column="video_name", score_column="y_pred")

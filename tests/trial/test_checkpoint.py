@@ -163,3 +163,20 @@ def test_what_is_said_of_an_epoch_told_again_counts_only_for_the_last(
 
     result = run_trial(recipe, pictures, tmp_path, device="cpu", report=pause)
     assert (result.reason, told) == ("paused after epoch 3", [1, 2, 3])
+
+
+def test_a_trial_that_scored_what_cannot_be_decoded_begins_anew(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    recipe = recipe_for(pictures, num_epochs=2)
+    with pytest.raises(CutError):
+        run(recipe, pictures, tmp_path, cut=1)
+    table = pictures.table.copy()
+    table.loc[table["name"].isin(["val1.png", "val3.png"]), "row.image"] = 0
+    fewer = Prepared(table, pictures.views, pictures.arrays, pictures.fingerprint)
+    result, told = run(recipe, fewer, tmp_path)
+    assert (result.state, told) == ("complete", [1, 2])
+    scores = TrialFolder(tmp_path).read_scores()
+    of_val = scores[scores["slice"] == "val"]
+    assert list(of_val["name"]) == [f"val{index}.png" for index in (0, 2, 4, 5, 6, 7)]
+    assert list(scores.loc[scores["slice"] == "test", "name"]) == [f"test{i}.png" for i in range(5)]

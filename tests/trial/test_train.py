@@ -95,7 +95,8 @@ def test_an_obvious_signal_is_learnt_and_everything_is_kept(
             assert min(image.size) > 300
 
     scores = files.read_scores()
-    assert list(scores.columns) == ["slice", "name", "score", "target"]
+    assert list(scores.columns) == ["slice", "name", "score", "target", "neutral"]
+    assert not scores["neutral"].any()
     assert list(scores["slice"]) == ["val"] * SIZES["val"] + ["test"] * SIZES["test"]
     val, test = scores_of(tmp_path, "val"), scores_of(tmp_path, "test")
     assert list(val["target"]) == [0, 1] * 4

@@ -127,6 +127,7 @@ def train(
 def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
     """Run a sitting of a study; print its trials and promote the best one."""
     from workbench.selection import leaderboard, promotion
+    from workbench.study.alike import measured_alike
     from workbench.study.records import read_trials
     from workbench.tracking.registry import ModelRegistry
 
@@ -140,13 +141,13 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
                 err=True,
             )
             raise typer.Exit(130) from None
-        rows = read_trials(outcome.folder)
+        rows, _ = measured_alike(outcome.folder, read_trials(outcome.folder))
         typer.echo(leaderboard.as_table(rows, outcome.experiment.objective, width=width()))
         if outcome.stopped:
             typer.echo(f"\n{outcome.stopped}")
         elif not outcome.num_new:
             typer.echo(f"\nThe study {outcome.folder.name} already has {whole}.")
-        if not any(row.state == "complete" for row in rows):
+        if not leaderboard.complete_trials(rows):
             raise WorkbenchError(
                 "No trial is complete, so there is no champion: see the reasons above and "
                 f"{outcome.folder.path}/trials/*/log.txt."
@@ -163,11 +164,14 @@ def compare(
 ) -> None:
     """Rank the trials of a study; write one offline HTML page with its plots."""
     from workbench.selection import leaderboard, report
+    from workbench.study.alike import measured_alike
     from workbench.study.records import count_running, read_trials
 
     with reporting_errors():
         folder = find_study(study)
-        rows = read_trials(folder)
+        rows, other = measured_alike(folder, read_trials(folder))
+        if other:
+            typer.echo(other, err=True)
         if as_json:
             typer.echo(json.dumps(leaderboard.as_json(rows), indent=2, allow_nan=False))
             return

@@ -11,12 +11,18 @@ from workbench.cli.shared import JsonOption, StudyArgument, find_study, reportin
 def export(
     study: StudyArgument = None,
     out: Annotated[Path, typer.Option(help="Folder to make; it must not exist.")] = Path("bundle"),
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing", help="Export though over 1% of the test files could not be decoded."
+        ),
+    ] = False,
 ) -> None:
     """Write the champion as a bundle: predictions, weights, recipe, code and hashes."""
     from workbench.submission import bundle
 
     with reporting_errors():
-        made = bundle.export(find_study(study), out)
+        made = bundle.export(find_study(study), out, allow_missing=allow_missing)
         typer.echo(bundle.describe(made))
         typer.echo(f"\nNext: workbench predict {out} FILE... --out predictions.csv")
 

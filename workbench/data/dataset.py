@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.console import say
+from workbench.data.delimited import quoted
 from workbench.data.manifest import Layout
 from workbench.errors import ConfigError, DataError
 from workbench.media.views import AnyView
@@ -15,6 +16,10 @@ from workbench.workspace import Workspace
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """What names an experiment and a study: it becomes a folder."""
+
+
+MOST_LETTERS = 64
+"""Of a view's name, which becomes a file's with an ending: file systems end at 255 bytes."""
 
 
 def _one_or_many(value: Any) -> Any:
@@ -41,7 +46,13 @@ class Dataset(Frozen):
     def _names_are_plain(self) -> "Dataset":
         for name in self.views:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-                raise ValueError(f"the view name {name!r} may hold letters, digits, - and _ only")
+                raise ValueError(
+                    f"the view name {quoted(name)} may hold letters, digits, - and _ only"
+                )
+            if len(name) > MOST_LETTERS:
+                raise ValueError(
+                    f"the view name {quoted(name)} has {len(name)} letters: {MOST_LETTERS} at most"
+                )
         counts = {view.num_segments for view in self.views.values()} - {1}
         if len(counts) > 1:
             # A model reads a segment of one view beside the same segment of another.

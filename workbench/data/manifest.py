@@ -10,7 +10,16 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from workbench.data.contents import Stamp, read_contents, status_of
-from workbench.data.labels import Template, read_labels, read_template
+from workbench.data.delimited import shown
+from workbench.data.labels import (
+    Classes,
+    Columns,
+    Template,
+    read_labels,
+    read_template,
+    without_repeats,
+)
+from workbench.data.names import match
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -19,7 +28,10 @@ _DENIED = -2
 
 
 class Layout(Frozen):
-    """Where a data folder keeps its files; of several names the first that exists counts."""
+    """Where a data folder keeps its files and what its tables say.
+
+    Of several names of one thing the first that exists counts.
+    """
 
     train_labels: tuple[str, ...] = ("train_label.txt", "trainset_label.txt")
     train_media: tuple[str, ...] = ("trainset", "train")
@@ -29,13 +41,17 @@ class Layout(Frozen):
     test_media: tuple[str, ...] = ("testset", "testset1", "test", "valset", "val")
     """In the competition's first phase the template names the validation clips."""
 
+    columns: Columns = Columns()
+    classes: Classes = Classes()
+
 
 @dataclass(frozen=True)
 class Manifest:
     """What a data folder holds."""
 
     table: pd.DataFrame
-    """One row a file: `split` (train, val, test), `name`, `path` (relative to the data folder),
+    """One row a file: `split` (train, val, test), `name` (of train and val as the file is called,
+    of test as the template has it), `path` (relative to the data folder),
     `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, denied: this
     user may not read it, or broken: nobody can) and `content` (SHA-256 of the bytes, empty if there
     are none)."""
@@ -53,6 +69,9 @@ class Manifest:
 
     altered: tuple[str, ...] = ()
     """Paths whose content is another than the last time, with the same size and time."""
+
+    understood: tuple[str, ...] = ()
+    """Lines about tables and names that were not read as they stand."""
 
     @property
     def fingerprint(self) -> str:
@@ -77,20 +96,31 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     """
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
-    parts, num_repeated = [], 0
+    parts, num_repeated, understood = [], 0, list[str]()
     media_of, files_in = {}, {}
     for split in ("train", "val"):
-        labels = read_labels(_first(folder, getattr(layout, f"{split}_labels"), f"{split} labels"))
+        file = _first(folder, getattr(layout, f"{split}_labels"), f"{split} labels")
+        labels = read_labels(file, layout.columns, layout.classes)
         media = _first(folder, getattr(layout, f"{split}_media"), f"{split} media")
-        num_repeated += labels.num_repeated
         media_of[split], files_in[media] = media, _sizes(media, split)
-        parts.append(_rows(split, labels.table, media, files_in[media], folder))
-    template = read_template(_first(folder, layout.template, "prediction template"))
+        found = match(labels.table["cell"], _files(files_in[media]), where=split)
+        cells = zip(labels.table["cell"], labels.table["name"], strict=True)
+        named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
+        # Two spellings of one name are seen to be one only here.
+        named, num_again = without_repeats(named, "name", file)
+        num_repeated += labels.num_repeated + num_again
+        understood += [*filter(None, [labels.understood]), *found.said]
+        parts.append(_rows(split, named.assign(file=named["name"]), media, files_in[media], folder))
+    template = read_template(_first(folder, layout.template, "prediction template"), layout.columns)
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
     media = _first(folder, layout.test_media, "test media")
     media_of["test"] = media
     if media not in files_in:
         files_in[media] = _sizes(media, "test")
+    found = match(unlabelled["name"], _files(files_in[media]), where="test")
+    # A submission keeps the cells of its template, so its rows keep the names.
+    unlabelled["file"] = [found.files.get(name, name) for name in unlabelled["name"]]
+    understood += [*filter(None, [template.understood]), *found.said]
     parts.append(_rows("test", unlabelled, media, files_in[media], folder))
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
     _check_splits(table)
@@ -101,12 +131,16 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     both = zip(table["path"], table["status"], strict=True)
     table["status"] = [read.refused.get(path, status) for path, status in both]
     unnamed = _unnamed(table, media_of, files_in, folder)
-    return Manifest(table, template, num_repeated, unnamed, read.stamps, read.altered)
+    said = tuple(understood)
+    return Manifest(table, template, num_repeated, unnamed, read.stamps, read.altered, said)
 
 
 def describe(manifest: Manifest) -> list[str]:
-    """Return one line a split for a person: how many files, how many fake, what is not there."""
-    lines = []
+    """Return lines for a person, one for each split: files, fakes, what is not there.
+
+    Before them, how tables and names were read where they are not as usual.
+    """
+    lines = [*manifest.understood]
     for split, rows in manifest.table.groupby("split", sort=False):
         known = rows[rows["target"] >= 0]
         fake = f", {(known['target'] == 1).sum()} fake" if len(known) else ", no labels"
@@ -114,7 +148,7 @@ def describe(manifest: Manifest) -> list[str]:
         line = f"{split}: {len(rows)} files{fake}"
         if len(absent):
             counts = absent["status"].value_counts().sort_index()
-            sample = ", ".join(absent["name"].head(3))
+            sample = ", ".join(map(shown, absent["name"].head(3)))
             line += "; " + ", ".join(f"{count} {status}" for status, count in counts.items())
             line += f" ({sample}{', ...' if len(absent) > 3 else ''})"
         lines.append(line)
@@ -163,9 +197,10 @@ def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
 def _rows(
     split: str, labels: pd.DataFrame, media: Path, sizes: dict[str, int], folder: Path
 ) -> pd.DataFrame:
-    size = labels["name"].map(sizes).fillna(-1).astype("int64")
+    """Return the rows of a split; `labels` holds `name`, `target`, and the `file` of each."""
+    size = labels["file"].map(sizes).fillna(-1).astype("int64")
     for shut in [name for name, number in sizes.items() if name.endswith("/")]:
-        size = size.mask(labels["name"].str.startswith(shut), _DENIED)
+        size = size.mask(labels["file"].str.startswith(shut), _DENIED)
     status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
     status = status.mask(size == _DENIED, "denied")
     prefix = media.relative_to(folder).as_posix()
@@ -173,7 +208,7 @@ def _rows(
         {
             "split": split,
             "name": labels["name"],
-            "path": prefix + "/" + labels["name"],
+            "path": prefix + "/" + labels["file"],
             "target": labels["target"],
             "size_bytes": size.clip(lower=0),
             "status": status,
@@ -223,6 +258,11 @@ def _sizes(media: Path, split: str) -> dict[str, int]:
     return sizes
 
 
+def _files(sizes: dict[str, int]) -> set[str]:
+    """Return the names of files among those of `_sizes`."""
+    return {name for name in sizes if not name.endswith("/")}
+
+
 def _unnamed(
     table: pd.DataFrame,
     media_of: dict[str, Path],
@@ -260,5 +300,6 @@ def _check_splits(table: pd.DataFrame) -> None:
             raise DataError(
                 f"The {split} split needs real and fake files, and {found}"
                 + (f", all with target {there['target'].iloc[0]}" if len(there) else "")
-                + f" (first path looked for: {rows['path'].iloc[0]}). Check the media folder."
+                + f" (first path looked for: {shown(rows['path'].iloc[0], most=200)}). Check the "
+                "media folder."
             )

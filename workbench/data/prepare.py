@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from workbench.console import say, track
 from workbench.console import table as table_text
 from workbench.data.contents import Stamp, why_unread
 from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
+from workbench.data.delimited import shown
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
 from workbench.data.rows import UNKNOWN, Rows, checksum
@@ -55,12 +57,26 @@ class Prepared:
     """Names the store that each array was in, see `ViewStore.uid`: another has other rows."""
 
     def rows(self, split: str) -> pd.DataFrame:
-        """Return the rows of one split; of `train`, only those with something to learn from."""
+        """Return the rows of one split that a trial looks at.
+
+        Of `train` and of what is measured, those that some view could be made of: nothing can be
+        learnt from neutral pictures, and what a model says of them measures nothing. Which they are
+        is the same for every trial, whatever views it takes, so that all are ranked on the same
+        files. Of `test` all, since a submission needs every row.
+        """
         rows = self.table[self.table["split"] == split]
-        if split == "train":
-            readable = [rows[f"row.{name}"] != NEUTRAL_ROW for name in self.views]
-            rows = rows[np.logical_or.reduce(readable)]
+        if split != "test":
+            rows = rows[self._is_seen(rows)]
         return rows.reset_index(drop=True)
+
+    def left_out(self) -> pd.DataFrame:
+        """Return the labelled rows of which no view could be made; no trial looks at them."""
+        rows = self.table[self.table["split"] != "test"]
+        return rows[~self._is_seen(rows)]
+
+    def _is_seen(self, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        seen = [rows[f"row.{name}"].to_numpy() != NEUTRAL_ROW for name in self.views]
+        return np.logical_or.reduce(seen)
 
     def contents(self) -> list[str]:
         """Return the hash of every content that is there, each once."""
@@ -231,6 +247,14 @@ def _troubles(prepared: Prepared) -> list[str]:
         for status, rows in bad.groupby(f"status.{name}"):
             example = f"{rows['path'].iloc[0]}: {rows[f'reason.{name}'].iloc[0]}"
             lines.append(f"{name}: {len(rows)} files {status}, e.g. {example}")
+    lost = prepared.left_out()
+    for split, rows in lost[lost["split"] != "train"].groupby("split", sort=False):
+        num_all = int((prepared.table["split"] == split).sum())
+        lines.append(
+            f"{split}: {num_all - len(rows)} of {num_all} files are measured; {len(rows)} of which "
+            f"no view could be made ({(rows['target'] == 1).sum()} fake) are left out of every "
+            f"score, e.g. {shown(rows['path'].iloc[0])}"
+        )
     return lines
 
 
@@ -252,6 +276,22 @@ def require_all(prepared: Prepared) -> None:
     """Raise DataError if any file ended with another status than `ok`."""
     if trouble := _troubles(prepared):
         raise DataError("\n".join([*trouble, "With --strict every file must be decodable."]))
+
+
+def require_classes(prepared: Prepared) -> None:
+    """Raise DataError if a labelled split lacks a class among the files that are looked at."""
+    out = prepared.left_out()
+    for split, lost in out.groupby("split", sort=False):
+        rows = prepared.rows(str(split))
+        counts = [int((rows["target"] == target).sum()) for target in (0, 1)]
+        if not all(counts):
+            first = lost.iloc[0]
+            reason = shown(str(first[f"reason.{next(iter(prepared.views))}"]), most=200)
+            raise DataError(
+                f"Of the {len(rows) + len(lost)} files of {split}, {counts[0]} real and "
+                f"{counts[1]} fake can be looked at, and both are needed (e.g. "
+                f"{shown(first['path'])}: {reason}). Get the files, or take views that they have."
+            )
 
 
 def _is_all_there(

@@ -57,6 +57,17 @@ def row_findings(manifest: Manifest) -> Iterator[Finding]:
 def undecodable(prepared: Prepared) -> Iterator[Finding]:
     """Yield what is to be said of files of which a view could not be made."""
     there = prepared.table[prepared.table["status"] == "ok"]
+    lost = prepared.left_out()
+    lost = lost[lost["status"] == "ok"]
+    if len(lost):
+        yield finding(
+            "files_without_any_view",
+            "warning",
+            f"{count(len(lost), 'labelled file')} of {len(there):,} of which nothing could be made "
+            f"({_by_split(lost)}).",
+            "Get them again, or convert them: they teach nothing and are left out of every score.",
+            [[path] for path in lost["path"]],
+        )
     for view in prepared.views:
         status = there[f"status.{view}"]
         # A view of another part of the picture is one nevertheless.

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from workbench.data.store import NEUTRAL_ROW
 from workbench.doctor.evidence import separation
 from workbench.doctor.findings import Finding, finding
 from workbench.doctor.profiles import Floats, Looks, standardized
@@ -29,11 +30,14 @@ class ProbeScore(Frozen):
 def probe(rows: pd.DataFrame, looks: Looks) -> list[ProbeScore]:
     """Return the score of a linear probe of each view, and of all together, the best first.
 
+    As in a trial, files of which no view could be made are left out.
+
     Args:
         rows: Some files of train and val that are there.
         looks: How their views look.
     """
-    train, val = ((rows["split"] == split).to_numpy() for split in ("train", "val"))
+    seen = np.logical_or.reduce([rows[f"row.{name}"].to_numpy() != NEUTRAL_ROW for name in looks])
+    train, val = (seen & (rows["split"] == split).to_numpy() for split in ("train", "val"))
     targets = rows["target"].to_numpy(np.int64)
     if min(np.bincount(targets[part], minlength=2).min() for part in (train, val)) < 2:
         return []

@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.data.labels import read_labels, read_template
+from workbench.console import say
+from workbench.data.delimited import shown
+from workbench.data.labels import read_labels, read_template, without_repeats
+from workbench.data.names import match
 from workbench.errors import DataError
 from workbench.trial.delong import Z95, Estimate, auc
 from workbench.trial.metrics import binary_metrics
@@ -23,6 +26,8 @@ class Grade(Frozen):
 
 def grade(predictions: Path, labels: Path) -> Grade:
     """Return the metrics of a filled prediction template against a label file.
+
+    How the two were read, where they are not as the competitions write them, is said on stderr.
 
     Args:
         predictions: A CSV file with a name column and a score column, `y_pred` or `score`.
@@ -42,19 +47,26 @@ def grade(predictions: Path, labels: Path) -> Grade:
     wrong = scores[~scores["score"].between(0, 1)]
     if len(wrong):
         raise DataError(
-            f"{predictions}: the score of {wrong['name'].iloc[0]} is not a number in [0, 1] "
+            f"{predictions}: the score of {shown(wrong['name'].iloc[0])} is not a number in [0, 1] "
             f"({len(wrong)} such rows). Fill every row."
         )
-    both = read_labels(labels).table.merge(scores, on="name", how="left")
+    read = read_labels(labels)
+    found = match(read.table["cell"], set(scores["name"]), where=str(labels))
+    for line in (read.understood, filled.understood, *found.said):
+        if line:
+            say(line)
+    cells = zip(read.table["cell"], read.table["name"], strict=True)
+    named = read.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
+    both = without_repeats(named, "name", labels)[0].merge(scores, on="name", how="left")
     if both["score"].isna().any():
         lost = both.loc[both["score"].isna(), "name"]
         raise DataError(
-            f"{predictions} has no score for {lost.iloc[0]} ({len(lost)} labelled files lack one). "
-            "Labels and predictions must be of the same files."
+            f"{predictions} has no score for {shown(lost.iloc[0])} ({len(lost)} labelled files "
+            "lack one). Labels and predictions must be of the same files."
         )
     if both["name"].duplicated().any():
         twice = both.loc[both["name"].duplicated(), "name"].iloc[0]
-        raise DataError(f"{predictions} gives {twice} two scores. Keep one.")
+        raise DataError(f"{predictions} gives {shown(twice)} two scores. Keep one.")
     targets, values = both["target"].to_numpy(), both["score"].to_numpy(np.float64)
     if len(set(targets)) < 2:
         raise DataError(f"{labels} holds one class only ({targets[0]}): nothing can be ranked.")

@@ -14,6 +14,7 @@ from workbench.errors import StudyError
 from workbench.files import read_json, write_text
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.statistics import trial_auc, trial_auc_difference
+from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.trial.delong import Z95, Estimate
@@ -115,6 +116,8 @@ def choose(rows: Sequence[TrialRow], objective: Objective, number: int | None = 
             f"There is no ended trial {number}: they are {min(numbers)} to {max(numbers)}. "
             "`workbench compare` lists the best."
         )
+    if row not in complete and row.state == "complete":
+        raise StudyError(f"Trial {number} cannot be promoted: it was {row.reason}.")
     if row not in complete:
         because = f" ({row.reason.rstrip('.')})" if row.reason else ""
         raise StudyError(
@@ -140,7 +143,8 @@ def promote(
     Raises:
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
     """
-    rows, objective = read_trials(folder), folder.experiment().objective
+    rows, _ = measured_alike(folder, read_trials(folder))
+    objective = folder.experiment().objective
     row = choose(rows, objective, number)
     lead = lead_of(folder, rows, objective, row)
     error = trial_auc(folder, row, objective).standard_error if objective.metric == "auc" else None

@@ -51,6 +51,7 @@ class StudyFolder:
         self.experiment_file = path / "experiment.yaml"
         self.journal = path / "journal.log"
         self.precisions = path / "precisions.json"
+        self.manifest = path / "manifest.parquet"
         self.template = path / "template.csv"
         self.champion = path / "champion.json"
         self.report = path / "compare.html"

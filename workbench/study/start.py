@@ -25,6 +25,7 @@ from workbench.data.facts import FactsStore
 from workbench.doctor import checkup
 from workbench.errors import StudyError
 from workbench.files import finished, no_space, require_writable, write_text
+from workbench.study.alike import measured_alike
 from workbench.study.augment_sheet import write_augment_sheets
 from workbench.study.books import Books
 from workbench.study.devices import choose_devices, pack_devices
@@ -36,6 +37,7 @@ from workbench.study.making import RecipeMaker, check_rules
 from workbench.study.packing import most_side_by_side
 from workbench.study.precisions import Precisions, settled_for
 from workbench.study.probing import screen
+from workbench.study.records import read_trials
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
 from workbench.study.search import Search, Settings, workers_ahead
 from workbench.study.space import Draft, Space
@@ -187,6 +189,7 @@ def _run(
             say(line)
         if asked.strict:
             prepare.require_all(prepared)
+        prepare.require_classes(prepared)
         facts = FactsStore(workspace.cache).table(prepared.contents())
         say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
         prepared.save(folder.path)
@@ -265,7 +268,11 @@ def _run(
             ),
             pool=pool,
         )
-        before = books.num_ended()
+        if before := books.num_ended():
+            ended = read_trials(folder)
+            _, other = measured_alike(folder, ended, num_files=num_files["val"])
+            if other:
+                say(other)
         with _full_disk_told(folder.path):
             stopped = _sit(
                 search,

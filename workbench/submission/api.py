@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from workbench.console import say, track
+from workbench.data.names import find_files
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.files import read_json, write_text
 from workbench.media.decoders import (
@@ -34,7 +35,7 @@ from workbench.media.view import Array, Made, View
 from workbench.parts.pixels import as_input, to_tensor
 from workbench.submission.contents import RECIPE, WEIGHTS, read_contents
 from workbench.submission.paths import check_files, check_out
-from workbench.submission.predictions import fill, read_sheet, table
+from workbench.submission.predictions import file_cell, fill, read_sheet, table
 from workbench.trial.recipe import Recipe
 from workbench.trial.scoring import build_model, score
 from workbench.values import build
@@ -249,7 +250,10 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> str:
     columns = contents.name_column, contents.score_column
     sheet = read_sheet(template, name_column=columns[0], score_column=columns[1])
     names = list(dict.fromkeys(sheet.names))
-    files = [media / name for name in names]
+    found = find_files(names, media, where=str(template))
+    for line in found.said:
+        say(line)
+    files = [media / found.files.get(name, name) for name in names]
     check_out(given.out, inputs=[template, *files], bundle=bundle, columns=columns)
     return fill(sheet, dict(zip(names, _scores(bundle, files, given), strict=True)))
 
@@ -265,7 +269,7 @@ def _of_files(bundle: Path, given: argparse.Namespace) -> str:
     # paths do.
     times = Counter(path.name for path in set(files))
     names = [path.name if times[path.name] == 1 else str(path) for path in files]
-    rows = [(name, repr(value)) for name, value in zip(names, scores, strict=True)]
+    rows = [(file_cell(name), repr(value)) for name, value in zip(names, scores, strict=True)]
     return table([(contents.name_column, contents.score_column), *rows])
 
 

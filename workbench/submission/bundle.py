@@ -27,6 +27,7 @@ from workbench.submission.contents import (
     Contents,
     FileRecord,
 )
+from workbench.submission.neutral import find_neutral, require_few
 from workbench.submission.paths import check_place
 from workbench.submission.predictions import fill, read_sheet
 from workbench.trial.recipe import Recipe
@@ -47,15 +48,25 @@ class Bundle:
     num_rows: int
     """Of the predictions."""
 
+    neutral: str = ""
+    """How many test files got a neutral score, in a sentence; empty if none did."""
 
-def export(folder: StudyFolder, out: Path) -> Bundle:
+
+def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bundle:
     """Write the champion of a study into the new folder `out`, all of it or nothing.
+
+    Args:
+        folder: The study.
+        out: The folder to make.
+        allow_missing: Export even where many test files got a neutral score, being missing, broken,
+            or not what the model's views are made of.
 
     Raises:
         StudyError: the study has no champion.
         BundleError: `out` exists or lies in a bundle, or files of the champion are gone or do not
             belong together.
-        DataError: `out` cannot be written, or the template names a file without a stored score.
+        DataError: `out` cannot be written, the template names a file of which no score is stored,
+            or more than `neutral.MOST` of the test files got a neutral one.
         RuleError: the rulebook refuses the model.
     """
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
@@ -85,6 +96,9 @@ def export(folder: StudyFolder, out: Path) -> Bundle:
     sheet = read_sheet(folder.template, name_column=columns[0], score_column=columns[1])
     scores = _test_scores(trial)
     predictions = fill(sheet, scores)
+    neutral = find_neutral(folder, trial, recipe, sheet.names)
+    if not allow_missing:
+        require_few(neutral)
     code = closure(ENTRY, PACKAGE.parent)
     extras = frozenset().union(*(view.libraries for view in recipe.views.values()))
     versions = documents.installed_versions(code.libraries | extras)
@@ -113,6 +127,7 @@ def export(folder: StudyFolder, out: Path) -> Bundle:
             single_model=rulebook.single_model,
             columns=columns,
             num_rows=len(sheet.rows),
+            neutral=neutral.sentence,
             first={name: scores[name] for name in list(dict.fromkeys(sheet.names))[:NUM_EXPECTED]},
         )
         write_text(part / "README.md", text)
@@ -128,7 +143,7 @@ def export(folder: StudyFolder, out: Path) -> Bundle:
             files=_records(part),
         )
         write_json(part / MANIFEST, contents.model_dump())
-    return Bundle(out, contents, len(sheet.rows))
+    return Bundle(out, contents, len(sheet.rows), neutral.sentence)
 
 
 def describe(bundle: Bundle) -> str:
@@ -145,6 +160,7 @@ def describe(bundle: Bundle) -> str:
         f"{bundle.path}: trial {bundle.contents.trial} of {bundle.contents.study} "
         f"(recipe {bundle.contents.recipe}), {bundle.num_rows} predictions\n\n"
         + table(["file", "kB"], rows)
+        + (f"\n\n{bundle.neutral}" if bundle.neutral else "")
     )
 
 

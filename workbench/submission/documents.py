@@ -55,6 +55,7 @@ def readme(
     single_model: bool,
     columns: tuple[str, str],
     num_rows: int,
+    neutral: str,
     first: Mapping[str, float],
 ) -> str:
     """Return what a stranger needs to know of a bundle.
@@ -66,6 +67,7 @@ def readme(
         single_model: Whether the rulebook asks for one.
         columns: Name and score column of the template.
         num_rows: Rows of the predictions.
+        neutral: How many test files got a neutral score, in a sentence; may be empty.
         first: Some names with their scores, to compare with.
     """
     objective = champion.objective
@@ -75,6 +77,7 @@ def readme(
     thop = "cannot count it" if champion.params_thop is None else f"{champion.params_thop:,}"
     true = "not recorded" if champion.params_true is None else f"{champion.params_true:,}"
     weights = recipe.weights.name or "random weights"
+    unseen = f" {neutral}" if neutral else ""
     saw = "" if recipe.weights.source == "none" else f", pretraining {recipe.weights.pretraining}"
     return f"""\
 # {champion.study}: trial {champion.number}
@@ -114,7 +117,7 @@ its author means well. Nothing may be added to the folder, so `--out` names a fi
 | --- | --- |
 {expected}
 
-The same files give the same scores to 1e-5. On {objective.slice} the model reached
+The same files give the same scores to 1e-5.{unseen} On {objective.slice} the model reached
 {objective.metric} {champion.value:.5f}.
 
 ## The rulebook

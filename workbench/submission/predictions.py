@@ -4,9 +4,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from workbench.data.delimited import quoted, raw_cells, read_delimited
+from workbench.data.names import leaves_folder
 from workbench.errors import DataError
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a spreadsheet program runs."""
 
 
 @dataclass(frozen=True)
@@ -18,54 +23,56 @@ class Sheet:
     """
 
     header: tuple[str, ...]
+    """The cells of this and of the rows are as they stand, with their quotes."""
+
     rows: tuple[tuple[str, ...], ...]
-    name_at: int
-    """Column of the names."""
+    names: tuple[str, ...]
+    """The media name of each row, without quotes."""
 
     score_at: int
+    """Column of the scores."""
 
-    @property
-    def names(self) -> list[str]:
-        """The media name of each row."""
-        return [row[self.name_at] for row in self.rows]
+    separator: str = ","
 
 
 def read_sheet(path: Path, *, name_column: str, score_column: str) -> Sheet:
     """Return the template that `path` holds; lines without any text are left out.
 
     Raises:
-        DataError: it is absent, not a table in UTF-8, lacks one of the columns, or names a file
-            outside its media folder.
+        DataError: it is absent, not a table, lacks one of the columns, or names a file outside its
+            media folder.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except OSError as error:
-        raise DataError(f"The template {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"The template {path} is not a table in UTF-8: {error}.") from error
-    header, *rows = lines or [[]]
-    plain = [cell.strip() for cell in header]
+    table = read_delimited(path)
+    plain = [cell.strip() for cell in table.rows[0]]
+    at = {}
     for column in (name_column, score_column):
-        if plain.count(column) != 1:
+        # The same template of another phase may differ in the case of its header.
+        fits = [n for n, cell in enumerate(plain) if cell == column] or [
+            n for n, cell in enumerate(plain) if cell.casefold() == column.casefold()
+        ]
+        if len(fits) != 1:
             raise DataError(
-                f"The template {path} needs one column `{column}`: its header is "
-                f"{','.join(header)[:80]!r}."
+                f"The template {path} needs one column `{column}`: its header is {table.header()}."
             )
-    for row in rows:
-        if len(row) > len(header):
-            raise DataError(f"The template {path} has a row with more cells than its header: {row}")
-    padded = tuple((*row, *[""] * (len(header) - len(row))) for row in rows)
-    sheet = Sheet(tuple(header), padded, plain.index(name_column), plain.index(score_column))
-    for name in sheet.names:
-        inside = PurePosixPath(name.replace("\\", "/"))
-        if not name or inside.is_absolute() or ".." in inside.parts:
-            raise DataError(f"The template {path} names {name!r}, no file in a media folder.")
-    return sheet
+        at[column] = fits[0]
+    table.check_widths()
+    cells = [raw_cells(record, table.separator) for record in table.records()]
+    width = len(plain)
+    rows = tuple((*row, *[""] * (width - len(row))) for row in cells[1:])
+    names = tuple(
+        row[at[name_column]] if at[name_column] < len(row) else "" for row in table.rows[1:]
+    )
+    for name in dict.fromkeys(names):
+        if leaves_folder(name):
+            raise DataError(f"The template {path} names {quoted(name)}, no file in a media folder.")
+    return Sheet(tuple(cells[0]), rows, names, at[score_column], table.separator)
 
 
 def fill(sheet: Sheet, scores: Mapping[str, float]) -> str:
     """Return the text of `sheet` with the score of each name, written so that no digit is lost.
+
+    Every other cell stays as it is, to the byte: one that begins with `=` too, since a submission
+    has to give back what it was given.
 
     Raises:
         DataError: a name has no score.
@@ -73,13 +80,14 @@ def fill(sheet: Sheet, scores: Mapping[str, float]) -> str:
     absent = [name for name in dict.fromkeys(sheet.names) if name not in scores]
     if absent:
         raise DataError(
-            f"The template names {absent[0]!r}, of which there is no score"
+            f"The template names {quoted(absent[0])}, of which there is no score"
             + (f" (and {len(absent) - 1} more such names)." if len(absent) > 1 else ".")
         )
-    rows = [list(row) for row in sheet.rows]
-    for row in rows:
-        row[sheet.score_at] = repr(float(scores[row[sheet.name_at]]))
-    return table([sheet.header, *rows])
+    lines = [sheet.header]
+    for name, row in zip(sheet.names, sheet.rows, strict=True):
+        score = repr(float(scores[name]))
+        lines.append((*row[: sheet.score_at], score, *row[sheet.score_at + 1 :]))
+    return "".join(f"{sheet.separator.join(line)}\n" for line in lines)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
@@ -87,3 +95,11 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def file_cell(name: str) -> str:
+    """Return the name of a file so that no spreadsheet program takes it for a formula.
+
+    `./=1.mp4` is the same file as `=1.mp4`, and is matched with it.
+    """
+    return f"./{name}" if name.startswith(_FORMULA) else name

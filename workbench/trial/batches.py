@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from workbench.data.prepare import Prepared
+from workbench.data.store import NEUTRAL_ROW
 from workbench.errors import ConfigError, DataError
 from workbench.media.view import View
 from workbench.parts.pixels import as_input, to_tensor
@@ -64,6 +65,9 @@ class Split:
         self._views = views
         self._image_px, self._device = image_px, device
         self._rows = {name: rows[f"row.{name}"].to_numpy(np.int64) for name in views}
+        self.neutral = np.logical_and.reduce([row == NEUTRAL_ROW for row in self._rows.values()])
+        """Of each file, whether the model sees nothing but neutral pictures, (files,) bool."""
+
         self._arrays = {name: prepared.open_array(name) for name in views}
         size = sum(len(self.names) * _resized_bytes(view, image_px) for view in views.values())
         self._resident: dict[str, Tensor] | None = None

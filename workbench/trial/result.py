@@ -119,7 +119,10 @@ class TrialFolder:
         return state
 
     def write_scores(self, scores: pd.DataFrame) -> None:
-        """Write a row for each sample of each slice: `slice`, `name`, `score`, `target`."""
+        """Write a row for each file of each slice: `slice`, `name`, `score`, `target`, `neutral`.
+
+        A file is neutral where the model saw none of it: its score is that of a grey picture.
+        """
         with finished(self.scores) as part:
             scores.to_parquet(part, index=False)
 

@@ -185,7 +185,11 @@ def _train(
     training = begin(plan=plan)
     recipe = training.recipe
     saved = files.read_checkpoint()
-    if saved is not None and (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid):
+    if saved is not None and (
+        (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid)
+        # An older version scored files of `val` that could not be decoded, too.
+        and len(saved["best_scores"]) == len(training.val.names)
+    ):
         training.restore(saved)
         clock.go_on(after_s=saved["seconds"])
     while True:
@@ -236,7 +240,15 @@ class _Clock:
 def _scores(name: str, split: Split, scores: npt.NDArray[np.float64]) -> pd.DataFrame:
     """Return the scores of one slice as rows of the trial's scores file."""
     targets = split.targets.numpy().astype(np.int8)
-    return pd.DataFrame({"slice": name, "name": split.names, "score": scores, "target": targets})
+    return pd.DataFrame(
+        {
+            "slice": name,
+            "name": split.names,
+            "score": scores,
+            "target": targets,
+            "neutral": split.neutral,
+        }
+    )
 
 
 def _check(recipe: Recipe, num_samples: int) -> None:

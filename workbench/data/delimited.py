@@ -1,0 +1,167 @@
+"""Tables of text as people, programs and spreadsheets write them: encoding, separator and cells.
+
+Read here without pandas, which a bundle need not install, which renames columns of the same name,
+and which loses how a cell was written.
+"""
+
+import codecs
+import csv
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.errors import DataError
+
+SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
+"""The rarer in names, the earlier: where two would do, the earlier one counts."""
+
+_SAMPLE = 50
+"""Lines that the separator is guessed from."""
+
+_MARKS = (
+    # The mark of UTF-32 begins with that of UTF-16.
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
+)
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """A table, its header included; lines without any text are left out."""
+
+    path: Path
+    encoding: str
+    """As people call it: `UTF-8`, `UTF-16`."""
+
+    separator: str
+    rows: list[list[str]]
+    """The values of the cells of each row, at least one row."""
+
+    lines: list[int]
+    """The line of the file that each row begins on, counted from 1."""
+
+    ends: list[int]
+    """The line that each row ends on; a later one where a line end is quoted."""
+
+    text: list[str]
+    """All lines of the file as they stand, with their ends."""
+
+    def records(self) -> list[str]:
+        """Return the text of each row as it stands, without its line end."""
+        return [
+            "".join(self.text[line - 1 : end]).rstrip("\r\n")
+            for line, end in zip(self.lines, self.ends, strict=True)
+        ]
+
+    def check_widths(self) -> None:
+        """Raise DataError if a row has more cells with text than the first one has cells."""
+        width = len(self.rows[0])
+        for row, line in zip(self.rows, self.lines, strict=True):
+            if len(row) > width and any(cell.strip() for cell in row[width:]):
+                raise DataError(
+                    f"{self.path} line {line} has {len(row)} cells, more cells than its header "
+                    f"or first row {self.header()}. Put names that hold a separator in quotes."
+                )
+
+    def header(self) -> str:
+        """Return the first row as a message shows it."""
+        return quoted(self.separator.join(cell.strip() for cell in self.rows[0]), most=80)
+
+
+def read_delimited(path: Path) -> Delimited:
+    """Return the table that `path` holds, cells separated by commas, semicolons or tabs.
+
+    Raises:
+        DataError: it is absent, empty, in an encoding that is not known, or has quotes that do not
+            close.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist. Check the data folder and its layout.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder, not a table. Name a file.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    text, encoding = _decoded(path, data)
+    # The lines with their ends, of which there are three kinds.
+    file_lines = list(io.StringIO(text, newline=""))
+    separator = _separator(file_lines)
+    rows, lines, ends = [], [], []
+    reader = csv.reader(file_lines, delimiter=separator, strict=True)
+    before = 0
+    try:
+        for row in reader:
+            end = reader.line_num
+            if "".join(row).strip():
+                rows.append(row)
+                lines.append(before + 1)
+                ends.append(end)
+            before = end
+    except csv.Error as error:
+        raise DataError(
+            f"{path} line {before + 1}: this is not a table of cells between "
+            f"{SEPARATORS[separator]} ({error}). Write a quote within quotes twice."
+        ) from error
+    if not rows:
+        raise DataError(f"{path} is empty. It needs a header and a row for each file.")
+    return Delimited(path, encoding, separator, rows, lines, ends, file_lines)
+
+
+def raw_cells(record: str, separator: str) -> list[str]:
+    """Return the cells of a row as they stand, with their quotes."""
+    if '"' not in record:
+        return record.split(separator)
+    # A cell with quotes holds what it likes between them; in any other a quote is a letter.
+    cell = f'(?:^|{separator})((?:"(?:[^"]|"")*")?[^{separator}]*)'
+    return re.findall(cell, record)
+
+
+def quoted(text: str, *, most: int = 60) -> str:
+    """Return strangers' text for a message: in quotes, cut, and without control characters."""
+    return repr(text if len(text) <= most else text[: most - 3] + "...")
+
+
+def shown(text: str, *, most: int = 60) -> str:
+    """Return the same without the quotes."""
+    return quoted(text, most=most)[1:-1]
+
+
+def _decoded(path: Path, data: bytes) -> tuple[str, str]:
+    """Return the text of `data`, and what its encoding is called."""
+    codec, name = next(
+        ((codec, name) for mark, codec, name in _MARKS if data.startswith(mark)), ("utf-8", "UTF-8")
+    )
+    if codec == "utf-8":
+        # Every second byte of plain words in UTF-16 is 0; in UTF-8 none is.
+        sample = data[:400]
+        for start, codec_of in ((1, "utf-16-le"), (0, "utf-16-be")):
+            if len(sample) > 3 and sample[start::2].count(0) > 0.4 * len(sample) / 2:
+                codec, name = codec_of, "UTF-16"
+    try:
+        return data.decode(codec), name
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path} line {line} is not {name} text ({error.reason}). Save it as UTF-8."
+        ) from error
+
+
+def _separator(lines: list[str]) -> str:
+    """Return the separator that cuts the most rows into as many cells as the first one has."""
+    sample = lines[:_SAMPLE]
+
+    def fit(separator: str) -> float:
+        try:
+            rows = [row for row in csv.reader(sample, delimiter=separator) if "".join(row).strip()]
+        except csv.Error:
+            return 0.0
+        width = len(rows[0]) if rows else 0
+        return sum(len(row) == width for row in rows) / len(rows) if width > 1 else 0.0
+
+    best = max(SEPARATORS, key=fit)
+    return best if fit(best) else ","
