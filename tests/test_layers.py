@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "workbench"
 ORDER = [
     "errors",
     "files",
+    "gate",
     "console",
     "values",
     "processes",

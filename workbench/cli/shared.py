@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, overload
 
 import typer
 
+from workbench.console import printing_visibly, visible_lines
 from workbench.errors import WorkbenchError
 from workbench.workspace import Workspace
 
@@ -37,11 +38,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Turn an expected error into its sentences on stderr and exit code 1; let bugs traceback."""
+    """Turn an expected error into its sentences on stderr and exit code 1; let bugs traceback.
+
+    Every command runs in it: nothing that the body prints reaches the terminal raw.
+    """
     try:
-        yield
+        with printing_visibly():
+            yield
     except WorkbenchError as error:
-        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        typer.secho(f"error: {visible_lines(str(error))}", err=True, fg=typer.colors.RED)
         raise typer.Exit(1) from error
 
 

@@ -10,7 +10,7 @@ from workbench.console import say
 from workbench.data.manifest import Layout
 from workbench.errors import ConfigError, DataError
 from workbench.media.views import AnyView
-from workbench.values import Frozen, build, read_yaml
+from workbench.values import Frozen, build, read_yaml, shown
 from workbench.workspace import Workspace
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -41,7 +41,9 @@ class Dataset(Frozen):
     def _names_are_plain(self) -> "Dataset":
         for name in self.views:
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-                raise ValueError(f"the view name {name!r} may hold letters, digits, - and _ only")
+                raise ValueError(
+                    f"the view name {shown(name)} may hold letters, digits, - and _ only"
+                )
         counts = {view.num_segments for view in self.views.values()} - {1}
         if len(counts) > 1:
             # A model reads a segment of one view beside the same segment of another.

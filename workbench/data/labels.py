@@ -5,10 +5,16 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from workbench.console import visible
 from workbench.errors import DataError
+from workbench.gate import require_file
+from workbench.values import shown
 
 NAME_COLUMNS = ("video_name", "img_name", "image_name", "audio_name", "file_name")
 SCORE_COLUMNS = ("y_pred", "score")
+
+MAX_TABLE_BYTES = 128 << 20
+"""Of a label file or a template: some five million rows."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ def read_labels(path: Path) -> Labels:
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise DataError(
-            f"{path} line {_line(path, row)}: the target of {names[row]} is {targets[row]!r}"
+            f"{path} line {_line(path, row)}: the target of {visible(names[row])} is "
+            f"{shown(targets[row])}"
             f"{_and_more(int(wrong.sum()))}. A target is 0 (real) or 1 (fake)."
         )
     labels = pd.DataFrame({"name": names, "target": (targets == "1").astype("int8")})
@@ -69,7 +76,7 @@ def read_labels(path: Path) -> Labels:
     torn = labels.loc[labels["name"].duplicated(), "name"]
     if len(torn):
         raise DataError(
-            f"{path} gives {torn.iloc[0]} both targets, 0 and 1{_and_more(len(torn))}. "
+            f"{path} gives {visible(torn.iloc[0])} both targets, 0 and 1{_and_more(len(torn))}. "
             "Keep one row for each name."
         )
     return Labels(labels, int(repeated.sum()))
@@ -91,6 +98,7 @@ def read_template(path: Path) -> Template:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
+        require_file(path, limit_bytes=MAX_TABLE_BYTES, kind=DataError)
         # utf-8-sig drops the mark that spreadsheet programs put first; text keeps names like 007.
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=True
@@ -126,7 +134,9 @@ def _check_names(names: "pd.Series[str]", path: Path) -> None:
     suspects = names[(names == "") | names.str.contains(r"\.\.|^/|\\|:|\x00|//", regex=True)]
     for row, name in suspects.items():
         if leaves_folder(name):
-            what = f"the name {name!r} leaves the media folder" if name else "a name is missing"
+            what = (
+                f"the name {shown(name)} leaves the media folder" if name else "a name is missing"
+            )
             raise DataError(
                 f"{path} line {_line(path, int(str(row)))}: {what}. Name files in that folder."
             )

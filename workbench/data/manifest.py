@@ -9,11 +9,16 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from workbench.console import track
+from workbench.console import track, visible
 from workbench.data.labels import Template, read_labels, read_template
 from workbench.errors import DataError
 from workbench.files import finished, hash_file
+from workbench.gate import within
 from workbench.values import Frozen
+
+MAX_MEDIA_BYTES = 64 << 30
+"""A larger media file is not read: one with a hole in it claims any size, and to hash it all would
+never end."""
 
 
 class Layout(Frozen):
@@ -34,8 +39,9 @@ class Manifest:
 
     table: pd.DataFrame
     """One row a file: `split` (train, val, test), `name`, `path` (relative to the data folder),
-    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, or broken:
-    it cannot be read) and `content` (SHA-256 of the bytes, empty if there are none)."""
+    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, too_large:
+    over MAX_MEDIA_BYTES, or broken: it cannot be read) and `content` (SHA-256 of the bytes, empty
+    if they were not read)."""
 
     template: Template
     num_repeated: int
@@ -70,13 +76,13 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     media_of, files_in = {}, {}
     for split in ("train", "val"):
         labels = read_labels(_first(folder, getattr(layout, f"{split}_labels"), f"{split} labels"))
-        media = _first(folder, getattr(layout, f"{split}_media"), f"{split} media")
+        media = _first(folder, getattr(layout, f"{split}_media"), f"{split} media", is_media=True)
         num_repeated += labels.num_repeated
         media_of[split], files_in[media] = media, _sizes(media, split)
         parts.append(_rows(split, labels.table, media, files_in[media], folder))
     template = read_template(_first(folder, layout.template, "prediction template"))
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
-    media = _first(folder, layout.test_media, "test media")
+    media = _first(folder, layout.test_media, "test media", is_media=True)
     media_of["test"] = media
     if media not in files_in:
         files_in[media] = _sizes(media, "test")
@@ -99,7 +105,7 @@ def describe(manifest: Manifest) -> list[str]:
         line = f"{split}: {len(rows)} files{fake}"
         if len(absent):
             counts = absent["status"].value_counts().sort_index()
-            sample = ", ".join(absent["name"].head(3))
+            sample = ", ".join(map(visible, absent["name"].head(3)))
             line += "; " + ", ".join(f"{count} {status}" for status, count in counts.items())
             line += f" ({sample}{', ...' if len(absent) > 3 else ''})"
         lines.append(line)
@@ -108,12 +114,17 @@ def describe(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
+def _first(folder: Path, names: tuple[str, ...], what: str, *, is_media: bool = False) -> Path:
+    """Return the first of `names` that exists in the data folder.
+
+    No name leaves the folder, and no table is a link out of it: its cells are quoted where they are
+    wrong. Media may be links out of it, a folder or each file: people keep them on another disk,
+    and nothing of a file that is no media is ever shown.
+    """
     for name in names:
-        if Path(name).is_absolute():
-            raise DataError(f"{name} is not in {folder}. Name the {what} relative to that folder.")
-        if (folder / name).exists():
-            return folder / name
+        path = within(folder, name, what=what, may_link_out=is_media, kind=DataError)
+        if path.exists():
+            return path
     raise DataError(
         f"{folder} has no {what}: looked for {', '.join(names)}. "
         "Name them under `data` in the experiment file if they are called otherwise."
@@ -125,6 +136,7 @@ def _rows(
 ) -> pd.DataFrame:
     size = labels["name"].map(sizes).fillna(-1).astype("int64")
     status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
+    status = status.mask(size > MAX_MEDIA_BYTES, "too_large")
     prefix = media.relative_to(folder).as_posix()
     return pd.DataFrame(
         {
@@ -197,7 +209,8 @@ def _check_splits(table: pd.DataFrame) -> None:
             raise DataError(
                 f"The {split} split needs real and fake files, and {found}"
                 + (f", all with target {there['target'].iloc[0]}" if len(there) else "")
-                + f" (first path looked for: {rows['path'].iloc[0]}). Check the media folder."
+                + f" (first path looked for: {visible(rows['path'].iloc[0])}). "
+                "Check the media folder."
             )
 
 

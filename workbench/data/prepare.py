@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.console import table as table_text
-from workbench.console import track
+from workbench.console import track, visible
 from workbench.data.decoding import FAILED_HERE, FILE_LIMIT_S, Place, Task, decode_all
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
@@ -165,7 +165,7 @@ def describe(prepared: Prepared) -> list[str]:
         bad = prepared.table[prepared.table[f"status.{name}"] != "ok"]
         for status, rows in bad.groupby(f"status.{name}"):
             example = f"{rows['path'].iloc[0]}: {rows[f'reason.{name}'].iloc[0]}"
-            lines.append(f"{name}: {len(rows)} files {status}, e.g. {example}")
+            lines.append(f"{name}: {len(rows)} files {status}, e.g. {visible(example)}")
     return lines
 
 

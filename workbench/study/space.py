@@ -10,7 +10,7 @@ It becomes a plain choice when the space is read, with the question kept beside 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -24,9 +24,13 @@ from workbench.parts.leaderboard_ranking import Limits, Query, rank
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Rulebook
 from workbench.trial.recipe import Choices, Objective, Recipe
-from workbench.values import Frozen, build, read_yaml
+from workbench.values import Frozen, build, cut, read_yaml, shown
 
 Scalar = str | int | float | bool | None
+
+MAX_OPTIONS = 2_000
+"""Options of all choices of a space; each is checked in a recipe of its own, which takes seconds
+for so many. timm has 1,700 tagged models."""
 
 
 class Suggest(Protocol):
@@ -224,11 +228,16 @@ def read_tree_as_space(
         if key not in tree:
             raise ConfigError(f"{where}: `{key}` is missing. Add it.")
     space = Space(file=where, tree=_answered(tree, rulebook or Rulebook(), where))
+    if (number := _num_options(space.tree)) > MAX_OPTIONS:
+        raise ConfigError(
+            f"{where} has {number:,} options in its choices, and a search space may have "
+            f"{MAX_OPTIONS:,}. Leave some out, or draw a number by `float` or `int`."
+        )
     for draft in space.corners():
         unknown = [name for name in draft.views if name not in views]
         if unknown or len(set(draft.views)) < len(draft.views):
             raise ConfigError(
-                f"{where}: `views` {list(draft.views)} must name each view once, and the "
+                f"{where}: `views` {shown(list(draft.views))} must name each view once, and the "
                 f"experiment has {', '.join(views)}. Use those names."
             )
     return space
@@ -262,7 +271,7 @@ def _ask(node: dict[Any, Any], limits: Limits, where: str) -> list[str]:
     if extra := node.keys() - {"leaderboard"}:
         raise ConfigError(
             f"{where}: `backbone` is a `leaderboard` with the unknown keys "
-            f"{', '.join(map(str, extra))}. Put them into it."
+            f"{_names(extra)}. Put them into it."
         )
     query: Query = build(Query, node["leaderboard"], where=f"{where}, `backbone.leaderboard`")
     ranking = rank(read_table(), query, limits)
@@ -382,17 +391,21 @@ def _parse(node: Any, key: str, where: str) -> Any:
     )
     if extra := node.keys() - known:
         raise ConfigError(
-            f"{where}: `{key}` is a draw with the unknown keys {', '.join(map(str, extra))}. "
+            f"{where}: `{cut(key, 300)}` is a draw with the unknown keys {_names(extra)}. "
             f"It may have {' and '.join(sorted(known - {'asked'}))}."
         )
     if "choice" in node:
         options = node["choice"]
         if not isinstance(options, list) or not options:
-            raise ConfigError(f"{where}: `{key}.choice` is {options!r}: give a list of options.")
+            raise ConfigError(
+                f"{where}: `{cut(key, 300)}.choice` is {shown(options)}: give a list of options."
+            )
         labelled = {_label(option): option for option in options}
         if len(labelled) < len(options):
-            raise ConfigError(f"{where}: `{key}.choice` holds an option twice. Keep one of each.")
-        return build(Choice, {"options": labelled}, where=f"{where}, `{key}.choice`")
+            raise ConfigError(
+                f"{where}: `{cut(key, 300)}.choice` holds an option twice. Keep one of each."
+            )
+        return build(Choice, {"options": labelled}, where=f"{where}, `{cut(key, 300)}.choice`")
     kind = "float" if "float" in node else "int"
     bounds, log = node[kind], node.get("log", False)
     numbers = (int, float) if kind == "float" else (int,)
@@ -406,10 +419,25 @@ def _parse(node: Any, key: str, where: str) -> Any:
         and isinstance(log, bool)
     ):
         raise ConfigError(
-            f"{where}: `{key}` is {node!r}: give `{kind}: [low, high]`, low first"
+            f"{where}: `{cut(key, 300)}` is {shown(node)}: give `{kind}: [low, high]`, low first"
             + (", and low above 0 with `log: true`." if log else ".")
         )
     return Range(low=bounds[0], high=bounds[1], whole=kind == "int", log=log)
+
+
+def _num_options(tree: Any) -> int:
+    """Return how many options the choices of a tree have in all."""
+    if isinstance(tree, list):
+        return sum(map(_num_options, tree))
+    if not isinstance(tree, dict):
+        return 0
+    options = tree.get("choice")
+    own = len(options) if isinstance(options, list) else 0
+    return own + sum(_num_options(value) for key, value in tree.items() if key != "asked")
+
+
+def _names(keys: Iterable[Any]) -> str:
+    return cut(", ".join(cut(str(key), 60) for key in keys), 300)
 
 
 def _label(option: Any) -> str | int | float | bool:

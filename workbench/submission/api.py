@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from workbench.console import say, track
+from workbench.console import say, track, visible, visible_lines
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.files import read_json, write_text
 from workbench.media.reading import read_media
@@ -97,7 +97,7 @@ class Predictor:
         for name, made in read_media(path, self._views).made.items():
             if isinstance(made, MediaError):
                 arrays[name] = self._views[name].neutral()
-                say(f"{path}: {made}; a neutral picture stands for its {name}.")
+                say(f"{visible(str(path))}: {made}; a neutral picture stands for its {name}.")
             else:
                 arrays[name] = made.array
         return arrays
@@ -128,7 +128,7 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
         except OSError as error:
             raise DataError(f"{given.out} cannot be written: {error.strerror}.") from error
     except WorkbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         return 1
     return 0
 

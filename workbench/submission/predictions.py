@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from workbench.errors import DataError
+from workbench.gate import require_file
+from workbench.values import shown
+
+MAX_TEMPLATE_BYTES = 128 << 20
+"""As `workbench.data.labels` reads it."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ def read_sheet(path: Path, *, name_column: str, score_column: str) -> Sheet:
             outside its media folder.
     """
     try:
+        require_file(path, limit_bytes=MAX_TEMPLATE_BYTES, kind=DataError)
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
     except OSError as error:
@@ -54,13 +60,15 @@ def read_sheet(path: Path, *, name_column: str, score_column: str) -> Sheet:
             )
     for row in rows:
         if len(row) > len(header):
-            raise DataError(f"The template {path} has a row with more cells than its header: {row}")
+            raise DataError(
+                f"The template {path} has a row with more cells than its header: {shown(row)}"
+            )
     padded = tuple((*row, *[""] * (len(header) - len(row))) for row in rows)
     sheet = Sheet(tuple(header), padded, plain.index(name_column), plain.index(score_column))
     for name in sheet.names:
         inside = PurePosixPath(name.replace("\\", "/"))
         if not name or inside.is_absolute() or ".." in inside.parts:
-            raise DataError(f"The template {path} names {name!r}, no file in a media folder.")
+            raise DataError(f"The template {path} names {shown(name)}, no file in a media folder.")
     return sheet
 
 
@@ -73,7 +81,7 @@ def fill(sheet: Sheet, scores: Mapping[str, float]) -> str:
     absent = [name for name in dict.fromkeys(sheet.names) if name not in scores]
     if absent:
         raise DataError(
-            f"The template names {absent[0]!r}, of which there is no score"
+            f"The template names {shown(absent[0])}, of which there is no score"
             + (f" (and {len(absent) - 1} more such names)." if len(absent) > 1 else ".")
         )
     rows = [list(row) for row in sheet.rows]
