@@ -74,6 +74,7 @@ ORDER = [
     "doctor.checkup",
     "doctor.page",
     "parts.alexnet",
+    "parts.archives",
     "parts.torchvision_fix",
     "parts.augment_draws",
     "parts.augment_geometry",
