@@ -91,6 +91,8 @@ def within(
 
 def is_inside(path: Path, folder: Path) -> bool:
     """Say whether `path`, its links followed, lies in `folder`, its links followed."""
+    if "\x00" in str(path):
+        return False
     ends = os.path.realpath(folder)
     return os.path.commonpath([ends, os.path.realpath(path)]) == ends
 

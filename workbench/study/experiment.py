@@ -135,9 +135,10 @@ def _require_in_project(space: Path, experiment: Path) -> None:
     What the file holds is quoted where it is wrong, so a path of theirs reads no file of elsewhere.
     """
     project = experiment.absolute().parent.parent
-    ends = space.suffix, Path(os.path.realpath(space)).suffix
-    if set(ends) <= {".yaml", ".yml"} and is_inside(space, project):
-        return
+    if is_inside(space, project):
+        endings = {space.suffix, Path(os.path.realpath(space)).suffix}
+        if endings <= {".yaml", ".yml"}:
+            return
     raise ConfigError(
         f"{experiment}: `search_space` is {space}, and it must be a .yaml file in {project} or "
         "below, links followed. Copy the file there and name it relative to the experiment."
