@@ -92,7 +92,7 @@ class ModelRegistry:
         run = self._client.get_run(run_id)
         logged = self._client.create_logged_model(
             run.info.experiment_id,
-            name=name,
+            name=name.replace(".", "-"),  # here, and here alone, MLflow takes no dots
             source_run_id=run_id,
             params={key: value[:KEY_LENGTH] for key, value in run.data.params.items()},
             tags=dict(tags),
