@@ -193,9 +193,14 @@ def test_a_space_of_too_many_options_is_refused(read: Callable[..., Space]) -> N
     nested = {"choice": [{"kind": "adamw", "lr": {"choice": [1e-3, 1e-4]}}] * 3}
     with pytest.raises(ConfigError, match=r"`optimizer\.choice` holds an option twice"):
         read(optimizer=nested)
-    wide = {"choice": [f"b{number}" for number in range(1_999)]}
-    with pytest.raises(ConfigError, match=r"2,001 options in its choices.* may have 2,000"):
-        read(backbone=wide, image_px={"choice": [32, 64]})
+    wide = {"choice": [f"b{number}" for number in range(2_500)]}
+    with pytest.raises(ConfigError, match=r"2,500 options among 2,5.. values, more than"):
+        read(backbone=wide)
+    deep = {"choice": [{"kind": f"o{number}", "lr": [1] * 8} for number in range(700)]}
+    with pytest.raises(ConfigError, match="700 options among 7,"):
+        read(optimizer=deep)
+    with pytest.raises(ConfigError, match="asks the table of figures 21 times"):
+        read(backbone={"choice": [{"leaderboard": {"top": number}} for number in range(1, 22)]})
 
 
 def test_what_is_refused_is_shown_in_part(read: Callable[..., Space]) -> None:

@@ -28,9 +28,13 @@ from workbench.values import Frozen, build, cut, read_yaml, shown
 
 Scalar = str | int | float | bool | None
 
-MAX_OPTIONS = 2_000
-"""Options of all choices of a space; each is checked in a recipe of its own, which takes seconds
-for so many. timm has 1,700 tagged models."""
+MAX_WALKED = 5_000_000
+"""Options of all choices of a file times its values: each option is checked in a draft of its own,
+for which all of the file is walked. So many take five seconds; the 1,700 tagged models of timm in
+one choice make three million."""
+
+MAX_QUESTIONS = 20
+"""To the table of figures, in one choice."""
 
 
 class Suggest(Protocol):
@@ -227,12 +231,9 @@ def read_tree_as_space(
     for key in ("views", "backbone"):
         if key not in tree:
             raise ConfigError(f"{where}: `{key}` is missing. Add it.")
+    _require_few(tree, where)
     space = Space(file=where, tree=_answered(tree, rulebook or Rulebook(), where))
-    if (number := _num_options(space.tree)) > MAX_OPTIONS:
-        raise ConfigError(
-            f"{where} has {number:,} options in its choices, and a search space may have "
-            f"{MAX_OPTIONS:,}. Leave some out, or draw a number by `float` or `int`."
-        )
+    _require_few(space.tree, where)
     for draft in space.corners():
         unknown = [name for name in draft.views if name not in views]
         if unknown or len(set(draft.views)) < len(draft.views):
@@ -249,8 +250,14 @@ def _answered(tree: dict[Any, Any], rulebook: Rulebook, where: str) -> dict[Any,
     if not isinstance(node, dict) or "asked" in node:
         return tree  # a list, or answered before
     options = node["choice"] if isinstance(node.get("choice"), list) else [node]
-    if not any(isinstance(option, dict) and "leaderboard" in option for option in options):
+    num_asked = sum(isinstance(option, dict) and "leaderboard" in option for option in options)
+    if not num_asked:
         return tree
+    if num_asked > MAX_QUESTIONS:
+        raise ConfigError(
+            f"{where}: `backbone` asks the table of figures {num_asked} times, and may do so "
+            f"{MAX_QUESTIONS} times. Ask one question for more models."
+        )
     sets = _options(tree["views"], "views", where)
     most_views = max(len(names) if isinstance(names, list) else 1 for names in sets)
     limits = Limits(
@@ -425,15 +432,24 @@ def _parse(node: Any, key: str, where: str) -> Any:
     return Range(low=bounds[0], high=bounds[1], whole=kind == "int", log=log)
 
 
-def _num_options(tree: Any) -> int:
-    """Return how many options the choices of a tree have in all."""
-    if isinstance(tree, list):
-        return sum(map(_num_options, tree))
-    if not isinstance(tree, dict):
-        return 0
-    options = tree.get("choice")
+def _require_few(tree: dict[Any, Any], where: str) -> None:
+    """Refuse a tree that would take minutes to check."""
+    options, values = _count(tree)
+    if options * values > MAX_WALKED:
+        raise ConfigError(
+            f"{where} has {options:,} options among {values:,} values, more than are checked in a "
+            "few seconds. Leave some out, or draw a number by `float` or `int`."
+        )
+
+
+def _count(tree: Any) -> tuple[int, int]:
+    """Return how many options the choices of a tree have in all, and how many values it has."""
+    if not isinstance(tree, dict | list):
+        return 0, 1
+    options = tree.get("choice") if isinstance(tree, dict) else None
+    parts = [_count(value) for value in (tree.values() if isinstance(tree, dict) else tree)]
     own = len(options) if isinstance(options, list) else 0
-    return own + sum(_num_options(value) for key, value in tree.items() if key != "asked")
+    return own + sum(part[0] for part in parts), 1 + sum(part[1] for part in parts)
 
 
 def _names(keys: Iterable[Any]) -> str:
