@@ -7,6 +7,7 @@ import typer
 from workbench.cli.shared import reporting_errors
 from workbench.console import (
     duration,
+    print_traceback,
     printing_visibly,
     say,
     table,
@@ -124,3 +125,15 @@ def test_printing_is_as_before_afterwards(capsys: pytest.CaptureFixture[str]) ->
         sys.stdout.flush()
     sys.stdout.write("\x1b")
     assert capsys.readouterr().out == "\x1b"
+
+
+def test_a_bug_is_a_traceback_and_its_message_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise KeyError("x") from ValueError(HOSTILE)
+    except KeyError as error:
+        print_traceback(type(error), error, error.__traceback__)
+    shown = capsys.readouterr().err
+    assert shown.startswith("ValueError: ")
+    assert SEEN in shown
+    assert shown.endswith("KeyError: 'x'\n")
+    assert all(line.isprintable() for line in shown.splitlines())

@@ -8,9 +8,11 @@ import io
 import json
 import shutil
 import sys
+import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from types import TracebackType
 from typing import TextIO, TypeVar
 
 from tqdm import tqdm
@@ -60,6 +62,14 @@ def printing_visibly() -> Iterator[None]:
     """Let what the body prints to stdout, text alone, be `visible_lines`."""
     with redirect_stdout(_Visibly(sys.stdout)):
         yield
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print a bug as Python does, but `visible_lines`: its message may hold a stranger's name."""
+    lines = traceback.format_exception(kind, error, trace)
+    sys.stderr.write(visible_lines("".join(lines)))
 
 
 class _Visibly(io.TextIOBase):

@@ -3,9 +3,12 @@
 A command parses, calls the library, and prints its result and the next command to type.
 """
 
+import sys
+
 import typer
 
 from workbench.cli import backbones, data, study, submission, weights
+from workbench.console import print_traceback
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -13,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 @app.callback()
 def main() -> None:
     """Search, compare, promote and export models for binary media classification under rules."""
+    sys.excepthook = print_traceback
 
 
 for command in (

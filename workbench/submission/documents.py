@@ -72,7 +72,7 @@ def readme(
     """
     objective = champion.objective
     views = ", ".join(f"{name} {view.shape}" for name, view in recipe.views.items())
-    expected = "\n".join(f"| {_cell(name)} | {value:.6f} |" for name, value in first.items())
+    expected = "\n".join(f"| {as_cell(name)} | {value:.6f} |" for name, value in first.items())
     one_model = ", as the rulebook asks" if single_model else ""
     thop = "cannot count it" if champion.params_thop is None else f"{champion.params_thop:,}"
     true = "not recorded" if champion.params_true is None else f"{champion.params_true:,}"
@@ -109,7 +109,7 @@ predict` checks them first.
 `predictions.csv` has {num_rows} rows, columns {_code(columns[0])} and {_code(columns[1])}. Among
 them:
 
-| {_cell(columns[0])} | {_cell(columns[1])} |
+| {as_cell(columns[0])} | {as_cell(columns[1])} |
 | --- | --- |
 {expected}
 
@@ -132,7 +132,7 @@ The same files give the same scores to 1e-5. On {objective.slice} the model reac
 """
 
 
-def _cell(text: str) -> str:
+def as_cell(text: str) -> str:
     """Return a name as a cell of a Markdown table: as it is if it is plain, else as code."""
     return text if re.fullmatch(r"[\w./-]+( [\w./-]+)*", text) else _code(text)
 
