@@ -71,7 +71,7 @@ class _Loader(yaml.SafeLoader):
         self._extents: dict[int, _Extent] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         self._num_read += 1
         self._num_open += 1
         self._check(_Extent(self._num_read, self._num_open), event)
@@ -90,8 +90,11 @@ class _Loader(yaml.SafeLoader):
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         # PyYAML 6.0.4 takes a merged key for said again, or not, by where its text lies in memory.
-        own, merged = [], []
+        own: list[tuple[yaml.Node, yaml.Node]] = []
+        merged: list[tuple[yaml.Node, yaml.Node]] = []
         for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:value":  # a key of `=`
+                key.tag = "tag:yaml.org,2002:str"
             if key.tag != "tag:yaml.org,2002:merge":
                 own.append((key, value))
                 continue
@@ -103,7 +106,7 @@ class _Loader(yaml.SafeLoader):
                 self.flatten_mapping(part)
                 merged += part.value
         # A mapping's own key counts, else the first one that is merged.
-        pairs = {}
+        pairs: dict[object, tuple[yaml.Node, yaml.Node]] = {}
         for key, value in (*own, *merged):
             pairs.setdefault(_told_apart(key), (key, value))
         node.value = [
@@ -124,7 +127,7 @@ class _Loader(yaml.SafeLoader):
             1 + max((extent.depth for extent in extents), default=0),
         )
 
-    def _check(self, extent: _Extent, event: yaml.Event) -> None:
+    def _check(self, extent: _Extent, event: Any) -> None:
         said = ""
         if extent.depth > MAX_YAML_DEPTH:
             said = f"values are nested over {MAX_YAML_DEPTH} deep"
@@ -155,13 +158,13 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _number(loader: _Loader, node: yaml.Node) -> int | float:
-    text = loader.construct_scalar(node)  # type: ignore[no-untyped-call]
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+    text = loader.construct_scalar(node)
     is_int = node.tag.endswith(":int")
     value: int | float = 0
     if len(text) <= _NUMBER_LETTERS:
-        of_yaml = _Loader.construct_yaml_int if is_int else _Loader.construct_yaml_float
-        value = of_yaml(loader, node)  # type: ignore[no-untyped-call]
+        of_yaml = loader.construct_yaml_int if is_int else loader.construct_yaml_float
+        value = of_yaml(node)
     if len(text) > _NUMBER_LETTERS or (is_int and not -(2**63) <= value < 2**63):
         raise yaml.constructor.ConstructorError(
             None, None, "a number is too long for 64 bits", node.start_mark
