@@ -79,12 +79,13 @@ class _Loader(yaml.SafeLoader):
         self._num_open -= 1
         if node is None:
             return None
-        if not isinstance(event, yaml.AliasEvent):
-            self._extents[id(node)] = self._extent(node)
-        elif id(node) not in self._extents:
+        is_alias = isinstance(event, yaml.AliasEvent)
+        if is_alias and id(node) not in self._extents:
             raise yaml.composer.ComposerError(
                 None, None, "an alias stands within what it is the alias of", event.start_mark
             )
+        if not is_alias:
+            self._extents[id(node)] = self._extent(node)
         self._check(self._extents[id(node)], event)
         return node
 
