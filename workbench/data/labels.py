@@ -16,6 +16,9 @@ SCORE_COLUMNS = ("y_pred", "score")
 MAX_TABLE_BYTES = 128 << 20
 """Of a label file or a template: some five million rows."""
 
+MAX_LINE_LETTERS = 8_192
+"""A longer line is none of a table of names, and pandas takes minutes for 100,000 columns."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -99,6 +102,7 @@ def read_template(path: Path) -> Template:
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
         require_file(path, limit_bytes=MAX_TABLE_BYTES, kind=DataError)
+        _require_short_lines(path)
         # utf-8-sig drops the mark that spreadsheet programs put first; text keeps names like 007.
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skip_blank_lines=True
@@ -119,6 +123,16 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if table.empty:
         raise DataError(f"{path} has a header and no rows. It needs a row for each file.")
     return table
+
+
+def _require_short_lines(path: Path) -> None:
+    with path.open(encoding="latin-1") as lines:  # whatever the encoding, it has these line ends
+        for number, line in enumerate(lines, 1):
+            if len(line) > MAX_LINE_LETTERS:
+                raise DataError(
+                    f"{path} line {number} has {len(line):,} letters, so it is no table of names. "
+                    "It needs a header and a row for each file."
+                )
 
 
 def _one_of(columns: tuple[str, ...], table: pd.DataFrame, path: Path) -> str:
