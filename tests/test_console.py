@@ -1,6 +1,24 @@
-import pytest
+import json
+import sys
 
-from workbench.console import duration, say, table, track
+import pytest
+import typer
+
+from workbench.cli.shared import reporting_errors
+from workbench.console import (
+    duration,
+    print_traceback,
+    printing_visibly,
+    say,
+    table,
+    track,
+    visible,
+    visible_lines,
+)
+from workbench.errors import DataError
+
+HOSTILE = "a\x1b[2Jb\x9b1m\u202egpj.\u2066\x07\x08\r\udce9\U000e0041"
+SEEN = r"a\u001b[2Jb\u009b1m\u202egpj.\u2066\u0007\b\r\udce9\udb40\udc41"
 
 
 @pytest.mark.parametrize(
@@ -57,3 +75,65 @@ def test_a_line_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     say("decoding")
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "decoding\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["clip 1.mp4", "é ü", "视频.mp4", "\u3000", "\xa0", "😀", "— “x”", "a\\b", ""]
+)
+def test_names_that_can_be_seen_stay_as_they_are(text: str) -> None:
+    assert visible(text) == visible_lines(text) == text
+
+
+def test_what_would_act_on_a_terminal_is_written_as_its_number() -> None:
+    assert visible(HOSTILE) == SEEN
+    assert visible("a\nb\tc") == r"a\nb\tc"
+    assert visible_lines(f"a\n{HOSTILE}\tb\n") == f"a\n{SEEN}\tb\n"
+
+
+def test_json_means_the_same_afterwards() -> None:
+    text = json.dumps({HOSTILE: [HOSTILE]}, ensure_ascii=False)
+    assert visible_lines(text).isprintable()
+    assert json.loads(visible_lines(text)) == json.loads(text)
+
+
+def test_a_cell_of_a_table_is_one_line() -> None:
+    lines = table(["name", "n"], [["a\nerror: x", "1"], [HOSTILE, "2"]]).splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith(r"a\nerror: x")
+    assert all(line.isprintable() for line in lines)
+
+
+def test_nothing_that_a_command_prints_reaches_the_terminal_raw(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(typer.Exit), reporting_errors():
+        sys.stdout.write(f"{HOSTILE}\n")
+        typer.echo(HOSTILE.partition("]")[2] + "\u202e")
+        say(HOSTILE)
+        raise DataError(f"{HOSTILE} is bad.\nAnd so on.")
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"{SEEN}\n")
+    assert r"\u202e" in shown.out
+    assert SEEN in shown.err
+    assert f"error: {SEEN} is bad." in shown.err
+    assert all(line.isprintable() for line in (shown.out + shown.err).splitlines())
+
+
+def test_printing_is_as_before_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+    with printing_visibly():
+        assert not sys.stdout.isatty()
+        sys.stdout.flush()
+    sys.stdout.write("\x1b")
+    assert capsys.readouterr().out == "\x1b"
+
+
+def test_a_bug_is_a_traceback_and_its_message_is_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        raise KeyError("x") from ValueError(HOSTILE)
+    except KeyError as error:
+        print_traceback(type(error), error, error.__traceback__)
+    shown = capsys.readouterr().err
+    assert shown.startswith("ValueError: ")
+    assert SEEN in shown
+    assert shown.endswith("KeyError: 'x'\n")
+    assert all(line.isprintable() for line in shown.splitlines())

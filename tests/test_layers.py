@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "workbench"
 ORDER = [
     "errors",
     "files",
+    "gate",
     "console",
     "values",
     "processes",
@@ -85,6 +86,7 @@ ORDER = [
     "doctor.checkup",
     "doctor.page",
     "parts.alexnet",
+    "parts.archives",
     "parts.torchvision_fix",
     "parts.augment_draws",
     "parts.augment_geometry",

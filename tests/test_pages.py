@@ -1,5 +1,6 @@
 import re
 import tomllib
+from html.parser import HTMLParser
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -79,3 +80,57 @@ def test_the_package_ships_each_of_its_files() -> None:
     files = {file for file in package.rglob("*") if file.is_file() and file.suffix != ".pyc"}
     assert files - shipped == set()
     assert {package / "page.html", package / "page.js"} <= shipped
+
+
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "\"><img src=x onerror='alert(1)'>",
+    "'-alert(1)-'",
+    "<!--<script>",
+    "javascript:alert(1)",
+    "</style></title></textarea>",
+    "&lt;b&gt;\u2028\x00",
+)
+
+
+class Found(HTMLParser):
+    """What a browser would make of a page: its elements, and what each script says."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.scripts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] == "script" and self.scripts:
+            self.scripts[-1] += data
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_what_strangers_wrote_makes_no_element_and_ends_no_script(
+    tmp_path: Path, hostile: str
+) -> None:
+    def page(text: str) -> Found:
+        figure = go.Figure(layout={"height": 300, "title": {"text": text}})
+        figure.add_scatter(x=[text], y=[1], name=text, hovertext=text, customdata=[text])
+        parts = [
+            pages.plot("one", figure),
+            pages.cards([(text, text, text)]),
+            pages.callout("note", text, ""),
+            pages.section(text, "", note=text),
+        ]
+        return Found(written(tmp_path, title=text, about=text, body=parts, has_plots=True))
+
+    plain, evil = page("plain"), page(hostile)
+    assert evil.tags == plain.tags
+    assert evil.attributes == plain.attributes
+    assert len(evil.scripts) == len(plain.scripts)
+    assert not any(hostile in script for script in evil.scripts if "<" in hostile)

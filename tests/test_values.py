@@ -1,11 +1,12 @@
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, ValidationError
 
 from workbench.errors import ConfigError
-from workbench.values import Frozen, Part, build, kinds, read_yaml
+from workbench.values import Frozen, Part, build, cut, kinds, read_yaml, shown
 
 
 class Tea(Part):
@@ -129,6 +130,76 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
         read_yaml(tmp_path / "latin.yaml")
 
 
+def doubled(times: int) -> str:
+    """Aliases of aliases: the last key comes to 2 ** `times` values."""
+    lines = ["x0: &x0 [a, a]"]
+    lines += [f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}]" for n in range(1, times)]
+    return "\n".join(lines)
+
+
+def merged(times: int) -> str:
+    """The same of merges."""
+    lines = ["x0: &x0 {a: 1}"]
+    lines += [f"x{n}: &x{n} {{<<: [*x{n - 1}, *x{n - 1}]}}" for n in range(1, times)]
+    return "\n".join(lines)
+
+
+def chained(times: int) -> str:
+    """Aliases of aliases: the last key is nested so deep."""
+    return "\n".join(["x0: &x0 [a]", *(f"x{n}: &x{n} [*x{n - 1}]" for n in range(1, times))])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (doubled(60), "over 10,000 values, its aliases written out"),
+        (merged(60), "over 10,000 values"),
+        ("a: [" + "x," * 200_000 + "]", "over 10,000 values"),
+        (f"a: &a '{'x' * 100_000}'\nb: [{'*a,' * 100}]", "over 10,000 values"),
+        (chained(80), "nested over 64 deep"),
+        ("[" * 100_000, "nested over 64 deep"),
+        ("a: &a [*a]", "an alias stands within what it is the alias of"),
+        ("a: &a {b: [1, {c: *a}]}", "an alias stands within what it is the alias of"),
+        ("a: &a {<<: *a}", "an alias stands within what it is the alias of"),
+        ("n: 0x" + "f" * 100_000, "too long for 64 bits"),
+        ("n: " + "9" * 100_000, "too long for 64 bits"),
+        ("n: " + "1:" * 50_000 + "1.5", "too long for 64 bits"),
+        ("n: 9223372036854775808", "too long for 64 bits"),
+        ("a: !!int ''", "is not valid YAML"),
+        (f"*{'x' * 100_000}", "undefined alias"),
+        (f"a: !{'x' * 100_000} 1", "could not determine a constructor"),
+        ("#" * (1 << 20) + "#", "over 1 MiB"),
+    ],
+    ids=lambda value: value[:24] if isinstance(value, str) else None,
+)
+def test_a_file_that_comes_to_too_much_is_refused_in_a_short_sentence(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    message = refusal(tmp_path, text)
+    assert said in message
+    assert len(message) < 600
+
+
+def test_aliases_within_the_limits_are_what_they_stand_for(tmp_path: Path) -> None:
+    read = read_yaml(written(tmp_path, doubled(10) + "\nn: [9223372036854775807, -0x7f, 1:30]"))
+    assert len(str(read["x9"]).split("a")) == 2**10 + 1
+    assert read["n"] == [2**63 - 1, -127, 90]
+
+
+def test_of_merged_mappings_the_first_says_a_key(tmp_path: Path) -> None:
+    text = "a: &a {k: 1, l: 1}\nb: &b {k: 2, m: 2}\nc: {<<: [*a, *b], n: 3, l: 4}"
+    read = read_yaml(written(tmp_path, text))["c"]
+    assert read == {"k": 1, "l": 4, "m": 2, "n": 3}
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match=r"pipe\.yaml is a pipe"):
+        read_yaml(tmp_path / "pipe.yaml")
+    with pytest.raises(ConfigError, match="/dev/zero is a device"):
+        read_yaml(Path("/dev/zero"))
+
+
 def test_an_empty_file_holds_nothing(tmp_path: Path) -> None:
     assert read_yaml(written(tmp_path, "# nothing\n")) is None
 
@@ -174,6 +245,41 @@ def test_a_long_value_is_shown_in_part(tmp_path: Path) -> None:
     message = refusal(tmp_path, f"table: {'x' * 500}")
     assert len(message) < 200
     assert "xxx..." in message
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a", "'a'"),
+        ([1, 2.5, None, True], "[1, 2.5, None, True]"),
+        ({"b": 1, "a": {"c": [2]}}, "{'b': 1, 'a': {'c': [2]}}"),
+        ("x" * 500, "'" + "x" * 76 + "..."),
+        (["x" * 500] * 10_000, "['" + "x" * 75 + "..."),
+    ],
+)
+def test_a_value_is_shown_by_its_beginning(value: Any, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_no_more_of_a_value_is_looked_at_than_is_shown() -> None:
+    bomb: list[Any] = ["x"]
+    for _ in range(100):
+        bomb = [bomb, bomb]
+    assert len(shown(bomb)) <= 80
+    assert len(shown({number: bomb for number in range(100_000)})) <= 80
+
+
+def test_many_and_long_wrong_keys_are_told_in_a_few_lines(tmp_path: Path) -> None:
+    text = "\n".join([f"? {'k' * 5_000}\n: 1", *(f"k{number}: 1" for number in range(3_000))])
+    lines = refusal(tmp_path, text).splitlines()
+    assert lines[-1] == "order.yaml: 2,982 more keys are wrong."
+    assert len(lines) == 21
+    assert max(map(len, lines)) < 400
+
+
+def test_a_text_is_cut_at_its_length() -> None:
+    assert cut("12345", 5) == "12345"
+    assert cut("123456", 5) == "12..."
 
 
 def test_values_do_not_change() -> None:

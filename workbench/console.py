@@ -1,9 +1,19 @@
-"""What a person sees while the program runs: lines, tables and progress bars."""
+"""What a person sees while the program runs: lines, tables and progress bars.
 
+Names and reasons come from strangers' files. What would move the cursor, colour the screen, turn
+the order of letters or begin another line is written as its number, so that it is seen.
+"""
+
+import io
+import json
 import shutil
 import sys
+import traceback
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from contextlib import contextmanager, redirect_stdout
+from types import TracebackType
+from typing import TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -25,14 +35,78 @@ def track(items: Iterable[T], label: str, *, unit: str, total: int | None = None
     )
 
 
-def say(line: str) -> None:
-    """Print one line for the person at the terminal, above any progress bar."""
-    tqdm.write(line, file=sys.stderr)
+def say(text: str) -> None:
+    """Print lines for the person at the terminal, above any progress bar."""
+    tqdm.write(visible_lines(text), file=sys.stderr)
     sys.stderr.flush()
+
+
+def visible(text: str) -> str:
+    r"""Return `text`, one name or reason, with every letter that cannot be seen escaped.
+
+    As in JSON, an escape character is `\u001b` and a line's end `\n`; so what stands within a JSON
+    text means the same afterwards.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if _is_seen(letter) else json.dumps(letter)[1:-1] for letter in text)
+
+
+def visible_lines(text: str) -> str:
+    """Return `text` so that it can be printed: each of its lines `visible`, its tabs kept."""
+    return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
+
+
+@contextmanager
+def printing_visibly() -> Iterator[None]:
+    """Let what the body prints to stdout, text alone, be `visible_lines`."""
+    with redirect_stdout(_Visibly(sys.stdout)):
+        yield
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print a bug as Python does, but `visible_lines`: its message may hold a stranger's name."""
+    lines = traceback.format_exception(kind, error, trace)
+    sys.stderr.write(visible_lines("".join(lines)))
+
+
+class _Visibly(io.TextIOBase):
+    """Text on its way to another stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str, /) -> int:
+        self._stream.write(visible_lines(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+def _is_seen(letter: str) -> bool:
+    # Spaces of other widths are no letters to `isprintable`, and harmless.
+    return letter.isprintable() or unicodedata.category(letter) == "Zs"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a plain text table; numbers are aligned right, words left."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     columns = [[name, *cells] for name, cells in zip(header, zip(*rows, strict=True), strict=False)]
     if not rows:
         columns = [[name] for name in header]

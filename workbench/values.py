@@ -1,15 +1,29 @@
 """Frozen values, the parts a search chooses between, and how YAML is read into them."""
 
 import re
+import reprlib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from workbench.errors import ConfigError
+from workbench.gate import read_file
 
 V = TypeVar("V")
+
+MAX_YAML_BYTES = 1 << 20
+MAX_YAML_DEPTH = 64
+"""Mappings and lists within each other, aliases written out."""
+
+MAX_YAML_VALUES = 10_000
+"""Keys and values of a file, aliases written out; a long text counts as one for each hundred
+letters. To read so many takes a third of a second."""
+
+_NUMBER_LETTERS = 100
+_SHOWN_LETTERS = 80
+_SHOWN_KEYS = 20
 
 
 class Frozen(BaseModel):
@@ -30,8 +44,98 @@ def kinds(union: Any) -> dict[str, type[Part]]:
     return {member.model_fields["kind"].default: member for member in members}
 
 
+def _told_apart(key: yaml.Node) -> object:
+    """Return what a key is equal by."""
+    return (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+
+
+class _Extent(NamedTuple):
+    """What a node comes to, aliases written out."""
+
+    values: int
+    depth: int
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which `1e-5` is a number, as every reader of it expects, and no key repeats."""
+    """Safe YAML in which `1e-5` is a number, as every reader of it expects, and no key repeats.
+
+    Its limits hold while it is read: a file of strangers may be a few letters long and come to
+    billions of values by aliases of aliases.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._num_open = 0
+        self._num_read = 0
+        # By the node's id: the document, or an anchor, keeps each one alive.
+        self._extents: dict[int, _Extent] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        self._num_read += 1
+        self._num_open += 1
+        self._check(_Extent(self._num_read, self._num_open), event)
+        node = super().compose_node(parent, index)
+        self._num_open -= 1
+        if node is None:
+            return None
+        is_alias = isinstance(event, yaml.AliasEvent)
+        if is_alias and id(node) not in self._extents:
+            raise yaml.composer.ComposerError(
+                None, None, "an alias stands within what it is the alias of", event.start_mark
+            )
+        if not is_alias:
+            self._extents[id(node)] = self._extent(node)
+        self._check(self._extents[id(node)], event)
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        # PyYAML 6.0.4 takes a merged key for said again, or not, by where its text lies in memory.
+        own: list[tuple[yaml.Node, yaml.Node]] = []
+        merged: list[tuple[yaml.Node, yaml.Node]] = []
+        for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:value":  # a key of `=`
+                key.tag = "tag:yaml.org,2002:str"
+            if key.tag != "tag:yaml.org,2002:merge":
+                own.append((key, value))
+                continue
+            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if not isinstance(part, yaml.MappingNode):
+                    raise yaml.constructor.ConstructorError(
+                        None, None, "what is merged is no mapping", part.start_mark
+                    )
+                self.flatten_mapping(part)
+                merged += part.value
+        # A mapping's own key counts, else the first one that is merged.
+        pairs: dict[object, tuple[yaml.Node, yaml.Node]] = {}
+        for key, value in (*own, *merged):
+            pairs.setdefault(_told_apart(key), (key, value))
+        node.value = [
+            pairs[name] for name in dict.fromkeys(_told_apart(k) for k, _ in merged + own)
+        ]
+
+    def _extent(self, node: yaml.Node) -> _Extent:
+        if isinstance(node, yaml.ScalarNode):
+            return _Extent(1 + len(node.value) // 100, 1)
+        children = (
+            [child for pair in node.value for child in pair]
+            if isinstance(node, yaml.MappingNode)
+            else node.value
+        )
+        extents = [self._extents[id(child)] for child in children]
+        return _Extent(
+            1 + sum(extent.values for extent in extents),
+            1 + max((extent.depth for extent in extents), default=0),
+        )
+
+    def _check(self, extent: _Extent, event: Any) -> None:
+        said = ""
+        if extent.depth > MAX_YAML_DEPTH:
+            said = f"values are nested over {MAX_YAML_DEPTH} deep"
+        elif extent.values > MAX_YAML_VALUES:
+            said = f"it comes to over {MAX_YAML_VALUES:,} values, its aliases written out"
+        if said:
+            raise yaml.composer.ComposerError(None, None, said, event.start_mark)
 
     def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
         # Looked at as written: a merge (`<<`) later puts the keys of another mapping in.
@@ -55,19 +159,35 @@ _Loader.add_implicit_resolver(
 )
 
 
-# What PyYAML itself raises on values such as 2024-13-45, `!!bool x`, `!!timestamp x`, and on
-# thousands of open brackets.
-_BAD_VALUES = (ValueError, KeyError, AttributeError, RecursionError)
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+    text = loader.construct_scalar(node)
+    is_int = node.tag.endswith(":int")
+    value: int | float = 0
+    if len(text) <= _NUMBER_LETTERS:
+        of_yaml = loader.construct_yaml_int if is_int else loader.construct_yaml_float
+        value = of_yaml(node)
+    if len(text) > _NUMBER_LETTERS or (is_int and not -(2**63) <= value < 2**63):
+        raise yaml.constructor.ConstructorError(
+            None, None, "a number is too long for 64 bits", node.start_mark
+        )
+    return value
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _number)
+
+# What PyYAML itself raises on values such as 2024-13-45, `!!bool x`, `!!timestamp x`, `!!int ''`.
+_BAD_VALUES = (ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 def read_yaml(path: Path) -> Any:
     """Return what the YAML file `path` holds, read safely.
 
     Raises:
-        ConfigError: the file is absent, is not text, or is not YAML.
+        ConfigError: the file is absent, no regular one, not text, too large, or not YAML.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, limit_bytes=MAX_YAML_BYTES).decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist. Name an existing YAML file.") from error
     except IsADirectoryError as error:
@@ -83,7 +203,7 @@ def parse_yaml(text: str, *, where: str) -> Any:
     """Return what YAML `text` holds, read safely; `where` names its source in the error.
 
     Raises:
-        ConfigError: it is not YAML.
+        ConfigError: it is not YAML, or comes to more than is read of any file.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
@@ -106,22 +226,59 @@ def build(kind: type[V] | Any, value: Any, *, where: str) -> V:
 def describe(error: ValidationError, *, where: str) -> str:
     """Return pydantic's report as one sentence for each wrong key."""
     lines = []
-    for item in error.errors(include_url=False):
-        key = ".".join(str(step) for step in item["loc"]) or "the file"
+    wrong = error.errors(include_url=False)
+    for item in wrong[:_SHOWN_KEYS]:
+        key = cut(".".join(cut(str(step), 60) for step in item["loc"]) or "the file", 300)
         given = item.get("input")
         if item["type"] == "missing":
             lines.append(f"{where}: `{key}` is missing. Add it.")
         elif item["type"] == "extra_forbidden":
             lines.append(
-                f"{where}: `{key}` is not a known key (given {given!r}). Remove or rename it."
+                f"{where}: `{key}` is not a known key (given {shown(given)}). Remove or rename it."
             )
         else:
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            shown = repr(given)
-            shown = shown if len(shown) <= 80 else shown[:77] + "..."
-            lines.append(f"{where}: `{key}` is {shown}: {message.rstrip('.')}.")
+            lines.append(f"{where}: `{key}` is {shown(given)}: {cut(message, 1000).rstrip('.')}.")
+    if len(wrong) > _SHOWN_KEYS:
+        lines.append(f"{where}: {len(wrong) - _SHOWN_KEYS:,} more keys are wrong.")
     return "\n".join(lines)
 
 
+def shown(value: Any) -> str:
+    """Return `value` as an error shows it: its beginning, however much it holds."""
+    return cut(_SHORT.repr(value), _SHOWN_LETTERS)
+
+
+def cut(text: str, length: int) -> str:
+    """Return the beginning of `text`, of at most `length` letters."""
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+class _Short(reprlib.Repr):
+    """Looks at no more of a value than is shown of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 8
+        self.maxtuple = self.maxlist = self.maxdict = self.maxset = self.maxfrozenset = 40
+        self.maxlong = self.maxother = 2 * _SHOWN_LETTERS
+
+    def repr_str(self, x: str, level: int) -> str:
+        return repr(x[: 2 * _SHOWN_LETTERS])
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        # In its own order, which reprlib gives up.
+        if level <= 0:
+            return "{...}" if x else "{}"
+        pairs = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}"
+            for key, _ in zip(x, range(self.maxdict), strict=False)
+        ]
+        return f"{{{', '.join(pairs)}}}"
+
+
+_SHORT = _Short()
+
+
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return cut(" ".join(str(error).split()), 400)

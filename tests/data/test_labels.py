@@ -144,6 +144,20 @@ def test_a_file_that_is_no_label_file_is_refused(
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_line_of_a_hundred_thousand_cells_is_refused_at_once(tmp_path: Path, place: int) -> None:
+    lines = ["video_name,target", "a,1", "b,0"]
+    lines[place] += "," * 100_000
+    with pytest.raises(DataError, match=f"line {place + 1} has 100,0.. letters"):
+        read_labels(written(tmp_path, "\r".join(lines)))
+
+
+def test_a_wide_table_is_read(tmp_path: Path) -> None:
+    more = ",".join(f"column_{number}" for number in range(400))
+    text = f"video_name,target,{more}\na,1{',x' * 400}\nb,0{',x' * 400}\n"
+    assert rows(written(tmp_path, text)) == [("a", 1), ("b", 0)]
+
+
 def test_an_absent_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_labels(tmp_path / "train_label.txt")

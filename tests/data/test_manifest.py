@@ -418,3 +418,78 @@ def test_columns_and_classes_of_a_layout_are_for_all_tables(data: Path) -> None:
         "val_label.txt: tabs, columns clip_id and what, f/g read as 1/0",
         "prediction.txt.csv: columns clip_id and y_pred",
     )
+
+
+SECRET = "password,hunter2\n"
+
+
+@pytest.mark.parametrize("part", ["train_labels", "val_labels", "template"])
+@pytest.mark.parametrize(
+    "named", ["../other.csv", "trainset/../../other.csv", "{whole}", "out", "folder/other.csv"]
+)
+def test_a_table_outside_of_the_data_folder_is_not_opened(
+    data: Path, part: str, named: str
+) -> None:
+    other = data.parent / "other.csv"
+    other.write_text(SECRET)
+    (data / "out").symlink_to(other)
+    (data / "folder").symlink_to(data.parent)
+    with pytest.raises(DataError) as refused:
+        read(data, Layout(**{part: (named.format(whole=other),)}))
+    said = str(refused.value)
+    assert "relative to that folder" in said or "leads out of" in said
+    assert "password" not in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("part", ["train_labels", "template"])
+def test_a_table_that_is_no_regular_file_is_not_waited_for(data: Path, part: str) -> None:
+    os.mkfifo(data / "pipe")
+    (data / "device").symlink_to("/dev/zero")
+    with (data / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DataError, match="pipe is a pipe"):
+        read(data, Layout(**{part: ("pipe",)}))
+    with pytest.raises(DataError, match="leads out of"):
+        read(data, Layout(**{part: ("device",)}))
+    with pytest.raises(DataError, match="huge has over 128 MiB"):
+        read(data, Layout(**{part: ("huge",)}))
+
+
+@pytest.mark.parametrize("named", ["../media", "/media", "trainset/../../media", ".."])
+def test_an_experiment_names_no_media_folder_outside_of_the_data_folder(
+    data: Path, named: str
+) -> None:
+    shutil.copytree(data / "trainset", data.parent / "media")
+    with pytest.raises(DataError, match="relative to that folder"):
+        read(data, Layout(train_media=(named,)))
+
+
+def test_media_may_be_links_to_another_disk_but_a_table_may_not(data: Path) -> None:
+    disk = data.parent / "disk"
+    expected = read(data).table
+    (data / "trainset").rename(disk)
+    (data / "trainset").symlink_to(disk)  # the folder, and a file of another
+    (data / "valset" / "val0.mp4").rename(disk / "val0.mp4")
+    (data / "valset" / "val0.mp4").symlink_to(disk / "val0.mp4")
+    pd.testing.assert_frame_equal(read(data).table, expected)
+    (data / "val_label.txt").rename(disk / "val_label.txt")
+    (data / "val_label.txt").symlink_to(disk / "val_label.txt")
+    with pytest.raises(DataError, match=r"val_label\.txt is a link that leads out of"):
+        read(data)
+
+
+def test_a_media_file_of_an_absurd_size_is_not_read(data: Path) -> None:
+    with (data / "trainset" / "train0.mp4").open("wb") as file:
+        file.truncate(1 << 42)  # a hole: it takes no room on the disk
+    row = read(data).table.set_index("name").loc["train0.mp4"]
+    assert (row["status"], row["content"]) == ("too_large", "")
+
+
+def test_names_of_strangers_are_seen_and_do_not_act(data: Path) -> None:
+    evil = "gone\x1b[2J\u202e.mp4"
+    with (data / "train_label.txt").open("a", encoding="utf-8") as labels:
+        labels.write(f'\n"{evil}\n",1')
+    (line,) = [line for line in describe(read(data)) if line.startswith("train")]
+    assert line.isprintable()
+    assert r"gone\u001b[2J\u202e.mp4" in line

@@ -1,5 +1,6 @@
 """An experiment file: what it may say, and the sentence that answers each mistake."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,53 @@ def test_a_study_keeps_the_versions_of_its_views_unless_the_file_names_one(tmp_p
 
 
 def test_a_search_space_may_be_named_by_its_whole_path(tmp_path: Path) -> None:
-    write_experiment(tmp_path / "a")
-    whole = tmp_path / "a" / "search_spaces" / "tiny.yaml"
-    _, space = read_experiment(write_experiment(tmp_path / "b", search_space=str(whole)))
+    whole = tmp_path / "search_spaces" / "tiny.yaml"
+    _, space = read_experiment(write_experiment(tmp_path, search_space=str(whole)))
     assert space.file == str(whole)
+
+
+SECRET = "token: hidden"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "../../outside.yaml",
+        "{outside}",
+        "../search_spaces/link.yaml",
+        "../search_spaces/renamed.yaml",
+        "../search_spaces/notes.txt",
+        "/etc/passwd",
+        "/dev/zero",
+        "../../../../../../../../etc/passwd",
+        "",
+        "..",
+        "a\0.yaml",
+    ],
+)
+def test_a_search_space_of_elsewhere_is_not_opened(tmp_path: Path, named: str) -> None:
+    project = tmp_path / "project"
+    (tmp_path / "outside.yaml").write_text(SECRET)
+    spaces = project / "search_spaces"
+    spaces.mkdir(parents=True)
+    (spaces / "link.yaml").symlink_to(tmp_path / "outside.yaml")
+    (spaces / "notes.txt").write_text(SECRET)
+    (spaces / "renamed.yaml").symlink_to("notes.txt")
+    named = named.format(outside=tmp_path / "outside.yaml")
+    with pytest.raises(ConfigError) as refused:
+        read_experiment(write_experiment(project, search_space=named))
+    assert "must be a .yaml file in" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert "token" not in str(refused.value)
+    assert "root:" not in str(refused.value)
+
+
+def test_a_search_space_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    file = write_experiment(tmp_path)
+    (tmp_path / "search_spaces" / "tiny.yaml").unlink()
+    os.mkfifo(tmp_path / "search_spaces" / "tiny.yaml")
+    with pytest.raises(ConfigError, match=r"tiny\.yaml is a pipe"):
+        read_experiment(file)
 
 
 def test_one_name_will_do_where_several_may_stand(tmp_path: Path) -> None:

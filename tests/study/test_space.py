@@ -189,6 +189,34 @@ def test_what_cannot_make_a_recipe_is_refused_by_file_and_key(
     assert str(tmp_path / "space.yaml") in str(refused.value)
 
 
+def test_a_space_of_too_many_options_is_refused(read: Callable[..., Space]) -> None:
+    nested = {"choice": [{"kind": "adamw", "lr": {"choice": [1e-3, 1e-4]}}] * 3}
+    with pytest.raises(ConfigError, match=r"`optimizer\.choice` holds an option twice"):
+        read(optimizer=nested)
+    wide = {"choice": [f"b{number}" for number in range(2_500)]}
+    with pytest.raises(ConfigError, match=r"2,500 options among 2,5.. values, more than"):
+        read(backbone=wide)
+    deep = {"choice": [{"kind": f"o{number}", "lr": [1] * 8} for number in range(700)]}
+    with pytest.raises(ConfigError, match="700 options among 7,"):
+        read(optimizer=deep)
+    with pytest.raises(ConfigError, match="asks the table of figures 21 times"):
+        read(backbone={"choice": [{"leaderboard": {"top": number}} for number in range(1, 22)]})
+
+
+def test_what_is_refused_is_shown_in_part(read: Callable[..., Space]) -> None:
+    long = "x" * 2_000
+    for keys in (
+        {"dropout": {"float": [long] * 50}},
+        {"dropout": {"choice": {long: [long] * 50}}},
+        {"dropout": {"float": [0, 1], long: 1}},
+        {"views": [long] * 20},
+        {"backbone": {"leaderboard": {"top": 1}, long: 1}},
+    ):
+        with pytest.raises(ConfigError) as refused:
+            read(**keys)
+        assert len(str(refused.value)) < 700
+
+
 def test_a_key_that_is_no_word_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     tree: dict[Any, Any] = {**LEAST, 3: 4}

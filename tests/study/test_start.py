@@ -240,6 +240,19 @@ def test_a_study_that_was_begun_otherwise_is_refused_and_says_what_changed(
     assert len(inline.trained) == 1
 
 
+def test_a_study_goes_on_when_the_file_of_its_search_space_was_moved(
+    bench: Bench, inline: type[InlinePool]
+) -> None:
+    experiment = bench.experiment()
+    bench.search(experiment, 1)
+    old = bench.workspace.root / "search_spaces" / experiment.name
+    old.rename(old.with_name(f"moved-{old.name}"))
+    tree = yaml.safe_load(experiment.read_text())
+    tree["search_space"] = f"../search_spaces/moved-{old.name}"
+    experiment.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    assert bench.search(experiment, 2).num_new == 1
+
+
 def test_a_study_goes_on_with_its_backbones_when_the_table_of_figures_changes(
     bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from workbench.errors import BundleError, DataError, RuleError, StudyError
 from workbench.files import hash_file, write_text
 from workbench.study.folder import StudyFolder
 from workbench.submission.bundle import Bundle, describe, export
-from workbench.submission.documents import installed_versions
+from workbench.submission.documents import as_cell, installed_versions
 from workbench.submission.neutral import Neutral, find_neutral, require_few
 from workbench.trial.result import TrialFolder
 
@@ -97,6 +97,24 @@ def test_the_readme_tells_the_rules_and_expected_scores(study: MadeStudy, bundle
     assert "9,876,543" in text
     assert "9,999,999" in text
     assert f"| t2.mp4 | {stored_scores(study.folder)['t2.mp4']:.6f} |" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("clip_1 (2).mp4", "`clip_1 (2).mp4`"),
+        ("a/b-c_d.mp4", "a/b-c_d.mp4"),
+        ("a | b", r"`a \| b`"),
+        ("[x](http://evil)", "`[x](http://evil)`"),
+        ("<img src=x>", "`<img src=x>`"),
+        ("`<b>`", "`` `<b>` ``"),
+        ("a``b", "```a``b```"),
+        ("a\n# b\x1b", r"`a\n# b\u001b`"),
+        ("**b**", "`**b**`"),
+    ],
+)
+def test_a_name_in_the_readme_is_no_markup(name: str, cell: str) -> None:
+    assert as_cell(name) == cell
 
 
 def test_the_report_is_taken_along_where_there_is_one(

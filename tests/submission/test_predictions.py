@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,17 @@ def test_unusable_templates_say_why(tmp_path: Path, text: str | bytes, said: str
 def test_an_absent_template_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.csv does not exist"):
         read_sheet(tmp_path / "absent.csv", name_column="video_name", score_column="y_pred")
+
+
+def test_a_template_that_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, said in ((tmp_path / "pipe", "is a pipe"), (Path("/dev/zero"), "is a device")):
+        with pytest.raises(DataError, match=said):
+            read_sheet(path, name_column="video_name", score_column="y_pred")
+
+
+def test_cells_of_formulas_and_markup_are_kept_byte_for_byte(tmp_path: Path) -> None:
+    # A submission must have the template's cells; who opens it as a spreadsheet is told so.
+    text = "video_name,y_pred\n=1+1.mp4,0.5\n@x.mp4,0.5\n-a|b.mp4,0.5\n+<b>.mp4,0.5\n"
+    sheet = read(tmp_path, text)
+    assert fill(sheet, dict.fromkeys(sheet.names, 0.5)) == text

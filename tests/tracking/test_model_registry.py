@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from workbench.trial.served import FlatModel
 import mlflow.pyfunc
 import mlflow.pytorch
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 SHAPES = {"mel": (1, 1, 3, 2, 1), "frames": (1, 2, 2, 2, 3)}  # 6 + 24 values a row
 
@@ -162,6 +166,54 @@ def test_a_champion_loads_without_this_package_without_pickle_and_beside_a_gpu(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[0.5]"  # both views are white, so the logits are equal
+
+
+def test_a_study_with_a_dot_in_its_name_is_registered_by_that_name(
+    registry: ModelRegistry, client: MlflowClient, trial: str
+) -> None:
+    promote(registry, trial, FlatModel(TwoViews(8.0), SHAPES), "net-2.1")
+    assert client.get_model_version_by_alias("net-2.1", "champion").run_id == trial
+
+
+class Harm:
+    def __init__(self, sign: Path) -> None:
+        self.sign = sign
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.sign,)
+
+
+@pytest.mark.parametrize("member", ["data/sample_inputs/model.pt", "data/weights/weight_0"])
+@pytest.mark.usefixtures("plain_mlflow")
+def test_a_pickle_put_into_a_stored_model_is_refused_where_mlflow_is_told_to(
+    registry: ModelRegistry,
+    client: MlflowClient,
+    trial: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    member: str,
+) -> None:
+    # What SECURITY.md tells those to set who load a model of a store that others write to.
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    name = f"tampered-{member.rpartition('/')[2]}"
+    promote(registry, trial, FlatModel(TwoViews(8.0), SHAPES), name)
+    version = client.get_model_version_by_alias(name, "champion")
+    stored = Path(unquote(urlparse(version.source).path)) / "data" / "model.pt2"
+    with zipfile.ZipFile(stored) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    (place,) = [path for path in members if path.endswith(member)]
+    torch.save((Harm(tmp_path / "harm"),), tmp_path / "evil.pt")
+    members[place] = (tmp_path / "evil.pt").read_bytes()
+    for path, content in members.items():
+        if path.endswith("weights_config.json"):
+            unpickled = b'"use_pickle": true' if "weights" in member else b'"use_pickle": false'
+            members[path] = content.replace(b'"use_pickle": false', unpickled)
+    with zipfile.ZipFile(stored, "w") as archive:
+        for path, content in members.items():
+            archive.writestr(path, content)
+    with pytest.raises(MlflowException, match="pickle is disallowed"):
+        mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    assert not (tmp_path / "harm").exists()
 
 
 def test_an_example_of_one_row_is_refused(registry: ModelRegistry, trial: str) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from workbench.cli import backbones, data, study, submission, weights
 from workbench.cli.shared import reporting_errors, require_address_space
+from workbench.console import print_traceback
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
@@ -19,6 +20,7 @@ def main() -> None:
     if "--help" not in sys.argv:
         with reporting_errors():
             require_address_space()
+    sys.excepthook = print_traceback
 
 
 for command in (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
 
 import typer
 
+from workbench.console import printing_visibly, visible_lines
 from workbench.errors import WorkbenchError, told
 from workbench.workspace import Workspace
 
@@ -46,9 +47,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Turn an expected error into its sentences on stderr and exit code 1; let bugs traceback."""
+    """Turn an expected error into its sentences on stderr and exit code 1; let bugs traceback.
+
+    Every command runs in it: nothing that the body prints reaches the terminal raw.
+    """
     try:
-        yield
+        with printing_visibly():
+            yield
     except WorkbenchError as error:
         _end_with(str(error), error)
     except OSError as error:
@@ -59,7 +64,7 @@ def reporting_errors() -> Iterator[None]:
 
 
 def _end_with(sentence: str, error: Exception) -> NoReturn:
-    typer.secho(f"error: {sentence}", err=True, fg=typer.colors.RED)
+    typer.secho(f"error: {visible_lines(sentence)}", err=True, fg=typer.colors.RED)
     raise typer.Exit(1) from error
 
 

@@ -11,10 +11,19 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.console import visible
 from workbench.errors import DataError
+from workbench.gate import read_file
+from workbench.values import cut
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 """The rarer in names, the earlier: where two would do, the earlier one counts."""
+
+MAX_TABLE_BYTES = 128 << 20
+"""Of a label file or a template: some five million rows."""
+
+MAX_LINE_LETTERS = 8_192
+"""A longer line is none of a table of names."""
 
 _SAMPLE = 50
 """Lines that the separator is guessed from."""
@@ -80,7 +89,7 @@ def read_delimited(path: Path) -> Delimited:
             close.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path, limit_bytes=MAX_TABLE_BYTES, kind=DataError)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist. Check the data folder and its layout.") from error
     except IsADirectoryError as error:
@@ -90,6 +99,12 @@ def read_delimited(path: Path) -> Delimited:
     text, encoding = _decoded(path, data)
     # The lines with their ends, of which there are three kinds.
     file_lines = list(io.StringIO(text, newline=""))
+    for number, line in enumerate(file_lines, 1):
+        if len(line) > MAX_LINE_LETTERS:
+            raise DataError(
+                f"{path} line {number} has {len(line):,} letters, so it is no table of names. "
+                "It needs a header and a row for each file."
+            )
     separator = _separator(file_lines)
     rows, lines, ends = [], [], []
     reader = csv.reader(file_lines, delimiter=separator, strict=True)
@@ -123,12 +138,12 @@ def raw_cells(record: str, separator: str) -> list[str]:
 
 def quoted(text: str, *, most: int = 60) -> str:
     """Return strangers' text for a message: in quotes, cut, and without control characters."""
-    return repr(text if len(text) <= most else text[: most - 3] + "...")
+    return f"'{shown(text, most=most)}'"
 
 
 def shown(text: str, *, most: int = 60) -> str:
     """Return the same without the quotes."""
-    return quoted(text, most=most)[1:-1]
+    return visible(cut(text, most))
 
 
 def _decoded(path: Path, data: bytes) -> tuple[str, str]:

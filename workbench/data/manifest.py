@@ -21,10 +21,15 @@ from workbench.data.labels import (
 )
 from workbench.data.names import match
 from workbench.errors import DataError
+from workbench.gate import within
 from workbench.values import Frozen
 
 _DENIED = -2
 """In the place of the size of a file that this user may not look at."""
+
+MAX_MEDIA_BYTES = 64 << 30
+"""A larger media file is not read: one with a hole in it claims any size, and to hash it all would
+never end."""
 
 
 class Layout(Frozen):
@@ -52,9 +57,9 @@ class Manifest:
     table: pd.DataFrame
     """One row a file: `split` (train, val, test), `name` (of train and val as the file is called,
     of test as the template has it), `path` (relative to the data folder),
-    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, denied: this
-    user may not read it, or broken: nobody can) and `content` (SHA-256 of the bytes, empty if there
-    are none)."""
+    `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, too_large:
+    over MAX_MEDIA_BYTES, denied: this user may not read it, or broken: nobody can) and `content`
+    (SHA-256 of the bytes, empty if they were not read)."""
 
     template: Template
     num_repeated: int
@@ -101,7 +106,7 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     for split in ("train", "val"):
         file = _first(folder, getattr(layout, f"{split}_labels"), f"{split} labels")
         labels = read_labels(file, layout.columns, layout.classes)
-        media = _first(folder, getattr(layout, f"{split}_media"), f"{split} media")
+        media = _first(folder, getattr(layout, f"{split}_media"), f"{split} media", is_media=True)
         media_of[split], files_in[media] = media, _sizes(media, split)
         found = match(labels.table["cell"], _files(files_in[media]), where=split)
         cells = zip(labels.table["cell"], labels.table["name"], strict=True)
@@ -113,7 +118,7 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
         parts.append(_rows(split, named.assign(file=named["name"]), media, files_in[media], folder))
     template = read_template(_first(folder, layout.template, "prediction template"), layout.columns)
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
-    media = _first(folder, layout.test_media, "test media")
+    media = _first(folder, layout.test_media, "test media", is_media=True)
     media_of["test"] = media
     if media not in files_in:
         files_in[media] = _sizes(media, "test")
@@ -182,12 +187,17 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
     )
 
 
-def _first(folder: Path, names: tuple[str, ...], what: str) -> Path:
+def _first(folder: Path, names: tuple[str, ...], what: str, *, is_media: bool = False) -> Path:
+    """Return the first of `names` that exists in the data folder.
+
+    No name leaves the folder, and no table is a link out of it: its cells are quoted where they are
+    wrong. Media may be links out of it, a folder or each file: people keep them on another disk,
+    and nothing of a file that is no media is ever shown.
+    """
     for name in names:
-        if Path(name).is_absolute():
-            raise DataError(f"{name} is not in {folder}. Name the {what} relative to that folder.")
-        if (folder / name).exists():
-            return folder / name
+        path = within(folder, name, what=what, may_link_out=is_media, kind=DataError)
+        if path.exists():
+            return path
     raise DataError(
         f"{folder} has no {what}: looked for {', '.join(names)}. "
         "Name them under `data` in the experiment file if they are called otherwise."
@@ -202,7 +212,7 @@ def _rows(
     for shut in [name for name, number in sizes.items() if name.endswith("/")]:
         size = size.mask(labels["file"].str.startswith(shut), _DENIED)
     status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
-    status = status.mask(size == _DENIED, "denied")
+    status = status.mask(size == _DENIED, "denied").mask(size > MAX_MEDIA_BYTES, "too_large")
     prefix = media.relative_to(folder).as_posix()
     return pd.DataFrame(
         {

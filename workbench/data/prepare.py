@@ -246,7 +246,7 @@ def _troubles(prepared: Prepared) -> list[str]:
         bad = prepared.table[prepared.table[f"status.{name}"] != "ok"]
         for status, rows in bad.groupby(f"status.{name}"):
             example = f"{rows['path'].iloc[0]}: {rows[f'reason.{name}'].iloc[0]}"
-            lines.append(f"{name}: {len(rows)} files {status}, e.g. {example}")
+            lines.append(f"{name}: {len(rows)} files {status}, e.g. {shown(example, most=300)}")
     lost = prepared.left_out()
     for split, rows in lost[lost["split"] != "train"].groupby("split", sort=False):
         num_all = int((prepared.table["split"] == split).sum())

@@ -58,8 +58,9 @@ def cue_bars(scores: Sequence[CueScore]) -> Any:
 def spread(distribution: Distribution) -> Any:
     """Return the share of files up to each size or length, a line for each split and class."""
     figure = go.Figure()
-    for name, counts in distribution.counts.items():
-        split, _, kind = name.partition(" ")
+    for label, counts in distribution.counts.items():
+        split, _, kind = label.partition(" ")
+        name = _plain(label)
         shares = np.r_[0, np.cumsum(counts)] / max(1, sum(counts))
         figure.add_scatter(
             x=list(distribution.edges),
@@ -70,7 +71,7 @@ def spread(distribution: Distribution) -> Any:
                 "color": {"real": _REAL, "fake": _FAKE}.get(kind, _UNLABELLED),
                 "dash": _DASHES.get(split, "solid"),
             },
-            name=_plain(name),
+            name=name,
             hovertemplate=f"%{{y:.1%}} up to %{{x:.4g}} {distribution.unit}<extra>{name}</extra>",
         )
     x = f"{distribution.quantity}, {distribution.unit}"

@@ -89,7 +89,7 @@ def write_sheets(
     ]
     sheets += more
     page = folder / "index.html"
-    links = [f"<a href='#{sheet.anchor}'>{escape(sheet.title)}</a>" for sheet in sheets]
+    links = [f"<a href='#{escape(sheet.anchor)}'>{escape(sheet.title)}</a>" for sheet in sheets]
     pages.write_page(
         page,
         title=f"Samples of {printable(split)}",

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from workbench.errors import WeightsError
+from workbench.parts.archives import require_sane
 from workbench.parts.backbones import load_as_published
 from workbench.parts.torchvision_fix import import_timm
 
@@ -52,6 +53,7 @@ def _shapes(path: Path, called: str) -> dict[str, Tensor]:
     """Return the tensors of a file on the meta device: their names and shapes."""
     if ending(path) != path.suffix:
         raise WeightsError(f"{called} is written as {ending(path)}. Name it so.")
+    require_sane(path, called=called)
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:

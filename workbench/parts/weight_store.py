@@ -184,6 +184,8 @@ def _kept_file(path: Path, *, thorough: bool) -> Kept:
             raise WeightsError(
                 f"Nothing reads {path}. Remove it, or bring it in by `workbench weights add`."
             )
+        if not path.is_file():  # a pipe would be waited for
+            raise WeightsError(f"{path} is no file. Remove it.")
         digest = sha256(path)
         label = weights_in(path).pretraining
         published(path.stem)
@@ -197,7 +199,7 @@ def _kept_file(path: Path, *, thorough: bool) -> Kept:
         name=path.stem,
         place=str(path),
         pretraining=label,
-        size_bytes=path.stat().st_size,
+        size_bytes=path.stat().st_size if path.exists() else 0,
         sha256=digest,
         problem=problem,
     )
@@ -225,8 +227,9 @@ def _kept_wheel(path: Path, arch: str | None, *, thorough: bool) -> Kept:
 
 
 def _looked_into(file: wheels.WheelFile, arch: str, *, thorough: bool) -> Kept:
-    problem = ""
+    problem = digest = ""
     try:
+        digest = file.sha256()
         tensors = wheels.read(file, arch, device="cpu" if thorough else "meta")
         if thorough:
             load_as_published(arch, file.place, {"state_dict": dict(tensors)})
@@ -238,7 +241,7 @@ def _looked_into(file: wheels.WheelFile, arch: str, *, thorough: bool) -> Kept:
         place=str(file.path) if file.member else file.place,
         pretraining="in1k",
         size_bytes=file.path.stat().st_size,
-        sha256=file.sha256(),
+        sha256=digest,
         problem=problem,
     )
 

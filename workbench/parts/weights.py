@@ -1,6 +1,5 @@
 """The weights a backbone starts from: which ones, where they come from, what they saw."""
 
-import json
 import re
 from difflib import get_close_matches
 from functools import lru_cache
@@ -10,9 +9,10 @@ from typing import Any, Literal, NamedTuple
 from workbench.errors import ConfigError, WeightsError
 from workbench.files import hash_file, read_json
 from workbench.parts import hub, wheels
+from workbench.parts.archives import require_sane
 from workbench.parts.pretraining import LABELS, saw
 from workbench.parts.torchvision_fix import import_timm
-from workbench.values import Frozen
+from workbench.values import Frozen, shown
 
 Mode = Literal["auto", "hub", "local", "none"]
 
@@ -106,14 +106,17 @@ def overlay(backbone: str, weights: Weights, store: Path | None) -> dict[str, An
     """Return what timm must be told (`pretrained_cfg_overlay`) to load exactly `weights`.
 
     Raises:
-        WeightsError: the file is gone, or is not the one that `weights` names.
+        WeightsError: the file is gone, is not the one that `weights` names, or inflates beyond
+            measure.
     """
     cfg = published(backbone)
     if weights.source == "hub":
         place = hub.locate(published(weights.name))
         if place is None:
             raise WeightsError(f"{weights.name} is not on the weights hub. Resolve it again.")
-        return {"file": str(hub.fetch(place, sha256_wanted=weights.sha256)), "custom_load": False}
+        file = hub.fetch(place, sha256_wanted=weights.sha256)
+        require_sane(file, called=str(file))
+        return {"file": str(file), "custom_load": False}
     local = _find_local(backbone, cfg, store)
     if local is None:
         raise WeightsError(f"{weights.name}: {_no_local(backbone, cfg, store)}.")
@@ -123,6 +126,7 @@ def overlay(backbone: str, weights: Weights, store: Path | None) -> dict[str, An
             f"names ({weights.sha256[:12]}). Put that one back, or start a new recipe."
         )
     if isinstance(local.file, Path):
+        require_sane(local.file, called=local.place)
         return {"file": str(local.file), "custom_load": False}
     return {"state_dict": wheels.read(local.file, backbone.partition(".")[0])}
 
@@ -170,12 +174,12 @@ def weights_in(path: Path) -> Weights:
     if sidecar.is_file():
         try:
             said = read_json(sidecar)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise WeightsError(f"{sidecar} is not JSON ({error}). Correct or remove it.") from error
         label = str(said.get("pretraining", label) if isinstance(said, dict) else said)
         if label not in LABELS:
             raise WeightsError(
-                f"{sidecar} says `pretraining` {label!r}. Write one of {', '.join(LABELS)}."
+                f"{sidecar} says `pretraining` {shown(label)}. Write one of {', '.join(LABELS)}."
             )
     return Weights(source="local", name=path.stem, sha256=sha256(path), pretraining=label)
 

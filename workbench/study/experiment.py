@@ -7,6 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from workbench.data.dataset import Dataset, read_tree
+from workbench.errors import ConfigError
+from workbench.gate import is_inside
 from workbench.rules.rulebook import Rulebook
 from workbench.study.space import Space, read_space
 from workbench.trial.recipe import Objective, Recipe
@@ -94,7 +96,8 @@ class Experiment(Dataset):
 
     rulebook: Rulebook = Rulebook()
     search_space: str
-    """Path of the search space file, relative to the experiment file's folder."""
+    """Path of the search space file, relative to the experiment file's folder: a `.yaml` or `.yml`
+    file in that folder or the one above, links followed."""
 
     objective: Objective = Objective()
     pruning: Pruning = Pruning()
@@ -127,11 +130,29 @@ def read_experiment(path: Path) -> tuple[Experiment, Space]:
     """Return the experiment that YAML file `path` holds, and its search space.
 
     Raises:
-        ConfigError: one line for each wrong key of either file.
+        ConfigError: one line for each wrong key of either file; or the search space lies where no
+            experiment may point.
     """
     tree = read_tree(path)
     experiment: Experiment = build(Experiment, tree, where=str(path))
     # experiments/../search_spaces/x.yaml reads badly in an error.
     file = Path(os.path.normpath(path.parent / experiment.search_space))
+    _require_in_project(file, path)
     space = read_space(file, tuple(experiment.views), experiment.rulebook)
     return experiment, space
+
+
+def _require_in_project(space: Path, experiment: Path) -> None:
+    """Refuse a search space that is not beside the experiment: experiments come from strangers.
+
+    What the file holds is quoted where it is wrong, so a path of theirs reads no file of elsewhere.
+    """
+    project = experiment.absolute().parent.parent
+    if is_inside(space, project):
+        endings = {space.suffix, Path(os.path.realpath(space)).suffix}
+        if endings <= {".yaml", ".yml"}:
+            return
+    raise ConfigError(
+        f"{experiment}: `search_space` is {space}, and it must be a .yaml file in {project} or "
+        "below, links followed. Copy the file there and name it relative to the experiment."
+    )

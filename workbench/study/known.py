@@ -15,7 +15,7 @@ from workbench.errors import ConfigError
 from workbench.media.views import AnyView
 from workbench.study.experiment import Experiment
 from workbench.study.space import Draft, Space, read_tree_as_space
-from workbench.values import build, parse_yaml
+from workbench.values import build, cut, parse_yaml, shown
 
 OF_EXPERIMENT = ("data", "rulebook", "objective")
 
@@ -36,7 +36,7 @@ def read_known(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, Sp
     about = {key: tree.pop(key) for key in OF_EXPERIMENT if key in tree}
     if not isinstance(views := tree.get("views"), dict):
         raise ConfigError(
-            f"{path}: `views` is {views!r}. A recipe says its views itself, "
+            f"{path}: `views` is {shown(views)}. A recipe says its views itself, "
             "e.g. `views: {mel: {kind: mel}}`."
         )
     experiment: Experiment = build(
@@ -54,8 +54,8 @@ def read_known(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, Sp
     space = read_tree_as_space({**tree, "views": list(names)}, str(path), names)
     if drawn := [dimension.name for dimension in space.dimensions()]:
         raise ConfigError(
-            f"{path}: {', '.join(drawn)} would be drawn, and a recipe says one value of each. "
-            "Write the value, or search the file as a `search_space`."
+            f"{path}: {cut(', '.join(drawn), 300)} would be drawn, and a recipe says one value "
+            "of each. Write the value, or search the file as a `search_space`."
         )
     return experiment, space
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from workbench.console import duration
+from workbench.console import duration, visible
 
 BAR = 30
 """Letters of the bar of a study."""
@@ -102,7 +102,7 @@ def lines(standing: Standing, width: int) -> list[str]:
     if s.beliefs:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in s.beliefs)
         found.append(f"matters most so far: {shares}")
-    return [_cut(line, width) for line in found]
+    return [_cut(visible(line), width) for line in found]
 
 
 class View:

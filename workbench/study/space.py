@@ -10,7 +10,7 @@ It becomes a plain choice when the space is read, with the question kept beside 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -24,9 +24,17 @@ from workbench.parts.leaderboard_ranking import Limits, Query, rank
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Rulebook
 from workbench.trial.recipe import Choices, Objective, Recipe
-from workbench.values import Frozen, build, read_yaml
+from workbench.values import Frozen, build, cut, read_yaml, shown
 
 Scalar = str | int | float | bool | None
+
+MAX_WALKED = 5_000_000
+"""Options of all choices of a file times its values: each option is checked in a draft of its own,
+for which all of the file is walked. So many take five seconds; the 1,700 tagged models of timm in
+one choice make three million."""
+
+MAX_QUESTIONS = 20
+"""To the table of figures, in one choice."""
 
 
 class Suggest(Protocol):
@@ -223,12 +231,14 @@ def read_tree_as_space(
     for key in ("views", "backbone"):
         if key not in tree:
             raise ConfigError(f"{where}: `{key}` is missing. Add it.")
+    _require_few(tree, where)
     space = Space(file=where, tree=_answered(tree, rulebook or Rulebook(), where))
+    _require_few(space.tree, where)
     for draft in space.corners():
         unknown = [name for name in draft.views if name not in views]
         if unknown or len(set(draft.views)) < len(draft.views):
             raise ConfigError(
-                f"{where}: `views` {list(draft.views)} must name each view once, and the "
+                f"{where}: `views` {shown(list(draft.views))} must name each view once, and the "
                 f"experiment has {', '.join(views)}. Use those names."
             )
     return space
@@ -240,8 +250,14 @@ def _answered(tree: dict[Any, Any], rulebook: Rulebook, where: str) -> dict[Any,
     if not isinstance(node, dict) or "asked" in node:
         return tree  # a list, or answered before
     options = node["choice"] if isinstance(node.get("choice"), list) else [node]
-    if not any(isinstance(option, dict) and "leaderboard" in option for option in options):
+    num_asked = sum(isinstance(option, dict) and "leaderboard" in option for option in options)
+    if not num_asked:
         return tree
+    if num_asked > MAX_QUESTIONS:
+        raise ConfigError(
+            f"{where}: `backbone` asks the table of figures {num_asked} times, and may do so "
+            f"{MAX_QUESTIONS} times. Ask one question for more models."
+        )
     sets = _options(tree["views"], "views", where)
     most_views = max(len(names) if isinstance(names, list) else 1 for names in sets)
     limits = Limits(
@@ -262,7 +278,7 @@ def _ask(node: dict[Any, Any], limits: Limits, where: str) -> list[str]:
     if extra := node.keys() - {"leaderboard"}:
         raise ConfigError(
             f"{where}: `backbone` is a `leaderboard` with the unknown keys "
-            f"{', '.join(map(str, extra))}. Put them into it."
+            f"{_names(extra)}. Put them into it."
         )
     query: Query = build(Query, node["leaderboard"], where=f"{where}, `backbone.leaderboard`")
     ranking = rank(read_table(), query, limits)
@@ -382,17 +398,21 @@ def _parse(node: Any, key: str, where: str) -> Any:
     )
     if extra := node.keys() - known:
         raise ConfigError(
-            f"{where}: `{key}` is a draw with the unknown keys {', '.join(map(str, extra))}. "
+            f"{where}: `{cut(key, 300)}` is a draw with the unknown keys {_names(extra)}. "
             f"It may have {' and '.join(sorted(known - {'asked'}))}."
         )
     if "choice" in node:
         options = node["choice"]
         if not isinstance(options, list) or not options:
-            raise ConfigError(f"{where}: `{key}.choice` is {options!r}: give a list of options.")
+            raise ConfigError(
+                f"{where}: `{cut(key, 300)}.choice` is {shown(options)}: give a list of options."
+            )
         labelled = {_label(option): option for option in options}
         if len(labelled) < len(options):
-            raise ConfigError(f"{where}: `{key}.choice` holds an option twice. Keep one of each.")
-        return build(Choice, {"options": labelled}, where=f"{where}, `{key}.choice`")
+            raise ConfigError(
+                f"{where}: `{cut(key, 300)}.choice` holds an option twice. Keep one of each."
+            )
+        return build(Choice, {"options": labelled}, where=f"{where}, `{cut(key, 300)}.choice`")
     kind = "float" if "float" in node else "int"
     bounds, log = node[kind], node.get("log", False)
     numbers = (int, float) if kind == "float" else (int,)
@@ -406,10 +426,34 @@ def _parse(node: Any, key: str, where: str) -> Any:
         and isinstance(log, bool)
     ):
         raise ConfigError(
-            f"{where}: `{key}` is {node!r}: give `{kind}: [low, high]`, low first"
+            f"{where}: `{cut(key, 300)}` is {shown(node)}: give `{kind}: [low, high]`, low first"
             + (", and low above 0 with `log: true`." if log else ".")
         )
     return Range(low=bounds[0], high=bounds[1], whole=kind == "int", log=log)
+
+
+def _require_few(tree: dict[Any, Any], where: str) -> None:
+    """Refuse a tree that would take minutes to check."""
+    options, values = _count(tree)
+    if options * values > MAX_WALKED:
+        raise ConfigError(
+            f"{where} has {options:,} options among {values:,} values, more than are checked in a "
+            "few seconds. Leave some out, or draw a number by `float` or `int`."
+        )
+
+
+def _count(tree: Any) -> tuple[int, int]:
+    """Return how many options the choices of a tree have in all, and how many values it has."""
+    if not isinstance(tree, dict | list):
+        return 0, 1
+    options = tree.get("choice") if isinstance(tree, dict) else None
+    parts = [_count(value) for value in (tree.values() if isinstance(tree, dict) else tree)]
+    own = len(options) if isinstance(options, list) else 0
+    return own + sum(part[0] for part in parts), 1 + sum(part[1] for part in parts)
+
+
+def _names(keys: Iterable[Any]) -> str:
+    return cut(", ".join(cut(str(key), 60) for key in keys), 300)
 
 
 def _label(option: Any) -> str | int | float | bool:

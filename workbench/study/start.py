@@ -413,8 +413,9 @@ def _check_same(
         folder.write_info(info)
         return info
     info = folder.info()
-    # What an older version did not know of has its default.
-    was = folder.experiment().model_dump(mode="json")
+    # What an older version did not know of has its default. What the search space says is looked
+    # at, not where it lies: its file may be moved.
+    was = folder.experiment().model_dump(mode="json") | {"search_space": experiment.search_space}
     begun = {"experiment": was, "space": read_yaml(folder.experiment_file)["space"]}
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != files.fingerprint:

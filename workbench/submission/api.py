@@ -235,7 +235,7 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
         except OSError as error:
             raise DataError(f"{given.out} cannot be written: {error.strerror}.") from error
     except WorkbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         return 1
     return 0
 

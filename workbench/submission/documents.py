@@ -1,9 +1,11 @@
 """The texts of a bundle that people and installers read."""
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import packages_distributions, version
 
+from workbench.console import visible
 from workbench.errors import BundleError
 from workbench.selection.promotion import Champion
 from workbench.trial.recipe import Recipe
@@ -72,7 +74,7 @@ def readme(
     """
     objective = champion.objective
     views = ", ".join(f"{name} {view.shape}" for name, view in recipe.views.items())
-    expected = "\n".join(f"| {name} | {value:.6f} |" for name, value in first.items())
+    expected = "\n".join(f"| {as_cell(name)} | {value:.6f} |" for name, value in first.items())
     one_model = ", as the rulebook asks" if single_model else ""
     thop = "cannot count it" if champion.params_thop is None else f"{champion.params_thop:,}"
     true = "not recorded" if champion.params_true is None else f"{champion.params_true:,}"
@@ -111,9 +113,10 @@ its author means well. Nothing may be added to the folder, so `--out` names a fi
 
 ## What to expect
 
-`predictions.csv` has {num_rows} rows, columns `{columns[0]}` and `{columns[1]}`. Among them:
+`predictions.csv` has {num_rows} rows, columns {_code(columns[0])} and {_code(columns[1])}. Among
+them:
 
-| {columns[0]} | {columns[1]} |
+| {as_cell(columns[0])} | {as_cell(columns[1])} |
 | --- | --- |
 {expected}
 
@@ -134,3 +137,16 @@ The same files give the same scores to 1e-5.{unseen} On {objective.slice} the mo
 | models | one makes every prediction{one_model} |
 | recipe | {champion.recipe} |
 """
+
+
+def as_cell(text: str) -> str:
+    """Return a name as a cell of a Markdown table: as it is if it is plain, else as code."""
+    return text if re.fullmatch(r"[\w./-]+( [\w./-]+)*", text) else _code(text)
+
+
+def _code(text: str) -> str:
+    """Return `text` as Markdown code, in which no markup, HTML or link of a stranger counts."""
+    text = visible(text).replace("|", r"\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in (text[:1], text[-1:]) else ""
+    return f"{fence}{space}{text}{space}{fence}"

@@ -60,8 +60,13 @@ class ModelRegistry:
     ) -> str:
         """Register `model` as a new version of `name`, alias `champion`, and return the version.
 
-        It is saved as an exported graph, not as a pickle: it loads without this package, and
-        loading runs no code of whoever wrote the file.
+        It is saved as an exported graph, which loads without this package. Load only what lies in a
+        store that you trust: whoever can write to it can make MLflow run code, by the `MLmodel`
+        file, which names what is imported, or by the graph, of which torch unpickles parts and
+        evaluates shapes. With MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false MLflow refuses pickles, but
+        for plain tensors, and a version that was registered here still loads; the rest stays. This
+        program itself never loads a registered model: a promotion reads the trial's safetensors.
+
         `mlflow.pyfunc.load_model("models:/<name>@champion").predict(rows)` and
         `mlflow.pytorch.load_model(...)` read it. The graph lives on the CPU and is in evaluation
         mode; `model` itself is left as it is.
@@ -87,7 +92,7 @@ class ModelRegistry:
         run = self._client.get_run(run_id)
         logged = self._client.create_logged_model(
             run.info.experiment_id,
-            name=name,
+            name=name.replace(".", "-"),  # here, and here alone, MLflow takes no dots
             source_run_id=run_id,
             params={key: value[:KEY_LENGTH] for key, value in run.data.params.items()},
             tags=dict(tags),
