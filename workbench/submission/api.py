@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from workbench.console import say, track
+from workbench.console import say, track, visible_lines
 from workbench.data.names import find_files
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.files import read_json, write_text
