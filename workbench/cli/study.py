@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -126,8 +127,9 @@ def train(
 
 def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
     """Run a sitting of a study; print its trials and promote the best one."""
+    from workbench.files import full_disk_told
     from workbench.selection import leaderboard, promotion
-    from workbench.study.records import read_trials
+    from workbench.selection.statistics import read_scored_trials
     from workbench.tracking.registry import ModelRegistry
 
     workspace = Workspace(Path.cwd())
@@ -140,7 +142,7 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
                 err=True,
             )
             raise typer.Exit(130) from None
-        rows = read_trials(outcome.folder)
+        rows = read_scored_trials(outcome.folder, outcome.experiment.objective)
         typer.echo(leaderboard.as_table(rows, outcome.experiment.objective, width=width()))
         if outcome.stopped:
             typer.echo(f"\n{outcome.stopped}")
@@ -151,7 +153,9 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
                 "No trial is complete, so there is no champion: see the reasons above and "
                 f"{outcome.folder.path}/trials/*/log.txt."
             )
-        champion = promotion.promote_best(outcome.folder, ModelRegistry(workspace.tracking))
+        root = workspace.tracking
+        with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
+            champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
         typer.echo(f"\n{promotion.describe(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 
@@ -163,15 +167,16 @@ def compare(
 ) -> None:
     """Rank the trials of a study; write one offline HTML page with its plots."""
     from workbench.selection import leaderboard, report
-    from workbench.study.records import count_running, read_trials
+    from workbench.selection.statistics import read_scored_trials
+    from workbench.study.records import count_running
 
     with reporting_errors():
         folder = find_study(study)
-        rows = read_trials(folder)
+        objective = folder.experiment().objective
+        rows = read_scored_trials(folder, objective)
         if as_json:
             typer.echo(json.dumps(leaderboard.as_json(rows), indent=2, allow_nan=False))
             return
-        objective = folder.experiment().objective
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if running := count_running(folder):
             typer.echo(
@@ -209,13 +214,16 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
+    from workbench.files import full_disk_told
     from workbench.selection import promotion
+    from workbench.study.start import mend_runs
     from workbench.tracking.registry import ModelRegistry
 
     with reporting_errors():
-        folder = find_study(study)
-        registry = ModelRegistry(Workspace(Path.cwd()).tracking)
-        champion = promotion.promote(folder, registry, trial)
+        folder, root = find_study(study), Workspace(Path.cwd()).tracking
+        with full_disk_told(folder.path, root, Path(gettempdir())):
+            mend_runs(folder, root)
+            champion = promotion.promote(folder, ModelRegistry(root), trial)
         if as_json:
             typer.echo(champion.model_dump_json(indent=2))
             return

@@ -1,10 +1,7 @@
 """The main job: from an experiment file to a searched study."""
 
-import importlib.metadata
 import os
-import platform
 import shutil
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,36 +19,35 @@ from workbench.data.dataset import find_data
 from workbench.data.facts import FactsStore
 from workbench.doctor import checkup
 from workbench.errors import StudyError
-from workbench.files import finished, no_space, write_text
+from workbench.files import finished, full_disk_told, write_text
 from workbench.study.augment_sheet import write_augment_sheets
 from workbench.study.books import Books
 from workbench.study.devices import choose_devices, pack_devices
 from workbench.study.experiment import Experiment, read_experiment
-from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
+from workbench.study.folder import (
+    StudyFolder,
+    StudyInfo,
+    new_or_known,
+    remember_last,
+)
 from workbench.study.forecast import Forecast
 from workbench.study.known import draft_for, read_known
 from workbench.study.making import RecipeMaker, check_rules
 from workbench.study.probing import screen
+from workbench.study.provenance import code_tags, describe_code, environment_tags
+from workbench.study.recording import StudyRuns, mend
+from workbench.study.records import read_study
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
 from workbench.study.search import Search, Settings
 from workbench.study.space import Draft, Space
-from workbench.study.stopping import FREE_SOME
 from workbench.study.weights import WeightsFinder
-from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import State
 from workbench.trial.compiling import Compile
 from workbench.trial.precision import has_bfloat16
-from workbench.values import read_yaml
 from workbench.workspace import Workspace
-
-PACKAGES = ("torch", "timm", "optuna", "mlflow", "librosa", "av", "opencv-python-headless", "numpy")
 
 AUGMENT_SHEETS = "augmentations"
 """Folder of a study, and of its record, that holds them."""
-
-SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
-SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
-"""What the study's page in the MLflow user interface shows of each trial."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +155,7 @@ def _run(
     began = time.monotonic()
     folder = new_or_known(workspace.studies, asked.study or experiment.name)
     if folder.info_file.exists():
-        space = space.as_begun(read_yaml(folder.experiment_file)["space"])
+        space = space.as_begun(folder.begun()["space"])
     jobs = None if asked.jobs == "auto" else asked.jobs
     devices, threads = choose_devices(asked.device, jobs)
     finder = WeightsFinder(workspace.weights)
@@ -189,28 +185,15 @@ def _run(
             shutil.copyfile(files.template.path, part)
         remember_last(folder)
 
-        tracking = Tracking(workspace.tracking)
-        tags = {
-            "data": str(data_folder),
-            "data_fingerprint": files.fingerprint,
-            "seed": str(asked.seed),
-            **environment_tags(workspace.root),
-        }
-        parent = tracking.open_study(info.name, study_id=info.id, tags=tags)
-        objective = experiment.objective
-        tracking.set_leaderboard(
-            parent,
-            metrics=list(dict.fromkeys((objective.metric, *SHOWN_METRICS))),
-            params=SHOWN_PARAMS,
-            greatest=objective.direction == "maximize",
-        )
+        made_by = {**environment_tags(), **code_tags(), "device": devices[0]}
+        runs = StudyRuns(folder, workspace.tracking, made_by)
         drawn, tries = space, dict(first)
         if experiment.is_screened(len(space.backbones())):
             drawn, drafts = _screened(
                 experiment, space, folder, workspace, finder, device=devices[0]
             )
             tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
-            tracking.log_files(parent, "screening", [folder.path / FILE])
+            runs.tracking.log_files(runs.parent, "screening", [folder.path / FILE])
         maker = RecipeMaker(experiment, files.fingerprint, finder, asked.seed, info.bfloat16)
         if asked.jobs == "auto":
             devices, threads = pack_devices(
@@ -225,9 +208,7 @@ def _run(
             experiment,
             drawn,
             seed=asked.seed,
-            tracking=tracking,
-            parent_run=parent,
-            trial_tags={**tags, "device": devices[0]},
+            runs=runs,
         )
         search = Search(
             folder,
@@ -248,9 +229,12 @@ def _run(
             ),
         )
         before = books.num_ended()
-        with _full_disk_told(folder.path):
-            _keep_augment_sheets(folder, space, prepared, tracking, parent)
-            stopped = _sit(search, books, tries, tracking, parent)
+        with (
+            full_disk_told(folder.path, workspace.tracking),
+            _lost_store_told(runs, workspace.tracking),
+        ):
+            _keep_augment_sheets(folder, space, prepared, runs)
+            stopped = _sit(search, books, tries)
         return Outcome(folder, experiment, stopped, books.num_ended() - before)
 
 
@@ -280,16 +264,12 @@ def _screened(
     return drawn, first_drafts(drawn, screening)
 
 
-def _sit(
-    search: Search,
-    books: Books,
-    first: Mapping[str, Draft],
-    tracking: Tracking,
-    parent: str,
-) -> str:
+def _sit(search: Search, books: Books, first: Mapping[str, Draft]) -> str:
     """Adopt what the last sitting left, and search; return why it stopped."""
     state: State = "interrupted"
     try:
+        if restored := books.restore():
+            say(f"The journal lacked {restored} trials: entered from their folders.")
         told, again = books.adopt()
         if told or again:
             say(
@@ -298,6 +278,9 @@ def _sit(
             )
         if mended := books.agree():
             say(f"MLflow lacked {mended} ended trials: written anew from their folders.")
+        if other := books.other_code():
+            before, now = map(describe_code, other)
+            say(f"The study goes on with other code: {now}; its last trial was made by {before}.")
         for source, draft in first.items():
             books.start_from(draft, source)
         search.learn()
@@ -305,41 +288,45 @@ def _sit(
         state = "complete"
         return stopped
     finally:
-        tracking.end_study(parent, state=state)
+        books.close(state)
+
+
+def mend_runs(folder: StudyFolder, store: Path) -> None:
+    """Write into the tracking store in folder `store` what it lacks of a study's ended trials.
+
+    Raises:
+        StudyError: the store cannot be used, or another process holds the study.
+    """
+
+    def made_by() -> dict[str, str]:
+        return {**environment_tags(), **code_tags()}
+
+    if mended := mend(folder, store, read_study(folder), made_by):
+        say(f"MLflow lacked {mended} ended trials: written anew from their folders.")
 
 
 @contextmanager
-def _full_disk_told(folder: Path) -> Iterator[None]:
-    """Let an error of the body be that the disk is full, where it is: each store has its own."""
+def _lost_store_told(runs: StudyRuns, store: Path) -> Iterator[None]:
+    """Let an error of the body be that the tracking store was removed under it, where it was."""
     try:
         yield
     except Exception as error:
-        if no_space(folder):
-            raise StudyError(f"The disk of {folder} is full. {FREE_SOME}") from error
-        raise
+        if runs.is_there():
+            raise
+        raise StudyError(
+            f"The tracking store in {store} was removed while the search wrote to it. The same "
+            "command goes on, and writes it anew."
+        ) from error
 
 
 def _keep_augment_sheets(
-    folder: StudyFolder, space: Space, prepared: prepare.Prepared, tracking: Tracking, parent: str
+    folder: StudyFolder, space: Space, prepared: prepare.Prepared, runs: StudyRuns
 ) -> None:
     """Write the sheets of what the space does to samples and record them, once a study."""
-    if not tracking.has_files(parent, AUGMENT_SHEETS):
+    if not runs.tracking.has_files(runs.parent, AUGMENT_SHEETS):
         sheets = write_augment_sheets(space, prepared, folder.path / AUGMENT_SHEETS)
-        tracking.log_files(parent, AUGMENT_SHEETS, [sheet.file for sheet in sheets])
-
-
-def environment_tags(root: Path) -> dict[str, str]:
-    """Return what numbers can depend on besides the recipe: versions, commit, platform."""
-    tags = {f"version.{name}": importlib.metadata.version(name) for name in PACKAGES}
-    tags["python"] = platform.python_version()
-    tags["platform"] = platform.platform()
-    if git := shutil.which("git"):
-        asked = subprocess.run(
-            [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-        if asked.returncode == 0:
-            tags["git_commit"] = asked.stdout.strip()
-    return tags
+        files = [sheet.file for sheet in sheets]
+        runs.tracking.log_files(runs.parent, AUGMENT_SHEETS, files)
 
 
 def _views_used(space: Space) -> list[str]:
@@ -379,7 +366,7 @@ def _check_same(
     info = folder.info()
     # What an older version did not know of has its default.
     was = folder.experiment().model_dump(mode="json")
-    begun = {"experiment": was, "space": read_yaml(folder.experiment_file)["space"]}
+    begun = {"experiment": was, "space": folder.begun()["space"]}
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != files.fingerprint:
         changed.append(f"its data (was {info.fingerprint}, is {files.fingerprint})")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.errors import StudyError
-from workbench.tracking.store import ARTIFACTS, DATABASE, store_uri
+from workbench.tracking.moving import ARTIFACTS
+from workbench.tracking.store import DATABASE, store_uri
 from workbench.tracking.writing import allowed
 
 _LEADERBOARD = "trials"
