@@ -1,7 +1,6 @@
 """The commands about a study: search it, compare its trials, open its runs, promote one."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
@@ -16,6 +15,7 @@ from workbench.cli.shared import (
     ExperimentArgument,
     JsonOption,
     MemoryOption,
+    NoLockOption,
     StrictOption,
     StudyArgument,
     find_study,
@@ -23,6 +23,7 @@ from workbench.cli.shared import (
     num_jobs,
     reporting_errors,
     seconds,
+    without_locks,
 )
 from workbench.console import width
 from workbench.errors import WorkbenchError
@@ -65,9 +66,11 @@ def search(
     stall: Annotated[
         str, typer.Option(help="A trial of which no batch ends for so long hangs.")
     ] = "15m",
+    no_lock: NoLockOption = False,
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), num_bytes(memory)
+    without_locks(no_lock)
     from workbench.study.start import Sitting, run_search
 
     asked = Sitting(
@@ -103,9 +106,11 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = "auto",
+    no_lock: NoLockOption = False,
 ) -> None:
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
     memory_bytes = num_bytes(memory)
+    without_locks(no_lock)
     from workbench.study.start import Sitting, run_known
 
     asked = Sitting(
@@ -193,7 +198,7 @@ def ui(
 ) -> None:
     """Open the tracking store in the MLflow user interface."""
     from workbench.tracking.runs import Tracking
-    from workbench.tracking.ui import ui_command
+    from workbench.tracking.ui import free_port, is_private, serve, shown_host, ui_command
 
     with reporting_errors():
         root = Workspace(Path.cwd()).tracking
@@ -202,8 +207,16 @@ def ui(
         info = find_study(study).info()
         tracking = Tracking(root)
         page = tracking.page(tracking.find_study(info.name, info.id))
-        typer.echo(f"The study {info.name}, until Ctrl-C: http://{host}:{port}{page}")
-        raise typer.Exit(subprocess.run(ui_command(root, host=host, port=port)).returncode)
+        if (free := free_port(host, port)) != port:
+            typer.echo(f"Port {port} is used by another program: this is port {free}.", err=True)
+        if not is_private(host):
+            typer.echo(
+                f"Anybody who reaches {shown_host(host)}:{free} can read, change and delete all "
+                "runs: there is no password.",
+                err=True,
+            )
+        typer.echo(f"The study {info.name}, until Ctrl-C: http://{shown_host(host)}:{free}{page}")
+        raise typer.Exit(serve(ui_command(root, host=host, port=free)))
 
 
 def promote(
@@ -212,6 +225,7 @@ def promote(
         int | None, typer.Option(help="Number of the trial; the best one by default.", min=0)
     ] = None,
     as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
     from workbench.files import full_disk_told
@@ -219,6 +233,7 @@ def promote(
     from workbench.study.start import mend_runs
     from workbench.tracking.registry import ModelRegistry
 
+    without_locks(no_lock)
     with reporting_errors():
         folder, root = find_study(study), Workspace(Path.cwd()).tracking
         with full_disk_told(folder.path, root, Path(gettempdir())):

@@ -22,19 +22,35 @@ _ADDRESSES = (
 """Tables and their columns that hold addresses of artifacts."""
 
 
-def artifact_folder(experiment: str) -> str:
-    """Return the name of the folder that holds the artifacts of an experiment."""
-    return re.sub(r"[^\w\-.]", "_", experiment)
+def artifact_address(root: Path, experiment: str) -> str:
+    """Return where the store in `root` keeps the artifacts of an experiment."""
+    return f"{root.as_uri()}{_tail(experiment)}"
 
 
-def is_same_folder(address: str, folder: Path) -> bool:
-    """Say whether a file address is `folder`, also where that has a second name (a mount)."""
-    if address == folder.as_uri():
-        return True
-    try:
-        return Path(unquote(urlsplit(address).path)).samefile(folder)
-    except OSError:  # nothing is there
+def lies_in(root: Path, address: str, experiment: str) -> bool:
+    """Say whether `address` is that of `artifact_address`, also by another name (a mount)."""
+    return _base(address, experiment) is not None and not _is_elsewhere(address, experiment, root)
+
+
+def _tail(experiment: str) -> str:
+    folder = re.sub(r"[^\w\-.]", "_", experiment)
+    return f"/{ARTIFACTS}/{folder}"
+
+
+def _base(address: str, experiment: str) -> str | None:
+    """Return the store's folder, if `address` is what this program gives an experiment."""
+    is_ours = address.startswith("file:") and address.endswith(_tail(experiment))
+    return address.removesuffix(_tail(experiment)) if is_ours else None
+
+
+def _is_elsewhere(address: str, experiment: str, root: Path) -> bool:
+    base = _base(address, experiment)
+    if base is None or base == root.as_uri():
         return False
+    try:
+        return not Path(unquote(urlsplit(base).path)).samefile(root)
+    except OSError:  # nothing is there
+        return True
 
 
 def addresses_elsewhere(connection: sqlite3.Connection, root: Path) -> list[str]:
@@ -42,13 +58,12 @@ def addresses_elsewhere(connection: sqlite3.Connection, root: Path) -> list[str]
 
     Of experiments that this program made: another's may keep its artifacts where it likes.
     """
-    found = []
-    for name, address in connection.execute("SELECT name, artifact_location FROM experiments"):
-        tail = f"/{ARTIFACTS}/{artifact_folder(name)}"
-        if str(address).startswith("file:") and str(address).endswith(tail):
-            base = str(address).removesuffix(tail)
-            if not is_same_folder(base, root):
-                found.append(base)
+    rows = connection.execute("SELECT name, artifact_location FROM experiments")
+    found = [
+        str(_base(address, name))
+        for name, address in rows
+        if address and _is_elsewhere(address, name, root)
+    ]
     return list(dict.fromkeys(found))
 
 

@@ -125,9 +125,9 @@ class ModelRegistry:
             self._client.create_registered_model(name)
 
 
-def _is_whole(source: str) -> bool:
+def _is_whole(source: str | None) -> bool:
     """Say whether a version's files are there: `mlflow gc` and people remove them."""
-    address = urlsplit(source)
+    address = urlsplit(source or "file:")
     return address.scheme != "file" or Path(unquote(address.path), "MLmodel").is_file()
 
 

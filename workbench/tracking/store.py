@@ -28,10 +28,9 @@ from workbench.console import say
 from workbench.errors import StudyError
 from workbench.files import finished, open_lock, take_lock
 from workbench.tracking.moving import (
-    ARTIFACTS,
     addresses_elsewhere,
-    artifact_folder,
-    is_same_folder,
+    artifact_address,
+    lies_in,
     move_addresses,
 )
 
@@ -78,12 +77,11 @@ class Store:
         Raises:
             StudyError: the experiment keeps its artifacts outside this store.
         """
-        artifacts = self.root / ARTIFACTS / artifact_folder(name)
         experiment = self.client.get_experiment_by_name(name)
         if experiment is None:
-            return self.client.create_experiment(name, artifact_location=artifacts.as_uri())
-        artifacts.mkdir(parents=True, exist_ok=True)
-        if not is_same_folder(experiment.artifact_location, artifacts):
+            address = artifact_address(self.root, name)
+            return self.client.create_experiment(name, artifact_location=address)
+        if not lies_in(self.root, experiment.artifact_location, name):
             raise StudyError(
                 f"The record of study {name!r} keeps its artifacts in "
                 f"{experiment.artifact_location}, but the store is now in {self.root}. "
