@@ -215,8 +215,7 @@ def _contents(table: pd.DataFrame, folder: Path, cache: Path) -> "pd.Series[str]
     there = table.loc[table["status"] == "ok", ["path", "size_bytes"]].drop_duplicates("path")
     times = [(folder / path).stat().st_mtime_ns for path in there["path"]]
     there = there.assign(mtime_ns=times)
-    if memory_file.exists():
-        known = pd.read_parquet(memory_file)
+    if (known := _remembered(memory_file)) is not None:
         there = there.merge(known, on=["path", "size_bytes", "mtime_ns"], how="left")
     else:
         there["content"] = None
@@ -228,5 +227,14 @@ def _contents(table: pd.DataFrame, folder: Path, cache: Path) -> "pd.Series[str]
             there.loc[unread, "content"] = list(hashes)
         there = there.dropna(subset="content")
         with finished(memory_file) as part:
-            there.to_parquet(part, index=False)
+            there.to_parquet(part, index=False, write_page_checksum=True)
     return table["path"].map(there.set_index("path")["content"]).fillna("")
+
+
+def _remembered(memory_file: Path) -> pd.DataFrame | None:
+    """Return the hashes of the last time; nothing where there are none, or they are damaged."""
+    try:
+        known = pd.read_parquet(memory_file, page_checksum_verification=True)
+        return known[["path", "size_bytes", "mtime_ns", "content"]]
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError):  # Arrow's, and no such file
+        return None

@@ -26,8 +26,8 @@ class Measured:
         """Return what was kept of `about`; None if nothing was."""
         if self._file is not None:
             for line in read_lines(self._file):
-                if line["key"] == _key(about):
-                    return line["value"]
+                if isinstance(line, dict) and line.get("key") == _key(about):
+                    return line.get("value")
         return None
 
     def keep(self, about: Mapping[str, Any], value: Any) -> None:

@@ -60,8 +60,8 @@ class Store:
         self.uri = store_uri(self.root)
         self._database = self.root / DATABASE
         self._lock = _prepare(self._database)
-        self.client = _open_client(self._database)
         self._identity = _identity(self._database)
+        self.client = _open_client(self._database)
 
     def close(self) -> None:
         """Let others make the store anew or move it; nothing may be written through it after."""
@@ -69,7 +69,9 @@ class Store:
 
     def is_there(self) -> bool:
         """Say whether the database is still the one that was opened, not removed or replaced."""
-        return _identity(self._database) == self._identity
+        lock = os.fstat(self._lock.fileno())
+        same_lock = _identity(self.root / LOCK) == (lock.st_dev, lock.st_ino)
+        return same_lock and _identity(self._database) == self._identity
 
     def open_experiment(self, name: str) -> str:
         """Return the id of experiment `name`; created if there is none, restored if deleted.
@@ -182,14 +184,14 @@ def _make(database: Path) -> None:
 
 
 def _open_client(database: Path) -> MlflowClient:
-    address = _address(database)
+    address = _fresh_address(database)
     try:
         # MLflow would try again for 100 s, with a warning each time, before it said what is wrong.
         with closing(sqlite3.connect(database, timeout=30)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise sqlite3.DatabaseError(" ".join(str(found).split()))
+            raise sqlite3.DatabaseError(str(found))
         return MlflowClient(tracking_uri=address, registry_uri=address)
     except (OSError, sqlite3.DatabaseError) as error:
         raise _unusable(database, error) from error
@@ -201,20 +203,39 @@ def _open_client(database: Path) -> MlflowClient:
 
 
 def _unusable(database: Path, error: Exception) -> StudyError:
+    why = " ".join(str(error).split())
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
         return StudyError(
-            f"The tracking store {database} cannot be opened: {error}. Move the file away: the "
+            f"The tracking store {database} cannot be opened: {why}. Move the file away: the "
             "next `workbench search` or `promote` of a study writes its runs anew."
         )
     return StudyError(
-        f"The tracking store {database} cannot be opened: {error}. Check that the folder can "
+        f"The tracking store {database} cannot be opened: {why}. Check that the folder can "
         "be written and that no other program holds the file, or use another folder."
     )
 
 
-def _identity(database: Path) -> tuple[int, int] | None:
+_opened: dict[Path, list[tuple[int, int] | None]] = {}
+"""The databases that this process opened at a path, one after another."""
+
+
+def _fresh_address(database: Path) -> str:
+    """Return the address of a database, another one for each that was at the same path.
+
+    MLflow keeps its connections for as long as the process lives, by address, and would go on to
+    write into the removed file.
+    """
+    there, address = _identity(database), _address(database)
+    before = _opened.setdefault(database, [])
+    if there not in before:
+        before.append(there)
+    again = "./" * before.index(there)
+    return f"{address.removesuffix(database.name)}{again}{database.name}"
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
     try:
-        found = database.stat()
+        found = file.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino
