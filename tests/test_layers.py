@@ -173,7 +173,13 @@ ORDER = [
     "__main__",
 ]
 ONLY_IN = {
-    "optuna": {"study.records", "study.samplers", "study.books"},
+    "optuna": {
+        "study.records",
+        "study.recording",
+        "study.journal",
+        "study.samplers",
+        "study.books",
+    },
     "mlflow": {"tracking.store", "tracking.writing", "tracking.runs", "tracking.registry"},
     "typer": {module for module in ORDER if module.startswith("cli.")},
     "plotly": {"doctor.figures", "pages", "selection.figures"},

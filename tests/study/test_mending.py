@@ -180,7 +180,7 @@ def test_a_run_that_is_written_anew_says_what_trained_it(
     said = capsys.readouterr().err
     assert said.count("The study goes on with other code: version ") == 1
     assert "(code older)." in said
-    client = MlflowClient(Tracking(own.workspace.tracking).store.uri)
+    client = Tracking(own.workspace.tracking).store.client
     tags = [client.get_run(str(row.run_id)).data.tags for row in read_trials(outcome.folder)]
     assert [each["code_hash"] for each in tags] == ["older", code]
     own.search(experiment, 2)

@@ -147,7 +147,7 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
                 err=True,
             )
             raise typer.Exit(130) from None
-        rows = read_scored_trials(outcome.folder, outcome.experiment.objective)
+        rows = read_scored_trials(outcome.folder)
         typer.echo(leaderboard.as_table(rows, outcome.experiment.objective, width=width()))
         if outcome.stopped:
             typer.echo(f"\n{outcome.stopped}")
@@ -177,11 +177,11 @@ def compare(
 
     with reporting_errors():
         folder = find_study(study)
-        objective = folder.experiment().objective
-        rows = read_scored_trials(folder, objective)
+        rows = read_scored_trials(folder)
         if as_json:
             typer.echo(json.dumps(leaderboard.as_json(rows), indent=2, allow_nan=False))
             return
+        objective = folder.experiment().objective
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if running := count_running(folder):
             typer.echo(

@@ -141,8 +141,7 @@ def promote(
     Raises:
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
     """
-    objective = folder.experiment().objective
-    rows = read_scored_trials(folder, objective)
+    rows, objective = read_scored_trials(folder), folder.experiment().objective
     row = choose(rows, objective, number)
     lead = lead_of(folder, rows, objective, row)
     error = trial_auc(folder, row, objective).standard_error if objective.metric == "auc" else None

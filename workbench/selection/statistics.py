@@ -27,7 +27,7 @@ def read_slice(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.D
     return of_slice[["name", "score", "target"]].reset_index(drop=True)
 
 
-def read_scored_trials(folder: StudyFolder, objective: Objective) -> list[TrialRow]:
+def read_scored_trials(folder: StudyFolder) -> list[TrialRow]:
     """Return the ended trials of a study, by number; see `records.read_trials`.
 
     A complete one whose scores are gone or damaged is a failed one, with that reason: the others
@@ -36,7 +36,9 @@ def read_scored_trials(folder: StudyFolder, objective: Objective) -> list[TrialR
     Raises:
         StudyError: the study has no journal yet, or a damaged one.
     """
-    return [_with_scores(folder, row, objective) for row in read_trials(folder)]
+    rows = read_trials(folder)
+    objective = folder.experiment().objective
+    return [_with_scores(folder, row, objective) for row in rows]
 
 
 def _with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
