@@ -57,12 +57,15 @@ def mend_journal(folder: StudyFolder) -> str:
     sound = _num_sound(lines)
     if sound == len(lines):
         return ""
+    damaged = sound + 1
+    while _ends_in_mid_draw(lines[:sound]):
+        sound -= 1  # else what is taken from its folder would have another number
     kept = folder.path / f"{folder.journal.name}.damaged"
     shutil.copyfile(folder.journal, kept)
     with folder.journal.open("r+b") as journal:
         journal.truncate(sum(map(len, lines[:sound])))
     return (
-        f"{folder.journal} is damaged from line {sound + 1} of {len(lines)} on: what is missing is "
+        f"{folder.journal} is damaged from line {damaged} of {len(lines)} on: what is missing is "
         f"taken from the trials' folders. {kept} is a copy of it."
     )
 
@@ -100,6 +103,16 @@ def _num_sound(lines: list[bytes]) -> int:
     except Exception:  # noqa: BLE001 (Optuna follows a damaged line without looking: anything)
         return backend.num_given - 1
     return len(lines)
+
+
+def _ends_in_mid_draw(lines: list[bytes]) -> bool:
+    """Say whether the last trial was begun in these lines, and its recipe is not known yet."""
+    storage = optuna.storages.JournalStorage(_Lines(lines))
+    for study in storage.get_all_studies():
+        trials = storage.get_all_trials(study._study_id, deepcopy=False)
+        if trials and trials[-1].state == TrialState.RUNNING:
+            return UID not in trials[-1].user_attrs
+    return False
 
 
 def restore_trials(study: optuna.Study, folder: StudyFolder, space: Space, runs: StudyRuns) -> int:
