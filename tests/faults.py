@@ -125,6 +125,7 @@ class Storm:
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
                 "CUDA_VISIBLE_DEVICES": "",
+                "PYTHONFAULTHANDLER": "1",
                 "PYTHONPATH": os.pathsep.join([str(self.hooks), os.environ.get("PYTHONPATH", "")]),
             },
             stdout=subprocess.PIPE,
@@ -181,7 +182,10 @@ class Storm:
         """Wait until more than `seen` epochs were trained, or the command ended."""
         end = time.monotonic() + 180
         while len(self.ledger()) <= seen and process.poll() is None:
-            assert time.monotonic() < end, "no epoch was trained for three minutes"
+            if time.monotonic() > end:
+                process.send_signal(signal.SIGABRT)  # it says where it is
+                self.end(process)
+                raise AssertionError(f"no epoch was trained for three minutes\n{self.said[-1]}")
             time.sleep(0.02)
 
     def end(self, process: "subprocess.Popen[str]") -> int:
