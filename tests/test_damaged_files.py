@@ -121,6 +121,16 @@ FILES = [
 ]
 
 
+CASES = [
+    (name, damage)
+    for name in FILES
+    for damage in DAMAGES
+    # The next search writes most others anew, however they are damaged.
+    if damage in ("cut", "flipped") or "BEST" in name or name.endswith((".json", ".yaml", ".db"))
+    if damage != "cut" or "cache" not in name
+]
+
+
 def ends_well(done: Result) -> None:
     """Check that a command ended by itself: with 0, or with 1 and a sentence or two."""
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
@@ -137,8 +147,7 @@ def uids(place: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(("name", "damage"), CASES)
 def test_a_damaged_file_never_ends_in_a_traceback(place: Path, name: str, damage: str) -> None:
     best, *others = uids(place)
     pattern = name.replace(BEST, best).replace(OTHER, others[-1])

@@ -72,6 +72,7 @@ def test_a_removed_store_is_written_anew_and_its_new_runs_are_known(
     assert_agree(own, outcome)
 
 
+@pytest.mark.slow
 def test_deleted_runs_are_restored_or_written_anew(
     own: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +96,7 @@ def test_deleted_runs_are_restored_or_written_anew(
     assert_agree(own, outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruning", [{"kind": "none"}, HALVING], ids=["whole", "halving"])
 def test_a_search_writes_the_store_anew_that_was_removed_under_it(
     own: Bench,
@@ -120,6 +122,7 @@ def test_a_search_writes_the_store_anew_that_was_removed_under_it(
         assert tracking.logged_epochs(str(row.run_id)) == {epoch.epoch for epoch in row.epochs}
 
 
+@pytest.mark.slow
 def test_a_paused_trial_goes_on_after_its_run_was_lost(
     own: Bench, inline: type[InlinePool]
 ) -> None:
@@ -139,6 +142,7 @@ def test_a_paused_trial_goes_on_after_its_run_was_lost(
     assert_agree(own, outcome)
 
 
+@pytest.mark.slow
 def test_a_journal_that_was_cut_in_the_middle_gets_its_trials_back(
     own: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +169,7 @@ def test_a_journal_that_was_cut_in_the_middle_gets_its_trials_back(
     assert kept.read_bytes() == b"".join(lines)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_written_anew_says_what_trained_it(
     own: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,6 +192,7 @@ def test_a_run_that_is_written_anew_says_what_trained_it(
     assert "other code" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_store_that_goes_while_it_is_written_to_stops_the_search_with_a_sentence(
     own: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
