@@ -1,4 +1,6 @@
-"""A storm of faults over the real `workbench search`: kills, a full disk, a hang, a full device.
+"""A storm of faults over the real `workbench search`.
+
+Kills, a full disk, a hang, a full device, the tracking store removed, the media out of reach.
 
 python -m tests.faults FOLDER [--trials 50] [--kills 20] [--seed 0] [--halving]
 
@@ -20,8 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.study.tiny import SPACE, write_data, write_experiment
+from workbench.selection.promotion import read_champion
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
+from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 
 COMMAND = Path(sys.executable).with_name("workbench")
@@ -98,6 +102,7 @@ class Storm:
     """What the command said on stderr, each time."""
 
     kills: Counter[str] = field(default_factory=Counter)
+    stores_removed: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -120,7 +125,8 @@ class Storm:
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
                 "CUDA_VISIBLE_DEVICES": "",
-                "PYTHONPATH": str(self.hooks),
+                "PYTHONFAULTHANDLER": "1",
+                "PYTHONPATH": os.pathsep.join([str(self.hooks), os.environ.get("PYTHONPATH", "")]),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -176,7 +182,10 @@ class Storm:
         """Wait until more than `seen` epochs were trained, or the command ended."""
         end = time.monotonic() + 180
         while len(self.ledger()) <= seen and process.poll() is None:
-            assert time.monotonic() < end, "no epoch was trained for three minutes"
+            if time.monotonic() > end:
+                process.send_signal(signal.SIGABRT)  # it says where it is
+                self.end(process)
+                raise AssertionError(f"no epoch was trained for three minutes\n{self.said[-1]}")
             time.sleep(0.02)
 
     def end(self, process: "subprocess.Popen[str]") -> int:
@@ -200,6 +209,48 @@ class Storm:
         filler.unlink()
         assert code in (0, 1), self.said[-1]
         assert "Make space; the same command then goes on." in self.said[-1], self.said[-1]
+        assert "Traceback" not in self.said[-1], self.said[-1]
+
+    def remove_store(self) -> None:
+        """Run the command, and remove the tracking store in mid-study.
+
+        The search writes it anew and goes on; or, struck while it wrote, it stops with a sentence.
+        """
+        process = self.start()
+        self.until_trained(len(self.ledger()), process)
+        shutil.rmtree(self.root / "mlruns", ignore_errors=True)
+        self.until_trained(len(self.ledger()), process)
+        code = self.end(process)
+        assert code in (0, 1), self.said[-1]
+        assert "Traceback" not in self.said[-1], self.said[-1]
+        assert "The tracking store" in self.said[-1] or code == 0, self.said[-1]
+        self.stores_removed += 1
+
+    def hide_media(self) -> None:
+        """Take the media away before the command starts, and again while it runs.
+
+        Nothing is read of them where all is decoded; without them no study begins or goes on.
+        """
+        media = self.root / "data" / "trainset"
+        away = media.with_name("away")
+        media.rename(away)
+        seen = len(self.ledger())
+        code = self.end(self.start())
+        assert code == 1, self.said[-1]
+        assert "Traceback" not in self.said[-1], self.said[-1]
+        assert self.said[-1].count("error: ") == 1, self.said[-1]
+        assert len(self.ledger()) == seen
+        away.rename(media)
+        process = self.start()
+        self.until_trained(seen, process)
+        media.chmod(0o000)
+        media.rename(away)  # permissions do not stop a test that runs as root
+        self.until_trained(len(self.ledger()), process)
+        away.chmod(0o755)
+        away.rename(media)
+        process.send_signal(signal.SIGINT)
+        code = self.end(process)
+        assert code in (0, 130), self.said[-1]
         assert "Traceback" not in self.said[-1], self.said[-1]
 
     def finish(self) -> None:
@@ -228,6 +279,7 @@ class Storm:
         # A kill of a worker costs the epoch it was in; one of the study those of all workers.
         most = self.kills["worker"] + JOBS * (self.kills["study"] + self.kills["both"])
         most += 2 * JOBS  # the fault of the device, the hang, the disk
+        most += JOBS * self.stores_removed  # one that was struck while it wrote stopped
         assert again <= most, f"{again} epochs were trained again after {dict(self.kills)}"
         for uid in {row.recipe for row in rows if row.state == "complete"}:
             assert trained[f"{uid} {NUM_EPOCHS}"] >= 1
@@ -235,6 +287,10 @@ class Storm:
         tracking = Tracking(self.root / "mlruns")
         runs = tracking.trial_runs(tracking.find_study(info.name, info.id))
         assert "RUNNING" not in {run.status for run in runs}
+        assert {row.run_id for row in rows} <= {run.run_id for run in runs}
+        champion = read_champion(self.folder)
+        registry = ModelRegistry(self.root / "mlruns")
+        assert registry.crown("storm", champion.recipe) == champion.model_version
         ended = Counter((run.uid, run.state) for run in runs if run.state != "interrupted")
         assert ended == Counter((row.recipe, row.state) for row in rows)
         assert not list(self.folder.path.glob("trials/*/checkpoint.pt"))
@@ -274,6 +330,8 @@ def main() -> None:
         storm.kill_some(part)
         storm.let("memory")
         storm.let("hang")
+    storm.remove_store()
+    storm.hide_media()
     if shutil.disk_usage(asked.folder).total < 2 * 2**30:
         storm.fill_disk()
     else:

@@ -21,3 +21,14 @@ def test_a_search_outlives_kills_a_hang_and_a_full_device(tmp_path: Path, *, hal
     assert "no batch ended for" in storm.said[-1]
     logs = [log.read_text() for log in storm.folder.path.glob("trials/*/log.txt")]
     assert any("out of memory on cpu: CUDA out of memory." in log for log in logs)
+
+
+@pytest.mark.slow
+def test_a_search_outlives_a_removed_store_and_media_out_of_reach(tmp_path: Path) -> None:
+    storm = Storm(tmp_path / "storm", num_trials=8)
+    storm.remove_store()
+    assert len(storm.rows()) < 8 or "written anew" in storm.said[-1]
+    storm.num_trials += 4
+    storm.hide_media()
+    storm.finish()
+    storm.check()

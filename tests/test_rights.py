@@ -64,13 +64,13 @@ def attempts() -> dict[str, dict[str, Any]]:
     said["deep"] = run(PREPARE)
     deep.chmod(0o755)
     (array,) = Path("experiments/cache/views").glob("*/array.u8")
-    before = array.stat()
+    then = array.stat()
     with array.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         last = file.read(1)[0]
         file.seek(-1, os.SEEK_END)
         file.write(bytes([last ^ 1]))
-    os.utime(array, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.utime(array, ns=(then.st_atime_ns, then.st_mtime_ns))
     said["unseen"] = run(PREPARE)
     said["verified"] = run([*PREPARE, "--verify"])
     return said

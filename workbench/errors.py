@@ -53,6 +53,14 @@ class AccessError(WorkbenchError):
     """The user who runs this may not read or write a file or folder."""
 
 
+class DamagedFileError(WorkbenchError):
+    """A file that this program wrote cannot be read, or is not what was written."""
+
+
+class LockError(WorkbenchError):
+    """A file or folder cannot be locked, so that nothing keeps two processes apart."""
+
+
 class DiskFullError(WorkbenchError):
     """A file could not be written for want of space; nothing of it is left."""
 

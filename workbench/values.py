@@ -1,5 +1,6 @@
-"""Frozen values, the parts a search chooses between, and how YAML is read into them."""
+"""Frozen values, the parts a search chooses between, and how YAML and records become values."""
 
+import json
 import re
 import reprlib
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, DamagedFileError
+from workbench.files import read_bytes
 from workbench.gate import read_file
 
 V = TypeVar("V")
@@ -221,6 +223,27 @@ def build(kind: type[V] | Any, value: Any, *, where: str) -> V:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         raise ConfigError(describe(error, where=where)) from error
+
+
+def read_record(kind: type[V], path: Path, *, remedy: str) -> V:
+    """Return the JSON file `path`, which this program wrote, as a `kind`.
+
+    Raises:
+        DamagedFileError: it is gone, cannot be read, or is not what was written; ends with
+            `remedy`.
+    """
+    data = read_bytes(path, remedy=remedy)
+    if not data.strip():
+        raise DamagedFileError(f"{path} is damaged: it is empty. {remedy}")
+    try:
+        return build(kind, json.loads(data), where=str(path))
+    except ConfigError as error:
+        first, *more = str(error).splitlines()
+        and_more = f" (and {len(more)} more)" if more else ""
+        why = first.removeprefix(f"{path}: ").rstrip(".")
+        raise DamagedFileError(f"{path} is damaged: {why}{and_more}. {remedy}") from error
+    except (ValueError, RecursionError) as error:  # no JSON, or not even text
+        raise DamagedFileError(f"{path} is damaged: it is not JSON. {remedy}") from error
 
 
 def describe(error: ValidationError, *, where: str) -> str:

@@ -27,6 +27,7 @@ from unittest.mock import patch
 import numpy as np
 import optuna
 import pandas as pd
+import yaml
 from safetensors.numpy import save_file
 
 from workbench.files import write_text
@@ -34,11 +35,11 @@ from workbench.parts.weights import RANDOM
 from workbench.rules.rulebook import Verdict
 from workbench.study.books import Books
 from workbench.study.experiment import Experiment, read_experiment
-from workbench.study.folder import StudyFolder
+from workbench.study.folder import StudyFolder, StudyInfo
+from workbench.study.recording import StudyRuns
 from workbench.study.records import RUN, SECONDS, UID
 from workbench.study.space import Draft
 from workbench.tracking import writing
-from workbench.tracking.runs import Tracking
 from workbench.trial import plots
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Recipe
@@ -83,8 +84,16 @@ class Bench:
         self.folder = StudyFolder(root / "study")
         self.folder.path.mkdir(parents=True)
         self.experiment, self.space = read_experiment(EXPERIMENT)
-        self.tracking = Tracking(root / "mlruns")
-        self.parent = self.tracking.open_study("study", tags={})
+        about = {"experiment": self.experiment.model_dump(mode="json"), "space": self.space.tree}
+        write_text(self.folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
+        self.folder.write_info(
+            StudyInfo(
+                name="study", id="0", experiment="", data="", fingerprint="", seed=0, created=""
+            )
+        )
+        made_by = {f"version.{n}": "1.2.3" for n in range(16)}
+        self.runs = StudyRuns(self.folder, root / "mlruns", made_by)
+        self.tracking = self.runs.tracking
         self.books = self._open()
         self.took: dict[str, float] = defaultdict(float)
         first = self.trial()
@@ -125,9 +134,7 @@ class Bench:
             self.experiment,
             self.space,
             seed=0,
-            tracking=self.tracking,
-            parent_run=self.parent,
-            trial_tags={f"version.{n}": "1.2.3" for n in range(16)},
+            runs=self.runs,
         )
 
     def _time(self, owner: Any, *names: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from tests.selection.studies import CHOICES, MadeStudy, normal_scores, row
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError
 from workbench.selection import figures
 from workbench.selection.axes import ABSENT, axis, axis_names
 from workbench.selection.promotion import Champion
@@ -223,7 +223,7 @@ def test_lost_scores_of_a_top_trial_are_named(tmp_path: Path) -> None:
     study = MadeStudy(tmp_path)
     recipe = study.add(*normal_scores(1.0, seed=0))
     study.folder.trial(recipe.uid).scores.unlink()
-    with pytest.raises(StudyError, match="scores of trial 0 are gone"):
+    with pytest.raises(DamagedFileError, match=r"scores\.parquet is gone"):
         write(study)
 
 

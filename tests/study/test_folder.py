@@ -1,5 +1,6 @@
 """The folder of a study: who may write it, and how it is found."""
 
+import errno
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.errors import StudyError
+from workbench.errors import LockError, StudyError
 from workbench.study.folder import StudyFolder, StudyInfo, find, new_or_known, remember_last
 
 HOLD = """
@@ -137,3 +138,33 @@ def test_what_a_study_is_reads_back(tmp_path: Path) -> None:
 def test_a_study_cannot_take_the_name_of_a_folder_beside_it(tmp_path: Path, name: str) -> None:
     with pytest.raises(StudyError, match=f"'{name}' is taken"):
         new_or_known(tmp_path, name)
+
+
+def test_a_lock_that_a_reused_process_number_seems_to_hold_is_free(tmp_path: Path) -> None:
+    # Left by a process that was killed; this one happens to have its number now.
+    folder = begun(tmp_path, "one")
+    (folder.path / "lock").write_text(f"process {os.getpid()} on here since 2001-01-01\n")
+    with folder.held():
+        pass
+
+
+def test_a_folder_in_the_place_of_a_lock_is_named(tmp_path: Path) -> None:
+    (tmp_path / "one" / "lock").mkdir(parents=True)
+    with pytest.raises(LockError, match="lock is a folder, and a lock file belongs there"):
+        begun(tmp_path, "one").held().__enter__()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    folder = begun(tmp_path, "one")
+    with pytest.raises(LockError, match=r"one cannot be locked \(.*give --no-lock, and take care"):
+        folder.held().__enter__()
+    monkeypatch.setenv("WORKBENCH_NO_LOCKS", "1")
+    with folder.held():
+        pass

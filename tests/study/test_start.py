@@ -25,7 +25,6 @@ from workbench.study.packing import Packing, Tried
 from workbench.study.records import read_trials
 from workbench.study.screening import FILE, Candidate, Screening
 from workbench.study.space import Space
-from workbench.study.start import environment_tags
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.workspace import Workspace
@@ -362,12 +361,6 @@ def test_several_cuda_devices_share_the_workers_out(monkeypatch: pytest.MonkeyPa
 def test_an_unknown_device_is_refused(device: str) -> None:
     with pytest.raises(StudyError, match="is not known"):
         choose_devices(device, None)
-
-
-def test_the_environment_is_noted_with_the_commit_where_there_is_one(tmp_path: Path) -> None:
-    tags = environment_tags(tmp_path)
-    assert tags["version.torch"].startswith("2.")
-    assert "git_commit" not in tags
 
 
 def test_everything_is_kept_below_the_folder_that_it_runs_in(tmp_path: Path) -> None:

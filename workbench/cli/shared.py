@@ -42,6 +42,13 @@ CompileOption = Annotated[
     Literal["auto", "on", "off"],
     typer.Option("--compile", help="torch.compile; auto: on a GPU, once it pays in the trial."),
 ]
+NoLockOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-lock",
+        help="Take no locks, on a file system without: see that no two commands write at once.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -95,6 +102,14 @@ def find_study(study: str | None) -> "StudyFolder":
     from workbench.study.folder import find
 
     return find(Workspace(Path.cwd()).studies, study)
+
+
+def without_locks(asked: bool) -> None:
+    """Let the command take no locks, if that is asked."""
+    if asked:
+        from workbench.files import go_without_locks
+
+        go_without_locks()
 
 
 @overload

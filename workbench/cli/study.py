@@ -1,9 +1,9 @@
 """The commands about a study: search it, compare its trials, open its runs, promote one."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +15,7 @@ from workbench.cli.shared import (
     ExperimentArgument,
     JsonOption,
     MemoryOption,
+    NoLockOption,
     StrictOption,
     StudyArgument,
     find_study,
@@ -22,6 +23,7 @@ from workbench.cli.shared import (
     num_jobs,
     reporting_errors,
     seconds,
+    without_locks,
 )
 from workbench.console import width
 from workbench.errors import WorkbenchError
@@ -64,9 +66,11 @@ def search(
     stall: Annotated[
         str, typer.Option(help="A trial of which no batch ends for so long hangs.")
     ] = "15m",
+    no_lock: NoLockOption = False,
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), num_bytes(memory)
+    without_locks(no_lock)
     from workbench.study.start import Sitting, run_search
 
     asked = Sitting(
@@ -102,9 +106,11 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = "auto",
+    no_lock: NoLockOption = False,
 ) -> None:
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
     memory_bytes = num_bytes(memory)
+    without_locks(no_lock)
     from workbench.study.start import Sitting, run_known
 
     asked = Sitting(
@@ -126,9 +132,10 @@ def train(
 
 def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
     """Run a sitting of a study; print its trials and promote the best one."""
+    from workbench.files import full_disk_told
     from workbench.selection import leaderboard, promotion
+    from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
-    from workbench.study.records import read_trials
     from workbench.tracking.registry import ModelRegistry
 
     workspace = Workspace(Path.cwd())
@@ -141,7 +148,7 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
                 err=True,
             )
             raise typer.Exit(130) from None
-        rows, _ = measured_alike(outcome.folder, read_trials(outcome.folder))
+        rows, _ = measured_alike(outcome.folder, read_scored_trials(outcome.folder))
         typer.echo(leaderboard.as_table(rows, outcome.experiment.objective, width=width()))
         if outcome.stopped:
             typer.echo(f"\n{outcome.stopped}")
@@ -152,7 +159,9 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
                 "No trial is complete, so there is no champion: see the reasons above and "
                 f"{outcome.folder.path}/trials/*/log.txt."
             )
-        champion = promotion.promote_best(outcome.folder, ModelRegistry(workspace.tracking))
+        root = workspace.tracking
+        with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
+            champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
         typer.echo(f"\n{promotion.describe(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 
@@ -164,12 +173,13 @@ def compare(
 ) -> None:
     """Rank the trials of a study; write one offline HTML page with its plots."""
     from workbench.selection import leaderboard, report
+    from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
-    from workbench.study.records import count_running, read_trials
+    from workbench.study.records import count_running
 
     with reporting_errors():
         folder = find_study(study)
-        rows, other = measured_alike(folder, read_trials(folder))
+        rows, other = measured_alike(folder, read_scored_trials(folder))
         if other:
             typer.echo(other, err=True)
         if as_json:
@@ -192,7 +202,7 @@ def ui(
 ) -> None:
     """Open the tracking store in the MLflow user interface."""
     from workbench.tracking.runs import Tracking
-    from workbench.tracking.ui import ui_command
+    from workbench.tracking.ui import free_port, is_private, serve, shown_host, ui_command
 
     with reporting_errors():
         root = Workspace(Path.cwd()).tracking
@@ -201,8 +211,16 @@ def ui(
         info = find_study(study).info()
         tracking = Tracking(root)
         page = tracking.page(tracking.find_study(info.name, info.id))
-        typer.echo(f"The study {info.name}, until Ctrl-C: http://{host}:{port}{page}")
-        raise typer.Exit(subprocess.run(ui_command(root, host=host, port=port)).returncode)
+        if (free := free_port(host, port)) != port:
+            typer.echo(f"Port {port} is used by another program: this is port {free}.", err=True)
+        if not is_private(host):
+            typer.echo(
+                f"Anybody who reaches {shown_host(host)}:{free} can read, change and delete all "
+                "runs: there is no password.",
+                err=True,
+            )
+        typer.echo(f"The study {info.name}, until Ctrl-C: http://{shown_host(host)}:{free}{page}")
+        raise typer.Exit(serve(ui_command(root, host=host, port=free)))
 
 
 def promote(
@@ -211,15 +229,20 @@ def promote(
         int | None, typer.Option(help="Number of the trial; the best one by default.", min=0)
     ] = None,
     as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
+    from workbench.files import full_disk_told
     from workbench.selection import promotion
+    from workbench.study.start import mend_runs
     from workbench.tracking.registry import ModelRegistry
 
+    without_locks(no_lock)
     with reporting_errors():
-        folder = find_study(study)
-        registry = ModelRegistry(Workspace(Path.cwd()).tracking)
-        champion = promotion.promote(folder, registry, trial)
+        folder, root = find_study(study), Workspace(Path.cwd()).tracking
+        with full_disk_told(folder.path, root, Path(gettempdir())):
+            mend_runs(folder, root)
+            champion = promotion.promote(folder, ModelRegistry(root), trial)
         if as_json:
             typer.echo(champion.model_dump_json(indent=2))
             return

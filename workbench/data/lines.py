@@ -9,14 +9,29 @@ from typing import IO, Any
 
 
 def read_lines(path: Path) -> Iterator[Any]:
-    """Yield the value of each line, up to one that a killed writer left torn; none: no file."""
+    """Yield the value of each line, up to one that is torn or damaged; none: no file.
+
+    What comes after such a line is made anew, as after a kill.
+    """
+    for value, _ in _sound_lines(path):
+        yield value
+
+
+def _sound_lines(path: Path) -> Iterator[tuple[Any, int]]:
+    """Yield the value of each line that can be read, and the bytes up to its end."""
     if not path.exists():
         return
+    num_bytes = 0
     with path.open("rb") as lines:
         for line in lines:
+            try:
+                value = json.loads(line)
+            except ValueError:  # no JSON, or not even text
+                return
             if not line.endswith(b"\n"):
                 return
-            yield json.loads(line)
+            num_bytes += len(line)
+            yield value, num_bytes
 
 
 class LineWriter:
@@ -40,9 +55,10 @@ class LineWriter:
 
 @contextmanager
 def appending(path: Path, *, anew: bool = False) -> Iterator[LineWriter]:
-    """Yield a writer of lines after the last whole one, or of all lines `anew`."""
+    """Yield a writer of lines after the last one that `read_lines` reads, or of all `anew`."""
     path.touch()
     with path.open("r+b") as file:
-        file.truncate(0 if anew else path.read_bytes().rfind(b"\n") + 1)
+        ends = (end for _, end in _sound_lines(path))
+        file.truncate(0 if anew else max(ends, default=0))
         file.seek(0, os.SEEK_END)
         yield LineWriter(file)

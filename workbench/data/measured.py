@@ -28,8 +28,8 @@ class Measured:
         if self._file is not None:
             key = _key(about)
             for line in read_lines(self._file):
-                if line["key"] == key:
-                    value = line["value"]
+                if isinstance(line, dict) and line.get("key") == key:
+                    value = line.get("value")
         return value
 
     def keep(self, about: Mapping[str, Any], value: Any) -> None:

@@ -10,18 +10,19 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from workbench.errors import StudyError
-from workbench.files import read_json, write_text
+from workbench.console import say
+from workbench.errors import DamagedFileError, StudyError
+from workbench.files import write_text
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
-from workbench.selection.statistics import trial_auc, trial_auc_difference
+from workbench.selection.statistics import read_scored_trials, trial_auc, trial_auc_difference
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow, read_trials
+from workbench.study.records import TrialRow
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.scoring import build_model
 from workbench.trial.served import FlatModel
-from workbench.values import Frozen, build
+from workbench.values import Frozen, read_record
 
 
 class RunnerUp(Frozen):
@@ -143,7 +144,7 @@ def promote(
     Raises:
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
     """
-    rows, _ = measured_alike(folder, read_trials(folder))
+    rows, _ = measured_alike(folder, read_scored_trials(folder))
     objective = folder.experiment().objective
     row = choose(rows, objective, number)
     lead = lead_of(folder, rows, objective, row)
@@ -173,10 +174,25 @@ def promote(
 
 
 def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
-    """Promote the best trial after a search, unless a person named the champion by hand."""
-    if folder.champion.exists() and (champion := read_champion(folder)).chosen_by == "by hand":
+    """Promote the best trial after a search, unless a person named the champion by hand.
+
+    That one is registered again if the registry does not have it any more. A damaged record is
+    written anew.
+    """
+    try:
+        champion = read_champion(folder) if folder.champion.exists() else None
+    except DamagedFileError as error:
+        say(f"{error} The best trial is promoted, whatever was before.")
+        champion = None
+    if champion is None or champion.chosen_by == "best":
+        return promote(folder, registry)
+    version = registry.crown(champion.model_name, champion.recipe)
+    if version == champion.model_version:
         return champion
-    return promote(folder, registry)
+    again = promote(folder, registry, champion.number, why=champion.why)
+    champion = champion.model_copy(update={"model_version": again.model_version})
+    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    return champion
 
 
 def describe(champion: Champion) -> str:
@@ -198,12 +214,14 @@ def read_champion(folder: StudyFolder) -> Champion:
 
     Raises:
         StudyError: it has none yet.
+        DamagedFileError: the record is not what was written.
     """
     if not folder.champion.exists():
         raise StudyError(
             f"The study {folder.name} has no champion yet. Run `workbench promote` first."
         )
-    return build(Champion, read_json(folder.champion), where=str(folder.champion))
+    remedy = "Run `workbench promote`: it writes it anew."
+    return read_record(Champion, folder.champion, remedy=remedy)
 
 
 def lead_of(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench import pages
+from workbench.errors import DamagedFileError
 from workbench.selection import figures
 from workbench.selection.figures import Plot
 from workbench.selection.leaderboard import (
@@ -48,7 +49,7 @@ def write_report(
         path: The page.
 
     Raises:
-        StudyError: the stored scores of one of the best trials are gone.
+        DamagedFileError: the stored scores of one of the best trials are gone or damaged.
     """
     complete = rank(complete_trials(rows), objective)
     top = complete[:CURVES]
@@ -137,7 +138,10 @@ def _cards(
 def _champion(folder: StudyFolder) -> str:
     if not folder.champion.exists():
         return ""
-    champion = read_champion(folder)
+    try:
+        champion = read_champion(folder)
+    except DamagedFileError as error:
+        return pages.callout("warning", "Champion", f"<p>{escape(str(error))}</p>")
     lines = (
         f"Trial {champion.number}, registered as {champion.model_name} version "
         f"{champion.model_version} by {champion.who} on {champion.when[:10]}.",
@@ -196,7 +200,10 @@ def _leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Objec
 
 def _screening(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective) -> str:
     """Return what the screening said, what it cost, and whether training bore it out."""
-    screening = read_screening(folder.path)
+    try:
+        screening = read_screening(folder.path)
+    except DamagedFileError as error:
+        return _text_section("Screening", str(error))
     if screening is None:
         return ""
     sign = 1 if objective.direction == "maximize" else -1

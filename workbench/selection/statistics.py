@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow
+from workbench.study.records import TrialRow, read_trials
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.recipe import Objective
 
@@ -13,14 +13,10 @@ def read_slice(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.D
     """Return the stored scores of a trial on the objective's slice: `name`, `score`, `target`.
 
     Raises:
-        StudyError: they are gone, or hold nothing of the slice.
+        StudyError: they hold nothing of the slice.
+        DamagedFileError: they are gone or damaged.
     """
     file = folder.trial(row.recipe).scores
-    if not file.exists():
-        raise StudyError(
-            f"The scores of trial {row.number} are gone ({file}). Put the file back, or search "
-            "into a new study."
-        )
     scores = folder.trial(row.recipe).read_scores()
     of_slice = scores[scores["slice"] == objective.slice]
     if of_slice.empty:
@@ -31,11 +27,37 @@ def read_slice(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.D
     return of_slice[["name", "score", "target"]].reset_index(drop=True)
 
 
+def read_scored_trials(folder: StudyFolder) -> list[TrialRow]:
+    """Return the ended trials of a study, by number; see `records.read_trials`.
+
+    A complete one whose scores are gone or damaged is a failed one, with that reason: the others
+    can be ranked and promoted without it.
+
+    Raises:
+        StudyError: the study has no journal yet, or a damaged one.
+    """
+    rows = read_trials(folder)
+    objective = folder.experiment().objective
+    return [_with_scores(folder, row, objective) for row in rows]
+
+
+def _with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
+    if row.state != "complete":
+        return row
+    try:
+        read_slice(folder, row, objective)
+    except DamagedFileError:
+        file = folder.trial(row.recipe).scores
+        reason = f"{file.name} is {'damaged' if file.exists() else 'gone'} ({file})."
+        return row.model_copy(update={"state": "failed", "reason": reason})
+    return row
+
+
 def trial_auc(folder: StudyFolder, row: TrialRow, objective: Objective) -> Estimate:
     """Return the AUC of a trial on the objective's slice.
 
     Raises:
-        StudyError: its scores are gone.
+        DamagedFileError: its scores are gone or damaged.
     """
     scores = read_slice(folder, row, objective)
     return auc(scores["target"], scores["score"])
@@ -47,7 +69,8 @@ def trial_auc_difference(
     """Return how much higher the AUC of trial `first` is than that of `second`.
 
     Raises:
-        StudyError: scores are gone, or the two were scored on different samples.
+        StudyError: the two were scored on different samples.
+        DamagedFileError: scores are gone or damaged.
     """
     a = read_slice(folder, first, objective).sort_values("name", kind="stable", ignore_index=True)
     b = read_slice(folder, second, objective).sort_values("name", kind="stable", ignore_index=True)

@@ -8,19 +8,23 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.trial import TrialState
 
+from workbench.console import say
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
 from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.halving import Ladder
+from workbench.study.journal import mend_journal, restore_trials
+from workbench.study.recording import StudyRuns
 from workbench.study.records import (
     GIVEN,
     HIDDEN,
+    MADE_BY,
     REASON,
     RUN,
     SECONDS,
@@ -35,7 +39,7 @@ from workbench.study.records import (
 )
 from workbench.study.samplers import make_pruner, make_sampler
 from workbench.study.space import Draft, Space
-from workbench.tracking.runs import Tracking
+from workbench.tracking.writing import State as Ending
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State
 from workbench.trial.train import Verdict as Onward
@@ -90,9 +94,7 @@ class Books:
         experiment: What the study is about.
         space: What its trials may choose.
         seed: Of the sampler.
-        tracking: The tracking store.
-        parent_run: The study's run in it.
-        trial_tags: What to note with each trial's run.
+        runs: The study's record in MLflow.
     """
 
     def __init__(
@@ -102,13 +104,9 @@ class Books:
         space: Space,
         *,
         seed: int,
-        tracking: Tracking,
-        parent_run: str,
-        trial_tags: Mapping[str, str],
+        runs: StudyRuns,
     ) -> None:
-        self._folder, self._space = folder, space
-        self._tracking, self._parent_run = tracking, parent_run
-        self._trial_tags = dict(trial_tags)
+        self._folder, self._space, self._runs = folder, space, runs
         self._believed, self._beliefs = 0, list[tuple[str, float]]()
         self._ladder = Ladder(
             # Tried out for the epochs before the first halving, a trial has that behind it.
@@ -119,12 +117,15 @@ class Books:
         )
         self._halving = experiment.pruning.kind == "halving"
         self._paused: dict[int, Running] = {}
+        self._in_flight: dict[int, Running] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        mend_journal(folder)
+        if wrong := mend_journal(folder):
+            say(wrong)
         storage = open_storage(folder)
         asked = len(storage.get_all_studies()) and len(
             optuna.load_study(study_name=folder.name, storage=storage).trials
         )
+        asked = max(asked, len(list(folder.path.glob("trials/*"))))  # a journal may be lost
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         # A sitting with the first one's seed would draw the first one's recipes again.
         self._sampler = make_sampler(experiment.sampler, seed + asked)
@@ -138,6 +139,10 @@ class Books:
             sampler=self._sampler,
             pruner=make_pruner(experiment.pruning),
         )
+
+    def restore(self) -> int:
+        """Enter the trials that the journal has lost, before `adopt`; return how many."""
+        return restore_trials(self._study, self._folder, self._space, self._runs)
 
     def adopt(self) -> tuple[int, int]:
         """Take over what a killed search left running.
@@ -153,16 +158,13 @@ class Books:
         for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trial = optuna.Trial(self._study, left._trial_id)
             uid = left.user_attrs.get(UID)
-            result = self._folder.trial(uid).read_result() if uid else None
-            if result and RUN in left.user_attrs:
-                run = left.user_attrs[RUN]
-                logged = self._tracking.logged_epochs(run)
+            result = self._folder.trial(uid).kept_result() if uid else None
+            recipe = self._folder.trial(uid).kept_recipe() if uid else None
+            if result and recipe and RUN in left.user_attrs:
                 for epoch in result.epochs:
                     if epoch.epoch not in left.intermediate_values:
                         trial.report(epoch.objective, epoch.epoch)
-                    if epoch.epoch not in logged:
-                        self._tracking.log_epoch(run, _epoch_metrics(epoch), epoch.epoch)
-                recipe = self._folder.trial(result.recipe).read_recipe()
+                run = self._take_over_run(trial, recipe, result)
                 running = Running(trial, recipe, run, epochs=[*result.epochs])
                 if result.state == "paused":
                     self._ladder.enter(trial.number, _objectives(running))
@@ -180,30 +182,57 @@ class Books:
                 self.hide(trial, "cut off and asked again")
                 again += worth
         waiting = [running.run for running in self._paused.values()]
-        self._tracking.close_open_runs(self._parent_run, but=waiting)
+        self._runs.tracking.close_open_runs(self._runs.parent, but=waiting)
         return told, again
 
-    def agree(self) -> int:
-        """Write into MLflow what it lacks of the ended trials; return how many it lacked.
+    def _take_over_run(self, trial: optuna.Trial, recipe: Recipe, result: Result) -> str:
+        """Return the run of a trial that a killed search left, with all of its epochs."""
+        run = str(trial.user_attrs[RUN])
+        if not self._runs.tracking.has_run(run):
+            run = self._runs.start(trial.number, recipe, trial.user_attrs, result.epochs)
+            trial.set_user_attr(RUN, run)
+            return run
+        logged = self._runs.tracking.logged_epochs(run)
+        for epoch in result.epochs:
+            if epoch.epoch not in logged:
+                self._runs.log(run, epoch)
+        return run
 
-        A run that a person deleted there, or whose end a lost store forgot, is written anew from
-        the trial's folder.
-        """
-        runs = {(run.uid, run.state) for run in self._tracking.trial_runs(self._parent_run)}
-        mended = 0
-        for left in self._study.get_trials(deepcopy=False):
-            if not is_row(left) or (left.user_attrs[UID], STATES[left.state]) in runs:
-                continue
-            files = self._folder.trial(left.user_attrs[UID])
-            result = files.read_result()
-            if result is None or not files.recipe.exists():
-                continue  # nothing is left to write it from; reading the study says so
-            run = self._start_run(left.number, files.read_recipe(), left.user_attrs)
-            for epoch in result.epochs:
-                self._tracking.log_epoch(run, _epoch_metrics(epoch), epoch.epoch)
-            self._end_run(run, result, left.user_attrs)
-            mended += 1
-        return mended
+    def agree(self) -> int:
+        """Write into MLflow what it lacks of the ended trials; return how many it lacked."""
+        return self._runs.agree(self._study)
+
+    def other_code(self) -> tuple[dict[str, str], dict[str, str]] | None:
+        """Return what made the last trial and what runs now, as tags, if the code is another."""
+        for trial in reversed(self._study.get_trials(deepcopy=False)):
+            if before := trial.user_attrs.get(MADE_BY):
+                same = before.get("code_hash") == self._runs.made_by.get("code_hash")
+                return None if same else (dict(before), self._runs.made_by)
+        return None
+
+    def close(self, state: Ending) -> None:
+        """Record how the sitting ended."""
+        self._keep_runs()
+        self._runs.close(state)
+
+    def _keep_runs(self) -> None:
+        """Write the runs anew where the tracking store was removed while the search ran."""
+        if self._runs.is_there():
+            return
+        self._runs.reopen()
+        mended = self.agree()
+        for running in (*self._paused.values(), *self._in_flight.values()):
+            trial = running.trial
+            running.run = self._runs.start(
+                trial.number, running.recipe, trial.user_attrs, running.epochs
+            )
+            trial.set_user_attr(RUN, running.run)
+        for paused in self._paused.values():
+            self._runs.tracking.set_state(paused.run, "paused")
+        say(
+            f"The tracking store was removed or replaced: the runs of {mended} ended trials and of "
+            f"{len(self._in_flight) + len(self._paused)} others are written anew."
+        )
 
     def start_from(self, draft: Draft, source: str) -> None:
         """Have `draft` tried before anything is drawn, unless this study was told of it before.
@@ -244,12 +273,14 @@ class Books:
         self, trial: optuna.Trial, recipe: Recipe, verdict: Verdict | None, *, refused: bool
     ) -> Running:
         """Open the books of a trial that trains `recipe`, or that the rulebook refused."""
+        self._keep_runs()
         self._study.sampler = self._sampler
         # No result of a cut-off run may be taken for this one's.
         files = self._folder.trial(recipe.uid)
         files.result.unlink(missing_ok=True)
         files.write_recipe(recipe)
-        run = self._start_run(trial.number, recipe, trial.user_attrs)
+        trial.set_user_attr(MADE_BY, self._runs.made_by)
+        run = self._runs.start(trial.number, recipe, trial.user_attrs)
         for key, value in {
             UID: recipe.uid,
             RUN: run,
@@ -259,13 +290,15 @@ class Books:
             trial.set_user_attr(key, value)
         trial.set_constraint("params_over_limit", float(verdict.over_limit) if verdict else 0.0)
         trial.set_constraint("refused", 1.0 if refused else 0.0)
-        return Running(trial, recipe, run)
+        self._in_flight[trial.number] = running = Running(trial, recipe, run)
+        return running
 
     def report(self, running: Running, epoch: Epoch) -> Onward:
         """Enter an epoch; say how its trial goes on."""
+        self._keep_runs()
         running.epochs.append(epoch)
         running.trial.report(epoch.objective, epoch.epoch)
-        self._tracking.log_epoch(running.run, _epoch_metrics(epoch), epoch.epoch)
+        self._runs.log(running.run, epoch)
         num_epochs = running.recipe.num_epochs
         if epoch.epoch == num_epochs:
             return "go on"
@@ -277,17 +310,20 @@ class Books:
 
     def report_tryout(self, running: Running, objective: float) -> bool:
         """Enter what a tryout reached; say whether the trial goes on at once."""
+        self._keep_runs()
         number = running.trial.number
         running.trial.report(objective, 0)
-        self._tracking.log_epoch(running.run, {"tryout": objective}, 0)
+        self._runs.tracking.log_epoch(running.run, {"tryout": objective}, 0)
         self._ladder.enter(number, {0: objective})
         return self._ladder.goes_on(number, 0, running.recipe.num_epochs)
 
     def pause(self, running: Running) -> None:
         """Let a trial wait that was told to pause, and did: it may go on later."""
+        self._keep_runs()
         self._ladder.wait(running.trial.number, len(running.epochs))
+        self._in_flight.pop(running.trial.number, None)
         self._paused[running.trial.number] = running
-        self._tracking.set_state(running.run, "paused")
+        self._runs.tracking.set_state(running.run, "paused")
 
     def promote(
         self,
@@ -304,10 +340,11 @@ class Books:
         )
         if number is None:
             return None
-        running = self._paused.pop(number)
+        self._keep_runs()
+        self._in_flight[number] = running = self._paused.pop(number)
         # From here on it is one that is cut off, if it is.
         self._folder.trial(running.recipe.uid).result.unlink(missing_ok=True)
-        self._tracking.set_state(running.run, "running")
+        self._runs.tracking.set_state(running.run, "running")
         running.started, running.num_before = time.monotonic(), len(running.epochs)
         return running
 
@@ -326,8 +363,13 @@ class Books:
     def _prune_paused(self, number: int) -> None:
         running = self._paused.pop(number)
         files = self._folder.trial(running.recipe.uid)
-        paused = files.read_result()
-        assert paused is not None, files.result
+        # Damaged or removed since: what the search saw of it says as much.
+        paused = files.kept_result() or Result(
+            recipe=running.recipe.uid,
+            state="paused",
+            reason=f"paused after epoch {len(running.epochs)}",
+            epochs=tuple(running.epochs),
+        )
         reason = paused.reason.replace("paused", "pruned")
         result = paused.model_copy(update={"state": "pruned", "reason": reason})
         files.write_result(result)
@@ -336,10 +378,12 @@ class Books:
 
     def end(self, running: Running, result: Result) -> None:
         """Close a trial's books."""
+        self._keep_runs()
         trial = running.trial
-        self._end_run(running.run, result, trial.user_attrs, restarts=running.restarts)
+        self._in_flight.pop(trial.number, None)
+        self._runs.end(running.run, result, trial.user_attrs, restarts=running.restarts)
         trial.set_user_attr(REASON, result.reason)
-        trial.set_user_attr(SECONDS, self._seconds(result))
+        trial.set_user_attr(SECONDS, self._runs.seconds(result))
         match result.state:
             case "complete":
                 self._study.tell(trial, result.objective)
@@ -351,7 +395,11 @@ class Books:
 
     def put_back(self, running: Running) -> None:
         """Have a trial in flight asked again the next time."""
-        self._tracking.end_trial(running.run, state="interrupted", reason="The search was stopped.")
+        self._keep_runs()
+        self._in_flight.pop(running.trial.number, None)
+        self._runs.tracking.end_trial(
+            running.run, state="interrupted", reason="The search was stopped."
+        )
         self.give_back(running.trial, "cut off and asked again")
 
     def give_back(self, trial: optuna.Trial, why: str) -> None:
@@ -379,10 +427,11 @@ class Books:
         left = most
         for trial in reversed(self._study.get_trials(deepcopy=False)):
             files = self._folder.trial(trial.user_attrs.get(UID, ""))
-            if left and is_row(trial) and files.result.exists() and files.recipe.exists():
-                result = files.read_result()
-                assert result is not None
-                yield files.read_recipe(), result
+            if not left or not is_row(trial):
+                continue
+            recipe, result = files.kept_recipe(), files.kept_result()
+            if recipe and result:
+                yield recipe, result
                 left -= 1
 
     def complete(self) -> list[Ended]:
@@ -409,71 +458,11 @@ class Books:
             self._beliefs = list(importances_of(self._study).items())[:3]
         return self._beliefs
 
-    def _start_run(self, number: int, recipe: Recipe, attrs: Mapping[str, Any]) -> str:
-        start = {START: attrs[START]} if START in attrs else {}
-        return self._tracking.start_trial(
-            self._parent_run,
-            number=number,
-            uid=recipe.uid,
-            name=recipe.backbone,
-            recipe=recipe.model_dump(mode="json"),
-            tags=self._trial_tags | start,
-        )
-
-    def _end_run(
-        self, run: str, result: Result, attrs: Mapping[str, Any], *, restarts: int = 0
-    ) -> None:
-        files = self._folder.trial(result.recipe)
-        params = {key: float(attrs[key]) for key in (THOP, TRUE) if attrs.get(key) is not None}
-        final = {**result.metrics, **params, SECONDS: self._seconds(result)}
-        for key in ("best_epoch", "peak_memory_bytes", "estimated_memory_bytes", "micro_batch"):
-            if (value := getattr(result, key)) is not None:
-                final[key] = float(value)
-        if compiled := sum(epoch.compiled for epoch in result.epochs):
-            final["compiled_epochs"] = float(compiled)
-        if restarts:
-            final["restarts"] = float(restarts)
-        made = (files.result, files.scores, files.roc, files.pr, files.log)
-        self._tracking.end_trial(
-            run,
-            state=_ended(result.state),
-            reason=result.reason,
-            metrics=final,
-            artifacts=[file for file in made if file.exists()],
-        )
-
-    def _seconds(self, result: Result) -> float:
-        """Return what a trial took, its tryout included."""
-        tried = self._folder.trial(result.recipe).tryout().read_result()
-        return result.seconds + (tried.seconds if tried else 0.0)
-
 
 def _origin(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Return where a trial came from, for one that takes its place."""
     return {key: attrs[key] for key in (GIVEN, START) if key in attrs}
 
 
-def _epoch_metrics(epoch: Epoch) -> dict[str, float]:
-    own = {"train_loss": epoch.train_loss, "lr": epoch.lr, "epoch_seconds": epoch.seconds}
-    return {**epoch.metrics, **own}
-
-
-def _ended(state: State) -> Literal["complete", "pruned", "failed"]:
-    if state == "paused":
-        raise ValueError("a paused trial has not ended")
-    return state
-
-
 def _objectives(running: Running) -> dict[int, float]:
     return {epoch.epoch: epoch.objective for epoch in running.epochs}
-
-
-def mend_journal(folder: StudyFolder) -> None:
-    """Drop a last line that a kill cut short: Optuna refuses a journal that goes on after one."""
-    if not folder.journal.exists():
-        return
-    with folder.journal.open("r+b") as journal:
-        text = journal.read()
-        whole = text.rfind(b"\n") + 1
-        if whole < len(text):
-            journal.truncate(whole)

@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from workbench.data.dataset import NAME
-from workbench.errors import StudyError
-from workbench.files import read_json, write_json, write_text
+from workbench.errors import ConfigError, DamagedFileError, StudyError
+from workbench.files import open_lock, take_lock, write_json, write_text
 from workbench.study.experiment import Experiment
 from workbench.trial.result import TrialFolder
-from workbench.values import Frozen, build, read_yaml
+from workbench.values import Frozen, build, read_record, read_yaml
 from workbench.workspace import TAKEN
+
+_PUT_BACK = "Put the file back from a copy, or start another study by --study NAME."
 
 
 class StudyInfo(Frozen):
@@ -62,13 +65,40 @@ class StudyFolder:
         return TrialFolder(self.path / "trials" / recipe)
 
     def info(self) -> StudyInfo:
-        """Return what the study is."""
-        return build(StudyInfo, read_json(self.info_file), where=str(self.info_file))
+        """Return what the study is.
+
+        Raises:
+            DamagedFileError: the file is gone, or is not what was written.
+        """
+        return read_record(StudyInfo, self.info_file, remedy=_PUT_BACK)
+
+    def begun(self) -> dict[str, Any]:
+        """Return what the study began with: `experiment`, and the tree of its `space`.
+
+        Raises:
+            DamagedFileError: the file is gone, or is not what was written.
+        """
+        try:
+            begun = read_yaml(self.experiment_file)
+        except (ConfigError, OSError) as error:
+            raise DamagedFileError(
+                f"{self.experiment_file} is gone or damaged. {_PUT_BACK}"
+            ) from error
+        if not isinstance(begun, dict) or not {"experiment", "space"} <= begun.keys():
+            raise DamagedFileError(f"{self.experiment_file} is damaged. {_PUT_BACK}")
+        return begun
 
     def experiment(self) -> Experiment:
-        """Return what the study is about, as it was when it began."""
-        begun = read_yaml(self.experiment_file)
-        return build(Experiment, begun["experiment"], where=str(self.experiment_file))
+        """Return what the study is about, as it was when it began.
+
+        Raises:
+            DamagedFileError: the file is gone, or is not what was written.
+        """
+        try:
+            return build(Experiment, self.begun()["experiment"], where=str(self.experiment_file))
+        except ConfigError as error:
+            why = str(error).splitlines()[0].rstrip(".")
+            raise DamagedFileError(f"{why}: the file is damaged. {_PUT_BACK}") from error
 
     def write_info(self, info: StudyInfo) -> None:
         """Write what the study is; once."""
@@ -82,11 +112,12 @@ class StudyFolder:
 
         Raises:
             StudyError: another process holds it; says which.
+            LockError: there can be no lock.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("a+") as lock:
+        with open_lock(self._lock) as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                take_lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 lock.seek(0)
                 raise StudyError(
@@ -127,7 +158,10 @@ def find(root: Path, name: str | None) -> StudyFolder:
     if name is None:
         if not last.exists():
             raise StudyError("There is no study yet. Run `workbench search` first.")
-        name = last.read_text(encoding="utf-8").strip()
+        try:
+            name = last.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise StudyError(f"{last} cannot be read. Remove it, and name the study.") from error
     if name not in known:
         there = f"There is {', '.join(known)}." if known else "There is none yet."
         raise StudyError(f"There is no study {name!r} in {root}. {there}")

@@ -1,13 +1,14 @@
 """The trials of a study as rows, read from its journal and its trial folders."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.study.folder import StudyFolder
 from workbench.trial.result import Epoch, State
 from workbench.values import Frozen
@@ -25,8 +26,13 @@ GIVEN = "given"
 START = "start_from"
 """The file that it came from."""
 
+MADE_BY = "made_by"
+"""The versions, the code and the platform that trained it, as tags."""
+
 THOP, TRUE = "params_thop", "params_true"
 SECONDS = "seconds"
+
+_RUN_ANEW = "mlflow_run."
 
 STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -80,20 +86,24 @@ def open_storage(folder: StudyFolder) -> optuna.storages.JournalStorage:
 def read_trials(folder: StudyFolder) -> list[TrialRow]:
     """Return the ended trials of a study, by number.
 
+    A complete one whose recipe or result is gone or damaged is a failed one, with that reason.
+
     Raises:
-        StudyError: the study has no journal yet.
+        StudyError: the study has no journal yet, or a damaged one.
     """
-    return [_row(folder, trial) for trial in _load(folder).trials if is_row(trial)]
+    study = read_study(folder)
+    runs = runs_of(study)
+    return [_row(folder, trial, runs) for trial in study.trials if is_row(trial)]
 
 
 def count_running(folder: StudyFolder) -> int:
     """Return how many trials are in flight or paused, or were when the study was cut off."""
-    return len(_load(folder).get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    return len(read_study(folder).get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
 
 def importances(folder: StudyFolder) -> dict[str, float]:
     """Return how much each searched dimension mattered; see `importances_of`."""
-    return importances_of(_load(folder))
+    return importances_of(read_study(folder))
 
 
 def importances_of(study: optuna.Study) -> dict[str, float]:
@@ -115,31 +125,89 @@ def importances_of(study: optuna.Study) -> dict[str, float]:
 
 def is_row(trial: FrozenTrial) -> bool:
     """Say whether an Optuna trial is an ended trial of the study."""
-    return trial.state.is_finished() and HIDDEN not in trial.user_attrs
+    attrs = trial.user_attrs
+    return trial.state.is_finished() and HIDDEN not in attrs and UID in attrs
 
 
-def _load(folder: StudyFolder) -> optuna.Study:
-    if not folder.journal.exists():
-        raise StudyError(f"The study {folder.name} has no trials yet. Run `workbench search`.")
+def runs_of(study: optuna.Study) -> dict[int, str]:
+    """Return the MLflow run of each trial that has one, by number.
+
+    Optuna's ended trials cannot be changed, so a run that was written anew is noted with the study.
+    """
+    own = {
+        trial.number: trial.user_attrs[RUN]
+        for trial in study.get_trials(deepcopy=False)
+        if RUN in trial.user_attrs
+    }
+    anew = {
+        int(key.removeprefix(_RUN_ANEW)): run
+        for key, run in study.user_attrs.items()
+        if key.startswith(_RUN_ANEW)
+    }
+    return own | anew
+
+
+def note_run(study: optuna.Study, number: int, run: str) -> None:
+    """Note that the run of trial `number` was written anew; see `runs_of`."""
+    study.set_user_attr(f"{_RUN_ANEW}{number}", run)
+
+
+def has_trials(folder: StudyFolder) -> bool:
+    """Say whether trials left folders of their own, whatever the journal says."""
+    return any(folder.path.glob("trials/*/recipe.json"))
+
+
+def _load_journal(folder: StudyFolder) -> optuna.Study:
+    """Return the study as its journal has it.
+
+    Raises:
+        DamagedFileError: the journal cannot be followed to its end, or knows no such study.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.load_study(study_name=folder.name, storage=open_storage(folder))
+    try:
+        return optuna.load_study(study_name=folder.name, storage=open_storage(folder))
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise DamagedFileError(f"{folder.journal} cannot be read: {why}.") from error
+    except Exception as error:
+        # Optuna follows a journal without looking at it: what is wrong there raises anything.
+        raise DamagedFileError(f"{folder.journal} is damaged.") from error
 
 
-def _row(folder: StudyFolder, trial: FrozenTrial) -> TrialRow:
+def read_study(folder: StudyFolder) -> optuna.Study:
+    """Return the study with its trials, as its journal has it.
+
+    Raises:
+        StudyError: the study has no journal yet.
+        DamagedFileError: the journal is damaged, or is gone where there are trials.
+    """
+    there = folder.journal.exists() and folder.journal.stat().st_size
+    if not there and not has_trials(folder):
+        raise StudyError(f"The study {folder.name} has no trials yet. Run `workbench search`.")
+    remedy = "Run `workbench search` as before: it writes it anew from the folders of the trials."
+    if not there:
+        raise DamagedFileError(f"{folder.journal} is gone or empty. {remedy}")
+    try:
+        return _load_journal(folder)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error} {remedy}") from error
+
+
+def _row(folder: StudyFolder, trial: FrozenTrial, runs: Mapping[int, str]) -> TrialRow:
     attrs = trial.user_attrs
     files = folder.trial(attrs[UID])
+    state, reason = STATES[trial.state], attrs.get(REASON, "")
+    recipe = files.kept_recipe()
     # A trial that was refused, or whose worker died, left no result.
-    result = files.read_result()
-    if not files.recipe.exists():
-        raise StudyError(
-            f"{files.recipe} of trial {trial.number} is gone: put it back, or the study cannot be "
-            "read."
-        )
-    recipe = files.read_recipe()
+    result = files.kept_result()
+    if state == "complete" and (recipe is None or result is None):
+        lost = files.result if recipe else files.recipe
+        state = "failed"
+        reason = f"{lost.name} is {'damaged' if lost.exists() else 'gone'} ({lost})."
     return TrialRow(
         number=trial.number,
-        state=STATES[trial.state],
-        reason=attrs.get(REASON, ""),
+        state=state,
+        reason=reason,
         recipe=attrs[UID],
         objective=result.objective if result else None,
         metrics=result.metrics if result else {},
@@ -148,8 +216,8 @@ def _row(folder: StudyFolder, trial: FrozenTrial) -> TrialRow:
         params_true=attrs.get(TRUE),
         seconds=attrs.get(SECONDS, 0.0),
         drawn=trial.params,
-        backbone=recipe.backbone,
-        views=tuple(recipe.views),
-        image_px=recipe.image_px,
-        run_id=attrs.get(RUN),
+        backbone=recipe.backbone if recipe else str(trial.params.get("backbone", "unknown")),
+        views=tuple(recipe.views) if recipe else (),
+        image_px=recipe.image_px if recipe else 0,
+        run_id=runs.get(trial.number),
     )

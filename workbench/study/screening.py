@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from workbench.console import duration, table
-from workbench.files import read_json
 from workbench.parts.leaderboard import family_of
 from workbench.parts.weights import Mode
 from workbench.study.space import Draft, Space
-from workbench.values import Frozen, build
+from workbench.values import Frozen, read_record
 
 FILE = "screening.json"
 """In the study's folder."""
@@ -82,7 +81,9 @@ class Screening(Frozen):
 def read_screening(folder: Path) -> Screening | None:
     """Return the screening of the study in `folder`, if it had one."""
     file = folder / FILE
-    return build(Screening, read_json(file), where=str(file)) if file.exists() else None
+    if not file.exists():
+        return None
+    return read_record(Screening, file, remedy="Remove it: the next search screens anew.")
 
 
 def narrowed(space: Space, screening: Screening) -> Space:

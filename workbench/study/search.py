@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import assert_never
 
 from workbench.console import duration, say
+from workbench.errors import DamagedFileError
 from workbench.processes import Interrupts
 from workbench.study.books import Books, Running
 from workbench.study.drawing import Drawing
@@ -252,7 +253,7 @@ class Search:
         """Say whether a new trial waits, since it was tried out before it was cut off."""
         if self._pruning.tryout is None:
             return False
-        tried = self._folder.trial(running.recipe.uid).tryout().read_result()
+        tried = self._folder.trial(running.recipe.uid).tryout().kept_result()
         if tried is None or tried.state != "complete" or tried.objective is None:
             running.tryout = True
             return False
@@ -409,13 +410,16 @@ class Search:
 
     def _look_at_noise(self) -> None:
         """Say it, once, when chance moves the best trial more than the rest of the search may."""
-        found = noise(
-            self._folder,
-            {ended.recipe: ended.objective for ended in self._books.complete()},
-            self._experiment.objective,
-            num_drawn=self._ended() + self._books.num_paused(),
-            to_come=self._missing(),
-        )
+        try:
+            found = noise(
+                self._folder,
+                {ended.recipe: ended.objective for ended in self._books.complete()},
+                self._experiment.objective,
+                num_drawn=self._ended() + self._books.num_paused(),
+                to_come=self._missing(),
+            )
+        except DamagedFileError:  # of the best trial; `compare` says so
+            return
         if not found:
             return
         self._noise_told = True

@@ -1,10 +1,7 @@
 """The main job: from an experiment file to a searched study."""
 
-import importlib.metadata
 import os
-import platform
 import shutil
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,39 +21,37 @@ from workbench.data.dataset import find_data
 from workbench.data.facts import FactsStore
 from workbench.doctor import checkup
 from workbench.errors import StudyError
-from workbench.files import finished, no_space, require_writable, write_text
+from workbench.files import finished, full_disk_told, require_writable, write_text
 from workbench.study.alike import measured_alike
 from workbench.study.augment_sheet import write_augment_sheets
 from workbench.study.books import Books
 from workbench.study.devices import choose_devices, pack_devices
 from workbench.study.experiment import Experiment, read_experiment
-from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
+from workbench.study.folder import (
+    StudyFolder,
+    StudyInfo,
+    new_or_known,
+    remember_last,
+)
 from workbench.study.forecast import Forecast
 from workbench.study.known import draft_for, read_known
 from workbench.study.making import RecipeMaker, check_rules
 from workbench.study.packing import most_side_by_side
 from workbench.study.precisions import Precisions, settled_for
 from workbench.study.probing import screen
-from workbench.study.records import read_trials
+from workbench.study.provenance import code_tags, describe_code, environment_tags
+from workbench.study.recording import StudyRuns, mend
+from workbench.study.records import read_study, read_trials
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
 from workbench.study.search import Search, Settings, workers_ahead
 from workbench.study.space import Draft, Space
-from workbench.study.stopping import FREE_SOME
 from workbench.study.weights import WeightsFinder
-from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import State
 from workbench.trial.compiling import Compile
-from workbench.values import read_yaml
 from workbench.workspace import Workspace
-
-PACKAGES = ("torch", "timm", "optuna", "mlflow", "librosa", "av", "opencv-python-headless", "numpy")
 
 AUGMENT_SHEETS = "augmentations"
 """Folder of a study, and of its record, that holds them."""
-
-SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
-SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
-"""What the study's page in the MLflow user interface shows of each trial."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +159,7 @@ def _run(
     began = time.monotonic()
     folder = new_or_known(workspace.studies, asked.study or experiment.name)
     if folder.info_file.exists():
-        space = space.as_begun(read_yaml(folder.experiment_file)["space"])
+        space = space.as_begun(folder.begun()["space"])
         experiment = experiment.as_begun(folder.experiment())
     jobs = None if asked.jobs == "auto" else asked.jobs
     devices, threads = choose_devices(asked.device, jobs)
@@ -201,28 +196,15 @@ def _run(
             shutil.copyfile(files.template.path, part)
         remember_last(folder)
 
-        tracking = Tracking(workspace.tracking)
-        tags = {
-            "data": str(data_folder),
-            "data_fingerprint": files.fingerprint,
-            "seed": str(asked.seed),
-            **environment_tags(workspace.root),
-        }
-        parent = tracking.open_study(info.name, study_id=info.id, tags=tags)
-        objective = experiment.objective
-        tracking.set_leaderboard(
-            parent,
-            metrics=list(dict.fromkeys((objective.metric, *SHOWN_METRICS))),
-            params=SHOWN_PARAMS,
-            greatest=objective.direction == "maximize",
-        )
+        made_by = {**environment_tags(), **code_tags(), "device": devices[0]}
+        runs = StudyRuns(folder, workspace.tracking, made_by)
         drawn, tries = space, dict(first)
         if experiment.is_screened(len(space.backbones())):
             drawn, drafts = _screened(
                 experiment, space, folder, workspace, finder, device=devices[0]
             )
             tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
-            tracking.log_files(parent, "screening", [folder.path / FILE])
+            runs.tracking.log_files(runs.parent, "screening", [folder.path / FILE])
         precisions = Precisions(
             info.bfloat16,
             file=folder.precisions,
@@ -245,9 +227,7 @@ def _run(
             experiment,
             drawn,
             seed=asked.seed,
-            tracking=tracking,
-            parent_run=parent,
-            trial_tags={**tags, "device": devices[0]},
+            runs=runs,
         )
         search = Search(
             folder,
@@ -273,16 +253,13 @@ def _run(
             _, other = measured_alike(folder, ended, num_files=num_files["val"])
             if other:
                 say(other)
-        with _full_disk_told(folder.path):
-            stopped = _sit(
-                search,
-                books,
-                tries,
-                tracking,
-                parent,
-                # Once the first trials train: a device does not wait for pictures.
-                meanwhile=partial(_keep_augment_sheets, folder, space, prepared, tracking, parent),
-            )
+        # Once the first trials train: a device does not wait for pictures.
+        meanwhile = partial(_keep_augment_sheets, folder, space, prepared, runs)
+        with (
+            full_disk_told(folder.path, workspace.tracking),
+            _changes_told(runs, folder.path, workspace.tracking),
+        ):
+            stopped = _sit(search, books, tries, meanwhile)
         return Outcome(folder, experiment, stopped, books.num_ended() - before)
 
 
@@ -313,17 +290,13 @@ def _screened(
 
 
 def _sit(
-    search: Search,
-    books: Books,
-    first: Mapping[str, Draft],
-    tracking: Tracking,
-    parent: str,
-    *,
-    meanwhile: Callable[[], None],
+    search: Search, books: Books, first: Mapping[str, Draft], meanwhile: Callable[[], None]
 ) -> str:
     """Adopt what the last sitting left, and search; return why it stopped."""
     state: State = "interrupted"
     try:
+        if restored := books.restore():
+            say(f"The journal lacked {restored} trials: entered from their folders.")
         told, again = books.adopt()
         if told or again:
             say(
@@ -332,6 +305,9 @@ def _sit(
             )
         if mended := books.agree():
             say(f"MLflow lacked {mended} ended trials: written anew from their folders.")
+        if other := books.other_code():
+            before, now = map(describe_code, other)
+            say(f"The study goes on with other code: {now}; its last trial was made by {before}.")
         for source, draft in first.items():
             books.start_from(draft, source)
         search.learn()
@@ -339,43 +315,50 @@ def _sit(
         state = "complete"
         return stopped
     finally:
-        tracking.end_study(parent, state=state)
+        books.close(state)
+
+
+def mend_runs(folder: StudyFolder, store: Path) -> None:
+    """Write into the tracking store in folder `store` what it lacks of a study's ended trials.
+
+    Raises:
+        StudyError: the store cannot be used, or another process holds the study.
+    """
+
+    def made_by() -> dict[str, str]:
+        return {**environment_tags(), **code_tags()}
+
+    if mended := mend(folder, store, read_study(folder), made_by):
+        say(f"MLflow lacked {mended} ended trials: written anew from their folders.")
 
 
 @contextmanager
-def _full_disk_told(folder: Path) -> Iterator[None]:
-    """Let an error of the body be that the disk is full, where it is: each store has its own."""
+def _changes_told(runs: StudyRuns, folder: Path, store: Path) -> Iterator[None]:
+    """Let an error of the body be what was done to its folders meanwhile, where something was.
+
+    Rights to write there may be gone, or the tracking store.
+    """
     try:
         yield
     except Exception as error:
-        if no_space(folder):
-            raise StudyError(f"The disk of {folder} is full. {FREE_SOME}") from error
-        # The same of rights that were taken away since.
-        require_writable(folder)
-        raise
+        for place in (folder, store):
+            require_writable(place)
+        if runs.is_there():
+            raise
+        raise StudyError(
+            f"The tracking store in {store} was removed while the search wrote to it. The same "
+            "command goes on, and writes it anew."
+        ) from error
 
 
 def _keep_augment_sheets(
-    folder: StudyFolder, space: Space, prepared: prepare.Prepared, tracking: Tracking, parent: str
+    folder: StudyFolder, space: Space, prepared: prepare.Prepared, runs: StudyRuns
 ) -> None:
     """Write the sheets of what the space does to samples and record them, once a study."""
-    if not tracking.has_files(parent, AUGMENT_SHEETS):
+    if not runs.tracking.has_files(runs.parent, AUGMENT_SHEETS):
         sheets = write_augment_sheets(space, prepared, folder.path / AUGMENT_SHEETS)
-        tracking.log_files(parent, AUGMENT_SHEETS, [sheet.file for sheet in sheets])
-
-
-def environment_tags(root: Path) -> dict[str, str]:
-    """Return what numbers can depend on besides the recipe: versions, commit, platform."""
-    tags = {f"version.{name}": importlib.metadata.version(name) for name in PACKAGES}
-    tags["python"] = platform.python_version()
-    tags["platform"] = platform.platform()
-    if git := shutil.which("git"):
-        asked = subprocess.run(
-            [git, "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        )
-        if asked.returncode == 0:
-            tags["git_commit"] = asked.stdout.strip()
-    return tags
+        files = [sheet.file for sheet in sheets]
+        runs.tracking.log_files(runs.parent, AUGMENT_SHEETS, files)
 
 
 def _views_used(space: Space) -> list[str]:
@@ -416,7 +399,7 @@ def _check_same(
     # What an older version did not know of has its default. What the search space says is looked
     # at, not where it lies: its file may be moved.
     was = folder.experiment().model_dump(mode="json") | {"search_space": experiment.search_space}
-    begun = {"experiment": was, "space": read_yaml(folder.experiment_file)["space"]}
+    begun = {"experiment": was, "space": folder.begun()["space"]}
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != files.fingerprint:
         what = f"was {info.fingerprint}, is {files.fingerprint}"

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -39,10 +40,10 @@ class ModelRegistry:
         """Give the alias `champion` to the version of model `name` tagged with recipe `uid`.
 
         Returns:
-            The version; nothing if no version of that recipe is registered.
+            The version; nothing if no version of that recipe is registered, or its files are gone.
         """
         for version in self._client.search_model_versions(f"name = '{name}'"):
-            if version.tags.get("workbench.uid") == uid:
+            if version.tags.get("workbench.uid") == uid and _is_whole(version.source):
                 self._client.set_registered_model_alias(name, _CHAMPION, str(version.version))
                 return str(version.version)
         return None
@@ -127,6 +128,12 @@ class ModelRegistry:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             self._client.create_registered_model(name)
+
+
+def _is_whole(source: str | None) -> bool:
+    """Say whether a version's files are there: `mlflow gc` and people remove them."""
+    address = urlsplit(source or "file:")
+    return address.scheme != "file" or Path(unquote(address.path), "MLmodel").is_file()
 
 
 def _save_model(

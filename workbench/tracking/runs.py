@@ -4,9 +4,12 @@ There is no current run: every call names its run, and the study process is the 
 """
 
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from workbench.errors import StudyError
 from workbench.tracking.store import Store
@@ -17,6 +20,7 @@ from workbench.values import Frozen
 # isort: split
 # After the store, which sets what MLflow reads when it is imported.
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 
 class TrialRun(Frozen):
@@ -28,6 +32,11 @@ class TrialRun(Frozen):
     name: str
     status: str
     state: str
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Its final values, as far as they are numbers."""
+
+    deleted: bool = False
+    """Whether a person deleted it in the user interface, so that it can be restored."""
 
 
 class Tracking:
@@ -210,10 +219,13 @@ class Tracking:
         """Return the page of a study, to be put behind the address of the user interface."""
         return page_of(self.store.experiment_of(parent))
 
-    def trial_runs(self, parent: str) -> list[TrialRun]:
-        """Return every run of the study's trials, oldest first; a retried trial has several."""
+    def trial_runs(self, parent: str, *, deleted: bool = False) -> list[TrialRun]:
+        """Return every run of the study's trials, oldest first; a retried trial has several.
+
+        Those that a person deleted are there only if asked for.
+        """
         found = []
-        for run in self._children(parent):
+        for run in self._children(parent, with_deleted=deleted):
             tags = run.data.tags
             found.append(
                 TrialRun(
@@ -223,9 +235,24 @@ class Tracking:
                     name=run.info.run_name or "",
                     status=run.info.status,
                     state=tags.get("workbench.state", ""),
+                    metrics={k: v for k, v in run.data.metrics.items() if math.isfinite(v)},
+                    deleted=run.info.lifecycle_stage == "deleted",
                 )
             )
         return found
+
+    def has_run(self, run_id: str) -> bool:
+        """Say whether the store holds a run, and nobody deleted it."""
+        try:
+            return bool(self._client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+
+    def restore_trial(self, run_id: str) -> None:
+        """Restore the run of a trial that was deleted in the user interface."""
+        self._client.restore_run(run_id)
 
     def close_open_runs(
         self, parent: str, *, and_parent: bool = False, but: Collection[str] = ()
@@ -260,6 +287,8 @@ class Tracking:
                 return run
         return None
 
-    def _children(self, parent: str) -> list[Run]:
+    def _children(self, parent: str, *, with_deleted: bool = False) -> list[Run]:
         experiment_id = self.store.experiment_of(parent)
-        return self.store.find_runs(experiment_id, f"tags.`mlflow.parentRunId` = '{parent}'")
+        return self.store.find_runs(
+            experiment_id, f"tags.`mlflow.parentRunId` = '{parent}'", with_deleted=with_deleted
+        )

@@ -1,5 +1,7 @@
 """What a trial leaves: the results of its epochs, its end, its scores; and where they lie."""
 
+import io
+import pickle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,12 +9,18 @@ import pandas as pd
 import torch
 from pydantic import Field
 
-from workbench.files import finished, read_json, write_text
+from workbench.errors import DamagedFileError
+from workbench.files import finished, read_bytes, write_text
 from workbench.trial.recipe import Recipe
-from workbench.values import Frozen, build
+from workbench.values import Frozen, read_record
 
 State = Literal["complete", "pruned", "failed", "paused"]
 """A paused trial waits with its checkpoint, and may go on; the others have ended."""
+
+
+_PUT_BACK = "Put the file back; other trials do not need it."
+
+_SCORES = ["slice", "name", "score", "target"]
 
 
 class Epoch(Frozen):
@@ -93,18 +101,40 @@ class TrialFolder:
         write_text(self.recipe, recipe.model_dump_json(indent=2) + "\n")
 
     def read_recipe(self) -> Recipe:
-        """Return the recipe of this trial."""
-        return build(Recipe, read_json(self.recipe), where=str(self.recipe))
+        """Return the recipe of this trial.
+
+        Raises:
+            DamagedFileError: it is gone, or is not what was written.
+        """
+        return read_record(Recipe, self.recipe, remedy=_PUT_BACK)
+
+    def kept_recipe(self) -> Recipe | None:
+        """Return the recipe of this trial; nothing where the file is gone or damaged."""
+        try:
+            return self.read_recipe()
+        except DamagedFileError:
+            return None
 
     def write_result(self, result: Result) -> None:
         """Write how the trial ended; last of all its files, since it marks the end."""
         write_text(self.result, result.model_dump_json(indent=2) + "\n")
 
     def read_result(self) -> Result | None:
-        """Return how the trial ended, or nothing while it has not."""
+        """Return how the trial ended, or nothing while it has not.
+
+        Raises:
+            DamagedFileError: the file is not what was written.
+        """
         if not self.result.exists():
             return None
-        return build(Result, read_json(self.result), where=str(self.result))
+        return read_record(Result, self.result, remedy=_PUT_BACK)
+
+    def kept_result(self) -> Result | None:
+        """Return how the trial ended; nothing also where the file is damaged."""
+        try:
+            return self.read_result()
+        except DamagedFileError:
+            return None
 
     def write_checkpoint(self, state: dict[str, Any]) -> None:
         """Write what a training needs to go on after its last whole epoch."""
@@ -112,10 +142,19 @@ class TrialFolder:
             torch.save(state, part)
 
     def read_checkpoint(self) -> dict[str, Any] | None:
-        """Return what `write_checkpoint` wrote, on the CPU; nothing if the trial is not begun."""
+        """Return what `write_checkpoint` wrote, on the CPU; nothing if the trial is not begun.
+
+        Nothing also of a damaged one, which the trial's log says: it begins again.
+        """
         if not self.checkpoint.exists():
             return None
-        state: dict[str, Any] = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(
+                self.checkpoint, map_location="cpu", weights_only=True
+            )
+        except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+            print(f"{self.checkpoint} is damaged ({error}): the trial begins again.", flush=True)
+            return None
         return state
 
     def write_scores(self, scores: pd.DataFrame) -> None:
@@ -124,8 +163,21 @@ class TrialFolder:
         A file is neutral where the model saw none of it: its score is that of a grey picture.
         """
         with finished(self.scores) as part:
-            scores.to_parquet(part, index=False)
+            scores.to_parquet(part, index=False, write_page_checksum=True)
 
     def read_scores(self) -> pd.DataFrame:
-        """Return what `write_scores` wrote."""
-        return pd.read_parquet(self.scores)
+        """Return what `write_scores` wrote.
+
+        Raises:
+            DamagedFileError: it is gone, or is not what was written.
+        """
+        data = read_bytes(self.scores, remedy=_PUT_BACK)
+        try:
+            scores = pd.read_parquet(io.BytesIO(data), page_checksum_verification=True)
+            sound = scores["score"].between(0, 1).all() and scores.columns.isin(_SCORES).sum() == 4
+        # Arrow has an error of its own for every way in which a file can be damaged.
+        except (OSError, ValueError, KeyError, MemoryError, RuntimeError, TypeError) as error:
+            raise DamagedFileError(f"{self.scores} is damaged. {_PUT_BACK}") from error
+        if not sound:
+            raise DamagedFileError(f"{self.scores} is damaged. {_PUT_BACK}")
+        return scores

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from workbench.errors import WorkbenchError
 
@@ -39,7 +39,8 @@ class Probe:
     """Folder of what is counted once."""
 
 
-class Ask(NamedTuple):
+@dataclass(frozen=True)
+class Ask:
     """What a process is told."""
 
     what: Literal["warm up", "mark", "say", "stop"]

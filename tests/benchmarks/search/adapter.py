@@ -23,11 +23,11 @@ from workbench.study.forecast import Forecast
 from workbench.study.making import RecipeMaker
 from workbench.study.pool import Event
 from workbench.study.precisions import Precisions
+from workbench.study.recording import StudyRuns
 from workbench.study.screening import Candidate, Screening, choose, first_drafts, narrowed
 from workbench.study.search import Search, Settings
 from workbench.study.space import Space
 from workbench.study.weights import WeightsFinder
-from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 from workbench.trial.worker import Job
@@ -107,6 +107,19 @@ class NoTracking:
         return lambda *_, **__: ""
 
 
+class NoRuns(NoTracking):
+    """Stands in for a study's record there."""
+
+    tracking = NoTracking()
+    made_by: ClassVar[dict[str, str]] = {}
+
+    def is_there(self) -> bool:
+        return True
+
+    def seconds(self, result: Result) -> float:
+        return result.seconds
+
+
 def search(task: Task, seed: int, variant: Variant, *, num_trials: int) -> Spent:
     """Search `task` as the project does, from one seed."""
     space = Space(file=task.name, tree=task.tree)
@@ -152,9 +165,7 @@ def sit(
         experiment,
         space,
         seed=seed,
-        tracking=cast(Tracking, NoTracking()),
-        parent_run="",
-        trial_tags={},
+        runs=cast(StudyRuns, NoRuns()),
     )
     for number, draft in enumerate(drafts):
         books.start_from(draft, f"known {number}")

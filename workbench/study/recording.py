@@ -1,0 +1,226 @@
+"""A study's record in MLflow: the runs of its trials, and that none of them is missing there.
+
+The trials' folders hold all that a run shows, so a run that was lost is written anew from them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+
+from workbench.errors import StudyError
+from workbench.study.folder import StudyFolder
+from workbench.study.records import (
+    MADE_BY,
+    REASON,
+    SECONDS,
+    START,
+    STATES,
+    THOP,
+    TRUE,
+    UID,
+    is_row,
+    note_run,
+    runs_of,
+)
+from workbench.tracking.runs import Tracking
+from workbench.tracking.writing import State as Ending
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.result import Epoch, Result, State
+
+SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
+SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
+"""What the study's page in the MLflow user interface shows of each trial."""
+
+
+class StudyRuns:
+    """The runs of one study, the study's own opened and RUNNING until `close`.
+
+    Args:
+        folder: The study's folder, held by this process.
+        root: Folder of the tracking store.
+        made_by: What runs now, as tags: versions, code, platform. Each trial that begins keeps
+            it with its Optuna trial.
+
+    Raises:
+        StudyError: the store cannot be used.
+    """
+
+    def __init__(self, folder: StudyFolder, root: Path, made_by: Mapping[str, str]) -> None:
+        self._folder, self._root, self.made_by = folder, root, dict(made_by)
+        info = folder.info()
+        self._about = {
+            "data": info.data,
+            "data_fingerprint": info.fingerprint,
+            "seed": str(info.seed),
+        }
+        self._objective: Objective = folder.experiment().objective
+        self._open()
+
+    def _open(self) -> None:
+        info = self._folder.info()
+        self.tracking = Tracking(self._root)
+        tags = {**self._about, **self.made_by}
+        self.parent = self.tracking.open_study(info.name, study_id=info.id, tags=tags)
+        self.tracking.set_leaderboard(
+            self.parent,
+            metrics=list(dict.fromkeys((self._objective.metric, *SHOWN_METRICS))),
+            params=SHOWN_PARAMS,
+            greatest=self._objective.direction == "maximize",
+        )
+
+    def is_there(self) -> bool:
+        """Say whether the store is still the one that was opened."""
+        return self.tracking.store.is_there()
+
+    def reopen(self) -> None:
+        """Open the store again, which makes it anew where it was removed."""
+        self.tracking.store.close()
+        self._open()
+
+    def close(self, state: Ending) -> None:
+        """Record how the sitting ended."""
+        self.tracking.end_study(self.parent, state=state)
+
+    def start(
+        self, number: int, recipe: Recipe, attrs: Mapping[str, Any], epochs: Iterable[Epoch] = ()
+    ) -> str:
+        """Open the run of a trial with what it has behind it, and return its id.
+
+        Args:
+            number: The trial's.
+            recipe: What it trains.
+            attrs: Of its Optuna trial.
+            epochs: Those that it trained already.
+        """
+        start = {START: attrs[START]} if START in attrs else {}
+        run = self.tracking.start_trial(
+            self.parent,
+            number=number,
+            uid=recipe.uid,
+            name=recipe.backbone,
+            recipe=recipe.model_dump(mode="json"),
+            # Not what runs now: one that is written anew was trained by the code of its time.
+            tags={**self._about, **attrs.get(MADE_BY, {}), **start},
+        )
+        for epoch in epochs:
+            self.log(run, epoch)
+        return run
+
+    def log(self, run: str, epoch: Epoch) -> None:
+        """Record an epoch."""
+        own = {"train_loss": epoch.train_loss, "lr": epoch.lr, "epoch_seconds": epoch.seconds}
+        self.tracking.log_epoch(run, {**epoch.metrics, **own}, epoch.epoch)
+
+    def end(self, run: str, result: Result, attrs: Mapping[str, Any], *, restarts: int = 0) -> None:
+        """Record how a trial ended, with its files."""
+        files = self._folder.trial(result.recipe)
+        params = {key: float(attrs[key]) for key in (THOP, TRUE) if attrs.get(key) is not None}
+        final = {**result.metrics, **params, SECONDS: self.seconds(result)}
+        for key in ("best_epoch", "peak_memory_bytes", "estimated_memory_bytes", "micro_batch"):
+            if (value := getattr(result, key)) is not None:
+                final[key] = float(value)
+        if compiled := sum(epoch.compiled for epoch in result.epochs):
+            final["compiled_epochs"] = float(compiled)
+        if restarts:
+            final["restarts"] = float(restarts)
+        made = (files.result, files.scores, files.roc, files.pr, files.log)
+        self.tracking.end_trial(
+            run,
+            state=_ended(result.state),
+            reason=result.reason,
+            metrics=final,
+            artifacts=[file for file in made if file.exists()],
+        )
+
+    def seconds(self, result: Result) -> float:
+        """Return what a trial took, its tryout included."""
+        tried = self._folder.trial(result.recipe).tryout().kept_result()
+        return result.seconds + (tried.seconds if tried else 0.0)
+
+    def agree(self, study: optuna.Study) -> int:
+        """Write what the store lacks of the ended trials; return how many it lacked.
+
+        A run that a person deleted is restored, or, where it is gone for good or its end was
+        forgotten, written anew; the study then notes its new id.
+        """
+        there = {run.run_id: run for run in self.tracking.trial_runs(self.parent, deleted=True)}
+        noted, mended = runs_of(study), 0
+        for trial in study.get_trials(deepcopy=False):
+            if not is_row(trial):
+                continue
+            uid, state = trial.user_attrs[UID], STATES[trial.state]
+            known = there.get(noted.get(trial.number, ""))
+            if known is None or known.state != state:
+                # Written anew by a search that did not note its new id.
+                same = [run for run in there.values() if (run.uid, run.state) == (uid, state)]
+                known = same[-1] if same else None
+            if known is not None:
+                if known.deleted:
+                    self.tracking.restore_trial(known.run_id)
+                    mended += 1
+                if known.run_id != noted.get(trial.number):
+                    note_run(study, trial.number, known.run_id)
+                continue
+            run = self._write_anew(trial)
+            if run is not None:
+                note_run(study, trial.number, run)
+                mended += 1
+        return mended
+
+    def _write_anew(self, trial: optuna.trial.FrozenTrial) -> str | None:
+        """Write the run of an ended trial; nothing where its recipe is lost."""
+        files = self._folder.trial(trial.user_attrs[UID])
+        recipe = files.kept_recipe()
+        state, result = STATES[trial.state], files.kept_result()
+        if recipe is None or (result is None and state == "complete"):
+            return None  # reading the study says so
+        if result is None or result.state != state:  # one that was refused left none
+            reason = trial.user_attrs.get(REASON, "")
+            result = Result(recipe=trial.user_attrs[UID], state=state, reason=reason)
+        run = self.start(trial.number, recipe, trial.user_attrs, result.epochs)
+        self.end(run, result, trial.user_attrs)
+        return run
+
+
+def _ended(state: State) -> Literal["complete", "pruned", "failed"]:
+    if state == "paused":
+        raise ValueError("a paused trial has not ended")
+    return state
+
+
+def mend(
+    folder: StudyFolder, root: Path, study: optuna.Study, made_by: Callable[[], Mapping[str, str]]
+) -> int:
+    """Write what the store in `root` lacks of a study; return how many trials.
+
+    Args:
+        folder: The study's folder; held here where anything is lacking.
+        root: Folder of the tracking store.
+        study: As its journal has it.
+        made_by: Returns what runs now; see `StudyRuns`.
+
+    Raises:
+        StudyError: the store cannot be used, or another process holds the study.
+    """
+    if _is_whole(folder, root, study):
+        return 0
+    with folder.held():
+        runs = StudyRuns(folder, root, made_by())
+        try:
+            return runs.agree(study)
+        finally:
+            runs.close("complete")
+
+
+def _is_whole(folder: StudyFolder, root: Path, study: optuna.Study) -> bool:
+    info, tracking = folder.info(), Tracking(root)
+    try:
+        parent = tracking.find_study(info.name, info.id)
+    except StudyError:
+        return False
+    there = {run.run_id for run in tracking.trial_runs(parent)}
+    noted = runs_of(study)
+    rows = [trial.number for trial in study.get_trials(deepcopy=False) if is_row(trial)]
+    return tracking.has_run(parent) and all(noted.get(number) in there for number in rows)
