@@ -1,5 +1,6 @@
 """Training in bfloat16: the model's pass alone, and nothing that is scored."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def test_a_gain_is_measured_once_by_steps_in_turn(
         return torch.zeros(1, requires_grad=True)
 
     monkeypatch.setattr(precision, "logits_of", pass_of)
-    monkeypatch.setattr(precision.time, "process_time", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "process_time", lambda: float(next(clock)))
     before = torch.get_rng_state(), torch.get_num_threads()
     asked = {"image_px": 64, "num_threads": 1, "cache": tmp_path}
     gain = precision.gain_of_bfloat16("test_resnet.r160_in1k", **asked)  # type: ignore[arg-type]
