@@ -147,6 +147,7 @@ ORDER = [
     "study.devices",
     "study.books",
     "study.live",
+    "study.drawing",
     "study.search",
     "study.start",
     "selection.leaderboard",

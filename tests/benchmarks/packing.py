@@ -3,8 +3,8 @@
 python -m tests.benchmarks.packing [DEVICE] [TRIALS] [ROUNDS]
 
 DEVICE is `cpu` (the default) or e.g. `cuda`, where the target is 2.5 times: run it on an otherwise
-idle machine. Rounds of the same TRIALS recipes (8), in turns in one run, through the pool and the
-trial of a search: real workers that read prepared data, train, score and write what a trial leaves.
+idle machine. ROUNDS (2) of the same TRIALS recipes (8), in turns in one run, through the pool and
+the trial of a search: real workers that read prepared data, train, score and write what it leaves.
 """
 
 import os
@@ -29,7 +29,7 @@ from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 from workbench.trial.worker import Job
 
-NUM_TRAIN = {"cpu": 128, "cuda": 2048}
+NUM_TRAIN = {"cpu": 128, "cuda": 1024}
 """By device: trials of seconds on either."""
 
 BACKBONE, IMAGE_PX = "tf_efficientnet_lite0", 128
@@ -132,12 +132,12 @@ def write_data(root: Path, num_train: int) -> Prepared:
         (data / file).write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     manifest = read_manifest(data, Layout(), cache=root / "cache")
     views = {"image": Image(image_px=IMAGE_PX)}
-    return prepare(manifest, data, views, cache=root / "cache", jobs=1)
+    return prepare(manifest, data, views, cache=root / "cache", jobs=os.cpu_count() or 1)
 
 
 if __name__ == "__main__":
     main(
         sys.argv[1] if len(sys.argv) > 1 else "cpu",
         int(sys.argv[2]) if len(sys.argv) > 2 else 8,
-        int(sys.argv[3]) if len(sys.argv) > 3 else 3,
+        int(sys.argv[3]) if len(sys.argv) > 3 else 2,
     )

@@ -45,7 +45,7 @@ class InlinePool:
         cls.kept = {}
         cls.scores = None
 
-    def __init__(self, num_workers: int, *, stall_s: float) -> None:
+    def __init__(self, num_workers: int, *, stall_s: float, warm: bool = False) -> None:
         self._jobs: dict[int, Job | None] = dict.fromkeys(range(num_workers))
         self._epochs: dict[int, list[Epoch]] = {}
         self._verdicts: dict[int, Verdict] = {}

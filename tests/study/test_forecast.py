@@ -69,3 +69,31 @@ def test_what_cannot_be_built_has_no_forecast() -> None:
     forecast = Forecast(FILES)
     forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=0.0))
     assert forecast.of(recipe(backbone="test_vit", image_px=40)) is None
+
+
+def test_the_first_epoch_does_not_set_the_pace() -> None:
+    # It loads and compiles: 22 s, then 2 s each. Four epochs take 8 s, and 20 + 3 s besides.
+    forecast = Forecast(FILES)
+    result = ended(recipe(), num_epochs=3, epoch_s=2.0, besides_s=23.0)
+    first = result.epochs[0].model_copy(update={"seconds": 22.0})
+    forecast.learn(recipe(), result.model_copy(update={"epochs": (first, *result.epochs[1:])}))
+    known = forecast.of(recipe())
+    assert known is not None
+    assert (known.epoch_seconds, known.seconds) == pytest.approx((2.0, 31.0))
+
+
+def test_it_is_shown_once_the_last_ten_were_within_a_factor_of_two() -> None:
+    forecast = Forecast(FILES)
+
+    def learn(epoch_s: float) -> tuple[bool, bool]:
+        forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=epoch_s, besides_s=0.0))
+        return forecast.is_used, forecast.is_shown
+
+    # The first is foretold by nothing. Each further one doubles or halves at most.
+    seen = [learn(epoch_s) for epoch_s in [10.0] * 11]
+    assert [used for used, _ in seen] == [False] * 3 + [True] * 8
+    assert [shown for _, shown in seen] == [False] * 10 + [True]
+    assert learn(19.0) == (True, True)
+    assert learn(21.0) == (False, False)  # foretold were 10
+    assert [learn(10.0) for _ in range(9)][-1] == (False, False)
+    assert learn(10.0) == (True, True)  # it is the last ten that count

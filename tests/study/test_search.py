@@ -36,7 +36,7 @@ from workbench.study.search import Search, TrialBug
 from workbench.study.start import Outcome
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Result
+from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.worker import Bug, Full, Job
 
 RULES = {"max_params": "250K", "pretraining": []}
@@ -592,32 +592,102 @@ def test_noise_that_rules_is_said_and_stops_if_asked(
 def test_time_that_is_up_starts_no_trial(bench: Bench, inline: type[InlinePool]) -> None:
     outcome = bench.search(bench.experiment(), 5, timeout_s=0.001)
     assert outcome.stopped == (
-        "The time is up: 5 trials were not started. The same command continues."
+        "The time is up. Of the trials, 5 were not started. The same command continues."
     )
     assert read_trials(outcome.folder) == []
     assert inline.trained == []
 
 
-def test_a_trial_that_would_end_too_late_is_not_started(
-    bench: Bench, inline: type[InlinePool]
-) -> None:
-    # The made trials say that they take a second, so that in half an hour there is time for them
-    # all; where they say an hour, there is time for one, whose length nobody knows before.
-    experiment = bench.experiment()
-    assert bench.search(experiment, 3, timeout_s=1800.0).stopped == ""
-    inline.reset(lambda recipe, number: 0.5)
-    slow = bench.experiment()
+class Clock:
+    """A clock that stands still but for what trials are said to take."""
 
-    class Slow(InlinePool):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in ("study.stopping", "study.search", "study.start", "study.books"):
+            monkeypatch.setattr(f"workbench.{module}.time", SimpleNamespace(monotonic=self.read))
+
+    def read(self) -> float:
+        return self.now
+
+
+def paced(clock: Clock, seconds_of: Callable[[Recipe], float]) -> type[InlinePool]:
+    """Return a pool whose epochs take so long by `clock`, one after the other."""
+
+    class Paced(InlinePool):
         def _say(self, slot: int, job: Job) -> Any:
             said = super()._say(slot, job)
-            return said.model_copy(update={"seconds": 3600.0}) if isinstance(said, Result) else said
+            seconds = seconds_of(Recipe.model_validate_json(job.recipe))
+            if isinstance(said, Epoch):
+                clock.now += seconds
+                return said.model_copy(update={"seconds": seconds})
+            if isinstance(said, Result):
+                epochs = [e.model_copy(update={"seconds": seconds}) for e in said.epochs]
+                took = seconds * len(epochs)
+                said = said.model_copy(update={"epochs": tuple(epochs), "seconds": took})
+                TrialFolder(job.folder).write_result(said)
+            return said
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workbench.study.search.WorkerPool", Slow)
-        outcome = bench.search(slow, 3, timeout_s=1800.0)
-    assert outcome.num_new == 1
-    assert "The time is up: 2 trials were not started" in outcome.stopped
+    return Paced
+
+
+UNPRUNED = {"pruning": {"kind": "none"}}
+
+
+def test_at_the_deadline_trials_end_their_epoch_and_are_kept(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two epochs of 100 s each, for 550 s: two whole trials, and the third in its second epoch,
+    # which ends and makes it whole. No other is started.
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr("workbench.study.search.WorkerPool", paced(clock, lambda recipe: 100.0))
+    experiment = bench.experiment(**UNPRUNED)
+    outcome = bench.search(experiment, 5, jobs=1, timeout_s=550.0)
+    assert states(outcome) == ["complete"] * 3
+    assert outcome.stopped == (
+        "The time is up. Of the trials, 2 were not started, 1 ends its epoch and is kept. "
+        "The same command continues."
+    )
+    # 250 s more: the next one runs whole, the one after it is cut after its first epoch.
+    outcome = bench.search(experiment, 5, jobs=1, timeout_s=250.0)
+    assert states(outcome) == ["complete"] * 4
+    assert "Of the trials, 1 ends its epoch and is kept." in outcome.stopped
+    begun = inline.trained[-1].uid
+    outcome = bench.search(experiment, 5, jobs=1)
+    assert states(outcome) == ["complete"] * 5
+    assert inline.trained[-1].uid == begun  # the same one goes on
+
+
+def test_a_forecast_of_one_trial_ends_no_search(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first trial was held up, 400 of 1000 s, and says nothing about those of 10 s after it.
+    clock = Clock(monkeypatch)
+    slow = iter([200.0, 200.0, 200.0])
+    monkeypatch.setattr(
+        "workbench.study.search.WorkerPool", paced(clock, lambda recipe: next(slow, 10.0))
+    )
+    outcome = bench.search(bench.experiment(**UNPRUNED), 12, jobs=1, timeout_s=1000.0)
+    assert outcome.stopped == ""
+    assert states(outcome) == ["complete"] * 12
+
+
+def test_where_time_is_short_the_cheapest_of_a_few_is_started(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten epochs cost ten times one. Once that is known, what does not fit is left for later.
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr("workbench.study.search.WorkerPool", paced(clock, lambda recipe: 100.0))
+    space = {**SPACE, "num_epochs": {"choice": [1, 10]}}
+    experiment = bench.experiment(space, **UNPRUNED)
+    outcome = bench.search(experiment, 12, jobs=1)
+    before = len(inline.trained)
+    outcome = bench.search(experiment, 40, jobs=1, timeout_s=900.0)
+    begun = inline.trained[before:]
+    short = [recipe.num_epochs for recipe in begun]
+    assert set(short[:-1]) == {1}  # a long one only with nothing cheaper among the candidates
+    assert len(short) >= 9 or short[-1] == 10
+    assert "The time is up" in outcome.stopped
+    assert count_running(outcome.folder) == 0
 
 
 def test_an_interrupt_leaves_no_open_book_and_the_same_draws_are_asked_again(

@@ -9,7 +9,7 @@ from workbench.trial.result import Epoch, Result
 from workbench.trial.worker import Beat, Bug, Job
 
 
-def scripted_work(connection: Connection) -> None:
+def scripted_work(connection: Connection, warm: bool = False) -> None:
     """Play the jobs that come over `connection`, in the place of `worker.work`."""
     while True:
         job: Job | None = connection.recv()

@@ -1,5 +1,6 @@
 """How weights and pictures lie: as suits the device, and otherwise where the clock says it pays."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,30 @@ def test_what_is_kept_of_each_weight_is_laid_with_it(pictures: Prepared) -> None
         assert {is_last(state[weight][key]) for key in ("exp_avg", "exp_avg_sq")} == {last}
         training.run_epoch()
     assert isinstance(training._average.model, MediaModel)
+
+
+@pytest.mark.parametrize("backbone", ["convnext_atto", "test_convnext", "test_efficientnet"])
+def test_grouped_convolutions_are_handed_one_layout(pictures: Prepared, backbone: str) -> None:
+    # ConvNeXt normalises with its channels innermost, and hands them on so.
+    recipe = recipe_for(pictures, backbone=backbone)
+    model = build_model(recipe, load=False).place("cpu", channels_last=False)
+    average = copy.deepcopy(model)
+    for of in (model, average):
+        seen: list[bool] = []
+
+        def look(layer: nn.Module, seen: list[bool] = seen) -> None:
+            right = layer.forward
+
+            def forward(x: Tensor) -> Tensor:
+                seen.append(x.is_contiguous())
+                return right(x)
+
+            layer.forward = forward
+
+        for layer in of.modules():
+            if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+                look(layer)
+        of({"image": torch.rand(2, 1, 3, 32, 32)})
+        assert seen and all(seen)
+    last = model.place("cpu", channels_last=True)
+    assert not any(layer._forward_pre_hooks for layer in last.modules())

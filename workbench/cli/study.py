@@ -52,7 +52,7 @@ def search(
     compiled: CompileOption = "auto",
     strict: StrictOption = False,
     timeout: Annotated[
-        str | None, typer.Option(help="Start no trial that would end later, e.g. 90s, 30m, 8h.")
+        str | None, typer.Option(help="No epoch begins after so long, e.g. 90s, 30m, 8h.")
     ] = None,
     stop_at_noise: Annotated[
         bool,

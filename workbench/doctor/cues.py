@@ -95,6 +95,13 @@ def _numbers_or_words(values: "pd.Series[Any]") -> "pd.Series[Any]":
     return pd.to_numeric(values, errors="coerce")
 
 
+def _ranks(names: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return the place of each name in their order, from 0; of equals, the earlier row's first."""
+    places = np.empty(len(names))
+    places[np.argsort(names.to_numpy(dtype=object), kind="stable")] = np.arange(len(names))
+    return pd.Series(places)
+
+
 def _name_and_order(rows: pd.DataFrame) -> "list[tuple[str, Family, pd.Series[Any]]]":
     names = rows["name"].reset_index(drop=True)
     place = pd.Series(np.arange(len(names)))
@@ -103,7 +110,7 @@ def _name_and_order(rows: pd.DataFrame) -> "list[tuple[str, Family, pd.Series[An
         ("ending of the name", "name", paths.map(lambda path: path.suffix.lower())),
         ("folder in the name", "name", paths.map(lambda path: str(path.parent))),
         ("length of the name", "name", names.str.len()),
-        ("place in the order of names", "order", names.rank(method="first")),
+        ("place in the order of names", "order", _ranks(names)),
         ("place in the label file", "order", place),
         ("every other label row", "order", place % 2),
     ]

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from workbench.errors import ConfigError
 from workbench.parts import backbones
@@ -51,6 +52,7 @@ class Reader(nn.Module):
     ) -> None:
         super().__init__()
         self.channels_last = True
+        self._hooks: list[RemovableHandle] = []
         channels = shape[3]
         self.image_px = image_px
         self.width = backbones.feature_width(backbone, in_chans=channels, image_px=image_px)
@@ -82,10 +84,23 @@ class Reader(nn.Module):
     def lay_out(self, *, channels_last: bool) -> None:
         """Let the channels of weights and pictures be their innermost dimension, or not.
 
-        The parameters stay the same objects, and the numbers the same but for rounding.
+        The parameters stay the same objects, and the numbers the same but for rounding. Without
+        it, grouped convolutions get contiguous inputs even where the backbone turns its pictures
+        over in between, as ConvNeXt and CaFormer do: cuDNN goes by what it is handed.
         """
         self.to(memory_format=_layout(channels_last))  # type: ignore[call-overload]
         self.channels_last = channels_last
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = [
+            layer.register_forward_pre_hook(_contiguous)
+            for layer in self.backbone.modules()
+            if not channels_last and isinstance(layer, nn.Conv2d) and layer.groups > 1
+        ]
+
+
+def _contiguous(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x.contiguous() for x in inputs)
 
 
 class VectorReader(nn.Module):

@@ -1,5 +1,6 @@
 """The trials of a study in order: ranked, as JSON, and as a table for a terminal."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from workbench.study.records import TrialRow
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 
-_REASON = 28
+_REASON = 40
 """Letters of a reason in the line of counts: two of them fit."""
 
 _AFTER_COMPLETE: tuple[State, ...] = ("pruned", "failed")
@@ -120,14 +121,21 @@ def count_line(rows: Sequence[TrialRow]) -> str:
     line = ", ".join(f"{states[state]} {state}" for state in ("complete", *_AFTER_COMPLETE))
     reasons = common_reasons(rows)[:2]
     if reasons:
-        line += f" ({'; '.join(f'{n}× {reason[:_REASON]}' for reason, n in reasons)})"
+        line += f" ({'; '.join(f'{n}× {shorten(reason, _REASON)}' for reason, n in reasons)})"
     return line + "."
 
 
 def common_reasons(rows: Sequence[TrialRow], state: State = "failed") -> list[tuple[str, int]]:
-    """Return why trials ended in `state` and how many did for that reason, commonest first."""
+    """Return why trials ended in `state` and how many did for that reason, commonest first.
+
+    Reasons that differ in numbers alone count as one, in the words of the first.
+    """
     reasons = [" ".join(row.reason.split()) or "no reason" for row in rows if row.state == state]
-    return Counter(reason.rstrip(".") for reason in reasons).most_common()
+    words: dict[str, str] = {}
+    kinds = [re.sub(r"[\d.]*\d", "0", reason) for reason in reasons]
+    for kind, reason in zip(kinds, reasons, strict=True):
+        words.setdefault(kind, reason.rstrip("."))
+    return [(words[kind], number) for kind, number in Counter(kinds).most_common()]
 
 
 def millions(row: TrialRow) -> str:

@@ -50,6 +50,14 @@ class Ended(NamedTuple):
     seconds: float
 
 
+class Drawn(NamedTuple):
+    """A recipe that is no trial of the study yet."""
+
+    trial: optuna.Trial
+    draft: Draft
+    recipe: Recipe
+
+
 @dataclass
 class Running:
     """A trial in flight."""
@@ -281,10 +289,18 @@ class Books:
         self._paused[running.trial.number] = running
         self._tracking.set_state(running.run, "paused")
 
-    def promote(self, *, at_least: int, cost: Callable[[Running], float]) -> Running | None:
+    def promote(
+        self,
+        *,
+        at_least: int,
+        cost: Callable[[Running], float],
+        affordable: Callable[[float], bool] = lambda cost: True,
+    ) -> Running | None:
         """Return a paused trial that is to go on now, if there is one; see `Ladder.promote`."""
         number = self._ladder.promote(
-            at_least=at_least, cost=lambda number: cost(self._paused[number])
+            at_least=at_least,
+            cost=lambda number: cost(self._paused[number]),
+            affordable=affordable,
         )
         if number is None:
             return None
@@ -335,10 +351,14 @@ class Books:
 
     def put_back(self, running: Running) -> None:
         """Have a trial in flight asked again the next time."""
-        attrs = _origin(running.trial.user_attrs)
-        self._study.enqueue_trial(running.trial.params, user_attrs=attrs)
         self._tracking.end_trial(running.run, state="interrupted", reason="The search was stopped.")
-        self.hide(running.trial, "cut off and asked again")
+        self.give_back(running.trial, "cut off and asked again")
+
+    def give_back(self, trial: optuna.Trial, why: str) -> None:
+        """Have what a trial drew asked again the next time; it ends as none of the study."""
+        # Asked again first: see `adopt`.
+        self._study.enqueue_trial(trial.params, user_attrs=_origin(trial.user_attrs))
+        self.hide(trial, why)
 
     def hide(self, trial: optuna.Trial, why: str) -> None:
         """End an Optuna trial that is no trial of the study; it teaches the sampler nothing."""

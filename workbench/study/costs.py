@@ -42,7 +42,7 @@ class Past(Wanted):
     """A trial that ran some whole epochs: its `num_epochs`, whatever became of it."""
 
     seconds: float = 0.0
-    """Of these epochs."""
+    """Of these epochs, at their usual pace: the first one also loads and compiles."""
 
     peak_memory_bytes: int | None = None
     """As measured, where the device can."""
@@ -111,9 +111,14 @@ def past_of(recipe: Recipe, result: Result, work: float) -> Past | None:
         num_epochs=len(result.epochs),
         work=len(result.epochs) * work,
         estimated_memory_bytes=result.estimated_memory_bytes,
-        seconds=sum(epoch.seconds for epoch in result.epochs),
+        seconds=len(result.epochs) * _usual(result),
         peak_memory_bytes=result.peak_memory_bytes,
     )
+
+
+def _usual(result: Result) -> float:
+    """Return the seconds of an epoch, the first one left out where there are others."""
+    return statistics.median(epoch.seconds for epoch in result.epochs[1:] or result.epochs)
 
 
 def predict(past: Sequence[Past], wanted: Wanted) -> Prediction | None:

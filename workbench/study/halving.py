@@ -52,7 +52,11 @@ class Ladder:
         self._waiting[number] = epoch
 
     def promote(
-        self, *, at_least: int, cost: Callable[[int], float] = lambda number: 0.0
+        self,
+        *,
+        at_least: int,
+        cost: Callable[[int], float] = lambda number: 0.0,
+        affordable: Callable[[float], bool] = lambda cost: True,
     ) -> int | None:
         """Return a waiting trial that goes on now, if there is one; it waits no longer.
 
@@ -62,11 +66,13 @@ class Ladder:
         Args:
             at_least: So many of a rung go on, even where fewer than `factor` times as many came.
             cost: Of a trial's way from here.
+            affordable: Whether a trial of such a cost may go on.
         """
         may = [
-            (-rung, cost(number), rank, number)
+            (-rung, price, rank, number)
             for number, rung in self._waiting.items()
             if (rank := self._rank(number, rung)) < max(at_least, self._places(rung))
+            and affordable(price := cost(number))
         ]
         if not may:
             return None

@@ -1,12 +1,19 @@
-"""How many trials suit one device side by side: measured once, by steps that train a recipe."""
+"""How many trials suit one device side by side: measured once, by steps that train a recipe.
+
+Processes start together, as their imports take longest. Then one trains, then two, and so on, each
+count for a moment, until one more does not help: a search has its number within `BUDGET_S`.
+"""
 
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -15,24 +22,33 @@ from workbench.errors import WorkbenchError
 from workbench.parts.augment import change, mix
 from workbench.processes import KEEP_MEMORY, be_a_child, environment, interrupts_held
 from workbench.trial import memory
+from workbench.trial.device import called, is_cuda, wait_for
 from workbench.trial.recipe import Recipe
 from workbench.trial.scoring import build_model
 from workbench.trial.stepping import backward
 from workbench.values import Frozen
 
-COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-"""How many side by side are tried on a GPU, in turn."""
+COUNTS = (1, 2, 3, 4, 6, 8)
+"""How many side by side are tried on a GPU, in turn. More than eight were never worth their memory
+where it was measured: by then a device waits for the host."""
 
 LEAST_GAIN = 1.1
 """More side by side must do so many times the images of the best before."""
 
-WARM_UP_STEPS, LEAST_STEPS = 3, 3
-WINDOW_S = 4.0
-ANSWER_S = 300.0
-"""A process that says nothing for so long hangs."""
+BUDGET_S = 20.0
+"""No count is tried after so long: what was found by then is taken."""
 
-PROCESS_BYTES = 600 * 2**20
-"""About what each process takes besides tensors: its libraries, or what CUDA keeps for it."""
+WARM_UP_STEPS = 2
+LEAST_STEPS = 2
+SETTLE_S = 0.2
+"""Before a count is measured, for the newcomer to fall in."""
+
+WINDOW_S = {"cuda": 1.0, "cpu": 2.0}
+CPU_SAMPLES = 8
+"""Most samples of a step on a CPU, where a whole batch of the heaviest recipe takes seconds."""
+
+ANSWER_S = 120.0
+"""A process that says nothing for so long hangs."""
 
 
 class Tried(Frozen):
@@ -78,19 +94,27 @@ class Packing(Frozen):
 
 @dataclass(frozen=True)
 class _Probe:
-    """What one process steps on."""
+    """What each process steps on."""
 
     recipe: str
     """As JSON."""
 
     device: str
-    threads: int
-    share: float
-    """Of the device."""
-
     memory_bytes: int | None
     cache: Path
-    window_s: float
+
+
+class _Ask(NamedTuple):
+    """What a process is told."""
+
+    what: Literal["warm up", "mark", "say"]
+    """Build the model and take the first steps, then step until the end; begin to count; say how
+    many images a second there were since."""
+
+    count: int
+    """How many step side by side from now on."""
+
+    threads: int
 
 
 def devices_for(packing: Packing, devices: Sequence[str]) -> tuple[tuple[str, ...], int]:
@@ -113,8 +137,7 @@ def pack(
     """
     distinct = list(dict.fromkeys(devices))
     device, cores = distinct[0], (os.cpu_count() or 1) // len(distinct)
-    cuda = torch.device(device).type == "cuda"
-    name = torch.cuda.get_device_name(device) if cuda else "cpu"
+    name = called(device)
     about = {
         "device": name,
         "cores": cores,
@@ -140,25 +163,27 @@ def pack(
 def _measure(
     recipe: Recipe, device: str, cores: int, memory_bytes: int | None, cache: Path
 ) -> list[Tried]:
-    """Try more and more side by side, until that does not help any more."""
-    # A count that does not divide a CPU's cores would leave some of them without work.
-    whole = [count for count in range(1, cores + 1) if cores % count == 0]
-    counts = whole if device == "cpu" else [count for count in COUNTS if count <= cores]
+    """Try more and more side by side, until that does not help any more or the time is up."""
+    began = time.monotonic()
+    probe = _Probe(recipe.model_dump_json(), device, memory_bytes, cache)
     table: list[Tried] = []
-    for count in counts or [1]:
-        probe = _Probe(
-            recipe=recipe.model_dump_json(),
-            device=device,
-            threads=max(1, cores // count),
-            share=1 / count,
-            memory_bytes=memory_bytes,
-            cache=cache,
-            window_s=WINDOW_S,
-        )
-        table.append(_side_by_side(probe, count))
-        if _best(table) is not table[-1] or table[-1].images_per_s is None:
-            break
+    counts = _counts(device, cores)
+    with _started(probe, counts[-1]) as bench:
+        for count in counts:
+            table.append(_side_by_side(bench, count, threads=max(1, cores // count), device=device))
+            if _best(table) is not table[-1] or table[-1].images_per_s is None:
+                break
+            if time.monotonic() - began > BUDGET_S:
+                break
     return table
+
+
+def _counts(device: str, cores: int) -> list[int]:
+    """Return how many side by side are to be tried."""
+    if is_cuda(device):
+        return [count for count in COUNTS if count <= max(1, cores)]
+    # A count that does not divide a CPU's cores would leave some of them without work.
+    return [count for count in range(1, max(COUNTS) + 1) if count <= cores and cores % count == 0]
 
 
 def _best(table: Sequence[Tried]) -> Tried:
@@ -170,32 +195,60 @@ def _best(table: Sequence[Tried]) -> Tried:
     return best
 
 
-def _side_by_side(probe: _Probe, count: int) -> Tried:
-    """Return what `count` processes do, all of them at it for as long as one is measured."""
+@contextmanager
+def _started(probe: _Probe, number: int) -> Iterator[list[Connection]]:
+    """Start `number` processes that wait to be told; end them after the body."""
     context = multiprocessing.get_context("spawn")  # as workers are started, for the same reasons
-    workers = []
+    processes: list[BaseProcess] = []
+    bench: list[Connection] = []
     try:
-        for _ in range(count):
+        for _ in range(number):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, probe), name="workbench-probe")
             with environment(KEEP_MEMORY), interrupts_held():
                 process.start()
             theirs.close()
-            workers.append((process, ours))
-        heard: list[float | str] = []
-        for asks in (False, True):
-            if asks:
-                for _, connection in workers:
-                    connection.send("go")
-            heard = [_hear(connection) for _, connection in workers]
-            if whys := [said for said in heard if isinstance(said, str)]:
-                return Tried(count=count, images_per_s=None, why=whys[0])
-        return Tried(count=count, images_per_s=sum(map(float, heard)))
+            processes.append(process)
+            bench.append(ours)
+        yield bench
     finally:
-        for process, connection in workers:
+        for process, connection in zip(processes, bench, strict=True):
             process.kill()
             process.join()
             connection.close()
+
+
+def _side_by_side(bench: Sequence[Connection], count: int, *, threads: int, device: str) -> Tried:
+    """Return what the first `count` processes do; those of the count before are at it already."""
+    among = bench[:count]
+    said: list[float | str] = []
+    for connection in among:
+        # One after another: where the memory ends, it is the newcomer that has too little.
+        said.append(_asked(connection, _Ask("warm up", count, threads)))
+        if isinstance(said[-1], str):
+            return Tried(count=count, images_per_s=None, why=said[-1])
+    time.sleep(SETTLE_S)
+    for connection in among:
+        said.append(_asked(connection, _Ask("mark", count, threads)))
+    time.sleep(WINDOW_S[torch.device(device).type])
+    for connection in among:
+        _tell(connection, _Ask("say", count, threads))
+    rates = [_hear(connection) for connection in among]
+    if whys := [word for word in (*said, *rates) if isinstance(word, str)]:
+        return Tried(count=count, images_per_s=None, why=whys[0])
+    return Tried(count=count, images_per_s=sum(map(float, rates)))
+
+
+def _asked(connection: Connection, ask: _Ask) -> float | str:
+    _tell(connection, ask)
+    return _hear(connection)
+
+
+def _tell(connection: Connection, ask: _Ask) -> None:
+    try:
+        connection.send(ask)
+    except BrokenPipeError:
+        return  # it died, which is heard next
 
 
 def _hear(connection: Connection) -> float | str:
@@ -210,7 +263,7 @@ def _hear(connection: Connection) -> float | str:
 
 
 def _work(connection: Connection, probe: _Probe) -> None:
-    """Say 0 when ready, wait, say how many images a second were trained; or why none can be."""
+    """Do what is asked, each answered with a number; or with why it cannot be done, at the end."""
     be_a_child()
     try:
         _train(connection, probe)
@@ -226,37 +279,67 @@ def _work(connection: Connection, probe: _Probe) -> None:
 
 def _train(connection: Connection, probe: _Probe) -> None:
     recipe, device = Recipe.model_validate_json(probe.recipe), torch.device(probe.device)
-    torch.set_num_threads(probe.threads)
-    limit = memory.limit(probe.device, asked=probe.memory_bytes, share=probe.share)
+    most = CPU_SAMPLES if device.type == "cpu" else recipe.batch_size
+    num_samples = min(recipe.batch_size, most)
+    step: Callable[[], None] = _nothing
+    steps, marked = 0, 0.0
+    while True:
+        ask: _Ask = connection.recv()
+        torch.set_num_threads(ask.threads)
+        answer = 0.0
+        match ask.what:
+            case "warm up":
+                if not _fits(recipe, probe, ask.count):
+                    connection.send("a batch would have to go in parts")
+                    return
+                if step is _nothing:
+                    step = _stepper(recipe, device, num_samples)
+                for _ in range(WARM_UP_STEPS):
+                    step()
+                wait_for(device)
+            case "mark":
+                wait_for(device)
+                steps, marked = 0, time.monotonic()
+            case "say":
+                while steps < LEAST_STEPS:
+                    step()
+                    steps += 1
+                wait_for(device)
+                answer = steps * num_samples / (time.monotonic() - marked)
+        connection.send(answer)
+        while not connection.poll():  # until it is told more: others are being measured
+            step()
+            steps += 1
+
+
+def _nothing() -> None:
+    """Wait to be told what to step on."""
+    time.sleep(0.01)
+
+
+def _fits(recipe: Recipe, probe: _Probe, count: int) -> bool:
+    """Say whether a whole batch fits beside others, as far as that is counted.
+
+    Raises:
+        TooLargeError: not even one sample does.
+    """
+    within = memory.to_count(probe.device, asked=probe.memory_bytes, share=1 / count)
+    if within is None:
+        return True  # met, not counted
     plan = memory.plan(
         recipe,
         num_samples=recipe.batch_size,
         device=probe.device,
-        limit_bytes=limit - PROCESS_BYTES,
+        limit_bytes=within - memory.PROCESS_BYTES,
         cache=probe.cache,
     )
-    if probe.share < 1 and plan.num_parts(recipe.batch_size) > 1:
-        connection.send("a batch would have to go in parts")
-        return
-    step = _stepper(recipe, device, plan.num_parts(recipe.batch_size))
-    for _ in range(WARM_UP_STEPS):
-        step()
-    _wait_for(device)
-    connection.send(0.0)
-    connection.recv()
-    began, steps = time.monotonic(), 0
-    while steps < LEAST_STEPS or time.monotonic() - began < probe.window_s:
-        step()
-        steps += 1
-    _wait_for(device)
-    connection.send(steps * recipe.batch_size / (time.monotonic() - began))
-    while not connection.poll():  # until the end: others are still being measured
-        step()
+    return count == 1 or plan.num_parts(recipe.batch_size) == 1
 
 
-def _stepper(recipe: Recipe, device: torch.device, num_parts: int) -> Callable[[], None]:
+def _stepper(recipe: Recipe, device: torch.device, num_samples: int) -> Callable[[], None]:
     """Return a function that trains the recipe's model on one made batch, as a trial does."""
-    model = build_model(recipe, load=False).to(device).train()
+    model = build_model(recipe, load=False).place(device)
+    model.train()
     optimizer = recipe.optimizer.build(recipe.transfer.groups(model, recipe.optimizer.weight_decay))
     generator = torch.Generator().manual_seed(0)
     inputs = {}
@@ -264,8 +347,8 @@ def _stepper(recipe: Recipe, device: torch.device, num_parts: int) -> Callable[[
         shape: tuple[int, ...] = view.shape
         if len(shape) == 4:
             shape = (shape[0], shape[3], recipe.image_px, recipe.image_px)
-        inputs[name] = torch.rand(recipe.batch_size, *shape, device=device)
-    targets = torch.arange(recipe.batch_size, device=device).remainder(2).float()
+        inputs[name] = torch.rand(num_samples, *shape, device=device)
+    targets = torch.arange(num_samples, device=device).remainder(2).float()
 
     def step() -> None:
         changed = mix(change(inputs, recipe.augment, generator), recipe.augment, generator)
@@ -275,15 +358,10 @@ def _stepper(recipe: Recipe, device: torch.device, num_parts: int) -> Callable[[
             recipe.loss,
             changed.inputs,
             targets,
-            num_parts=num_parts,
+            num_parts=1,
             fake_share=0.5,
             precision=recipe.precision,
         )
         optimizer.step()
 
     return step
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

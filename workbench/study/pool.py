@@ -47,10 +47,11 @@ class WorkerPool:
     Args:
         num_workers: How many run side by side.
         stall_s: A worker of which no batch ends for so long is ended.
+        warm: Whether workers load what trials need while they wait for the first.
     """
 
-    def __init__(self, num_workers: int, *, stall_s: float = 900.0) -> None:
-        self._stall_s = stall_s
+    def __init__(self, num_workers: int, *, stall_s: float = 900.0, warm: bool = False) -> None:
+        self._stall_s, self._warm = stall_s, warm
         # Spawned, not forked: a device that was touched before a fork is lost to the child.
         self._context = multiprocessing.get_context("spawn")
         self._workers = {slot: self._start() for slot in range(num_workers)}
@@ -150,7 +151,9 @@ class WorkerPool:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=work, args=(theirs,), name="workbench-trial")
+        process = self._context.Process(
+            target=work, args=(theirs, self._warm), name="workbench-trial"
+        )
         with environment(KEEP_MEMORY), interrupts_held():
             process.start()
         theirs.close()  # so that the worker's death closes the pipe

@@ -5,6 +5,8 @@ at any instant: the next search of the study adopts what is there.
 """
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -12,6 +14,7 @@ from typing import assert_never
 from workbench.console import duration, say
 from workbench.processes import Interrupts
 from workbench.study.books import Books, Running
+from workbench.study.drawing import Drawing
 from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.forecast import Forecast
@@ -24,9 +27,6 @@ from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 from workbench.trial.training import best_epoch
 from workbench.trial.worker import Bug, Full, Job
-
-MOST_REPEATS = 200
-"""Draws of known recipes in a row after which the search space counts as used up."""
 
 MOST_RESTARTS = 1
 """Times that a trial goes on from its last epoch after its worker died."""
@@ -56,7 +56,7 @@ class Settings:
 
     cache: Path
     deadline: float | None
-    """`time.monotonic()` after which no trial starts."""
+    """`time.monotonic()` after which no epoch begins."""
 
     stall_s: float
     """A trial of which no batch ends for so long hangs."""
@@ -78,6 +78,7 @@ class Search:
         maker: Makes its recipes.
         forecast: Of what trials cost; it learns from those that end.
         settings: How to run.
+        pool: Workers that were started ahead, one for each of the devices; `run` closes it.
     """
 
     def __init__(
@@ -89,12 +90,14 @@ class Search:
         maker: RecipeMaker,
         forecast: Forecast,
         settings: Settings,
+        pool: WorkerPool | None = None,
     ) -> None:
         self._folder, self._experiment, self._books = folder, experiment, books
         self._pruning = experiment.pruning
         self._maker, self._forecast = maker, forecast
-        self._settings = settings
+        self._settings, self._pool = settings, pool
         self._limits = Limits(folder.path, settings.deadline)
+        self._drawing = Drawing(books, maker)
         self._running: dict[int, Running] = {}
         self._began, self._before = time.monotonic(), 0
         self._stopped = ""
@@ -102,6 +105,9 @@ class Search:
 
         self._at_epoch_ends = False
         """Whether the trials in flight stop as well, each at the end of its epoch."""
+
+        self._last_may_end = False
+        """Whether, then, one whose last epoch ended is scored and kept as complete."""
 
         self._no_more = ""
         """Why no new recipe is drawn, while those that wait may go on; empty while some are."""
@@ -113,8 +119,11 @@ class Search:
         for recipe, result in self._books.trained(most=LEARNT_FROM):
             self._forecast.learn(recipe, result)
 
-    def run(self) -> str:
+    def run(self, meanwhile: Callable[[], None] = lambda: None) -> str:
         """Run trials until the study has its number.
+
+        Args:
+            meanwhile: Called once, when the first trials have been handed out.
 
         Returns:
             Why it stopped, in one sentence; empty if the study is whole.
@@ -126,12 +135,15 @@ class Search:
         """
         settings = self._settings
         if self._books.num_ended() >= settings.num_trials:
+            meanwhile()
             return ""
         self._before = self._ended() + self._books.num_paused()
-        pool = WorkerPool(len(settings.devices), stall_s=settings.stall_s)
+        pool = self._pool or WorkerPool(len(settings.devices), stall_s=settings.stall_s)
         clean = False
         try:
             with Interrupts() as interrupts, View() as view:
+                self._fill(pool, view)
+                meanwhile()
                 while True:
                     self._fill(pool, view)
                     if not self._running:
@@ -139,7 +151,11 @@ class Search:
                         if interrupts.asked:
                             raise KeyboardInterrupt
                         return self._stopped or self._no_more
-                    for slot, event in pool.events(timeout_s=1.0):
+                    events = pool.events(timeout_s=1.0)
+                    if self._limits.too_late() and not self._at_epoch_ends:
+                        self._last_may_end = True
+                        self._stop_at_epoch_ends(self._time_is_up())
+                    for slot, event in events:
                         self._take(slot, event, pool)
                     if interrupts.asked and not self._at_epoch_ends:
                         self._stop_at_epoch_ends(
@@ -156,6 +172,7 @@ class Search:
             self._running, left = {}, list(self._running.values())
             for running in left:
                 self._books.put_back(running)
+            self._drawing.give_back()
 
     def _fill(self, pool: WorkerPool, view: View) -> None:
         """Give every free worker a trial, as long as there are trials to start."""
@@ -166,15 +183,10 @@ class Search:
             at_the_end = missing == 0 and not self._running
             if not missing and not waiting:
                 return
-            if self._settings.deadline is not None and self._limits.too_late(self._usual_seconds()):
-                self._stopped = time_is_up(missing=missing, waiting=waiting)
-            else:
-                self._stopped = self._out_of_space()
+            self._stopped = self._time_is_up() if self._limits.too_late() else self._out_of_space()
             if self._stopped:
                 return
-            if ready := self._books.promote(
-                at_least=1 if at_the_end else 0, cost=self._seconds_left
-            ):
+            if ready := self._promoted(at_the_end=at_the_end):
                 after = f"epoch {len(ready.epochs)}" if ready.epochs else "its tryout"
                 say(f"trial {ready.trial.number:<3} goes on after {after}")
             elif missing:
@@ -194,29 +206,46 @@ class Search:
                 return
             else:
                 return
-            if ready and self._is_too_long(ready):
-                self._books.put_back(ready)
-                self._stopped = time_is_up(missing=missing, waiting=waiting)
-            elif ready:
+            if ready:
+                self._foretell(ready)
                 self._running[slot] = ready
                 pool.submit(slot, self._job(slot, ready))
             self._show(view, pool)
 
-    def _is_too_long(self, running: Running) -> bool:
-        """Foretell what a trial costs, and say whether that is more time than there is."""
+    def _promoted(self, *, at_the_end: bool) -> Running | None:
+        """Return a paused trial that goes on now, if there is one.
+
+        Where the time that is left is too short for a new trial, the best of even a few that wait
+        go on, if they can end in time: half a trial more is worth less than a whole one.
+        """
+        ready = self._books.promote(at_least=1 if at_the_end else 0, cost=self._seconds_left)
+        if ready is None and self._limits.has_deadline and self._is_short(self._usual_seconds()):
+            ready = self._books.promote(
+                at_least=1,
+                cost=self._seconds_left,
+                affordable=lambda seconds: not self._is_short(seconds),
+            )
+        return ready
+
+    def _is_short(self, seconds: float) -> bool:
+        """Say whether what is expected to take so long is not expected to end in time."""
+        return self._forecast.is_used and self._limits.too_late(seconds)
+
+    def _foretell(self, running: Running) -> None:
+        """Note what a trial is expected to take, and say so if that is long."""
         expected = self._forecast.of(running.recipe, running.epochs)
-        if expected is None:
-            return False
+        if expected is None or not self._forecast.is_shown:
+            return
         running.expected_s = expected.seconds
-        if self._limits.too_late(expected.seconds):
-            return True
         if expected.seconds >= ANNOUNCED_S:
             say(f"trial {running.trial.number:<3} starts    {_what(running.recipe)}  {expected}")
-        return False
 
     def _seconds_left(self, running: Running) -> float:
         """Return what a trial is expected to take from here on; 0 if nothing is known."""
-        expected = self._forecast.of(running.recipe, running.epochs)
+        return self._seconds_of(running.recipe, running.epochs)
+
+    def _seconds_of(self, recipe: Recipe, done: Sequence[Epoch] = ()) -> float:
+        expected = self._forecast.of(recipe, done)
         return expected.seconds if expected else 0.0
 
     def _waits(self, running: Running) -> bool:
@@ -258,6 +287,13 @@ class Search:
         begun = self._ended() + len(self._running) + self._books.num_paused()
         return max(0, self._settings.num_trials - begun)
 
+    def _time_is_up(self) -> str:
+        return time_is_up(
+            missing=self._missing(),
+            waiting=self._books.num_paused(),
+            in_flight=len(self._running),
+        )
+
     def _stop_at_epoch_ends(self, why: str) -> None:
         self._stopped, self._at_epoch_ends = why, True
         say(why)
@@ -269,23 +305,19 @@ class Search:
             The trial to run; or the result of one that ended since it may not run; or nothing if
             the search space is used up.
         """
-        known = self._books.known()
-        for repeats in range(MOST_REPEATS):
-            trial, draft = self._books.ask()
-            recipe = self._maker.make(draft)
-            if recipe.uid in known:
-                self._books.hide(trial, f"drew the known recipe {recipe.uid}")
-                if repeats == MOST_REPEATS // 4:
-                    self._books.look_anywhere(seed=len(known))
-                continue
-            verdict, refusal = self._maker.judge(recipe, draft.pretrained)
-            running = self._books.begin(trial, recipe, verdict, refused=bool(refusal))
-            if not refusal:
-                return running
-            result = Result(recipe=recipe.uid, state="pruned", reason=refusal)
-            self._end(running, result)
-            return result
-        return None
+        drawn = self._drawing.next()
+        if drawn is not None and self._is_short(self._seconds_of(drawn.recipe)):
+            drawn = self._drawing.cheapest(drawn, self._seconds_of, most=self._missing())
+        if drawn is None:
+            return None
+        recipe = drawn.recipe
+        verdict, refusal = self._maker.judge(recipe, drawn.draft.pretrained)
+        running = self._books.begin(drawn.trial, recipe, verdict, refused=bool(refusal))
+        if not refusal:
+            return running
+        result = Result(recipe=recipe.uid, state="pruned", reason=refusal)
+        self._end(running, result)
+        return result
 
     def _take(self, slot: int, event: Epoch | Result | Bug | Died | Full, pool: WorkerPool) -> None:
         """Enter what a worker said into the books, and tell it how to go on."""
@@ -297,7 +329,8 @@ class Search:
                 pool.answer(slot, "go on")  # told before its worker died
             case Epoch():
                 onward = "go on" if running.tryout else self._books.report(running, event)
-                if self._at_epoch_ends:
+                whole = self._last_may_end and event.epoch == running.recipe.num_epochs
+                if self._at_epoch_ends and not whole:
                     # The epoch is kept, on disk and in the books.
                     pool.stop(slot)
                     self._books.put_back(self._running.pop(slot))
@@ -468,6 +501,16 @@ class Search:
             beliefs=self._books.beliefs(),
         )
         view.show(standing)
+
+
+@contextmanager
+def workers_ahead(number: int, *, stall_s: float) -> Iterator[WorkerPool]:
+    """Start the workers of a `Search` before it can begin, and end them if it never does."""
+    pool = WorkerPool(number, stall_s=stall_s, warm=True)
+    try:
+        yield pool
+    finally:
+        pool.close(at_once=True)
 
 
 def _what(recipe: Recipe) -> str:

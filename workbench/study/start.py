@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +35,7 @@ from workbench.study.making import RecipeMaker, check_rules
 from workbench.study.precisions import Precisions, settled_for
 from workbench.study.probing import screen
 from workbench.study.screening import FILE, describe, first_drafts, narrowed
-from workbench.study.search import Search, Settings
+from workbench.study.search import Search, Settings, workers_ahead
 from workbench.study.space import Draft, Space
 from workbench.study.stopping import FREE_SOME
 from workbench.study.weights import WeightsFinder
@@ -91,7 +92,7 @@ class Sitting:
     """A torch device, or `auto`."""
 
     timeout_s: float | None = None
-    """No trial starts that is not expected to end within this time."""
+    """No epoch begins after so long; the trials in flight are kept and go on the next time."""
 
     stall_s: float = 900.0
     """A trial of which no batch ends for so long hangs."""
@@ -166,7 +167,7 @@ def _run(
     check_rules(experiment, space, finder)
     for sentence in space.warnings():
         say(sentence)
-    with folder.held():
+    with folder.held(), ExitStack() as stack:
         data_folder = find_data(experiment, workspace, asked.data)
         files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)
         info = _check_same(
@@ -184,6 +185,10 @@ def _run(
         facts = FactsStore(workspace.cache).table(prepared.contents())
         say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
         prepared.save(folder.path)
+        pool = None
+        if asked.jobs != "auto":
+            # While they load their libraries, the books and the store are opened.
+            pool = stack.enter_context(workers_ahead(len(devices), stall_s=asked.stall_s))
         # Byte for byte: a submission must keep what this program does not understand.
         with finished(folder.template) as part:
             shutil.copyfile(files.template.path, part)
@@ -253,11 +258,19 @@ def _run(
                 compiled=asked.compiled,
                 stop_at_noise=asked.stop_at_noise,
             ),
+            pool=pool,
         )
         before = books.num_ended()
         with _full_disk_told(folder.path):
-            _keep_augment_sheets(folder, space, prepared, tracking, parent)
-            stopped = _sit(search, books, tries, tracking, parent)
+            stopped = _sit(
+                search,
+                books,
+                tries,
+                tracking,
+                parent,
+                # Once the first trials train: a device does not wait for pictures.
+                meanwhile=partial(_keep_augment_sheets, folder, space, prepared, tracking, parent),
+            )
         return Outcome(folder, experiment, stopped, books.num_ended() - before)
 
 
@@ -293,6 +306,8 @@ def _sit(
     first: Mapping[str, Draft],
     tracking: Tracking,
     parent: str,
+    *,
+    meanwhile: Callable[[], None],
 ) -> str:
     """Adopt what the last sitting left, and search; return why it stopped."""
     state: State = "interrupted"
@@ -308,7 +323,7 @@ def _sit(
         for source, draft in first.items():
             books.start_from(draft, source)
         search.learn()
-        stopped = search.run()
+        stopped = search.run(meanwhile)
         state = "complete"
         return stopped
     finally:

@@ -27,14 +27,19 @@ class Limits:
 
     Args:
         folder: Where it writes.
-        deadline: `time.monotonic()` after which no trial may run; None sets none.
+        deadline: `time.monotonic()` after which no epoch may begin; None sets none.
     """
 
     def __init__(self, folder: Path, deadline: float | None) -> None:
         self._folder, self._deadline = folder, deadline
 
-    def too_late(self, seconds: float) -> bool:
-        """Say whether what takes so long would end after the deadline."""
+    @property
+    def has_deadline(self) -> bool:
+        """Whether the time is limited at all."""
+        return self._deadline is not None
+
+    def too_late(self, seconds: float = 0.0) -> bool:
+        """Say whether what takes so long from now on would end after the deadline."""
         return self._deadline is not None and time.monotonic() + seconds > self._deadline
 
     def out_of_space(self, give_up: Callable[[], bool]) -> str:
@@ -51,10 +56,17 @@ class Limits:
         return ""
 
 
-def time_is_up(*, missing: int, waiting: int) -> str:
+def time_is_up(*, missing: int, waiting: int, in_flight: int = 0) -> str:
     """Return the sentence that stops a search without time; so many trials were not run whole."""
-    waits = f" and {waiting} are paused" if waiting else ""
-    return f"The time is up: {missing} trials were not started{waits}. The same command continues."
+    counts = [
+        (missing, "was not started", "were not started"),
+        (waiting, "is paused", "are paused"),
+        (in_flight, "ends its epoch and is kept", "end their epochs and are kept"),
+    ]
+    left = [
+        f"{number} {one if number == 1 else several}" for number, one, several in counts if number
+    ]
+    return f"The time is up. Of the trials, {', '.join(left)}. The same command continues."
 
 
 def noise(

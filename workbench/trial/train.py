@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from workbench.data.prepare import Prepared
 from workbench.errors import DiskFullError, WorkbenchError
 from workbench.files import finished
-from workbench.trial import memory, plots
+from workbench.trial import memory
 from workbench.trial.batches import Split
 from workbench.trial.compiling import Compile
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
@@ -207,6 +207,8 @@ def _train(
         ignore_index=True,
     )
     files.write_scores(scores)
+    from workbench.trial import plots  # after training: Matplotlib takes a second to load
+
     of_objective = scores[scores["slice"] == recipe.objective.slice]
     plots.write_roc(of_objective["target"], of_objective["score"], files.roc)
     plots.write_pr(of_objective["target"], of_objective["score"], files.pr)

@@ -5,8 +5,10 @@ What goes over the pipe: the study process sends a `Job` or None (end); the work
 `Beat` every few seconds says that it lives.
 """
 
+import contextlib
 import ctypes
 import gc
+import importlib
 import os
 import sys
 import threading
@@ -122,9 +124,16 @@ class _Pulse:
                 return
 
 
-def work(connection: Connection) -> None:
-    """Run the jobs that come over `connection` until None or the end of the parent."""
+def work(connection: Connection, warm: bool = False) -> None:
+    """Run the jobs that come over `connection` until None or the end of the parent.
+
+    Args:
+        connection: To the study process.
+        warm: Whether to load what trials need before the first one comes.
+    """
     be_a_child()
+    if warm:
+        _load()
     while True:
         job: Job | None = connection.recv()
         if job is None:
@@ -147,6 +156,16 @@ def work(connection: Connection) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         _give_back_memory()
+
+
+def _load() -> None:
+    """Load what trials need, in silence: what cannot be loaded is said by the first trial's log."""
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())
+    with contextlib.suppress(ImportError, OSError):
+        importlib.import_module("workbench.trial.train")
+        importlib.import_module("workbench.parts.torchvision_fix").import_timm()
 
 
 def _give_back_memory() -> None:

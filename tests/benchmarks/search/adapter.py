@@ -163,7 +163,12 @@ def sit(
         experiment,
         books,
         maker=RecipeMaker(experiment, "benchmark", finder, seed=0, precisions=Precisions(False)),
-        forecast=cast(Forecast, SimpleNamespace(learn=lambda *_: None, of=lambda *_: None)),
+        forecast=cast(
+            Forecast,
+            SimpleNamespace(
+                learn=lambda *_: None, of=lambda *_: None, is_used=False, is_shown=False
+            ),
+        ),
         settings=Settings(
             num_trials=num_trials,
             devices=("cpu",),
