@@ -20,6 +20,7 @@ from workbench.trial.memory import Fitted, Plan, is_out_of_memory
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 from workbench.trial.train import run_trial
+from workbench.trial.training import Training
 
 NO_NORM = "test_vit"
 OUT = "CUDA out of memory. Tried to allocate 2 GiB."
@@ -260,6 +261,18 @@ def test_other_batches_of_one_are_trained(
     result = run(recipe_for(pictures, batch_size=1, num_epochs=1, **changes), pictures, tmp_path)
     assert (result.state, result.reason) == ("complete", "")
     assert SIZES["train"] == 14
+
+
+def test_a_matrix_that_cannot_be_decomposed_is_a_step_too_far(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(self: Training, number: int) -> float:
+        raise torch.linalg.LinAlgError("linalg.eigh: it failed to converge.\nMore lines.")
+
+    monkeypatch.setattr(Training, "_learn", learn)
+    result = run(vit(pictures), pictures, tmp_path)
+    assert result.state == "failed"
+    assert "the learning rate 0.05 is too high for this model" in result.reason
 
 
 def test_an_error_of_a_norm_in_mid_training_is_the_trials(
