@@ -260,8 +260,8 @@ def _of_one_sample(recipe: Recipe) -> str:
     """Say that a step of one sample teaches the recipe's model nothing."""
     return (
         f"one sample at a time teaches {recipe.backbone} at {recipe.image_px} px nothing: the "
-        f"model has a norm over the samples of a batch, and `batch_size` is {recipe.batch_size}. Give it 2 or "
-        "more"
+        f"model has a norm over the samples of a batch, and `batch_size` is {recipe.batch_size}. "
+        "Give it 2 or more"
     )
 
 
