@@ -14,7 +14,7 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD
 from workbench.parts.transfer import Transfer
-from workbench.trial import memory
+from workbench.trial import memory, plots
 from workbench.trial.device import ON_CUDA
 from workbench.trial.memory import Fitted, Plan, is_out_of_memory
 from workbench.trial.recipe import Recipe
@@ -27,8 +27,10 @@ OUT = "CUDA out of memory. Tried to allocate 2 GiB."
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread_and_no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    for plot in ("write_roc", "write_pr"):  # half of the time of so small a training
+        monkeypatch.setattr(plots, plot, lambda *_: None)
 
 
 @pytest.fixture
