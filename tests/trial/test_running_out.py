@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
@@ -269,7 +270,7 @@ def test_a_matrix_that_cannot_be_decomposed_is_a_step_too_far(
     pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def learn(self: Training, number: int) -> float:
-        raise torch.linalg.LinAlgError("linalg.eigh: it failed to converge.\nMore lines.")
+        raise LinAlgError("linalg.eigh: it failed to converge.\nMore lines.")
 
     monkeypatch.setattr(Training, "_learn", learn)
     result = run(vit(pictures), pictures, tmp_path)

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from safetensors.torch import save_file
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from workbench.data.prepare import Prepared
 from workbench.errors import DiskFullError, WorkbenchError
@@ -135,7 +135,7 @@ def run_trial(
                 if not memory.is_of_one_value(error):
                     raise
                 raise UntrainableError(_of_one_sample(recipe)) from error
-            except torch.linalg.LinAlgError as error:  # of an optimizer that decomposes matrices
+            except LinAlgError as error:  # of an optimizer that decomposes matrices
                 said = str(error).strip().splitlines()[0]
                 raise DivergedError(
                     f"a step cannot be computed ({said}): the learning rate "
