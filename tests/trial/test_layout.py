@@ -13,6 +13,7 @@ from workbench.data.prepare import Prepared
 from workbench.parts.model import MediaModel, is_grouped
 from workbench.parts.optimizers import SGD, AdamW
 from workbench.parts.transfer import Transfer
+from workbench.trial import plots
 from workbench.trial.device import ON_CPU, ON_CUDA
 from workbench.trial.layout import ChannelsLast
 from workbench.trial.memory import Plan
@@ -24,8 +25,10 @@ from workbench.trial.training import Training
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread_and_no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    for plot in ("write_roc", "write_pr"):  # half of the time of so small a training
+        monkeypatch.setattr(plots, plot, lambda *_: None)
 
 
 def is_last(tensor: Tensor) -> bool:

@@ -198,7 +198,7 @@ def test_a_gain_is_measured_once_by_steps_in_turn(
     gain = precision.gain_of_bfloat16("test_resnet.r160_in1k", **asked)  # type: ignore[arg-type]
     assert gain == 4.0
     # One that warms up, one that says how many pictures go at once, and four of each in turn.
-    assert steps == [("float32", 2)] * 2 + [("float32", 2), ("bfloat16", 2)] * 4
+    assert steps == [("float32", 2)] * 2 + [("float32", 4), ("bfloat16", 4)] * 4
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.get_num_threads() == before[1]
     assert precision.gain_of_bfloat16("test_resnet", **asked) == 4.0  # type: ignore[arg-type]

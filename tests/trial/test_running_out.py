@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
@@ -14,20 +15,23 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD
 from workbench.parts.transfer import Transfer
-from workbench.trial import memory
+from workbench.trial import memory, plots
 from workbench.trial.device import ON_CUDA
 from workbench.trial.memory import Fitted, Plan, is_out_of_memory
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 from workbench.trial.train import run_trial
+from workbench.trial.training import Training
 
 NO_NORM = "test_vit"
 OUT = "CUDA out of memory. Tried to allocate 2 GiB."
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread_and_no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
+    for plot in ("write_roc", "write_pr"):  # half of the time of so small a training
+        monkeypatch.setattr(plots, plot, lambda *_: None)
 
 
 @pytest.fixture
@@ -260,6 +264,18 @@ def test_other_batches_of_one_are_trained(
     result = run(recipe_for(pictures, batch_size=1, num_epochs=1, **changes), pictures, tmp_path)
     assert (result.state, result.reason) == ("complete", "")
     assert SIZES["train"] == 14
+
+
+def test_a_matrix_that_cannot_be_decomposed_is_a_step_too_far(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def learn(self: Training, number: int) -> float:
+        raise LinAlgError("linalg.eigh: it failed to converge.\nMore lines.")
+
+    monkeypatch.setattr(Training, "_learn", learn)
+    result = run(vit(pictures), pictures, tmp_path)
+    assert result.state == "failed"
+    assert "the learning rate 0.05 is too high for this model" in result.reason
 
 
 def test_an_error_of_a_norm_in_mid_training_is_the_trials(

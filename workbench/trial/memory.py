@@ -7,6 +7,7 @@ nothing is counted, which takes longer than to run out; what fitted then is kept
 """
 
 import weakref
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.data.measured import Measured
 from workbench.errors import WorkbenchError
+from workbench.parts.model import MediaModel, Shape
+from workbench.parts.weights import RANDOM
 from workbench.trial.device import (
     called,
     capabilities,
@@ -297,13 +300,24 @@ def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
 
 def least_samples(recipe: Recipe) -> int:
     """Return the fewest samples that the recipe's model can learn from: a norm may need two."""
-    try:
-        with torch.device("meta"):
-            _pass(recipe, "meta", checkpointed=False, num_samples=1, grad=True)
-    except ValueError as error:
-        if not is_of_one_value(error):
-            raise
-        return 2
+    shapes = tuple((name, view.shape) for name, view in recipe.views.items())
+    return _least(recipe.backbone, shapes, recipe.image_px, recipe.frozen)
+
+
+@lru_cache(maxsize=256)
+def _least(
+    backbone: str, shapes: tuple[tuple[str, Shape], ...], image_px: int, frozen: bool
+) -> int:
+    with torch.device("meta"):
+        model = MediaModel(
+            backbone, dict(shapes), image_px=image_px, weights=RANDOM, frozen=frozen, load=False
+        )
+        try:
+            model(model.example_inputs(1, "meta"))
+        except ValueError as error:
+            if not is_of_one_value(error):
+                raise
+            return 2
     return 1
 
 

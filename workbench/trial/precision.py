@@ -27,8 +27,12 @@ LEAST_GAIN = 1.1
 MEASURED_PX = 128
 """Side of the pictures that it is measured on, where a backbone takes any side."""
 
-STEP_S, FEWEST, MOST = 0.4, 2, 16
-"""So many pictures go at once that a step takes about so many seconds, within these numbers."""
+STEP_S, FEWEST, MOST = 0.8, 4, 16
+"""So many pictures go at once that a step takes about so many seconds, within these numbers: few
+say too much of the weights, which are converted in each step."""
+
+PROBED = 2
+"""Pictures of the step that says how many that is."""
 
 ROUNDS, LIMIT_S = 3, 6.0
 """Steps of each precision that are timed, in turn; fewer where they take so long together."""
@@ -97,8 +101,8 @@ def _measure_gain(backbone: str, image_px: int) -> float:
         logits_of(model, inputs, precision).sum().backward()
         return time.process_time() - start
 
-    step(FEWEST, "float32")  # what the first step makes is kept
-    samples = int(min(MOST, max(FEWEST, FEWEST * STEP_S // step(FEWEST, "float32"))))
+    step(PROBED, "float32")  # the first step makes what later ones use again
+    samples = int(min(MOST, max(FEWEST, PROBED * STEP_S // step(PROBED, "float32"))))
     precisions: tuple[Precision, Precision] = ("float32", "bfloat16")
     took: dict[Precision, list[float]] = {precision: [] for precision in precisions}
     for number in range(ROUNDS + 1):

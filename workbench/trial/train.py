@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from safetensors.torch import save_file
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from workbench.data.prepare import Prepared
 from workbench.errors import AccessError, CacheError, DiskFullError, WorkbenchError
@@ -22,7 +23,7 @@ from workbench.trial.device import Capabilities, called, capabilities, give_back
 from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
-from workbench.trial.training import FORMAT, Training, best_epoch
+from workbench.trial.training import FORMAT, DivergedError, Training, best_epoch
 
 Verdict = Literal["go on", "prune", "pause"]
 
@@ -135,6 +136,12 @@ def run_trial(
                 if not memory.is_of_one_value(error):
                     raise
                 raise UntrainableError(_of_one_sample(recipe)) from error
+            except LinAlgError as error:  # of an optimizer that decomposes matrices
+                said = str(error).strip().splitlines()[0]
+                raise DivergedError(
+                    f"a step cannot be computed ({said}): the learning rate "
+                    f"{recipe.optimizer.lr:g} is too high for this model"
+                ) from error
             except RuntimeError as error:
                 if not memory.is_out_of_memory(error):
                     raise
@@ -265,9 +272,9 @@ def _check(recipe: Recipe, num_samples: int) -> None:
 def _of_one_sample(recipe: Recipe) -> str:
     """Say that a step of one sample teaches the recipe's model nothing."""
     return (
-        f"one sample at a time teaches {recipe.backbone} at {recipe.image_px} px nothing: it has a "
-        f"norm over the samples of a batch, and `batch_size` is {recipe.batch_size}. Give it 2 or "
-        "more"
+        f"one sample at a time teaches {recipe.backbone} at {recipe.image_px} px nothing: the "
+        f"model has a norm over the samples of a batch, and `batch_size` is {recipe.batch_size}. "
+        "Give it 2 or more"
     )
 
 
