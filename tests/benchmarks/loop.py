@@ -44,7 +44,7 @@ IMAGE_PX, STORED_PX = 224, 256
 LOADED = 40
 """Samples of the batch whose loading is measured."""
 
-SIZES = {"cpu": (10, 1, 9), "cuda": (40, 50, 4)}
+SIZES = {"cpu": (10, 1, 9), "cuda": (40, 25, 3)}
 """Samples of a batch, batches of an epoch, rounds of one epoch of each. Few samples on a CPU: the
 shorter a turn, the more alike are the conditions of those that are compared."""
 
