@@ -163,6 +163,12 @@ def test_the_commonest_reasons_come_first() -> None:
     assert count_line(rows).endswith("7 failed (3× other; 2× out of memory).")
 
 
+def test_reasons_that_differ_in_numbers_alone_are_one() -> None:
+    reasons = [f"the loss is nan in epoch {n}: the rate 0.0{n}7 is too high" for n in (2, 1, 13)]
+    rows = [row(n, None, state="failed", reason=reason) for n, reason in enumerate(reasons)]
+    assert common_reasons(rows) == [(reasons[0], 3)]
+
+
 @pytest.mark.parametrize("length", [8, 12, 31])
 def test_a_shortened_name_keeps_both_ends(length: int) -> None:
     short = shorten(LONG, length)

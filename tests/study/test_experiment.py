@@ -131,7 +131,7 @@ def test_one_name_will_do_where_several_may_stand(tmp_path: Path) -> None:
         ({"views": {"the image": {"kind": "image"}}}, "the view name 'the image' may hold letters"),
         ({"views": {"v" * 270: {"kind": "image"}}}, "has 270 letters: 64 at most"),
         ({"views": {"../x": {"kind": "image"}}}, "the view name '../x' may hold letters"),
-        ({"views": {"a\n\x1b[2J": {"kind": "image"}}}, r"name 'a\n\x1b[2J' may hold letters"),
+        ({"views": {"a\n\x1b[2J": {"kind": "image"}}}, r"name 'a\n\u001b[2J' may hold letters"),
         ({"data": {"columns": {"label": "x"}}}, "`data.columns.label` is not a known key"),
         ({"data": {"classes": {"fake": "x"}}}, "name the labels of both classes"),
         ({"rulebook": {"max_params": "many"}}, "`rulebook.max_params` is 'many'"),
