@@ -250,3 +250,11 @@ def test_one_in_a_hundred_is_few(count: int, is_refused: bool) -> None:
     else:
         require_few(neutral)
         assert neutral.sentence.startswith("1 of the 100 test files")
+
+
+def test_scores_of_another_trial_are_not_exported(own_study: StudyFolder, tmp_path: Path) -> None:
+    champion = json.loads(own_study.champion.read_text())
+    own_study.champion.write_text(json.dumps(champion | {"value": 0.123}))
+    with pytest.raises(BundleError, match=r"scores\.parquet does not give the auc"):
+        export(own_study, tmp_path / "out", allow_missing=True)
+    assert not (tmp_path / "out").exists()

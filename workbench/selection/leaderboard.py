@@ -130,11 +130,15 @@ def common_reasons(rows: Sequence[TrialRow], state: State = "failed") -> list[tu
 
     Reasons that differ in numbers alone count as one, in the words of the first.
     """
-    reasons = [" ".join(row.reason.split()) or "no reason" for row in rows if row.state == state]
+    reasons = [
+        " ".join(row.reason.split()).rstrip(".") or "no reason"
+        for row in rows
+        if row.state == state
+    ]
     words: dict[str, str] = {}
     kinds = [re.sub(r"[\d.]*\d", "0", reason) for reason in reasons]
     for kind, reason in zip(kinds, reasons, strict=True):
-        words.setdefault(kind, reason.rstrip("."))
+        words.setdefault(kind, reason)
     return [(words[kind], number) for kind, number in Counter(kinds).most_common()]
 
 

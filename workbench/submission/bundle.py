@@ -14,6 +14,7 @@ from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.rules.rulebook import judge
 from workbench.selection.promotion import Champion, read_champion
+from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
 from workbench.submission import documents
 from workbench.submission.closure import closure
@@ -94,7 +95,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     template = read_template(folder.template)
     columns = (template.name_column, template.score_column)
     sheet = read_sheet(folder.template, name_column=columns[0], score_column=columns[1])
-    scores = _test_scores(trial)
+    scores = _test_scores(trial, champion)
     predictions = fill(sheet, scores)
     neutral = find_neutral(folder, trial, recipe, sheet.names)
     if not allow_missing:
@@ -188,8 +189,14 @@ def _read_recipe(trial: TrialFolder, champion: Champion) -> Recipe:
     return recipe
 
 
-def _test_scores(trial: TrialFolder) -> dict[str, float]:
+def _test_scores(trial: TrialFolder, champion: Champion) -> dict[str, float]:
     stored = trial.read_scores()
+    objective = champion.objective
+    if not gives(stored[stored["slice"] == objective.slice], objective, champion.value):
+        raise BundleError(
+            f"{trial.scores} does not give the {objective.metric} for which trial "
+            f"{champion.number} was promoted. Put the trial's own file back, or promote again."
+        )
     test = stored[stored["slice"] == "test"]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
 
