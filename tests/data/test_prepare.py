@@ -617,5 +617,5 @@ def test_a_vector_view_is_a_table_of_named_values(tmp_path: Path) -> None:
 )
 def test_a_record_of_the_unexpected_of_another_form_is_none(tmp_path: Path, said: str) -> None:
     (tmp_path / "unexpected.json").write_text(said)
-    unexpected = Unexpected(tmp_path, {"image": "image-x"}, {"b": "b.png"})
+    unexpected = Unexpected(tmp_path, {"image": "x"}, {"b": "b.png"})
     assert unexpected.stale("image") == set()

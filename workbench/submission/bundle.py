@@ -69,6 +69,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         DataError: `out` cannot be written, the template names a file of which no score is stored,
             or more than `neutral.MOST` of the test files got a neutral one.
         RuleError: the rulebook refuses the model.
+        DamagedFileError: weights or scores are not what the trial wrote.
     """
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
         raise BundleError(f"{out} exists. Remove it, or name another folder by --out.")
@@ -186,6 +187,7 @@ def _read_recipe(trial: TrialFolder, champion: Champion) -> Recipe:
                 f"{what} is of the recipe {uid or '(unnamed)'}, and the champion is trial "
                 f"{champion.number} of recipe {champion.recipe}. Put the trial's own file back."
             )
+    trial.require_weights()
     return recipe
 
 
