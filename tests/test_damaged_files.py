@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner, Result
 
 from tests.study.inline import InlinePool
@@ -21,24 +22,24 @@ from workbench.trial.scoring import build_model
 
 SEARCH = ("search", "experiments/tiny.yaml", "--data", "data", "--jobs", "1", "--device", "cpu")
 NAMES = [f"val{index}.{'jpg' if index % 3 else 'png'}" for index in range(16)]
+SCORES = [0.9 - 0.05 * index if index % 2 else 0.4 + 0.01 * index for index in range(16)]
+TARGETS = [index % 2 for index in range(16)]
 
 
 def run(*words: str) -> Result:
     return CliRunner().invoke(app, [*words])
 
 
-def rising(recipe: Recipe, number: int) -> float:
-    return 0.5 + number / 10 + recipe.optimizer.lr
+def measured(recipe: Recipe, number: int) -> float:
+    return float(roc_auc_score(TARGETS, SCORES))
 
 
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[InlinePool]]:
     """Trials that train nothing, and leave scores."""
-    InlinePool.reset(rising)
-    scores = [0.9 - 0.05 * index if index % 2 else 0.4 + 0.01 * index for index in range(16)]
-    targets = [index % 2 for index in range(16)]
+    InlinePool.reset(measured)
     InlinePool.scores = pd.DataFrame(
-        {"slice": "val", "name": NAMES, "score": scores, "target": targets}
+        {"slice": "val", "name": NAMES, "score": SCORES, "target": TARGETS}
     )
     monkeypatch.setattr(search_module, "WorkerPool", InlinePool)
     yield InlinePool

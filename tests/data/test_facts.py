@@ -51,3 +51,17 @@ def test_what_was_added_before_an_interrupt_is_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert store.read().keys() == {"a"}
+
+
+@pytest.mark.parametrize("line", ['"x"', "7", "{}", "[]", '["b", 3]', '["b"]', "[[], {}]"])
+def test_a_line_of_another_form_is_left_out(tmp_path: Path, line: str) -> None:
+    store = FactsStore(tmp_path)
+    with store.writing() as writer:
+        writer.add("a", Facts())
+    known = store.read()
+    with next(tmp_path.glob("facts-*.jsonl")).open("a") as file:
+        file.write(f"{line}\n")
+    assert store.read() == known
+    with store.writing() as writer:
+        writer.add("c", Facts())
+    assert store.read().keys() == {"a", "c"}

@@ -27,6 +27,7 @@ from workbench.data.prepare import (
     require_classes,
 )
 from workbench.data.store import ViewStore
+from workbench.data.unexpected import Unexpected
 from workbench.errors import CacheError, DataError, MediaError
 from workbench.files import hash_file
 from workbench.media.features import Features
@@ -609,3 +610,12 @@ def test_a_vector_view_is_a_table_of_named_values(tmp_path: Path) -> None:
     assert list(vectors.index) == ["a", "c"]
     assert tuple(vectors.columns) == view.names
     np.testing.assert_array_equal(vectors.to_numpy(), values[[2, 1]])
+
+
+@pytest.mark.parametrize(
+    "said", ["[]", "7", '{"a": 1}', '{"image-x": {"b": 1}}', '{"a": {"b": [1]}}']
+)
+def test_a_record_of_the_unexpected_of_another_form_is_none(tmp_path: Path, said: str) -> None:
+    (tmp_path / "unexpected.json").write_text(said)
+    unexpected = Unexpected(tmp_path, {"image": "x"}, {"b": "b.png"})
+    assert unexpected.stale("image") == set()

@@ -310,3 +310,16 @@ def test_a_store_that_is_made_anew_is_another(tmp_path: Path) -> None:
     store.array_file.unlink()
     fill(store, a=1)
     assert store.uid != first
+
+
+@pytest.mark.parametrize(
+    "line", ["123", "{}", '["b", 1]', '["b", "1", "ok", ""]', '["b",-1,"",""]']
+)
+def test_a_line_of_another_form_is_left_out(tmp_path: Path, line: str) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1)
+    with (store.folder / "index.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    check(store, a=1)
+    fill(store, c=3)
+    check(store, a=1, c=3)

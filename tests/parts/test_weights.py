@@ -359,7 +359,7 @@ import sys, time
 from huggingface_hub import constants
 from workbench.errors import WeightsError
 from workbench.parts import backbones, hub
-from workbench.parts.weights import resolve
+from workbench.parts.weights import published, resolve
 
 reachable, said = resolve("test_resnet", "auto", None)
 assert "from the weights hub" in said, said
@@ -380,6 +380,14 @@ for ask in (
     except WeightsError as error:
         print(error)
 print(reachable.model_dump_json())
+blob = hub.cached(hub.locate(published("test_resnet.r160_in1k"))).resolve()
+content = bytearray(blob.read_bytes())
+content[-1] ^= 1
+blob.write_bytes(content)
+try:
+    backbones.create("test_resnet", in_chans=1, image_px=64, weights=cached)
+except WeightsError as error:
+    print(error)
 """
 
 
@@ -398,7 +406,8 @@ def run_python(code: str, **environment: str) -> str:
 
 def test_hub_weights_have_one_identity_reachable_and_cached(tmp_path: Path, hub_url: str) -> None:
     out = run_python(ON_THE_HUB, HF_ENDPOINT=hub_url, HF_HOME=str(tmp_path))
-    offline, changed, dump = out.splitlines()
+    offline, changed, dump, damaged = out.splitlines()
+    assert "in the hub's cache is damaged" in damaged
     assert "test_vit: " in offline
     assert "did not answer" in offline
     assert "timm/test_resnet.r160_in1k" in changed

@@ -8,8 +8,9 @@ from sklearn.metrics import roc_auc_score
 
 from tests.selection.studies import MadeStudy
 from workbench.errors import DamagedFileError, StudyError
-from workbench.selection.statistics import trial_auc, trial_auc_difference
+from workbench.selection.statistics import read_scored_trials, trial_auc, trial_auc_difference
 from workbench.trial.delong import Estimate, auc, auc_difference
+from workbench.trial.result import Result
 
 # Two fakes, then three reals; one fake ties with one real.
 TARGETS = [1, 1, 0, 0, 0]
@@ -164,3 +165,18 @@ def test_lost_scores_are_named(tmp_path: Path) -> None:
     study.folder.trial(recipe.uid).scores.unlink()
     with pytest.raises(DamagedFileError, match=r"scores\.parquet is gone"):
         trial_auc(study.folder, study.rows[0], study.objective)
+
+
+def test_a_result_that_its_scores_do_not_give_is_not_ranked(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    changed, sound = study.add(TARGETS, FIRST), study.add(TARGETS, SECOND)
+    file = study.folder.trial(changed.uid).result
+    result = Result.model_validate_json(file.read_text())
+    assert result.objective is not None
+    study.folder.trial(changed.uid).write_result(
+        result.model_copy(update={"objective": result.objective - 0.01})
+    )
+    first, second = read_scored_trials(study.folder)
+    assert (first.recipe, first.state) == (changed.uid, "failed")
+    assert "does not give the auc" in first.reason
+    assert (second.recipe, second.state) == (sound.uid, "complete")

@@ -10,6 +10,7 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlinePool
 from workbench.errors import DamagedFileError
 from workbench.study.folder import StudyFolder
+from workbench.study.journal import mend_journal
 from workbench.study.recording import StudyRuns
 from workbench.study.records import MADE_BY, read_study, read_trials
 from workbench.study.start import Outcome, mend_runs
@@ -167,6 +168,10 @@ def test_a_journal_that_was_cut_in_the_middle_gets_its_trials_back(
     assert_agree(own, outcome)
     kept = outcome.folder.path / "journal.log.damaged"
     assert kept.read_bytes() == b"".join(lines)
+    outcome.folder.journal.write_bytes(b"no journal\n")
+    mend_journal(outcome.folder)
+    assert kept.read_bytes() == b"".join(lines)  # of which the second is no copy
+    assert kept.with_name("journal.log.damaged-2").read_bytes() == b"no journal\n"
 
 
 @pytest.mark.slow

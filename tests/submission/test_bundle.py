@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.submission.made_study import TEMPLATE, MadeStudy
-from workbench.errors import BundleError, DataError, RuleError, StudyError
+from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
 from workbench.files import hash_file, write_text
 from workbench.study.folder import StudyFolder
 from workbench.submission.bundle import Bundle, describe, export
@@ -250,3 +250,20 @@ def test_one_in_a_hundred_is_few(count: int, is_refused: bool) -> None:
     else:
         require_few(neutral)
         assert neutral.sentence.startswith("1 of the 100 test files")
+
+
+def test_scores_of_another_trial_are_not_exported(own_study: StudyFolder, tmp_path: Path) -> None:
+    champion = json.loads(own_study.champion.read_text())
+    own_study.champion.write_text(json.dumps(champion | {"value": 0.123}))
+    with pytest.raises(BundleError, match=r"scores\.parquet does not give the auc"):
+        export(own_study, tmp_path / "out", allow_missing=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_byte_among_the_weights_is_told(own_study: StudyFolder, tmp_path: Path) -> None:
+    weights = the_trial(own_study).weights
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 0x40
+    weights.write_bytes(content)
+    with pytest.raises(DamagedFileError, match="is not what the trial wrote"):
+        export(own_study, tmp_path / "out", allow_missing=True)

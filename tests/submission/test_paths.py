@@ -41,6 +41,8 @@ def test_predictions_are_written_anew(tmp_path: Path, text: str) -> None:
         b"video_name,y_pred\na.mp4,nan\n",
         b"video_name,y_pred\na.mp4\n",
         b"video_name,y_pred,y_pred\na.mp4,0,0\n",
+        b"video_name,y_pred\na.mp4,0.5\nb.mp4,0.5\n",  # a template
+        b"video_name,y_pred\na.mp4,0\n",
         b"video_name,y_pred\n\xff.mp4,0.5\n",
         b"video_name,y_pred\n" + b"x" * 200_000 + b",0.5\n",
     ],

@@ -71,6 +71,12 @@ def test_a_files_name_is_no_formula(name: str) -> None:
     assert file_cell("a=1.mp4") == "a=1.mp4"
 
 
+def test_a_name_that_is_no_text_can_be_written() -> None:
+    name = os.fsdecode(b"caf\xe9.mp4")
+    assert file_cell(name) == "caf\\udce9.mp4"
+    assert file_cell(name).encode()
+
+
 @pytest.mark.parametrize("score", [1 / 3, 1e-17, 1 - 2**-53, 5e-324])
 def test_no_digit_of_a_score_is_lost(tmp_path: Path, score: float) -> None:
     sheet = read(tmp_path, "video_name,y_pred\na.mp4,\n")

@@ -11,9 +11,11 @@ from workbench.cli.shared import (
     DataOption,
     ExperimentArgument,
     JsonOption,
+    NoLockOption,
     StrictOption,
     reporting_errors,
     seconds,
+    without_locks,
 )
 from workbench.errors import ConfigError
 from workbench.workspace import Workspace
@@ -40,9 +42,11 @@ def prepare(
         typer.Option("--verify", help="Hold every file and every cached row against its hash."),
     ] = False,
     strict: StrictOption = False,
+    no_lock: NoLockOption = False,
 ) -> None:
     """Decode every file once into the experiment's views; a search does it by itself."""
     limit_s = seconds(limit)
+    without_locks(no_lock)
     from workbench.data import manifest
     from workbench.data import prepare as preparation
 
@@ -65,8 +69,10 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if there is any warning.")
     ] = False,
+    no_lock: NoLockOption = False,
 ) -> None:
     """Examine the data for what would fool a search: copies, shortcuts, shift, saturation."""
+    without_locks(no_lock)
     from workbench.data.facts import FactsStore
     from workbench.doctor import checkup, page
 
@@ -90,8 +96,10 @@ def show(
     experiment: ExperimentArgument = DEMO,
     data: DataOption = None,
     samples: Annotated[int, typer.Option(help="Files of each class.", min=1, max=64)] = 8,
+    no_lock: NoLockOption = False,
 ) -> None:
     """Write contact sheets: samples of every view, and what the search space may do to them."""
+    without_locks(no_lock)
     from workbench.doctor import sheet
 
     workspace = Workspace(Path.cwd())

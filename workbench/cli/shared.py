@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 DEMO = Path("experiments/demo.yaml")
 
+MOST_SEED = 2**31 - 1
+"""As in recipes: what is counted up from it is still a seed to every library."""
+
 LEAST_BYTES = 4 * 2**30
 """Address space in which a search of tiny pictures can just run, with two cores and no GPU."""
 
@@ -136,7 +139,7 @@ def num_jobs(text: str | None) -> int | Literal["auto"] | None:
         return None
     if text == "auto":
         return "auto"
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is no number of jobs: write 1 or more, or auto.")
     return int(text)
 

@@ -10,6 +10,7 @@ import typer
 
 from workbench.cli.shared import (
     DEMO,
+    MOST_SEED,
     CompileOption,
     DataOption,
     ExperimentArgument,
@@ -44,7 +45,9 @@ def search(
     start_from: Annotated[
         list[Path] | None, typer.Option(help="Known recipe to try first; repeatable.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the sampler and the trials.", min=0)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the sampler and the trials.", min=0, max=MOST_SEED)
+    ] = 0,
     jobs: Annotated[
         str | None,
         typer.Option(help="Trials side by side; auto measures how many the device is good for."),
@@ -102,7 +105,7 @@ def train(
         typer.Option("--set", help="Change a key of the recipe, e.g. num_epochs=1; repeatable."),
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name; the recipe file's by default.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the trial.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the trial.", min=0, max=MOST_SEED)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = "auto",
@@ -199,8 +202,10 @@ def ui(
     study: StudyArgument = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
+    no_lock: NoLockOption = False,
 ) -> None:
     """Open the tracking store in the MLflow user interface."""
+    without_locks(no_lock)
     from workbench.tracking.runs import Tracking
     from workbench.tracking.ui import free_port, is_private, serve, shown_host, ui_command
 

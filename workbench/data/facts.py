@@ -27,7 +27,8 @@ class FactsStore:
 
     def read(self) -> dict[str, dict[str, Any]]:
         """Return the facts by content hash."""
-        return dict(read_lines(self._file))
+        lines = (line for line in read_lines(self._file) if isinstance(line, list))
+        return {line[0]: line[1] for line in lines if list(map(type, line)) == [str, dict]}
 
     def table(self, contents: Iterable[str]) -> pd.DataFrame:
         """Return a row for each of `contents` and a column for each of `Facts`' fields."""

@@ -75,7 +75,10 @@ class ViewStore:
     def outcomes(self) -> dict[str, Outcome]:
         """Return what is stored, by content hash."""
         found = {}
-        for content, row, status, reason, *sums in read_lines(self._index_file):
+        for line in read_lines(self._index_file):
+            if not _is_outcome(line):
+                continue
+            content, row, status, reason, *sums = line
             found[content] = Outcome(row, status, reason, *sums)
             if status == _DAMAGED:
                 del found[content]
@@ -126,6 +129,17 @@ class ViewStore:
 
     def _is_checked(self) -> bool:
         return _said(self.folder / CHECKED) == _stamp(self.array_file)
+
+
+def _is_outcome(line: Any) -> bool:
+    """Say whether a line of an index is one that `Writer.add` writes."""
+    kinds = (str, int, str, str, int)
+    return (
+        isinstance(line, list)
+        and len(line) in (4, 5)
+        and all(isinstance(value, kind) for value, kind in zip(line, kinds, strict=False))
+        and line[1] >= 0
+    )
 
 
 def _stamp(array_file: Path) -> dict[str, int]:

@@ -100,10 +100,14 @@ class Unexpected:
     def _read(self) -> dict[str, dict[str, list[str]]]:
         """Return, by store and content, which code read it and what was raised."""
         try:
-            known: dict[str, dict[str, list[str]]] = read_json(self._file)
+            known = read_json(self._file)
         except (FileNotFoundError, ValueError):
             return {}  # what a damaged one held stays as it is stored
-        return known
+        return {
+            store: {c: both for c, both in ended.items() if list(map(type, both)) == [str, str]}
+            for store, ended in (known.items() if isinstance(known, dict) else ())
+            if isinstance(ended, dict) and all(isinstance(both, list) for both in ended.values())
+        }
 
 
 @cache

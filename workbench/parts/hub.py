@@ -70,13 +70,15 @@ def fetch(file: HubFile, *, sha256_wanted: str) -> Path:
     """Return `file` on this machine, downloaded if need be.
 
     Raises:
-        WeightsError: the hub does not answer, or has another file than the one wanted.
+        WeightsError: the hub does not answer, or has another file than the one wanted, or what lies
+            in the cache is damaged.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     path = cached(file)
     if path is not None and sha256_wanted in ("", sha256(path)):
+        _require_whole(path)
         return path
     for name in file.names:
         try:
@@ -92,17 +94,33 @@ def fetch(file: HubFile, *, sha256_wanted: str) -> Path:
                 f"{file.repo} on the hub is another file ({sha256(path)[:12]}) than the one the "
                 f"recipe names ({sha256_wanted[:12]}). Start a new recipe for the new weights."
             )
+        _require_whole(path)
         return path
     raise WeightsError(f"{file.repo} on the hub holds none of {', '.join(file.names)}.")
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a cached file; the cache names its blobs by it."""
+    """Return the SHA-256 that a cached file had when it was fetched; the cache names its blobs so.
+
+    Quick, since every backbone of a space may be asked about; `fetch` looks at the bytes.
+    """
     blob = path.resolve()
-    if _SHA256.fullmatch(blob.name):
-        return blob.name
+    return blob.name if _SHA256.fullmatch(blob.name) else _sha256_now(blob)
+
+
+def _sha256_now(blob: Path) -> str:
     status = blob.stat()
     return _hash(blob, status.st_size, status.st_mtime_ns)
+
+
+def _require_whole(path: Path) -> None:
+    """Raise WeightsError unless a cached file holds what its name says: nothing else looks."""
+    blob = path.resolve()
+    if sha256(path) != _sha256_now(blob):
+        raise WeightsError(
+            f"{blob} in the hub's cache is damaged: its bytes are not those of its name. Remove "
+            "the file; it is downloaded again."
+        )
 
 
 @cache

@@ -130,8 +130,11 @@ def common_reasons(rows: Sequence[TrialRow], state: State = "failed") -> list[tu
 
     Reasons that differ in numbers alone count as one, in the words of the first.
     """
-    said = (" ".join(row.reason.split()).rstrip(".") for row in rows if row.state == state)
-    reasons = [reason or "no reason" for reason in said]
+    reasons = [
+        " ".join(row.reason.split()).rstrip(".") or "no reason"
+        for row in rows
+        if row.state == state
+    ]
     words: dict[str, str] = {}
     kinds = [re.sub(r"[\d.]*\d", "0", reason) for reason in reasons]
     for kind, reason in zip(kinds, reasons, strict=True):

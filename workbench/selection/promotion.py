@@ -327,6 +327,7 @@ def _load(folder: StudyFolder, row: TrialRow, recipe: Recipe) -> torch.nn.Module
         raise StudyError(f"{file} is not a safetensors file ({error}). {remedy}") from error
     except RuntimeError as error:  # names or shapes of the tensors differ
         raise StudyError(f"{file} does not hold the model of its recipe. {remedy}") from error
+    folder.trial(row.recipe).require_weights()
     return model
 
 

@@ -1,11 +1,14 @@
 """How sure the AUCs of a study's trials are, from the scores that they left; see `trial.delong`."""
 
+import math
+
 import pandas as pd
 
 from workbench.errors import DamagedFileError, StudyError
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.trial.delong import Estimate, auc, auc_difference
+from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective
 
 
@@ -30,8 +33,8 @@ def read_slice(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.D
 def read_scored_trials(folder: StudyFolder) -> list[TrialRow]:
     """Return the ended trials of a study, by number; see `records.read_trials`.
 
-    A complete one whose scores are gone or damaged is a failed one, with that reason: the others
-    can be ranked and promoted without it.
+    A complete one whose scores are gone or damaged, or do not give its objective, is a failed one,
+    with that reason: the others can be ranked and promoted without it.
 
     Raises:
         StudyError: the study has no journal yet, or a damaged one.
@@ -44,13 +47,26 @@ def read_scored_trials(folder: StudyFolder) -> list[TrialRow]:
 def _with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
     if row.state != "complete":
         return row
+    file = folder.trial(row.recipe).scores
     try:
-        read_slice(folder, row, objective)
+        scores = read_slice(folder, row, objective)
     except DamagedFileError:
-        file = folder.trial(row.recipe).scores
         reason = f"{file.name} is {'damaged' if file.exists() else 'gone'} ({file})."
         return row.model_copy(update={"state": "failed", "reason": reason})
-    return row
+    if row.objective is None or gives(scores, objective, row.objective):
+        return row
+    # One of the two was changed; which, nothing tells.
+    reason = f"{file.name} does not give the {objective.metric} of its result.json ({file})."
+    return row.model_copy(update={"state": "failed", "reason": reason})
+
+
+def gives(scores: pd.DataFrame, objective: Objective, value: float) -> bool:
+    """Say whether stored scores of the objective's slice give this value of the objective."""
+    try:
+        found = binary_metrics(scores["target"], scores["score"])[objective.metric]
+    except ValueError:  # no scores of two classes
+        return False
+    return math.isclose(found, value, rel_tol=1e-4, abs_tol=1e-6)
 
 
 def trial_auc(folder: StudyFolder, row: TrialRow, objective: Objective) -> Estimate:

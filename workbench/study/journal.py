@@ -5,8 +5,11 @@ What lies behind such a line is in the folders of the trials as well: all but th
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
+from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -60,7 +63,7 @@ def mend_journal(folder: StudyFolder) -> str:
     damaged = sound + 1
     while _ends_in_mid_draw(lines[:sound]):
         sound -= 1  # else what is taken from its folder would have another number
-    kept = folder.path / f"{folder.journal.name}.damaged"
+    kept = _free(folder.path / f"{folder.journal.name}.damaged")
     shutil.copyfile(folder.journal, kept)
     with folder.journal.open("r+b") as journal:
         journal.truncate(sum(map(len, lines[:sound])))
@@ -68,6 +71,12 @@ def mend_journal(folder: StudyFolder) -> str:
         f"{folder.journal} is damaged from line {damaged} of {len(lines)} on: what is missing is "
         f"taken from the trials' folders. {kept} is a copy of it."
     )
+
+
+def _free(path: Path) -> Path:
+    """Return `path`, or where that is taken one with a number: no earlier copy is written over."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
+    return next(one for one in chain([path], numbered) if not os.path.lexists(one))
 
 
 def _drop_torn_line(folder: StudyFolder) -> None:

@@ -14,6 +14,7 @@ from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.rules.rulebook import judge
 from workbench.selection.promotion import Champion, read_champion
+from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
 from workbench.submission import documents
 from workbench.submission.closure import closure
@@ -68,6 +69,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         DataError: `out` cannot be written, the template names a file of which no score is stored,
             or more than `neutral.MOST` of the test files got a neutral one.
         RuleError: the rulebook refuses the model.
+        DamagedFileError: weights or scores are not what the trial wrote.
     """
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
         raise BundleError(f"{out} exists. Remove it, or name another folder by --out.")
@@ -94,7 +96,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     template = read_template(folder.template)
     columns = (template.name_column, template.score_column)
     sheet = read_sheet(folder.template, name_column=columns[0], score_column=columns[1])
-    scores = _test_scores(trial)
+    scores = _test_scores(trial, champion)
     predictions = fill(sheet, scores)
     neutral = find_neutral(folder, trial, recipe, sheet.names)
     if not allow_missing:
@@ -185,11 +187,18 @@ def _read_recipe(trial: TrialFolder, champion: Champion) -> Recipe:
                 f"{what} is of the recipe {uid or '(unnamed)'}, and the champion is trial "
                 f"{champion.number} of recipe {champion.recipe}. Put the trial's own file back."
             )
+    trial.require_weights()
     return recipe
 
 
-def _test_scores(trial: TrialFolder) -> dict[str, float]:
+def _test_scores(trial: TrialFolder, champion: Champion) -> dict[str, float]:
     stored = trial.read_scores()
+    objective = champion.objective
+    if not gives(stored[stored["slice"] == objective.slice], objective, champion.value):
+        raise BundleError(
+            f"{trial.scores} does not give the {objective.metric} for which trial "
+            f"{champion.number} was promoted. Put the trial's own file back, or promote again."
+        )
     test = stored[stored["slice"] == "test"]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
 

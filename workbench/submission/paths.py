@@ -9,6 +9,9 @@ from pathlib import Path
 
 from workbench.errors import DataError
 
+_PLACEHOLDERS = {0.0, 0.5, 1.0}
+"""Scores that stand in every row of a template which nobody has filled in yet."""
+
 
 def check_files(files: Iterable[Path]) -> None:
     """Raise DataError unless each of `files`, which a person named, is a file that can be read.
@@ -80,7 +83,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _is_predictions(path: Path, columns: Sequence[str]) -> bool:
-    """Say whether `path` is a table in which every row has a score from 0 to 1."""
+    """Say whether `path` is a table in which every row has a score from 0 to 1.
+
+    A template is one as well before it is filled in. It has the same round number in every row,
+    and whoever got it from others may have no second one.
+    """
     if not path.is_file():
         return False
     try:
@@ -92,5 +99,7 @@ def _is_predictions(path: Path, columns: Sequence[str]) -> bool:
             at = header.index(columns[-1])
             scores = [float(row[at]) for row in lines if any(cell.strip() for cell in row)]
     except (OSError, ValueError, IndexError, csv.Error):
+        return False
+    if scores and set(scores) <= {scores[0]} & _PLACEHOLDERS:
         return False
     return all(math.isfinite(score) and 0 <= score <= 1 for score in scores)

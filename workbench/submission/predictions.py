@@ -98,8 +98,10 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def file_cell(name: str) -> str:
-    """Return the name of a file so that no spreadsheet program takes it for a formula.
+    """Return the name of a file as text that no spreadsheet program takes for a formula.
 
-    `./=1.mp4` is the same file as `=1.mp4`, and is matched with it.
+    `./=1.mp4` is the same file as `=1.mp4`, and is matched with it. Bytes of a name that are no
+    UTF-8 are written by their numbers: a table cannot hold them, and the scores are to be kept.
     """
+    name = name.encode("utf-8", "backslashreplace").decode()
     return f"./{name}" if name.startswith(_FORMULA) else name

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from workbench.errors import DamagedFileError
-from workbench.files import finished, read_bytes, write_text
+from workbench.files import finished, hash_file, read_bytes, write_text
 from workbench.trial.recipe import Recipe
 from workbench.values import Frozen, read_record
 
@@ -77,6 +77,9 @@ class Result(Frozen):
     checkpointed: bool = False
     """Whether activations were computed twice instead of kept."""
 
+    weights_sha256: str = ""
+    """Of `model.safetensors`, which has no checksum of its own; unknown of older versions."""
+
 
 class TrialFolder:
     """The files of one trial."""
@@ -135,6 +138,13 @@ class TrialFolder:
             return self.read_result()
         except DamagedFileError:
             return None
+
+    def require_weights(self) -> None:
+        """Raise DamagedFileError if the weights are not those that the trial wrote."""
+        result = self.kept_result()
+        wanted = result.weights_sha256 if result else ""
+        if wanted and hash_file(self.weights) != wanted:
+            raise DamagedFileError(f"{self.weights} is not what the trial wrote. {_PUT_BACK}")
 
     def write_checkpoint(self, state: dict[str, Any]) -> None:
         """Write what a training needs to go on after its last whole epoch."""

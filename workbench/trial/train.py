@@ -15,7 +15,7 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from workbench.data.prepare import Prepared
 from workbench.errors import AccessError, CacheError, DiskFullError, WorkbenchError
-from workbench.files import finished
+from workbench.files import finished, hash_file
 from workbench.trial import memory
 from workbench.trial.batches import Split
 from workbench.trial.compiling import Compile
@@ -171,6 +171,7 @@ def run_trial(
         estimated_memory_bytes=plan.estimated_bytes,
         micro_batch=plan.micro_batch,
         checkpointed=plan.checkpointed,
+        weights_sha256=hash_file(files.weights) if state == "complete" else "",
     )
     files.write_result(result)
     return result
