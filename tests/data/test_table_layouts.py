@@ -112,7 +112,7 @@ def test_columns_that_are_not_there_are_told(
         (["2", "1", "0"], r"line 2: the target of f0 is '2'\. A target is"),
         (["yes", "no", ""], r"line 2: the target of f0 is 'yes' \(and 2 more such rows\)"),
         (["0", "x" * 500], r"is 'x{57}\.\.\.'"),
-        (["0", "\x1b[31m\u202e"], r"is '\\x1b\[31m\\u202e'"),
+        (["0", "\x1b[31m\u202e"], r"is '\\u001b\[31m\\u202e'"),
     ],
 )
 def test_labels_of_two_kinds_or_of_none_are_told_with_their_line(
