@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from workbench.errors import DiskFullError
+from workbench.errors import DiskFullError, told
 from workbench.files import (
     PART,
     finished,
@@ -133,6 +135,24 @@ def test_who_may_read_a_finished_file_is_for_the_umask_to_say(
         os.umask(before)
     assert (tmp_path / "note.txt").stat().st_mode & 0o777 == mode
     assert (tmp_path / "table.csv").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("write", [finished, finished_folder])
+def test_what_may_not_be_begun_is_told_by_its_own_name(
+    write: Callable[[Path], AbstractContextManager[Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(part: Path, *_: object, **__: object) -> None:
+        if part.name.startswith(PART):
+            raise PermissionError(errno.EACCES, "Permission denied", str(part))
+
+    monkeypatch.setattr("workbench.files.os.open", refuse)
+    monkeypatch.setattr("workbench.files.Path.mkdir", refuse)
+    path = tmp_path / "note.txt"
+    with pytest.raises(PermissionError) as caught, write(path):
+        pass
+    assert told(caught.value).startswith(f"{path}: permission denied. ")
 
 
 def test_a_link_under_the_temporary_name_is_not_followed(

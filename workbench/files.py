@@ -82,14 +82,26 @@ def _new_file(path: Path) -> Path:
     # Who may read it is for the user's umask to say: `tempfile` would keep it from everyone else.
     # Nothing that is there under this name, a link above all, is ever written to.
     part = path.parent / f"{PART}{secrets.token_hex(8)}{path.suffix}"
-    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    with _named(path):
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return part
 
 
 def _new_folder(path: Path) -> Path:
     part = path.parent / f"{PART}{secrets.token_hex(8)}"
-    part.mkdir()
+    with _named(path):
+        part.mkdir()
     return part
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let an error of the body be about `path`: nobody knows the name of a part."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 @contextmanager

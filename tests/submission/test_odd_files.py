@@ -1,10 +1,12 @@
 """A bundle on files that hang, die, take too much or are not there: each costs itself alone."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -128,38 +130,81 @@ def held() -> tuple[int, int, int]:
     return handles, tasks, num_children
 
 
-def test_bad_requests_from_eight_threads_give_the_numbers_of_one_and_leave_nothing(
-    study: MadeStudy, bundle: Bundle, tmp_path: Path
-) -> None:
-    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(2_000))
-    bad = [tmp_path, tmp_path / "absent", tmp_path / "noise.mp4", Path("nul\0"), Path("x" * 300)]
-    paths = [*bad, *clips_of(study)]
-    with Predictor(bundle.path, num_decoders=2) as predictor:
+def resident_bytes() -> int:
+    """Memory of this process and of those that it started."""
+    pages = 0
+    for process in (os.getpid(), *children()):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            pages += int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class Asked:
+    """What came of asking from eight threads."""
+
+    wrong: list[Path]
+    """Files whose score was not that of one thread alone."""
+
+    before: tuple[int, int, int]
+    """What was held once all threads had asked some times."""
+
+    after: tuple[int, int, int]
+    growth_bytes: int
+    """Of memory, since then."""
+
+
+def ask_from_eight_threads(bundle: Path, paths: list[Path], *, num_turns: int) -> Asked:
+    with Predictor(bundle, num_decoders=2) as predictor:
         alone = [predictor.predict(path) for path in paths]
         wrong: list[Path] = []
-        growth: list[tuple[int, int, int]] = []
         pause = threading.Barrier(9)
 
         def ask(number: int) -> None:
-            for turn in range(25):
+            for turn in range(num_turns):
                 at = (number + turn) % len(paths)
                 if predictor.predict(paths[at]) != alone[at]:
                     wrong.append(paths[at])
-                if turn in (4, 24):  # all threads are there, with what each of them needs
+                if turn in (4, num_turns - 1):  # all threads are there, with what each needs
                     pause.wait()
                     pause.wait()
 
         threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
+        seen = []
         for _ in range(2):
             pause.wait()
-            growth.append(held())
+            seen.append((held(), resident_bytes()))
             pause.wait()
         for thread in threads:
             thread.join()
-    assert wrong == []
-    assert all(after <= before for before, after in zip(*growth, strict=True)), growth
+    (before, least), (after, most) = seen
+    return Asked(wrong, before, after, most - least)
+
+
+def bad_requests(folder: Path) -> list[Path]:
+    (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(2_000))
+    return [folder, folder / "absent", folder / "noise.mp4", Path("nul\0"), Path("x" * 300)]
+
+
+def assert_nothing_is_left(asked: Asked) -> None:
+    assert asked.wrong == []
+    assert all(a <= b for a, b in zip(asked.after, asked.before, strict=True)), asked
+
+
+def test_bad_requests_from_eight_threads_give_the_numbers_of_one_and_leave_nothing(
+    study: MadeStudy, bundle: Bundle, tmp_path: Path
+) -> None:
+    paths = [*bad_requests(tmp_path), *clips_of(study)]
+    assert_nothing_is_left(ask_from_eight_threads(bundle.path, paths, num_turns=25))
+
+
+@pytest.mark.slow
+def test_a_thousand_bad_requests_take_no_memory(bundle: Bundle, tmp_path: Path) -> None:
+    asked = ask_from_eight_threads(bundle.path, bad_requests(tmp_path), num_turns=130)
+    assert_nothing_is_left(asked)
+    assert asked.growth_bytes < 32 * 2**20  # 1,000 requests later; a picture of each took more
 
 
 @pytest.mark.slow

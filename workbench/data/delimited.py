@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.console import visible
-from workbench.errors import DataError
+from workbench.errors import DataError, told
 from workbench.gate import read_file
 from workbench.values import cut
 
@@ -95,7 +95,8 @@ def read_delimited(path: Path) -> Delimited:
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a table. Name a file.") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        why = told(error) or f"{path} cannot be read: {error.strerror}."
+        raise DataError(why) from error
     text, encoding = _decoded(path, data)
     # The lines with their ends, of which there are three kinds.
     file_lines = list(io.StringIO(text, newline=""))
