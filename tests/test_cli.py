@@ -360,7 +360,7 @@ def test_an_experiments_own_rulebook_ranks_and_an_option_replaces_its_word(here:
         (["--sort", "imagenet_r"], "`sort` is 'imagenet_r'"),
         (["--limit", "12Q"], "write a number of parameters such as 200M"),
         (["--memory", "16"], "write a memory size such as 16GiB"),
-        (["--pretrained", "imagenet"], "'imagenet' is none of none, in1k"),
+        (["--pretrained", "imagenet"], "'imagenet' is not known: write none, in1k"),
         (["--experiment", "x.yaml"], "x.yaml does not exist"),
     ],
 )

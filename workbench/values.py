@@ -1,13 +1,16 @@
 """Frozen values, the parts a search chooses between, and how YAML and records become values."""
 
+import difflib
 import json
 import re
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from workbench.errors import ConfigError, DamagedFileError
 from workbench.files import read_bytes
@@ -222,7 +225,7 @@ def build(kind: type[V] | Any, value: Any, *, where: str) -> V:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(describe(error, where=where)) from error
+        raise ConfigError(describe(error, where=where, kind=kind)) from error
 
 
 def read_record(kind: type[V], path: Path, *, remedy: str) -> V:
@@ -246,8 +249,8 @@ def read_record(kind: type[V], path: Path, *, remedy: str) -> V:
         raise DamagedFileError(f"{path} is damaged: it is not JSON. {remedy}") from error
 
 
-def describe(error: ValidationError, *, where: str) -> str:
-    """Return pydantic's report as one sentence for each wrong key."""
+def describe(error: ValidationError, *, where: str, kind: Any = None) -> str:
+    """Return pydantic's report as one sentence for each wrong key; of a `kind`, with near names."""
     lines = []
     wrong = error.errors(include_url=False)
     for item in wrong[:_SHOWN_KEYS]:
@@ -258,6 +261,7 @@ def describe(error: ValidationError, *, where: str) -> str:
         elif item["type"] == "extra_forbidden":
             lines.append(
                 f"{where}: `{key}` is not a known key (given {shown(given)}). Remove or rename it."
+                + _near(kind, item["loc"])
             )
         else:
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -265,6 +269,24 @@ def describe(error: ValidationError, *, where: str) -> str:
     if len(wrong) > _SHOWN_KEYS:
         lines.append(f"{where}: {len(wrong) - _SHOWN_KEYS:,} more keys are wrong.")
     return "\n".join(lines)
+
+
+def _near(kind: Any, steps: tuple[int | str, ...]) -> str:
+    """Return a sentence that names the keys like the unknown one at `steps`; if none is, all."""
+    *parents, last = steps
+    for step in parents:
+        fields = _fields(kind)
+        if step not in fields:
+            return ""
+        kind = fields[step].annotation
+    known = list(_fields(kind))
+    names = difflib.get_close_matches(str(last)[:60], known) or known[: 0 if not parents else None]
+    return f" There is {', '.join(f'`{name}`' for name in names)}." if names else ""
+
+
+def _fields(kind: Any) -> Mapping[Any, FieldInfo]:
+    """Return the fields of a model, by name; none of anything else."""
+    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
 
 
 def shown(value: Any) -> str:

@@ -147,8 +147,8 @@ def test_only_what_is_new_is_decoded(tmp_path: Path) -> None:
     }
     assert list(first.table["reason.v"]) == ["", "", "it begins with !", "", "the file is missing"]
     assert describe(first) == [
-        "v: 1 files broken, e.g. m/bad: it begins with !",
-        "v: 1 files missing, e.g. m/gone: the file is missing",
+        "v: 1 file broken, e.g. m/bad: it begins with !",
+        "v: 1 file missing, e.g. m/gone: the file is missing",
     ]
     assert list(first.rows("train")["name"]) == ["a", "b", "twin"]
 
@@ -214,8 +214,8 @@ def test_a_file_that_takes_too_long_or_too_much_memory_costs_no_other_file(tmp_p
     assert statuses(made) == {"a": "ok", "b": "timed_out", "c": "too_large", "d": "ok"}
     assert levels(made) == {"a": 65, "b": 128, "c": 128, "d": 68}
     assert describe(made) == [
-        "v: 1 files timed_out, e.g. m/b: decoding took over 2 s",
-        "v: 1 files too_large, e.g. m/c: decoding takes over 4 GiB of memory",
+        "v: 1 file timed_out, e.g. m/b: decoding took over 2 s",
+        "v: 1 file too_large, e.g. m/c: decoding takes over 4 GiB of memory",
     ]
     assert not multiprocessing.active_children()
 
@@ -266,7 +266,7 @@ def test_strict_turns_any_trouble_into_an_error(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", a="A")
     require_all(run(data))
     write_data(data, bad="!")
-    with pytest.raises(DataError, match=r"1 files broken, e\.g\. m/bad: it begins with !"):
+    with pytest.raises(DataError, match="1 file could not be decoded as asked"):
         require_all(run(data))
 
 
@@ -281,7 +281,7 @@ def test_a_note_is_told_and_counted_and_is_no_trouble(tmp_path: Path) -> None:
         *["it ends with ~"],
     ]
     assert describe(made) == [
-        "v: 1 files broken, e.g. m/bad: it begins with !",
+        "v: 1 file broken, e.g. m/bad: it begins with !",
         "v: 2 files ok with a note, e.g. m/b: it ends with ~",
     ]
     (data / "m" / "bad").unlink()

@@ -173,7 +173,7 @@ PLANTED: list[tuple[Plant, set[str], str]] = [
     (undecodable, {"files_without_view"}, "4 files of 380 have no frames .4 broken; 4 in train"),
     (
         nothing_decodes,
-        {"files_without_any_view", "files_without_view"},
+        {"files_without_any_view"},
         r"4 labelled files of 380 of which nothing could be made \(4 in val\)",
     ),
     (bit_rate, {"shortcut_encoding"}, r"bit rate .AUC 0\.9\d+ in train, 0\.9\d+ in val"),

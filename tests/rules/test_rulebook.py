@@ -54,7 +54,7 @@ def test_the_defaults_are_the_competitions_rules() -> None:
 
 
 def test_an_unknown_label_of_pretraining_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="'imagenet' is none of none, in1k"):
+    with pytest.raises(ConfigError, match="'imagenet' is not known: write none, in1k"):
         rulebook(pretraining=["imagenet"])
 
 

@@ -135,7 +135,7 @@ def test_one_name_will_do_where_several_may_stand(tmp_path: Path) -> None:
         ({"data": {"columns": {"label": "x"}}}, "`data.columns.label` is not a known key"),
         ({"data": {"classes": {"fake": "x"}}}, "name the labels of both classes"),
         ({"rulebook": {"max_params": "many"}}, "`rulebook.max_params` is 'many'"),
-        ({"rulebook": {"pretraining": ["in2k"]}}, "'in2k' is none of"),
+        ({"rulebook": {"pretraining": ["in2k"]}}, "'in2k' is not known: write none"),
         ({"objective": {"metric": "acc"}}, "`objective.metric` is 'acc'"),
         ({"pruning": {"kind": "mean"}}, "`pruning.kind` is 'mean'"),
         ({"pruning": {"warmup_epochs": -1}}, "`pruning.warmup_epochs` is -1"),
@@ -171,10 +171,17 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
         read_experiment(file)
 
 
-def test_an_absent_experiment_lists_those_beside_it(tmp_path: Path) -> None:
+def test_an_absent_experiment_lists_those_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_experiment(tmp_path)
     with pytest.raises(ConfigError, match=r"tyni\.yaml does not exist\. There is .*tiny\.yaml"):
         read_experiment(tmp_path / "experiments" / "tyni.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"There is experiments/tiny\.yaml"):
+        read_experiment(tmp_path / "nowhere" / "demo.yaml")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="Run this in the project's folder"):
         read_experiment(tmp_path / "nowhere" / "demo.yaml")
 

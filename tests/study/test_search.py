@@ -606,7 +606,7 @@ def test_noise_that_rules_is_said_and_stops_if_asked(
 def test_time_that_is_up_starts_no_trial(bench: Bench, inline: type[InlinePool]) -> None:
     outcome = bench.search(bench.experiment(), 5, timeout_s=0.001)
     assert outcome.stopped == (
-        "The time is up. Of the trials, 5 were not started. The same command continues."
+        "The time is up. Of the trials, 5 are still to run. The same command continues."
     )
     assert read_trials(outcome.folder) == []
     assert inline.trained == []
@@ -658,7 +658,7 @@ def test_at_the_deadline_trials_end_their_epoch_and_are_kept(
     outcome = bench.search(experiment, 5, jobs=1, timeout_s=550.0)
     assert states(outcome) == ["complete"] * 3
     assert outcome.stopped == (
-        "The time is up. Of the trials, 2 were not started, 1 ends its epoch and is kept. "
+        "The time is up. Of the trials, 2 are still to run, 1 ends its epoch and is kept. "
         "The same command continues."
     )
     # 250 s more: the next one runs whole, the one after it is cut after its first epoch.

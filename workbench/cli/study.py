@@ -94,7 +94,7 @@ def search(
     def sit(workspace: Workspace) -> "Outcome":
         return run_search(experiment, workspace, asked, start_from=start_from or ())
 
-    _conclude(sit, f"its {trials} trials")
+    _conclude(sit, "its trial" if trials == 1 else f"its {trials} trials")
 
 
 def train(
@@ -158,6 +158,8 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
         elif not outcome.num_new:
             typer.echo(f"\nThe study {outcome.folder.name} already has {whole}.")
         if not leaderboard.complete_trials(rows):
+            if outcome.stopped:  # nothing is wrong: what stopped it is said
+                raise typer.Exit(1)
             raise WorkbenchError(
                 "No trial is complete, so there is no champion: see the reasons above and "
                 f"{outcome.folder.path}/trials/*/log.txt."
@@ -195,7 +197,9 @@ def compare(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."
             )
         report.write_report(folder, rows, objective, folder.report)
-        typer.echo(f"\nPage: {folder.report}\n\nNext: workbench export {folder.name} --out bundle")
+        is_any_complete = bool(leaderboard.complete_trials(rows))
+        after = f"export {folder.name} --out bundle" if is_any_complete else "search"
+        typer.echo(f"\nPage: {folder.report}\n\nNext: workbench {after}")
 
 
 def ui(

@@ -67,7 +67,8 @@ def read_tree(path: Path) -> dict[Any, Any]:
         ConfigError: there is no such file, or it holds something else.
     """
     if not path.exists():
-        near = sorted(str(file) for file in path.parent.glob("*.yaml"))
+        folders = (path.parent, Path("experiments"))
+        near = next(filter(None, (sorted(map(str, at.glob("*.yaml"))) for at in folders)), [])
         raise ConfigError(
             f"{path} does not exist. "
             + (f"There is {', '.join(near)}." if near else "Run this in the project's folder.")
@@ -78,13 +79,29 @@ def read_tree(path: Path) -> dict[Any, Any]:
     return tree
 
 
+def read_experiment_tree(path: Path) -> dict[Any, Any]:
+    """Return `read_tree` of an experiment.
+
+    Raises:
+        ConfigError: as there, or the file is a recipe or a search space.
+    """
+    tree = read_tree(path)
+    if "backbone" in tree and "search_space" not in tree:
+        raise ConfigError(
+            f"{path} names a backbone and no search space: it is a recipe or a search space, and "
+            f"an experiment is asked for. A recipe runs by `workbench train {path} --data DIR`; a "
+            "search space is named by `search_space` in an experiment file."
+        )
+    return tree
+
+
 def read_dataset(path: Path) -> Dataset:
     """Return what experiment file `path` says of its data; its other keys are not looked at.
 
     Raises:
         ConfigError: one line for each wrong key.
     """
-    tree = read_tree(path)
+    tree = read_experiment_tree(path)
     known = {key: value for key, value in tree.items() if key in Dataset.model_fields}
     dataset: Dataset = build(Dataset, known, where=str(path))
     return dataset

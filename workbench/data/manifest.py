@@ -104,9 +104,9 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     parts, num_repeated, understood = [], 0, list[str]()
     media_of, files_in = {}, {}
     for split in ("train", "val"):
-        file = _first(folder, getattr(layout, f"{split}_labels"), f"{split} labels")
+        file = _first(folder, layout, f"{split}_labels")
         labels = read_labels(file, layout.columns, layout.classes)
-        media = _first(folder, getattr(layout, f"{split}_media"), f"{split} media", is_media=True)
+        media = _first(folder, layout, f"{split}_media", is_media=True)
         media_of[split], files_in[media] = media, _sizes(media, split)
         found = match(labels.table["cell"], _files(files_in[media]), where=split)
         cells = zip(labels.table["cell"], labels.table["name"], strict=True)
@@ -116,9 +116,9 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
         num_repeated += labels.num_repeated + num_again
         understood += [*filter(None, [labels.understood]), *found.said]
         parts.append(_rows(split, named.assign(file=named["name"]), media, files_in[media], folder))
-    template = read_template(_first(folder, layout.template, "prediction template"), layout.columns)
+    template = read_template(_first(folder, layout, "template"), layout.columns)
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
-    media = _first(folder, layout.test_media, "test media", is_media=True)
+    media = _first(folder, layout, "test_media", is_media=True)
     media_of["test"] = media
     if media not in files_in:
         files_in[media] = _sizes(media, "test")
@@ -187,20 +187,22 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
     )
 
 
-def _first(folder: Path, names: tuple[str, ...], what: str, *, is_media: bool = False) -> Path:
-    """Return the first of `names` that exists in the data folder.
+def _first(folder: Path, layout: Layout, key: str, *, is_media: bool = False) -> Path:
+    """Return the first of the names that `layout` has for `key` which exists in the data folder.
 
     No name leaves the folder, and no table is a link out of it: its cells are quoted where they are
     wrong. Media may be links out of it, a folder or each file: people keep them on another disk,
     and nothing of a file that is no media is ever shown.
     """
+    names: tuple[str, ...] = getattr(layout, key)
+    what = "prediction template" if key == "template" else key.replace("_", " ")
     for name in names:
         path = within(folder, name, what=what, may_link_out=is_media, kind=DataError)
         if path.exists():
             return path
     raise DataError(
         f"{folder} has no {what}: looked for {', '.join(names)}. "
-        "Name them under `data` in the experiment file if they are called otherwise."
+        f"If the name is another, write it into the experiment file: `data: {{{key}: NAME}}`."
     )
 
 

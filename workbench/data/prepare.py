@@ -235,7 +235,7 @@ def describe(prepared: Prepared) -> list[str]:
         status, reason = prepared.table[f"status.{name}"], prepared.table[f"reason.{name}"]
         noted = prepared.table[(status == "ok") & (reason != "")]
         for note, rows in noted.groupby(f"reason.{name}"):
-            said = f"{len(rows)} files ok with a note, e.g. {rows['path'].iloc[0]}: {note}"
+            said = f"{_files(len(rows))} ok with a note, e.g. {rows['path'].iloc[0]}: {note}"
             lines.append(f"{name}: {said}")
     return lines
 
@@ -246,7 +246,7 @@ def _troubles(prepared: Prepared) -> list[str]:
         bad = prepared.table[prepared.table[f"status.{name}"] != "ok"]
         for status, rows in bad.groupby(f"status.{name}"):
             example = f"{rows['path'].iloc[0]}: {rows[f'reason.{name}'].iloc[0]}"
-            lines.append(f"{name}: {len(rows)} files {status}, e.g. {shown(example, most=300)}")
+            lines.append(f"{name}: {_files(len(rows))} {status}, e.g. {shown(example, most=300)}")
     lost = prepared.left_out()
     for split, rows in lost[lost["split"] != "train"].groupby("split", sort=False):
         num_all = int((prepared.table["split"] == split).sum())
@@ -256,6 +256,10 @@ def _troubles(prepared: Prepared) -> list[str]:
             f"score, e.g. {shown(rows['path'].iloc[0])}"
         )
     return lines
+
+
+def _files(number: int) -> str:
+    return f"{number} file{'' if number == 1 else 's'}"
 
 
 def as_table(prepared: Prepared) -> str:
@@ -273,9 +277,14 @@ def as_table(prepared: Prepared) -> str:
 
 
 def require_all(prepared: Prepared) -> None:
-    """Raise DataError if any file ended with another status than `ok`."""
-    if trouble := _troubles(prepared):
-        raise DataError("\n".join([*trouble, "With --strict every file must be decodable."]))
+    """Raise DataError if any file ended with another status than `ok`; `describe` says which."""
+    table = prepared.table
+    bad = np.logical_or.reduce([table[f"status.{name}"] != "ok" for name in prepared.views])
+    if num_bad := table.loc[bad, "path"].nunique():
+        raise DataError(
+            f"{_files(num_bad)} could not be decoded as asked, and --strict allows none. Repair "
+            "what is named above or take it out of the tables, or leave --strict away."
+        )
 
 
 def require_classes(prepared: Prepared) -> None:

@@ -71,14 +71,15 @@ def undecodable(prepared: Prepared) -> Iterator[Finding]:
     for view in prepared.views:
         status = there[f"status.{view}"]
         # A view of another part of the picture is one nevertheless.
-        bad = there[(status != "ok") & (there[f"row.{view}"] == 0)]
+        bad = there[(status != "ok") & (there[f"row.{view}"] == 0) & ~there.index.isin(lost.index)]
         if len(bad):
             counts = bad[f"status.{view}"].value_counts().sort_index()
             said = listed([f"{number:,} {name}" for name, number in counts.items()])
+            verb = "has" if len(bad) == 1 else "have"
             yield finding(
                 "files_without_view",
                 "note",
-                f"{count(len(bad), 'file')} of {len(there):,} have no {view} ({said}; "
+                f"{count(len(bad), 'file')} of {len(there):,} {verb} no {view} ({said}; "
                 f"{_by_split(bad)}).",
                 "Play some of them: if they are fine elsewhere, convert them; otherwise a trial "
                 "scores them on what else they have.",

@@ -164,7 +164,7 @@ def known_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     """Return `labels` if all are known ones of pretraining; raise ValueError if not."""
     for label in labels:
         if label not in LABELS:
-            raise ValueError(f"{label!r} is none of {', '.join(LABELS)}")
+            raise ValueError(f"{label!r} is not known: write {', '.join(LABELS)}")
     return labels
 
 
@@ -225,7 +225,7 @@ def _refused(row: Row, query: Query, limits: Limits) -> Excluded | None:
         if need is None:
             return Excluded(row, "memory", "no published activations to estimate its memory by")
         if need > query.memory:
-            sentence = f"about {need / 2**30:.1f} GiB to train, over {query.memory / 2**30:g} GiB"
+            sentence = f"about {need / 2**30:.1f} GiB to train, over {query.memory / 2**30:.4g} GiB"
             return Excluded(row, "memory", sentence)
     return None
 
@@ -248,7 +248,9 @@ def as_table(ranking: Ranking, query: Query, limits: Limits, *, source: str) -> 
     best = "greatest" if figure.most else "least"
     num_rows = len(ranking.rows) + len(ranking.excluded)
     lines = [
-        table(["model", *(words for words, _, _ in columns)], cells),
+        table(["model", *(words for words, _, _ in columns)], cells)
+        if cells
+        else "No model is left.",
         "",
         f"{len(shown)} of {len(ranking.rows)} models, the {best} {figure.words} first; "
         f"{num_rows} rows in all, {source}.",
@@ -309,16 +311,20 @@ def _why_not(ranking: Ranking, query: Query, limits: Limits) -> list[str]:
     seen = ", ".join(f"{number} {LABELS[label]}" for label, number in labels.most_common())
     most = min(limits.max_params, query.limit or limits.max_params)
     words: dict[Reason, str] = {
-        "params": f"over {most / 1e6:g}M parameters",
+        "params": f"over {_millions(most)} parameters",
         "pretraining": f"for what their weights saw ({seen})",
         "image": f"for images over {query.image_px} px",
-        "memory": f"over {(query.memory or 0) / 2**30:g} GiB to train",
+        "memory": f"over {(query.memory or 0) / 2**30:.4g} GiB to train",
         "figure": "without that figure",
         "size": "the same weights at another image size",
         "family": f"beyond {query.families} of their family",
     }
     said = ", ".join(f"{counts[key]} {text}" for key, text in words.items() if key in counts)
     return [f"Excluded: {said}. `--excluded` lists them."]
+
+
+def _millions(params: int) -> str:
+    return f"{params / 1e6:g}M" if params >= 1e5 else f"{params:,}"
 
 
 def _gib(row: Row, batch_size: int) -> float | None:

@@ -249,7 +249,9 @@ def _looked_into(file: wheels.WheelFile, arch: str, *, thorough: bool) -> Kept:
 def _label(name: str, pretraining: str) -> str:
     """Return what must stand beside the file, '' if the tag says all."""
     if pretraining and pretraining not in LABELS:
-        raise WeightsError(f"--pretraining {pretraining!r} is none of {', '.join(LABELS)}.")
+        raise WeightsError(
+            f"--pretraining {pretraining!r} is not known: write {', '.join(LABELS)}."
+        )
     arch, _, tag = name.partition(".")
     told = saw(arch, tag).label if tag else "unknown"
     if told == "unknown":

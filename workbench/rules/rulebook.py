@@ -59,7 +59,7 @@ class Rulebook(Frozen):
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for label in value:
             if label not in LABELS:
-                raise ValueError(f"{label!r} is none of {', '.join(LABELS)}")
+                raise ValueError(f"{label!r} is not known: write {', '.join(LABELS)}")
         return value
 
 

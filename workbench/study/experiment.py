@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from workbench.data.dataset import Dataset, read_tree
+from workbench.data.dataset import Dataset, read_experiment_tree
 from workbench.errors import ConfigError
 from workbench.gate import is_inside
 from workbench.rules.rulebook import Rulebook
@@ -133,7 +133,7 @@ def read_experiment(path: Path) -> tuple[Experiment, Space]:
         ConfigError: one line for each wrong key of either file; or the search space lies where no
             experiment may point.
     """
-    tree = read_tree(path)
+    tree = read_experiment_tree(path)
     experiment: Experiment = build(Experiment, tree, where=str(path))
     # experiments/../search_spaces/x.yaml reads badly in an error.
     file = Path(os.path.normpath(path.parent / experiment.search_space))

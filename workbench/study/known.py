@@ -31,6 +31,11 @@ def read_known(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, Sp
         ConfigError: a key or a value cannot make a recipe, or leaves something to be drawn.
     """
     tree = read_tree(path)
+    if "search_space" in tree:
+        raise ConfigError(
+            f"{path} is an experiment, and a recipe is asked for. Run it by "
+            f"`workbench search {path}`, or name a file such as those in experiments/recipes."
+        )
     for setting in settings:
         _set(tree, setting)
     about = {key: tree.pop(key) for key in OF_EXPERIMENT if key in tree}

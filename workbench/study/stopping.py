@@ -59,7 +59,7 @@ class Limits:
 def time_is_up(*, missing: int, waiting: int, in_flight: int = 0) -> str:
     """Return the sentence that stops a search without time; so many trials were not run whole."""
     counts = [
-        (missing, "was not started", "were not started"),
+        (missing, "is still to run", "are still to run"),
         (waiting, "is paused", "are paused"),
         (in_flight, "ends its epoch and is kept", "end their epochs and are kept"),
     ]
