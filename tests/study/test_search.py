@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -702,6 +703,33 @@ def test_where_time_is_short_the_cheapest_of_a_few_is_started(
     assert len(short) >= 9 or short[-1] == 10
     assert "The time is up" in outcome.stopped
     assert count_running(outcome.folder) == 0
+
+
+def test_a_clock_that_is_set_back_in_mid_study_changes_nothing(
+    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back_s = 0.0
+    seconds, nanoseconds = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: seconds() - back_s)
+    monkeypatch.setattr(time, "time_ns", lambda: nanoseconds() - int(1e9 * back_s))
+
+    def curve(recipe: Recipe, number: int) -> float:
+        nonlocal back_s
+        if len(inline.trained) == 2:
+            back_s = 86_400.0  # a day, within the second trial
+        return 0.5 + 0.01 * len(inline.trained)
+
+    inline.reset(curve)
+    experiment = bench.experiment()
+    first = bench.search(experiment, 3)
+    back_s *= 2
+    outcome = bench.search(experiment, 4, timeout_s=600.0)
+    assert (first.num_new, outcome.num_new, outcome.stopped) == (3, 1, "")
+    rows = read_trials(outcome.folder)
+    assert [row.state for row in rows] == ["complete"] * 4
+    assert [row.objective for row in rows] == pytest.approx([0.51, 0.52, 0.53, 0.54])
+    assert {run.status for run in bench.runs(outcome)} == {"FINISHED"}
+    assert all(row.seconds > 0 for row in rows)
 
 
 def test_an_interrupt_leaves_no_open_book_and_the_same_draws_are_asked_again(

@@ -56,6 +56,9 @@ def prepare(
         )
         for line in (*manifest.describe(files), *preparation.describe(prepared)):
             typer.echo(line)
+        if verify:
+            num_read = (files.table["content"] != "").sum()
+            typer.echo(f"{num_read:,} files were read again and every cached row was checked.")
         typer.echo(f"\n{preparation.as_table(prepared)}")
         if strict:
             preparation.require_all(prepared)
