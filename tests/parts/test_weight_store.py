@@ -130,7 +130,7 @@ def test_what_a_file_saw_is_written_down_where_its_name_does_not_tell(
 
 def test_what_a_tag_says_cannot_be_denied(tmp_path: Path, store: Path) -> None:
     file = written(tmp_path / "a.pth", made("convnext_atto"))
-    with pytest.raises(WeightsError, match=r"none of none, in1k"):
+    with pytest.raises(WeightsError, match=r"'imagenet' is not known: write none, in1k"):
         add(file, "convnext_atto.d2_in1k", store, pretraining="imagenet")
     with pytest.raises(WeightsError, match=r"saw ImageNet-1K, not nothing"):
         add(file, "convnext_atto.d2_in1k", store, pretraining="none")

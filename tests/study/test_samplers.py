@@ -10,7 +10,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from workbench.study.experiment import Sampler
-from workbench.study.records import HIDDEN
+from workbench.study.records import HIDDEN, UID
 from workbench.study.samplers import Shown, make_sampler
 from workbench.values import build
 
@@ -42,7 +42,8 @@ def add(
             state=state,
             value=value,
             intermediate_values=dict(epochs),
-            user_attrs={HIDDEN: "drew a known recipe"} if hidden else {},
+            user_attrs={UID: f"recipe {rate}"}
+            | ({HIDDEN: "drew a known recipe"} if hidden else {}),
             params={} if rate is None else {"rate": rate},
             distributions={} if rate is None else {"rate": RATE},
         )
