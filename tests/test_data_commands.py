@@ -122,6 +122,7 @@ def test_show_writes_a_sheet_for_each_view(place: Path) -> None:
     assert "No sheets of augmentations: nowhere.yaml does not exist." in said
 
 
+@pytest.mark.slow
 def test_show_writes_a_sheet_of_what_the_search_space_does_to_each_view(place: Path) -> None:
     space = """
 views: [mel, frames]
@@ -175,6 +176,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_preparation_that_is_killed_leaves_nothing_behind_and_goes_on(
     place: Path, tmp_path: Path
 ) -> None:

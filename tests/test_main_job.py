@@ -201,6 +201,7 @@ def template_names(place: Place) -> list[str]:
         return [row["img_name"] for row in csv.DictReader(template)]
 
 
+@pytest.mark.slow
 def test_a_search_is_held_by_one_process_and_goes_on_after_ctrl_c_and_after_a_kill(
     place: Place, started: Callable[..., Process]
 ) -> None:

@@ -225,6 +225,7 @@ def test_a_finished_making_is_left_alone(made: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in made.rglob("*")}
 
 
+@pytest.mark.slow
 def test_one_process_makes_the_same_bytes_as_two(tmp_path: Path) -> None:
     for jobs in (1, 2):
         make_demo(tmp_path / str(jobs), num_train=4, num_val=2, num_test=2, jobs=jobs)

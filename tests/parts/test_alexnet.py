@@ -107,6 +107,7 @@ def test_the_rulebook_judges_it_by_its_tag() -> None:
     assert verdict.params_true == 61_100_840 - 1000 * 4097 + 2 * 4097
 
 
+@pytest.mark.slow
 def test_it_is_there_wherever_timm_is() -> None:
     code = (
         "from workbench.parts.torchvision_fix import import_timm\n"

@@ -81,6 +81,7 @@ def test_a_recipe_takes_the_experiments_name_for_the_same_view(tmp_path: Path) -
         draft_for(write(tmp_path), {"image": Image(image_px=48)})
 
 
+@pytest.mark.slow
 def test_a_recipe_is_trained_as_a_study_of_one_trial(
     bench: Bench, inline: type[InlinePool], tmp_path: Path
 ) -> None:

@@ -162,6 +162,7 @@ def warm(num_workers: int, job: Callable[[str], Job], *, stall_s: float) -> Work
     return pool
 
 
+@pytest.mark.slow
 def test_a_worker_of_which_no_batch_ends_is_ended_and_told_with_its_last_words(
     monkeypatch: pytest.MonkeyPatch, job: Callable[[str], Job]
 ) -> None:
@@ -184,6 +185,7 @@ def test_a_worker_of_which_no_batch_ends_is_ended_and_told_with_its_last_words(
     pool.close(at_once=True)
 
 
+@pytest.mark.slow
 def test_what_a_worker_said_while_nobody_listened_is_heard_before_it_is_judged(
     monkeypatch: pytest.MonkeyPatch, job: Callable[[str], Job]
 ) -> None:
@@ -205,6 +207,7 @@ def test_a_worker_that_is_stopped_makes_room(pool: WorkerPool, job: Callable[[st
     assert isinstance(next_events(pool)[0][1], Result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [True, False])
 def test_workers_run_side_by_side_and_none_is_left_after_the_end(
     monkeypatch: pytest.MonkeyPatch, job: Callable[[str], Job], at_once: bool

@@ -110,6 +110,7 @@ def found(workplace: Path) -> Screening:
     return screened(workplace, space_of())
 
 
+@pytest.mark.slow
 def test_a_backbone_that_sees_ranks_above_one_that_is_blind(found: Screening) -> None:
     best = found.best
     assert best["test_resnet"].auc == 1.0
@@ -168,6 +169,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_or_hangs_costs_its_answer_alone() -> None:
     with probing._child() as child:
         assert probing._ask(child, 60, os._exit, 3) == "its process died (exit code 3)"

@@ -96,6 +96,7 @@ def test_a_small_study_end_to_end_then_again_then_with_more_trials(
     assert parent.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_trials_keep_to_the_memory_they_are_given_and_say_what_they_did(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,6 +122,7 @@ def started(runs: list[Any]) -> Callable[[TrialRow], int]:
     return lambda row: order.index(str(row.run_id))
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_worker_stops_the_study_and_its_trial_is_asked_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,7 +130,7 @@ def test_jobs_auto_measures_the_heaviest_recipe_and_uses_what_it_found(
 ) -> None:
     packed: list[Recipe] = []
 
-    def pack(recipe: Recipe, devices: Sequence[str], **_: object) -> Packing:
+    def pack(recipe: Recipe, devices: Sequence[str], *_: object, **__: object) -> Packing:
         packed.append(recipe)
         table = (Tried(count=1, images_per_s=10.0), Tried(count=2, images_per_s=15.0))
         return Packing(device="cpu", count=2, threads=1, table=table)
