@@ -165,6 +165,7 @@ ORDER = [
     "study.precisions",
     "study.making",
     "study.devices",
+    "study.beside",
     "study.books",
     "study.live",
     "study.drawing",

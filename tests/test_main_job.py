@@ -224,7 +224,7 @@ def test_a_search_is_held_by_one_process_and_goes_on_after_ctrl_c_and_after_a_ki
     os.killpg(search.pid, signal.SIGINT)  # what a terminal does
     _, said = search.communicate(timeout=60)
     assert search.returncode == 130
-    assert time.monotonic() - began < 15
+    assert (took_s := time.monotonic() - began) < 15, (took_s, said)
     assert "Stopped. Ended trials are kept; the same command goes on with the rest." in said
     assert "Traceback" not in said
     assert "KeyboardInterrupt" not in said

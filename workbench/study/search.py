@@ -120,11 +120,11 @@ class Search:
         for recipe, result in self._books.trained(most=LEARNT_FROM):
             self._forecast.learn(recipe, result)
 
-    def run(self, meanwhile: Callable[[], None] = lambda: None) -> str:
+    def run(self, look: Callable[[], None] = lambda: None) -> str:
         """Run trials until the study has its number.
 
         Args:
-            meanwhile: Called once, when the first trials have been handed out.
+            look: Called again and again, first when the first trials have been handed out.
 
         Returns:
             Why it stopped, in one sentence; empty if the study is whole.
@@ -136,17 +136,15 @@ class Search:
         """
         settings = self._settings
         if self._books.num_ended() >= settings.num_trials:
-            meanwhile()
             return ""
         self._before = self._ended() + self._books.num_paused()
         pool = self._pool or WorkerPool(len(settings.devices), stall_s=settings.stall_s)
         clean = False
         try:
             with Interrupts() as interrupts, View() as view:
-                self._fill(pool, view)
-                meanwhile()
                 while True:
                     self._fill(pool, view)
+                    look()
                     if not self._running:
                         clean = True
                         if interrupts.asked:

@@ -4,11 +4,10 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +23,7 @@ from workbench.errors import StudyError
 from workbench.files import finished, full_disk_told, require_writable, write_text
 from workbench.study.alike import measured_alike
 from workbench.study.augment_sheet import write_augment_sheets
+from workbench.study.beside import Beside
 from workbench.study.books import Books
 from workbench.study.devices import choose_devices, pack_devices
 from workbench.study.experiment import Experiment, read_experiment
@@ -253,13 +253,12 @@ def _run(
             _, other = measured_alike(folder, ended, num_files=num_files["val"])
             if other:
                 say(other)
-        # Once the first trials train: a device does not wait for pictures.
-        meanwhile = partial(_keep_augment_sheets, folder, space, prepared, runs)
+        sheets = _sheets_beside(folder, space, prepared, runs)
         with (
             full_disk_told(folder.path, workspace.tracking),
             _changes_told(runs, folder.path, workspace.tracking),
         ):
-            stopped = _sit(search, books, tries, meanwhile)
+            stopped = _sit(search, books, tries, sheets)
         return Outcome(folder, experiment, stopped, books.num_ended() - before)
 
 
@@ -289,9 +288,7 @@ def _screened(
     return drawn, first_drafts(drawn, screening)
 
 
-def _sit(
-    search: Search, books: Books, first: Mapping[str, Draft], meanwhile: Callable[[], None]
-) -> str:
+def _sit(search: Search, books: Books, first: Mapping[str, Draft], sheets: Beside | None) -> str:
     """Adopt what the last sitting left, and search; return why it stopped."""
     state: State = "interrupted"
     try:
@@ -311,7 +308,11 @@ def _sit(
         for source, draft in first.items():
             books.start_from(draft, source)
         search.learn()
-        stopped = search.run(meanwhile)
+        if sheets is None:
+            stopped = search.run()
+        else:
+            stopped = search.run(sheets.look)
+            sheets.finish()
         state = "complete"
         return stopped
     finally:
@@ -351,14 +352,21 @@ def _changes_told(runs: StudyRuns, folder: Path, store: Path) -> Iterator[None]:
         ) from error
 
 
-def _keep_augment_sheets(
+def _sheets_beside(
     folder: StudyFolder, space: Space, prepared: prepare.Prepared, runs: StudyRuns
-) -> None:
-    """Write the sheets of what the space does to samples and record them, once a study."""
-    if not runs.tracking.has_files(runs.parent, AUGMENT_SHEETS):
+) -> Beside | None:
+    """Return how the sheets of what the space does to samples are made, once a study."""
+    if runs.tracking.has_files(runs.parent, AUGMENT_SHEETS):
+        return None
+
+    def make() -> list[Path]:
         sheets = write_augment_sheets(space, prepared, folder.path / AUGMENT_SHEETS)
-        files = [sheet.file for sheet in sheets]
+        return [sheet.file for sheet in sheets]
+
+    def record(files: Sequence[Path]) -> None:
         runs.tracking.log_files(runs.parent, AUGMENT_SHEETS, files)
+
+    return Beside(make, record)
 
 
 def _views_used(space: Space) -> list[str]:
