@@ -115,7 +115,7 @@ FILES = [
         for trial in (BEST, OTHER)
         for name in ("recipe.json", "result.json", "scores.parquet", "model.safetensors")
     ),
-    "experiments/cache/facts-1.jsonl",
+    "experiments/cache/facts-*.jsonl",
     "experiments/cache/views/*/index.jsonl",
     "experiments/cache/views/*/view.json",
     "mlruns/mlflow.db",
