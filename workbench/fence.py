@@ -117,7 +117,7 @@ class Fence:
             if not answer.is_sound:
                 self._processes.end(process)
                 process = None
-        except BaseException:
+        except BaseException:  # Ctrl-C as well: its answer would be taken for the next call's
             if process is not None:
                 self._processes.end(process)
                 process = None
