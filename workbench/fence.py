@@ -110,10 +110,15 @@ class Fence:
         call = pickle.dumps((function, arguments), pickle.HIGHEST_PROTOCOL)
         process = self._idle.get()
         try:
-            if process is None or not process.lives():
+            if process is not None and not process.takes(call, self._limit_s):
+                self._processes.end(process)  # it died while it waited, which is no call's fault
+                process = None
+            if process is None:
                 process = self._processes.start(self._environment)
                 _result(process.ask(self._begin, START_LIMIT_S))
-            answer = process.ask(call, self._limit_s)
+                answer = process.ask(call, self._limit_s)
+            else:
+                answer = process.answer(self._limit_s)
             if not answer.is_sound:
                 self._processes.end(process)
                 process = None
@@ -156,21 +161,36 @@ class _Process:
                 start_new_session=True,  # Ctrl-C on the terminal is for this process to hear
             )
 
-    def lives(self) -> bool:
-        return self._process.poll() is None
-
     def ask(self, call: bytes, limit_s: float) -> _Answer:
         """Send a pickled call and return the answer."""
+        if not self.takes(call, limit_s):
+            raise self._died()
+        return self.answer(limit_s)
+
+    def takes(self, call: bytes, limit_s: float) -> bool:
+        """Send a pickled call; return whether the process lives and has begun to run it."""
         try:
             self._pipe.send_bytes(call)
-            if not self._pipe.poll(limit_s):
-                raise TimedOutError(f"the call took over {limit_s:g} s")
-            answer = self._pipe.recv_bytes()
+            return self._receive(limit_s) == fenced.TAKEN
+        except (EOFError, OSError):
+            return False
+
+    def answer(self, limit_s: float) -> _Answer:
+        """Return the answer to the call that was taken."""
+        try:
+            return _Answer(*pickle.loads(self._receive(limit_s)))
         except (EOFError, OSError) as error:  # it died, maybe in the middle of an answer
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_DYING_S)
-            raise DiedError(self.kill()) from error
-        return _Answer(*pickle.loads(answer))
+            raise self._died() from error
+
+    def _receive(self, limit_s: float) -> bytes:
+        if not self._pipe.poll(limit_s):
+            raise TimedOutError(f"the call took over {limit_s:g} s")
+        return self._pipe.recv_bytes()
+
+    def _died(self) -> DiedError:
+        with suppress(subprocess.TimeoutExpired):  # so that its own exit code is seen
+            self._process.wait(_DYING_S)
+        return DiedError(self.kill())
 
     def kill(self) -> int:
         """End the process, if it lives; return its exit code."""

@@ -7,6 +7,9 @@ import threading
 import traceback
 from multiprocessing.connection import Connection
 
+TAKEN = b"taken"
+"""Told before a call runs: a process that dies without it was no call's fault."""
+
 
 def main(handle: int) -> None:
     """Run the calls that come through the pipe `handle` until the parent closes it.
@@ -21,6 +24,7 @@ def main(handle: int) -> None:
                 call = parent.recv_bytes()
             except (EOFError, ConnectionError):
                 return
+            parent.send_bytes(TAKEN)
             answer, is_sound = _answer(call)
             parent.send_bytes(answer)
             if not is_sound:
