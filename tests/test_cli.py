@@ -390,7 +390,7 @@ def test_the_demo_is_made_where_it_is_asked_for(
 ) -> None:
     asked: list[tuple[Path, int]] = []
     monkeypatch.setattr(
-        "workbench.data.demo.make_demo", lambda folder, *, seed: asked.append((folder, seed))
+        "workbench.demo.build.make_demo", lambda folder, *, seed: asked.append((folder, seed))
     )
     result = run("demo-data", "made", "--seed", "3")
     assert result.exit_code == 0

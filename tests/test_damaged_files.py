@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from tests.study.inline import InlinePool
 from tests.study.tiny import write_data, write_experiment
 from workbench.cli.main import app
-from workbench.study import search as search_module
+from workbench.search import loop as search_module
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.trial.recipe import Recipe

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from workbench.data.demo import make_demo
+from workbench.demo.build import make_demo
 from workbench.rules.rulebook import Rulebook, judge
-from workbench.study.known import read_known
+from workbench.space.presets import read_known
 
 RECIPES = sorted((Path(__file__).parents[1] / "experiments" / "recipes").glob("*.yaml"))
 NAMES = [path.stem for path in RECIPES]

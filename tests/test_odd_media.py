@@ -17,6 +17,7 @@ from moviepy.config import FFMPEG_BINARY
 from typer.testing import CliRunner
 
 from tests.media.clips import greys, moving, tone, write_media
+from tests.media.malformed_makers import media, noise
 from tests.media.odd_files import late_flv, late_mpg, wide_wav
 from tests.media.test_mutants import PICTURES, SOUNDS, mutant
 from tests.media.test_rendering import MATRICES, with_matrix, write_clear
@@ -24,7 +25,6 @@ from tests.media.test_sound_clock import hum, placed
 from tests.media.test_sound_length import encoded, hiss
 from tests.media.test_still_formats import JXL_BARE, boxes
 from tests.media.test_video_mutants import mutants
-from tests.media.zoo_makers import media, noise
 from workbench.cli.main import app
 from workbench.study.folder import StudyFolder
 from workbench.submission.api import Predictor

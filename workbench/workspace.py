@@ -30,7 +30,7 @@ class Workspace:
 
     @property
     def checks(self) -> Path:
-        """Folder of the data doctor's pages and of contact sheets."""
+        """Folder of the data check's pages and of contact sheets."""
         return self.root / "experiments" / "checks"
 
     @property

@@ -33,12 +33,12 @@ from safetensors.numpy import save_file
 from workbench.files import write_text
 from workbench.parts.weights import RANDOM
 from workbench.rules.rulebook import Verdict
-from workbench.study.books import Books
-from workbench.study.experiment import Experiment, read_experiment
+from workbench.search.recording import StudyRuns
+from workbench.search.store import StudyStore
+from workbench.space.experiment import Experiment, read_experiment
+from workbench.space.space import SampledConfig
 from workbench.study.folder import StudyFolder, StudyInfo
-from workbench.study.recording import StudyRuns
 from workbench.study.records import RUN, SECONDS, UID
-from workbench.study.space import Draft
 from workbench.tracking import writing
 from workbench.trial import plots
 from workbench.trial.metrics import binary_metrics
@@ -128,8 +128,8 @@ class Bench:
         self.books.counts(), self.books.complete(), self.books.num_ended(), self.books.beliefs()
         return time.monotonic() - began
 
-    def _open(self) -> Books:
-        return Books(
+    def _open(self) -> StudyStore:
+        return StudyStore(
             self.folder,
             self.experiment,
             self.space,
@@ -242,7 +242,7 @@ def show_profile(bench: Bench) -> None:
     pstats.Stats(profile).sort_stats("cumulative").print_stats(70)
 
 
-def _recipe(draft: Draft, experiment: Experiment) -> Recipe:
+def _recipe(draft: SampledConfig, experiment: Experiment) -> Recipe:
     recipe = draft.recipe(
         data="data",
         views=experiment.views,

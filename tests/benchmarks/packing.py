@@ -23,8 +23,8 @@ from workbench.media.image import Image
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.study.packing import devices_for, most_side_by_side, pack
-from workbench.study.pool import WorkerPool
+from workbench.search.packing import devices_for, most_side_by_side, pack
+from workbench.search.pool import WorkerPool
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 from workbench.trial.worker import Job

@@ -19,7 +19,7 @@ from workbench.errors import ConfigError
 from workbench.media.image import Image
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM, published
-from workbench.study.space import read_space
+from workbench.space.space import read_space
 from workbench.trial.precision import LEAST_GAIN, gain_of_bfloat16, has_bfloat16, logits_of
 from workbench.trial.recipe import Precision
 

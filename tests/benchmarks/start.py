@@ -21,7 +21,7 @@ from workbench.data.prepare import Prepared
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.study.pool import WorkerPool
+from workbench.search.pool import WorkerPool
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch
 from workbench.trial.worker import Bug, Job

@@ -30,7 +30,7 @@ from workbench.data.store import ViewStore
 from workbench.data.unexpected import Unexpected
 from workbench.errors import CacheError, DataError, MediaError
 from workbench.files import hash_file
-from workbench.media.features import Features
+from workbench.media.audio_features import Features
 from workbench.media.image import Image
 from workbench.media.view import FileView, Made, View
 

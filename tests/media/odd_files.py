@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import av
 import numpy as np
 
-from tests.media.zoo_makers import box, media, mp4, u32
+from tests.media.malformed_makers import box, media, mp4, u32
 from workbench.media.decoders import read_any
 from workbench.media.reading import Reading
 from workbench.media.view import View

@@ -1,7 +1,7 @@
 """A thousand sounds and a thousand pictures with scratches: each ends with a status, in time.
 
-Here in one process and of many formats; `tests/data/test_zoo.py` sends 200 files of fewer through
-the processes that decode.
+Here in one process and of many formats; `tests/data/test_malformed_media.py` sends 200 files of
+fewer through the processes that decode.
 """
 
 import signal
@@ -15,7 +15,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from tests.media.zoo_makers import image, noise, picture, sine, sound, wav
+from tests.media.malformed_makers import image, noise, picture, sine, sound, wav
 from workbench.errors import MediaError
 from workbench.media.frames import Frames
 from workbench.media.image import Image

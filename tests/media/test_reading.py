@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as Pillow
 
 from tests.media.clips import Pictures, Sound, chirp, moving, to_int16, write_media
-from tests.media.zoo_makers import media, turned, wav, webm
+from tests.media.malformed_makers import media, turned, wav, webm
 from workbench.errors import MediaError
 from workbench.media.facts import Facts
 from workbench.media.frame_diff import FrameDiff

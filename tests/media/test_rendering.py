@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from tests.media.clips import Pictures, moving, write_media
-from tests.media.zoo_makers import patched, u32
+from tests.media.malformed_makers import patched, u32
 from workbench.media.frames import Frames
 from workbench.media.image import read_image
 from workbench.media.reading import decode

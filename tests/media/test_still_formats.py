@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageFile
 
-from tests.media.zoo_makers import box, mp4, u32
+from tests.media.malformed_makers import box, mp4, u32
 from workbench.errors import MediaError
 from workbench.media import image as image_module
 from workbench.media.frames import Frames

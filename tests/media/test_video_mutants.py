@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from av.codec.codec import UnknownCodecError
 
-from tests.media.zoo_makers import media, turned
+from tests.media.malformed_makers import media, turned
 from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel

@@ -10,7 +10,7 @@ from pathlib import Path
 from workbench.files import write_text
 from workbench.media.views import AnyView
 from workbench.rules.rulebook import Rulebook, judge_published
-from workbench.study.space import read_space
+from workbench.space.space import read_space
 from workbench.values import kinds
 
 ROOT = Path(__file__).parents[2]

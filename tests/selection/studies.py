@@ -12,8 +12,8 @@ import yaml
 from workbench.media.mel import Mel
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
+from workbench.space.experiment import Experiment
 from workbench.study import records
-from workbench.study.experiment import Experiment
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import TrialRow, open_storage, read_trials
 from workbench.trial.metrics import binary_metrics

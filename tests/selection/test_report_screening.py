@@ -7,8 +7,8 @@ import pytest
 
 from tests.selection.studies import MadeStudy, normal_scores
 from workbench.files import write_json
+from workbench.screening.screening import FILE, Candidate, Screening
 from workbench.selection.report import write_report
-from workbench.study.screening import FILE, Candidate, Screening
 from workbench.trial.recipe import MetricName
 
 

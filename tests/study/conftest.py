@@ -10,8 +10,8 @@ import pytest
 
 from tests.study.inline import InlinePool
 from tests.study.tiny import SPACE, write_data, write_experiment
-from workbench.study import search as search_module
-from workbench.study.start import Outcome, Sitting, run_search
+from workbench.search import loop as search_module
+from workbench.search.start import Outcome, SearchRequest, run_search
 from workbench.tracking.runs import Tracking, TrialRun
 from workbench.workspace import Workspace
 
@@ -34,7 +34,7 @@ class Bench:
         """Search one sitting, on one worker unless told otherwise."""
         start_from = options.pop("start_from", ())
         usual: dict[str, Any] = {"data": self.data, "jobs": 1, "device": "cpu"}
-        asked = Sitting(num_trials=num_trials, **usual | options)
+        asked = SearchRequest(num_trials=num_trials, **usual | options)
         return run_search(experiment, self.workspace, asked, start_from=start_from)
 
     def runs(self, outcome: Outcome) -> list[TrialRun]:

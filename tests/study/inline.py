@@ -6,7 +6,7 @@ from typing import ClassVar
 import pandas as pd
 
 from tests.study.workers import epoch
-from workbench.study.pool import Event
+from workbench.search.pool import Event
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.train import Verdict

@@ -12,23 +12,23 @@ import torch
 import yaml
 from mlflow import MlflowClient
 
-from tests.doctor.test_sheet import Numbers, pixels, prepare_by_hand
+from tests.checks.test_sheet import Numbers, pixels, prepare_by_hand
 from tests.study.conftest import Bench
 from tests.study.inline import InlinePool
 from tests.study.tiny import SPACE
+from workbench.checks.sheet import COLOURS, for_people
+from workbench.checks.sheet_drawing import MARGIN_PX
 from workbench.data.prepare import Prepared
-from workbench.doctor.sheet import COLOURS, for_people
-from workbench.doctor.sheet_drawing import MARGIN_PX
 from workbench.media.frames import Frames
 from workbench.media.image import Image
 from workbench.media.mel import Mel
 from workbench.media.view import View
 from workbench.parts.augment import Augment, Pictures, Spectrograms
 from workbench.parts.pixels import to_tensor
-from workbench.study import start
-from workbench.study.augment_sheet import rows_of, write_augment_sheets
+from workbench.search import start
+from workbench.search.augment_sheet import rows_of, write_augment_sheets
+from workbench.space.space import Space, read_space
 from workbench.study.folder import StudyFolder
-from workbench.study.space import Space, read_space
 from workbench.tracking.runs import Tracking
 
 Pixels = npt.NDArray[Any]

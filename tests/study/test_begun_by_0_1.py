@@ -102,7 +102,14 @@ def test_it_goes_on_is_compared_promoted_and_exported(root: Path) -> None:
     assert champion["recipe"] == COMPLETE
 
     run(root, "export", "begun", "--out", "bundle")
-    run(root, "predict", "bundle", *(f"data/testset/test{i}.wav" for i in range(4)), "--out", "again.csv")
+    run(
+        root,
+        "predict",
+        "bundle",
+        *(f"data/testset/test{i}.wav" for i in range(4)),
+        "--out",
+        "again.csv",
+    )
     submitted = root / "bundle" / "predictions.csv"
     with submitted.open(newline="") as first, (root / "again.csv").open(newline="") as second:
         exported, predicted = list(csv.DictReader(first)), list(csv.DictReader(second))

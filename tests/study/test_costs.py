@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from workbench.media.features import Features
+from workbench.media.audio_features import Features
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.study.costs import (
+from workbench.search.costs import (
     Past,
     Wanted,
     cheapest_first,

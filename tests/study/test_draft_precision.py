@@ -5,11 +5,11 @@ import pytest
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.study.space import Draft
+from workbench.space.space import SampledConfig
 from workbench.trial.recipe import Objective, Recipe
 
 
-def resolved(draft: Draft, **device: bool) -> Recipe:
+def resolved(draft: SampledConfig, **device: bool) -> Recipe:
     return draft.recipe(
         data="0" * 12,
         views={"image": Image()},
@@ -33,6 +33,6 @@ def resolved(draft: Draft, **device: bool) -> Recipe:
 def test_auto_is_what_the_device_has_and_what_was_asked_stays(
     asked: dict[str, str], bfloat16: bool, expected: str
 ) -> None:
-    draft = Draft(views=("image",), backbone="resnet18", optimizer=AdamW(lr=1e-3), **asked)
+    draft = SampledConfig(views=("image",), backbone="resnet18", optimizer=AdamW(lr=1e-3), **asked)
     assert resolved(draft, bfloat16=bfloat16).precision == expected
     assert resolved(draft).precision == ("bfloat16" if "bfloat16" in asked.values() else "float32")

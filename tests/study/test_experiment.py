@@ -10,7 +10,7 @@ import yaml
 from tests.study.tiny import SPACE, write_experiment
 from workbench.errors import ConfigError
 from workbench.media.image import Image
-from workbench.study.experiment import read_experiment
+from workbench.space.experiment import read_experiment
 
 
 def test_an_experiment_is_read_with_its_space_and_the_defaults(tmp_path: Path) -> None:

@@ -2,19 +2,19 @@
 
 import pytest
 
-from workbench.study.halving import Ladder, rungs, worth
+from workbench.search.halving import SuccessiveHalving, rungs, worth
 
 
-def ladder(values: list[float], *, maximize: bool = True, factor: int = 3) -> Ladder:
+def ladder(values: list[float], *, maximize: bool = True, factor: int = 3) -> SuccessiveHalving:
     """Return a ladder on which trial i reached epoch 1 with values[i], and waits there."""
-    made = Ladder(first=1, factor=factor, maximize=maximize)
+    made = SuccessiveHalving(first=1, factor=factor, maximize=maximize)
     for number, value in enumerate(values):
         made.enter(number, {1: value})
         made.wait(number, 1)
     return made
 
 
-def promoted(on: Ladder, *, at_least: int = 0) -> list[int]:
+def promoted(on: SuccessiveHalving, *, at_least: int = 0) -> list[int]:
     return list(iter(lambda: on.promote(at_least=at_least), None))
 
 
@@ -47,7 +47,7 @@ def test_a_trial_is_worth_the_mean_of_its_last_third() -> None:
 
 
 def test_one_trial_in_three_goes_on_at_once_once_there_are_three() -> None:
-    on = Ladder(first=1, factor=3, maximize=True)
+    on = SuccessiveHalving(first=1, factor=3, maximize=True)
     went = []
     for number, value in enumerate([0.5, 0.6, 0.7, 0.4, 0.8, 0.9]):
         on.enter(number, {1: value})

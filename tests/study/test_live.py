@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.study.live import InFlight, Standing, View, lines
+from workbench.search.live import InFlight, Standing, View, lines
 
 FLIGHT = (
     InFlight(12, "tf_efficientnet_lite1 mel+frames 128 px", 1, 3, 0.5, 30.0),

@@ -9,11 +9,11 @@ import pytest
 from tests.study.conftest import Bench
 from tests.study.inline import InlinePool
 from workbench.errors import DamagedFileError
+from workbench.search.journal import mend_journal
+from workbench.search.recording import StudyRuns
+from workbench.search.start import Outcome, mend_runs
 from workbench.study.folder import StudyFolder
-from workbench.study.journal import mend_journal
-from workbench.study.recording import StudyRuns
 from workbench.study.records import MADE_BY, read_study, read_trials
-from workbench.study.start import Outcome, mend_runs
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.workspace import Workspace

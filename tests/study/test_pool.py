@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.study.workers import epoch, scripted_work
-from workbench.study import pool as pool_module
-from workbench.study.pool import Died, Event, WorkerPool
+from workbench.search import pool as pool_module
+from workbench.search.pool import Died, Event, WorkerPool
 from workbench.trial.result import Result
 from workbench.trial.worker import Bug, Job
 
@@ -230,7 +230,7 @@ def test_workers_run_side_by_side_and_none_is_left_after_the_end(
 
 INTERRUPTED = """
 import os, signal, time
-from workbench.study.pool import WorkerPool
+from workbench.search.pool import WorkerPool
 if __name__ == "__main__":
     pools = []
     try:

@@ -6,13 +6,13 @@ import pytest
 
 from workbench.errors import ConfigError
 from workbench.parts.optimizers import AdamW
-from workbench.study import precisions
-from workbench.study.precisions import Precisions, settled_for
-from workbench.study.space import Draft
+from workbench.space import precisions
+from workbench.space.precisions import Precisions, settled_for
+from workbench.space.space import SampledConfig
 
 
-def draft(backbone: str) -> Draft:
-    return Draft(views=("image",), backbone=backbone, optimizer=AdamW(lr=1e-3))
+def draft(backbone: str) -> SampledConfig:
+    return SampledConfig(views=("image",), backbone=backbone, optimizer=AdamW(lr=1e-3))
 
 
 class Meter:

@@ -20,7 +20,7 @@ from workbench.data.prepare import Prepared
 from workbench.media.view import View
 from workbench.media.views import AnyView
 from workbench.parts.weights import RANDOM
-from workbench.study.space import Dimension, Draft, Space, read_space
+from workbench.space.space import Dimension, SampledConfig, Space, read_space
 from workbench.trial import plots, training
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, TrialFolder
@@ -74,12 +74,12 @@ class Bench:
         self._prepared = made_data(folder)
         self._runs: dict[str, Run] = {}
 
-    def recipe(self, draft: Draft) -> Recipe:
+    def recipe(self, draft: SampledConfig) -> Recipe:
         """Return the recipe of `draft` on the made data."""
         data = self._prepared.fingerprint
         return draft.recipe(data=data, views=VIEWS, weights=RANDOM, objective=Objective(), seed=0)
 
-    def run(self, draft: Draft) -> Run:
+    def run(self, draft: SampledConfig) -> Run:
         """Return the training of `draft`, perhaps an earlier one."""
         recipe = self.recipe(draft)
         if recipe.uid not in self._runs:
@@ -164,7 +164,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         yield Bench(tmp_path_factory.mktemp("reach"))
 
 
-def small(space: Space, draft: Draft, *, epochs: int, keep: str) -> Draft:
+def small(space: Space, draft: SampledConfig, *, epochs: int, keep: str) -> SampledConfig:
     """Return `draft` made cheap to train in all but what `keep`, a dimension, is about."""
     cheap: dict[str, Any] = {
         "views": fewest_views(space, keep),

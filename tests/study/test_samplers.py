@@ -9,9 +9,9 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from workbench.study.experiment import Sampler
+from workbench.search.samplers import Shown, make_sampler
+from workbench.space.experiment import Sampler
 from workbench.study.records import HIDDEN, UID
-from workbench.study.samplers import Shown, make_sampler
 from workbench.values import build
 
 RATE = FloatDistribution(0.0, 1.0)

@@ -17,9 +17,9 @@ from workbench.media.image import Image
 from workbench.media.views import AnyView
 from workbench.parts.torchvision_fix import import_timm
 from workbench.rules.rulebook import Rulebook
-from workbench.study import probing
-from workbench.study.probing import screen
-from workbench.study.screening import (
+from workbench.screening import probing
+from workbench.screening.probing import screen
+from workbench.screening.screening import (
     FILE,
     Candidate,
     Screening,
@@ -31,8 +31,8 @@ from workbench.study.screening import (
     read_screening,
     summary,
 )
-from workbench.study.space import Space, read_tree_as_space
-from workbench.study.weights import WeightsFinder
+from workbench.space.space import Space, read_tree_as_space
+from workbench.space.weights_finder import WeightsFinder
 
 VIEWS: dict[str, AnyView] = {"image": Image(image_px=32), "small": Image(image_px=16)}
 TREE: dict[str, Any] = {

@@ -20,10 +20,12 @@ from tests.study.tiny import SPACE, THREE
 from tests.study.workers import epoch
 from workbench.errors import ConfigError, RuleError, StudyError
 from workbench.parts.weights import RANDOM
-from workbench.study.books import Running
-from workbench.study.experiment import read_experiment
+from workbench.search.loop import Search, TrialBug
+from workbench.search.pool import Died
+from workbench.search.start import Outcome
+from workbench.search.store import Running
+from workbench.space.experiment import read_experiment
 from workbench.study.folder import StudyFolder
-from workbench.study.pool import Died
 from workbench.study.records import (
     HIDDEN,
     RUN,
@@ -33,8 +35,6 @@ from workbench.study.records import (
     open_storage,
     read_trials,
 )
-from workbench.study.search import Search, TrialBug
-from workbench.study.start import Outcome
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
@@ -75,7 +75,7 @@ def test_a_small_study_end_to_end_then_again_then_with_more_trials(
         assert files.read_recipe().uid == row.recipe
         assert files.read_scores().groupby("slice").size().to_dict() == {"val": 16, "test": 8}
 
-    monkeypatch.setattr("workbench.study.search.WorkerPool", InlinePool)  # as good from here on
+    monkeypatch.setattr("workbench.search.loop.WorkerPool", InlinePool)  # as good from here on
     again = bench.search(experiment, 3)
     assert (again.num_new, again.stopped) == (0, "")
     assert read_trials(again.folder) == rows
@@ -304,14 +304,14 @@ def test_paused_trials_wait_through_a_kill(
 
     inline.reset(killed)
     # A killed process puts nothing back.
-    monkeypatch.setattr("workbench.study.books.Books.put_back", lambda self, running: None)
+    monkeypatch.setattr("workbench.search.store.StudyStore.put_back", lambda self, running: None)
     experiment = bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING)
     with pytest.raises(KeyboardInterrupt):
         bench.search(experiment, 6, jobs=1)
     folder = StudyFolder(bench.workspace.studies / experiment.stem)
     assert count_running(folder) == 2  # the first is over: three to come leave two places
     monkeypatch.undo()
-    monkeypatch.setattr("workbench.study.search.WorkerPool", InlinePool)
+    monkeypatch.setattr("workbench.search.loop.WorkerPool", InlinePool)
     inline.curve = staticmethod(curve)
     outcome = bench.search(experiment, 6, jobs=1)
     rows = read_trials(outcome.folder)
@@ -331,7 +331,7 @@ def test_a_nearly_full_disk_takes_the_paused_trials_first(
     # The second look finds no space, the third some again.
     free = iter([10**10, 10**10, 0])
     monkeypatch.setattr(
-        "workbench.study.stopping.shutil.disk_usage",
+        "workbench.search.stopping.shutil.disk_usage",
         lambda path: SimpleNamespace(free=next(free, 10**10)),
     )
     outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING), 3, jobs=1)
@@ -513,7 +513,7 @@ def test_a_disk_that_fills_up_stops_the_search_and_it_goes_on_when_there_is_spac
     experiment = bench.experiment()
     free = [2**40]
     monkeypatch.setattr(
-        "workbench.study.stopping.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0])
+        "workbench.search.stopping.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0])
     )
 
     def curve(recipe: Recipe, number: int) -> float:
@@ -620,7 +620,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        for module in ("study.stopping", "study.search", "study.start", "study.books"):
+        for module in ("search.stopping", "search.loop", "search.start", "search.store"):
             monkeypatch.setattr(f"workbench.{module}.time", SimpleNamespace(monotonic=self.read))
 
     def read(self) -> float:
@@ -656,7 +656,7 @@ def test_at_the_deadline_trials_end_their_epoch_and_are_kept(
     # Two epochs of 100 s each, for 550 s: two whole trials, and the third in its second epoch,
     # which ends and makes it whole. No other is started.
     clock = Clock(monkeypatch)
-    monkeypatch.setattr("workbench.study.search.WorkerPool", paced(clock, lambda recipe: 100.0))
+    monkeypatch.setattr("workbench.search.loop.WorkerPool", paced(clock, lambda recipe: 100.0))
     experiment = bench.experiment(**UNPRUNED)
     outcome = bench.search(experiment, 5, jobs=1, timeout_s=550.0)
     assert states(outcome) == ["complete"] * 3
@@ -681,7 +681,7 @@ def test_a_forecast_of_one_trial_ends_no_search(
     clock = Clock(monkeypatch)
     slow = iter([200.0, 200.0, 200.0])
     monkeypatch.setattr(
-        "workbench.study.search.WorkerPool", paced(clock, lambda recipe: next(slow, 10.0))
+        "workbench.search.loop.WorkerPool", paced(clock, lambda recipe: next(slow, 10.0))
     )
     outcome = bench.search(bench.experiment(**UNPRUNED), 12, jobs=1, timeout_s=1000.0)
     assert outcome.stopped == ""
@@ -693,7 +693,7 @@ def test_where_time_is_short_the_cheapest_of_a_few_is_started(
 ) -> None:
     # Ten epochs cost ten times one. Once that is known, what does not fit is left for later.
     clock = Clock(monkeypatch)
-    monkeypatch.setattr("workbench.study.search.WorkerPool", paced(clock, lambda recipe: 100.0))
+    monkeypatch.setattr("workbench.search.loop.WorkerPool", paced(clock, lambda recipe: 100.0))
     space = {**SPACE, "num_epochs": {"choice": [1, 10]}}
     experiment = bench.experiment(space, **UNPRUNED)
     outcome = bench.search(experiment, 12, jobs=1)

@@ -7,7 +7,7 @@ from tests.benchmarks.search.adapter import Spent, Step, Variant, search
 from tests.benchmarks.search.demo_table import TRYOUT
 from tests.benchmarks.search.surrogates import BACKBONES, NUM_EPOCHS, Surrogate
 from tests.benchmarks.search.tasks import Task, table_task
-from workbench.study.space import Space
+from workbench.space.space import Space
 
 FULL = {"kind": "none"}
 

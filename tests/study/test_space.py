@@ -15,9 +15,9 @@ from workbench.parts.augment_policy import Policy
 from workbench.parts.leaderboard import Table, read_table
 from workbench.parts.leaderboard_ranking import Limits, Query, rank
 from workbench.rules.rulebook import Rulebook
-from workbench.study import space as space_module
-from workbench.study.experiment import read_experiment
-from workbench.study.space import Draft, Space, read_space
+from workbench.space import space as space_module
+from workbench.space.experiment import read_experiment
+from workbench.space.space import SampledConfig, Space, read_space
 from workbench.trial.recipe import TTA
 from workbench.values import Frozen, kinds
 
@@ -134,7 +134,7 @@ def test_what_can_be_drawn_is_told_without_drawing(read: Callable[..., Space]) -
     plain = read()
     assert plain.backbones() == ["test_resnet"]
     assert plain.pretrained_modes() == ["auto"]
-    assert plain.least_image_px() == Draft.model_fields["image_px"].default
+    assert plain.least_image_px() == SampledConfig.model_fields["image_px"].default
 
 
 @pytest.mark.parametrize(
@@ -420,12 +420,12 @@ def test_the_reference_space_names_every_choice_there_is() -> None:
     for draft in space.corners():
         for owner, name, value in given(draft):
             said.setdefault((owner, name), set()).add(repr(value))
-    wanted = fields_of(Draft)
+    wanted = fields_of(SampledConfig)
     assert {("Pictures", "jpeg_quality"), ("Asymmetric", "clip"), ("Timm", "name")} <= wanted
     missing = sorted(f"{owner}.{name}" for owner, name in wanted - said.keys())
     assert not missing, f"search_spaces/everything.yaml lacks {', '.join(missing)}"
     # Each word that a field may have is an option, too.
-    assert said["Draft", "tta"] == {repr(word) for word in get_args(TTA)}
+    assert said["SampledConfig", "tta"] == {repr(word) for word in get_args(TTA)}
     assert said["Pictures", "policy"] == {repr(word) for word in get_args(Policy)}
     assert said["CrossEntropy", "class_weights"] == {"'none'", "'balanced'"}
     seen = {name for views in space.view_sets() for name in views}

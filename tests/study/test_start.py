@@ -11,20 +11,20 @@ import yaml
 from tests.study.conftest import Bench
 from tests.study.inline import InlinePool
 from tests.study.tiny import SPACE, write_data, write_experiment
-from workbench.data import demo
+from workbench.demo import build
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.files import write_json
 from workbench.parts.leaderboard import Table, read_table
-from workbench.study import devices as devices_module
-from workbench.study import precisions as precisions_module
-from workbench.study import space as space_module
-from workbench.study import start as start_module
-from workbench.study.devices import choose_devices
+from workbench.screening.screening import FILE, Candidate, Screening
+from workbench.search import devices as devices_module
+from workbench.search import start as start_module
+from workbench.search.devices import choose_devices
+from workbench.search.packing import Packing, Tried
+from workbench.space import precisions as precisions_module
+from workbench.space import space as space_module
+from workbench.space.space import Space
 from workbench.study.folder import StudyFolder, find
-from workbench.study.packing import Packing, Tried
 from workbench.study.records import read_trials
-from workbench.study.screening import FILE, Candidate, Screening
-from workbench.study.space import Space
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.workspace import Workspace
@@ -309,7 +309,7 @@ def test_an_experiment_about_the_demo_makes_it(
     def make_demo(out: Path) -> None:
         made.append(write_data(out))
 
-    monkeypatch.setattr(demo, "make_demo", make_demo)
+    monkeypatch.setattr(build, "make_demo", make_demo)
     outcome = bench.search(bench.experiment(source="demo"), 1, data=None)
     assert made == [bench.workspace.demo_data]
     assert outcome.folder.info().data == str(bench.workspace.demo_data)

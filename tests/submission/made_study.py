@@ -16,7 +16,7 @@ from workbench.media.views import AnyView
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.selection.promotion import Champion
-from workbench.study.experiment import Experiment
+from workbench.space.experiment import Experiment
 from workbench.study.folder import StudyFolder
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.train import run_trial

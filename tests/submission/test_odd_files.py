@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.data.test_zoo import children
+from tests.data.test_malformed_media import children
 from tests.media.odd_files import late_flv, late_mpg, read_oddly, vast_tracks, wide_wav
 from tests.submission.made_study import MadeStudy
 from workbench.media.reading import Reading

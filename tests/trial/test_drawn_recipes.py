@@ -24,7 +24,7 @@ from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, Timm
 from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM
-from workbench.study.space import Draft
+from workbench.space.space import SampledConfig
 from workbench.trial import plots
 from workbench.trial.device import ON_CUDA, Capabilities
 from workbench.trial.precision import has_bfloat16
@@ -64,7 +64,7 @@ def memory_for(most_trained: int, most_scored: int) -> Iterator[None]:
         yield
 
 
-def recipe_of(draft: Draft, device: str) -> Recipe:
+def recipe_of(draft: SampledConfig, device: str) -> Recipe:
     return draft.recipe(
         data="made",
         views=VIEWS,
@@ -101,7 +101,7 @@ def trained(
     return run("go on")
 
 
-def drawn(number: int) -> tuple[Draft, Capabilities, tuple[int, int]]:
+def drawn(number: int) -> tuple[SampledConfig, Capabilities, tuple[int, int]]:
     """Return draw `number` made tiny, how the device is used, and samples that fit at once."""
     sampler = optuna.samplers.RandomSampler(seed=number)
     draft = SPACES["everything"].draw(optuna.create_study(sampler=sampler).ask())
@@ -156,7 +156,7 @@ def test_no_drawn_recipe_ends_as_a_bug_on_a_gpu(prepared: Prepared, tmp_path: Pa
     check_all(prepared, tmp_path, "cuda")
 
 
-SGD_THEN_ALL = Draft(
+SGD_THEN_ALL = SampledConfig(
     views=("image",),
     backbone="test_resnet",
     image_px=32,

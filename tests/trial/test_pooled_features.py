@@ -13,16 +13,16 @@ from safetensors.torch import save_file
 from tests.trial.pictures import BACKBONE
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError
-from workbench.media.features import Features
+from workbench.media.audio_features import Features
 from workbench.media.mel import Mel
 from workbench.media.view import View
 from workbench.parts.model import MediaModel, Reader
 from workbench.parts.pixels import as_input, to_tensor
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.weights import Weights, resolve
-from workbench.trial import features
+from workbench.screening import probe as probe_module
+from workbench.screening.probe import Asked, Pooled, Where, part_by_a_line, pooled, probe
 from workbench.trial.batches import Split, in_order
-from workbench.trial.features import Asked, Pooled, Where, part_by_a_line, pooled, probe
 from workbench.trial.memory import TooLargeError
 
 CPU = torch.device("cpu")
@@ -199,8 +199,8 @@ def test_a_file_in_segments_has_their_mean(where: Where, store: Path, tmp_path: 
 def test_of_many_files_a_part_is_looked_at(
     pictures: Prepared, asked: Asked, where: Where, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "MOST_FILES", 6)
-    rows = features.taken(pictures, "train")
+    monkeypatch.setattr(probe_module, "MOST_FILES", 6)
+    rows = probe_module.taken(pictures, "train")
     assert sorted(rows["target"]) == [0, 0, 0, 1, 1, 1]
     assert [len(split) for split in pooled(asked, where)] == [6, 6]
 

@@ -111,7 +111,7 @@ def _judge(backbone: str, experiment: Path | None, *, as_json: bool) -> None:
 
     rulebook = Rulebook()
     if experiment is not None:
-        from workbench.study.experiment import read_experiment
+        from workbench.space.experiment import read_experiment
 
         rulebook = read_experiment(experiment)[0].rulebook
     verdict = judge_published(rulebook, backbone)

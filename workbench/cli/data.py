@@ -21,10 +21,10 @@ from workbench.errors import ConfigError
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.checks.sheet import Sheet
     from workbench.data.dataset import Dataset
     from workbench.data.manifest import Manifest
     from workbench.data.prepare import Prepared
-    from workbench.doctor.sheet import Sheet
 
 
 def prepare(
@@ -76,8 +76,8 @@ def check(
 ) -> None:
     """Examine the data for what would fool a search: copies, shortcuts, shift, saturation."""
     without_locks(no_lock)
+    from workbench.checks import checkup, page
     from workbench.data.facts import FactsStore
-    from workbench.doctor import checkup, page
 
     workspace = Workspace(Path.cwd())
     with reporting_errors():
@@ -103,7 +103,7 @@ def show(
 ) -> None:
     """Write contact sheets: samples of every view, and what the search space may do to them."""
     without_locks(no_lock)
-    from workbench.doctor import sheet
+    from workbench.checks import sheet
 
     workspace = Workspace(Path.cwd())
     with reporting_errors():
@@ -124,17 +124,17 @@ def demo_data(
     seed: Annotated[int, typer.Option(help="Another seed makes another data set.", min=0)] = 0,
 ) -> None:
     """Make the demo data: 600 short clips, half of them forged."""
-    from workbench.data import demo
+    from workbench.demo import build
 
     with reporting_errors():
-        demo.make_demo(folder, seed=seed)
+        build.make_demo(folder, seed=seed)
         typer.echo(f"The demo data is in {folder}.\n\nNext: workbench search --data {folder}")
 
 
 def _augmented(experiment: Path, prepared: "Prepared", folder: Path) -> "tuple[list[Sheet], str]":
     """Return the sheets of augmentations, or none and why: data is looked at without a space."""
-    from workbench.study.augment_sheet import write_augment_sheets
-    from workbench.study.experiment import read_experiment
+    from workbench.search.augment_sheet import write_augment_sheets
+    from workbench.space.experiment import read_experiment
 
     try:
         _, space = read_experiment(experiment)

@@ -31,7 +31,7 @@ from workbench.errors import WorkbenchError
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.study.start import Outcome
+    from workbench.search.start import Outcome
 
 
 def search(
@@ -74,9 +74,9 @@ def search(
     """Run a study: try recipes of a search space, record each, promote the best single model."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), num_bytes(memory)
     without_locks(no_lock)
-    from workbench.study.start import Sitting, run_search
+    from workbench.search.start import SearchRequest, run_search
 
-    asked = Sitting(
+    asked = SearchRequest(
         num_trials=trials,
         study=study,
         data=data,
@@ -114,9 +114,9 @@ def train(
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
     memory_bytes = num_bytes(memory)
     without_locks(no_lock)
-    from workbench.study.start import Sitting, run_known
+    from workbench.search.start import SearchRequest, run_known
 
-    asked = Sitting(
+    asked = SearchRequest(
         num_trials=1,
         study=study,
         data=data,
@@ -242,8 +242,8 @@ def promote(
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
     from workbench.files import full_disk_told
+    from workbench.search.start import mend_runs
     from workbench.selection import promotion
-    from workbench.study.start import mend_runs
     from workbench.tracking.registry import ModelRegistry
 
     without_locks(no_lock)

@@ -119,9 +119,9 @@ def find_data(dataset: Dataset, workspace: Workspace, data: Path | None) -> Path
         raise DataError(
             f"The experiment {dataset.name} needs its data: give the folder by --data DIR."
         )
-    from workbench.data import demo  # half a second, which other data need not wait for
+    from workbench.demo import build  # half a second, which other data need not wait for
 
-    if not demo.is_complete(workspace.demo_data):
+    if not build.is_complete(workspace.demo_data):
         say(f"Making the demo data in {workspace.demo_data} (once, about two minutes).")
-        demo.make_demo(workspace.demo_data)
+        build.make_demo(workspace.demo_data)
     return workspace.demo_data

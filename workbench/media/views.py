@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+from workbench.media.audio_features import Features
 from workbench.media.cqt import Cqt
 from workbench.media.face_trace import FaceTrace
 from workbench.media.faces import Faces
-from workbench.media.features import Features
 from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
 from workbench.media.image import Image

@@ -77,7 +77,7 @@ class Champion(Lead):
 class Registry(Protocol):
     """What a promotion needs of `workbench.tracking.registry.ModelRegistry`."""
 
-    def crown(self, name: str, uid: str) -> str | None:
+    def set_champion(self, name: str, uid: str) -> str | None:
         """Give the alias `champion` to the version of recipe `uid`; return it, if there is one."""
 
     def register_champion(
@@ -149,7 +149,7 @@ def promote(
     row = choose(rows, objective, number)
     lead = lead_of(folder, rows, objective, row)
     error = trial_auc(folder, row, objective).standard_error if objective.metric == "auc" else None
-    version = registry.crown(folder.name, row.recipe)
+    version = registry.set_champion(folder.name, row.recipe)
     if version is None:
         version = _register(folder, registry, row, objective)
     champion = Champion(
@@ -186,7 +186,7 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
         champion = None
     if champion is None or champion.chosen_by == "best":
         return promote(folder, registry)
-    version = registry.crown(champion.model_name, champion.recipe)
+    version = registry.set_champion(champion.model_name, champion.recipe)
     if version == champion.model_version:
         return champion
     again = promote(folder, registry, champion.number, why=champion.why)

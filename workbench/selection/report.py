@@ -8,6 +8,7 @@ import pandas as pd
 
 from workbench import pages
 from workbench.errors import DamagedFileError
+from workbench.screening.screening import Screening, rank_correlation, read_screening, summary
 from workbench.selection import figures
 from workbench.selection.figures import Plot
 from workbench.selection.leaderboard import (
@@ -22,7 +23,6 @@ from workbench.selection.promotion import lead_of, read_champion
 from workbench.selection.statistics import read_slice, trial_auc_difference
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, importances
-from workbench.study.screening import Screening, rank_correlation, read_screening, summary
 from workbench.trial.delong import Z95, Estimate, auc
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State

@@ -13,7 +13,7 @@ from typing import Any
 from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import open_lock, take_lock, write_json, write_text
-from workbench.study.experiment import Experiment
+from workbench.space.experiment import Experiment
 from workbench.trial.result import TrialFolder
 from workbench.values import Frozen, build, read_record, read_yaml
 from workbench.workspace import TAKEN

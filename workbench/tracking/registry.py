@@ -36,7 +36,7 @@ class ModelRegistry:
     def __init__(self, root: Path) -> None:
         self._client = Store(root).client
 
-    def crown(self, name: str, uid: str) -> str | None:
+    def set_champion(self, name: str, uid: str) -> str | None:
         """Give the alias `champion` to the version of model `name` tagged with recipe `uid`.
 
         Returns:

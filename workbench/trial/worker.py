@@ -195,7 +195,7 @@ def _load() -> None:
 
 
 def _give_back_memory() -> None:
-    """Return freed memory to the system between trials; see `study.pool.KEEP_MEMORY`."""
+    """Return freed memory to the system between trials; see `search.pool.KEEP_MEMORY`."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others do not
     if trim is not None:

@@ -14,20 +14,20 @@ from tests.benchmarks.search.tasks import Task
 from tests.study.inline import InlinePool
 from workbench.parts.weights import RANDOM
 from workbench.rules.rulebook import Verdict
-from workbench.study import making as making_module
-from workbench.study import search as search_module
-from workbench.study.books import Books
-from workbench.study.experiment import Experiment
+from workbench.screening.screening import Candidate, Screening, choose, first_drafts, narrowed
+from workbench.search import loop as search_module
+from workbench.search.forecast import Forecast
+from workbench.search.loop import Search, Settings
+from workbench.search.pool import Event
+from workbench.search.recording import StudyRuns
+from workbench.search.store import StudyStore
+from workbench.space import recipe_builder as making_module
+from workbench.space.experiment import Experiment
+from workbench.space.precisions import Precisions
+from workbench.space.recipe_builder import RecipeBuilder
+from workbench.space.space import Space
+from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
-from workbench.study.forecast import Forecast
-from workbench.study.making import RecipeMaker
-from workbench.study.pool import Event
-from workbench.study.precisions import Precisions
-from workbench.study.recording import StudyRuns
-from workbench.study.screening import Candidate, Screening, choose, first_drafts, narrowed
-from workbench.study.search import Search, Settings
-from workbench.study.space import Space
-from workbench.study.weights import WeightsFinder
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 from workbench.trial.worker import Job
@@ -160,7 +160,7 @@ def sit(
     )
     folder = StudyFolder(root / "benchmark")
     folder.path.mkdir()
-    books = Books(
+    books = StudyStore(
         folder,
         experiment,
         space,
@@ -174,7 +174,7 @@ def sit(
         folder,
         experiment,
         books,
-        maker=RecipeMaker(experiment, "benchmark", finder, seed=0, precisions=Precisions(False)),
+        maker=RecipeBuilder(experiment, "benchmark", finder, seed=0, precisions=Precisions(False)),
         forecast=cast(
             Forecast,
             SimpleNamespace(

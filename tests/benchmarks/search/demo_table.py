@@ -36,8 +36,8 @@ from workbench.data.prepare import Prepared, prepare
 from workbench.media.views import AnyView
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM, Weights, resolve
-from workbench.study.experiment import Tryout
-from workbench.study.space import Draft
+from workbench.space.experiment import Tryout
+from workbench.space.space import SampledConfig
 from workbench.trial.batches import Split, in_order
 from workbench.trial.delong import auc
 from workbench.trial.memory import Plan
@@ -219,7 +219,7 @@ class Bench:
         weights: Weights = RANDOM
         if key.backbone in PRETRAINED:
             weights, _ = resolve(key.backbone, "local", self._store)
-        draft: Draft = build(Draft, tree_of(key), where="grid")
+        draft: SampledConfig = build(SampledConfig, tree_of(key), where="grid")
         return draft.recipe(
             data=self._fingerprint,
             views=self.views,

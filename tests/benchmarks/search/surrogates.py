@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tests.benchmarks.search.tasks import Asked, Seen
-from workbench.study.space import Draft, Space
+from workbench.space.space import SampledConfig, Space
 from workbench.values import build
 
 NUM_EPOCHS = 9
@@ -140,7 +140,9 @@ class Surrogate:
     def seen(self, asked: Asked) -> Seen:
         top, tau = self._fine(asked) if self.kind == "fine" else self._crossing(asked)
         # Of the choices alone: a draft and its recipe are the same trial.
-        said = repr(asked.model_dump(include=set(Draft.model_fields) - {"views", "pretrained"}))
+        said = repr(
+            asked.model_dump(include=set(SampledConfig.model_fields) - {"views", "pretrained"})
+        )
         name = f"{self.seed} {tuple(asked.views)} {said}"
         rng = np.random.default_rng(list(hashlib.sha256(name.encode()).digest()))
         own = rng.standard_normal()
@@ -167,14 +169,14 @@ class Surrogate:
 
     has_tryouts: ClassVar[bool] = False
 
-    def known(self) -> list[Draft]:
+    def known(self) -> list[SampledConfig]:
         """Return a recipe for each optimizer, as people hand them on.
 
         A backbone by chance, the usual learning rate give or take, and the rest moderate.
         """
         rng = np.random.default_rng((self.seed, 2))
         moderate = self._space.at({"dropout": 0.1, "augment.pictures.crop_scale": 0.9})
-        drafts: list[Draft] = []
+        drafts: list[SampledConfig] = []
         for option in self.tree["optimizer"]["choice"]:
             kind = option["kind"]
             rate = float(10 ** (MEAN_LR[kind] + 0.3 * rng.standard_normal()))
@@ -184,7 +186,7 @@ class Surrogate:
                 "optimizer": {"kind": kind, "lr": rate, **_USUAL.get(kind, {})},
             }
             tree = {**moderate.model_dump(), **said}
-            drafts.append(build(Draft, tree, where=self.name))
+            drafts.append(build(SampledConfig, tree, where=self.name))
         return drafts
 
     @cached_property

@@ -25,11 +25,11 @@ from tests.benchmarks.search.demo_table import (
     tree_of,
 )
 from workbench.parts.augment import Augment
-from workbench.study.space import Draft
+from workbench.space.space import SampledConfig
 from workbench.trial.recipe import Recipe
 from workbench.values import build
 
-Asked = Draft | Recipe
+Asked = SampledConfig | Recipe
 """A recipe, with or without the data it is for: the same choices."""
 
 
@@ -69,7 +69,7 @@ class Task(Protocol):
     def screening_cost(self) -> float:
         """Return what the screening of all backbones costs, in the unit of `cost`."""
 
-    def known(self) -> list[Draft]:
+    def known(self) -> list[SampledConfig]:
         """Return recipes that a person would try first."""
 
     @property
@@ -134,9 +134,9 @@ class TableTask:
     def _costs_tried(self) -> dict[tuple[str, str], float]:
         return _medians(self.tried)
 
-    def known(self) -> list[Draft]:
+    def known(self) -> list[SampledConfig]:
         usual = Key("+".join(VIEW_SETS[-1]), PRETRAINED[0], *RATES[0], 0)
-        return [build(Draft, {**tree_of(usual), "pretrained": "none"}, where="known")]
+        return [build(SampledConfig, {**tree_of(usual), "pretrained": "none"}, where="known")]
 
     @property
     def has_tryouts(self) -> bool:

@@ -1,0 +1,193 @@
+"""Known recipes: read whole, trained alone, tried first in a search."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.study.conftest import Bench
+from tests.study.inline import InlinePool
+from tests.study.tiny import SPACE
+from workbench.errors import ConfigError
+from workbench.media.image import Image
+from workbench.search.start import SearchRequest, run_known
+from workbench.space.experiment import read_experiment
+from workbench.space.presets import draft_for, read_known
+from workbench.study.records import importances, read_trials
+
+RECIPE: dict[str, Any] = {
+    "views": {"picture": {"kind": "image", "image_px": 32}},
+    "backbone": "test_efficientnet",
+    "pretrained": "none",
+    "image_px": 32,
+    "num_epochs": 2,
+    "batch_size": 8,
+    "optimizer": {"kind": "adamw", "lr": 1e-3},
+}
+"""What `tiny.SPACE` can draw, on the same view by another name."""
+
+VIEWS = {"image": Image(image_px=32)}
+
+
+def write(folder: Path, *without: str, **keys: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    tree = {key: value for key, value in RECIPE.items() if key not in without}
+    path = folder / "known.yaml"
+    path.write_text(yaml.safe_dump(tree | keys), encoding="utf-8")
+    return path
+
+
+def test_a_recipe_is_an_experiment_and_a_space_of_one(tmp_path: Path) -> None:
+    experiment, space = read_known(write(tmp_path, objective={"metric": "f1"}))
+    assert experiment.name == "known"
+    assert experiment.views == {"picture": Image(image_px=32)}
+    assert (experiment.objective.metric, experiment.pruning.kind) == ("f1", "none")
+    assert space.dimensions() == []
+    assert space.tree["views"] == ["picture"]
+
+
+def test_settings_change_a_recipe_key_by_key(tmp_path: Path) -> None:
+    settings = ["num_epochs=1", "optimizer.lr=1e-5", "sampling.subset=4", "tta=six"]
+    _, space = read_known(write(tmp_path), settings)
+    assert space.tree["num_epochs"] == 1
+    assert space.tree["optimizer"] == {"kind": "adamw", "lr": 1e-5}
+    assert space.tree["sampling"] == {"subset": 4}
+    assert space.tree["tta"] == "six"
+
+
+@pytest.mark.parametrize(
+    ("settings", "keys", "said"),
+    [
+        (["num_epochs"], {}, "is no `key=value`"),
+        (["backbone.x=1"], {}, "`backbone` of the recipe holds no keys"),
+        (["num_epochs=[1"], {}, "--set num_epochs=\\[1 is not valid YAML"),
+        (["num_epochs=0"], {}, "`num_epochs` is 0"),
+        (["nonsense=1"], {}, "`nonsense` is not a known key"),
+        ([], {"views": ["image"]}, "`views` is \\['image'\\]"),
+        ([], {"dropout": {"float": [0.0, 0.5]}}, "dropout would be drawn"),
+    ],
+)
+def test_what_makes_no_recipe_is_refused(
+    tmp_path: Path, settings: list[str], keys: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_known(write(tmp_path, **keys), settings)
+
+
+def test_a_recipe_takes_the_experiments_name_for_the_same_view(tmp_path: Path) -> None:
+    assert draft_for(write(tmp_path), VIEWS).views == ("image",)
+    with pytest.raises(ConfigError, match=r"reads the view .*image_px: 32.*does not have"):
+        draft_for(write(tmp_path), {"image": Image(image_px=48)})
+
+
+@pytest.mark.slow
+def test_a_recipe_is_trained_as_a_study_of_one_trial(
+    bench: Bench, inline: type[InlinePool], tmp_path: Path
+) -> None:
+    file = write(tmp_path)
+
+    def train(**options: Any) -> Any:
+        settings = options.pop("settings", ())
+        asked = SearchRequest(
+            num_trials=1, data=bench.data, seed=5, jobs=1, device="cpu", **options
+        )
+        return run_known(file, bench.workspace, asked, settings=settings)
+
+    outcome = train(settings=["batch_size=4"])
+    assert [row.state for row in read_trials(outcome.folder)] == ["complete"]
+    (trained,) = inline.trained
+    assert (trained.batch_size, trained.seed, list(trained.views)) == (4, 5, ["picture"])
+    assert len(bench.runs(outcome)) == 1
+    assert train(settings=["batch_size=4"]).num_new == 0
+    assert train(study="known-again").num_new == 1
+
+
+def test_a_search_tries_known_recipes_first_and_once(
+    bench: Bench, inline: type[InlinePool], tmp_path: Path
+) -> None:
+    inside = write(tmp_path / "inside")
+    outside = write(tmp_path / "outside", dropout=0.3)
+    experiment = bench.experiment()
+    for num_trials in (1, 4):  # the second sitting is told again
+        outcome = bench.search(experiment, num_trials, start_from=(inside, outside))
+    rows = read_trials(outcome.folder)
+    first, second, *drawn = inline.trained
+    assert (first.backbone, first.optimizer.lr, first.dropout) == ("test_efficientnet", 1e-3, 0)
+    assert (second.backbone, second.dropout) == ("test_efficientnet", 0.3)
+    assert len(drawn) == 2
+    assert 1e-3 not in {recipe.optimizer.lr for recipe in drawn}
+    # The sampler knows the first as one of its own draws; the second is none of the space's.
+    assert rows[0].drawn == {"backbone": "test_efficientnet", "optimizer.lr": 1e-3}
+    assert rows[1].drawn == {}
+    assert all(row.drawn for row in rows[2:])
+
+
+def test_importances_are_told_of_a_study_with_a_recipe_from_elsewhere(
+    bench: Bench, inline: type[InlinePool], tmp_path: Path
+) -> None:
+    inline.reset(lambda recipe, number: min(0.99, 0.5 + 10 * recipe.optimizer.lr))
+    outside = write(tmp_path, dropout=0.3)
+    outcome = bench.search(bench.experiment(), 14, start_from=(outside,))
+    shares = importances(outcome.folder)
+    assert shares["optimizer.lr"] > shares["backbone"]
+
+
+def test_a_known_recipe_that_was_cut_off_is_tried_again(
+    bench: Bench, inline: type[InlinePool], tmp_path: Path
+) -> None:
+    experiment = bench.experiment()
+    outside = write(tmp_path, dropout=0.3)
+
+    def stop(recipe: Any, number: int) -> float:
+        raise KeyboardInterrupt
+
+    inline.reset(stop)
+    with pytest.raises(KeyboardInterrupt):
+        bench.search(experiment, 2, start_from=(outside,))
+    inline.reset()
+    outcome = bench.search(experiment, 2)
+    assert [recipe.dropout for recipe in inline.trained] == [0.3, 0.0]
+    assert len(read_trials(outcome.folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("space", "keys", "params"),
+    [
+        ({}, {}, {"backbone": "test_efficientnet", "optimizer.lr": 1e-3}),
+        ({"num_epochs": {"int": [1, 3]}}, {}, "num_epochs=2"),
+        ({"num_epochs": {"int": [3, 5]}}, {}, None),
+        ({"dropout": {"float": [0.1, 0.5]}}, {"dropout": 0.2}, "dropout=0.2"),
+        ({"dropout": {"choice": [0.0, 0.5]}}, {"dropout": 0.2}, None),
+        ({"batch_size": 16}, {}, None),
+        ({}, {"frozen": True}, None),
+    ],
+)
+def test_a_space_says_what_must_be_drawn_for_a_recipe(
+    bench: Bench, tmp_path: Path, space: dict[str, Any], keys: dict[str, Any], params: Any
+) -> None:
+    draft = draft_for(write(tmp_path, **keys), VIEWS)
+    _, read = read_experiment(bench.experiment({**SPACE, **space}))
+    found = read.params_of(draft)
+    if isinstance(params, str):
+        key, _, value = params.partition("=")
+        assert found is not None
+        assert found[key] == pytest.approx(float(value))
+    else:
+        assert found == params
+
+
+def test_a_recipe_is_found_within_a_choice_between_mappings(bench: Bench, tmp_path: Path) -> None:
+    optimizer = {
+        "choice": [
+            {"kind": "sgd", "lr": {"float": [1e-3, 1e-1], "log": True}, "momentum": 0.9},
+            {"kind": "adamw", "lr": {"float": [1e-4, 1e-2], "log": True}},
+        ]
+    }
+    _, read = read_experiment(bench.experiment({**SPACE, "optimizer": optimizer}))
+    found = read.params_of(draft_for(write(tmp_path), VIEWS))
+    assert found == {
+        "backbone": "test_efficientnet",
+        "optimizer": "adamw",
+        "optimizer.adamw.lr": 1e-3,
+    }

@@ -1,0 +1,149 @@
+"""Files that are there more than once: in two splits, with two labels, or just twice."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from workbench.checks.findings import Finding, Severity, count, finding, listed
+from workbench.checks.hashes import Pairs
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that hold the same."""
+
+    paths: tuple[str, ...]
+    splits: tuple[str, ...]
+    """Of each path."""
+
+    targets: frozenset[int]
+    """0 and 1, as far as labels say."""
+
+    @property
+    def is_across(self) -> bool:
+        """Whether two splits share it."""
+        return len(set(self.splits)) > 1
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether it is labelled both real and fake."""
+        return len(self.targets) > 1
+
+
+def files_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose file is there, without those of `test` that are a file of `val` too.
+
+    In a competition's first phase the template names the validation clips.
+    """
+    there = table[table["status"] == "ok"]
+    in_val = there.loc[there["split"] == "val", "path"]
+    return there[~((there["split"] == "test") & there["path"].isin(in_val))]
+
+
+def exact_copies(files: pd.DataFrame) -> list[Finding]:
+    """Return what is to be said of files (rows of the manifest) with the same bytes."""
+    repeated = files[files["content"].duplicated(keep=False)]
+    groups = [_group(rows) for _, rows in repeated.groupby("content", sort=False)]
+    return [
+        *_across(groups, "copies_across_splits", "are the same, byte for byte,"),
+        *_torn(
+            groups,
+            "label_conflicts",
+            "{} labelled both real and fake, though their bytes are the same",
+            "Find out which label is right and drop the other rows, or drop all of them.",
+        ),
+        *_within(groups, "copies_within_split", "the same, byte for byte"),
+    ]
+
+
+def near_copies(files: pd.DataFrame, contents: pd.DataFrame, pairs: Pairs) -> list[Finding]:
+    """Return what is to be said of files that show and sound the same, with different bytes.
+
+    Args:
+        files: Rows of the manifest.
+        contents: The rows that the indices in `pairs` count, one a content.
+        pairs: (pairs, 2) indices of contents that are near copies.
+    """
+    groups = list(_near_groups(files, contents["content"].to_numpy(), pairs))
+    return [
+        *_across(groups, "near_copies_across_splits", "look and sound the same"),
+        *_torn(
+            groups,
+            "near_copies_with_other_labels",
+            "{} that look and sound the same in all views, one labelled real and one fake",
+            "Look at them: a fake made of that very file is fine within one split, and belongs in "
+            "the split of its original; anything else is a wrong label.",
+        ),
+        *_within(groups, "near_copies_within_split", "near copies of each other"),
+    ]
+
+
+def _near_groups(files: pd.DataFrame, contents: npt.NDArray[Any], pairs: Pairs) -> Iterator[Group]:
+    size = len(contents)
+    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
+    labels = connected_components(links, directed=False)[1]
+    sizes = np.bincount(labels, minlength=1)
+    group_of = pd.Series(labels[sizes[labels] > 1], index=contents[sizes[labels] > 1])
+    # Of the files of one content, one of each split is enough here: the rest are exact copies.
+    some = files[files["content"].isin(group_of.index)].drop_duplicates(["content", "split"])
+    for _, rows in some.groupby(some["content"].map(group_of), sort=False):
+        yield _group(rows)
+
+
+def _group(rows: pd.DataFrame) -> Group:
+    targets = frozenset(int(target) for target in rows["target"] if target >= 0)
+    return Group(tuple(rows["path"]), tuple(rows["split"]), targets)
+
+
+def _across(groups: list[Group], code: str, how: str) -> Iterator[Finding]:
+    shared = [group for group in groups if group.is_across]
+    if not shared:
+        return
+    pairs: dict[tuple[str, str], int] = {}
+    for group in shared:
+        splits = list(dict.fromkeys(group.splits))
+        for place, one in enumerate(splits):
+            for other in splits[place + 1 :]:
+                pairs[one, other] = pairs.get((one, other), 0) + 1
+    said = listed(
+        [f"{number:,} in both {one} and {other}" for (one, other), number in pairs.items()]
+    )
+    yield finding(
+        code,
+        "warning",
+        f"{count(len(shared), 'group')} of files {how} in different splits ({said}): what a model "
+        "learnt by heart is counted as skill.",
+        "Keep each in one split only: drop those of train that are in val or test, and those of "
+        "val that are in test.",
+        [group.paths for group in shared],
+    )
+
+
+def _torn(groups: list[Group], code: str, what: str, remedy: str) -> Iterator[Finding]:
+    torn = [group for group in groups if group.is_torn]
+    if torn:
+        said = what.format(count(len(torn), "group") + " of files")
+        yield finding(code, "warning", f"{said}.", remedy, [group.paths for group in torn])
+
+
+def _within(groups: list[Group], code: str, how: str) -> Iterator[Finding]:
+    """Return the finding about groups that no other finding names."""
+    plain = [group for group in groups if not group.is_across and not group.is_torn]
+    if not plain:
+        return
+    severity: Severity = "note"
+    extra = sum(len(group.paths) - 1 for group in plain)
+    yield finding(
+        code,
+        severity,
+        f"{count(len(plain), 'group')} of files within one split are {how} "
+        f"({count(extra, 'file')} too many).",
+        "Drop all but one of each, or know that they count more than others do.",
+        [group.paths for group in plain],
+    )

@@ -1,0 +1,103 @@
+"""Rows without media, media without rows, and media that nothing could be made of."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from workbench.checks.findings import Finding, count, finding, listed
+from workbench.data.manifest import Manifest
+from workbench.data.prepare import Prepared
+
+
+def row_findings(manifest: Manifest) -> Iterator[Finding]:
+    """Yield what is to be said of label rows, template rows and media that do not match."""
+    table = manifest.table
+    is_test = table["split"] == "test"
+    missing, empty = table["status"] == "missing", table["status"] == "empty"
+    yield from _absent(
+        table[missing & ~is_test],
+        "label_rows_without_media",
+        "label row",
+        "Get the files, or take their rows out of the label file: they teach nothing and are left "
+        "out of every score.",
+    )
+    yield from _absent(
+        table[missing & is_test],
+        "template_rows_without_media",
+        "template row",
+        "Get the files before you submit: their rows would be scored on a guess.",
+    )
+    broken = table[empty]
+    if len(broken):
+        yield finding(
+            "empty_files",
+            "warning",
+            f"{count(len(broken), 'file')} of 0 bytes ({_by_split(broken)}).",
+            "Download or unpack them again.",
+            [[path] for path in broken["path"]],
+        )
+    if len(manifest.unnamed):
+        yield finding(
+            "media_without_rows",
+            "note",
+            f"{count(len(manifest.unnamed), 'media file')} that no label row and no template row "
+            f"names ({_by_split(manifest.unnamed)}).",
+            "See whether a label file is incomplete; otherwise they are simply not used.",
+            [[path] for path in manifest.unnamed["path"]],
+        )
+    if manifest.num_repeated:
+        yield finding(
+            "repeated_label_rows",
+            "note",
+            f"{count(manifest.num_repeated, 'label row')} repeat an earlier one word for word.",
+            "Nothing has to be done: each file counts once.",
+        )
+
+
+def undecodable(prepared: Prepared) -> Iterator[Finding]:
+    """Yield what is to be said of files of which a view could not be made."""
+    there = prepared.table[prepared.table["status"] == "ok"]
+    lost = prepared.left_out()
+    lost = lost[lost["status"] == "ok"]
+    if len(lost):
+        yield finding(
+            "files_without_any_view",
+            "warning",
+            f"{count(len(lost), 'labelled file')} of {len(there):,} of which nothing could be made "
+            f"({_by_split(lost)}).",
+            "Get them again, or convert them: they teach nothing and are left out of every score.",
+            [[path] for path in lost["path"]],
+        )
+    for view in prepared.views:
+        status = there[f"status.{view}"]
+        # A view of another part of the picture is one nevertheless.
+        bad = there[(status != "ok") & (there[f"row.{view}"] == 0) & ~there.index.isin(lost.index)]
+        if len(bad):
+            counts = bad[f"status.{view}"].value_counts().sort_index()
+            said = listed([f"{number:,} {name}" for name, number in counts.items()])
+            verb = "has" if len(bad) == 1 else "have"
+            yield finding(
+                "files_without_view",
+                "note",
+                f"{count(len(bad), 'file')} of {len(there):,} {verb} no {view} ({said}; "
+                f"{_by_split(bad)}).",
+                "Play some of them: if they are fine elsewhere, convert them; otherwise a trial "
+                "scores them on what else they have.",
+                [[path] for path in bad["path"]],
+            )
+
+
+def _absent(rows: pd.DataFrame, code: str, what: str, remedy: str) -> Iterator[Finding]:
+    if len(rows):
+        yield finding(
+            code,
+            "warning",
+            f"{count(len(rows), what)} without a media file ({_by_split(rows)}).",
+            remedy,
+            [[path] for path in rows["path"]],
+        )
+
+
+def _by_split(rows: pd.DataFrame) -> str:
+    counts = rows["split"].value_counts(sort=False)
+    return listed([f"{number:,} in {split}" for split, number in counts.items()])

@@ -1,0 +1,231 @@
+"""The screening: backbones ranked by what their features tell before any of them is trained.
+
+Each candidate (a backbone with its weights, and a set of views) is judged by a linear probe of its
+pooled features, see `screening.probe`. The rank is the mean of the two AUCs of a probe that learns
+from `train` and is asked of `val`, and of one the other way round. That reads the labels of `val`,
+as each trial will, but chooses among a few backbones where trials choose among far more; and `val`
+alone is mostly too small to rank by. The labels of `test` are never read.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.console import duration, table
+from workbench.parts.leaderboard import family_of
+from workbench.parts.weights import Mode
+from workbench.space.space import SampledConfig, Space
+from workbench.values import Frozen, read_record
+
+FILE = "screening.json"
+"""In the study's folder."""
+
+KEPT_SHARE = 3
+"""One backbone in so many goes on."""
+
+LEAST_KEPT = 2
+OF_ONE_FAMILY = 2
+
+
+class Candidate(Frozen):
+    """A backbone and a set of views, and what the probe said of them."""
+
+    backbone: str
+    views: tuple[str, ...]
+    pretrained: Mode = "auto"
+    """The space's way to its weights."""
+
+    weights: str = ""
+    image_px: int
+    """The smallest side that can be drawn and that it takes."""
+
+    legal: bool = True
+    """Whether the rulebook allows it."""
+
+    auc: float | None = None
+    """Mean of two, see above; None if it was not judged."""
+
+    standard_error: float | None = None
+    val_auc: float | None = None
+    num_features: int | None = None
+    seconds: float = 0.0
+    """Of its features, each view's counted with every set that it is in, and of its probe."""
+
+    reason: str = ""
+    """Why it was not judged."""
+
+
+class Screening(Frozen):
+    """What was found, and which backbones go on."""
+
+    candidates: tuple[Candidate, ...]
+    """Best first; after them those that were not judged."""
+
+    kept: tuple[str, ...]
+    """The backbones that go on, best first; all of them where nothing could be judged."""
+
+    seconds: float
+    """What all of it took."""
+
+    @property
+    def best(self) -> dict[str, Candidate]:
+        """The best candidate of each backbone that was judged, best first."""
+        found: dict[str, Candidate] = {}
+        for candidate in self.candidates:
+            if candidate.auc is not None:
+                found.setdefault(candidate.backbone, candidate)
+        return found
+
+
+def read_screening(folder: Path) -> Screening | None:
+    """Return the screening of the study in `folder`, if it had one."""
+    file = folder / FILE
+    if not file.exists():
+        return None
+    return read_record(Screening, file, remedy="Remove it: the next search screens anew.")
+
+
+def narrowed(space: Space, screening: Screening) -> Space:
+    """Return the space with the backbones that go on alone; all else stays."""
+    backbone = _only(space.tree["backbone"], set(screening.kept))
+    return space.model_copy(update={"tree": {**space.tree, "backbone": backbone}})
+
+
+def first_drafts(space: Space, screening: Screening) -> list[SampledConfig]:
+    """Return a draft of each judged backbone that goes on, best first: in the middle of the space.
+
+    Of its views, the best set; of ranges the middle, of choices the first option.
+    """
+    middle = space.draw(_Middle())
+    best = screening.best
+    return [
+        middle.model_copy(
+            update={
+                "backbone": backbone,
+                "views": best[backbone].views,
+                "pretrained": best[backbone].pretrained,
+            }
+        )
+        for backbone in screening.kept
+        if backbone in best
+    ]
+
+
+def rank_correlation(screening: Screening, finals: Mapping[str, float]) -> float | None:
+    """Return Spearman's correlation of the probe with what training gave in the end.
+
+    Args:
+        screening: The probe's word.
+        finals: Of each backbone that was trained, its best value, higher being better.
+
+    Returns:
+        None for fewer than three backbones, or where either side holds them all equal.
+    """
+    from scipy.stats import spearmanr
+
+    both = [(best.auc, finals[name]) for name, best in screening.best.items() if name in finals]
+    if len(both) < 3 or min(len(set(side)) for side in zip(*both, strict=True)) < 2:
+        return None
+    return float(spearmanr(*zip(*both, strict=True)).statistic)
+
+
+def describe(screening: Screening) -> list[str]:
+    """Return the screening as lines for a terminal of 80 columns."""
+    judged = [one for one in screening.candidates if one.auc is not None]
+    lines = []
+    if judged:
+        rows = [
+            [
+                _cut(one.backbone, 32),
+                _cut("+".join(one.views), 16),
+                f"{one.auc:.3f}",
+                f"{one.standard_error:.3f}",
+                f"{one.val_auc:.3f}",
+                "yes" if one.backbone in screening.kept else "no",
+            ]
+            for one in judged
+        ]
+        header = ["backbone", "views", "AUC", "error", "on val", "kept"]
+        lines += table(header, rows).splitlines()
+    for reason, names in _reasons(screening.candidates).items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines.append(_cut(f"not judged: {names[0]}{more}: {reason}", 80))
+    return [*lines, summary(screening)]
+
+
+def summary(screening: Screening) -> str:
+    """Return what the screening came to, in a sentence."""
+    all_of_them = list(dict.fromkeys(one.backbone for one in screening.candidates))
+    took = f"The screening took {duration(screening.seconds)}"
+    if not screening.best:
+        return f"{took} and cannot help: no candidate could be judged. Nothing changes."
+    if not any(_is_sure(one) for one in screening.candidates):
+        return f"{took}: no probe is surely above chance. Nothing changes."
+    kept = f"{len(screening.kept)} of {len(all_of_them)} backbones go on"
+    return f"{took}: {kept}."
+
+
+def choose(ranked: Sequence[Candidate], backbones: Sequence[str]) -> tuple[str, ...]:
+    """Return which backbones go on: of those that were judged the best third, of a few families.
+
+    Those that were not judged go on too, unless three or more that were do: so few say little
+    about the rest. What the rulebook refuses does not. Where even the best probe is within two
+    standard errors of chance, all go on.
+    """
+    best = list(dict.fromkeys(one.backbone for one in ranked if one.auc is not None))
+    if not any(_is_sure(one) for one in ranked):
+        return tuple(backbones)
+    size = max(LEAST_KEPT, -(-len(best) // KEPT_SHARE))
+    families = Counter[str]()
+    chosen: list[str] = []
+    for name in best:
+        if len(chosen) < size and families[family_of(name)] < OF_ONE_FAMILY:
+            families[family_of(name)] += 1
+            chosen.append(name)
+    chosen += [name for name in best if name not in chosen][: size - len(chosen)]
+    kept = sorted(chosen, key=best.index)
+    if len(kept) < 3:
+        legal = {one.backbone for one in ranked if one.legal}
+        kept += [name for name in backbones if name not in best and name in legal]
+    return tuple(kept)
+
+
+def _is_sure(one: Candidate) -> bool:
+    return one.auc is not None and one.auc - 2 * (one.standard_error or 0.0) > 0.5
+
+
+def _only(node: Any, kept: set[str]) -> Any:
+    """Return a choice of backbones with those of `kept` alone; a plain one as it is."""
+    if not isinstance(node, dict):
+        return node
+    options = [_only(option, kept) for option in node["choice"]]
+    left = [o for o in options if (o["choice"] if isinstance(o, dict) else str(o) in kept)]
+    return {**node, "choice": left}
+
+
+class _Middle:
+    """Draws the first option of a choice and the middle of a range, of its powers if it has any."""
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        return choices[0]
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        middle = (low * high) ** 0.5 if log else (low + high) / 2
+        return min(max(middle, low), high)
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
+        return round(self.suggest_float(name, low, high, log=log))
+
+
+def _reasons(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
+    """Return the backbones that were not judged, by the reason."""
+    found: dict[str, list[str]] = {}
+    for one in candidates:
+        if one.reason and one.backbone not in found.setdefault(one.reason, []):
+            found[one.reason].append(one.backbone)
+    return found
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,82 @@
+"""What the next trial will cost, from the trials that this study has trained on this machine."""
+
+import statistics
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from workbench.errors import WorkbenchError
+from workbench.search.costs import Past, Prediction, epoch_work, past_of, predict, wanted_of
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Epoch, Result
+
+SHOWN_AFTER, USED_AFTER = 10, 3
+"""Trials whose forecasts are held against what they took: before a person is shown any, and before
+they decide what is tried first where time is short."""
+
+TOLERANCE = 2.0
+"""The last forecasts must not have been off by more than this factor."""
+
+
+class Forecast:
+    """Learns from every trial that ends, and how well it would have foretold it.
+
+    Args:
+        num_files: Of each split.
+    """
+
+    def __init__(self, num_files: Mapping[str, int]) -> None:
+        self._num_files = num_files
+        self._past: list[Past] = []
+        self._besides: list[float] = []
+        """Seconds that trials took besides their epochs' usual pace: the start, what a first epoch
+        takes longer, and the scoring of `test`."""
+
+        self._good = deque[bool](maxlen=SHOWN_AFTER)
+        """Whether each of the last trials took what was foretold, within the tolerance."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the last trials were foretold well enough for a person to be told."""
+        return len(self._good) >= SHOWN_AFTER and all(self._good)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the last trials were foretold well enough to choose the next by."""
+        return len(self._good) >= USED_AFTER and all(self._good)
+
+    def learn(self, recipe: Recipe, result: Result) -> None:
+        """Take in how a trial ended."""
+        if not result.epochs or (past := past_of(recipe, result, self._work(recipe))) is None:
+            return
+        shortened = recipe.model_copy(update={"num_epochs": len(result.epochs)})
+        if (foretold := self.of(shortened)) and result.seconds > 0:
+            ratio = foretold.seconds / result.seconds
+            self._good.append(1 / TOLERANCE <= ratio <= TOLERANCE)
+        self._past.append(past)
+        self._besides.append(max(0.0, result.seconds - past.seconds))
+
+    def of(self, recipe: Recipe, done: Iterable[Epoch] = ()) -> Prediction | None:
+        """Return what is left of a trial after the epochs `done`; nothing before any trial ended.
+
+        Its seconds hold the start of the trial and the scoring of `test`, too.
+        """
+        if not self._past:
+            return None
+        try:
+            work = self._work(recipe)
+        except WorkbenchError:
+            return None  # it cannot be built, which the trial itself will tell
+        whole = predict(self._past, wanted_of(recipe, work))
+        if whole is None:
+            return None
+        left = recipe.num_epochs - sum(1 for _ in done)
+        seconds = whole.epoch_seconds * left + statistics.median(self._besides)
+        return Prediction(seconds, whole.epoch_seconds, whole.memory_bytes, whole.spread)
+
+    def _work(self, recipe: Recipe) -> float:
+        segments = max(view.num_segments for view in recipe.views.values())
+        return epoch_work(
+            recipe,
+            num_train=segments * self._num_files["train"],
+            num_val=segments * self._num_files["val"],
+        )

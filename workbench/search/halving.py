@@ -1,0 +1,146 @@
+"""Successive halving: which trials go on after their first epochs, which wait, and which are over.
+
+At a few epochs, the rungs, a trial is held against all that came as far. One that is not among the
+best half waits there, its training kept; as more trials come, it may turn out to be among the best
+after all, and goes on where it was. (A half, or whatever share `factor` says.)
+
+Before its own training a trial may be tried out on less, at rung 0.
+
+Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (ASHA),
+arXiv:1810.05934, algorithm 2. Here a trial is over once no number of worse ones to come can help.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+
+class SuccessiveHalving:
+    """Where the trials of a study stand, by their number.
+
+    Args:
+        first: The first rung, in epochs; each further one is `factor` times the one before. Rung 0
+            is the tryout, for trials that have one.
+        factor: Of the trials at a rung, one in so many goes on (eta).
+        maximize: Whether more is better; of equals, the earlier trial is.
+    """
+
+    def __init__(self, *, first: int, factor: int, maximize: bool) -> None:
+        self._first, self._factor = first, factor
+        self._sign = -1 if maximize else 1
+        self._worth: dict[int, dict[int, float]] = {}
+        """By rung and number."""
+
+        self._waiting: dict[int, int] = {}
+        """The rung of each trial that waits."""
+
+    def enter(self, number: int, objectives: Mapping[int, float]) -> None:
+        """Note what a trial reached, by epoch counted from 1; its tryout, if it has one, at 0."""
+        if 0 in objectives:
+            self._worth.setdefault(0, {})[number] = objectives[0]
+        rung = self._first
+        while rung in objectives:
+            self._worth.setdefault(rung, {})[number] = worth(objectives, rung)
+            rung *= self._factor
+
+    def goes_on(self, number: int, epoch: int, num_epochs: int) -> bool:
+        """Say whether a trial that ended `epoch` of `num_epochs` goes on at once."""
+        at_rung = epoch in (0, *rungs(num_epochs, first=self._first, factor=self._factor))
+        return not at_rung or self._rank(number, epoch) < self._places(epoch)
+
+    def wait(self, number: int, epoch: int) -> None:
+        """Let a trial wait that does not go on after `epoch`."""
+        self._waiting[number] = epoch
+
+    def promote(
+        self,
+        *,
+        at_least: int,
+        cost: Callable[[int], float] = lambda number: 0.0,
+        affordable: Callable[[float], bool] = lambda cost: True,
+    ) -> int | None:
+        """Return a waiting trial that goes on now, if there is one; it waits no longer.
+
+        Of several the one that came farthest, of those the cheapest, then the best: each of them
+        has its place.
+
+        Args:
+            at_least: So many of a rung go on, even where fewer than `factor` times as many came.
+            cost: Of a trial's way from here.
+            affordable: Whether a trial of such a cost may go on.
+        """
+        may = [
+            (-rung, price, rank, number)
+            for number, rung in self._waiting.items()
+            if (rank := self._rank(number, rung)) < max(at_least, self._places(rung))
+            and affordable(price := cost(number))
+        ]
+        if not may:
+            return None
+        number = min(may)[-1]
+        del self._waiting[number]
+        return number
+
+    def hopeless(self, *, to_come: int) -> list[int]:
+        """Return waiting trials that could not go on even if all that may still come did worse.
+
+        They wait no longer.
+
+        Args:
+            to_come: Trials that wait nowhere and may still come to where these wait.
+        """
+        waits = list(self._waiting.values())
+        over = []
+        for number, rung in self._waiting.items():
+            others = to_come + sum(lower < rung for lower in waits)
+            if self._rank(number, rung) >= max(1, self._places(rung, to_come=others)):
+                over.append(number)
+        for number in over:
+            del self._waiting[number]
+        return over
+
+    def worst(self) -> int | None:
+        """Return the waiting trial with the least hope, if one waits; it waits no longer."""
+        if not self._waiting:
+            return None
+        number = min(
+            self._waiting, key=lambda n: (self._waiting[n], -self._rank(n, self._waiting[n]))
+        )
+        del self._waiting[number]
+        return number
+
+    def leave(self, number: int) -> None:
+        """Forget a trial that failed or makes place for another: nobody is held against it."""
+        self._waiting.pop(number, None)
+        for there in self._worth.values():
+            there.pop(number, None)
+
+    def _places(self, rung: int, *, to_come: int = 0) -> int:
+        return (len(self._worth[rung]) + to_come) // self._factor
+
+    def _rank(self, number: int, rung: int) -> int:
+        """Return how many are ahead of a trial at a rung."""
+        there = self._worth[rung]
+        mine = (self._sign * there[number], number)
+        return sum((self._sign * value, other) < mine for other, value in there.items())
+
+
+def rungs(num_epochs: int, *, first: int, factor: int) -> Sequence[int]:
+    """Return the epochs after which a trial of `num_epochs` is held against others.
+
+    The last of them leaves at least as much to be saved as was spent.
+    """
+    found = []
+    rung = first
+    while 2 * rung <= num_epochs:
+        found.append(rung)
+        rung *= factor
+    return found
+
+
+def worth(objectives: Mapping[int, float], rung: int) -> float:
+    """Return what a trial is worth at a rung: the mean objective of the last third of its epochs.
+
+    One epoch's objective is noisy, and trials are alike only at the same epoch.
+    """
+    some = range(rung - math.ceil(rung / 3) + 1, rung + 1)
+    return sum(objectives[epoch] for epoch in some) / len(some)

@@ -1,0 +1,99 @@
+"""Known recipes: files that say the whole of a recipe, to be trained alone or first in a search.
+
+A file has the keys of a search space, every one of them a plain value, and says its own `views`
+as an experiment does; `data`, `rulebook` and `objective` may be there as in an experiment.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench.data.dataset import read_tree
+from workbench.errors import ConfigError
+from workbench.media.views import AnyView
+from workbench.space.experiment import Experiment
+from workbench.space.space import SampledConfig, Space, read_tree_as_space
+from workbench.values import build, cut, parse_yaml, shown
+
+OF_EXPERIMENT = ("data", "rulebook", "objective")
+
+
+def read_known(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, Space]:
+    """Return a known recipe as an experiment of its own and a space that holds it alone.
+
+    Args:
+        path: Its file.
+        settings: What to change of it, each `dotted.key=value` with the value as in YAML.
+
+    Raises:
+        ConfigError: a key or a value cannot make a recipe, or leaves something to be drawn.
+    """
+    tree = read_tree(path)
+    if "search_space" in tree:
+        raise ConfigError(
+            f"{path} is an experiment, and a recipe is asked for. Run it by "
+            f"`workbench search {path}`, or name a file such as those in experiments/recipes."
+        )
+    for setting in settings:
+        _set(tree, setting)
+    about = {key: tree.pop(key) for key in OF_EXPERIMENT if key in tree}
+    if not isinstance(views := tree.get("views"), dict):
+        raise ConfigError(
+            f"{path}: `views` is {shown(views)}. A recipe says its views itself, "
+            "e.g. `views: {mel: {kind: mel}}`."
+        )
+    experiment: Experiment = build(
+        Experiment,
+        {
+            "name": path.stem,
+            "views": views,
+            "search_space": str(path),
+            "pruning": {"kind": "none"},
+            **about,
+        },
+        where=str(path),
+    )
+    names = tuple(experiment.views)
+    space = read_tree_as_space({**tree, "views": list(names)}, str(path), names)
+    if drawn := [dimension.name for dimension in space.dimensions()]:
+        raise ConfigError(
+            f"{path}: {cut(', '.join(drawn), 300)} would be drawn, and a recipe says one value "
+            "of each. Write the value, or search the file as a `search_space`."
+        )
+    return experiment, space
+
+
+def draft_for(path: Path, views: Mapping[str, AnyView]) -> SampledConfig:
+    """Return the known recipe `path` as a draft on the views of another experiment.
+
+    Raises:
+        ConfigError: it reads a view that is not among them.
+    """
+    experiment, space = read_known(path)
+    names = []
+    for view in experiment.views.values():
+        same = [name for name, other in views.items() if other == view]
+        if not same:
+            tree = {"kind": view.kind, **view.model_dump(mode="json", exclude_defaults=True)}
+            said = yaml.safe_dump(tree, default_flow_style=True, width=1000).strip()
+            raise ConfigError(
+                f"{path} reads the view {said}, which the experiment does not have. Add it to "
+                "the experiment's `views`, or train the recipe alone by `workbench train`."
+            )
+        names.append(same[0])
+    return build(SampledConfig, {**space.tree, "views": names}, where=str(path))
+
+
+def _set(tree: dict[Any, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {setting} is no `key=value`, e.g. num_epochs=1.")
+    *parents, last = key.split(".")
+    node: Any = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"--set {setting}: `{parent}` of the recipe holds no keys.")
+    node[last] = parse_yaml(text, where=f"--set {setting}")

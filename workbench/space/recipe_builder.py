@@ -1,0 +1,101 @@
+"""From what a search space draws to the recipe of a trial, and whether it may be trained."""
+
+import itertools
+from dataclasses import dataclass
+
+from workbench.console import say
+from workbench.errors import ConfigError, RuleError
+from workbench.parts.backbones import check_name
+from workbench.parts.weights import Mode
+from workbench.rules.rulebook import Verdict
+from workbench.space.experiment import Experiment
+from workbench.space.precisions import Precisions
+from workbench.space.space import SampledConfig, Space
+from workbench.space.weights_finder import WeightsFinder, judge_start
+from workbench.trial.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RecipeBuilder:
+    """What all recipes of a study have in common."""
+
+    experiment: Experiment
+    fingerprint: str
+    """Of the data."""
+
+    finder: WeightsFinder
+    seed: int
+    precisions: Precisions
+    """What a draft that leaves it open is trained in."""
+
+    def make(self, draft: SampledConfig) -> Recipe:
+        """Return the recipe of a draft."""
+        bfloat16 = False
+        if draft.precision == "auto":
+            shapes = [self.experiment.views[name].shape for name in draft.views]
+            has_pictures = any(len(shape) == 4 for shape in shapes)
+            bfloat16 = self.precisions.in_bfloat16(draft, has_pictures=has_pictures)
+        return self._recipe(draft, bfloat16)
+
+    def guess(self, draft: SampledConfig) -> Recipe:
+        """Return what `make` may return, without measuring: for what costs about the same."""
+        return self._recipe(draft, self.precisions.guess(draft))
+
+    def _recipe(self, draft: SampledConfig, bfloat16: bool) -> Recipe:
+        return draft.recipe(
+            data=self.fingerprint,
+            views=self.experiment.views,
+            weights=self.finder.find(draft.backbone, draft.pretrained),
+            objective=self.experiment.objective,
+            seed=self.seed,
+            bfloat16=bfloat16,
+        )
+
+    def judge(self, recipe: Recipe, mode: Mode) -> tuple[Verdict | None, str]:
+        """Return the rulebook's verdict, if there can be one, and why not to train; empty if to."""
+        try:
+            verdict = judge_start(
+                self.experiment.rulebook,
+                recipe.backbone,
+                mode,
+                recipe.views,
+                image_px=recipe.image_px,
+                finder=self.finder,
+            )
+        except ConfigError as error:
+            # Only these two do not fit, the backbone and the side drawn with it: a bad draw.
+            return None, str(error)
+        return verdict, "" if verdict.legal else verdict.sentence
+
+
+def check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> None:
+    """Judge every backbone that can be drawn, before anything is decoded or trained.
+
+    Raises:
+        RuleError: the rulebook refuses them all.
+    """
+    refused: dict[str, str] = {}
+    legal = False
+    for backbone in space.backbones():
+        check_name(backbone)
+        for mode, names in itertools.product(space.pretrained_modes(), space.view_sets()):
+            verdict = judge_start(
+                experiment.rulebook,
+                backbone,
+                mode,
+                {name: experiment.views[name] for name in names},
+                image_px=space.least_image_px(),
+                finder=finder,
+            )
+            if verdict.legal:
+                legal = True
+            else:
+                refused.setdefault(verdict.sentence, backbone)
+    for sentence in refused:
+        say(sentence)
+    if not legal:
+        raise RuleError(
+            f"{space.file}: the rulebook refuses every backbone that can be drawn "
+            f"({', '.join(dict.fromkeys(refused.values()))}). Put a legal one into `backbone`; "
+            "`workbench backbones --check NAME` judges one."
+        )
