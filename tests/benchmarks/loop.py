@@ -28,6 +28,7 @@ from torch import Tensor
 from workbench.data.prepare import Prepared
 from workbench.media.image import Image
 from workbench.parts.augment import Augment, Pictures
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.trial import batches
@@ -35,7 +36,7 @@ from workbench.trial.batches import Split
 from workbench.trial.compiling import Compile
 from workbench.trial.memory import WHOLE
 from workbench.trial.precision import has_bfloat16
-from workbench.trial.recipe import Precision, Recipe
+from workbench.trial.recipe import Precision, Recipe, TrainingSpec
 from workbench.trial.scoring import build_model
 from workbench.trial.stepping import backward
 from workbench.trial.training import Training
@@ -122,36 +123,42 @@ def recipe_of(prepared: Prepared, augment: Augment, precision: Precision, batch:
     """Return the recipe that all of them train."""
     return Recipe(
         data=prepared.fingerprint,
-        views={"image": Image(image_px=IMAGE_PX)},
-        backbone="resnet18",
-        weights=RANDOM,
-        image_px=IMAGE_PX,
-        optimizer=AdamW(lr=1e-4),
-        augment=augment,
-        batch_size=batch,
-        num_epochs=1000,
-        precision=precision,
+        model=ModelSpec(
+            views={"image": Image(image_px=IMAGE_PX)},
+            backbone="resnet18",
+            weights=RANDOM,
+            image_px=IMAGE_PX,
+        ),
+        training=TrainingSpec(
+            optimizer=AdamW(lr=1e-4),
+            augment=augment,
+            batch_size=batch,
+            num_epochs=1000,
+            precision=precision,
+        ),
     )
 
 
 def fixed(recipe: Recipe, device: str, num: int) -> Callable[[], object]:
     """Return an epoch of steps on one batch."""
     model = build_model(recipe, load=False).to(device)
-    optimizer = recipe.optimizer.build(model.parameters())
-    inputs = {"image": torch.rand(recipe.batch_size, 1, 3, IMAGE_PX, IMAGE_PX, device=device)}
-    targets = (torch.arange(recipe.batch_size, device=device) % 2).float()
+    optimizer = recipe.training.optimizer.build(model.parameters())
+    inputs = {
+        "image": torch.rand(recipe.training.batch_size, 1, 3, IMAGE_PX, IMAGE_PX, device=device)
+    }
+    targets = (torch.arange(recipe.training.batch_size, device=device) % 2).float()
 
     def run() -> None:
         for _ in range(num):
             optimizer.zero_grad(set_to_none=True)
             backward(
                 model,
-                recipe.loss,
+                recipe.training.loss,
                 inputs,
                 targets,
                 num_parts=1,
                 fake_share=0.5,
-                precision=recipe.precision,
+                precision=recipe.training.precision,
             )
             optimizer.step()
 

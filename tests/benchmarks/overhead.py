@@ -250,7 +250,7 @@ def _recipe(draft: SampledConfig, experiment: Experiment) -> Recipe:
         objective=experiment.objective,
         seed=0,
     )
-    return recipe.model_copy(update={"num_epochs": EPOCHS})
+    return recipe.replaced(num_epochs=EPOCHS)
 
 
 def _epochs() -> list[Epoch]:

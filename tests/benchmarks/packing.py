@@ -21,11 +21,12 @@ from workbench.data.manifest import Layout, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.media.image import Image
 from workbench.parts.augment import Augment, Pictures
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.search.packing import devices_for, most_side_by_side, pack
 from workbench.search.pool import WorkerPool
-from workbench.trial.recipe import Recipe
+from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import Epoch, Result
 from workbench.trial.worker import Job
 
@@ -107,14 +108,18 @@ def recipe_of(prepared: Prepared, seed: int) -> Recipe:
     """Return a small recipe of two epochs."""
     return Recipe(
         data=prepared.fingerprint,
-        views={"image": Image(image_px=IMAGE_PX)},
-        backbone=BACKBONE,
-        weights=RANDOM,
-        image_px=IMAGE_PX,
-        optimizer=AdamW(lr=1e-3),
-        augment=Augment(pictures=Pictures(hflip=0.5, crop_scale=0.8)),
-        batch_size=16,
-        num_epochs=2,
+        model=ModelSpec(
+            views={"image": Image(image_px=IMAGE_PX)},
+            backbone=BACKBONE,
+            weights=RANDOM,
+            image_px=IMAGE_PX,
+        ),
+        training=TrainingSpec(
+            optimizer=AdamW(lr=1e-3),
+            augment=Augment(pictures=Pictures(hflip=0.5, crop_scale=0.8)),
+            batch_size=16,
+            num_epochs=2,
+        ),
         seed=seed,
     )
 

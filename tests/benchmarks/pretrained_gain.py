@@ -17,11 +17,12 @@ from workbench.data.manifest import Layout, read_manifest
 from workbench.data.prepare import prepare
 from workbench.media.views import AnyView
 from workbench.parts.augment import Augment, Pictures
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.schedules import Cosine
 from workbench.parts.weights import RANDOM, resolve
 from workbench.trial.delong import auc
-from workbench.trial.recipe import Recipe
+from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial
 from workbench.values import build
@@ -43,16 +44,20 @@ def main(data: Path, cache: Path, num_seeds: int) -> None:
         for start, weights in (("ImageNet", pretrained), ("scratch", RANDOM)):
             recipe = Recipe(
                 data=manifest.fingerprint,
-                views=views,
-                backbone=BACKBONE,
-                weights=weights,
-                image_px=128,
-                optimizer=AdamW(lr=5e-4, weight_decay=0.05),
-                schedule=Cosine(warmup_share=0.1),
-                augment=Augment(pictures=Pictures(hflip=0.5)),
-                batch_size=16,
-                num_epochs=4,
-                dropout=0.2,
+                model=ModelSpec(
+                    views=views,
+                    backbone=BACKBONE,
+                    weights=weights,
+                    image_px=128,
+                    dropout=0.2,
+                ),
+                training=TrainingSpec(
+                    optimizer=AdamW(lr=5e-4, weight_decay=0.05),
+                    schedule=Cosine(warmup_share=0.1),
+                    augment=Augment(pictures=Pictures(hflip=0.5)),
+                    batch_size=16,
+                    num_epochs=4,
+                ),
                 seed=seed,
             )
             with tempfile.TemporaryDirectory() as folder:

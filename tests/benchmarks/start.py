@@ -14,15 +14,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from tests.benchmarks.packing import write_data
 from workbench.data.prepare import Prepared
 from workbench.media.image import Image
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.search.pool import WorkerPool
-from workbench.trial.recipe import Recipe
+from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import Epoch
 from workbench.trial.worker import Bug, Job
 
@@ -153,16 +153,21 @@ def recipe_of(
     prepared: Prepared, device: str, backbone: str, image_px: int, batch_size: int, *, seed: int = 0
 ) -> Recipe:
     """Return a recipe of that shape, of three epochs."""
-    keys: dict[str, Any] = {"backbone": backbone, "image_px": image_px, "batch_size": batch_size}
     return Recipe(
         data=prepared.fingerprint,
-        views={"image": Image(image_px=128)},
-        weights=RANDOM,
-        optimizer=AdamW(lr=1e-3),
-        num_epochs=3,
+        model=ModelSpec(
+            views={"image": Image(image_px=128)},
+            backbone=backbone,
+            image_px=image_px,
+            weights=RANDOM,
+        ),
+        training=TrainingSpec(
+            optimizer=AdamW(lr=1e-3),
+            batch_size=batch_size,
+            num_epochs=3,
+            precision="bfloat16" if device.startswith("cuda") else "float32",
+        ),
         seed=seed,
-        precision="bfloat16" if device.startswith("cuda") else "float32",
-        **keys,
     )
 
 

@@ -18,11 +18,12 @@ from workbench.data.manifest import Layout, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.media.views import AnyView
 from workbench.parts.augment import Augment, Pictures
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.schedules import Cosine
 from workbench.parts.weights import resolve
 from workbench.trial.delong import Z95, auc
-from workbench.trial.recipe import Recipe
+from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial
 from workbench.values import build
@@ -58,15 +59,19 @@ def main(data: Path, cache: Path, wanted: list[str]) -> None:
         prepared = prepare(manifest, data, views, cache=cache, jobs=2)
         recipe = Recipe(
             data=manifest.fingerprint,
-            views=views,
-            backbone="tf_efficientnet_lite0",
-            weights=weights,
-            image_px=128,
-            optimizer=AdamW(lr=5e-4, weight_decay=0.01),
-            schedule=Cosine(warmup_share=0.1),
-            augment=Augment(pictures=Pictures(hflip=0.5)),
-            batch_size=16,
-            num_epochs=4,
+            model=ModelSpec(
+                views=views,
+                backbone="tf_efficientnet_lite0",
+                weights=weights,
+                image_px=128,
+            ),
+            training=TrainingSpec(
+                optimizer=AdamW(lr=5e-4, weight_decay=0.01),
+                schedule=Cosine(warmup_share=0.1),
+                augment=Augment(pictures=Pictures(hflip=0.5)),
+                batch_size=16,
+                num_epochs=4,
+            ),
         )
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from workbench.media.mel import Mel
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.space.experiment import Experiment
@@ -17,7 +18,7 @@ from workbench.study import records
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import TrialRow, open_storage, read_trials
 from workbench.trial.metrics import binary_metrics
-from workbench.trial.recipe import MetricName, Objective, Recipe
+from workbench.trial.recipe import MetricName, Objective, Recipe, TrainingSpec
 from workbench.trial.result import Epoch, Result, State
 
 OPTUNA_STATES = {state: number for number, state in records.STATES.items()}
@@ -110,11 +111,15 @@ class MadeStudy:
         number = len(self._study.get_trials(deepcopy=False))
         recipe = Recipe(
             data="0123456789ab",
-            views={"mel": MEL},
-            backbone=backbone,
-            weights=RANDOM,
-            image_px=32,
-            optimizer=AdamW(lr=1e-3),
+            model=ModelSpec(
+                views={"mel": MEL},
+                backbone=backbone,
+                weights=RANDOM,
+                image_px=32,
+            ),
+            training=TrainingSpec(
+                optimizer=AdamW(lr=1e-3),
+            ),
             objective=self.objective,
             seed=number,
         )

@@ -251,8 +251,8 @@ def test_the_weights_of_another_model_are_refused(study: MadeStudy) -> None:
 
 def test_a_changed_recipe_is_refused(study: MadeStudy) -> None:
     files = study.folder.trial(study.rows[0].recipe)
-    files.write_recipe(files.read_recipe().model_copy(update={"dropout": 0.5}))
-    with pytest.raises(StudyError, match=r"recipe\.json was changed"):
+    files.write_recipe(files.read_recipe().replaced(dropout=0.5))
+    with pytest.raises(StudyError, match=r"recipe\.json is not what the trial wrote"):
         promote(study.folder, ListedModels())
 
 

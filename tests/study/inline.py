@@ -84,7 +84,7 @@ class InlinePool:
         if len(epochs) < len(kept):
             epochs.append(kept[len(epochs)])
             return epochs[-1]
-        if len(epochs) < recipe.num_epochs and verdict == "go on":
+        if len(epochs) < recipe.training.num_epochs and verdict == "go on":
             said = InlinePool.curve(recipe, len(epochs) + 1)
             if isinstance(said, float):
                 epochs.append(epoch(len(epochs) + 1, said))

@@ -6,6 +6,7 @@ import pytest
 
 from workbench.media.audio_features import Features
 from workbench.media.image import Image
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.search.costs import (
@@ -17,18 +18,22 @@ from workbench.search.costs import (
     predict,
     wanted_of,
 )
-from workbench.trial.recipe import Recipe, Sampling
+from workbench.trial.recipe import Recipe, Sampling, TrainingSpec
 from workbench.trial.result import Epoch, Result
 
 RECIPE = Recipe(
     data="d",
-    views={"image": Image(image_px=64)},
-    backbone="resnet18",
-    weights=RANDOM,
-    image_px=64,
-    optimizer=AdamW(lr=1e-3),
-    batch_size=8,
-    num_epochs=4,
+    model=ModelSpec(
+        views={"image": Image(image_px=64)},
+        backbone="resnet18",
+        weights=RANDOM,
+        image_px=64,
+    ),
+    training=TrainingSpec(
+        optimizer=AdamW(lr=1e-3),
+        batch_size=8,
+        num_epochs=4,
+    ),
 )
 
 
@@ -166,19 +171,19 @@ def test_only_whole_epochs_count_and_those_of_a_failed_trial_too() -> None:
 def test_the_work_of_an_epoch_is_counted() -> None:
     # A hidden layer of 64 on V values, and a head of two classes on those 64.
     view = Features()
-    recipe = RECIPE.model_copy(update={"views": {"features": view}})
+    recipe = RECIPE.replaced(views={"features": view})
     sample = view.shape[0] * 64 + 64 * 2
     assert epoch_work(recipe, num_train=10, num_val=4) == (3 * 10 + 4) * sample
-    half = recipe.model_copy(update={"sampling": Sampling(subset=0.5), "tta": "six"})
+    half = recipe.replaced(sampling=Sampling(subset=0.5), tta="six")
     assert epoch_work(half, num_train=10, num_val=4) == (3 * 5 + 6 * 4) * sample
-    few = recipe.model_copy(update={"sampling": Sampling(subset=2), "frozen": True})
+    few = recipe.replaced(sampling=Sampling(subset=2), frozen=True)
     assert epoch_work(few, num_train=10, num_val=4) == (2 + 4) * sample
 
 
 def test_a_backbone_counts_once_for_each_view_and_frame() -> None:
     # ResNet-18 at 224 px: 1.814 billion, as its paper's table has 1.8.
-    at_224 = RECIPE.model_copy(update={"image_px": 224})
+    at_224 = RECIPE.replaced(image_px=224)
     one = epoch_work(at_224, num_train=0, num_val=1)
     assert one == pytest.approx(1.814e9, rel=1e-3)
-    both = at_224.model_copy(update={"views": {"a": Image(image_px=64), "b": Image(image_px=32)}})
+    both = at_224.replaced(views={"a": Image(image_px=64), "b": Image(image_px=32)})
     assert epoch_work(both, num_train=0, num_val=1) == pytest.approx(2 * one, rel=1e-3)

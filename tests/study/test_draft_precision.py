@@ -34,5 +34,7 @@ def test_auto_is_what_the_device_has_and_what_was_asked_stays(
     asked: dict[str, str], bfloat16: bool, expected: str
 ) -> None:
     draft = SampledConfig(views=("image",), backbone="resnet18", optimizer=AdamW(lr=1e-3), **asked)
-    assert resolved(draft, bfloat16=bfloat16).precision == expected
-    assert resolved(draft).precision == ("bfloat16" if "bfloat16" in asked.values() else "float32")
+    assert resolved(draft, bfloat16=bfloat16).training.precision == expected
+    assert resolved(draft).training.precision == (
+        "bfloat16" if "bfloat16" in asked.values() else "float32"
+    )

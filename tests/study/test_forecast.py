@@ -26,7 +26,7 @@ def recipe(**keys: Any) -> Recipe:
         "weights": RANDOM,
         "objective": Objective(),
     }
-    return Recipe(**usual | keys)
+    return Recipe.model_validate(usual | keys)
 
 
 def ended(of: Recipe, *, num_epochs: int, epoch_s: float, besides_s: float) -> Result:

@@ -109,7 +109,7 @@ def test_a_search_writes_the_store_anew_that_was_removed_under_it(
         if len(inline.trained) == 3 and own.workspace.tracking.exists():
             shutil.rmtree(own.workspace.tracking)
             inline.trained.append(recipe)  # once
-        return 0.5 + number / 10 + recipe.optimizer.lr
+        return 0.5 + number / 10 + recipe.training.optimizer.lr
 
     inline.reset(curve)
     outcome = own.search(own.experiment(pruning=pruning), 5)
@@ -131,7 +131,7 @@ def test_a_paused_trial_goes_on_after_its_run_was_lost(
         if len(inline.trained) == 4:
             inline.trained.append(recipe)
             raise KeyboardInterrupt
-        return 0.5 + number / 10 + recipe.optimizer.lr
+        return 0.5 + number / 10 + recipe.training.optimizer.lr
 
     inline.reset(curve)
     experiment = own.experiment(pruning=HALVING)
@@ -147,7 +147,7 @@ def test_a_paused_trial_goes_on_after_its_run_was_lost(
 def test_a_journal_that_was_cut_in_the_middle_gets_its_trials_back(
     own: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    inline.reset(lambda recipe, number: 0.5 + number / 10 + recipe.optimizer.lr)
+    inline.reset(lambda recipe, number: 0.5 + number / 10 + recipe.training.optimizer.lr)
     experiment = own.experiment(pruning=HALVING)
     outcome = own.search(experiment, 6)
     before = read_trials(outcome.folder)

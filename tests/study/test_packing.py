@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from workbench.media.image import Image
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.search import packing
@@ -23,18 +24,22 @@ from workbench.search.packing import (
 )
 from workbench.search.pool import WorkerPool
 from workbench.trial.memory import PROCESS_BYTES
-from workbench.trial.recipe import Recipe
+from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.side_by_side import Ask, Probe
 from workbench.trial.worker import Bug, Job
 
 RECIPE = Recipe(
     data="d",
-    views={"image": Image(image_px=32)},
-    backbone="test_resnet",
-    weights=RANDOM,
-    image_px=32,
-    optimizer=AdamW(lr=1e-3),
-    batch_size=4,
+    model=ModelSpec(
+        views={"image": Image(image_px=32)},
+        backbone="test_resnet",
+        weights=RANDOM,
+        image_px=32,
+    ),
+    training=TrainingSpec(
+        optimizer=AdamW(lr=1e-3),
+        batch_size=4,
+    ),
 )
 
 
@@ -198,7 +203,7 @@ def test_too_little_memory_is_no_error(tmp_path: Path, workers: WorkerPool) -> N
     assert found.images_per_s is None
     assert found.why.startswith("too little memory: test_resnet at 32 px")
     # Enough for some samples at a time, not for a batch: others have no room beside them.
-    big = RECIPE.model_copy(update={"batch_size": 4096}).model_dump_json()
+    big = RECIPE.replaced(batch_size=4096).model_dump_json()
     some = PROCESS_BYTES + 2**28
     [found] = tried(workers, probe(tmp_path, memory_bytes=some, recipe=big), 2)
     assert found.why == "a batch would have to go in parts"

@@ -97,7 +97,11 @@ def test_a_recipe_is_trained_as_a_study_of_one_trial(
     outcome = train(settings=["batch_size=4"])
     assert [row.state for row in read_trials(outcome.folder)] == ["complete"]
     (trained,) = inline.trained
-    assert (trained.batch_size, trained.seed, list(trained.views)) == (4, 5, ["picture"])
+    assert (trained.training.batch_size, trained.seed, list(trained.model.views)) == (
+        4,
+        5,
+        ["picture"],
+    )
     assert len(bench.runs(outcome)) == 1
     assert train(settings=["batch_size=4"]).num_new == 0
     assert train(study="known-again").num_new == 1
@@ -113,10 +117,11 @@ def test_a_search_tries_known_recipes_first_and_once(
         outcome = bench.search(experiment, num_trials, start_from=(inside, outside))
     rows = read_trials(outcome.folder)
     first, second, *drawn = inline.trained
-    assert (first.backbone, first.optimizer.lr, first.dropout) == ("test_efficientnet", 1e-3, 0)
-    assert (second.backbone, second.dropout) == ("test_efficientnet", 0.3)
+    assert (first.model.backbone, first.model.dropout) == ("test_efficientnet", 0)
+    assert first.training.optimizer.lr == 1e-3
+    assert (second.model.backbone, second.model.dropout) == ("test_efficientnet", 0.3)
     assert len(drawn) == 2
-    assert 1e-3 not in {recipe.optimizer.lr for recipe in drawn}
+    assert 1e-3 not in {recipe.training.optimizer.lr for recipe in drawn}
     # The sampler knows the first as one of its own draws; the second is none of the space's.
     assert rows[0].drawn == {"backbone": "test_efficientnet", "optimizer.lr": 1e-3}
     assert rows[1].drawn == {}
@@ -126,7 +131,7 @@ def test_a_search_tries_known_recipes_first_and_once(
 def test_importances_are_told_of_a_study_with_a_recipe_from_elsewhere(
     bench: Bench, inline: type[InlinePool], tmp_path: Path
 ) -> None:
-    inline.reset(lambda recipe, number: min(0.99, 0.5 + 10 * recipe.optimizer.lr))
+    inline.reset(lambda recipe, number: min(0.99, 0.5 + 10 * recipe.training.optimizer.lr))
     outside = write(tmp_path, dropout=0.3)
     outcome = bench.search(bench.experiment(), 14, start_from=(outside,))
     shares = importances(outcome.folder)
@@ -147,7 +152,7 @@ def test_a_known_recipe_that_was_cut_off_is_tried_again(
         bench.search(experiment, 2, start_from=(outside,))
     inline.reset()
     outcome = bench.search(experiment, 2)
-    assert [recipe.dropout for recipe in inline.trained] == [0.3, 0.0]
+    assert [recipe.model.dropout for recipe in inline.trained] == [0.3, 0.0]
     assert len(read_trials(outcome.folder)) == 2
 
 

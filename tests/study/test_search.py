@@ -128,7 +128,7 @@ def test_a_bug_in_a_worker_stops_the_study_and_its_trial_is_asked_again(
 ) -> None:
     def wrong_view(self: Search, slot: int, running: Running) -> Job:
         job, recipe = right_job(self, slot, running), running.recipe
-        unknown = recipe.model_copy(update={"views": {"nothing": recipe.views["image"]}})
+        unknown = recipe.replaced(views={"nothing": recipe.model.views["image"]})
         return Job(**{**vars(job), "recipe": unknown.model_dump_json()})
 
     right_job = Search._job
@@ -171,7 +171,7 @@ def test_a_refused_backbone_is_a_pruned_trial_that_was_never_trained(
     assert refused and legal
     assert {row.state for row in refused} == {"pruned"}
     assert {row.state for row in legal} == {"complete"}
-    assert {recipe.backbone for recipe in inline.trained} == {"test_efficientnet"}
+    assert {recipe.model.backbone for recipe in inline.trained} == {"test_efficientnet"}
     for row in refused:
         assert (row.epochs, row.objective) == ((), None)
         assert "test_resnet is refused: it has 0.4M" in row.reason
@@ -210,7 +210,7 @@ def test_a_backbone_that_cannot_take_the_drawn_pictures_is_a_pruned_trial(
     for row in wrong:
         assert row.state == "pruned"
         assert "cannot take 40 px images" in row.reason
-    assert {recipe.image_px for recipe in inline.trained} == {32}
+    assert {recipe.model.image_px for recipe in inline.trained} == {32}
 
 
 def test_a_trial_below_the_median_is_stopped_after_the_warm_up(
@@ -360,8 +360,8 @@ def test_a_sampler_draws_the_branches_apart_or_all_at_once(
         drawn = [*names[:2], f"optimizer.{taken}.lr"]
         assert sorted(trial.params) == (names if drawn_together else drawn)
         # What the recipe got is what was drawn for the branch that was taken.
-        assert recipe.optimizer.kind == taken
-        assert recipe.optimizer.lr == trial.params[f"optimizer.{taken}.lr"]
+        assert recipe.training.optimizer.kind == taken
+        assert recipe.training.optimizer.lr == trial.params[f"optimizer.{taken}.lr"]
 
 
 TRYOUT = {**HALVING, "tryout": {"image_share": 0.5, "data_share": 0.25}}
@@ -373,12 +373,15 @@ def test_a_trial_is_tried_out_on_less_and_the_best_third_is_trained(
     worth = {0.0: 0.5, 0.1: 0.9, 0.2: 0.6}
 
     def curve(recipe: Recipe, number: int) -> float:
-        return worth[recipe.dropout] - (0.2 if recipe.image_px == 32 else 0)
+        return worth[recipe.model.dropout] - (0.2 if recipe.model.image_px == 32 else 0)
 
     inline.reset(curve)
     space = {**THREE, "image_px": 64, "num_epochs": 4}
     outcome = bench.search(bench.experiment(space, pruning=TRYOUT), 3, jobs=1)
-    assert [(r.image_px, r.sampling.subset, r.num_epochs) for r in inline.trained] == [
+    assert [
+        (r.model.image_px, r.training.sampling.subset, r.training.num_epochs)
+        for r in inline.trained
+    ] == [
         *[(32, 0.25, 1)] * 3,
         (64, 1.0, 4),
     ]
@@ -397,18 +400,18 @@ def test_a_trial_cut_off_after_its_tryout_is_not_tried_out_again(
     bench: Bench, inline: type[InlinePool]
 ) -> None:
     def cut(recipe: Recipe, number: int) -> float:
-        if recipe.num_epochs == 4 and number == 2:
+        if recipe.training.num_epochs == 4 and number == 2:
             raise KeyboardInterrupt
-        return 0.5 + recipe.dropout
+        return 0.5 + recipe.model.dropout
 
     inline.reset(cut)
     experiment = bench.experiment({**THREE, "num_epochs": 4}, pruning=TRYOUT)
     with pytest.raises(KeyboardInterrupt):
         bench.search(experiment, 3, jobs=1)
-    assert [recipe.num_epochs for recipe in inline.trained] == [1, 1, 1, 4]
+    assert [recipe.training.num_epochs for recipe in inline.trained] == [1, 1, 1, 4]
     inline.reset(lambda recipe, number: 0.5)
     outcome = bench.search(experiment, 3, jobs=1)
-    assert [recipe.num_epochs for recipe in inline.trained] == [4]
+    assert [recipe.training.num_epochs for recipe in inline.trained] == [4]
     assert sorted(states(outcome)) == ["complete", "pruned", "pruned"]
 
 
@@ -700,7 +703,7 @@ def test_where_time_is_short_the_cheapest_of_a_few_is_started(
     before = len(inline.trained)
     outcome = bench.search(experiment, 40, jobs=1, timeout_s=900.0)
     begun = inline.trained[before:]
-    short = [recipe.num_epochs for recipe in begun]
+    short = [recipe.training.num_epochs for recipe in begun]
     assert set(short[:-1]) == {1}  # a long one only with nothing cheaper among the candidates
     assert len(short) >= 9 or short[-1] == 10
     assert "The time is up" in outcome.stopped
@@ -753,7 +756,7 @@ def test_an_interrupt_leaves_no_open_book_and_the_same_draws_are_asked_again(
     inline.reset()
     outcome = bench.search(experiment, 4, jobs=2)
     assert states(outcome) == ["complete"] * 4
-    asked = [recipe.optimizer.lr for recipe in inline.trained]
+    asked = [recipe.training.optimizer.lr for recipe in inline.trained]
     assert {t.params["optimizer.lr"] for t in cut} <= set(asked)
     assert len({row.recipe for row in read_trials(folder)}) == 4
     ended = [run.state for run in bench.runs(outcome)]
@@ -850,7 +853,9 @@ def test_a_trial_killed_again_before_it_was_drawn_keeps_its_draws(
     study.ask()  # and the kill comes before the first draw is written
     inline.reset()
     bench.search(experiment, 2)
-    assert [(r.backbone, r.optimizer.lr) for r in inline.trained] == [("test_resnet", 2e-3)]
+    assert [(r.model.backbone, r.training.optimizer.lr) for r in inline.trained] == [
+        ("test_resnet", 2e-3)
+    ]
 
 
 def test_a_journal_whose_last_line_was_cut_short_is_mended(

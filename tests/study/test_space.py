@@ -14,11 +14,11 @@ from workbench.media.views import AnyView
 from workbench.parts.augment_policy import Policy
 from workbench.parts.leaderboard import Table, read_table
 from workbench.parts.leaderboard_ranking import Limits, Query, rank
+from workbench.parts.model_spec import TTA
 from workbench.rules.rulebook import Rulebook
 from workbench.space import space as space_module
 from workbench.space.experiment import read_experiment
 from workbench.space.space import SampledConfig, Space, read_space
-from workbench.trial.recipe import TTA
 from workbench.values import Frozen, kinds
 
 ROOT = Path(__file__).parents[2]

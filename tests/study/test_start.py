@@ -63,11 +63,13 @@ def test_a_screening_narrows_the_backbones_and_its_first_drafts_are_tried_first(
     space = {**SPACE, "backbone": {"choice": names}}
     experiment = bench.experiment(space)
     outcome = bench.search(experiment, 6)
-    tried = [recipe.backbone for recipe in inline.trained]
+    tried = [recipe.model.backbone for recipe in inline.trained]
     assert tried[:2] == ["test_resnet", "test_efficientnet"]
     assert {*tried} == {"test_resnet", "test_efficientnet"}
     # In the middle of 1e-4 to 1e-2, by powers of ten.
-    assert [recipe.optimizer.lr for recipe in inline.trained[:2]] == pytest.approx([1e-3] * 2)
+    assert [recipe.training.optimizer.lr for recipe in inline.trained[:2]] == pytest.approx(
+        [1e-3] * 2
+    )
     assert "2 of 4 backbones go on" in capsys.readouterr().err
     tracking = Tracking(bench.workspace.tracking)
     info = outcome.folder.info()
@@ -113,13 +115,13 @@ def test_precision_is_decided_when_a_study_begins(
     bench.search(experiment, 6)
     monkeypatch.setattr(precisions_module, "has_bfloat16", lambda device: False)
     outcome = bench.search(experiment, 8)
-    told = {(recipe.backbone, recipe.precision) for recipe in inline.trained}
+    told = {(recipe.model.backbone, recipe.training.precision) for recipe in inline.trained}
     assert told == {("test_resnet", "bfloat16"), ("test_efficientnet", "float32")}
     assert sorted(measured) == sorted(gains)
     assert outcome.folder.info().bfloat16 is None
     inline.trained.clear()
     bench.search(bench.experiment(space), 1)
-    assert [recipe.precision for recipe in inline.trained] == ["float32"]
+    assert [recipe.training.precision for recipe in inline.trained] == ["float32"]
 
 
 def test_jobs_auto_measures_the_heaviest_recipe_and_uses_what_it_found(
@@ -139,7 +141,7 @@ def test_jobs_auto_measures_the_heaviest_recipe_and_uses_what_it_found(
     space = {**SPACE, "image_px": {"choice": [32, 64]}, "batch_size": {"choice": [8, 16]}}
     bench.search(bench.experiment(space), 2, jobs="auto")
     (heaviest,) = packed
-    assert heaviest.image_px == 64
+    assert heaviest.model.image_px == 64
     said = capsys.readouterr().err
     assert "--jobs auto: 2 trials side by side on cpu, 1.50 times the images of one" in said
 
@@ -184,8 +186,8 @@ def test_the_same_seed_draws_the_same_recipes(bench: Bench, inline: type[InlineP
     uids = [recipe.uid for recipe in inline.trained]
     assert uids[:3] == uids[3:]
     bench.search(bench.experiment(), 3, study="third-draw", seed=1)
-    assert not {recipe.optimizer.lr for recipe in inline.trained[6:]} & {
-        recipe.optimizer.lr for recipe in inline.trained[:6]
+    assert not {recipe.training.optimizer.lr for recipe in inline.trained[6:]} & {
+        recipe.training.optimizer.lr for recipe in inline.trained[:6]
     }
 
 
@@ -201,7 +203,7 @@ def test_a_study_goes_on_with_the_versions_of_views_that_it_began_with(
     about["experiment"]["views"]["frames"]["version"] = 1
     outcome.folder.experiment_file.write_text(yaml.safe_dump(about))
     assert bench.search(experiment, 2).num_new == 1
-    assert [recipe.views["frames"].version for recipe in inline.trained] == [2, 1]
+    assert [recipe.model.views["frames"].version for recipe in inline.trained] == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -265,9 +267,9 @@ def test_a_study_goes_on_with_its_backbones_when_the_table_of_figures_changes(
     rows = tuple(row for row in table.rows if row.model not in stored["choice"])
     monkeypatch.setattr(space_module, "read_table", lambda: Table(source="", rows=rows))
     assert bench.search(experiment, 4).num_new == 3
-    assert {recipe.backbone for recipe in inline.trained} <= set(stored["choice"])
+    assert {recipe.model.backbone for recipe in inline.trained} <= set(stored["choice"])
     bench.search(experiment, 1, study="another-table")
-    assert inline.trained[-1].backbone not in stored["choice"]
+    assert inline.trained[-1].model.backbone not in stored["choice"]
 
 
 def test_a_comment_or_a_default_written_out_is_no_change(

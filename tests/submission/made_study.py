@@ -13,12 +13,13 @@ from workbench.files import write_text
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
 from workbench.media.views import AnyView
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.selection.promotion import Champion
 from workbench.space.experiment import Experiment
 from workbench.study.folder import StudyFolder
-from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.recipe import Objective, Recipe, TrainingSpec
 from workbench.trial.train import run_trial
 
 # A row twice, a column more than the competition's, a cell with a comma, and files that are broken,
@@ -57,13 +58,17 @@ def make_study(root: Path) -> MadeStudy:
     folder = StudyFolder(root / "experiments" / "made")
     recipe = Recipe(
         data=manifest.fingerprint,
-        views=VIEWS,
-        backbone="resnet10t",
-        weights=RANDOM,
-        image_px=40,
-        optimizer=AdamW(lr=1e-3),
-        batch_size=4,
-        num_epochs=1,
+        model=ModelSpec(
+            views=VIEWS,
+            backbone="resnet10t",
+            weights=RANDOM,
+            image_px=40,
+        ),
+        training=TrainingSpec(
+            optimizer=AdamW(lr=1e-3),
+            batch_size=4,
+            num_epochs=1,
+        ),
     )
     trial = folder.trial(recipe.uid)
     result = run_trial(recipe, prepared, trial.path, device="cpu", report=lambda _: "go on")

@@ -85,7 +85,7 @@ def test_no_pretrained_weights_are_looked_up(
 ) -> None:
     recipe = Recipe.model_validate_json((own_bundle / "recipe.json").read_text())
     weights = Weights(source="hub", name="resnet10t.c3_in1k", sha256="0" * 64, pretraining="in1k")
-    pretrained = recipe.model_copy(update={"weights": weights})
+    pretrained = recipe.replaced(weights=weights)
     (own_bundle / "recipe.json").write_text(pretrained.model_dump_json())
 
     def refuse(*_: object, **__: object) -> None:

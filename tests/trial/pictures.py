@@ -55,4 +55,4 @@ def recipe_for(prepared: Prepared, **changes: Any) -> Recipe:
         "batch_size": 4,
         "num_epochs": 3,
     }
-    return Recipe(**{**fields, **changes})
+    return Recipe.model_validate({**fields, **changes})

@@ -71,7 +71,10 @@ def test_a_pass_is_counted_by_its_tensors(pictures: Prepared) -> None:
     need = count(vit(pictures))
     with torch.device("meta"):
         model = MediaModel(
-            NO_NORM, {"image": (1, 160, 160, 3)}, image_px=160, weights=recipe_for(pictures).weights
+            NO_NORM,
+            {"image": (1, 160, 160, 3)},
+            image_px=160,
+            weights=recipe_for(pictures).model.weights,
         )
     parameters = sum(p.numel() for p in model.parameters()) * 4
     assert need.least == 1
@@ -139,12 +142,12 @@ def test_a_batch_norm_over_single_values_needs_two_samples(pictures: Prepared) -
 
 
 def count(recipe: Recipe, *, checkpointed: bool = False) -> Need:
-    return memory._counted(recipe, "cpu", checkpointed, recipe.batch_size + 1, None)
+    return memory._counted(recipe, "cpu", checkpointed, recipe.training.batch_size + 1, None)
 
 
 def fits(pictures: Prepared, need: Need, num_samples: int, recipe: Recipe) -> int:
     """Return the least limit under which `num_samples` go at once."""
-    inputs = 3 * (recipe.batch_size + 1) * memory._input_bytes(recipe)
+    inputs = 3 * (recipe.training.batch_size + 1) * memory._input_bytes(recipe)
     return need.of(num_samples) + inputs + need.trained  # SGD's momentum
 
 
@@ -156,9 +159,9 @@ def test_a_plan_takes_what_fits(pictures: Prepared) -> None:
         return plan(recipe, num_samples=99, device="cpu", limit_bytes=limit, cache=None)
 
     # A last batch of one sample joins the one before, so a batch may be one larger.
-    whole = fits(pictures, need, recipe.batch_size + 1, recipe)
+    whole = fits(pictures, need, recipe.training.batch_size + 1, recipe)
     assert planned(whole) == Plan(estimated_bytes=whole, least=1)
-    assert planned(whole - 1).micro_batch == recipe.batch_size
+    assert planned(whole - 1).micro_batch == recipe.training.batch_size
     five = fits(pictures, need, 5, recipe)
     assert planned(five) == Plan(micro_batch=5, estimated_bytes=five, least=1)
     tight = planned(fits(pictures, need, 1, recipe) - 1)
@@ -241,7 +244,7 @@ def test_how_many_are_scored_at_once_does_not_change_a_trials_scores(
 def test_blended_samples_are_counted(pictures: Prepared) -> None:
     recipe = vit(pictures)
     blended = vit(pictures, augment=Augment(pictures=Pictures(self_blend=0.5)))
-    limit = fits(pictures, count(recipe), recipe.batch_size + 1, recipe)
+    limit = fits(pictures, count(recipe), recipe.training.batch_size + 1, recipe)
     assert (
         plan(recipe, num_samples=99, device="cpu", limit_bytes=limit, cache=None).micro_batch
         is None

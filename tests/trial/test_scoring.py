@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from workbench.trial.recipe import TTA
+from workbench.parts.model_spec import TTA
 from workbench.trial.scoring import score, variants
 from workbench.trial.served import FlatModel
 

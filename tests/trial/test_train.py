@@ -141,9 +141,9 @@ def test_the_kept_weights_give_the_kept_scores(pictures: Prepared, tmp_path: Pat
     model = build_model(recipe, load=False)
     model.load_state_dict(load_file(TrialFolder(tmp_path).weights))
     for part in ("val", "test"):
-        split = Split(pictures, part, recipe.views, image_px=32, device=torch.device("cpu"))
+        split = Split(pictures, part, recipe.model.views, image_px=32, device=torch.device("cpu"))
         np.testing.assert_array_equal(
-            predict(model, split, recipe.batch_size), scores_of(tmp_path, part)["score"]
+            predict(model, split, recipe.training.batch_size), scores_of(tmp_path, part)["score"]
         )
         np.testing.assert_allclose(predict(model, split, 1), scores_of(tmp_path, part)["score"])
     with safe_open(TrialFolder(tmp_path).weights, "pt") as file:

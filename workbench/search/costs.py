@@ -13,8 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.console import duration
 from workbench.parts.model import MediaModel, Shape
+from workbench.parts.model_spec import TTA
 from workbench.parts.weights import RANDOM
-from workbench.trial.recipe import TTA, Recipe
+from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 
 _SCORED: dict[TTA, int] = {"none": 1, "hflip": 2, "six": 6}
@@ -79,22 +80,22 @@ def epoch_work(recipe: Recipe, *, num_train: int, num_val: int) -> float:
         num_train: Training samples that there are; the recipe may take a part of them.
         num_val: Samples that are scored.
     """
-    shapes = tuple((name, view.shape) for name, view in recipe.views.items())
-    wanted = recipe.sampling.subset
+    shapes = tuple((name, view.shape) for name, view in recipe.model.views.items())
+    wanted = recipe.training.sampling.subset
     seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
-    passes = (1 if recipe.frozen else 3) * seen + _SCORED[recipe.tta] * num_val
-    return passes * _multiply_adds(recipe.backbone, shapes, recipe.image_px)
+    passes = (1 if recipe.training.frozen else 3) * seen + _SCORED[recipe.model.tta] * num_val
+    return passes * _multiply_adds(recipe.model.backbone, shapes, recipe.model.image_px)
 
 
 def wanted_of(recipe: Recipe, work: float, estimated_memory_bytes: int | None = None) -> Wanted:
     """Return the question what `recipe` costs, at `work` an epoch."""
     return Wanted(
-        backbone=recipe.backbone,
-        views=tuple(recipe.views),
-        image_px=recipe.image_px,
-        batch_size=recipe.batch_size,
-        num_epochs=recipe.num_epochs,
-        work=recipe.num_epochs * work,
+        backbone=recipe.model.backbone,
+        views=tuple(recipe.model.views),
+        image_px=recipe.model.image_px,
+        batch_size=recipe.training.batch_size,
+        num_epochs=recipe.training.num_epochs,
+        work=recipe.training.num_epochs * work,
         estimated_memory_bytes=estimated_memory_bytes,
     )
 
@@ -104,10 +105,10 @@ def past_of(recipe: Recipe, result: Result, work: float) -> Past | None:
     if not result.epochs:
         return None
     return Past(
-        backbone=recipe.backbone,
-        views=tuple(recipe.views),
-        image_px=recipe.image_px,
-        batch_size=recipe.batch_size,
+        backbone=recipe.model.backbone,
+        views=tuple(recipe.model.views),
+        image_px=recipe.model.image_px,
+        batch_size=recipe.training.batch_size,
         num_epochs=len(result.epochs),
         work=len(result.epochs) * work,
         estimated_memory_bytes=result.estimated_memory_bytes,

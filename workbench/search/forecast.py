@@ -48,7 +48,7 @@ class Forecast:
         """Take in how a trial ended."""
         if not result.epochs or (past := past_of(recipe, result, self._work(recipe))) is None:
             return
-        shortened = recipe.model_copy(update={"num_epochs": len(result.epochs)})
+        shortened = recipe.replaced(num_epochs=len(result.epochs))
         if (foretold := self.of(shortened)) and result.seconds > 0:
             ratio = foretold.seconds / result.seconds
             self._good.append(1 / TOLERANCE <= ratio <= TOLERANCE)
@@ -69,12 +69,12 @@ class Forecast:
         whole = predict(self._past, wanted_of(recipe, work))
         if whole is None:
             return None
-        left = recipe.num_epochs - sum(1 for _ in done)
+        left = recipe.training.num_epochs - sum(1 for _ in done)
         seconds = whole.epoch_seconds * left + statistics.median(self._besides)
         return Prediction(seconds, whole.epoch_seconds, whole.memory_bytes, whole.spread)
 
     def _work(self, recipe: Recipe) -> float:
-        segments = max(view.num_segments for view in recipe.views.values())
+        segments = max(view.num_segments for view in recipe.model.views.values())
         return epoch_work(
             recipe,
             num_train=segments * self._num_files["train"],

@@ -38,7 +38,6 @@ from workbench.study.records import (
 from workbench.tracking.runs import TrialRun
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
-from workbench.values import build
 
 
 def mend_journal(folder: StudyFolder) -> str:
@@ -193,21 +192,15 @@ def _restore(
 
 def _draft_of(recipe: Recipe, space: Space) -> tuple[SampledConfig, dict[str, Any] | None]:
     """Return what became `recipe`, with what the space drew for it, if the space holds it."""
-    tree = recipe.model_dump(mode="json")
-    same = {key: value for key, value in tree.items() if key in SampledConfig.model_fields}
-    same["views"] = list(recipe.views)
-    random = recipe.weights.source == "none"
-    # A recipe says which weights it starts from, not how they were asked for.
+    plain = SampledConfig.of(recipe)
+    random = plain.pretrained == "none"
     modes = sorted(space.pretrained_modes(), key=lambda mode: (mode == "none") != random)
-    where = f"recipe {recipe.uid}"
     for mode in modes:
-        for precision in dict.fromkeys((recipe.precision, "auto")):
-            tree = {**same, "pretrained": mode, "precision": precision}
-            draft: SampledConfig = build(SampledConfig, tree, where=where)
+        for precision in dict.fromkeys((plain.precision, "auto")):
+            draft = plain.model_copy(update={"pretrained": mode, "precision": precision})
             if (params := space.params_of(draft)) is not None:
                 return draft, params
-    mode = "none" if random else "auto"
-    return build(SampledConfig, {**same, "pretrained": mode}, where=where), None
+    return plain, None
 
 
 def _distributions(space: Space, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:

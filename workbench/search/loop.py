@@ -328,7 +328,7 @@ class Search:
                 pool.answer(slot, "go on")  # told before its worker died
             case Epoch():
                 onward = "go on" if running.tryout else self._books.report(running, event)
-                whole = self._last_may_end and event.epoch == running.recipe.num_epochs
+                whole = self._last_may_end and event.epoch == running.recipe.training.num_epochs
                 if self._at_epoch_ends and not whole:
                     # The epoch is kept, on disk and in the books.
                     pool.stop(slot)
@@ -435,7 +435,7 @@ class Search:
         say(
             f"trial {running.trial.number:<3} {result.state:<8}{score}  "
             f"{_what(running.recipe)}"
-            f"  {len(result.epochs)}/{running.recipe.num_epochs} epochs"
+            f"  {len(result.epochs)}/{running.recipe.training.num_epochs} epochs"
             f"  {duration(result.seconds)}{parts}{why}"
         )
 
@@ -485,7 +485,7 @@ class Search:
                 number=running.trial.number,
                 what=_what(running.recipe),
                 num_done=len(running.epochs),
-                num_epochs=running.recipe.num_epochs,
+                num_epochs=running.recipe.training.num_epochs,
                 share=pool.share(slot),
                 seconds=now - running.started,
                 num_before=running.num_before,
@@ -520,4 +520,4 @@ def workers_ahead(number: int, *, stall_s: float) -> Iterator[WorkerPool]:
 
 
 def _what(recipe: Recipe) -> str:
-    return f"{recipe.backbone} {'+'.join(recipe.views)} {recipe.image_px} px"
+    return f"{recipe.model.backbone} {'+'.join(recipe.model.views)} {recipe.model.image_px} px"

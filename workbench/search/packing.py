@@ -113,12 +113,12 @@ def pack(
     about = {
         "device": name,
         "cores": cores,
-        "backbone": recipe.backbone,
-        "views": [view.shape for view in recipe.views.values()],
-        "image_px": recipe.image_px,
-        "batch_size": recipe.batch_size,
-        "frozen": recipe.frozen,
-        "precision": recipe.precision,
+        "backbone": recipe.model.backbone,
+        "views": [view.shape for view in recipe.model.views.values()],
+        "image_px": recipe.model.image_px,
+        "batch_size": recipe.training.batch_size,
+        "frozen": recipe.training.frozen,
+        "precision": recipe.training.precision,
         "memory": memory_bytes,
         "torch": torch.__version__,
     }

@@ -99,8 +99,8 @@ class StudyRuns:
             self.parent,
             number=number,
             uid=recipe.uid,
-            name=recipe.backbone,
-            recipe=recipe.model_dump(mode="json"),
+            name=recipe.model.backbone,
+            recipe=recipe.flat(),
             # Not what runs now: one that is written anew was trained by the code of its time.
             tags={**self._about, **attrs.get(MADE_BY, {}), **start},
         )

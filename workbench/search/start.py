@@ -216,7 +216,9 @@ def _run(
             num_threads=threads,
             cache=workspace.cache,
         )
-        maker = RecipeBuilder(experiment, files.fingerprint, finder, asked.seed, precisions)
+        maker = RecipeBuilder(
+            experiment, files.fingerprint, finder, asked.seed, precisions, folder.names()
+        )
         if asked.jobs == "auto":
             devices, threads = pack_devices(
                 [maker.guess(draft) for draft in drawn.corners()],

@@ -240,11 +240,15 @@ class StudyStore:
         One that the search space holds teaches the sampler as a drawn one does; any other is a
         trial all the same.
         """
-        given = draft.model_dump_json()
-        known = self._study.get_trials(deepcopy=False)
-        if not any(trial.user_attrs.get(GIVEN) == given for trial in known):
+        given = [
+            SampledConfig.model_validate_json(trial.user_attrs[GIVEN])
+            for trial in self._study.get_trials(deepcopy=False)
+            if GIVEN in trial.user_attrs
+        ]
+        if draft not in given:
             params = self._space.params_of(draft) or {}
-            self._study.enqueue_trial(params, user_attrs={GIVEN: given, START: source})
+            attrs = {GIVEN: draft.model_dump_json(), START: source}
+            self._study.enqueue_trial(params, user_attrs=attrs)
 
     def ask(self) -> tuple[optuna.Trial, SampledConfig]:
         """Return a new trial and what it is to be: what the space draws, or what was asked for."""
@@ -299,7 +303,7 @@ class StudyStore:
         running.epochs.append(epoch)
         running.trial.report(epoch.objective, epoch.epoch)
         self._runs.log(running.run, epoch)
-        num_epochs = running.recipe.num_epochs
+        num_epochs = running.recipe.training.num_epochs
         if epoch.epoch == num_epochs:
             return "go on"
         if not self._halving:
@@ -315,7 +319,7 @@ class StudyStore:
         running.trial.report(objective, 0)
         self._runs.tracking.log_epoch(running.run, {"tryout": objective}, 0)
         self._rungs.enter(number, {0: objective})
-        return self._rungs.goes_on(number, 0, running.recipe.num_epochs)
+        return self._rungs.goes_on(number, 0, running.recipe.training.num_epochs)
 
     def pause(self, running: Running) -> None:
         """Let a trial wait that was told to pause, and did: it may go on later."""

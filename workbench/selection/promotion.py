@@ -288,14 +288,9 @@ def _register(folder: StudyFolder, registry: Registry, row: TrialRow, objective:
             "registered. Promote another trial."
         )
     recipe = folder.trial(row.recipe).read_recipe()
-    if recipe.uid != row.recipe:
-        raise StudyError(
-            f"{folder.trial(row.recipe).recipe} was changed: it is the recipe {recipe.uid} now, "
-            f"and trial {row.number} trained {row.recipe}. Put the file back."
-        )
-    shapes = {name: view.stored_shape for name, view in recipe.views.items()}
+    shapes = {name: view.stored_shape for name, view in recipe.model.views.items()}
     model = _load(folder, row, recipe)
-    served = FlatModel(model, shapes, image_px=recipe.image_px, tta=recipe.tta).eval()
+    served = FlatModel(model, shapes, image_px=recipe.model.image_px, tta=recipe.model.tta).eval()
     # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
     dtype = np.uint8 if served.takes_bytes else np.float32
     example = np.full((2, served.num_values), 128, dtype)
@@ -327,7 +322,7 @@ def _load(folder: StudyFolder, row: TrialRow, recipe: Recipe) -> torch.nn.Module
         raise StudyError(f"{file} is not a safetensors file ({error}). {remedy}") from error
     except RuntimeError as error:  # names or shapes of the tensors differ
         raise StudyError(f"{file} does not hold the model of its recipe. {remedy}") from error
-    folder.trial(row.recipe).require_weights()
+    folder.trial(row.recipe).require_unchanged()
     return model
 
 

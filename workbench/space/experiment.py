@@ -27,18 +27,19 @@ class Tryout(Frozen):
 
     def of(self, recipe: Recipe, *, num_epochs: int) -> Recipe:
         """Return the recipe that `recipe` is tried out by."""
-        sampling, data_share = recipe.sampling, self.data_share
+        sampling, data_share = recipe.training.sampling, self.data_share
         subset = sampling.subset * data_share
         if isinstance(sampling.subset, int):
             subset = max(2, round(subset))
         image_px = min(
-            recipe.image_px, max(32, 32 * round(recipe.image_px * self.image_share / 32))
+            recipe.model.image_px,
+            max(32, 32 * round(recipe.model.image_px * self.image_share / 32)),
         )
         return recipe.model_copy(
             update={
-                "image_px": min(recipe.image_px, image_px),
+                "image_px": min(recipe.model.image_px, image_px),
                 "sampling": sampling.model_copy(update={"subset": subset}),
-                "num_epochs": min(num_epochs, recipe.num_epochs),
+                "num_epochs": min(num_epochs, recipe.training.num_epochs),
             }
         )
 

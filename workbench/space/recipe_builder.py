@@ -1,7 +1,8 @@
 """From what a search space draws to the recipe of a trial, and whether it may be trained."""
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from workbench.console import say
 from workbench.errors import ConfigError, RuleError
@@ -28,6 +29,9 @@ class RecipeBuilder:
     precisions: Precisions
     """What a draft that leaves it open is trained in."""
 
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the study calls recipes whose fingerprint is another by now, by the fingerprint."""
+
     def make(self, draft: SampledConfig) -> Recipe:
         """Return the recipe of a draft."""
         bfloat16 = False
@@ -42,7 +46,7 @@ class RecipeBuilder:
         return self._recipe(draft, self.precisions.guess(draft))
 
     def _recipe(self, draft: SampledConfig, bfloat16: bool) -> Recipe:
-        return draft.recipe(
+        recipe = draft.recipe(
             data=self.fingerprint,
             views=self.experiment.views,
             weights=self.finder.find(draft.backbone, draft.pretrained),
@@ -50,16 +54,18 @@ class RecipeBuilder:
             seed=self.seed,
             bfloat16=bfloat16,
         )
+        name = self.names.get(recipe.fingerprint)
+        return recipe.named(name) if name else recipe
 
     def judge(self, recipe: Recipe, mode: Mode) -> tuple[Verdict | None, str]:
         """Return the rulebook's verdict, if there can be one, and why not to train; empty if to."""
         try:
             verdict = judge_start(
                 self.experiment.rulebook,
-                recipe.backbone,
+                recipe.model.backbone,
                 mode,
-                recipe.views,
-                image_px=recipe.image_px,
+                recipe.model.views,
+                image_px=recipe.model.image_px,
                 finder=self.finder,
             )
         except ConfigError as error:

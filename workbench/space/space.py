@@ -12,7 +12,7 @@ It becomes a plain choice when the space is read, with the question kept beside 
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -21,9 +21,10 @@ from workbench.media.views import AnyView
 from workbench.parts.augment import warnings
 from workbench.parts.leaderboard import read_table
 from workbench.parts.leaderboard_ranking import Limits, Query, rank
+from workbench.parts.model_spec import ModelChoices, ModelSpec
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Rulebook
-from workbench.trial.recipe import Choices, Objective, Recipe
+from workbench.trial.recipe import Objective, Recipe, TrainingSpec
 from workbench.values import Frozen, build, cut, read_yaml, shown
 
 Scalar = str | int | float | bool | None
@@ -50,7 +51,7 @@ class Suggest(Protocol):
         """Return a whole number in [low, high]."""
 
 
-class SampledConfig(Choices):
+class SampledConfig(ModelChoices, TrainingSpec):
     """A recipe as a search space draws it: before data, weights and objective are known."""
 
     views: tuple[str, ...] = Field(min_length=1)
@@ -59,7 +60,7 @@ class SampledConfig(Choices):
     pretrained: Literal["auto", "hub", "local", "none"] = "auto"
     """Where pretrained weights come from; `auto` takes what can be had, and says what."""
 
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # type: ignore[assignment]
     """What training computes in; `auto` takes bfloat16 where the study's device is faster so."""
 
     def recipe(
@@ -76,12 +77,31 @@ class SampledConfig(Choices):
 
         `bfloat16` says whether it is trained in that, if it leaves it open.
         """
-        same = {name: getattr(self, name) for name in SampledConfig.model_fields}
-        del same["pretrained"]
-        if self.precision == "auto":
-            same["precision"] = "bfloat16" if bfloat16 else "float32"
-        same["views"] = {name: views[name] for name in self.views}
-        return Recipe(data=data, weights=weights, objective=objective, seed=seed, **same)
+        precision = self.precision
+        if precision == "auto":
+            precision = "bfloat16" if bfloat16 else "float32"
+        of_model = {name: getattr(self, name) for name in ModelChoices.model_fields}
+        of_training = {name: getattr(self, name) for name in TrainingSpec.model_fields}
+        return Recipe(
+            data=data,
+            model=ModelSpec(
+                views={name: views[name] for name in self.views}, weights=weights, **of_model
+            ),
+            training=TrainingSpec(**{**of_training, "precision": precision}),
+            objective=objective,
+            seed=seed,
+        )
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Return what becomes `recipe`.
+
+        A recipe says which weights it starts from, not how they were asked for.
+        """
+        flat = {key: value for key, value in recipe.flat().items() if key in cls.model_fields}
+        mode = "none" if recipe.model.weights.source == "none" else "auto"
+        tree = {**flat, "views": list(recipe.model.views), "pretrained": mode}
+        return cls.model_validate(tree)
 
 
 class Range(Frozen):

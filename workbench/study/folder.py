@@ -60,6 +60,15 @@ class StudyFolder:
         self.report = path / "compare.html"
         self._lock = path / "lock"
 
+    def names(self) -> dict[str, str]:
+        """Return the names of trials whose recipes have another fingerprint by now, by that."""
+        names = {}
+        for file in self.path.glob("trials/*/recipe.json"):
+            recipe = TrialFolder(file.parent).kept_recipe()
+            if recipe is not None and recipe.fingerprint != recipe.uid:
+                names[recipe.fingerprint] = recipe.uid
+        return names
+
     def trial(self, recipe: str) -> TrialFolder:
         """Return the folder of the trial with this recipe uid."""
         return TrialFolder(self.path / "trials" / recipe)

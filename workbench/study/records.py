@@ -216,8 +216,8 @@ def _row(folder: StudyFolder, trial: FrozenTrial, runs: Mapping[int, str]) -> Tr
         params_true=attrs.get(TRUE),
         seconds=attrs.get(SECONDS, 0.0),
         drawn=trial.params,
-        backbone=recipe.backbone if recipe else str(trial.params.get("backbone", "unknown")),
-        views=tuple(recipe.views) if recipe else (),
-        image_px=recipe.image_px if recipe else 0,
+        backbone=recipe.model.backbone if recipe else str(trial.params.get("backbone", "unknown")),
+        views=tuple(recipe.model.views) if recipe else (),
+        image_px=recipe.model.image_px if recipe else 0,
         run_id=runs.get(trial.number),
     )

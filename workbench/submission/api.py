@@ -108,7 +108,11 @@ class Predictor:
         except (RuntimeError, AssertionError) as error:
             said = str(error).splitlines()[0]
             raise ConfigError(f"{device} cannot be used ({said}). Use the device cpu.") from error
-        self._views, self._image_px, self._tta = recipe.views, recipe.image_px, recipe.tta
+        self._views, self._image_px, self._tta = (
+            recipe.model.views,
+            recipe.model.image_px,
+            recipe.model.tta,
+        )
         num = _num_cores() if num_decoders is None else num_decoders
         self._fence = decoders(num, limit_s=limit_s) if num else None
         self._limit_s, self._num_ahead = limit_s, BATCH_SIZE + 2 * num

@@ -86,10 +86,10 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     rulebook = folder.experiment().rulebook
     verdict = judge(
         rulebook,
-        recipe.backbone,
-        {name: view.shape for name, view in recipe.views.items()},
-        image_px=recipe.image_px,
-        weights=recipe.weights,
+        recipe.model.backbone,
+        {name: view.shape for name, view in recipe.model.views.items()},
+        image_px=recipe.model.image_px,
+        weights=recipe.model.weights,
     )
     if not verdict.legal:
         raise RuleError(f"{verdict.sentence} Promote another trial.")
@@ -102,7 +102,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     if not allow_missing:
         require_few(neutral)
     code = closure(ENTRY, PACKAGE.parent)
-    extras = frozenset().union(*(view.libraries for view in recipe.views.values()))
+    extras = frozenset().union(*(view.libraries for view in recipe.model.views.values()))
     versions = documents.installed_versions(code.libraries | extras)
 
     with finished_folder(out) as part:
@@ -115,7 +115,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         for file in code.files:
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(PACKAGE.parent / file, part / CODE / file)
-        for view in recipe.views.values():
+        for view in recipe.model.views.values():
             for place, file in view.files().items():
                 (part / CODE / PACKAGE.name / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, part / CODE / PACKAGE.name / place)
@@ -181,13 +181,12 @@ def _read_recipe(trial: TrialFolder, champion: Champion) -> Recipe:
         raise BundleError(
             f"{trial.weights} is damaged ({error}). Promote another trial."
         ) from error
-    for what, uid in ((trial.recipe, recipe.uid), (trial.weights, trained)):
-        if uid != champion.recipe:
-            raise BundleError(
-                f"{what} is of the recipe {uid or '(unnamed)'}, and the champion is trial "
-                f"{champion.number} of recipe {champion.recipe}. Put the trial's own file back."
-            )
-    trial.require_weights()
+    if trained != champion.recipe:
+        raise BundleError(
+            f"{trial.weights} is of the recipe {trained or '(unnamed)'}, and the champion is trial "
+            f"{champion.number} of recipe {champion.recipe}. Put the trial's own file back."
+        )
+    trial.require_unchanged()
     return recipe
 
 

@@ -73,14 +73,18 @@ def readme(
         first: Some names with their scores, to compare with.
     """
     objective = champion.objective
-    views = ", ".join(f"{name} {view.shape}" for name, view in recipe.views.items())
+    views = ", ".join(f"{name} {view.shape}" for name, view in recipe.model.views.items())
     expected = "\n".join(f"| {as_cell(name)} | {value:.6f} |" for name, value in first.items())
     one_model = ", as the rulebook asks" if single_model else ""
     thop = "cannot count it" if champion.params_thop is None else f"{champion.params_thop:,}"
     true = "not recorded" if champion.params_true is None else f"{champion.params_true:,}"
-    weights = recipe.weights.name or "random weights"
+    weights = recipe.model.weights.name or "random weights"
     unseen = f" {neutral}" if neutral else ""
-    saw = "" if recipe.weights.source == "none" else f", pretraining {recipe.weights.pretraining}"
+    saw = (
+        ""
+        if recipe.model.weights.source == "none"
+        else f", pretraining {recipe.model.weights.pretraining}"
+    )
     return f"""\
 # {champion.study}: trial {champion.number}
 
@@ -129,7 +133,7 @@ The same files give the same scores to 1e-5.{unseen} On {objective.slice} the mo
 
 | what | value |
 | --- | --- |
-| backbone | {recipe.backbone}, one for each view |
+| backbone | {recipe.model.backbone}, one for each view |
 | views | {views} |
 | parameters as thop counts them | {thop} |
 | parameters truly | {true} |

@@ -77,7 +77,7 @@ def _test_files(folder: StudyFolder, recipe: Recipe) -> pd.DataFrame:
         return pd.DataFrame({"neutral": np.array([], bool), "reason": []})
     table = pd.read_parquet(folder.manifest)
     table = table[table["split"] == "test"].set_index("name")
-    views = [name for name in recipe.views if f"row.{name}" in table.columns]
+    views = [name for name in recipe.model.views if f"row.{name}" in table.columns]
     rows = table[[f"row.{name}" for name in views]].to_numpy()
     neutral = (rows == NEUTRAL_ROW).all(axis=1) & bool(views)
     reason = table[f"reason.{views[0]}"] if views else ""

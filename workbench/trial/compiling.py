@@ -26,7 +26,7 @@ USUAL = Usual(cost_s=60.0, gain=0.2)
 def may_be_compiled(recipe: Recipe, when: Compile, *, by_clock: bool) -> bool:
     """Say whether a trial's passes may be compiled, where the clock decides or does not."""
     # Blends make batches of any size, of which hardly one is that which was compiled.
-    blends = recipe.augment.pictures.self_blend > 0
+    blends = recipe.training.augment.pictures.self_blend > 0
     return not blends and (when == "on" or (when == "auto" and by_clock))
 
 

@@ -168,8 +168,8 @@ def plan(
         TooLargeError: not even the smallest part fits; says by how much.
     """
     # A last batch of one joins the one before; a sample blended with itself joins its batch.
-    batch = min(recipe.batch_size + 1, num_samples)
-    batch *= 2 if recipe.augment.pictures.self_blend > 0 else 1
+    batch = min(recipe.training.batch_size + 1, num_samples)
+    batch *= 2 if recipe.training.augment.pictures.self_blend > 0 else 1
     needs = []
     for checkpointed in (False, True):
         if checkpointed and not _can_checkpoint(recipe):
@@ -178,7 +178,7 @@ def plan(
         needs.append(need)
         kept = 3 * batch * _input_bytes(recipe)  # as it is, changed and mixed
         kept += int(_state_copies(recipe) * need.trained)
-        kept += need.weights if recipe.transfer.ema_decay else 0
+        kept += need.weights if recipe.training.transfer.ema_decay else 0
         room = limit_bytes - need.fixed - kept
         most = batch if need.sample <= 0 else room // need.sample
         if most >= need.least:
@@ -193,7 +193,8 @@ def plan(
             )
     least = min(need.of(need.least) for need in needs) + kept
     raise TooLargeError(
-        f"too little memory: {recipe.backbone} at {recipe.image_px} px takes about {_size(least)} "
+        f"too little memory: {recipe.model.backbone} at {recipe.model.image_px} px takes "
+        f"about {_size(least)} "
         f"to train by "
         f"{'one sample' if needs[-1].least == 1 else 'two samples'} at a time, "
         f"{_size(least - limit_bytes)} more than the {_size(limit_bytes)} that a trial may take on "
@@ -230,8 +231,8 @@ def first_plan(recipe: Recipe, *, counts_memory: bool) -> Plan:
     """Return how batches go before anything is known of their memory."""
     if counts_memory:
         return WHOLE
-    scored = min(SCORED_SAMPLES, SCORED_FOR_TRAINED * recipe.batch_size)
-    return Plan(scored=max(recipe.batch_size, scored))
+    scored = min(SCORED_SAMPLES, SCORED_FOR_TRAINED * recipe.training.batch_size)
+    return Plan(scored=max(recipe.training.batch_size, scored))
 
 
 class Fitted:
@@ -258,14 +259,14 @@ class Fitted:
     ) -> None:
         self._measured = Measured(cache, "fitted")
         self._about = {
-            "backbone": recipe.backbone,
-            "views": [view.shape for view in recipe.views.values()],
-            "image_px": recipe.image_px,
-            "frozen": recipe.frozen,
-            "precision": recipe.precision,
-            "batch": min(recipe.batch_size, num_samples),
-            "blends": recipe.augment.pictures.self_blend > 0,
-            "copies": round(_state_copies(recipe)) + bool(recipe.transfer.ema_decay),
+            "backbone": recipe.model.backbone,
+            "views": [view.shape for view in recipe.model.views.values()],
+            "image_px": recipe.model.image_px,
+            "frozen": recipe.training.frozen,
+            "precision": recipe.training.precision,
+            "batch": min(recipe.training.batch_size, num_samples),
+            "blends": recipe.training.augment.pictures.self_blend > 0,
+            "copies": round(_state_copies(recipe)) + bool(recipe.training.transfer.ema_decay),
             "device": called(device),
             "share": share,
             "memory": memory_bytes,
@@ -289,10 +290,10 @@ def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
     Half as many samples at once, down to the fewest that the model can learn from; then those with
     activations computed twice.
     """
-    if (smaller := plan.halved(recipe.batch_size)) is not None:
+    if (smaller := plan.halved(recipe.training.batch_size)) is not None:
         return smaller
     if plan.least > 1 and least_samples(recipe) == 1:
-        return plan.model_copy(update={"least": 1}).halved(recipe.batch_size)
+        return plan.model_copy(update={"least": 1}).halved(recipe.training.batch_size)
     if plan.checkpointed or not _can_checkpoint(recipe):
         return None
     return plan.model_copy(update={"checkpointed": True, "estimated_bytes": None, "met": True})
@@ -300,8 +301,8 @@ def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
 
 def least_samples(recipe: Recipe) -> int:
     """Return the fewest samples that the recipe's model can learn from: a norm may need two."""
-    shapes = tuple((name, view.shape) for name, view in recipe.views.items())
-    return _least(recipe.backbone, shapes, recipe.image_px, recipe.frozen)
+    shapes = tuple((name, view.shape) for name, view in recipe.model.views.items())
+    return _least(recipe.model.backbone, shapes, recipe.model.image_px, recipe.training.frozen)
 
 
 @lru_cache(maxsize=256)
@@ -357,11 +358,11 @@ def _counted(
     cuda = is_cuda(device)
     batch = max(64, 1 << (batch - 1).bit_length())  # one count for many sizes
     about = {
-        "backbone": recipe.backbone,
-        "views": [view.shape for view in recipe.views.values()],
-        "image_px": recipe.image_px,
-        "frozen": recipe.frozen,
-        "precision": recipe.precision,
+        "backbone": recipe.model.backbone,
+        "views": [view.shape for view in recipe.model.views.values()],
+        "image_px": recipe.model.image_px,
+        "frozen": recipe.training.frozen,
+        "precision": recipe.training.precision,
         "checkpointed": checkpointed,
         "batch": batch,
         "device": called(device) if cuda else "count",
@@ -402,7 +403,7 @@ def _count(recipe: Recipe, device: str, checkpointed: bool, batch: int) -> Need:
     if cuda:
         one, more = (_peak(recipe, device, False, n, grad=False) for n in (1, DONE_SAMPLES))
         scored = max(0, more - one) // (DONE_SAMPLES - 1)
-    elif recipe.precision == "bfloat16":
+    elif recipe.training.precision == "bfloat16":
         # Tensors without contents are of float32 whatever they are computed in.
         sample, fixed = int(BFLOAT16_SHARE * sample), fixed + weights // 2
     return Need(
@@ -445,7 +446,7 @@ def _pass(recipe: Recipe, device: str, checkpointed: bool, num_samples: int, gra
     if checkpointed:
         model.checkpoint_activations()
     # On tensors without contents everything is float32.
-    precision = "float32" if device == "meta" else recipe.precision
+    precision = "float32" if device == "meta" else recipe.training.precision
     odds = logits_of(model, model.example_inputs(num_samples, device), precision)[:, 1]
     F.softplus(odds).mean().backward()
 
@@ -463,7 +464,7 @@ def _state_copies(recipe: Recipe) -> float:
     """Return how many numbers the optimizer keeps for each one that learns."""
     weight = torch.nn.Parameter(torch.zeros(8, 8))
     weight.grad = torch.zeros_like(weight)
-    optimizer = recipe.optimizer.build([weight])
+    optimizer = recipe.training.optimizer.build([weight])
     optimizer.step()
     kept = (value for state in optimizer.state.values() for value in state.values())
     return sum(v.numel() for v in kept if isinstance(v, Tensor) and v.dim()) / weight.numel()
@@ -472,12 +473,12 @@ def _state_copies(recipe: Recipe) -> float:
 def _input_bytes(recipe: Recipe) -> int:
     """Return the bytes of one sample as the model is given it."""
     total = 0
-    for view in recipe.views.values():
+    for view in recipe.model.views.values():
         if len(view.shape) == 1:
             total += 4 * view.shape[0]
         else:
             frames, _, _, channels = view.shape
-            total += 4 * frames * channels * recipe.image_px**2
+            total += 4 * frames * channels * recipe.model.image_px**2
     return total
 
 

@@ -116,7 +116,7 @@ class Passes:
         """Take an alternative before `epoch`, counted from 1, if it pays in what is left."""
         if self._tried is not None or self._is_of_the_head_alone(epoch):
             return
-        left = self._num_samples * (self._recipe.num_epochs - epoch + 1)
+        left = self._num_samples * (self._recipe.training.num_epochs - epoch + 1)
         for alternative in list(self._waiting):
             if not self._pays(alternative, left):
                 continue
@@ -162,7 +162,7 @@ class Passes:
             self._tried = None
 
     def _is_of_the_head_alone(self, epoch: int) -> bool:
-        return epoch <= self._recipe.transfer.frozen_epochs
+        return epoch <= self._recipe.training.transfer.frozen_epochs
 
     def _pays(self, alternative: Alternative, left: int) -> bool:
         """Say whether an alternative pays in the `left` samples of a trial."""
@@ -186,18 +186,18 @@ class Passes:
 
 def at_once(recipe: Recipe, plan: Plan, num_samples: int) -> int:
     """Return how many samples of a whole batch go through the model at once."""
-    batch = min(recipe.batch_size, num_samples)
+    batch = min(recipe.training.batch_size, num_samples)
     return -(-batch // plan.num_parts(batch))
 
 
 def about(model: MediaModel, recipe: Recipe, samples_at_once: int) -> Mapping[str, object]:
     """Return what the worth of an alternative depends on."""
     return {
-        "backbone": recipe.backbone,
+        "backbone": recipe.model.backbone,
         "views": list(model.views.values()),
-        "image_px": recipe.image_px,
-        "frozen": recipe.frozen,
-        "precision": recipe.precision,
+        "image_px": recipe.model.image_px,
+        "frozen": recipe.training.frozen,
+        "precision": recipe.training.precision,
         "at_once": samples_at_once,
         "device": called(next(model.parameters()).device),
         "torch": torch.__version__,
@@ -227,7 +227,7 @@ def rehearse(
     inputs = model.example_inputs(samples_at_once, device)
     try:
         with buffers_kept(model):
-            logits_of(passes, inputs, recipe.precision).sum().backward()
+            logits_of(passes, inputs, recipe.training.precision).sum().backward()
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise

@@ -2,17 +2,16 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr, model_validator
 
-from workbench.media.views import AnyView
 from workbench.parts.augment import Augment
 from workbench.parts.losses import AnyLoss, CrossEntropy
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AnyOptimizer
 from workbench.parts.schedules import AnySchedule, Constant
 from workbench.parts.transfer import Transfer
-from workbench.parts.weights import Weights
 from workbench.values import Frozen
 
 MetricName = Literal[
@@ -37,11 +36,6 @@ MetricName = Literal[
 best F1 on these same samples, so they flatter a little."""
 
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr"})
-
-
-TTA = Literal["none", "hflip", "six"]
-"""Of pictures: as they are; also their mirror images; also two centre crops (0.9 and 0.8 of a side)
-and the mirror images of those. Spectrograms and vectors stay as they are."""
 
 
 Precision = Literal["float32", "bfloat16"]
@@ -77,58 +71,98 @@ class Objective(Frozen):
         return value < other if self.direction == "minimize" else value > other
 
 
-class Choices(Frozen):
-    """What of a recipe a search space may choose, besides its views and weights."""
-
-    backbone: str
-    """A timm model name, with or without a pretrained tag."""
+class TrainingSpec(Frozen):
+    """All that is needed to train a model."""
 
     frozen: bool = False
     """Whether the backbone stays as it is and only the head learns."""
 
     transfer: Transfer = Transfer()
     sampling: Sampling = Sampling()
-    image_px: int = Field(224, ge=32, le=1024)
-    """Side of the square picture that the backbone sees, in pixels."""
-
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Share of the pooled features dropped before the head."""
-
     loss: AnyLoss = CrossEntropy()
     optimizer: AnyOptimizer
     schedule: AnySchedule = Constant()
     augment: Augment = Augment()
     batch_size: int = Field(32, ge=1, le=4096)
     num_epochs: int = Field(5, ge=1, le=1000)
-    tta: TTA = "none"
-    """Test-time augmentation: what is scored of each file, everywhere; see `scoring`."""
+    precision: Precision = "float32"
+    """What training computes in. Scores are float32 either way."""
 
 
-class Recipe(Choices):
+class Recipe(Frozen):
     """Everything that can change a trial's numbers, and nothing that cannot."""
+
+    format: Literal[2] = 2
+    """Of the file; 1 had the keys of both specs side by side, and is read as well."""
 
     data: str
     """Fingerprint of labels and media."""
 
-    views: dict[str, AnyView] = Field(min_length=1)
-    """What the model reads: one backbone for each."""
-
-    weights: Weights
-    """The pretrained weights it starts from, as they were found."""
-
+    model: ModelSpec
+    training: TrainingSpec
     objective: Objective = Objective()
     """What names the best epoch."""
 
-    precision: Precision = "float32"
-    """What training computes in. Scores are float32 either way."""
-
     seed: int = Field(0, ge=0, lt=2**31)
+
+    _name: str = PrivateAttr("")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_format_1(cls, tree: Any) -> Any:
+        """Sort the keys of format 1 into the two specs."""
+        if not isinstance(tree, dict) or "format" in tree or "model" in tree:
+            return tree
+        own = {key: value for key, value in tree.items() if key not in _SPEC_OF}
+        specs: dict[str, dict[str, Any]] = {"model": {}, "training": {}}
+        for key in tree.keys() - own.keys():
+            specs[_SPEC_OF[key]][key] = tree[key]
+        return {**own, **specs}
 
     @property
     def uid(self) -> str:
-        """Twelve hex digits naming this recipe; equal for equal recipes, on every machine."""
+        """The name of the trial that computes this recipe: see `named`; else its fingerprint."""
+        return self._name or self.fingerprint
+
+    def named(self, name: str) -> Self:
+        """Return this recipe with the name that its study gave to its trial.
+
+        A later version of this program may have another fingerprint for the same recipe; what a
+        study wrote when the trial began stays the trial's name.
+        """
+        copy = self.model_copy()
+        copy._name = name
+        return copy
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits of its contents; equal for equal recipes, on every machine."""
         # The full dump: an unset field that gets another default must not keep its name. The
         # order of the views stays in it, since it orders the model's layers.
         dump = self.model_dump(mode="json")
-        dump["views"] = [(name, view.identity()) for name, view in self.views.items()]
+        views = self.model.views.items()
+        dump["model"]["views"] = [(name, view.identity()) for name, view in views]
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()[:12]
+
+    def replaced(self, **changes: Any) -> Self:
+        """Return this recipe with other values of some keys of it or of its specs."""
+        own: dict[str, Any] = {key: changes[key] for key in changes.keys() - _SPEC_OF.keys()}
+        for spec in ("model", "training"):
+            those = {key: changes[key] for key in changes if _SPEC_OF.get(key) == spec}
+            if those:
+                own[spec] = getattr(self, spec).model_copy(update=those)
+        changed = self.model_copy(update=own)
+        changed._name = ""
+        return changed
+
+    def flat(self) -> dict[str, Any]:
+        """Return all of it as JSON values, the keys of both specs side by side."""
+        tree = self.model_dump(mode="json", exclude={"format"})
+        return {**tree.pop("model"), **tree.pop("training"), **tree}
+
+
+_SPEC_OF = {
+    **dict.fromkeys(ModelSpec.model_fields, "model"),
+    **dict.fromkeys(TrainingSpec.model_fields, "training"),
+}
+"""The spec of each of their keys."""

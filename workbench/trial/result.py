@@ -77,6 +77,9 @@ class Result(Frozen):
     checkpointed: bool = False
     """Whether activations were computed twice instead of kept."""
 
+    recipe_sha256: str = ""
+    """Of `recipe.json`; unknown of older versions."""
+
     weights_sha256: str = ""
     """Of `model.safetensors`, which has no checksum of its own; unknown of older versions."""
 
@@ -100,8 +103,9 @@ class TrialFolder:
         return TrialFolder(self.path / "tryout")
 
     def write_recipe(self, recipe: Recipe) -> None:
-        """Write the recipe that this trial computes."""
-        write_text(self.recipe, recipe.model_dump_json(indent=2) + "\n")
+        """Write the recipe that this trial computes, unless it is there already."""
+        if self.kept_recipe() != recipe:
+            write_text(self.recipe, recipe.model_dump_json(indent=2) + "\n")
 
     def read_recipe(self) -> Recipe:
         """Return the recipe of this trial.
@@ -109,7 +113,7 @@ class TrialFolder:
         Raises:
             DamagedFileError: it is gone, or is not what was written.
         """
-        return read_record(Recipe, self.recipe, remedy=_PUT_BACK)
+        return read_record(Recipe, self.recipe, remedy=_PUT_BACK).named(self.path.name)
 
     def kept_recipe(self) -> Recipe | None:
         """Return the recipe of this trial; nothing where the file is gone or damaged."""
@@ -139,12 +143,17 @@ class TrialFolder:
         except DamagedFileError:
             return None
 
-    def require_weights(self) -> None:
-        """Raise DamagedFileError if the weights are not those that the trial wrote."""
+    def require_unchanged(self) -> None:
+        """Raise DamagedFileError if recipe or weights are not what the trial wrote."""
         result = self.kept_result()
-        wanted = result.weights_sha256 if result else ""
-        if wanted and hash_file(self.weights) != wanted:
-            raise DamagedFileError(f"{self.weights} is not what the trial wrote. {_PUT_BACK}")
+        if result is None:
+            return
+        for file, wanted in (
+            (self.recipe, result.recipe_sha256),
+            (self.weights, result.weights_sha256),
+        ):
+            if wanted and hash_file(file) != wanted:
+                raise DamagedFileError(f"{file} is not what the trial wrote. {_PUT_BACK}")
 
     def write_checkpoint(self, state: dict[str, Any]) -> None:
         """Write what a training needs to go on after its last whole epoch."""

@@ -9,18 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.parts.model import MediaModel
-from workbench.trial.recipe import TTA, Recipe
+from workbench.parts.model_spec import TTA
+from workbench.trial.recipe import Recipe
 
 
 def build_model(recipe: Recipe, *, load: bool, store: Path | None = None) -> MediaModel:
     """Return the model of `recipe`; `load` says whether to read the pretrained weights."""
     return MediaModel(
-        recipe.backbone,
-        {name: view.shape for name, view in recipe.views.items()},
-        image_px=recipe.image_px,
-        weights=recipe.weights,
-        frozen=recipe.frozen,
-        dropout=recipe.dropout,
+        recipe.model.backbone,
+        {name: view.shape for name, view in recipe.model.views.items()},
+        image_px=recipe.model.image_px,
+        weights=recipe.model.weights,
+        frozen=recipe.training.frozen,
+        dropout=recipe.model.dropout,
         load=load,
         store=store,
     )

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.errors import ConfigError
-from workbench.trial.recipe import TTA
+from workbench.parts.model_spec import TTA
 from workbench.trial.scoring import variants
 
 Shape = tuple[int, ...]

@@ -76,8 +76,8 @@ def _answer(connection: Connection, probe: Probe) -> None:
     from workbench.trial.recipe import Recipe
 
     recipe, device = Recipe.model_validate_json(probe.recipe), torch.device(probe.device)
-    most = CPU_SAMPLES if device.type == "cpu" else recipe.batch_size
-    num_samples = min(recipe.batch_size, most)
+    most = CPU_SAMPLES if device.type == "cpu" else recipe.training.batch_size
+    num_samples = min(recipe.training.batch_size, most)
     step: Callable[[], None] = _nothing
     steps, marked = 0, 0.0
     while (ask := connection.recv()).what != "stop":
@@ -126,12 +126,12 @@ def _fits(recipe: "Recipe", probe: Probe, count: int) -> bool:
         return True  # met, not counted
     plan = memory.plan(
         recipe,
-        num_samples=recipe.batch_size,
+        num_samples=recipe.training.batch_size,
         device=probe.device,
         limit_bytes=within - memory.PROCESS_BYTES,
         cache=probe.cache,
     )
-    return count == 1 or plan.num_parts(recipe.batch_size) == 1
+    return count == 1 or plan.num_parts(recipe.training.batch_size) == 1
 
 
 def _stepper(recipe: "Recipe", device: "torch.device", num_samples: int) -> Callable[[], None]:
@@ -144,27 +144,31 @@ def _stepper(recipe: "Recipe", device: "torch.device", num_samples: int) -> Call
 
     model = build_model(recipe, load=False).place(device)
     model.train()
-    optimizer = recipe.optimizer.build(recipe.transfer.groups(model, recipe.optimizer.weight_decay))
+    optimizer = recipe.training.optimizer.build(
+        recipe.training.transfer.groups(model, recipe.training.optimizer.weight_decay)
+    )
     generator = torch.Generator().manual_seed(0)
     inputs = {}
-    for name, view in recipe.views.items():
+    for name, view in recipe.model.views.items():
         shape: tuple[int, ...] = view.shape
         if len(shape) == 4:
-            shape = (shape[0], shape[3], recipe.image_px, recipe.image_px)
+            shape = (shape[0], shape[3], recipe.model.image_px, recipe.model.image_px)
         inputs[name] = torch.rand(num_samples, *shape, device=device)
     targets = torch.arange(num_samples, device=device).remainder(2).float()
 
     def step() -> None:
-        changed = mix(change(inputs, recipe.augment, generator), recipe.augment, generator)
+        changed = mix(
+            change(inputs, recipe.training.augment, generator), recipe.training.augment, generator
+        )
         optimizer.zero_grad(set_to_none=True)
         backward(
             model,
-            recipe.loss,
+            recipe.training.loss,
             changed.inputs,
             targets,
             num_parts=1,
             fake_share=0.5,
-            precision=recipe.precision,
+            precision=recipe.training.precision,
         )
         optimizer.step()
 

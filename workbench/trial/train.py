@@ -93,7 +93,7 @@ def run_trial(
 
     uses = uses or capabilities(device)
     plan = memory.first_plan(recipe, counts_memory=uses.counts_memory)
-    segments = max(view.num_segments for view in recipe.views.values())
+    segments = max(view.num_segments for view in recipe.model.views.values())
     num_samples = len(prepared.rows("train")) * segments
     begin = partial(
         Training,
@@ -140,7 +140,7 @@ def run_trial(
                 said = str(error).strip().splitlines()[0]
                 raise DivergedError(
                     f"a step cannot be computed ({said}): the learning rate "
-                    f"{recipe.optimizer.lr:g} is too high for this model"
+                    f"{recipe.training.optimizer.lr:g} is too high for this model"
                 ) from error
             except RuntimeError as error:
                 if not memory.is_out_of_memory(error):
@@ -171,6 +171,7 @@ def run_trial(
         estimated_memory_bytes=plan.estimated_bytes,
         micro_batch=plan.micro_batch,
         checkpointed=plan.checkpointed,
+        recipe_sha256=hash_file(files.recipe),
         weights_sha256=hash_file(files.weights) if state == "complete" else "",
     )
     files.write_result(result)
@@ -206,10 +207,10 @@ def _train(
             _scores("val", training.val, training.best_scores).pipe(files.write_scores)
             state: State = "pruned" if verdict == "prune" else "paused"
             return state, f"{state} after epoch {len(training.epochs)}", training.plan
-        if len(training.epochs) == recipe.num_epochs:
+        if len(training.epochs) == recipe.training.num_epochs:
             break
         training.run_epoch()
-        if len(training.epochs) < recipe.num_epochs:
+        if len(training.epochs) < recipe.training.num_epochs:
             files.write_checkpoint({**training.state(), "seconds": clock.seconds()})
     test = training.split("test")
     scores = pd.concat(
@@ -266,16 +267,16 @@ def _check(recipe: Recipe, num_samples: int) -> None:
         UntrainableError: the recipe cannot be trained.
         ConfigError: its backbone takes no such pictures.
     """
-    if min(recipe.batch_size, num_samples) == 1 and memory.least_samples(recipe) > 1:
+    if min(recipe.training.batch_size, num_samples) == 1 and memory.least_samples(recipe) > 1:
         raise UntrainableError(_of_one_sample(recipe))
 
 
 def _of_one_sample(recipe: Recipe) -> str:
     """Say that a step of one sample teaches the recipe's model nothing."""
     return (
-        f"one sample at a time teaches {recipe.backbone} at {recipe.image_px} px nothing: the "
-        f"model has a norm over the samples of a batch, and `batch_size` is {recipe.batch_size}. "
-        "Give it 2 or more"
+        f"one sample at a time teaches {recipe.model.backbone} at {recipe.model.image_px} px "
+        "nothing: the model has a norm over the samples of a batch, and `batch_size` is "
+        f"{recipe.training.batch_size}. Give it 2 or more"
     )
 
 
@@ -301,6 +302,6 @@ def _smaller(plan: Plan, recipe: Recipe, device: str, said: str) -> Plan:
 def _say(plan: Plan, recipe: Recipe) -> None:
     """Write into the trial's log how its batches go."""
     if plan.micro_batch is not None:
-        print(f"batches of {recipe.batch_size} go in parts of at most {plan.micro_batch}")
+        print(f"batches of {recipe.training.batch_size} go in parts of at most {plan.micro_batch}")
     if plan.checkpointed:
         print("activations are computed twice instead of kept")

@@ -14,6 +14,7 @@ from workbench.data.prepare import Prepared
 from workbench.errors import WorkbenchError
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
 from workbench.parts.model import is_grouped
+from workbench.parts.model_spec import TTA
 from workbench.parts.optimizers import lay_out_as_parameters, restore
 from workbench.parts.transfer import Average
 from workbench.trial.batches import Split, count_batches, in_order, shuffled
@@ -30,7 +31,7 @@ from workbench.trial.layout import ChannelsLast
 from workbench.trial.memory import Plan, is_out_of_memory
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.passes import Alternative, Passes, at_once
-from workbench.trial.recipe import TTA, Recipe
+from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch
 from workbench.trial.scoring import build_model, score
 from workbench.trial.stepping import backward
@@ -81,10 +82,10 @@ class Training:
         self._train = Split(
             prepared,
             "train",
-            recipe.views,
-            image_px=recipe.image_px,
+            recipe.model.views,
+            image_px=recipe.model.image_px,
             device=self._device,
-            sampling=recipe.sampling,
+            sampling=recipe.training.sampling,
         )
         self.val = self.split("val")
         self._model = build_model(recipe, load=True, store=store)
@@ -92,9 +93,11 @@ class Training:
         self._model.place(self._device, channels_last=uses.grouped_last or not grouped)
         if plan.checkpointed:
             self._model.checkpoint_activations()
-        groups = recipe.transfer.groups(self._model, recipe.optimizer.weight_decay)
-        self._optimizer = recipe.optimizer.build(groups, steps=uses.steps)
-        self._average = Average(self._model, recipe.transfer.ema_decay)
+        groups = recipe.training.transfer.groups(
+            self._model, recipe.training.optimizer.weight_decay
+        )
+        self._optimizer = recipe.training.optimizer.build(groups, steps=uses.steps)
+        self._average = Average(self._model, recipe.training.transfer.ema_decay)
         samples = at_once(recipe, plan, len(self._train))
         self._compiled = Compiled(
             self._model, recipe, samples_at_once=samples, asked=compiled == "on"
@@ -116,9 +119,11 @@ class Training:
             cache=cache,
         )
         fake_share = float(self._train.targets.double().mean())
-        shapes = [view.shape for view in recipe.views.values()]
+        shapes = [view.shape for view in recipe.model.views.values()]
         self._fake_share = fake_share_with_blends(
-            0.5 if recipe.sampling.balanced else fake_share, recipe.augment, shapes
+            0.5 if recipe.training.sampling.balanced else fake_share,
+            recipe.training.augment,
+            shapes,
         )
         self._step, self._factor = 0, 1.0
         self._batches, self._of_batches = 0, 1
@@ -133,7 +138,11 @@ class Training:
         """Return a split of the data as the model reads it."""
         recipe = self.recipe
         return Split(
-            self._prepared, name, recipe.views, image_px=recipe.image_px, device=self._device
+            self._prepared,
+            name,
+            recipe.model.views,
+            image_px=recipe.model.image_px,
+            device=self._device,
         )
 
     def run_epoch(self) -> None:
@@ -145,11 +154,11 @@ class Training:
         recipe, model = self.recipe, self._model
         started = time.monotonic()
         number = len(self.epochs) + 1
-        model.freeze(recipe.frozen or number <= recipe.transfer.frozen_epochs)
+        model.freeze(recipe.training.frozen or number <= recipe.training.transfer.frozen_epochs)
         model.train()
         scored = -(-len(self.val) // self._scored_at_once)
         self._batches = 0
-        self._of_batches = count_batches(len(self._train), recipe.batch_size) + scored
+        self._of_batches = count_batches(len(self._train), recipe.training.batch_size) + scored
         self.passes.before_epoch(number)
         learning = time.monotonic()
         train_loss = self._learn(number)
@@ -160,7 +169,7 @@ class Training:
         epoch = Epoch(
             epoch=number,
             train_loss=train_loss,
-            lr=recipe.optimizer.lr * self._factor,
+            lr=recipe.training.optimizer.lr * self._factor,
             metrics={str(name): value for name, value in metrics.items()},
             objective=metrics[recipe.objective.metric],
             seconds=time.monotonic() - started,
@@ -188,12 +197,12 @@ class Training:
         while True:
             try:
                 return predict(
-                    model, split, self._scored_at_once, self.recipe.tta, step=self._moved
+                    model, split, self._scored_at_once, self.recipe.model.tta, step=self._moved
                 )
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                smaller = self.plan.scoring_less(self.recipe.batch_size, len(split))
+                smaller = self.plan.scoring_less(self.recipe.training.batch_size, len(split))
                 if smaller is None:
                     raise
             # Outside of the handler, which keeps what it was handed, and so its tensors.
@@ -203,7 +212,7 @@ class Training:
 
     @property
     def _scored_at_once(self) -> int:
-        return self.plan.scored_at_once(self.recipe.batch_size)
+        return self.plan.scored_at_once(self.recipe.training.batch_size)
 
     def _moved(self) -> None:
         """Tell that a batch ended; those of the test split, after the last epoch, are beyond it."""
@@ -254,33 +263,38 @@ class Training:
     def _learn(self, number: int) -> float:
         """Take the steps of epoch `number`; return their mean loss."""
         recipe, train = self.recipe, self._train
-        steps = count_batches(len(train), recipe.batch_size)
+        steps = count_batches(len(train), recipe.training.batch_size)
         sign = 1 if recipe.objective.direction == "maximize" else -1
         history = [sign * past.objective for past in self.epochs]
-        balanced = recipe.sampling.balanced
+        balanced = recipe.training.sampling.balanced
         losses = []
-        for batch in shuffled(train, recipe.batch_size, self._generator, balanced=balanced):
-            self._factor = recipe.schedule.factor(
-                self._step, steps_per_epoch=steps, num_epochs=recipe.num_epochs, history=history
+        for batch in shuffled(
+            train, recipe.training.batch_size, self._generator, balanced=balanced
+        ):
+            self._factor = recipe.training.schedule.factor(
+                self._step,
+                steps_per_epoch=steps,
+                num_epochs=recipe.training.num_epochs,
+                history=history,
             )
-            recipe.optimizer.set_lr(self._optimizer, self._factor)
+            recipe.training.optimizer.set_lr(self._optimizer, self._factor)
             inputs, labels = with_blends(
-                batch.inputs, batch.targets, recipe.augment, self._generator
+                batch.inputs, batch.targets, recipe.training.augment, self._generator
             )
-            changed = change(inputs, recipe.augment, self._generator)
-            mixed = mix(changed, recipe.augment, self._generator)
+            changed = change(inputs, recipe.training.augment, self._generator)
+            mixed = mix(changed, recipe.training.augment, self._generator)
             # Not a sum of two products, which can miss 1 by rounding where both labels are 1.
             targets = labels.float()
             targets = targets[mixed.partner].lerp(targets, mixed.share)
             self._optimizer.zero_grad(set_to_none=True)
             loss = backward(
                 self._compiled.model,
-                recipe.loss,
+                recipe.training.loss,
                 mixed.inputs,
                 targets.to(self._device, non_blocking=True),
                 num_parts=self.plan.num_parts(len(targets)),
                 fake_share=self._fake_share,
-                precision=recipe.precision,
+                precision=recipe.training.precision,
             )
             self._optimizer.step()
             losses.append(loss)
@@ -292,7 +306,7 @@ class Training:
         if not np.isfinite(train_loss):
             raise DivergedError(
                 f"the loss is {train_loss} in epoch {number}: the learning rate "
-                f"{recipe.optimizer.lr:g} is too high for this model"
+                f"{recipe.training.optimizer.lr:g} is too high for this model"
             )
         return train_loss
 

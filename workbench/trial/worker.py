@@ -219,7 +219,7 @@ def _run(job: Job, connection: Connection, pulse: _Pulse) -> object:
         verdict: Verdict = connection.recv()
         return verdict
 
-    recipe = Recipe.model_validate_json(job.recipe)
+    recipe = Recipe.model_validate_json(job.recipe).named(job.folder.name)
     prepared = Prepared.load(job.prepared)
     return run_trial(
         recipe,

@@ -25,7 +25,7 @@ from workbench.space import recipe_builder as making_module
 from workbench.space.experiment import Experiment
 from workbench.space.precisions import Precisions
 from workbench.space.recipe_builder import RecipeBuilder
-from workbench.space.space import Space
+from workbench.space.space import SampledConfig, Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
 from workbench.trial.recipe import Recipe
@@ -84,8 +84,9 @@ class Meter(InlinePool):
 
         def epoch(recipe: Recipe, number: int) -> float:
             # Asked of new epochs alone: what a paused trial has, it has.
-            cls.spent += task.cost(recipe)
-            return task.seen(recipe).observed[number - 1]
+            asked = SampledConfig.of(recipe)
+            cls.spent += task.cost(asked)
+            return task.seen(asked).observed[number - 1]
 
         InlinePool.reset(epoch)
 
@@ -93,7 +94,7 @@ class Meter(InlinePool):
         said = super()._say(slot, job)
         tried_out = job.folder.name == "tryout"
         if isinstance(said, Result) and said.state == "complete" and not tried_out:
-            seen = self.task.seen(Recipe.model_validate_json(job.recipe))
+            seen = self.task.seen(SampledConfig.of(Recipe.model_validate_json(job.recipe)))
             assert said.objective is not None and said.best_epoch is not None
             worth = seen.worth[said.best_epoch - 1]
             Meter.steps.append(Step(Meter.spent, said.objective, worth))

@@ -284,8 +284,8 @@ class Bench:
         split = Split(
             self.prepared,
             "val",
-            recipe.views,
-            image_px=recipe.image_px,
+            recipe.model.views,
+            image_px=recipe.model.image_px,
             device=torch.device("cpu"),
         )
         counter = FlopCounterMode(display=False)
@@ -322,8 +322,8 @@ class Bench:
         split = Split(
             self.prepared,
             name,
-            recipe.views,
-            image_px=recipe.image_px,
+            recipe.model.views,
+            image_px=recipe.model.image_px,
             device=torch.device("cpu"),
         )
         found: list[npt.NDArray[np.float32]] = []

@@ -26,10 +26,9 @@ from tests.benchmarks.search.demo_table import (
 )
 from workbench.parts.augment import Augment
 from workbench.space.space import SampledConfig
-from workbench.trial.recipe import Recipe
 from workbench.values import build
 
-Asked = SampledConfig | Recipe
+Asked = SampledConfig
 """A recipe, with or without the data it is for: the same choices."""
 
 
