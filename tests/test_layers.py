@@ -112,6 +112,7 @@ ORDER = [
     "parts.weight_files",
     "parts.weight_store",
     "parts.model",
+    "parts.model_spec",
     "parts.transfer",
     "rules.counts",
     "rules.provenance",

@@ -155,6 +155,7 @@ class MadeStudy:
                     objective=objective,
                     metrics={str(k): v for k, v in metrics.items()},
                     seconds=seconds,
+                    recipe_sha256=hash_file(files.recipe),
                 )
             )
         self._enter(recipe, state, reason, objective, drawn or {}, seconds, run)

@@ -175,8 +175,14 @@ def test_how_a_trial_is_run_is_no_field() -> None:
     ("change", "says"),
     [
         ({"device": "cuda"}, "`device` is not a known key"),
-        ({"loss": {"kind": "cross_entropy", "gamma": 2}}, "`training.loss.cross_entropy.gamma` is not"),
-        ({"augment": {"pictures": {"flip": 1}}}, "`training.augment.pictures.flip` is not a known key"),
+        (
+            {"loss": {"kind": "cross_entropy", "gamma": 2}},
+            "`training.loss.cross_entropy.gamma` is not",
+        ),
+        (
+            {"augment": {"pictures": {"flip": 1}}},
+            "`training.augment.pictures.flip` is not a known key",
+        ),
         ({"views": {}}, "`model.views`"),
         ({"views": {"a": {"kind": "smell"}}}, "`model.views.a`"),
         ({"image_px": 31}, "`model.image_px` is 31"),

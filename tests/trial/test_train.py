@@ -89,7 +89,7 @@ def test_an_obvious_signal_is_learnt_and_everything_is_kept(
         "scores.parquet",
     ]
     assert files.read_result() == result
-    assert files.read_recipe() == recipe
+    assert files.read_recipe().flat() == recipe.flat()
     for picture in (files.roc, files.pr):
         with Pillow.open(picture) as image:
             assert min(image.size) > 300

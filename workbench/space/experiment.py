@@ -35,12 +35,10 @@ class Tryout(Frozen):
             recipe.model.image_px,
             max(32, 32 * round(recipe.model.image_px * self.image_share / 32)),
         )
-        return recipe.model_copy(
-            update={
-                "image_px": min(recipe.model.image_px, image_px),
-                "sampling": sampling.model_copy(update={"subset": subset}),
-                "num_epochs": min(num_epochs, recipe.training.num_epochs),
-            }
+        return recipe.replaced(
+            image_px=min(recipe.model.image_px, image_px),
+            sampling=sampling.model_copy(update={"subset": subset}),
+            num_epochs=min(num_epochs, recipe.training.num_epochs),
         )
 
 
