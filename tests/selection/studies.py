@@ -9,6 +9,7 @@ import optuna
 import pandas as pd
 import yaml
 
+from workbench.files import hash_file
 from workbench.media.mel import Mel
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
