@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.selection.studies import MadeStudy, row
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.selection.promotion import (
     Champion,
     choose,
@@ -252,7 +252,7 @@ def test_the_weights_of_another_model_are_refused(study: MadeStudy) -> None:
 def test_a_changed_recipe_is_refused(study: MadeStudy) -> None:
     files = study.folder.trial(study.rows[0].recipe)
     files.write_recipe(files.read_recipe().replaced(dropout=0.5))
-    with pytest.raises(StudyError, match=r"recipe\.json is not what the trial wrote"):
+    with pytest.raises(DamagedFileError, match=r"recipe\.json is not what the trial wrote"):
         promote(study.folder, ListedModels())
 
 
