@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.parts.declared import picture
 from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
 from workbench.media.image import Image
@@ -71,7 +72,10 @@ def test_a_pass_is_counted_by_its_tensors(pictures: Prepared) -> None:
     need = count(vit(pictures))
     with torch.device("meta"):
         model = MediaModel(
-            NO_NORM, {"image": (1, 160, 160, 3)}, image_px=160, weights=recipe_for(pictures).weights
+            NO_NORM,
+            {"image": picture(1, 160, 160, 3)},
+            image_px=160,
+            weights=recipe_for(pictures).weights,
         )
     parameters = sum(p.numel() for p in model.parameters()) * 4
     assert need.least == 1

@@ -12,7 +12,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.console import duration
-from workbench.parts.model import MediaModel, Shape
+from workbench.media.view import View
+from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM
 from workbench.trial.recipe import TTA, Recipe
 from workbench.trial.result import Result
@@ -79,11 +80,10 @@ def epoch_work(recipe: Recipe, *, num_train: int, num_val: int) -> float:
         num_train: Training samples that there are; the recipe may take a part of them.
         num_val: Samples that are scored.
     """
-    shapes = tuple((name, view.shape) for name, view in recipe.views.items())
     wanted = recipe.sampling.subset
     seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
     passes = (1 if recipe.frozen else 3) * seen + _SCORED[recipe.tta] * num_val
-    return passes * _multiply_adds(recipe.backbone, shapes, recipe.image_px)
+    return passes * _multiply_adds(recipe.backbone, tuple(recipe.views.items()), recipe.image_px)
 
 
 def wanted_of(recipe: Recipe, work: float, estimated_memory_bytes: int | None = None) -> Wanted:
@@ -213,7 +213,7 @@ def _memory(past: Sequence[Past], wanted: Wanted) -> int | None:
 
 
 @lru_cache(maxsize=1024)
-def _multiply_adds(backbone: str, views: tuple[tuple[str, Shape], ...], image_px: int) -> int:
+def _multiply_adds(backbone: str, views: tuple[tuple[str, View], ...], image_px: int) -> int:
     """Return the multiply-adds of a forward pass of one sample, on tensors without contents."""
     with torch.device("meta"):
         model = MediaModel(backbone, dict(views), image_px=image_px, weights=RANDOM, load=False)
