@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
+# Fields of ModelProto, GraphProto and TensorProto in onnx.proto.
 _GRAPH, _INITIALIZER, _DIMS, _DATA_TYPE = 7, 5, 1, 2
-"""Fields of ModelProto, GraphProto and TensorProto (onnx.proto of ONNX 1.x)."""
-
 _INT64 = 7
 """The data type of shapes and axes."""
 
@@ -15,21 +14,16 @@ def num_parameters(model: bytes) -> int | None:
     Tensors of whole numbers of 64 bits are left out: they are shapes.
     """
     try:
-        graphs = [graph for field, graph in _fields(model) if field == _GRAPH]
-        sizes = [
-            _size(tensor)
-            for graph in graphs
-            for field, tensor in _fields(_message(graph))
-            if field == _INITIALIZER
-        ]
+        graphs = _messages(model, _GRAPH)
+        tensors = [tensor for graph in graphs for tensor in _messages(graph, _INITIALIZER)]
+        return sum(map(_size, tensors)) if graphs else None
     except (IndexError, ValueError):
         return None
-    return sum(sizes) if graphs else None
 
 
-def _size(tensor: int | bytes) -> int:
+def _size(tensor: bytes) -> int:
     size = 1
-    for field, value in _fields(_message(tensor)):
+    for field, value in _fields(tensor):
         if field == _DATA_TYPE and value == _INT64:
             return 0
         if field == _DIMS:
@@ -38,10 +32,8 @@ def _size(tensor: int | bytes) -> int:
     return size
 
 
-def _message(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise ValueError("a number stands where a message belongs")
-    return value
+def _messages(message: bytes, wanted: int) -> list[bytes]:
+    return [v for field, v in _fields(message) if field == wanted and isinstance(v, bytes)]
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
@@ -49,19 +41,15 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
-        wire = key & 7
-        if wire == 0:
+        if key & 7 == 0:
             value, place = _varint(message, place)
             yield key >> 3, value
             continue
-        if wire == 2:
+        length = {1: 8, 5: 4}.get(key & 7)
+        if key & 7 == 2:
             length, place = _varint(message, place)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"there is no wire type {wire}")
-        if place + length > len(message):
-            raise ValueError("a field reaches past the end")
+        if length is None or place + length > len(message):
+            raise ValueError("no field of this kind, or one that reaches past the end")
         yield key >> 3, message[place : place + length]
         place += length
 

@@ -74,9 +74,10 @@ def readme(
     objective = champion.objective
     views = ", ".join(f"{name} {view.shape}" for name, view in recipe.views.items())
     expected = "\n".join(f"| {as_cell(name)} | {value:.6f} |" for name, value in first.items())
-    rules = "\n".join(f"| {said.name} | {said.sentence} |" for said in verdict.results)
-    thop = "cannot count it" if champion.params_thop is None else f"{champion.params_thop:,}"
-    true = "not recorded" if champion.params_true is None else f"{champion.params_true:,}"
+    rules = "\n".join(
+        f"| {said.name} | {visible(said.sentence).replace('|', '/')} |" for said in verdict.results
+    )
+    thop = "cannot count it" if verdict.params_thop is None else f"{verdict.params_thop:,}"
     weights = recipe.weights.name or "random weights"
     unseen = f" {neutral}" if neutral else ""
     saw = "" if recipe.weights.source == "none" else f", pretraining {recipe.weights.pretraining}"
@@ -135,7 +136,7 @@ The same files give the same scores to 1e-5.{unseen} On {objective.slice} the mo
 | backbone | {recipe.backbone}, one for each view |
 | views | {views} |
 | parameters as {verdict.counted_by} counts them | {thop} |
-| parameters truly | {true} |
+| parameters truly | {verdict.params_true:,} |
 | starts from | {weights}{saw} |
 | recipe | {champion.recipe} |
 """
