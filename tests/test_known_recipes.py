@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from workbench.demo.build import make_demo
-from workbench.rules.rulebook import Rulebook, judge
+from workbench.rules.judge import judge
+from workbench.rules.rulebook import Rulebook
 from workbench.space.presets import read_known
 
 RECIPES = sorted((Path(__file__).parents[1] / "experiments" / "recipes").glob("*.yaml"))
@@ -26,9 +27,8 @@ def test_there_are_recipes_of_every_kind() -> None:
 def test_a_recipe_is_legal_and_says_how_to_train_it(path: Path) -> None:
     experiment, space = read_known(path)
     backbone, image_px = space.tree["backbone"], space.tree.get("image_px", 224)
-    shapes = {name: view.shape for name, view in experiment.views.items()}
     # As published: what this machine can have of the weights does not matter here.
-    assert judge(Rulebook(), backbone, shapes, image_px=image_px, weights=None).legal
+    assert judge(Rulebook(), backbone, experiment.views, image_px=image_px, weights=None).legal
     assert f"workbench train experiments/recipes/{path.name} --data DIR" in path.read_text()
 
 

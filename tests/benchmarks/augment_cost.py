@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from tests.parts.declared import MODALITIES, picture
 from workbench.parts.augment import Augment, Pictures, Spectrograms, change, with_blends
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import Weights
@@ -77,7 +78,7 @@ def main(device: str, num_threads: int) -> None:
     }
     model = MediaModel(
         "resnet18",
-        {"frames": (1, IMAGE_PX, IMAGE_PX, 3)},
+        {"frames": picture(1, IMAGE_PX, IMAGE_PX, 3)},
         image_px=IMAGE_PX,
         weights=Weights(source="none", name="", sha256="", pretraining="none"),
     ).to(device)
@@ -91,14 +92,14 @@ def main(device: str, num_threads: int) -> None:
             seen, augment = {"frames": views["frames"]}, Augment(pictures=how)
         else:
             seen, augment = {"mel": views["mel"]}, Augment(spectrograms=how)
-        return lambda: change(seen, augment, generator)
+        return lambda: change(seen, MODALITIES, augment, generator)
 
     runs: dict[str, Callable[[], object]] = {"step": step}
     runs |= {"all of pictures": changing(HEAVIEST), "all of spectrograms": changing(HEARD)}
     runs |= {name: changing(how) for name, how in ALONE.items()}
     seen, real = {"frames": views["frames"]}, torch.zeros(batch, dtype=torch.int64)
     blending = Augment(pictures=Pictures(self_blend=1))
-    runs["self-blending"] = lambda: with_blends(seen, real, blending, generator)
+    runs["self-blending"] = lambda: with_blends(seen, real, MODALITIES, blending, generator)
     took: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS + 1):  # the first warms up
         for name, run in runs.items():

@@ -59,7 +59,10 @@ VERDICT = Verdict(
     params_true=1,
     params_counted=1,
     over_limit=-1,
+    counted_by="",
     pretraining="none",
+    helpers=(),
+    results=(),
     sentence="",
 )
 

@@ -41,6 +41,7 @@ class Numbers(FileView):
     """A view of three values that some other program might bring."""
 
     kind: Literal["numbers"] = "numbers"
+    modality = "vector"
     dtype = np.float32
 
     @property

@@ -39,6 +39,7 @@ class Bytes(FileView):
     """The first byte of a file, all over. Each decoding leaves a line in `../decoded`."""
 
     kind: Literal["bytes"] = "bytes"
+    modality = "picture"
     image_px: int = 2
 
     @property

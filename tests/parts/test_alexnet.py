@@ -6,13 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.parts.declared import picture
 from workbench.errors import ConfigError
 from workbench.parts import backbones
 from workbench.parts.model import MediaModel
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM, resolve
-from workbench.rules.rulebook import Rulebook, judge_published
+from workbench.rules.judge import judge_published
+from workbench.rules.rulebook import Rulebook
 from workbench.submission.closure import closure
 
 NAME = "alexnet.tv_in1k"
@@ -93,7 +95,7 @@ def test_torchvisions_file_loads_for_one_channel(
 
 
 def test_layers_nearer_the_image_learn_slower() -> None:
-    model = MediaModel("alexnet", {"image": (1, 64, 64, 3)}, image_px=64, weights=RANDOM)
+    model = MediaModel("alexnet", {"image": picture(1, 64, 64, 3)}, image_px=64, weights=RANDOM)
     groups = Transfer(layer_decay=0.5).groups(model, 0.0)
     scale = {id(p): group.get("lr_scale", 1.0) for group in groups for p in group["params"]}
     weights = [p for p in model.parameters() if p.ndim > 1]

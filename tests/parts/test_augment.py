@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from tests.parts.declared import MODALITIES
+from workbench.media.declared import Modality
 from workbench.parts.augment import Augment, Pictures, Spectrograms, change, warnings
 from workbench.parts.augment_draws import replace
 
@@ -79,7 +81,8 @@ def augment(group: str, **settings: Any) -> Augment:
 
 
 def changed(x: Tensor, how: Augment, seed: int = 0) -> Tensor:
-    return change({"x": x}, how, seeded(seed))["x"]
+    modality: Modality = "spectrogram" if x.shape[2] == 1 else "picture"
+    return change({"x": x}, {"x": modality}, how, seeded(seed))["x"]
 
 
 def test_every_field_has_its_place_in_these_tests() -> None:
@@ -168,7 +171,7 @@ def test_the_chosen_are_replaced_by_what_was_drawn_for_them() -> None:
 
 def test_nothing_is_touched_by_default() -> None:
     views = {"frames": clips("pictures"), "mel": clips("spectrograms"), "values": torch.rand(8, 5)}
-    out = change(views, Augment(), seeded())
+    out = change(views, MODALITIES, Augment(), seeded())
     assert all(out[name] is views[name] for name in views)
 
 
@@ -200,18 +203,18 @@ def test_without_a_chance_the_strengths_do_not_matter() -> None:
 
 def test_each_group_is_for_its_own_views_and_vectors_have_none() -> None:
     views = {"frames": clips("pictures"), "mel": clips("spectrograms"), "values": torch.rand(8, 5)}
-    heard = change(views, Augment(spectrograms=ALL_SPECTROGRAMS), seeded())
+    heard = change(views, MODALITIES, Augment(spectrograms=ALL_SPECTROGRAMS), seeded())
     assert heard["frames"] is views["frames"]
     assert not torch.allclose(heard["mel"], views["mel"])
-    seen = change(views, Augment(pictures=ALL_PICTURES), seeded())
+    seen = change(views, MODALITIES, Augment(pictures=ALL_PICTURES), seeded())
     assert seen["mel"] is views["mel"]
     assert not torch.allclose(seen["frames"], views["frames"])
-    assert change(views, ALL, seeded())["values"] is views["values"]
+    assert change(views, MODALITIES, ALL, seeded())["values"] is views["values"]
 
 
 def test_all_of_them_go_together() -> None:
     views = {"frames": clips("pictures"), "mel": clips("spectrograms")}
-    first, again = (change(views, ALL, seeded(3)) for _ in range(2))
+    first, again = (change(views, MODALITIES, ALL, seeded(3)) for _ in range(2))
     for name, x in views.items():
         assert first[name].shape == x.shape
         assert first[name].min() >= 0
@@ -229,8 +232,8 @@ def test_a_batch_may_be_of_one_sample(group: str) -> None:
 def test_the_same_happens_on_a_gpu() -> None:
     views = {"frames": clips("pictures"), "mel": clips("spectrograms")}
     how = ALL.model_copy(update={"pictures": ALL_PICTURES.model_copy(update={"policy": "none"})})
-    here = change(views, how, seeded())
-    there = change({name: x.cuda() for name, x in views.items()}, how, seeded())
+    here = change(views, MODALITIES, how, seeded())
+    there = change({name: x.cuda() for name, x in views.items()}, MODALITIES, how, seeded())
     for name in views:
         # Rounded to bytes on the way through a JPEG: a level here and there.
         assert (there[name].cpu() - here[name]).abs().mean() < 1 / 255

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from tests.parts.declared import MODALITIES
 from workbench.parts import augment_blending as blending
 from workbench.parts.augment import (
     Augment,
@@ -240,7 +241,7 @@ def test_a_batch_gets_a_fake_of_each_real_sample() -> None:
     targets = torch.tensor([0, 1, 0, 1, 1, 0, 0, 1])
     before = views()
     given = {name: x.clone() for name, x in before.items()}
-    out, labels = with_blends(before, targets, ALWAYS, seeded())
+    out, labels = with_blends(before, targets, MODALITIES, ALWAYS, seeded())
     assert labels.tolist() == [0, 1, 0, 1, 1, 0, 0, 1, 1, 1, 1, 1]
     assert labels.dtype == targets.dtype
     real, fake = targets == 0, targets == 1
@@ -261,14 +262,16 @@ def test_a_batch_gets_a_fake_of_each_real_sample() -> None:
 
 def test_all_views_of_a_sample_are_blended_alike() -> None:
     x = clips(frames=1)
-    out, _ = with_blends({"a": x, "b": x.clone()}, REAL, ALWAYS, seeded())
+    out, _ = with_blends(
+        {"a": x, "b": x.clone()}, REAL, {"a": "picture", "b": "picture"}, ALWAYS, seeded()
+    )
     assert torch.equal(out["a"], out["b"])
 
 
 def test_a_chance_of_nothing_gives_the_same_tensors_and_draws_nothing() -> None:
     before, generator = views(), seeded()
     state = generator.get_state()
-    out, labels = with_blends(before, REAL, Augment(), generator)
+    out, labels = with_blends(before, REAL, MODALITIES, Augment(), generator)
     assert labels is REAL
     assert list(out) == list(before)
     assert all(out[name] is before[name] for name in before)
@@ -279,7 +282,7 @@ def test_a_batch_without_pictures_gets_no_fakes() -> None:
     before = {name: x for name, x in views().items() if name in ("mel", "values")}
     generator = seeded()
     state = generator.get_state()
-    out, labels = with_blends(before, REAL, ALWAYS, generator)
+    out, labels = with_blends(before, REAL, MODALITIES, ALWAYS, generator)
     assert labels is REAL
     assert all(out[name] is before[name] for name in before)
     assert torch.equal(generator.get_state(), state)
@@ -287,7 +290,7 @@ def test_a_batch_without_pictures_gets_no_fakes() -> None:
 
 def test_a_batch_of_fakes_stays_as_it_is() -> None:
     before = views()
-    out, labels = with_blends(before, 1 - REAL, ALWAYS, seeded())
+    out, labels = with_blends(before, 1 - REAL, MODALITIES, ALWAYS, seeded())
     assert labels.tolist() == [1] * 8
     assert all(out[name] is before[name] for name in before)
 
@@ -296,7 +299,7 @@ def test_what_is_drawn_later_does_not_hang_on_the_labels() -> None:
     states = []
     for targets in (REAL, 1 - REAL, torch.arange(8) % 2):
         generator = seeded()
-        with_blends(views(), targets, ALWAYS, generator)
+        with_blends(views(), targets, MODALITIES, ALWAYS, generator)
         states.append(generator.get_state())
     assert torch.equal(states[0], states[1])
     assert torch.equal(states[0], states[2])
@@ -305,35 +308,37 @@ def test_what_is_drawn_later_does_not_hang_on_the_labels() -> None:
 def test_the_chance_is_of_each_real_sample() -> None:
     x = torch.rand(1, 1, 3, 16, 16).expand(400, -1, -1, -1, -1)
     how = Augment(pictures=Pictures(self_blend=0.25))
-    _, labels = with_blends({"x": x}, torch.arange(400) % 2, how, seeded())
+    _, labels = with_blends({"x": x}, torch.arange(400) % 2, {"x": "picture"}, how, seeded())
     assert 26 <= len(labels) - 400 <= 74  # 50 expected of 200, 4 standard deviations either way
 
 
 def test_a_batch_with_blends_can_be_changed_and_mixed() -> None:
     how = Augment(pictures=Pictures(self_blend=0.5, hflip=0.5, rotation_deg=10), mixup_alpha=0.2)
     generator = seeded()
-    out, labels = with_blends(views(), REAL, how, generator)
-    mixed = mix(change(out, how, generator), how, generator)
+    out, labels = with_blends(views(), REAL, MODALITIES, how, generator)
+    mixed = mix(change(out, MODALITIES, how, generator), MODALITIES, how, generator)
     assert 8 < len(labels) < 16
     assert len(mixed.partner) == len(labels)
     assert {len(x) for x in mixed.inputs.values()} == {len(labels)}
 
 
 def test_the_share_of_fakes_counts_the_blends() -> None:
-    seen, heard, values = (2, 48, 48, 3), (1, 48, 48, 1), (5,)
+    seen, heard, values = ({name: MODALITIES[name]} for name in ("frames", "mel", "values"))
     half = Augment(pictures=Pictures(self_blend=0.5))
     # 60 real and 40 fake samples: 30 blends, 70 of 130.
-    assert fake_share_with_blends(0.4, half, [heard, seen]) == pytest.approx(70 / 130)
-    assert fake_share_with_blends(0.4, half, [heard, values]) == 0.4
-    assert fake_share_with_blends(0.4, Augment(), [seen]) == 0.4
-    assert fake_share_with_blends(0.0, ALWAYS, [seen]) == 0.5
-    assert fake_share_with_blends(1.0, ALWAYS, [seen]) == 1.0
+    assert fake_share_with_blends(0.4, half, heard | seen) == pytest.approx(70 / 130)
+    assert fake_share_with_blends(0.4, half, heard | values) == 0.4
+    assert fake_share_with_blends(0.4, Augment(), seen) == 0.4
+    assert fake_share_with_blends(0.0, ALWAYS, seen) == 0.5
+    assert fake_share_with_blends(1.0, ALWAYS, seen) == 1.0
 
 
 @pytest.mark.gpu
 def test_the_same_happens_on_a_gpu() -> None:
-    here, _ = with_blends(views(), REAL, ALWAYS, seeded())
-    there, _ = with_blends({n: x.cuda() for n, x in views().items()}, REAL, ALWAYS, seeded())
+    here, _ = with_blends(views(), REAL, MODALITIES, ALWAYS, seeded())
+    there, _ = with_blends(
+        {n: x.cuda() for n, x in views().items()}, REAL, MODALITIES, ALWAYS, seeded()
+    )
     for name in here:
         # On the border of a region, a pixel may fall to the other side.
         assert (there[name].cpu() - here[name]).abs().mean() < 1e-4

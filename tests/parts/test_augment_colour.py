@@ -19,7 +19,7 @@ def clips(batch: int = 4, frames: int = 2, size: int = 12) -> Tensor:
 
 
 def changed(x: Tensor, how: Pictures) -> Tensor:
-    return change({"x": x}, Augment(pictures=how), seeded())["x"]
+    return change({"x": x}, {"x": "picture"}, Augment(pictures=how), seeded())["x"]
 
 
 @pytest.fixture

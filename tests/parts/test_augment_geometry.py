@@ -23,7 +23,7 @@ def clips(
 
 
 def moved(x: Tensor, how: Pictures, seed: int = 0) -> Tensor:
-    return change({"x": x}, Augment(pictures=how), seeded(seed))["x"]
+    return change({"x": x}, {"x": "picture"}, Augment(pictures=how), seeded(seed))["x"]
 
 
 def draw_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:

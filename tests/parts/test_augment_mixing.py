@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from tests.parts.declared import MODALITIES
 from workbench.parts.augment import Augment, mix
 from workbench.parts.augment_mixing import beta
 
@@ -19,7 +20,7 @@ def clips(batch: int = 4) -> Tensor:
 @pytest.mark.parametrize("how", [{"mixup_alpha": 0.4}, {"cutmix_alpha": 1.0}])
 def test_one_seed_gives_one_result(how: dict[str, float]) -> None:
     def run(seed: int) -> tuple[Tensor, list[int], float]:
-        mixed = mix({"x": clips()}, Augment(**how), seeded(seed))
+        mixed = mix({"x": clips()}, {"x": "picture"}, Augment(**how), seeded(seed))
         return mixed.inputs["x"], mixed.partner.tolist(), mixed.share
 
     first, again, other = run(1), run(1), run(2)
@@ -30,7 +31,7 @@ def test_one_seed_gives_one_result(how: dict[str, float]) -> None:
 
 def test_nothing_is_mixed_at_zero_strength() -> None:
     views = {"frames": clips(), "values": torch.rand(4, 5)}
-    mixed = mix(views, Augment(), seeded())
+    mixed = mix(views, MODALITIES, Augment(), seeded())
     assert all(mixed.inputs[name] is views[name] for name in views)
     assert mixed.share == 1.0
     assert mixed.partner.tolist() == [0, 1, 2, 3]
@@ -39,8 +40,8 @@ def test_nothing_is_mixed_at_zero_strength() -> None:
 def test_the_inputs_stay_as_they_were() -> None:
     x = clips()
     before = x.clone()
-    mix({"x": x}, Augment(mixup_alpha=1), seeded())
-    mix({"x": x}, Augment(cutmix_alpha=1), seeded())
+    mix({"x": x}, {"x": "picture"}, Augment(mixup_alpha=1), seeded())
+    mix({"x": x}, {"x": "picture"}, Augment(cutmix_alpha=1), seeded())
     assert torch.equal(x, before)
 
 
@@ -53,7 +54,7 @@ def numbered(batch: int, height: int, width: int, channels: int = 3) -> Tensor:
 @pytest.mark.parametrize("seed", range(5))
 def test_mixup_shares_pixels_as_it_shares_labels_alike_in_every_view(seed: int) -> None:
     views = {"frames": numbered(8, 6, 6), "mel": numbered(8, 4, 4, channels=1)}
-    mixed = mix(views, Augment(mixup_alpha=1.0), seeded(seed))
+    mixed = mix(views, MODALITIES, Augment(mixup_alpha=1.0), seeded(seed))
     own = torch.arange(8)
     assert sorted(mixed.partner.tolist()) == list(range(8))
     expected = mixed.share * own + (1 - mixed.share) * mixed.partner
@@ -64,7 +65,7 @@ def test_mixup_shares_pixels_as_it_shares_labels_alike_in_every_view(seed: int) 
 def test_cutmix_shares_pixels_as_it_shares_labels() -> None:
     for seed in range(40):
         x = numbered(8, 30, 20)
-        mixed = mix({"x": x}, Augment(cutmix_alpha=1.0), seeded(seed))
+        mixed = mix({"x": x}, {"x": "picture"}, Augment(cutmix_alpha=1.0), seeded(seed))
         out, partner = mixed.inputs["x"], mixed.partner.view(-1, 1, 1, 1, 1)
         own = out == x
         assert (own | (out == partner)).all()
@@ -80,7 +81,7 @@ def test_cutmix_shares_pixels_as_it_shares_labels() -> None:
 
 def test_cutmix_cuts_the_same_part_and_partner_in_every_view() -> None:
     views = {"frames": numbered(8, 40, 40), "mel": numbered(8, 20, 20, channels=1)}
-    mixed = mix(views, Augment(cutmix_alpha=1.0), seeded(3))
+    mixed = mix(views, MODALITIES, Augment(cutmix_alpha=1.0), seeded(3))
     large, small = mixed.inputs["frames"][:, 0, 0], mixed.inputs["mel"][:, 0, 0]
     same = (large[:, ::2, ::2] == small).float().mean()
     assert same > 0.9  # but for the rounding of the box's rim
@@ -93,7 +94,7 @@ def test_cutmix_cuts_the_same_part_and_partner_in_every_view() -> None:
 
 def test_a_batch_of_one_has_nobody_to_mix_with() -> None:
     x = clips(batch=1)
-    mixed = mix({"x": x}, Augment(mixup_alpha=1.0), seeded())
+    mixed = mix({"x": x}, {"x": "picture"}, Augment(mixup_alpha=1.0), seeded())
     assert mixed.inputs["x"] is x
     assert mixed.share == 1.0
 
@@ -102,7 +103,9 @@ def test_both_mixings_take_turns() -> None:
     x = numbered(4, 16, 16)
     is_cut = []
     for seed in range(60):
-        mixed = mix({"x": x}, Augment(mixup_alpha=1.0, cutmix_alpha=1.0), seeded(seed))
+        mixed = mix(
+            {"x": x}, {"x": "picture"}, Augment(mixup_alpha=1.0, cutmix_alpha=1.0), seeded(seed)
+        )
         is_cut.append(bool((mixed.inputs["x"] == mixed.inputs["x"].round()).all()))
     assert 15 <= sum(is_cut) <= 45
 

@@ -1,16 +1,18 @@
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.parts.declared import Declared, picture, spectrogram, vector
 from workbench.errors import ConfigError
 from workbench.parts import backbones
-from workbench.parts.model import MediaModel, Shape, example_inputs
+from workbench.parts.model import MediaModel, example_inputs
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.weights import RANDOM, resolve
 
-VIEWS: dict[str, Shape] = {"mel": (1, 64, 64, 1), "frames": (3, 64, 64, 3)}
+VIEWS = {"mel": spectrogram(1, 64, 64, 1), "frames": picture(3, 64, 64, 3)}
 
 
 def model(**changes: object) -> MediaModel:
@@ -20,7 +22,7 @@ def model(**changes: object) -> MediaModel:
     return MediaModel("test_resnet", views, **settings)  # type: ignore[arg-type]
 
 
-def noise(views: dict[str, Shape] = VIEWS, batch: int = 2) -> dict[str, torch.Tensor]:
+def noise(views: Mapping[str, Declared] = VIEWS, batch: int = 2) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     return {name: torch.rand_like(view) for name, view in example_inputs(views, batch).items()}
 
@@ -66,8 +68,8 @@ def test_every_view_matters() -> None:
 
 
 def test_normalisation_happens_inside() -> None:
-    tested = model(views={"frames": (1, 64, 64, 3)}).eval()
-    inputs = noise({"frames": (1, 64, 64, 3)})
+    tested = model(views={"frames": picture(1, 64, 64, 3)}).eval()
+    inputs = noise({"frames": picture(1, 64, 64, 3)})
     mean, std = backbones.preprocessing("test_resnet", RANDOM, 3)
     pixels = inputs["frames"][:, 0]
     normal = torch.stack([(pixels[:, i] - mean[i]) / std[i] for i in range(3)], dim=1)
@@ -76,9 +78,9 @@ def test_normalisation_happens_inside() -> None:
 
 
 def test_views_of_another_size_are_resized_on_their_way_in() -> None:
-    tested = model(views={"image": (1, 96, 48, 3)}).eval()
-    grey = example_inputs({"image": (1, 96, 48, 3)}, 2)
-    right_size = example_inputs({"image": (1, 64, 64, 3)}, 2)
+    tested = model(views={"image": picture(1, 96, 48, 3)}).eval()
+    grey = example_inputs({"image": picture(1, 96, 48, 3)}, 2)
+    right_size = example_inputs({"image": picture(1, 64, 64, 3)}, 2)
     torch.testing.assert_close(tested(grey), tested(right_size))
 
 
@@ -139,11 +141,11 @@ def test_a_model_without_views_or_with_an_impossible_name_is_refused() -> None:
         model(views={})
     for name in ("a.b", "keys", ""):
         with pytest.raises(ConfigError, match="cannot name a view"):
-            model(views={name: (1, 64, 64, 3)})
+            model(views={name: picture(1, 64, 64, 3)})
 
 
 def test_a_vector_has_a_head_of_its_own_that_standardises_and_always_learns() -> None:
-    views: dict[str, tuple[int, ...]] = {"frames": (1, 64, 64, 3), "features": (5,)}
+    views = {"frames": picture(1, 64, 64, 3), "features": vector(5)}
     tested = model(views=views, frozen=True).train()
     inputs = example_inputs(views, 8)
     assert inputs["features"].shape == (8, 5)
@@ -162,7 +164,7 @@ def test_a_vector_has_a_head_of_its_own_that_standardises_and_always_learns() ->
 
 
 def test_a_model_may_read_vectors_alone() -> None:
-    tested = model(views={"features": (5,)}).eval()
-    assert tested(example_inputs({"features": (5,)}, 3)).shape == (3, 2)
+    tested = model(views={"features": vector(5)}).eval()
+    assert tested(example_inputs({"features": vector(5)}, 3)).shape == (3, 2)
     # Batch norm 2 * 5, layer 5 * 64 + 64, head 64 * 2 + 2.
     assert sum(p.numel() for p in tested.parameters()) == 10 + 384 + 130

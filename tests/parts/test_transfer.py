@@ -6,12 +6,13 @@ from itertools import pairwise
 import pytest
 import torch
 
+from tests.parts.declared import picture, vector
 from workbench.parts.model import MediaModel, Reader, example_inputs
 from workbench.parts.optimizers import SGD, AdamW
 from workbench.parts.transfer import Average, Transfer
 from workbench.parts.weights import RANDOM
 
-VIEWS: dict[str, tuple[int, ...]] = {"frames": (1, 64, 64, 3), "features": (5,)}
+VIEWS = {"frames": picture(1, 64, 64, 3), "features": vector(5)}
 
 
 def model() -> MediaModel:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from workbench.files import write_text
 from workbench.media.views import AnyView
-from workbench.rules.rulebook import Rulebook, judge_published
+from workbench.rules.judge import judge_published
+from workbench.rules.rulebook import Rulebook
 from workbench.space.space import read_space
 from workbench.values import kinds
 

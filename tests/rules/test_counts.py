@@ -1,7 +1,10 @@
+import re
+
 import torch
 from torch import Tensor, nn
 
-from workbench.rules.counts import Counts, count
+from workbench.rules.counts import count, counted_by
+from workbench.rules.subject import Counts
 
 
 class Scaled(nn.Module):
@@ -82,3 +85,8 @@ def test_counting_leaves_no_buffers_in_a_model_that_is_kept() -> None:
 
     count(build, torch.ones(1, 7))
     assert all("total_ops" not in name for model in made for name in model.state_dict())
+
+
+def test_the_package_that_counts_is_named_with_its_version() -> None:
+    # Forks have other names, and the same module.
+    assert re.fullmatch(r"[\w.-]*thop[\w.-]* \d[\w.-]*", counted_by())

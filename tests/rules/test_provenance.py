@@ -1,9 +1,9 @@
 import pytest
 
 from workbench.errors import ConfigError
-from workbench.parts.pretraining import LABELS, saw
+from workbench.parts.pretraining import saw
 from workbench.parts.torchvision_fix import import_timm
-from workbench.rules.provenance import pretraining_of
+from workbench.rules.judge import published_start
 
 
 @pytest.mark.parametrize(
@@ -46,34 +46,33 @@ from workbench.rules.provenance import pretraining_of
     ],
 )
 def test_a_tag_says_what_its_weights_saw(name: str, label: str) -> None:
-    found = pretraining_of(name)
+    found = published_start(name)
     assert (found.name, found.label) == (name, label)
-    assert found.sentence.startswith(f"The weights {name} saw {LABELS[label]}")
 
 
 def test_a_name_without_a_tag_stands_for_its_default_weights() -> None:
-    assert pretraining_of("beit_base_patch16_224").name == (
+    assert published_start("beit_base_patch16_224").name == (
         "beit_base_patch16_224.in22k_ft_in22k_in1k"
     )
-    assert pretraining_of("beit_base_patch16_224").label == "in21k"
-    assert pretraining_of("tf_efficientnet_b0").label == "jft"
+    assert published_start("beit_base_patch16_224").label == "in21k"
+    assert published_start("tf_efficientnet_b0").label == "jft"
 
 
 def test_a_model_without_published_weights_saw_nothing() -> None:
-    found = pretraining_of("resnet200")
+    found = published_start("resnet200")
     assert found.label == "none"
-    assert found.sentence == "timm publishes no weights of resnet200."
+    assert found.name == "resnet200"
 
 
 def test_what_the_tag_does_not_show_is_explained() -> None:
-    sentence = pretraining_of("beitv2_base_patch16_224.in1k_ft_in1k").sentence
-    assert "since BEiT v2 learned from CLIP's features" in sentence
-    assert "no data set that workbench knows" in pretraining_of("sam2_hiera_tiny").sentence
+    why = published_start("beitv2_base_patch16_224.in1k_ft_in1k").why
+    assert why == "BEiT v2 learned from CLIP's features"
+    assert "no data set that workbench knows" in published_start("sam2_hiera_tiny").why
 
 
 def test_an_unknown_tag_is_refused() -> None:
     with pytest.raises(ConfigError, match="no weights 'nothing'"):
-        pretraining_of("resnet18.nothing")
+        published_start("resnet18.nothing")
 
 
 def test_no_tag_of_timm_that_names_a_wider_data_set_passes_as_imagenet_1k() -> None:

@@ -1,16 +1,22 @@
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from workbench.errors import ConfigError
-from workbench.parts.model import Shape
+from workbench.media.frames import Frames
+from workbench.media.mel import Mel
+from workbench.media.view import View
 from workbench.parts.weights import RANDOM, Weights
-from workbench.rules.rulebook import Rulebook, Verdict, judge
+from workbench.rules.counts import counted_by
+from workbench.rules.judge import judge
+from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.values import build
 
-RGB: dict[str, Shape] = {"frames": (4, 224, 224, 3)}
-BOTH: dict[str, Shape] = {"frames": (4, 224, 224, 3), "mel": (1, 224, 224, 1)}
+RGB: dict[str, View] = {"frames": Frames()}
+BOTH: dict[str, View] = {"frames": Frames(), "mel": Mel(image_px=224)}
+THOP = counted_by()
 # The published 11,689,512 of ResNet-18 with 1000 classes, less its head of 512 x 1000 + 1000.
 RESNET18 = 11_689_512 - 513_000
 
@@ -20,7 +26,7 @@ def rulebook(**fields: Any) -> Rulebook:
 
 
 def verdict(
-    backbone: str, views: dict[str, Shape] = RGB, weights: Weights | None = None, **fields: Any
+    backbone: str, views: Mapping[str, View] = RGB, weights: Weights | None = None, **fields: Any
 ) -> Verdict:
     return judge(rulebook(**fields), backbone, views, image_px=224, weights=weights)
 
@@ -66,8 +72,9 @@ def test_resnet18_is_counted_to_the_parameter() -> None:
     assert found.over_limit == found.params_counted - 200_000_000
     assert found.legal
     assert found.sentence == (
-        "resnet18 is allowed: it has 11.2M parameters, within the limit of 200M, "
-        "and its weights (resnet18.a1_in1k) saw ImageNet-1K."
+        f"resnet18 is allowed: it has 11.2M parameters ({THOP} counts as many), within the limit "
+        "of 200M, its weights (resnet18.a1_in1k) saw ImageNet-1K, one network reads each view, as "
+        "the rulebook asks, and no other model helps to make its views."
     )
 
 
@@ -86,8 +93,8 @@ def test_a_model_that_thop_undercounts_is_judged_by_its_true_size_and_at_once() 
     assert found.over_limit == found.params_true - 200_000_000
     assert not found.legal
     assert found.sentence == (
-        "resnetv2_152x2_bit is refused: it has 232.2M parameters (thop counts only 0.0M, the "
-        "larger decides), over the limit of 200M, and its weights "
+        f"resnetv2_152x2_bit is refused: it has 232.2M parameters ({THOP} counts only "
+        f"{found.params_thop:,}, the larger decides), over the limit of 200M, and its weights "
         "(resnetv2_152x2_bit.goog_teacher_in21k_ft_in1k) saw ImageNet-21K, where the rulebook "
         "allows only ImageNet-1K."
     )
@@ -97,7 +104,7 @@ def test_the_letter_of_the_rule_counts_with_thop_alone() -> None:
     found = verdict("resnetv2_152x2_bit", counter="thop", weights=RANDOM)
     assert found.legal
     assert found.params_counted == found.params_thop
-    assert "as thop counts them (232.2M truly)" in found.sentence
+    assert f"as {THOP} counts them (232.2M truly)" in found.sentence
 
 
 def test_a_model_at_the_limit_is_within_it() -> None:
@@ -118,8 +125,7 @@ def test_a_model_at_the_limit_is_within_it() -> None:
     ],
 )
 def test_weights_that_saw_more_are_refused(backbone: str, reason: str) -> None:
-    views: dict[str, Shape] = {"frames": (1, 224, 224, 3)}
-    found = verdict(backbone, views)
+    found = verdict(backbone)
     assert not found.legal
     assert reason in found.sentence
     assert found.over_limit < 0
@@ -142,7 +148,7 @@ def test_random_weights_are_always_allowed() -> None:
     found = verdict("convnext_tiny.fb_in22k_ft_in1k", weights=RANDOM, pretraining=[])
     assert found.legal
     assert found.pretraining == "none"
-    assert found.sentence.endswith("and it starts from random weights.")
+    assert ", it starts from random weights, " in found.sentence
 
 
 def test_the_weights_at_hand_are_judged_and_not_those_of_the_tag() -> None:

@@ -152,6 +152,7 @@ class Numbers(FileView):
     """Stands for a view whose arrays a test wrote by hand."""
 
     kind: Literal["numbers"] = "numbers"
+    modality = "picture"
     shape_: tuple[int, ...]
     segments: int = 1
     dtype_: Literal["uint8", "float32"] = "uint8"

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.parts.declared import picture
 from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
 from workbench.media.image import Image
@@ -72,7 +73,7 @@ def test_a_pass_is_counted_by_its_tensors(pictures: Prepared) -> None:
     with torch.device("meta"):
         model = MediaModel(
             NO_NORM,
-            {"image": (1, 160, 160, 3)},
+            {"image": picture(1, 160, 160, 3)},
             image_px=160,
             weights=recipe_for(pictures).model.weights,
         )

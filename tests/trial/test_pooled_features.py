@@ -88,7 +88,7 @@ def test_they_are_what_the_head_of_an_untrained_model_reads(
     view = {"image": pictures.views["image"]}
     model = MediaModel(
         BACKBONE,
-        {"image": view["image"].shape},
+        view,
         image_px=32,
         weights=asked.weights,
         store=where.store,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.parts.declared import MODALITIES
 from workbench.parts.model_spec import TTA
 from workbench.trial.scoring import score, variants
 from workbench.trial.served import FlatModel
@@ -26,11 +27,11 @@ def ramp() -> Tensor:
 
 @pytest.mark.parametrize(("tta", "expected"), [("none", 0.1), ("hflip", (0.1 + 0.8) / 2)])
 def test_probabilities_are_averaged_over_what_is_shown(tta: TTA, expected: float) -> None:
-    assert float(score(Left(), {"frames": ramp()}, tta)) == pytest.approx(expected)
+    assert float(score(Left(), {"frames": ramp()}, MODALITIES, tta)) == pytest.approx(expected)
 
 
 def test_six_views_are_three_sizes_and_their_mirror_images() -> None:
-    seen = [x["frames"] for x in variants({"frames": ramp()}, "six")]
+    seen = [x["frames"] for x in variants({"frames": ramp()}, MODALITIES, "six")]
     assert len(seen) == 6
     assert all(x.shape == (1, 1, 3, 8, 8) for x in seen)
     for plain, mirrored in zip(seen[::2], seen[1::2], strict=True):
@@ -42,16 +43,16 @@ def test_six_views_are_three_sizes_and_their_mirror_images() -> None:
 
 
 def test_sounds_and_vectors_stay_as_they_are() -> None:
-    inputs = {"frames": ramp(), "mel": torch.rand(1, 1, 1, 8, 8), "features": torch.rand(1, 4)}
-    for seen in variants(inputs, "six"):
+    inputs = {"frames": ramp(), "mel": torch.rand(1, 1, 1, 8, 8), "values": torch.rand(1, 4)}
+    for seen in variants(inputs, MODALITIES, "six"):
         assert seen["mel"] is inputs["mel"]
-        assert seen["features"] is inputs["features"]
+        assert seen["values"] is inputs["values"]
 
 
 @pytest.mark.parametrize("tta", ["none", "hflip", "six"])
 def test_a_served_model_scores_the_same(tta: TTA) -> None:
     pixels = (ramp() * 255).round()
-    served = FlatModel(Left(), {"frames": (1, 1, 8, 8, 3)}, tta=tta)
+    served = FlatModel(Left(), {"frames": (1, 1, 8, 8, 3)}, MODALITIES, tta=tta)
     row = pixels.movedim(2, -1).reshape(1, -1)
-    expected = float(score(Left(), {"frames": pixels / 255}, tta))
+    expected = float(score(Left(), {"frames": pixels / 255}, MODALITIES, tta))
     assert float(served(row)) == pytest.approx(expected, abs=1e-6)

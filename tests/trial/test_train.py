@@ -15,6 +15,7 @@ from torch import Tensor
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
 from workbench.errors import CacheError
+from workbench.media.declared import modalities_of
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.augment_mixing import Mixed
 from workbench.parts.losses import AnyLoss, CrossEntropy, Focal, Loss
@@ -140,12 +141,13 @@ def test_the_kept_weights_give_the_kept_scores(pictures: Prepared, tmp_path: Pat
     run(recipe, pictures, tmp_path)
     model = build_model(recipe, load=False)
     model.load_state_dict(load_file(TrialFolder(tmp_path).weights))
+    modalities = modalities_of(recipe.model.views)
     for part in ("val", "test"):
         split = Split(pictures, part, recipe.model.views, image_px=32, device=torch.device("cpu"))
-        np.testing.assert_array_equal(
-            predict(model, split, recipe.training.batch_size), scores_of(tmp_path, part)["score"]
-        )
-        np.testing.assert_allclose(predict(model, split, 1), scores_of(tmp_path, part)["score"])
+        stored = scores_of(tmp_path, part)["score"]
+        together = predict(model, split, recipe.training.batch_size, modalities)
+        np.testing.assert_array_equal(together, stored)
+        np.testing.assert_allclose(predict(model, split, 1, modalities), stored)
     with safe_open(TrialFolder(tmp_path).weights, "pt") as file:
         assert file.metadata() == {"recipe": recipe.uid}
 

@@ -12,10 +12,9 @@ from workbench.checks.findings import Finding, count, printable
 from workbench.checks.saturation import CEILING_AUC
 from workbench.checks.shift import SHIFT_AUC
 from workbench.checks.shortcuts import SHORTCUT_AUC
-from workbench.checks.thumbnails import is_picture
+from workbench.checks.thumbnails import grey, is_picture
 from workbench.data.prepare import Prepared
 from workbench.data.store import NEUTRAL_ROW
-from workbench.media.view import SoundView
 
 _STYLE = Path(__file__).with_name("page.css")
 # Groups of copies that are shown as pictures, files of a group, and the side of a picture.
@@ -106,14 +105,14 @@ def _pictures(prepared: Prepared, row: Mapping[Any, Any]) -> list[tuple[str, str
 
     found: dict[bool, tuple[str, str]] = {}
     for name, view in prepared.views.items():
-        is_sound = isinstance(view, SoundView)
+        is_sound = view.modality == "spectrogram"
         place = int(row[f"row.{name}"])
         if is_sound in found or not is_picture(view) or place == NEUTRAL_ROW:
             continue
         pictures = prepared.open_array(name)[place].reshape(-1, *view.shape[1:])
         picture = pictures[len(pictures) // 2]
         # The lowest row of a spectrum is its lowest frequency; people look for it at the bottom.
-        picture = picture[::-1] if is_sound else picture[..., ::-1]
+        picture = grey(picture)[::-1] if is_sound else picture[..., ::-1]
         small = cv2.resize(picture, (_SHOWN_PX, _SHOWN_PX), interpolation=cv2.INTER_AREA)
         data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
         found[is_sound] = (name, base64.b64encode(data).decode())

@@ -20,7 +20,7 @@ from workbench.checks.thumbnails import is_picture
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError
 from workbench.files import finished
-from workbench.media.view import Array, SoundView, View
+from workbench.media.view import Array, View
 
 COLOURS = {"real": "#0072b2", "fake": "#d55e00", "unlabelled": "#5f6b7a"}
 
@@ -172,7 +172,7 @@ def for_people(view: View, array: Array) -> list[Picture]:
 
     Those of a sound are turned over, low frequencies at the bottom, and a level becomes a colour.
     """
-    is_sound = isinstance(view, SoundView)
+    is_sound = view.modality == "spectrogram"
     pictures = array.reshape(-1, *array.shape[-3:])
     pictures = pictures[:, ::-1] if is_sound else pictures
     if view.shape[-1] == 3:
@@ -237,7 +237,7 @@ def _pictures(
             ]
             rows.append(drawing.draw_samples(strips, grid))
     hint = []
-    if isinstance(view, SoundView):
+    if view.modality == "spectrogram":
         hint += ["time →", "frequency ↑"]
         hint += ["dark: quiet, bright: loud"] if channels == 1 else []
     if segments > 1:

@@ -11,7 +11,8 @@ import pandas as pd
 from workbench.console import track
 from workbench.data.prepare import Prepared
 from workbench.data.store import NEUTRAL_ROW
-from workbench.media.view import SoundView, View
+from workbench.media.declared import PICTURED
+from workbench.media.view import View
 
 PICTURE_PX = (32, 32)
 SOUND_PX = (32, 64)
@@ -67,14 +68,14 @@ def thumbnails(
 
 def medium_of(view: View) -> Medium:
     """Return what the pictures of a view show."""
-    if isinstance(view, SoundView):
+    if view.modality == "spectrogram":
         return "sound"
     return "face" if view.kind == "faces" else "picture"
 
 
 def is_picture(view: View) -> bool:
     """Say whether the view holds pictures rather than a vector of values."""
-    return view.dtype is np.uint8 and len(view.shape) == 4
+    return view.modality in PICTURED
 
 
 def grey(picture: Small) -> Small:

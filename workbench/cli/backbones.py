@@ -9,7 +9,7 @@ import typer
 from workbench.cli.shared import JsonOption, reporting_errors
 
 if TYPE_CHECKING:
-    from workbench.parts.leaderboard_ranking import Limits
+    from workbench.rules.rulebook import Rulebook
 
 
 def backbones(
@@ -63,57 +63,48 @@ def backbones(
                     "and --json."
                 )
             _judge(check, experiment, as_json=as_json)
-        from workbench.parts import leaderboard, leaderboard_ranking
+        from workbench.parts import leaderboard
+        from workbench.rules import ranking as rules
         from workbench.values import build
 
-        limits = _limits(experiment, limit, pretrained)
-        query: leaderboard_ranking.Query = build(
-            leaderboard_ranking.Query, {"top": 20, **asked}, where="workbench backbones"
-        )
+        rulebook = _rulebook(experiment, limit, pretrained)
+        query: rules.Query = build(rules.Query, {"top": 20, **asked}, where="workbench backbones")
         figures = leaderboard.read_table()
-        ranking = leaderboard_ranking.rank(figures, query, limits)
+        ranking = rules.rank(figures, query, rulebook)
         if as_json:
-            found = leaderboard_ranking.as_json(ranking, query, limits, source=figures.source)
+            found = rules.as_json(ranking, query, rulebook, source=figures.source)
             typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
         if excluded:
-            typer.echo(f"{leaderboard_ranking.excluded_table(ranking)}\n")
-        typer.echo(leaderboard_ranking.as_table(ranking, query, limits, source=figures.source))
+            typer.echo(f"{rules.excluded_table(ranking)}\n")
+        typer.echo(rules.as_table(ranking, query, rulebook, source=figures.source))
         if ranking.rows:
             typer.echo(f"\nNext: workbench backbones --check {ranking.rows[0].model}")
 
 
-def _limits(experiment: Path | None, limit: str | None, pretrained: list[str] | None) -> "Limits":
-    """Return what published figures are held against: an experiment's rules, or what is asked."""
-    from workbench.parts.leaderboard_ranking import Limits
+def _rulebook(
+    experiment: Path | None, limit: str | None = None, pretrained: list[str] | None = None
+) -> "Rulebook":
+    """Return what is judged by: an experiment's rulebook, or the default one, and what is asked."""
+    from workbench.rules.rulebook import Rulebook
     from workbench.values import build
 
-    limits = Limits()
+    rulebook = Rulebook()
     if experiment is not None:
         from workbench.data.dataset import read_tree
 
-        # Of the rulebook these keys alone: the rest of an experiment takes torch to read.
+        # Of the experiment this key alone: the rest of it takes torch to read.
         said = read_tree(experiment).get("rulebook", {})
-        known = (
-            said
-            if not isinstance(said, dict)
-            else {key: value for key, value in said.items() if key in Limits.model_fields}
-        )
-        limits = build(Limits, known, where=f"{experiment}, `rulebook`")
+        rulebook = build(Rulebook, said, where=f"{experiment}, `rulebook`")
     asked: dict[str, object] = {"max_params": limit, "pretraining": tuple(pretrained or ()) or None}
     asked = {key: value for key, value in asked.items() if value is not None}
-    return build(Limits, {**limits.model_dump(), **asked}, where="workbench backbones")
+    return build(Rulebook, {**rulebook.model_dump(), **asked}, where="workbench backbones")
 
 
 def _judge(backbone: str, experiment: Path | None, *, as_json: bool) -> None:
     """Print the rulebook's verdict on one backbone, and exit by it."""
-    from workbench.rules.rulebook import Rulebook, judge_published
+    from workbench.rules.judge import judge_published
 
-    rulebook = Rulebook()
-    if experiment is not None:
-        from workbench.space.experiment import read_experiment
-
-        rulebook = read_experiment(experiment)[0].rulebook
-    verdict = judge_published(rulebook, backbone)
+    verdict = judge_published(_rulebook(experiment), backbone)
     typer.echo(verdict.model_dump_json(indent=2) if as_json else verdict.sentence)
     raise typer.Exit(0 if verdict.legal else 1)

@@ -148,9 +148,9 @@ def num_bytes(text: str | None) -> int | None:
     """Return the bytes of a memory size such as 16GiB or 800MiB."""
     if text is None:
         return None
-    from workbench.parts import leaderboard_ranking
+    from workbench.rules import ranking
 
     try:
-        return int(leaderboard_ranking.num_bytes(text))
+        return int(ranking.num_bytes(text))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: {error}.") from error

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.media.audio import RATE_HZ
+from workbench.media.declared import Modality
 from workbench.media.source import failure
 from workbench.media.view import Made, Sound, SoundView
 
@@ -51,6 +52,7 @@ class Features(SoundView):
     kind: Literal["features"] = "features"
     version: Literal[1, 2] = 2
 
+    modality: ClassVar[Modality] = "vector"
     neutral_level: ClassVar[int] = 0
     dtype: ClassVar[type[np.generic]] = np.float32
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from workbench.media.declared import Modality
 from workbench.media.face_detectors import Face
 from workbench.media.faces import FaceView, Kept, without_faces
 from workbench.media.view import Made, Picture
@@ -49,6 +50,7 @@ class FaceTrace(FaceView):
     margin: float = Field(0.0, ge=0, le=2)
     """Added on each side of a face's box, as a share of its longer side; 0: little but the face."""
 
+    modality: ClassVar[Modality] = "vector"
     neutral_level: ClassVar[int] = 0
     dtype: ClassVar[type[np.generic]] = np.float32
 

@@ -5,12 +5,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
 from pydantic import Field
 
+from workbench.media.declared import HelperModel, Modality
 from workbench.media.face_detectors import AnyDetector, Face, YuFace, shrunk
 from workbench.media.face_tracks import follow
 from workbench.media.image import square
@@ -69,6 +70,11 @@ class FaceView(VideoView):
     def libraries(self) -> frozenset[str]:
         """What the detector needs."""
         return self.detector.libraries
+
+    @property
+    def helpers(self) -> tuple[HelperModel, ...]:
+        """The detector's model."""
+        return (self.detector.model,)
 
     def files(self) -> dict[str, Path]:
         """Return what the detector needs."""
@@ -140,6 +146,7 @@ class Faces(FaceView):
     `no_face`.
     """
 
+    modality: ClassVar[Modality] = "picture"
     kind: Literal["faces"] = "faces"
     version: Literal[1, 2] = 2
 

@@ -1,11 +1,12 @@
 """The view `frame-diff`: what changes from one frame of the video to the next."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from workbench.media.declared import Modality
 from workbench.media.image import square
 from workbench.media.timing import Timeline
 from workbench.media.view import Array, Frame, Made, VideoView
@@ -18,6 +19,7 @@ class FrameDiff(VideoView):
     where nothing moves. Flicker between frames that a generator made one by one stands out in it.
     """
 
+    modality: ClassVar[Modality] = "picture"
     kind: Literal["frame-diff"] = "frame-diff"
     version: Literal[1, 2] = 2
 

@@ -1,11 +1,12 @@
 """The view `frames`: pictures of the video at even times."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from workbench.media.declared import Modality
 from workbench.media.image import square
 from workbench.media.timing import Timeline
 from workbench.media.view import Array, Frame, Made, VideoView
@@ -14,6 +15,7 @@ from workbench.media.view import Array, Frame, Made, VideoView
 class Frames(VideoView):
     """Frames of the video at even times, RGB, (num_frames, image_px, image_px, 3)."""
 
+    modality: ClassVar[Modality] = "picture"
     kind: Literal["frames"] = "frames"
     version: Literal[1, 2] = 2
 

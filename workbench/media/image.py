@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from PIL import ImageCms, ImageOps, UnidentifiedImageError
 from pydantic import Field
 
 from workbench.errors import MediaError
+from workbench.media.declared import Modality
 from workbench.media.source import MAX_PIXELS, check_file, failure, said_by
 from workbench.media.truncation import endings, is_whole
 from workbench.media.view import FileView, Made, Picture
@@ -63,6 +64,7 @@ class Still:
 class Image(FileView):
     """A still image, RGB, (1, image_px, image_px, 3)."""
 
+    modality: ClassVar[Modality] = "picture"
     kind: Literal["image"] = "image"
     version: Literal[1, 2] = 2
 

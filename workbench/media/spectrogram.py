@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from workbench.errors import MediaError
 from workbench.media.audio import RATE_HZ
+from workbench.media.declared import Modality
 from workbench.media.image import square
 from workbench.media.source import MAX_DURATION_S, failure
 from workbench.media.view import Made, Sound, SoundView
@@ -43,6 +44,7 @@ class Spectrogram(SoundView):
     segment_s: float | None = Field(None, ge=0.1, le=MAX_DURATION_S)
     """Length of one segment, in seconds; None: the whole sound is the one segment."""
 
+    modality: ClassVar[Modality] = "spectrogram"
     neutral_level: ClassVar[int] = 0
 
     @model_validator(mode="after")

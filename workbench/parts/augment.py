@@ -7,12 +7,13 @@ the batch once more, as fakes; after it, Mixup and CutMix pair samples, alike in
 What is drawn on the CPU goes to a GPU without waiting for it: the copies are ordered with its work.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
+from workbench.media.declared import Modalities
 from workbench.parts import augment_damage as damage
 from workbench.parts import augment_geometry as geometry
 from workbench.parts import augment_sound as sound
@@ -159,7 +160,7 @@ class Augment(Frozen):
     """For views of the seen: frames, faces, images."""
 
     spectrograms: Spectrograms = Spectrograms()
-    """For pictures of the heard: views of one channel."""
+    """For pictures of the heard."""
 
     mixup_alpha: float = Field(0.0, ge=0, le=10)
     """Mixup's Beta parameter; 0 is off. Zhang et al. 2018, arXiv:1710.09412."""
@@ -188,7 +189,11 @@ def warnings(augment: Augment) -> list[str]:
 
 
 def with_blends(
-    inputs: Mapping[str, Tensor], targets: Tensor, augment: Augment, generator: Generator
+    inputs: Mapping[str, Tensor],
+    targets: Tensor,
+    modalities: Modalities,
+    augment: Augment,
+    generator: Generator,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return the batch with blends of some real samples added as fakes, and the targets of all.
 
@@ -199,11 +204,12 @@ def with_blends(
         inputs: By name, as `change` takes them. Nothing is drawn, and nothing added, for a batch
             without pictures.
         targets: (batch,) on the CPU, 0 for real and 1 for fake.
+        modalities: Of the views, by name.
         augment: Has the chance.
         generator: A CPU generator.
     """
     p = augment.pictures.self_blend
-    seen = [name for name, x in inputs.items() if x.dim() > 2 and x.shape[2] != 1]
+    seen = [name for name in inputs if modalities[name] == "picture"]
     if p == 0 or not seen:
         return dict(inputs), targets
     # As much is drawn whatever the targets are, so that they do not change what is drawn later.
@@ -223,55 +229,54 @@ def with_blends(
     return blended, torch.cat([targets, torch.ones_like(targets[chosen])])
 
 
-def fake_share_with_blends(
-    fake_share: float, augment: Augment, shapes: Iterable[Sequence[int]]
-) -> float:
+def fake_share_with_blends(fake_share: float, augment: Augment, modalities: Modalities) -> float:
     """Return the share of fakes after `with_blends`, from that of the samples.
 
     Args:
         fake_share: Before.
         augment: Has the chance.
-        shapes: Of each view, (frames, height, width, channels) or (values,); without pictures,
-            nothing is added.
+        modalities: Of the views, by name; without pictures, nothing is added.
     """
-    if not any(len(shape) > 1 and shape[-1] != 1 for shape in shapes):
+    if "picture" not in modalities.values():
         return fake_share
     added = augment.pictures.self_blend * (1 - fake_share)
     return (fake_share + added) / (1 + added)
 
 
 def change(
-    views: Mapping[str, Tensor], augment: Augment, generator: Generator
+    views: Mapping[str, Tensor], modalities: Modalities, augment: Augment, generator: Generator
 ) -> dict[str, Tensor]:
     """Return each view with every sample changed as drawn for it; what was given stays as it is.
 
     Args:
-        views: By name, (batch, frames, channels, height, width) float in [0, 1], of three channels,
-            or of one: those are spectrograms. Vectors, (batch, values), are returned as given.
+        views: By name, (batch, frames, channels, height, width) float in [0, 1]. What is neither a
+            picture nor a spectrogram is returned as given.
+        modalities: Of the views, by name.
         augment: What may happen.
         generator: A CPU generator, so that the draws are the same on every device.
     """
     changed = {}
     for name, x in views.items():
-        if x.dim() > 2 and x.shape[2] == 1:
+        if modalities[name] == "spectrogram":
             x = _change_spectrograms(x, augment.spectrograms, generator)
-        elif x.dim() > 2:
+        elif modalities[name] == "picture":
             x = _change_pictures(x, augment.pictures, generator)
         changed[name] = x
     return changed
 
 
-def mix(views: Mapping[str, Tensor], augment: Augment, generator: Generator) -> Mixed:
+def mix(
+    views: Mapping[str, Tensor], modalities: Modalities, augment: Augment, generator: Generator
+) -> Mixed:
     """Return the batch after Mixup or CutMix; one of them by chance where both are on.
 
     Args:
         views: By name, (batch, frames, channels, height, width) or (batch, values) float.
+        modalities: Of the views, by name.
         augment: Which are on.
         generator: A CPU generator.
     """
-    return mixed(
-        views, generator, mixup_alpha=augment.mixup_alpha, cutmix_alpha=augment.cutmix_alpha
-    )
+    return mixed(views, modalities, generator, augment.mixup_alpha, augment.cutmix_alpha)
 
 
 def _change_pictures(x: Tensor, how: Pictures, generator: Generator) -> Tensor:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from workbench.media.declared import PICTURED, Modalities
+
 
 @dataclass(frozen=True)
 class Mixed:
@@ -17,7 +19,11 @@ class Mixed:
 
 
 def mixed(
-    views: Mapping[str, Tensor], generator: Generator, *, mixup_alpha: float, cutmix_alpha: float
+    views: Mapping[str, Tensor],
+    modalities: Modalities,
+    generator: Generator,
+    mixup_alpha: float,
+    cutmix_alpha: float,
 ) -> Mixed:
     """Return the batch after Mixup or CutMix; one of them by chance where both are on."""
     size = len(next(iter(views.values())))
@@ -30,7 +36,8 @@ def mixed(
     partner = torch.randperm(size, generator=generator)
     share = beta(alpha, generator)
     if use_cutmix:
-        return _cutmix(views, partner, share, generator)
+        pictures = {name: x for name, x in views.items() if modalities[name] in PICTURED}
+        return _cutmix(views, pictures, partner, share, generator)
     blended = {
         n: x * share + x[partner.to(x.device, non_blocking=True)] * (1 - share)
         for n, x in views.items()
@@ -39,13 +46,16 @@ def mixed(
 
 
 def _cutmix(
-    views: Mapping[str, Tensor], partner: Tensor, share: float, generator: Generator
+    views: Mapping[str, Tensor],
+    pictures: Mapping[str, Tensor],
+    partner: Tensor,
+    share: float,
+    generator: Generator,
 ) -> Mixed:
     # The same box in every view, in shares of its sides; a box over the rim is cut at it.
     side = (1 - share) ** 0.5
     centre_y, centre_x = torch.rand(2, generator=generator).tolist()
     cut, kept = {}, []
-    pictures = {name: x for name, x in views.items() if x.dim() > 2}
     for name, x in pictures.items():
         height, width = x.shape[-2:]
         top, bottom = _span(centre_y, side, height)

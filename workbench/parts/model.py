@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from workbench.errors import ConfigError
+from workbench.media.declared import PICTURED, ViewLike
 from workbench.parts import backbones
 from workbench.parts.weights import Weights
 
@@ -124,7 +125,7 @@ class MediaModel(nn.Module):
     Args:
         backbone: A timm model name, with or without a tag; every view of pictures has its own copy
             of it. A vector view has a small head instead.
-        views: The shape of each view by its name.
+        views: What the model reads, by its name.
         image_px: Side of the square images that the backbones see, in pixels; views of another size
             are resized on their way in.
         weights: What each backbone starts from.
@@ -141,7 +142,7 @@ class MediaModel(nn.Module):
     def __init__(
         self,
         backbone: str,
-        views: Mapping[str, Shape],
+        views: Mapping[str, ViewLike],
         *,
         image_px: int,
         weights: Weights,
@@ -158,10 +159,12 @@ class MediaModel(nn.Module):
                 raise ConfigError(f"{name!r} cannot name a view of a model. Rename the view.")
         self.views = dict(views)
         readers: dict[str, Reader | VectorReader] = {
-            name: VectorReader(*shape)
-            if len(shape) == 1
-            else Reader(backbone, shape, image_px=image_px, weights=weights, store=store, load=load)
-            for name, shape in self.views.items()
+            name: VectorReader(*view.shape)
+            if view.modality == "vector"
+            else Reader(
+                backbone, view.shape, image_px=image_px, weights=weights, store=store, load=load
+            )
+            for name, view in self.views.items()
         }
         self.readers = nn.ModuleDict(readers)
         self._frozen: list[Reader] = []
@@ -239,12 +242,13 @@ class MediaModel(nn.Module):
 
 
 def example_inputs(
-    views: Mapping[str, Shape], batch: int, device: str | torch.device = "cpu"
+    views: Mapping[str, ViewLike], batch: int, device: str | torch.device = "cpu"
 ) -> dict[str, Tensor]:
     """Return inputs of one level throughout, of the shapes that a model of `views` reads."""
     inputs = {}
-    for name, shape in views.items():
-        if len(shape) == 4:
+    for name, view in views.items():
+        shape = view.shape
+        if view.modality in PICTURED:
             frames, height, width, channels = shape
             shape = (frames, channels, height, width)
         inputs[name] = torch.full((batch, *shape), 0.5, device=device)

@@ -54,7 +54,7 @@ class ModelSpec(ModelChoices):
         """
         return MediaModel(
             self.backbone,
-            self.shapes,
+            self.views,
             image_px=self.image_px,
             weights=self.weights,
             dropout=self.dropout,

@@ -2,30 +2,23 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import packages_distributions, version
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from workbench.values import Frozen
+from workbench.rules.subject import Counts
 
 Inputs = TypeVar("Inputs", Tensor, Mapping[str, Tensor])
 
 
-class Counts(Frozen):
-    """The two counts of one model."""
-
-    thop: int | None
-    """What `thop.profile` returns. It matches layers by exact type, and so leaves out every weight
-    that a layer of another type holds. None if thop cannot run the model at all."""
-
-    true: int
-    """The elements of all parameters, shared ones once, frozen ones too, buffers not."""
-
-    @property
-    def larger(self) -> int:
-        """The larger of the two; the true one if thop has none."""
-        return self.true if self.thop is None else max(self.thop, self.true)
+@cache
+def counted_by() -> str:
+    """Return the package that brings thop with its version: forks of it count differently."""
+    packages = sorted(set(packages_distributions().get("thop", ())))
+    return " and ".join(f"{package} {version(package)}" for package in packages)
 
 
 def count(build: Callable[[], nn.Module], inputs: Inputs) -> Counts:

@@ -1,70 +1,231 @@
-"""The competition's rules on models as data, and the judge of one model by them."""
+"""The competition's rules on models: each is one object, and a rulebook is a list of them.
+
+Whatever judges a model walks `Rulebook.rules`: the ranking of published figures and a search space,
+which know a backbone by its name; a trial, a promotion and a bundle, which have the built model. To
+add a rule: its keys in `Rulebook`, its class, and its place in `Rulebook.rules`.
+"""
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from workbench.parts.model import MediaModel, Shape, example_inputs
+from workbench.media.declared import HelperModel
 from workbench.parts.pretraining import LABELS
-from workbench.parts.weights import RANDOM, Weights, published
-from workbench.rules.counts import Counts, count
-from workbench.rules.provenance import pretraining_of
+from workbench.rules.subject import Counts, Start, Subject
 from workbench.values import Frozen
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
 
 
-class Rulebook(Frozen):
-    """What a model must obey to be submitted."""
+def num_params(value: Any) -> Any:
+    """Return a number of parameters written as `200M` or `1.5B`; anything but text as it is."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([KMB]?)\s*", value, re.IGNORECASE)
+    if not match:
+        raise ValueError("write a number of parameters such as 200M, 1.5B or 200000000")
+    return round(float(match[1].replace("_", "")) * _UNITS[match[2].upper()])
 
-    max_params: int = 200_000_000
-    """The most parameters the whole model may have. YAML may say `200M` or `1.5B`."""
 
-    counter: Literal["larger", "thop", "true"] = "larger"
-    """Which count must stay within the limit. thop counts too few for many models, so the larger of
-    both is the default; `thop` is the letter of a rule that names that tool."""
+def known_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `labels` if all are known ones of pretraining; raise ValueError if not."""
+    for label in labels:
+        if label not in LABELS:
+            raise ValueError(f"{label!r} is not known: write {', '.join(LABELS)}")
+    return labels
 
-    pretraining: tuple[str, ...] = ("in1k",)
+
+Params = Annotated[int, BeforeValidator(num_params), Field(ge=1)]
+Labels = Annotated[tuple[str, ...], AfterValidator(known_labels)]
+Counter = Literal["larger", "thop", "true"]
+OnHelpers = Literal["allow", "count", "refuse"]
+
+
+class RuleResult(Frozen):
+    """What one rule says of one model."""
+
+    name: str
+    ok: bool | None
+    """Whether the model obeys it; None if that cannot be told from what is known."""
+
+    sentence: str
+    """The model's value and the limit, as a clause about it."""
+
+    over: int | None = None
+    """How far a number is over its limit, 0 or less within it; None where nothing is counted."""
+
+    cause: str = ""
+    """By what many refusals are told apart, where they can be."""
+
+
+class Rule(Protocol):
+    """One rule on models."""
+
+    @property
+    def name(self) -> str:
+        """What results and tables call it."""
+
+    @property
+    def refuses(self) -> str:
+        """What it refuses, as it follows a number of models: `over 200M parameters`."""
+
+    def check(self, subject: Subject) -> RuleResult:
+        """Return what it says of a model."""
+
+
+@dataclass(frozen=True)
+class MaxParams:
+    """The whole model has at most so many parameters."""
+
+    name: ClassVar[str] = "params"
+    limit: int
+    counter: Counter = "larger"
+    with_helpers: bool = False
+
+    @property
+    def refuses(self) -> str:
+        """What it refuses, as it follows a number of models."""
+        return f"over {millions(self.limit)} parameters"
+
+    def check(self, subject: Subject) -> RuleResult:
+        """Hold its count against the limit; before it is built, that of its published backbones."""
+        if subject.counts is not None:
+            counted, how = self._of_model(subject.counts, subject.counted_by)
+        elif subject.published is not None:
+            many = len(subject.published)
+            counted = sum(subject.published)
+            how = f" in {many} backbones as published" if many > 1 else " as published"
+        else:
+            sentence = "it is not built yet, so its parameters are not counted"
+            return RuleResult(name=self.name, ok=None, sentence=sentence)
+        helpers = (subject.helpers or ()) if self.with_helpers else ()
+        if helpers:
+            counted += sum(helper.params or 0 for helper in helpers)
+            how += f", those of {_names(helpers)} included"
+        over = counted - self.limit
+        sentence = (
+            f"it has {millions(counted)} parameters{how}, "
+            f"{'over' if over > 0 else 'within'} the limit of {millions(self.limit)}"
+        )
+        unknown = tuple(helper for helper in helpers if helper.params is None)
+        if unknown:
+            sentence += f", but nothing tells how many {_names(unknown)} has"
+        ok = over <= 0 and not unknown
+        return RuleResult(name=self.name, ok=ok, sentence=sentence, over=over)
+
+    def _of_model(self, counts: Counts, tool: str) -> tuple[int, str]:
+        if counts.thop is None:
+            return counts.true, f" ({tool} cannot run it, so the true count decides)"
+        counted = {"true": counts.true, "thop": counts.thop}.get(self.counter, counts.larger)
+        if millions(counts.thop) == millions(counts.true):
+            return counted, f" ({tool} counts as many)"
+        if self.counter == "thop":
+            return counted, f" as {tool} counts them ({millions(counts.true)} truly)"
+        few = "only " if counts.thop < counts.true else ""
+        rest = ", the larger decides" if self.counter == "larger" else ""
+        return counted, f" ({tool} counts {few}{millions(counts.thop)}{rest})"
+
+
+@dataclass(frozen=True)
+class Pretraining:
     """What the weights that a model starts from may have seen; random weights always may."""
 
-    allowed_tags: tuple[str, ...] = ()
-    """Weights allowed by name whatever they saw: `resnet50.bamboo`, or `bamboo` for every model."""
+    name: ClassVar[str] = "pretraining"
+    refuses: ClassVar[str] = "for what their weights saw"
+    allowed: tuple[str, ...]
+    by_name: tuple[str, ...] = ()
 
-    single_model: bool = True
-    """Whether one model must make every prediction. It is written into reports and bundles;
-    nothing here builds an ensemble, so nothing can break it."""
+    def check(self, subject: Subject) -> RuleResult:
+        """Look at the weights of every backbone; of several, tell those that are refused."""
+        starts = tuple(dict.fromkeys(subject.starts))
+        wrong = [start for start in starts if not (self._allows(start) or self._names(start))]
+        return RuleResult(
+            name=self.name,
+            ok=not wrong,
+            sentence=", and ".join(map(self._said, wrong or starts)),
+            cause=LABELS[wrong[0].label] if wrong else "",
+        )
 
-    @field_validator("max_params", mode="before")
-    @classmethod
-    def _with_unit(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([KMB]?)\s*", value, re.IGNORECASE)
-        if not match:
-            raise ValueError("write a number of parameters such as 200M, 1.5B or 200000000")
-        return round(float(match[1].replace("_", "")) * _UNITS[match[2].upper()])
+    def _allows(self, start: Start) -> bool:
+        return start.label == "none" or start.label in self.allowed
 
-    @field_validator("max_params")
-    @classmethod
-    def _positive(cls, value: int) -> int:
-        if value < 1:
-            raise ValueError("must be at least 1")
-        return value
+    def _names(self, start: Start) -> bool:
+        named = {start.name, start.name.partition(".")[2]} - {""}
+        return bool(named & set(self.by_name))
 
-    @field_validator("pretraining")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for label in value:
-            if label not in LABELS:
-                raise ValueError(f"{label!r} is not known: write {', '.join(LABELS)}")
-        return value
+    def _said(self, start: Start) -> str:
+        if start.label == "none":
+            return "it starts from random weights"
+        why = f", since {start.why}" if start.why else ""
+        said = f"its weights ({start.name}) saw {LABELS[start.label]}{why}"
+        if self._allows(start):
+            return said
+        if self._names(start):
+            return f"{said}, which the rulebook allows by name"
+        labels = " or ".join(LABELS[label] for label in self.allowed)
+        said += f", where the rulebook allows {f'only {labels}' if labels else 'no pretraining'}"
+        tag = start.name.partition(".")[2]
+        hint = start.label == "unknown" and tag
+        return f"{said}; `allowed_tags: [{tag}]` would allow it by name" if hint else said
+
+
+@dataclass(frozen=True)
+class SingleModel:
+    """One model makes every prediction, and has one network for each view that it reads."""
+
+    name: ClassVar[str] = "single_model"
+    refuses: ClassVar[str] = "of several networks for one view"
+
+    def check(self, subject: Subject) -> RuleResult:
+        """Count the networks of the built model that read the same view."""
+        if subject.networks is None:
+            sentence = "it is not built yet, so its networks are not counted"
+            return RuleResult(name=self.name, ok=None, sentence=sentence)
+        view, most = max(subject.networks.items(), key=lambda item: item[1], default=("", 0))
+        if most <= 1:
+            sentence = "one network reads each view, as the rulebook asks"
+            return RuleResult(name=self.name, ok=True, sentence=sentence, over=most - 1)
+        sentence = f"{most} networks read {view}, where the rulebook allows one for each view"
+        return RuleResult(name=self.name, ok=False, sentence=sentence, over=most - 1)
+
+
+@dataclass(frozen=True)
+class Helpers:
+    """Whether trained models may help to make the views, and whether they count."""
+
+    name: ClassVar[str] = "helpers"
+    refuses: ClassVar[str] = "for models that help to make their views"
+    policy: OnHelpers
+
+    def check(self, subject: Subject) -> RuleResult:
+        """Name each helper with its weights and what they saw."""
+        if subject.helpers is None:
+            sentence = "the models that help to make its views are not known yet"
+            return RuleResult(name=self.name, ok=None, sentence=sentence)
+        if not subject.helpers:
+            sentence = "no other model helps to make its views"
+            return RuleResult(name=self.name, ok=True, sentence=sentence)
+        named = " and ".join(
+            f"{helper.name} ({helper.source}), which saw {helper.saw},"
+            for helper in subject.helpers
+        )
+        says = {
+            "allow": "helps to make its views, and the rulebook does not count it",
+            "count": "helps to make its views, and the rulebook counts it",
+            "refuse": "helps to make its views, where the rulebook refuses such models",
+        }
+        return RuleResult(
+            name=self.name,
+            ok=self.policy != "refuse",
+            sentence=f"{named} {says[self.policy]}",
+            cause=_names(subject.helpers) if self.policy == "refuse" else "",
+        )
 
 
 class Verdict(Frozen):
-    """What a rulebook says of one model, with the numbers behind it."""
+    """What a rulebook says of one built model, with the numbers behind it."""
 
     legal: bool
     backbone: str
@@ -78,115 +239,60 @@ class Verdict(Frozen):
     over_limit: int
     """`params_counted` less the limit: 0 or less is within it."""
 
+    counted_by: str
+    """The package of thop and its version: forks of it count differently."""
+
     pretraining: str
+    helpers: tuple[HelperModel, ...]
+    results: tuple[RuleResult, ...]
+    """Of each rule, in the rulebook's order."""
+
     sentence: str
 
 
-def judge(
-    rulebook: Rulebook,
-    backbone: str,
-    views: Mapping[str, Shape],
-    *,
-    image_px: int,
-    weights: Weights | None,
-) -> Verdict:
-    """Judge the whole model of `views` on `backbone` by `rulebook`.
+class Rulebook(Frozen):
+    """What a model must obey to be submitted, by the keys of an experiment's `rulebook`."""
 
-    Args:
-        rulebook: The rules.
-        backbone: A timm model name, with or without a tag.
-        views: The shape of each view, by its name; each has its own copy of the backbone, and
-            all of them count.
-        image_px: Side of the images the backbones see, in pixels.
-        weights: What it starts from; None judges the weights that timm publishes.
+    max_params: Params = 200_000_000
+    """The most parameters the whole model may have. YAML may say `200M` or `1.5B`."""
 
-    Raises:
-        ConfigError: timm knows no such backbone, or it cannot take such images.
-    """
-    if weights is None:
-        origin = pretraining_of(backbone)
-        name, label = origin.name, origin.label
-        clause = origin.sentence.removeprefix(f"The weights {name} saw ").removesuffix(".")
-    else:
-        name, label = weights.name, weights.pretraining
-        clause = LABELS.get(label, label)
-    counts = _counts(backbone, tuple(views.items()), image_px)
-    counted = _counted(rulebook, counts)
-    over = counted - rulebook.max_params
-    named = {name, name.partition(".")[2]} - {""}
-    allowed = label == "none" or label in rulebook.pretraining
-    by_name = not allowed and bool(named & set(rulebook.allowed_tags))
-    legal = over <= 0 and (allowed or by_name)
-    size = (
-        f"it has {_millions(counted)} parameters{_explained(rulebook, counts)}, "
-        f"{'over' if over > 0 else 'within'} the limit of {_millions(rulebook.max_params)}"
-    )
-    if label == "none":
-        origin_text = "it starts from random weights"
-    else:
-        origin_text = f"its weights ({name}) saw {clause}"
-        if by_name:
-            origin_text += ", which the rulebook allows by name"
-        elif not allowed:
-            origin_text += f", where the rulebook allows {_choice(rulebook.pretraining)}"
-    return Verdict(
-        legal=legal,
-        backbone=backbone,
-        params_thop=counts.thop,
-        params_true=counts.true,
-        params_counted=counted,
-        over_limit=over,
-        pretraining=label,
-        sentence=f"{backbone} is {'allowed' if legal else 'refused'}: {size}, and {origin_text}.",
-    )
+    counter: Counter = "larger"
+    """Which count must stay within the limit. thop counts too few for many models, so the larger of
+    both is the default; `thop` is the letter of a rule that names that tool."""
+
+    pretraining: Labels = ("in1k",)
+    """What the weights that a model starts from may have seen; random weights always may."""
+
+    allowed_tags: tuple[str, ...] = ()
+    """Weights allowed by name whatever they saw: `resnet50.bamboo`, or `bamboo` for every model."""
+
+    single_model: bool = True
+    """Whether one model must make every prediction, with one network for each view; if not, there
+    is no such rule."""
+
+    helpers: OnHelpers = "allow"
+    """What of trained models that help to make views, such as a face detector: they may and do not
+    count, they count among the parameters, or they are refused."""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules, in the order in which a verdict tells them."""
+        rules: list[Rule] = [
+            MaxParams(self.max_params, self.counter, self.helpers == "count"),
+            Pretraining(self.pretraining, self.allowed_tags),
+        ]
+        if self.single_model:
+            rules.append(SingleModel())
+        rules.append(Helpers(self.helpers))
+        return tuple(rules)
 
 
-def judge_published(rulebook: Rulebook, backbone: str) -> Verdict:
-    """Judge one backbone with the weights that timm publishes for it, on one image.
-
-    Raises:
-        ConfigError: timm knows no such backbone.
-    """
-    image_px = published(backbone).input_size[-1]
-    views = {"image": (1, image_px, image_px, 3)}
-    return judge(rulebook, backbone, views, image_px=image_px, weights=None)
+def millions(number: int) -> str:
+    """Return a number of parameters as people say it: `11.2M`."""
+    if number < 100_000:
+        return f"{number:,}"
+    return f"{number / 1e6:.1f}".removesuffix(".0" if number % 10**6 == 0 else "!") + "M"
 
 
-def _counted(rulebook: Rulebook, counts: Counts) -> int:
-    if rulebook.counter == "true":
-        return counts.true
-    if rulebook.counter == "thop" and counts.thop is not None:
-        return counts.thop
-    return counts.larger
-
-
-def _explained(rulebook: Rulebook, counts: Counts) -> str:
-    if counts.thop is None:
-        return " (thop cannot run it, so the true count decides)"
-    if _millions(counts.thop) == _millions(counts.true):
-        return ""
-    if rulebook.counter == "thop":
-        return f" as thop counts them ({_millions(counts.true)} truly)"
-    few = "only " if counts.thop < counts.true else ""
-    rest = ", the larger decides" if rulebook.counter == "larger" else ""
-    return f" (thop counts {few}{_millions(counts.thop)}{rest})"
-
-
-def _choice(labels: tuple[str, ...]) -> str:
-    return "only " + " or ".join(LABELS[label] for label in labels) if labels else "no pretraining"
-
-
-def _millions(number: int) -> str:
-    text = f"{number / 1e6:.1f}"
-    return f"{text.removesuffix('.0') if number % 10**6 == 0 else text}M"
-
-
-@lru_cache(maxsize=1024)
-def _counts(backbone: str, views: tuple[tuple[str, Shape], ...], image_px: int) -> Counts:
-    published(backbone)  # an unknown name is the caller's error, not one of counting
-    shapes = dict(views)
-
-    def build() -> MediaModel:
-        return MediaModel(backbone, shapes, image_px=image_px, weights=RANDOM, load=False)
-
-    return count(build, example_inputs(shapes, batch=1))
+def _names(helpers: tuple[HelperModel, ...]) -> str:
+    return " and ".join(helper.name for helper in helpers)

@@ -16,6 +16,7 @@ from pebble import ProcessExpired, ProcessPool
 from workbench.console import duration, track
 from workbench.errors import CacheError, ConfigError, DiskFullError, WeightsError, WorkbenchError
 from workbench.files import write_json
+from workbench.media.declared import PICTURED
 from workbench.media.views import AnyView
 from workbench.parts.weights import RANDOM, Mode, Weights
 from workbench.processes import KEEP_MEMORY, be_a_child, environment, interrupts_held
@@ -65,7 +66,7 @@ def screen(
         return known
     started = time.monotonic()
     where = Where(cache, finder.store, device, num_threads)
-    pictures = {name for name, view in views.items() if len(view.shape) == 4}
+    pictures = {name for name, view in views.items() if view.modality in PICTURED}
     made: dict[Asked, float | str] = {}
     judged = []
     found = list(_candidates(space, views, rulebook, finder))
@@ -133,7 +134,7 @@ def _candidates(
                 continue
             if weights.source != "none":
                 ways.setdefault(weights, mode)
-        if all(len(views[name].shape) == 1 for name in names):
+        if all(views[name].modality not in PICTURED for name in names):
             reason, ways = "these views go through no backbone", {}
         plain = Candidate(backbone=backbone, views=names, image_px=sides[0])
         if not ways:

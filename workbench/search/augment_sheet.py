@@ -18,6 +18,7 @@ from workbench.checks.sheet import COLOURS, Sheet, classes_of, for_people, sampl
 from workbench.checks.sheet_drawing import INK, Strip, Words
 from workbench.checks.thumbnails import is_picture
 from workbench.data.prepare import Prepared
+from workbench.media.declared import Modality
 from workbench.media.view import View
 from workbench.parts.augment import Augment, Pictures, Spectrograms, change, mix, with_blends
 from workbench.parts.pixels import as_input, to_tensor
@@ -25,6 +26,9 @@ from workbench.space.space import SampledConfig, Space
 
 Kind = Literal["pictures", "spectrograms"]
 Settings = Sequence[Pictures | Spectrograms]
+
+KINDS: dict[Modality, Kind] = {"picture": "pictures", "spectrogram": "spectrograms"}
+"""Which augmentations change views of a modality."""
 
 SEED = 1
 """Of the draws of each row; by this one, those of Mixup and CutMix show many shares."""
@@ -71,9 +75,7 @@ def write_augment_sheets(space: Space, prepared: Prepared, folder: Path) -> list
     read = {name for draft in drafts for name in draft.views}
     sheets = []
     for name, view in prepared.views.items():
-        # As `change` tells them apart.
-        kind: Kind = "spectrograms" if view.shape[-1] == 1 else "pictures"
-        rows = _rows(drafts, kind) if name in read and is_picture(view) else []
+        rows = _rows(drafts, KINDS[view.modality]) if name in read and is_picture(view) else []
         samples = _samples(prepared, name, drawing.whole_grid(MOST_COLUMNS, image_px).columns)
         if rows and len(samples):
             head = [space.file, f"{image_px} px, the largest side that the space can draw"]
@@ -215,7 +217,7 @@ def _write(
         drawn(x, targets, list(samples["name"])),
     ]
     for row in rows:
-        changed, labels = _as_trained(x, targets, row.augment)
+        changed, labels = _as_trained(x, targets, view.modality, row.augment)
         is_mixed = row.augment.mixup_alpha > 0 or row.augment.cutmix_alpha > 0
         said = [f"{label:.0%} fake" if is_mixed else "" for label in labels.tolist()]
         images += [_heading(row.label, row.note), drawn(changed, labels, said)]
@@ -223,21 +225,24 @@ def _write(
     return save(f"augmentations of {name}", file, images, head=head, hint=_HINT, shown=shown)
 
 
-def _as_trained(x: Tensor, targets: Tensor, augment: Augment) -> tuple[Tensor, Tensor]:
+def _as_trained(
+    x: Tensor, targets: Tensor, modality: Modality, augment: Augment
+) -> tuple[Tensor, Tensor]:
     """Return the batch and its targets as training changes them.
 
     Blends, which make a batch longer, stand in the places of fakes. Training mixes a batch by one
     share: to show several, each sample is of another mixing.
     """
     generator = torch.Generator().manual_seed(SEED)
-    views, labels = with_blends({"x": x}, targets, augment, generator)
-    views = change(views, augment, generator)
+    modalities = {"x": modality}
+    views, labels = with_blends({"x": x}, targets, modalities, augment, generator)
+    views = change(views, modalities, augment, generator)
     shown = torch.arange(len(x))
     blends, places = torch.arange(len(x), len(labels)), (targets == 1).nonzero()[:, 0]
     shown[places[: len(blends)]] = blends[: len(places)]
     samples, shares = [], []
     for index in shown:
-        mixed = mix(views, augment, generator)
+        mixed = mix(views, modalities, augment, generator)
         samples.append(mixed.inputs["x"][index])
         shares.append(labels[mixed.partner].lerp(labels, mixed.share)[index])
     return torch.stack(samples), torch.stack(shares)

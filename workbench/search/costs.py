@@ -12,7 +12,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.console import duration
-from workbench.parts.model import MediaModel, Shape
+from workbench.media.view import View
+from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import TTA
 from workbench.parts.weights import RANDOM
 from workbench.trial.recipe import Recipe
@@ -80,11 +81,12 @@ def epoch_work(recipe: Recipe, *, num_train: int, num_val: int) -> float:
         num_train: Training samples that there are; the recipe may take a part of them.
         num_val: Samples that are scored.
     """
-    shapes = tuple((name, view.shape) for name, view in recipe.model.views.items())
     wanted = recipe.training.sampling.subset
     seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
     passes = (1 if recipe.training.frozen else 3) * seen + _SCORED[recipe.model.tta] * num_val
-    return passes * _multiply_adds(recipe.model.backbone, shapes, recipe.model.image_px)
+    return passes * _multiply_adds(
+        recipe.model.backbone, tuple(recipe.model.views.items()), recipe.model.image_px
+    )
 
 
 def wanted_of(recipe: Recipe, work: float, estimated_memory_bytes: int | None = None) -> Wanted:
@@ -214,7 +216,7 @@ def _memory(past: Sequence[Past], wanted: Wanted) -> int | None:
 
 
 @lru_cache(maxsize=1024)
-def _multiply_adds(backbone: str, views: tuple[tuple[str, Shape], ...], image_px: int) -> int:
+def _multiply_adds(backbone: str, views: tuple[tuple[str, View], ...], image_px: int) -> int:
     """Return the multiply-adds of a forward pass of one sample, on tensors without contents."""
     with torch.device("meta"):
         model = MediaModel(backbone, dict(views), image_px=image_px, weights=RANDOM, load=False)

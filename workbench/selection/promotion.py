@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import write_text
+from workbench.media.declared import modalities_of
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.statistics import read_scored_trials, trial_auc, trial_auc_difference
 from workbench.study.alike import measured_alike
@@ -290,7 +291,10 @@ def _register(folder: StudyFolder, registry: Registry, row: TrialRow, objective:
     recipe = folder.trial(row.recipe).read_recipe()
     shapes = {name: view.stored_shape for name, view in recipe.model.views.items()}
     model = _load(folder, row, recipe)
-    served = FlatModel(model, shapes, image_px=recipe.model.image_px, tta=recipe.model.tta).eval()
+    modalities = modalities_of(recipe.model.views)
+    served = FlatModel(
+        model, shapes, modalities, image_px=recipe.model.image_px, tta=recipe.model.tta
+    ).eval()
     # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
     dtype = np.uint8 if served.takes_bytes else np.float32
     example = np.full((2, served.num_values), 128, dtype)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from workbench.console import say
 from workbench.errors import ConfigError, RuleError
+from workbench.media.declared import PICTURED
 from workbench.parts.backbones import check_name
 from workbench.parts.weights import Mode
 from workbench.rules.rulebook import Verdict
@@ -36,8 +37,8 @@ class RecipeBuilder:
         """Return the recipe of a draft."""
         bfloat16 = False
         if draft.precision == "auto":
-            shapes = [self.experiment.views[name].shape for name in draft.views]
-            has_pictures = any(len(shape) == 4 for shape in shapes)
+            views = [self.experiment.views[name] for name in draft.views]
+            has_pictures = any(view.modality in PICTURED for view in views)
             bfloat16 = self.precisions.in_bfloat16(draft, has_pictures=has_pictures)
         return self._recipe(draft, bfloat16)
 

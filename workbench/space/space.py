@@ -20,9 +20,9 @@ from workbench.errors import ConfigError
 from workbench.media.views import AnyView
 from workbench.parts.augment import warnings
 from workbench.parts.leaderboard import read_table
-from workbench.parts.leaderboard_ranking import Limits, Query, rank
 from workbench.parts.model_spec import ModelChoices, ModelSpec
 from workbench.parts.weights import Weights
+from workbench.rules.ranking import Query, rank
 from workbench.rules.rulebook import Rulebook
 from workbench.trial.recipe import Objective, Recipe, TrainingSpec
 from workbench.values import Frozen, build, cut, read_yaml, shown
@@ -280,20 +280,15 @@ def _answered(tree: dict[Any, Any], rulebook: Rulebook, where: str) -> dict[Any,
         )
     sets = _options(tree["views"], "views", where)
     most_views = max(len(names) if isinstance(names, list) else 1 for names in sets)
-    limits = Limits(
-        max_params=max(1, rulebook.max_params // max(1, most_views)),
-        pretraining=rulebook.pretraining,
-        allowed_tags=rulebook.allowed_tags,
-    )
     names: list[Any] = []
     for option in options:
         asks = isinstance(option, dict) and "leaderboard" in option
-        found = _ask(option, limits, where) if asks else [option]
+        found = _ask(option, rulebook, max(1, most_views), where) if asks else [option]
         names += [name for name in found if not asks or name not in names]
     return {**tree, "backbone": {"choice": names, "asked": node}}
 
 
-def _ask(node: dict[Any, Any], limits: Limits, where: str) -> list[str]:
+def _ask(node: dict[Any, Any], rulebook: Rulebook, num_views: int, where: str) -> list[str]:
     """Return the models that a question asks for, the best first."""
     if extra := node.keys() - {"leaderboard"}:
         raise ConfigError(
@@ -301,14 +296,15 @@ def _ask(node: dict[Any, Any], limits: Limits, where: str) -> list[str]:
             f"{_names(extra)}. Put them into it."
         )
     query: Query = build(Query, node["leaderboard"], where=f"{where}, `backbone.leaderboard`")
-    ranking = rank(read_table(), query, limits)
+    ranking = rank(read_table(), query, rulebook, num_views=num_views)
     if not ranking.rows:
+        first = ranking.excluded[0]
         counts = ", ".join(
             f"{number} by {reason}" for reason, number in ranking.num_excluded().items()
         )
         raise ConfigError(
             f"{where}: `backbone.leaderboard` finds no model: of its rows, {counts} are excluded "
-            f"(the rulebook leaves {limits.max_params / 1e6:g}M parameters a view). Ask for less; "
+            f"({first.row.model}, for one: {first.sentence}). Ask for less; "
             "`workbench backbones --excluded` says why each one is."
         )
     return [row.model for row in ranking.rows[: query.top]]

@@ -5,7 +5,8 @@ from pathlib import Path
 from workbench.console import say
 from workbench.media.views import AnyView
 from workbench.parts.weights import Mode, Weights, resolve
-from workbench.rules.rulebook import Rulebook, Verdict, judge
+from workbench.rules.judge import judge
+from workbench.rules.rulebook import Rulebook, Verdict
 
 
 class WeightsFinder:
@@ -46,5 +47,4 @@ def judge_start(
     weights: Weights | None = finder.find(backbone, mode)
     if mode != "none" and "." in backbone and weights is not None and weights.source == "none":
         weights = None
-    shapes = {name: view.shape for name, view in views.items()}
-    return judge(rulebook, backbone, shapes, image_px=image_px, weights=weights)
+    return judge(rulebook, backbone, views, image_px=image_px, weights=weights)

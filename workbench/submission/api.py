@@ -21,6 +21,7 @@ from workbench.console import say, track, visible_lines
 from workbench.data.names import find_files
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.files import read_json, write_text
+from workbench.media.declared import modalities_of
 from workbench.media.decoders import (
     FILE_LIMIT_S,
     Tally,
@@ -113,6 +114,7 @@ class Predictor:
             recipe.model.image_px,
             recipe.model.tta,
         )
+        self._modalities = modalities_of(recipe.model.views)
         num = _num_cores() if num_decoders is None else num_decoders
         self._fence = decoders(num, limit_s=limit_s) if num else None
         self._limit_s, self._num_ahead = limit_s, BATCH_SIZE + 2 * num
@@ -191,7 +193,7 @@ class Predictor:
             # A view of the whole file stands beside every segment of the others.
             those = arrays[:, segment if arrays.shape[1] > 1 else 0]
             inputs[name] = as_input(to_tensor(those, self._image_px, self._device))
-        return score(self._model, inputs, self._tta)
+        return score(self._model, inputs, self._modalities, self._tta)
 
 
 def _array(view: View, made: Made | MediaError) -> Array:

@@ -12,7 +12,7 @@ from workbench.console import table
 from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
-from workbench.rules.rulebook import judge
+from workbench.rules.judge import judge
 from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
@@ -83,11 +83,10 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     champion = read_champion(folder)
     trial = folder.trial(champion.recipe)
     recipe = _read_recipe(trial, champion)
-    rulebook = folder.experiment().rulebook
     verdict = judge(
-        rulebook,
+        folder.experiment().rulebook,
         recipe.model.backbone,
-        {name: view.shape for name, view in recipe.model.views.items()},
+        recipe.model.views,
         image_px=recipe.model.image_px,
         weights=recipe.model.weights,
     )
@@ -125,8 +124,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         text = documents.readme(
             champion,
             recipe,
-            verdict=verdict.sentence,
-            single_model=rulebook.single_model,
+            verdict=verdict,
             columns=columns,
             num_rows=len(sheet.rows),
             neutral=neutral.sentence,

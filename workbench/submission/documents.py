@@ -7,6 +7,7 @@ from importlib.metadata import packages_distributions, version
 
 from workbench.console import visible
 from workbench.errors import BundleError
+from workbench.rules.rulebook import Verdict
 from workbench.selection.promotion import Champion
 from workbench.trial.recipe import Recipe
 
@@ -53,8 +54,7 @@ def readme(
     champion: Champion,
     recipe: Recipe,
     *,
-    verdict: str,
-    single_model: bool,
+    verdict: Verdict,
     columns: tuple[str, str],
     num_rows: int,
     neutral: str,
@@ -66,7 +66,6 @@ def readme(
         champion: The promoted trial.
         recipe: Its recipe.
         verdict: What the rulebook says of the model.
-        single_model: Whether the rulebook asks for one.
         columns: Name and score column of the template.
         num_rows: Rows of the predictions.
         neutral: How many test files got a neutral score, in a sentence; may be empty.
@@ -75,9 +74,10 @@ def readme(
     objective = champion.objective
     views = ", ".join(f"{name} {view.shape}" for name, view in recipe.model.views.items())
     expected = "\n".join(f"| {as_cell(name)} | {value:.6f} |" for name, value in first.items())
-    one_model = ", as the rulebook asks" if single_model else ""
-    thop = "cannot count it" if champion.params_thop is None else f"{champion.params_thop:,}"
-    true = "not recorded" if champion.params_true is None else f"{champion.params_true:,}"
+    rules = "\n".join(
+        f"| {said.name} | {visible(said.sentence).replace('|', '/')} |" for said in verdict.results
+    )
+    thop = "cannot count it" if verdict.params_thop is None else f"{verdict.params_thop:,}"
     weights = recipe.model.weights.name or "random weights"
     unseen = f" {neutral}" if neutral else ""
     saw = (
@@ -129,16 +129,19 @@ The same files give the same scores to 1e-5.{unseen} On {objective.slice} the mo
 
 ## The rulebook
 
-{verdict}
+{verdict.sentence}
+
+| rule | what it says |
+| --- | --- |
+{rules}
 
 | what | value |
 | --- | --- |
 | backbone | {recipe.model.backbone}, one for each view |
 | views | {views} |
-| parameters as thop counts them | {thop} |
-| parameters truly | {true} |
+| parameters as {verdict.counted_by} counts them | {thop} |
+| parameters truly | {verdict.params_true:,} |
 | starts from | {weights}{saw} |
-| models | one makes every prediction{one_model} |
 | recipe | {champion.recipe} |
 """
 

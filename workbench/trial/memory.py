@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.data.measured import Measured
 from workbench.errors import WorkbenchError
-from workbench.parts.model import MediaModel, Shape
+from workbench.media.view import View
+from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM
 from workbench.trial.device import (
     called,
@@ -301,17 +302,19 @@ def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
 
 def least_samples(recipe: Recipe) -> int:
     """Return the fewest samples that the recipe's model can learn from: a norm may need two."""
-    shapes = tuple((name, view.shape) for name, view in recipe.model.views.items())
-    return _least(recipe.model.backbone, shapes, recipe.model.image_px, recipe.training.frozen)
+    return _least(
+        recipe.model.backbone,
+        tuple(recipe.model.views.items()),
+        recipe.model.image_px,
+        recipe.training.frozen,
+    )
 
 
 @lru_cache(maxsize=256)
-def _least(
-    backbone: str, shapes: tuple[tuple[str, Shape], ...], image_px: int, frozen: bool
-) -> int:
+def _least(backbone: str, views: tuple[tuple[str, View], ...], image_px: int, frozen: bool) -> int:
     with torch.device("meta"):
         model = MediaModel(
-            backbone, dict(shapes), image_px=image_px, weights=RANDOM, frozen=frozen, load=False
+            backbone, dict(views), image_px=image_px, weights=RANDOM, frozen=frozen, load=False
         )
         try:
             model(model.example_inputs(1, "meta"))

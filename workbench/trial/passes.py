@@ -194,7 +194,7 @@ def about(model: MediaModel, recipe: Recipe, samples_at_once: int) -> Mapping[st
     """Return what the worth of an alternative depends on."""
     return {
         "backbone": recipe.model.backbone,
-        "views": list(model.views.values()),
+        "views": [view.shape for view in model.views.values()],
         "image_px": recipe.model.image_px,
         "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,

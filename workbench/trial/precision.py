@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.data.measured import Measured
+from workbench.media.image import Image
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM, published
 from workbench.trial.device import gpu_has_bfloat16, is_cuda
@@ -90,8 +91,8 @@ def gain_of_bfloat16(
 
 
 def _measure_gain(backbone: str, image_px: int) -> float:
-    shape = (1, image_px, image_px, 3)
-    model = MediaModel(backbone, {"x": shape}, image_px=image_px, weights=RANDOM, load=False)
+    views = {"x": Image(image_px=image_px)}
+    model = MediaModel(backbone, views, image_px=image_px, weights=RANDOM, load=False)
     began = time.monotonic()
 
     def step(samples: int, precision: Precision) -> float:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from workbench.media.declared import Modalities
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import TTA
 from workbench.trial.recipe import Recipe
@@ -17,7 +18,7 @@ def build_model(recipe: Recipe, *, load: bool, store: Path | None = None) -> Med
     """Return the model of `recipe`; `load` says whether to read the pretrained weights."""
     return MediaModel(
         recipe.model.backbone,
-        {name: view.shape for name, view in recipe.model.views.items()},
+        recipe.model.views,
         image_px=recipe.model.image_px,
         weights=recipe.model.weights,
         frozen=recipe.training.frozen,
@@ -28,29 +29,34 @@ def build_model(recipe: Recipe, *, load: bool, store: Path | None = None) -> Med
 
 
 @torch.inference_mode()
-def score(model: nn.Module, inputs: Mapping[str, Tensor], tta: TTA = "none") -> Tensor:
+def score(
+    model: nn.Module, inputs: Mapping[str, Tensor], modalities: Modalities, tta: TTA = "none"
+) -> Tensor:
     """Return the probability of a fake for each sample of a batch, (batch,) float64 there.
 
     Args:
         model: In evaluation mode.
         inputs: Each view by its name, (batch, frames, channels, height, width) float in [0, 1], or
             (batch, values).
+        modalities: Of the views, by name.
         tta: What is scored of each sample; the probabilities are averaged.
     """
     with _full_precision():
-        scores = [fake_probability(model(seen)) for seen in variants(inputs, tta)]
+        scores = [fake_probability(model(seen)) for seen in variants(inputs, modalities, tta)]
         return torch.stack(scores).mean(dim=0)
 
 
-def variants(inputs: Mapping[str, Tensor], tta: TTA) -> Iterator[dict[str, Tensor]]:
+def variants(
+    inputs: Mapping[str, Tensor], modalities: Modalities, tta: TTA
+) -> Iterator[dict[str, Tensor]]:
     """Yield the inputs as test-time augmentation shows them; see `recipe.TTA`.
 
-    Pictures have three channels: spectrograms, which have no other way round, and vectors stay.
+    Pictures alone are changed: spectrograms have no other way round.
     """
     for side in (1.0, 0.9, 0.8) if tta == "six" else (1.0,):
         for mirrored in (False, True) if tta != "none" else (False,):
             yield {
-                name: _shown(x, side, mirrored) if x.dim() == 5 and x.shape[2] == 3 else x
+                name: _shown(x, side, mirrored) if modalities[name] == "picture" else x
                 for name, x in inputs.items()
             }
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workbench.errors import ConfigError
+from workbench.media.declared import Modalities
 from workbench.parts.model_spec import TTA
 from workbench.trial.scoring import variants
 
@@ -25,6 +26,7 @@ class FlatModel(nn.Module):
         model: Maps {view: (batch, frames, channels, image_px, image_px) float in [0, 1], or
             (batch, values)} to logits (batch, 2), class 1 being fake.
         shapes: The shape of each view, in the order of a row.
+        modalities: Of the views, by name.
         image_px: Side to which frames are resized before the model sees them; none keeps theirs.
         tta: What is scored of each file.
     """
@@ -33,6 +35,7 @@ class FlatModel(nn.Module):
         self,
         model: nn.Module,
         shapes: Mapping[str, Shape],
+        modalities: Modalities,
         *,
         image_px: int | None = None,
         tta: TTA = "none",
@@ -41,7 +44,7 @@ class FlatModel(nn.Module):
         if not shapes:
             raise ConfigError("A served model needs at least one view, and `shapes` is empty.")
         self.model = model
-        self.shapes = dict(shapes)
+        self.shapes, self.modalities = dict(shapes), dict(modalities)
         self.image_px = image_px
         self.tta = tta
         self.num_segments = max(shape[0] for shape in shapes.values())
@@ -79,7 +82,7 @@ class FlatModel(nn.Module):
                 name: self._input(view[:, number if view.shape[1] > 1 else 0])
                 for name, view in views.items()
             }
-            for seen in variants(inputs, self.tta):
+            for seen in variants(inputs, self.modalities, self.tta):
                 logits: Tensor = self.model(seen)
                 scores.append(torch.softmax(logits.float(), dim=1)[:, 1])
         return torch.stack(scores).mean(dim=0)

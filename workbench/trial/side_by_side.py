@@ -138,6 +138,7 @@ def _stepper(recipe: "Recipe", device: "torch.device", num_samples: int) -> Call
     """Return a function that trains the recipe's model on one made batch, as a trial does."""
     import torch
 
+    from workbench.media.declared import PICTURED, modalities_of
     from workbench.parts.augment import change, mix
     from workbench.trial.scoring import build_model
     from workbench.trial.stepping import backward
@@ -148,23 +149,23 @@ def _stepper(recipe: "Recipe", device: "torch.device", num_samples: int) -> Call
         recipe.training.transfer.groups(model, recipe.training.optimizer.weight_decay)
     )
     generator = torch.Generator().manual_seed(0)
+    modalities = modalities_of(recipe.model.views)
     inputs = {}
     for name, view in recipe.model.views.items():
         shape: tuple[int, ...] = view.shape
-        if len(shape) == 4:
+        if view.modality in PICTURED:
             shape = (shape[0], shape[3], recipe.model.image_px, recipe.model.image_px)
         inputs[name] = torch.rand(num_samples, *shape, device=device)
     targets = torch.arange(num_samples, device=device).remainder(2).float()
 
     def step() -> None:
-        changed = mix(
-            change(inputs, recipe.training.augment, generator), recipe.training.augment, generator
-        )
+        changed = change(inputs, modalities, recipe.training.augment, generator)
+        mixed = mix(changed, modalities, recipe.training.augment, generator)
         optimizer.zero_grad(set_to_none=True)
         backward(
             model,
             recipe.training.loss,
-            changed.inputs,
+            mixed.inputs,
             targets,
             num_parts=1,
             fake_share=0.5,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from workbench.data.prepare import Prepared
 from workbench.errors import WorkbenchError
+from workbench.media.declared import Modalities, modalities_of
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
 from workbench.parts.model import is_grouped
 from workbench.parts.model_spec import TTA
@@ -119,11 +120,11 @@ class Training:
             cache=cache,
         )
         fake_share = float(self._train.targets.double().mean())
-        shapes = [view.shape for view in recipe.model.views.values()]
+        self._modalities = modalities_of(recipe.model.views)
         self._fake_share = fake_share_with_blends(
             0.5 if recipe.training.sampling.balanced else fake_share,
             recipe.training.augment,
-            shapes,
+            self._modalities,
         )
         self._step, self._factor = 0, 1.0
         self._batches, self._of_batches = 0, 1
@@ -197,7 +198,12 @@ class Training:
         while True:
             try:
                 return predict(
-                    model, split, self._scored_at_once, self.recipe.model.tta, step=self._moved
+                    model,
+                    split,
+                    self._scored_at_once,
+                    self._modalities,
+                    self.recipe.model.tta,
+                    step=self._moved,
                 )
             except RuntimeError as error:
                 if not is_out_of_memory(error):
@@ -279,10 +285,14 @@ class Training:
             )
             recipe.training.optimizer.set_lr(self._optimizer, self._factor)
             inputs, labels = with_blends(
-                batch.inputs, batch.targets, recipe.training.augment, self._generator
+                batch.inputs,
+                batch.targets,
+                self._modalities,
+                recipe.training.augment,
+                self._generator,
             )
-            changed = change(inputs, recipe.training.augment, self._generator)
-            mixed = mix(changed, recipe.training.augment, self._generator)
+            changed = change(inputs, self._modalities, recipe.training.augment, self._generator)
+            mixed = mix(changed, self._modalities, recipe.training.augment, self._generator)
             # Not a sum of two products, which can miss 1 by rounding where both labels are 1.
             targets = labels.float()
             targets = targets[mixed.partner].lerp(targets, mixed.share)
@@ -325,6 +335,7 @@ def predict(
     model: torch.nn.Module,
     split: Split,
     batch_size: int,
+    modalities: Modalities,
     tta: TTA = "none",
     *,
     step: Callable[[], None] = lambda: None,
@@ -333,7 +344,7 @@ def predict(
     model.eval()
     scored = []
     for inputs in in_order(split, batch_size):
-        scored.append(score(model, inputs, tta))
+        scored.append(score(model, inputs, modalities, tta))
         step()
     # Asked of the device once, as in training.
     scores = split.of_files(torch.cat(scored).cpu().numpy())

@@ -219,6 +219,9 @@ def _legal(*_: object, **__: object) -> Verdict:
         params_true=1,
         params_counted=1,
         over_limit=0,
+        counted_by="",
         pretraining="none",
+        helpers=(),
+        results=(),
         sentence="",
     )

@@ -6,28 +6,18 @@ memory is estimated. What a study trains is counted and judged anew.
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from workbench.console import table
 from workbench.parts.leaderboard import BATCH, KEPT, SPEEDS, Row, Table
-from workbench.parts.pretraining import LABELS
+from workbench.rules.rulebook import Labels, Params, Rule, Rulebook
+from workbench.rules.subject import Start, Subject
 from workbench.values import Frozen
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
 _BYTES = {"MIB": 2**20, "GIB": 2**30, "MB": 10**6, "GB": 10**9}
-
-
-def num_params(value: Any) -> Any:
-    """Return a number of parameters written as `200M` or `1.5B`; anything but text as it is."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([KMB]?)\s*", value, re.IGNORECASE)
-    if not match:
-        raise ValueError("write a number of parameters such as 200M, 1.5B or 200000000")
-    return round(float(match[1].replace("_", "")) * _UNITS[match[2].upper()])
 
 
 def num_bytes(value: Any) -> Any:
@@ -40,7 +30,6 @@ def num_bytes(value: Any) -> Any:
     return round(float(match[1]) * _BYTES[match[2].upper()])
 
 
-Params = Annotated[int, BeforeValidator(num_params), Field(ge=1)]
 Sort = Literal[
     "imagenet", "imagenet-a", "imagenet-r", "real", "sketch", "v2", "gap-a", "gap-r",
     "params", "gmacs", "train-speed", "infer-speed", "cpu-speed",
@@ -90,21 +79,8 @@ _SHORT: dict[Sort, str] = {
 """The columns of the printed table, accuracies in percent."""
 
 
-class Limits(Frozen):
-    """What a rulebook says that published figures can be held against; its own defaults."""
-
-    max_params: Params = 200_000_000
-    pretraining: tuple[str, ...] = ("in1k",)
-    allowed_tags: tuple[str, ...] = ()
-
-    @field_validator("pretraining")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return known_labels(value)
-
-
 class Query(Frozen):
-    """Which models are wanted, of those that the limits allow."""
+    """Which models are wanted, of those that the rulebook allows."""
 
     sort: Sort = "imagenet-r"
     top: int = Field(12, ge=1)
@@ -114,7 +90,7 @@ class Query(Frozen):
     limit: Params | None = None
     """The most parameters, where that is less than the rulebook's."""
 
-    pretrained: tuple[str, ...] | None = None
+    pretrained: Labels | None = None
     """What the weights may have seen, where that is less than the rulebook allows."""
 
     image_px: int | None = Field(None, ge=1)
@@ -130,21 +106,26 @@ class Query(Frozen):
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
-    @field_validator("pretrained")
-    @classmethod
-    def _known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return value if value is None else known_labels(value)
-
-
-Reason = Literal["params", "pretraining", "image", "memory", "figure", "size", "family"]
+    def narrowed(self, rulebook: Rulebook) -> Rulebook:
+        """Return `rulebook` with what the query asks for where that is less; tags stay allowed."""
+        wanted: dict[str, Any] = {}
+        if self.limit is not None:
+            wanted["max_params"] = min(self.limit, rulebook.max_params)
+        if self.pretrained is not None:
+            wanted["pretraining"] = self.pretrained
+        return rulebook.model_copy(update=wanted)
 
 
 class Excluded(NamedTuple):
     """A row that is not ranked, and why."""
 
     row: Row
-    reason: Reason
+    reason: str
+    """The name of a rule that refuses it, or `image`, `memory`, `figure`, `size`, `family`."""
+
     sentence: str
+    cause: str = ""
+    """By what many rows of one reason are told apart, where they can be."""
 
 
 class Ranking(NamedTuple):
@@ -155,30 +136,35 @@ class Ranking(NamedTuple):
 
     excluded: tuple[Excluded, ...]
 
-    def num_excluded(self) -> dict[Reason, int]:
+    def num_excluded(self) -> dict[str, int]:
         """Return how many rows each reason excludes."""
         return dict(Counter(item.reason for item in self.excluded))
 
 
-def known_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `labels` if all are known ones of pretraining; raise ValueError if not."""
-    for label in labels:
-        if label not in LABELS:
-            raise ValueError(f"{label!r} is not known: write {', '.join(LABELS)}")
-    return labels
-
-
-def rank(table: Table, query: Query, limits: Limits) -> Ranking:
-    """Rank the rows of `table` by `query` under `limits`; a tie goes to the better on ImageNet.
+def rank(table: Table, query: Query, rulebook: Rulebook, *, num_views: int = 1) -> Ranking:
+    """Rank the rows of `table` by `query` under `rulebook`; a tie goes to the better on ImageNet.
 
     A model has one row for each image size that it was evaluated at; the best is kept.
+
+    Args:
+        table: The published figures.
+        query: Which models are wanted.
+        rulebook: What it refuses is excluded, as far as published figures tell.
+        num_views: Views of the model, each of which has a backbone of its own; the query's own
+            limit is that of one backbone.
     """
+    narrowed = query.narrowed(rulebook).rules
+    asked = [
+        pair
+        for rule, own in zip(rulebook.rules, narrowed, strict=True)
+        for pair in ((rule, num_views), (own, 1))
+    ]
     figure = FIGURES[query.sort]
     kept: list[tuple[float, Row]] = []
     excluded = []
     for row in table.rows:
         value = figure.of(row)
-        refused = _refused(row, query, limits)
+        refused = _refused(row, query, asked)
         if refused is not None:
             excluded.append(refused)
         elif value is None:
@@ -204,19 +190,14 @@ def rank(table: Table, query: Query, limits: Limits) -> Ranking:
     return Ranking(tuple(ranked.values()), tuple(excluded))
 
 
-def _refused(row: Row, query: Query, limits: Limits) -> Excluded | None:
-    most = min(limits.max_params, query.limit or limits.max_params)
-    if round(row.params_m * 1e6) > most:
-        sentence = f"{row.params_m:g}M parameters as published, over {most / 1e6:g}M"
-        return Excluded(row, "params", sentence)
+def _refused(row: Row, query: Query, asked: Sequence[tuple[Rule, int]]) -> Excluded | None:
+    """Return why a row is not ranked; `asked` are the rules, each for a number of backbones."""
     label, why = row.saw
-    named = bool({row.model, row.tag} & set(limits.allowed_tags))
-    wanted = query.pretrained is None or label in query.pretrained
-    if not (named or label in limits.pretraining) or not (named or wanted):
-        sentence = f"its weights saw {LABELS[label]}{f', since {why}' if why else ''}"
-        if label == "unknown":
-            sentence += f"; a rulebook allows it by `allowed_tags: [{row.tag}]`"
-        return Excluded(row, "pretraining", sentence)
+    start, params = Start(name=row.model, label=label, why=why), round(row.params_m * 1e6)
+    for rule, num_backbones in asked:
+        said = rule.check(Subject(starts=(start,), published=(params,) * num_backbones))
+        if said.ok is False:
+            return Excluded(row, said.name, said.sentence, said.cause)
     if query.image_px is not None and row.image_px > query.image_px:
         sentence = f"its figures are for {row.image_px} px, over {query.image_px} px"
         return Excluded(row, "image", sentence)
@@ -230,7 +211,7 @@ def _refused(row: Row, query: Query, limits: Limits) -> Excluded | None:
     return None
 
 
-def as_table(ranking: Ranking, query: Query, limits: Limits, *, source: str) -> str:
+def as_table(ranking: Ranking, query: Query, rulebook: Rulebook, *, source: str) -> str:
     """Return the best rows as text, with a foot that says why the others are not among them."""
     figure = FIGURES[query.sort]
     shown = ranking.rows[: query.top]
@@ -254,7 +235,7 @@ def as_table(ranking: Ranking, query: Query, limits: Limits, *, source: str) -> 
         "",
         f"{len(shown)} of {len(ranking.rows)} models, the {best} {figure.words} first; "
         f"{num_rows} rows in all, {source}.",
-        *_why_not(ranking, query, limits),
+        *_why_not(ranking, query, rulebook),
         "Parameters are published counts, with a head of 1,000 classes, of one view; "
         "`workbench backbones --check NAME` counts truly.",
         SPEEDS,
@@ -271,12 +252,12 @@ def excluded_table(ranking: Ranking) -> str:
     return table(["excluded", "px", "reason", "why"], cells)
 
 
-def as_json(ranking: Ranking, query: Query, limits: Limits, *, source: str) -> dict[str, Any]:
+def as_json(ranking: Ranking, query: Query, rulebook: Rulebook, *, source: str) -> dict[str, Any]:
     """Return the ranking as plain values: the rows shown, and every excluded one with why."""
     return {
         "source": source,
         "query": query.model_dump(mode="json"),
-        "limits": limits.model_dump(mode="json"),
+        "limits": rulebook.model_dump(mode="json"),
         "num_ranked": len(ranking.rows),
         "rows": [
             {
@@ -302,29 +283,24 @@ def as_json(ranking: Ranking, query: Query, limits: Limits, *, source: str) -> d
     }
 
 
-def _why_not(ranking: Ranking, query: Query, limits: Limits) -> list[str]:
+def _why_not(ranking: Ranking, query: Query, rulebook: Rulebook) -> list[str]:
     """Return one sentence that counts the excluded rows by reason."""
     counts = ranking.num_excluded()
     if not counts:
         return []
-    labels = Counter(i.row.saw.label for i in ranking.excluded if i.reason == "pretraining")
-    seen = ", ".join(f"{number} {LABELS[label]}" for label, number in labels.most_common())
-    most = min(limits.max_params, query.limit or limits.max_params)
-    words: dict[Reason, str] = {
-        "params": f"over {_millions(most)} parameters",
-        "pretraining": f"for what their weights saw ({seen})",
+    words = {rule.name: rule.refuses for rule in query.narrowed(rulebook).rules} | {
         "image": f"for images over {query.image_px} px",
         "memory": f"over {(query.memory or 0) / 2**30:.4g} GiB to train",
         "figure": "without that figure",
         "size": "the same weights at another image size",
         "family": f"beyond {query.families} of their family",
     }
-    said = ", ".join(f"{counts[key]} {text}" for key, text in words.items() if key in counts)
-    return [f"Excluded: {said}. `--excluded` lists them."]
-
-
-def _millions(params: int) -> str:
-    return f"{params / 1e6:g}M" if params >= 1e5 else f"{params:,}"
+    said = []
+    for key in filter(counts.__contains__, words):
+        causes = Counter(item.cause for item in ranking.excluded if item.reason == key)
+        told = ", ".join(f"{number} {cause}" for cause, number in causes.most_common() if cause)
+        said.append(f"{counts[key]} {words[key]}{f' ({told})' if told else ''}")
+    return [f"Excluded: {', '.join(said)}. `--excluded` lists them."]
 
 
 def _gib(row: Row, batch_size: int) -> float | None:

@@ -1,0 +1,53 @@
+"""What a view declares of itself: its modality, and the trained models that help to make it."""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from workbench.values import Frozen
+
+Modality = Literal["picture", "spectrogram", "waveform", "vector"]
+"""What the array of a view is, whatever its channels are:
+
+- `picture`: what a camera may see, upright, (frames, height, width, 3) in RGB; its mirror image may
+  be one too;
+- `spectrogram`: frequency (rows) by time (columns), (frames, height, width, channels);
+- `waveform`: samples of sound (no view is one yet);
+- `vector`: (values,), in no order.
+"""
+
+PICTURED: frozenset[Modality] = frozenset({"picture", "spectrogram"})
+"""What is stored and shown as pictures, and goes through a backbone."""
+
+Modalities = Mapping[str, Modality]
+"""By the name of the view."""
+
+
+class ViewLike(Protocol):
+    """What a model knows of a view."""
+
+    @property
+    def modality(self) -> Modality:
+        """What its array is."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What a model reads at once: (frames, height, width, channels), or (values,)."""
+
+
+def modalities_of(views: Mapping[str, ViewLike]) -> dict[str, Modality]:
+    """Return the modality of each view."""
+    return {name: view.modality for name, view in views.items()}
+
+
+class HelperModel(Frozen):
+    """A model that helps to make a view, trained by others before."""
+
+    name: str
+    source: str
+    """Where its weights are: a package with its version, or a file with its hash."""
+
+    saw: str
+    """What its weights were trained on."""
+
+    params: int | None
+    """How many parameters it has; None if that cannot be told."""

@@ -1,0 +1,126 @@
+"""The judge of a built model: what each rule of a rulebook says of it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+
+from torch import nn
+
+from workbench.media.image import Image
+from workbench.media.view import View
+from workbench.parts.model import MediaModel, example_inputs
+from workbench.parts.pretraining import saw
+from workbench.parts.weights import RANDOM, Weights, published
+from workbench.rules.counts import count, counted_by
+from workbench.rules.rulebook import Rulebook, Verdict
+from workbench.rules.subject import Counts, Start, Subject
+
+
+def judge(
+    rulebook: Rulebook,
+    backbone: str,
+    views: Mapping[str, View],
+    *,
+    image_px: int,
+    weights: Weights | None,
+) -> Verdict:
+    """Judge the whole model of `views` on `backbone` by `rulebook`.
+
+    Args:
+        rulebook: The rules.
+        backbone: A timm model name, with or without a tag.
+        views: Each view by its name; each has its own copy of the backbone, and all of them count.
+        image_px: Side of the images that the backbones see, in pixels.
+        weights: What it starts from; None judges the weights that timm publishes.
+
+    Raises:
+        ConfigError: timm knows no such backbone, or it cannot take such images.
+    """
+    start = (
+        published_start(backbone)
+        if weights is None
+        else Start(name=weights.name, label=weights.pretraining)
+    )
+    counts, networks = _built(backbone, tuple(views.items()), image_px)
+    helpers = tuple(dict.fromkeys(helper for view in views.values() for helper in view.helpers))
+    subject = Subject(
+        starts=(start,),
+        counts=counts,
+        counted_by=counted_by(),
+        networks=networks,
+        helpers=helpers,
+    )
+    results = tuple(rule.check(subject) for rule in rulebook.rules)
+    legal = all(result.ok for result in results)
+    clauses = [result.sentence for result in results if legal or not result.ok]
+    over = next(result.over for result in results if result.name == "params")
+    assert over is not None  # the model was counted
+    return Verdict(
+        legal=legal,
+        backbone=backbone,
+        params_thop=counts.thop,
+        params_true=counts.true,
+        params_counted=rulebook.max_params + over,
+        over_limit=over,
+        counted_by=counted_by(),
+        pretraining=start.label,
+        helpers=helpers,
+        results=results,
+        sentence=f"{backbone} is {'allowed' if legal else 'refused'}: {_joined(clauses)}.",
+    )
+
+
+def judge_published(rulebook: Rulebook, backbone: str) -> Verdict:
+    """Judge one backbone with the weights that timm publishes for it, on one image.
+
+    Raises:
+        ConfigError: timm knows no such backbone.
+    """
+    image_px = published(backbone).input_size[-1]
+    views = {"image": Image(image_px=image_px)}
+    return judge(rulebook, backbone, views, image_px=image_px, weights=None)
+
+
+def published_start(backbone: str) -> Start:
+    """Return the weights that timm publishes of `backbone`, and what they saw by their tag.
+
+    Args:
+        backbone: A timm model name; without a tag, timm's default tag counts.
+
+    Raises:
+        ConfigError: timm knows no such model or tag.
+    """
+    config = published(backbone)
+    arch, tag = backbone.partition(".")[0], config.tag or ""
+    if not config.has_weights:
+        return Start(name=arch)
+    label, why = saw(arch, tag)
+    return Start(name=f"{arch}.{tag}" if tag else arch, label=label, why=why)
+
+
+def networks_of(model: nn.Module) -> dict[str, int]:
+    """Return how many networks of `model` read each view, whatever modules they stand in."""
+    parts = (part for part in model.modules() if isinstance(part, MediaModel))
+    return dict(Counter(name for part in parts for name in part.readers))
+
+
+@lru_cache(maxsize=1024)
+def _built(
+    backbone: str, views: tuple[tuple[str, View], ...], image_px: int
+) -> tuple[Counts, dict[str, int]]:
+    """Return the counts of a model without weights, and how many networks read each view."""
+    published(backbone)  # an unknown name is the caller's error, not one of counting
+    networks: dict[str, int] = {}
+
+    def build() -> MediaModel:
+        model = MediaModel(backbone, dict(views), image_px=image_px, weights=RANDOM, load=False)
+        networks.update(networks_of(model))
+        return model
+
+    counts = count(build, example_inputs(dict(views), batch=1))
+    return counts, networks
+
+
+def _joined(clauses: list[str]) -> str:
+    *most, last = clauses
+    return f"{', '.join(most)}, and {last}" if most else last

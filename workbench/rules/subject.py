@@ -1,0 +1,59 @@
+"""What rules look at: all that is known of a model, before it is built or after."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from workbench.media.declared import HelperModel
+from workbench.values import Frozen
+
+
+class Counts(Frozen):
+    """The two counts of one model."""
+
+    thop: int | None
+    """What `thop.profile` returns. It matches layers by exact type, and so leaves out every weight
+    that a layer of another type holds. None if thop cannot run the model at all."""
+
+    true: int
+    """The elements of all parameters, shared ones once, frozen ones too, buffers not."""
+
+    @property
+    def larger(self) -> int:
+        """The larger of the two; the true one if thop has none."""
+        return self.true if self.thop is None else max(self.thop, self.true)
+
+
+class Start(Frozen):
+    """The weights that a backbone starts from; random ones by default."""
+
+    name: str = ""
+    """timm's name and tag; the architecture alone if they have no tag."""
+
+    label: str = "none"
+    """What they saw: a key of `workbench.parts.pretraining.LABELS`."""
+
+    why: str = ""
+    """Why, if the tag alone does not show it."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is known of a model so far; None is what is not known yet."""
+
+    starts: tuple[Start, ...]
+    """The weights that its backbones start from."""
+
+    published: tuple[int, ...] | None = None
+    """The parameters of each of its backbones, as timm publishes them."""
+
+    counts: Counts | None = None
+    """Of the built model."""
+
+    counted_by: str = "thop"
+    """The package that counted, with its version: forks of thop count differently."""
+
+    networks: Mapping[str, int] | None = None
+    """How many networks read each view, in the built model."""
+
+    helpers: tuple[HelperModel, ...] | None = None
+    """The trained models that help to make its views."""
