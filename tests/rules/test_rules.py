@@ -98,14 +98,17 @@ def test_a_helper_is_named_and_may_count_or_be_refused() -> None:
     for policy, ok, over in (("allow", True, -200), ("count", True, 100), ("refuse", False, -200)):
         result = said("helpers", subject, helpers=policy)
         assert result.ok is ok
-        assert result.sentence.startswith("a detector (package p 1), which saw faces, helps")
+        assert (
+            "made with a detector (package p 1; it saw faces), which the rulebook"
+            in result.sentence
+        )
         assert said("params", subject, helpers=policy, max_params=1200).over == over
     assert not said("params", subject, helpers="count", max_params=1200).ok
     unknown = DETECTOR.model_copy(update={"params": None})
     subject = Subject(starts=(IN1K,), counts=counts, helpers=(unknown,))
     result = said("params", subject, helpers="count")
     assert result.ok is False
-    assert "nothing tells how many a detector has" in result.sentence
+    assert "how many a detector has is not known" in result.sentence
     assert said("params", subject).ok
 
 
@@ -122,10 +125,10 @@ def judged(view: View, **keys: Any) -> Verdict:
 def test_a_verdict_names_the_face_detector_and_counts_it_where_asked(tmp_path: Path) -> None:
     plain, allowed = judged(Frames(num_frames=1, image_px=64)), judged(Faces(num_frames=1))
     assert plain.helpers == ()
-    assert "no other model helps to make its views" in plain.sentence
+    assert "its views are made without other models" in plain.sentence
     assert [helper.name for helper in allowed.helpers] == ["the face detector yuface"]
     assert "the face detector yuface (package yuface" in allowed.sentence
-    assert "which saw WIDER FACE," in allowed.sentence
+    assert "it saw WIDER FACE)" in allowed.sentence
     assert allowed.params_counted == plain.params_counted
     counted = judged(Faces(num_frames=1), helpers="count")
     assert counted.params_counted == plain.params_counted + 53_104
@@ -136,7 +139,9 @@ def test_a_verdict_names_the_face_detector_and_counts_it_where_asked(tmp_path: P
     assert f"SHA-256 {detector.sha256[:12]}" in counted.sentence
     refused = judged(Faces(num_frames=1), helpers="refuse")
     assert not refused.legal
-    assert refused.sentence == (f"test_resnet is refused: {refused.results[-1].sentence}.")
+    (helpers,) = [result for result in refused.results if not result.ok]
+    assert helpers.name == "helpers"
+    assert refused.sentence == f"test_resnet is refused: {helpers.sentence}."
 
 
 def test_two_views_of_one_detector_count_it_once() -> None:

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from workbench.console import table
 from workbench.parts.leaderboard import BATCH, KEPT, SPEEDS, Row, Table
-from workbench.rules.rulebook import Labels, Params, Rule, Rulebook
+from workbench.rules.rulebook import Params, PretrainingLabels, Rule, Rulebook
 from workbench.rules.subject import Start, Subject
 from workbench.values import Frozen
 
@@ -90,7 +90,7 @@ class Query(Frozen):
     limit: Params | None = None
     """The most parameters, where that is less than the rulebook's."""
 
-    pretrained: Labels | None = None
+    pretrained: PretrainingLabels | None = None
     """What the weights may have seen, where that is less than the rulebook allows."""
 
     image_px: int | None = Field(None, ge=1)

@@ -38,8 +38,8 @@ def known_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Params = Annotated[int, BeforeValidator(num_params), Field(ge=1)]
-Labels = Annotated[tuple[str, ...], AfterValidator(known_labels)]
-Counter = Literal["larger", "thop", "true"]
+PretrainingLabels = Annotated[tuple[str, ...], AfterValidator(known_labels)]
+CountedBy = Literal["larger", "thop", "true"]
 OnHelpers = Literal["allow", "count", "refuse"]
 
 
@@ -81,13 +81,13 @@ class MaxParams:
 
     name: ClassVar[str] = "params"
     limit: int
-    counter: Counter = "larger"
+    counter: CountedBy = "larger"
     with_helpers: bool = False
 
     @property
     def refuses(self) -> str:
         """What it refuses, as it follows a number of models."""
-        return f"over {millions(self.limit)} parameters"
+        return f"over {_millions(self.limit)} parameters"
 
     def check(self, subject: Subject) -> RuleResult:
         """Hold its count against the limit; before it is built, that of its published backbones."""
@@ -106,12 +106,12 @@ class MaxParams:
             how += f", those of {_names(helpers)} included"
         over = counted - self.limit
         sentence = (
-            f"it has {millions(counted)} parameters{how}, "
-            f"{'over' if over > 0 else 'within'} the limit of {millions(self.limit)}"
+            f"it has {_millions(counted)} parameters{how}, "
+            f"{'over' if over > 0 else 'within'} the limit of {_millions(self.limit)}"
         )
         unknown = tuple(helper for helper in helpers if helper.params is None)
         if unknown:
-            sentence += f", but nothing tells how many {_names(unknown)} has"
+            sentence += f", but how many {_names(unknown)} has is not known"
         ok = over <= 0 and not unknown
         return RuleResult(name=self.name, ok=ok, sentence=sentence, over=over)
 
@@ -119,13 +119,13 @@ class MaxParams:
         if counts.thop is None:
             return counts.true, f" ({tool} cannot run it, so the true count decides)"
         counted = {"true": counts.true, "thop": counts.thop}.get(self.counter, counts.larger)
-        if millions(counts.thop) == millions(counts.true):
+        if _millions(counts.thop) == _millions(counts.true):
             return counted, f" ({tool} counts as many)"
         if self.counter == "thop":
-            return counted, f" as {tool} counts them ({millions(counts.true)} truly)"
+            return counted, f" as {tool} counts them ({_millions(counts.true)} truly)"
         few = "only " if counts.thop < counts.true else ""
         rest = ", the larger decides" if self.counter == "larger" else ""
-        return counted, f" ({tool} counts {few}{millions(counts.thop)}{rest})"
+        return counted, f" ({tool} counts {few}{_millions(counts.thop)}{rest})"
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Pretraining:
             name=self.name,
             ok=not wrong,
             sentence=", and ".join(map(self._said, wrong or starts)),
-            cause=LABELS[wrong[0].label] if wrong else "",
+            cause=wrong[0].saw if wrong else "",
         )
 
     def _allows(self, start: Start) -> bool:
@@ -159,7 +159,7 @@ class Pretraining:
         if start.label == "none":
             return "it starts from random weights"
         why = f", since {start.why}" if start.why else ""
-        said = f"its weights ({start.name}) saw {LABELS[start.label]}{why}"
+        said = f"its weights ({start.name}) saw {start.saw}{why}"
         if self._allows(start):
             return said
         if self._names(start):
@@ -205,21 +205,16 @@ class Helpers:
             sentence = "the models that help to make its views are not known yet"
             return RuleResult(name=self.name, ok=None, sentence=sentence)
         if not subject.helpers:
-            sentence = "no other model helps to make its views"
+            sentence = "its views are made without other models"
             return RuleResult(name=self.name, ok=True, sentence=sentence)
         named = " and ".join(
-            f"{helper.name} ({helper.source}), which saw {helper.saw},"
-            for helper in subject.helpers
+            f"{helper.name} ({helper.source}; it saw {helper.saw})" for helper in subject.helpers
         )
-        says = {
-            "allow": "helps to make its views, and the rulebook does not count it",
-            "count": "helps to make its views, and the rulebook counts it",
-            "refuse": "helps to make its views, where the rulebook refuses such models",
-        }
+        does = {"allow": "allows and does not count", "count": "counts", "refuse": "refuses"}
         return RuleResult(
             name=self.name,
             ok=self.policy != "refuse",
-            sentence=f"{named} {says[self.policy]}",
+            sentence=f"its views are made with {named}, which the rulebook {does[self.policy]}",
             cause=_names(subject.helpers) if self.policy == "refuse" else "",
         )
 
@@ -256,11 +251,11 @@ class Rulebook(Frozen):
     max_params: Params = 200_000_000
     """The most parameters the whole model may have. YAML may say `200M` or `1.5B`."""
 
-    counter: Counter = "larger"
+    counter: CountedBy = "larger"
     """Which count must stay within the limit. thop counts too few for many models, so the larger of
     both is the default; `thop` is the letter of a rule that names that tool."""
 
-    pretraining: Labels = ("in1k",)
+    pretraining: PretrainingLabels = ("in1k",)
     """What the weights that a model starts from may have seen; random weights always may."""
 
     allowed_tags: tuple[str, ...] = ()
@@ -287,7 +282,7 @@ class Rulebook(Frozen):
         return tuple(rules)
 
 
-def millions(number: int) -> str:
+def _millions(number: int) -> str:
     """Return a number of parameters as people say it: `11.2M`."""
     if number < 100_000:
         return f"{number:,}"

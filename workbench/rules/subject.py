@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workbench.media.declared import HelperModel
+from workbench.parts.pretraining import LABELS
 from workbench.values import Frozen
 
 
@@ -34,6 +35,11 @@ class Start(Frozen):
 
     why: str = ""
     """Why, if the tag alone does not show it."""
+
+    @property
+    def saw(self) -> str:
+        """What they saw, in words."""
+        return LABELS.get(self.label, self.label)
 
 
 @dataclass(frozen=True)
