@@ -1,12 +1,22 @@
-"""Media that tests of several folders read."""
+"""Settings of every test, and media that tests of several folders read."""
 
+import os
 import signal
 from os import terminal_size
 from pathlib import Path
 
+# Before anything loads torch, which reads it then. What is computed here is small, and tests run
+# side by side; a person's own setting is kept.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
+from hypothesis import settings
 
 from tests.media.clips import chirp, moving, write_media
+
+# The same examples in every run, however long they take on a busy machine.
+settings.register_profile("stable", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("stable")
 
 # A shell that puts the tests into the background has Ctrl-C ignored in all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -154,6 +155,7 @@ def test_help_is_shown_where_nothing_is_asked() -> None:
         ["train", "recipe.yaml", "--data", "data", "--seed", "4294967296"],
         ["search", "--timeout", "10"],
         ["search", "--memory", "2"],
+        ["search", "--memory", "0MiB"],
         ["search", "--timeout", "10 minutes"],
         ["search", "--timeout", "-5m"],
         ["search", "a.yaml", "b.yaml"],
@@ -177,6 +179,18 @@ def test_bad_usage_exits_2(words: list[str]) -> None:
     assert result.exit_code == 2
     assert "Traceback" not in result.output
     assert "Usage: " in result.stderr
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"\xff/inner"])
+@pytest.mark.parametrize("command", ["search", "prepare"])
+def test_a_data_folder_of_a_name_that_is_no_text_is_told(
+    here: Path, command: str, name: bytes
+) -> None:
+    write_experiment(here)
+    data = here / os.fsdecode(name)
+    data.mkdir(parents=True)
+    result = run(command, "experiments/tiny.yaml", "--data", str(data))
+    assert_refused(result, "is no UTF-8 text. Rename it.")
 
 
 def test_a_time_span_that_is_none_is_answered_by_examples() -> None:

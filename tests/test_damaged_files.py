@@ -122,14 +122,19 @@ FILES = [
 ]
 
 
+WITHOUT = ("study.json", "experiment.yaml", "champion.json", "mlflow.db")
 CASES = [
-    (name, damage)
-    for name in FILES
-    for damage in DAMAGES
+    *((name, "flipped") for name in FILES if "OTHER" not in name or name.endswith(".json")),
     # The next search writes most others anew, however they are damaged.
-    if damage in ("cut", "flipped") or "BEST" in name or name.endswith((".json", ".yaml", ".db"))
-    if damage != "cut" or "cache" not in name
+    *((name, "gone") for name in FILES if "BEST" in name or name.endswith(WITHOUT)),
+    *(
+        (name, "empty")
+        for name in FILES
+        if name.endswith(("study.json", "BEST/result.json", ".db"))
+    ),
+    *((name, "cut") for name in FILES if name.endswith(("BEST/model.safetensors", "template.csv"))),
 ]
+"""Each file with what can become of its kind: JSON, YAML, CSV, parquet, tensors, a database."""
 
 
 def ends_well(done: Result) -> None:

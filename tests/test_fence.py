@@ -54,7 +54,7 @@ def lives(pid: int) -> bool:
 
 
 def wait_for_end(pid: int) -> bool:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while lives(pid) and time.monotonic() < until:
         time.sleep(0.05)
     return not lives(pid)
@@ -78,7 +78,7 @@ def test_what_a_call_raises_is_raised_with_its_own_traceback(fence: Fence) -> No
 
 
 def test_a_call_that_dies_or_hangs_costs_itself_alone() -> None:
-    with a_fence(limit_s=1.0) as fence:
+    with a_fence(limit_s=3.0) as fence:
         calls: list[Future[Any]] = [
             fence.submit(len, "a"),
             fence.submit(os._exit, 3),
@@ -111,7 +111,7 @@ def test_a_process_that_ran_out_of_memory_serves_no_other_call(fence: Fence) -> 
 
 def test_a_process_that_cannot_begin_says_why() -> None:
     with (
-        Fence(1, limit_s=1.0, begin=fail_to_begin, environment={}) as fence,
+        Fence(1, limit_s=60.0, begin=fail_to_begin, environment={}) as fence,
         pytest.raises(ValueError, match="no beginning"),
     ):
         fence.submit(len, "a").result()

@@ -519,6 +519,22 @@ def test_a_cache_that_is_gone_or_cut_short_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
+def test_a_copy_of_a_study_and_its_cache_reads_its_own_arrays(tmp_path: Path) -> None:
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    run(write_data(original / "data", a="A", b="B")).save(original / "study")
+    shutil.copytree(original, copy)
+    shutil.rmtree(original)
+    loaded = Prepared.load(copy / "study")
+    assert loaded.arrays["v"].is_relative_to(copy)
+    assert levels(loaded) == {"a": 65, "b": 66}
+    # A cache elsewhere is no part of what is moved, and stays where it is.
+    made = run(write_data(tmp_path / "elsewhere", a="A"))
+    made.save(copy / "study")
+    shutil.move(copy, original)
+    assert Prepared.load(original / "study").arrays == made.arrays
+
+
+@pytest.mark.usefixtures("here")
 def test_prepared_data_of_an_older_version_are_read(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", a="A", b="B")
     made = run(data)

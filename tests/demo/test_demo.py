@@ -33,12 +33,13 @@ from workbench.demo.sound_fakes import splice, vocode
 from workbench.errors import DataError
 
 FULL: dict[Split, int] = {"train": 300, "val": 150, "test": 150}
+SIZES = {"num_train": 24, "num_val": 12, "num_test": 12}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "data"
-    make_demo(out, num_train=40, num_val=20, num_test=20, jobs=2)
+    make_demo(out, **SIZES, jobs=2)
     return out
 
 
@@ -168,7 +169,7 @@ def test_another_seed_deals_other_clips() -> None:
 
 
 def test_the_folder_is_laid_out_as_the_competition_lays_out_its_own(made: Path) -> None:
-    for split, number in (("train", 40), ("val", 20), ("test", 20)):
+    for split, number in (("train", 24), ("val", 12), ("test", 12)):
         names = {path.name for path in (made / f"{split}set").iterdir()}
         assert len(names) == number
         sources = rows(made / "private/sources.csv")
@@ -221,7 +222,7 @@ def test_the_file_does_not_give_the_class_away(made: Path, split: str) -> None:
 def test_a_finished_making_is_left_alone(made: Path) -> None:
     assert is_complete(made)
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
-    make_demo(made, num_train=40, num_val=20, num_test=20)
+    make_demo(made, **SIZES)
     assert before == {path: path.stat().st_mtime_ns for path in made.rglob("*")}
 
 

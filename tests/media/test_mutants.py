@@ -4,17 +4,14 @@ Here in one process and of many formats; `tests/data/test_malformed_media.py` se
 fewer through the processes that decode.
 """
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import get_args
 
 import numpy as np
 import pytest
 
+from tests.media.limited import limited
 from tests.media.malformed_makers import image, noise, picture, sine, sound, wav
 from workbench.errors import MediaError
 from workbench.media.frames import Frames
@@ -27,7 +24,6 @@ from workbench.media.view import View
 
 pytestmark = pytest.mark.slow
 
-LIMIT_S = 20
 SOUND_VIEWS: dict[str, View] = {
     "mel": Mel(num_mels=32, image_px=32),
     "aligned": Logspec(image_px=32, align=True),
@@ -96,22 +92,6 @@ def mutant(data: bytes, random: np.random.Generator) -> bytes:
     for bit in random.integers(0, 8 * len(data), random.integers(1, 30)):
         scratched[bit // 8] ^= 1 << bit % 8
     return bytes(scratched)
-
-
-@contextmanager
-def limited(what: str) -> Iterator[None]:
-    """Fail when the body takes too long; a decoder comes back between its calls."""
-
-    def late(number: int, frame: FrameType | None) -> None:
-        raise AssertionError(f"{what} takes over {LIMIT_S} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(LIMIT_S)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def outcome(made: object, view: View) -> str:

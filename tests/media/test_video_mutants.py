@@ -1,17 +1,16 @@
 """A thousand damaged videos of many containers and codecs: each has an outcome, and none hangs."""
 
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
 from av.codec.codec import UnknownCodecError
 
+from tests.media.limited import limited
 from tests.media.malformed_makers import media, turned
 from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
@@ -21,7 +20,6 @@ from workbench.media.source import Status
 from workbench.media.view import View
 
 NUM_MUTANTS = 1_000
-LIMIT_S = 20
 
 VIEWS: dict[str, View] = {
     "mel": Mel(num_mels=32, image_px=32),
@@ -119,22 +117,6 @@ def mutants() -> Iterator[tuple[str, bytes]]:
         yield name, bytes(data)
 
 
-@contextmanager
-def hanging_after(limit_s: int, name: str) -> Iterator[None]:
-    """Raise in the body after so long; decoders give Python its turn between packets."""
-
-    def hangs(*_: Any) -> None:
-        raise TimeoutError(f"{name} took over {limit_s} s")
-
-    before = signal.signal(signal.SIGALRM, hangs)
-    signal.alarm(limit_s)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 @pytest.mark.slow
 def test_every_damaged_video_has_an_outcome(tmp_path: Path) -> None:
     ended: Counter[str] = Counter()
@@ -143,7 +125,7 @@ def test_every_damaged_video_has_an_outcome(tmp_path: Path) -> None:
         path = tmp_path / f"{index} {name}"
         path.write_bytes(data)
         try:
-            with hanging_after(LIMIT_S, path.name):
+            with limited(path.name):
                 made = read_media(path, VIEWS, loudness=True).made
         except Exception as error:  # noqa: BLE001 (what it is about is that there is none)
             unknown[path.name] = repr(error)

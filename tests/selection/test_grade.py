@@ -45,6 +45,16 @@ def test_predictions_that_cannot_be_graded_are_refused(
         grade(*write(tmp_path, "video_name,y_pred\n" + rows))
 
 
+@pytest.mark.parametrize(
+    "labels", ["clip_of,target\na.mp4,1\n", "video_name,kind\na.mp4,1\n", "name,target\na.mp4,x\n"]
+)
+def test_the_advice_is_one_that_can_be_followed_without_an_experiment(
+    tmp_path: Path, labels: str
+) -> None:
+    with pytest.raises(DataError, match=r"([Rr]ename the .*column|write it so), or name"):
+        grade(*write(tmp_path, "video_name,y_pred\na.mp4,0.1\n", labels))
+
+
 def test_one_class_cannot_be_graded(tmp_path: Path) -> None:
     labels = "video_name,target\na.mp4,1\nb.mp4,1\n"
     text = "video_name,y_pred\na.mp4,0.1\nb.mp4,0.4\n"

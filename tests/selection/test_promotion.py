@@ -288,6 +288,28 @@ def test_the_terminal_is_told_what_why_and_how_sure(study: MadeStudy) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "said"),
+    [
+        (0.7, 0.1, ""),  # its interval ends at 0.504
+        (0.69, 0.1, "The interval reaches 0.5"),
+        (0.49, 0.001, "That is below 0.5: guessing"),
+        (0.49, None, "That is below 0.5: guessing"),
+        (0.51, None, ""),
+    ],
+)
+def test_a_champion_that_may_be_a_guess_is_told(
+    study: MadeStudy, value: float, error: float | None, said: str
+) -> None:
+    champion = promote(study.folder, ListedModels())
+    champion = champion.model_copy(update={"value": value, "standard_error": error})
+    second = describe(champion).splitlines()[1]
+    assert second.startswith(said or champion.why)
+    # Of a loss, 0.5 is no chance.
+    other = champion.model_copy(update={"objective": Objective(metric="log_loss")})
+    assert describe(other).splitlines()[1] == champion.why
+
+
 @pytest.mark.slow
 def test_the_champion_can_be_loaded_from_the_registry(tmp_path: Path) -> None:
     import mlflow.pyfunc

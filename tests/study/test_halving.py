@@ -1,6 +1,7 @@
 """Who goes on, who waits and who is over, worked out by hand."""
 
-import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from workbench.search.halving import SuccessiveHalving, rungs, worth
 
@@ -18,24 +19,17 @@ def promoted(on: SuccessiveHalving, *, at_least: int = 0) -> list[int]:
     return list(iter(lambda: on.promote(at_least=at_least), None))
 
 
-@pytest.mark.parametrize(
-    ("num_epochs", "first", "factor", "expected"),
-    [
-        (1, 1, 3, []),
-        (2, 1, 3, [1]),
-        (3, 1, 3, [1]),
-        (5, 1, 3, [1]),
-        (6, 1, 3, [1, 3]),
-        (17, 1, 3, [1, 3]),
-        (18, 1, 3, [1, 3, 9]),
-        (10, 2, 2, [2, 4]),
-        (10, 6, 3, []),
-    ],
-)
+@given(st.integers(1, 300), st.integers(1, 20), st.integers(2, 5))
+@example(num_epochs=17, first=1, factor=3)  # 1 and 3, and 9 would be the ninth of 17
+@example(num_epochs=18, first=1, factor=3)
 def test_rungs_grow_by_the_factor_while_half_is_still_to_come(
-    num_epochs: int, first: int, factor: int, expected: list[int]
+    num_epochs: int, first: int, factor: int
 ) -> None:
-    assert list(rungs(num_epochs, first=first, factor=factor)) == expected
+    found = list(rungs(num_epochs, first=first, factor=factor))
+    assert found == [first * factor**place for place in range(len(found))]
+    assert all(num_epochs - rung >= rung for rung in found)
+    after = first * factor ** len(found)
+    assert num_epochs - after < after
 
 
 def test_a_trial_is_worth_the_mean_of_its_last_third() -> None:
@@ -64,11 +58,13 @@ def test_at_no_rung_and_at_the_last_epochs_every_trial_goes_on() -> None:
     assert not on.goes_on(1, 3, 6)
 
 
-def test_waiting_trials_go_on_when_more_came_the_best_first() -> None:
-    assert promoted(ladder([0.5, 0.9])) == []
-    assert promoted(ladder([0.5, 0.9, 0.1])) == [1]
-    assert promoted(ladder([0.5, 0.9, 0.1, 0.2, 0.8, 0.3])) == [1, 4]
-    assert promoted(ladder([0.5, 0.9, 0.1], maximize=False)) == [2]
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5])), st.integers(2, 4), st.booleans())
+def test_of_the_trials_that_wait_the_best_share_goes_on_the_best_and_earliest_first(
+    values: list[float], factor: int, maximize: bool
+) -> None:
+    order = sorted(range(len(values)), key=lambda n: (-values[n] if maximize else values[n], n))
+    on = ladder(values, maximize=maximize, factor=factor)
+    assert promoted(on) == order[: len(values) // factor]
 
 
 def test_of_those_that_may_go_on_the_cheapest_does_first() -> None:
@@ -76,10 +72,6 @@ def test_of_those_that_may_go_on_the_cheapest_does_first() -> None:
     cost = {1: 20.0, 4: 10.0}
     assert on.promote(at_least=0, cost=lambda number: cost[number]) == 4
     assert on.promote(at_least=0, cost=lambda number: cost[number]) == 1
-
-
-def test_equal_trials_go_on_in_their_order() -> None:
-    assert promoted(ladder([0.5] * 6)) == [0, 1]
 
 
 def test_the_one_that_came_farthest_goes_on_first() -> None:

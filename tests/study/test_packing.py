@@ -86,7 +86,7 @@ def test_more_are_tried_until_that_does_not_help_by_a_tenth(
     assert (found.count, found.threads) == (3, 2)
     assert found.sentence == (
         "--jobs auto: 3 trials side by side on cpu, 1.55 times the images of one "
-        "(1: 20.0/s, 2: 26.0/s, 3: 31.0/s, 6: 33.0/s)"
+        "(1: 20.0 images/s, 2: 26.0 images/s, 3: 31.0 images/s, 6: 33.0 images/s)"
     )
     assert devices_for(found, ["cpu"] * 6) == (("cpu",) * 3, 2)
 
@@ -97,14 +97,17 @@ def test_where_more_do_not_help_one_is_left_with_all_threads(
     found, device = packed(monkeypatch, tmp_path, 4, {1: 20.0, 2: 21.0, 4: 99.0})
     assert [count for count, _ in device.asked] == [1, 2]
     assert (found.count, found.threads) == (1, 4)
-    assert found.sentence == "--jobs auto: 1 trial at a time on cpu (1: 20.0/s, 2: 21.0/s)"
+    assert (
+        found.sentence
+        == "--jobs auto: 1 trial at a time on cpu (1: 20.0 images/s, 2: 21.0 images/s)"
+    )
 
 
 def test_what_does_not_fit_ends_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found, device = packed(monkeypatch, tmp_path, 4, {1: 20.0, 2: None})
     assert len(device.asked) == 2
     assert found.count == 1
-    assert found.sentence.endswith("(1: 20.0/s, 2: does not fit)")
+    assert found.sentence.endswith("(1: 20.0 images/s, 2: does not fit)")
     nothing, device = packed(monkeypatch, tmp_path / "other", 4, {1: None})
     assert len(device.asked) == 1
     assert nothing.count == 1  # and the trial itself says what is wrong

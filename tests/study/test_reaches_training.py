@@ -76,8 +76,7 @@ class Bench:
 
     def recipe(self, draft: SampledConfig) -> Recipe:
         """Return the recipe of `draft` on the made data."""
-        data = self._prepared.fingerprint
-        return draft.recipe(data=data, views=VIEWS, weights=RANDOM, objective=Objective(), seed=0)
+        return recipe_of(draft, self._prepared.fingerprint)
 
     def run(self, draft: SampledConfig) -> Run:
         """Return the training of `draft`, perhaps an earlier one."""
@@ -97,6 +96,10 @@ class Bench:
         scores = pd.read_parquet(TrialFolder(folder).scores)["score"]
         views = frozenset(name.split(".")[1] for name in tensors if name.startswith("readers."))
         return Run(digest.hexdigest(), tuple(scores), views, len(result.epochs))
+
+
+def recipe_of(draft: SampledConfig, data: str) -> Recipe:
+    return draft.recipe(data=data, views=VIEWS, weights=RANDOM, objective=Objective(), seed=0)
 
 
 def go_on(epoch: Epoch) -> Verdict:
@@ -220,31 +223,52 @@ def test_the_same_draft_is_trained_to_the_same_weights(
     assert bench.train(recipe, tmp_path / "a") == bench.train(recipe, tmp_path / "b")
 
 
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
+def test_every_dimension_changes_the_recipe(space: Space) -> None:
+    for dimension in space.dimensions():
+        name, values = dimension.name, dimension.values
+        assert len(values) > 1 and all_differ(list(values)), f"{name} has one value: no dimension"
+        drafts = [space.at({**dimension.where, name: value}) for value in values]
+        uids = [recipe_of(draft, "made").uid for draft in drafts]
+        assert all_differ(uids), f"{name} is in no recipe"
+
+
+def marks(space: str) -> list[pytest.MarkDecorator]:
+    return [] if space == "demo" else [pytest.mark.slow]
+
+
+@pytest.mark.parametrize(
+    "space", [pytest.param(space, id=name, marks=marks(name)) for name, space in SPACES.items()]
+)
+def test_the_backbones_of_a_space_are_different_models(space: Space) -> None:
+    [dimension] = [d for d in space.dimensions() if d.name == "backbone"]
+    drafts = [space.at({"backbone": value}) for value in dimension.values]
+    built = [architecture(recipe_of(draft, "made")) for draft in drafts]
+    assert all_differ(built)
+    assert len({shapes for _, _, shapes in built}) > 1
+
+
+def trained_dimensions() -> Iterator[tuple[str, Space, Dimension]]:
+    """Yield each dimension but the backbone once, of the first space that has it."""
+    seen = {"backbone"}
+    for name, space in SPACES.items():
+        for dimension in space.dimensions():
+            if dimension.name not in seen:
+                seen.add(dimension.name)
+                yield name, space, dimension
+
+
 @pytest.mark.parametrize(
     ("space", "dimension"),
     [
-        pytest.param(
-            space,
-            dimension,
-            id=f"{name}:{dimension.name}",
-            marks=[] if name == "demo" else [pytest.mark.slow],
-        )
-        for name, space in SPACES.items()
-        for dimension in space.dimensions()
+        pytest.param(space, dimension, id=f"{name}:{dimension.name}", marks=marks(name))
+        for name, space, dimension in trained_dimensions()
     ],
 )
-def test_a_dimension_changes_the_recipe_and_what_is_trained(
+def test_a_dimension_changes_what_is_trained(
     bench: Bench, space: Space, dimension: Dimension
 ) -> None:
     name, values = dimension.name, dimension.values
-    assert len(values) > 1 and all_differ(list(values)), f"{name} has one value: no dimension"
-    drafts = [space.at({**dimension.where, name: value}) for value in values]
-    assert all_differ([bench.recipe(draft).uid for draft in drafts]), f"{name} is in no recipe"
-    if name == "backbone":
-        built = [architecture(bench.recipe(draft)) for draft in drafts]
-        assert all_differ(built)
-        assert len({shapes for _, _, shapes in built}) > 1
-        return
     for epochs, others in circumstances(space, dimension):
         pair = [
             small(space, space.at({**others, name: value}), epochs=epochs, keep=name)
@@ -263,9 +287,9 @@ def test_a_dimension_changes_the_recipe_and_what_is_trained(
             "weights, whatever else of its mapping is chosen"
         )
     if name == "views":
-        assert [run.views for run in runs] == [frozenset(draft.views) for draft in drafts]
+        assert [run.views for run in runs] == [frozenset(draft.views) for draft in pair]
     if name == "num_epochs":
-        assert [run.num_epochs for run in runs] == [draft.num_epochs for draft in drafts]
+        assert [run.num_epochs for run in runs] == [draft.num_epochs for draft in pair]
 
 
 def architecture(recipe: Recipe) -> tuple[str, str, str]:

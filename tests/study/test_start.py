@@ -23,6 +23,7 @@ from workbench.search.packing import Packing, Tried
 from workbench.space import precisions as precisions_module
 from workbench.space import space as space_module
 from workbench.space.space import Space
+from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder, find
 from workbench.study.records import read_trials
 from workbench.tracking.runs import Tracking
@@ -322,7 +323,33 @@ def test_an_unknown_backbone_is_refused_before_the_data_is_read(
 ) -> None:
     space = {**SPACE, "backbone": {"choice": ["test_resnet", "test_resnot"]}}
     with pytest.raises(ConfigError, match="'test_resnot' is not a model of timm"):
-        bench.search(bench.experiment(space), 1, data=tmp_path / "none")
+        bench.search(bench.experiment(space), 1, data=tmp_path)  # which holds no data
+
+
+def test_a_wrong_data_folder_is_told_before_weights_are_looked_for(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(*_: object) -> None:
+        raise AssertionError("weights are looked for")
+
+    monkeypatch.setattr(WeightsFinder, "find", find)
+    experiment = bench.experiment({**SPACE, "pretrained": "hub"})
+    with pytest.raises(DataError, match="does not exist"):
+        bench.search(experiment, 1, data=tmp_path / "none")
+
+
+def test_what_could_not_be_decoded_is_told_once(
+    bench: Bench, inline: type[InlinePool], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data")
+    (data / "valset" / "val1.jpg").write_bytes(b"no picture")
+    bench.search(bench.experiment(), 1, data=data)
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("not an image of an accepted format") == 1
+    assert "val: 15 of 16 files are measured" in said
+    with pytest.raises(DataError, match="--strict allows none"):
+        bench.search(bench.experiment(), 1, data=data, strict=True)
+    assert "image: 1 file broken, e.g. valset/val1.jpg: the file is" in capsys.readouterr().err
 
 
 def test_a_name_that_no_folder_can_have_is_refused(bench: Bench) -> None:

@@ -116,14 +116,16 @@ def test_an_unknown_device_is_refused(bundle: Bundle) -> None:
 
 
 def test_rows_are_named_by_file_and_by_path_where_names_repeat(
-    study: MadeStudy, bundle: Bundle, tmp_path: Path
+    study: MadeStudy, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = study.data / "testset" / "t0.mp4"
     same = tmp_path / "t0.mp4"
     shutil.copy(clip, same)
     other = study.data / "testset" / "t1.mp4"
     out = tmp_path / "out.csv"
+    out.write_text("video_name,y_pred\nearlier.mp4,0.25\n")
     assert main(bundle.path, [str(clip), str(other), str(same), "--out", str(out)]) == 0
+    assert f"{out} held earlier predictions: they were replaced." in capsys.readouterr().err
     scores = pd.read_csv(out)
     assert scores.columns.tolist() == ["video_name", "y_pred"]
     assert scores["video_name"].tolist() == [str(clip), "t1.mp4", str(same)]

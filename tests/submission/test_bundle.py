@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -8,13 +9,16 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.submission.made_study import TEMPLATE, MadeStudy
+from workbench.data.facts import FactsStore
 from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
 from workbench.files import hash_file, write_text
+from workbench.media.facts import Facts
 from workbench.study.folder import StudyFolder
 from workbench.submission.bundle import Bundle, describe, export
 from workbench.submission.documents import as_cell, installed_versions
 from workbench.submission.neutral import Neutral, find_neutral, require_few
 from workbench.trial.result import TrialFolder
+from workbench.workspace import Workspace
 
 
 def stored_scores(folder: StudyFolder) -> dict[str, float]:
@@ -52,6 +56,24 @@ def test_files_without_any_picture_or_sound_share_one_score(bundle: Bundle) -> N
     assert filled["broken.mp4"] == pytest.approx(filled["empty.mp4"], abs=1e-6)
     assert filled["missing.mp4"] == pytest.approx(filled["empty.mp4"], abs=1e-6)
     assert abs(filled["mute.mp4"] - filled["empty.mp4"]) > 1e-5
+
+
+def test_what_reads_the_pictures_of_the_test_files_is_required(
+    own_study: StudyFolder, tmp_path: Path
+) -> None:
+    root = tmp_path / "workspace"
+    folder = StudyFolder(root / "experiments" / "made")
+    shutil.copytree(own_study.path, folder.path)
+    table = pd.read_parquet(folder.manifest)
+    content = table.loc[(table["split"] == "test") & (table["status"] == "ok"), "content"].iloc[0]
+    of_train = table.loc[table["split"] == "train", "content"].iloc[0]
+    with FactsStore(Workspace(root).cache).writing() as facts:
+        facts.add(content, Facts(container="HEIF"))
+        facts.add(of_train, Facts(container="JXL"))
+    out = export(folder, tmp_path / "out", allow_missing=True).path
+    needed = (out / "requirements.txt").read_text()
+    assert re.search(r"^pillow[-_]heif==", needed, re.MULTILINE)
+    assert "jxl" not in needed
 
 
 def test_the_manifest_names_every_file_with_its_hash(bundle: Bundle) -> None:

@@ -68,11 +68,66 @@ def test_a_store_writes_where_it_lies(
     assert (here / "artifacts" / "my_study" / new / "artifacts" / "recipe.json").is_file()
     assert snapshot(before) == was
     assert before.exists() is not gone
-    with closing(sqlite3.connect(here / BACKUP)) as backup:
+    # The second: `before` had been moved once itself.
+    with closing(sqlite3.connect(here / f"{BACKUP}-2")) as backup:
         (kept,) = backup.execute("SELECT artifact_uri FROM runs WHERE name LIKE '000%'").fetchone()
     assert kept.startswith(before.as_uri())
     Tracking(here)
     assert "was moved" not in capsys.readouterr().err
+
+
+def test_an_experiment_that_was_renamed_is_moved_too(
+    original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, here = tmp_path / "before", tmp_path / "here"
+    shutil.copytree(original, before)
+    tracking = Tracking(before)
+    [run] = tracking.trial_runs(tracking.find_study("my study"))
+    tracking.store.client.rename_experiment(
+        tracking.store.experiment_of(run.run_id), "as I like it"
+    )
+    tracking.store.close()
+    shutil.copytree(before, here)
+    moved = Tracking(here).store.client.get_run(run.run_id).info.artifact_uri
+    assert moved == f"{here.as_uri()}/artifacts/my_study/{run.run_id}/artifacts"
+    capsys.readouterr()
+    Tracking(here)
+    assert "was moved" not in capsys.readouterr().err
+
+
+def test_another_programs_experiment_keeps_its_artifacts_where_it_likes(
+    original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(original, here)
+    store = Tracking(here).store
+    elsewhere = "file:///mnt/artifacts/theirs"
+    number = store.client.create_experiment("another's", artifact_location=elsewhere)
+    store.close()
+    capsys.readouterr()
+    client = Tracking(here).store.client
+    assert client.get_experiment(number).artifact_location == elsewhere
+    assert capsys.readouterr().err == ""
+
+
+def test_the_copy_of_the_database_replaces_nothing_and_follows_no_link(
+    original: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(original, first)
+    target = tmp_path / "target"
+    (first / BACKUP).symlink_to(target)
+    Tracking(first).store.close()
+    assert not target.exists()
+    kept = (first / f"{BACKUP}-2").read_bytes()
+    shutil.copytree(first, second, symlinks=True)
+    Tracking(second).store.close()
+    assert (second / f"{BACKUP}-2").read_bytes() == kept
+    with closing(sqlite3.connect(second / f"{BACKUP}-3")) as backup:
+        (said,) = backup.execute(
+            "SELECT artifact_location FROM experiments WHERE name = 'my study'"
+        ).fetchone()
+    assert said == f"{first.as_uri()}/artifacts/my_study"
 
 
 def test_a_store_by_another_name_of_its_folder_is_not_moved(

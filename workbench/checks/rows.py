@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from workbench.checks.findings import Finding, count, finding, listed
+from workbench.data.delimited import shown
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared
 
@@ -64,7 +65,7 @@ def undecodable(prepared: Prepared) -> Iterator[Finding]:
             "files_without_any_view",
             "warning",
             f"{count(len(lost), 'labelled file')} of {len(there):,} of which nothing could be made "
-            f"({_by_split(lost)}).",
+            f"({_by_split(lost)}); the first: {_reason(lost, next(iter(prepared.views)))}.",
             "Get them again, or convert them: they teach nothing and are left out of every score.",
             [[path] for path in lost["path"]],
         )
@@ -80,7 +81,7 @@ def undecodable(prepared: Prepared) -> Iterator[Finding]:
                 "files_without_view",
                 "note",
                 f"{count(len(bad), 'file')} of {len(there):,} {verb} no {view} ({said}; "
-                f"{_by_split(bad)}).",
+                f"{_by_split(bad)}); the first: {_reason(bad, view)}.",
                 "Play some of them: if they are fine elsewhere, convert them; otherwise a trial "
                 "scores them on what else they have.",
                 [[path] for path in bad["path"]],
@@ -96,6 +97,10 @@ def _absent(rows: pd.DataFrame, code: str, what: str, remedy: str) -> Iterator[F
             remedy,
             [[path] for path in rows["path"]],
         )
+
+
+def _reason(rows: pd.DataFrame, view: str) -> str:
+    return shown(str(rows[f"reason.{view}"].iloc[0]), most=200).rstrip(".")
 
 
 def _by_split(rows: pd.DataFrame) -> str:

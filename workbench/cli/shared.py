@@ -33,7 +33,12 @@ ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.", rea
 StudyArgument = Annotated[
     str | None, typer.Argument(help="Name of the study; the last one searched by default.")
 ]
-DataOption = Annotated[Path | None, typer.Option(help="Data folder.", readable=False)]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Data folder; by default the demo, where the experiment is about it.", readable=False
+    ),
+]
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Fail if any file cannot be decoded as asked.")
 ]
@@ -151,6 +156,9 @@ def num_bytes(text: str | None) -> int | None:
     from workbench.rules import ranking
 
     try:
-        return int(ranking.num_bytes(text))
+        number = int(ranking.num_bytes(text))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: {error}.") from error
+    if number < 1:
+        raise typer.BadParameter(f"{text!r} is no memory at all: write e.g. 16GiB or 800MiB.")
+    return number

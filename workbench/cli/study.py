@@ -40,7 +40,9 @@ def search(
         int,
         typer.Option(help="Trials of the whole study; a second run does what is missing.", min=1),
     ] = 50,
-    study: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study; the experiment's by default.")
+    ] = None,
     data: DataOption = None,
     start_from: Annotated[
         list[Path] | None, typer.Option(help="Known recipe to try first; repeatable.")

@@ -107,18 +107,36 @@ def read_dataset(path: Path) -> Dataset:
     return dataset
 
 
+def check_data(dataset: Dataset, workspace: Workspace, data: Path | None) -> None:
+    """Raise DataError unless there is a data folder, or one can be made.
+
+    Paths are recorded as text, so none may hold bytes that are no UTF-8.
+    """
+    if data is None and dataset.source == "folder":
+        raise DataError(
+            f"The experiment {dataset.name} needs its data: give the folder by --data DIR."
+        )
+    if data is not None and not data.is_dir():
+        raise DataError(f"The data folder {data} does not exist. Give an existing one by --data.")
+    for folder in (workspace.root, *([] if data is None else [data])):
+        name = str(folder.resolve())
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"The name of the folder {name} is no UTF-8 text. Rename it."
+            ) from error
+
+
 def find_data(dataset: Dataset, workspace: Workspace, data: Path | None) -> Path:
     """Return the data folder: `data` if given, else the demo, made if it is not there yet.
 
     Raises:
-        DataError: none was given, and the experiment is not about the demo.
+        DataError: see `check_data`.
     """
+    check_data(dataset, workspace, data)
     if data is not None:
         return data
-    if dataset.source == "folder":
-        raise DataError(
-            f"The experiment {dataset.name} needs its data: give the folder by --data DIR."
-        )
     from workbench.demo import build  # half a second, which other data need not wait for
 
     if not build.is_complete(workspace.demo_data):

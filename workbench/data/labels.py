@@ -46,6 +46,8 @@ _OTHER_TARGETS = ("label", "labels", "class", "is_fake", "is_deepfake", "y_true"
 
 _OTHER_SCORES = ("prediction", "predictions", "pred", "prob", "probability", "y_score")
 
+_OR_NAMED = ", or name it by `columns` under `data` in the experiment, which a search reads."
+
 _NUMBER = re.compile(r"([01])(\.0*)?")
 _WORDS = {
     "fake": ("fake", "deepfake", "spoof", "spoofed", "forged", "synthetic"),
@@ -154,8 +156,7 @@ def read_labels(
     if target_at is None:
         raise DataError(
             f"{path} has no column `target`: its header is {table.header()}. A label file begins "
-            "with e.g. `video_name,target`; name others by `columns` under `data` in the "
-            "experiment."
+            f"with e.g. `video_name,target`: rename the column{_OR_NAMED}"
         )
     table.check_widths()
     used = {_fold(header[name_at]), _fold(header[target_at])}
@@ -261,15 +262,15 @@ def _find(
     if _fold(one) in known:
         raise DataError(_lacks_one_of(table, known, what))
     raise DataError(
-        f"{table.path}: the {what} could be in the column {quoted(one)} or {quoted(other)}. Say "
-        "which by `columns` under `data` in the experiment."
+        f"{table.path}: the {what} could be in the column {quoted(one)} or {quoted(other)}. "
+        f"Rename one of them{_OR_NAMED}"
     )
 
 
 def _lacks_one_of(table: Delimited, known: Sequence[str], what: str) -> str:
     return (
         f"{table.path} needs one column of {', '.join(known)}: its header is {table.header()}. "
-        f"Another {what} column is named by `columns` under `data` in the experiment."
+        f"Rename the {what} column{_OR_NAMED}"
     )
 
 
@@ -310,8 +311,8 @@ def _targets(
             other = quoted(known.strip())
             raise DataError(f"{said} Others are such as {other}: write all of them in one way.")
         raise DataError(
-            f"{said} A target is 0 (real) or 1 (fake); name other labels by `classes` under `data` "
-            "in the experiment."
+            f"{said} A target is 0 (real) or 1 (fake): write it so, or name other labels by "
+            "`classes` under `data` in the experiment, which a search reads."
         )
     seen = {
         target: sorted({word.strip() for word in meaning if meaning[word] == target})

@@ -1,6 +1,7 @@
 """Preparation: every file of a manifest decoded once into every view, in parallel."""
 
 import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -106,13 +107,18 @@ class Prepared:
         return pd.DataFrame(values, index, columns=list(self.views[view].names))
 
     def save(self, folder: Path) -> None:
-        """Write `TABLE` and `prepared.json` into `folder`."""
+        """Write `TABLE` and `prepared.json` into `folder`.
+
+        Arrays below the folder's parent are named from `folder` on, so that a copy of all that has
+        its own.
+        """
+        here = folder.resolve()
         with finished(folder / TABLE) as part:
             self.table.to_parquet(part, index=False)
         views = {
             name: {
                 "settings": view.model_dump(mode="json"),
-                "array": str(self.arrays[name]),
+                "array": _named_from(here, self.arrays[name]),
                 "store": self.stores.get(name, ""),
             }
             for name, view in self.views.items()
@@ -133,7 +139,7 @@ class Prepared:
         views: dict[str, View] = {
             name: build(AnyView, v["settings"], where=name) for name, v in saved["views"].items()
         }
-        arrays = {name: Path(v["array"]) for name, v in saved["views"].items()}
+        arrays = {name: (folder / v["array"]).resolve() for name, v in saved["views"].items()}
         stores = {name: v.get("store", "") for name, v in saved["views"].items()}
         table = pd.read_parquet(folder / TABLE)
         loaded = Prepared(table, views, arrays, saved["fingerprint"], stores)
@@ -155,6 +161,11 @@ class Prepared:
             )
         if len(self.table) and num_rows <= self.table[f"row.{name}"].max():
             raise CacheError(f"The cached {name} arrays {file} are cut short. {AGAIN}")
+
+
+def _named_from(folder: Path, file: Path) -> str:
+    is_near = file.is_relative_to(folder.parent)
+    return os.path.relpath(file, folder) if is_near else str(file)
 
 
 def prepare(
@@ -230,7 +241,18 @@ def prepare(
 
 def describe(prepared: Prepared) -> list[str]:
     """Return a line for each view and kind of trouble or note: how many files, and an example."""
-    lines = _troubles(prepared)
+    lines = []
+    for name in prepared.views:
+        bad = prepared.table[prepared.table[f"status.{name}"] != "ok"]
+        for status, rows in bad.groupby(f"status.{name}"):
+            example = f"{rows['path'].iloc[0]}: {rows[f'reason.{name}'].iloc[0]}"
+            lines.append(f"{name}: {_files(len(rows))} {status}, e.g. {shown(example, most=300)}")
+    return lines + remarks(prepared)
+
+
+def remarks(prepared: Prepared) -> list[str]:
+    """Return a line for each split that is not measured whole, and for each note on what is ok."""
+    lines = _left_out_of_scores(prepared)
     for name in prepared.views:
         status, reason = prepared.table[f"status.{name}"], prepared.table[f"reason.{name}"]
         noted = prepared.table[(status == "ok") & (reason != "")]
@@ -240,13 +262,8 @@ def describe(prepared: Prepared) -> list[str]:
     return lines
 
 
-def _troubles(prepared: Prepared) -> list[str]:
+def _left_out_of_scores(prepared: Prepared) -> list[str]:
     lines = []
-    for name in prepared.views:
-        bad = prepared.table[prepared.table[f"status.{name}"] != "ok"]
-        for status, rows in bad.groupby(f"status.{name}"):
-            example = f"{rows['path'].iloc[0]}: {rows[f'reason.{name}'].iloc[0]}"
-            lines.append(f"{name}: {_files(len(rows))} {status}, e.g. {shown(example, most=300)}")
     lost = prepared.left_out()
     for split, rows in lost[lost["split"] != "train"].groupby("split", sort=False):
         num_all = int((prepared.table["split"] == split).sum())

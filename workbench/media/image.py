@@ -37,6 +37,9 @@ _BOMBS = (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning)
 
 # Formats that Pillow reads with another package: (the module, its function that adds the format).
 _EXTRA_FORMATS = {"HEIF": ("pillow_heif", "register_heif_opener"), "JXL": ("pillow_jxl", "")}
+LIBRARIES = {form: module for form, (module, _) in _EXTRA_FORMATS.items()}
+"""By format, the library without which such a picture cannot be read."""
+
 _READ_BY = {"HEIF": "pillow-heif", "JXL": "pillow-jxl-plugin", "AVIF": "pillow 11.3 or later"}
 # Major brands of still pictures in the boxes of an MP4; sequences of them (avis, hevc) are videos.
 _STILL_BRANDS = {

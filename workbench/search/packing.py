@@ -70,7 +70,7 @@ class Packing(Frozen):
         if self.count > 1:
             gain = f", {done[self.count] / done[1]:.2f} times the images of one"
         rows = [
-            f"{tried.count}: {done[tried.count]:.1f}/s"
+            f"{tried.count}: {done[tried.count]:.1f} images/s"
             if tried.count in done
             else f"{tried.count}: does not fit"
             for tried in self.table

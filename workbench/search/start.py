@@ -17,7 +17,7 @@ import yaml
 from workbench.checks import checkup
 from workbench.console import say
 from workbench.data import manifest, prepare
-from workbench.data.dataset import find_data
+from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
 from workbench.errors import StudyError
 from workbench.files import finished, full_disk_told, require_writable, write_text
@@ -168,6 +168,7 @@ def _run(
     jobs = None if asked.jobs == "auto" else asked.jobs
     devices, threads = choose_devices(asked.device, jobs)
     finder = WeightsFinder(workspace.weights)
+    check_data(experiment, workspace, asked.data)  # before weights are looked for on the network
     check_rules(experiment, space, finder)
     for sentence in space.warnings():
         say(sentence)
@@ -184,7 +185,8 @@ def _run(
         views = {name: experiment.views[name] for name in _views_used(space)}
         decoders = os.cpu_count() or 1
         prepared = prepare.prepare(files, data_folder, views, cache=workspace.cache, jobs=decoders)
-        for line in prepare.describe(prepared):
+        # What could not be decoded is told once: by the checkup, or before the error.
+        for line in prepare.describe(prepared) if asked.strict else prepare.remarks(prepared):
             say(line)
         if asked.strict:
             prepare.require_all(prepared)

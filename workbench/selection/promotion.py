@@ -203,11 +203,22 @@ def describe(champion: Champion) -> str:
         which += f" ± {Z95 * champion.standard_error:.5f} (95%, DeLong)"
     lines = [
         f"Champion: trial {champion.number}, {which} on {champion.objective.slice}.",
+        *_near_chance(champion),
         champion.why,
         champion.sentence,
         f"Registered as {champion.model_name}, version {champion.model_version}, alias champion.",
     ]
     return "\n".join(lines)
+
+
+def _near_chance(champion: Champion) -> list[str]:
+    """Return a sentence if the AUC may be that of a guess, as far as its interval tells."""
+    least = champion.value - Z95 * (champion.standard_error or 0)
+    if champion.objective.metric != "auc" or least > 0.5:
+        return []
+    if champion.value < 0.5:
+        return ["That is below 0.5: guessing would rank the files as well, or better."]
+    return ["The interval reaches 0.5, which guessing has: nothing tells that it learnt anything."]
 
 
 def read_champion(folder: StudyFolder) -> Champion:

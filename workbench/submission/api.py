@@ -105,7 +105,7 @@ class Predictor:
                 f"The model of {bundle} cannot be built ({said}). Export the bundle again."
             ) from error
         try:
-            self._model = model.to(self._device).eval()
+            self._model = model.place(self._device).eval()
         except (RuntimeError, AssertionError) as error:
             said = str(error).splitlines()[0]
             raise ConfigError(f"{device} cannot be used ({said}). Use the device cpu.") from error
@@ -236,10 +236,13 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
         parser.error("--jobs takes 0 or more")
     try:
         text = _of_template(bundle, given) if given.template else _of_files(bundle, given)
+        is_there = given.out.exists()
         try:
             write_text(given.out, text)
         except OSError as error:
             raise DataError(f"{given.out} cannot be written: {error.strerror}.") from error
+        if is_there:
+            say(f"{given.out} held earlier predictions: they were replaced.")
     except WorkbenchError as error:
         print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         return 1

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from workbench.console import table
+from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
+from workbench.media.image import LIBRARIES
 from workbench.rules.judge import judge
 from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.statistics import gives
@@ -33,6 +36,7 @@ from workbench.submission.paths import check_place
 from workbench.submission.predictions import fill, read_sheet
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
+from workbench.workspace import Workspace
 
 PACKAGE = Path(__file__).parents[1]
 ENTRY = "workbench.submission.api"
@@ -102,7 +106,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         require_few(neutral)
     code = closure(ENTRY, PACKAGE.parent)
     extras = frozenset().union(*(view.libraries for view in recipe.model.views.values()))
-    versions = documents.installed_versions(code.libraries | extras)
+    versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
 
     with finished_folder(out) as part:
         write_text(part / PREDICTIONS, predictions)
@@ -198,6 +202,16 @@ def _test_scores(trial: TrialFolder, champion: Champion) -> dict[str, float]:
         )
     test = stored[stored["slice"] == "test"]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
+
+
+def _picture_libraries(folder: StudyFolder) -> set[str]:
+    """Return the libraries beside Pillow that read some of the test files, as far as is known."""
+    if not folder.manifest.exists():
+        return set()
+    table = pd.read_parquet(folder.manifest, columns=["split", "content"])
+    facts = FactsStore(Workspace(folder.path.parents[1]).cache)
+    known = facts.table(table.loc[table["split"] == "test", "content"].drop_duplicates())
+    return {LIBRARIES[form] for form in set(known["container"]) & LIBRARIES.keys()}
 
 
 def _records(folder: Path) -> dict[str, FileRecord]:

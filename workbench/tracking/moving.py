@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 ARTIFACTS = "artifacts"
 BACKUP = "mlflow.db.before-move"
+"""The copy of the database as it was; later ones have a number behind it."""
 
 _ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -23,29 +24,35 @@ _ADDRESSES = (
 
 
 def artifact_address(root: Path, experiment: str) -> str:
-    """Return where the store in `root` keeps the artifacts of an experiment."""
-    return f"{root.as_uri()}{_tail(experiment)}"
+    """Return where the store in `root` keeps the artifacts of a new experiment."""
+    return f"{root.as_uri()}/{ARTIFACTS}/{_folder(experiment)}"
 
 
 def lies_in(root: Path, address: str, experiment: str) -> bool:
-    """Say whether `address` is that of `artifact_address`, also by another name (a mount)."""
-    return _base(address, experiment) is not None and not _is_elsewhere(address, experiment, root)
+    """Return whether `address` is one of this store, also by another name (a mount)."""
+    base = _base(address, experiment, root)
+    return base is not None and not _is_elsewhere(base, root)
 
 
-def _tail(experiment: str) -> str:
-    folder = re.sub(r"[^\w\-.]", "_", experiment)
-    return f"/{ARTIFACTS}/{folder}"
+def _folder(experiment: str) -> str:
+    return re.sub(r"[^\w\-.]", "_", experiment)
 
 
-def _base(address: str, experiment: str) -> str | None:
-    """Return the store's folder, if `address` is what this program gives an experiment."""
-    is_ours = address.startswith("file:") and address.endswith(_tail(experiment))
-    return address.removesuffix(_tail(experiment)) if is_ours else None
+def _base(address: str, experiment: str, root: Path) -> str | None:
+    """Return the address of the store's folder, if this program made that of the experiment.
+
+    It ends in the name of the experiment, or, where that was renamed since, in that of a folder of
+    artifacts which lies in the store.
+    """
+    base, _, folder = address.rpartition(f"/{ARTIFACTS}/")
+    if not base.startswith("file:") or not folder or "/" in folder:
+        return None
+    is_ours = folder == _folder(experiment) or (root / ARTIFACTS / unquote(folder)).is_dir()
+    return base if is_ours else None
 
 
-def _is_elsewhere(address: str, experiment: str, root: Path) -> bool:
-    base = _base(address, experiment)
-    if base is None or base == root.as_uri():
+def _is_elsewhere(base: str, root: Path) -> bool:
+    if base == root.as_uri():
         return False
     try:
         return not Path(unquote(urlsplit(base).path)).samefile(root)
@@ -59,12 +66,8 @@ def addresses_elsewhere(connection: sqlite3.Connection, root: Path) -> list[str]
     Of experiments that this program made: another's may keep its artifacts where it likes.
     """
     rows = connection.execute("SELECT name, artifact_location FROM experiments")
-    found = [
-        str(_base(address, name))
-        for name, address in rows
-        if address and _is_elsewhere(address, name, root)
-    ]
-    return list(dict.fromkeys(found))
+    bases = [_base(address, name, root) for name, address in rows if address]
+    return list(dict.fromkeys(base for base in bases if base and _is_elsewhere(base, root)))
 
 
 def move_addresses(database: Path) -> list[str]:
@@ -81,7 +84,7 @@ def move_addresses(database: Path) -> list[str]:
         former = addresses_elsewhere(connection, root)
         if not former:
             return []
-        with closing(sqlite3.connect(root / BACKUP)) as backup:
+        with closing(sqlite3.connect(_new_file(root))) as backup:
             connection.backup(backup)
         with connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -94,3 +97,15 @@ def move_addresses(database: Path) -> list[str]:
                         (f"{root.as_uri()}/{ARTIFACTS}/", len(old) + 1, len(old), old),
                     )
         return former
+
+
+def _new_file(root: Path) -> Path:
+    """Make an empty file for the copy, under a name that nothing has, no link either."""
+    number, file = 1, root / BACKUP
+    while True:
+        try:
+            file.open("xb").close()
+            return file
+        except FileExistsError:
+            number += 1
+            file = root / f"{BACKUP}-{number}"

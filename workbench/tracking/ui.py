@@ -22,6 +22,8 @@ from workbench.tracking.writing import allowed
 _LEADERBOARD = "trials"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")
+_NOISE = "ignore:starlette.middleware.wsgi is deprecated"
+"""A warning that MLflow's server gives at each start, of which nobody here can do anything."""
 
 
 def ui_command(root: Path, *, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
@@ -88,7 +90,11 @@ def serve(command: Sequence[str]) -> int:
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        with subprocess.Popen(command, start_new_session=True) as server:
+        own = os.environ.get("PYTHONWARNINGS")  # of two filters the later one counts
+        filters = {"PYTHONWARNINGS": f"{_NOISE},{own}" if own else _NOISE}
+        with subprocess.Popen(
+            command, start_new_session=True, env={**os.environ, **filters}
+        ) as server:
             try:
                 return server.wait()
             except KeyboardInterrupt:
