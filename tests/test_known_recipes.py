@@ -10,7 +10,7 @@ import pytest
 
 from workbench.demo.build import make_demo
 from workbench.rules.rulebook import Rulebook, judge
-from workbench.space.presets import read_known
+from workbench.space.presets import read_preset
 
 RECIPES = sorted((Path(__file__).parents[1] / "experiments" / "recipes").glob("*.yaml"))
 NAMES = [path.stem for path in RECIPES]
@@ -24,7 +24,7 @@ def test_there_are_recipes_of_every_kind() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_a_recipe_is_legal_and_says_how_to_train_it(path: Path) -> None:
-    experiment, space = read_known(path)
+    experiment, space = read_preset(path)
     backbone, image_px = space.tree["backbone"], space.tree.get("image_px", 224)
     shapes = {name: view.shape for name, view in experiment.views.items()}
     # As published: what this machine can have of the weights does not matter here.

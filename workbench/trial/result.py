@@ -95,10 +95,6 @@ class TrialFolder:
         self.log = path / "log.txt"
         self.checkpoint = path / "checkpoint.pt"
 
-    def tryout(self) -> "TrialFolder":
-        """Return the folder of what this trial was tried out by."""
-        return TrialFolder(self.path / "tryout")
-
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the recipe that this trial computes."""
         write_text(self.recipe, recipe.model_dump_json(indent=2) + "\n")
