@@ -262,7 +262,7 @@ class Storm:
         return read_trials(self.folder) if self.folder.journal.exists() else []
 
     def check(self) -> dict[str, int]:
-        """Check the books, and return what was counted."""
+        """Check all records, and return what was counted."""
         rows = self.rows()
         assert len(rows) == self.num_trials
         assert len({row.recipe for row in rows}) == self.num_trials

@@ -71,6 +71,22 @@ def test_tracking_yields_everything_and_is_silent_without_a_terminal(
     assert shown.out == shown.err == ""
 
 
+def test_a_bar_counts_on_a_terminal_and_lines_go_above_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("workbench.console.DRAWN_EVERY_S", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    seen = []
+    for item in track(iter("ab"), "read [x]", unit="file", total=2):
+        say(f"line {item}")
+        seen.append(item)
+    shown = capsys.readouterr()
+    assert (seen, shown.out) == (["a", "b"], "")
+    for text in ("read [x]", "1/2", "2/2", "files", "line a\n", "line b\n"):
+        assert text in shown.err
+
+
 def test_a_line_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     say("decoding")
     shown = capsys.readouterr()

@@ -2,7 +2,8 @@
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +12,10 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner, Result
 
-from tests.study.inline import InlinePool
+from tests.study.inline import InlineTrials
 from tests.study.tiny import write_data, write_experiment
 from workbench.cli.main import app
-from workbench.search import loop as search_module
+from workbench.search import start
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.trial.recipe import Recipe
@@ -35,15 +36,16 @@ def measured(recipe: Recipe, number: int) -> float:
 
 
 @pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[InlinePool]]:
+def inline(monkeypatch: pytest.MonkeyPatch) -> InlineTrials:
     """Trials that train nothing, and leave scores."""
-    InlinePool.reset(measured)
-    InlinePool.scores = pd.DataFrame(
+    trials = InlineTrials()
+    trials.reset(measured)
+    trials.scores = pd.DataFrame(
         {"slice": "val", "name": NAMES, "score": SCORES, "target": TARGETS}
     )
-    monkeypatch.setattr(search_module, "WorkerPool", InlinePool)
-    yield InlinePool
-    InlinePool.reset()
+    search = partial(start.run_search, make_runner=trials.make_runner)
+    monkeypatch.setattr(start, "run_search", search)
+    return trials
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(
-    original: Path, tmp_path: Path, pool: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    original: Path, tmp_path: Path, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """A copy of it that the test stands in."""
     if not (original / "mlruns").exists():
@@ -71,7 +73,7 @@ def place(
             save_file(state, files.weights)
         done = run("promote")
         assert done.exit_code == 0, done.output
-        pool.trained.clear()
+        inline.trained.clear()
     copy = tmp_path / "copy"
     shutil.copytree(original, copy)
     monkeypatch.chdir(copy)
@@ -170,7 +172,7 @@ def test_a_damaged_file_never_ends_in_a_traceback(place: Path, name: str, damage
 
 @pytest.mark.parametrize("damage", ["empty", "flipped", "gone"])
 def test_a_lost_journal_is_written_anew_from_the_trials(
-    place: Path, pool: type[InlinePool], damage: str
+    place: Path, inline: InlineTrials, damage: str
 ) -> None:
     folder = StudyFolder(place / "experiments" / "tiny")
     before = read_trials(folder)
@@ -183,7 +185,7 @@ def test_a_lost_journal_is_written_anew_from_the_trials(
     ends_well(done)
     assert "from their folders" in done.stderr
     after = read_trials(folder)
-    assert len(pool.trained) == 1  # the fourth
+    assert len(inline.trained) == 1  # the fourth
     for was, row in zip(before, after[:3], strict=True):
         assert row.model_copy(update={"seconds": was.seconds}) == was
     assert after[3].number == 3

@@ -11,7 +11,7 @@ import pytest
 from workbench.demo.build import make_demo
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook
-from workbench.space.presets import read_known
+from workbench.space.presets import read_preset
 
 RECIPES = sorted((Path(__file__).parents[1] / "experiments" / "recipes").glob("*.yaml"))
 NAMES = [path.stem for path in RECIPES]
@@ -25,7 +25,7 @@ def test_there_are_recipes_of_every_kind() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_a_recipe_is_legal_and_says_how_to_train_it(path: Path) -> None:
-    experiment, space = read_known(path)
+    experiment, space = read_preset(path)
     backbone, image_px = space.tree["backbone"], space.tree.get("image_px", 224)
     # As published: what this machine can have of the weights does not matter here.
     assert judge(Rulebook(), backbone, experiment.views, image_px=image_px, weights=None).legal

@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import sys
+import time
 import traceback
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,9 +16,10 @@ from contextlib import contextmanager, redirect_stdout
 from types import TracebackType
 from typing import TextIO, TypeVar
 
-from tqdm import tqdm
-
 T = TypeVar("T")
+
+DRAWN_EVERY_S = 0.1
+"""A progress bar is drawn no more often."""
 
 USUAL_WIDTH = 100
 """Columns of what is printed where no terminal says its own."""
@@ -30,15 +32,45 @@ def width() -> int:
 
 def track(items: Iterable[T], label: str, *, unit: str, total: int | None = None) -> Iterator[T]:
     """Yield `items` behind a progress bar on stderr; silent when stderr is no terminal."""
-    yield from tqdm(
-        items, label, unit=unit, total=total, file=sys.stderr, disable=None, leave=False
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
     )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit}s", markup=False),
+        TimeRemainingColumn(),
+    )
+    # Without the thread that would draw it: processes may be started meanwhile.
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+    ) as progress:
+        task, drawn = progress.add_task(label, total=total), 0.0
+        for item in items:
+            yield item
+            progress.advance(task)
+            if time.monotonic() - drawn >= DRAWN_EVERY_S:
+                progress.refresh()
+                drawn = time.monotonic()
 
 
 def say(text: str) -> None:
     """Print lines for the person at the terminal, above any progress bar."""
-    tqdm.write(visible_lines(text), file=sys.stderr)
-    sys.stderr.flush()
+    print(visible_lines(text), file=sys.stderr, flush=True)
 
 
 def visible(text: str) -> str:

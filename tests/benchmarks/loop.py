@@ -183,7 +183,7 @@ def loop(
             step=lambda share: None,
             compiled=compiled,
         )
-    training.passes.before_epoch(1)
+    training.settle_passes(1)
     return lambda: training._learn(1)
 
 

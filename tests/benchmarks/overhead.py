@@ -97,38 +97,38 @@ class Bench:
         made_by = {f"version.{n}": "1.2.3" for n in range(16)}
         self.runs = StudyRuns(self.folder, root / "mlruns", made_by)
         self.tracking = self.runs.tracking
-        self.books = self._open()
+        self.store = self._open()
         self.took: dict[str, float] = defaultdict(float)
         first = self.trial()
         self._fill(size - 1, first)
         began = time.monotonic()
-        self.books = self._open()
+        self.store = self._open()
         self.opened_s = time.monotonic() - began
         self._time(self.tracking, "start_trial", "log_epoch", "end_trial")
 
     def trial(self) -> str:
-        """Run the books of one trial; return its MLflow run."""
+        """Enter one trial; return its MLflow run."""
         took = self.took = defaultdict(float)
-        self._timed(took, "known", self.books.known)
-        asked, draft = self._timed(took, "ask", self.books.ask)
+        self._timed(took, "known", self.store.proposals.uids)
+        asked, draft = self._timed(took, "ask", self.store.proposals.ask)
         recipe = _recipe(draft, self.experiment)
         running = self._timed(
-            took, "begin", lambda: self.books.begin(asked, recipe, VERDICT, refused=False)
+            took, "begin", lambda: self.store.begin(asked, recipe, VERDICT, refused=False)
         )
         epochs = _epochs()
         for epoch in epochs:
             CLOCK.now += epoch.seconds
-            self._timed(took, "report", partial(self.books.report, running, epoch))
+            self._timed(took, "report", partial(self.store.report, running, epoch))
         result = _write_files(self.folder.trial(recipe.uid), recipe, epochs)
-        self._timed(took, "end", lambda: self.books.end(running, result))
-        self._timed(took, "num_ended", self.books.num_ended)
+        self._timed(took, "end", lambda: self.store.end(running, result))
+        self._timed(took, "num_ended", self.store.num_ended)
         run: str = running.run
         return run
 
     def look(self) -> float:
         """Return the seconds of one look that the live view takes."""
         began = time.monotonic()
-        self.books.counts(), self.books.complete(), self.books.num_ended(), self.books.beliefs()
+        self.store.counts(), self.store.complete(), self.store.num_ended(), self.store.importances()
         return time.monotonic() - began
 
     def _open(self) -> StudyStore:
@@ -176,7 +176,7 @@ class Bench:
             for epoch in epochs:
                 trial.report(epoch.objective, epoch.epoch)
             made.tell(trial, max(epoch.objective for epoch in epochs))
-        self.books._study.add_trials(made.trials)
+        self.store._study.add_trials(made.trials)
         database = self.tracking.store.root / "mlflow.db"
         with closing(sqlite3.connect(database)) as connection, connection:
             for table in ("runs", "params", "tags", "metrics", "latest_metrics"):
@@ -228,7 +228,7 @@ def main(profile: int | None) -> None:
     row = [1000 * LOOKS * statistics.median(looks[size]) for size in SIZES]
     print(f"{f'{LOOKS} looks of the live view':<30}" + "".join(f"{ms:>10.1f}" for ms in row))
     row = [1000 * bench.opened_s for bench in benches.values()]
-    print(f"{'the books opened, once':<30}" + "".join(f"{ms:>10.1f}" for ms in row))
+    print(f"{'the store opened, once':<30}" + "".join(f"{ms:>10.1f}" for ms in row))
 
 
 def whole(took: dict[str, float]) -> float:

@@ -24,11 +24,12 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.search.packing import devices_for, most_side_by_side, pack
+from workbench.search.packing import most_side_by_side, pack, seats_for
 from workbench.search.pool import WorkerPool
+from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import Epoch, Result
-from workbench.trial.worker import Job
+from workbench.trial.worker import LocalJob
 
 NUM_TRAIN = {"cpu": 128, "cuda": 1024}
 """By device: trials of seconds on either."""
@@ -47,7 +48,7 @@ def main(device: str, num_trials: int, num_rounds: int) -> None:
         asked = recipe_of(prepared, 0)
         packing = pack(asked, [device], pool, memory_bytes=None, cache=root / "cache")
         print(packing.sentence, flush=True)
-        devices, threads = devices_for(packing, [device])
+        devices, threads = seats_for(packing, [device])
         pool.resize(len(devices))
         pools = {
             "one after another": (WorkerPool(1), (device,), os.cpu_count() or 1),
@@ -60,14 +61,14 @@ def main(device: str, num_trials: int, num_rounds: int) -> None:
                     # The first round has one trial for each worker, to load its libraries.
                     number = num_trials if turn else len(where)
                     jobs = [
-                        Job(
-                            recipe=recipe_of(prepared, seed).model_dump_json(),
+                        LocalJob(
+                            job_of(recipe_of(prepared, seed)),
                             prepared=root,
                             folder=root / "trials" / name / f"{turn} {seed}",
+                            weights=root,
+                            cache=root / "cache",
                             device=where[0],
                             num_threads=num_threads,
-                            store=root,
-                            cache=root / "cache",
                             share=1 / len(where),
                         )
                         for seed in range(number)
@@ -86,7 +87,12 @@ def main(device: str, num_trials: int, num_rounds: int) -> None:
     print("" if device == "cpu" else f", target {TARGET}")
 
 
-def run(pool: WorkerPool, jobs: list[Job]) -> float:
+def job_of(recipe: Recipe) -> Job:
+    """Return a job that trains `recipe`."""
+    return Job(study="packing", trial=recipe.seed, uid=recipe.uid, recipe=recipe.model_dump_json())
+
+
+def run(pool: WorkerPool, jobs: list[LocalJob]) -> float:
     """Run all jobs and return the seconds that it took."""
     began = time.monotonic()
     waiting, in_flight = list(jobs), 0

@@ -22,9 +22,10 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.search.pool import WorkerPool
+from workbench.trial.job import Bug, Job
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import Epoch
-from workbench.trial.worker import Bug, Job
+from workbench.trial.worker import LocalJob
 
 NUM_TRAIN = {"cpu": 32, "cuda": 512}
 SHAPES = [
@@ -77,20 +78,21 @@ def of_workers(prepared: Prepared, root: Path, device: str) -> dict[str, float]:
     return took
 
 
-def job(prepared: Prepared, root: Path, device: str, *, seed: int) -> Job:
+def job(prepared: Prepared, root: Path, device: str, *, seed: int) -> LocalJob:
     """Return a job of the first shape."""
-    return Job(
-        recipe=recipe_of(prepared, device, *SHAPES[0], seed=seed).model_dump_json(),
+    recipe = recipe_of(prepared, device, *SHAPES[0], seed=seed)
+    return LocalJob(
+        Job(study="start", trial=seed, uid=recipe.uid, recipe=recipe.model_dump_json()),
         prepared=root,
         folder=root / "trials" / f"{seed} {time.monotonic()}",
+        weights=root,
+        cache=root / "cache",
         device=device,
         num_threads=1,
-        store=root,
-        cache=root / "cache",
     )
 
 
-def first_epoch(pool: WorkerPool, job: Job) -> float:
+def first_epoch(pool: WorkerPool, job: LocalJob) -> float:
     """Run a job; return when its first epoch ended."""
     slot = pool.free_slot()
     assert slot is not None

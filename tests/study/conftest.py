@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.study.inline import InlinePool
+from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE, write_data, write_experiment
-from workbench.search import loop as search_module
-from workbench.search.start import Outcome, SearchRequest, run_search
+from workbench.search.local_runner import LocalRunner
+from workbench.search.options import RunOptions
+from workbench.search.runner import MakeRunner
+from workbench.search.start import SearchOutcome, run_search
 from workbench.tracking.runs import Tracking, TrialRun
 from workbench.workspace import Workspace
 
@@ -22,6 +24,9 @@ class Bench:
 
     workspace: Workspace
     data: Path
+    make_runner: MakeRunner = LocalRunner
+    """What trains, unless a search is told otherwise."""
+
     counter: Iterator[int] = field(default_factory=itertools.count)
 
     def experiment(self, space: dict[str, Any] = SPACE, **keys: Any) -> Path:
@@ -30,14 +35,20 @@ class Bench:
             self.workspace.root, space, name=f"study{next(self.counter)}", **keys
         )
 
-    def search(self, experiment: Path, num_trials: int, **options: Any) -> Outcome:
-        """Search one sitting, on one worker unless told otherwise."""
+    def search(self, experiment: Path, num_trials: int, **options: Any) -> SearchOutcome:
+        """Search, on one worker unless told otherwise."""
         start_from = options.pop("start_from", ())
+        make_runner = options.pop("make_runner", self.make_runner)
         usual: dict[str, Any] = {"data": self.data, "jobs": 1, "device": "cpu"}
-        asked = SearchRequest(num_trials=num_trials, **usual | options)
-        return run_search(experiment, self.workspace, asked, start_from=start_from)
+        return run_search(
+            experiment,
+            self.workspace,
+            RunOptions(num_trials=num_trials, **usual | options),
+            start_from=start_from,
+            make_runner=make_runner,
+        )
 
-    def runs(self, outcome: Outcome) -> list[TrialRun]:
+    def runs(self, outcome: SearchOutcome) -> list[TrialRun]:
         """Return what the tracking store has of the study's trials."""
         tracking = Tracking(self.workspace.tracking)
         info = outcome.folder.info()
@@ -51,9 +62,9 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 @pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[InlinePool]]:
-    """Trials that train nothing; see `InlinePool`."""
-    InlinePool.reset()
-    monkeypatch.setattr(search_module, "WorkerPool", InlinePool)
-    yield InlinePool
-    InlinePool.reset()
+def inline(bench: Bench) -> Iterator[InlineTrials]:
+    """Trials that train nothing, in all searches of the bench; see `InlineTrials`."""
+    trials = InlineTrials()
+    bench.make_runner = trials.make_runner
+    yield trials
+    bench.make_runner = LocalRunner

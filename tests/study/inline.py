@@ -1,17 +1,21 @@
-"""A pool in this process whose trials train nothing: their epochs follow a curve of the test."""
+"""A runner in this process whose trials train nothing: their epochs follow a curve of the test."""
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import pandas as pd
 
 from tests.study.workers import epoch
-from workbench.search.pool import Event
+from workbench.search.devices import Seats
+from workbench.search.options import RunOptions
+from workbench.search.runner import Event
+from workbench.study.folder import StudyFolder
+from workbench.trial.decision import Decision
+from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Epoch, Result, State, TrialFolder
-from workbench.trial.train import Verdict
+from workbench.trial.result import Epoch, Result, State
 from workbench.trial.training import best_epoch
-from workbench.trial.worker import Job
+from workbench.workspace import Workspace
 
 Curve = Callable[[Recipe, int], float | Event]
 
@@ -20,85 +24,117 @@ def _flat(recipe: Recipe, number: int) -> float:
     return 0.5
 
 
-class InlinePool:
-    """Stands in for `WorkerPool`: every call of `events` lets each busy worker say one thing."""
+def _quick(recipe: Recipe) -> float:
+    return 0.1
 
-    curve: ClassVar[Curve] = staticmethod(_flat)
-    """The objective of a recipe's epoch; or an event that comes in its place, or an error that
-    strikes the study process while it waits."""
 
-    trained: ClassVar[list[Recipe]] = []
-    """Every recipe that was submitted, of all searches; again when it goes on."""
+class InlineTrials:
+    """What the trials of a test do, over all of its searches; `make_runner` is for `run_search`."""
 
-    kept: ClassVar[dict[str, list[Epoch]]] = {}
-    """The epochs of paused recipes, by uid."""
+    def __init__(self) -> None:
+        self.reset()
 
-    scores: ClassVar[pd.DataFrame | None] = None
-    """What every complete trial scored, if that is kept."""
-
-    @classmethod
-    def reset(cls, curve: Curve = _flat) -> None:
+    def reset(self, curve: Curve = _flat) -> None:
         """Forget what was trained and follow `curve`."""
-        cls.curve = staticmethod(curve)
-        cls.trained = []
-        cls.kept = {}
-        cls.scores = None
+        self.curve = curve
+        """The objective of a recipe's epoch; or an event that comes in its place, or an error that
+        strikes the study process while it waits."""
 
-    def __init__(self, num_workers: int, *, stall_s: float, warm: bool = False) -> None:
-        self._jobs: dict[int, Job | None] = dict.fromkeys(range(num_workers))
-        self._epochs: dict[int, list[Epoch]] = {}
-        self._verdicts: dict[int, Verdict] = {}
-        self.closed = False
+        self.trained: list[Recipe] = []
+        """Every recipe that was submitted, of all searches; again when it goes on."""
 
-    def resize(self, num_workers: int) -> None:
-        self._jobs = dict.fromkeys(range(num_workers))
+        self.prepared_for: list[Recipe] = []
+        """What the last search said that it may train."""
 
-    def free_slot(self) -> int | None:
-        return next((slot for slot, job in self._jobs.items() if job is None), None)
+        self.kept: dict[str, list[Epoch]] = {}
+        """The epochs of paused recipes, by uid."""
 
-    def submit(self, slot: int, job: Job) -> None:
-        assert self._jobs[slot] is None
-        self._jobs[slot] = job
-        self._epochs[slot], self._verdicts[slot] = [], "go on"
+        self.scores: pd.DataFrame | None = None
+        """What every complete trial scored, if that is kept."""
+
+        self.seconds_of: Callable[[Recipe], float] = _quick
+        """What an epoch takes."""
+
+        self.wait: Callable[[float], None] = lambda seconds: None
+        """Lets the time of an epoch pass."""
+
+    def make_runner(
+        self, workspace: Workspace, seats: Seats, options: RunOptions
+    ) -> "InlineRunner":
+        """Return the runner of a search; see `runner.MakeRunner`."""
+        return InlineRunner(self, workspace, len(seats.devices))
+
+
+@dataclass
+class _Trial:
+    job: Job
+    recipe: Recipe
+    epochs: list[Epoch] = field(default_factory=list)
+    decision: Decision = "go on"
+
+
+class InlineRunner:
+    """Every call of `events` lets each job say one thing."""
+
+    def __init__(self, trials: InlineTrials, workspace: Workspace, num_seats: int) -> None:
+        self.trials, self._workspace, self._num_seats = trials, workspace, num_seats
+        self._running: dict[int, _Trial] = {}
+
+    def prepare(self, recipes: Iterable[Recipe]) -> None:
+        self.trials.prepared_for = list(recipes)
+
+    def has_room(self) -> bool:
+        return len(self._running) < self._num_seats
+
+    def submit(self, job: Job) -> None:
+        assert self.has_room() and job.trial not in self._running
         recipe = Recipe.model_validate_json(job.recipe)
-        InlinePool.trained.append(recipe)
+        self._running[job.trial] = _Trial(job, recipe)
+        self.trials.trained.append(recipe)
 
     def events(self, timeout_s: float) -> list[tuple[int, Event]]:
-        return [(slot, self._say(slot, job)) for slot, job in self._jobs.items() if job is not None]
+        return [(number, self.say(trial)) for number, trial in list(self._running.items())]
 
-    def answer(self, slot: int, verdict: Verdict) -> None:
-        self._verdicts[slot] = verdict
+    def answer(self, trial: int, decision: Decision) -> None:
+        self._running[trial].decision = decision
 
-    def share(self, slot: int) -> float:
+    def stop(self, trial: int) -> None:
+        del self._running[trial]
+
+    def share(self, trial: int) -> float:
         return 0.5
 
-    def stop(self, slot: int) -> None:
-        self._jobs[slot] = None
-
     def close(self, *, at_once: bool) -> None:
-        self.closed = True
+        self._running = {}
 
-    def _say(self, slot: int, job: Job) -> Event:
-        recipe, epochs = Recipe.model_validate_json(job.recipe), self._epochs[slot]
-        kept, verdict = InlinePool.kept.get(recipe.uid, []), self._verdicts[slot]
-        if len(epochs) < len(kept):
-            epochs.append(kept[len(epochs)])
+    def say(self, trial: _Trial) -> Event:
+        """Return what comes of a trial next."""
+        recipe, epochs, kept = trial.recipe, trial.epochs, self.trials.kept
+        if len(epochs) < len(kept.get(recipe.uid, [])):
+            epochs.append(kept[recipe.uid][len(epochs)])
             return epochs[-1]
-        if len(epochs) < recipe.training.num_epochs and verdict == "go on":
-            said = InlinePool.curve(recipe, len(epochs) + 1)
+        if len(epochs) < recipe.training.num_epochs and trial.decision == "go on":
+            said = self.trials.curve(recipe, len(epochs) + 1)
             if isinstance(said, float):
-                epochs.append(epoch(len(epochs) + 1, said))
-                return epochs[-1]
-            self._jobs[slot] = None
+                seconds = self.trials.seconds_of(recipe)
+                self.trials.wait(seconds)
+                new = epoch(len(epochs) + 1, said).model_copy(update={"seconds": seconds})
+                epochs.append(new)
+                return new
+            del self._running[trial.job.trial]
             return said
-        if verdict == "pause":
-            InlinePool.kept[recipe.uid] = epochs
-        ends: dict[Verdict, State] = {"go on": "complete", "prune": "pruned", "pause": "paused"}
-        result = make_result(recipe, epochs, ends[verdict])
-        if self.scores is not None and result.state == "complete":
-            TrialFolder(job.folder).write_scores(self.scores)
-        TrialFolder(job.folder).write_result(result)
-        self._jobs[slot] = None
+        if trial.decision == "pause":
+            kept[recipe.uid] = epochs
+        return self._end(trial)
+
+    def _end(self, trial: _Trial) -> Result:
+        ends: dict[Decision, State] = {"go on": "complete", "prune": "pruned", "pause": "paused"}
+        result = make_result(trial.recipe, trial.epochs, ends[trial.decision])
+        files = StudyFolder(self._workspace.studies / trial.job.study).trial(trial.job.uid)
+        if self.trials.scores is not None and result.state == "complete":
+            files.write_scores(self.trials.scores)
+        files.write_result(result)
+        del self._running[trial.job.trial]
         return result
 
 
@@ -114,6 +150,6 @@ def make_result(recipe: Recipe, epochs: list[Epoch], state: State = "complete") 
         best_epoch=best.epoch,
         objective=best.objective,
         metrics=best.metrics,
-        seconds=1.0,
+        seconds=sum(epoch.seconds for epoch in epochs),
         device="cpu",
     )

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from tests.checks.test_sheet import Numbers, pixels, prepare_by_hand
 from tests.study.conftest import Bench
-from tests.study.inline import InlinePool
+from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE
 from workbench.checks.sheet import COLOURS, for_people
 from workbench.checks.sheet_drawing import MARGIN_PX
@@ -333,7 +333,7 @@ def recorded(bench: Bench, folder: StudyFolder) -> list[str]:
 
 
 def test_a_study_records_the_sheets_of_its_space_once(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = bench.experiment({**SPACE, "augment": {"pictures": {"hflip": 0.5}}})
     folder = bench.search(experiment, 1).folder
@@ -348,7 +348,7 @@ def test_a_study_records_the_sheets_of_its_space_once(
     assert recorded(bench, folder) == ["augmentations/image.png"]
 
 
-def test_a_study_of_no_augmentation_records_none(bench: Bench, inline: type[InlinePool]) -> None:
+def test_a_study_of_no_augmentation_records_none(bench: Bench, inline: InlineTrials) -> None:
     folder = bench.search(bench.experiment(), 1).folder
     assert recorded(bench, folder) == []
     assert not (folder.path / "augmentations").exists()

@@ -12,7 +12,6 @@ from workbench.parts.weights import RANDOM
 from workbench.search.costs import (
     Past,
     Wanted,
-    cheapest_first,
     epoch_work,
     past_of,
     predict,
@@ -144,14 +143,6 @@ def test_a_prediction_reads_as_a_person_would_say_it() -> None:
     predicted = predict([past(10, 100)], replace(WANTED, estimated_memory_bytes=5 * 2**28))
     assert str(predicted) == "about 40.0 s, 1.2 GiB"
     assert str(predict([past(10, 100)], WANTED)) == "about 40.0 s"
-
-
-def test_the_cheapest_comes_first_and_equals_stay_as_they_stand() -> None:
-    # By work alone the second would be the cheapest; its backbone is slow.
-    wanted = [WANTED, replace(WANTED, backbone="slow", work=300.0), WANTED]
-    assert cheapest_first([], wanted) == [1, 0, 2]
-    trials = [past(10, 100), past(100, 100, backbone="slow")]
-    assert cheapest_first(trials, wanted) == [0, 2, 1]
 
 
 def test_only_whole_epochs_count_and_those_of_a_failed_trial_too() -> None:

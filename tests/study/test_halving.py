@@ -10,13 +10,13 @@ def ladder(values: list[float], *, maximize: bool = True, factor: int = 3) -> Su
     """Return a ladder on which trial i reached epoch 1 with values[i], and waits there."""
     made = SuccessiveHalving(first=1, factor=factor, maximize=maximize)
     for number, value in enumerate(values):
-        made.enter(number, {1: value})
-        made.wait(number, 1)
+        made.on_epoch(number, {1: value}, 100)
+        made.on_pause(number, 1)
     return made
 
 
 def promoted(on: SuccessiveHalving, *, at_least: int = 0) -> list[int]:
-    return list(iter(lambda: on.promote(at_least=at_least), None))
+    return list(iter(lambda: on.resume(at_least=at_least), None))
 
 
 @given(st.integers(1, 300), st.integers(1, 20), st.integers(2, 5))
@@ -44,18 +44,18 @@ def test_one_trial_in_three_goes_on_at_once_once_there_are_three() -> None:
     on = SuccessiveHalving(first=1, factor=3, maximize=True)
     went = []
     for number, value in enumerate([0.5, 0.6, 0.7, 0.4, 0.8, 0.9]):
-        on.enter(number, {1: value})
-        went.append(on.goes_on(number, 1, 3))
+        went.append(on.on_epoch(number, {1: value}, 3))
     # Places: 0, 0, 1, 1, 1, 2.
-    assert went == [False, False, True, False, True, True]
+    assert went == ["pause", "pause", "go on", "pause", "go on", "go on"]
 
 
 def test_at_no_rung_and_at_the_last_epochs_every_trial_goes_on() -> None:
     on = ladder([0.9, 0.1])
-    on.enter(1, {1: 0.1, 2: 0.1, 3: 0.1})
-    assert on.goes_on(1, 2, 10)  # no rung
-    assert on.goes_on(1, 3, 5)  # 3 of 5: the rest is less than what was spent
-    assert not on.goes_on(1, 3, 6)
+    reached = {1: 0.1, 2: 0.1, 3: 0.1}
+    assert on.on_epoch(1, {1: 0.1, 2: 0.1}, 10) == "go on"  # no rung
+    assert on.on_epoch(1, reached, 5) == "go on"  # the rest is less than what was spent
+    assert on.on_epoch(1, reached, 6) == "pause"
+    assert on.on_epoch(1, reached, 3) == "go on"
 
 
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5])), st.integers(2, 4), st.booleans())
@@ -70,17 +70,17 @@ def test_of_the_trials_that_wait_the_best_share_goes_on_the_best_and_earliest_fi
 def test_of_those_that_may_go_on_the_cheapest_does_first() -> None:
     on = ladder([0.5, 0.9, 0.1, 0.2, 0.8, 0.3])
     cost = {1: 20.0, 4: 10.0}
-    assert on.promote(at_least=0, cost=lambda number: cost[number]) == 4
-    assert on.promote(at_least=0, cost=lambda number: cost[number]) == 1
+    assert on.resume(cost=lambda number: cost[number]) == 4
+    assert on.resume(cost=lambda number: cost[number]) == 1
 
 
 def test_the_one_that_came_farthest_goes_on_first() -> None:
     on = ladder([0.9, 0.8, 0.7, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
     for number, value in enumerate([0.5, 0.6, 0.4]):
-        assert on.promote(at_least=0) == number
-        on.enter(number, {1: 0.9, 2: value, 3: value})
-        on.wait(number, 3)
-    assert on.promote(at_least=0) == 1
+        assert on.resume() == number
+        on.on_epoch(number, {1: 0.9, 2: value, 3: value}, 100)
+        on.on_pause(number, 3)
+    assert on.resume() == 1
 
 
 def test_at_the_end_the_best_of_a_few_goes_on() -> None:
@@ -98,23 +98,23 @@ def test_a_trial_is_over_when_worse_ones_to_come_cannot_help() -> None:
 
 def test_those_that_wait_below_may_still_come() -> None:
     on = ladder([0.9, 0.8, 0.7, 0.6])
-    on.enter(0, {1: 0.9, 2: 0.9, 3: 0.9})
-    on.wait(0, 3)
-    on.enter(1, {1: 0.8, 2: 0.8, 3: 0.8})
-    on.wait(1, 3)
+    on.on_epoch(0, {1: 0.9, 2: 0.9, 3: 0.9}, 100)
+    on.on_pause(0, 3)
+    on.on_epoch(1, {1: 0.8, 2: 0.8, 3: 0.8}, 100)
+    on.on_pause(1, 3)
     # At epoch 3: two there and two waiting below, so one place; at epoch 1: four there, one place.
     assert on.hopeless(to_come=0) == [1, 2, 3]
 
 
 def test_the_worst_has_come_least_far() -> None:
     on = ladder([0.9, 0.2, 0.8])
-    on.enter(0, {1: 0.9, 2: 0.1, 3: 0.1})
-    on.wait(0, 3)
+    on.on_epoch(0, {1: 0.9, 2: 0.1, 3: 0.1}, 100)
+    on.on_pause(0, 3)
     assert list(iter(on.worst, None)) == [1, 2, 0]
 
 
 def test_nobody_is_held_against_a_trial_that_failed() -> None:
     on = ladder([0.9, 0.5, 0.4])
-    on.leave(0)
-    on.enter(3, {1: 0.3})
+    on.on_end(0, {1: 0.9}, "failed")
+    on.on_epoch(3, {1: 0.3}, 100)
     assert promoted(on) == [1]

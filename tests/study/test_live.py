@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.search.live import InFlight, Standing, View, lines
+from workbench.search.live import InFlight, SearchView, Standing, lines
 
 FLIGHT = (
     InFlight(12, "tf_efficientnet_lite1 mel+frames 128 px", 1, 3, 0.5, 30.0),
@@ -22,7 +22,7 @@ def standing(**changes: object) -> Standing:
         "in_flight": FLIGHT,
         "here": 11,
         "seconds": 220.0,
-        "beliefs": [("optimizer.lr", 0.412), ("views", 0.218), ("dropout", 0.1)],
+        "importances": [("optimizer.lr", 0.412), ("views", 0.218), ("dropout", 0.1)],
     }
     return Standing(**(usual | changes))  # type: ignore[arg-type]
 
@@ -50,7 +50,9 @@ def test_before_it_has_a_pace_a_trial_takes_what_it_was_expected_to() -> None:
 
 
 def test_a_search_that_has_just_begun() -> None:
-    begun = standing(complete=0, pruned=0, best="", in_flight=(), here=0, seconds=1.5, beliefs=())
+    begun = standing(
+        complete=0, pruned=0, best="", in_flight=(), here=0, seconds=1.5, importances=()
+    )
     assert lines(begun, 80) == [
         "demo: 0 of 50 trials",
         "──────────────────────────────   0%  1.5 s so far",
@@ -72,7 +74,7 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
         (11 * 60.0, 11, "60.0 an hour, about 39 min left"),
     ],
 )
-def test_the_pace_is_that_of_this_sitting(seconds: float, here: int, said: str) -> None:
+def test_the_pace_is_that_of_this_search(seconds: float, here: int, said: str) -> None:
     assert lines(standing(seconds=seconds, here=here), 80)[1].endswith(said)
 
 
@@ -82,8 +84,10 @@ def test_a_last_epoch_that_is_done_is_not_counted_on() -> None:
 
 
 def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with View() as view:
-        assert not view.is_seen
-        view.show(standing())
+    def unasked() -> Standing:
+        raise AssertionError("nobody looks")
+
+    with SearchView(unasked) as view:
+        view.update()
     shown = capsys.readouterr()
     assert shown.out == shown.err == ""

@@ -1,4 +1,4 @@
-"""The books of a study agree again after one was lost: MLflow's runs, or the journal's trials."""
+"""The records of a study agree again after one was lost: MLflow's runs, or the journal's trials."""
 
 import json
 import shutil
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.study.conftest import Bench
-from tests.study.inline import InlinePool
+from tests.study.inline import InlineTrials
 from workbench.errors import DamagedFileError
 from workbench.search.journal import mend_journal
-from workbench.search.recording import StudyRuns
-from workbench.search.start import Outcome, mend_runs
+from workbench.search.recording import StudyRuns, mend_runs
+from workbench.search.start import SearchOutcome
 from workbench.study.folder import StudyFolder
 from workbench.study.records import MADE_BY, read_study, read_trials
 from workbench.tracking.runs import Tracking
@@ -26,16 +26,16 @@ HALVING = {"kind": "halving", "warmup_epochs": 1}
 
 
 @pytest.fixture
-def own(bench: Bench, tmp_path: Path) -> Bench:
+def own(bench: Bench, inline: InlineTrials, tmp_path: Path) -> Bench:
     """A workspace of this test alone, since it removes the store."""
-    return Bench(Workspace(tmp_path), bench.data)
+    return Bench(Workspace(tmp_path), bench.data, inline.make_runner)
 
 
 def rising(recipe: Recipe, number: int) -> float:
     return 0.5 + number / 10
 
 
-def assert_agree(own: Bench, outcome: Outcome) -> None:
+def assert_agree(own: Bench, outcome: SearchOutcome) -> None:
     """Check that each trial has exactly one ended run, and that the study knows it."""
     rows = read_trials(outcome.folder)
     ended = [run for run in own.runs(outcome) if run.state != "interrupted"]
@@ -48,7 +48,7 @@ def assert_agree(own: Bench, outcome: Outcome) -> None:
 
 
 def test_a_removed_store_is_written_anew_and_its_new_runs_are_known(
-    own: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+    own: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inline.reset(rising)
     experiment = own.experiment()
@@ -75,7 +75,7 @@ def test_a_removed_store_is_written_anew_and_its_new_runs_are_known(
 
 @pytest.mark.slow
 def test_deleted_runs_are_restored_or_written_anew(
-    own: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+    own: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inline.reset(rising)
     outcome = own.search(own.experiment(), 3)
@@ -101,7 +101,7 @@ def test_deleted_runs_are_restored_or_written_anew(
 @pytest.mark.parametrize("pruning", [{"kind": "none"}, HALVING], ids=["whole", "halving"])
 def test_a_search_writes_the_store_anew_that_was_removed_under_it(
     own: Bench,
-    inline: type[InlinePool],
+    inline: InlineTrials,
     capsys: pytest.CaptureFixture[str],
     pruning: dict[str, object],
 ) -> None:
@@ -124,9 +124,7 @@ def test_a_search_writes_the_store_anew_that_was_removed_under_it(
 
 
 @pytest.mark.slow
-def test_a_paused_trial_goes_on_after_its_run_was_lost(
-    own: Bench, inline: type[InlinePool]
-) -> None:
+def test_a_paused_trial_goes_on_after_its_run_was_lost(own: Bench, inline: InlineTrials) -> None:
     def curve(recipe: Recipe, number: int) -> float:
         if len(inline.trained) == 4:
             inline.trained.append(recipe)
@@ -145,7 +143,7 @@ def test_a_paused_trial_goes_on_after_its_run_was_lost(
 
 @pytest.mark.slow
 def test_a_journal_that_was_cut_in_the_middle_gets_its_trials_back(
-    own: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+    own: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inline.reset(lambda recipe, number: 0.5 + number / 10 + recipe.training.optimizer.lr)
     experiment = own.experiment(pruning=HALVING)
@@ -176,7 +174,7 @@ def test_a_journal_that_was_cut_in_the_middle_gets_its_trials_back(
 
 @pytest.mark.slow
 def test_a_run_that_is_written_anew_says_what_trained_it(
-    own: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+    own: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = own.experiment()
     outcome = own.search(experiment, 1)
@@ -199,7 +197,7 @@ def test_a_run_that_is_written_anew_says_what_trained_it(
 
 @pytest.mark.slow
 def test_a_store_that_goes_while_it_is_written_to_stops_the_search_with_a_sentence(
-    own: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    own: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inline.reset(rising)
     experiment = own.experiment()
@@ -219,9 +217,7 @@ def test_a_store_that_goes_while_it_is_written_to_stops_the_search_with_a_senten
     assert log is StudyRuns.log
 
 
-def test_what_is_lost_of_one_trial_is_a_reason_and_no_end(
-    own: Bench, inline: type[InlinePool]
-) -> None:
+def test_what_is_lost_of_one_trial_is_a_reason_and_no_end(own: Bench, inline: InlineTrials) -> None:
     inline.reset(rising)
     outcome = own.search(own.experiment(), 3)
     rows = read_trials(outcome.folder)

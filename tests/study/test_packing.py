@@ -19,14 +19,16 @@ from workbench.search.packing import (
     Packing,
     Tried,
     _side_by_side,
-    devices_for,
+    heaviest,
     pack,
+    seats_for,
 )
 from workbench.search.pool import WorkerPool
+from workbench.trial.job import Bug, Job
 from workbench.trial.memory import PROCESS_BYTES
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.side_by_side import Ask, Probe
-from workbench.trial.worker import Bug, Job
+from workbench.trial.worker import LocalJob
 
 RECIPE = Recipe(
     data="d",
@@ -88,7 +90,7 @@ def test_more_are_tried_until_that_does_not_help_by_a_tenth(
         "--jobs auto: 3 trials side by side on cpu, 1.55 times the images of one "
         "(1: 20.0 images/s, 2: 26.0 images/s, 3: 31.0 images/s, 6: 33.0 images/s)"
     )
-    assert devices_for(found, ["cpu"] * 6) == (("cpu",) * 3, 2)
+    assert seats_for(found, ["cpu"] * 6) == (("cpu",) * 3, 2)
 
 
 def test_where_more_do_not_help_one_is_left_with_all_threads(
@@ -144,9 +146,16 @@ def test_it_is_measured_once_for_a_machine_and_a_recipe(
     assert device.asked  # another machine
 
 
+def test_the_recipe_with_the_most_work_is_measured() -> None:
+    larger = RECIPE.replaced(image_px=2 * RECIPE.model.image_px)
+    more = RECIPE.replaced(batch_size=3 * RECIPE.training.batch_size)
+    # Four times the pixels are more than three times the pictures.
+    assert heaviest([RECIPE, larger, more]) == larger
+
+
 def test_each_of_several_devices_gets_a_set() -> None:
     found = Packing(device="a GPU", count=3, threads=2, table=())
-    devices, threads = devices_for(found, ["cuda:0", "cuda:1"])
+    devices, threads = seats_for(found, ["cuda:0", "cuda:1"])
     assert sorted(devices) == ["cuda:0"] * 3 + ["cuda:1"] * 3
     assert devices[:2] == ("cuda:0", "cuda:1")  # the first trials do not share one
     assert threads == 2
@@ -192,7 +201,8 @@ def test_workers_train_side_by_side_and_then_trials(
     [counted] = (tmp_path / "measured-memory.jsonl").read_text().splitlines()[:1]
     assert json.loads(counted)["about"]["backbone"] == "test_resnet"
     # A job of nonsense is answered as ever: by a bug, told as one.
-    job = Job("no recipe", tmp_path, tmp_path / "trial", "cpu", 1, tmp_path)
+    asked = Job(study="tiny", trial=0, uid="", recipe="no recipe")
+    job = LocalJob(asked, tmp_path, tmp_path / "trial", tmp_path, tmp_path, "cpu", 1)
     workers.submit(0, job)
     while not (events := workers.events(timeout_s=60.0)):
         pass  # signs of life

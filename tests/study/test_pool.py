@@ -14,9 +14,11 @@ import pytest
 
 from tests.study.workers import epoch, scripted_work
 from workbench.search import pool as pool_module
-from workbench.search.pool import Died, Event, WorkerPool
+from workbench.search.pool import WorkerPool
+from workbench.search.runner import Event
+from workbench.trial.job import Bug, Died, Job
 from workbench.trial.result import Result
-from workbench.trial.worker import Bug, Job
+from workbench.trial.worker import LocalJob
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +38,16 @@ def pool(shared: WorkerPool) -> WorkerPool:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Callable[[str], Job]:
-    def make(recipe: str) -> Job:
-        return Job(
-            recipe=recipe,
+def job(tmp_path: Path) -> Callable[[str], LocalJob]:
+    def make(recipe: str) -> LocalJob:
+        return LocalJob(
+            Job(study="tiny", trial=0, uid=recipe, recipe=recipe),
             prepared=tmp_path,
             folder=tmp_path / recipe,
+            weights=tmp_path,
+            cache=tmp_path,
             device="cpu",
             num_threads=1,
-            store=tmp_path,
         )
 
     return make
@@ -59,7 +62,7 @@ def next_events(pool: WorkerPool, *, timeout_s: float = 60.0) -> list[tuple[int,
 
 
 def test_a_result_frees_its_worker_for_the_next_job(
-    pool: WorkerPool, job: Callable[[str], Job]
+    pool: WorkerPool, job: Callable[[str], LocalJob]
 ) -> None:
     for _ in range(2):
         assert pool.free_slot() == 0
@@ -72,7 +75,7 @@ def test_a_result_frees_its_worker_for_the_next_job(
 
 
 def test_an_epoch_keeps_its_worker_until_the_verdict_is_carried_out(
-    pool: WorkerPool, job: Callable[[str], Job]
+    pool: WorkerPool, job: Callable[[str], LocalJob]
 ) -> None:
     pool.submit(0, job("ask"))
     assert next_events(pool) == [(0, epoch(1))]
@@ -83,7 +86,7 @@ def test_an_epoch_keeps_its_worker_until_the_verdict_is_carried_out(
     assert event.reason == "prune"
 
 
-def test_a_bug_frees_its_worker_too(pool: WorkerPool, job: Callable[[str], Job]) -> None:
+def test_a_bug_frees_its_worker_too(pool: WorkerPool, job: Callable[[str], LocalJob]) -> None:
     pool.submit(0, job("bug"))
     assert next_events(pool) == [(0, Bug("ZeroDivisionError"))]
     assert pool.free_slot() == 0
@@ -98,7 +101,7 @@ def test_a_bug_frees_its_worker_too(pool: WorkerPool, job: Callable[[str], Job])
     ],
 )
 def test_a_dead_worker_tells_why_and_another_takes_its_place(
-    pool: WorkerPool, job: Callable[[str], Job], recipe: str, reason: str
+    pool: WorkerPool, job: Callable[[str], LocalJob], recipe: str, reason: str
 ) -> None:
     pool.submit(0, job(recipe))
     [(slot, event)] = next_events(pool)
@@ -113,7 +116,7 @@ def test_a_dead_worker_tells_why_and_another_takes_its_place(
 
 
 def test_a_worker_killed_by_someone_else_in_mid_trial_is_replaced(
-    pool: WorkerPool, job: Callable[[str], Job]
+    pool: WorkerPool, job: Callable[[str], LocalJob]
 ) -> None:
     pool.submit(0, job("sleep"))
     [child] = multiprocessing.active_children()
@@ -127,7 +130,7 @@ def test_a_worker_killed_by_someone_else_in_mid_trial_is_replaced(
 
 
 def test_a_verdict_for_a_dead_worker_is_no_error(
-    pool: WorkerPool, job: Callable[[str], Job]
+    pool: WorkerPool, job: Callable[[str], LocalJob]
 ) -> None:
     pool.submit(0, job("report and die"))
     assert next_events(pool) == [(0, epoch(1))]
@@ -139,7 +142,7 @@ def test_a_verdict_for_a_dead_worker_is_no_error(
 
 
 def test_a_job_for_a_worker_that_died_idle_goes_to_another(
-    pool: WorkerPool, job: Callable[[str], Job]
+    pool: WorkerPool, job: Callable[[str], LocalJob]
 ) -> None:
     pool.submit(0, job("finish, then leave"))
     assert isinstance(next_events(pool)[0][1], Result)
@@ -150,7 +153,7 @@ def test_a_job_for_a_worker_that_died_idle_goes_to_another(
     assert isinstance(next_events(pool)[0][1], Result)
 
 
-def warm(num_workers: int, job: Callable[[str], Job], *, stall_s: float) -> WorkerPool:
+def warm(num_workers: int, job: Callable[[str], LocalJob], *, stall_s: float) -> WorkerPool:
     """Return a pool whose workers have started, which takes longer than some may stand still."""
     pool = WorkerPool(num_workers, stall_s=120.0)
     for slot in range(num_workers):
@@ -164,7 +167,7 @@ def warm(num_workers: int, job: Callable[[str], Job], *, stall_s: float) -> Work
 
 @pytest.mark.slow
 def test_a_worker_of_which_no_batch_ends_is_ended_and_told_with_its_last_words(
-    monkeypatch: pytest.MonkeyPatch, job: Callable[[str], Job]
+    monkeypatch: pytest.MonkeyPatch, job: Callable[[str], LocalJob]
 ) -> None:
     monkeypatch.setattr(pool_module, "work", scripted_work)
     pool = warm(2, job, stall_s=4.0)
@@ -187,7 +190,7 @@ def test_a_worker_of_which_no_batch_ends_is_ended_and_told_with_its_last_words(
 
 @pytest.mark.slow
 def test_what_a_worker_said_while_nobody_listened_is_heard_before_it_is_judged(
-    monkeypatch: pytest.MonkeyPatch, job: Callable[[str], Job]
+    monkeypatch: pytest.MonkeyPatch, job: Callable[[str], LocalJob]
 ) -> None:
     monkeypatch.setattr(pool_module, "work", scripted_work)
     pool = warm(1, job, stall_s=3.0)
@@ -198,7 +201,9 @@ def test_what_a_worker_said_while_nobody_listened_is_heard_before_it_is_judged(
     pool.close(at_once=True)
 
 
-def test_a_worker_that_is_stopped_makes_room(pool: WorkerPool, job: Callable[[str], Job]) -> None:
+def test_a_worker_that_is_stopped_makes_room(
+    pool: WorkerPool, job: Callable[[str], LocalJob]
+) -> None:
     pool.submit(0, job("ask"))
     assert next_events(pool) == [(0, epoch(1))]
     pool.stop(0)
@@ -210,7 +215,7 @@ def test_a_worker_that_is_stopped_makes_room(pool: WorkerPool, job: Callable[[st
 @pytest.mark.slow
 @pytest.mark.parametrize("at_once", [True, False])
 def test_workers_run_side_by_side_and_none_is_left_after_the_end(
-    monkeypatch: pytest.MonkeyPatch, job: Callable[[str], Job], at_once: bool
+    monkeypatch: pytest.MonkeyPatch, job: Callable[[str], LocalJob], at_once: bool
 ) -> None:
     monkeypatch.setattr(pool_module, "work", scripted_work)
     before = set(multiprocessing.active_children())

@@ -7,13 +7,14 @@ import pytest
 import yaml
 
 from tests.study.conftest import Bench
-from tests.study.inline import InlinePool
+from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE
 from workbench.errors import ConfigError
 from workbench.media.image import Image
-from workbench.search.start import SearchRequest, run_known
+from workbench.search.options import RunOptions
+from workbench.search.start import run_preset
 from workbench.space.experiment import read_experiment
-from workbench.space.presets import draft_for, read_known
+from workbench.space.presets import draft_for, read_preset
 from workbench.study.records import importances, read_trials
 
 RECIPE: dict[str, Any] = {
@@ -39,7 +40,7 @@ def write(folder: Path, *without: str, **keys: Any) -> Path:
 
 
 def test_a_recipe_is_an_experiment_and_a_space_of_one(tmp_path: Path) -> None:
-    experiment, space = read_known(write(tmp_path, objective={"metric": "f1"}))
+    experiment, space = read_preset(write(tmp_path, objective={"metric": "f1"}))
     assert experiment.name == "known"
     assert experiment.views == {"picture": Image(image_px=32)}
     assert (experiment.objective.metric, experiment.pruning.kind) == ("f1", "none")
@@ -49,7 +50,7 @@ def test_a_recipe_is_an_experiment_and_a_space_of_one(tmp_path: Path) -> None:
 
 def test_settings_change_a_recipe_key_by_key(tmp_path: Path) -> None:
     settings = ["num_epochs=1", "optimizer.lr=1e-5", "sampling.subset=4", "tta=six"]
-    _, space = read_known(write(tmp_path), settings)
+    _, space = read_preset(write(tmp_path), settings)
     assert space.tree["num_epochs"] == 1
     assert space.tree["optimizer"] == {"kind": "adamw", "lr": 1e-5}
     assert space.tree["sampling"] == {"subset": 4}
@@ -72,7 +73,7 @@ def test_what_makes_no_recipe_is_refused(
     tmp_path: Path, settings: list[str], keys: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ConfigError, match=said):
-        read_known(write(tmp_path, **keys), settings)
+        read_preset(write(tmp_path, **keys), settings)
 
 
 def test_a_recipe_takes_the_experiments_name_for_the_same_view(tmp_path: Path) -> None:
@@ -83,16 +84,16 @@ def test_a_recipe_takes_the_experiments_name_for_the_same_view(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_recipe_is_trained_as_a_study_of_one_trial(
-    bench: Bench, inline: type[InlinePool], tmp_path: Path
+    bench: Bench, inline: InlineTrials, tmp_path: Path
 ) -> None:
     file = write(tmp_path)
 
     def train(**options: Any) -> Any:
         settings = options.pop("settings", ())
-        asked = SearchRequest(
-            num_trials=1, data=bench.data, seed=5, jobs=1, device="cpu", **options
+        asked = RunOptions(num_trials=1, data=bench.data, seed=5, jobs=1, device="cpu", **options)
+        return run_preset(
+            file, bench.workspace, asked, settings=settings, make_runner=inline.make_runner
         )
-        return run_known(file, bench.workspace, asked, settings=settings)
 
     outcome = train(settings=["batch_size=4"])
     assert [row.state for row in read_trials(outcome.folder)] == ["complete"]
@@ -108,12 +109,12 @@ def test_a_recipe_is_trained_as_a_study_of_one_trial(
 
 
 def test_a_search_tries_known_recipes_first_and_once(
-    bench: Bench, inline: type[InlinePool], tmp_path: Path
+    bench: Bench, inline: InlineTrials, tmp_path: Path
 ) -> None:
     inside = write(tmp_path / "inside")
     outside = write(tmp_path / "outside", dropout=0.3)
     experiment = bench.experiment()
-    for num_trials in (1, 4):  # the second sitting is told again
+    for num_trials in (1, 4):  # the second search is told again
         outcome = bench.search(experiment, num_trials, start_from=(inside, outside))
     rows = read_trials(outcome.folder)
     first, second, *drawn = inline.trained
@@ -129,7 +130,7 @@ def test_a_search_tries_known_recipes_first_and_once(
 
 
 def test_importances_are_told_of_a_study_with_a_recipe_from_elsewhere(
-    bench: Bench, inline: type[InlinePool], tmp_path: Path
+    bench: Bench, inline: InlineTrials, tmp_path: Path
 ) -> None:
     inline.reset(lambda recipe, number: min(0.99, 0.5 + 10 * recipe.training.optimizer.lr))
     outside = write(tmp_path, dropout=0.3)
@@ -139,7 +140,7 @@ def test_importances_are_told_of_a_study_with_a_recipe_from_elsewhere(
 
 
 def test_a_known_recipe_that_was_cut_off_is_tried_again(
-    bench: Bench, inline: type[InlinePool], tmp_path: Path
+    bench: Bench, inline: InlineTrials, tmp_path: Path
 ) -> None:
     experiment = bench.experiment()
     outside = write(tmp_path, dropout=0.3)

@@ -22,10 +22,11 @@ from workbench.media.views import AnyView
 from workbench.parts.weights import RANDOM
 from workbench.space.space import Dimension, SampledConfig, Space, read_space
 from workbench.trial import plots, training
+from workbench.trial.decision import Decision
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, TrialFolder
 from workbench.trial.scoring import build_model
-from workbench.trial.train import Verdict, run_trial
+from workbench.trial.train import run_trial
 from workbench.values import build, kinds
 
 SMALLEST = {"image_px": 32, "num_frames": 2}
@@ -102,7 +103,7 @@ def recipe_of(draft: SampledConfig, data: str) -> Recipe:
     return draft.recipe(data=data, views=VIEWS, weights=RANDOM, objective=Objective(), seed=0)
 
 
-def go_on(epoch: Epoch) -> Verdict:
+def go_on(epoch: Epoch) -> Decision:
     return "go on"
 
 

@@ -1,9 +1,10 @@
-"""The search keeps its books: what is tried, what is not, and what a kill leaves behind."""
+"""The search and its store: what is tried, what is not, and what a kill leaves behind."""
 
 import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,15 +16,14 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from tests.study.conftest import Bench
-from tests.study.inline import InlinePool, make_result
+from tests.study.inline import InlineTrials, make_result
 from tests.study.tiny import SPACE, THREE
 from tests.study.workers import epoch
-from workbench.errors import ConfigError, RuleError, StudyError
+from workbench.errors import RuleError, StudyError
 from workbench.parts.weights import RANDOM
-from workbench.search.loop import Search, TrialBug
-from workbench.search.pool import Died
-from workbench.search.start import Outcome
-from workbench.search.store import Running
+from workbench.search.local_runner import LocalRunner
+from workbench.search.loop import TrialBug
+from workbench.search.start import SearchOutcome
 from workbench.space.experiment import read_experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.records import (
@@ -36,15 +36,14 @@ from workbench.study.records import (
     read_trials,
 )
 from workbench.tracking.runs import Tracking
+from workbench.trial.job import Blocked, Bug, Died, Full, Job
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Epoch, Result, TrialFolder
-from workbench.trial.worker import Blocked, Bug, Full, Job
 
 RULES = {"max_params": "250K", "pretraining": []}
 """Allows test_efficientnet (0.1M), refuses test_resnet (0.4M)."""
 
 
-def states(outcome: Outcome) -> list[str]:
+def states(outcome: SearchOutcome) -> list[str]:
     return [row.state for row in read_trials(outcome.folder)]
 
 
@@ -56,7 +55,7 @@ def journal(folder: StudyFolder) -> optuna.Study:
 
 
 def test_a_small_study_end_to_end_then_again_then_with_more_trials(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
 ) -> None:
     experiment = bench.experiment()
     first = bench.search(experiment, 3)
@@ -75,12 +74,12 @@ def test_a_small_study_end_to_end_then_again_then_with_more_trials(
         assert files.read_recipe().uid == row.recipe
         assert files.read_scores().groupby("slice").size().to_dict() == {"val": 16, "test": 8}
 
-    monkeypatch.setattr("workbench.search.loop.WorkerPool", InlinePool)  # as good from here on
-    again = bench.search(experiment, 3)
+    inline = InlineTrials().make_runner  # as good from here on
+    again = bench.search(experiment, 3, make_runner=inline)
     assert (again.num_new, again.stopped) == (0, "")
     assert read_trials(again.folder) == rows
 
-    more = bench.search(experiment, 5)
+    more = bench.search(experiment, 5, make_runner=inline)
     assert more.num_new == 2
     all_rows = read_trials(more.folder)
     assert all_rows[:3] == rows
@@ -123,20 +122,16 @@ def started(runs: list[Any]) -> Callable[[TrialRow], int]:
 
 
 @pytest.mark.slow
-def test_a_bug_in_a_worker_stops_the_study_and_its_trial_is_asked_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def wrong_view(self: Search, slot: int, running: Running) -> Job:
-        job, recipe = right_job(self, slot, running), running.recipe
-        unknown = recipe.replaced(views={"nothing": recipe.model.views["image"]})
-        return Job(**{**vars(job), "recipe": unknown.model_dump_json()})
+def test_a_bug_in_a_worker_stops_the_study_and_its_trial_is_asked_again(bench: Bench) -> None:
+    class WrongView(LocalRunner):
+        def submit(self, job: Job) -> None:
+            recipe = Recipe.model_validate_json(job.recipe)
+            unknown = recipe.replaced(views={"nothing": recipe.model.views["image"]})
+            super().submit(replace(job, recipe=unknown.model_dump_json()))
 
-    right_job = Search._job
-    monkeypatch.setattr(Search, "_job", wrong_view)
     experiment = bench.experiment()
     with pytest.raises(TrialBug, match=r"(?s)trial 0 hit a bug:\nTraceback.*row\.nothing"):
-        bench.search(experiment, 1)
-    monkeypatch.undo()
+        bench.search(experiment, 1, make_runner=WrongView)
     # The same draw is asked again, and there is no bug in its way.
     outcome = bench.search(experiment, 1)
     [row] = read_trials(outcome.folder)
@@ -147,11 +142,11 @@ def test_a_bug_in_a_worker_stops_the_study_and_its_trial_is_asked_again(
     assert [run.state for run in bench.runs(outcome)] == ["interrupted", "complete"]
 
 
-# A pool that trains nothing.
+# A runner that trains nothing.
 
 
 def test_no_recipe_is_trained_twice_and_a_used_up_space_ends_the_study(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     outcome = bench.search(bench.experiment(THREE), 10, jobs=2)
     assert states(outcome) == ["complete"] * 3
@@ -161,7 +156,7 @@ def test_no_recipe_is_trained_twice_and_a_used_up_space_ends_the_study(
 
 
 def test_a_refused_backbone_is_a_pruned_trial_that_was_never_trained(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     outcome = bench.search(bench.experiment(rulebook=RULES), 8)
     rows = read_trials(outcome.folder)
@@ -198,7 +193,7 @@ def test_a_space_that_the_rulebook_refuses_whole_stops_before_the_data_is_read(
 
 
 def test_a_backbone_that_cannot_take_the_drawn_pictures_is_a_pruned_trial(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     # A patch of test_vit is 16 px: 40 px do not divide into them.
     space = {**SPACE, "backbone": "test_vit", "image_px": {"choice": [32, 40]}}
@@ -214,7 +209,7 @@ def test_a_backbone_that_cannot_take_the_drawn_pictures_is_a_pruned_trial(
 
 
 def test_a_trial_below_the_median_is_stopped_after_the_warm_up(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     def curve(recipe: Recipe, number: int) -> float:
         return 0.9 if len(inline.trained) <= 2 else 0.1
@@ -229,7 +224,7 @@ def test_a_trial_below_the_median_is_stopped_after_the_warm_up(
     assert [run.status for run in bench.runs(outcome)] == ["FINISHED"] * 2 + ["KILLED"] * 2
 
 
-def test_without_pruning_every_trial_runs_in_full(bench: Bench, inline: type[InlinePool]) -> None:
+def test_without_pruning_every_trial_runs_in_full(bench: Bench, inline: InlineTrials) -> None:
     inline.reset(lambda recipe, number: 0.9 if len(inline.trained) <= 2 else 0.1)
     outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 4}), 8)
     assert [len(row.epochs) for row in read_trials(outcome.folder)] == [4] * 8
@@ -251,7 +246,7 @@ def by_order(*objectives: float) -> Callable[[Recipe, int], float]:
 
 
 def test_the_best_third_of_each_rung_goes_on_where_it_was(
-    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inline.reset(by_order(0.5, 0.9, 0.6, 0.3, 0.8, 0.4))
     outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING), 6, jobs=1)
@@ -276,16 +271,14 @@ def test_the_best_third_of_each_rung_goes_on_where_it_was(
 
 
 def test_of_too_few_for_a_place_the_best_is_trained_whole(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     inline.reset(by_order(0.5, 0.9))
     outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 9}, pruning=HALVING), 2)
     assert [len(row.epochs) for row in read_trials(outcome.folder)] == [1, 9]
 
 
-def test_a_used_up_space_still_trains_its_best_whole(
-    bench: Bench, inline: type[InlinePool]
-) -> None:
+def test_a_used_up_space_still_trains_its_best_whole(bench: Bench, inline: InlineTrials) -> None:
     inline.reset(by_order(0.5, 0.9, 0.7))
     outcome = bench.search(bench.experiment({**THREE, "num_epochs": 3}, pruning=HALVING), 9)
     assert "used up" in outcome.stopped
@@ -293,7 +286,7 @@ def test_a_used_up_space_still_trains_its_best_whole(
 
 
 def test_paused_trials_wait_through_a_kill(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     curve = by_order(0.5, 0.9, 0.6, 0.3, 0.8, 0.4)
 
@@ -311,8 +304,7 @@ def test_paused_trials_wait_through_a_kill(
     folder = StudyFolder(bench.workspace.studies / experiment.stem)
     assert count_running(folder) == 2  # the first is over: three to come leave two places
     monkeypatch.undo()
-    monkeypatch.setattr("workbench.search.loop.WorkerPool", InlinePool)
-    inline.curve = staticmethod(curve)
+    inline.curve = curve
     outcome = bench.search(experiment, 6, jobs=1)
     rows = read_trials(outcome.folder)
     # The one that was in flight is asked again under another number.
@@ -325,7 +317,7 @@ def test_paused_trials_wait_through_a_kill(
 
 
 def test_a_nearly_full_disk_takes_the_paused_trials_first(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inline.reset(by_order(0.5, 0.9, 0.6))
     # The second look finds no space, the third some again.
@@ -339,13 +331,16 @@ def test_a_nearly_full_disk_takes_the_paused_trials_first(
     assert [len(row.epochs) for row in read_trials(outcome.folder)] == [1, 3, 1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "drawn_together"),
-    [("tpe", False), ("random", False), ("tpe-flat", True), ("gp", True)],
-)
-def test_a_sampler_draws_the_branches_apart_or_all_at_once(
-    bench: Bench, inline: type[InlinePool], kind: str, *, drawn_together: bool
+@pytest.mark.parametrize("kind", ["tpe", "gp", "random"])
+def test_a_sampler_draws_what_the_branch_has_that_is_taken(
+    bench: Bench, inline: InlineTrials, kind: str
 ) -> None:
+    # The second trial fails: no sampler may stumble over it, and the third waits.
+    inline.reset(
+        lambda recipe, number: (
+            Died(DEATH) if len(inline.trained) in (2, 3) else recipe.training.optimizer.lr
+        )
+    )
     rates = {
         "choice": [
             {"kind": "adamw", "lr": {"float": [1e-4, 1e-2], "log": True}},
@@ -353,85 +348,20 @@ def test_a_sampler_draws_the_branches_apart_or_all_at_once(
         ]
     }
     sampler = {"kind": kind, "startup_trials": 3}
-    outcome = bench.search(bench.experiment({**SPACE, "optimizer": rates}, sampler=sampler), 6)
-    names = ["backbone", "optimizer", "optimizer.adamw.lr", "optimizer.sgd.lr"]
-    for trial, recipe in zip(journal(outcome.folder).trials, inline.trained, strict=True):
+    experiment = bench.experiment({**SPACE, "optimizer": rates}, sampler=sampler, pruning=HALVING)
+    outcome = bench.search(experiment, 8)
+    assert states(outcome).count("failed") == 1
+    recipes = {recipe.uid: recipe for recipe in inline.trained}
+    for trial in journal(outcome.folder).trials:
         taken = trial.params["optimizer"]
-        drawn = [*names[:2], f"optimizer.{taken}.lr"]
-        assert sorted(trial.params) == (names if drawn_together else drawn)
+        assert sorted(trial.params) == ["backbone", "optimizer", f"optimizer.{taken}.lr"]
         # What the recipe got is what was drawn for the branch that was taken.
+        recipe = recipes[trial.user_attrs[UID]]
         assert recipe.training.optimizer.kind == taken
         assert recipe.training.optimizer.lr == trial.params[f"optimizer.{taken}.lr"]
 
 
-TRYOUT = {**HALVING, "tryout": {"image_share": 0.5, "data_share": 0.25}}
-
-
-def test_a_trial_is_tried_out_on_less_and_the_best_third_is_trained(
-    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
-) -> None:
-    worth = {0.0: 0.5, 0.1: 0.9, 0.2: 0.6}
-
-    def curve(recipe: Recipe, number: int) -> float:
-        return worth[recipe.model.dropout] - (0.2 if recipe.model.image_px == 32 else 0)
-
-    inline.reset(curve)
-    space = {**THREE, "image_px": 64, "num_epochs": 4}
-    outcome = bench.search(bench.experiment(space, pruning=TRYOUT), 3, jobs=1)
-    assert [
-        (r.model.image_px, r.training.sampling.subset, r.training.num_epochs)
-        for r in inline.trained
-    ] == [
-        *[(32, 0.25, 1)] * 3,
-        (64, 1.0, 4),
-    ]
-    rows = read_trials(outcome.folder)
-    assert sorted((row.state, len(row.epochs)) for row in rows) == [
-        ("complete", 4), ("pruned", 0), ("pruned", 0)
-    ]  # fmt: skip
-    (best,) = (row for row in rows if row.state == "complete")
-    assert (best.objective, best.image_px, best.seconds) == (0.9, 64, 2.0)
-    (worst,) = (row for row in rows if "0.3000" in row.reason)
-    assert worst.reason == "pruned after its tryout (auc 0.3000)"
-    assert f"trial {best.number}   goes on after its tryout" in capsys.readouterr().err
-
-
-def test_a_trial_cut_off_after_its_tryout_is_not_tried_out_again(
-    bench: Bench, inline: type[InlinePool]
-) -> None:
-    def cut(recipe: Recipe, number: int) -> float:
-        if recipe.training.num_epochs == 4 and number == 2:
-            raise KeyboardInterrupt
-        return 0.5 + recipe.model.dropout
-
-    inline.reset(cut)
-    experiment = bench.experiment({**THREE, "num_epochs": 4}, pruning=TRYOUT)
-    with pytest.raises(KeyboardInterrupt):
-        bench.search(experiment, 3, jobs=1)
-    assert [recipe.training.num_epochs for recipe in inline.trained] == [1, 1, 1, 4]
-    inline.reset(lambda recipe, number: 0.5)
-    outcome = bench.search(experiment, 3, jobs=1)
-    assert [recipe.training.num_epochs for recipe in inline.trained] == [4]
-    assert sorted(states(outcome)) == ["complete", "pruned", "pruned"]
-
-
-def test_a_trial_that_fails_in_its_tryout_says_so(bench: Bench, inline: type[InlinePool]) -> None:
-    def curve(recipe: Recipe, number: int) -> float | Died:
-        return Died(DEATH)
-
-    inline.reset(curve)
-    outcome = bench.search(bench.experiment({**THREE, "num_epochs": 4}, pruning=TRYOUT), 1, jobs=1)
-    (row,) = read_trials(outcome.folder)
-    assert (row.state, row.reason) == ("failed", DEATH)
-
-
-def test_tryouts_need_halving(bench: Bench) -> None:
-    experiment = bench.experiment(pruning={"kind": "median", "tryout": {"data_share": 0.5}})
-    with pytest.raises(ConfigError, match="`tryout` needs `kind: halving`"):
-        bench.search(experiment, 1)
-
-
-def test_a_lower_objective_can_be_better(bench: Bench, inline: type[InlinePool]) -> None:
+def test_a_lower_objective_can_be_better(bench: Bench, inline: InlineTrials) -> None:
     inline.reset(lambda recipe, number: 0.1 if len(inline.trained) <= 2 else 0.9)
     outcome = bench.search(
         bench.experiment(
@@ -449,7 +379,7 @@ DEATH = "the worker process died (signal SIGKILL)."
 
 
 def test_a_trial_whose_worker_died_goes_on_once_and_its_epochs_are_told_once(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     def curve(recipe: Recipe, number: int) -> float | Died:
         return Died(DEATH) if len(inline.trained) == 2 and number == 2 else 0.5 + number / 10
@@ -470,7 +400,7 @@ def test_a_trial_whose_worker_died_goes_on_once_and_its_epochs_are_told_once(
 
 
 def test_a_trial_whose_worker_dies_again_has_failed_and_the_study_goes_on(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     def curve(recipe: Recipe, number: int) -> float | Died:
         return Died(DEATH) if len(inline.trained) in (2, 3) and number == 2 else 0.7
@@ -485,7 +415,7 @@ def test_a_trial_whose_worker_dies_again_has_failed_and_the_study_goes_on(
 
 
 def test_after_ctrl_c_each_trial_ends_its_epoch_and_goes_on_the_next_time(
-    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def curve(recipe: Recipe, number: int) -> float:
         if len(inline.trained) == 2 and number == 1:
@@ -511,7 +441,7 @@ def test_after_ctrl_c_each_trial_ends_its_epoch_and_goes_on_the_next_time(
 
 
 def test_a_disk_that_fills_up_stops_the_search_and_it_goes_on_when_there_is_space(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = bench.experiment()
     free = [2**40]
@@ -535,7 +465,7 @@ def test_a_disk_that_fills_up_stops_the_search_and_it_goes_on_when_there_is_spac
 
 
 def test_a_trial_that_finds_the_disk_full_is_asked_again(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     inline.reset(lambda recipe, number: Full("The disk is full: x could not be written."))
     experiment = bench.experiment()
@@ -548,9 +478,7 @@ def test_a_trial_that_finds_the_disk_full_is_asked_again(
     assert inline.trained[0].uid == uid
 
 
-def test_a_trial_whose_data_were_changed_is_asked_again(
-    bench: Bench, inline: type[InlinePool]
-) -> None:
+def test_a_trial_whose_data_were_changed_is_asked_again(bench: Bench, inline: InlineTrials) -> None:
     inline.reset(lambda recipe, number: Blocked("The cached image arrays x are gone."))
     experiment = bench.experiment()
     outcome = bench.search(experiment, 2)
@@ -563,7 +491,7 @@ def test_a_trial_whose_data_were_changed_is_asked_again(
 
 
 def test_what_mlflow_lacks_is_written_anew(
-    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inline.reset(lambda recipe, number: 0.5 + number / 10)
     experiment = bench.experiment()
@@ -585,7 +513,7 @@ def test_what_mlflow_lacks_is_written_anew(
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_noise_that_rules_is_said_and_stops_if_asked(
-    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str], *, stop: bool
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str], *, stop: bool
 ) -> None:
     inline.reset(by_order(*(0.70 + 0.001 * number for number in range(12))))
     # An AUC of 0.75 on four files: its standard error is 0.25 and more.
@@ -609,7 +537,7 @@ def test_noise_that_rules_is_said_and_stops_if_asked(
         assert said.count(f"Noise rules from here on: {expected}") == 1
 
 
-def test_time_that_is_up_starts_no_trial(bench: Bench, inline: type[InlinePool]) -> None:
+def test_time_that_is_up_starts_no_trial(bench: Bench, inline: InlineTrials) -> None:
     outcome = bench.search(bench.experiment(), 5, timeout_s=0.001)
     assert outcome.stopped == (
         "The time is up. Of the trials, 5 are still to run. The same command continues."
@@ -623,43 +551,33 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        for module in ("search.stopping", "search.loop", "search.start", "search.store"):
+        modules = ("stopping", "situation", "start", "store", "running")
+        for module in (f"search.{name}" for name in modules):
             monkeypatch.setattr(f"workbench.{module}.time", SimpleNamespace(monotonic=self.read))
 
     def read(self) -> float:
         return self.now
 
 
-def paced(clock: Clock, seconds_of: Callable[[Recipe], float]) -> type[InlinePool]:
-    """Return a pool whose epochs take so long by `clock`, one after the other."""
+def pace(inline: InlineTrials, clock: Clock, seconds_of: Callable[[Recipe], float]) -> None:
+    """Let epochs take so long by `clock`, one after the other."""
 
-    class Paced(InlinePool):
-        def _say(self, slot: int, job: Job) -> Any:
-            said = super()._say(slot, job)
-            seconds = seconds_of(Recipe.model_validate_json(job.recipe))
-            if isinstance(said, Epoch):
-                clock.now += seconds
-                return said.model_copy(update={"seconds": seconds})
-            if isinstance(said, Result):
-                epochs = [e.model_copy(update={"seconds": seconds}) for e in said.epochs]
-                took = seconds * len(epochs)
-                said = said.model_copy(update={"epochs": tuple(epochs), "seconds": took})
-                TrialFolder(job.folder).write_result(said)
-            return said
+    def wait(seconds: float) -> None:
+        clock.now += seconds
 
-    return Paced
+    inline.seconds_of, inline.wait = seconds_of, wait
 
 
 UNPRUNED = {"pruning": {"kind": "none"}}
 
 
 def test_at_the_deadline_trials_end_their_epoch_and_are_kept(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two epochs of 100 s each, for 550 s: two whole trials, and the third in its second epoch,
     # which ends and makes it whole. No other is started.
     clock = Clock(monkeypatch)
-    monkeypatch.setattr("workbench.search.loop.WorkerPool", paced(clock, lambda recipe: 100.0))
+    pace(inline, clock, lambda recipe: 100.0)
     experiment = bench.experiment(**UNPRUNED)
     outcome = bench.search(experiment, 5, jobs=1, timeout_s=550.0)
     assert states(outcome) == ["complete"] * 3
@@ -678,25 +596,23 @@ def test_at_the_deadline_trials_end_their_epoch_and_are_kept(
 
 
 def test_a_forecast_of_one_trial_ends_no_search(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The first trial was held up, 400 of 1000 s, and says nothing about those of 10 s after it.
     clock = Clock(monkeypatch)
     slow = iter([200.0, 200.0, 200.0])
-    monkeypatch.setattr(
-        "workbench.search.loop.WorkerPool", paced(clock, lambda recipe: next(slow, 10.0))
-    )
+    pace(inline, clock, lambda recipe: next(slow, 10.0))
     outcome = bench.search(bench.experiment(**UNPRUNED), 12, jobs=1, timeout_s=1000.0)
     assert outcome.stopped == ""
     assert states(outcome) == ["complete"] * 12
 
 
 def test_where_time_is_short_the_cheapest_of_a_few_is_started(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Ten epochs cost ten times one. Once that is known, what does not fit is left for later.
     clock = Clock(monkeypatch)
-    monkeypatch.setattr("workbench.search.loop.WorkerPool", paced(clock, lambda recipe: 100.0))
+    pace(inline, clock, lambda recipe: 100.0)
     space = {**SPACE, "num_epochs": {"choice": [1, 10]}}
     experiment = bench.experiment(space, **UNPRUNED)
     outcome = bench.search(experiment, 12, jobs=1)
@@ -711,7 +627,7 @@ def test_where_time_is_short_the_cheapest_of_a_few_is_started(
 
 
 def test_a_clock_that_is_set_back_in_mid_study_changes_nothing(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back_s = 0.0
     seconds, nanoseconds = time.time, time.time_ns
@@ -738,7 +654,7 @@ def test_a_clock_that_is_set_back_in_mid_study_changes_nothing(
 
 
 def test_an_interrupt_leaves_no_open_book_and_the_same_draws_are_asked_again(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     def interrupted(recipe: Recipe, number: int) -> float:
         if len(inline.trained) >= 3 and number == 2:
@@ -763,7 +679,7 @@ def test_an_interrupt_leaves_no_open_book_and_the_same_draws_are_asked_again(
     assert sorted(ended) == ["complete"] * 4 + ["interrupted"] * len(cut)
 
 
-def test_a_bug_message_names_the_trial(bench: Bench, inline: type[InlinePool]) -> None:
+def test_a_bug_message_names_the_trial(bench: Bench, inline: InlineTrials) -> None:
     inline.reset(lambda recipe, number: Bug("Traceback: ZeroDivisionError"))
     with pytest.raises(TrialBug, match="trial 0 hit a bug:\nTraceback: ZeroDivisionError"):
         bench.search(bench.experiment(), 2)
@@ -772,7 +688,7 @@ def test_a_bug_message_names_the_trial(bench: Bench, inline: type[InlinePool]) -
 # What a kill leaves.
 
 
-def leave_running(bench: Bench, outcome: Outcome, lr: float, *, ended: bool) -> Recipe:
+def leave_running(bench: Bench, outcome: SearchOutcome, lr: float, *, ended: bool) -> Recipe:
     """Write what a search leaves that was killed while it trained a recipe of rate `lr`."""
     _, space = read_experiment(bench.workspace.studies / f"{outcome.folder.name}.yaml")
     study = journal(outcome.folder)
@@ -802,7 +718,7 @@ def leave_running(bench: Bench, outcome: Outcome, lr: float, *, ended: bool) -> 
 
 
 def test_a_trial_that_ended_unnoticed_is_told_and_not_trained_again(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     experiment = bench.experiment()
     begun = bench.search(experiment, 1)
@@ -822,7 +738,7 @@ def test_a_trial_that_ended_unnoticed_is_told_and_not_trained_again(
 
 
 def test_a_trial_that_was_cut_off_is_hidden_and_asked_again_as_it_was(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     experiment = bench.experiment()
     begun = bench.search(experiment, 1)
@@ -844,7 +760,7 @@ def test_a_trial_that_was_cut_off_is_hidden_and_asked_again_as_it_was(
 
 
 def test_a_trial_killed_again_before_it_was_drawn_keeps_its_draws(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     experiment = bench.experiment()
     begun = bench.search(experiment, 1)
@@ -859,7 +775,7 @@ def test_a_trial_killed_again_before_it_was_drawn_keeps_its_draws(
 
 
 def test_a_journal_whose_last_line_was_cut_short_is_mended(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     experiment = bench.experiment()
     begun = bench.search(experiment, 2)
@@ -872,7 +788,7 @@ def test_a_journal_whose_last_line_was_cut_short_is_mended(
 
 @pytest.mark.parametrize("text", ["", '{"op_code": 0, "wor'])
 def test_a_journal_that_holds_no_study_yet_is_begun(
-    bench: Bench, inline: type[InlinePool], text: str
+    bench: Bench, inline: InlineTrials, text: str
 ) -> None:
     experiment = bench.experiment()
     folder = bench.workspace.studies / experiment.stem

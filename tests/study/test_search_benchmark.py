@@ -4,7 +4,6 @@ import pytest
 
 from tests.benchmarks.search import __main__ as benchmark
 from tests.benchmarks.search.adapter import Spent, Step, Variant, search
-from tests.benchmarks.search.demo_table import TRYOUT
 from tests.benchmarks.search.surrogates import BACKBONES, NUM_EPOCHS, Surrogate
 from tests.benchmarks.search.tasks import Task, table_task
 from workbench.space.space import Space
@@ -51,23 +50,16 @@ def test_halving_pays_for_fewer_epochs_and_the_screening_is_paid(task: Task) -> 
 
 
 @pytest.mark.parametrize("name", ["demo", "real"])
-def test_a_table_is_whole_and_a_tryout_is_paid_but_is_no_trial(name: str) -> None:
+def test_a_table_is_whole(name: str) -> None:
     task = table_task(name)
     assert task is not None
-    assert task.has_tryouts
     space = Space(file=name, tree=task.tree)
     for draft in space.corners():
         assert len(task.seen(draft).observed) == draft.num_epochs
     assert {backbone for backbone, _ in task.probes} == set(space.backbones())
-    tried = {"kind": "halving", "tryout": TRYOUT.model_dump()}
-    variant = Variant("tried", screening=False, pruning=tried, warm_start=False, sampler="random")
+    variant = Variant("halved", screening=False, warm_start=False, sampler="random")
     found = search(task, 0, variant, num_trials=6)
-    costs = [task.cost(draft) for draft in space.corners()]
-    # Three of six go on after their tryouts, of which the first rung leaves one or more.
     assert 1 <= len(found.steps) <= 3
-    assert found.steps[0].spent > 2 * min(costs)
-    assert found.total < 6 * 9 * max(costs)
-    # Nothing of a tryout is taken for the end of a trial.
     ends = {max(row.val) for row in task.rows.values()}
     assert all(step.objective in ends for step in found.steps)
 

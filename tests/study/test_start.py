@@ -1,6 +1,5 @@
 """From an experiment file to a begun study: its data, its devices, and that it stays the same."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,15 @@ import torch
 import yaml
 
 from tests.study.conftest import Bench
-from tests.study.inline import InlinePool
+from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.demo import build
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.files import write_json
 from workbench.parts.leaderboard import Table, read_table
 from workbench.screening.screening import FILE, Candidate, Screening
-from workbench.search import devices as devices_module
 from workbench.search import start as start_module
-from workbench.search.devices import choose_devices
-from workbench.search.packing import Packing, Tried
+from workbench.search.devices import choose_seats
 from workbench.space import precisions as precisions_module
 from workbench.space import space as space_module
 from workbench.space.space import Space
@@ -27,13 +24,12 @@ from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder, find
 from workbench.study.records import read_trials
 from workbench.tracking.runs import Tracking
-from workbench.trial.recipe import Recipe
 from workbench.workspace import Workspace
 
 
 def test_a_screening_narrows_the_backbones_and_its_first_drafts_are_tried_first(
     bench: Bench,
-    inline: type[InlinePool],
+    inline: InlineTrials,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -75,12 +71,12 @@ def test_a_screening_narrows_the_backbones_and_its_first_drafts_are_tried_first(
     tracking = Tracking(bench.workspace.tracking)
     info = outcome.folder.info()
     assert tracking.has_files(tracking.find_study(info.name, info.id), "screening")
-    # A second sitting of the same study goes on in the same narrowed space.
+    # A second search of the same study goes on in the same narrowed space.
     assert bench.search(experiment, 7).num_new == 1
 
 
 def test_an_experiment_can_do_without_a_screening(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(start_module, "screen", None)  # calling it would raise
     names = ["test_resnet", "test_efficientnet", "test_convnext", "test_vit"]
@@ -90,7 +86,7 @@ def test_an_experiment_can_do_without_a_screening(
 
 
 def test_what_no_screening_can_judge_is_searched_as_it_is(
-    bench: Bench, inline: type[InlinePool], capsys: pytest.CaptureFixture[str]
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome = bench.search(bench.experiment(screening="on"), 2)
     said = capsys.readouterr().err
@@ -100,7 +96,7 @@ def test_what_no_screening_can_judge_is_searched_as_it_is(
 
 
 def test_precision_is_decided_when_a_study_begins(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = {**SPACE, "precision": "auto"}
     experiment = bench.experiment(space)
@@ -125,29 +121,15 @@ def test_precision_is_decided_when_a_study_begins(
     assert [recipe.training.precision for recipe in inline.trained] == ["float32"]
 
 
-def test_jobs_auto_measures_the_heaviest_recipe_and_uses_what_it_found(
-    bench: Bench,
-    inline: type[InlinePool],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    packed: list[Recipe] = []
-
-    def pack(recipe: Recipe, devices: Sequence[str], *_: object, **__: object) -> Packing:
-        packed.append(recipe)
-        table = (Tried(count=1, images_per_s=10.0), Tried(count=2, images_per_s=15.0))
-        return Packing(device="cpu", count=2, threads=1, table=table)
-
-    monkeypatch.setattr(devices_module, "pack", pack)
+def test_a_runner_is_told_what_may_be_trained(bench: Bench, inline: InlineTrials) -> None:
     space = {**SPACE, "image_px": {"choice": [32, 64]}, "batch_size": {"choice": [8, 16]}}
     bench.search(bench.experiment(space), 2, jobs="auto")
-    (heaviest,) = packed
-    assert heaviest.model.image_px == 64
-    said = capsys.readouterr().err
-    assert "--jobs auto: 2 trials side by side on cpu, 1.50 times the images of one" in said
+    told = inline.prepared_for
+    assert {recipe.model.image_px for recipe in told} == {32, 64}
+    assert {recipe.training.batch_size for recipe in told} == {8, 16}
 
 
-def test_a_study_of_an_older_version_goes_on(bench: Bench, inline: type[InlinePool]) -> None:
+def test_a_study_of_an_older_version_goes_on(bench: Bench, inline: InlineTrials) -> None:
     experiment = bench.experiment()
     outcome = bench.search(experiment, 1)
     begun = yaml.safe_load(outcome.folder.experiment_file.read_text(encoding="utf-8"))
@@ -156,7 +138,45 @@ def test_a_study_of_an_older_version_goes_on(bench: Bench, inline: type[InlinePo
     assert bench.search(experiment, 2).num_new == 1
 
 
-def test_a_study_keeps_what_it_is_about(bench: Bench, inline: type[InlinePool]) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("pruning", {"kind": "halving", "tryout": {"data_share": 0.5}}, "`pruning.tryout`"),
+        ("sampler", {"kind": "tpe-flat"}, "`sampler.kind: tpe-flat`"),
+    ],
+)
+def test_what_only_an_older_version_had_is_refused_with_a_sentence(
+    bench: Bench, inline: InlineTrials, key: str, value: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        bench.search(bench.experiment(**{key: value}), 1)
+    assert str(refused.value).endswith(f"asks for {named}, which only version 0.1 had. Remove it.")
+    # A study that was begun with it, whose experiment file no longer has it.
+    experiment = bench.experiment()
+    outcome = bench.search(experiment, 1)
+    begun = yaml.safe_load(outcome.folder.experiment_file.read_text(encoding="utf-8"))
+    begun["experiment"][key] = value
+    outcome.folder.experiment_file.write_text(yaml.safe_dump(begun), encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        bench.search(experiment, 2)
+    assert str(refused.value) == (
+        f"The study {experiment.stem} asks for {named}, which only version 0.1 had. "
+        "Go on with that version, or start another study by --study NAME."
+    )
+
+
+def test_a_study_that_an_older_version_began_without_tryouts_goes_on(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    experiment = bench.experiment()
+    outcome = bench.search(experiment, 1)
+    begun = yaml.safe_load(outcome.folder.experiment_file.read_text(encoding="utf-8"))
+    begun["experiment"]["pruning"]["tryout"] = None
+    outcome.folder.experiment_file.write_text(yaml.safe_dump(begun), encoding="utf-8")
+    assert bench.search(experiment, 2).num_new == 1
+
+
+def test_a_study_keeps_what_it_is_about(bench: Bench, inline: InlineTrials) -> None:
     experiment = bench.experiment()
     outcome = bench.search(experiment, 1, seed=3)
     info = outcome.folder.info()
@@ -172,7 +192,7 @@ def test_a_study_keeps_what_it_is_about(bench: Bench, inline: type[InlinePool]) 
 
 
 def test_a_name_makes_another_study_of_the_same_experiment(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     experiment = bench.experiment()
     one, two = bench.search(experiment, 1), bench.search(experiment, 2, study="other-name")
@@ -181,7 +201,7 @@ def test_a_name_makes_another_study_of_the_same_experiment(
     assert one.folder.info().id != two.folder.info().id
 
 
-def test_the_same_seed_draws_the_same_recipes(bench: Bench, inline: type[InlinePool]) -> None:
+def test_the_same_seed_draws_the_same_recipes(bench: Bench, inline: InlineTrials) -> None:
     for name in ("first-draw", "second-draw"):
         bench.search(bench.experiment(), 3, study=name)
     uids = [recipe.uid for recipe in inline.trained]
@@ -193,7 +213,7 @@ def test_the_same_seed_draws_the_same_recipes(bench: Bench, inline: type[InlineP
 
 
 def test_a_study_goes_on_with_the_versions_of_views_that_it_began_with(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     frames = {"kind": "frames", "num_frames": 1, "image_px": 32}
     space = {**SPACE, "views": ["frames"]}
@@ -221,7 +241,7 @@ def test_a_study_goes_on_with_the_versions_of_views_that_it_began_with(
 )
 def test_a_study_that_was_begun_otherwise_is_refused_and_says_what_changed(
     bench: Bench,
-    inline: type[InlinePool],
+    inline: InlineTrials,
     tmp_path: Path,
     changed: dict[str, Any],
     said: str,
@@ -243,7 +263,7 @@ def test_a_study_that_was_begun_otherwise_is_refused_and_says_what_changed(
 
 
 def test_a_study_goes_on_when_the_file_of_its_search_space_was_moved(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     experiment = bench.experiment()
     bench.search(experiment, 1)
@@ -256,7 +276,7 @@ def test_a_study_goes_on_when_the_file_of_its_search_space_was_moved(
 
 
 def test_a_study_goes_on_with_its_backbones_when_the_table_of_figures_changes(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = {"leaderboard": {"sort": "params", "top": 2, "limit": "1M"}}
     experiment = bench.experiment({**SPACE, "backbone": query})
@@ -274,7 +294,7 @@ def test_a_study_goes_on_with_its_backbones_when_the_table_of_figures_changes(
 
 
 def test_a_comment_or_a_default_written_out_is_no_change(
-    bench: Bench, inline: type[InlinePool]
+    bench: Bench, inline: InlineTrials
 ) -> None:
     experiment = bench.experiment()
     bench.search(experiment, 1)
@@ -283,7 +303,7 @@ def test_a_comment_or_a_default_written_out_is_no_change(
 
 
 def test_data_that_moved_is_the_same_data(
-    bench: Bench, inline: type[InlinePool], tmp_path: Path
+    bench: Bench, inline: InlineTrials, tmp_path: Path
 ) -> None:
     experiment = bench.experiment()
     bench.search(experiment, 1)
@@ -305,7 +325,7 @@ def test_an_experiment_about_a_folder_needs_one(bench: Bench, tmp_path: Path) ->
 
 
 def test_an_experiment_about_the_demo_makes_it(
-    bench: Bench, inline: type[InlinePool], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
 
@@ -339,7 +359,7 @@ def test_a_wrong_data_folder_is_told_before_weights_are_looked_for(
 
 
 def test_what_could_not_be_decoded_is_told_once(
-    bench: Bench, inline: type[InlinePool], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bench: Bench, inline: InlineTrials, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_data(tmp_path / "data")
     (data / "valset" / "val1.jpg").write_bytes(b"no picture")
@@ -368,28 +388,28 @@ def test_a_cpu_gets_a_worker_a_core_and_the_cores_are_shared_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    assert choose_devices("cpu", None) == (("cpu", "cpu"), 1)
-    assert choose_devices("cpu", 1) == (("cpu",), 2)
+    assert choose_seats("cpu", None) == (("cpu", "cpu"), 1)
+    assert choose_seats("cpu", 1) == (("cpu",), 2)
     monkeypatch.setattr("os.cpu_count", lambda: 16)
-    assert choose_devices("cpu", None) == (("cpu",) * 4, 4)
-    assert choose_devices("cpu", 32) == (("cpu",) * 32, 1)
+    assert choose_seats("cpu", None) == (("cpu",) * 4, 4)
+    assert choose_seats("cpu", 32) == (("cpu",) * 32, 1)
 
 
 def test_several_cuda_devices_share_the_workers_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 12)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_devices("auto", None) == (("cuda:0", "cuda:1"), 6)
-    assert choose_devices("cuda", 3) == (("cuda:0", "cuda:1", "cuda:0"), 4)
-    assert choose_devices("cuda:1", 2) == (("cuda:1", "cuda:1"), 6)
+    assert choose_seats("auto", None) == (("cuda:0", "cuda:1"), 6)
+    assert choose_seats("cuda", 3) == (("cuda:0", "cuda:1", "cuda:0"), 4)
+    assert choose_seats("cuda:1", 2) == (("cuda:1", "cuda:1"), 6)
     with pytest.raises(StudyError, match=r"cuda:2 is not there: torch sees 2"):
-        choose_devices("cuda:2", None)
+        choose_seats("cuda:2", None)
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:x", ""])
 def test_an_unknown_device_is_refused(device: str) -> None:
     with pytest.raises(StudyError, match="is not known"):
-        choose_devices(device, None)
+        choose_seats(device, None)
 
 
 def test_everything_is_kept_below_the_folder_that_it_runs_in(tmp_path: Path) -> None:

@@ -5,25 +5,26 @@ import signal
 import time
 from multiprocessing.connection import Connection
 
+from workbench.trial.job import Bug
 from workbench.trial.result import Epoch, Result
-from workbench.trial.worker import Beat, Bug, Job
+from workbench.trial.worker import Beat, LocalJob
 
 
 def scripted_work(connection: Connection, warm: bool = False) -> None:
     """Play the jobs that come over `connection`, in the place of `worker.work`."""
     while True:
-        job: Job | None = connection.recv()
+        job: LocalJob | None = connection.recv()
         if job is None:
             return
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / "log.txt").write_text("first line\nlast words\n", encoding="utf-8")
-        match job.recipe:
+        match job.job.recipe:
             case "finish":
                 connection.send(Result(recipe="uid", state="complete", objective=0.5))
             case "ask":
                 connection.send(epoch(1))
-                verdict = connection.recv()
-                connection.send(Result(recipe="uid", state="pruned", reason=verdict))
+                decision = connection.recv()
+                connection.send(Result(recipe="uid", state="pruned", reason=decision))
             case "bug":
                 connection.send(Bug("ZeroDivisionError"))
             case "report and die":

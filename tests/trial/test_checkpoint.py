@@ -13,9 +13,10 @@ from workbench.parts.optimizers import AdamW
 from workbench.parts.schedules import Cosine
 from workbench.parts.transfer import Transfer
 from workbench.trial import training
+from workbench.trial.decision import Decision
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
-from workbench.trial.train import Verdict, run_trial
+from workbench.trial.train import run_trial
 
 
 class CutError(Exception):
@@ -45,7 +46,7 @@ def run(
 ) -> tuple[Result, list[int]]:
     told: list[int] = []
 
-    def report(epoch: Epoch) -> Verdict:
+    def report(epoch: Epoch) -> Decision:
         told.append(epoch.epoch)
         if epoch.epoch == cut:
             raise CutError
@@ -117,7 +118,7 @@ def test_a_trial_that_ended_leaves_no_checkpoint(
 ) -> None:
     files = TrialFolder(tmp_path)
 
-    def report(epoch: Epoch) -> Verdict:
+    def report(epoch: Epoch) -> Decision:
         # None after the last epoch: the end comes at once.
         assert epoch.epoch == 3 or files.checkpoint.exists()
         return "prune" if how == "pruned" and epoch.epoch == 2 else "go on"
@@ -134,7 +135,7 @@ def test_a_paused_trial_goes_on_to_the_same_bits_and_its_time_counts(
     whole, _ = run(recipe, pictures, tmp_path / "whole")
     files = TrialFolder(tmp_path / "paused")
 
-    def pause(epoch: Epoch) -> Verdict:
+    def pause(epoch: Epoch) -> Decision:
         return "pause" if epoch.epoch == 2 else "go on"
 
     paused = run_trial(recipe, pictures, files.path, device="cpu", report=pause)
@@ -157,7 +158,7 @@ def test_what_is_said_of_an_epoch_told_again_counts_only_for_the_last(
         run(recipe, pictures, tmp_path, cut=3)
     told: list[int] = []
 
-    def pause(epoch: Epoch) -> Verdict:
+    def pause(epoch: Epoch) -> Decision:
         told.append(epoch.epoch)
         return "pause" if epoch.epoch in (1, 3) else "go on"
 

@@ -14,10 +14,10 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.optimizers import SGD, AdamW
 from workbench.parts.transfer import Transfer
 from workbench.trial import compiling
-from workbench.trial.compiling import Compile, Compiled, may_be_compiled
+from workbench.trial.compiling import Compile, compiled_model
 from workbench.trial.memory import Plan
-from workbench.trial.passes import Passes, at_once
 from workbench.trial.recipe import Recipe
+from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Result, TrialFolder
 from workbench.trial.scoring import build_model
 from workbench.trial.train import run_trial
@@ -88,7 +88,9 @@ def test_only_batches_of_the_one_size_are_compiled(
 
 
 def test_parts_of_a_batch_are_compiled_in_their_size(pictures: Prepared, backend: Backend) -> None:
-    Timed(pictures, "on", batch_size=10, plan=Plan(micro_batch=5)).before_epoch(1)
+    recipe = recipe_for(pictures, batch_size=10)
+    samples = at_once(recipe, Plan(micro_batch=5), SIZES["train"])
+    assert compiled_model(build_model(recipe, load=False), recipe, samples_at_once=samples)
     assert backend.sizes == [5]
 
 
@@ -122,11 +124,11 @@ def test_a_pass_that_fails_half_way_leaves_the_model_as_it_was(
         return run
 
     monkeypatch.setattr(compiling, "BACKEND", half_way)
-    passes = Timed(pictures, "on")
-    before = {name: tensor.clone() for name, tensor in passes.model.state_dict().items()}
-    passes.before_epoch(1)
-    assert not passes.compiled
-    for name, tensor in passes.model.state_dict().items():
+    recipe = recipe_for(pictures)
+    model = build_model(recipe, load=False)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert compiled_model(model, recipe, samples_at_once=4) is None
+    for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
 
@@ -140,145 +142,28 @@ def test_running_out_of_memory_is_no_failure_to_compile(
         return run
 
     monkeypatch.setattr(compiling, "BACKEND", greedy)
+    recipe = recipe_for(pictures)
     # The batch then goes in smaller parts; see `run_trial`.
     with pytest.raises(torch.OutOfMemoryError):
-        Timed(pictures, "on").before_epoch(1)
-
-
-def test_on_a_cpu_nothing_is_compiled_unasked(
-    pictures: Prepared, tmp_path: Path, backend: Backend
-) -> None:
-    run(recipe_for(pictures, num_epochs=5), pictures, tmp_path, "auto")
-    assert backend.sizes == []
+        compiled_model(build_model(recipe, load=False), recipe, samples_at_once=4)
 
 
 def test_batches_that_blends_make_of_any_size_are_not_compiled(
     pictures: Prepared, tmp_path: Path, backend: Backend
 ) -> None:
     blends = Augment(pictures=Pictures(self_blend=0.5))
-    assert not may_be_compiled(recipe_for(pictures, augment=blends), "on", by_clock=True)
     run(recipe_for(pictures, augment=blends, num_epochs=1), pictures, tmp_path, "on")
     assert backend.sizes == []
 
 
-class Timed(Passes):
-    """Passes that may be compiled as on a GPU, where the clock decides unless it was asked for."""
-
-    def __init__(
-        self,
-        pictures: Prepared,
-        when: Compile = "auto",
-        *,
-        cache: Path | None = None,
-        plan: Plan | None = None,
-        **changes: Any,
-    ) -> None:
-        recipe, plan = recipe_for(pictures, **changes), plan or Plan()
-        self.model = build_model(recipe, load=False)
-        samples = at_once(recipe, plan, SIZES["train"])
-        self._way = Compiled(self.model, recipe, samples_at_once=samples, asked=when == "on")
-        super().__init__(
-            self.model,
-            recipe,
-            plan=plan,
-            alternatives=[self._way] if may_be_compiled(recipe, when, by_clock=True) else [],
-            num_samples=SIZES["train"],
-            cache=cache,
-        )
-
-    @property
-    def compiled(self) -> bool:
-        return self._way.is_taken
-
-
-@pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize(
-    ("seconds", "compiles"),
-    [
-        # After two epochs eight are left, of which a fifth should be saved, and 60 s be spent:
-        # 8 * 76 / 5 = 121.6 is more than twice as much, 8 * 74 / 5 = 118.4 is not.
-        (76.0, True),
-        (74.0, False),
-    ],
-)
-def test_it_compiles_once_that_should_save_twice_its_cost(
-    pictures: Prepared, seconds: float, compiles: bool
+def test_the_head_alone_is_not_compiled(
+    pictures: Prepared, tmp_path: Path, backend: Backend
 ) -> None:
-    passes = Timed(pictures, num_epochs=10)
-    for epoch in (1, 2):
-        passes.before_epoch(epoch)
-        assert not passes.compiled
-        # The first epoch is slow, and says nothing of the others.
-        passes.after_epoch(epoch, 10 * seconds if epoch == 1 else seconds)
-    passes.before_epoch(3)
-    assert passes.compiled == compiles
-
-
-@pytest.mark.usefixtures("backend")
-def test_what_compiling_saved_is_known_to_the_next_trial(
-    pictures: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first = trained(pictures, tmp_path, [100.0, 100.0, 80.0])
-    assert first.compiled
-    assert "from 7142.86 to 5714.29 ms a sample" in capsys.readouterr().out
-    # At 20 s an epoch the quick compilation of a tiny model pays from the start.
-    again = Timed(pictures, cache=tmp_path, num_epochs=10)
-    again.before_epoch(1)
-    assert again.compiled
-    other = Timed(pictures, cache=tmp_path, num_epochs=10, image_px=64)
-    other.before_epoch(1)
-    assert not other.compiled
-
-
-@pytest.mark.usefixtures("backend")
-def test_what_is_no_faster_is_trained_as_it_was_and_not_tried_again(
-    pictures: Prepared, tmp_path: Path
-) -> None:
-    assert not trained(pictures, tmp_path, [100.0, 100.0, 100.0]).compiled
-    again = trained(pictures, tmp_path, [100.0] * 5)
-    assert not again.compiled
-    assert len((tmp_path / "measured-compiling.jsonl").read_text().splitlines()) == 1
-
-
-@pytest.mark.usefixtures("backend")
-def test_a_failed_compilation_is_not_tried_again_by_the_next_trial(
-    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries = []
-
-    def broken(graph: torch.fx.GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Any]:
-        tries.append(1)
-        raise RuntimeError("no")
-
-    monkeypatch.setattr(compiling, "BACKEND", broken)
-    for _ in range(2):
-        assert not trained(pictures, tmp_path, [100.0] * 6).compiled
-    assert len(tries) == 1
-
-
-@pytest.mark.usefixtures("backend")
-def test_epochs_of_the_head_alone_say_nothing_of_those_after_them(pictures: Prepared) -> None:
-    passes = Timed(
-        pictures,
-        num_epochs=10,
-        optimizer=AdamW(lr=1e-3),
-        transfer=Transfer(frozen_epochs=2),
+    recipe = recipe_for(
+        pictures, optimizer=AdamW(lr=1e-3), transfer=Transfer(frozen_epochs=2), num_epochs=4
     )
-    for epoch in (1, 2, 3, 4):
-        passes.before_epoch(epoch)
-        assert not passes.compiled
-        passes.after_epoch(epoch, 500.0)
-    passes.before_epoch(5)
-    assert passes.compiled
-
-
-def trained(pictures: Prepared, cache: Path, seconds: list[float]) -> Timed:
-    """Return the passes of a trial of ten epochs after those that took so long."""
-    passes = Timed(pictures, cache=cache, num_epochs=10)
-    for epoch, took in enumerate(seconds, start=1):
-        passes.before_epoch(epoch)
-        passes.after_epoch(epoch, took)
-    return passes
+    result = run(recipe, pictures, tmp_path, "on")
+    assert [epoch.compiled for epoch in result.epochs] == [False, False, True, True]
 
 
 @pytest.mark.slow

@@ -26,11 +26,12 @@ from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM
 from workbench.space.space import SampledConfig
 from workbench.trial import plots
+from workbench.trial.decision import Decision
 from workbench.trial.device import ON_CUDA, Capabilities
 from workbench.trial.precision import has_bfloat16
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result
-from workbench.trial.train import Verdict, run_trial
+from workbench.trial.train import run_trial
 
 NUM_DRAWN = 200
 SIZES = {"train": 9, "val": 6, "test": 2}
@@ -86,9 +87,9 @@ def trained(
 ) -> Result:
     """Return how a training ends that is paused after its first epoch, and goes on."""
 
-    def run(verdict: Verdict) -> Result:
-        def report(epoch: Epoch) -> Verdict:
-            return verdict if epoch.epoch == 1 else "go on"
+    def run(decision: Decision) -> Result:
+        def report(epoch: Epoch) -> Decision:
+            return decision if epoch.epoch == 1 else "go on"
 
         return run_trial(
             recipe, prepared, folder, device=device, report=report, cache=folder, uses=uses
@@ -205,9 +206,9 @@ def test_a_paused_trial_of_a_gpu_goes_on_on_a_cpu_that_runs_out_of_memory(
 ) -> None:
     recipe = recipe_of(SGD_THEN_ALL.model_copy(update=CASES[case]), "cpu")
 
-    def run(verdict: Verdict, uses: Capabilities | None) -> Result:
+    def run(decision: Decision, uses: Capabilities | None) -> Result:
         return run_trial(
-            recipe, prepared, tmp_path, device="cpu", report=lambda _: verdict, uses=uses
+            recipe, prepared, tmp_path, device="cpu", report=lambda _: decision, uses=uses
         )
 
     assert run("pause", ON_CUDA).state == "paused"

@@ -13,11 +13,11 @@ from workbench.data.prepare import Prepared
 from workbench.parts.model import MediaModel, is_grouped
 from workbench.parts.optimizers import SGD, AdamW
 from workbench.parts.transfer import Transfer
-from workbench.trial import plots
+from workbench.trial import layout, plots
 from workbench.trial.device import ON_CPU, ON_CUDA
-from workbench.trial.layout import ChannelsLast
+from workbench.trial.layout import LayoutByClock
 from workbench.trial.memory import Plan
-from workbench.trial.passes import Passes, at_once
+from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Result, TrialFolder
 from workbench.trial.scoring import build_model
 from workbench.trial.train import run_trial
@@ -106,19 +106,16 @@ def test_a_result_says_how_things_lay_and_its_weights_are_an_ordinary_models(
 
 
 class Timed:
-    """Passes of a model on a pretended GPU, whose epochs take as long as a test says."""
+    """The layout of a model on a pretended GPU, whose epochs take as long as a test says."""
 
     def __init__(self, pictures: Prepared, cache: Path | None, **changes: Any) -> None:
         recipe = recipe_for(pictures, **{"num_epochs": 10} | changes)
         self.model = build_model(recipe, load=False).place("cpu", channels_last=False)
-        self._way = ChannelsLast(
-            self.model, recipe, samples_at_once=at_once(recipe, Plan(), 14), lay_out=self._lay_out
-        )
-        self._passes = Passes(
+        self._layout = LayoutByClock(
             self.model,
             recipe,
-            plan=Plan(),
-            alternatives=[self._way],
+            samples_at_once=at_once(recipe, Plan(), 14),
+            lay_out=self._lay_out,
             num_samples=SIZES["train"],
             cache=cache,
         )
@@ -130,10 +127,10 @@ class Timed:
         """Return whether channels were innermost in each epoch, and are after the last one."""
         lay = []
         for number, took in enumerate(seconds, start=1):
-            self._passes.before_epoch(number)
+            self._layout.before_epoch(number)
             lay.append(self.model.channels_last)
-            self._passes.after_epoch(number, took)
-        self._passes.before_epoch(len(seconds) + 1)
+            self._layout.after_epoch(number, took)
+        self._layout.before_epoch(len(seconds) + 1)
         return [*lay, self.model.channels_last]
 
 
@@ -161,6 +158,30 @@ def test_channels_that_save_nothing_are_laid_back_and_not_tried_again(
     tried = Timed(pictures, tmp_path).epochs(250, 240, 300, 240, 240)
     assert tried == [False, False, True, True, False, False]
     assert Timed(pictures, tmp_path).epochs(250, 240, 240, 240) == [False] * 5
+
+
+def test_a_layout_that_cannot_be_is_left_and_not_tried_again(
+    pictures: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tries: list[int] = []
+
+    def broken(*_: object) -> tuple[float, str]:
+        tries.append(1)
+        return 0.0, "RuntimeError: no such engine"
+
+    monkeypatch.setattr(layout, "rehearse", broken)
+    for _ in range(2):
+        assert Timed(pictures, tmp_path).epochs(250, 240, 240, 240) == [False] * 5
+    assert len(tries) == 1
+    assert "channels not laid innermost: RuntimeError: no such engine" in capsys.readouterr().out
+
+
+def test_epochs_of_the_head_alone_say_nothing_of_those_after_them(pictures: Prepared) -> None:
+    head = Timed(pictures, None, optimizer=AdamW(lr=1e-3), transfer=Transfer(frozen_epochs=2))
+    assert head.epochs(500, 500, 500, 500) == [False] * 4 + [True]
 
 
 def test_what_is_kept_of_each_weight_is_laid_with_it(pictures: Prepared) -> None:

@@ -18,10 +18,11 @@ from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer, Timm
 from workbench.parts.transfer import Transfer
 from workbench.trial import memory
+from workbench.trial.decision import Decision
 from workbench.trial.memory import Need, Plan, TooLargeError, is_out_of_memory, plan
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
-from workbench.trial.train import Verdict, run_trial
+from workbench.trial.train import run_trial
 
 MIB = 2**20
 NO_NORM = "test_vit"
@@ -52,7 +53,7 @@ def run(
     memory_bytes: int | None = None,
     told: list[int] | None = None,
 ) -> Result:
-    def report(epoch: Epoch) -> Verdict:
+    def report(epoch: Epoch) -> Decision:
         if told is not None:
             told.append(epoch.epoch)
         return "go on"

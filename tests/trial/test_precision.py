@@ -14,11 +14,12 @@ from workbench.data.prepare import Prepared
 from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.trial import memory, precision
+from workbench.trial.decision import Decision
 from workbench.trial.precision import has_bfloat16, logits_of
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.stepping import backward
-from workbench.trial.train import Verdict, run_trial
+from workbench.trial.train import run_trial
 
 native = pytest.mark.skipif(
     not has_bfloat16("cpu"), reason="this CPU has no bfloat16, and without it steps take a minute"
@@ -38,7 +39,7 @@ class CutError(Exception):
 
 
 def run(recipe: Recipe, prepared: Prepared, folder: Path, *, cut: int | None = None) -> Result:
-    def report(epoch: Epoch) -> Verdict:
+    def report(epoch: Epoch) -> Decision:
         if epoch.epoch == cut:
             raise CutError
         return "go on"

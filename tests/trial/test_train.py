@@ -25,11 +25,12 @@ from workbench.parts.schedules import AnySchedule, Plateau, StepLR
 from workbench.parts.transfer import Transfer
 from workbench.trial import plots, training
 from workbench.trial.batches import Batch, Split, shuffled
+from workbench.trial.decision import Decision
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective, Recipe, Sampling
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.scoring import build_model
-from workbench.trial.train import Verdict, run_trial
+from workbench.trial.train import run_trial
 from workbench.trial.training import best_epoch, predict
 from workbench.values import Part, kinds
 
@@ -43,7 +44,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def go_on(_: Epoch) -> Verdict:
+def go_on(_: Epoch) -> Decision:
     return "go on"
 
 
@@ -51,7 +52,7 @@ def run(
     recipe: Recipe,
     prepared: Prepared,
     folder: Path,
-    report: Callable[[Epoch], Verdict] = go_on,
+    report: Callable[[Epoch], Decision] = go_on,
 ) -> Result:
     return run_trial(recipe, prepared, folder, device="cpu", report=report)
 
@@ -66,7 +67,7 @@ def test_an_obvious_signal_is_learnt_and_everything_is_kept(
 ) -> None:
     recipe, seen = recipe_for(pictures), list[Epoch]()
 
-    def keep(epoch: Epoch) -> Verdict:
+    def keep(epoch: Epoch) -> Decision:
         seen.append(epoch)
         return "go on"
 

@@ -11,15 +11,17 @@ import pytest
 
 from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
+from workbench.trial.job import Blocked, Bug, Job
 from workbench.trial.result import Epoch, Result, TrialFolder
-from workbench.trial.worker import Beat, Blocked, Bug, Job, work
+from workbench.trial.worker import Beat, LocalJob, work
 
 WAIT_S = 60
 
 PARENT = """
 import multiprocessing, sys, time
 from pathlib import Path
-from workbench.trial.worker import Job, work
+from workbench.trial.job import Job
+from workbench.trial.worker import LocalJob, work
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("spawn")
@@ -27,7 +29,7 @@ if __name__ == "__main__":
     process = context.Process(target=work, args=(theirs,))
     process.start()
     here = Path(sys.argv[1])
-    ours.send(Job("", here, here, "cpu", 1, here))
+    ours.send(LocalJob(Job("study", 0, "", ""), here, here, here, here, "cpu", 1))
     print(process.pid, flush=True)
     time.sleep(600)
 """
@@ -66,8 +68,10 @@ def worker() -> Iterator[Worker]:
     made.process.join()
 
 
-def job(recipe: str, prepared: Path, folder: Path) -> Job:
-    return Job(recipe, prepared, folder, "cpu", 1, folder / "store")
+def job(recipe: str, prepared: Path, folder: Path) -> LocalJob:
+    asked = Job(study="study", trial=0, uid="", recipe=recipe)
+    store, cache = folder / "store", folder / "cache"
+    return LocalJob(asked, prepared, folder, store, cache, device="cpu", num_threads=1)
 
 
 def wait_for(is_so: Callable[[], bool], seconds: float) -> bool:

@@ -47,8 +47,8 @@ MemoryOption = Annotated[
     typer.Option(help="What a trial may take of its device's memory, e.g. 16GiB; all by default."),
 ]
 CompileOption = Annotated[
-    Literal["auto", "on", "off"],
-    typer.Option("--compile", help="torch.compile; auto: on a GPU, once it pays in the trial."),
+    Literal["on", "off"],
+    typer.Option("--compile", help="Compile the training pass by torch.compile."),
 ]
 NoLockOption = Annotated[
     bool,

@@ -31,7 +31,7 @@ from workbench.errors import WorkbenchError
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.search.start import Outcome
+    from workbench.search.start import SearchOutcome
 
 
 def search(
@@ -56,7 +56,7 @@ def search(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
     memory: MemoryOption = None,
-    compiled: CompileOption = "auto",
+    compiled: CompileOption = "off",
     strict: StrictOption = False,
     timeout: Annotated[
         str | None, typer.Option(help="No epoch begins after so long, e.g. 90s, 30m, 8h.")
@@ -76,9 +76,10 @@ def search(
     """Run a study: try recipes of a search space, record each, promote the best single model."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), num_bytes(memory)
     without_locks(no_lock)
-    from workbench.search.start import SearchRequest, run_search
+    from workbench.search.options import RunOptions
+    from workbench.search.start import run_search
 
-    asked = SearchRequest(
+    options = RunOptions(
         num_trials=trials,
         study=study,
         data=data,
@@ -93,10 +94,10 @@ def search(
         strict=strict,
     )
 
-    def sit(workspace: Workspace) -> "Outcome":
-        return run_search(experiment, workspace, asked, start_from=start_from or ())
+    def run(workspace: Workspace) -> "SearchOutcome":
+        return run_search(experiment, workspace, options, start_from=start_from or ())
 
-    _conclude(sit, "its trial" if trials == 1 else f"its {trials} trials")
+    _conclude(run, "its trial" if trials == 1 else f"its {trials} trials")
 
 
 def train(
@@ -110,15 +111,16 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of the trial.", min=0, max=MOST_SEED)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
     memory: MemoryOption = None,
-    compiled: CompileOption = "auto",
+    compiled: CompileOption = "off",
     no_lock: NoLockOption = False,
 ) -> None:
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
     memory_bytes = num_bytes(memory)
     without_locks(no_lock)
-    from workbench.search.start import SearchRequest, run_known
+    from workbench.search.options import RunOptions
+    from workbench.search.start import run_preset
 
-    asked = SearchRequest(
+    options = RunOptions(
         num_trials=1,
         study=study,
         data=data,
@@ -129,14 +131,14 @@ def train(
         compiled=compiled,
     )
 
-    def sit(workspace: Workspace) -> "Outcome":
-        return run_known(recipe, workspace, asked, settings=settings or ())
+    def run(workspace: Workspace) -> "SearchOutcome":
+        return run_preset(recipe, workspace, options, settings=settings or ())
 
-    _conclude(sit, "its trial")
+    _conclude(run, "its trial")
 
 
-def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
-    """Run a sitting of a study; print its trials and promote the best one."""
+def _conclude(run: Callable[[Workspace], "SearchOutcome"], whole: str) -> None:
+    """Run the search of a study; print its trials and promote the best one."""
     from workbench.files import full_disk_told
     from workbench.selection import leaderboard, promotion
     from workbench.selection.statistics import read_scored_trials
@@ -146,7 +148,7 @@ def _conclude(sit: Callable[[Workspace], "Outcome"], whole: str) -> None:
     workspace = Workspace(Path.cwd())
     with reporting_errors():
         try:
-            outcome = sit(workspace)
+            outcome = run(workspace)
         except KeyboardInterrupt:
             typer.echo(
                 "\nStopped. Ended trials are kept; the same command goes on with the rest.",
@@ -244,7 +246,7 @@ def promote(
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
     from workbench.files import full_disk_told
-    from workbench.search.start import mend_runs
+    from workbench.search.recording import mend_runs
     from workbench.selection import promotion
     from workbench.tracking.registry import ModelRegistry
 

@@ -135,7 +135,6 @@ def predict(past: Sequence[Past], wanted: Wanted) -> Prediction | None:
     alike = [trial for trial in past if _kind(trial) == _kind(wanted)] or [
         trial for trial in past if trial.backbone == wanted.backbone
     ]
-    known: Sequence[Past] = alike or past
     if alike:
         pace = statistics.median(trial.pace for trial in alike)
         seconds = pace * wanted.work
@@ -148,18 +147,8 @@ def predict(past: Sequence[Past], wanted: Wanted) -> Prediction | None:
         seconds=seconds,
         epoch_seconds=seconds / wanted.num_epochs,
         memory_bytes=_memory(past, wanted),
-        spread=statistics.median(errors) if len(known) > 1 else None,
+        spread=statistics.median(errors) if len(errors) > 1 else None,
     )
-
-
-def cheapest_first(past: Sequence[Past], candidates: Sequence[Wanted]) -> list[int]:
-    """Return the places of `candidates`, that of the cheapest first; of equals, as they stand."""
-
-    def cost(place: int) -> float:
-        predicted = predict(past, candidates[place])
-        return predicted.seconds if predicted else candidates[place].work
-
-    return sorted(range(len(candidates)), key=cost)
 
 
 def _kind(trial: Wanted) -> tuple[str, tuple[str, ...], int]:
@@ -207,10 +196,10 @@ def _memory(past: Sequence[Past], wanted: Wanted) -> int | None:
         ]
         return int(counted * max(ratios, default=1.0))
     took = [
-        int(known * max(1.0, wanted.batch_size / trial.batch_size))
+        int(most * max(1.0, wanted.batch_size / trial.batch_size))
         for trial in past
         if _kind(trial) == _kind(wanted)
-        and (known := trial.peak_memory_bytes or trial.estimated_memory_bytes)
+        and (most := trial.peak_memory_bytes or trial.estimated_memory_bytes)
     ]
     return max(took, default=None)
 

@@ -1,29 +1,41 @@
 """New recipes for a search: what the sampler draws, none twice; the cheapest of a few if asked."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-from workbench.search.store import Drawn, StudyStore
+import optuna
+
+from workbench.search.proposals import Proposals
 from workbench.space.recipe_builder import RecipeBuilder
+from workbench.space.space import SampledConfig
 from workbench.trial.recipe import Recipe
 
 MOST_REPEATS = 200
-"""Draws of known recipes in a row after which the search space counts as used up."""
+"""Draws of recipes that were tried, in a row, after which the search space counts as used up."""
 
 CANDIDATES = 4
 """Recipes of which the cheapest is taken where time is short: more would leave the sampler's word
 behind."""
 
 
+class Drawn(NamedTuple):
+    """A recipe that is no trial of the study yet."""
+
+    trial: optuna.Trial
+    draft: SampledConfig
+    recipe: Recipe
+
+
 class Drawing:
-    """Draws the recipes of one sitting.
+    """Draws the recipes of a search.
 
     Args:
-        books: The study's.
-        maker: Makes its recipes.
+        proposals: The study's.
+        builder: Makes its recipes.
     """
 
-    def __init__(self, books: StudyStore, maker: RecipeBuilder) -> None:
-        self._books, self._maker = books, maker
+    def __init__(self, proposals: Proposals, builder: RecipeBuilder) -> None:
+        self._proposals, self._builder = proposals, builder
         self._held: list[Drawn] = []
         """Drawn and not taken: others were cheaper."""
 
@@ -50,17 +62,17 @@ class Drawing:
     def give_back(self) -> None:
         """Have what was drawn and not taken asked again the next time."""
         for drawn in self._held:
-            self._books.give_back(drawn.trial, "drawn, and not begun")
+            self._proposals.give_back(drawn.trial, "drawn, and not begun")
         self._held = []
 
     def _draw(self, besides: list[Drawn] | None = None) -> Drawn | None:
-        known = self._books.known() | {drawn.recipe.uid for drawn in besides or ()}
+        tried = self._proposals.uids() | {drawn.recipe.uid for drawn in besides or ()}
         for repeats in range(MOST_REPEATS):
-            trial, draft = self._books.ask()
-            recipe = self._maker.make(draft)
-            if recipe.uid not in known:
+            trial, draft = self._proposals.ask()
+            recipe = self._builder.make(draft)
+            if recipe.uid not in tried:
                 return Drawn(trial, draft, recipe)
-            self._books.hide(trial, f"drew the known recipe {recipe.uid}")
+            self._proposals.hide(trial, f"drew the known recipe {recipe.uid}")
             if repeats == MOST_REPEATS // 4:
-                self._books.look_anywhere(seed=len(known))
+                self._proposals.draw_by_chance(seed=len(tried))
         return None

@@ -4,8 +4,6 @@ At a few epochs, the rungs, a trial is held against all that came as far. One th
 best half waits there, its training kept; as more trials come, it may turn out to be among the best
 after all, and goes on where it was. (A half, or whatever share `factor` says.)
 
-Before its own training a trial may be tried out on less, at rung 0.
-
 Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (ASHA),
 arXiv:1810.05934, algorithm 2. Here a trial is over once no number of worse ones to come can help.
 """
@@ -13,13 +11,15 @@ arXiv:1810.05934, algorithm 2. Here a trial is over once no number of worse ones
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from workbench.trial.decision import Decision
+from workbench.trial.result import State
+
 
 class SuccessiveHalving:
     """Where the trials of a study stand, by their number.
 
     Args:
-        first: The first rung, in epochs; each further one is `factor` times the one before. Rung 0
-            is the tryout, for trials that have one.
+        first: The first rung, in epochs; each further one is `factor` times the one before.
         factor: Of the trials at a rung, one in so many goes on (eta).
         maximize: Whether more is better; of equals, the earlier trial is.
     """
@@ -33,29 +33,41 @@ class SuccessiveHalving:
         self._waiting: dict[int, int] = {}
         """The rung of each trial that waits."""
 
-    def enter(self, number: int, objectives: Mapping[int, float]) -> None:
-        """Note what a trial reached, by epoch counted from 1; its tryout, if it has one, at 0."""
-        if 0 in objectives:
-            self._worth.setdefault(0, {})[number] = objectives[0]
-        rung = self._first
-        while rung in objectives:
-            self._worth.setdefault(rung, {})[number] = worth(objectives, rung)
-            rung *= self._factor
+    def on_epoch(self, trial: int, reached: Mapping[int, float], num_epochs: int) -> Decision:
+        """Return whether a trial goes on at once or pauses."""
+        epoch = max(reached)
+        if epoch == num_epochs:
+            return "go on"
+        self._enter(trial, reached)
+        if epoch not in rungs(num_epochs, first=self._first, factor=self._factor):
+            return "go on"
+        return "go on" if self._rank(trial, epoch) < self._places(epoch) else "pause"
 
-    def goes_on(self, number: int, epoch: int, num_epochs: int) -> bool:
-        """Say whether a trial that ended `epoch` of `num_epochs` goes on at once."""
-        at_rung = epoch in (0, *rungs(num_epochs, first=self._first, factor=self._factor))
-        return not at_rung or self._rank(number, epoch) < self._places(epoch)
+    def on_pause(self, trial: int, epoch: int) -> None:
+        """Let a trial wait at a rung."""
+        self._waiting[trial] = epoch
 
-    def wait(self, number: int, epoch: int) -> None:
-        """Let a trial wait that does not go on after `epoch`."""
-        self._waiting[number] = epoch
+    def on_end(self, trial: int, reached: Mapping[int, float], state: State) -> None:
+        """Hold nobody against a trial that failed; the others keep their places."""
+        if state == "failed":
+            self.forget(trial)
 
-    def promote(
+    def recall(self, trial: int, reached: Mapping[int, float], state: State) -> None:
+        """Note where a trial of an earlier run of the search came."""
+        if state != "failed":
+            self._enter(trial, reached)
+
+    def forget(self, trial: int) -> None:
+        """Hold nobody against a trial any more."""
+        self._waiting.pop(trial, None)
+        for there in self._worth.values():
+            there.pop(trial, None)
+
+    def resume(
         self,
         *,
-        at_least: int,
-        cost: Callable[[int], float] = lambda number: 0.0,
+        at_least: int = 0,
+        cost: Callable[[int], float] = lambda trial: 0.0,
         affordable: Callable[[float], bool] = lambda cost: True,
     ) -> int | None:
         """Return a waiting trial that goes on now, if there is one; it waits no longer.
@@ -108,11 +120,11 @@ class SuccessiveHalving:
         del self._waiting[number]
         return number
 
-    def leave(self, number: int) -> None:
-        """Forget a trial that failed or makes place for another: nobody is held against it."""
-        self._waiting.pop(number, None)
-        for there in self._worth.values():
-            there.pop(number, None)
+    def _enter(self, trial: int, reached: Mapping[int, float]) -> None:
+        rung = self._first
+        while rung in reached:
+            self._worth.setdefault(rung, {})[trial] = worth(reached, rung)
+            rung *= self._factor
 
     def _places(self, rung: int, *, to_come: int = 0) -> int:
         return (len(self._worth[rung]) + to_come) // self._factor
@@ -137,10 +149,10 @@ def rungs(num_epochs: int, *, first: int, factor: int) -> Sequence[int]:
     return found
 
 
-def worth(objectives: Mapping[int, float], rung: int) -> float:
+def worth(reached: Mapping[int, float], rung: int) -> float:
     """Return what a trial is worth at a rung: the mean objective of the last third of its epochs.
 
     One epoch's objective is noisy, and trials are alike only at the same epoch.
     """
     some = range(rung - math.ceil(rung / 3) + 1, rung + 1)
-    return sum(objectives[epoch] for epoch in some) / len(some)
+    return sum(reached[epoch] for epoch in some) / len(some)

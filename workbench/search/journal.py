@@ -136,17 +136,17 @@ def restore_trials(study: optuna.Study, folder: StudyFolder, space: Space, runs:
     lost = [files for files in _trial_folders(folder) if files.path.name not in told]
     if not lost:
         return 0
-    known = {run.uid: run for run in runs.tracking.trial_runs(runs.parent)}
+    logged = {run.uid: run for run in runs.tracking.trial_runs(runs.parent)}
 
     def order(files: TrialFolder) -> tuple[float, float]:
-        run = known.get(files.path.name)
+        run = logged.get(files.path.name)
         return run.number if run else float("inf"), files.recipe.stat().st_mtime
 
     restored = 0
     for files in sorted(lost, key=order):
         recipe = files.kept_recipe()
         if recipe is not None:
-            _restore(study, files, recipe, space, known.get(files.path.name), runs)
+            _restore(study, files, recipe, space, logged.get(files.path.name), runs)
             restored += 1
     return restored
 
@@ -160,11 +160,11 @@ def _restore(
     files: TrialFolder,
     recipe: Recipe,
     space: Space,
-    known: TrialRun | None,
+    run: TrialRun | None,
     runs: StudyRuns,
 ) -> None:
     number = len(study.get_trials(deepcopy=False))
-    for _ in range(number, known.number if known else 0):
+    for _ in range(number, run.number if run else 0):
         # Hidden ones were among them; without these the numbers would not be those of the runs.
         lost = create_trial(state=TrialState.FAIL, user_attrs={HIDDEN: "lost with the journal"})
         study.add_trial(lost)
@@ -174,9 +174,9 @@ def _restore(
     attrs: dict[str, Any] = {UID: files.path.name}
     if params is None:
         attrs |= {GIVEN: draft.model_dump_json(), START: str(files.recipe)}
-    if known is not None:
-        attrs[RUN] = known.run_id
-        attrs |= {key: int(known.metrics[key]) for key in (THOP, TRUE) if key in known.metrics}
+    if run is not None:
+        attrs[RUN] = run.run_id
+        attrs |= {key: int(run.metrics[key]) for key in (THOP, TRUE) if key in run.metrics}
     else:
         attrs[RUN] = runs.start(number, recipe, attrs)
     study.add_trial(

@@ -1,6 +1,6 @@
 """What a person at a terminal sees of a search while it runs; elsewhere lines alone are said."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -62,12 +62,12 @@ class Standing:
 
     in_flight: Sequence[InFlight]
     here: int
-    """Trials that ended or paused in this sitting."""
+    """Trials that ended or paused since it began."""
 
     seconds: float
     """Since it began."""
 
-    beliefs: Sequence[tuple[str, float]]
+    importances: Sequence[tuple[str, float]]
     """The dimensions that matter most so far, each with its share."""
 
     @property
@@ -99,14 +99,21 @@ def lines(standing: Standing, width: int) -> list[str]:
         for t in s.in_flight
     ]
     found = [head, pace.rstrip(), *_aligned(rows, width)]
-    if s.beliefs:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in s.beliefs)
+    if s.importances:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in s.importances)
         found.append(f"matters most so far: {shares}")
     return [_cut(visible(line), width) for line in found]
 
 
-class View:
-    """Shows a search on stderr, below the lines that are said meanwhile, if it is a terminal."""
+class SearchView:
+    """Shows a search on stderr, below the lines that are said meanwhile, if it is a terminal.
+
+    Args:
+        situation: Returns how the search stands; asked only where somebody looks.
+    """
+
+    def __init__(self, situation: Callable[[], Standing]) -> None:
+        self._situation = situation
 
     def __enter__(self) -> Self:
         console = Console(stderr=True, highlight=False)
@@ -123,15 +130,10 @@ class View:
         if self._live is not None:
             self._live.stop()
 
-    @property
-    def is_seen(self) -> bool:
-        """Whether anybody looks."""
-        return self._live is not None
-
-    def show(self, standing: Standing) -> None:
+    def update(self) -> None:
         """Bring what is seen up to date."""
         if self._live is not None:
-            text = "\n".join(lines(standing, self._live.console.width))
+            text = "\n".join(lines(self._situation(), self._live.console.width))
             self._live.update(Text(text, no_wrap=True, overflow="crop"), refresh=True)
 
 

@@ -6,13 +6,17 @@ not help: a search has its number within `BUDGET_S`.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
+from workbench.console import say
 from workbench.data.measured import Measured
+from workbench.errors import ConfigError
+from workbench.search.costs import epoch_work
+from workbench.search.devices import Seats
 from workbench.search.pool import WorkerPool
 from workbench.trial.device import called, is_cuda
 from workbench.trial.recipe import Recipe
@@ -79,9 +83,45 @@ class Packing(Frozen):
         return f"--jobs auto: {trials} on {self.device}{gain} ({', '.join(rows)})"
 
 
-def devices_for(packing: Packing, devices: Sequence[str]) -> tuple[tuple[str, ...], int]:
-    """Return a device for each worker, one set on each of `devices`, and the threads of each."""
-    return tuple(dict.fromkeys(devices)) * packing.count, packing.threads
+def pack_seats(
+    recipes: Iterable[Recipe],
+    seats: Seats,
+    pool: WorkerPool,
+    *,
+    memory_bytes: int | None,
+    cache: Path,
+) -> Seats:
+    """Return a seat for each of as many trials as each device is good for.
+
+    That is measured for the recipe with the most work, since the others fit where it does.
+
+    Args:
+        recipes: Some that may be drawn.
+        seats: Those of the devices to use.
+        pool: As many workers as `most_side_by_side` says, which have nothing to do yet.
+        memory_bytes: What the user lets one trial take; None for its share.
+        cache: Folder in which the measurement is kept.
+    """
+    packing = pack(heaviest(recipes), seats.devices, pool, memory_bytes=memory_bytes, cache=cache)
+    say(packing.sentence)
+    return seats_for(packing, seats.devices)
+
+
+def heaviest(recipes: Iterable[Recipe]) -> Recipe:
+    """Return the recipe with the most work in a batch."""
+    return max(recipes, key=_work)
+
+
+def _work(recipe: Recipe) -> float:
+    try:
+        return epoch_work(recipe, num_train=1, num_val=0) * recipe.training.batch_size
+    except ConfigError:
+        return 0.0  # it cannot be built: a bad draw
+
+
+def seats_for(packing: Packing, devices: Sequence[str]) -> Seats:
+    """Return one set of seats on each of `devices`."""
+    return Seats(tuple(dict.fromkeys(devices)) * packing.count, packing.threads)
 
 
 def most_side_by_side(devices: Sequence[str]) -> int:
@@ -123,8 +163,8 @@ def pack(
         "torch": torch.__version__,
     }
     packings = Measured(cache, "packing")
-    if (known := packings.get(about)) is not None:
-        return Packing(**known)
+    if (measured := packings.get(about)) is not None:
+        return Packing(**measured)
     probe = Probe(recipe.model_dump_json(), device, memory_bytes, cache)
     table = _measure(probe, pool, cores)
     count = _best(table).count

@@ -11,28 +11,20 @@ from multiprocessing.process import BaseProcess
 
 from workbench.console import duration
 from workbench.processes import KEEP_MEMORY, environment, interrupts_held
-from workbench.trial.result import Epoch, Result
-from workbench.trial.train import Verdict
-from workbench.trial.worker import Beat, Blocked, Bug, Full, Job, work
+from workbench.search.runner import Event
+from workbench.trial.decision import Decision
+from workbench.trial.job import Died
+from workbench.trial.result import Epoch
+from workbench.trial.worker import Beat, LocalJob, work
 
 LOG_TAIL_LINES = 5
-
-
-@dataclass(frozen=True)
-class Died:
-    """A worker's end without a result."""
-
-    reason: str
-
-
-Event = Epoch | Result | Bug | Full | Blocked | Died
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     connection: Connection
-    job: Job | None = None
+    job: LocalJob | None = None
     steps: int = 0
     """Batches of the job that ended."""
 
@@ -84,7 +76,7 @@ class WorkerPool:
         """Return the number of a worker without a trial, if there is one."""
         return next((slot for slot, worker in self._workers.items() if worker.job is None), None)
 
-    def submit(self, slot: int, job: Job) -> None:
+    def submit(self, slot: int, job: LocalJob) -> None:
         """Let the worker `slot` run `job`."""
         worker = self._workers[slot]
         try:
@@ -131,10 +123,10 @@ class WorkerPool:
         self._workers[slot].process.kill()
         self._replace(slot)
 
-    def answer(self, slot: int, verdict: Verdict) -> None:
+    def answer(self, slot: int, decision: Decision) -> None:
         """Tell the worker `slot`, which reported an epoch, how to go on."""
         try:
-            self._workers[slot].connection.send(verdict)
+            self._workers[slot].connection.send(decision)
         except BrokenPipeError:
             return  # its death is the next event
 

@@ -3,26 +3,29 @@
 The trials' folders hold all that a run shows, so a run that was lost is written anew from them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 
+from workbench.console import say
 from workbench.errors import StudyError
 from workbench.study.folder import StudyFolder
+from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import (
     MADE_BY,
     REASON,
     SECONDS,
     START,
-    STATES,
     THOP,
     TRUE,
     UID,
     is_row,
     note_run,
+    read_study,
     runs_of,
+    state_of,
 )
 from workbench.tracking.runs import Tracking
 from workbench.tracking.writing import State as Ending
@@ -80,7 +83,7 @@ class StudyRuns:
         self._open()
 
     def close(self, state: Ending) -> None:
-        """Record how the sitting ended."""
+        """Record how this run of the search ended."""
         self.tracking.end_study(self.parent, state=state)
 
     def start(
@@ -117,7 +120,7 @@ class StudyRuns:
         """Record how a trial ended, with its files."""
         files = self._folder.trial(result.recipe)
         params = {key: float(attrs[key]) for key in (THOP, TRUE) if attrs.get(key) is not None}
-        final = {**result.metrics, **params, SECONDS: self.seconds(result)}
+        final = {**result.metrics, **params, SECONDS: result.seconds}
         for key in ("best_epoch", "peak_memory_bytes", "estimated_memory_bytes", "micro_batch"):
             if (value := getattr(result, key)) is not None:
                 final[key] = float(value)
@@ -134,11 +137,6 @@ class StudyRuns:
             artifacts=[file for file in made if file.exists()],
         )
 
-    def seconds(self, result: Result) -> float:
-        """Return what a trial took, its tryout included."""
-        tried = self._folder.trial(result.recipe).tryout().kept_result()
-        return result.seconds + (tried.seconds if tried else 0.0)
-
     def agree(self, study: optuna.Study) -> int:
         """Write what the store lacks of the ended trials; return how many it lacked.
 
@@ -150,22 +148,22 @@ class StudyRuns:
         for trial in study.get_trials(deepcopy=False):
             if not is_row(trial):
                 continue
-            uid, state = trial.user_attrs[UID], STATES[trial.state]
-            known = there.get(noted.get(trial.number, ""))
-            if known is None or known.state != state:
+            uid, state = trial.user_attrs[UID], state_of(trial)
+            run = there.get(noted.get(trial.number, ""))
+            if run is None or run.state != state:
                 # Written anew by a search that did not note its new id.
                 same = [run for run in there.values() if (run.uid, run.state) == (uid, state)]
-                known = same[-1] if same else None
-            if known is not None:
-                if known.deleted:
-                    self.tracking.restore_trial(known.run_id)
-                    mended += 1
-                if known.run_id != noted.get(trial.number):
-                    note_run(study, trial.number, known.run_id)
-                continue
-            run = self._write_anew(trial)
+                run = same[-1] if same else None
             if run is not None:
-                note_run(study, trial.number, run)
+                if run.deleted:
+                    self.tracking.restore_trial(run.run_id)
+                    mended += 1
+                if run.run_id != noted.get(trial.number):
+                    note_run(study, trial.number, run.run_id)
+                continue
+            anew = self._write_anew(trial)
+            if anew is not None:
+                note_run(study, trial.number, anew)
                 mended += 1
         return mended
 
@@ -173,7 +171,7 @@ class StudyRuns:
         """Write the run of an ended trial; nothing where its recipe is lost."""
         files = self._folder.trial(trial.user_attrs[UID])
         recipe = files.kept_recipe()
-        state, result = STATES[trial.state], files.kept_result()
+        state, result = state_of(trial), files.kept_result()
         if recipe is None or (result is None and state == "complete"):
             return None  # reading the study says so
         if result is None or result.state != state:  # one that was refused left none
@@ -190,28 +188,30 @@ def _ended(state: State) -> Literal["complete", "pruned", "failed"]:
     return state
 
 
-def mend(
-    folder: StudyFolder, root: Path, study: optuna.Study, made_by: Callable[[], Mapping[str, str]]
-) -> int:
-    """Write what the store in `root` lacks of a study; return how many trials.
+def mend_runs(folder: StudyFolder, root: Path) -> None:
+    """Write what the tracking store in folder `root` lacks of a study's ended trials.
 
-    Args:
-        folder: The study's folder; held here where anything is lacking.
-        root: Folder of the tracking store.
-        study: As its journal has it.
-        made_by: Returns what runs now; see `StudyRuns`.
+    The study is held meanwhile, where anything is lacking.
 
     Raises:
         StudyError: the store cannot be used, or another process holds the study.
     """
+    study = read_study(folder)
     if _is_whole(folder, root, study):
-        return 0
+        return
     with folder.held():
-        runs = StudyRuns(folder, root, made_by())
+        runs = StudyRuns(folder, root, {**environment_tags(), **code_tags()})
         try:
-            return runs.agree(study)
+            mended = runs.agree(study)
         finally:
             runs.close("complete")
+    if mended:
+        say(written_anew(mended))
+
+
+def written_anew(mended: int) -> str:
+    """Return the sentence about so many runs that the tracking store lacked."""
+    return f"MLflow lacked {mended} ended trials: written anew from their folders."
 
 
 def _is_whole(folder: StudyFolder, root: Path, study: optuna.Study) -> bool:

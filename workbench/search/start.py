@@ -1,18 +1,11 @@
 """The main job: from an experiment file to a searched study."""
 
 import os
-import shutil
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
-
-import pandas as pd
-import yaml
 
 from workbench.checks import checkup
 from workbench.console import say
@@ -20,34 +13,35 @@ from workbench.data import manifest, prepare
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
 from workbench.errors import StudyError
-from workbench.files import finished, full_disk_told, require_writable, write_text
+from workbench.files import full_disk_told, require_writable
+from workbench.media.views import AnyView
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe, first_drafts, narrowed
+from workbench.search import messages
 from workbench.search.augment_sheet import write_augment_sheets
+from workbench.search.beginning import begin_or_check, keep_data
 from workbench.search.beside import Beside
-from workbench.search.devices import choose_devices, pack_devices
+from workbench.search.devices import choose_seats
 from workbench.search.forecast import Forecast
-from workbench.search.loop import Search, Settings, workers_ahead
-from workbench.search.packing import most_side_by_side
-from workbench.search.recording import StudyRuns, mend
+from workbench.search.local_runner import LocalRunner
+from workbench.search.loop import Search
+from workbench.search.options import RunOptions
+from workbench.search.recording import StudyRuns, written_anew
+from workbench.search.runner import MakeRunner
+from workbench.search.scheduler import make_scheduler
+from workbench.search.stopping import Limits
 from workbench.search.store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
-from workbench.space.precisions import Precisions, settled_for
-from workbench.space.presets import draft_for, read_known
+from workbench.space.precisions import Precisions
+from workbench.space.presets import draft_for, read_preset
 from workbench.space.recipe_builder import RecipeBuilder, check_rules
 from workbench.space.space import SampledConfig, Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.alike import measured_alike
-from workbench.study.folder import (
-    StudyFolder,
-    StudyInfo,
-    new_or_known,
-    remember_last,
-)
+from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.provenance import code_tags, describe_code, environment_tags
-from workbench.study.records import read_study, read_trials
+from workbench.study.records import read_trials
 from workbench.tracking.writing import State
-from workbench.trial.compiling import Compile
 from workbench.workspace import Workspace
 
 AUGMENT_SHEETS = "augmentations"
@@ -55,8 +49,8 @@ AUGMENT_SHEETS = "augmentations"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a sitting of a study went."""
+class SearchOutcome:
+    """How a run of a search went."""
 
     folder: StudyFolder
     experiment: Experiment
@@ -64,65 +58,25 @@ class Outcome:
     """Why it stopped before its number of trials; empty if it did not."""
 
     num_new: int
-    """Trials that ended in this sitting."""
-
-
-@dataclass(frozen=True)
-class SearchRequest:
-    """What is asked of one sitting of a study."""
-
-    num_trials: int
-    """Trials of the whole study, refused, pruned and failed ones included."""
-
-    study: str | None = None
-    """Its name; the experiment's by default."""
-
-    data: Path | None = None
-    """The data folder; by default the demo, where the experiment is about it."""
-
-    seed: int = 0
-    """Of the sampler and of every trial."""
-
-    jobs: int | Literal["auto"] | None = None
-    """Trials side by side: a number; or as many as the device is measured to be good for; or, by
-    default, one on each GPU and one on each CPU core up to four."""
-
-    device: str = "auto"
-    """A torch device, or `auto`."""
-
-    timeout_s: float | None = None
-    """No epoch begins after so long; the trials in flight are kept and go on the next time."""
-
-    stall_s: float = 900.0
-    """A trial of which no batch ends for so long hangs."""
-
-    compiled: Compile = "auto"
-    """When trials compile their passes; see `trial.compiling`."""
-
-    stop_at_noise: bool = False
-    """See `Settings`."""
-
-    memory_bytes: int | None = None
-    """What one trial may take of its device's memory; by default its share."""
-
-    strict: bool = False
-    """Whether a file that cannot be decoded is an error."""
+    """Trials that ended in this run."""
 
 
 def run_search(
     experiment_file: Path,
     workspace: Workspace,
-    asked: SearchRequest,
+    options: RunOptions,
     *,
     start_from: Sequence[Path] = (),
-) -> Outcome:
+    make_runner: MakeRunner = LocalRunner,
+) -> SearchOutcome:
     """Search until the study has its trials; one that was begun goes on.
 
     Args:
         experiment_file: The experiment.
         workspace: Where studies, caches and the tracking store are.
-        asked: How to search.
-        start_from: Files of known recipes to try first.
+        options: How to search.
+        start_from: Files of presets to try first.
+        make_runner: Starts what trains the trials.
 
     Raises:
         WorkbenchError: something that the user gave cannot be used; says what to do.
@@ -130,193 +84,200 @@ def run_search(
     """
     experiment, space = read_experiment(experiment_file)
     first = {str(path): draft_for(path, experiment.views) for path in start_from}
-    return _run(experiment, space, experiment_file, workspace, asked, first)
+    return _Run(experiment, space, experiment_file, workspace, options, make_runner).search(first)
 
 
-def run_known(
-    recipe_file: Path, workspace: Workspace, asked: SearchRequest, *, settings: Sequence[str] = ()
-) -> Outcome:
-    """Train one known recipe: a study of one trial, recorded like any other.
+def run_preset(
+    recipe_file: Path,
+    workspace: Workspace,
+    options: RunOptions,
+    *,
+    settings: Sequence[str] = (),
+    make_runner: MakeRunner = LocalRunner,
+) -> SearchOutcome:
+    """Train one preset: a study of one trial, recorded like any other.
 
     Args:
         recipe_file: The recipe.
         workspace: Where studies, caches and the tracking store are.
-        asked: How to train it.
-        settings: What to change of it; see `read_known`.
+        options: How to train it.
+        settings: What to change of it; see `read_preset`.
+        make_runner: Starts what trains it.
 
     Raises:
         WorkbenchError: something that the user gave cannot be used; says what to do.
         KeyboardInterrupt: Ctrl-C; the study can go on.
     """
-    experiment, space = read_known(recipe_file, settings)
-    return _run(experiment, space, recipe_file, workspace, asked, {})
+    experiment, space = read_preset(recipe_file, settings)
+    return _Run(experiment, space, recipe_file, workspace, options, make_runner).search({})
 
 
-def _run(
-    experiment: Experiment,
-    space: Space,
-    experiment_file: Path,
-    workspace: Workspace,
-    asked: SearchRequest,
-    first: Mapping[str, SampledConfig],
-) -> Outcome:
-    began = time.monotonic()
-    folder = new_or_known(workspace.studies, asked.study or experiment.name)
-    if folder.info_file.exists():
-        space = space.as_begun(folder.begun()["space"])
-        experiment = experiment.as_begun(folder.experiment())
-    jobs = None if asked.jobs == "auto" else asked.jobs
-    devices, threads = choose_devices(asked.device, jobs)
-    finder = WeightsFinder(workspace.weights)
-    check_data(experiment, workspace, asked.data)  # before weights are looked for on the network
-    check_rules(experiment, space, finder)
-    for sentence in space.warnings():
-        say(sentence)
-    for place in (folder.path, folder.path / "trials", workspace.tracking):
-        require_writable(place)  # before minutes go into what cannot be kept
-    with folder.held(), ExitStack() as stack:
-        data_folder = find_data(experiment, workspace, asked.data)
-        files = manifest.read_manifest(data_folder, experiment.data, cache=workspace.cache)
-        info = _check_same(
-            folder, experiment, space, experiment_file, data_folder, files, asked.seed, devices
+class _Run:
+    """One run of the search of a study, step by step."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        space: Space,
+        file: Path,
+        workspace: Workspace,
+        options: RunOptions,
+        make_runner: MakeRunner,
+    ) -> None:
+        began = time.monotonic()
+        self.folder = new_or_known(workspace.studies, options.study or experiment.name)
+        if self.folder.info_file.exists():
+            space = space.as_begun(self.folder.begun()["space"])
+            experiment = experiment.as_begun(self.folder.experiment())
+        self.experiment, self.space, self.file = experiment, space, file
+        self.workspace, self.options, self.make_runner = workspace, options, make_runner
+        self.seats = choose_seats(options.device, None if options.jobs == "auto" else options.jobs)
+        self.finder = WeightsFinder(workspace.weights)
+        deadline = None if options.timeout_s is None else began + options.timeout_s
+        self.limits = Limits(self.folder.path, deadline)
+
+    def search(self, first: Mapping[str, SampledConfig]) -> SearchOutcome:
+        """Search, with the drafts `first` tried first; by where each came from."""
+        # Before weights are looked for on the network.
+        check_data(self.experiment, self.workspace, self.options.data)
+        check_rules(self.experiment, self.space, self.finder)
+        for sentence in self.space.warnings():
+            say(sentence)
+        for place in (self.folder.path, self.folder.path / "trials", self.workspace.tracking):
+            require_writable(place)  # before minutes go into what cannot be kept
+        with self.folder.held(), ExitStack() as stack:
+            info, prepared = self._prepared()
+            # While its workers load their libraries, the store is opened.
+            runner = self.make_runner(self.workspace, self.seats, self.options)
+            stack.callback(runner.close, at_once=True)
+            made_by = {**environment_tags(), **code_tags(), "device": self.seats.devices[0]}
+            runs = StudyRuns(self.folder, self.workspace.tracking, made_by)
+            drawn, tries = self.space, dict(first)
+            if self.experiment.is_screened(len(self.space.backbones())):
+                drawn, drafts = self._screened()
+                tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
+                runs.tracking.log_files(runs.parent, "screening", [self.folder.path / FILE])
+            builder = self._builder(info)
+            runner.prepare(builder.guess(draft) for draft in drawn.corners())
+            store = StudyStore(
+                self.folder, self.experiment, drawn, seed=self.options.seed, runs=runs
+            )
+            num_files = {split: len(prepared.rows(split)) for split in ("train", "val")}
+            search = Search(
+                self.folder,
+                store,
+                builder=builder,
+                scheduler=make_scheduler(self.experiment),
+                runner=runner,
+                forecast=Forecast(num_files),
+                limits=self.limits,
+                options=self.options,
+            )
+            before = store.num_ended()
+            if before:
+                _, other = measured_alike(
+                    self.folder, read_trials(self.folder), num_files=num_files["val"]
+                )
+                if other:
+                    say(other)
+            sheets = _sheets_beside(self.folder, self.space, prepared, runs)
+            tracking = self.workspace.tracking
+            with (
+                full_disk_told(self.folder.path, tracking),
+                _changes_told(runs, self.folder.path, tracking),
+            ):
+                stopped = _search(search, store, tries, sheets)
+            num_new = store.num_ended() - before
+            return SearchOutcome(self.folder, self.experiment, stopped, num_new)
+
+    def _prepared(self) -> tuple[StudyInfo, prepare.Prepared]:
+        """Begin the study, or see that it is the same, with its data decoded and looked at."""
+        data = find_data(self.experiment, self.workspace, self.options.data)
+        cache = self.workspace.cache
+        files = manifest.read_manifest(data, self.experiment.data, cache=cache)
+        info = begin_or_check(
+            self.folder,
+            self.experiment,
+            self.space,
+            files,
+            file=self.file,
+            data=data,
+            seed=self.options.seed,
+            devices=self.seats.devices,
         )
         for line in manifest.describe(files):
             say(line)
-        views = {name: experiment.views[name] for name in _views_used(space)}
         decoders = os.cpu_count() or 1
-        prepared = prepare.prepare(files, data_folder, views, cache=workspace.cache, jobs=decoders)
+        prepared = prepare.prepare(files, data, self._views(), cache=cache, jobs=decoders)
         # What could not be decoded is told once: by the checkup, or before the error.
-        for line in prepare.describe(prepared) if asked.strict else prepare.remarks(prepared):
+        strict = self.options.strict
+        for line in prepare.describe(prepared) if strict else prepare.remarks(prepared):
             say(line)
-        if asked.strict:
+        if strict:
             prepare.require_all(prepared)
         prepare.require_classes(prepared)
-        facts = FactsStore(workspace.cache).table(prepared.contents())
+        facts = FactsStore(cache).table(prepared.contents())
         say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
-        prepared.save(folder.path)
-        # While they load their libraries, the books and the store are opened.
-        workers = most_side_by_side(devices) if asked.jobs == "auto" else len(devices)
-        pool = stack.enter_context(workers_ahead(workers, stall_s=asked.stall_s))
-        # Byte for byte: a submission must keep what this program does not understand.
-        with finished(folder.template) as part:
-            shutil.copyfile(files.template.path, part)
-        remember_last(folder)
+        keep_data(self.folder, files, prepared)
+        remember_last(self.folder)
+        return info, prepared
 
-        made_by = {**environment_tags(), **code_tags(), "device": devices[0]}
-        runs = StudyRuns(folder, workspace.tracking, made_by)
-        drawn, tries = space, dict(first)
-        if experiment.is_screened(len(space.backbones())):
-            drawn, drafts = _screened(
-                experiment, space, folder, workspace, finder, device=devices[0]
-            )
-            tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
-            runs.tracking.log_files(runs.parent, "screening", [folder.path / FILE])
+    def _views(self) -> dict[str, AnyView]:
+        """Return the views that a trial may read."""
+        names = dict.fromkeys(name for names in self.space.view_sets() for name in names)
+        return {name: self.experiment.views[name] for name in names}
+
+    def _screened(self) -> tuple[Space, list[SampledConfig]]:
+        """Screen the backbones; return the space with those that go on, and what to try of them."""
+        screening = screen(
+            self.space,
+            self._views(),
+            self.folder.path,
+            rulebook=self.experiment.rulebook,
+            finder=self.finder,
+            cache=self.workspace.cache,
+            device=self.seats.devices[0],
+            num_threads=os.cpu_count() or 1,
+        )
+        for line in describe(screening):
+            say(line)
+        drawn = narrowed(self.space, screening)
+        return drawn, first_drafts(drawn, screening)
+
+    def _builder(self, info: StudyInfo) -> RecipeBuilder:
+        """Return what makes the study's recipes."""
         precisions = Precisions(
             info.bfloat16,
-            file=folder.precisions,
-            device=devices[0],
-            num_threads=threads,
-            cache=workspace.cache,
+            file=self.folder.precisions,
+            device=self.seats.devices[0],
+            num_threads=self.seats.num_threads,
+            cache=self.workspace.cache,
         )
-        maker = RecipeBuilder(
-            experiment, files.fingerprint, finder, asked.seed, precisions, folder.names()
+        seed = self.options.seed
+        names = self.folder.names()
+        return RecipeBuilder(
+            self.experiment, info.fingerprint, self.finder, seed, precisions, names
         )
-        if asked.jobs == "auto":
-            devices, threads = pack_devices(
-                [maker.guess(draft) for draft in drawn.corners()],
-                devices,
-                pool,
-                memory_bytes=asked.memory_bytes,
-                cache=workspace.cache,
-            )
-        num_files = {split: len(prepared.rows(split)) for split in ("train", "val")}
-        books = StudyStore(
-            folder,
-            experiment,
-            drawn,
-            seed=asked.seed,
-            runs=runs,
-        )
-        search = Search(
-            folder,
-            experiment,
-            books,
-            maker=maker,
-            forecast=Forecast(num_files),
-            settings=Settings(
-                num_trials=asked.num_trials,
-                devices=devices,
-                threads_per_worker=threads,
-                memory_bytes=asked.memory_bytes,
-                cache=workspace.cache,
-                deadline=None if asked.timeout_s is None else began + asked.timeout_s,
-                stall_s=asked.stall_s,
-                compiled=asked.compiled,
-                stop_at_noise=asked.stop_at_noise,
-            ),
-            pool=pool,
-        )
-        if before := books.num_ended():
-            ended = read_trials(folder)
-            _, other = measured_alike(folder, ended, num_files=num_files["val"])
-            if other:
-                say(other)
-        sheets = _sheets_beside(folder, space, prepared, runs)
-        with (
-            full_disk_told(folder.path, workspace.tracking),
-            _changes_told(runs, folder.path, workspace.tracking),
-        ):
-            stopped = _sit(search, books, tries, sheets)
-        return Outcome(folder, experiment, stopped, books.num_ended() - before)
 
 
-def _screened(
-    experiment: Experiment,
-    space: Space,
-    folder: StudyFolder,
-    workspace: Workspace,
-    finder: WeightsFinder,
-    *,
-    device: str,
-) -> tuple[Space, list[SampledConfig]]:
-    """Screen the backbones; return the space with those that go on, and what to try of them."""
-    screening = screen(
-        space,
-        {name: experiment.views[name] for name in _views_used(space)},
-        folder.path,
-        rulebook=experiment.rulebook,
-        finder=finder,
-        cache=workspace.cache,
-        device=device,
-        num_threads=os.cpu_count() or 1,
-    )
-    for line in describe(screening):
-        say(line)
-    drawn = narrowed(space, screening)
-    return drawn, first_drafts(drawn, screening)
-
-
-def _sit(
-    search: Search, books: StudyStore, first: Mapping[str, SampledConfig], sheets: Beside | None
+def _search(
+    search: Search, store: StudyStore, first: Mapping[str, SampledConfig], sheets: Beside | None
 ) -> str:
-    """Adopt what the last sitting left, and search; return why it stopped."""
+    """Adopt what the last search of the study left, and search; return why it stopped."""
     state: State = "interrupted"
     try:
-        if restored := books.restore():
+        if restored := store.restore():
             say(f"The journal lacked {restored} trials: entered from their folders.")
-        told, again = books.adopt()
+        told, again = store.adopt()
         if told or again:
-            say(
-                f"The last search was cut off: {told} trials had ended and are kept, "
-                f"{again} are asked again."
-            )
-        if mended := books.agree():
-            say(f"MLflow lacked {mended} ended trials: written anew from their folders.")
-        if other := books.other_code():
+            say(messages.adopted(told, again))
+        if mended := store.agree():
+            say(written_anew(mended))
+        if other := store.other_code():
             before, now = map(describe_code, other)
             say(f"The study goes on with other code: {now}; its last trial was made by {before}.")
         for source, draft in first.items():
-            books.start_from(draft, source)
+            store.proposals.start_from(draft, source)
         search.learn()
         if sheets is None:
             stopped = search.run()
@@ -326,21 +287,7 @@ def _sit(
         state = "complete"
         return stopped
     finally:
-        books.close(state)
-
-
-def mend_runs(folder: StudyFolder, store: Path) -> None:
-    """Write into the tracking store in folder `store` what it lacks of a study's ended trials.
-
-    Raises:
-        StudyError: the store cannot be used, or another process holds the study.
-    """
-
-    def made_by() -> dict[str, str]:
-        return {**environment_tags(), **code_tags()}
-
-    if mended := mend(folder, store, read_study(folder), made_by):
-        say(f"MLflow lacked {mended} ended trials: written anew from their folders.")
+        store.close(state)
 
 
 @contextmanager
@@ -377,60 +324,3 @@ def _sheets_beside(
         runs.tracking.log_files(runs.parent, AUGMENT_SHEETS, files)
 
     return Beside(make, record)
-
-
-def _views_used(space: Space) -> list[str]:
-    return list(dict.fromkeys(name for names in space.view_sets() for name in names))
-
-
-def _check_same(
-    folder: StudyFolder,
-    experiment: Experiment,
-    space: Space,
-    experiment_file: Path,
-    data_folder: Path,
-    files: manifest.Manifest,
-    seed: int,
-    devices: Sequence[str],
-) -> StudyInfo:
-    """Return what the study is; a study that was begun must still be about the same.
-
-    Raises:
-        StudyError: experiment, space, data or seed changed since; says which.
-    """
-    about = {"experiment": experiment.model_dump(mode="json"), "space": space.tree}
-    if not folder.info_file.exists():
-        info = StudyInfo(
-            name=folder.name,
-            id=uuid.uuid4().hex,
-            experiment=str(experiment_file),
-            data=str(data_folder.resolve()),
-            fingerprint=files.fingerprint,
-            seed=seed,
-            bfloat16=settled_for(devices),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
-        folder.write_info(info)
-        return info
-    info = folder.info()
-    # What an older version did not know of has its default. What the search space says is looked
-    # at, not where it lies: its file may be moved.
-    was = folder.experiment().model_dump(mode="json") | {"search_space": experiment.search_space}
-    begun = {"experiment": was, "space": folder.begun()["space"]}
-    changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
-    if info.fingerprint != files.fingerprint:
-        what = f"was {info.fingerprint}, is {files.fingerprint}"
-        if (folder.path / prepare.TABLE).exists():
-            before = pd.read_parquet(folder.path / prepare.TABLE)
-            what = manifest.changes(before, files.table) or what
-        changed.append(f"its data ({what})")
-    if info.seed != seed:
-        changed.append(f"its seed (was {info.seed}, is {seed})")
-    if changed:
-        raise StudyError(
-            f"The study {folder.name} was begun otherwise: {' and '.join(changed)} changed. "
-            "Scores of different things cannot be ranked together: undo the change, or start "
-            "another study by --study NAME."
-        )
-    return info

@@ -1,14 +1,11 @@
-"""The books of a study: Optuna's journal, the trials' runs in MLflow, and that the two agree.
+"""What a study keeps of its trials: in Optuna's journal, in MLflow, and that the two agree.
 
 Every entry is made so that a kill between any two of them loses nothing: MLflow first, Optuna last.
 """
 
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
 import optuna
 from optuna.trial import TrialState
@@ -16,74 +13,30 @@ from optuna.trial import TrialState
 from workbench.console import say
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
-from workbench.search.halving import SuccessiveHalving
-from workbench.search.journal import mend_journal, restore_trials
+from workbench.search.journal import restore_trials
+from workbench.search.proposals import Proposals, open_study
 from workbench.search.recording import StudyRuns
-from workbench.search.samplers import make_pruner, make_sampler
+from workbench.search.running import Ended, Past, Running
 from workbench.space.experiment import Experiment
-from workbench.space.space import SampledConfig, Space
+from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
 from workbench.study.records import (
+    FAILED,
     GIVEN,
-    HIDDEN,
     MADE_BY,
     REASON,
     RUN,
     SECONDS,
-    START,
-    STATES,
     THOP,
     TRUE,
     UID,
     importances_of,
     is_row,
-    open_storage,
+    state_of,
 )
 from workbench.tracking.writing import State as Ending
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State
-from workbench.trial.train import Verdict as Decision
-
-
-class Ended(NamedTuple):
-    """A complete trial."""
-
-    number: int
-    recipe: str
-    objective: float
-    seconds: float
-
-
-class Drawn(NamedTuple):
-    """A recipe that is no trial of the study yet."""
-
-    trial: optuna.Trial
-    draft: SampledConfig
-    recipe: Recipe
-
-
-@dataclass
-class Running:
-    """A trial in flight."""
-
-    trial: optuna.Trial
-    recipe: Recipe
-    run: str
-    """Its MLflow run."""
-
-    started: float = field(default_factory=time.monotonic)
-    epochs: list[Epoch] = field(default_factory=list)
-    num_before: int = 0
-    """Epochs that had ended when it last went on."""
-
-    tryout: bool = False
-    """Whether it is being tried out."""
-
-    expected_s: float | None = None
-    """What it is expected to take from where it started, if anything is known."""
-
-    restarts: int = 0
-    """How often its worker died and another went on."""
 
 
 class StudyStore:
@@ -107,38 +60,16 @@ class StudyStore:
         runs: StudyRuns,
     ) -> None:
         self._folder, self._space, self._runs = folder, space, runs
-        self._believed, self._beliefs = 0, list[tuple[str, float]]()
-        self._rungs = SuccessiveHalving(
-            # Tried out for the epochs before the first halving, a trial has that behind it.
-            first=max(1, experiment.pruning.warmup_epochs)
-            * (experiment.pruning.factor if experiment.pruning.tryout else 1),
-            factor=experiment.pruning.factor,
-            maximize=experiment.objective.direction == "maximize",
-        )
-        self._halving = experiment.pruning.kind == "halving"
-        self._paused: dict[int, Running] = {}
-        self._in_flight: dict[int, Running] = {}
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        if wrong := mend_journal(folder):
-            say(wrong)
-        storage = open_storage(folder)
-        asked = len(storage.get_all_studies()) and len(
-            optuna.load_study(study_name=folder.name, storage=storage).trials
-        )
-        asked = max(asked, len(list(folder.path.glob("trials/*"))))  # a journal may be lost
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        # A sitting with the first one's seed would draw the first one's recipes again.
-        self._sampler = make_sampler(experiment.sampler, seed + asked)
-        # A Gaussian process knows only what every trial draws.
-        self._flat = experiment.sampler.kind in ("tpe-flat", "gp")
-        self._study = optuna.create_study(
-            study_name=folder.name,
-            storage=storage,
-            load_if_exists=True,
-            direction=experiment.objective.direction,
-            sampler=self._sampler,
-            pruner=make_pruner(experiment.pruning),
-        )
+        self.objective = experiment.objective
+        self._study = open_study(folder, experiment, seed=seed)
+        self.proposals = Proposals(self._study, space)
+        self.in_flight: dict[int, Running] = {}
+        """The trials that were begun and have not ended, by number."""
+
+        self.paused: dict[int, Running] = {}
+        """The trials that wait."""
+
+        self._importances, self._importances_of = list[tuple[str, float]](), 0
 
     def restore(self) -> int:
         """Enter the trials that the journal has lost, before `adopt`; return how many."""
@@ -152,9 +83,6 @@ class StudyStore:
         """
         sweep(self._folder.path)
         told = again = 0
-        for known in self._study.get_trials(deepcopy=False):
-            if HIDDEN not in known.user_attrs and known.state != TrialState.FAIL:
-                self._rungs.enter(known.number, known.intermediate_values)
         for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trial = optuna.Trial(self._study, left._trial_id)
             uid = left.user_attrs.get(UID)
@@ -167,21 +95,20 @@ class StudyStore:
                 run = self._take_over_run(trial, recipe, result)
                 running = Running(trial, recipe, run, epochs=[*result.epochs])
                 if result.state == "paused":
-                    self._rungs.enter(trial.number, _objectives(running))
                     self.pause(running)
                 else:
                     self.end(running, result)
                     told += 1
             else:
                 # Asked again first: killed between the two lines, it is asked twice, and the
-                # second is seen to be known; the other way round it would be lost.
+                # second is seen to be no news; the other way round it would be lost.
                 # One that was itself asked again may not have been drawn yet.
                 drawn = left.system_attrs.get("fixed_params", {}) | left.params
                 if worth := bool(drawn) or GIVEN in left.user_attrs:
-                    self._study.enqueue_trial(drawn, user_attrs=_origin(left.user_attrs))
-                self.hide(trial, "cut off and asked again")
+                    self.proposals.ask_again(drawn, left.user_attrs)
+                self.proposals.hide(trial, "cut off and asked again")
                 again += worth
-        waiting = [running.run for running in self._paused.values()]
+        waiting = [running.run for running in self.paused.values()]
         self._runs.tracking.close_open_runs(self._runs.parent, but=waiting)
         return told, again
 
@@ -211,7 +138,7 @@ class StudyStore:
         return None
 
     def close(self, state: Ending) -> None:
-        """Record how the sitting ended."""
+        """Record how this run of the search ended."""
         self._keep_runs()
         self._runs.close(state)
 
@@ -221,64 +148,25 @@ class StudyStore:
             return
         self._runs.reopen()
         mended = self.agree()
-        for running in (*self._paused.values(), *self._in_flight.values()):
+        for running in (*self.paused.values(), *self.in_flight.values()):
             trial = running.trial
             running.run = self._runs.start(
                 trial.number, running.recipe, trial.user_attrs, running.epochs
             )
             trial.set_user_attr(RUN, running.run)
-        for paused in self._paused.values():
+        for paused in self.paused.values():
             self._runs.tracking.set_state(paused.run, "paused")
         say(
             f"The tracking store was removed or replaced: the runs of {mended} ended trials and of "
-            f"{len(self._in_flight) + len(self._paused)} others are written anew."
+            f"{len(self.in_flight) + len(self.paused)} others are written anew."
         )
-
-    def start_from(self, draft: SampledConfig, source: str) -> None:
-        """Have `draft` tried before anything is drawn, unless this study was told of it before.
-
-        One that the search space holds teaches the sampler as a drawn one does; any other is a
-        trial all the same.
-        """
-        given = [
-            SampledConfig.model_validate_json(trial.user_attrs[GIVEN])
-            for trial in self._study.get_trials(deepcopy=False)
-            if GIVEN in trial.user_attrs
-        ]
-        if draft not in given:
-            params = self._space.params_of(draft) or {}
-            attrs = {GIVEN: draft.model_dump_json(), START: source}
-            self._study.enqueue_trial(params, user_attrs=attrs)
-
-    def ask(self) -> tuple[optuna.Trial, SampledConfig]:
-        """Return a new trial and what it is to be: what the space draws, or what was asked for."""
-        trial = self._study.ask()
-        given = trial.user_attrs.get(GIVEN)
-        if given is None:
-            return trial, self._space.draw(trial, flat=self._flat)
-        draft = SampledConfig.model_validate_json(given)
-        # Enqueued with what has to be drawn for it, so that the sampler knows it as its own.
-        inside = self._space.params_of(draft) is not None
-        return trial, self._space.draw(trial, flat=self._flat) if inside else draft
-
-    def look_anywhere(self, *, seed: int) -> None:
-        """Draw without what is known, where the sampler knows everything; until `begin`."""
-        self._study.sampler = optuna.samplers.RandomSampler(seed=seed)
-
-    def known(self) -> set[str]:
-        """Return the uids of the recipes that are no news: tried, or in flight."""
-        return {
-            trial.user_attrs[UID]
-            for trial in self._study.get_trials(deepcopy=False)
-            if UID in trial.user_attrs and HIDDEN not in trial.user_attrs
-        }
 
     def begin(
         self, trial: optuna.Trial, recipe: Recipe, verdict: Verdict | None, *, refused: bool
     ) -> Running:
-        """Open the books of a trial that trains `recipe`, or that the rulebook refused."""
+        """Enter a trial that trains `recipe`, or that the rulebook refused."""
         self._keep_runs()
-        self._study.sampler = self._sampler
+        self.proposals.draw_as_ever()
         # No result of a cut-off run may be taken for this one's.
         files = self._folder.trial(recipe.uid)
         files.result.unlink(missing_ok=True)
@@ -294,78 +182,36 @@ class StudyStore:
             trial.set_user_attr(key, value)
         trial.set_constraint("params_over_limit", float(verdict.over_limit) if verdict else 0.0)
         trial.set_constraint("refused", 1.0 if refused else 0.0)
-        self._in_flight[trial.number] = running = Running(trial, recipe, run)
+        self.in_flight[trial.number] = running = Running(trial, recipe, run)
         return running
 
-    def report(self, running: Running, epoch: Epoch) -> Decision:
-        """Enter an epoch; say how its trial goes on."""
+    def report(self, running: Running, epoch: Epoch) -> None:
+        """Enter an epoch."""
         self._keep_runs()
         running.epochs.append(epoch)
         running.trial.report(epoch.objective, epoch.epoch)
         self._runs.log(running.run, epoch)
-        num_epochs = running.recipe.training.num_epochs
-        if epoch.epoch == num_epochs:
-            return "go on"
-        if not self._halving:
-            return "prune" if running.trial.should_prune() else "go on"
-        number = running.trial.number
-        self._rungs.enter(number, _objectives(running))
-        return "go on" if self._rungs.goes_on(number, epoch.epoch, num_epochs) else "pause"
-
-    def report_tryout(self, running: Running, objective: float) -> bool:
-        """Enter what a tryout reached; say whether the trial goes on at once."""
-        self._keep_runs()
-        number = running.trial.number
-        running.trial.report(objective, 0)
-        self._runs.tracking.log_epoch(running.run, {"tryout": objective}, 0)
-        self._rungs.enter(number, {0: objective})
-        return self._rungs.goes_on(number, 0, running.recipe.training.num_epochs)
 
     def pause(self, running: Running) -> None:
         """Let a trial wait that was told to pause, and did: it may go on later."""
         self._keep_runs()
-        self._rungs.wait(running.trial.number, len(running.epochs))
-        self._in_flight.pop(running.trial.number, None)
-        self._paused[running.trial.number] = running
+        self.in_flight.pop(running.number, None)
+        self.paused[running.number] = running
         self._runs.tracking.set_state(running.run, "paused")
 
-    def promote(
-        self,
-        *,
-        at_least: int,
-        cost: Callable[[Running], float],
-        affordable: Callable[[float], bool] = lambda cost: True,
-    ) -> Running | None:
-        """Return a paused trial that goes on now, if any; see `SuccessiveHalving.promote`."""
-        number = self._rungs.promote(
-            at_least=at_least,
-            cost=lambda number: cost(self._paused[number]),
-            affordable=affordable,
-        )
-        if number is None:
-            return None
+    def resume(self, number: int) -> Running:
+        """Let a trial that waits go on; return it."""
         self._keep_runs()
-        self._in_flight[number] = running = self._paused.pop(number)
+        self.in_flight[number] = running = self.paused.pop(number)
         # From here on it is one that is cut off, if it is.
         self._folder.trial(running.recipe.uid).result.unlink(missing_ok=True)
         self._runs.tracking.set_state(running.run, "running")
         running.started, running.num_before = time.monotonic(), len(running.epochs)
         return running
 
-    def prune_hopeless(self, *, to_come: int) -> None:
-        """End the paused trials that can no longer go on; see `SuccessiveHalving.hopeless`."""
-        for number in self._rungs.hopeless(to_come=to_come):
-            self._prune_paused(number)
-
-    def prune_worst(self) -> bool:
-        """End the paused trial with the least hope; say whether there was one."""
-        number = self._rungs.worst()
-        if number is not None:
-            self._prune_paused(number)
-        return number is not None
-
-    def _prune_paused(self, number: int) -> None:
-        running = self._paused.pop(number)
+    def prune(self, number: int) -> None:
+        """End a trial that waits."""
+        running = self.paused.pop(number)
         files = self._folder.trial(running.recipe.uid)
         # Damaged or removed since: what the search saw of it says as much.
         paused = files.kept_result() or Result(
@@ -380,47 +226,47 @@ class StudyStore:
         files.checkpoint.unlink(missing_ok=True)
         self.end(running, result)
 
+    def fail(self, running: Running, reason: str) -> Result:
+        """Write how a trial ended whose worker could not; it is to be ended so."""
+        result = running.failed(reason)
+        files = self._folder.trial(running.recipe.uid)
+        files.checkpoint.unlink(missing_ok=True)
+        files.write_result(result)
+        return result
+
     def end(self, running: Running, result: Result) -> None:
-        """Close a trial's books."""
+        """Enter how a trial ended."""
         self._keep_runs()
         trial = running.trial
-        self._in_flight.pop(trial.number, None)
+        self.in_flight.pop(trial.number, None)
         self._runs.end(running.run, result, trial.user_attrs, restarts=running.restarts)
         trial.set_user_attr(REASON, result.reason)
-        trial.set_user_attr(SECONDS, self._runs.seconds(result))
+        trial.set_user_attr(SECONDS, result.seconds)
         match result.state:
             case "complete":
                 self._study.tell(trial, result.objective)
             case "pruned":
                 self._study.tell(trial, state=TrialState.PRUNED)
             case "failed":
-                self._rungs.leave(trial.number)
-                self._study.tell(trial, state=TrialState.FAIL)
+                # Samplers pass by what failed in Optuna. This one is a pruned one to them, and
+                # worse than all that broke no constraint.
+                trial.set_constraint(FAILED, 1.0)
+                self._study.tell(trial, state=TrialState.PRUNED)
 
     def put_back(self, running: Running) -> None:
         """Have a trial in flight asked again the next time."""
         self._keep_runs()
-        self._in_flight.pop(running.trial.number, None)
+        self.in_flight.pop(running.number, None)
         self._runs.tracking.end_trial(
             running.run, state="interrupted", reason="The search was stopped."
         )
-        self.give_back(running.trial, "cut off and asked again")
+        self.proposals.give_back(running.trial, "cut off and asked again")
 
-    def give_back(self, trial: optuna.Trial, why: str) -> None:
-        """Have what a trial drew asked again the next time; it ends as none of the study."""
-        # Asked again first: see `adopt`.
-        self._study.enqueue_trial(trial.params, user_attrs=_origin(trial.user_attrs))
-        self.hide(trial, why)
-
-    def hide(self, trial: optuna.Trial, why: str) -> None:
-        """End an Optuna trial that is no trial of the study; it teaches the sampler nothing."""
-        self._rungs.leave(trial.number)
-        trial.set_user_attr(HIDDEN, why)
-        self._study.tell(trial, state=TrialState.FAIL)
-
-    def num_paused(self) -> int:
-        """Return how many trials wait."""
-        return len(self._paused)
+    def past(self) -> Iterator[Past]:
+        """Yield the trials of the study that have ended."""
+        for trial in self._study.get_trials(deepcopy=False):
+            if is_row(trial):
+                yield Past(trial.number, state_of(trial), trial.intermediate_values)
 
     def num_ended(self) -> int:
         """Return how many trials of the study have ended, whenever that was."""
@@ -449,24 +295,15 @@ class StudyStore:
     def counts(self) -> Counter[State]:
         """Return how many trials ended in which way."""
         trials = self._study.get_trials(deepcopy=False)
-        return Counter(STATES[trial.state] for trial in trials if is_row(trial))
+        return Counter(state_of(trial) for trial in trials if is_row(trial))
 
-    def beliefs(self) -> list[tuple[str, float]]:
-        """Return the three dimensions that matter most so far; see `records.importances`.
+    def importances(self) -> list[tuple[str, float]]:
+        """Return the three dimensions that matter most so far; see `records.importances_of`.
 
         Looked at anew after every fifth complete trial: before there is no news, and it costs.
         """
         complete = len(self.complete())
-        if complete >= self._believed + 5:
-            self._believed = complete
-            self._beliefs = list(importances_of(self._study).items())[:3]
-        return self._beliefs
-
-
-def _origin(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where a trial came from, for one that takes its place."""
-    return {key: attrs[key] for key in (GIVEN, START) if key in attrs}
-
-
-def _objectives(running: Running) -> dict[int, float]:
-    return {epoch.epoch: epoch.objective for epoch in running.epochs}
+        if complete >= self._importances_of + 5:
+            self._importances_of = complete
+            self._importances = list(importances_of(self._study).items())[:3]
+        return self._importances

@@ -1,8 +1,9 @@
 """An experiment: one YAML file that says what a study is about."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,35 +12,8 @@ from workbench.errors import ConfigError
 from workbench.gate import is_inside
 from workbench.rules.rulebook import Rulebook
 from workbench.space.space import Space, read_space
-from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.recipe import Objective
 from workbench.values import Frozen, build
-
-
-class Tryout(Frozen):
-    """Less than a recipe asks for, to see whether its training is worth it."""
-
-    image_share: float = Field(1.0, gt=0, le=1)
-    """Of the side of its pictures, to the next 32 pixels; a backbone that takes one side alone
-    cannot be tried out on another."""
-
-    data_share: float = Field(1.0, gt=0, le=1)
-    """Of the training files that it takes."""
-
-    def of(self, recipe: Recipe, *, num_epochs: int) -> Recipe:
-        """Return the recipe that `recipe` is tried out by."""
-        sampling, data_share = recipe.training.sampling, self.data_share
-        subset = sampling.subset * data_share
-        if isinstance(sampling.subset, int):
-            subset = max(2, round(subset))
-        image_px = min(
-            recipe.model.image_px,
-            max(32, 32 * round(recipe.model.image_px * self.image_share / 32)),
-        )
-        return recipe.replaced(
-            image_px=min(recipe.model.image_px, image_px),
-            sampling=sampling.model_copy(update={"subset": subset}),
-            num_epochs=min(num_epochs, recipe.training.num_epochs),
-        )
 
 
 class Pruning(Frozen):
@@ -62,25 +36,22 @@ class Pruning(Frozen):
     tests/benchmarks/BENCHMARKS.md.
     """
 
-    tryout: Tryout | None = None
-    """What a trial is tried out on before its own training, for the epochs before the first
-    halving, which then is of the tryouts (halving); without one, nothing cheaper comes first."""
-
-    @model_validator(mode="after")
-    def _tryouts_are_halved(self) -> Self:
-        if self.tryout and self.kind != "halving":
-            raise ValueError(f"`tryout` needs `kind: halving`, and it is {self.kind}")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _without_tryout(cls, tree: Any) -> Any:
+        """Read what version 0.1 wrote with every study: that it has no tryouts."""
+        if not isinstance(tree, dict) or tree.get("tryout", True) is not None:
+            return tree
+        return {key: value for key, value in tree.items() if key != "tryout"}
 
 
 class Sampler(Frozen):
     """What draws recipes from the search space."""
 
-    kind: Literal["tpe", "tpe-flat", "gp", "random"] = "tpe"
-    """A tree-structured Parzen estimator, with each branch of the space modelled apart (`tpe`) or
-    with the branches that were not taken drawn too and all modelled together (`tpe-flat`); a
-    Gaussian process of the same, which after hundreds of trials takes seconds a draw; or chance
-    alone. What each is shown of a study: `search.samplers`."""
+    kind: Literal["tpe", "gp", "random"] = "tpe"
+    """A tree-structured Parzen estimator, with each branch of the space modelled apart; Optuna's
+    Gaussian process, which knows complete trials alone, draws by chance what only some of them
+    have, and after hundreds of them takes seconds a draw; or chance alone."""
 
     startup_trials: int = Field(10, ge=1)
     """Trials drawn by chance before what is known counts."""
@@ -125,6 +96,27 @@ class Experiment(Dataset):
         return self.screening == "on"
 
 
+def require_no_gone_setting(tree: Mapping[str, Any], *, of: str, remedy: str) -> None:
+    """Refuse an experiment's tree that asks for what version 0.1 could do and later ones cannot.
+
+    Args:
+        tree: The experiment, as a file has it.
+        of: Names what asks for it, at the beginning of a sentence.
+        remedy: What to do, as a sentence.
+
+    Raises:
+        ConfigError: it has tryouts, or the sampler `tpe-flat`.
+    """
+    pruning, sampler = tree.get("pruning"), tree.get("sampler")
+    gone = ""
+    if isinstance(pruning, Mapping) and pruning.get("tryout") is not None:
+        gone = "`pruning.tryout`"
+    elif isinstance(sampler, Mapping) and sampler.get("kind") == "tpe-flat":
+        gone = "`sampler.kind: tpe-flat`"
+    if gone:
+        raise ConfigError(f"{of} asks for {gone}, which only version 0.1 had. {remedy}")
+
+
 def read_experiment(path: Path) -> tuple[Experiment, Space]:
     """Return the experiment that YAML file `path` holds, and its search space.
 
@@ -133,6 +125,7 @@ def read_experiment(path: Path) -> tuple[Experiment, Space]:
             experiment may point.
     """
     tree = read_experiment_tree(path)
+    require_no_gone_setting(tree, of=str(path), remedy="Remove it.")
     experiment: Experiment = build(Experiment, tree, where=str(path))
     # experiments/../search_spaces/x.yaml reads badly in an error.
     file = Path(os.path.normpath(path.parent / experiment.search_space))

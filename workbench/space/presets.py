@@ -20,7 +20,7 @@ from workbench.values import build, cut, parse_yaml, shown
 OF_EXPERIMENT = ("data", "rulebook", "objective")
 
 
-def read_known(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, Space]:
+def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, Space]:
     """Return a known recipe as an experiment of its own and a space that holds it alone.
 
     Args:
@@ -71,7 +71,7 @@ def draft_for(path: Path, views: Mapping[str, AnyView]) -> SampledConfig:
     Raises:
         ConfigError: it reads a view that is not among them.
     """
-    experiment, space = read_known(path)
+    experiment, space = read_preset(path)
     names = []
     for view in experiment.views.values():
         same = [name for name, other in views.items() if other == view]

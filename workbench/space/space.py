@@ -140,18 +140,8 @@ class Space(Frozen):
     tree: dict[Any, Any]
     """As the file says it, but for a question to the table of figures: see `read_space`."""
 
-    def draw(self, trial: Suggest, *, flat: bool = False) -> SampledConfig:
-        """Return a draft drawn by `trial`; every dimension is named by its dotted key.
-
-        Args:
-            trial: Draws each dimension once.
-            flat: Whether those are drawn too that exist only under options that were not taken.
-        """
-        if flat:
-            everything = _Every(trial)
-            for dimension in self.dimensions():
-                _draw(self.tree, "", everything.under(dimension.where), self.file)
-            return self.at(everything.drawn)
+    def draw(self, trial: Suggest) -> SampledConfig:
+        """Return a draft drawn by `trial`; every dimension is named by its dotted key."""
         drawn = _draw(self.tree, "", trial, self.file)
         return build(SampledConfig, drawn, where=self.file)
 
@@ -328,35 +318,6 @@ class _Fixed:
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
         self.asked[name] = [low, high]
         return int(self._wanted.get(name, low))
-
-
-class _Every:
-    """Draws each dimension once, however often and under whichever options it is asked for."""
-
-    def __init__(self, trial: Suggest) -> None:
-        self._trial = trial
-        self._where: Mapping[str, Any] = {}
-        self.drawn: dict[str, Any] = {}
-
-    def under(self, where: Mapping[str, Any]) -> "_Every":
-        """Answer with the options `where` from here on, else with the first ones."""
-        self._where = where
-        return self
-
-    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
-        if name not in self.drawn:
-            self.drawn[name] = self._trial.suggest_categorical(name, choices)
-        return self._where.get(name, choices[0])
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        if name not in self.drawn:
-            self.drawn[name] = self._trial.suggest_float(name, low, high, log=log)
-        return float(self.drawn[name])
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
-        if name not in self.drawn:
-            self.drawn[name] = self._trial.suggest_int(name, low, high, log=log)
-        return int(self.drawn[name])
 
 
 def _draw(node: Any, key: str, trial: Suggest, where: str) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import open_lock, take_lock, write_json, write_text
-from workbench.space.experiment import Experiment
+from workbench.space.experiment import Experiment, require_no_gone_setting
 from workbench.trial.result import TrialFolder
 from workbench.values import Frozen, build, read_record, read_yaml
 from workbench.workspace import TAKEN
@@ -102,9 +102,16 @@ class StudyFolder:
 
         Raises:
             DamagedFileError: the file is gone, or is not what was written.
+            ConfigError: it asks for what only an older version had.
         """
+        tree = self.begun()["experiment"]
+        require_no_gone_setting(
+            tree,
+            of=f"The study {self.name}",
+            remedy="Go on with that version, or start another study by --study NAME.",
+        )
         try:
-            return build(Experiment, self.begun()["experiment"], where=str(self.experiment_file))
+            return build(Experiment, tree, where=str(self.experiment_file))
         except ConfigError as error:
             why = str(error).splitlines()[0].rstrip(".")
             raise DamagedFileError(f"{why}: the file is damaged. {_PUT_BACK}") from error

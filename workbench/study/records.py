@@ -29,6 +29,9 @@ START = "start_from"
 MADE_BY = "made_by"
 """The versions, the code and the platform that trained it, as tags."""
 
+FAILED = "failed"
+"""A constraint that a failed trial breaks. Optuna has it as a pruned one, to learn from it."""
+
 THOP, TRUE = "params_thop", "params_true"
 SECONDS = "seconds"
 
@@ -129,6 +132,11 @@ def is_row(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and HIDDEN not in attrs and UID in attrs
 
 
+def state_of(trial: FrozenTrial) -> State:
+    """Return how an ended trial of the study ended."""
+    return "failed" if trial.constraints.get(FAILED, 0.0) > 0 else STATES[trial.state]
+
+
 def runs_of(study: optuna.Study) -> dict[int, str]:
     """Return the MLflow run of each trial that has one, by number.
 
@@ -196,7 +204,7 @@ def read_study(folder: StudyFolder) -> optuna.Study:
 def _row(folder: StudyFolder, trial: FrozenTrial, runs: Mapping[int, str]) -> TrialRow:
     attrs = trial.user_attrs
     files = folder.trial(attrs[UID])
-    state, reason = STATES[trial.state], attrs.get(REASON, "")
+    state, reason = state_of(trial), attrs.get(REASON, "")
     recipe = files.kept_recipe()
     # A trial that was refused, or whose worker died, left no result.
     result = files.kept_result()

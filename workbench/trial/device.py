@@ -29,7 +29,7 @@ class Capabilities(Frozen):
     and what fitted then is remembered."""
 
     by_clock: bool
-    """Whether the clock decides what of a pass is done otherwise than at first; see `compiling`."""
+    """Whether the clock decides what of a pass is done otherwise than at first; see `layout`."""
 
 
 ON_CPU = Capabilities(steps="torch", grouped_last=True, counts_memory=True, by_clock=False)

@@ -98,10 +98,6 @@ class TrialFolder:
         self.log = path / "log.txt"
         self.checkpoint = path / "checkpoint.pt"
 
-    def tryout(self) -> "TrialFolder":
-        """Return the folder of what this trial was tried out by."""
-        return TrialFolder(self.path / "tryout")
-
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the recipe that this trial computes, unless it is there already."""
         if self.kept_recipe() != recipe:

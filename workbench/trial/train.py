@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +18,12 @@ from workbench.files import finished, hash_file
 from workbench.trial import memory
 from workbench.trial.batches import Split
 from workbench.trial.compiling import Compile
+from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
 from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.training import FORMAT, DivergedError, Training, best_epoch
-
-Verdict = Literal["go on", "prune", "pause"]
 
 
 class UntrainableError(WorkbenchError):
@@ -38,7 +36,7 @@ def run_trial(
     folder: Path,
     *,
     device: str,
-    report: Callable[[Epoch], Verdict],
+    report: Callable[[Epoch], Decision],
     step: Callable[[float], None] = lambda share: None,
     store: Path | None = None,
     memory_bytes: int | None = None,
@@ -64,9 +62,9 @@ def run_trial(
         step: Called after every batch that was trained or scored, with the share of its epoch.
         store: Folder of local weights, if the recipe starts from one of them.
         memory_bytes: What the trial may take of the device's memory; nothing is counted if None.
-        cache: Folder in which is kept what memory was counted or met, and what compiling was worth.
-        compiled: When the passes of training are compiled; see `compiling`. The numbers are then
-            those of other roundings.
+        cache: Folder in which is kept what memory was counted or met, and what a layout was worth.
+        compiled: Whether the training pass is compiled; see `compiling`. The numbers are then those
+            of other roundings.
         share: Of the device, where trials run side by side on it: other sizes fit then.
         uses: How the device is made use of; by default as suits it.
 
@@ -83,13 +81,13 @@ def run_trial(
     files.write_recipe(recipe)
     told: list[Epoch] = []
 
-    def tell(training: Training) -> Verdict:
+    def tell(training: Training) -> Decision:
         """Report what was not reported yet."""
-        verdict: Verdict = "go on"
+        decision: Decision = "go on"
         for epoch in training.epochs[len(told) :]:
             told.append(epoch)
-            verdict = report(epoch)
-        return verdict
+            decision = report(epoch)
+        return decision
 
     uses = uses or capabilities(device)
     plan = memory.first_plan(recipe, counts_memory=uses.counts_memory)
@@ -182,7 +180,7 @@ def _train(
     begin: Callable[..., Training],
     plan: Plan,
     files: TrialFolder,
-    tell: Callable[[Training], Verdict],
+    tell: Callable[[Training], Decision],
     clock: "_Clock",
 ) -> tuple[State, str, Plan]:
     """Run the epochs that are left; keep the best weights and their scores.
@@ -202,10 +200,10 @@ def _train(
         training.restore(saved)
         clock.go_on(after_s=saved["seconds"])
     while True:
-        verdict = tell(training)
-        if verdict != "go on":
+        decision = tell(training)
+        if decision != "go on":
             _scores("val", training.val, training.best_scores).pipe(files.write_scores)
-            state: State = "pruned" if verdict == "prune" else "paused"
+            state: State = "pruned" if decision == "prune" else "paused"
             return state, f"{state} after epoch {len(training.epochs)}", training.plan
         if len(training.epochs) == recipe.training.num_epochs:
             break

@@ -19,7 +19,7 @@ from workbench.parts.model_spec import TTA
 from workbench.parts.optimizers import lay_out_as_parameters, restore
 from workbench.parts.transfer import Average
 from workbench.trial.batches import Split, count_batches, in_order, shuffled
-from workbench.trial.compiling import Compile, Compiled, may_be_compiled
+from workbench.trial.compiling import Compile, compiled_model
 from workbench.trial.device import (
     Capabilities,
     capabilities,
@@ -28,11 +28,11 @@ from workbench.trial.device import (
     random_state,
     set_random_state,
 )
-from workbench.trial.layout import ChannelsLast
+from workbench.trial.layout import LayoutByClock
 from workbench.trial.memory import Plan, is_out_of_memory
 from workbench.trial.metrics import binary_metrics
-from workbench.trial.passes import Alternative, Passes, at_once
 from workbench.trial.recipe import Recipe
+from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Epoch
 from workbench.trial.scoring import build_model, score
 from workbench.trial.stepping import backward
@@ -55,8 +55,8 @@ class Training:
         store: Folder of local weights, if the recipe starts from one of them.
         plan: How batches go through the model.
         step: Called after every batch that was trained or scored, with the share of its epoch.
-        compiled: When the passes of training are compiled; see `compiling`.
-        cache: Folder in which what that was worth is kept.
+        compiled: Whether the training pass is compiled, before the first epoch of all weights.
+        cache: Folder in which is kept what another layout was worth.
         uses: How the device is made use of; by default as suits it.
     """
 
@@ -99,26 +99,20 @@ class Training:
         )
         self._optimizer = recipe.training.optimizer.build(groups, steps=uses.steps)
         self._average = Average(self._model, recipe.training.transfer.ema_decay)
-        samples = at_once(recipe, plan, len(self._train))
-        self._compiled = Compiled(
-            self._model, recipe, samples_at_once=samples, asked=compiled == "on"
-        )
-        alternatives: list[Alternative] = []
-        if uses.by_clock and not self._model.channels_last:
-            lay_out = self._lay_out
-            alternatives.append(
-                ChannelsLast(self._model, recipe, samples_at_once=samples, lay_out=lay_out)
+        self._samples_at_once = at_once(recipe, plan, len(self._train))
+        self._is_to_compile = compiled == "on"
+        self._compiled: torch.nn.Module | None = None
+        self._layout: LayoutByClock | None = None
+        # One that is compiled stays as it is: laid anew, it would be compiled anew.
+        if uses.by_clock and not self._model.channels_last and not self._is_to_compile:
+            self._layout = LayoutByClock(
+                self._model,
+                recipe,
+                samples_at_once=self._samples_at_once,
+                lay_out=self._lay_out,
+                num_samples=len(self._train),
+                cache=cache,
             )
-        if may_be_compiled(recipe, compiled, by_clock=uses.by_clock):
-            alternatives.append(self._compiled)
-        self.passes = Passes(
-            self._model,
-            recipe,
-            plan=plan,
-            alternatives=alternatives,
-            num_samples=len(self._train),
-            cache=cache,
-        )
         fake_share = float(self._train.targets.double().mean())
         self._modalities = modalities_of(recipe.model.views)
         self._fake_share = fake_share_with_blends(
@@ -160,12 +154,13 @@ class Training:
         scored = -(-len(self.val) // self._scored_at_once)
         self._batches = 0
         self._of_batches = count_batches(len(self._train), recipe.training.batch_size) + scored
-        self.passes.before_epoch(number)
+        self.settle_passes(number)
         learning = time.monotonic()
         train_loss = self._learn(number)
-        compiled, channels_last = self._compiled.is_taken, self._model.channels_last
+        compiled, channels_last = self._compiled is not None, self._model.channels_last
         scores = self.predict(self.val, self._average.model)
-        self.passes.after_epoch(number, time.monotonic() - learning)
+        if self._layout is not None:
+            self._layout.after_epoch(number, time.monotonic() - learning)
         metrics = binary_metrics(self.val.targets.numpy(), scores)
         epoch = Epoch(
             epoch=number,
@@ -184,6 +179,15 @@ class Training:
                 for name, tensor in self._average.model.state_dict().items()
             }
             self.best_scores = scores
+
+    def settle_passes(self, number: int) -> None:
+        """Compile the training pass or lay it out anew before epoch `number`, if it is time to."""
+        if self._layout is not None:
+            self._layout.before_epoch(number)
+        if self._is_to_compile and number > self.recipe.training.transfer.frozen_epochs:
+            self._is_to_compile = False
+            samples = self._samples_at_once
+            self._compiled = compiled_model(self._model, self.recipe, samples_at_once=samples)
 
     def predict_best(self, split: Split) -> npt.NDArray[np.float64]:
         """Return what the best epoch's weights say of each file of `split`, (files,)."""
@@ -298,7 +302,7 @@ class Training:
             targets = targets[mixed.partner].lerp(targets, mixed.share)
             self._optimizer.zero_grad(set_to_none=True)
             loss = backward(
-                self._compiled.model,
+                self._compiled or self._model,
                 recipe.training.loss,
                 mixed.inputs,
                 targets.to(self._device, non_blocking=True),

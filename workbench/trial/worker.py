@@ -1,7 +1,7 @@
 """A process that trains trials one after another. It knows neither Optuna nor MLflow.
 
-What goes over the pipe: the study process sends a `Job` or None (end); the worker answers with an
-`Epoch` after every epoch, waits for a verdict, and ends with a `Result`, a `Bug`, `Full` or
+What goes over the pipe: the study process sends a `LocalJob` or None (end); the worker answers with
+an `Epoch` after every epoch, waits for a decision, and ends with a `Result`, a `Bug`, `Full` or
 `Blocked`. A `Beat` every few seconds says that it lives. What a `Probe` begins is in
 `side_by_side`.
 """
@@ -17,70 +17,39 @@ import traceback
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from workbench.errors import AccessError, CacheError, DiskFullError, told
 from workbench.processes import be_a_child
+from workbench.trial.job import Blocked, Bug, Full, Job
 from workbench.trial.side_by_side import Ask, Probe, step_when_asked
-
-if TYPE_CHECKING:
-    from workbench.trial.compiling import Compile
 
 BEAT_S = 2.0
 
 
 @dataclass(frozen=True)
-class Job:
-    """One trial to run."""
+class LocalJob:
+    """A job, and what this machine has for it: files, and a share of a device."""
 
-    recipe: str
-    """As JSON."""
-
+    job: Job
     prepared: Path
     """Folder of the prepared data."""
 
     folder: Path
     """The trial's folder."""
 
+    weights: Path
+    """Folder of pretrained weights that the user brought."""
+
+    cache: Path
+    """Folder of what is counted once."""
+
     device: str
     num_threads: int
     """CPU threads that torch may use."""
 
-    store: Path
-    """Folder of pretrained weights that the user brought."""
-
-    cache: Path | None = None
-    """Folder of what is counted once."""
-
     share: float = 1.0
     """Of the device, where trials run side by side on it."""
-
-    memory_bytes: int | None = None
-    """What the user allows a trial of the device's memory; None for its share."""
-
-    compiled: "Compile" = "off"
-    """When its passes are compiled; see `trial.compiling`."""
-
-
-@dataclass(frozen=True)
-class Bug:
-    """An error that no trial should end with: it stops the study."""
-
-    traceback: str
-
-
-@dataclass(frozen=True)
-class Full:
-    """The disk has no space left for what the trial writes."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Blocked:
-    """What the trial reads or writes cannot be used any more, and nor can it by another trial."""
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -144,18 +113,18 @@ def work(connection: Connection, warm: bool = False) -> None:
     if warm:
         _load()
     while True:
-        job: Job | Probe | Ask | None = connection.recv()
-        if job is None:
+        asked: LocalJob | Probe | Ask | None = connection.recv()
+        if asked is None:
             return
-        if isinstance(job, Ask):
+        if isinstance(asked, Ask):
             continue  # of a probe that could not go on, and said so
-        if isinstance(job, Probe):
-            step_when_asked(connection, job)
+        if isinstance(asked, Probe):
+            step_when_asked(connection, asked)
             _give_back_memory()
             continue
         try:
-            job.folder.mkdir(parents=True, exist_ok=True)
-            opened = (job.folder / "log.txt").open("a")
+            asked.folder.mkdir(parents=True, exist_ok=True)
+            opened = (asked.folder / "log.txt").open("a")
         except OSError as error:
             sentence = told(error)
             connection.send(Blocked(sentence) if sentence else Bug(traceback.format_exc()))
@@ -168,7 +137,7 @@ def work(connection: Connection, warm: bool = False) -> None:
             ended: object
             with _Pulse(connection) as pulse:
                 try:
-                    ended = _run(job, connection, pulse)
+                    ended = _run(asked, connection, pulse)
                 except DiskFullError as error:
                     ended = Full(str(error))
                 except (CacheError, AccessError) as error:
@@ -195,42 +164,45 @@ def _load() -> None:
 
 
 def _give_back_memory() -> None:
-    """Return freed memory to the system between trials; see `search.pool.KEEP_MEMORY`."""
+    """Return freed memory to the system between trials; see `processes.KEEP_MEMORY`."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others do not
     if trim is not None:
         trim(0)
 
 
-def _run(job: Job, connection: Connection, pulse: _Pulse) -> object:
+def _run(asked: LocalJob, connection: Connection, pulse: _Pulse) -> object:
     # Imported by the first job, so that a worker starts at once and its log holds what they print.
     import torch
 
     from workbench.data.prepare import Prepared
     from workbench.trial import memory
+    from workbench.trial.decision import Decision
     from workbench.trial.recipe import Recipe
     from workbench.trial.result import Epoch
-    from workbench.trial.train import Verdict, run_trial
+    from workbench.trial.train import run_trial
 
-    torch.set_num_threads(job.num_threads)
+    torch.set_num_threads(asked.num_threads)
 
-    def report(epoch: Epoch) -> Verdict:
+    def report(epoch: Epoch) -> Decision:
         pulse.send(epoch)
-        verdict: Verdict = connection.recv()
-        return verdict
+        decision: Decision = connection.recv()
+        return decision
 
-    recipe = Recipe.model_validate_json(job.recipe).named(job.folder.name)
-    prepared = Prepared.load(job.prepared)
+    job = asked.job
+    recipe = Recipe.model_validate_json(job.recipe).named(job.uid)
+    prepared = Prepared.load(asked.prepared)
+    within = memory.to_count(asked.device, asked=job.memory_bytes, share=asked.share)
     return run_trial(
         recipe,
         prepared,
-        job.folder,
-        device=job.device,
+        asked.folder,
+        device=asked.device,
         report=report,
         step=pulse.step,
-        store=job.store,
-        memory_bytes=memory.to_count(job.device, asked=job.memory_bytes, share=job.share),
-        share=job.share,
-        cache=job.cache,
+        store=asked.weights,
+        memory_bytes=within,
+        share=asked.share,
+        cache=asked.cache,
         compiled=job.compiled,
     )

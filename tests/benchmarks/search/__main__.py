@@ -29,7 +29,6 @@ import numpy as np
 import optuna
 
 from tests.benchmarks.search.adapter import Spent, Step, Variant, search
-from tests.benchmarks.search.demo_table import TRYOUT
 from tests.benchmarks.search.surrogates import Surrogate
 from tests.benchmarks.search.tasks import Task, table_task
 from workbench.space.space import Space
@@ -41,10 +40,8 @@ VARIANTS = (
     Variant("without halving", pruning=FULL),
     Variant("halving after one epoch", pruning={"kind": "halving", "warmup_epochs": 1}),
     Variant("one in three goes on", pruning={"kind": "halving", "factor": 3}),
-    Variant("with tryouts", pruning={"kind": "halving", "tryout": TRYOUT.model_dump()}),
     Variant("without warm start", warm_start=False),
     Variant("none of the three", screening=False, pruning=FULL, warm_start=False),
-    Variant("sampler: flat TPE", sampler="tpe-flat"),
     Variant("sampler: GP", sampler="gp"),
     Variant("sampler: random", sampler="random"),
 )
@@ -186,8 +183,6 @@ def main() -> None:
         theirs = [plain(make(seed), seed, num_trials=asked.trials) for seed in range(asked.seeds)]
         for variant in VARIANTS:
             if not re.search(asked.variant, variant.name):
-                continue
-            if "tryout" in variant.pruning and not make(0).has_tryouts:
                 continue
             began = time.monotonic()
             races = [

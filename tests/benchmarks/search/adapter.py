@@ -1,4 +1,4 @@
-"""The project's own study on a task: real books and a real search, whose trials are looked up."""
+"""The project's own study on a task: a real store and a real search, whose trials are looked up."""
 
 import contextlib
 import io
@@ -11,17 +11,19 @@ from typing import Any, ClassVar, Literal, NamedTuple, cast
 from unittest.mock import patch
 
 from tests.benchmarks.search.tasks import Task
-from tests.study.inline import InlinePool
+from tests.study.inline import InlineTrials
 from workbench.parts.weights import RANDOM
 from workbench.rules.rulebook import Verdict
 from workbench.screening.screening import Candidate, Screening, choose, first_drafts, narrowed
-from workbench.search import loop as search_module
+from workbench.search.devices import Seats
 from workbench.search.forecast import Forecast
-from workbench.search.loop import Search, Settings
-from workbench.search.pool import Event
+from workbench.search.loop import Search
+from workbench.search.options import RunOptions
 from workbench.search.recording import StudyRuns
+from workbench.search.scheduler import make_scheduler
+from workbench.search.stopping import Limits
 from workbench.search.store import StudyStore
-from workbench.space import recipe_builder as making_module
+from workbench.space import recipe_builder
 from workbench.space.experiment import Experiment
 from workbench.space.precisions import Precisions
 from workbench.space.recipe_builder import RecipeBuilder
@@ -29,9 +31,8 @@ from workbench.space.space import SampledConfig, Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Result
-from workbench.trial.worker import Job
 from workbench.values import build
+from workbench.workspace import Workspace
 
 MEMORY = Path("/dev/shm")
 """Where a study is kept if there is such a place: its journal waits for a disk otherwise."""
@@ -49,7 +50,7 @@ class Variant:
     warm_start: bool = True
     """Whether known recipes, and the screening's first drafts, come first."""
 
-    sampler: Literal["tpe", "tpe-flat", "gp", "random"] = "tpe"
+    sampler: Literal["tpe", "gp", "random"] = "tpe"
 
 
 class Step(NamedTuple):
@@ -70,35 +71,30 @@ class Spent(NamedTuple):
     total: float
 
 
-class Meter(InlinePool):
-    """A pool that looks trials up and counts what their epochs would have cost."""
+class Meter:
+    """Looks trials up, and counts what their epochs would have cost.
 
-    task: ClassVar[Task]
-    spent: ClassVar[float]
-    steps: ClassVar[list[Step]]
+    Args:
+        task: What is searched.
+        spent: So much was spent before.
+    """
 
-    @classmethod
-    def begin(cls, task: Task, spent: float) -> None:
-        """Count anew; so much was spent before."""
-        cls.task, cls.spent, cls.steps = task, spent, []
+    def __init__(self, task: Task, spent: float) -> None:
+        self.task, self.spent = task, spent
+        self.steps: list[Step] = []
+        self.trials = InlineTrials()
+        self.trials.reset(self._epoch)
 
-        def epoch(recipe: Recipe, number: int) -> float:
-            # Asked of new epochs alone: what a paused trial has, it has.
-            asked = SampledConfig.of(recipe)
-            cls.spent += task.cost(asked)
-            return task.seen(asked).observed[number - 1]
-
-        InlinePool.reset(epoch)
-
-    def _say(self, slot: int, job: Job) -> Event:
-        said = super()._say(slot, job)
-        tried_out = job.folder.name == "tryout"
-        if isinstance(said, Result) and said.state == "complete" and not tried_out:
-            seen = self.task.seen(SampledConfig.of(Recipe.model_validate_json(job.recipe)))
-            assert said.objective is not None and said.best_epoch is not None
-            worth = seen.worth[said.best_epoch - 1]
-            Meter.steps.append(Step(Meter.spent, said.objective, worth))
-        return said
+    def _epoch(self, recipe: Recipe, number: int) -> float:
+        # Asked of new epochs alone: what a paused trial has, it has.
+        asked = SampledConfig.of(recipe)
+        self.spent += self.task.cost(asked)
+        seen = self.task.seen(asked)
+        if number == len(seen.observed):
+            objective = max(seen.observed)
+            worth = seen.worth[seen.observed.index(objective)]
+            self.steps.append(Step(self.spent, objective, worth))
+        return seen.observed[number - 1]
 
 
 class NoTracking:
@@ -117,9 +113,6 @@ class NoRuns(NoTracking):
     def is_there(self) -> bool:
         return True
 
-    def seconds(self, result: Result) -> float:
-        return result.seconds
-
 
 def search(task: Task, seed: int, variant: Variant, *, num_trials: int) -> Spent:
     """Search `task` as the project does, from one seed."""
@@ -131,23 +124,26 @@ def search(task: Task, seed: int, variant: Variant, *, num_trials: int) -> Spent
         if variant.warm_start:
             drafts += first_drafts(space, screening)
         space = narrowed(space, screening)
-    Meter.begin(task, spent)
+    meter = Meter(task, spent)
     with (
         tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as root,
         contextlib.redirect_stderr(io.StringIO()),
-        patch.object(search_module, "WorkerPool", Meter),
-        patch.object(making_module, "judge_start", _legal),
-        # It only says something, by scores that nobody wrote.
-        patch.object(Search, "_look_at_noise", lambda _: None),
+        patch.object(recipe_builder, "judge_start", _legal),
     ):
-        sit(space, drafts, seed, variant, Path(root), num_trials)
-    return Spent(tuple(Meter.steps), Meter.spent)
+        run(space, drafts, seed, variant, Path(root), num_trials, meter.trials)
+    return Spent(tuple(meter.steps), meter.spent)
 
 
-def sit(
-    space: Space, drafts: list[Any], seed: int, variant: Variant, root: Path, num_trials: int
+def run(
+    space: Space,
+    drafts: list[Any],
+    seed: int,
+    variant: Variant,
+    root: Path,
+    num_trials: int,
+    trials: InlineTrials,
 ) -> None:
-    """Run one sitting of a study, its trials those of `Meter`."""
+    """Run the search of a study whose trials are `trials`."""
     experiment: Experiment = build(
         Experiment,
         {
@@ -159,38 +155,28 @@ def sit(
         },
         where="benchmark",
     )
-    folder = StudyFolder(root / "benchmark")
-    folder.path.mkdir()
-    books = StudyStore(
-        folder,
-        experiment,
-        space,
-        seed=seed,
-        runs=cast(StudyRuns, NoRuns()),
-    )
+    workspace = Workspace(root)
+    folder = StudyFolder(workspace.studies / "benchmark")
+    folder.path.mkdir(parents=True)
+    runs = cast(StudyRuns, NoRuns())
+    store = StudyStore(folder, experiment, space, seed=seed, runs=runs)
     for number, draft in enumerate(drafts):
-        books.start_from(draft, f"known {number}")
+        store.proposals.start_from(draft, f"known {number}")
     finder = cast(WeightsFinder, SimpleNamespace(find=lambda *_: RANDOM, store=root))
+    forecast = SimpleNamespace(
+        learn=lambda *_: None, of=lambda *_: None, is_used=False, is_shown=False
+    )
+    builder = RecipeBuilder(experiment, "benchmark", finder, 0, Precisions(False))
+    options = RunOptions(num_trials=num_trials)
     Search(
         folder,
-        experiment,
-        books,
-        maker=RecipeBuilder(experiment, "benchmark", finder, seed=0, precisions=Precisions(False)),
-        forecast=cast(
-            Forecast,
-            SimpleNamespace(
-                learn=lambda *_: None, of=lambda *_: None, is_used=False, is_shown=False
-            ),
-        ),
-        settings=Settings(
-            num_trials=num_trials,
-            devices=("cpu",),
-            threads_per_worker=1,
-            memory_bytes=None,
-            cache=root,
-            deadline=None,
-            stall_s=900.0,
-        ),
+        store,
+        builder=builder,
+        scheduler=make_scheduler(experiment),
+        runner=trials.make_runner(workspace, Seats(("cpu",), 1), options),
+        forecast=cast(Forecast, forecast),
+        limits=Limits(root, None),
+        options=options,
     ).run()
 
 

@@ -4,8 +4,7 @@ python -m tests.benchmarks.search.demo_table DEMO_FOLDER CACHE_FOLDER [WEIGHTS_F
 
 Another data set of the same layout, with its answers in `private/`, makes a table of another name.
 
-A row is one recipe, trained in full; a second table says what its tryout reached. It is appended
-when its training ends, and rows that are there
+A row is one recipe, trained in full. It is appended when its training ends, and rows that are there
 are skipped, so the command can be cut off at any time and goes on. Blocks of one learning rate
 follow each other: every whole block holds all backbones, views and augmentations.
 
@@ -36,7 +35,6 @@ from workbench.data.prepare import Prepared, prepare
 from workbench.media.views import AnyView
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM, Weights, resolve
-from workbench.space.experiment import Tryout
 from workbench.space.space import SampledConfig
 from workbench.trial.batches import Split, in_order
 from workbench.trial.delong import auc
@@ -90,18 +88,6 @@ class Key(NamedTuple):
     lr: float
     augment: int
     """Its place in `AUGMENTS`."""
-
-
-TRYOUT = Tryout(image_share=0.5, data_share=0.5)
-TRYOUT_EPOCHS = 2
-"""As many as come before the first halving."""
-
-
-class Tried(NamedTuple):
-    """The tryout of a row."""
-
-    val: tuple[float, ...]
-    cpu_s: tuple[float, ...]
 
 
 class Curve(NamedTuple):
@@ -165,20 +151,6 @@ def read_probes(path: Path) -> dict[tuple[str, str], float]:
         return {}
     rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
     return {(row["backbone"], row["views"]): float(row["auc_val"]) for row in rows}
-
-
-def read_tryouts(path: Path) -> dict[Key, Tried]:
-    """Return the tryouts, by the recipe that they stand for."""
-    if not path.exists():
-        return {}
-    numbers = range(1, TRYOUT_EPOCHS + 1)
-    return {
-        _key_of(row): Tried(
-            tuple(float(row[f"val{number}"]) for number in numbers),
-            tuple(float(row[f"cpu_s{number}"]) for number in numbers),
-        )
-        for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines())
-    }
 
 
 def _key_of(row: dict[str, str]) -> Key:
@@ -254,20 +226,6 @@ class Bench:
             (*seconds, *[usual] * lost),
         )
 
-    def try_out(self, key: Key) -> Tried:
-        """Train the tryout of a recipe."""
-        training = self._training(TRYOUT.of(self.recipe(key), num_epochs=TRYOUT_EPOCHS))
-        val, seconds = list[float](), list[float]()
-        for _ in range(TRYOUT_EPOCHS):
-            began = time.process_time()
-            try:
-                training.run_epoch()
-                val.append(training.epochs[-1].metrics["auc"])
-            except DivergedError:
-                val.append(0.5)
-            seconds.append(time.process_time() - began)
-        return Tried(tuple(val), tuple(seconds))
-
     def _training(self, recipe: Recipe) -> Training:
         return Training(
             recipe,
@@ -342,7 +300,6 @@ class Files(NamedTuple):
 
     table: Path
     probes: Path
-    tryouts: Path
 
 
 def files_of(name: str) -> Files:
@@ -353,7 +310,7 @@ def files_of(name: str) -> Files:
 def main(data: Path, cache: Path, store: Path | None, name: str) -> None:
     """Measure the probes, then train what the table lacks."""
     bench = Bench(data, cache, store)
-    table, probes, tryouts = files_of(name)
+    table, probes = files_of(name)
     probed = read_probes(probes)
     for names, backbone in itertools.product(VIEW_SETS, (*PRETRAINED, *FROM_SCRATCH)):
         if (backbone, "+".join(names)) in probed:
@@ -363,7 +320,6 @@ def main(data: Path, cache: Path, store: Path | None, name: str) -> None:
         print(row, flush=True)
     rows = table.read_text(encoding="utf-8").splitlines()[1:] if table.exists() else []
     done = {tuple(row.split(",")[:5]) for row in rows}
-    tried_out = read_tryouts(tryouts)
     for key in grid():
         if tuple(map(str, key)) not in done:
             curve = bench.train(key)
@@ -378,11 +334,6 @@ def main(data: Path, cache: Path, store: Path | None, name: str) -> None:
                 },
             )
             print(*key, f"{max(curve.val):.4f}", f"{sum(curve.cpu_s):.1f} s", flush=True)
-        if key not in tried_out:
-            tried = bench.try_out(key)
-            found = {**_numbered("val", tried.val, 4), **_numbered("cpu_s", tried.cpu_s, 2)}
-            append(tryouts, {**key._asdict(), **found})
-            print(*key, f"tryout {max(tried.val):.4f}", f"{sum(tried.cpu_s):.1f} s", flush=True)
 
 
 def _numbered(name: str, values: Sequence[float], digits: int) -> dict[str, float]:

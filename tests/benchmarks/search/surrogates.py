@@ -21,7 +21,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -166,8 +166,6 @@ class Surrogate:
         # A view's features are computed once, whatever sets it is in.
         num_views = 2 if self.kind == "fine" else 1
         return num_views * sum(self._drawn.cost) / 3
-
-    has_tryouts: ClassVar[bool] = False
 
     def known(self) -> list[SampledConfig]:
         """Return a recipe for each optimizer, as people hand them on.

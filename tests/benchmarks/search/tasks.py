@@ -16,12 +16,10 @@ from tests.benchmarks.search.demo_table import (
     VIEW_SETS,
     Curve,
     Key,
-    Tried,
     files_of,
     grid,
     read_probes,
     read_table,
-    read_tryouts,
     tree_of,
 )
 from workbench.parts.augment import Augment
@@ -71,10 +69,6 @@ class Task(Protocol):
     def known(self) -> list[SampledConfig]:
         """Return recipes that a person would try first."""
 
-    @property
-    def has_tryouts(self) -> bool:
-        """Whether recipes can be tried out on less."""
-
 
 @dataclass(frozen=True)
 class TableTask:
@@ -83,7 +77,6 @@ class TableTask:
     name: str
     rows: dict[Key, Curve]
     probes: dict[tuple[str, str], float]
-    tried: dict[Key, Tried]
 
     @property
     def tree(self) -> dict[str, Any]:
@@ -107,15 +100,11 @@ class TableTask:
         }
 
     def seen(self, asked: Asked) -> Seen:
-        if is_tryout(asked):
-            observed = self.tried[_key(asked)].val
-            return Seen(observed, observed)
         row = self.rows[_key(asked)]
         return Seen(row.val, row.test)
 
     def cost(self, asked: Asked) -> float:
-        costs = self._costs_tried if is_tryout(asked) else self._costs
-        return costs["+".join(asked.views), asked.backbone]
+        return self._costs["+".join(asked.views), asked.backbone]
 
     def probe(self, backbone: str, views: tuple[str, ...]) -> float:
         return self.probes[backbone, "+".join(views)]
@@ -129,33 +118,20 @@ class TableTask:
     def _costs(self) -> dict[tuple[str, str], float]:
         return _medians(self.rows)
 
-    @cached_property
-    def _costs_tried(self) -> dict[tuple[str, str], float]:
-        return _medians(self.tried)
-
     def known(self) -> list[SampledConfig]:
         usual = Key("+".join(VIEW_SETS[-1]), PRETRAINED[0], *RATES[0], 0)
         return [build(SampledConfig, {**tree_of(usual), "pretrained": "none"}, where="known")]
-
-    @property
-    def has_tryouts(self) -> bool:
-        return self.tried.keys() >= self.rows.keys()
 
     def _has(self, optimizer: str, lr: float) -> bool:
         return any((key.optimizer, key.lr) == (optimizer, lr) for key in self.rows)
 
 
-def _medians(rows: Mapping[Key, Curve | Tried]) -> dict[tuple[str, str], float]:
+def _medians(rows: Mapping[Key, Curve]) -> dict[tuple[str, str], float]:
     """Return the median epoch of views and backbones: the machine had other work too."""
     epochs = defaultdict[tuple[str, str], list[float]](list)
     for key, row in rows.items():
         epochs[key.views, key.backbone] += row.cpu_s
     return {which: statistics.median(times) for which, times in epochs.items()}
-
-
-def is_tryout(asked: Asked) -> bool:
-    """Say whether `asked` is what a recipe is tried out by; the tables train on all files else."""
-    return asked.sampling.subset != 1.0
 
 
 def _key(asked: Asked) -> Key:
@@ -174,4 +150,4 @@ def table_task(name: str) -> TableTask | None:
     rows = read_table(files.table)
     if not rows:
         return None
-    return TableTask(f"{name} table", rows, read_probes(files.probes), read_tryouts(files.tryouts))
+    return TableTask(f"{name} table", rows, read_probes(files.probes))

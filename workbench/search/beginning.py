@@ -1,0 +1,98 @@
+"""What a study is about, written when it begins and the same for ever after."""
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from workbench.data import prepare
+from workbench.data.manifest import Manifest, changes
+from workbench.errors import StudyError
+from workbench.files import finished, write_text
+from workbench.space.experiment import Experiment
+from workbench.space.precisions import settled_for
+from workbench.space.space import Space
+from workbench.study.folder import StudyFolder, StudyInfo
+
+
+def begin_or_check(
+    folder: StudyFolder,
+    experiment: Experiment,
+    space: Space,
+    manifest: Manifest,
+    *,
+    file: Path,
+    data: Path,
+    seed: int,
+    devices: Sequence[str],
+) -> StudyInfo:
+    """Return what a study is: a new one is begun, one that was begun must be about the same.
+
+    Args:
+        folder: The study's, held by this process.
+        experiment: What it is about.
+        space: What its trials may choose.
+        manifest: Its media.
+        file: The experiment's.
+        data: The data folder.
+        seed: Of the sampler and the trials.
+        devices: What a new study is trained on; they settle its precision.
+
+    Raises:
+        StudyError: experiment, space, data or seed changed since; says which.
+    """
+    about = {"experiment": experiment.model_dump(mode="json"), "space": space.tree}
+    if folder.info_file.exists():
+        _check(folder, about, manifest, seed=seed)
+        return folder.info()
+    info = StudyInfo(
+        name=folder.name,
+        id=uuid.uuid4().hex,
+        experiment=str(file),
+        data=str(data.resolve()),
+        fingerprint=manifest.fingerprint,
+        seed=seed,
+        bfloat16=settled_for(devices),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
+    folder.write_info(info)
+    return info
+
+
+def _check(
+    folder: StudyFolder, about: dict[str, dict[str, object]], manifest: Manifest, *, seed: int
+) -> None:
+    info = folder.info()
+    # What an older version did not know of has its default. What the search space says is looked
+    # at, not where it lies: its file may be moved.
+    was = folder.experiment().model_dump(mode="json")
+    was["search_space"] = about["experiment"]["search_space"]
+    begun = {"experiment": was, "space": folder.begun()["space"]}
+    changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
+    if info.fingerprint != manifest.fingerprint:
+        what = f"was {info.fingerprint}, is {manifest.fingerprint}"
+        if (folder.path / prepare.TABLE).exists():
+            before = pd.read_parquet(folder.path / prepare.TABLE)
+            what = changes(before, manifest.table) or what
+        changed.append(f"its data ({what})")
+    if info.seed != seed:
+        changed.append(f"its seed (was {info.seed}, is {seed})")
+    if changed:
+        raise StudyError(
+            f"The study {folder.name} was begun otherwise: {' and '.join(changed)} changed. "
+            "Scores of different things cannot be ranked together: undo the change, or start "
+            "another study by --study NAME."
+        )
+
+
+def keep_data(folder: StudyFolder, manifest: Manifest, prepared: prepare.Prepared) -> None:
+    """Keep in the study's folder what its trials read, and the template of its predictions."""
+    prepared.save(folder.path)
+    # Byte for byte: a submission must keep what this program does not understand.
+    with finished(folder.template) as part:
+        shutil.copyfile(manifest.template.path, part)

@@ -1,0 +1,83 @@
+"""What a search says to the person at the terminal, in lines."""
+
+from workbench.console import duration
+from workbench.search.costs import Prediction
+from workbench.search.running import Running
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Result
+
+CTRL_C = "Ctrl-C: the trials in flight end their epochs and are kept. Once more stops at once."
+
+ANNOUNCED_S = 60.0
+"""A trial that is expected to take so long is announced, with what it is expected to cost."""
+
+NEARLY_FULL = "The disk is nearly full: the paused trial with the least hope is pruned."
+
+
+def of_recipe(recipe: Recipe) -> str:
+    """Return what a recipe trains, in a few words."""
+    return f"{recipe.model.backbone} {'+'.join(recipe.model.views)} {recipe.model.image_px} px"
+
+
+def resumed(running: Running) -> str:
+    """Return that a paused trial goes on."""
+    return f"trial {running.number:<3} goes on after epoch {len(running.epochs)}"
+
+
+def announced(running: Running, expected: Prediction) -> str:
+    """Return what a trial is expected to take, where that is long."""
+    if expected.seconds < ANNOUNCED_S:
+        return ""
+    return f"trial {running.number:<3} starts    {of_recipe(running.recipe)}  {expected}"
+
+
+def restarted(running: Running, reason: str) -> str:
+    """Return that another worker goes on with a trial whose worker died for `reason`."""
+    done = len(running.epochs)
+    where = f"goes on after epoch {done}" if done else "begins it again"
+    return f"trial {running.number}: {reason} Another worker {where}."
+
+
+def ended(running: Running, result: Result, metric: str) -> str:
+    """Return how a trial ended or paused."""
+    score = "" if result.objective is None else f"  {metric} {result.objective:.4f}"
+    parts = "" if result.micro_batch is None else f"  in parts of {result.micro_batch}"
+    parts += "  checkpointed" * result.checkpointed
+    why = f"  {result.reason}" if result.state == "failed" or not result.epochs else ""
+    return (
+        f"trial {running.number:<3} {result.state:<8}{score}  {of_recipe(running.recipe)}"
+        f"  {len(result.epochs)}/{running.recipe.training.num_epochs} epochs"
+        f"  {duration(result.seconds)}{parts}{why}"
+    )
+
+
+def left_over(number: int) -> str:
+    """Return that so many paused trials are over, since nothing is left to be trained."""
+    trials = "1 paused trial is" if number == 1 else f"{number} paused trials are"
+    return f"{trials} pruned: others did better at the same epoch."
+
+
+def used_up(number: int) -> str:
+    """Return that the search space holds no more than so many recipes."""
+    return f"The search space is used up: {number} different recipes are all it holds."
+
+
+def time_is_up(*, missing: int, waiting: int, in_flight: int) -> str:
+    """Return that the time is up; so many trials were not run whole."""
+    counts = [
+        (missing, "is still to run", "are still to run"),
+        (waiting, "is paused", "are paused"),
+        (in_flight, "ends its epoch and is kept", "end their epochs and are kept"),
+    ]
+    left = [
+        f"{number} {one if number == 1 else several}" for number, one, several in counts if number
+    ]
+    return f"The time is up. Of the trials, {', '.join(left)}. The same command continues."
+
+
+def adopted(told: int, again: int) -> str:
+    """Return what became of the trials that a search left which was cut off."""
+    return (
+        f"The last search was cut off: {told} trials had ended and are kept, {again} are asked "
+        "again."
+    )

@@ -1,0 +1,116 @@
+"""What a study tries next, as Optuna has it: what was asked for by hand, else what it draws."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from workbench.console import say
+from workbench.search.journal import mend_journal
+from workbench.search.samplers import make_sampler
+from workbench.space.experiment import Experiment
+from workbench.space.space import SampledConfig, Space
+from workbench.study.folder import StudyFolder
+from workbench.study.records import GIVEN, HIDDEN, START, UID, open_storage
+
+
+def open_study(folder: StudyFolder, experiment: Experiment, *, seed: int) -> optuna.Study:
+    """Return the Optuna study of a study folder that this process holds; it is made if need be.
+
+    Args:
+        folder: Holds the journal, which is mended first where it is damaged.
+        experiment: What the study is about.
+        seed: Of the study.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if wrong := mend_journal(folder):
+        say(wrong)
+    storage = open_storage(folder)
+    asked = len(storage.get_all_studies()) and len(
+        optuna.load_study(study_name=folder.name, storage=storage).trials
+    )
+    asked = max(asked, len(list(folder.path.glob("trials/*"))))  # a journal may be lost
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    return optuna.create_study(
+        study_name=folder.name,
+        storage=storage,
+        load_if_exists=True,
+        direction=experiment.objective.direction,
+        # With the seed of the first run it would draw the recipes of the first run again.
+        sampler=make_sampler(experiment.sampler, seed + asked),
+        pruner=optuna.pruners.NopPruner(),  # that is a scheduler's to decide
+    )
+
+
+class Proposals:
+    """Proposes what to try.
+
+    Args:
+        study: As `open_study` returns it.
+        space: What is drawn from.
+    """
+
+    def __init__(self, study: optuna.Study, space: Space) -> None:
+        self._study, self._space = study, space
+        self._sampler = study.sampler
+
+    def start_from(self, draft: SampledConfig, source: str) -> None:
+        """Have `draft` tried before anything is drawn, unless this study was told of it before.
+
+        One that the search space holds teaches the sampler as a drawn one does; any other is a
+        trial all the same.
+        """
+        given = [
+            SampledConfig.model_validate_json(trial.user_attrs[GIVEN])
+            for trial in self._study.get_trials(deepcopy=False)
+            if GIVEN in trial.user_attrs
+        ]
+        if draft not in given:
+            params = self._space.params_of(draft) or {}
+            attrs = {GIVEN: draft.model_dump_json(), START: source}
+            self._study.enqueue_trial(params, user_attrs=attrs)
+
+    def ask(self) -> tuple[optuna.Trial, SampledConfig]:
+        """Return a new trial and what it is to be: what the space draws, or what was asked for."""
+        trial = self._study.ask()
+        given = trial.user_attrs.get(GIVEN)
+        if given is None:
+            return trial, self._space.draw(trial)
+        draft = SampledConfig.model_validate_json(given)
+        # Enqueued with what has to be drawn for it, so that the sampler knows it as its own.
+        inside = self._space.params_of(draft) is not None
+        return trial, self._space.draw(trial) if inside else draft
+
+    def draw_by_chance(self, *, seed: int) -> None:
+        """Draw by chance alone until `draw_as_ever`, where the sampler knows nothing new."""
+        self._study.sampler = optuna.samplers.RandomSampler(seed=seed)
+
+    def draw_as_ever(self) -> None:
+        """Let the sampler of the study draw again."""
+        self._study.sampler = self._sampler
+
+    def uids(self) -> set[str]:
+        """Return the recipes that are no news: tried, or in flight."""
+        return {
+            trial.user_attrs[UID]
+            for trial in self._study.get_trials(deepcopy=False)
+            if UID in trial.user_attrs and HIDDEN not in trial.user_attrs
+        }
+
+    def ask_again(self, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+        """Propose what a trial of these parameters and attributes was, before anything is drawn."""
+        origin = {key: attrs[key] for key in (GIVEN, START) if key in attrs}
+        self._study.enqueue_trial(dict(params), user_attrs=origin)
+
+    def give_back(self, trial: optuna.Trial, why: str) -> None:
+        """Have what a trial drew asked again the next time; it ends as none of the study."""
+        # Asked again first: see `StudyStore.adopt`.
+        self.ask_again(trial.params, trial.user_attrs)
+        self.hide(trial, why)
+
+    def hide(self, trial: optuna.Trial, why: str) -> None:
+        """End an Optuna trial that is no trial of the study; it teaches the sampler nothing."""
+        trial.set_user_attr(HIDDEN, why)
+        self._study.tell(trial, state=TrialState.FAIL)

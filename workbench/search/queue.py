@@ -1,0 +1,127 @@
+"""What a search trains next: paused trials that go on, and new recipes."""
+
+from workbench.search import messages
+from workbench.search.drawing import Drawing
+from workbench.search.forecast import Forecast
+from workbench.search.running import Running
+from workbench.search.scheduler import Scheduler
+from workbench.search.stopping import Limits
+from workbench.search.store import StudyStore
+from workbench.search.time_left import TimeLeft
+from workbench.space.recipe_builder import RecipeBuilder
+from workbench.trial.result import Result
+
+
+class TrialQueue:
+    """Hands out the trials of a search until it has its number.
+
+    Args:
+        store: Keeps what becomes of trials.
+        builder: Makes their recipes.
+        scheduler: Says which paused ones go on.
+        forecast: Of what trials cost.
+        limits: The time that there is.
+        num_trials: Of the whole study.
+    """
+
+    def __init__(
+        self,
+        store: StudyStore,
+        builder: RecipeBuilder,
+        scheduler: Scheduler,
+        forecast: Forecast,
+        limits: Limits,
+        *,
+        num_trials: int,
+    ) -> None:
+        self._store, self._builder, self._scheduler = store, builder, scheduler
+        self._limits, self._num_trials = limits, num_trials
+        self._time = TimeLeft(limits, forecast)
+        self._drawing = Drawing(store.proposals, builder)
+        self.no_more = ""
+        """Why no new trial begins, while those that wait may go on; empty while some do."""
+
+    def missing(self) -> int:
+        """Return how many new trials are still to begin."""
+        return 0 if self.no_more else max(0, self._num_trials - self._num_begun())
+
+    @property
+    def at_the_end(self) -> bool:
+        """Whether nothing is in flight, and nothing new is to begin."""
+        return self.missing() == 0 and not self._store.in_flight
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to begin, and nothing waits."""
+        return self.missing() == 0 and not self._store.paused
+
+    def resume(self) -> Running | None:
+        """Let a paused trial go on, if one may; return it.
+
+        Where the time that is left is too short for a new trial, the best of even a few that wait
+        go on, if they can end in time: half a trial more is worth less than a whole one.
+        """
+
+        def cost(number: int) -> float:
+            return self._time.seconds_left(self._store.paused[number])
+
+        def affordable(seconds: float) -> bool:
+            return not self._time.is_short_for(seconds)
+
+        # With nobody left to wait for, the best of even a few waiting trials goes on.
+        number = self._scheduler.resume(at_least=1 if self.at_the_end else 0, cost=cost)
+        if (
+            number is None
+            and self._limits.has_deadline
+            and self._time.is_short_for_usual(self._store.complete())
+        ):
+            number = self._scheduler.resume(at_least=1, cost=cost, affordable=affordable)
+        return None if number is None else self._store.resume(number)
+
+    def begin(self) -> tuple[Running, Result | None] | None:
+        """Begin a trial of a new recipe.
+
+        Returns:
+            The trial, with how it ended if it may not be trained; nothing if the search space is
+            used up.
+        """
+        drawn = self._drawing.next()
+        if drawn is not None and self._time.is_short_for(self._time.seconds_of(drawn.recipe)):
+            drawn = self._drawing.cheapest(drawn, self._time.seconds_of, most=self.missing())
+        if drawn is None:
+            self.no_more = messages.used_up(self._num_begun())
+            return None
+        verdict, refusal = self._builder.judge(drawn.recipe, drawn.draft.pretrained)
+        running = self._store.begin(drawn.trial, drawn.recipe, verdict, refused=bool(refusal))
+        if not refusal:
+            return running, None
+        return running, Result(recipe=drawn.recipe.uid, state="pruned", reason=refusal)
+
+    def foretell(self, running: Running) -> str:
+        """Note what a trial is expected to take; return it in words, if it is worth saying."""
+        expected = self._time.shown(running)
+        if expected is None:
+            return ""
+        running.expected_s = expected.seconds
+        return messages.announced(running, expected)
+
+    def prune_hopeless(self) -> None:
+        """End the paused trials that cannot go on whatever comes."""
+        to_come = self.missing() + len(self._store.in_flight)
+        for number in self._scheduler.hopeless(to_come=to_come):
+            self._store.prune(number)
+
+    def prune_worst(self) -> bool:
+        """End the paused trial with the least hope; return whether there was one."""
+        number = self._scheduler.worst()
+        if number is not None:
+            self._store.prune(number)
+        return number is not None
+
+    def close(self) -> None:
+        """Have what was drawn and did not begin asked again the next time."""
+        self._drawing.give_back()
+
+    def _num_begun(self) -> int:
+        store = self._store
+        return store.num_ended() + len(store.in_flight) + len(store.paused)

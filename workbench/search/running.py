@@ -1,0 +1,87 @@
+"""The trials of a study as a running search sees them."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import optuna
+
+from workbench.search.options import RunOptions
+from workbench.trial.job import Job
+from workbench.trial.recipe import Recipe
+from workbench.trial.result import Epoch, Result, State
+from workbench.trial.training import best_epoch
+
+
+class Ended(NamedTuple):
+    """A complete trial."""
+
+    number: int
+    recipe: str
+    objective: float
+    seconds: float
+
+
+class Past(NamedTuple):
+    """A trial of the study that has ended, and what it reached in each epoch."""
+
+    number: int
+    state: State
+    reached: Mapping[int, float]
+
+
+@dataclass
+class Running:
+    """A trial in flight, or one that waits."""
+
+    trial: optuna.Trial
+    recipe: Recipe
+    run: str
+    """Its MLflow run."""
+
+    started: float = field(default_factory=time.monotonic)
+    epochs: list[Epoch] = field(default_factory=list)
+    num_before: int = 0
+    """Epochs that had ended when it last went on."""
+
+    expected_s: float | None = None
+    """What it is expected to take from where it started, if anything is known."""
+
+    restarts: int = 0
+    """How often its worker died and another went on."""
+
+    @property
+    def number(self) -> int:
+        """Its number in the study."""
+        return self.trial.number
+
+    @property
+    def reached(self) -> dict[int, float]:
+        """The objective of each epoch."""
+        return {epoch.epoch: epoch.objective for epoch in self.epochs}
+
+    def job(self, study: str, options: RunOptions) -> Job:
+        """Return what a runner is asked for, to train it or to go on with it."""
+        return Job(
+            study=study,
+            trial=self.number,
+            uid=self.recipe.uid,
+            recipe=self.recipe.model_dump_json(),
+            memory_bytes=options.memory_bytes,
+            compiled=options.compiled,
+        )
+
+    def failed(self, reason: str) -> Result:
+        """Return how it ended if it failed for `reason`, which no worker could write."""
+        best = best_epoch(self.recipe, self.epochs)
+        return Result(
+            recipe=self.recipe.uid,
+            state="failed",
+            reason=reason,
+            epochs=tuple(self.epochs),
+            best_epoch=best.epoch if best else None,
+            objective=best.objective if best else None,
+            metrics=best.metrics if best else {},
+            seconds=time.monotonic() - self.started,
+        )

@@ -1,0 +1,56 @@
+"""One training pass that changes nothing: to see whether it can be done, and what it costs."""
+
+import time
+
+from torch import nn
+
+from workbench.parts.model import MediaModel
+from workbench.trial.device import random_state, set_random_state, wait_for
+from workbench.trial.memory import Plan, is_out_of_memory
+from workbench.trial.precision import logits_of
+from workbench.trial.recipe import Recipe
+from workbench.trial.stepping import buffers_kept
+
+
+def at_once(recipe: Recipe, plan: Plan, num_samples: int) -> int:
+    """Return how many samples of a whole batch go through the model at once."""
+    batch = min(recipe.training.batch_size, num_samples)
+    return -(-batch // plan.num_parts(batch))
+
+
+def rehearse(
+    passes: nn.Module, model: MediaModel, recipe: Recipe, samples_at_once: int
+) -> tuple[float, str]:
+    """Do one pass there and back that changes neither the model nor the random numbers.
+
+    Args:
+        passes: What is called.
+        model: Whose weights it has.
+        recipe: What is trained.
+        samples_at_once: Samples of the pass.
+
+    Returns:
+        The seconds it took, and why it could not be done; empty if it was.
+
+    Raises:
+        RuntimeError: memory ran out.
+    """
+    device = next(model.parameters()).device
+    began, why = time.monotonic(), ""
+    state = random_state(device)
+    inputs = model.example_inputs(samples_at_once, device)
+    try:
+        with buffers_kept(model):
+            logits_of(passes, inputs, recipe.training.precision).sum().backward()
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        # What compiles is large and fails in many ways; a trial needs it in none of them. A fault
+        # of the model itself comes again with the first step.
+        words = " ".join(str(error).split("\n\n")[0].split())
+        why = f"{type(error).__name__}: {words}"
+    finally:
+        model.zero_grad(set_to_none=True)
+        set_random_state(device, state)
+    wait_for(device)
+    return time.monotonic() - began, why
