@@ -180,7 +180,6 @@ ORDER = [
     "search.drawing",
     "search.messages",
     "search.stopping",
-    "search.time_left",
     "search.noise",
     "search.queue",
     "search.beside",

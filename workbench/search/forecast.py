@@ -73,6 +73,11 @@ class Forecast:
         seconds = whole.epoch_seconds * left + statistics.median(self._besides)
         return Prediction(seconds, whole.epoch_seconds, whole.memory_bytes, whole.spread)
 
+    def seconds_of(self, recipe: Recipe, done: Iterable[Epoch] = ()) -> float:
+        """Return the seconds of what `of` returns; 0 if nothing is known."""
+        expected = self.of(recipe, done)
+        return expected.seconds if expected else 0.0
+
     def _work(self, recipe: Recipe) -> float:
         segments = max(view.num_segments for view in recipe.model.views.values())
         return epoch_work(

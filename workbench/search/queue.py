@@ -7,7 +7,6 @@ from workbench.search.running import Running
 from workbench.search.scheduler import Scheduler
 from workbench.search.stopping import Limits
 from workbench.search.store import StudyStore
-from workbench.search.time_left import TimeLeft
 from workbench.space.recipe_builder import RecipeBuilder
 from workbench.trial.result import Result
 
@@ -35,8 +34,7 @@ class TrialQueue:
         num_trials: int,
     ) -> None:
         self._store, self._builder, self._scheduler = store, builder, scheduler
-        self._limits, self._num_trials = limits, num_trials
-        self._time = TimeLeft(limits, forecast)
+        self._forecast, self._limits, self._num_trials = forecast, limits, num_trials
         self._drawing = Drawing(store.proposals, builder)
         self.no_more = ""
         """Why no new trial begins, while those that wait may go on; empty while some do."""
@@ -63,18 +61,15 @@ class TrialQueue:
         """
 
         def cost(number: int) -> float:
-            return self._time.seconds_left(self._store.paused[number])
+            waiting = self._store.paused[number]
+            return self._forecast.seconds_of(waiting.recipe, waiting.epochs)
 
         def affordable(seconds: float) -> bool:
-            return not self._time.is_short_for(seconds)
+            return not self._is_short(seconds)
 
         # With nobody left to wait for, the best of even a few waiting trials goes on.
         number = self._scheduler.resume(at_least=1 if self.at_the_end else 0, cost=cost)
-        if (
-            number is None
-            and self._limits.has_deadline
-            and self._time.is_short_for_usual(self._store.complete())
-        ):
+        if number is None and self._limits.has_deadline and self._is_short(self._usual_seconds()):
             number = self._scheduler.resume(at_least=1, cost=cost, affordable=affordable)
         return None if number is None else self._store.resume(number)
 
@@ -86,8 +81,9 @@ class TrialQueue:
             used up.
         """
         drawn = self._drawing.next()
-        if drawn is not None and self._time.is_short_for(self._time.seconds_of(drawn.recipe)):
-            drawn = self._drawing.cheapest(drawn, self._time.seconds_of, most=self.missing())
+        cost = self._forecast.seconds_of
+        if drawn is not None and self._is_short(cost(drawn.recipe)):
+            drawn = self._drawing.cheapest(drawn, cost, most=self.missing())
         if drawn is None:
             self.no_more = messages.used_up(self._num_begun())
             return None
@@ -99,8 +95,8 @@ class TrialQueue:
 
     def foretell(self, running: Running) -> str:
         """Note what a trial is expected to take; return it in words, if it is worth saying."""
-        expected = self._time.shown(running)
-        if expected is None:
+        expected = self._forecast.of(running.recipe, running.epochs)
+        if expected is None or not self._forecast.is_shown:
             return ""
         running.expected_s = expected.seconds
         return messages.announced(running, expected)
@@ -121,6 +117,15 @@ class TrialQueue:
     def close(self) -> None:
         """Have what was drawn and did not begin asked again the next time."""
         self._drawing.give_back()
+
+    def _is_short(self, seconds: float) -> bool:
+        """Return whether what is expected to take so long is not expected to end in time."""
+        return self._forecast.is_used and self._limits.too_late(seconds)
+
+    def _usual_seconds(self) -> float:
+        """Return what half of the complete trials took at most; 0 before there are any."""
+        took = sorted(ended.seconds for ended in self._store.complete())
+        return took[len(took) // 2] if took else 0.0
 
     def _num_begun(self) -> int:
         store = self._store

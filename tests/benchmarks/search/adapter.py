@@ -164,7 +164,11 @@ def run(
         store.proposals.start_from(draft, f"known {number}")
     finder = cast(WeightsFinder, SimpleNamespace(find=lambda *_: RANDOM, store=root))
     forecast = SimpleNamespace(
-        learn=lambda *_: None, of=lambda *_: None, is_used=False, is_shown=False
+        learn=lambda *_: None,
+        of=lambda *_: None,
+        seconds_of=lambda *_: 0.0,
+        is_used=False,
+        is_shown=False,
     )
     builder = RecipeBuilder(experiment, "benchmark", finder, 0, Precisions(False))
     options = RunOptions(num_trials=num_trials)
