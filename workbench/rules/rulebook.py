@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import field_validator
 
-from workbench.parts.model import MediaModel, Shape, example_inputs
+from workbench.parts.model import MediaModel, Shape, example_inputs, picture_views
+from workbench.parts.per_view import PerView, for_each, label_of
 from workbench.parts.pretraining import LABELS
 from workbench.parts.weights import RANDOM, Weights, published
 from workbench.rules.counts import Counts, count
@@ -79,30 +80,68 @@ class Verdict(Frozen):
     """`params_counted` less the limit: 0 or less is within it."""
 
     pretraining: str
+    """What the weights saw; of several, each once."""
+
     sentence: str
 
 
 def judge(
     rulebook: Rulebook,
-    backbone: str,
+    backbone: PerView[str],
     views: Mapping[str, Shape],
     *,
     image_px: int,
-    weights: Weights | None,
+    weights: PerView[Weights | None],
 ) -> Verdict:
     """Judge the whole model of `views` on `backbone` by `rulebook`.
 
     Args:
         rulebook: The rules.
-        backbone: A timm model name, with or without a tag.
-        views: The shape of each view, by its name; each has its own copy of the backbone, and
+        backbone: A timm model name, with or without a tag, or one for each view of pictures.
+        views: The shape of each view, by its name; each has its own copy of its backbone, and
             all of them count.
         image_px: Side of the images the backbones see, in pixels.
-        weights: What it starts from; None judges the weights that timm publishes.
+        weights: What all backbones start from, or each does; None judges the weights that timm
+            publishes.
 
     Raises:
         ConfigError: timm knows no such backbone, or it cannot take such images.
     """
+    # A name for all views is judged even where none of them goes through it.
+    names = for_each(backbone, picture_views(views) or ([""] if isinstance(backbone, str) else []))
+    starts = for_each(weights, names)
+    origins = list(dict.fromkeys(_origin(rulebook, names[view], starts[view]) for view in names))
+    counts = _counts(tuple(names.items()), tuple(views.items()), image_px)
+    counted = _counted(rulebook, counts)
+    over = counted - rulebook.max_params
+    legal = over <= 0 and all(origin.allowed for origin in origins)
+    size = (
+        f"it has {_millions(counted)} parameters{_explained(rulebook, counts)}, "
+        f"{'over' if over > 0 else 'within'} the limit of {_millions(rulebook.max_params)}"
+    )
+    label = label_of(backbone)
+    origin_text = ", and ".join(origin.text for origin in origins) or "it has no backbone"
+    return Verdict(
+        legal=legal,
+        backbone=label,
+        params_thop=counts.thop,
+        params_true=counts.true,
+        params_counted=counted,
+        over_limit=over,
+        pretraining=" + ".join(dict.fromkeys(origin.label for origin in origins)) or "none",
+        sentence=f"{label} is {'allowed' if legal else 'refused'}: {size}, and {origin_text}.",
+    )
+
+
+class _Origin(NamedTuple):
+    """What the weights of one backbone saw, as the rulebook takes it."""
+
+    label: str
+    allowed: bool
+    text: str
+
+
+def _origin(rulebook: Rulebook, backbone: str, weights: Weights | None) -> _Origin:
     if weights is None:
         origin = pretraining_of(backbone)
         name, label = origin.name, origin.label
@@ -110,34 +149,16 @@ def judge(
     else:
         name, label = weights.name, weights.pretraining
         clause = LABELS.get(label, label)
-    counts = _counts(backbone, tuple(views.items()), image_px)
-    counted = _counted(rulebook, counts)
-    over = counted - rulebook.max_params
-    named = {name, name.partition(".")[2]} - {""}
-    allowed = label == "none" or label in rulebook.pretraining
-    by_name = not allowed and bool(named & set(rulebook.allowed_tags))
-    legal = over <= 0 and (allowed or by_name)
-    size = (
-        f"it has {_millions(counted)} parameters{_explained(rulebook, counts)}, "
-        f"{'over' if over > 0 else 'within'} the limit of {_millions(rulebook.max_params)}"
-    )
     if label == "none":
-        origin_text = "it starts from random weights"
-    else:
-        origin_text = f"its weights ({name}) saw {clause}"
-        if by_name:
-            origin_text += ", which the rulebook allows by name"
-        elif not allowed:
-            origin_text += f", where the rulebook allows {_choice(rulebook.pretraining)}"
-    return Verdict(
-        legal=legal,
-        backbone=backbone,
-        params_thop=counts.thop,
-        params_true=counts.true,
-        params_counted=counted,
-        over_limit=over,
-        pretraining=label,
-        sentence=f"{backbone} is {'allowed' if legal else 'refused'}: {size}, and {origin_text}.",
+        return _Origin(label, True, "it starts from random weights")
+    named = {name, name.partition(".")[2]} - {""}
+    text = f"its weights ({name}) saw {clause}"
+    if label in rulebook.pretraining:
+        return _Origin(label, True, text)
+    if named & set(rulebook.allowed_tags):
+        return _Origin(label, True, f"{text}, which the rulebook allows by name")
+    return _Origin(
+        label, False, f"{text}, where the rulebook allows {_choice(rulebook.pretraining)}"
     )
 
 
@@ -182,11 +203,14 @@ def _millions(number: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _counts(backbone: str, views: tuple[tuple[str, Shape], ...], image_px: int) -> Counts:
-    published(backbone)  # an unknown name is the caller's error, not one of counting
+def _counts(
+    backbones: tuple[tuple[str, str], ...], views: tuple[tuple[str, Shape], ...], image_px: int
+) -> Counts:
+    for _, name in backbones:
+        published(name)  # an unknown name is the caller's error, not one of counting
     shapes = dict(views)
 
     def build() -> MediaModel:
-        return MediaModel(backbone, shapes, image_px=image_px, weights=RANDOM, load=False)
+        return MediaModel(dict(backbones), shapes, image_px=image_px, weights=RANDOM, load=False)
 
     return count(build, example_inputs(shapes, batch=1))

@@ -87,7 +87,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     verdict = judge(
         rulebook,
         recipe.model.backbone,
-        {name: view.shape for name, view in recipe.model.views.items()},
+        recipe.model.shapes,
         image_px=recipe.model.image_px,
         weights=recipe.model.weights,
     )

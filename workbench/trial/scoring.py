@@ -17,7 +17,7 @@ def build_model(recipe: Recipe, *, load: bool, store: Path | None = None) -> Med
     """Return the model of `recipe`; `load` says whether to read the pretrained weights."""
     return MediaModel(
         recipe.model.backbone,
-        {name: view.shape for name, view in recipe.model.views.items()},
+        recipe.model.shapes,
         image_px=recipe.model.image_px,
         weights=recipe.model.weights,
         frozen=recipe.training.frozen,
