@@ -520,4 +520,4 @@ def workers_ahead(number: int, *, stall_s: float) -> Iterator[WorkerPool]:
 
 
 def _what(recipe: Recipe) -> str:
-    return f"{recipe.model.backbone} {'+'.join(recipe.model.views)} {recipe.model.image_px} px"
+    return recipe.model.label

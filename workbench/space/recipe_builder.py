@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from workbench.console import say
 from workbench.errors import ConfigError, RuleError
 from workbench.parts.backbones import check_name
+from workbench.parts.per_view import apply
 from workbench.parts.weights import Mode
 from workbench.rules.rulebook import Verdict
 from workbench.space.experiment import Experiment
@@ -49,7 +50,7 @@ class RecipeBuilder:
         recipe = draft.recipe(
             data=self.fingerprint,
             views=self.experiment.views,
-            weights=self.finder.find(draft.backbone, draft.pretrained),
+            weights=apply(lambda name: self.finder.find(name, draft.pretrained), draft.backbone),
             objective=self.experiment.objective,
             seed=self.seed,
             bfloat16=bfloat16,

@@ -22,6 +22,7 @@ from workbench.parts.augment import warnings
 from workbench.parts.leaderboard import read_table
 from workbench.parts.leaderboard_ranking import Limits, Query, rank
 from workbench.parts.model_spec import ModelChoices, ModelSpec
+from workbench.parts.per_view import values_of
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Rulebook
 from workbench.trial.recipe import Objective, Recipe, TrainingSpec
@@ -68,7 +69,7 @@ class SampledConfig(ModelChoices, TrainingSpec):
         *,
         data: str,
         views: Mapping[str, AnyView],
-        weights: Weights,
+        weights: Weights | dict[str, Weights],
         objective: Objective,
         seed: int,
         bfloat16: bool = False,
@@ -99,7 +100,8 @@ class SampledConfig(ModelChoices, TrainingSpec):
         A recipe says which weights it starts from, not how they were asked for.
         """
         flat = {key: value for key, value in recipe.flat().items() if key in cls.model_fields}
-        mode = "none" if recipe.model.weights.source == "none" else "auto"
+        sources = {weights.source for weights in values_of(recipe.model.weights)}
+        mode = "none" if sources == {"none"} else "auto"
         tree = {**flat, "views": list(recipe.model.views), "pretrained": mode}
         return cls.model_validate(tree)
 

@@ -193,7 +193,7 @@ def plan(
             )
     least = min(need.of(need.least) for need in needs) + kept
     raise TooLargeError(
-        f"too little memory: {recipe.model.backbone} at {recipe.model.image_px} px takes "
+        f"too little memory: {recipe.model.backbone_label} at {recipe.model.image_px} px takes "
         f"about {_size(least)} "
         f"to train by "
         f"{'one sample' if needs[-1].least == 1 else 'two samples'} at a time, "
@@ -259,9 +259,7 @@ class Fitted:
     ) -> None:
         self._measured = Measured(cache, "fitted")
         self._about = {
-            "backbone": recipe.model.backbone,
-            "views": [view.shape for view in recipe.model.views.values()],
-            "image_px": recipe.model.image_px,
+            **recipe.model.cost_key,
             "frozen": recipe.training.frozen,
             "precision": recipe.training.precision,
             "batch": min(recipe.training.batch_size, num_samples),
@@ -301,17 +299,26 @@ def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
 
 def least_samples(recipe: Recipe) -> int:
     """Return the fewest samples that the recipe's model can learn from: a norm may need two."""
-    shapes = tuple((name, view.shape) for name, view in recipe.model.views.items())
-    return _least(recipe.model.backbone, shapes, recipe.model.image_px, recipe.training.frozen)
+    model = recipe.model
+    backbones, shapes = tuple(model.backbone_of.items()), tuple(model.shapes.items())
+    return _least(backbones, shapes, model.image_px, recipe.training.frozen)
 
 
 @lru_cache(maxsize=256)
 def _least(
-    backbone: str, shapes: tuple[tuple[str, Shape], ...], image_px: int, frozen: bool
+    backbones: tuple[tuple[str, str], ...],
+    shapes: tuple[tuple[str, Shape], ...],
+    image_px: int,
+    frozen: bool,
 ) -> int:
     with torch.device("meta"):
         model = MediaModel(
-            backbone, dict(shapes), image_px=image_px, weights=RANDOM, frozen=frozen, load=False
+            dict(backbones),
+            dict(shapes),
+            image_px=image_px,
+            weights=RANDOM,
+            frozen=frozen,
+            load=False,
         )
         try:
             model(model.example_inputs(1, "meta"))
@@ -358,9 +365,7 @@ def _counted(
     cuda = is_cuda(device)
     batch = max(64, 1 << (batch - 1).bit_length())  # one count for many sizes
     about = {
-        "backbone": recipe.model.backbone,
-        "views": [view.shape for view in recipe.model.views.values()],
-        "image_px": recipe.model.image_px,
+        **recipe.model.cost_key,
         "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,
         "checkpointed": checkpointed,

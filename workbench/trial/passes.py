@@ -193,9 +193,7 @@ def at_once(recipe: Recipe, plan: Plan, num_samples: int) -> int:
 def about(model: MediaModel, recipe: Recipe, samples_at_once: int) -> Mapping[str, object]:
     """Return what the worth of an alternative depends on."""
     return {
-        "backbone": recipe.model.backbone,
-        "views": list(model.views.values()),
-        "image_px": recipe.model.image_px,
+        **recipe.model.cost_key,
         "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,
         "at_once": samples_at_once,
