@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.media.views import AnyView
 from workbench.parts.model import MediaModel, Shape, picture_views
 from workbench.parts.per_view import for_each, in_short, label_of, mismatch, values_of
-from workbench.parts.weights import RANDOM, Weights
+from workbench.parts.weights import Weights
 from workbench.values import Frozen
 
 TTA = Literal["none", "hflip", "six"]
@@ -19,11 +19,9 @@ TTA = Literal["none", "hflip", "six"]
 
 
 def _names(value: Any) -> Any:
-    """Return backbones as they are written, in short."""
-    if isinstance(value, str):
+    names = value.values() if isinstance(value, Mapping) else [value]
+    if all(isinstance(name, str) for name in names):
         return value
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value.values()):
-        return in_short(value)
     raise ValueError("write one model's name, or a mapping of views to names")
 
 
@@ -64,17 +62,14 @@ class ModelSpec(ModelChoices):
     """The pretrained weights that every backbone starts from, as they were found; or those of each,
     by its view."""
 
-    @field_validator("weights")
-    @classmethod
-    def _in_short(cls, value: Weights | dict[str, Weights]) -> Any:
-        return value if isinstance(value, Weights) else in_short(value) or RANDOM
-
     @model_validator(mode="after")
     def _of_its_views(self) -> Self:
         for key in ("backbone", "weights"):
-            setting = getattr(self, key)
-            if isinstance(setting, dict) and (why := mismatch(setting, picture_views(self.shapes))):
-                raise ValueError(f"`{key}` does not fit the views: {why}")
+            if isinstance(setting := getattr(self, key), dict):
+                if why := mismatch(setting, picture_views(self.shapes)):
+                    raise ValueError(f"`{key}` does not fit the views: {why}")
+                # A frozen value is settled here: equal models must be written alike.
+                object.__setattr__(self, key, in_short(setting))
         return self
 
     @property

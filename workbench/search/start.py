@@ -203,11 +203,11 @@ def _run(
         made_by = {**environment_tags(), **code_tags(), "device": devices[0]}
         runs = StudyRuns(folder, workspace.tracking, made_by)
         drawn, tries = space, dict(first)
-        if experiment.is_screened(len(space.backbones())):
+        if experiment.is_screened(space.most_backbones()):
             drawn, drafts = _screened(
                 experiment, space, folder, workspace, finder, device=devices[0]
             )
-            tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
+            tries |= {f"screening: {draft.backbone_label}": draft for draft in drafts}
             runs.tracking.log_files(runs.parent, "screening", [folder.path / FILE])
         precisions = Precisions(
             info.bfloat16,

@@ -115,7 +115,7 @@ class TableTask:
 
     def cost(self, asked: Asked) -> float:
         costs = self._costs_tried if is_tryout(asked) else self._costs
-        return costs["+".join(asked.views), asked.backbone]
+        return costs["+".join(asked.views), asked.backbone_label]
 
     def probe(self, backbone: str, views: tuple[str, ...]) -> float:
         return self.probes[backbone, "+".join(views)]
@@ -161,7 +161,7 @@ def is_tryout(asked: Asked) -> bool:
 def _key(asked: Asked) -> Key:
     return Key(
         "+".join(asked.views),
-        asked.backbone,
+        asked.backbone_label,
         asked.optimizer.kind,
         asked.optimizer.lr,
         _AUGMENTS.index(asked.augment),
