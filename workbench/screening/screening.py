@@ -156,7 +156,10 @@ def first_drafts(space: Space, screening: Screening) -> list[SampledConfig]:
 def _first_of_views(
     space: Space, screening: Screening, middle: SampledConfig
 ) -> list[SampledConfig]:
-    views = max(space.view_sets(), key=len)
+    # Most of the views that were screened; of equals, the most views.
+    views = max(
+        space.view_sets(), key=lambda names: (len({*names} & {*screening.kept}), len(names))
+    )
     ranked = list(screening.best.values())
     going = {
         view: [one.backbone for one in ranked if one.views == (view,) and screening.goes_on(one)]
