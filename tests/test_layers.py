@@ -112,6 +112,7 @@ ORDER = [
     "parts.backbones",
     "parts.weight_files",
     "parts.weight_store",
+    "parts.per_view",
     "parts.model",
     "parts.model_spec",
     "parts.transfer",

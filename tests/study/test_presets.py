@@ -61,7 +61,12 @@ def test_settings_change_a_recipe_key_by_key(tmp_path: Path) -> None:
     ("settings", "keys", "said"),
     [
         (["num_epochs"], {}, "is no `key=value`"),
-        (["backbone.x=1"], {}, "`backbone` of the recipe holds no keys"),
+        (
+            ["backbone.x=test_vit"],
+            {},
+            "`backbone` names x, and the views that go through .* are picture",
+        ),
+        (["seed.x=1"], {"seed": 3}, "`seed` of the recipe holds no keys"),
         (["num_epochs=[1"], {}, "--set num_epochs=\\[1 is not valid YAML"),
         (["num_epochs=0"], {}, "`num_epochs` is 0"),
         (["nonsense=1"], {}, "`nonsense` is not a known key"),

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from workbench.media.views import AnyView
 from workbench.parts.torchvision_fix import import_timm
 from workbench.rules.rulebook import Rulebook
 from workbench.screening import probing
+from workbench.screening.probe import Probe
 from workbench.screening.probing import screen
 from workbench.screening.screening import (
     FILE,
@@ -94,10 +96,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def finder(root: Path) -> WeightsFinder:
+    return WeightsFinder(root / "store")
+
+
 def screened(root: Path, space: Space, study: str = "study", **changes: Any) -> Screening:
     options: dict[str, Any] = {
         "rulebook": Rulebook(),
-        "finder": WeightsFinder(root / "store"),
+        "finder": finder(root),
         "cache": root / "cache",
         "device": "cpu",
         "num_threads": 1,
@@ -163,6 +169,92 @@ def test_a_restart_reads_it_and_computes_nothing(
     assert screened(workplace, space_of()) == found
     assert read_screening(workplace / "study") == found
     assert read_screening(workplace) is None
+
+
+OF_VIEWS: dict[str, Any] = {
+    "image": {"choice": ["test_vit", "test_efficientnet", "test_resnet", "test_convnext"]},
+    "small": {"choice": ["test_convnext", "test_resnet"]},
+}
+
+
+def test_each_views_backbones_are_judged_on_that_view_alone(workplace: Path) -> None:
+    probed: list[tuple[str, str]] = []
+
+    def ask(child: object, limit_s: float, what: Any, *args: Any) -> Any:
+        if what.__name__ == "compute":
+            return 1.5
+        (one,) = args[0]
+        probed.append((one.view, one.backbone))
+        return Probe(0.9, 0.01, 0.9, 8)
+
+    (workplace / "of_views").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probing, "_ask", ask)
+        patch.setattr(probing, "_child", nullcontext)
+        patch.setattr(probing, "Where", lambda *args: args)
+        space = space_of(backbone=OF_VIEWS)
+        said = screened(workplace, space, "of_views")
+    assert probed == [
+        ("image", "test_efficientnet"),
+        ("image", "test_resnet"),
+        ("image", "test_convnext"),
+        ("small", "test_convnext"),
+        ("small", "test_resnet"),
+    ]
+    # Without weights test_vit was not judged, and so few that were do not drop it.
+    assert said.kept == {
+        "image": ("test_efficientnet", "test_resnet", "test_vit"),
+        "small": ("test_convnext", "test_resnet"),
+    }
+    assert read_screening(workplace / "of_views") == said
+    # A view with one backbone has nothing to choose from.
+    one = space_of(backbone={**OF_VIEWS, "small": "test_vit"})
+    assert {c.views for c, _ in probing._candidates(one, VIEWS, Rulebook(), finder(workplace))} == {
+        ("image",)
+    }
+
+
+def test_what_goes_on_is_narrowed_and_tried_first_view_by_view() -> None:
+    said = Screening(
+        candidates=(
+            judged("test_resnet", 0.9, ("small",)),
+            judged("test_efficientnet", 0.8),
+            judged("test_convnext", 0.75, ("small",)),
+            judged("test_resnet", 0.7),
+            judged("test_vit", 0.6),
+        ),
+        kept={"image": ("test_efficientnet", "test_resnet", "test_vit"), "small": ("test_resnet",)},
+        seconds=3.0,
+    )
+    space = space_of(backbone=OF_VIEWS)
+    left = narrowed(space, said)
+    assert left.backbones_by_view() == {
+        "image": ["test_vit", "test_efficientnet", "test_resnet"],
+        "small": ["test_resnet"],
+    }
+    drafts = first_drafts(left, said)
+    assert [draft.backbone for draft in drafts] == [
+        {"image": "test_efficientnet", "small": "test_resnet"},
+        "test_resnet",
+        {"image": "test_vit", "small": "test_resnet"},
+    ]
+    assert {draft.views for draft in drafts} == {("image", "small")}
+    for draft in drafts:
+        assert left.at(left.params_of(draft) or {}) == draft
+    lines = describe(said)
+    assert [line.split()[-1] for line in lines[2:7]] == ["yes", "yes", "no", "yes", "yes"]
+    assert lines[-1] == "The screening took 3.0 s: 4 of 5 backbones go on."
+    finals = {"test_efficientnet image": 0.9, "test_resnet image": 0.8, "test_vit image": 0.85}
+    parts = said.by_view()
+    assert rank_correlation(parts["image"], finals) == pytest.approx(0.5)
+    assert rank_correlation(parts["small"], finals) is None
+    assert list(parts["small"].best) == ["test_resnet small", "test_convnext small"]
+    # Where one view has a single backbone, it stands in every draft.
+    fixed = space_of(backbone={**OF_VIEWS, "small": "test_convnext"})
+    only = parts["image"]
+    again = narrowed(fixed, only)
+    assert again.tree["backbone"]["small"] == "test_convnext"
+    assert len(first_drafts(again, only)) == 3
 
 
 def die() -> None:

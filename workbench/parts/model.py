@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from workbench.errors import ConfigError
 from workbench.media.declared import PICTURED, ViewLike
 from workbench.parts import backbones
+from workbench.parts.per_view import PerView, for_each
 from workbench.parts.weights import Weights
 
 NUM_CLASSES = 2
@@ -123,29 +124,29 @@ class MediaModel(nn.Module):
     """Tell real media from fake ones by one or several views of each.
 
     Args:
-        backbone: A timm model name, with or without a tag; every view of pictures has its own copy
-            of it. A vector view has a small head instead.
+        backbone: A timm model name, with or without a tag, for every view of pictures, or one for
+            each; every view has its own copy. A vector view has a small head instead.
         views: What the model reads, by its name.
-        image_px: Side of the square images that the backbones see, in pixels; views of another size
+        image_px: Side of the square images that all backbones see, in pixels; views of another size
             are resized on their way in.
-        weights: What each backbone starts from.
+        weights: What all backbones start from, or what each does.
         frozen: Train the head alone; the backbones stay in evaluation mode.
         dropout: Share of the features that is dropped before the head, in training.
         load: If false, build the same architecture without reading any weights.
         store: The folder of local weights, if `weights` came from one.
 
     Raises:
-        ConfigError: the backbone is unknown, or cannot take such images.
-        WeightsError: the weights are gone, damaged, or not those of this backbone.
+        ConfigError: a backbone is unknown, or cannot take such images.
+        WeightsError: weights are gone, damaged, or not those of their backbone.
     """
 
     def __init__(
         self,
-        backbone: str,
+        backbone: PerView[str],
         views: Mapping[str, ViewLike],
         *,
         image_px: int,
-        weights: Weights,
+        weights: PerView[Weights],
         frozen: bool = False,
         dropout: float = 0.0,
         load: bool = True,
@@ -158,12 +159,19 @@ class MediaModel(nn.Module):
             if "." in name or not name or hasattr(nn.ModuleDict, name):
                 raise ConfigError(f"{name!r} cannot name a view of a model. Rename the view.")
         self.views = dict(views)
+        pictures = picture_views(views)
+        backbone_of, weights_of = for_each(backbone, pictures), for_each(weights, pictures)
         readers: dict[str, Reader | VectorReader] = {
-            name: VectorReader(*view.shape)
-            if view.modality == "vector"
-            else Reader(
-                backbone, view.shape, image_px=image_px, weights=weights, store=store, load=load
+            name: Reader(
+                backbone_of[name],
+                view.shape,
+                image_px=image_px,
+                weights=weights_of[name],
+                store=store,
+                load=load,
             )
+            if name in backbone_of
+            else VectorReader(*view.shape)
             for name, view in self.views.items()
         }
         self.readers = nn.ModuleDict(readers)
@@ -239,6 +247,11 @@ class MediaModel(nn.Module):
     def example_inputs(self, batch: int, device: str | torch.device = "cpu") -> dict[str, Tensor]:
         """Return grey inputs of the shapes that the model reads, for tracing and counting."""
         return example_inputs(self.views, batch, device)
+
+
+def picture_views(views: Mapping[str, ViewLike]) -> list[str]:
+    """Return the names of the views that go through a backbone; vectors do not."""
+    return [name for name, view in views.items() if view.modality in PICTURED]
 
 
 def example_inputs(

@@ -1,12 +1,14 @@
 """The model spec: all that is needed to build a model and to score files with it."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.media.views import AnyView
-from workbench.parts.model import MediaModel, Shape
+from workbench.parts.model import MediaModel, Shape, picture_views
+from workbench.parts.per_view import for_each, in_short, label_of, mismatch, values_of
 from workbench.parts.weights import Weights
 from workbench.values import Frozen
 
@@ -16,20 +18,38 @@ TTA = Literal["none", "hflip", "six"]
 """
 
 
+def _names(value: Any) -> Any:
+    names = value.values() if isinstance(value, Mapping) else [value]
+    if all(isinstance(name, str) for name in names):
+        return value
+    raise ValueError("write one model's name, or a mapping of views to names")
+
+
 class ModelChoices(Frozen):
     """What of a model spec a search space may choose, besides its views and weights."""
 
-    backbone: str
-    """A timm model name, with or without a pretrained tag."""
+    backbone: Annotated[str | dict[str, str], BeforeValidator(_names)]
+    """A timm model name, with or without a pretrained tag, for every view of pictures; or one for
+    each by the view's name. Names that are all the same are one name."""
 
     image_px: int = Field(224, ge=32, le=1024)
-    """Side of the square picture that the backbone sees, in pixels."""
+    """Side of the square picture that every backbone sees, in pixels."""
 
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of the pooled features dropped before the head."""
 
     tta: TTA = "none"
     """Test-time augmentation: what is scored of each file, everywhere."""
+
+    @property
+    def backbone_names(self) -> list[str]:
+        """The backbones, each once."""
+        return values_of(self.backbone)
+
+    @property
+    def backbone_label(self) -> str:
+        """The backbones in a few words."""
+        return label_of(self.backbone)
 
 
 class ModelSpec(ModelChoices):
@@ -38,8 +58,43 @@ class ModelSpec(ModelChoices):
     views: Annotated[dict[str, AnyView], Field(min_length=1)]
     """What the model reads: one backbone for each. Their order is that of the model's layers."""
 
-    weights: Weights
-    """The pretrained weights it starts from, as they were found."""
+    weights: Weights | dict[str, Weights]
+    """The pretrained weights that every backbone starts from, as they were found; or those of each,
+    by its view."""
+
+    @model_validator(mode="after")
+    def _of_its_views(self) -> Self:
+        for key in ("backbone", "weights"):
+            if isinstance(setting := getattr(self, key), dict):
+                if why := mismatch(setting, picture_views(self.views)):
+                    raise ValueError(f"`{key}` does not fit the views: {why}")
+                # A frozen value is settled here: equal models must be written alike.
+                object.__setattr__(self, key, in_short(setting))
+        return self
+
+    @property
+    def backbone_of(self) -> dict[str, str]:
+        """The backbone of each view of pictures."""
+        return for_each(self.backbone, picture_views(self.views))
+
+    @property
+    def weights_of(self) -> dict[str, Weights]:
+        """The weights that the backbone of each view of pictures starts from."""
+        return for_each(self.weights, picture_views(self.views))
+
+    @property
+    def label(self) -> str:
+        """Backbones, views and size in a few words: `resnet18 mel+frames 224 px`."""
+        if isinstance(self.backbone, str):
+            return f"{self.backbone} {'+'.join(self.views)} {self.image_px} px"
+        rest = [name for name in self.views if name not in self.backbone]
+        return f"{' + '.join([self.backbone_label, *rest])} {self.image_px} px"
+
+    @property
+    def cost_key(self) -> dict[str, Any]:
+        """What its time and memory depend on, as JSON values."""
+        shapes = self.shapes if isinstance(self.backbone, dict) else list(self.shapes.values())
+        return {"backbone": self.backbone, "views": shapes, "image_px": self.image_px}
 
     def build(self, *, load: bool, store: Path | None = None) -> MediaModel:
         """Return the model.

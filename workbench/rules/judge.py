@@ -8,7 +8,8 @@ from torch import nn
 
 from workbench.media.image import Image
 from workbench.media.view import View
-from workbench.parts.model import MediaModel, example_inputs
+from workbench.parts.model import MediaModel, example_inputs, picture_views
+from workbench.parts.per_view import PerView, for_each, label_of
 from workbench.parts.pretraining import saw
 from workbench.parts.weights import RANDOM, Weights, published
 from workbench.rules.counts import count, counted_by
@@ -18,38 +19,39 @@ from workbench.rules.subject import Counts, Start, Subject
 
 def judge(
     rulebook: Rulebook,
-    backbone: str,
+    backbone: PerView[str],
     views: Mapping[str, View],
     *,
     image_px: int,
-    weights: Weights | None,
+    weights: PerView[Weights | None],
 ) -> Verdict:
     """Judge the whole model of `views` on `backbone` by `rulebook`.
 
     Args:
         rulebook: The rules.
-        backbone: A timm model name, with or without a tag.
-        views: Each view by its name; each has its own copy of the backbone, and all of them count.
+        backbone: A timm model name, with or without a tag, or one for each view of pictures.
+        views: Each view by its name; each has its own copy of its backbone, and all of them count.
         image_px: Side of the images that the backbones see, in pixels.
-        weights: What it starts from; None judges the weights that timm publishes.
+        weights: What all backbones start from, or each does; None judges the weights that timm
+            publishes.
 
     Raises:
         ConfigError: timm knows no such backbone, or it cannot take such images.
     """
-    start = (
-        published_start(backbone)
-        if weights is None
-        else Start(name=weights.name, label=weights.pretraining)
-    )
-    counts, networks = _built(backbone, tuple(views.items()), image_px)
+    # A name for all views is judged even where none of them goes through it.
+    names = for_each(backbone, picture_views(views) or ([""] if isinstance(backbone, str) else []))
+    found = for_each(weights, names)
+    starts = tuple(dict.fromkeys(_start(name, found[view]) for view, name in names.items()))
+    counts, networks = _built(tuple(names.items()), tuple(views.items()), image_px)
     helpers = tuple(dict.fromkeys(helper for view in views.values() for helper in view.helpers))
     subject = Subject(
-        starts=(start,),
+        starts=starts,
         counts=counts,
         counted_by=counted_by(),
         networks=networks,
         helpers=helpers,
     )
+    label = label_of(backbone)
     results = tuple(rule.check(subject) for rule in rulebook.rules)
     legal = all(result.ok for result in results)
     clauses = [result.sentence for result in results if legal or not result.ok]
@@ -57,17 +59,23 @@ def judge(
     assert over is not None  # the model was counted
     return Verdict(
         legal=legal,
-        backbone=backbone,
+        backbone=label,
         params_thop=counts.thop,
         params_true=counts.true,
         params_counted=rulebook.max_params + over,
         over_limit=over,
         counted_by=counted_by(),
-        pretraining=start.label,
+        pretraining=" + ".join(dict.fromkeys(start.label for start in starts)) or "none",
         helpers=helpers,
         results=results,
-        sentence=f"{backbone} is {'allowed' if legal else 'refused'}: {_joined(clauses)}.",
+        sentence=f"{label} is {'allowed' if legal else 'refused'}: {_joined(clauses)}.",
     )
+
+
+def _start(backbone: str, weights: Weights | None) -> Start:
+    if weights is None:
+        return published_start(backbone)
+    return Start(name=weights.name, label=weights.pretraining)
 
 
 def judge_published(rulebook: Rulebook, backbone: str) -> Verdict:
@@ -106,14 +114,17 @@ def networks_of(model: nn.Module) -> dict[str, int]:
 
 @lru_cache(maxsize=1024)
 def _built(
-    backbone: str, views: tuple[tuple[str, View], ...], image_px: int
+    backbones: tuple[tuple[str, str], ...], views: tuple[tuple[str, View], ...], image_px: int
 ) -> tuple[Counts, dict[str, int]]:
     """Return the counts of a model without weights, and how many networks read each view."""
-    published(backbone)  # an unknown name is the caller's error, not one of counting
+    for _, name in backbones:
+        published(name)  # an unknown name is the caller's error, not one of counting
     networks: dict[str, int] = {}
 
     def build() -> MediaModel:
-        model = MediaModel(backbone, dict(views), image_px=image_px, weights=RANDOM, load=False)
+        model = MediaModel(
+            dict(backbones), dict(views), image_px=image_px, weights=RANDOM, load=False
+        )
         networks.update(networks_of(model))
         return model
 

@@ -3,10 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,11 +87,25 @@ def screen(
     order = sorted(judged, key=lambda one: -1 if one.auc is None else one.auc, reverse=True)
     screening = Screening(
         candidates=tuple(order),
-        kept=choose(order, space.backbones()),
+        kept=_kept(order, space),
         seconds=time.monotonic() - started,
     )
     write_json(folder / FILE, screening.model_dump(mode="json"))
     return screening
+
+
+def _kept(
+    ranked: Sequence[Candidate], space: Space
+) -> tuple[str, ...] | dict[str, tuple[str, ...]]:
+    """Return which backbones go on; of each view, where each has its own to choose from."""
+    of_view = space.backbones_by_view()
+    if "" in of_view:
+        return choose(ranked, of_view[""])
+    return {
+        view: choose([one for one in ranked if one.views == (view,)], names)
+        for view, names in of_view.items()
+        if len(names) > 1
+    }
 
 
 def _judged(
@@ -123,7 +136,13 @@ def _candidates(
 ) -> Iterator[tuple[Candidate, Weights]]:
     """Yield what can be drawn; with a reason where it is not to be judged."""
     sides = sorted({draft.image_px for draft in space.corners()})
-    for backbone, names in product(space.backbones(), space.view_sets()):
+    asked = [
+        (backbone, names)
+        for view, known in space.backbones_by_view().items()
+        for backbone in (known if len(known) > 1 or not view else [])
+        for names in ([(view,)] if view else space.view_sets())
+    ]
+    for backbone, names in asked:
         ways: dict[Weights, Mode] = {}
         reason = "no pretrained weights"
         for mode in space.pretrained_modes():

@@ -5,15 +5,19 @@ pooled features, see `screening.probe`. The rank is the mean of the two AUCs of 
 from `train` and is asked of `val`, and of one the other way round. That reads the labels of `val`,
 as each trial will, but chooses among a few backbones where trials choose among far more; and `val`
 alone is mostly too small to rank by. The labels of `test` are never read.
+
+Where each view has backbones of its own to choose from, they are judged on that view alone, and it
+is there that the best go on.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from workbench.console import duration, table
 from workbench.parts.leaderboard import family_of
+from workbench.parts.per_view import for_each, in_short, label_of
 from workbench.parts.weights import Mode
 from workbench.space.space import SampledConfig, Space
 from workbench.values import Frozen, read_record
@@ -62,20 +66,50 @@ class Screening(Frozen):
     candidates: tuple[Candidate, ...]
     """Best first; after them those that were not judged."""
 
-    kept: tuple[str, ...]
-    """The backbones that go on, best first; all of them where nothing could be judged."""
+    kept: tuple[str, ...] | dict[str, tuple[str, ...]]
+    """The backbones that go on, best first; all of them where nothing could be judged. By view,
+    where each has its own to choose from."""
 
     seconds: float
     """What all of it took."""
 
     @property
     def best(self) -> dict[str, Candidate]:
-        """The best candidate of each backbone that was judged, best first."""
+        """The best candidate of each backbone that was judged, best first; by `name_of`."""
         found: dict[str, Candidate] = {}
         for candidate in self.candidates:
             if candidate.auc is not None:
-                found.setdefault(candidate.backbone, candidate)
+                found.setdefault(self.name_of(candidate), candidate)
         return found
+
+    def by_view(self) -> "dict[str, Screening]":
+        """Return what it says of each view that has its own; or itself under ""."""
+        if not isinstance(self.kept, dict):
+            return {"": self}
+        return {
+            view: Screening(
+                candidates=tuple(one for one in self.candidates if one.views == (view,)),
+                kept={view: names},
+                seconds=self.seconds,
+            )
+            for view, names in self.kept.items()
+        }
+
+    def name_of(self, candidate: Candidate) -> str:
+        """Return the backbone, with its view where each view has its own."""
+        if isinstance(self.kept, dict):
+            return label_of({candidate.views[0]: candidate.backbone})
+        return candidate.backbone
+
+    def goes_on(self, candidate: Candidate) -> bool:
+        """Return whether the backbone of a candidate goes on."""
+        view = candidate.views[0]
+        return candidate.backbone in for_each(self.kept, [view])[view]
+
+    @property
+    def num_kept(self) -> int:
+        """How many backbones go on, in all views."""
+        return sum(map(len, self.kept.values() if isinstance(self.kept, dict) else [self.kept]))
 
 
 def read_screening(folder: Path) -> Screening | None:
@@ -88,17 +122,24 @@ def read_screening(folder: Path) -> Screening | None:
 
 def narrowed(space: Space, screening: Screening) -> Space:
     """Return the space with the backbones that go on alone; all else stays."""
-    backbone = _only(space.tree["backbone"], set(screening.kept))
+    node, kept = space.tree["backbone"], screening.kept
+    if isinstance(kept, dict):
+        backbone = node | {view: _only(node[view], names) for view, names in kept.items()}
+    else:
+        backbone = _only(node, kept)
     return space.model_copy(update={"tree": {**space.tree, "backbone": backbone}})
 
 
 def first_drafts(space: Space, screening: Screening) -> list[SampledConfig]:
     """Return a draft of each judged backbone that goes on, best first: in the middle of the space.
 
-    Of its views, the best set; of ranges the middle, of choices the first option.
+    Of its views, the best set; of ranges the middle, of choices the first option. Where each view
+    has its own backbones, of the largest set of views: the best of each, the second of each, ...
     """
     middle = space.draw(_Middle())
     best = screening.best
+    if isinstance(screening.kept, dict):
+        return _first_of_views(space, screening, middle) if best else []
     return [
         middle.model_copy(
             update={
@@ -109,6 +150,35 @@ def first_drafts(space: Space, screening: Screening) -> list[SampledConfig]:
         )
         for backbone in screening.kept
         if backbone in best
+    ]
+
+
+def _first_of_views(
+    space: Space, screening: Screening, middle: SampledConfig
+) -> list[SampledConfig]:
+    # Most of the views that were screened; of equals, the most views.
+    views = max(
+        space.view_sets(), key=lambda names: (len({*names} & {*screening.kept}), len(names))
+    )
+    ranked = list(screening.best.values())
+    going = {
+        view: [one.backbone for one in ranked if one.views == (view,) and screening.goes_on(one)]
+        or names
+        for view, names in space.backbones_by_view().items()
+        if view in views
+    }
+    most = max(len(names) for view, names in going.items() if view in screening.kept)
+    return [
+        middle.model_copy(
+            update={
+                "backbone": in_short(
+                    {view: names[min(place, len(names) - 1)] for view, names in going.items()}
+                ),
+                "views": views,
+                "pretrained": ranked[0].pretrained,
+            }
+        )
+        for place in range(most)
     ]
 
 
@@ -142,7 +212,7 @@ def describe(screening: Screening) -> list[str]:
                 f"{one.auc:.3f}",
                 f"{one.standard_error:.3f}",
                 f"{one.val_auc:.3f}",
-                "yes" if one.backbone in screening.kept else "no",
+                "yes" if screening.goes_on(one) else "no",
             ]
             for one in judged
         ]
@@ -156,13 +226,13 @@ def describe(screening: Screening) -> list[str]:
 
 def summary(screening: Screening) -> str:
     """Return what the screening came to, in a sentence."""
-    all_of_them = list(dict.fromkeys(one.backbone for one in screening.candidates))
+    all_of_them = {screening.name_of(one) for one in screening.candidates}
     took = f"The screening took {duration(screening.seconds)}"
     if not screening.best:
         return f"{took} and cannot help: no candidate could be judged. Nothing changes."
     if not any(_is_sure(one) for one in screening.candidates):
         return f"{took}: no probe is surely above chance. Nothing changes."
-    kept = f"{len(screening.kept)} of {len(all_of_them)} backbones go on"
+    kept = f"{screening.num_kept} of {len(all_of_them)} backbones go on"
     return f"{took}: {kept}."
 
 
@@ -195,7 +265,7 @@ def _is_sure(one: Candidate) -> bool:
     return one.auc is not None and one.auc - 2 * (one.standard_error or 0.0) > 0.5
 
 
-def _only(node: Any, kept: set[str]) -> Any:
+def _only(node: Any, kept: Collection[str]) -> Any:
     """Return a choice of backbones with those of `kept` alone; a plain one as it is."""
     if not isinstance(node, dict):
         return node

@@ -28,6 +28,8 @@ class Wanted:
     """A trial whose costs are asked for."""
 
     backbone: str
+    """In a few words, if it is several."""
+
     views: tuple[str, ...]
     image_px: int
     batch_size: int
@@ -84,15 +86,15 @@ def epoch_work(recipe: Recipe, *, num_train: int, num_val: int) -> float:
     wanted = recipe.training.sampling.subset
     seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
     passes = (1 if recipe.training.frozen else 3) * seen + _SCORED[recipe.model.tta] * num_val
-    return passes * _multiply_adds(
-        recipe.model.backbone, tuple(recipe.model.views.items()), recipe.model.image_px
-    )
+    model = recipe.model
+    backbones, views = tuple(model.backbone_of.items()), tuple(model.views.items())
+    return passes * _multiply_adds(backbones, views, model.image_px)
 
 
 def wanted_of(recipe: Recipe, work: float, estimated_memory_bytes: int | None = None) -> Wanted:
     """Return the question what `recipe` costs, at `work` an epoch."""
     return Wanted(
-        backbone=recipe.model.backbone,
+        backbone=recipe.model.backbone_label,
         views=tuple(recipe.model.views),
         image_px=recipe.model.image_px,
         batch_size=recipe.training.batch_size,
@@ -107,7 +109,7 @@ def past_of(recipe: Recipe, result: Result, work: float) -> Past | None:
     if not result.epochs:
         return None
     return Past(
-        backbone=recipe.model.backbone,
+        backbone=recipe.model.backbone_label,
         views=tuple(recipe.model.views),
         image_px=recipe.model.image_px,
         batch_size=recipe.training.batch_size,
@@ -205,10 +207,14 @@ def _memory(past: Sequence[Past], wanted: Wanted) -> int | None:
 
 
 @lru_cache(maxsize=1024)
-def _multiply_adds(backbone: str, views: tuple[tuple[str, View], ...], image_px: int) -> int:
+def _multiply_adds(
+    backbones: tuple[tuple[str, str], ...], views: tuple[tuple[str, View], ...], image_px: int
+) -> int:
     """Return the multiply-adds of a forward pass of one sample, on tensors without contents."""
     with torch.device("meta"):
-        model = MediaModel(backbone, dict(views), image_px=image_px, weights=RANDOM, load=False)
+        model = MediaModel(
+            dict(backbones), dict(views), image_px=image_px, weights=RANDOM, load=False
+        )
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(model.example_inputs(1, "meta"))
     return int(counter.get_total_flops() // 2)

@@ -16,7 +16,7 @@ NEARLY_FULL = "The disk is nearly full: the paused trial with the least hope is 
 
 def of_recipe(recipe: Recipe) -> str:
     """Return what a recipe trains, in a few words."""
-    return f"{recipe.model.backbone} {'+'.join(recipe.model.views)} {recipe.model.image_px} px"
+    return recipe.model.label
 
 
 def resumed(running: Running) -> str:

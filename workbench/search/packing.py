@@ -153,9 +153,7 @@ def pack(
     about = {
         "device": name,
         "cores": cores,
-        "backbone": recipe.model.backbone,
-        "views": [view.shape for view in recipe.model.views.values()],
-        "image_px": recipe.model.image_px,
+        **recipe.model.cost_key,
         "batch_size": recipe.training.batch_size,
         "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,

@@ -102,7 +102,8 @@ class StudyRuns:
             self.parent,
             number=number,
             uid=recipe.uid,
-            name=recipe.model.backbone,
+            name=recipe.model.backbone_label,
+            params={"backbone": recipe.model.backbone_label},
             recipe=recipe.flat(),
             # Not what runs now: one that is written anew was trained by the code of its time.
             tags={**self._about, **attrs.get(MADE_BY, {}), **start},

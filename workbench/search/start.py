@@ -153,9 +153,9 @@ class _Run:
             made_by = {**environment_tags(), **code_tags(), "device": self.seats.devices[0]}
             runs = StudyRuns(self.folder, self.workspace.tracking, made_by)
             drawn, tries = self.space, dict(first)
-            if self.experiment.is_screened(len(self.space.backbones())):
+            if self.experiment.is_screened(self.space.most_backbones()):
                 drawn, drafts = self._screened()
-                tries |= {f"screening: {draft.backbone}": draft for draft in drafts}
+                tries |= {f"screening: {draft.backbone_label}": draft for draft in drafts}
                 runs.tracking.log_files(runs.parent, "screening", [self.folder.path / FILE])
             builder = self._builder(info)
             runner.prepare(builder.guess(draft) for draft in drawn.corners())

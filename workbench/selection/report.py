@@ -8,6 +8,7 @@ import pandas as pd
 
 from workbench import pages
 from workbench.errors import DamagedFileError
+from workbench.parts.per_view import label_of
 from workbench.screening.screening import Screening, rank_correlation, read_screening, summary
 from workbench.selection import figures
 from workbench.selection.figures import Plot
@@ -210,16 +211,19 @@ def _screening(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objecti
     finals: dict[str, float] = {}
     for row in complete_trials(rows):
         value = sign * objective_of(row)
-        finals[row.backbone] = max(value, finals.get(row.backbone, value))
+        # A backbone of one view is judged by what was trained with it there, whatever beside it.
+        names = [row.backbone, *(label_of({view: one}) for view, one in row.backbone_of.items())]
+        for name in names:
+            finals[name] = max(value, finals.get(name, value))
     lines = []
     unjudged = any(one.reason for one in screening.candidates)
     for one in screening.candidates:
         cells = [_word(one.backbone), _word("+".join(one.views)), _number(one.auc, ".4f")]
         cells += [_number(one.standard_error, ".4f"), _number(one.val_auc, ".4f")]
-        final = finals.get(one.backbone)
+        final = finals.get(screening.name_of(one))
         cells += [_number(None if final is None else sign * final, ".4f")]
         cells += [_number(one.seconds if one.auc is not None else None, ".1f")]
-        kept = "yes" if one.backbone in screening.kept else "no"
+        kept = "yes" if screening.goes_on(one) else "no"
         cells.append(f"<td>{kept}</td>")
         if unjudged:
             cells.append(f"<td class='prose'>{escape(shorten(one.reason, 200))}</td>")
@@ -234,7 +238,10 @@ def _screening(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objecti
         f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div>"
     )
     note = f"{summary(screening)} {_screening_cost(screening, rows)}"
-    return pages.section("Screening", table, note=f"{note} {_borne_out(screening, finals)}")
+    for view, part in screening.by_view().items():
+        note += f" {view}: " if view else " "
+        note += _borne_out(part, finals)
+    return pages.section("Screening", table, note=note)
 
 
 def _screening_cost(screening: Screening, rows: Sequence[TrialRow]) -> str:

@@ -11,7 +11,7 @@ from workbench.data.dataset import Dataset, read_experiment_tree
 from workbench.errors import ConfigError
 from workbench.gate import is_inside
 from workbench.rules.rulebook import Rulebook
-from workbench.space.space import Space, read_space
+from workbench.space.space import Space, read_space, require_backbones
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen, build
 
@@ -131,6 +131,7 @@ def read_experiment(path: Path) -> tuple[Experiment, Space]:
     file = Path(os.path.normpath(path.parent / experiment.search_space))
     _require_in_project(file, path)
     space = read_space(file, tuple(experiment.views), experiment.rulebook)
+    require_backbones(space, experiment.views)
     return experiment, space
 
 

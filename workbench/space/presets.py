@@ -13,8 +13,15 @@ import yaml
 from workbench.data.dataset import read_tree
 from workbench.errors import ConfigError
 from workbench.media.views import AnyView
+from workbench.parts.model import picture_views
 from workbench.space.experiment import Experiment
-from workbench.space.space import SampledConfig, Space, read_tree_as_space
+from workbench.space.space import (
+    SampledConfig,
+    Space,
+    is_by_view,
+    read_tree_as_space,
+    require_backbones,
+)
 from workbench.values import build, cut, parse_yaml, shown
 
 OF_EXPERIMENT = ("data", "rulebook", "objective")
@@ -36,8 +43,10 @@ def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, S
             f"{path} is an experiment, and a recipe is asked for. Run it by "
             f"`workbench search {path}`, or name a file such as those in experiments/recipes."
         )
+    of_views = [setting for setting in settings if setting.startswith("backbone.")]
     for setting in settings:
-        _set(tree, setting)
+        if setting not in of_views:
+            _set(tree, setting)
     about = {key: tree.pop(key) for key in OF_EXPERIMENT if key in tree}
     if not isinstance(views := tree.get("views"), dict):
         raise ConfigError(
@@ -55,8 +64,13 @@ def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, S
         },
         where=str(path),
     )
+    if of_views and isinstance(name := tree.get("backbone"), str):
+        tree["backbone"] = dict.fromkeys(picture_views(experiment.views), name)
+    for setting in of_views:
+        _set(tree, setting)
     names = tuple(experiment.views)
     space = read_tree_as_space({**tree, "views": list(names)}, str(path), names)
+    require_backbones(space, experiment.views)
     if drawn := [dimension.name for dimension in space.dimensions()]:
         raise ConfigError(
             f"{path}: {cut(', '.join(drawn), 300)} would be drawn, and a recipe says one value "
@@ -72,8 +86,8 @@ def draft_for(path: Path, views: Mapping[str, AnyView]) -> SampledConfig:
         ConfigError: it reads a view that is not among them.
     """
     experiment, space = read_preset(path)
-    names = []
-    for view in experiment.views.values():
+    called = {}
+    for own, view in experiment.views.items():
         same = [name for name, other in views.items() if other == view]
         if not same:
             tree = {"kind": view.kind, **view.model_dump(mode="json", exclude_defaults=True)}
@@ -82,8 +96,12 @@ def draft_for(path: Path, views: Mapping[str, AnyView]) -> SampledConfig:
                 f"{path} reads the view {said}, which the experiment does not have. Add it to "
                 "the experiment's `views`, or train the recipe alone by `workbench train`."
             )
-        names.append(same[0])
-    return build(SampledConfig, {**space.tree, "views": names}, where=str(path))
+        called[own] = same[0]
+    backbone = space.tree["backbone"]
+    if is_by_view(backbone):
+        backbone = {called[own]: name for own, name in backbone.items()}
+    tree = {**space.tree, "views": list(called.values()), "backbone": backbone}
+    return build(SampledConfig, tree, where=str(path))
 
 
 def _set(tree: dict[Any, Any], setting: str) -> None:

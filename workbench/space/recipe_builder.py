@@ -1,13 +1,14 @@
 """From what a search space draws to the recipe of a trial, and whether it may be trained."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from workbench.console import say
 from workbench.errors import ConfigError, RuleError
 from workbench.media.declared import PICTURED
 from workbench.parts.backbones import check_name
+from workbench.parts.per_view import PerView, apply, in_short
 from workbench.parts.weights import Mode
 from workbench.rules.rulebook import Verdict
 from workbench.space.experiment import Experiment
@@ -50,7 +51,7 @@ class RecipeBuilder:
         recipe = draft.recipe(
             data=self.fingerprint,
             views=self.experiment.views,
-            weights=self.finder.find(draft.backbone, draft.pretrained),
+            weights=apply(lambda name: self.finder.find(name, draft.pretrained), draft.backbone),
             objective=self.experiment.objective,
             seed=self.seed,
             bfloat16=bfloat16,
@@ -78,26 +79,41 @@ class RecipeBuilder:
 def check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> None:
     """Judge every backbone that can be drawn, before anything is decoded or trained.
 
+    Where each view has backbones of its own, each is judged on its view alone, and the smallest of
+    those that are allowed together: what is drawn is judged when it is.
+
     Raises:
         RuleError: the rulebook refuses them all.
     """
     refused: dict[str, str] = {}
-    legal = False
+
+    def judged(backbone: PerView[str], mode: Mode, names: Iterable[str]) -> Verdict:
+        verdict = judge_start(
+            experiment.rulebook,
+            backbone,
+            mode,
+            {name: experiment.views[name] for name in names},
+            image_px=space.least_image_px(),
+            finder=finder,
+        )
+        if not verdict.legal:
+            refused.setdefault(verdict.sentence, verdict.backbone)
+        return verdict
+
+    of_view = space.backbones_by_view()
     for backbone in space.backbones():
         check_name(backbone)
-        for mode, names in itertools.product(space.pretrained_modes(), space.view_sets()):
-            verdict = judge_start(
-                experiment.rulebook,
-                backbone,
-                mode,
-                {name: experiment.views[name] for name in names},
-                image_px=space.least_image_px(),
-                finder=finder,
-            )
-            if verdict.legal:
-                legal = True
-            else:
-                refused.setdefault(verdict.sentence, backbone)
+    drawn = list(itertools.product(space.pretrained_modes(), space.view_sets()))
+    for_all = of_view.get("", [])
+    legal = any([judged(one, mode, names).legal for one in for_all for mode, names in drawn])
+    for mode, names in [] if "" in of_view else drawn:
+        smallest = {}
+        for view in filter(of_view.__contains__, names):
+            alone = {name: judged(name, mode, [view]) for name in of_view[view]}
+            sizes = {name: each.params_counted for name, each in alone.items() if each.legal}
+            smallest[view] = min(sizes, key=sizes.__getitem__, default="")
+        if all(smallest.values()):
+            legal |= judged(in_short(smallest), mode, names).legal
     for sentence in refused:
         say(sentence)
     if not legal:

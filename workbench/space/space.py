@@ -7,20 +7,26 @@ hold draws themselves; those exist only where their mapping is chosen.
 Instead of a list, `backbone` may ask the table of published figures (`parts.leaderboard`):
 `{leaderboard: {sort: imagenet-r, top: 12, families: 2}}`, alone or among the options of a choice.
 It becomes a plain choice when the space is read, with the question kept beside it as `asked`.
+
+`backbone` may also be a mapping of views to such nodes: `{mel: {choice: [a, b]}, frames: c}`. Each
+is a dimension of its own, `backbone.mel`, that is drawn where the drawn `views` hold its view.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from workbench.errors import ConfigError
 from workbench.media.views import AnyView
 from workbench.parts.augment import warnings
 from workbench.parts.leaderboard import read_table
+from workbench.parts.model import picture_views
 from workbench.parts.model_spec import ModelChoices, ModelSpec
+from workbench.parts.per_view import in_short, values_of
 from workbench.parts.weights import Weights
 from workbench.rules.ranking import Query, rank
 from workbench.rules.rulebook import Rulebook
@@ -63,12 +69,18 @@ class SampledConfig(ModelChoices, TrainingSpec):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # type: ignore[assignment]
     """What training computes in; `auto` takes bfloat16 where the study's device is faster so."""
 
+    @model_validator(mode="after")
+    def _in_short(self) -> Self:
+        if isinstance(self.backbone, dict):
+            object.__setattr__(self, "backbone", in_short(self.backbone))
+        return self
+
     def recipe(
         self,
         *,
         data: str,
         views: Mapping[str, AnyView],
-        weights: Weights,
+        weights: Weights | dict[str, Weights],
         objective: Objective,
         seed: int,
         bfloat16: bool = False,
@@ -99,7 +111,8 @@ class SampledConfig(ModelChoices, TrainingSpec):
         A recipe says which weights it starts from, not how they were asked for.
         """
         flat = {key: value for key, value in recipe.flat().items() if key in cls.model_fields}
-        mode = "none" if recipe.model.weights.source == "none" else "auto"
+        sources = {weights.source for weights in values_of(recipe.model.weights)}
+        mode = "none" if sources == {"none"} else "auto"
         tree = {**flat, "views": list(recipe.model.views), "pretrained": mode}
         return cls.model_validate(tree)
 
@@ -142,8 +155,20 @@ class Space(Frozen):
 
     def draw(self, trial: Suggest) -> SampledConfig:
         """Return a draft drawn by `trial`; every dimension is named by its dotted key."""
-        drawn = _draw(self.tree, "", trial, self.file)
-        return build(SampledConfig, drawn, where=self.file)
+        return build(SampledConfig, self._drawn(trial), where=self.file)
+
+    def _drawn(self, trial: Suggest) -> dict[Any, Any]:
+        tree = self.tree
+        if is_by_view(tree["backbone"]):
+            views = _draw(tree["views"], "views", trial, self.file)
+            tree = {**tree, "views": views, "backbone": self._backbones_for(views)}
+        drawn: dict[Any, Any] = _draw(tree, "", trial, self.file)
+        return drawn
+
+    def _backbones_for(self, views: Any) -> dict[Any, Any]:
+        """Return the node of each view that is read: what is not read must not be drawn."""
+        nodes = self.tree["backbone"].items()
+        return {view: node for view, node in nodes if isinstance(views, list) and view in views}
 
     def params_of(self, draft: SampledConfig) -> dict[str, Any] | None:
         """Return what has to be drawn to get `draft`; nothing if the space does not hold it.
@@ -154,7 +179,12 @@ class Space(Frozen):
         if draft.precision == "auto" and isinstance(precision, str):
             draft = draft.model_copy(update={"precision": precision})
         drawn: dict[str, Any] = {}
-        held = _locate(self.tree, "", draft.model_dump(mode="json"), drawn, self.file)
+        tree, wanted = self.tree, draft.model_dump(mode="json")
+        if is_by_view(tree["backbone"]):
+            tree = {**tree, "backbone": self._backbones_for(wanted["views"])}
+            if isinstance(draft.backbone, str):
+                wanted["backbone"] = dict.fromkeys(tree["backbone"], draft.backbone)
+        held = _locate(tree, "", wanted, drawn, self.file)
         return drawn if held and self.at(drawn) == draft else None
 
     def at(self, values: Mapping[str, Any]) -> SampledConfig:
@@ -168,7 +198,7 @@ class Space(Frozen):
         while waiting:
             where = waiting.pop(0)
             probe = _Fixed(where)
-            _draw(self.tree, "", probe, self.file)
+            self._drawn(probe)
             for name, values in probe.asked.items():
                 if name not in found:
                     found[name] = Dimension(name=name, values=tuple(values), where=where)
@@ -183,8 +213,21 @@ class Space(Frozen):
                 yield self.at({**dimension.where, dimension.name: value})
 
     def backbones(self) -> list[str]:
-        """Return the backbones that can be drawn."""
-        return [str(name) for name in _options(self.tree["backbone"], "backbone", self.file)]
+        """Return the backbones that can be drawn, each once."""
+        return list(dict.fromkeys(itertools.chain(*self.backbones_by_view().values())))
+
+    def backbones_by_view(self) -> dict[str, list[str]]:
+        """Return those that can be drawn for each view; under "" those for all views, if so."""
+        seen = {name for names in self.view_sets() for name in names}
+        return {
+            view: list(_options(node, key, self.file))
+            for view, key, node in backbone_nodes(self.tree)
+            if view in seen or not view
+        }
+
+    def most_backbones(self) -> int:
+        """Return how many there are to choose from, for the view that has the most."""
+        return max(map(len, self.backbones_by_view().values()), default=0)
 
     def view_sets(self) -> list[tuple[str, ...]]:
         """Return the sets of views that can be drawn."""
@@ -209,10 +252,14 @@ class Space(Frozen):
         So a study goes on with its backbones whatever a newer table of figures would say.
         """
         mine, begun = self.tree["backbone"], tree.get("backbone")
-        asked = mine.get("asked") if isinstance(mine, dict) else None
-        if asked is None or not isinstance(begun, dict) or begun.get("asked") != asked:
+        if is_by_view(mine):
+            each = begun if isinstance(begun, dict) and is_by_view(begun) else {}
+            kept = {view: _kept_answer(node, each.get(view)) for view, node in mine.items()}
+        else:
+            kept = _kept_answer(mine, begun)
+        if kept == mine:
             return self
-        return self.model_copy(update={"tree": {**self.tree, "backbone": begun}})
+        return self.model_copy(update={"tree": {**self.tree, "backbone": kept}})
 
 
 def read_space(path: Path, views: tuple[str, ...], rulebook: Rulebook | None = None) -> Space:
@@ -222,7 +269,8 @@ def read_space(path: Path, views: tuple[str, ...], rulebook: Rulebook | None = N
         path: The file.
         views: The experiment's.
         rulebook: What a question to the table of figures is answered under; the default one if
-            None. Every view of a model has its own backbone, so the limit is shared by them.
+            None. Every view of a model has its own backbone, so the limit is shared by them, for
+            one view's question too.
 
     Raises:
         ConfigError: a key, an option or a bound cannot make a recipe; or a view is not one of
@@ -244,6 +292,13 @@ def read_tree_as_space(
     _require_few(tree, where)
     space = Space(file=where, tree=_answered(tree, rulebook or Rulebook(), where))
     _require_few(space.tree, where)
+    for _, key, node in backbone_nodes(space.tree):
+        for name in _options(node, key, where):
+            if not isinstance(name, str):
+                raise ConfigError(
+                    f"{where}: `{key}` is {shown(name)}: write the name of one model. A mapping of "
+                    "views to names or choices stands first: `backbone: {VIEW: {choice: [...]}}`."
+                )
     for draft in space.corners():
         unknown = [name for name in draft.views if name not in views]
         if unknown or len(set(draft.views)) < len(draft.views):
@@ -254,38 +309,90 @@ def read_tree_as_space(
     return space
 
 
+def require_backbones(space: Space, views: Mapping[str, AnyView]) -> None:
+    """Refuse a mapping of views to backbones that does not fit the views that can be drawn.
+
+    Raises:
+        ConfigError: it lacks a view of pictures, or names what is none.
+    """
+    if not is_by_view(node := space.tree["backbone"]):
+        return
+    pictures = picture_views(views)
+    if wrong := [name for name in node if name not in pictures]:
+        raise ConfigError(
+            f"{space.file}: `backbone` names {_names(wrong)}, and the views that go through a "
+            f"backbone are {', '.join(pictures) or 'none'}. Use those names."
+        )
+    drawn = dict.fromkeys(name for names in space.view_sets() for name in names)
+    if lacking := [name for name in drawn if name in pictures and name not in node]:
+        raise ConfigError(
+            f"{space.file}: `backbone` names none for the view {', '.join(lacking)}, which can be "
+            "drawn. Add it."
+        )
+
+
+def is_by_view(node: Any) -> bool:
+    """Return whether the tree's `backbone` is a mapping of views to names or draws."""
+    draws = {"choice", "float", "int", "leaderboard", "asked"}
+    return isinstance(node, dict) and not node.keys() & draws
+
+
+def backbone_nodes(tree: dict[Any, Any]) -> list[tuple[str, str, Any]]:
+    """Return view, key and node of each that says a backbone; the view is "" for all of them."""
+    node = tree["backbone"]
+    if not is_by_view(node):
+        return [("", "backbone", node)]
+    return [(view, f"backbone.{view}", inner) for view, inner in node.items()]
+
+
+def _kept_answer(mine: Any, begun: Any) -> Any:
+    """Return what a begun study has in place of `mine`, if it answers the same question."""
+    asked = mine.get("asked") if isinstance(mine, dict) else None
+    same = asked is not None and isinstance(begun, dict) and begun.get("asked") == asked
+    return begun if same else mine
+
+
 def _answered(tree: dict[Any, Any], rulebook: Rulebook, where: str) -> dict[Any, Any]:
     """Return the tree with each question to the table of figures answered by a plain choice."""
-    node = tree["backbone"]
+    answers = {
+        view: _answer(node, key, tree["views"], rulebook, where)
+        for view, key, node in backbone_nodes(tree)
+    }
+    return {**tree, "backbone": answers if is_by_view(tree["backbone"]) else answers[""]}
+
+
+def _answer(node: Any, key: str, views: Any, rulebook: Rulebook, where: str) -> Any:
     if not isinstance(node, dict) or "asked" in node:
-        return tree  # a list, or answered before
+        return node  # a name, or answered before
     options = node["choice"] if isinstance(node.get("choice"), list) else [node]
     num_asked = sum(isinstance(option, dict) and "leaderboard" in option for option in options)
     if not num_asked:
-        return tree
+        return node
     if num_asked > MAX_QUESTIONS:
         raise ConfigError(
-            f"{where}: `backbone` asks the table of figures {num_asked} times, and may do so "
+            f"{where}: `{key}` asks the table of figures {num_asked} times, and may do so "
             f"{MAX_QUESTIONS} times. Ask one question for more models."
         )
-    sets = _options(tree["views"], "views", where)
+    sets = _options(views, "views", where)
     most_views = max(len(names) if isinstance(names, list) else 1 for names in sets)
     names: list[Any] = []
     for option in options:
         asks = isinstance(option, dict) and "leaderboard" in option
-        found = _ask(option, rulebook, max(1, most_views), where) if asks else [option]
+        found = _ask(option, key, rulebook, max(1, most_views), where) if asks else [option]
         names += [name for name in found if not asks or name not in names]
-    return {**tree, "backbone": {"choice": names, "asked": node}}
+    return {"choice": names, "asked": node}
 
 
-def _ask(node: dict[Any, Any], rulebook: Rulebook, num_views: int, where: str) -> list[str]:
+def _ask(
+    node: dict[Any, Any], key: str, rulebook: Rulebook, num_views: int, where: str
+) -> list[str]:
     """Return the models that a question asks for, the best first."""
     if extra := node.keys() - {"leaderboard"}:
         raise ConfigError(
-            f"{where}: `backbone` is a `leaderboard` with the unknown keys "
+            f"{where}: `{key}` is a `leaderboard` with the unknown keys "
             f"{_names(extra)}. Put them into it."
         )
-    query: Query = build(Query, node["leaderboard"], where=f"{where}, `backbone.leaderboard`")
+    query: Query = build(Query, node["leaderboard"], where=f"{where}, `{key}.leaderboard`")
     ranking = rank(read_table(), query, rulebook, num_views=num_views)
     if not ranking.rows:
         first = ranking.excluded[0]
@@ -293,7 +400,7 @@ def _ask(node: dict[Any, Any], rulebook: Rulebook, num_views: int, where: str) -
             f"{number} by {reason}" for reason, number in ranking.num_excluded().items()
         )
         raise ConfigError(
-            f"{where}: `backbone.leaderboard` finds no model: of its rows, {counts} are excluded "
+            f"{where}: `{key}.leaderboard` finds no model: of its rows, {counts} are excluded "
             f"({first.row.model}, for one: {first.sentence}). Ask for less; "
             "`workbench backbones --excluded` says why each one is."
         )

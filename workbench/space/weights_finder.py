@@ -4,6 +4,7 @@ from pathlib import Path
 
 from workbench.console import say
 from workbench.media.views import AnyView
+from workbench.parts.per_view import PerView, apply
 from workbench.parts.weights import Mode, Weights, resolve
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook, Verdict
@@ -32,7 +33,7 @@ class WeightsFinder:
 
 def judge_start(
     rulebook: Rulebook,
-    backbone: str,
+    backbone: PerView[str],
     mode: Mode,
     views: dict[str, AnyView],
     *,
@@ -44,7 +45,10 @@ def judge_start(
     A tag written out is what the user wants to train from: it is judged by that tag even on a
     machine that cannot have the weights, since another one could.
     """
-    weights: Weights | None = finder.find(backbone, mode)
-    if mode != "none" and "." in backbone and weights is not None and weights.source == "none":
-        weights = None
+
+    def start(name: str) -> Weights | None:
+        weights = finder.find(name, mode)
+        return None if mode != "none" and "." in name and weights.source == "none" else weights
+
+    weights = apply(start, backbone)
     return judge(rulebook, backbone, views, image_px=image_px, weights=weights)

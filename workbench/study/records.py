@@ -7,8 +7,10 @@ from typing import Any
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
 
 from workbench.errors import DamagedFileError, StudyError
+from workbench.parts.per_view import label_of
 from workbench.study.folder import StudyFolder
 from workbench.trial.result import Epoch, State
 from workbench.values import Frozen
@@ -63,6 +65,11 @@ class TrialRow(Frozen):
     """What the search space drew, by dotted key."""
 
     backbone: str
+    """In a few words, if it is several."""
+
+    backbone_of: dict[str, str] = Field(default_factory=dict)
+    """That of each view of pictures; empty if its recipe is gone."""
+
     views: tuple[str, ...]
     image_px: int
     run_id: str | None
@@ -201,6 +208,16 @@ def read_study(folder: StudyFolder) -> optuna.Study:
         raise DamagedFileError(f"{error} {remedy}") from error
 
 
+def _drawn_backbone(drawn: Mapping[str, Any]) -> str:
+    """Return the backbone that was drawn, in a few words."""
+    each = {
+        key.removeprefix("backbone."): str(name)
+        for key, name in drawn.items()
+        if key.startswith("backbone.")
+    }
+    return label_of(each) if each else str(drawn.get("backbone", "unknown"))
+
+
 def _row(folder: StudyFolder, trial: FrozenTrial, runs: Mapping[int, str]) -> TrialRow:
     attrs = trial.user_attrs
     files = folder.trial(attrs[UID])
@@ -224,7 +241,8 @@ def _row(folder: StudyFolder, trial: FrozenTrial, runs: Mapping[int, str]) -> Tr
         params_true=attrs.get(TRUE),
         seconds=attrs.get(SECONDS, 0.0),
         drawn=trial.params,
-        backbone=recipe.model.backbone if recipe else str(trial.params.get("backbone", "unknown")),
+        backbone=recipe.model.backbone_label if recipe else _drawn_backbone(trial.params),
+        backbone_of=recipe.model.backbone_of if recipe else {},
         views=tuple(recipe.model.views) if recipe else (),
         image_px=recipe.model.image_px if recipe else 0,
         run_id=runs.get(trial.number),

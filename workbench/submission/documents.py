@@ -7,6 +7,8 @@ from importlib.metadata import packages_distributions, version
 
 from workbench.console import visible
 from workbench.errors import BundleError
+from workbench.parts.per_view import apply, label_of
+from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
 from workbench.selection.promotion import Champion
 from workbench.trial.recipe import Recipe
@@ -78,13 +80,10 @@ def readme(
         f"| {said.name} | {visible(said.sentence).replace('|', '/')} |" for said in verdict.results
     )
     thop = "cannot count it" if verdict.params_thop is None else f"{verdict.params_thop:,}"
-    weights = recipe.model.weights.name or "random weights"
+    backbone = recipe.model.backbone_label
+    backbone += ", one for each view" if isinstance(recipe.model.backbone, str) else ""
+    weights = label_of(apply(_start, recipe.model.weights))
     unseen = f" {neutral}" if neutral else ""
-    saw = (
-        ""
-        if recipe.model.weights.source == "none"
-        else f", pretraining {recipe.model.weights.pretraining}"
-    )
     return f"""\
 # {champion.study}: trial {champion.number}
 
@@ -137,13 +136,19 @@ The same files give the same scores to 1e-5.{unseen} On {objective.slice} the mo
 
 | what | value |
 | --- | --- |
-| backbone | {recipe.model.backbone}, one for each view |
+| backbone | {backbone} |
 | views | {views} |
 | parameters as {verdict.counted_by} counts them | {thop} |
 | parameters truly | {verdict.params_true:,} |
-| starts from | {weights}{saw} |
+| starts from | {weights} |
 | recipe | {champion.recipe} |
 """
+
+
+def _start(weights: Weights) -> str:
+    if weights.source == "none":
+        return "random weights"
+    return f"{weights.name}, pretraining {weights.pretraining}"
 
 
 def as_cell(text: str) -> str:

@@ -89,6 +89,7 @@ class Tracking:
         uid: str,
         name: str,
         recipe: Mapping[str, Any],
+        params: Mapping[str, str] | None = None,
         tags: Mapping[str, str],
     ) -> str:
         """Open the run of a trial and return its id.
@@ -103,6 +104,7 @@ class Tracking:
             uid: The id of the recipe.
             name: What the trial tries, in a word; the run is called "<number> <name>".
             recipe: The full dump of the recipe.
+            params: Parameters besides the leaves of the recipe.
             tags: Anything else worth keeping, such as versions, commit and device.
         """
         own = {
@@ -118,7 +120,9 @@ class Tracking:
         run_id = run.info.run_id
         text = json.dumps(recipe, ensure_ascii=False)
         whole = {"workbench.recipe": text} if len(text) <= TAG_LENGTH else {}
-        self._writer.log(run_id, params=dict(flatten(recipe)), tags={**tags, **whole})
+        self._writer.log(
+            run_id, params={**dict(flatten(recipe)), **(params or {})}, tags={**tags, **whole}
+        )
         self._client.log_text(
             run_id, json.dumps(recipe, indent=2, ensure_ascii=False) + "\n", "recipe.json"
         )

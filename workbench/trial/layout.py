@@ -132,9 +132,7 @@ class LayoutByClock:
 def about(model: MediaModel, recipe: Recipe, samples_at_once: int) -> Mapping[str, object]:
     """Return what the worth of a layout depends on."""
     return {
-        "backbone": recipe.model.backbone,
-        "views": [view.shape for view in model.views.values()],
-        "image_px": recipe.model.image_px,
+        **recipe.model.cost_key,
         "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,
         "at_once": samples_at_once,

@@ -194,7 +194,7 @@ def plan(
             )
     least = min(need.of(need.least) for need in needs) + kept
     raise TooLargeError(
-        f"too little memory: {recipe.model.backbone} at {recipe.model.image_px} px takes "
+        f"too little memory: {recipe.model.backbone_label} at {recipe.model.image_px} px takes "
         f"about {_size(least)} "
         f"to train by "
         f"{'one sample' if needs[-1].least == 1 else 'two samples'} at a time, "
@@ -260,9 +260,7 @@ class Fitted:
     ) -> None:
         self._measured = Measured(cache, "fitted")
         self._about = {
-            "backbone": recipe.model.backbone,
-            "views": [view.shape for view in recipe.model.views.values()],
-            "image_px": recipe.model.image_px,
+            **recipe.model.cost_key,
             "frozen": recipe.training.frozen,
             "precision": recipe.training.precision,
             "batch": min(recipe.training.batch_size, num_samples),
@@ -302,19 +300,26 @@ def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
 
 def least_samples(recipe: Recipe) -> int:
     """Return the fewest samples that the recipe's model can learn from: a norm may need two."""
-    return _least(
-        recipe.model.backbone,
-        tuple(recipe.model.views.items()),
-        recipe.model.image_px,
-        recipe.training.frozen,
-    )
+    model = recipe.model
+    backbones, views = tuple(model.backbone_of.items()), tuple(model.views.items())
+    return _least(backbones, views, model.image_px, recipe.training.frozen)
 
 
 @lru_cache(maxsize=256)
-def _least(backbone: str, views: tuple[tuple[str, View], ...], image_px: int, frozen: bool) -> int:
+def _least(
+    backbones: tuple[tuple[str, str], ...],
+    views: tuple[tuple[str, View], ...],
+    image_px: int,
+    frozen: bool,
+) -> int:
     with torch.device("meta"):
         model = MediaModel(
-            backbone, dict(views), image_px=image_px, weights=RANDOM, frozen=frozen, load=False
+            dict(backbones),
+            dict(views),
+            image_px=image_px,
+            weights=RANDOM,
+            frozen=frozen,
+            load=False,
         )
         try:
             model(model.example_inputs(1, "meta"))
@@ -361,9 +366,7 @@ def _counted(
     cuda = is_cuda(device)
     batch = max(64, 1 << (batch - 1).bit_length())  # one count for many sizes
     about = {
-        "backbone": recipe.model.backbone,
-        "views": [view.shape for view in recipe.model.views.values()],
-        "image_px": recipe.model.image_px,
+        **recipe.model.cost_key,
         "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,
         "checkpointed": checkpointed,

@@ -272,7 +272,7 @@ def _check(recipe: Recipe, num_samples: int) -> None:
 def _of_one_sample(recipe: Recipe) -> str:
     """Say that a step of one sample teaches the recipe's model nothing."""
     return (
-        f"one sample at a time teaches {recipe.model.backbone} at {recipe.model.image_px} px "
+        f"one sample at a time teaches {recipe.model.backbone_label} at {recipe.model.image_px} px "
         "nothing: the model has a norm over the samples of a batch, and `batch_size` is "
         f"{recipe.training.batch_size}. Give it 2 or more"
     )

@@ -104,7 +104,7 @@ class TableTask:
         return Seen(row.val, row.test)
 
     def cost(self, asked: Asked) -> float:
-        return self._costs["+".join(asked.views), asked.backbone]
+        return self._costs["+".join(asked.views), asked.backbone_label]
 
     def probe(self, backbone: str, views: tuple[str, ...]) -> float:
         return self.probes[backbone, "+".join(views)]
@@ -137,7 +137,7 @@ def _medians(rows: Mapping[Key, Curve]) -> dict[tuple[str, str], float]:
 def _key(asked: Asked) -> Key:
     return Key(
         "+".join(asked.views),
-        asked.backbone,
+        asked.backbone_label,
         asked.optimizer.kind,
         asked.optimizer.lr,
         _AUGMENTS.index(asked.augment),
