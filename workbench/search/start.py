@@ -29,7 +29,7 @@ from workbench.search.options import RunOptions
 from workbench.search.recording import StudyRuns, written_anew
 from workbench.search.runner import MakeRunner
 from workbench.search.scheduler import make_scheduler
-from workbench.search.stopping import Limits
+from workbench.search.stopping import SearchLimits
 from workbench.search.store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
 from workbench.space.precisions import Precisions
@@ -134,7 +134,7 @@ class _Run:
         self.seats = choose_seats(options.device, None if options.jobs == "auto" else options.jobs)
         self.finder = WeightsFinder(workspace.weights)
         deadline = None if options.timeout_s is None else began + options.timeout_s
-        self.limits = Limits(self.folder.path, deadline)
+        self.limits = SearchLimits(self.folder.path, deadline)
 
     def search(self, first: Mapping[str, SampledConfig]) -> SearchOutcome:
         """Search, with the drafts `first` tried first; by where each came from."""
