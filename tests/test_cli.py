@@ -168,6 +168,7 @@ def test_help_is_shown_where_nothing_is_asked() -> None:
         ["backbones", "--top", "0"],
         ["backbones", "--check", "resnet18", "--limit", "40M"],
         ["backbones", "--check", "resnet18", "--top", "3"],
+        ["search", "--compile", "auto"],
         ["ui", "--port", "70000"],
         ["weights", "add"],
         ["weights", "remove"],

@@ -14,7 +14,7 @@ from workbench.search.costs import (
     Wanted,
     epoch_work,
     past_of,
-    predict,
+    predict_cost,
     wanted_of,
 )
 from workbench.trial.recipe import Recipe, Sampling, TrainingSpec
@@ -64,13 +64,13 @@ WANTED = Wanted(backbone="a", views=("image",), image_px=64, batch_size=8, num_e
 
 
 def test_before_the_first_epoch_nothing_is_told() -> None:
-    assert predict([], WANTED) is None
+    assert predict_cost([], WANTED) is None
 
 
 def test_trials_of_the_same_kind_give_their_median_pace() -> None:
     # 0.1, 0.12 and 0.4 seconds a unit; the other size and the other backbone have no say.
     trials = [past(10, 100), past(24, 200), past(40, 100), past(900, 100, image_px=128)]
-    predicted = predict([*trials, past(900, 100, backbone="b")], WANTED)
+    predicted = predict_cost([*trials, past(900, 100, backbone="b")], WANTED)
     assert predicted is not None
     assert predicted.seconds == pytest.approx(48)
     assert predicted.epoch_seconds == pytest.approx(12)
@@ -80,7 +80,7 @@ def test_trials_of_the_same_kind_give_their_median_pace() -> None:
 
 def test_of_a_kind_not_seen_yet_its_backbone_tells() -> None:
     trials = [past(50, 100, image_px=128), past(900, 100, backbone="b")]
-    predicted = predict(trials, WANTED)
+    predicted = predict_cost(trials, WANTED)
     assert predicted is not None
     assert predicted.seconds == pytest.approx(200)
     assert predicted.spread is None  # one trial does not say how sure it is
@@ -92,7 +92,7 @@ def test_of_another_backbone_the_line_through_all_epochs_tells() -> None:
         past(2 * (5 + 0.1 * work), 2 * work, backbone=f"b{work}") for work in (10, 100, 200, 400)
     ]
     trials.append(past(10_000, 2 * 150, backbone="held up"))
-    predicted = predict(trials, WANTED)
+    predicted = predict_cost(trials, WANTED)
     assert predicted is not None
     assert predicted.epoch_seconds == pytest.approx(15)
     assert predicted.seconds == pytest.approx(60)
@@ -102,7 +102,7 @@ def test_of_another_backbone_the_line_through_all_epochs_tells() -> None:
 def test_more_work_never_takes_less_time() -> None:
     # The smaller one took longer: a line would fall below zero.
     trials = [past(20, 100, backbone="b"), past(10, 1000, backbone="c")]
-    few, much = (predict(trials, replace(WANTED, work=work)) for work in (4.0, 1e6))
+    few, much = (predict_cost(trials, replace(WANTED, work=work)) for work in (4.0, 1e6))
     assert few is not None
     assert much is not None
     assert 0 < few.seconds <= much.seconds
@@ -111,38 +111,38 @@ def test_more_work_never_takes_less_time() -> None:
 def test_a_line_through_zero_where_a_fit_would_begin_below_it() -> None:
     # Epochs of 1 s for 10 and 10 s for 50: the line begins at -1.25, its like through 0 is taken.
     trials = [past(1, 10, backbone="b", num_epochs=1), past(10, 50, backbone="c", num_epochs=1)]
-    predicted = predict(trials, replace(WANTED, work=100.0, num_epochs=1))
+    predicted = predict_cost(trials, replace(WANTED, work=100.0, num_epochs=1))
     assert predicted is not None
     assert predicted.seconds == pytest.approx(15)  # the median of 0.1 and 0.2 a unit
 
 
 def test_memory_is_what_was_counted_and_what_the_worst_took_beyond_it() -> None:
     counted = replace(WANTED, estimated_memory_bytes=1000)
-    only = predict([past(10, 100, estimated=500)], counted)
+    only = predict_cost([past(10, 100, estimated=500)], counted)
     assert only is not None
     assert only.memory_bytes == 1000
     measured = [past(10, 100, estimated=500, peak=600), past(10, 100, estimated=500, peak=450)]
-    worst = predict(measured, counted)
+    worst = predict_cost(measured, counted)
     assert worst is not None
     assert worst.memory_bytes == 1200
 
 
 def test_memory_that_nobody_counted_is_that_of_its_own_kind_for_its_batch() -> None:
     trials = [past(10, 100, peak=600), past(10, 100, peak=900, backbone="b")]
-    same, twice = (predict(trials, replace(WANTED, batch_size=b)) for b in (4, 16))
+    same, twice = (predict_cost(trials, replace(WANTED, batch_size=b)) for b in (4, 16))
     assert same is not None
     assert twice is not None
     assert same.memory_bytes == 600
     assert twice.memory_bytes == 1200
-    unseen = predict(trials, replace(WANTED, image_px=128))
+    unseen = predict_cost(trials, replace(WANTED, image_px=128))
     assert unseen is not None
     assert unseen.memory_bytes is None
 
 
 def test_a_prediction_reads_as_a_person_would_say_it() -> None:
-    predicted = predict([past(10, 100)], replace(WANTED, estimated_memory_bytes=5 * 2**28))
+    predicted = predict_cost([past(10, 100)], replace(WANTED, estimated_memory_bytes=5 * 2**28))
     assert str(predicted) == "about 40.0 s, 1.2 GiB"
-    assert str(predict([past(10, 100)], WANTED)) == "about 40.0 s"
+    assert str(predict_cost([past(10, 100)], WANTED)) == "about 40.0 s"
 
 
 def test_only_whole_epochs_count_and_those_of_a_failed_trial_too() -> None:
@@ -153,7 +153,7 @@ def test_only_whole_epochs_count_and_those_of_a_failed_trial_too() -> None:
     found = past_of(RECIPE, failed, work=10.0)
     assert found is not None
     assert (found.num_epochs, found.work, found.seconds) == (2, 20.0, 6.0)
-    predicted = predict([found], wanted_of(RECIPE, 10.0))
+    predicted = predict_cost([found], wanted_of(RECIPE, 10.0))
     assert predicted is not None
     assert predicted.seconds == pytest.approx(12)  # four epochs
     assert past_of(RECIPE, Result(recipe="r", state="failed"), work=10.0) is None

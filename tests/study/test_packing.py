@@ -16,7 +16,7 @@ from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.search import packing
 from workbench.search.packing import (
-    Packing,
+    SeatsPerDevice,
     Tried,
     _side_by_side,
     heaviest,
@@ -27,7 +27,7 @@ from workbench.search.pool import WorkerPool
 from workbench.trial.job import Bug, Job
 from workbench.trial.memory import PROCESS_BYTES
 from workbench.trial.recipe import Recipe, TrainingSpec
-from workbench.trial.side_by_side import Ask, Probe
+from workbench.trial.side_by_side import Ask, StepProbe
 from workbench.trial.worker import LocalJob
 
 RECIPE = Recipe(
@@ -70,7 +70,7 @@ def packed(
     cores: int,
     speeds: dict[int, float | None],
     device: str = "cpu",
-) -> tuple[Packing, Device]:
+) -> tuple[SeatsPerDevice, Device]:
     stand_in = Device(speeds)
     monkeypatch.setattr(packing, "_side_by_side", stand_in)
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
@@ -154,21 +154,21 @@ def test_the_recipe_with_the_most_work_is_measured() -> None:
 
 
 def test_each_of_several_devices_gets_a_set() -> None:
-    found = Packing(device="a GPU", count=3, threads=2, table=())
+    found = SeatsPerDevice(device="a GPU", count=3, threads=2, table=())
     devices, threads = seats_for(found, ["cuda:0", "cuda:1"])
     assert sorted(devices) == ["cuda:0"] * 3 + ["cuda:1"] * 3
     assert devices[:2] == ("cuda:0", "cuda:1")  # the first trials do not share one
     assert threads == 2
 
 
-def probe(cache: Path, **changes: object) -> Probe:
+def probe(cache: Path, **changes: object) -> StepProbe:
     fields: dict[str, object] = {
         "recipe": RECIPE.model_dump_json(),
         "device": "cpu",
         "memory_bytes": None,
         "cache": cache,
     }
-    return Probe(**{**fields, **changes})  # type: ignore[arg-type]
+    return StepProbe(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def workers() -> Iterator[WorkerPool]:
     pool.close(at_once=True)
 
 
-def tried(workers: WorkerPool, about: Probe, *counts: int) -> list[Tried]:
+def tried(workers: WorkerPool, about: StepProbe, *counts: int) -> list[Tried]:
     """Return what workers did, and let them be workers again."""
     with workers.lent() as bench:
         for connection in bench:

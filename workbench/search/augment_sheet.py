@@ -49,7 +49,7 @@ _HINT = (
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """What one row of a sheet shows."""
 
     label: str
@@ -84,7 +84,7 @@ def write_augment_sheets(space: Space, prepared: Prepared, folder: Path) -> list
     return sheets
 
 
-def rows_of(space: Space, kind: Kind) -> list[Row]:
+def rows_of(space: Space, kind: Kind) -> list[SheetRow]:
     """Return a row for each augmentation that `space` can draw for a kind of view, all else off.
 
     It is at the strongest value that can be drawn, and what happens by chance happens always. If
@@ -93,7 +93,7 @@ def rows_of(space: Space, kind: Kind) -> list[Row]:
     return _rows(list(space.corners()), kind)
 
 
-def _rows(drafts: Sequence[SampledConfig], kind: Kind) -> list[Row]:
+def _rows(drafts: Sequence[SampledConfig], kind: Kind) -> list[SheetRow]:
     settings: Settings = [getattr(draft.augment, kind) for draft in drafts]
     change_by = type(settings[0])
     fields = change_by.model_fields
@@ -112,7 +112,7 @@ def _rows(drafts: Sequence[SampledConfig], kind: Kind) -> list[Row]:
             changed = Augment.model_validate({kind: change_by.model_validate(shown)})
             notes = [_ranges(found), _BLENDS if field == "self_blend" else ""]
             note = ", ".join(filter(None, notes))
-            rows.append(Row(f"augment.{kind}.{label}", note, changed))
+            rows.append(SheetRow(f"augment.{kind}.{label}", note, changed))
     all_mixing: dict[str, Any] = {}
     for field in ("mixup_alpha", "cutmix_alpha"):
         values = {getattr(draft.augment, field) for draft in drafts}
@@ -120,11 +120,11 @@ def _rows(drafts: Sequence[SampledConfig], kind: Kind) -> list[Row]:
             all_mixing[field] = value
             label = f"augment.{_said(field, value)}"
             note = _ranges({field: values})
-            rows.append(Row(label, note, Augment.model_validate({field: value})))
+            rows.append(SheetRow(label, note, Augment.model_validate({field: value})))
     if len(rows) > 1:
         every = {kind: change_by.model_validate(all_changes), **all_mixing}
         note = "each by its own chance"
-        rows.append(Row("all at once", note, Augment.model_validate(every)))
+        rows.append(SheetRow("all at once", note, Augment.model_validate(every)))
     return rows
 
 
@@ -188,7 +188,7 @@ def _write(
     prepared: Prepared,
     name: str,
     samples: pd.DataFrame,
-    rows: Sequence[Row],
+    rows: Sequence[SheetRow],
     image_px: int,
     head: Sequence[str],
     file: Path,

@@ -58,7 +58,7 @@ class Past(Wanted):
 
 
 @dataclass(frozen=True)
-class Prediction:
+class CostForecast:
     """What a trial is expected to cost."""
 
     seconds: float
@@ -126,7 +126,7 @@ def _usual(result: Result) -> float:
     return statistics.median(epoch.seconds for epoch in result.epochs[1:] or result.epochs)
 
 
-def predict(past: Sequence[Past], wanted: Wanted) -> Prediction | None:
+def predict_cost(past: Sequence[Past], wanted: Wanted) -> CostForecast | None:
     """Return what `wanted` will cost; nothing before any trial has ended an epoch.
 
     Its pace is the median of those of its own kind: of backbone, views and size, else of backbone.
@@ -145,7 +145,7 @@ def predict(past: Sequence[Past], wanted: Wanted) -> Prediction | None:
         line = _line(past)
         seconds = wanted.num_epochs * line(wanted.work / wanted.num_epochs)
         errors = [abs(t.seconds / (t.num_epochs * line(t.work / t.num_epochs)) - 1) for t in past]
-    return Prediction(
+    return CostForecast(
         seconds=seconds,
         epoch_seconds=seconds / wanted.num_epochs,
         memory_bytes=_memory(past, wanted),

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from workbench.errors import WorkbenchError
-from workbench.search.costs import Past, Prediction, epoch_work, past_of, predict, wanted_of
+from workbench.search.costs import CostForecast, Past, epoch_work, past_of, predict_cost, wanted_of
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 
@@ -55,7 +55,7 @@ class Forecast:
         self._past.append(past)
         self._besides.append(max(0.0, result.seconds - past.seconds))
 
-    def of(self, recipe: Recipe, done: Iterable[Epoch] = ()) -> Prediction | None:
+    def of(self, recipe: Recipe, done: Iterable[Epoch] = ()) -> CostForecast | None:
         """Return what is left of a trial after the epochs `done`; nothing before any trial ended.
 
         Its seconds hold the start of the trial and the scoring of `test`, too.
@@ -66,12 +66,12 @@ class Forecast:
             work = self._work(recipe)
         except WorkbenchError:
             return None  # it cannot be built, which the trial itself will tell
-        whole = predict(self._past, wanted_of(recipe, work))
+        whole = predict_cost(self._past, wanted_of(recipe, work))
         if whole is None:
             return None
         left = recipe.training.num_epochs - sum(1 for _ in done)
         seconds = whole.epoch_seconds * left + statistics.median(self._besides)
-        return Prediction(seconds, whole.epoch_seconds, whole.memory_bytes, whole.spread)
+        return CostForecast(seconds, whole.epoch_seconds, whole.memory_bytes, whole.spread)
 
     def seconds_of(self, recipe: Recipe, done: Iterable[Epoch] = ()) -> float:
         """Return the seconds of what `of` returns; 0 if nothing is known."""

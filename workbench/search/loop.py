@@ -19,7 +19,7 @@ from workbench.search.runner import Event, Runner
 from workbench.search.running import Running
 from workbench.search.scheduler import Scheduler
 from workbench.search.situation import Situation
-from workbench.search.stopping import FREE_SOME, Limits
+from workbench.search.stopping import FREE_SOME, SearchLimits
 from workbench.search.store import StudyStore
 from workbench.space.recipe_builder import RecipeBuilder
 from workbench.study.folder import StudyFolder
@@ -60,7 +60,7 @@ class Search:
         scheduler: Scheduler,
         runner: Runner,
         forecast: Forecast,
-        limits: Limits,
+        limits: SearchLimits,
         options: RunOptions,
     ) -> None:
         self._folder, self._store, self._options = folder, store, options
@@ -230,7 +230,7 @@ class Search:
 
     def _learn_and_say(self, running: Running, result: Result) -> None:
         self._forecast.learn(running.recipe, result)
-        say(messages.ended(running, result, self._store.objective.metric))
+        say(messages.trial_ended(running, result, self._store.objective.metric))
 
     def _put_back(self, running: Running) -> None:
         self._scheduler.forget(running.number)

@@ -1,7 +1,7 @@
 """What a search says to the person at the terminal, in lines."""
 
 from workbench.console import duration
-from workbench.search.costs import Prediction
+from workbench.search.costs import CostForecast
 from workbench.search.running import Running
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
@@ -24,7 +24,7 @@ def resumed(running: Running) -> str:
     return f"trial {running.number:<3} goes on after epoch {len(running.epochs)}"
 
 
-def announced(running: Running, expected: Prediction) -> str:
+def announced(running: Running, expected: CostForecast) -> str:
     """Return what a trial is expected to take, where that is long."""
     if expected.seconds < ANNOUNCED_S:
         return ""
@@ -38,7 +38,7 @@ def restarted(running: Running, reason: str) -> str:
     return f"trial {running.number}: {reason} Another worker {where}."
 
 
-def ended(running: Running, result: Result, metric: str) -> str:
+def trial_ended(running: Running, result: Result, metric: str) -> str:
     """Return how a trial ended or paused."""
     score = "" if result.objective is None else f"  {metric} {result.objective:.4f}"
     parts = "" if result.micro_batch is None else f"  in parts of {result.micro_batch}"

@@ -20,14 +20,14 @@ from workbench.search.devices import Seats
 from workbench.search.pool import WorkerPool
 from workbench.trial.device import called, is_cuda
 from workbench.trial.recipe import Recipe
-from workbench.trial.side_by_side import Ask, Probe
+from workbench.trial.side_by_side import Ask, StepProbe
 from workbench.values import Frozen
 
 COUNTS = (1, 2, 3, 4, 6, 8)
 """How many side by side are tried on a GPU, in turn. More than eight were never worth their memory
 where it was measured: by then a device waits for the host."""
 
-LEAST_GAIN = 1.1
+LEAST_SPEEDUP = 1.1
 """More side by side must do so many times the images of the best before."""
 
 BUDGET_S = 20.0
@@ -53,7 +53,7 @@ class Tried(Frozen):
     """They do not."""
 
 
-class Packing(Frozen):
+class SeatsPerDevice(Frozen):
     """How many trials run side by side on each device."""
 
     device: str
@@ -119,7 +119,7 @@ def _work(recipe: Recipe) -> float:
         return 0.0  # it cannot be built: a bad draw
 
 
-def seats_for(packing: Packing, devices: Sequence[str]) -> Seats:
+def seats_for(packing: SeatsPerDevice, devices: Sequence[str]) -> Seats:
     """Return one set of seats on each of `devices`."""
     return Seats(tuple(dict.fromkeys(devices)) * packing.count, packing.threads)
 
@@ -136,7 +136,7 @@ def pack(
     *,
     memory_bytes: int | None,
     cache: Path,
-) -> Packing:
+) -> SeatsPerDevice:
     """Return how many trials like `recipe` suit each of `devices`, from the cache if measured.
 
     It is measured on the first one, by workers that train on a made batch.
@@ -162,16 +162,18 @@ def pack(
     }
     packings = Measured(cache, "packing")
     if (measured := packings.get(about)) is not None:
-        return Packing(**measured)
-    probe = Probe(recipe.model_dump_json(), device, memory_bytes, cache)
+        return SeatsPerDevice(**measured)
+    probe = StepProbe(recipe.model_dump_json(), device, memory_bytes, cache)
     table = _measure(probe, pool, cores)
     count = _best(table).count
-    found = Packing(device=name, count=count, threads=max(1, cores // count), table=tuple(table))
+    found = SeatsPerDevice(
+        device=name, count=count, threads=max(1, cores // count), table=tuple(table)
+    )
     packings.keep(about, found.model_dump())
     return found
 
 
-def _measure(probe: Probe, pool: WorkerPool, cores: int) -> list[Tried]:
+def _measure(probe: StepProbe, pool: WorkerPool, cores: int) -> list[Tried]:
     """Try more and more side by side, until that does not help any more or the time is up."""
     began = time.monotonic()
     table: list[Tried] = []
@@ -208,7 +210,7 @@ def _best(table: Sequence[Tried]) -> Tried:
     """Return the fewest that no later ones beat by enough."""
     best = table[0]
     for tried in table[1:]:
-        if (tried.images_per_s or 0.0) >= LEAST_GAIN * (best.images_per_s or 0.0):
+        if (tried.images_per_s or 0.0) >= LEAST_SPEEDUP * (best.images_per_s or 0.0):
             best = tried
     return best
 
@@ -239,7 +241,7 @@ def _asked(connection: Connection, ask: Ask) -> float | str:
     return _hear(connection)
 
 
-def _tell(connection: Connection, message: Probe | Ask) -> None:
+def _tell(connection: Connection, message: StepProbe | Ask) -> None:
     try:
         connection.send(message)
     except BrokenPipeError:

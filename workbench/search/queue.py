@@ -5,7 +5,7 @@ from workbench.search.drawing import Drawing
 from workbench.search.forecast import Forecast
 from workbench.search.running import Running
 from workbench.search.scheduler import Scheduler
-from workbench.search.stopping import Limits
+from workbench.search.stopping import SearchLimits
 from workbench.search.store import StudyStore
 from workbench.space.recipe_builder import RecipeBuilder
 from workbench.trial.result import Result
@@ -29,7 +29,7 @@ class TrialQueue:
         builder: RecipeBuilder,
         scheduler: Scheduler,
         forecast: Forecast,
-        limits: Limits,
+        limits: SearchLimits,
         *,
         num_trials: int,
     ) -> None:

@@ -23,7 +23,7 @@ class Ended(NamedTuple):
     seconds: float
 
 
-class Past(NamedTuple):
+class PastTrial(NamedTuple):
     """A trial of the study that has ended, and what it reached in each epoch."""
 
     number: int

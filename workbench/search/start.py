@@ -29,7 +29,7 @@ from workbench.search.options import RunOptions
 from workbench.search.recording import StudyRuns, written_anew
 from workbench.search.runner import MakeRunner
 from workbench.search.scheduler import make_scheduler
-from workbench.search.stopping import Limits
+from workbench.search.stopping import SearchLimits
 from workbench.search.store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
 from workbench.space.precisions import Precisions
@@ -134,16 +134,17 @@ class _Run:
         self.seats = choose_seats(options.device, None if options.jobs == "auto" else options.jobs)
         self.finder = WeightsFinder(workspace.weights)
         deadline = None if options.timeout_s is None else began + options.timeout_s
-        self.limits = Limits(self.folder.path, deadline)
+        self.limits = SearchLimits(self.folder.path, deadline)
 
     def search(self, first: Mapping[str, SampledConfig]) -> SearchOutcome:
         """Search, with the drafts `first` tried first; by where each came from."""
         # Before weights are looked for on the network.
         check_data(self.experiment, self.workspace, self.options.data)
+        folder, tracking = self.folder.path, self.workspace.tracking
         check_rules(self.experiment, self.space, self.finder)
         for sentence in self.space.warnings():
             say(sentence)
-        for place in (self.folder.path, self.folder.path / "trials", self.workspace.tracking):
+        for place in (folder, folder / "trials", tracking):
             require_writable(place)  # before minutes go into what cannot be kept
         with self.folder.held(), ExitStack() as stack:
             info, prepared = self._prepared()
@@ -151,17 +152,12 @@ class _Run:
             runner = self.make_runner(self.workspace, self.seats, self.options)
             stack.callback(runner.close, at_once=True)
             made_by = {**environment_tags(), **code_tags(), "device": self.seats.devices[0]}
-            runs = StudyRuns(self.folder, self.workspace.tracking, made_by)
-            drawn, tries = self.space, dict(first)
-            if self.experiment.is_screened(self.space.most_backbones()):
-                drawn, drafts = self._screened()
-                tries |= {f"screening: {draft.backbone_label}": draft for draft in drafts}
-                runs.tracking.log_files(runs.parent, "screening", [self.folder.path / FILE])
+            runs = StudyRuns(self.folder, tracking, made_by)
+            space, screened = self._screened(runs)
             builder = self._builder(info)
-            runner.prepare(builder.guess(draft) for draft in drawn.corners())
-            store = StudyStore(
-                self.folder, self.experiment, drawn, seed=self.options.seed, runs=runs
-            )
+            runner.prepare(builder.guess(draft) for draft in space.corners())
+            seed = self.options.seed
+            store = StudyStore(self.folder, self.experiment, space, seed=seed, runs=runs)
             num_files = {split: len(prepared.rows(split)) for split in ("train", "val")}
             search = Search(
                 self.folder,
@@ -173,20 +169,14 @@ class _Run:
                 limits=self.limits,
                 options=self.options,
             )
-            before = store.num_ended()
-            if before:
-                _, other = measured_alike(
-                    self.folder, read_trials(self.folder), num_files=num_files["val"]
-                )
+            if before := store.num_ended():
+                ended = read_trials(self.folder)
+                _, other = measured_alike(self.folder, ended, num_files=num_files["val"])
                 if other:
                     say(other)
             sheets = _sheets_beside(self.folder, self.space, prepared, runs)
-            tracking = self.workspace.tracking
-            with (
-                full_disk_told(self.folder.path, tracking),
-                _changes_told(runs, self.folder.path, tracking),
-            ):
-                stopped = _search(search, store, tries, sheets)
+            with full_disk_told(folder, tracking), _changes_told(runs, folder, tracking):
+                stopped = _search(search, store, {**first, **screened}, sheets)
             num_new = store.num_ended() - before
             return SearchOutcome(self.folder, self.experiment, stopped, num_new)
 
@@ -227,8 +217,10 @@ class _Run:
         names = dict.fromkeys(name for names in self.space.view_sets() for name in names)
         return {name: self.experiment.views[name] for name in names}
 
-    def _screened(self) -> tuple[Space, list[SampledConfig]]:
-        """Screen the backbones; return the space with those that go on, and what to try of them."""
+    def _screened(self, runs: StudyRuns) -> tuple[Space, dict[str, SampledConfig]]:
+        """Return the space with the backbones that a screening kept, and what to try of them."""
+        if not self.experiment.is_screened(self.space.most_backbones()):
+            return self.space, {}
         screening = screen(
             self.space,
             self._views(),
@@ -241,8 +233,10 @@ class _Run:
         )
         for line in describe(screening):
             say(line)
+        runs.tracking.log_files(runs.parent, "screening", [self.folder.path / FILE])
         drawn = narrowed(self.space, screening)
-        return drawn, first_drafts(drawn, screening)
+        drafts = first_drafts(drawn, screening)
+        return drawn, {f"screening: {draft.backbone_label}": draft for draft in drafts}
 
     def _builder(self, info: StudyInfo) -> RecipeBuilder:
         """Return what makes the study's recipes."""

@@ -14,7 +14,7 @@ LEAST_FREE_BYTES = 200 * 2**20
 """Free disk space under which no further epoch begins: a half-written store helps nobody."""
 
 
-class Limits:
+class SearchLimits:
     """The time and the space that a search has.
 
     Args:

@@ -16,7 +16,7 @@ from workbench.rules.rulebook import Verdict
 from workbench.search.journal import restore_trials
 from workbench.search.proposals import Proposals, open_study
 from workbench.search.recording import StudyRuns
-from workbench.search.running import Ended, Past, Running
+from workbench.search.running import Ended, PastTrial, Running
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
@@ -262,11 +262,11 @@ class StudyStore:
         )
         self.proposals.give_back(running.trial, "cut off and asked again")
 
-    def past(self) -> Iterator[Past]:
+    def past(self) -> Iterator[PastTrial]:
         """Yield the trials of the study that have ended."""
         for trial in self._study.get_trials(deepcopy=False):
             if is_row(trial):
-                yield Past(trial.number, state_of(trial), trial.intermediate_values)
+                yield PastTrial(trial.number, state_of(trial), trial.intermediate_values)
 
     def num_ended(self) -> int:
         """Return how many trials of the study have ended, whenever that was."""

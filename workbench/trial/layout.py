@@ -23,7 +23,7 @@ from workbench.values import Frozen
 MEASURED_EPOCHS = 2
 """Epochs after which a trial knows its own pace: the first one warms the device up."""
 
-MARGIN = 2.0
+PAYS_BY = 2.0
 """What is expected to be saved is this many times the cost: a trial may be pruned on its way."""
 
 USUAL_COST_S, USUAL_GAIN = 20.0, 0.1
@@ -122,7 +122,7 @@ class LayoutByClock:
             return False
         else:
             worth = Worth(cost_s=USUAL_COST_S, saved_s=USUAL_GAIN * min(self._paces))
-        return worth.saved_s > 0 and left * worth.saved_s >= MARGIN * worth.cost_s
+        return worth.saved_s > 0 and left * worth.saved_s >= PAYS_BY * worth.cost_s
 
     def _settle(self, worth: Worth) -> None:
         self._is_settled = True

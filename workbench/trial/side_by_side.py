@@ -1,7 +1,7 @@
 """Steps of a recipe on request, beside those of other processes: how many suit one device?
 
-What is said over a worker's pipe: the study process sends a `Probe`, then an `Ask` at a time, each
-answered with a number, or, at the end, with why it cannot be done.
+What is said over a worker's pipe: the study process sends a `StepProbe`, then an `Ask` at a time,
+each answered with a number, or, at the end, with why it cannot be done.
 """
 
 import time
@@ -25,7 +25,7 @@ CPU_SAMPLES = 8
 
 
 @dataclass(frozen=True)
-class Probe:
+class StepProbe:
     """What each process steps on."""
 
     recipe: str
@@ -53,7 +53,7 @@ class Ask:
     threads: int
 
 
-def step_when_asked(connection: Connection, probe: Probe) -> None:
+def step_when_asked(connection: Connection, probe: StepProbe) -> None:
     """Do what is asked until `stop`, or until it cannot be done."""
     from workbench.trial import memory
     from workbench.trial.device import give_back
@@ -69,7 +69,7 @@ def step_when_asked(connection: Connection, probe: Probe) -> None:
     give_back(probe.device)
 
 
-def _answer(connection: Connection, probe: Probe) -> None:
+def _answer(connection: Connection, probe: StepProbe) -> None:
     import torch
 
     from workbench.trial.device import wait_for
@@ -113,7 +113,7 @@ def _nothing() -> None:
     time.sleep(0.01)
 
 
-def _fits(recipe: "Recipe", probe: Probe, count: int) -> bool:
+def _fits(recipe: "Recipe", probe: StepProbe, count: int) -> bool:
     """Say whether a whole batch fits beside others, as far as that is counted.
 
     Raises:

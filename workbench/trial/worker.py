@@ -2,7 +2,7 @@
 
 What goes over the pipe: the study process sends a `LocalJob` or None (end); the worker answers with
 an `Epoch` after every epoch, waits for a decision, and ends with a `Result`, a `Bug`, `Full` or
-`Blocked`. A `Beat` every few seconds says that it lives. What a `Probe` begins is in
+`Blocked`. A `Beat` every few seconds says that it lives. What a `StepProbe` begins is in
 `side_by_side`.
 """
 
@@ -22,7 +22,7 @@ from typing import Self
 from workbench.errors import AccessError, CacheError, DiskFullError, told
 from workbench.processes import be_a_child
 from workbench.trial.job import Blocked, Bug, Full, Job
-from workbench.trial.side_by_side import Ask, Probe, step_when_asked
+from workbench.trial.side_by_side import Ask, StepProbe, step_when_asked
 
 BEAT_S = 2.0
 
@@ -113,12 +113,12 @@ def work(connection: Connection, warm: bool = False) -> None:
     if warm:
         _load()
     while True:
-        asked: LocalJob | Probe | Ask | None = connection.recv()
+        asked: LocalJob | StepProbe | Ask | None = connection.recv()
         if asked is None:
             return
         if isinstance(asked, Ask):
             continue  # of a probe that could not go on, and said so
-        if isinstance(asked, Probe):
+        if isinstance(asked, StepProbe):
             step_when_asked(connection, asked)
             _give_back_memory()
             continue

@@ -21,7 +21,7 @@ from workbench.search.loop import Search
 from workbench.search.options import RunOptions
 from workbench.search.recording import StudyRuns
 from workbench.search.scheduler import make_scheduler
-from workbench.search.stopping import Limits
+from workbench.search.stopping import SearchLimits
 from workbench.search.store import StudyStore
 from workbench.space import recipe_builder
 from workbench.space.experiment import Experiment
@@ -179,7 +179,7 @@ def run(
         scheduler=make_scheduler(experiment),
         runner=trials.make_runner(workspace, Seats(("cpu",), 1), options),
         forecast=cast(Forecast, forecast),
-        limits=Limits(root, None),
+        limits=SearchLimits(root, None),
         options=options,
     ).run()
 
