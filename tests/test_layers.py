@@ -148,6 +148,8 @@ ORDER = [
     "tracking.ui",
     "tracking.runs",
     "tracking.registry",
+    "space.language",
+    "space.backbone_options",
     "space.space",
     "space.experiment",
     "space.presets",

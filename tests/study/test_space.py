@@ -18,7 +18,7 @@ from workbench.parts.leaderboard import Table, read_table
 from workbench.parts.model_spec import TTA
 from workbench.rules.ranking import Query, rank
 from workbench.rules.rulebook import Rulebook
-from workbench.space import space as space_module
+from workbench.space import backbone_options
 from workbench.space.experiment import read_experiment
 from workbench.space.space import SampledConfig, Space, read_space
 from workbench.values import Frozen, kinds
@@ -309,7 +309,7 @@ def test_a_begun_study_keeps_its_answer_when_the_table_changes(
     table = read_table()
     best = begun.backbones()[0]
     newer = Table(source="", rows=tuple(row for row in table.rows if row.model != best))
-    monkeypatch.setattr(space_module, "read_table", lambda: newer)
+    monkeypatch.setattr(backbone_options, "read_table", lambda: newer)
     later = read(backbone=asked)
     assert later.backbones() != begun.backbones()
     assert later.as_begun(begun.tree) == begun

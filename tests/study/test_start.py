@@ -17,8 +17,8 @@ from workbench.parts.leaderboard import Table, read_table
 from workbench.screening.screening import FILE, Candidate, Screening
 from workbench.search import start as start_module
 from workbench.search.devices import choose_seats
+from workbench.space import backbone_options
 from workbench.space import precisions as precisions_module
-from workbench.space import space as space_module
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder, find
@@ -286,7 +286,7 @@ def test_a_study_goes_on_with_its_backbones_when_the_table_of_figures_changes(
     assert stored["asked"] == query
     table = read_table()
     rows = tuple(row for row in table.rows if row.model not in stored["choice"])
-    monkeypatch.setattr(space_module, "read_table", lambda: Table(source="", rows=rows))
+    monkeypatch.setattr(backbone_options, "read_table", lambda: Table(source="", rows=rows))
     assert bench.search(experiment, 4).num_new == 3
     assert {recipe.model.backbone for recipe in inline.trained} <= set(stored["choice"])
     bench.search(experiment, 1, study="another-table")

@@ -14,11 +14,11 @@ from workbench.data.dataset import read_tree
 from workbench.errors import ConfigError
 from workbench.media.views import AnyView
 from workbench.parts.model import picture_views
+from workbench.space.backbone_options import is_by_view
 from workbench.space.experiment import Experiment
 from workbench.space.space import (
     SampledConfig,
     Space,
-    is_by_view,
     read_tree_as_space,
     require_backbones,
 )
