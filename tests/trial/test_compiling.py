@@ -19,7 +19,6 @@ from workbench.trial.memory import Plan
 from workbench.trial.passes import Passes, at_once
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result, TrialFolder
-from workbench.trial.scoring import build_model
 from workbench.trial.train import run_trial
 
 
@@ -174,7 +173,7 @@ class Timed(Passes):
         **changes: Any,
     ) -> None:
         recipe, plan = recipe_for(pictures, **changes), plan or Plan()
-        self.model = build_model(recipe, load=False)
+        self.model = recipe.build_model()
         samples = at_once(recipe, plan, SIZES["train"])
         self._way = Compiled(self.model, recipe, samples_at_once=samples, asked=when == "on")
         super().__init__(

@@ -5,7 +5,6 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import nn
 
 from workbench.errors import ConfigError, WeightsError
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weights import Weights, overlay, published
+from workbench.parts.weights import Loader, Weights, published
 
 # What timm and torch raise when an image does not divide into a model's patches, windows or
 # strides: these and no others, over timm's architectures at 8, 24, 32, 96 and 100 pixels.
@@ -63,8 +62,7 @@ def create(
     in_chans: int,
     image_px: int,
     weights: Weights,
-    store: Path | None = None,
-    load: bool = True,
+    load: Loader | None = None,
 ) -> nn.Module:
     """Return backbone `name`: (batch, in_chans, image_px, image_px) to (batch, features).
 
@@ -77,17 +75,16 @@ def create(
         in_chans: Channels of the images.
         image_px: Side of the square images, in pixels.
         weights: What it starts from.
-        store: The folder of local weights, if `weights` came from one.
-        load: If false, build the same architecture and read no weights.
+        load: Reads the weights; without it, the architecture is built and nothing is read.
 
     Raises:
         ConfigError: timm knows no such model, or it cannot take such images.
         WeightsError: the weights are gone, damaged, or not those of this model.
     """
     feature_width(name, in_chans=in_chans, image_px=image_px)
-    if not load or weights.source == "none":
+    if load is None or weights.source == "none":
         return _build(name, in_chans=in_chans, image_px=image_px)
-    told = overlay(name, weights, store)
+    told = load(name, weights)
     return _load(name, weights.name, told, in_chans=in_chans, image_px=image_px)
 
 

@@ -1,7 +1,6 @@
 """The model of every trial: one timm backbone a view, averaged over frames, and one linear head."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Self
 
 import torch
@@ -11,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from workbench.errors import ConfigError
 from workbench.parts import backbones
-from workbench.parts.weights import Weights
+from workbench.parts.weights import Loader, Weights
 
 NUM_CLASSES = 2
 
@@ -47,8 +46,7 @@ class Reader(nn.Module):
         *,
         image_px: int,
         weights: Weights,
-        store: Path | None,
-        load: bool,
+        load: Loader | None = None,
     ) -> None:
         super().__init__()
         self.channels_last = True
@@ -61,7 +59,6 @@ class Reader(nn.Module):
             in_chans=channels,
             image_px=image_px,
             weights=weights,
-            store=store,
             load=load,
         )
         mean, std = backbones.preprocessing(backbone, weights, channels)
@@ -130,8 +127,7 @@ class MediaModel(nn.Module):
         weights: What each backbone starts from.
         frozen: Train the head alone; the backbones stay in evaluation mode.
         dropout: Share of the features that is dropped before the head, in training.
-        load: If false, build the same architecture without reading any weights.
-        store: The folder of local weights, if `weights` came from one.
+        load: Reads the weights; without it, the architecture is built and nothing is read.
 
     Raises:
         ConfigError: the backbone is unknown, or cannot take such images.
@@ -147,8 +143,7 @@ class MediaModel(nn.Module):
         weights: Weights,
         frozen: bool = False,
         dropout: float = 0.0,
-        load: bool = True,
-        store: Path | None = None,
+        load: Loader | None = None,
     ) -> None:
         super().__init__()
         if not views:
@@ -160,7 +155,7 @@ class MediaModel(nn.Module):
         readers: dict[str, Reader | VectorReader] = {
             name: VectorReader(*shape)
             if len(shape) == 1
-            else Reader(backbone, shape, image_px=image_px, weights=weights, store=store, load=load)
+            else Reader(backbone, shape, image_px=image_px, weights=weights, load=load)
             for name, shape in self.views.items()
         }
         self.readers = nn.ModuleDict(readers)

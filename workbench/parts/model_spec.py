@@ -1,13 +1,12 @@
 """The model spec: all that is needed to build a model and to score files with it."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from workbench.media.views import AnyView
 from workbench.parts.model import MediaModel, Shape
-from workbench.parts.weights import Weights
+from workbench.parts.weights import Loader, Weights
 from workbench.values import Frozen
 
 TTA = Literal["none", "hflip", "six"]
@@ -41,12 +40,11 @@ class ModelSpec(ModelChoices):
     weights: Weights
     """The pretrained weights it starts from, as they were found."""
 
-    def build(self, *, load: bool, store: Path | None = None) -> MediaModel:
+    def build(self, load: Loader | None = None) -> MediaModel:
         """Return the model.
 
         Args:
-            load: Whether to read the pretrained weights.
-            store: Folder of local weights, if it starts from one of them.
+            load: Reads the pretrained weights; without it none are read.
 
         Raises:
             ConfigError: the backbone is unknown, or cannot take such images.
@@ -59,7 +57,6 @@ class ModelSpec(ModelChoices):
             weights=self.weights,
             dropout=self.dropout,
             load=load,
-            store=store,
         )
 
     @property

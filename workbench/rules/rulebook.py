@@ -187,6 +187,6 @@ def _counts(backbone: str, views: tuple[tuple[str, Shape], ...], image_px: int) 
     shapes = dict(views)
 
     def build() -> MediaModel:
-        return MediaModel(backbone, shapes, image_px=image_px, weights=RANDOM, load=False)
+        return MediaModel(backbone, shapes, image_px=image_px, weights=RANDOM)
 
     return count(build, example_inputs(shapes, batch=1))

@@ -67,6 +67,6 @@ def pack_devices(
 
 def _work(recipe: Recipe) -> float:
     try:
-        return epoch_work(recipe, num_train=1, num_val=0) * recipe.training.batch_size
+        return epoch_work(recipe, num_train=1, num_scored=0) * recipe.training.batch_size
     except ConfigError:
         return 0.0  # it cannot be built: a bad draw

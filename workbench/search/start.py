@@ -21,6 +21,7 @@ from workbench.data.dataset import find_data
 from workbench.data.facts import FactsStore
 from workbench.errors import StudyError
 from workbench.files import finished, full_disk_told, require_writable, write_text
+from workbench.scoring.slices import labelled_slices
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe, first_drafts, narrowed
 from workbench.search.augment_sheet import write_augment_sheets
@@ -227,7 +228,8 @@ def _run(
                 memory_bytes=asked.memory_bytes,
                 cache=workspace.cache,
             )
-        num_files = {split: len(prepared.rows(split)) for split in ("train", "val")}
+        measured = labelled_slices(prepared, experiment.objective.over)
+        num_scored = sum(len(part.rows) for part in measured)
         books = StudyStore(
             folder,
             experiment,
@@ -240,7 +242,7 @@ def _run(
             experiment,
             books,
             maker=maker,
-            forecast=Forecast(num_files),
+            forecast=Forecast(num_train=len(prepared.rows("train")), num_scored=num_scored),
             settings=Settings(
                 num_trials=asked.num_trials,
                 devices=devices,
@@ -256,7 +258,7 @@ def _run(
         )
         if before := books.num_ended():
             ended = read_trials(folder)
-            _, other = measured_alike(folder, ended, num_files=num_files["val"])
+            _, other = measured_alike(folder, ended, num_files=num_scored)
             if other:
                 say(other)
         sheets = _sheets_beside(folder, space, prepared, runs)

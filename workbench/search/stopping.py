@@ -79,7 +79,7 @@ def noise(
 ) -> str:
     """Return that chance moves the best trial by more than is still to be gained; empty if not.
 
-    Also empty for an objective other than AUC, whose error is not known.
+    Also empty for an objective other than the AUC on one slice, whose error is not known.
 
     Args:
         folder: The study's.
@@ -88,7 +88,7 @@ def noise(
         num_drawn: See `expected_gain`.
         to_come: Trials still to be drawn.
     """
-    if objective.metric != "auc" or not to_come or not complete:
+    if not objective.has_standard_error or not to_come or not complete:
         return ""
     gain = expected_gain(
         list(complete.values()), num_drawn=num_drawn, to_come=to_come, maximize=True
@@ -97,13 +97,13 @@ def noise(
     if gain is None or not files.scores.exists():
         return ""
     scores = files.read_scores()
-    there = scores[scores["slice"] == objective.slice]
+    there = scores[scores["slice"].isin(objective.over)]
     best = auc(there["target"], there["score"])
     if not noise_rules(gain, best):
         return ""
     return (
         f"{to_come} more trials are expected to raise auc by {gain:.4f}, and another "
-        f"{objective.slice} set of {len(there)} files would move the best one's by "
+        f"{objective.place} set of {len(there)} files would move the best one's by "
         f"{best.standard_error:.4f} (one standard error, DeLong)"
     )
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from workbench.console import say
 from workbench.media.views import AnyView
-from workbench.parts.weights import Mode, Weights, resolve
+from workbench.parts.pretrained import resolve
+from workbench.parts.weights import Mode, Weights
 from workbench.rules.rulebook import Rulebook, Verdict, judge
 
 

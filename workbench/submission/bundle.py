@@ -13,6 +13,7 @@ from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.rules.rulebook import judge
+from workbench.scoring.slices import TEST
 from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
@@ -21,6 +22,7 @@ from workbench.submission.closure import closure
 from workbench.submission.contents import (
     CODE,
     MANIFEST,
+    MODEL,
     PREDICTIONS,
     PROGRAM,
     RECIPE,
@@ -109,6 +111,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         write_text(part / PREDICTIONS, predictions)
         shutil.copyfile(trial.weights, part / WEIGHTS)
         shutil.copyfile(trial.recipe, part / RECIPE)
+        write_text(part / MODEL, recipe.model.model_dump_json(indent=2) + "\n")
         shutil.copyfile(folder.champion, part / "champion.json")
         if folder.report.exists():
             shutil.copyfile(folder.report, part / "report.html")
@@ -193,12 +196,12 @@ def _read_recipe(trial: TrialFolder, champion: Champion) -> Recipe:
 def _test_scores(trial: TrialFolder, champion: Champion) -> dict[str, float]:
     stored = trial.read_scores()
     objective = champion.objective
-    if not gives(stored[stored["slice"] == objective.slice], objective, champion.value):
+    if not gives(stored, objective, champion.value):
         raise BundleError(
             f"{trial.scores} does not give the {objective.metric} for which trial "
             f"{champion.number} was promoted. Put the trial's own file back, or promote again."
         )
-    test = stored[stored["slice"] == "test"]
+    test = stored[stored["slice"] == TEST]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
 
 

@@ -91,7 +91,7 @@ def gain_of_bfloat16(
 
 def _measure_gain(backbone: str, image_px: int) -> float:
     shape = (1, image_px, image_px, 3)
-    model = MediaModel(backbone, {"x": shape}, image_px=image_px, weights=RANDOM, load=False)
+    model = MediaModel(backbone, {"x": shape}, image_px=image_px, weights=RANDOM)
     began = time.monotonic()
 
     def step(samples: int, precision: Precision) -> float:
