@@ -1,13 +1,21 @@
 """Where the weights that a backbone starts from are found, and how they are read."""
 
+import logging
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from torch import nn
 
 from workbench.errors import WeightsError
 from workbench.files import hash_file, read_json
 from workbench.parts import hub, wheels
 from workbench.parts.archives import require_sane
+from workbench.parts.backbones import build_backbone
 from workbench.parts.pretraining import LABELS, saw
 from workbench.parts.weights import RANDOM, Loader, Mode, Weights, published
 from workbench.values import shown
@@ -86,7 +94,87 @@ def overlay(backbone: str, weights: Weights, store: Path | None) -> dict[str, An
 
 def loader(store: Path | None) -> Loader:
     """Return what reads weights for a model; local ones lie in the folder `store`."""
-    return lambda backbone, weights: overlay(backbone, weights, store)
+
+    def load(name: str, weights: Weights, in_chans: int, image_px: int) -> nn.Module:
+        told = overlay(name, weights, store)
+        return _load(name, weights.name, told, in_chans=in_chans, image_px=image_px)
+
+    return load
+
+
+def load_as_published(name: str, called: str, told: dict[str, Any]) -> nn.Module:
+    """Return backbone `name` at the size its weights are for, with the weights of `told`.
+
+    Args:
+        name: A timm model name, with or without a tag.
+        called: What an error calls the weights.
+        told: Where timm finds them (`pretrained_cfg_overlay`).
+
+    Raises:
+        ConfigError: timm knows no such model.
+        WeightsError: the weights are damaged, or not those of this model.
+    """
+    channels, _, image_px = published(name).input_size
+    return _load(name, called, told, in_chans=channels, image_px=image_px)
+
+
+def _load(
+    name: str, called: str, told: dict[str, Any], *, in_chans: int, image_px: int
+) -> nn.Module:
+    """Return a backbone with what timm is told to load.
+
+    timm itself adapts what it loads: the first convolution to `in_chans`, position embeddings to
+    `image_px`. Every other tensor must be in the file under its name, the head's included; the
+    head is then dropped.
+    """
+    try:
+        with _missing_tensors() as missing:
+            model = build_backbone(
+                name,
+                in_chans=in_chans,
+                image_px=image_px,
+                pretrained=True,
+                pretrained_cfg_overlay=told,
+            )
+    except (OSError, EOFError, RuntimeError, KeyError, ValueError, AttributeError,
+            SafetensorError, pickle.UnpicklingError) as error:  # fmt: skip
+        missing = [" ".join(str(error).split())]
+    if missing:
+        raise WeightsError(
+            f"{called} does not load into {name}: {missing[0][:300]}. "
+            f"The file must hold every tensor of timm's {name}, its head included."
+        )
+    # timm keeps what it was told, tensors and all.
+    model.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]
+    return model
+
+
+@contextmanager
+def _missing_tensors() -> Iterator[list[str]]:
+    """Collect what timm's loader says it did not find.
+
+    A few families (DLA, MobileNetV5) are loaded leniently whatever the caller wants; the log of the
+    loader is the only place that tells.
+    """
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            message = record.getMessage()
+            if message.startswith(("Missing keys", "Unable to convert")):
+                said.append(message)
+
+    logger = logging.getLogger("timm.models._builder")
+    level, propagate, listener = logger.level, logger.propagate, Listener()
+    logger.addHandler(listener)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 class _Local(NamedTuple):

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from torch import nn
+
 from workbench.errors import ConfigError
 from workbench.parts.torchvision_fix import import_timm
 from workbench.values import Frozen
@@ -28,8 +30,9 @@ class Weights(Frozen):
 
 RANDOM = Weights()
 
-Loader = Callable[[str, Weights], dict[str, Any]]
-"""Returns what timm must be told (`pretrained_cfg_overlay`) to load weights into a backbone."""
+Loader = Callable[[str, Weights, int, int], nn.Module]
+"""Returns the backbone of a name with its weights read, for images of so many channels and of such
+a side in pixels; see `pretrained.loader`."""
 
 
 def published(backbone: str) -> Any:

@@ -190,6 +190,8 @@ def _run(
         if asked.strict:
             prepare.require_all(prepared)
         prepare.require_classes(prepared)
+        measured = labelled_slices(prepared, experiment.objective.over)
+        num_scored = sum(len(part.rows) for part in measured)
         facts = FactsStore(workspace.cache).table(prepared.contents())
         say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
         prepared.save(folder.path)
@@ -228,8 +230,6 @@ def _run(
                 memory_bytes=asked.memory_bytes,
                 cache=workspace.cache,
             )
-        measured = labelled_slices(prepared, experiment.objective.over)
-        num_scored = sum(len(part.rows) for part in measured)
         books = StudyStore(
             folder,
             experiment,

@@ -15,7 +15,8 @@ from workbench.errors import ConfigError
 from workbench.media.views import AnyView
 from workbench.space.experiment import Experiment
 from workbench.space.space import SampledConfig, Space, read_tree_as_space
-from workbench.values import build, cut, parse_yaml, shown
+from workbench.values import build, cut, shown
+from workbench.yaml_files import parse_yaml
 
 OF_EXPERIMENT = ("data", "rulebook", "objective")
 

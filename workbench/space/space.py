@@ -25,7 +25,8 @@ from workbench.parts.model_spec import ModelChoices, ModelSpec
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Rulebook
 from workbench.trial.recipe import Objective, Recipe, TrainingSpec
-from workbench.values import Frozen, build, cut, read_yaml, shown
+from workbench.values import Frozen, build, cut, shown
+from workbench.yaml_files import read_yaml
 
 Scalar = str | int | float | bool | None
 

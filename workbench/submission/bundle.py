@@ -18,7 +18,7 @@ from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
 from workbench.submission import documents
-from workbench.submission.closure import closure
+from workbench.submission.code import PACKAGE, code_for
 from workbench.submission.contents import (
     CODE,
     MANIFEST,
@@ -36,8 +36,6 @@ from workbench.submission.predictions import fill, read_sheet
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 
-PACKAGE = Path(__file__).parents[1]
-ENTRY = "workbench.submission.api"
 NUM_EXPECTED = 5
 """Scores that the README names, to compare with."""
 
@@ -103,7 +101,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     neutral = find_neutral(folder, trial, recipe, sheet.names)
     if not allow_missing:
         require_few(neutral)
-    code = closure(ENTRY, PACKAGE.parent)
+    code = code_for({type(view) for view in recipe.model.views.values()})
     extras = frozenset().union(*(view.libraries for view in recipe.model.views.values()))
     versions = documents.installed_versions(code.libraries | extras)
 
@@ -115,9 +113,9 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         shutil.copyfile(folder.champion, part / "champion.json")
         if folder.report.exists():
             shutil.copyfile(folder.report, part / "report.html")
-        for file in code.files:
+        for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(PACKAGE.parent / file, part / CODE / file)
+            (part / CODE / file).write_bytes(source)
         for view in recipe.model.views.values():
             for place, file in view.files().items():
                 (part / CODE / PACKAGE.name / place).parent.mkdir(parents=True, exist_ok=True)
