@@ -19,7 +19,6 @@ from workbench.search import start
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.trial.recipe import Recipe
-from workbench.trial.scoring import build_model
 
 SEARCH = ("search", "experiments/tiny.yaml", "--data", "data", "--jobs", "1", "--device", "cpu")
 NAMES = [f"val{index}.{'jpg' if index % 3 else 'png'}" for index in range(16)]
@@ -68,7 +67,7 @@ def place(
         folder = StudyFolder(original / "experiments" / "tiny")
         for row in read_trials(folder):
             files = folder.trial(row.recipe)
-            model = build_model(files.read_recipe(), load=False)
+            model = files.read_recipe().build_model()
             state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
             save_file(state, files.weights)
         done = run("promote")

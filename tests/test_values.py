@@ -6,7 +6,8 @@ import pytest
 from pydantic import Field, ValidationError
 
 from workbench.errors import ConfigError
-from workbench.values import Frozen, Part, build, cut, kinds, read_yaml, shown
+from workbench.values import Frozen, Part, build, cut, kinds, shown
+from workbench.yaml_files import read_yaml
 
 
 class Tea(Part):

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 from workbench.cli.main import app
 from workbench.errors import WeightsError
 from workbench.parts import backbones, wheels
+from workbench.parts.pretrained import loader, resolve
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weights import resolve
 
 NAME = "test_resnet.r160_in1k"
 STORE = Path("experiments/weights")
@@ -63,7 +63,9 @@ def test_weights_are_asked_for_brought_listed_checked_and_loaded(here: Path) -> 
     weights, sentence = resolve("test_resnet", "auto", here / STORE)
     assert weights.sha256 == one["sha256"]
     assert f"{NAME}.pth" in sentence
-    backbones.create("test_resnet", in_chans=1, image_px=64, weights=weights, store=here / STORE)
+    backbones.create(
+        "test_resnet", in_chans=1, image_px=64, weights=weights, load=loader(here / STORE)
+    )
 
 
 def test_bad_weights_are_a_line_and_exit_code_1(here: Path) -> None:

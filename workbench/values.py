@@ -1,32 +1,20 @@
-"""Frozen values, the parts a search chooses between, and how YAML and records become values."""
+"""Frozen values, the parts a search chooses between, and how records become values."""
 
 import difflib
 import json
-import re
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from workbench.errors import ConfigError, DamagedFileError
 from workbench.files import read_bytes
-from workbench.gate import read_file
 
 V = TypeVar("V")
 
-MAX_YAML_BYTES = 1 << 20
-MAX_YAML_DEPTH = 64
-"""Mappings and lists within each other, aliases written out."""
-
-MAX_YAML_VALUES = 10_000
-"""Keys and values of a file, aliases written out; a long text counts as one for each hundred
-letters. To read so many takes a third of a second."""
-
-_NUMBER_LETTERS = 100
 _SHOWN_LETTERS = 80
 _SHOWN_KEYS = 20
 
@@ -47,173 +35,6 @@ def kinds(union: Any) -> dict[str, type[Part]]:
     """Return the parts of an `Annotated[A | B, ...]` union, keyed by kind."""
     members = get_args(get_args(union)[0])
     return {member.model_fields["kind"].default: member for member in members}
-
-
-def _told_apart(key: yaml.Node) -> object:
-    """Return what a key is equal by."""
-    return (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
-
-
-class _Extent(NamedTuple):
-    """What a node comes to, aliases written out."""
-
-    values: int
-    depth: int
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which `1e-5` is a number, as every reader of it expects, and no key repeats.
-
-    Its limits hold while it is read: a file of strangers may be a few letters long and come to
-    billions of values by aliases of aliases.
-    """
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self._num_open = 0
-        self._num_read = 0
-        # By the node's id: the document, or an anchor, keeps each one alive.
-        self._extents: dict[int, _Extent] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        self._num_read += 1
-        self._num_open += 1
-        self._check(_Extent(self._num_read, self._num_open), event)
-        node = super().compose_node(parent, index)
-        self._num_open -= 1
-        if node is None:
-            return None
-        is_alias = isinstance(event, yaml.AliasEvent)
-        if is_alias and id(node) not in self._extents:
-            raise yaml.composer.ComposerError(
-                None, None, "an alias stands within what it is the alias of", event.start_mark
-            )
-        if not is_alias:
-            self._extents[id(node)] = self._extent(node)
-        self._check(self._extents[id(node)], event)
-        return node
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        # PyYAML 6.0.4 takes a merged key for said again, or not, by where its text lies in memory.
-        own: list[tuple[yaml.Node, yaml.Node]] = []
-        merged: list[tuple[yaml.Node, yaml.Node]] = []
-        for key, value in node.value:
-            if key.tag == "tag:yaml.org,2002:value":  # a key of `=`
-                key.tag = "tag:yaml.org,2002:str"
-            if key.tag != "tag:yaml.org,2002:merge":
-                own.append((key, value))
-                continue
-            for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                if not isinstance(part, yaml.MappingNode):
-                    raise yaml.constructor.ConstructorError(
-                        None, None, "what is merged is no mapping", part.start_mark
-                    )
-                self.flatten_mapping(part)
-                merged += part.value
-        # A mapping's own key counts, else the first one that is merged.
-        pairs: dict[object, tuple[yaml.Node, yaml.Node]] = {}
-        for key, value in (*own, *merged):
-            pairs.setdefault(_told_apart(key), (key, value))
-        node.value = [
-            pairs[name] for name in dict.fromkeys(_told_apart(k) for k, _ in merged + own)
-        ]
-
-    def _extent(self, node: yaml.Node) -> _Extent:
-        if isinstance(node, yaml.ScalarNode):
-            return _Extent(1 + len(node.value) // 100, 1)
-        children = (
-            [child for pair in node.value for child in pair]
-            if isinstance(node, yaml.MappingNode)
-            else node.value
-        )
-        extents = [self._extents[id(child)] for child in children]
-        return _Extent(
-            1 + sum(extent.values for extent in extents),
-            1 + max((extent.depth for extent in extents), default=0),
-        )
-
-    def _check(self, extent: _Extent, event: Any) -> None:
-        said = ""
-        if extent.depth > MAX_YAML_DEPTH:
-            said = f"values are nested over {MAX_YAML_DEPTH} deep"
-        elif extent.values > MAX_YAML_VALUES:
-            said = f"it comes to over {MAX_YAML_VALUES:,} values, its aliases written out"
-        if said:
-            raise yaml.composer.ComposerError(None, None, said, event.start_mark)
-
-    def compose_mapping_node(self, anchor: dict[Any, yaml.Node]) -> yaml.MappingNode:
-        # Looked at as written: a merge (`<<`) later puts the keys of another mapping in.
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if (key.tag, key.value) in seen:
-                    raise yaml.composer.ComposerError(
-                        None, None, f"the key {key.value!r} is written twice", key.start_mark
-                    )
-                seen.add((key.tag, key.value))
-        return node
-
-
-# YAML 1.1, which PyYAML follows, wants a dot and a signed exponent: 1e-5 would be a string.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
-    text = loader.construct_scalar(node)
-    is_int = node.tag.endswith(":int")
-    value: int | float = 0
-    if len(text) <= _NUMBER_LETTERS:
-        of_yaml = loader.construct_yaml_int if is_int else loader.construct_yaml_float
-        value = of_yaml(node)
-    if len(text) > _NUMBER_LETTERS or (is_int and not -(2**63) <= value < 2**63):
-        raise yaml.constructor.ConstructorError(
-            None, None, "a number is too long for 64 bits", node.start_mark
-        )
-    return value
-
-
-for _kind in ("int", "float"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _number)
-
-# What PyYAML itself raises on values such as 2024-13-45, `!!bool x`, `!!timestamp x`, `!!int ''`.
-_BAD_VALUES = (ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
-
-
-def read_yaml(path: Path) -> Any:
-    """Return what the YAML file `path` holds, read safely.
-
-    Raises:
-        ConfigError: the file is absent, no regular one, not text, too large, or not YAML.
-    """
-    try:
-        text = read_file(path, limit_bytes=MAX_YAML_BYTES).decode("utf-8")
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} does not exist. Name an existing YAML file.") from error
-    except IsADirectoryError as error:
-        raise ConfigError(f"{path} is a folder. Name a YAML file.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is not UTF-8 text ({error.reason}). Save it as UTF-8."
-        ) from error
-    return parse_yaml(text, where=str(path))
-
-
-def parse_yaml(text: str, *, where: str) -> Any:
-    """Return what YAML `text` holds, read safely; `where` names its source in the error.
-
-    Raises:
-        ConfigError: it is not YAML, or comes to more than is read of any file.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, *_BAD_VALUES) as error:
-        raise ConfigError(f"{where} is not valid YAML: {_one_line(error)}") from error
 
 
 def build(kind: type[V] | Any, value: Any, *, where: str) -> V:
@@ -323,7 +144,3 @@ class _Short(reprlib.Repr):
 
 
 _SHORT = _Short()
-
-
-def _one_line(error: Exception) -> str:
-    return cut(" ".join(str(error).split()), 400)

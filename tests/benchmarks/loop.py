@@ -31,13 +31,13 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.trial import batches
-from workbench.trial.batches import Split
+from workbench.scoring.slices import Slice
+from workbench.scoring.stored import StoredViews
+from workbench.trial import device as devices
 from workbench.trial.compiling import Compile
 from workbench.trial.memory import WHOLE
 from workbench.trial.precision import has_bfloat16
 from workbench.trial.recipe import Precision, Recipe, TrainingSpec
-from workbench.trial.scoring import build_model
 from workbench.trial.stepping import backward
 from workbench.trial.training import Training
 
@@ -141,7 +141,7 @@ def recipe_of(prepared: Prepared, augment: Augment, precision: Precision, batch:
 
 def fixed(recipe: Recipe, device: str, num: int) -> Callable[[], object]:
     """Return an epoch of steps on one batch."""
-    model = build_model(recipe, load=False).to(device)
+    model = recipe.build_model().to(device)
     optimizer = recipe.training.optimizer.build(model.parameters())
     inputs = {
         "image": torch.rand(recipe.training.batch_size, 1, 3, IMAGE_PX, IMAGE_PX, device=device)
@@ -171,8 +171,8 @@ def loop(
     """Return the training part of an epoch of a trial."""
     share = {"resident": 1.0, "mapped": 0.0}[pixels]
     with (
-        mock.patch.object(batches, "RESIDENT_SHARE", share / 8),
-        mock.patch.object(batches, "HOST_BYTES", share * 2**33),
+        mock.patch.object(devices, "KEPT_SHARE", share / 8),
+        mock.patch.object(devices, "HOST_KEPT_BYTES", share * 2**33),
     ):
         training = Training(
             recipe,
@@ -190,7 +190,7 @@ def loop(
 def plain(prepared: Prepared, device: str, folder: Path, batch: int) -> Callable[[], object]:
     """Return an epoch of a loop that loads files one by one."""
     recipe = recipe_of(prepared, Augment(), "float32", batch)
-    model = build_model(recipe, load=False).to(device)
+    model = recipe.build_model().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     loader = plain_loader(prepared, folder, batch)
 
@@ -237,21 +237,20 @@ def plain_loader(prepared: Prepared, folder: Path, batch: int) -> torch.utils.da
 
 def print_data_paths(prepared: Prepared, folder: Path) -> None:
     """Print what a batch costs on a CPU before the model."""
-    with mock.patch.object(batches, "HOST_BYTES", 0):
-        split = Split(
-            prepared,
-            "train",
-            {"image": Image(image_px=IMAGE_PX)},
-            image_px=IMAGE_PX,
-            device=torch.device("cpu"),
-        )
-    index = torch.randperm(len(split))[:LOADED]
+    split = StoredViews(
+        Slice("train", prepared, prepared.rows("train")),
+        {"image": Image(image_px=IMAGE_PX)},
+        image_px=IMAGE_PX,
+        device=torch.device("cpu"),
+        most_kept_bytes=0,
+    )
+    index = torch.randperm(split.num_samples)[:LOADED]
     loader = plain_loader(prepared, folder, LOADED)
 
     def first(batches: Iterator[object]) -> object:
         return next(batches)
 
-    mapped = _median(lambda: split._read("image", index.numpy(), 0 * index.numpy()))
+    mapped = _median(lambda: split.read("image", index, 0 * index))
     floats = _median(lambda: split.inputs(index))
     files = _median(lambda: first(iter(loader)))
     print(

@@ -85,7 +85,7 @@ def side(backbone: str) -> int:
 def gain(backbone: str, px: int) -> float:
     """Return how many times as fast bfloat16 is, by the median of whole steps on drawn pictures."""
     views = {"image": Image(image_px=px)}
-    model = MediaModel(backbone, views, image_px=px, weights=RANDOM, load=False)
+    model = MediaModel(backbone, views, image_px=px, weights=RANDOM)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     pictures = torch.rand(BATCH, 1, 3, px, px)
     took: dict[Precision, list[float]] = {precision: [] for precision in PRECISIONS}

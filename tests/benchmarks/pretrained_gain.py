@@ -19,8 +19,9 @@ from workbench.media.views import AnyView
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
+from workbench.parts.pretrained import resolve
 from workbench.parts.schedules import Cosine
-from workbench.parts.weights import RANDOM, resolve
+from workbench.parts.weights import RANDOM
 from workbench.trial.delong import auc
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import TrialFolder

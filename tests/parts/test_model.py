@@ -9,8 +9,9 @@ from tests.parts.declared import Declared, picture, spectrogram, vector
 from workbench.errors import ConfigError
 from workbench.parts import backbones
 from workbench.parts.model import MediaModel, example_inputs
+from workbench.parts.pretrained import resolve
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weights import RANDOM, resolve
+from workbench.parts.weights import RANDOM
 
 VIEWS = {"mel": spectrogram(1, 64, 64, 1), "frames": picture(3, 64, 64, 3)}
 
@@ -93,7 +94,7 @@ def test_saved_weights_reproduce_the_outputs(tmp_path: Path) -> None:
     state = {name: tensor.contiguous() for name, tensor in trained.state_dict().items()}
     save_file(state, tmp_path / "model.safetensors")
     torch.manual_seed(9)
-    again = MediaModel("test_resnet", VIEWS, image_px=64, weights=RANDOM, load=False)
+    again = MediaModel("test_resnet", VIEWS, image_px=64, weights=RANDOM)
     result = again.load_state_dict(load_file(tmp_path / "model.safetensors"))
     assert not result.missing_keys
     assert not result.unexpected_keys

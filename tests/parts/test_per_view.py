@@ -42,7 +42,7 @@ def recipe(**keys: Any) -> Recipe:
 
 def num_params(backbone: str | Mapping[str, str], *names: str) -> int:
     views = {name: VIEWS[name] for name in names}
-    model = MediaModel(backbone, views, image_px=160, weights=RANDOM, load=False)
+    model = MediaModel(backbone, views, image_px=160, weights=RANDOM)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -92,7 +92,7 @@ def test_each_view_has_its_own_backbone_and_weights() -> None:
     assert both.weights_of == {"image": RANDOM, "small": IN1K}
     assert ModelSpec.model_validate_json(both.model_dump_json()) == both
     assert spec(backbone="test_vit", weights=IN1K).weights_of == dict.fromkeys(VIEWS, IN1K)
-    readers = both.build(load=False).readers
+    readers = both.build().readers
     named = {
         name: type(reader.backbone).__name__
         for name, reader in readers.items()
@@ -174,7 +174,7 @@ def test_the_weights_of_every_backbone_must_be_allowed() -> None:
 
 def test_costs_are_of_all_backbones() -> None:
     def work(**keys: Any) -> float:
-        return epoch_work(recipe(**keys), num_train=1, num_val=1)
+        return epoch_work(recipe(**keys), num_train=1, num_scored=1)
 
     image, small = ({name: VIEWS[name]} for name in VIEWS)
     alone = work(views=image, backbone="test_resnet") + work(views=small, backbone="test_vit")

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from workbench.parts import wheels
 from workbench.parts.model import Reader
+from workbench.parts.pretrained import loader, overlay, resolve
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weights import overlay, resolve
 
 # Numbers of ImageNet's 1000 classes.
 BELL_COTE, MONASTERY, PALACE, DAISY = 442, 663, 698, 985
@@ -24,7 +24,7 @@ def top5(arch: str, photo: str) -> list[int]:
     image_px = timm.get_pretrained_cfg(arch).input_size[-1]
     weights, _ = resolve(arch, "local", None)
     shape = (1, image_px, image_px, 3)
-    reader = Reader(arch, shape, image_px=image_px, weights=weights, store=None, load=True).eval()
+    reader = Reader(arch, shape, image_px=image_px, weights=weights, load=loader(None)).eval()
     told = overlay(arch, weights, None)
     head: nn.Module = timm.create_model(
         arch, pretrained=True, pretrained_cfg_overlay=told

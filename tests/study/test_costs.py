@@ -164,17 +164,17 @@ def test_the_work_of_an_epoch_is_counted() -> None:
     view = Features()
     recipe = RECIPE.replaced(views={"features": view})
     sample = view.shape[0] * 64 + 64 * 2
-    assert epoch_work(recipe, num_train=10, num_val=4) == (3 * 10 + 4) * sample
+    assert epoch_work(recipe, num_train=10, num_scored=4) == (3 * 10 + 4) * sample
     half = recipe.replaced(sampling=Sampling(subset=0.5), tta="six")
-    assert epoch_work(half, num_train=10, num_val=4) == (3 * 5 + 6 * 4) * sample
+    assert epoch_work(half, num_train=10, num_scored=4) == (3 * 5 + 6 * 4) * sample
     few = recipe.replaced(sampling=Sampling(subset=2), frozen=True)
-    assert epoch_work(few, num_train=10, num_val=4) == (2 + 4) * sample
+    assert epoch_work(few, num_train=10, num_scored=4) == (2 + 4) * sample
 
 
 def test_a_backbone_counts_once_for_each_view_and_frame() -> None:
     # ResNet-18 at 224 px: 1.814 billion, as its paper's table has 1.8.
     at_224 = RECIPE.replaced(image_px=224)
-    one = epoch_work(at_224, num_train=0, num_val=1)
+    one = epoch_work(at_224, num_train=0, num_scored=1)
     assert one == pytest.approx(1.814e9, rel=1e-3)
     both = at_224.replaced(views={"a": Image(image_px=64), "b": Image(image_px=32)})
-    assert epoch_work(both, num_train=0, num_val=1) == pytest.approx(2 * one, rel=1e-3)
+    assert epoch_work(both, num_train=0, num_scored=1) == pytest.approx(2 * one, rel=1e-3)

@@ -18,7 +18,7 @@ def test_an_experiment_is_read_with_its_space_and_the_defaults(tmp_path: Path) -
     assert experiment.name == "tiny"
     assert experiment.views == {"image": Image(image_px=32)}
     assert experiment.rulebook.max_params == 200_000_000
-    assert (experiment.objective.metric, experiment.objective.slice) == ("auc", "val")
+    assert (experiment.objective.metric, experiment.objective.over) == ("auc", ("val",))
     assert space.tree == SPACE
 
 

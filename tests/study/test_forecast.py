@@ -12,7 +12,7 @@ from workbench.search.forecast import Forecast
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result
 
-FILES = {"train": 24, "val": 16}
+NUM_TRAIN, NUM_SCORED = 24, 16
 
 
 def recipe(**keys: Any) -> Recipe:
@@ -39,14 +39,14 @@ def ended(of: Recipe, *, num_epochs: int, epoch_s: float, besides_s: float) -> R
 
 
 def test_nothing_is_known_before_a_trial_ended() -> None:
-    forecast = Forecast(FILES)
+    forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
     assert forecast.of(recipe()) is None
     forecast.learn(recipe(), Result(recipe="none", state="failed", seconds=9.0))
     assert forecast.of(recipe()) is None  # it had no epoch
 
 
 def test_a_trial_takes_its_epochs_and_what_others_took_besides() -> None:
-    forecast = Forecast(FILES)
+    forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
     forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=3.0))
     known = forecast.of(recipe())
     assert known is not None
@@ -57,7 +57,7 @@ def test_a_trial_takes_its_epochs_and_what_others_took_besides() -> None:
 
 
 def test_half_of_the_training_files_take_as_much_less_as_they_are_of_the_work() -> None:
-    forecast = Forecast(FILES)
+    forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
     forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=0.0))
     half = forecast.of(recipe(sampling={"subset": 0.5}))
     assert half is not None
@@ -66,14 +66,14 @@ def test_half_of_the_training_files_take_as_much_less_as_they_are_of_the_work() 
 
 
 def test_what_cannot_be_built_has_no_forecast() -> None:
-    forecast = Forecast(FILES)
+    forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
     forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=0.0))
     assert forecast.of(recipe(backbone="test_vit", image_px=40)) is None
 
 
 def test_the_first_epoch_does_not_set_the_pace() -> None:
     # It loads and compiles: 22 s, then 2 s each. Four epochs take 8 s, and 20 + 3 s besides.
-    forecast = Forecast(FILES)
+    forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
     result = ended(recipe(), num_epochs=3, epoch_s=2.0, besides_s=23.0)
     first = result.epochs[0].model_copy(update={"seconds": 22.0})
     forecast.learn(recipe(), result.model_copy(update={"epochs": (first, *result.epochs[1:])}))
@@ -83,7 +83,7 @@ def test_the_first_epoch_does_not_set_the_pace() -> None:
 
 
 def test_it_is_shown_once_the_last_ten_were_within_a_factor_of_two() -> None:
-    forecast = Forecast(FILES)
+    forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
 
     def learn(epoch_s: float) -> tuple[bool, bool]:
         forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=epoch_s, besides_s=0.0))

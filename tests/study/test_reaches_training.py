@@ -25,7 +25,6 @@ from workbench.trial import plots, training
 from workbench.trial.decision import Decision
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, TrialFolder
-from workbench.trial.scoring import build_model
 from workbench.trial.train import run_trial
 from workbench.values import build, kinds
 
@@ -296,7 +295,7 @@ def test_a_dimension_changes_what_is_trained(
 def architecture(recipe: Recipe) -> tuple[str, str, str]:
     """Return name, tag and shapes of what is built of `recipe`'s backbone, without memory."""
     with torch.device("meta"):
-        model = build_model(recipe, load=False)
+        model = recipe.build_model()
     reader: Any = next(r for r in model.readers.values() if hasattr(r, "backbone"))
     cfg = reader.backbone.pretrained_cfg
     shapes = [(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()]

@@ -11,11 +11,11 @@ import pytest
 from tests.submission.made_study import MadeStudy
 from workbench.errors import BundleError, ConfigError
 from workbench.parts import hub, wheels
+from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import Weights
 from workbench.submission.api import Predictor, main
 from workbench.submission.bundle import Bundle
 from workbench.submission.verify import check_bundle
-from workbench.trial.recipe import Recipe
 
 # Neither `site` nor the checkout: what pip installed from a package index is all there is.
 ISOLATED = """
@@ -83,10 +83,10 @@ def test_every_file_has_its_stored_score_whatever_its_neighbours(
 def test_no_pretrained_weights_are_looked_up(
     own_bundle: Path, bundle: Bundle, study: MadeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe.model_validate_json((own_bundle / "recipe.json").read_text())
+    spec = ModelSpec.model_validate_json((own_bundle / "model.json").read_text())
     weights = Weights(source="hub", name="resnet10t.c3_in1k", sha256="0" * 64, pretraining="in1k")
-    pretrained = recipe.replaced(weights=weights)
-    (own_bundle / "recipe.json").write_text(pretrained.model_dump_json())
+    pretrained = spec.model_copy(update={"weights": weights})
+    (own_bundle / "model.json").write_text(pretrained.model_dump_json())
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("weights were looked up")
@@ -97,9 +97,9 @@ def test_no_pretrained_weights_are_looked_up(
     assert score == pytest.approx(expected(bundle)["t0.mp4"], abs=1e-5)
 
 
-def test_weights_that_do_not_fit_the_recipe_are_refused(own_bundle: Path) -> None:
-    recipe = json.loads((own_bundle / "recipe.json").read_text())
-    (own_bundle / "recipe.json").write_text(json.dumps(recipe | {"backbone": "resnet14t"}))
+def test_weights_that_do_not_fit_the_model_spec_are_refused(own_bundle: Path) -> None:
+    spec = json.loads((own_bundle / "model.json").read_text())
+    (own_bundle / "model.json").write_text(json.dumps(spec | {"backbone": "resnet14t"}))
     with pytest.raises(BundleError, match="cannot be built"):
         Predictor(own_bundle)
 

@@ -125,7 +125,7 @@ def test_an_absurd_manifest_is_one_sentence(
     assert len(said) < 600
 
 
-@pytest.mark.parametrize("name", ["predict.py", "model.safetensors", "recipe.json"])
+@pytest.mark.parametrize("name", ["predict.py", "model.safetensors"])
 def test_a_manifest_without_what_makes_a_bundle_is_refused(own_bundle: Path, name: str) -> None:
     files = files_with(own_bundle, name)
     del files[name]

@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.parts.declared import MODALITIES
+from tests.scoring.views import Numbers, spec_of
 from workbench.errors import StudyError
+from workbench.scoring.served import FlatModel
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
-from workbench.trial.served import FlatModel
 
 # isort: split
 # MLflow after workbench.tracking, which turns its telemetry off before MLflow reads the setting.
@@ -28,7 +28,8 @@ import mlflow.pytorch
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-SHAPES = {"mel": (1, 1, 3, 2, 1), "frames": (1, 2, 2, 2, 3)}  # 6 + 24 values a row
+VIEWS = {"mel": Numbers(shape_=(1, 3, 2, 1)), "frames": Numbers(shape_=(2, 2, 2, 3))}
+SPEC = spec_of(VIEWS, image_px=2)  # 6 + 24 values a row
 
 
 class TwoViews(nn.Module):
@@ -76,7 +77,7 @@ def plain_mlflow(tracking: Tracking) -> Iterator[None]:
 def test_a_champion_loads_by_plain_mlflow_and_moves_to_the_next_version(
     registry: ModelRegistry, client: MlflowClient, trial: str
 ) -> None:
-    first = FlatModel(TwoViews(8.0).train(), SHAPES, MODALITIES)
+    first = FlatModel(SPEC, TwoViews(8.0).train())
     assert promote(registry, trial, first, "net") == "1"
     assert first.training  # the model given is left as it is
     assert first.model.scale.requires_grad
@@ -96,7 +97,7 @@ def test_a_champion_loads_by_plain_mlflow_and_moves_to_the_next_version(
         loaded = mlflow.pytorch.load_model("models:/net@champion")
         np.testing.assert_array_equal(loaded(torch.from_numpy(batch)).numpy(), expected)
 
-    second = FlatModel(TwoViews(-8.0), SHAPES, MODALITIES)
+    second = FlatModel(SPEC, TwoViews(-8.0))
     assert promote(registry, trial, second, "net") == "2"
     assert str(client.get_model_version_by_alias("net", "champion").version) == "2"
     scored = mlflow.pyfunc.load_model("models:/net@champion").predict(rows(0, 3))
@@ -125,7 +126,7 @@ class FrozenPart(nn.Module):
 def test_a_model_with_a_frozen_part_is_registered_without_a_warning(
     registry: ModelRegistry, trial: str
 ) -> None:
-    model = FlatModel(FrozenPart(), SHAPES, MODALITIES)
+    model = FlatModel(SPEC, FrozenPart())
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         promote(registry, trial, model, "frozen")
@@ -155,7 +156,7 @@ print(model.predict(numpy.full((1, 30), 255, numpy.uint8)).tolist())
 def test_a_champion_loads_without_this_package_without_pickle_and_beside_a_gpu(
     registry: ModelRegistry, tracking: Tracking, trial: str, tmp_path: Path
 ) -> None:
-    promote(registry, trial, FlatModel(TwoViews(8.0), SHAPES, MODALITIES), "elsewhere")
+    promote(registry, trial, FlatModel(SPEC, TwoViews(8.0)), "elsewhere")
     env = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     done = subprocess.run(
         [sys.executable, "-I", "-c", LOAD_ELSEWHERE, tracking.store.uri],
@@ -172,7 +173,7 @@ def test_a_champion_loads_without_this_package_without_pickle_and_beside_a_gpu(
 def test_a_study_with_a_dot_in_its_name_is_registered_by_that_name(
     registry: ModelRegistry, client: MlflowClient, trial: str
 ) -> None:
-    promote(registry, trial, FlatModel(TwoViews(8.0), SHAPES, MODALITIES), "net-2.1")
+    promote(registry, trial, FlatModel(SPEC, TwoViews(8.0)), "net-2.1")
     assert client.get_model_version_by_alias("net-2.1", "champion").run_id == trial
 
 
@@ -197,7 +198,7 @@ def test_a_pickle_put_into_a_stored_model_is_refused_where_mlflow_is_told_to(
     # What SECURITY.md tells those to set who load a model of a store that others write to.
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     name = f"tampered-{member.rpartition('/')[2]}"
-    promote(registry, trial, FlatModel(TwoViews(8.0), SHAPES, MODALITIES), name)
+    promote(registry, trial, FlatModel(SPEC, TwoViews(8.0)), name)
     version = client.get_model_version_by_alias(name, "champion")
     stored = Path(unquote(urlparse(version.source).path)) / "data" / "model.pt2"
     with zipfile.ZipFile(stored) as archive:
@@ -221,7 +222,7 @@ def test_an_example_of_one_row_is_refused(registry: ModelRegistry, trial: str) -
     with pytest.raises(StudyError, match="2 or more rows, and this one has 1"):
         registry.register_champion(
             "net",
-            model=FlatModel(TwoViews(8.0), SHAPES, MODALITIES),
+            model=FlatModel(SPEC, TwoViews(8.0)),
             example=np.zeros((1, 30), np.uint8),
             run_id=trial,
             pip_requirements=["torch"],

@@ -19,7 +19,6 @@ from workbench.trial.memory import Plan
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Result, TrialFolder
-from workbench.trial.scoring import build_model
 from workbench.trial.train import run_trial
 
 
@@ -90,7 +89,7 @@ def test_only_batches_of_the_one_size_are_compiled(
 def test_parts_of_a_batch_are_compiled_in_their_size(pictures: Prepared, backend: Backend) -> None:
     recipe = recipe_for(pictures, batch_size=10)
     samples = at_once(recipe, Plan(micro_batch=5), SIZES["train"])
-    assert compiled_model(build_model(recipe, load=False), recipe, samples_at_once=samples)
+    assert compiled_model(recipe.build_model(), recipe, samples_at_once=samples)
     assert backend.sizes == [5]
 
 
@@ -125,7 +124,7 @@ def test_a_pass_that_fails_half_way_leaves_the_model_as_it_was(
 
     monkeypatch.setattr(compiling, "BACKEND", half_way)
     recipe = recipe_for(pictures)
-    model = build_model(recipe, load=False)
+    model = recipe.build_model()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert compiled_model(model, recipe, samples_at_once=4) is None
     for name, tensor in model.state_dict().items():
@@ -145,7 +144,7 @@ def test_running_out_of_memory_is_no_failure_to_compile(
     recipe = recipe_for(pictures)
     # The batch then goes in smaller parts; see `run_trial`.
     with pytest.raises(torch.OutOfMemoryError):
-        compiled_model(build_model(recipe, load=False), recipe, samples_at_once=4)
+        compiled_model(recipe.build_model(), recipe, samples_at_once=4)
 
 
 def test_batches_that_blends_make_of_any_size_are_not_compiled(

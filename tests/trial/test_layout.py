@@ -19,7 +19,6 @@ from workbench.trial.layout import LayoutByClock
 from workbench.trial.memory import Plan
 from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Result, TrialFolder
-from workbench.trial.scoring import build_model
 from workbench.trial.train import run_trial
 from workbench.trial.training import Training
 
@@ -41,7 +40,7 @@ def widest(model: nn.Module) -> Tensor:
 
 
 def test_a_model_lies_as_suits_its_device_and_computes_the_same(pictures: Prepared) -> None:
-    model = build_model(recipe_for(pictures), load=False).eval()
+    model = recipe_for(pictures).build_model().eval()
     before = {id(p) for p in model.parameters()}
     x = {"image": torch.rand(2, 1, 3, 32, 32)}
     seen: list[bool] = []
@@ -69,7 +68,7 @@ def test_only_a_network_of_grouped_convolutions_begins_otherwise_on_a_gpu(
     pictures: Prepared, backbone: str, grouped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with torch.device("meta"):
-        model = build_model(recipe_for(pictures, backbone=backbone, image_px=64), load=False)
+        model = recipe_for(pictures, backbone=backbone, image_px=64).build_model()
     assert is_grouped(model) is grouped
     monkeypatch.setattr(MediaModel, "to", lambda self, device: self)  # there is no GPU here
     assert model.place("cuda").channels_last is not grouped
@@ -110,7 +109,7 @@ class Timed:
 
     def __init__(self, pictures: Prepared, cache: Path | None, **changes: Any) -> None:
         recipe = recipe_for(pictures, **{"num_epochs": 10} | changes)
-        self.model = build_model(recipe, load=False).place("cpu", channels_last=False)
+        self.model = recipe.build_model().place("cpu", channels_last=False)
         self._layout = LayoutByClock(
             self.model,
             recipe,
@@ -213,7 +212,7 @@ def test_what_is_kept_of_each_weight_is_laid_with_it(pictures: Prepared) -> None
 def test_grouped_convolutions_are_handed_one_layout(pictures: Prepared, backbone: str) -> None:
     # ConvNeXt normalises with its channels innermost, and hands them on so.
     recipe = recipe_for(pictures, backbone=backbone)
-    model = build_model(recipe, load=False).place("cpu", channels_last=False)
+    model = recipe.build_model().place("cpu", channels_last=False)
     average = copy.deepcopy(model)
     for of in (model, average):
         seen: list[bool] = []

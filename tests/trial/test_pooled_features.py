@@ -18,11 +18,13 @@ from workbench.media.mel import Mel
 from workbench.media.view import View
 from workbench.parts.model import MediaModel, Reader
 from workbench.parts.pixels import as_input, to_tensor
+from workbench.parts.pretrained import loader, resolve
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weights import Weights, resolve
+from workbench.parts.weights import Weights
+from workbench.scoring.slices import Slice
+from workbench.scoring.stored import StoredViews
 from workbench.screening import probe as probe_module
 from workbench.screening.probe import Asked, Pooled, Where, part_by_a_line, pooled, probe
-from workbench.trial.batches import Split, in_order
 from workbench.trial.memory import TooLargeError
 
 CPU = torch.device("cpu")
@@ -91,7 +93,7 @@ def test_they_are_what_the_head_of_an_untrained_model_reads(
         view,
         image_px=32,
         weights=asked.weights,
-        store=where.store,
+        load=loader(where.store),
     ).eval()
     seen: list[torch.Tensor] = []
     model.head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
@@ -99,8 +101,14 @@ def test_they_are_what_the_head_of_an_untrained_model_reads(
     for split, values in found._asdict().items():
         seen.clear()
         with torch.no_grad():
-            for inputs in in_order(Split(pictures, split, view, image_px=32, device=CPU), 5):
-                model(inputs)
+            files = StoredViews(
+                Slice(split, pictures, pictures.rows(split)),
+                view,
+                image_px=32,
+                device=CPU,
+                most_kept_bytes=0,
+            )
+            model(files.inputs(torch.arange(files.num_files)))
         np.testing.assert_allclose(values, torch.cat(seen).numpy(), atol=1e-5)
 
 
@@ -188,7 +196,7 @@ def test_a_file_in_segments_has_their_mean(where: Where, store: Path, tmp_path: 
     weights = local_weights(store / "r160_in1k")
     found = pooled(Asked(tmp_path / "made", "it", 32, BACKBONE, weights), where)
     reader = Reader(
-        BACKBONE, view.shape, image_px=32, weights=weights, store=where.store, load=True
+        BACKBONE, view.shape, image_px=32, weights=weights, load=loader(where.store)
     ).eval()
     with torch.no_grad():
         each = reader(as_input(to_tensor(rows[1:].reshape(8, *view.shape), 32, CPU))).numpy()

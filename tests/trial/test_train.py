@@ -15,23 +15,25 @@ from torch import Tensor
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
 from workbench.errors import CacheError
-from workbench.media.declared import modalities_of
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.augment_mixing import Mixed
 from workbench.parts.losses import AnyLoss, CrossEntropy, Focal, Loss
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer
+from workbench.parts.pretrained import loader
 from workbench.parts.schedules import AnySchedule, Plateau, StepLR
 from workbench.parts.transfer import Transfer
-from workbench.trial import plots, training
-from workbench.trial.batches import Batch, Split, shuffled
+from workbench.scoring.evaluator import Evaluator
+from workbench.scoring.slices import slices_of
+from workbench.scoring.stored import StoredViews
+from workbench.trial import metrics, plots, training
+from workbench.trial.batches import Batch, shuffled
 from workbench.trial.decision import Decision
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective, Recipe, Sampling
 from workbench.trial.result import Epoch, Result, TrialFolder
-from workbench.trial.scoring import build_model
 from workbench.trial.train import run_trial
-from workbench.trial.training import best_epoch, predict
+from workbench.trial.training import best_epoch
 from workbench.values import Part, kinds
 
 EVERYTHING = Augment(
@@ -140,15 +142,20 @@ def test_another_seed_gives_other_numbers(pictures: Prepared, tmp_path: Path) ->
 def test_the_kept_weights_give_the_kept_scores(pictures: Prepared, tmp_path: Path) -> None:
     recipe = recipe_for(pictures, num_epochs=2)
     run(recipe, pictures, tmp_path)
-    model = build_model(recipe, load=False)
+    model = recipe.build_model()
     model.load_state_dict(load_file(TrialFolder(tmp_path).weights))
-    modalities = modalities_of(recipe.model.views)
     for part in ("val", "test"):
-        split = Split(pictures, part, recipe.model.views, image_px=32, device=torch.device("cpu"))
-        stored = scores_of(tmp_path, part)["score"]
-        together = predict(model, split, recipe.training.batch_size, modalities)
-        np.testing.assert_array_equal(together, stored)
-        np.testing.assert_allclose(predict(model, split, 1, modalities), stored)
+        source = StoredViews(
+            slices_of(pictures)[part],
+            recipe.model.views,
+            image_px=32,
+            device=torch.device("cpu"),
+            most_kept_bytes=0,
+        )
+        evaluator, found = Evaluator(recipe.model, model), scores_of(tmp_path, part)["score"]
+        whole = evaluator.scores(source, batch_size=recipe.training.batch_size)
+        np.testing.assert_array_equal(whole, found)
+        np.testing.assert_allclose(evaluator.scores(source, batch_size=1), found)
     with safe_open(TrialFolder(tmp_path).weights, "pt") as file:
         assert file.metadata() == {"recipe": recipe.uid}
 
@@ -162,7 +169,7 @@ def with_metrics(monkeypatch: pytest.MonkeyPatch, **values: list[float]) -> None
         changes = {name: each[index] for name, each in values.items()}
         return {**{str(k): v for k, v in binary_metrics(targets, scores).items()}, **changes}
 
-    monkeypatch.setattr(training, "binary_metrics", crafted)
+    monkeypatch.setattr(metrics, "binary_metrics", crafted)
 
 
 def test_the_best_epoch_is_that_of_the_objective_and_its_weights_are_kept(
@@ -296,7 +303,7 @@ def test_data_without_a_readable_training_file_fail_the_trial(
     broken = Prepared(table, pictures.views, pictures.arrays, pictures.fingerprint)
     result = run(recipe_for(pictures), broken, tmp_path)
     assert result.state == "failed"
-    assert "No file of the train split" in result.reason
+    assert "No file of train can be decoded" in result.reason
 
 
 def test_pixels_that_were_changed_are_not_trained_on_and_fail_no_recipe(
@@ -355,7 +362,7 @@ def test_a_frozen_backbone_stays_as_it_was(pictures: Prepared, tmp_path: Path) -
     run(recipe, pictures, tmp_path)
     kept = load_file(TrialFolder(tmp_path).weights)
     torch.manual_seed(recipe.seed)
-    start = build_model(recipe, load=True).state_dict()
+    start = recipe.build_model(loader(None)).state_dict()
     changed = {name for name in start if not torch.equal(start[name], kept[name])}
     assert changed == {"head.weight", "head.bias"}
 
@@ -452,7 +459,7 @@ def test_each_kind_trains_and_each_of_its_settings_changes_the_weights(
     plain = trained_weights(uneven, tmp_path / "plain", monkeypatch, field, made(field, kind))
     assert all(tensor.isfinite().all() for tensor in plain.values())
     torch.manual_seed(0)
-    start = build_model(recipe_for(uneven), load=True).state_dict()
+    start = recipe_for(uneven).build_model(loader(None)).state_dict()
     assert not torch.equal(plain["head.weight"], start["head.weight"])
     for name, value in [(n, v) for f, k, n, v in CASES if (f, k) == (field, kind)]:
         part = made(field, kind, **{name: value})
@@ -531,9 +538,9 @@ def test_a_mixed_sample_has_the_label_of_its_own_parts(
     labels, given = list[Tensor](), list[Tensor]()
 
     def seen(
-        split: Split, batch_size: int, generator: torch.Generator, *, balanced: bool
+        source: StoredViews, batch_size: int, generator: torch.Generator, *, balanced: bool
     ) -> Iterator[Batch]:
-        for batch in shuffled(split, batch_size, generator, balanced=balanced):
+        for batch in shuffled(source, batch_size, generator, balanced=balanced):
             labels.append(batch.targets)
             yield batch
 

@@ -11,8 +11,9 @@ from workbench.data.delimited import quoted
 from workbench.data.manifest import Layout
 from workbench.errors import ConfigError, DataError
 from workbench.media.views import AnyView
-from workbench.values import Frozen, build, read_yaml
+from workbench.values import Frozen, build
 from workbench.workspace import Workspace
+from workbench.yaml_files import read_yaml
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """What names an experiment and a study: it becomes a folder."""

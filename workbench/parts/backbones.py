@@ -1,20 +1,14 @@
 """Backbones: any timm model as a function from images to one feature vector each."""
 
-import logging
-import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from workbench.errors import ConfigError, WeightsError
+from workbench.errors import ConfigError
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weights import Weights, overlay, published
+from workbench.parts.weights import Loader, Weights, published
 
 # What timm and torch raise when an image does not divide into a model's patches, windows or
 # strides: these and no others, over timm's architectures at 8, 24, 32, 96 and 100 pixels.
@@ -43,7 +37,7 @@ def feature_width(name: str, *, in_chans: int, image_px: int) -> int:
             (batch, in_chans, image_px, image_px).
     """
     with torch.device("meta"):
-        model = _build(name, in_chans=in_chans, image_px=image_px)
+        model = build_backbone(name, in_chans=in_chans, image_px=image_px)
         try:
             with torch.no_grad():
                 features = model.eval()(torch.zeros(1, in_chans, image_px, image_px))
@@ -63,48 +57,25 @@ def create(
     in_chans: int,
     image_px: int,
     weights: Weights,
-    store: Path | None = None,
-    load: bool = True,
+    load: Loader | None = None,
 ) -> nn.Module:
     """Return backbone `name`: (batch, in_chans, image_px, image_px) to (batch, features).
-
-    timm itself adapts what it loads: the first convolution to `in_chans`, position embeddings to
-    `image_px`. Every other tensor must be in the file under its name, the head's included; the
-    head is then dropped.
 
     Args:
         name: A timm model name, with or without a tag.
         in_chans: Channels of the images.
         image_px: Side of the square images, in pixels.
         weights: What it starts from.
-        store: The folder of local weights, if `weights` came from one.
-        load: If false, build the same architecture and read no weights.
+        load: Reads the weights; without it, the architecture is built and nothing is read.
 
     Raises:
         ConfigError: timm knows no such model, or it cannot take such images.
         WeightsError: the weights are gone, damaged, or not those of this model.
     """
     feature_width(name, in_chans=in_chans, image_px=image_px)
-    if not load or weights.source == "none":
-        return _build(name, in_chans=in_chans, image_px=image_px)
-    told = overlay(name, weights, store)
-    return _load(name, weights.name, told, in_chans=in_chans, image_px=image_px)
-
-
-def load_as_published(name: str, called: str, told: dict[str, Any]) -> nn.Module:
-    """Return backbone `name` at the size its weights are for, with the weights of `told`.
-
-    Args:
-        name: A timm model name, with or without a tag.
-        called: What an error calls the weights.
-        told: Where timm finds them (`pretrained_cfg_overlay`).
-
-    Raises:
-        ConfigError: timm knows no such model.
-        WeightsError: the weights are damaged, or not those of this model.
-    """
-    channels, _, image_px = published(name).input_size
-    return _load(name, called, told, in_chans=channels, image_px=image_px)
+    if load is None or weights.source == "none":
+        return build_backbone(name, in_chans=in_chans, image_px=image_px)
+    return load(name, weights, in_chans, image_px)
 
 
 def preprocessing(
@@ -121,32 +92,19 @@ def preprocessing(
     return (sum(mean) / len(mean),) * in_chans, (sum(std) / len(std),) * in_chans
 
 
-def _load(
-    name: str, called: str, told: dict[str, Any], *, in_chans: int, image_px: int
-) -> nn.Module:
-    try:
-        with _missing_tensors() as missing:
-            model = _build(
-                name,
-                in_chans=in_chans,
-                image_px=image_px,
-                pretrained=True,
-                pretrained_cfg_overlay=told,
-            )
-    except (OSError, EOFError, RuntimeError, KeyError, ValueError, AttributeError,
-            SafetensorError, pickle.UnpicklingError) as error:  # fmt: skip
-        missing = [" ".join(str(error).split())]
-    if missing:
-        raise WeightsError(
-            f"{called} does not load into {name}: {missing[0][:300]}. "
-            f"The file must hold every tensor of timm's {name}, its head included."
-        )
-    # timm keeps what it was told, tensors and all.
-    model.pretrained_cfg.pop("state_dict", None)  # type: ignore[union-attr, operator]
-    return model
+def build_backbone(name: str, *, in_chans: int, image_px: int, **pretrained: Any) -> nn.Module:
+    """Return the architecture `name`, without a head.
 
+    Args:
+        name: A timm model name, with or without a tag.
+        in_chans: Channels of the images.
+        image_px: Side of the square images, in pixels.
+        pretrained: Where timm finds weights for it.
 
-def _build(name: str, *, in_chans: int, image_px: int, **pretrained: Any) -> nn.Module:
+    Raises:
+        ConfigError: timm knows no such model, it has no pooled features, or it cannot take such
+            images.
+    """
     cfg = published(name)
     size = {"img_size": image_px} if cfg.fixed_input_size else {}
     try:
@@ -172,31 +130,3 @@ def _unsuitable(name: str, in_chans: int, image_px: int, error: Exception) -> Co
         f"Backbone {name} cannot take {image_px} px images of {in_chans} channel(s) ({reason}). "
         f"Its own size is {cfg.input_size[-1]} px with {cfg.input_size[0]} channels."
     )
-
-
-@contextmanager
-def _missing_tensors() -> Iterator[list[str]]:
-    """Collect what timm's loader says it did not find.
-
-    A few families (DLA, MobileNetV5) are loaded leniently whatever the caller wants; the log of the
-    loader is the only place that tells.
-    """
-    said: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            message = record.getMessage()
-            if message.startswith(("Missing keys", "Unable to convert")):
-                said.append(message)
-
-    logger = logging.getLogger("timm.models._builder")
-    level, propagate, listener = logger.level, logger.propagate, Listener()
-    logger.addHandler(listener)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield said
-    finally:
-        logger.removeHandler(listener)
-        logger.setLevel(level)
-        logger.propagate = propagate

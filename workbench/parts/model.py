@@ -1,7 +1,6 @@
 """The model of every trial: one timm backbone a view, averaged over frames, and one linear head."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Self
 
 import torch
@@ -13,7 +12,7 @@ from workbench.errors import ConfigError
 from workbench.media.declared import PICTURED, ViewLike
 from workbench.parts import backbones
 from workbench.parts.per_view import PerView, for_each
-from workbench.parts.weights import Weights
+from workbench.parts.weights import Loader, Weights
 
 NUM_CLASSES = 2
 
@@ -49,8 +48,7 @@ class Reader(nn.Module):
         *,
         image_px: int,
         weights: Weights,
-        store: Path | None,
-        load: bool,
+        load: Loader | None = None,
     ) -> None:
         super().__init__()
         self.channels_last = True
@@ -63,7 +61,6 @@ class Reader(nn.Module):
             in_chans=channels,
             image_px=image_px,
             weights=weights,
-            store=store,
             load=load,
         )
         mean, std = backbones.preprocessing(backbone, weights, channels)
@@ -132,8 +129,7 @@ class MediaModel(nn.Module):
         weights: What all backbones start from, or what each does.
         frozen: Train the head alone; the backbones stay in evaluation mode.
         dropout: Share of the features that is dropped before the head, in training.
-        load: If false, build the same architecture without reading any weights.
-        store: The folder of local weights, if `weights` came from one.
+        load: Reads the weights; without it, the architecture is built and nothing is read.
 
     Raises:
         ConfigError: a backbone is unknown, or cannot take such images.
@@ -149,8 +145,7 @@ class MediaModel(nn.Module):
         weights: PerView[Weights],
         frozen: bool = False,
         dropout: float = 0.0,
-        load: bool = True,
-        store: Path | None = None,
+        load: Loader | None = None,
     ) -> None:
         super().__init__()
         if not views:
@@ -167,7 +162,6 @@ class MediaModel(nn.Module):
                 view.shape,
                 image_px=image_px,
                 weights=weights_of[name],
-                store=store,
                 load=load,
             )
             if name in backbone_of

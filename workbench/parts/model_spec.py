@@ -1,7 +1,6 @@
 """The model spec: all that is needed to build a model and to score files with it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -9,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from workbench.media.views import AnyView
 from workbench.parts.model import MediaModel, Shape, picture_views
 from workbench.parts.per_view import for_each, in_short, label_of, mismatch, values_of
-from workbench.parts.weights import Weights
+from workbench.parts.weights import Loader, Weights
 from workbench.values import Frozen
 
 TTA = Literal["none", "hflip", "six"]
@@ -96,12 +95,11 @@ class ModelSpec(ModelChoices):
         shapes = self.shapes if isinstance(self.backbone, dict) else list(self.shapes.values())
         return {"backbone": self.backbone, "views": shapes, "image_px": self.image_px}
 
-    def build(self, *, load: bool, store: Path | None = None) -> MediaModel:
+    def build(self, load: Loader | None = None) -> MediaModel:
         """Return the model.
 
         Args:
-            load: Whether to read the pretrained weights.
-            store: Folder of local weights, if it starts from one of them.
+            load: Reads the pretrained weights; without it none are read.
 
         Raises:
             ConfigError: the backbone is unknown, or cannot take such images.
@@ -114,7 +112,6 @@ class ModelSpec(ModelChoices):
             weights=self.weights,
             dropout=self.dropout,
             load=load,
-            store=store,
         )
 
     @property

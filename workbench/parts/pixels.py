@@ -18,21 +18,30 @@ def to_tensor(rows: npt.NDArray[Any], image_px: int, device: torch.device) -> Te
         device: Where the result is.
 
     Returns:
-        Pictures (batch, frames, channels, image_px, image_px) uint8, resized bilinearly, with
-        antialiasing; vectors as they are.
+        Pictures as `as_pixels` makes them; vectors as they are.
     """
     x = torch.from_numpy(np.ascontiguousarray(rows))
     if device.type == "cuda":
         x = x.pin_memory()  # else the copy would wait for all that the GPU still has to do
     x = x.to(device, non_blocking=True)
-    if x.dim() == 2:
-        return x
-    x = x.movedim(-1, 2)
-    if x.shape[-2:] == (image_px, image_px):
+    return x if x.dim() == 2 else as_pixels(x, image_px)
+
+
+def as_pixels(pictures: Tensor, image_px: int) -> Tensor:
+    """Return pictures (batch, frames, channels, image_px, image_px) uint8, of whole grey levels.
+
+    Args:
+        pictures: (batch, frames, height, width, channels), grey levels from 0 to 255 as uint8 or
+            float; those of another size are resized bilinearly, with antialiasing.
+        image_px: Side of the square pictures.
+    """
+    x = pictures.movedim(-1, 2)
+    if x.dtype == torch.uint8 and x.shape[-2:] == (image_px, image_px):
         return x.contiguous()
     flat = x.flatten(0, 1).float()
-    flat = F.interpolate(flat, (image_px, image_px), mode="bilinear", antialias=True)
-    return flat.round_().clamp_(0, 255).to(torch.uint8).unflatten(0, x.shape[:2])
+    if x.shape[-2:] != (image_px, image_px):
+        flat = F.interpolate(flat, (image_px, image_px), mode="bilinear", antialias=True)
+    return flat.round().clamp_(0, 255).to(torch.uint8).unflatten(0, x.shape[:2])
 
 
 def as_input(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workbench.errors import WeightsError
 from workbench.parts.archives import require_sane
-from workbench.parts.backbones import load_as_published
+from workbench.parts.pretrained import load_as_published
 from workbench.parts.torchvision_fix import import_timm
 
 

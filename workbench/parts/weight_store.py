@@ -8,9 +8,9 @@ from workbench.console import table
 from workbench.errors import WeightsError, WorkbenchError
 from workbench.files import PART, finished, write_json
 from workbench.parts import weight_files, wheels
-from workbench.parts.backbones import load_as_published
+from workbench.parts.pretrained import load_as_published, sha256, sidecar_of, weights_in
 from workbench.parts.pretraining import LABELS, saw
-from workbench.parts.weights import published, sha256, sidecar_of, weights_in
+from workbench.parts.weights import published
 from workbench.values import Frozen
 
 SUFFIXES = (".safetensors", ".pth")

@@ -122,9 +122,7 @@ def _built(
     networks: dict[str, int] = {}
 
     def build() -> MediaModel:
-        model = MediaModel(
-            dict(backbones), dict(views), image_px=image_px, weights=RANDOM, load=False
-        )
+        model = MediaModel(dict(backbones), dict(views), image_px=image_px, weights=RANDOM)
         networks.update(networks_of(model))
         return model
 

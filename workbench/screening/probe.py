@@ -18,10 +18,14 @@ from workbench.data.prepare import Prepared
 from workbench.errors import DataError
 from workbench.files import finished
 from workbench.parts.model import Reader, is_grouped
+from workbench.parts.pretrained import loader
 from workbench.parts.weights import RANDOM, Weights
-from workbench.trial.batches import Split, in_order, subset
+from workbench.scoring.evaluator import per_file
+from workbench.scoring.slices import Slice
+from workbench.scoring.stored import StoredViews
+from workbench.trial.batches import subset
 from workbench.trial.delong import auc
-from workbench.trial.device import capabilities
+from workbench.trial.device import capabilities, most_kept_bytes
 from workbench.trial.memory import TooLargeError, is_out_of_memory
 from workbench.trial.recipe import Sampling
 
@@ -177,14 +181,10 @@ def part_by_a_line(
 def taken(prepared: Prepared, split: str) -> pd.DataFrame:
     """Return the rows of the files of a split that are looked at."""
     rows = prepared.rows(split)
-    sampling = _sampling(len(rows))
-    if sampling is None:
+    if len(rows) <= MOST_FILES:
         return rows
-    return rows.iloc[subset(rows["target"].to_numpy(), sampling)].reset_index(drop=True)
-
-
-def _sampling(num_files: int) -> Sampling | None:
-    return Sampling(subset=MOST_FILES) if num_files > MOST_FILES else None
+    some = subset(rows["target"].to_numpy(), Sampling(subset=MOST_FILES))
+    return rows.iloc[some].reset_index(drop=True)
 
 
 def _scores(learn: Floats, targets: npt.NDArray[np.int64], ask: Floats) -> list[Floats]:
@@ -235,13 +235,12 @@ def _read(file: Path) -> Pooled | None:
 def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
     view, device = prepared.views[asked.view], torch.device(where.device)
     files = [
-        Split(
-            prepared,
-            split,
+        StoredViews(
+            Slice(split, prepared, taken(prepared, split)),
             {asked.view: view},
             image_px=asked.image_px,
             device=device,
-            sampling=_sampling(len(prepared.rows(split))),
+            most_kept_bytes=most_kept_bytes(device),
         )
         for split in Pooled._fields
     ]
@@ -252,8 +251,7 @@ def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
         view.shape,
         image_px=asked.image_px,
         weights=asked.weights,
-        store=where.store,
-        load=True,
+        load=loader(where.store),
     )
     reader.to(device).eval()
     reader.lay_out(channels_last=capabilities(device).grouped_last or not is_grouped(reader))
@@ -270,11 +268,11 @@ def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
         batch //= 2
 
 
-@torch.inference_mode()
-def _read_out(reader: torch.nn.Module, files: Split, view: str, batch: int) -> Floats:
+def _read_out(reader: torch.nn.Module, files: StoredViews, view: str, batch: int) -> Floats:
     """Return what `reader` makes of each file, the mean over its samples, (files, features)."""
-    of_samples = torch.cat([reader(x[view]).float().cpu() for x in in_order(files, batch)])
-    found: Floats = of_samples.view(len(files.names), files.num_segments, -1).mean(dim=1).numpy()
+    found: Floats = per_file(
+        files, lambda inputs: reader(inputs[view]).float().cpu(), batch_size=batch
+    ).numpy()
     if not np.isfinite(found).all():
         raise DataError("its features are no numbers")
     return found

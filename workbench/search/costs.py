@@ -75,17 +75,17 @@ class CostForecast:
         return f"about {duration(self.seconds)}{memory}"
 
 
-def epoch_work(recipe: Recipe, *, num_train: int, num_val: int) -> float:
+def epoch_work(recipe: Recipe, *, num_train: int, num_scored: int) -> float:
     """Return the multiply-adds of an epoch; a backward pass counts as two forward ones.
 
     Args:
         recipe: What is trained.
         num_train: Training samples that there are; the recipe may take a part of them.
-        num_val: Samples that are scored.
+        num_scored: Samples that are scored.
     """
     wanted = recipe.training.sampling.subset
     seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
-    passes = (1 if recipe.training.frozen else 3) * seen + _SCORED[recipe.model.tta] * num_val
+    passes = (1 if recipe.training.frozen else 3) * seen + _SCORED[recipe.model.tta] * num_scored
     model = recipe.model
     backbones, views = tuple(model.backbone_of.items()), tuple(model.views.items())
     return passes * _multiply_adds(backbones, views, model.image_px)
@@ -212,9 +212,7 @@ def _multiply_adds(
 ) -> int:
     """Return the multiply-adds of a forward pass of one sample, on tensors without contents."""
     with torch.device("meta"):
-        model = MediaModel(
-            dict(backbones), dict(views), image_px=image_px, weights=RANDOM, load=False
-        )
+        model = MediaModel(dict(backbones), dict(views), image_px=image_px, weights=RANDOM)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(model.example_inputs(1, "meta"))
     return int(counter.get_total_flops() // 2)

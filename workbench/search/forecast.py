@@ -2,7 +2,7 @@
 
 import statistics
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from workbench.errors import WorkbenchError
 from workbench.search.costs import CostForecast, Past, epoch_work, past_of, predict_cost, wanted_of
@@ -21,15 +21,16 @@ class Forecast:
     """Learns from every trial that ends, and how well it would have foretold it.
 
     Args:
-        num_files: Of each split.
+        num_train: Files that are trained on.
+        num_scored: Files of the objective's slices.
     """
 
-    def __init__(self, num_files: Mapping[str, int]) -> None:
-        self._num_files = num_files
+    def __init__(self, *, num_train: int, num_scored: int) -> None:
+        self._num_train, self._num_scored = num_train, num_scored
         self._past: list[Past] = []
         self._besides: list[float] = []
         """Seconds that trials took besides their epochs' usual pace: the start, what a first epoch
-        takes longer, and the scoring of `test`."""
+        takes longer, and the scoring of other slices."""
 
         self._good = deque[bool](maxlen=SHOWN_AFTER)
         """Whether each of the last trials took what was foretold, within the tolerance."""
@@ -58,7 +59,7 @@ class Forecast:
     def of(self, recipe: Recipe, done: Iterable[Epoch] = ()) -> CostForecast | None:
         """Return what is left of a trial after the epochs `done`; nothing before any trial ended.
 
-        Its seconds hold the start of the trial and the scoring of `test`, too.
+        Its seconds hold the start of the trial and the scoring of other slices, too.
         """
         if not self._past:
             return None
@@ -82,6 +83,6 @@ class Forecast:
         segments = max(view.num_segments for view in recipe.model.views.values())
         return epoch_work(
             recipe,
-            num_train=segments * self._num_files["train"],
-            num_val=segments * self._num_files["val"],
+            num_train=segments * self._num_train,
+            num_scored=segments * self._num_scored,
         )

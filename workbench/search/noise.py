@@ -61,7 +61,7 @@ def noise(
     """Return in words that the expected gain is below the standard error; empty if it is not.
 
     The gain is that of the trials to come, the error that of the best trial's objective. Empty also
-    for any objective but the AUC, whose standard error alone is known.
+    for any objective but the AUC on one slice, whose standard error alone is known.
 
     Args:
         folder: The study's.
@@ -70,7 +70,7 @@ def noise(
         num_drawn: See `expected_gain`.
         to_come: Trials still to be drawn.
     """
-    if objective.metric != "auc" or not to_come or not complete:
+    if not objective.has_standard_error or not to_come or not complete:
         return ""
     gain = expected_gain(
         list(complete.values()), num_drawn=num_drawn, to_come=to_come, maximize=True
@@ -79,13 +79,13 @@ def noise(
     if gain is None or not files.scores.exists():
         return ""
     scores = files.read_scores()
-    there = scores[scores["slice"] == objective.slice]
+    there = scores[scores["slice"].isin(objective.over)]
     best = auc(there["target"], there["score"])
     if not noise_rules(gain, best):
         return ""
     return (
         f"{to_come} more trials are expected to raise auc by {gain:.4f}, and another "
-        f"{objective.slice} set of {len(there)} files would move the best one's by "
+        f"{objective.place} set of {len(there)} files would move the best one's by "
         f"{best.standard_error:.4f} (one standard error, DeLong)"
     )
 

@@ -114,7 +114,7 @@ def heaviest(recipes: Iterable[Recipe]) -> Recipe:
 
 def _work(recipe: Recipe) -> float:
     try:
-        return epoch_work(recipe, num_train=1, num_val=0) * recipe.training.batch_size
+        return epoch_work(recipe, num_train=1, num_scored=0) * recipe.training.batch_size
     except ConfigError:
         return 0.0  # it cannot be built: a bad draw
 

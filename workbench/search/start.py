@@ -15,6 +15,7 @@ from workbench.data.facts import FactsStore
 from workbench.errors import StudyError
 from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
+from workbench.scoring.slices import labelled_slices
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe, first_drafts, narrowed
 from workbench.search import messages
@@ -158,20 +159,22 @@ class _Run:
             runner.prepare(builder.guess(draft) for draft in space.corners())
             seed = self.options.seed
             store = StudyStore(self.folder, self.experiment, space, seed=seed, runs=runs)
-            num_files = {split: len(prepared.rows(split)) for split in ("train", "val")}
+            measured = labelled_slices(prepared, self.experiment.objective.over)
+            num_scored = sum(len(part.rows) for part in measured)
+            num_train = len(prepared.rows("train"))
             search = Search(
                 self.folder,
                 store,
                 builder=builder,
                 scheduler=make_scheduler(self.experiment),
                 runner=runner,
-                forecast=Forecast(num_files),
+                forecast=Forecast(num_train=num_train, num_scored=num_scored),
                 limits=self.limits,
                 options=self.options,
             )
             if before := store.num_ended():
                 ended = read_trials(self.folder)
-                _, other = measured_alike(self.folder, ended, num_files=num_files["val"])
+                _, other = measured_alike(self.folder, ended, num_files=num_scored)
                 if other:
                     say(other)
             sheets = _sheets_beside(self.folder, self.space, prepared, runs)
@@ -206,6 +209,7 @@ class _Run:
         if strict:
             prepare.require_all(prepared)
         prepare.require_classes(prepared)
+        labelled_slices(prepared, self.experiment.objective.over)  # an unknown one is told now
         facts = FactsStore(cache).table(prepared.contents())
         say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
         keep_data(self.folder, files, prepared)

@@ -346,7 +346,7 @@ def _legend(row: TrialRow) -> str:
 
 
 def _label(objective: Objective) -> str:
-    return f"{objective.metric} on {objective.slice}"
+    return f"{objective.metric} on {objective.place}"
 
 
 def _figure(*, height: int, x: str, y: str) -> Any:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import write_text
-from workbench.media.declared import modalities_of
+from workbench.scoring.served import FlatModel
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.statistics import read_scored_trials, trial_auc, trial_auc_difference
 from workbench.study.alike import measured_alike
@@ -21,8 +21,6 @@ from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective, Recipe
-from workbench.trial.scoring import build_model
-from workbench.trial.served import FlatModel
 from workbench.values import Frozen, read_record
 
 
@@ -41,7 +39,7 @@ class Lead(Frozen):
     """How much better its objective is, whichever way is better; below 0 if it is worse."""
 
     margin_standard_error: float | None = None
-    """Paired DeLong, on the samples of the objective's slice; known for an AUC alone."""
+    """Paired DeLong, on the samples of the objective's slice; known for an AUC on one slice."""
 
     confidence: float | None = None
     """One-sided, normal: how sure it is that the lead is no luck of these samples."""
@@ -149,7 +147,9 @@ def promote(
     objective = folder.experiment().objective
     row = choose(rows, objective, number)
     lead = lead_of(folder, rows, objective, row)
-    error = trial_auc(folder, row, objective).standard_error if objective.metric == "auc" else None
+    error = (
+        trial_auc(folder, row, objective).standard_error if objective.has_standard_error else None
+    )
     version = registry.set_champion(folder.name, row.recipe)
     if version is None:
         version = _register(folder, registry, row, objective)
@@ -202,7 +202,7 @@ def describe(champion: Champion) -> str:
     if champion.standard_error:
         which += f" ± {Z95 * champion.standard_error:.5f} (95%, DeLong)"
     lines = [
-        f"Champion: trial {champion.number}, {which} on {champion.objective.slice}.",
+        f"Champion: trial {champion.number}, {which} on {champion.objective.place}.",
         *_near_chance(champion),
         champion.why,
         champion.sentence,
@@ -252,7 +252,7 @@ def lead_of(
     sign = -1 if objective.direction == "minimize" else 1
     margin = sign * (objective_of(row) - objective_of(other))
     paired = None
-    if objective.metric == "auc":
+    if objective.has_standard_error:
         paired = trial_auc_difference(folder, row, other, objective)
     return Lead(
         runner_up=RunnerUp(number=other.number, objective=objective_of(other)),
@@ -275,7 +275,7 @@ def _say(
     if paired.standard_error is None:
         return f"{said}; one sample of a class is too few for a standard error."
     if paired.confidence is None:
-        return f"{said}: the samples of {objective.slice} rank alike and cannot tell the two apart."
+        return f"{said}: the samples of {objective.place} rank alike and cannot tell the two apart."
     said += f" ± {Z95 * paired.standard_error:.5f} (95%, paired DeLong)"
     if abs(margin) <= Z95 * paired.standard_error:
         said += ", which chance alone could make: the two cannot be told apart"
@@ -286,7 +286,7 @@ def _say(
 
 def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> str:
     ranked = rank(complete_trials(rows), objective)
-    which = f"{objective.metric} on {objective.slice}"
+    which = f"{objective.metric} on {objective.place}"
     if ranked[0].number == row.number:
         return f"It has the best {which} of {len(ranked)} complete trials."
     place = 1 + [other.number for other in ranked].index(row.number)
@@ -300,12 +300,7 @@ def _register(folder: StudyFolder, registry: Registry, row: TrialRow, objective:
             "registered. Promote another trial."
         )
     recipe = folder.trial(row.recipe).read_recipe()
-    shapes = {name: view.stored_shape for name, view in recipe.model.views.items()}
-    model = _load(folder, row, recipe)
-    modalities = modalities_of(recipe.model.views)
-    served = FlatModel(
-        model, shapes, modalities, image_px=recipe.model.image_px, tta=recipe.model.tta
-    ).eval()
+    served = FlatModel(recipe.model, _load(folder, row, recipe)).eval()
     # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
     dtype = np.uint8 if served.takes_bytes else np.float32
     example = np.full((2, served.num_values), 128, dtype)
@@ -319,7 +314,7 @@ def _register(folder: StudyFolder, registry: Registry, row: TrialRow, objective:
         tags={"workbench.trial": str(row.number), "workbench.uid": row.recipe},
         description=(
             f"Trial {row.number} of study {folder.name}: {row.backbone}, "
-            f"{objective.metric} {row.objective:.5f} on {objective.slice}."
+            f"{objective.metric} {row.objective:.5f} on {objective.place}."
         ),
     )
 
@@ -330,7 +325,7 @@ def _load(folder: StudyFolder, row: TrialRow, recipe: Recipe) -> torch.nn.Module
     remedy = "Put the file back, or promote another trial."
     if not file.exists():
         raise StudyError(f"The weights of trial {row.number} are gone ({file}). {remedy}")
-    model = build_model(recipe, load=False)
+    model = recipe.model.build()
     try:
         model.load_state_dict(load_file(file))
     except SafetensorError as error:

@@ -21,7 +21,7 @@ from workbench.selection.leaderboard import (
     shorten,
 )
 from workbench.selection.promotion import lead_of, read_champion
-from workbench.selection.statistics import read_slice, trial_auc_difference
+from workbench.selection.statistics import read_scores, trial_auc_difference
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, importances
 from workbench.trial.delong import Z95, Estimate, auc
@@ -54,9 +54,9 @@ def write_report(
     """
     complete = rank(complete_trials(rows), objective)
     top = complete[:CURVES]
-    scores = {row.number: read_slice(folder, row, objective) for row in top}
+    scores = {row.number: read_scores(folder, row, objective) for row in top}
     error = None
-    if top and objective.metric == "auc":
+    if top and objective.has_standard_error:
         best = scores[top[0].number]
         error = auc(best["target"], best["score"]).standard_error
     sections = [
@@ -71,7 +71,7 @@ def write_report(
         title=f"Study {folder.name}",
         about=(
             f"Data {info.fingerprint} · begun {info.created} · seed {info.seed} · objective: "
-            f"{objective.metric} on {objective.slice}, {objective.direction}"
+            f"{objective.metric} on {objective.place}, {objective.direction}"
         ),
         body=[_cards(rows, objective, top, error), _champion(folder), *sections],
         has_plots=True,
@@ -160,7 +160,7 @@ def _leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Objec
         return _text_section("Best trials", text)
     best, shown = complete[0], complete[:TABLE_ROWS]
     behind = {}
-    if objective.metric == "auc":
+    if objective.has_standard_error:
         behind = {
             row.number: trial_auc_difference(folder, best, row, objective) for row in shown[1:]
         }
@@ -169,7 +169,7 @@ def _leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Objec
     alike = [number for number, gap in behind.items() if _is_alike(gap)]
     if alike:
         note += (
-            f" The samples of {objective.slice} cannot tell {len(alike)} of the next "
+            f" The samples of {objective.place} cannot tell {len(alike)} of the next "
             f"{len(behind)} from it (marked ≈)."
         )
     if len(complete) > TABLE_ROWS:

@@ -8,26 +8,27 @@ from workbench.errors import DamagedFileError, StudyError
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.trial.delong import Estimate, auc, auc_difference
-from workbench.trial.metrics import binary_metrics
+from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import Objective
 
 
-def read_slice(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.DataFrame:
-    """Return the stored scores of a trial on the objective's slice: `name`, `score`, `target`.
+def read_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.DataFrame:
+    """Return a trial's scores on the objective's slices: `slice`, `name`, `score`, `target`.
 
     Raises:
-        StudyError: they hold nothing of the slice.
+        StudyError: they hold nothing of one of the slices.
         DamagedFileError: they are gone or damaged.
     """
     file = folder.trial(row.recipe).scores
     scores = folder.trial(row.recipe).read_scores()
-    of_slice = scores[scores["slice"] == objective.slice]
-    if of_slice.empty:
+    absent = [name for name in objective.over if name not in set(scores["slice"])]
+    if absent:
         raise StudyError(
-            f"Trial {row.number} has no scores on the slice {objective.slice!r} ({file}). "
+            f"Trial {row.number} has no scores on the slice {absent[0]!r} ({file}). "
             "Search into a new study."
         )
-    return of_slice[["name", "score", "target"]].reset_index(drop=True)
+    measured = scores[scores["slice"].isin(objective.over)]
+    return measured[["slice", "name", "score", "target"]].reset_index(drop=True)
 
 
 def read_scored_trials(folder: StudyFolder) -> list[TrialRow]:
@@ -49,7 +50,7 @@ def _with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> Tr
         return row
     file = folder.trial(row.recipe).scores
     try:
-        scores = read_slice(folder, row, objective)
+        scores = read_scores(folder, row, objective)
     except DamagedFileError:
         reason = f"{file.name} is {'damaged' if file.exists() else 'gone'} ({file})."
         return row.model_copy(update={"state": "failed", "reason": reason})
@@ -61,21 +62,25 @@ def _with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> Tr
 
 
 def gives(scores: pd.DataFrame, objective: Objective, value: float) -> bool:
-    """Say whether stored scores of the objective's slice give this value of the objective."""
+    """Return whether stored scores give this value of the objective."""
+    scored = {
+        str(name): (of_slice["target"], of_slice["score"])
+        for name, of_slice in scores.groupby("slice", sort=False)
+    }
     try:
-        found = binary_metrics(scores["target"], scores["score"])[objective.metric]
-    except ValueError:  # no scores of two classes
+        found = objective_metrics(objective, scored)[objective.metric]
+    except (ValueError, KeyError):  # no scores of two classes, or none of a slice
         return False
     return math.isclose(found, value, rel_tol=1e-4, abs_tol=1e-6)
 
 
 def trial_auc(folder: StudyFolder, row: TrialRow, objective: Objective) -> Estimate:
-    """Return the AUC of a trial on the objective's slice.
+    """Return the AUC of a trial on the objective's one slice.
 
     Raises:
         DamagedFileError: its scores are gone or damaged.
     """
-    scores = read_slice(folder, row, objective)
+    scores = read_scores(folder, row, objective)
     return auc(scores["target"], scores["score"])
 
 
@@ -88,11 +93,13 @@ def trial_auc_difference(
         StudyError: the two were scored on different samples.
         DamagedFileError: scores are gone or damaged.
     """
-    a = read_slice(folder, first, objective).sort_values("name", kind="stable", ignore_index=True)
-    b = read_slice(folder, second, objective).sort_values("name", kind="stable", ignore_index=True)
+    a, b = (
+        read_scores(folder, row, objective).sort_values("name", kind="stable", ignore_index=True)
+        for row in (first, second)
+    )
     if not a[["name", "target"]].equals(b[["name", "target"]]):
         raise StudyError(
             f"Trials {first.number} and {second.number} were scored on different samples of the "
-            f"slice {objective.slice!r}, so they cannot be compared. Search into a new study."
+            f"slice {objective.place!r}, so they cannot be compared. Search into a new study."
         )
     return auc_difference(a["target"], a["score"], b["score"])

@@ -22,7 +22,8 @@ from workbench.space.space import (
     read_tree_as_space,
     require_backbones,
 )
-from workbench.values import build, cut, parse_yaml, shown
+from workbench.values import build, cut, shown
+from workbench.yaml_files import parse_yaml
 
 OF_EXPERIMENT = ("data", "rulebook", "objective")
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from workbench.console import say
 from workbench.media.views import AnyView
 from workbench.parts.per_view import PerView, apply
-from workbench.parts.weights import Mode, Weights, resolve
+from workbench.parts.pretrained import resolve
+from workbench.parts.weights import Mode, Weights
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook, Verdict
 

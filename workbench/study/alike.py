@@ -13,17 +13,21 @@ def measured_alike(
 ) -> tuple[list[TrialRow], str]:
     """Return the trials, and a sentence if some were scored on other files than the rest.
 
-    Version 0.1 scored the files of `val` that cannot be decoded, too, as grey pictures. Such a
+    Version 0.1 scored the files that cannot be decoded, too, as grey pictures. Such a
     trial of a study that went on later keeps its scores, and loses its objective here: it has no
     place among the others.
 
     Args:
         folder: The study.
         rows: Its trials.
-        num_files: Files of `val` that are scored now; by default as many as the last complete trial
-            scored.
+        num_files: Files of the objective's slices that are scored now; by default as many as the
+            last complete trial scored.
     """
-    counts = {row.number: _num_measured(folder, row) for row in rows if row.state == "complete"}
+    complete = [row for row in rows if row.state == "complete"]
+    if not complete:
+        return list(rows), ""
+    objective = folder.experiment().objective
+    counts = {row.number: _num_measured(folder, row, objective.over) for row in complete}
     known = {number: count for number, count in counts.items() if count is not None}
     if not known:
         return list(rows), ""
@@ -35,12 +39,13 @@ def measured_alike(
     which = f"trial {numbers[0]} was" if len(numbers) == 1 else f"{len(numbers)} trials were"
     such = "" if len(numbers) == 1 else f" (e.g. trial {numbers[0]})"
     said = (
-        f"In the study {folder.name}, {which} scored on {others[numbers[0]]} files of val{such}, "
-        f"and now {wanted} are scored: what cannot be decoded is left out since. They cannot be "
+        f"In the study {folder.name}, {which} scored on {others[numbers[0]]} files of "
+        f"{objective.place}{such}, and now {wanted} are scored: what cannot be decoded is left out "
+        "since. They cannot be "
         "ranked together, so the earlier ones are not ranked; to have them all, search into a new "
         "study by --study NAME."
     )
-    reason = f"scored on other files of val than the {wanted} that are scored now"
+    reason = f"scored on other files of {objective.place} than the {wanted} that are scored now"
     left = [
         row.model_copy(update={"objective": None, "reason": reason})
         if row.number in others
@@ -50,10 +55,10 @@ def measured_alike(
     return left, said
 
 
-def _num_measured(folder: StudyFolder, row: TrialRow) -> int | None:
-    """Return how many files of `val` a trial scored; none if its scores are gone or damaged."""
+def _num_measured(folder: StudyFolder, row: TrialRow, slices: Sequence[str]) -> int | None:
+    """Return how many files of `slices` a trial scored; none if its scores are gone or damaged."""
     try:
-        slices = parquet.read_table(folder.trial(row.recipe).scores, columns=["slice"])
+        stored = parquet.read_table(folder.trial(row.recipe).scores, columns=["slice"])
     except (OSError, ValueError):  # pyarrow's errors of damaged files are kinds of ValueError
         return None
-    return slices["slice"].to_pylist().count("val")
+    return sum(name in slices for name in stored["slice"].to_pylist())

@@ -15,8 +15,9 @@ from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import open_lock, take_lock, write_json, write_text
 from workbench.space.experiment import Experiment, require_no_gone_setting
 from workbench.trial.result import TrialFolder
-from workbench.values import Frozen, build, read_record, read_yaml
+from workbench.values import Frozen, build, read_record
 from workbench.workspace import TAKEN
+from workbench.yaml_files import read_yaml
 
 _PUT_BACK = "Put the file back from a copy, or start another study by --study NAME."
 

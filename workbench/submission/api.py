@@ -15,13 +15,11 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
 
 from workbench.console import say, track, visible_lines
 from workbench.data.names import find_files
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.files import read_json, write_text
-from workbench.media.declared import modalities_of
 from workbench.media.decoders import (
     FILE_LIMIT_S,
     Tally,
@@ -33,16 +31,16 @@ from workbench.media.decoders import (
 )
 from workbench.media.reading import Reading
 from workbench.media.view import Array, Made, View
-from workbench.parts.pixels import as_input, to_tensor
-from workbench.submission.contents import RECIPE, WEIGHTS, read_contents
+from workbench.parts.model import MediaModel
+from workbench.parts.model_spec import ModelSpec
+from workbench.scoring.evaluator import DecodedViews, Evaluator
+from workbench.submission.contents import MODEL, WEIGHTS, read_contents
 from workbench.submission.paths import check_files, check_out
 from workbench.submission.predictions import file_cell, fill, read_sheet, table
-from workbench.trial.recipe import Recipe
-from workbench.trial.scoring import build_model, score
 from workbench.values import build
 
 BATCH_SIZE = 8
-"""Files scored at once; small, so that any machine has the memory for it."""
+"""Files decoded, and samples scored, at once; small, so that any machine has the memory for it."""
 
 MOST_DECODERS = 8
 """Processes that decode, unless more are asked for: each takes memory."""
@@ -80,7 +78,7 @@ class Predictor:
     Any thread may use it.
 
     Raises:
-        BundleError: the recipe or the weights are gone, damaged, or do not fit each other.
+        BundleError: the model spec or the weights are gone, damaged, or do not fit each other.
     """
 
     def __init__(
@@ -96,8 +94,8 @@ class Predictor:
         except RuntimeError as error:
             raise ConfigError(f"{device!r} is no torch device. Write e.g. cpu or cuda.") from error
         try:
-            recipe: Recipe = build(Recipe, read_json(bundle / RECIPE), where=RECIPE)
-            model = build_model(recipe, load=False)
+            self._spec: ModelSpec = build(ModelSpec, read_json(bundle / MODEL), where=MODEL)
+            model: MediaModel = self._spec.build()
             model.load_state_dict(load_file(bundle / WEIGHTS))
         except (OSError, ValueError, RuntimeError, SafetensorError, ConfigError) as error:
             said = " ".join(str(error).split())[:300].rstrip(".")
@@ -105,16 +103,10 @@ class Predictor:
                 f"The model of {bundle} cannot be built ({said}). Export the bundle again."
             ) from error
         try:
-            self._model = model.place(self._device).eval()
+            self._evaluator = Evaluator(self._spec, model.place(self._device))
         except (RuntimeError, AssertionError) as error:
             said = str(error).splitlines()[0]
             raise ConfigError(f"{device} cannot be used ({said}). Use the device cpu.") from error
-        self._views, self._image_px, self._tta = (
-            recipe.model.views,
-            recipe.model.image_px,
-            recipe.model.tta,
-        )
-        self._modalities = modalities_of(recipe.model.views)
         num = _num_cores() if num_decoders is None else num_decoders
         self._fence = decoders(num, limit_s=limit_s) if num else None
         self._limit_s, self._num_ahead = limit_s, BATCH_SIZE + 2 * num
@@ -163,37 +155,28 @@ class Predictor:
         """Return what waits for a file to be decoded, which begins now where there is a fence."""
         whole = path.absolute()  # the processes stay in the folder in which they started
         if self._fence is None:
-            return partial(read_here, whole, self._views)
-        return partial(ended, self._fence.submit(read_any, whole, self._views), self._limit_s)
+            return partial(read_here, whole, self._spec.views)
+        return partial(ended, self._fence.submit(read_any, whole, self._spec.views), self._limit_s)
 
     def _predict_batch(
         self, some: Sequence[tuple[Path, Reading | MediaError]]
     ) -> Iterator[Prediction]:
         """Yield the predictions of some files, scored together."""
+        views = self._spec.views
         made: list[Mapping[str, Made | MediaError]] = [
-            dict.fromkeys(self._views, reading) if isinstance(reading, MediaError) else reading.made
+            dict.fromkeys(views, reading) if isinstance(reading, MediaError) else reading.made
             for _, reading in some
         ]
-        rows = {
+        arrays = {
             name: np.stack([_array(view, of_file[name]) for of_file in made])
-            for name, view in self._views.items()
+            for name, view in views.items()
         }
-        num_segments = max(view.num_segments for view in self._views.values())
-        scores = [self._score(rows, number) for number in range(num_segments)]
-        means = torch.stack(scores).mean(dim=0).tolist()
-        for (path, _), of_file, value in zip(some, made, means, strict=True):
+        source = DecodedViews(self._spec, arrays, device=self._device)
+        scores = self._evaluator.scores(source, batch_size=BATCH_SIZE).tolist()
+        for (path, _), of_file, value in zip(some, made, scores, strict=True):
             failed = {name: why for name, why in of_file.items() if isinstance(why, MediaError)}
             _tell(path, failed)
-            yield Prediction(path, value, failed, len(failed) == len(self._views))
-
-    def _score(self, rows: Mapping[str, Array], segment: int) -> Tensor:
-        """Return the scores of one segment of some files."""
-        inputs = {}
-        for name, arrays in rows.items():
-            # A view of the whole file stands beside every segment of the others.
-            those = arrays[:, segment if arrays.shape[1] > 1 else 0]
-            inputs[name] = as_input(to_tensor(those, self._image_px, self._device))
-        return score(self._model, inputs, self._modalities, self._tta)
+            yield Prediction(path, value, failed, len(failed) == len(views))
 
 
 def _array(view: View, made: Made | MediaError) -> Array:

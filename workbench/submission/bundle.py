@@ -16,14 +16,16 @@ from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.media.image import LIBRARIES
 from workbench.rules.judge import judge
+from workbench.scoring.slices import TEST
 from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
 from workbench.submission import documents
-from workbench.submission.closure import closure
+from workbench.submission.code import PACKAGE, code_for
 from workbench.submission.contents import (
     CODE,
     MANIFEST,
+    MODEL,
     PREDICTIONS,
     PROGRAM,
     RECIPE,
@@ -38,8 +40,6 @@ from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 from workbench.workspace import Workspace
 
-PACKAGE = Path(__file__).parents[1]
-ENTRY = "workbench.submission.api"
 NUM_EXPECTED = 5
 """Scores that the README names, to compare with."""
 
@@ -104,7 +104,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     neutral = find_neutral(folder, trial, recipe, sheet.names)
     if not allow_missing:
         require_few(neutral)
-    code = closure(ENTRY, PACKAGE.parent)
+    code = code_for({type(view) for view in recipe.model.views.values()})
     extras = frozenset().union(*(view.libraries for view in recipe.model.views.values()))
     versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
 
@@ -112,12 +112,13 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         write_text(part / PREDICTIONS, predictions)
         shutil.copyfile(trial.weights, part / WEIGHTS)
         shutil.copyfile(trial.recipe, part / RECIPE)
+        write_text(part / MODEL, recipe.model.model_dump_json(indent=2) + "\n")
         shutil.copyfile(folder.champion, part / "champion.json")
         if folder.report.exists():
             shutil.copyfile(folder.report, part / "report.html")
-        for file in code.files:
+        for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(PACKAGE.parent / file, part / CODE / file)
+            (part / CODE / file).write_bytes(source)
         for view in recipe.model.views.values():
             for place, file in view.files().items():
                 (part / CODE / PACKAGE.name / place).parent.mkdir(parents=True, exist_ok=True)
@@ -195,12 +196,12 @@ def _read_recipe(trial: TrialFolder, champion: Champion) -> Recipe:
 def _test_scores(trial: TrialFolder, champion: Champion) -> dict[str, float]:
     stored = trial.read_scores()
     objective = champion.objective
-    if not gives(stored[stored["slice"] == objective.slice], objective, champion.value):
+    if not gives(stored, objective, champion.value):
         raise BundleError(
             f"{trial.scores} does not give the {objective.metric} for which trial "
             f"{champion.number} was promoted. Put the trial's own file back, or promote again."
         )
-    test = stored[stored["slice"] == "test"]
+    test = stored[stored["slice"] == TEST]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
 
 

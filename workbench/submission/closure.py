@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +19,13 @@ class Closure(NamedTuple):
     """Top-level names of the other imports, the standard library left out."""
 
 
-def closure(module: str, root: Path) -> Closure:
+def closure(module: str, root: Path, written: Mapping[Path, bytes] | None = None) -> Closure:
     """Return what `module` needs.
 
     Args:
         module: Its full name, e.g. `workbench.submission.api`.
         root: The folder that holds the package.
+        written: The source of files that are others than in that folder, by their place in it.
     """
     package = module.partition(".")[0]
     files: dict[str, Path] = {}
@@ -37,7 +38,8 @@ def closure(module: str, root: Path) -> Closure:
             continue
         files[name] = path
         waiting += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
-        for imported in _imports(root / path, name):
+        source = (written or {}).get(path) or (root / path).read_bytes()
+        for imported in _imports(source, path, name):
             if imported.partition(".")[0] == package:
                 waiting.append(imported)
             else:
@@ -46,10 +48,10 @@ def closure(module: str, root: Path) -> Closure:
     return Closure(tuple(sorted(files.values())), frozenset(libraries))
 
 
-def _imports(path: Path, module: str) -> Iterator[str]:
-    """Yield the names that a file imports; of `from a import b`, both `a` and `a.b`."""
+def _imports(code: bytes, path: Path, module: str) -> Iterator[str]:
+    """Yield the names that source code imports; of `from a import b`, both `a` and `a.b`."""
     parent = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
+    for node in ast.walk(ast.parse(code, filename=str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

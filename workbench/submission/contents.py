@@ -12,7 +12,12 @@ from workbench.values import Frozen, build
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.csv"
 WEIGHTS = "model.safetensors"
+MODEL = "model.json"
+"""The model spec, which is all that prediction reads; bundles of version 0.1 have none."""
+
 RECIPE = "recipe.json"
+"""All of what was trained, for people."""
+
 PROGRAM = "predict.py"
 CODE = "code"
 
@@ -93,7 +98,7 @@ def read_contents(bundle: Path) -> Contents:
         ) from error
     except ConfigError as error:
         raise BundleError(f"{_said(error)}. Export the bundle again.") from error
-    for name in (PROGRAM, WEIGHTS, RECIPE):
+    for name in (PROGRAM, WEIGHTS):
         if name not in contents.files:
             raise BundleError(f"{path} does not name {name}. Export the bundle again.")
     return contents

@@ -123,7 +123,7 @@ them:
 | --- | --- |
 {expected}
 
-The same files give the same scores to 1e-5.{unseen} On {objective.slice} the model reached
+The same files give the same scores to 1e-5.{unseen} On {objective.place} the model reached
 {objective.metric} {champion.value:.5f}.
 
 ## The rulebook

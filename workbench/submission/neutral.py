@@ -9,6 +9,7 @@ import pandas as pd
 from workbench.data.delimited import quoted, shown
 from workbench.data.store import NEUTRAL_ROW
 from workbench.errors import DataError
+from workbench.scoring.slices import TEST
 from workbench.study.folder import StudyFolder
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
@@ -53,7 +54,7 @@ def find_neutral(
     files = _test_files(folder, recipe)
     scores = trial.read_scores()
     if "neutral" in scores.columns:
-        of_test = scores[scores["slice"] == "test"]
+        of_test = scores[scores["slice"] == TEST]
         neutral = set(of_test.loc[of_test["neutral"], "name"])
     else:  # of version 0.1, which wrote no such column
         neutral = set(files.index[files["neutral"]])

@@ -13,6 +13,12 @@ from torch import Tensor
 from workbench.parts.optimizers import Steps
 from workbench.values import Frozen
 
+KEPT_SHARE = 0.25
+"""Share of a GPU's free memory that resized pixels may take to stay on it."""
+
+HOST_KEPT_BYTES = 4 * 2**30
+"""The same for a CPU device, whose free memory other processes count on too."""
+
 
 class Capabilities(Frozen):
     """How a device is made use of. But for rounding, none of it changes what a trial computes."""
@@ -74,6 +80,11 @@ def memory_of(device: str | torch.device) -> Memory:
         return Memory(*torch.cuda.mem_get_info(_index(device)))
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Memory(there, there)
+
+
+def most_kept_bytes(device: str | torch.device) -> float:
+    """Return the bytes of resized pixels that may stay on a device."""
+    return KEPT_SHARE * memory_of(device).free if is_cuda(device) else HOST_KEPT_BYTES
 
 
 def hold_to(device: str | torch.device, num_bytes: int) -> None:

@@ -35,7 +35,6 @@ from workbench.trial.device import (
 )
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Recipe
-from workbench.trial.scoring import build_model
 from workbench.values import Frozen
 
 MARGIN = {"cuda": 1.15, "cpu": 1.5}
@@ -314,12 +313,7 @@ def _least(
 ) -> int:
     with torch.device("meta"):
         model = MediaModel(
-            dict(backbones),
-            dict(views),
-            image_px=image_px,
-            weights=RANDOM,
-            frozen=frozen,
-            load=False,
+            dict(backbones), dict(views), image_px=image_px, weights=RANDOM, frozen=frozen
         )
         try:
             model(model.example_inputs(1, "meta"))
@@ -356,7 +350,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _can_checkpoint(recipe: Recipe) -> bool:
     with torch.device("meta"):
-        return build_model(recipe, load=False).checkpoint_activations()
+        return recipe.build_model().checkpoint_activations()
 
 
 def _counted(
@@ -390,7 +384,7 @@ def _count(recipe: Recipe, device: str, checkpointed: bool, batch: int) -> Need:
     a curve lies below its chords.
     """
     with torch.device("meta"):
-        model = build_model(recipe, load=False)
+        model = recipe.build_model()
     least = 1
     try:
         few = _peak(recipe, device, checkpointed, 1)
@@ -444,7 +438,7 @@ def _peak(
 
 
 def _pass(recipe: Recipe, device: str, checkpointed: bool, num_samples: int, grad: bool) -> None:
-    model = build_model(recipe, load=False).place(device)
+    model = recipe.build_model().place(device)
     if not grad:
         with torch.inference_mode():
             model.eval()(model.example_inputs(num_samples, device))

@@ -1,10 +1,12 @@
 """The metrics of binary scores: 1 is fake, a score is the probability of it."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import log_loss, precision_recall_curve, roc_auc_score, roc_curve
 
-from workbench.trial.recipe import MetricName
+from workbench.trial.recipe import MetricName, Objective
 
 
 def binary_metrics(targets: npt.ArrayLike, scores: npt.ArrayLike) -> dict[MetricName, float]:
@@ -43,6 +45,21 @@ def binary_metrics(targets: npt.ArrayLike, scores: npt.ArrayLike) -> dict[Metric
         "tpr_at_fpr_1e-2": float(tprs[fprs <= 1e-2].max()),
         "tpr_at_fpr_1e-3": float(tprs[fprs <= 1e-3].max()),
     }
+
+
+def objective_metrics(
+    objective: Objective, scored: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]
+) -> dict[MetricName, float]:
+    """Return every metric over the slices of an objective; its own is the objective's value.
+
+    Args:
+        objective: What is measured.
+        scored: Targets and scores of each slice, by its name.
+
+    Raises:
+        ValueError: as `binary_metrics`.
+    """
+    return objective.aggregated({name: binary_metrics(*scored[name]) for name in objective.over})
 
 
 def _at(y: npt.NDArray[np.int64], called: npt.NDArray[np.bool_]) -> dict[MetricName, float]:

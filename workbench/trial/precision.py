@@ -92,7 +92,7 @@ def gain_of_bfloat16(
 
 def _measure_gain(backbone: str, image_px: int) -> float:
     views = {"x": Image(image_px=image_px)}
-    model = MediaModel(backbone, views, image_px=image_px, weights=RANDOM, load=False)
+    model = MediaModel(backbone, views, image_px=image_px, weights=RANDOM)
     began = time.monotonic()
 
     def step(samples: int, precision: Precision) -> float:

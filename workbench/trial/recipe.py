@@ -2,16 +2,20 @@
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from workbench.parts.augment import Augment
 from workbench.parts.losses import AnyLoss, CrossEntropy
+from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AnyOptimizer
 from workbench.parts.schedules import AnySchedule, Constant
 from workbench.parts.transfer import Transfer
+from workbench.parts.weights import Loader
 from workbench.values import Frozen
 
 MetricName = Literal[
@@ -56,19 +60,71 @@ class Sampling(Frozen):
 
 
 class Objective(Frozen):
-    """The one number that a study improves: a metric on a slice of held-out data."""
+    """The one number that a study improves: a metric, over slices of held-out data."""
 
     metric: MetricName = "auc"
-    slice: Literal["val"] = "val"
+    over: Annotated[tuple[str, ...], Field(min_length=1)] = ("val",)
+    """The names of the slices; see `scoring.slices`."""
+
+    aggregate: Literal["mean", "worst"] = "mean"
+    """Of the metric's values on several slices."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_slice(cls, tree: Any) -> Any:
+        """Read the key `slice` too, which named the only slice."""
+        if not isinstance(tree, dict) or "slice" not in tree or "over" in tree:
+            return tree
+        rest = {key: value for key, value in tree.items() if key != "slice"}
+        return {**rest, "over": (tree["slice"],)}
+
+    @field_validator("over")
+    @classmethod
+    def _each_once(cls, over: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(over)) < len(over):
+            raise ValueError("names a slice twice")
+        return over
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
         """Which way is better."""
-        return "minimize" if self.metric in LOWER_IS_BETTER else "maximize"
+        return _direction(self.metric)
+
+    @property
+    def place(self) -> str:
+        """What it is measured on, for a person: `val`, or `the worst of val, phone`."""
+        names = ", ".join(self.over)
+        return names if len(self.over) == 1 else f"the {self.aggregate} of {names}"
+
+    @property
+    def has_standard_error(self) -> bool:
+        """Whether a standard error of it is known: that of an AUC on one slice."""
+        return self.metric == "auc" and len(self.over) == 1
+
+    def aggregated(
+        self, by_slice: Mapping[str, Mapping[MetricName, float]]
+    ) -> dict[MetricName, float]:
+        """Return every metric over the objective's slices; `metric` of it is the objective.
+
+        Args:
+            by_slice: The metrics on each slice, by its name.
+        """
+        found: dict[MetricName, float] = {}
+        for metric in by_slice[self.over[0]]:
+            values = [by_slice[name][metric] for name in self.over]
+            if self.aggregate == "mean":
+                found[metric] = math.fsum(values) / len(values)
+            else:
+                found[metric] = min(values) if _direction(metric) == "maximize" else max(values)
+        return found
 
     def is_better(self, value: float, other: float) -> bool:
         """Say whether `value` is strictly better than `other`."""
         return value < other if self.direction == "minimize" else value > other
+
+
+def _direction(metric: MetricName) -> Literal["maximize", "minimize"]:
+    return "minimize" if metric in LOWER_IS_BETTER else "maximize"
 
 
 class TrainingSpec(Frozen):
@@ -118,6 +174,12 @@ class Recipe(Frozen):
         for key in tree.keys() - own.keys():
             specs[_SPEC_OF[key]][key] = tree[key]
         return {**own, **specs}
+
+    def build_model(self, load: Loader | None = None) -> MediaModel:
+        """Return the model in training mode; see `ModelSpec.build`."""
+        model = self.model.build(load)
+        model.freeze(self.training.frozen)
+        return model.train()
 
     @property
     def uid(self) -> str:

@@ -140,10 +140,9 @@ def _stepper(recipe: "Recipe", device: "torch.device", num_samples: int) -> Call
 
     from workbench.media.declared import PICTURED, modalities_of
     from workbench.parts.augment import change, mix
-    from workbench.trial.scoring import build_model
     from workbench.trial.stepping import backward
 
-    model = build_model(recipe, load=False).place(device)
+    model = recipe.build_model().place(device)
     model.train()
     optimizer = recipe.training.optimizer.build(
         recipe.training.transfer.groups(model, recipe.training.optimizer.weight_decay)

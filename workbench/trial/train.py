@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from safetensors.torch import save_file
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
@@ -15,8 +13,8 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from workbench.data.prepare import Prepared
 from workbench.errors import AccessError, CacheError, DiskFullError, WorkbenchError
 from workbench.files import finished, hash_file
+from workbench.scoring.slices import slices_of
 from workbench.trial import memory
-from workbench.trial.batches import Split
 from workbench.trial.compiling import Compile
 from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
@@ -128,7 +126,7 @@ def run_trial(
         _say(plan, recipe)
         while True:
             try:
-                state, reason, plan = _train(begin, plan, files, tell, clock)
+                state, reason, plan = _train(begin, prepared, plan, files, tell, clock)
                 break
             except ValueError as error:
                 if not memory.is_of_one_value(error):
@@ -178,6 +176,7 @@ def run_trial(
 
 def _train(
     begin: Callable[..., Training],
+    prepared: Prepared,
     plan: Plan,
     files: TrialFolder,
     tell: Callable[[Training], Decision],
@@ -195,14 +194,14 @@ def _train(
     if saved is not None and (
         (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid)
         # An older version scored files of `val` that could not be decoded, too.
-        and len(saved["best_scores"]) == len(training.val.names)
+        and len(saved["best_scores"]) == sum(each.num_files for each in training.measured)
     ):
         training.restore(saved)
         clock.go_on(after_s=saved["seconds"])
     while True:
         decision = tell(training)
         if decision != "go on":
-            _scores("val", training.val, training.best_scores).pipe(files.write_scores)
+            files.write_scores(_measured(training))
             state: State = "pruned" if decision == "prune" else "paused"
             return state, f"{state} after epoch {len(training.epochs)}", training.plan
         if len(training.epochs) == recipe.training.num_epochs:
@@ -210,18 +209,15 @@ def _train(
         training.run_epoch()
         if len(training.epochs) < recipe.training.num_epochs:
             files.write_checkpoint({**training.state(), "seconds": clock.seconds()})
-    test = training.split("test")
-    scores = pd.concat(
-        [
-            _scores("val", training.val, training.best_scores),
-            _scores("test", test, training.predict_best(test)),
-        ],
-        ignore_index=True,
-    )
-    files.write_scores(scores)
+    scores = [_measured(training)]
+    for name, other in slices_of(prepared).items():
+        if name not in recipe.objective.over:
+            source = training.stored(other)
+            scores.append(source.table(training.predict_best(source)))
+    files.write_scores(pd.concat(scores, ignore_index=True))
     from workbench.trial import plots  # after training: Matplotlib takes a second to load
 
-    of_objective = scores[scores["slice"] == recipe.objective.slice]
+    of_objective = scores[0]
     plots.write_roc(of_objective["target"], of_objective["score"], files.roc)
     plots.write_pr(of_objective["target"], of_objective["score"], files.pr)
     with finished(files.weights) as part:
@@ -244,18 +240,13 @@ class _Clock:
         return self._before_s + time.monotonic() - self._since
 
 
-def _scores(name: str, split: Split, scores: npt.NDArray[np.float64]) -> pd.DataFrame:
-    """Return the scores of one slice as rows of the trial's scores file."""
-    targets = split.targets.numpy().astype(np.int8)
-    return pd.DataFrame(
-        {
-            "slice": name,
-            "name": split.names,
-            "score": scores,
-            "target": targets,
-            "neutral": split.neutral,
-        }
-    )
+def _measured(training: Training) -> pd.DataFrame:
+    """Return the best epoch's scores on the objective's slices as rows of the scores file."""
+    tables = [
+        source.table(scores)
+        for source, scores in zip(training.measured, training.best_scores, strict=True)
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _check(recipe: Recipe, num_samples: int) -> None:

@@ -12,29 +12,32 @@ from torch import Tensor
 
 from workbench.data.prepare import Prepared
 from workbench.errors import WorkbenchError
-from workbench.media.declared import Modalities, modalities_of
+from workbench.media.declared import modalities_of
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
 from workbench.parts.model import is_grouped
-from workbench.parts.model_spec import TTA
 from workbench.parts.optimizers import lay_out_as_parameters, restore
+from workbench.parts.pretrained import loader
 from workbench.parts.transfer import Average
-from workbench.trial.batches import Split, count_batches, in_order, shuffled
+from workbench.scoring.evaluator import Evaluator
+from workbench.scoring.slices import Slice, labelled_slices
+from workbench.scoring.stored import StoredViews
+from workbench.trial.batches import count_batches, sampled, shuffled
 from workbench.trial.compiling import Compile, compiled_model
 from workbench.trial.device import (
     Capabilities,
     capabilities,
     forget_peak,
     give_back,
+    most_kept_bytes,
     random_state,
     set_random_state,
 )
 from workbench.trial.layout import LayoutByClock
 from workbench.trial.memory import Plan, is_out_of_memory
-from workbench.trial.metrics import binary_metrics
+from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Epoch
-from workbench.trial.scoring import build_model, score
 from workbench.trial.stepping import backward
 
 FORMAT = 2
@@ -73,23 +76,19 @@ class Training:
         cache: Path | None = None,
         uses: Capabilities | None = None,
     ) -> None:
-        self.recipe, self._prepared, self.plan = recipe, prepared, plan
+        self.recipe, self.plan = recipe, plan
         self._tell_step = step
         self._device = torch.device(device)
         uses = uses or capabilities(device)
         forget_peak(self._device)
         torch.manual_seed(recipe.seed)
         self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._train = Split(
-            prepared,
-            "train",
-            recipe.model.views,
-            image_px=recipe.model.image_px,
-            device=self._device,
-            sampling=recipe.training.sampling,
-        )
-        self.val = self.split("val")
-        self._model = build_model(recipe, load=True, store=store)
+        self._train = self.stored(sampled(prepared, "train", recipe.training.sampling))
+        parts = labelled_slices(prepared, recipe.objective.over)
+        self.measured = [self.stored(part) for part in parts]
+        """The slices of the objective."""
+
+        self._model = recipe.build_model(loader(store))
         grouped = is_grouped(self._model)
         self._model.place(self._device, channels_last=uses.grouped_last or not grouped)
         if plan.checkpointed:
@@ -99,7 +98,8 @@ class Training:
         )
         self._optimizer = recipe.training.optimizer.build(groups, steps=uses.steps)
         self._average = Average(self._model, recipe.training.transfer.ema_decay)
-        self._samples_at_once = at_once(recipe, plan, len(self._train))
+        num_samples = self._train.num_samples
+        self._samples_at_once = at_once(recipe, plan, num_samples)
         self._is_to_compile = compiled == "on"
         self._compiled: torch.nn.Module | None = None
         self._layout: LayoutByClock | None = None
@@ -110,7 +110,7 @@ class Training:
                 recipe,
                 samples_at_once=self._samples_at_once,
                 lay_out=self._lay_out,
-                num_samples=len(self._train),
+                num_samples=num_samples,
                 cache=cache,
             )
         fake_share = float(self._train.targets.double().mean())
@@ -126,22 +126,21 @@ class Training:
         self.best_weights: dict[str, Tensor] = {}
         """Of the best epoch, on the CPU."""
 
-        self.best_scores: npt.NDArray[np.float64] = np.empty(0)
-        """Of the files of `val`, then."""
+        self.best_scores: list[npt.NDArray[np.float64]] = []
+        """Of the files of each slice in `measured`, then."""
 
-    def split(self, name: str) -> Split:
-        """Return a split of the data as the model reads it."""
-        recipe = self.recipe
-        return Split(
-            self._prepared,
-            name,
-            recipe.model.views,
-            image_px=recipe.model.image_px,
+    def stored(self, part: Slice) -> StoredViews:
+        """Return the stored views of some files as the model reads them."""
+        return StoredViews(
+            part,
+            self.recipe.model.views,
+            image_px=self.recipe.model.image_px,
             device=self._device,
+            most_kept_bytes=most_kept_bytes(self._device),
         )
 
     def run_epoch(self) -> None:
-        """Train the next epoch and score `val`; both go into `epochs`.
+        """Train the next epoch and score the slices of the objective; both go into `epochs`.
 
         Raises:
             DivergedError: the loss or the scores are no numbers.
@@ -151,17 +150,25 @@ class Training:
         number = len(self.epochs) + 1
         model.freeze(recipe.training.frozen or number <= recipe.training.transfer.frozen_epochs)
         model.train()
-        scored = -(-len(self.val) // self._scored_at_once)
+        scored = sum(-(-each.num_samples // self._scored_at_once) for each in self.measured)
         self._batches = 0
-        self._of_batches = count_batches(len(self._train), recipe.training.batch_size) + scored
+        self._of_batches = (
+            count_batches(self._train.num_samples, recipe.training.batch_size) + scored
+        )
         self.settle_passes(number)
         learning = time.monotonic()
         train_loss = self._learn(number)
         compiled, channels_last = self._compiled is not None, self._model.channels_last
-        scores = self.predict(self.val, self._average.model)
+        scores = [self.predict(each, self._average.model) for each in self.measured]
         if self._layout is not None:
             self._layout.after_epoch(number, time.monotonic() - learning)
-        metrics = binary_metrics(self.val.targets.numpy(), scores)
+        metrics = objective_metrics(
+            recipe.objective,
+            {
+                each.name: (each.targets.numpy(), of_each)
+                for each, of_each in zip(self.measured, scores, strict=True)
+            },
+        )
         epoch = Epoch(
             epoch=number,
             train_loss=train_loss,
@@ -189,43 +196,50 @@ class Training:
             samples = self._samples_at_once
             self._compiled = compiled_model(self._model, self.recipe, samples_at_once=samples)
 
-    def predict_best(self, split: Split) -> npt.NDArray[np.float64]:
-        """Return what the best epoch's weights say of each file of `split`, (files,)."""
+    def predict_best(self, source: StoredViews) -> npt.NDArray[np.float64]:
+        """Return what the best epoch's weights say of each file of `source`, (files,)."""
         self._model.load_state_dict(self.best_weights)
-        return self.predict(split, self._model)
+        return self.predict(source, self._model)
 
-    def predict(self, split: Split, model: torch.nn.Module) -> npt.NDArray[np.float64]:
-        """Return the probability of a fake for each file of `split`, (files,).
+    def predict(self, source: StoredViews, model: torch.nn.Module) -> npt.NDArray[np.float64]:
+        """Return the probability of a fake for each file of `source`, (files,).
 
         Where the memory runs out, half as many samples are scored at once from then on.
+
+        Raises:
+            DivergedError: some are no numbers.
         """
+        evaluator = Evaluator(self.recipe.model, model)
         while True:
             try:
-                return predict(
-                    model,
-                    split,
-                    self._scored_at_once,
-                    self._modalities,
-                    self.recipe.model.tta,
-                    step=self._moved,
-                )
+                scores = evaluator.scores(source, batch_size=self._scored_at_once, step=self._moved)
+                break
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                smaller = self.plan.scoring_less(self.recipe.training.batch_size, len(split))
+                smaller = self.plan.scoring_less(
+                    self.recipe.training.batch_size, source.num_samples
+                )
                 if smaller is None:
                     raise
             # Outside of the handler, which keeps what it was handed, and so its tensors.
             self.plan = smaller
             print(f"out of memory: {self._scored_at_once} samples are scored at once from here on")
             give_back(self._device)
+        if not np.isfinite(scores).all():
+            bad = int((~np.isfinite(scores)).sum())
+            raise DivergedError(
+                f"{bad} of {len(scores)} scores are no numbers: the weights have diverged, so the "
+                "learning rate is too high for this model"
+            )
+        return scores
 
     @property
     def _scored_at_once(self) -> int:
         return self.plan.scored_at_once(self.recipe.training.batch_size)
 
     def _moved(self) -> None:
-        """Tell that a batch ended; those of the test split, after the last epoch, are beyond it."""
+        """Tell that a batch ended; those after the last epoch, of other slices, are beyond it."""
         self._batches += 1
         self._tell_step(min(1.0, self._batches / self._of_batches))
 
@@ -242,7 +256,7 @@ class Training:
             "step": self._step,
             "epochs": [epoch.model_dump() for epoch in self.epochs],
             "best_weights": self.best_weights,
-            "best_scores": torch.from_numpy(self.best_scores),
+            "best_scores": torch.from_numpy(np.concatenate([*self.best_scores])),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -255,7 +269,8 @@ class Training:
         self._restore_random(state["random"])
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.best_weights = state["best_weights"]
-        self.best_scores = state["best_scores"].numpy()
+        sizes = [each.num_files for each in self.measured]
+        self.best_scores = np.split(state["best_scores"].numpy(), np.cumsum(sizes)[:-1])
 
     def _lay_out(self, channels_last: bool) -> None:
         """Lay out the model, its average and what the optimizer keeps of each parameter alike."""
@@ -273,7 +288,7 @@ class Training:
     def _learn(self, number: int) -> float:
         """Take the steps of epoch `number`; return their mean loss."""
         recipe, train = self.recipe, self._train
-        steps = count_batches(len(train), recipe.training.batch_size)
+        steps = count_batches(train.num_samples, recipe.training.batch_size)
         sign = 1 if recipe.objective.direction == "maximize" else -1
         history = [sign * past.objective for past in self.epochs]
         balanced = recipe.training.sampling.balanced
@@ -332,30 +347,3 @@ def best_epoch(recipe: Recipe, epochs: list[Epoch]) -> Epoch | None:
         if best is None or recipe.objective.is_better(epoch.objective, best.objective):
             best = epoch
     return best
-
-
-@torch.inference_mode()
-def predict(
-    model: torch.nn.Module,
-    split: Split,
-    batch_size: int,
-    modalities: Modalities,
-    tta: TTA = "none",
-    *,
-    step: Callable[[], None] = lambda: None,
-) -> npt.NDArray[np.float64]:
-    """Return the probability of a fake for each file of `split`, (files,) float64."""
-    model.eval()
-    scored = []
-    for inputs in in_order(split, batch_size):
-        scored.append(score(model, inputs, modalities, tta))
-        step()
-    # Asked of the device once, as in training.
-    scores = split.of_files(torch.cat(scored).cpu().numpy())
-    if not np.isfinite(scores).all():
-        bad = int((~np.isfinite(scores)).sum())
-        raise DivergedError(
-            f"{bad} of {len(scores)} scores are no numbers: the weights have diverged, so the "
-            "learning rate is too high for this model"
-        )
-    return scores

@@ -34,13 +34,15 @@ from workbench.data.manifest import Layout, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.media.views import AnyView
 from workbench.parts.model import MediaModel
-from workbench.parts.weights import RANDOM, Weights, resolve
+from workbench.parts.pretrained import loader, resolve
+from workbench.parts.weights import RANDOM, Weights
+from workbench.scoring.evaluator import per_file
+from workbench.scoring.slices import TEST, Slice, slices_of
+from workbench.scoring.stored import StoredViews
 from workbench.space.space import SampledConfig
-from workbench.trial.batches import Split, in_order
 from workbench.trial.delong import auc
 from workbench.trial.memory import Plan
 from workbench.trial.recipe import Objective, Recipe
-from workbench.trial.scoring import build_model
 from workbench.trial.training import DivergedError, Training
 from workbench.values import build
 
@@ -204,7 +206,7 @@ class Bench:
         """Train a recipe to its end; from where it diverges its AUC is that of chance."""
         recipe = self.recipe(key)
         training = self._training(recipe)
-        test = training.split("test")
+        test = training.stored(slices_of(self.prepared)[TEST])
         targets = np.asarray([self._answers[name] for name in test.names])
         val, answers, seconds = list[float](), list[float](), list[float]()
         for _ in range(NUM_EPOCHS):
@@ -236,20 +238,23 @@ class Bench:
             step=lambda _: None,
         )
 
-    def gmacs(self, recipe: Recipe) -> float:
-        """Return what an epoch costs in billions of multiply-adds."""
-        model = build_model(recipe, load=False, store=self._store).eval()
-        split = Split(
-            self.prepared,
-            "val",
+    def _stored(self, recipe: Recipe, split: str) -> StoredViews:
+        return StoredViews(
+            Slice(split, self.prepared, self.prepared.rows(split)),
             recipe.model.views,
             image_px=recipe.model.image_px,
             device=torch.device("cpu"),
+            most_kept_bytes=0,
         )
+
+    def gmacs(self, recipe: Recipe) -> float:
+        """Return what an epoch costs in billions of multiply-adds."""
+        model = recipe.build_model().eval()
+        split = self._stored(recipe, "val")
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             model(split.inputs(torch.arange(1)))
-        samples = 3 * len(self.prepared.rows("train")) + len(split)
+        samples = 3 * len(self.prepared.rows("train")) + split.num_samples
         return counter.get_total_flops() / 2 * samples / 1e9
 
     def probe(self, backbone: str, names: Sequence[str]) -> dict[str, float]:
@@ -260,7 +265,7 @@ class Bench:
         began = time.process_time()
         recipe = self.recipe(Key("+".join(names), backbone, *RATES[0], 0))
         torch.manual_seed(0)
-        model = build_model(recipe, load=True, store=self._store).eval()
+        model = recipe.build_model(loader(self._store)).eval()
         train, targets = self._features(recipe, model, "train")
         val, val_targets = self._features(recipe, model, "val")
         fit = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
@@ -277,20 +282,12 @@ class Bench:
         self, recipe: Recipe, model: MediaModel, name: str
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return what the head reads of each file of a split, (files, width), and the targets."""
-        split = Split(
-            self.prepared,
-            name,
-            recipe.model.views,
-            image_px=recipe.model.image_px,
-            device=torch.device("cpu"),
-        )
+        split = self._stored(recipe, name)
         found: list[npt.NDArray[np.float32]] = []
         hook = model.head.register_forward_pre_hook(
             lambda _, inputs: found.append(inputs[0].numpy())
         )
-        with torch.inference_mode():
-            for inputs in in_order(split, 32):
-                model(inputs)
+        per_file(split, model, batch_size=32)
         hook.remove()
         return np.concatenate(found), split.targets.numpy()
 

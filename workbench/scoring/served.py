@@ -1,0 +1,75 @@
+"""A model as other programs call it: one row of values per file in, one probability out."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from workbench.media.view import View
+from workbench.parts.model_spec import ModelSpec
+from workbench.parts.pixels import as_pixels
+from workbench.scoring.evaluator import ViewSource, fake_probability, mean_of_samples
+
+
+class FlatModel(nn.Module):
+    """A model of several views behind one input array, which is what serving tools hand over.
+
+    A row holds the values of every view of one file laid end to end, in the order of the spec's
+    views, each view's `stored_shape` raveled. `torch.export` makes one graph of it.
+
+    Args:
+        spec: What the model reads, and what is scored of each file.
+        model: The model itself.
+    """
+
+    def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self._spec = model, spec
+
+    @property
+    def num_values(self) -> int:
+        """Values in one row, all views together."""
+        return sum(_sizes(self._spec.views))
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether a row of bytes can hold every view; the values of vectors need floats."""
+        return all(len(view.shape) > 1 for view in self._spec.views.values())
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the probability of each row's file to be fake.
+
+        Args:
+            rows: (batch, num_values), grey levels from 0 to 255 as uint8 or float, vectors as
+                floats.
+
+        Returns:
+            (batch,) float64 in [0, 1].
+        """
+        source = _Rows(self._spec, rows)
+        inputs = source.inputs(torch.arange(source.num_samples, device=rows.device))
+        scores = fake_probability(self.model, inputs, self._spec)
+        return mean_of_samples(scores, source.num_segments)
+
+
+class _Rows(ViewSource):
+    """The views that rows of values hold; see `FlatModel`."""
+
+    def __init__(self, spec: ModelSpec, rows: Tensor) -> None:
+        super().__init__(spec.views, rows.shape[0])
+        parts = torch.split(rows, _sizes(spec.views), dim=1)
+        self._image_px = spec.image_px
+        self._parts = {
+            name: part.reshape(-1, *view.stored_shape)
+            for (name, view), part in zip(spec.views.items(), parts, strict=True)
+        }
+
+    def read(self, view: str, files: Tensor, segments: Tensor) -> Tensor:
+        """See `ViewSource.read`."""
+        those = self._parts[view][files, segments]
+        return those.float() if those.dim() == 2 else as_pixels(those, self._image_px)
+
+
+def _sizes(views: Mapping[str, View]) -> list[int]:
+    return [math.prod(view.stored_shape) for view in views.values()]

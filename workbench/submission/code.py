@@ -1,0 +1,47 @@
+"""The code of a bundle: what its prediction imports, with no views but those its model reads."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.media.view import View
+from workbench.submission.closure import closure
+
+PACKAGE = Path(__file__).parents[1]
+ENTRY = "workbench.submission.api"
+_VIEWS = Path(PACKAGE.name, "media", "views.py")
+
+
+@dataclass(frozen=True)
+class Code:
+    """Modules that need each other and libraries, and nothing else."""
+
+    files: Mapping[Path, bytes]
+    """By the place below the folder that holds the package."""
+
+    libraries: frozenset[str]
+    """Top-level names of what they import, the standard library left out."""
+
+
+def code_for(views: Collection[type[View]]) -> Code:
+    """Return the code that scores files by a model of such views."""
+    written = {_VIEWS: views_module(views).encode()}
+    found = closure(ENTRY, PACKAGE.parent, written)
+    files = {
+        file: written[file] if file in written else (PACKAGE.parent / file).read_bytes()
+        for file in found.files
+    }
+    return Code(files, found.libraries)
+
+
+def views_module(views: Collection[type[View]]) -> str:
+    """Return the source of `media/views.py` for these views alone."""
+    places = sorted((view.__module__, view.__name__) for view in views)
+    imports = "".join(f"from {module} import {name}\n" for module, name in places)
+    one = " | ".join(name for _, name in places)
+    kind = f'Annotated[{one}, Field(discriminator="kind")]' if len(places) > 1 else one
+    return (
+        '"""The views that the model of this bundle reads."""\n\n'
+        "from typing import Annotated\n\nfrom pydantic import Field\n\n"
+        f"{imports}\nAnyView = {kind}\n"
+    )
