@@ -82,3 +82,16 @@ def test_a_screening_that_could_not_help_says_so(tmp_path: Path) -> None:
     text = section(study)
     assert "cannot help" in text
     assert "No trial has ended yet" in text
+
+
+def test_each_view_is_borne_out_on_its_own(tmp_path: Path) -> None:
+    study = trained(tmp_path, {"a": 0.2, "b": 0.9, "c": 0.5})
+    screened(study, {"b": 0.8, "a": 0.7, "c": 0.6})
+    file = study.folder.path / FILE
+    found = Screening.model_validate_json(file.read_text(encoding="utf-8"))
+    of_views = found.model_copy(update={"kept": {"mel": ("b", "a")}})
+    write_json(file, of_views.model_dump(mode="json"))
+    text = section(study)
+    assert "The screening took 3.0 s: 2 of 3 backbones go on." in text
+    assert "mel: Spearman's rank correlation of the probe" in text.replace("&#x27;", "'")
+    assert "objective is 0.50 over 3 backbones." in text
