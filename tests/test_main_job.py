@@ -220,11 +220,12 @@ def test_a_search_is_held_by_one_process_and_goes_on_after_ctrl_c_and_after_a_ki
     # Ctrl-C.
     workers = children(search.pid)
     assert len(workers) >= 2
-    began = time.monotonic()
+    before = reported(folder)
     os.killpg(search.pid, signal.SIGINT)  # what a terminal does
-    _, said = search.communicate(timeout=60)
+    _, said = search.communicate(timeout=120)
     assert search.returncode == 130
-    assert (took_s := time.monotonic() - began) < 15, (took_s, said)
+    # Each of the two trials ends the epoch that it is in, and one that ended meanwhile.
+    assert reported(folder) <= before + 4
     assert "Stopped. Ended trials are kept; the same command goes on with the rest." in said
     assert "Traceback" not in said
     assert "KeyboardInterrupt" not in said
