@@ -223,9 +223,12 @@ def test_a_search_is_held_by_one_process_and_goes_on_after_ctrl_c_and_after_a_ki
     # Ctrl-C.
     workers = children(search.pid)
     assert len(workers) >= 2
+    before = reported(folder)
     os.killpg(search.pid, signal.SIGINT)  # what a terminal does
     _, said = search.communicate(timeout=WAIT_S)
     assert search.returncode == 130
+    # Each of the two trials ends the epoch that it is in, and one that ended meanwhile.
+    assert reported(folder) <= before + 4
     assert "Stopped. Ended trials are kept; the same command goes on with the rest." in said
     assert "Traceback" not in said
     assert "KeyboardInterrupt" not in said
