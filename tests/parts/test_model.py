@@ -9,7 +9,7 @@ from tests.parts.declared import Declared, picture, spectrogram, vector
 from workbench.errors import ConfigError
 from workbench.parts import backbones
 from workbench.parts.model import MediaModel, example_inputs
-from workbench.parts.pretrained import resolve
+from workbench.parts.pretrained import loader, resolve
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.weights import RANDOM
 
@@ -120,20 +120,22 @@ def test_an_unfrozen_model_trains_everything() -> None:
     assert all(parameter.grad is not None for parameter in tested.parameters())
 
 
-def test_weights_of_the_store_reach_every_view_and_load_false_reads_none(tmp_path: Path) -> None:
+def test_weights_of_the_store_reach_every_view_and_without_a_loader_none_are_read(
+    tmp_path: Path,
+) -> None:
     torch.manual_seed(3)
     state = import_timm().create_model("test_resnet").state_dict()
     path = tmp_path / "test_resnet.r160_in1k.safetensors"
     save_file(state, path)
     weights, _ = resolve("test_resnet", "local", tmp_path)
-    loaded = model(weights=weights, store=tmp_path).state_dict()
+    loaded = model(weights=weights, load=loader(tmp_path)).state_dict()
     for name in VIEWS:
         last = f"readers.{name}.backbone."
         mine = {key.removeprefix(last): t for key, t in loaded.items() if key.startswith(last)}
         same = [key for key in mine if torch.equal(mine[key], state[key])]
         assert len(mine) - len(same) == (name == "mel")  # the first convolution of one channel
     path.unlink()
-    empty = model(weights=weights, load=False)
+    empty = model(weights=weights)
     assert empty.state_dict().keys() == loaded.keys()
 
 

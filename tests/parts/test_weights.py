@@ -360,22 +360,23 @@ import sys, time
 from huggingface_hub import constants
 from workbench.errors import WeightsError
 from workbench.parts import backbones, hub
-from workbench.parts.pretrained import resolve
+from workbench.parts.pretrained import loader, resolve
 from workbench.parts.weights import published
 
+read = loader(None)
 reachable, said = resolve("test_resnet", "auto", None)
 assert "from the weights hub" in said, said
-model = backbones.create("test_resnet", in_chans=1, image_px=64, weights=reachable)
+model = backbones.create("test_resnet", in_chans=1, image_px=64, weights=reachable, load=read)
 hub._ask.cache_clear()
 constants.HF_HUB_OFFLINE = True
 cached, said = resolve("test_resnet", "hub", None)
 assert "in the hub's cache" in said, said
 assert cached == reachable
-backbones.create("test_resnet", in_chans=1, image_px=64, weights=cached)
+backbones.create("test_resnet", in_chans=1, image_px=64, weights=cached, load=read)
 wrong = cached.model_copy(update={"sha256": "0" * 64})
 for ask in (
     lambda: resolve("test_vit", "hub", None),
-    lambda: backbones.create("test_resnet", in_chans=1, image_px=64, weights=wrong),
+    lambda: read("test_resnet", wrong, 1, 64),
 ):
     try:
         ask()
@@ -387,7 +388,7 @@ content = bytearray(blob.read_bytes())
 content[-1] ^= 1
 blob.write_bytes(content)
 try:
-    backbones.create("test_resnet", in_chans=1, image_px=64, weights=cached)
+    backbones.create("test_resnet", in_chans=1, image_px=64, weights=cached, load=read)
 except WeightsError as error:
     print(error)
 """
