@@ -10,7 +10,7 @@ from workbench.console import (
     print_traceback,
     printing_visibly,
     say,
-    table,
+    text_table,
     track,
     visible,
     visible_lines,
@@ -41,7 +41,7 @@ def test_a_duration_reads_as_a_person_says_it(seconds: float, text: str) -> None
 
 def test_words_are_left_and_numbers_right() -> None:
     rows = [["resnet10t", "0.9", "3 min 05 s"], ["vit", "-12.25", ""], ["x", "-", "59.0 s"]]
-    assert table(["backbone", "auc", "time"], rows).splitlines() == [
+    assert text_table(["backbone", "auc", "time"], rows).splitlines() == [
         "backbone      auc        time",
         "---------  ------  ----------",
         "resnet10t     0.9  3 min 05 s",
@@ -51,16 +51,16 @@ def test_words_are_left_and_numbers_right() -> None:
 
 
 def test_a_column_with_one_word_is_left() -> None:
-    assert table(["n"], [["1"], ["many"]]).splitlines() == ["n", "----", "1", "many"]
+    assert text_table(["n"], [["1"], ["many"]]).splitlines() == ["n", "----", "1", "many"]
 
 
 def test_a_table_without_rows_is_its_header() -> None:
-    assert table(["trial", "auc"], []).splitlines() == ["trial  auc", "-----  ---"]
+    assert text_table(["trial", "auc"], []).splitlines() == ["trial  auc", "-----  ---"]
 
 
 def test_a_row_of_another_length_is_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
-        table(["a", "b"], [["1", "2"], ["3"]])
+        text_table(["a", "b"], [["1", "2"], ["3"]])
 
 
 def test_tracking_yields_everything_and_is_silent_without_a_terminal(
@@ -113,7 +113,7 @@ def test_json_means_the_same_afterwards() -> None:
 
 
 def test_a_cell_of_a_table_is_one_line() -> None:
-    lines = table(["name", "n"], [["a\nerror: x", "1"], [HOSTILE, "2"]]).splitlines()
+    lines = text_table(["name", "n"], [["a\nerror: x", "1"], [HOSTILE, "2"]]).splitlines()
     assert len(lines) == 4
     assert lines[2].startswith(r"a\nerror: x")
     assert all(line.isprintable() for line in lines)

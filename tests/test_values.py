@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from workbench.errors import ConfigError
-from workbench.values import Frozen, Part, build, cut, kinds, shown
+from workbench.values import Frozen, Part, build, cut_text, kinds, shown
 from workbench.yaml_files import read_yaml
 
 
@@ -279,8 +279,8 @@ def test_many_and_long_wrong_keys_are_told_in_a_few_lines(tmp_path: Path) -> Non
 
 
 def test_a_text_is_cut_at_its_length() -> None:
-    assert cut("12345", 5) == "12345"
-    assert cut("123456", 5) == "12..."
+    assert cut_text("12345", 5) == "12345"
+    assert cut_text("123456", 5) == "12..."
 
 
 def test_values_do_not_change() -> None:

@@ -136,7 +136,7 @@ def _is_seen(letter: str) -> bool:
     return letter.isprintable() or unicodedata.category(letter) == "Zs"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a plain text table; numbers are aligned right, words left."""
     rows = [[visible(cell) for cell in row] for row in rows]
     columns = [[name, *cells] for name, cells in zip(header, zip(*rows, strict=True), strict=False)]

@@ -46,7 +46,7 @@ def build(kind: type[V] | Any, value: Any, *, where: str) -> V:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(describe(error, where=where, kind=kind)) from error
+        raise ConfigError(describe_invalid(error, where=where, kind=kind)) from error
 
 
 def read_record(kind: type[V], path: Path, *, remedy: str) -> V:
@@ -70,12 +70,12 @@ def read_record(kind: type[V], path: Path, *, remedy: str) -> V:
         raise DamagedFileError(f"{path} is damaged: it is not JSON. {remedy}") from error
 
 
-def describe(error: ValidationError, *, where: str, kind: Any = None) -> str:
+def describe_invalid(error: ValidationError, *, where: str, kind: Any = None) -> str:
     """Return pydantic's report as one sentence for each wrong key; of a `kind`, with near names."""
     lines = []
     wrong = error.errors(include_url=False)
     for item in wrong[:_SHOWN_KEYS]:
-        key = cut(".".join(cut(str(step), 60) for step in item["loc"]) or "the file", 300)
+        key = cut_text(".".join(cut_text(str(step), 60) for step in item["loc"]) or "the file", 300)
         given = item.get("input")
         if item["type"] == "missing":
             lines.append(f"{where}: `{key}` is missing. Add it.")
@@ -86,7 +86,9 @@ def describe(error: ValidationError, *, where: str, kind: Any = None) -> str:
             )
         else:
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            lines.append(f"{where}: `{key}` is {shown(given)}: {cut(message, 1000).rstrip('.')}.")
+            lines.append(
+                f"{where}: `{key}` is {shown(given)}: {cut_text(message, 1000).rstrip('.')}."
+            )
     if len(wrong) > _SHOWN_KEYS:
         lines.append(f"{where}: {len(wrong) - _SHOWN_KEYS:,} more keys are wrong.")
     return "\n".join(lines)
@@ -112,10 +114,10 @@ def _fields(kind: Any) -> Mapping[Any, FieldInfo]:
 
 def shown(value: Any) -> str:
     """Return `value` as an error shows it: its beginning, however much it holds."""
-    return cut(_SHORT.repr(value), _SHOWN_LETTERS)
+    return cut_text(_SHORT.repr(value), _SHOWN_LETTERS)
 
 
-def cut(text: str, length: int) -> str:
+def cut_text(text: str, length: int) -> str:
     """Return the beginning of `text`, of at most `length` letters."""
     return text if len(text) <= length else text[: length - 3] + "..."
 

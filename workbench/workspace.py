@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-TAKEN = ("cache", "checks", "demo-data", "recipes", "weights")
+RESERVED_NAMES = ("cache", "checks", "demo-data", "recipes", "weights")
 """Folders beside the studies that are none; no study can have such a name."""
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from workbench.errors import ConfigError
 from workbench.gate import read_file
-from workbench.values import cut
+from workbench.values import cut_text
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 64
@@ -189,4 +189,4 @@ def parse_yaml(text: str, *, where: str) -> Any:
 
 
 def _one_line(error: Exception) -> str:
-    return cut(" ".join(str(error).split()), 400)
+    return cut_text(" ".join(str(error).split()), 400)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.checks.made import FRAMES, MEL, MadeData, clean_data
-from workbench.checks.checkup import check
-from workbench.checks.page import write_page
+from workbench.checks.checkup import run_checks
+from workbench.checks.page import write_checks_page
 
 HOSTILE = "<img src=x onerror=alert(1)>$name&amp;.mp4"
 
@@ -34,8 +34,8 @@ class Tags(HTMLParser):
 
 def page_of(data: MadeData, folder: Path, *, short: bool = True) -> Tags:
     prepared = data.prepared(folder, {"mel": MEL, "frames": FRAMES})
-    found = check(data.manifest(), prepared, data.facts(), short=short)
-    write_page(found, folder / "page.html", title=HOSTILE, prepared=prepared)
+    found = run_checks(data.manifest(), prepared, data.facts(), short=short)
+    write_checks_page(found, folder / "page.html", title=HOSTILE, prepared=prepared)
     page = Tags()
     page.feed((folder / "page.html").read_text(encoding="utf-8"))
     return page

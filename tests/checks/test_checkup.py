@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.checks.made import FRAMES, MEL, MadeData, clean_data
-from workbench.checks.checkup import Checkup, as_text, check, number_table
+from workbench.checks.checkup import Checkup, as_text, number_table, run_checks
 from workbench.media.audio_features import Features
 from workbench.media.frame_diff import FrameDiff
 
@@ -19,7 +19,7 @@ Plant = Callable[[MadeData], None]
 
 def checkup(data: MadeData, folder: Path, *, short: bool = False) -> Checkup:
     prepared = data.prepared(folder, {"mel": MEL, "frames": FRAMES})
-    return check(data.manifest(), prepared, data.facts(), short=short)
+    return run_checks(data.manifest(), prepared, data.facts(), short=short)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -255,7 +255,7 @@ def test_test_rows_that_are_the_validation_files_are_no_copies(tmp_path: Path) -
     twice = prepared.table[prepared.table["split"] == "val"].assign(split="test", target=-1)
     table = pd.concat([prepared.table, twice], ignore_index=True)
     same = type(prepared)(table, prepared.views, prepared.arrays, "made")
-    assert check(data.manifest(), same, data.facts(), short=True).findings == ()
+    assert run_checks(data.manifest(), same, data.facts(), short=True).findings == ()
 
 
 def test_warnings_come_first_in_the_text_and_long_lists_are_cut(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_without_a_view_that_shows_copies_none_are_claimed_to_be_looked_for(tmp_
         file.arrays["motion"] = file.arrays["frames"]
     coded_again(data)
     prepared = data.prepared(tmp_path, {"motion": motion})
-    found = check(data.manifest(), prepared, data.facts(), short=True)
+    found = run_checks(data.manifest(), prepared, data.facts(), short=True)
     assert found.compared == ()
     assert "Looked at 75 files in 3 splits: exact copies, labels" in as_text(found)
 
@@ -316,6 +316,6 @@ def test_values_of_a_vector_are_read_by_the_probe(tmp_path: Path) -> None:
         file.arrays["features"] = data.rng.normal(0, 1, features.stored_shape)
         file.arrays["features"][0, 3] += 4 * file.is_fake
     prepared = data.prepared(tmp_path, {"features": features})
-    found = check(data.manifest(), prepared, data.facts(), short=False)
+    found = run_checks(data.manifest(), prepared, data.facts(), short=False)
     assert [finding.code for finding in found.findings] == ["saturated_validation"]
     assert found.probes[0].what == "features"

@@ -12,7 +12,7 @@ from tests.checks.made import blobs, coded_again
 from tests.media.clips import to_int16, write_media
 from workbench.checks.copies import (
     ALIKE,
-    near_copies,
+    near_copy_pairs,
     picture_likeness,
     sound_likeness,
 )
@@ -87,9 +87,9 @@ def test_clips_that_are_encoded_again_are_found_and_no_others(tmp_path: Path) ->
     ]
     views = small(clips + again)
     expected = [[0, 12], [5, 13], [9, 14]]
-    assert near_copies(views, unknown(15)).tolist() == expected
-    assert near_copies({"frames": views["frames"]}, unknown(15)).tolist() == expected
-    assert near_copies({"mel": views["mel"]}, unknown(15)).tolist() == expected
+    assert near_copy_pairs(views, unknown(15)).tolist() == expected
+    assert near_copy_pairs({"frames": views["frames"]}, unknown(15)).tolist() == expected
+    assert near_copy_pairs({"mel": views["mel"]}, unknown(15)).tolist() == expected
 
 
 def many(number: int) -> tuple[Thumbnails, Thumbnails]:
@@ -108,8 +108,8 @@ COPIES_OF_600 = [[index, 590 + index] for index in range(10)]
 
 def test_copies_among_many_are_found_without_comparing_all() -> None:
     frames, mel = many(600)
-    assert near_copies({"frames": frames, "mel": mel}, unknown(600)).tolist() == COPIES_OF_600
-    assert near_copies({"mel": mel}, unknown(600)).tolist() == COPIES_OF_600
+    assert near_copy_pairs({"frames": frames, "mel": mel}, unknown(600)).tolist() == COPIES_OF_600
+    assert near_copy_pairs({"mel": mel}, unknown(600)).tolist() == COPIES_OF_600
 
 
 def test_copies_agree_in_every_view_that_both_have() -> None:
@@ -117,7 +117,7 @@ def test_copies_agree_in_every_view_that_both_have() -> None:
     mel.pictures[590] = mel.pictures[300]  # another sound under the same picture
     frames.pictures[591] = frames.pictures[300]  # another picture over the same sound
     mel.is_there[592] = False  # nothing to hear
-    found = near_copies({"frames": frames, "mel": mel}, unknown(600)).tolist()
+    found = near_copy_pairs({"frames": frames, "mel": mel}, unknown(600)).tolist()
     assert found == COPIES_OF_600[2:]
 
 
@@ -125,7 +125,7 @@ def test_copies_last_equally_long() -> None:
     frames, mel = many(600)
     duration_s = np.full(600, 4.0)
     duration_s[590], duration_s[591], duration_s[592] = 4.2, 4.5, np.nan
-    found = near_copies({"frames": frames, "mel": mel}, duration_s).tolist()
+    found = near_copy_pairs({"frames": frames, "mel": mel}, duration_s).tolist()
     assert found == [pair for pair in COPIES_OF_600 if pair[1] != 591]
 
 
@@ -134,7 +134,7 @@ def test_black_pictures_and_silence_are_no_evidence(number: int) -> None:
     frames, mel = many(number)
     frames.pictures[20:30] = 0
     mel.pictures[25:30] = 7
-    found = near_copies({"frames": frames, "mel": mel}, unknown(number)).tolist()
+    found = near_copy_pairs({"frames": frames, "mel": mel}, unknown(number)).tolist()
     assert found == [[index, number - 10 + index] for index in range(10)]
 
 
@@ -174,14 +174,14 @@ def test_faces_alone_must_be_nearly_the_same_and_with_a_sound_only_much_alike() 
     faces = Thumbnails("face", frames.pictures.copy(), frames.is_there)
     right = np.roll(faces.pictures[590:], 1, axis=-1)
     faces.pictures[590:] = faces.pictures[590:] // 2 + right // 2
-    assert near_copies({"faces": faces, "mel": mel}, unknown(600)).tolist() == COPIES_OF_600
-    assert near_copies({"faces": faces}, unknown(600)).tolist() == []
+    assert near_copy_pairs({"faces": faces, "mel": mel}, unknown(600)).tolist() == COPIES_OF_600
+    assert near_copy_pairs({"faces": faces}, unknown(600)).tolist() == []
     faces.pictures[590:, 1] = frames.pictures[:10, 1]
-    assert near_copies({"faces": faces}, unknown(600)).tolist() == COPIES_OF_600
+    assert near_copy_pairs({"faces": faces}, unknown(600)).tolist() == COPIES_OF_600
 
 
 def test_faces_of_the_same_person_under_another_sound_are_no_copies() -> None:
     frames, mel = many(600)
     faces = Thumbnails("face", frames.pictures, frames.is_there)
     mel.pictures[590:] = mel.pictures[100:110]
-    assert near_copies({"faces": faces, "mel": mel}, unknown(600)).tolist() == []
+    assert near_copy_pairs({"faces": faces, "mel": mel}, unknown(600)).tolist() == []

@@ -12,7 +12,14 @@ import pandas as pd
 import pytest
 from PIL import Image as Pillow
 
-from workbench.checks.sheet import COLOURS, for_people, left_out, save, spread, write_sheets
+from workbench.checks.sheet import (
+    CLASS_COLOURS,
+    for_people,
+    left_out,
+    save,
+    spread_choice,
+    write_sheets,
+)
 from workbench.checks.sheet_drawing import (
     MARGIN_PX,
     WIDTH_PX,
@@ -168,7 +175,7 @@ def test_real_stands_above_fake_each_in_its_frame(tmp_path: Path) -> None:
     # 64 pixels grow to 128.
     assert len(real) == len(fake) == 8 * 128**2
     assert real[:, 0].max() < fake[:, 0].min()
-    for inside, colour in ((real, COLOURS["real"]), (fake, COLOURS["fake"])):
+    for inside, colour in ((real, CLASS_COLOURS["real"]), (fake, CLASS_COLOURS["fake"])):
         top, left = inside.min(axis=0)
         frame = {tuple(place) for place in places(sheet, colour)}
         assert {(top - 3, left - 3), (top - 1, left - 1), (top + 128, left + 128)} <= frame
@@ -201,7 +208,10 @@ def test_a_low_tone_lies_at_the_bottom_of_a_spectrogram(
 
     prepared = prepare_by_hand(tmp_path, {"mel": view}, {"mel": stored}, [0, 1])
     sheet = pixels(write_sheets(prepared, tmp_path)[0])
-    top, left = places(sheet, COLOURS["real"])[-1] - (130, 130)  # the frame's lower right corner
+    top, left = places(sheet, CLASS_COLOURS["real"])[-1] - (
+        130,
+        130,
+    )  # the frame's lower right corner
     np.testing.assert_array_equal(sheet[top : top + 128, left : left + 128], picture)
 
 
@@ -271,8 +281,10 @@ def test_a_split_without_labels_is_one_block(tmp_path: Path) -> None:
     files = write_sheets(prepared, tmp_path, split="test", per_class=4)
     for file in files[:2]:
         sheet = pixels(file)
-        assert len(places(sheet, COLOURS["unlabelled"]))
-        assert not len(places(sheet, COLOURS["real"])) + len(places(sheet, COLOURS["fake"]))
+        assert len(places(sheet, CLASS_COLOURS["unlabelled"]))
+        assert not len(places(sheet, CLASS_COLOURS["real"])) + len(
+            places(sheet, CLASS_COLOURS["fake"])
+        )
     assert len(places(pixels(files[0]), RED)) == 8 * 128**2
 
 
@@ -316,7 +328,7 @@ def test_a_long_name_loses_its_middle(width_px: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_samples_are_spread_over_the_order_of_the_files(seed: int) -> None:
-    chosen = spread(np.ones(1000, np.bool_), 10, seed=seed)
+    chosen = spread_choice(np.ones(1000, np.bool_), 10, seed=seed)
     assert list(chosen) == sorted(set(chosen))
     assert len(chosen) == 10
     # Evenly they would be 100 apart.
@@ -326,13 +338,13 @@ def test_samples_are_spread_over_the_order_of_the_files(seed: int) -> None:
 
 def test_a_file_that_cannot_be_shown_changes_no_other_choice() -> None:
     usable = np.ones(300, np.bool_)
-    before = spread(usable, 8, seed=0)
+    before = spread_choice(usable, 8, seed=0)
     usable[before[3]] = False
-    after = spread(usable, 8, seed=0)
+    after = spread_choice(usable, 8, seed=0)
     assert len(after) == 8
     assert set(before) - set(after) == {before[3]}
-    assert list(spread(usable, 8, seed=1)) != list(after)
-    assert list(spread(np.array([True, False, True]), 8, seed=0)) == [0, 2]
+    assert list(spread_choice(usable, 8, seed=1)) != list(after)
+    assert list(spread_choice(np.array([True, False, True]), 8, seed=0)) == [0, 2]
 
 
 def test_copies_of_a_file_are_shown_once(tmp_path: Path) -> None:
@@ -384,12 +396,13 @@ def test_of_many_values_the_best_twelve_are_drawn() -> None:
     assert [value.distance for value in chosen] == sorted(
         (v.distance for v in chosen), reverse=True
     )
-    picture = draw_values(chosen, COLOURS, 40)
+    picture = draw_values(chosen, CLASS_COLOURS, 40)
     assert picture.shape[1] <= WIDTH_PX
     left, right = np.split(picture[: picture.shape[0] // 3, : picture.shape[1] // 4], 2, axis=1)
     # The best panel is the first: its reals lie to the left of its fakes.
     reals, fakes = (
-        [len(places(half, COLOURS[kind])) for half in (left, right)] for kind in ("real", "fake")
+        [len(places(half, CLASS_COLOURS[kind])) for half in (left, right)]
+        for kind in ("real", "fake")
     )
     assert reals[0] > reals[1]
     assert fakes[0] < fakes[1]
@@ -402,7 +415,7 @@ def test_a_value_that_never_changes_can_be_drawn(level: float) -> None:
     assert value.title(1) == "same   AUC 0.500, within chance"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        draw_values([value], COLOURS, 1)
+        draw_values([value], CLASS_COLOURS, 1)
 
 
 def test_only_the_rows_that_are_shown_are_read(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from tests.media.malformed_media import place_irregular, place_malformed_media
 from tests.media.odd_files import late_flv, late_mpg, wide_wav
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Layout, read_manifest
-from workbench.data.prepare import Prepared, describe, prepare
+from workbench.data.prepare import Prepared, describe_prepared, prepare
 from workbench.data.store import NEUTRAL_ROW
 from workbench.errors import MediaError
 from workbench.media.faces import Faces
@@ -183,7 +183,9 @@ def test_a_reason_is_one_line_that_copies_can_share(visit: Visit) -> None:
             assert len(reason) < 120
             assert name not in reason
             assert str(visit.media) not in reason
-    assert all("\n" not in line.replace("new\nline", "") for line in describe(visit.prepared))
+    assert all(
+        "\n" not in line.replace("new\nline", "") for line in describe_prepared(visit.prepared)
+    )
 
 
 def test_only_what_is_ok_has_a_row(visit: Visit) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from workbench.data import contents as module
-from workbench.data.manifest import Layout, Manifest, changes, describe, read_manifest
+from workbench.data.manifest import Layout, Manifest, changes, describe_manifest, read_manifest
 from workbench.errors import DataError
 from workbench.files import hash_file
 
@@ -66,7 +66,7 @@ def test_missing_and_empty_files_are_counted_and_listed(data: Path) -> None:
     ]
     assert list(rows.loc[["train1.mp4", "train2.mp4"], "content"]) == ["", ""]
     assert list(rows.loc[["train1.mp4", "train2.mp4"], "size_bytes"]) == [0, 0]
-    assert describe(manifest) == [
+    assert describe_manifest(manifest) == [
         "train: 4 files, 2 fake; 1 empty, 1 missing (train1.mp4, train2.mp4)",
         "val: 4 files, 2 fake",
         "test: 2 files, no labels; 1 missing (t1.mp4)",
@@ -76,7 +76,7 @@ def test_missing_and_empty_files_are_counted_and_listed(data: Path) -> None:
 def test_repeated_label_rows_are_said(data: Path) -> None:
     with (data / "train_label.txt").open("a") as labels:
         labels.write("\ntrain0.mp4,0\n")
-    assert describe(read(data))[-1].startswith("1 label rows repeat")
+    assert describe_manifest(read(data))[-1].startswith("1 label rows repeat")
 
 
 def test_a_template_without_a_testset_names_the_validation_files(data: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_file_that_cannot_be_read_is_no_content_and_read_again_the_next_time(
     part = read(data)
     assert part.table["status"].tolist() == [status, *["ok"] * 9]
     assert part.table["content"].iloc[0] == ""
-    assert describe(part)[0] == f"train: 4 files, 2 fake; 1 {status} (train0.mp4)"
+    assert describe_manifest(part)[0] == f"train: 4 files, 2 fake; 1 {status} (train0.mp4)"
     monkeypatch.undo()
     assert read(data).table["content"].iloc[0] == hash_file(data / "trainset" / "train0.mp4")
 
@@ -304,7 +304,7 @@ def test_a_change_that_leaves_size_and_time_as_they_were_is_noticed_and_told(dat
     assert second.fingerprint != first.fingerprint
     assert (
         "1 files had changed, though size and time were the same, e.g. valset/val2.mp4"
-        in describe(second)
+        in describe_manifest(second)
     )
     assert read(data).altered == ()
 
@@ -372,7 +372,7 @@ def test_odd_spellings_of_names_find_their_files_and_are_told_once(data: Path) -
     assert manifest.fingerprint == fingerprint
     assert set(manifest.table["status"]) == {"ok"}
     assert manifest.num_repeated == 1
-    first, second, *rest = describe(manifest)
+    first, second, *rest = describe_manifest(manifest)
     assert first.startswith("train: 1 name was matched with files leaving aside spaces")
     assert second.startswith("train: 1 name was matched with files leaving aside the case of")
     assert rest[0] == "train: 4 files, 2 fake"
@@ -490,6 +490,6 @@ def test_names_of_strangers_are_seen_and_do_not_act(data: Path) -> None:
     evil = "gone\x1b[2J\u202e.mp4"
     with (data / "train_label.txt").open("a", encoding="utf-8") as labels:
         labels.write(f'\n"{evil}\n",1')
-    (line,) = [line for line in describe(read(data)) if line.startswith("train")]
+    (line,) = [line for line in describe_manifest(read(data)) if line.startswith("train")]
     assert line.isprintable()
     assert r"gone\u001b[2J\u202e.mp4" in line

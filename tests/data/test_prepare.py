@@ -20,9 +20,9 @@ from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import (
     Prepared,
-    as_table,
-    describe,
+    describe_prepared,
     prepare,
+    prepared_as_table,
     require_all,
     require_classes,
 )
@@ -147,7 +147,7 @@ def test_only_what_is_new_is_decoded(tmp_path: Path) -> None:
         "twin": "ok",
     }
     assert list(first.table["reason.v"]) == ["", "", "it begins with !", "", "the file is missing"]
-    assert describe(first) == [
+    assert describe_prepared(first) == [
         "v: 1 file broken, e.g. m/bad: it begins with !",
         "v: 1 file missing, e.g. m/gone: the file is missing",
     ]
@@ -214,7 +214,7 @@ def test_a_file_that_takes_too_long_or_too_much_memory_costs_no_other_file(tmp_p
     made = run(data, limit_s=2)
     assert statuses(made) == {"a": "ok", "b": "timed_out", "c": "too_large", "d": "ok"}
     assert levels(made) == {"a": 65, "b": 128, "c": 128, "d": 68}
-    assert describe(made) == [
+    assert describe_prepared(made) == [
         "v: 1 file timed_out, e.g. m/b: decoding took over 2 s",
         "v: 1 file too_large, e.g. m/c: decoding takes over 4 GiB of memory",
     ]
@@ -281,7 +281,7 @@ def test_a_note_is_told_and_counted_and_is_no_trouble(tmp_path: Path) -> None:
         "it begins with !",
         *["it ends with ~"],
     ]
-    assert describe(made) == [
+    assert describe_prepared(made) == [
         "v: 1 file broken, e.g. m/bad: it begins with !",
         "v: 2 files ok with a note, e.g. m/b: it ends with ~",
     ]
@@ -292,7 +292,7 @@ def test_a_note_is_told_and_counted_and_is_no_trouble(tmp_path: Path) -> None:
 
 def test_the_table_counts_the_files_of_each_status(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", a="A", b="B", bad="!")
-    assert as_table(run(data, "gone")).splitlines() == [
+    assert prepared_as_table(run(data, "gone")).splitlines() == [
         "view  array of one file        files  ok  broken  missing",
         "----  -----------------------  -----  --  ------  -------",
         "v     uint8 1 x 1 x 2 x 2 x 1      4   2       1        1",
@@ -591,7 +591,7 @@ def test_what_is_learnt_and_what_is_measured_needs_one_readable_view() -> None:
     # A submission needs a score for every file.
     assert list(made.rows("test")["name"]) == ["t0", "t1"]
     assert list(made.left_out()["name"]) == ["none", "v3", "v4"]
-    assert describe(made)[-1] == (
+    assert describe_prepared(made)[-1] == (
         "val: 3 of 5 files are measured; 2 of which no view could be made (1 fake) are left out of "
         "every score, e.g. valset/v3"
     )

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 
 from workbench.data import rows as module
-from workbench.data.rows import CHECKED, UNKNOWN, Rows, checksum
+from workbench.data.rows import CHECKED, UNKNOWN, RowChecks, checksum
 from workbench.errors import CacheError
 
 ARRAY = np.arange(4 * 6, dtype=np.uint8).reshape(4, 2, 3)
@@ -20,8 +20,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def opened(file: Path, sums: npt.NDArray[np.int64] = SUMS) -> Rows:
-    return Rows(np.memmap(file, np.uint8, mode="r", shape=ARRAY.shape), file, sums)
+def opened(file: Path, sums: npt.NDArray[np.int64] = SUMS) -> RowChecks:
+    return RowChecks(np.memmap(file, np.uint8, mode="r", shape=ARRAY.shape), file, sums)
 
 
 def spoil(file: Path, row: int) -> None:

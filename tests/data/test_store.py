@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from workbench.data.rows import CHECKED
-from workbench.data.store import NEUTRAL_ROW, Outcome, ViewStore, Writer, open_rows, write_row
+from workbench.data.store import NEUTRAL_ROW, Outcome, StoreWriter, ViewStore, open_rows, write_row
 from workbench.errors import DataError
 from workbench.files import locked, read_json
 from workbench.media.image import Image
@@ -25,7 +25,7 @@ def pixels(seed: int) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, VIEW.stored_shape, dtype=np.uint8)
 
 
-def add(store: ViewStore, writer: Writer, content: str, values: npt.NDArray[np.uint8]) -> None:
+def add(store: ViewStore, writer: StoreWriter, content: str, values: npt.NDArray[np.uint8]) -> None:
     """Store the values of one content, as a decoding process and the bookkeeper do."""
     row = writer.reserve()
     write_row(store.array_file, row, values)

@@ -13,13 +13,13 @@ from scipy.stats import rankdata
 
 from workbench.demo.build import is_complete, make_demo
 from workbench.demo.clip import make_clip
-from workbench.demo.face import SIZE_PX, Face, draw_face
-from workbench.demo.picture import FPS, Frames, Poses, draw_scene, film
+from workbench.demo.face import SIZE_PX, DrawnFace, draw_face
+from workbench.demo.picture import FPS, FrameStack, Poses, draw_scene, film
 from workbench.demo.picture_fakes import grow, self_blend, swap_patch
 from workbench.demo.plan import UNSEEN_GENERATOR, Split, deal
 from workbench.demo.sound import (
-    RATE_HZ,
-    Floats,
+    DEMO_RATE_HZ,
+    Samples,
     draw_room,
     draw_voice,
     istft,
@@ -54,10 +54,10 @@ def auc(target: NDArray[np.int64], score: NDArray[np.float64]) -> float:
     return float(wins / (fakes * (len(target) - fakes)))
 
 
-def decoded(path: Path) -> tuple[list[Frames], Floats, float]:
+def decoded(path: Path) -> tuple[list[FrameStack], Samples, float]:
     """Return the frames, the sound and the length in seconds of a clip."""
-    frames: list[Frames] = []
-    sound: list[Floats] = []
+    frames: list[FrameStack] = []
+    sound: list[Samples] = []
     with av.open(str(path)) as file:
         duration_s = file.duration / av.time_base
         for part in file.decode():
@@ -206,11 +206,11 @@ def test_a_clip_holds_h264_and_aac_of_one_length(made: Path) -> None:
         assert video.codec_context.name == "h264"
         assert audio.codec_context.name == "aac"
         assert (video.width, video.height) == (SIZE_PX, SIZE_PX)
-        assert audio.rate == RATE_HZ
+        assert audio.rate == DEMO_RATE_HZ
     frames, sound, duration_s = decoded(path)
     assert 40 <= len(frames) <= 60
     assert duration_s == pytest.approx(len(frames) / FPS, abs=0.1)
-    assert len(sound) / RATE_HZ == pytest.approx(len(frames) / FPS, abs=0.1)
+    assert len(sound) / DEMO_RATE_HZ == pytest.approx(len(frames) / FPS, abs=0.1)
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -305,9 +305,11 @@ def test_speech_has_the_pitch_of_its_voice() -> None:
     wave = speak(voice, np.random.default_rng(2), 50, FPS).wave
     echo = np.fft.irfft(np.abs(np.fft.rfft(wave, 2 * len(wave))) ** 2)
     lags = np.arange(len(wave))
-    likely = (lags > RATE_HZ / (voice.f0_hz * 1.4)) & (lags < RATE_HZ / (voice.f0_hz * 0.7))
+    likely = (lags > DEMO_RATE_HZ / (voice.f0_hz * 1.4)) & (
+        lags < DEMO_RATE_HZ / (voice.f0_hz * 0.7)
+    )
     period = lags[likely][np.argmax(echo[: len(wave)][likely])]
-    assert RATE_HZ / period == pytest.approx(voice.f0_hz, rel=0.05)
+    assert DEMO_RATE_HZ / period == pytest.approx(voice.f0_hz, rel=0.05)
 
 
 def test_the_mouth_opens_when_the_voice_sounds() -> None:
@@ -335,20 +337,20 @@ def test_the_vocoder_keeps_the_mel_spectrum_and_loses_the_wave() -> None:
 
 
 def test_a_splice_shifts_the_pitch_of_a_part_only() -> None:
-    at = np.arange(2 * RATE_HZ) / RATE_HZ
+    at = np.arange(2 * DEMO_RATE_HZ) / DEMO_RATE_HZ
     wave = np.sin(2 * np.pi * 200 * at)
     forged = splice(wave, np.random.default_rng(6))
     changed = np.flatnonzero(np.abs(forged - wave) > 1e-9)
     assert 0.35 < len(changed) / len(wave) < 0.75
     middle = forged[changed[0] + 1600 : changed[-1] - 1600]
-    peak_hz = np.argmax(np.abs(np.fft.rfft(middle))) * RATE_HZ / len(middle)
+    peak_hz = np.argmax(np.abs(np.fft.rfft(middle))) * DEMO_RATE_HZ / len(middle)
     shift = abs(12 * math.log2(peak_hz / 200))
     assert 2.3 < shift < 5.2
 
 
 @pytest.mark.parametrize("forge", [self_blend, swap_patch, grow])
 def test_a_forged_picture_is_changed_in_the_face_only(
-    forge: Callable[[Frames, Poses, Face, np.random.Generator], Frames],
+    forge: Callable[[FrameStack, Poses, DrawnFace, np.random.Generator], FrameStack],
 ) -> None:
     rng = np.random.default_rng(7)
     face, scene = draw_face(rng), draw_scene(rng)

@@ -13,7 +13,7 @@ from tests.media.test_face_detectors import needs_yuface, portrait, red_cell, re
 from workbench.errors import ConfigError
 from workbench.media.face_detectors import Face, YuFace, YuNet
 from workbench.media.face_trace import FaceTrace
-from workbench.media.faces import MAX_FACES, Faces, Kept, middle_square, turned_square
+from workbench.media.faces import MAX_FACES, FaceCrop, Faces, middle_square, turned_square
 from workbench.media.timing import Timeline
 from workbench.media.view import Frame
 
@@ -35,7 +35,7 @@ def face(x: float, y: float, width: float, height: float = 0, *, tilt_rad: float
     return Face(x, y, width, height, 0.9, points)
 
 
-def kept(view: Faces, picture: Picture, *faces: Face) -> Kept:
+def kept(view: Faces, picture: Picture, *faces: Face) -> FaceCrop:
     """Return what the view keeps of a picture in which `faces` were detected before."""
     return view.keep(Frame(picture, {view.detector: list(faces)}))
 

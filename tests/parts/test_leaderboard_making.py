@@ -9,7 +9,7 @@ import pytest
 
 from workbench.errors import ConfigError
 from workbench.parts import leaderboard_making
-from workbench.parts.leaderboard import COLUMNS, TABLE, read_table
+from workbench.parts.leaderboard import COLUMNS, LEADERBOARD_TABLE, read_table
 from workbench.parts.leaderboard_making import BENCHMARKS, TOP1, main, make, reader, revision
 
 RESULTS = "model,img_size,top1,top1_err,param_count"
@@ -155,7 +155,7 @@ def test_a_git_checkout_knows_its_commit_and_other_folders_must_be_told(
 
 
 def test_the_shipped_table_is_as_the_script_writes_it() -> None:
-    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    lines = LEADERBOARD_TABLE.read_text(encoding="utf-8").splitlines()
     assert lines[1] == ",".join(COLUMNS)
     models = [(line.split(",")[0], int(line.split(",")[1])) for line in lines[2:]]
     assert models == sorted(models)

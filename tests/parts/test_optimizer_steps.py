@@ -12,8 +12,8 @@ from workbench.parts.optimizers import (
     SGD,
     Adam,
     AdamW,
-    Group,
     Optimizer,
+    ParamGroup,
     RAdam,
     Steps,
     Timm,
@@ -45,7 +45,7 @@ class Going:
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._head = torch.nn.Linear(4, 2)
         self._recipe = recipe
-        groups: list[Group] = [
+        groups: list[ParamGroup] = [
             {"params": list(self._low.parameters()), "lr_scale": 0.5},
             {"params": list(self._head.parameters())},
         ]

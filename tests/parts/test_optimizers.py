@@ -10,8 +10,8 @@ from workbench.parts.optimizers import (
     Adam,
     AdamW,
     AnyOptimizer,
-    Group,
     Optimizer,
+    ParamGroup,
     RAdam,
     Steps,
     Timm,
@@ -174,7 +174,7 @@ def test_what_does_not_decay_stays_where_no_gradient_pulls() -> None:
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_groups_keep_their_settings(kind: str) -> None:
     one, two = small_net(), small_net()
-    groups: list[Group] = [
+    groups: list[ParamGroup] = [
         {"params": one.parameters(), "lr_scale": 0.5},
         {"params": list(two.parameters()), "weight_decay": 0.0},
     ]
@@ -186,7 +186,7 @@ def test_groups_keep_their_settings(kind: str) -> None:
 
 def test_groups_without_decay_of_norms_are_split_and_keep_the_rest() -> None:
     one, two = small_net(), small_net()
-    groups: list[Group] = [
+    groups: list[ParamGroup] = [
         {"params": one.parameters(), "lr_scale": 0.5},
         {"params": [two.get_parameter("1.weight")], "lr_scale": 0.25},
     ]
@@ -201,7 +201,7 @@ def test_groups_without_decay_of_norms_are_split_and_keep_the_rest() -> None:
 def test_the_rate_set_for_a_step_is_scaled_by_each_group() -> None:
     near, far = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
     recipe = SGD(lr=0.5, momentum=0)
-    groups: list[Group] = [{"params": [far], "lr_scale": 0.1}, {"params": [near]}]
+    groups: list[ParamGroup] = [{"params": [far], "lr_scale": 0.1}, {"params": [near]}]
     optimizer = recipe.build(groups)
     recipe.set_lr(optimizer, 0.2)
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.01, 0.1])

@@ -12,7 +12,7 @@ from workbench.errors import ConfigError
 from workbench.media.audio_features import Features
 from workbench.media.image import Image
 from workbench.media.views import AnyView
-from workbench.parts.model import MediaModel, Reader
+from workbench.parts.model import MediaModel, PictureReader
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.per_view import apply, for_each, in_short, label_of, mismatch, values_of
@@ -96,7 +96,7 @@ def test_each_view_has_its_own_backbone_and_weights() -> None:
     named = {
         name: type(reader.backbone).__name__
         for name, reader in readers.items()
-        if isinstance(reader, Reader)
+        if isinstance(reader, PictureReader)
     }
     assert named == {"image": "ResNet", "small": "VisionTransformer"}
 

@@ -6,7 +6,7 @@ from sklearn.datasets import load_sample_image
 from torch import Tensor, nn
 
 from workbench.parts import wheels
-from workbench.parts.model import Reader
+from workbench.parts.model import PictureReader
 from workbench.parts.pretrained import loader, overlay, resolve
 from workbench.parts.torchvision_fix import import_timm
 
@@ -24,7 +24,9 @@ def top5(arch: str, photo: str) -> list[int]:
     image_px = timm.get_pretrained_cfg(arch).input_size[-1]
     weights, _ = resolve(arch, "local", None)
     shape = (1, image_px, image_px, 3)
-    reader = Reader(arch, shape, image_px=image_px, weights=weights, load=loader(None)).eval()
+    reader = PictureReader(
+        arch, shape, image_px=image_px, weights=weights, load=loader(None)
+    ).eval()
     told = overlay(arch, weights, None)
     head: nn.Module = timm.create_model(
         arch, pretrained=True, pretrained_cfg_overlay=told

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.parts.declared import picture, vector
-from workbench.parts.model import MediaModel, Reader, example_inputs
+from workbench.parts.model import MediaModel, PictureReader, example_inputs
 from workbench.parts.optimizers import SGD, AdamW
 from workbench.parts.transfer import Average, Transfer
 from workbench.parts.weights import RANDOM
@@ -40,7 +40,7 @@ def test_each_layer_has_the_rate_of_the_one_above_times_the_decay() -> None:
     rate = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
     decays = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     reader = tested.readers["frames"]
-    assert isinstance(reader, Reader)
+    assert isinstance(reader, PictureReader)
     rates = [rate[id(p)] for _, p in reader.backbone.named_parameters()]
     steps = sorted(set(rates))
     assert len(steps) > 3

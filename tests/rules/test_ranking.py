@@ -10,11 +10,11 @@ from workbench.rules.ranking import (
     FIGURES,
     Query,
     Ranking,
-    as_json,
-    as_table,
     excluded_table,
-    num_bytes,
-    rank,
+    parse_size,
+    rank_backbones,
+    ranking_as_json,
+    ranking_as_table,
 )
 from workbench.rules.rulebook import Rulebook
 
@@ -42,7 +42,7 @@ TABLE = Table(
 
 
 def ranked(rulebook: Rulebook | None = None, **query: Any) -> Ranking:
-    return rank(TABLE, Query(**query), rulebook or Rulebook())
+    return rank_backbones(TABLE, Query(**query), rulebook or Rulebook())
 
 
 def names(ranking: Ranking) -> list[str]:
@@ -82,15 +82,15 @@ def test_the_least_gap_comes_first() -> None:
 @pytest.mark.parametrize("sort", FIGURES)
 def test_every_figure_ranks_the_whole_table_the_right_way(sort: Any) -> None:
     figure = FIGURES[sort]
-    values = [figure.of(r) for r in rank(read_table(), Query(sort=sort), Rulebook()).rows]
+    values = [figure.of(r) for r in rank_backbones(read_table(), Query(sort=sort), Rulebook()).rows]
     known = [value for value in values if value is not None]
     assert len(known) == len(values) > 300
     assert known == sorted(known, reverse=figure.most)
 
 
 def test_every_row_is_ranked_or_excluded_once() -> None:
-    query = Query(image_px=300, memory=num_bytes("16GiB"), families=2, sort="imagenet-a")
-    found = rank(read_table(), query, Rulebook())
+    query = Query(image_px=300, memory=parse_size("16GiB"), families=2, sort="imagenet-a")
+    found = rank_backbones(read_table(), query, Rulebook())
     rows = [*found.rows, *(e.row for e in found.excluded)]
     assert {(r.model, r.image_px) for r in rows} == {
         (r.model, r.image_px) for r in read_table().rows
@@ -101,7 +101,7 @@ def test_every_row_is_ranked_or_excluded_once() -> None:
 
 
 def test_the_default_limits_leave_942_models() -> None:
-    found = rank(read_table(), Query(), Rulebook())
+    found = rank_backbones(read_table(), Query(), Rulebook())
     assert len(found.rows) == 942
     # 942 + 233 = 1175 rows of ImageNet-1K; with 276 of other pretraining, the 1451 within 200M.
     assert found.num_excluded() == {"params": 105, "pretraining": 276, "size": 233}
@@ -111,7 +111,7 @@ def test_a_family_has_no_more_than_its_share() -> None:
     found = ranked(families=1)
     assert names(found) == ["resnet50", "vit_tiny"]
     assert why(found)["resnet18", 224] == "1 of the family resnet rank higher"
-    real = rank(read_table(), Query(families=2), Rulebook()).rows
+    real = rank_backbones(read_table(), Query(families=2), Rulebook()).rows
     families = [r.family for r in real]
     assert max(families.count(family) for family in families) == 2
 
@@ -125,7 +125,7 @@ def test_a_crowded_out_model_does_not_come_back_at_another_size() -> None:
             row("resnet34.a_in1k", 288, imagenet_r=45),
         ),
     )
-    found = rank(table, Query(families=1), Rulebook())
+    found = rank_backbones(table, Query(families=1), Rulebook())
     assert [e.reason for e in found.excluded] == ["family", "family"]
 
 
@@ -166,7 +166,7 @@ def test_the_limit_itself_is_within() -> None:
     [("16GiB", 16 * 2**30), ("1.5 gib", 1.5 * 2**30), ("800MiB", 800 * 2**20), ("24GB", 24e9)],
 )
 def test_a_memory_size_is_read_in_its_unit(text: str, size_bytes: float) -> None:
-    assert num_bytes(text) == size_bytes
+    assert parse_size(text) == size_bytes
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,9 @@ def test_a_query_that_means_nothing_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_the_printed_table_says_what_is_shown_and_why_the_rest_is_not() -> None:
     query = Query(top=1)
-    text = as_table(rank(TABLE, query, Rulebook()), query, Rulebook(), source="made by hand")
+    text = ranking_as_table(
+        rank_backbones(TABLE, query, Rulebook()), query, Rulebook(), source="made by hand"
+    )
     lines = text.splitlines()
     assert lines[2].split()[:4] == ["resnet50.a_in1k", "288", "10.0", "77.0"]
     assert "1 of 4 models, the greatest top-1 on ImageNet-R first; 9 rows in all" in text
@@ -212,7 +214,9 @@ def test_the_excluded_are_listed_one_by_one() -> None:
 
 def test_json_has_the_rows_and_the_excluded_with_their_reasons() -> None:
     query = Query(top=2)
-    found = as_json(rank(TABLE, query, Rulebook()), query, Rulebook(), source="made by hand")
+    found = ranking_as_json(
+        rank_backbones(TABLE, query, Rulebook()), query, Rulebook(), source="made by hand"
+    )
     assert [r["model"] for r in found["rows"]] == ["resnet50.a_in1k", "resnet34.a_in1k"]
     first = found["rows"][0]
     assert (first["gap_r"], first["family"], first["pretraining"]) == (54.0, "resnet", "in1k")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import DataError
-from workbench.selection.grade import describe, grade
+from workbench.selection.grade import describe_grade, grade
 
 LABELS = "video_name,target,kind\na.mp4,1,x\nb.mp4,1,y\nc.mp4,0,\nd.mp4,0,\n"
 
@@ -21,7 +21,7 @@ def test_the_auc_is_that_of_the_names_in_any_order(tmp_path: Path) -> None:
     graded = grade(*write(tmp_path, text))
     assert graded.metrics["auc"] == 0.75
     assert graded.num_files == 4
-    assert describe(graded).startswith("AUC 0.7500 ±")
+    assert describe_grade(graded).startswith("AUC 0.7500 ±")
 
 
 def test_other_predictions_than_the_labelled_ones_are_ignored(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from workbench.errors import DamagedFileError, StudyError
 from workbench.scoring.evaluator import fake_probability
 from workbench.selection.promotion import (
     Champion,
-    choose,
-    describe,
+    choose_trial,
+    describe_champion,
     lead_of,
     promote,
     read_champion,
@@ -92,12 +92,12 @@ def study(tmp_path: Path) -> MadeStudy:
 
 def test_the_best_complete_trial_is_chosen() -> None:
     rows = [row(0, 0.7), row(1, 0.9), row(2, 0.99, state="pruned"), row(3, 0.8)]
-    assert choose(rows, AUC).number == 1
-    assert choose(rows, Objective(metric="log_loss")).number == 0
+    assert choose_trial(rows, AUC).number == 1
+    assert choose_trial(rows, Objective(metric="log_loss")).number == 0
 
 
 def test_a_named_trial_is_chosen_over_a_better_one() -> None:
-    assert choose([row(0, 0.7), row(1, 0.9)], AUC, 0).number == 0
+    assert choose_trial([row(0, 0.7), row(1, 0.9)], AUC, 0).number == 0
 
 
 @pytest.mark.parametrize(
@@ -116,15 +116,15 @@ def test_a_trial_that_cannot_be_promoted_says_why(number: int, message: str) -> 
         row(3, None, state="failed"),
     ]
     with pytest.raises(StudyError, match=message):
-        choose(rows, AUC, number)
+        choose_trial(rows, AUC, number)
 
 
 def test_nothing_can_be_promoted_while_no_trial_is_complete() -> None:
     rows = [row(0, None, state="failed"), row(1, 0.9, state="pruned")]
     with pytest.raises(StudyError, match=r"No trial is complete \(2 ended\)"):
-        choose(rows, AUC)
+        choose_trial(rows, AUC)
     with pytest.raises(StudyError, match=r"No trial is complete \(0 ended\)"):
-        choose([], AUC, 3)
+        choose_trial([], AUC, 3)
 
 
 def test_promotion_keeps_the_champion_with_its_margin(study: MadeStudy) -> None:
@@ -279,7 +279,7 @@ def test_a_user_without_a_name_can_promote(
 
 
 def test_the_terminal_is_told_what_why_and_how_sure(study: MadeStudy) -> None:
-    assert describe(promote(study.folder, ListedModels())).splitlines() == [
+    assert describe_champion(promote(study.folder, ListedModels())).splitlines() == [
         "Champion: trial 0, auc 0.91667 ± 0.23099 (95%, DeLong) on val.",
         "It has the best auc on val of 2 complete trials.",
         "It is ahead of trial 1 by 0.25000 in auc ± 0.56580 (95%, paired DeLong), which chance "
@@ -303,11 +303,11 @@ def test_a_champion_that_may_be_a_guess_is_told(
 ) -> None:
     champion = promote(study.folder, ListedModels())
     champion = champion.model_copy(update={"value": value, "standard_error": error})
-    second = describe(champion).splitlines()[1]
+    second = describe_champion(champion).splitlines()[1]
     assert second.startswith(said or champion.why)
     # Of a loss, 0.5 is no chance.
     other = champion.model_copy(update={"objective": Objective(metric="log_loss")})
-    assert describe(other).splitlines()[1] == champion.why
+    assert describe_champion(other).splitlines()[1] == champion.why
 
 
 @pytest.mark.slow

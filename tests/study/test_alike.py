@@ -7,7 +7,7 @@ import pytest
 from tests.selection.studies import MadeStudy
 from workbench.errors import StudyError
 from workbench.selection.leaderboard import rank
-from workbench.selection.promotion import choose
+from workbench.selection.promotion import choose_trial
 from workbench.study.alike import measured_alike
 
 OLD = ([1, 1, 0, 0, 0, 1], [0.9, 0.8, 0.1, 0.2, 0.3, 0.95])
@@ -33,7 +33,7 @@ def test_earlier_trials_of_other_files_lose_their_place(study: MadeStudy) -> Non
     assert "2 trials were scored on 6 files of val (e.g. trial 0), and now 5 are scored" in said
     assert "search into a new study" in said
     with pytest.raises(StudyError, match=r"Trial 0 cannot be promoted: it was scored on other fi"):
-        choose(rows, study.objective, 0)
+        choose_trial(rows, study.objective, 0)
 
 
 def test_a_search_knows_how_many_files_are_scored_now(study: MadeStudy) -> None:

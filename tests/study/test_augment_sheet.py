@@ -16,7 +16,7 @@ from tests.checks.test_sheet import Numbers, pixels, prepare_by_hand
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE
-from workbench.checks.sheet import COLOURS, for_people
+from workbench.checks.sheet import CLASS_COLOURS, for_people
 from workbench.checks.sheet_drawing import MARGIN_PX
 from workbench.data.prepare import Prepared
 from workbench.media.frames import Frames
@@ -81,7 +81,7 @@ def plain(folder: Path) -> Prepared:
 
 
 def colour(kind: str) -> tuple[int, ...]:
-    return tuple(bytes.fromhex(COLOURS[kind][1:]))
+    return tuple(bytes.fromhex(CLASS_COLOURS[kind][1:]))
 
 
 def row_tops(sheet: Pixels) -> list[int]:

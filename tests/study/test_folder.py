@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import LockError, StudyError
-from workbench.study.folder import StudyFolder, StudyInfo, find, new_or_known, remember_last
+from workbench.study.folder import StudyFolder, StudyInfo, find_study, new_or_known, remember_last
 
 HOLD = """
 import sys, time
@@ -89,9 +89,9 @@ def test_a_holders_name_replaces_a_longer_one_before_it(tmp_path: Path) -> None:
 
 def test_without_any_study_the_next_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"no study yet\. Run `workbench search` first"):
-        find(tmp_path, None)
+        find_study(tmp_path, None)
     with pytest.raises(StudyError, match=r"no study 'mine'.*There is none yet"):
-        find(tmp_path, "mine")
+        find_study(tmp_path, "mine")
 
 
 def test_an_unknown_study_is_refused_with_those_there_are(tmp_path: Path) -> None:
@@ -99,15 +99,15 @@ def test_an_unknown_study_is_refused_with_those_there_are(tmp_path: Path) -> Non
     begun(tmp_path, "two")
     (tmp_path / "cache").mkdir()
     with pytest.raises(StudyError, match=r"no study 'three'.*There is one, two\."):
-        find(tmp_path, "three")
+        find_study(tmp_path, "three")
 
 
 def test_the_last_study_is_the_one_without_a_name(tmp_path: Path) -> None:
     one, two = begun(tmp_path, "one"), begun(tmp_path, "two")
     remember_last(two)
     remember_last(one)
-    assert find(tmp_path, None).path == one.path
-    assert find(tmp_path, "two").path == two.path
+    assert find_study(tmp_path, None).path == one.path
+    assert find_study(tmp_path, "two").path == two.path
 
 
 def test_a_last_study_that_was_removed_is_not_found(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_last_study_that_was_removed_is_not_found(tmp_path: Path) -> None:
     remember_last(gone)
     gone.info_file.unlink()
     with pytest.raises(StudyError, match=r"no study 'gone'.*There is there"):
-        find(tmp_path, None)
+        find_study(tmp_path, None)
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "-x", "a b", "x" * 65, "ü", "a\n"])

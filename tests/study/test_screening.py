@@ -25,8 +25,8 @@ from workbench.screening.screening import (
     FILE,
     Candidate,
     Screening,
-    choose,
-    describe,
+    choose_backbones,
+    describe_screening,
     first_drafts,
     narrowed,
     rank_correlation,
@@ -241,7 +241,7 @@ def test_what_goes_on_is_narrowed_and_tried_first_view_by_view() -> None:
     assert {draft.views for draft in drafts} == {("image", "small")}
     for draft in drafts:
         assert left.at(left.params_of(draft) or {}) == draft
-    lines = describe(said)
+    lines = describe_screening(said)
     assert [line.split()[-1] for line in lines[2:7]] == ["yes", "yes", "no", "yes", "yes"]
     assert lines[-1] == "The screening took 3.0 s: 4 of 5 backbones go on."
     finals = {"test_efficientnet image": 0.9, "test_resnet image": 0.8, "test_vit image": 0.85}
@@ -274,46 +274,46 @@ def test_the_best_third_goes_on_with_two_of_a_family() -> None:
     names = ["resnet18", "resnet34", "resnet50", "vit_tiny", "vit_small", "convnext_tiny"]
     names += ["swin_tiny", "densenet121", "vgg16"]
     ranked = [judged(name, 0.9 - index / 100) for index, name in enumerate(names)]
-    assert choose(ranked, names) == ("resnet18", "resnet34", "vit_tiny")
+    assert choose_backbones(ranked, names) == ("resnet18", "resnet34", "vit_tiny")
 
 
 def test_a_third_of_one_family_is_filled_by_rank() -> None:
     names = [f"resnet{size}" for size in (18, 26, 34, 50, 101, 152, 200)]
     ranked = [judged(name, 0.9 - index / 100) for index, name in enumerate(names)]
-    assert choose(ranked, names) == ("resnet18", "resnet26", "resnet34")
+    assert choose_backbones(ranked, names) == ("resnet18", "resnet26", "resnet34")
 
 
 def test_two_go_on_at_least() -> None:
     ranked = [judged("a", 0.9), judged("b", 0.8), judged("c", 0.7)]
-    assert choose(ranked, ["c", "b", "a"]) == ("a", "b")
+    assert choose_backbones(ranked, ["c", "b", "a"]) == ("a", "b")
 
 
 def test_a_few_that_were_judged_do_not_drop_those_that_were_not() -> None:
     few = [judged("a", 0.9), judged("b", 0.8), unjudged("x"), unjudged("y", legal=False)]
-    assert choose(few, ["x", "y", "a", "b"]) == ("a", "b", "x")
+    assert choose_backbones(few, ["x", "y", "a", "b"]) == ("a", "b", "x")
     many = [*(judged(name, 0.6) for name in "abcdefg"), unjudged("x")]
-    assert choose(many, [*"abcdefg", "x"]) == ("a", "b", "c")
+    assert choose_backbones(many, [*"abcdefg", "x"]) == ("a", "b", "c")
 
 
 def test_probes_that_are_no_surer_than_chance_change_nothing() -> None:
     names = [*"abcdef"]
     unsure = [judged(name, 0.56).model_copy(update={"standard_error": 0.03}) for name in names]
-    assert choose(unsure, names) == tuple(names)
+    assert choose_backbones(unsure, names) == tuple(names)
     assert "no probe is surely above chance" in summary(screening(*unsure, kept=tuple(names)))
     sure = [judged("a", 0.57).model_copy(update={"standard_error": 0.03}), *unsure[1:]]
-    assert choose(sure, names) == ("a", "b")
+    assert choose_backbones(sure, names) == ("a", "b")
 
 
 def test_a_backbone_ranks_by_its_best_views() -> None:
     ranked = [judged("a", 0.9, ("mel",)), judged("b", 0.8), judged("c", 0.7), judged("a", 0.6)]
-    assert choose(ranked, ["a", "b", "c"]) == ("a", "b")
+    assert choose_backbones(ranked, ["a", "b", "c"]) == ("a", "b")
     assert screening(*ranked).best["a"].views == ("mel",)
 
 
 def test_without_any_weights_it_says_so_and_changes_nothing() -> None:
     space = space_of()
     rows = [unjudged(name) for name in space.backbones()]
-    said = screening(*rows, kept=choose(rows, space.backbones()))
+    said = screening(*rows, kept=choose_backbones(rows, space.backbones()))
     assert "cannot help" in summary(said)
     assert narrowed(space, said) == space
     assert first_drafts(space, said) == []
@@ -370,7 +370,7 @@ def test_it_is_told_in_eighty_columns() -> None:
         unjudged("vgg16", "x" * 200),
         kept=(long,),
     )
-    lines = describe(said)
+    lines = describe_screening(said)
     assert max(map(len, lines)) <= 80
     assert lines[2].split()[-1] == "yes"
     assert lines[3].split() == ["resnet18", "image", "0.800", "0.020", "0.800", "no"]

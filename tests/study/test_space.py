@@ -16,7 +16,7 @@ from workbench.media.views import AnyView
 from workbench.parts.augment_policy import Policy
 from workbench.parts.leaderboard import Table, read_table
 from workbench.parts.model_spec import TTA
-from workbench.rules.ranking import Query, rank
+from workbench.rules.ranking import Query, rank_backbones
 from workbench.rules.rulebook import Rulebook
 from workbench.space import backbone_options
 from workbench.space.experiment import read_experiment
@@ -268,7 +268,7 @@ def test_a_question_to_the_table_of_figures_becomes_a_plain_choice(
     space = read(backbone=asked)
     found = space.backbones()
     want = Query(sort="imagenet-r", top=4, families=2, limit=10_000_000)
-    assert found == [row.model for row in rank(read_table(), want, Rulebook()).rows[:4]]
+    assert found == [row.model for row in rank_backbones(read_table(), want, Rulebook()).rows[:4]]
     assert len(set(found)) == 4
     assert space.tree["backbone"] == {"choice": found, "asked": asked}
     drawer = Fixed(backbone=found[2])

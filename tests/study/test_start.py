@@ -21,7 +21,7 @@ from workbench.space import backbone_options
 from workbench.space import precisions as precisions_module
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
-from workbench.study.folder import StudyFolder, find
+from workbench.study.folder import StudyFolder, find_study
 from workbench.study.records import read_trials
 from workbench.tracking.runs import Tracking
 from workbench.workspace import Workspace
@@ -186,7 +186,7 @@ def test_a_study_keeps_what_it_is_about(bench: Bench, inline: InlineTrials) -> N
     assert outcome.folder.experiment() == outcome.experiment
     assert yaml.safe_load(outcome.folder.experiment_file.read_text())["space"] == SPACE
     assert outcome.folder.template.read_text() == (bench.data / "prediction.txt.csv").read_text()
-    assert find(bench.workspace.studies, None).name == info.name
+    assert find_study(bench.workspace.studies, None).name == info.name
     assert {recipe.seed for recipe in inline.trained} == {3}
     assert {recipe.data for recipe in inline.trained} == {info.fingerprint}
 
@@ -321,7 +321,7 @@ def test_an_experiment_about_a_folder_needs_one(bench: Bench, tmp_path: Path) ->
     with pytest.raises(DataError, match="no data does not exist"):
         bench.search(experiment, 1, data=tmp_path / "no data")
     with pytest.raises(StudyError, match="no study"):
-        find(bench.workspace.studies, experiment.stem)
+        find_study(bench.workspace.studies, experiment.stem)
 
 
 def test_an_experiment_about_the_demo_makes_it(

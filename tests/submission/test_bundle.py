@@ -14,7 +14,7 @@ from workbench.errors import BundleError, DamagedFileError, DataError, RuleError
 from workbench.files import hash_file, write_text
 from workbench.media.facts import Facts
 from workbench.study.folder import StudyFolder
-from workbench.submission.bundle import Bundle, describe, export
+from workbench.submission.bundle import Bundle, describe_bundle, export
 from workbench.submission.documents import as_cell, installed_versions
 from workbench.submission.neutral import Neutral, find_neutral, require_few
 from workbench.trial.result import TrialFolder
@@ -154,7 +154,7 @@ def test_the_report_is_taken_along_where_there_is_one(
 
 
 def test_the_summary_names_trial_and_files(bundle: Bundle) -> None:
-    said = describe(bundle)
+    said = describe_bundle(bundle)
     assert "trial 7 of made" in said
     assert "8 predictions" in said
     assert "model.safetensors" in said
@@ -255,7 +255,7 @@ def test_neutral_scores_are_counted_and_too_many_are_refused(
     assert str(caught.value).startswith(NEUTRAL)
     assert not (tmp_path / "out").exists()
     # Whoever exports all the same is told, and so is whoever gets the bundle.
-    assert NEUTRAL in describe(bundle)
+    assert NEUTRAL in describe_bundle(bundle)
     assert NEUTRAL in (bundle.path / "README.md").read_text()
 
 

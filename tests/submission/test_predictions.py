@@ -5,10 +5,10 @@ import pytest
 
 from workbench.data.names import match
 from workbench.errors import DataError
-from workbench.submission.predictions import Sheet, file_cell, fill, read_sheet
+from workbench.submission.predictions import PredictionSheet, file_cell, fill, read_sheet
 
 
-def read(folder: Path, text: str | bytes) -> Sheet:
+def read(folder: Path, text: str | bytes) -> PredictionSheet:
     path = folder / "template.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_sheet(path, name_column="video_name", score_column="y_pred")

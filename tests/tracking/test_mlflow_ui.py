@@ -19,7 +19,7 @@ import pytest
 
 from workbench.tracking.runs import Tracking
 from workbench.tracking.ui import ui_command
-from workbench.tracking.writing import State
+from workbench.tracking.writing import RunState
 
 pytestmark = [
     pytest.mark.slow,
@@ -144,7 +144,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
             metrics = {"val/auc": auc - 0.1 + epoch / 20, "train/loss": 1 / (1 + epoch)}
             tracking.log_epoch(trial, metrics, epoch)
         trials.append(trial)
-    endings: list[tuple[State, str]] = [
+    endings: list[tuple[RunState, str]] = [
         ("complete", ""),
         ("pruned", "below the median after epoch 2"),
         ("failed", "out of device memory"),

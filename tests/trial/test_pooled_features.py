@@ -16,7 +16,7 @@ from workbench.errors import DataError
 from workbench.media.audio_features import Features
 from workbench.media.mel import Mel
 from workbench.media.view import View
-from workbench.parts.model import MediaModel, Reader
+from workbench.parts.model import MediaModel, PictureReader
 from workbench.parts.pixels import as_input, to_tensor
 from workbench.parts.pretrained import loader, resolve
 from workbench.parts.torchvision_fix import import_timm
@@ -80,7 +80,7 @@ def made_by_hand(folder: Path, view: View, rows: npt.NDArray[np.generic]) -> Pre
     return prepared
 
 
-def never(self: Reader, view: torch.Tensor) -> torch.Tensor:
+def never(self: PictureReader, view: torch.Tensor) -> torch.Tensor:
     raise AssertionError("a forward pass")
 
 
@@ -116,7 +116,7 @@ def test_what_was_computed_is_not_computed_again(
     asked: Asked, where: Where, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = pooled(asked, where)
-    monkeypatch.setattr(Reader, "forward", never)
+    monkeypatch.setattr(PictureReader, "forward", never)
     again = pooled(asked, where)
     assert all(np.array_equal(*two) for two in zip(first, again, strict=True))
 
@@ -130,7 +130,7 @@ def test_other_weights_sides_or_files_are_computed_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pooled(asked, where)
-    monkeypatch.setattr(Reader, "forward", never)
+    monkeypatch.setattr(PictureReader, "forward", never)
     others = [replace(asked, weights=local_weights(store / "other")), replace(asked, image_px=64)]
     for number, (column, value) in enumerate({"content": "new", "status.image": "cut"}.items()):
         table = pictures.table.copy()
@@ -156,14 +156,14 @@ def test_too_many_pictures_at_once_go_in_parts(
     asked: Asked, where: Where, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = pooled(asked, where)
-    forward, most = Reader.forward, 4
+    forward, most = PictureReader.forward, 4
 
-    def small(self: Reader, view: torch.Tensor) -> torch.Tensor:
+    def small(self: PictureReader, view: torch.Tensor) -> torch.Tensor:
         if len(view) > most:
             raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate")
         return forward(self, view)
 
-    monkeypatch.setattr(Reader, "forward", small)
+    monkeypatch.setattr(PictureReader, "forward", small)
     in_parts = pooled(asked, replace(where, cache=where.cache / "parts"))
     np.testing.assert_allclose(first.train, in_parts.train, atol=1e-5)
     most = 0
@@ -175,7 +175,9 @@ def test_too_many_pictures_at_once_go_in_parts(
 def test_features_that_are_no_numbers_are_refused(
     asked: Asked, where: Where, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Reader, "forward", lambda self, view: torch.full((len(view), 3), torch.inf))
+    monkeypatch.setattr(
+        PictureReader, "forward", lambda self, view: torch.full((len(view), 3), torch.inf)
+    )
     with pytest.raises(DataError, match="no numbers"):
         pooled(asked, where)
 
@@ -195,7 +197,7 @@ def test_a_file_in_segments_has_their_mean(where: Where, store: Path, tmp_path: 
     made_by_hand(tmp_path / "made", view, rows)
     weights = local_weights(store / "r160_in1k")
     found = pooled(Asked(tmp_path / "made", "it", 32, BACKBONE, weights), where)
-    reader = Reader(
+    reader = PictureReader(
         BACKBONE, view.shape, image_px=32, weights=weights, load=loader(where.store)
     ).eval()
     with torch.no_grad():
@@ -207,7 +209,7 @@ def test_a_file_in_segments_has_their_mean(where: Where, store: Path, tmp_path: 
 def test_of_many_files_a_part_is_looked_at(
     pictures: Prepared, asked: Asked, where: Where, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe_module, "MOST_FILES", 6)
+    monkeypatch.setattr(probe_module, "MOST_PROBED", 6)
     rows = probe_module.taken(pictures, "train")
     assert sorted(rows["target"]) == [0, 0, 0, 1, 1, 1]
     assert [len(split) for split in pooled(asked, where)] == [6, 6]

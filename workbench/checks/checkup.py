@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from workbench.checks.copies import near_copies as near_pairs
-from workbench.checks.duplicates import exact_copies, files_of, near_copies
-from workbench.checks.findings import Finding, count
-from workbench.checks.profiles import Looks, sample, view_profile
+from workbench.checks.copies import near_copy_pairs as near_pairs
+from workbench.checks.duplicates import exact_copies, files_of, find_near_copies
+from workbench.checks.findings import Finding, counted
+from workbench.checks.profiles import Looks, sample_files, view_profile
 from workbench.checks.rows import row_findings, undecodable
-from workbench.checks.saturation import ProbeScore, probe, saturation_findings
+from workbench.checks.saturation import ProbeScore, probe_shortcuts, saturation_findings
 from workbench.checks.shift import SplitShift, shift_findings, split_shifts
 from workbench.checks.shortcuts import CueScore, score_cues, shortcut_findings
 from workbench.checks.splits import (
@@ -22,8 +22,8 @@ from workbench.checks.splits import (
     count_splits,
     distributions,
 )
-from workbench.checks.thumbnails import MOST, thumbnails, unique_contents
-from workbench.console import table as text_table
+from workbench.checks.thumbnails import MOST_FRAMES, thumbnails, unique_contents
+from workbench.console import text_table as text_table
 from workbench.console import width
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared
@@ -66,7 +66,9 @@ class Checkup(Frozen):
         return sum(finding.severity == "warning" for finding in self.findings)
 
 
-def check(manifest: Manifest, prepared: Prepared, facts: pd.DataFrame, *, short: bool) -> Checkup:
+def run_checks(
+    manifest: Manifest, prepared: Prepared, facts: pd.DataFrame, *, short: bool
+) -> Checkup:
     """Return what there is to say of a data set.
 
     Args:
@@ -81,15 +83,15 @@ def check(manifest: Manifest, prepared: Prepared, facts: pd.DataFrame, *, short:
     shifts: list[SplitShift] = []
     probes: list[ProbeScore] = []
     if not short and len(files):
-        some = sample(files)
+        some = sample_files(files)
         looks: Looks = {name: view_profile(prepared, name, some) for name in prepared.views}
-        shifts, probes = split_shifts(prepared, facts, some, looks), probe(some, looks)
+        shifts, probes = split_shifts(prepared, facts, some, looks), probe_shortcuts(some, looks)
     contents = unique_contents(files)
-    small = thumbnails(prepared, contents, most=_MOST_IN_SHORT if short else MOST)
+    small = thumbnails(prepared, contents, most=_MOST_IN_SHORT if short else MOST_FRAMES)
     pairs = near_pairs(small, _durations(contents, facts))
     findings = [
         *exact_copies(files),
-        *near_copies(files, contents, pairs),
+        *find_near_copies(files, contents, pairs),
         *row_findings(manifest),
         *shortcut_findings(cues),
         *saturation_findings(probes),
@@ -113,8 +115,8 @@ def check(manifest: Manifest, prepared: Prepared, facts: pd.DataFrame, *, short:
 
 def as_text(checkup: Checkup) -> str:
     """Return the findings for a person at a terminal."""
-    files = count(sum(split.num_files for split in checkup.splits), "file")
-    looked = f"{files} in {count(len(checkup.splits), 'split')}"
+    files = counted(sum(split.num_files for split in checkup.splits), "file")
+    looked = f"{files} in {counted(len(checkup.splits), 'split')}"
     if not checkup.findings:
         copies = "exact and near copies" if checkup.compared else "exact copies"
         asked = [copies, "labels and rows", f"{len(checkup.cues)} shortcuts"]
@@ -122,7 +124,7 @@ def as_text(checkup: Checkup) -> str:
             asked += ["the shift between splits", "the saturation of val"]
         return f"Nothing found. Looked at {looked}: {', '.join(asked)}."
     notes = len(checkup.findings) - checkup.num_warnings
-    head = f"{count(checkup.num_warnings, 'warning')} and {count(notes, 'note')} on {looked}."
+    head = f"{counted(checkup.num_warnings, 'warning')} and {counted(notes, 'note')} on {looked}."
     lines = [line for finding in checkup.findings for line in _lines(finding)]
     return "\n".join([head, *lines])
 

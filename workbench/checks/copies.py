@@ -45,10 +45,10 @@ _CHUNK = 2048
 # Pictures first: they take less time, and a pair that differs in them is done with.
 _ORDER: tuple[Medium, ...] = ("picture", "face", "sound")
 
-Floats = npt.NDArray[np.float32]
+Float32Array = npt.NDArray[np.float32]
 
 
-def near_copies(views: Mapping[str, Thumbnails], duration_s: npt.NDArray[np.float64]) -> Pairs:
+def near_copy_pairs(views: Mapping[str, Thumbnails], duration_s: npt.NDArray[np.float64]) -> Pairs:
     """Return the pairs of files that are copies of each other, as far as can be seen and heard.
 
     A fake sound often lies under a real picture, and talking heads sit in front of one background:
@@ -131,7 +131,7 @@ def _are_copies(
     return np.asarray(agree & ((num_told > 1) | (num_told == 1) & is_sure))
 
 
-def picture_likeness(pictures: Small, pairs: Pairs) -> tuple[Floats, npt.NDArray[np.int64]]:
+def picture_likeness(pictures: Small, pairs: Pairs) -> tuple[Float32Array, npt.NDArray[np.int64]]:
     """Return the worst correlation of the fine structure of pictures, and how many had any.
 
     Args:
@@ -151,7 +151,7 @@ def picture_likeness(pictures: Small, pairs: Pairs) -> tuple[Floats, npt.NDArray
     return correlation.min(axis=1), (told[one] & told[other]).sum(axis=1)
 
 
-def face_likeness(faces: Small, pairs: Pairs) -> tuple[Floats, npt.NDArray[np.int64]]:
+def face_likeness(faces: Small, pairs: Pairs) -> tuple[Float32Array, npt.NDArray[np.int64]]:
     """Return the best correlation of detected faces, and 1 where any was told.
 
     Args:
@@ -169,7 +169,7 @@ def face_likeness(faces: Small, pairs: Pairs) -> tuple[Floats, npt.NDArray[np.in
     return correlation.max(axis=1), both.max(axis=1).astype(np.int64)
 
 
-def sound_likeness(sounds: Small, pairs: Pairs) -> tuple[Floats, npt.NDArray[np.int64]]:
+def sound_likeness(sounds: Small, pairs: Pairs) -> tuple[Float32Array, npt.NDArray[np.int64]]:
     """Return the worst correlation of spectrograms, and how many had any structure.
 
     An encoder adds some milliseconds at either end, which shifts and stretches the picture: the
@@ -193,20 +193,20 @@ def sound_likeness(sounds: Small, pairs: Pairs) -> tuple[Floats, npt.NDArray[np.
     return best.min(axis=1), (told & told_other).sum(axis=1)
 
 
-def _fine(pictures: Small) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _fine(pictures: Small) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
     """Return (pairs, slots, pixels) of length one, and which are not of one colour."""
     values = pictures.astype(np.float32)
     values -= scipy.ndimage.gaussian_filter(values, (0, 0, 2, 2))
     return _unit(values, _FLAT_PICTURE)
 
 
-def _structure(sounds: npt.NDArray[np.generic]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _structure(sounds: npt.NDArray[np.generic]) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
     """Return (pairs, slots, pixels) of length one, and which sounds change with time."""
     values = np.asarray(sounds, np.float32)
     return _unit(values - values.mean(axis=3, keepdims=True), _FLAT_SOUND)
 
 
-def _unit(values: Floats, flat: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _unit(values: Float32Array, flat: float) -> tuple[Float32Array, npt.NDArray[np.bool_]]:
     values = values.reshape(*values.shape[:2], -1)
     values = values - values.mean(axis=2, keepdims=True)
     length = np.linalg.norm(values, axis=2, keepdims=True)
@@ -214,7 +214,7 @@ def _unit(values: Floats, flat: float) -> tuple[Floats, npt.NDArray[np.bool_]]:
     return values / np.maximum(length, 1e-6), is_told
 
 
-def _stretches(width: int) -> list[Floats]:
+def _stretches(width: int) -> list[Float32Array]:
     """Return (width, width) matrices that move either end of a row by up to two columns."""
     columns = np.arange(width)
     found = []

@@ -10,12 +10,12 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from workbench.checks.findings import Finding, Severity, count, finding, listed
+from workbench.checks.findings import Finding, Severity, counted, finding, listed
 from workbench.checks.hashes import Pairs
 
 
 @dataclass(frozen=True)
-class Group:
+class CopyGroup:
     """Files that hold the same."""
 
     paths: tuple[str, ...]
@@ -62,7 +62,7 @@ def exact_copies(files: pd.DataFrame) -> list[Finding]:
     ]
 
 
-def near_copies(files: pd.DataFrame, contents: pd.DataFrame, pairs: Pairs) -> list[Finding]:
+def find_near_copies(files: pd.DataFrame, contents: pd.DataFrame, pairs: Pairs) -> list[Finding]:
     """Return what is to be said of files that show and sound the same, with different bytes.
 
     Args:
@@ -84,7 +84,9 @@ def near_copies(files: pd.DataFrame, contents: pd.DataFrame, pairs: Pairs) -> li
     ]
 
 
-def _near_groups(files: pd.DataFrame, contents: npt.NDArray[Any], pairs: Pairs) -> Iterator[Group]:
+def _near_groups(
+    files: pd.DataFrame, contents: npt.NDArray[Any], pairs: Pairs
+) -> Iterator[CopyGroup]:
     size = len(contents)
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
     labels = connected_components(links, directed=False)[1]
@@ -96,12 +98,12 @@ def _near_groups(files: pd.DataFrame, contents: npt.NDArray[Any], pairs: Pairs) 
         yield _group(rows)
 
 
-def _group(rows: pd.DataFrame) -> Group:
+def _group(rows: pd.DataFrame) -> CopyGroup:
     targets = frozenset(int(target) for target in rows["target"] if target >= 0)
-    return Group(tuple(rows["path"]), tuple(rows["split"]), targets)
+    return CopyGroup(tuple(rows["path"]), tuple(rows["split"]), targets)
 
 
-def _across(groups: list[Group], code: str, how: str) -> Iterator[Finding]:
+def _across(groups: list[CopyGroup], code: str, how: str) -> Iterator[Finding]:
     shared = [group for group in groups if group.is_across]
     if not shared:
         return
@@ -117,22 +119,22 @@ def _across(groups: list[Group], code: str, how: str) -> Iterator[Finding]:
     yield finding(
         code,
         "warning",
-        f"{count(len(shared), 'group')} of files {how} in different splits ({said}): what a model "
-        "learnt by heart is counted as skill.",
+        f"{counted(len(shared), 'group')} of files {how} in different splits ({said}): what a "
+        "model learnt by heart is counted as skill.",
         "Keep each in one split only: drop those of train that are in val or test, and those of "
         "val that are in test.",
         [group.paths for group in shared],
     )
 
 
-def _torn(groups: list[Group], code: str, what: str, remedy: str) -> Iterator[Finding]:
+def _torn(groups: list[CopyGroup], code: str, what: str, remedy: str) -> Iterator[Finding]:
     torn = [group for group in groups if group.is_torn]
     if torn:
-        said = what.format(count(len(torn), "group") + " of files")
+        said = what.format(counted(len(torn), "group") + " of files")
         yield finding(code, "warning", f"{said}.", remedy, [group.paths for group in torn])
 
 
-def _within(groups: list[Group], code: str, how: str) -> Iterator[Finding]:
+def _within(groups: list[CopyGroup], code: str, how: str) -> Iterator[Finding]:
     """Return the finding about groups that no other finding names."""
     plain = [group for group in groups if not group.is_across and not group.is_torn]
     if not plain:
@@ -142,8 +144,8 @@ def _within(groups: list[Group], code: str, how: str) -> Iterator[Finding]:
     yield finding(
         code,
         severity,
-        f"{count(len(plain), 'group')} of files within one split are {how} "
-        f"({count(extra, 'file')} too many).",
+        f"{counted(len(plain), 'group')} of files within one split are {how} "
+        f"({counted(extra, 'file')} too many).",
         "Drop all but one of each, or know that they count more than others do.",
         [group.paths for group in plain],
     )

@@ -55,7 +55,7 @@ def cue_bars(scores: Sequence[CueScore]) -> Any:
     return figure
 
 
-def spread(distribution: Distribution) -> Any:
+def spread_plot(distribution: Distribution) -> Any:
     """Return the share of files up to each size or length, a line for each split and class."""
     figure = go.Figure()
     for label, counts in distribution.counts.items():

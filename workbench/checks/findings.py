@@ -59,7 +59,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
-def count(number: int, one: str, many: str = "") -> str:
+def counted(number: int, one: str, many: str = "") -> str:
     """Return e.g. `1 file`, `1,200 files`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench import pages
 from workbench.checks.checkup import Checkup
-from workbench.checks.findings import Finding, count, printable
+from workbench.checks.findings import Finding, counted, printable
 from workbench.checks.saturation import CEILING_AUC
 from workbench.checks.shift import SHIFT_AUC
 from workbench.checks.shortcuts import SHORTCUT_AUC
@@ -20,11 +20,11 @@ _STYLE = Path(__file__).with_name("page.css")
 # Groups of copies that are shown as pictures, files of a group, and the side of a picture.
 _SHOWN_GROUPS, _SHOWN_FILES, _SHOWN_PX = 12, 4, 112
 
-Rows = Mapping[str, Mapping[Any, Any]]
+TableRows = Mapping[str, Mapping[Any, Any]]
 """The rows of the prepared table by path."""
 
 
-def write_page(checkup: Checkup, path: Path, *, title: str, prepared: Prepared) -> None:
+def write_checks_page(checkup: Checkup, path: Path, *, title: str, prepared: Prepared) -> None:
     """Write the page; it holds everything it shows and loads nothing.
 
     Args:
@@ -68,7 +68,7 @@ def _findings(checkup: Checkup, prepared: Prepared) -> list[str]:
     return [_finding(finding, prepared, rows) for finding in checkup.findings]
 
 
-def _finding(finding: Finding, prepared: Prepared, rows: Rows) -> str:
+def _finding(finding: Finding, prepared: Prepared, rows: TableRows) -> str:
     body = f"<p>{escape(finding.sentence)}</p><p class='remedy'>{escape(finding.remedy)}</p>"
     if any(len(group) > 1 for group in finding.files):
         shown = [_group(group, prepared, rows) for group in finding.files[:_SHOWN_GROUPS]]
@@ -81,7 +81,7 @@ def _finding(finding: Finding, prepared: Prepared, rows: Rows) -> str:
     return pages.callout(finding.severity, finding.severity, body)
 
 
-def _group(group: Sequence[str], prepared: Prepared, rows: Rows) -> str:
+def _group(group: Sequence[str], prepared: Prepared, rows: TableRows) -> str:
     figures = []
     for path in group[:_SHOWN_FILES]:
         if path not in rows:  # a name that had to be made printable
@@ -137,7 +137,7 @@ def _sections(checkup: Checkup) -> list[str]:
         sections.append(
             pages.section(
                 distribution.quantity.capitalize(),
-                pages.plot(f"distribution-{index}", figures.spread(distribution)),
+                pages.plot(f"distribution-{index}", figures.spread_plot(distribution)),
                 note=f"Medians in {distribution.unit}: {medians}.",
                 is_half=True,
             )
@@ -175,7 +175,7 @@ def _probe_table(checkup: Checkup) -> str:
     ]
     note = (
         "A linear model of a few numbers a file, fit on train: its AUC on val "
-        f"({count(checkup.probes[0].num_files, 'file')}). From {CEILING_AUC} on val is saturated."
+        f"({counted(checkup.probes[0].num_files, 'file')}). From {CEILING_AUC} on val is saturated."
     )
     table = _table(["views", "AUC", "95%"], lines)
     return pages.section("How easy val is", table, note=note, is_half=True)

@@ -13,12 +13,12 @@ from workbench.data.prepare import Prepared
 from workbench.data.store import NEUTRAL_ROW
 from workbench.media.view import View
 
-Floats = npt.NDArray[np.float32]
+FloatColumn = npt.NDArray[np.float32]
 
-Looks = Mapping[str, tuple[Floats, Floats]]
+Looks = Mapping[str, tuple[FloatColumn, FloatColumn]]
 """What `view_profile` returns, by view."""
 
-MOST_FILES = 2_000
+MOST_PROFILED = 2_000
 """Files of each split that are measured, taken at random."""
 
 BANDS = 32
@@ -28,16 +28,18 @@ _GRID = 12
 _PICTURES = 2
 
 
-def sample(files: pd.DataFrame) -> pd.DataFrame:
+def sample_files(files: pd.DataFrame) -> pd.DataFrame:
     """Return at most MOST_FILES rows of each split, drawn by a fixed seed, in their order."""
     parts = []
     for _, rows in files.groupby("split", sort=False):
-        chosen = np.random.default_rng(0).permutation(len(rows))[:MOST_FILES]
+        chosen = np.random.default_rng(0).permutation(len(rows))[:MOST_PROFILED]
         parts.append(rows.iloc[np.sort(chosen)])
     return pd.concat(parts)
 
 
-def view_profile(prepared: Prepared, name: str, rows: pd.DataFrame) -> tuple[Floats, Floats]:
+def view_profile(
+    prepared: Prepared, name: str, rows: pd.DataFrame
+) -> tuple[FloatColumn, FloatColumn]:
     """Return (files, values) twice: how each file's view looks over all, and the view made small.
 
     The first is colour, contrast, sharpness, and the mean and spread of each band of rows; of a
@@ -59,7 +61,7 @@ def view_profile(prepared: Prepared, name: str, rows: pd.DataFrame) -> tuple[Flo
     return np.stack(overall), np.stack(small)
 
 
-def _profile(stored: Small, view: View) -> tuple[Floats, Floats]:
+def _profile(stored: Small, view: View) -> tuple[FloatColumn, FloatColumn]:
     """Return the means over a file's pictures of (2 + 2 + channels + 2 BANDS,) and (_GRID²,)."""
     import cv2
 
@@ -84,7 +86,7 @@ def _profile(stored: Small, view: View) -> tuple[Floats, Floats]:
     return np.mean(overall, axis=0, dtype=np.float32), np.mean(small, axis=0, dtype=np.float32)
 
 
-def standardized(learn: Floats, *others: Floats) -> list[Floats]:
+def standardized(learn: FloatColumn, *others: FloatColumn) -> list[FloatColumn]:
     """Return all arrays (files, values) with the mean and spread that `learn` has taken out."""
     mean, spread = learn.mean(axis=0), learn.std(axis=0)
     # A value that does not vary is left at zero where it was learnt.

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from workbench.checks.findings import Finding, count, finding, listed
-from workbench.data.delimited import shown
+from workbench.checks.findings import Finding, counted, finding, listed
+from workbench.data.delimited import shown_cell
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared
 
@@ -33,7 +33,7 @@ def row_findings(manifest: Manifest) -> Iterator[Finding]:
         yield finding(
             "empty_files",
             "warning",
-            f"{count(len(broken), 'file')} of 0 bytes ({_by_split(broken)}).",
+            f"{counted(len(broken), 'file')} of 0 bytes ({_by_split(broken)}).",
             "Download or unpack them again.",
             [[path] for path in broken["path"]],
         )
@@ -41,7 +41,7 @@ def row_findings(manifest: Manifest) -> Iterator[Finding]:
         yield finding(
             "media_without_rows",
             "note",
-            f"{count(len(manifest.unnamed), 'media file')} that no label row and no template row "
+            f"{counted(len(manifest.unnamed), 'media file')} that no label row and no template row "
             f"names ({_by_split(manifest.unnamed)}).",
             "See whether a label file is incomplete; otherwise they are simply not used.",
             [[path] for path in manifest.unnamed["path"]],
@@ -50,7 +50,7 @@ def row_findings(manifest: Manifest) -> Iterator[Finding]:
         yield finding(
             "repeated_label_rows",
             "note",
-            f"{count(manifest.num_repeated, 'label row')} repeat an earlier one word for word.",
+            f"{counted(manifest.num_repeated, 'label row')} repeat an earlier one word for word.",
             "Nothing has to be done: each file counts once.",
         )
 
@@ -64,8 +64,8 @@ def undecodable(prepared: Prepared) -> Iterator[Finding]:
         yield finding(
             "files_without_any_view",
             "warning",
-            f"{count(len(lost), 'labelled file')} of {len(there):,} of which nothing could be made "
-            f"({_by_split(lost)}); the first: {_reason(lost, next(iter(prepared.views)))}.",
+            f"{counted(len(lost), 'labelled file')} of {len(there):,} of which nothing could be "
+            f"made ({_by_split(lost)}); the first: {_reason(lost, next(iter(prepared.views)))}.",
             "Get them again, or convert them: they teach nothing and are left out of every score.",
             [[path] for path in lost["path"]],
         )
@@ -80,7 +80,7 @@ def undecodable(prepared: Prepared) -> Iterator[Finding]:
             yield finding(
                 "files_without_view",
                 "note",
-                f"{count(len(bad), 'file')} of {len(there):,} {verb} no {view} ({said}; "
+                f"{counted(len(bad), 'file')} of {len(there):,} {verb} no {view} ({said}; "
                 f"{_by_split(bad)}); the first: {_reason(bad, view)}.",
                 "Play some of them: if they are fine elsewhere, convert them; otherwise a trial "
                 "scores them on what else they have.",
@@ -93,14 +93,14 @@ def _absent(rows: pd.DataFrame, code: str, what: str, remedy: str) -> Iterator[F
         yield finding(
             code,
             "warning",
-            f"{count(len(rows), what)} without a media file ({_by_split(rows)}).",
+            f"{counted(len(rows), what)} without a media file ({_by_split(rows)}).",
             remedy,
             [[path] for path in rows["path"]],
         )
 
 
 def _reason(rows: pd.DataFrame, view: str) -> str:
-    return shown(str(rows[f"reason.{view}"].iloc[0]), most=200).rstrip(".")
+    return shown_cell(str(rows[f"reason.{view}"].iloc[0]), most=200).rstrip(".")
 
 
 def _by_split(rows: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from workbench.checks.evidence import separation
 from workbench.checks.findings import Finding, finding
-from workbench.checks.profiles import Floats, Looks, standardized
+from workbench.checks.profiles import FloatColumn, Looks, standardized
 from workbench.data.store import NEUTRAL_ROW
 from workbench.values import Frozen
 
@@ -27,7 +27,7 @@ class ProbeScore(Frozen):
     num_files: int
 
 
-def probe(rows: pd.DataFrame, looks: Looks) -> list[ProbeScore]:
+def probe_shortcuts(rows: pd.DataFrame, looks: Looks) -> list[ProbeScore]:
     """Return the score of a linear probe of each view, and of all together, the best first.
 
     As in a trial, files of which no view could be made are left out.
@@ -73,7 +73,9 @@ def saturation_findings(scores: Sequence[ProbeScore]) -> Iterator[Finding]:
         )
 
 
-def _scores(learn: Floats, targets: npt.NDArray[np.int64], ask: Floats) -> npt.NDArray[np.float64]:
+def _scores(
+    learn: FloatColumn, targets: npt.NDArray[np.int64], ask: FloatColumn
+) -> npt.NDArray[np.float64]:
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 

@@ -13,8 +13,8 @@ import pandas as pd
 
 from workbench import pages
 from workbench.checks import sheet_drawing as drawing
-from workbench.checks.findings import count, printable
-from workbench.checks.sheet_drawing import INK, Image, Picture, Strip, Words
+from workbench.checks.findings import counted, printable
+from workbench.checks.sheet_drawing import INK, Picture, PillowImage, Strip, Words
 from workbench.checks.sheet_values import draw_values, telling
 from workbench.checks.thumbnails import is_picture
 from workbench.data.prepare import Prepared
@@ -22,9 +22,9 @@ from workbench.errors import DataError
 from workbench.files import finished
 from workbench.media.view import Array, View
 
-COLOURS = {"real": "#0072b2", "fake": "#d55e00", "unlabelled": "#5f6b7a"}
+CLASS_COLOURS = {"real": "#0072b2", "fake": "#d55e00", "unlabelled": "#5f6b7a"}
 
-MOST_FILES = 4_000
+MOST_SHOWN = 4_000
 """Files of a class whose values are measured, where a view has values and no pictures."""
 
 _TARGETS = {"real": 0, "fake": 1, "unlabelled": -1}
@@ -33,7 +33,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ContactSheet:
     """A written sheet."""
 
     title: str
@@ -58,7 +58,7 @@ def write_sheets(
     per_class: int = 8,
     split: str = "train",
     seed: int = 0,
-    more: Sequence[Sheet] = (),
+    more: Sequence[ContactSheet] = (),
 ) -> list[Path]:
     """Write `VIEW.png` for each view and `index.html`, which shows them one below the other.
 
@@ -93,7 +93,7 @@ def write_sheets(
     pages.write_page(
         page,
         title=f"Samples of {printable(split)}",
-        about=f"Data {prepared.fingerprint} · {count(len(table), 'file')} · seed {seed}",
+        about=f"Data {prepared.fingerprint} · {counted(len(table), 'file')} · seed {seed}",
         body=[f"<nav>{chr(10).join(links)}</nav>", *map(_section, sheets)],
         style=_STYLE,
     )
@@ -103,13 +103,13 @@ def write_sheets(
 def save(
     title: str,
     file: Path,
-    rows: Sequence[Image],
+    rows: Sequence[PillowImage],
     *,
     head: Sequence[str],
     hint: Sequence[str],
     foot: Sequence[str] = (),
     shown: Mapping[str, pd.DataFrame],
-) -> Sheet:
+) -> ContactSheet:
     """Write a sheet.
 
     Args:
@@ -134,10 +134,12 @@ def save(
     with finished(file) as part:
         image.save(part, compress_level=3)  # a third of the time of 6, for 7% more bytes
     names = {kind: list(files["name"]) for kind, files in shown.items()}
-    return Sheet(title, file, image.size, ", ".join([*head, *foot]), names)
+    return ContactSheet(title, file, image.size, ", ".join([*head, *foot]), names)
 
 
-def spread(is_usable: npt.NDArray[np.bool_], number: int, *, seed: int) -> npt.NDArray[np.int64]:
+def spread_choice(
+    is_usable: npt.NDArray[np.bool_], number: int, *, seed: int
+) -> npt.NDArray[np.int64]:
     """Return up to `number` indices of usable files, ascending, evenly spread over their order.
 
     What is not usable changes only who stands in for it: sheets of different views stay comparable.
@@ -157,7 +159,7 @@ def left_out(by_class: Mapping[str, pd.DataFrame], view: str) -> list[str]:
     status = {kind: rows[f"status.{view}"] for kind, rows in by_class.items()}
     every = pd.concat(list(status.values()))
     counts = every[every != "ok"].value_counts().sort_index()
-    total = count(len(every), "file")
+    total = counted(len(every), "file")
     if counts.empty:
         return [f"Left out: none of {total}"]
     said = [f"Left out: {counts.sum():,} of {total}"]
@@ -195,11 +197,11 @@ def _write_sheet(
     *,
     per_class: int,
     seed: int,
-) -> Sheet:
+) -> ContactSheet:
     view = prepared.views[name]
     number = per_class if len(by_class) > 1 else 2 * per_class
     sampled = {
-        kind: sample(rows, name, number if is_picture(view) else MOST_FILES, seed)
+        kind: sample_rows(rows, name, number if is_picture(view) else MOST_SHOWN, seed)
         for kind, rows in by_class.items()
     }
     body = _pictures if is_picture(view) else _values
@@ -209,10 +211,10 @@ def _write_sheet(
     return save(name, folder / f"{name}.png", rows, head=head, hint=hint, foot=foot, shown=shown)
 
 
-def sample(rows: pd.DataFrame, view: str, number: int, seed: int) -> pd.DataFrame:
+def sample_rows(rows: pd.DataFrame, view: str, number: int, seed: int) -> pd.DataFrame:
     """Return up to `number` of the files `rows` that are `ok` in `view`, each content once."""
     is_usable = (rows[f"status.{view}"] == "ok") & ~rows["content"].duplicated()
-    return rows.iloc[spread(is_usable.to_numpy(), number, seed=seed)]
+    return rows.iloc[spread_choice(is_usable.to_numpy(), number, seed=seed)]
 
 
 def _pictures(
@@ -220,7 +222,7 @@ def _pictures(
     name: str,
     by_class: Mapping[str, pd.DataFrame],
     sampled: Mapping[str, pd.DataFrame],
-) -> tuple[list[Image], list[str]]:
+) -> tuple[list[PillowImage], list[str]]:
     """Return the rows of a sheet of pictures, and how to read it."""
     view, array = prepared.views[name], prepared.open_array(name)
     segments, frames, height, width, channels = view.stored_shape
@@ -228,12 +230,13 @@ def _pictures(
     grid = drawing.grid_for(most, segments * frames, height=height, width=width)
     rows = []
     for kind, files in sampled.items():
-        about = f"   {len(files):,} of {count(len(by_class[kind]), 'file')}"
+        about = f"   {len(files):,} of {counted(len(by_class[kind]), 'file')}"
         rows.append(_heading([kind], [about]))
         if len(files):
             places = zip(files["name"], files[f"row.{name}"], strict=True)
             strips = [
-                Strip(called, for_people(view, array[row]), COLOURS[kind]) for called, row in places
+                Strip(called, for_people(view, array[row]), CLASS_COLOURS[kind])
+                for called, row in places
             ]
             rows.append(drawing.draw_samples(strips, grid))
     hint = []
@@ -252,7 +255,7 @@ def _values(
     name: str,
     by_class: Mapping[str, pd.DataFrame],
     sampled: Mapping[str, pd.DataFrame],
-) -> tuple[list[Image], list[str]]:
+) -> tuple[list[PillowImage], list[str]]:
     """Return the rows of a sheet of values, and how to read it."""
     view, array = prepared.views[name], prepared.open_array(name)
     measured = {}
@@ -260,17 +263,17 @@ def _values(
         if len(files):
             values = np.asarray(array[files[f"row.{name}"].to_numpy()], np.float64)
             measured[kind] = np.nan_to_num(values.mean(axis=1))
-    about = [f"   {len(sampled[k]):,} of {count(len(by_class[k]), 'file')}    " for k in sampled]
+    about = [f"   {len(sampled[k]):,} of {counted(len(by_class[k]), 'file')}    " for k in sampled]
     heading = _heading(list(sampled), about)
     if not measured:
         return [heading], []
     names = view.names
     chosen = telling(names, measured)
-    picture = drawing.as_image(draw_values(chosen, COLOURS, len(names)))
+    picture = drawing.as_image(draw_values(chosen, CLASS_COLOURS, len(names)))
     is_told = chosen[0].separation is not None
     order = "the most telling first" if is_told else "in their order"
     hint = [
-        f"{len(chosen)} of {count(len(names), 'value')}, {order}",
+        f"{len(chosen)} of {counted(len(names), 'value')}, {order}",
         f"height: share of {'each class' if len(sampled) > 1 else 'the files'}, "
         "the outermost bars with all beyond",
     ]
@@ -278,10 +281,10 @@ def _values(
     return [heading, picture], hint
 
 
-def _heading(kinds: Sequence[str], about: Sequence[str]) -> Image:
+def _heading(kinds: Sequence[str], about: Sequence[str]) -> PillowImage:
     parts = []
     for kind, said in zip(kinds, about, strict=True):
-        parts += [Words("■ ", COLOURS[kind]), Words(kind, INK, is_bold=True), Words(said)]
+        parts += [Words("■ ", CLASS_COLOURS[kind]), Words(kind, INK, is_bold=True), Words(said)]
     return drawing.text_row(parts, size=15, gaps_px=(12, 3))
 
 
@@ -313,7 +316,7 @@ def _heat() -> npt.NDArray[np.uint8]:
     return colormaps["magma"](np.arange(256), bytes=True)[:, :3]
 
 
-def _section(sheet: Sheet) -> str:
+def _section(sheet: ContactSheet) -> str:
     """Return the sheet as a part of the page, which holds its pictures itself."""
     data = base64.b64encode(sheet.file.read_bytes()).decode()
     width, height = sheet.size_px

@@ -13,7 +13,7 @@ from PIL import ImageDraw, ImageFont
 
 from workbench.checks.findings import printable
 
-Image = Pillow.Image
+PillowImage = Pillow.Image
 Picture = npt.NDArray[np.uint8]
 """(height, width, 3) RGB."""
 
@@ -125,7 +125,7 @@ def _shown(width: int, room_px: int) -> int:
     return width * (room_px // width) if width <= room_px else room_px
 
 
-def draw_samples(strips: Sequence[Strip], grid: Grid) -> Image:
+def draw_samples(strips: Sequence[Strip], grid: Grid) -> PillowImage:
     """Return the samples in rows, each in its frame with its name, if any has one, below."""
     width, height = grid.strip_px
     step = height + (_NAME_SIZE + 14 if any(strip.name for strip in strips) else 6)
@@ -150,19 +150,21 @@ def draw_samples(strips: Sequence[Strip], grid: Grid) -> Image:
     return image
 
 
-def _resized(picture: Picture, grid: Grid) -> Image:
+def _resized(picture: Picture, grid: Grid) -> PillowImage:
     size = (grid.width_px, grid.height_px)
     is_grown = grid.width_px > picture.shape[1]
     how = Pillow.Resampling.NEAREST if is_grown else Pillow.Resampling.HAMMING
     return as_image(picture).resize(size, how)
 
 
-def as_image(picture: Picture) -> Image:
+def as_image(picture: Picture) -> PillowImage:
     """Return the picture as Pillow's."""
     return Pillow.fromarray(np.ascontiguousarray(picture))
 
 
-def text_row(parts: Sequence[Words], *, size: int, gaps_px: tuple[int, int] = (0, 0)) -> Image:
+def text_row(
+    parts: Sequence[Words], *, size: int, gaps_px: tuple[int, int] = (0, 0)
+) -> PillowImage:
     """Return a line of words, so many pixels above and below it."""
     words = [(drawable(part.text), part.colour, font(size, is_bold=part.is_bold)) for part in parts]
     length = sum(face.getlength(text) for text, _, face in words)
@@ -175,7 +177,9 @@ def text_row(parts: Sequence[Words], *, size: int, gaps_px: tuple[int, int] = (0
     return image
 
 
-def text_rows(items: Sequence[str], *, size: int, width_px: int, gap_px: int = 0) -> list[Image]:
+def text_rows(
+    items: Sequence[str], *, size: int, width_px: int, gap_px: int = 0
+) -> list[PillowImage]:
     """Return `items` in soft lines of at most `width_px`, broken between them."""
     separator = "  ·  "
     lines: list[str] = []
@@ -191,7 +195,7 @@ def text_rows(items: Sequence[str], *, size: int, width_px: int, gap_px: int = 0
     ]
 
 
-def stacked(rows: Sequence[Image]) -> Image:
+def stacked(rows: Sequence[PillowImage]) -> PillowImage:
     """Return the rows one below the other, white around them."""
     width = max(row.width for row in rows) + 2 * MARGIN_PX
     height = sum(row.height for row in rows) + 2 * MARGIN_PX

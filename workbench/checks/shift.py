@@ -10,7 +10,7 @@ import pandas as pd
 from workbench.checks.cues import Family, make_cues
 from workbench.checks.evidence import Separation, separation
 from workbench.checks.findings import Finding, finding, printable
-from workbench.checks.profiles import Floats, Looks, standardized
+from workbench.checks.profiles import FloatColumn, Looks, standardized
 from workbench.checks.shortcuts import FOLDS, cross_validated_rates
 from workbench.data.prepare import Prepared
 from workbench.values import Frozen
@@ -95,7 +95,7 @@ def shift_findings(shifts: Sequence[SplitShift]) -> Iterator[Finding]:
 
 
 def _shift(
-    prepared: Prepared, facts: pd.DataFrame, rows: pd.DataFrame, views: dict[str, Floats]
+    prepared: Prepared, facts: pd.DataFrame, rows: pd.DataFrame, views: dict[str, FloatColumn]
 ) -> tuple[Separation, str, Separation] | None:
     targets = (rows["split"] == rows["split"].iloc[-1]).to_numpy(np.int64)
     if np.bincount(targets, minlength=2).min() < 2 * FOLDS:
@@ -116,7 +116,7 @@ def _shift(
     return (overall, best, told) if overall else None
 
 
-def _ask_in_groups(values: Floats, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _ask_in_groups(values: FloatColumn, targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Return the cross-validated decision of a linear model for each file.
 
     Files that look alike (clips of one person, of one scene) are in one fold: that a person is in

@@ -18,7 +18,7 @@ PICTURE_PX = (32, 32)
 SOUND_PX = (32, 64)
 """(height, width) of the small pictures: frequency bands and moments of a sound."""
 
-MOST = 4
+MOST_FRAMES = 4
 """Pictures that are taken of a file in one view, evenly among those it has."""
 
 Medium = Literal["picture", "face", "sound"]
@@ -47,7 +47,7 @@ def unique_contents(files: pd.DataFrame) -> pd.DataFrame:
 
 
 def thumbnails(
-    prepared: Prepared, files: pd.DataFrame, *, most: int = MOST
+    prepared: Prepared, files: pd.DataFrame, *, most: int = MOST_FRAMES
 ) -> Mapping[str, Thumbnails]:
     """Return the small pictures of `files` (rows of the prepared table) by view.
 

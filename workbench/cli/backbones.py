@@ -70,14 +70,14 @@ def backbones(
         rulebook = _rulebook(experiment, limit, pretrained)
         query: rules.Query = build(rules.Query, {"top": 20, **asked}, where="workbench backbones")
         figures = leaderboard.read_table()
-        ranking = rules.rank(figures, query, rulebook)
+        ranking = rules.rank_backbones(figures, query, rulebook)
         if as_json:
-            found = rules.as_json(ranking, query, rulebook, source=figures.source)
+            found = rules.ranking_as_json(ranking, query, rulebook, source=figures.source)
             typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
         if excluded:
             typer.echo(f"{rules.excluded_table(ranking)}\n")
-        typer.echo(rules.as_table(ranking, query, rulebook, source=figures.source))
+        typer.echo(rules.ranking_as_table(ranking, query, rulebook, source=figures.source))
         if ranking.rows:
             typer.echo(f"\nNext: workbench backbones --check {ranking.rows[0].model}")
 

@@ -21,7 +21,7 @@ from workbench.errors import ConfigError
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.checks.sheet import Sheet
+    from workbench.checks.sheet import ContactSheet
     from workbench.data.dataset import Dataset
     from workbench.data.manifest import Manifest
     from workbench.data.prepare import Prepared
@@ -54,12 +54,12 @@ def prepare(
         _, files, prepared = _prepared(
             experiment, data, jobs, limit_s=limit_s, retry=retry, verify=verify
         )
-        for line in (*manifest.describe(files), *preparation.describe(prepared)):
+        for line in (*manifest.describe_manifest(files), *preparation.describe_prepared(prepared)):
             typer.echo(line)
         if verify:
             num_read = (files.table["content"] != "").sum()
             typer.echo(f"{num_read:,} files were read again and every cached row was checked.")
-        typer.echo(f"\n{preparation.as_table(prepared)}")
+        typer.echo(f"\n{preparation.prepared_as_table(prepared)}")
         if strict:
             preparation.require_all(prepared)
         typer.echo(f"\nNext: workbench check {_again(experiment, data)}")
@@ -83,9 +83,9 @@ def check(
     with reporting_errors():
         about, files, prepared = _prepared(experiment, data, None)
         facts = FactsStore(workspace.cache).table(prepared.contents())
-        found = checkup.check(files, prepared, facts, short=False)
+        found = checkup.run_checks(files, prepared, facts, short=False)
         path = workspace.checks / f"{about.name}.html"
-        page.write_page(found, path, title=about.name, prepared=prepared)
+        page.write_checks_page(found, path, title=about.name, prepared=prepared)
         if as_json:
             typer.echo(found.model_dump_json(indent=2))
         else:
@@ -131,7 +131,9 @@ def demo_data(
         typer.echo(f"The demo data is in {folder}.\n\nNext: workbench search --data {folder}")
 
 
-def _augmented(experiment: Path, prepared: "Prepared", folder: Path) -> "tuple[list[Sheet], str]":
+def _augmented(
+    experiment: Path, prepared: "Prepared", folder: Path
+) -> "tuple[list[ContactSheet], str]":
     """Return the sheets of augmentations, or none and why: data is looked at without a space."""
     from workbench.search.augment_sheet import write_augment_sheets
     from workbench.space.experiment import read_experiment

@@ -105,11 +105,9 @@ def require_address_space() -> None:
     typer.secho(f"warning: {text}", err=True, fg=typer.colors.YELLOW)
 
 
-def find_study(study: str | None) -> "StudyFolder":
+def named_study(study: str | None) -> "StudyFolder":
     """Return the study of that name, or the last one searched."""
-    from workbench.study.folder import find
-
-    return find(Workspace(Path.cwd()).studies, study)
+    return find_study(Workspace(Path.cwd()).studies, study)
 
 
 def without_locks(asked: bool) -> None:
@@ -149,14 +147,14 @@ def num_jobs(text: str | None) -> int | Literal["auto"] | None:
     return int(text)
 
 
-def num_bytes(text: str | None) -> int | None:
+def parse_bytes(text: str | None) -> int | None:
     """Return the bytes of a memory size such as 16GiB or 800MiB."""
     if text is None:
         return None
     from workbench.rules import ranking
 
     try:
-        number = int(ranking.num_bytes(text))
+        number = int(ranking.parse_size(text))
     except ValueError as error:
         raise typer.BadParameter(f"{text!r}: {error}.") from error
     if number < 1:

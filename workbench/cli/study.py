@@ -19,9 +19,9 @@ from workbench.cli.shared import (
     NoLockOption,
     StrictOption,
     StudyArgument,
-    find_study,
-    num_bytes,
+    named_study,
     num_jobs,
+    parse_bytes,
     reporting_errors,
     seconds,
     without_locks,
@@ -74,7 +74,7 @@ def search(
     no_lock: NoLockOption = False,
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
-    timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), num_bytes(memory)
+    timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     without_locks(no_lock)
     from workbench.search.options import RunOptions
     from workbench.search.start import run_search
@@ -115,7 +115,7 @@ def train(
     no_lock: NoLockOption = False,
 ) -> None:
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
-    memory_bytes = num_bytes(memory)
+    memory_bytes = parse_bytes(memory)
     without_locks(no_lock)
     from workbench.search.options import RunOptions
     from workbench.search.start import run_preset
@@ -171,7 +171,7 @@ def _conclude(run: Callable[[Workspace], "SearchOutcome"], whole: str) -> None:
         root = workspace.tracking
         with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
             champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
-        typer.echo(f"\n{promotion.describe(champion)}")
+        typer.echo(f"\n{promotion.describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 
 
@@ -187,7 +187,7 @@ def compare(
     from workbench.study.records import count_running
 
     with reporting_errors():
-        folder = find_study(study)
+        folder = named_study(study)
         rows, other = measured_alike(folder, read_scored_trials(folder))
         if other:
             typer.echo(other, err=True)
@@ -221,7 +221,7 @@ def ui(
         root = Workspace(Path.cwd()).tracking
         if not (root / "mlflow.db").exists():
             raise WorkbenchError(f"{root} holds no runs yet. Run `workbench search` first.")
-        info = find_study(study).info()
+        info = named_study(study).info()
         tracking = Tracking(root)
         page = tracking.page(tracking.find_study(info.name, info.id))
         if (free := free_port(host, port)) != port:
@@ -252,12 +252,12 @@ def promote(
 
     without_locks(no_lock)
     with reporting_errors():
-        folder, root = find_study(study), Workspace(Path.cwd()).tracking
+        folder, root = named_study(study), Workspace(Path.cwd()).tracking
         with full_disk_told(folder.path, root, Path(gettempdir())):
             mend_runs(folder, root)
             champion = promotion.promote(folder, ModelRegistry(root), trial)
         if as_json:
             typer.echo(champion.model_dump_json(indent=2))
             return
-        typer.echo(promotion.describe(champion))
+        typer.echo(promotion.describe_champion(champion))
         typer.echo(f"\nNext: workbench export {folder.name} --out bundle")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.shared import JsonOption, StudyArgument, find_study, reporting_errors
+from workbench.cli.shared import JsonOption, StudyArgument, named_study, reporting_errors
 
 
 def export(
@@ -22,8 +22,8 @@ def export(
     from workbench.submission import bundle
 
     with reporting_errors():
-        made = bundle.export(find_study(study), out, allow_missing=allow_missing)
-        typer.echo(bundle.describe(made))
+        made = bundle.export(named_study(study), out, allow_missing=allow_missing)
+        typer.echo(bundle.describe_bundle(made))
         typer.echo(f"\nNext: workbench predict {out} FILE... --out predictions.csv")
 
 
@@ -51,4 +51,4 @@ def score(
 
     with reporting_errors():
         graded = grade.grade(predictions, labels)
-        typer.echo(graded.model_dump_json(indent=2) if as_json else grade.describe(graded))
+        typer.echo(graded.model_dump_json(indent=2) if as_json else grade.describe_grade(graded))

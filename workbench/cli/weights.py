@@ -29,7 +29,7 @@ def list_weights(as_json: JsonOption = False) -> None:
         if as_json:
             typer.echo(json.dumps([one.model_dump() for one in found], indent=2))
         else:
-            typer.echo(weight_store.as_table(found) if found else _none(store))
+            typer.echo(weight_store.stored_as_table(found) if found else _none(store))
 
 
 @app.command()
@@ -50,8 +50,8 @@ def add(
 
     with reporting_errors():
         store = Workspace(Path.cwd()).weights
-        one = weight_store.add(file, name, store, pretraining=pretraining, replace=replace)
-        typer.echo(weight_store.describe(one))
+        one = weight_store.add_weights(file, name, store, pretraining=pretraining, replace=replace)
+        typer.echo(weight_store.describe_stored(one))
         if one.pretraining == "unknown":
             typer.echo("Few rulebooks allow that: if you know what they saw, add --pretraining.")
         typer.echo("\nNext: workbench weights list")
@@ -73,7 +73,7 @@ def check(
             num += 1
             num_bad += bool(one.problem)
             said = f"{one.name} is bad: {one.problem}" if one.problem else None
-            typer.echo(said or weight_store.describe(one))
+            typer.echo(said or weight_store.describe_stored(one))
         if not num and name:
             raise WeightsError(
                 f"There are no weights of {name} here. `workbench weights list` says which there "

@@ -22,7 +22,7 @@ class Stamp(NamedTuple):
     """When its content or its rights last changed: no program sets this one."""
 
 
-class Read(NamedTuple):
+class ReadContents(NamedTuple):
     """What became of reading the files that are there, by their paths."""
 
     hashes: dict[str, str]
@@ -41,7 +41,9 @@ def _hash_or_error(path: Path) -> str | OSError:
         return error
 
 
-def read_contents(paths: Sequence[str], folder: Path, *, cache: Path, verify: bool) -> Read:
+def read_file_contents(
+    paths: Sequence[str], folder: Path, *, cache: Path, verify: bool
+) -> ReadContents:
     """Return the SHA-256 of each file, reading only what changed since the last time.
 
     Args:
@@ -79,7 +81,7 @@ def read_contents(paths: Sequence[str], folder: Path, *, cache: Path, verify: bo
             pd.DataFrame(rows, columns=columns).to_parquet(
                 part, index=False, write_page_checksum=True
             )
-    return Read(hashes, refused, stamps, tuple(altered))
+    return ReadContents(hashes, refused, stamps, tuple(altered))
 
 
 def _remembered(file: Path) -> dict[str, tuple[Stamp, str]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from workbench.console import visible
 from workbench.errors import DataError, told
 from workbench.gate import read_file
-from workbench.values import cut
+from workbench.values import cut_text
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 """The rarer in names, the earlier: where two would do, the earlier one counts."""
@@ -139,12 +139,12 @@ def raw_cells(record: str, separator: str) -> list[str]:
 
 def quoted(text: str, *, most: int = 60) -> str:
     """Return strangers' text for a message: in quotes, cut, and without control characters."""
-    return f"'{shown(text, most=most)}'"
+    return f"'{shown_cell(text, most=most)}'"
 
 
-def shown(text: str, *, most: int = 60) -> str:
+def shown_cell(text: str, *, most: int = 60) -> str:
     """Return the same without the quotes."""
-    return visible(cut(text, most))
+    return visible(cut_text(text, most))
 
 
 def _decoded(path: Path, data: bytes) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from workbench.data.lines import LineWriter, appending, read_lines
 from workbench.files import is_locked, locked
 from workbench.media.facts import Facts
 
-VERSION = 2
+FACTS_VERSION = 2
 """Raise it whenever the same file gives other facts."""
 
 
@@ -23,7 +23,7 @@ class FactsStore:
     """
 
     def __init__(self, cache: Path) -> None:
-        self._file = cache / f"facts-{VERSION}.jsonl"
+        self._file = cache / f"facts-{FACTS_VERSION}.jsonl"
 
     def read(self) -> dict[str, dict[str, Any]]:
         """Return the facts by content hash."""

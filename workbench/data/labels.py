@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BeforeValidator, model_validator
 
-from workbench.data.delimited import SEPARATORS, Delimited, quoted, read_delimited, shown
+from workbench.data.delimited import SEPARATORS, Delimited, quoted, read_delimited, shown_cell
 from workbench.data.names import leaves_folder
 from workbench.errors import DataError
 from workbench.values import Frozen
@@ -161,7 +161,7 @@ def read_labels(
     table.check_widths()
     used = {_fold(header[name_at]), _fold(header[target_at])}
     if first and used - {*NAME_COLUMNS, *TARGET_COLUMNS}:
-        said.append(f"columns {shown(header[name_at])} and {shown(header[target_at])}")
+        said.append(f"columns {shown_cell(header[name_at])} and {shown_cell(header[target_at])}")
     rows, lines = table.rows[first:], table.lines[first:]
     if not rows:
         raise DataError(f"{path} has a header and no rows. It needs a row for each file.")
@@ -203,7 +203,7 @@ def read_template(path: Path, columns: Columns | None = None) -> Template:
     whole = [[*row, *[""] * (width - len(row))][:width] for row in rows]
     said = []
     if {_fold(header[name_at]), _fold(header[score_at])} - {*NAME_COLUMNS, *SCORE_COLUMNS}:
-        said.append(f"columns {shown(header[name_at])} and {shown(header[score_at])}")
+        said.append(f"columns {shown_cell(header[name_at])} and {shown_cell(header[score_at])}")
     return Template(
         pd.DataFrame(whole, columns=header, dtype="str"),
         header[name_at],
@@ -224,7 +224,7 @@ def without_repeats(labels: pd.DataFrame, key: str, path: Path) -> tuple[pd.Data
     torn = labels.loc[labels[key].duplicated(), key]
     if len(torn):
         raise DataError(
-            f"{path} gives {shown(torn.iloc[0])} both targets, 0 and 1{_and_more(len(torn))}. "
+            f"{path} gives {shown_cell(torn.iloc[0])} both targets, 0 and 1{_and_more(len(torn))}. "
             "Keep one row for each name."
         )
     return labels, int(repeated.sum())
@@ -301,11 +301,11 @@ def _targets(
     if None in meaning.values():
         row = found.index(None)
         said = (
-            f"{path} line {lines[row]}: the target of {shown(names[row].strip())} is "
+            f"{path} line {lines[row]}: the target of {shown_cell(names[row].strip())} is "
             f"{quoted(words[row].strip())}{_and_more(found.count(None))}."
         )
         if classes.fake:
-            those = shown(", ".join((*classes.real, *classes.fake)), most=120)
+            those = shown_cell(", ".join((*classes.real, *classes.fake)), most=120)
             raise DataError(f"{said} `classes` knows {those}.")
         if _reader(words[row], classes):
             other = quoted(known.strip())
@@ -318,7 +318,7 @@ def _targets(
         target: sorted({word.strip() for word in meaning if meaning[word] == target})
         for target in (1, 0)
     }
-    said = "/".join(", ".join(map(shown, some)) for some in seen.values() if some)
+    said = "/".join(", ".join(map(shown_cell, some)) for some in seen.values() if some)
     numbers = "/".join(str(target) for target, some in seen.items() if some)
     is_usual = not classes.fake and {word.strip() for word in meaning} <= {"0", "1"}
     return np.array(found, np.int8), "" if is_usual else f"{said} read as {numbers}"

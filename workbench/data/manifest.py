@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from workbench.data.contents import Stamp, read_contents, status_of
-from workbench.data.delimited import shown
+from workbench.data.contents import Stamp, read_file_contents, status_of
+from workbench.data.delimited import shown_cell
 from workbench.data.labels import (
     Classes,
     Columns,
@@ -130,7 +130,7 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
     _check_splits(table)
     paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
-    read = read_contents(paths, folder, cache=cache, verify=verify)
+    read = read_file_contents(paths, folder, cache=cache, verify=verify)
     table["content"] = [read.hashes.get(path, "") for path in table["path"]]
     # There, and not to be read: by its rights, or by a damaged disk.
     both = zip(table["path"], table["status"], strict=True)
@@ -140,7 +140,7 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     return Manifest(table, template, num_repeated, unnamed, read.stamps, read.altered, said)
 
 
-def describe(manifest: Manifest) -> list[str]:
+def describe_manifest(manifest: Manifest) -> list[str]:
     """Return lines for a person, one for each split: files, fakes, what is not there.
 
     Before them, how tables and names were read where they are not as usual.
@@ -153,7 +153,7 @@ def describe(manifest: Manifest) -> list[str]:
         line = f"{split}: {len(rows)} files{fake}"
         if len(absent):
             counts = absent["status"].value_counts().sort_index()
-            sample = ", ".join(map(shown, absent["name"].head(3)))
+            sample = ", ".join(map(shown_cell, absent["name"].head(3)))
             line += "; " + ", ".join(f"{count} {status}" for status, count in counts.items())
             line += f" ({sample}{', ...' if len(absent) > 3 else ''})"
         lines.append(line)
@@ -312,6 +312,6 @@ def _check_splits(table: pd.DataFrame) -> None:
             raise DataError(
                 f"The {split} split needs real and fake files, and {found}"
                 + (f", all with target {there['target'].iloc[0]}" if len(there) else "")
-                + f" (first path looked for: {shown(rows['path'].iloc[0], most=200)}). Check the "
-                "media folder."
+                + f" (first path looked for: {shown_cell(rows['path'].iloc[0], most=200)}). Check "
+                "the media folder."
             )

@@ -13,13 +13,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.console import say, track
-from workbench.console import table as table_text
+from workbench.console import text_table as table_text
 from workbench.data.contents import Stamp, why_unread
 from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
-from workbench.data.delimited import shown
+from workbench.data.delimited import shown_cell
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
-from workbench.data.rows import UNKNOWN, Rows, checksum
+from workbench.data.rows import UNKNOWN, RowChecks, checksum
 from workbench.data.store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
 from workbench.data.unexpected import Unexpected
 from workbench.errors import CacheError, DataError
@@ -33,7 +33,7 @@ from workbench.values import build
 _FLUSH_FILES = 256
 
 
-TABLE = "manifest.parquet"
+PREPARED_TABLE = "manifest.parquet"
 """File of the prepared data's table."""
 
 
@@ -84,7 +84,7 @@ class Prepared:
         contents = self.table["content"].drop_duplicates()
         return [content for content in contents if content]
 
-    def open_array(self, view: str) -> Rows:
+    def open_array(self, view: str) -> RowChecks:
         """Return all rows of `view`, (rows, *stored_shape), each checked when it is first read.
 
         Raises:
@@ -97,7 +97,7 @@ class Prepared:
         if f"sum.{view}" in self.table:
             sums[self.table[f"row.{view}"]] = self.table[f"sum.{view}"]
             sums[NEUTRAL_ROW] = checksum(self.views[view].neutral())
-        return Rows(array, file, sums)
+        return RowChecks(array, file, sums)
 
     def vectors(self, view: str, split: str) -> pd.DataFrame:
         """Return a vector view of one split: a row a file by its name, a column a named value."""
@@ -107,13 +107,13 @@ class Prepared:
         return pd.DataFrame(values, index, columns=list(self.views[view].names))
 
     def save(self, folder: Path) -> None:
-        """Write `TABLE` and `prepared.json` into `folder`.
+        """Write `PREPARED_TABLE` and `prepared.json` into `folder`.
 
         Arrays below the folder's parent are named from `folder` on, so that a copy of all that has
         its own.
         """
         here = folder.resolve()
-        with finished(folder / TABLE) as part:
+        with finished(folder / PREPARED_TABLE) as part:
             self.table.to_parquet(part, index=False)
         views = {
             name: {
@@ -141,7 +141,7 @@ class Prepared:
         }
         arrays = {name: (folder / v["array"]).resolve() for name, v in saved["views"].items()}
         stores = {name: v.get("store", "") for name, v in saved["views"].items()}
-        table = pd.read_parquet(folder / TABLE)
+        table = pd.read_parquet(folder / PREPARED_TABLE)
         loaded = Prepared(table, views, arrays, saved["fingerprint"], stores)
         for name, view in views.items():
             loaded._check_store(name, num_rows=len(open_rows(arrays[name], view)))
@@ -239,14 +239,16 @@ def prepare(
     return Prepared(table, dict(views), arrays, manifest.fingerprint, uids)
 
 
-def describe(prepared: Prepared) -> list[str]:
+def describe_prepared(prepared: Prepared) -> list[str]:
     """Return a line for each view and kind of trouble or note: how many files, and an example."""
     lines = []
     for name in prepared.views:
         bad = prepared.table[prepared.table[f"status.{name}"] != "ok"]
         for status, rows in bad.groupby(f"status.{name}"):
             example = f"{rows['path'].iloc[0]}: {rows[f'reason.{name}'].iloc[0]}"
-            lines.append(f"{name}: {_files(len(rows))} {status}, e.g. {shown(example, most=300)}")
+            lines.append(
+                f"{name}: {_files(len(rows))} {status}, e.g. {shown_cell(example, most=300)}"
+            )
     return lines + remarks(prepared)
 
 
@@ -270,7 +272,7 @@ def _left_out_of_scores(prepared: Prepared) -> list[str]:
         lines.append(
             f"{split}: {num_all - len(rows)} of {num_all} files are measured; {len(rows)} of which "
             f"no view could be made ({(rows['target'] == 1).sum()} fake) are left out of every "
-            f"score, e.g. {shown(rows['path'].iloc[0])}"
+            f"score, e.g. {shown_cell(rows['path'].iloc[0])}"
         )
     return lines
 
@@ -279,7 +281,7 @@ def _files(number: int) -> str:
     return f"{number} file{'' if number == 1 else 's'}"
 
 
-def as_table(prepared: Prepared) -> str:
+def prepared_as_table(prepared: Prepared) -> str:
     """Return a table for a terminal: of each view, how many files ended how."""
     status = {name: prepared.table[f"status.{name}"] for name in prepared.views}
     seen = sorted(set().union(*status.values()) - {"ok"})
@@ -312,11 +314,12 @@ def require_classes(prepared: Prepared) -> None:
         counts = [int((rows["target"] == target).sum()) for target in (0, 1)]
         if not all(counts):
             first = lost.iloc[0]
-            reason = shown(str(first[f"reason.{next(iter(prepared.views))}"]), most=200)
+            reason = shown_cell(str(first[f"reason.{next(iter(prepared.views))}"]), most=200)
             raise DataError(
                 f"Of the {len(rows) + len(lost)} files of {split}, {counts[0]} real and "
                 f"{counts[1]} fake can be looked at, and both are needed (e.g. "
-                f"{shown(first['path'])}: {reason}). Get the files, or take views that they have."
+                f"{shown_cell(first['path'])}: {reason}). Get the files, or take views that they "
+                "have."
             )
 
 

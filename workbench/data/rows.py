@@ -47,7 +47,7 @@ class _Seen(NamedTuple):
 _SEEN: dict[Path, _Seen] = {}
 
 
-class Rows:
+class RowChecks:
     """All rows of a stored view, read-only.
 
     Args:

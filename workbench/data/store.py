@@ -6,8 +6,8 @@ nothing half-trusted and goes on where it stopped. Row 0 is the view's neutral a
 that cannot be decoded points there.
 
 The index holds a checksum of each row. All rows are held against theirs when the array is not as
-its last writer left it, and each again when a process first reads it (`rows.Rows`). Stores of a
-version that knew no checksums get them from what is there, by the first preparation.
+its last writer left it, and each again when a process first reads it (`rows.RowChecks`). Stores of
+a version that knew no checksums get them from what is there, by the first preparation.
 """
 
 import math
@@ -98,7 +98,7 @@ class ViewStore:
         return os.access(self.folder, os.W_OK) and not is_locked(self.folder / "lock")
 
     @contextmanager
-    def writing(self, *, thorough: bool = False) -> Iterator["Writer"]:
+    def writing(self, *, thorough: bool = False) -> Iterator["StoreWriter"]:
         """Yield the store's one writer; it waits for another process that is writing.
 
         Args:
@@ -116,7 +116,7 @@ class ViewStore:
                 appending(self._index_file, anew=not outcomes) as index,
                 self.array_file.open("r+b") as array,
             ):
-                writer = Writer(array, index, outcomes)
+                writer = StoreWriter(array, index, outcomes)
                 if not outcomes:
                     array.write(self.view.neutral().tobytes())
                 elif thorough or not self._is_checked():
@@ -147,7 +147,7 @@ def _stamp(array_file: Path) -> dict[str, int]:
     return {"size_bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
 
 
-class Writer:
+class StoreWriter:
     """Gives out rows of a store and keeps its index; made by `ViewStore.writing`."""
 
     def __init__(self, array: IO[bytes], index: LineWriter, outcomes: dict[str, Outcome]) -> None:

@@ -18,7 +18,7 @@ import PIL
 
 from workbench.console import say
 from workbench.data.decoding import Done, Task
-from workbench.data.store import Outcome, Writer
+from workbench.data.store import Outcome, StoreWriter
 from workbench.files import read_json, write_json
 from workbench.media.decoders import Tally
 
@@ -49,7 +49,7 @@ class Unexpected:
         ended = self._known.get(self._stores[view], {})
         return {c for c, (reader, _) in ended.items() if retry or reader != reader_version()}
 
-    def forget(self, writers: Mapping[str, Writer], *, retry: bool) -> set[str]:
+    def forget(self, writers: Mapping[str, StoreWriter], *, retry: bool) -> set[str]:
         """Let what is stale be decoded again by the writers, whose locks are held; return it."""
         self._known = self._read()  # another preparation may have written since
         forgotten = set()
@@ -81,7 +81,7 @@ class Unexpected:
         if how.unexpected:
             self._tally.check(f" {self._log} has every traceback; leave out the view at fault.")
 
-    def keep(self, writers: Mapping[str, Writer]) -> None:
+    def keep(self, writers: Mapping[str, StoreWriter]) -> None:
         """Store the outcomes held back: they are of odd files."""
         for content, view, _, exception in self._held:
             ended = self._known.setdefault(self._stores[view], {})

@@ -22,7 +22,7 @@ import cv2
 
 from workbench.console import track
 from workbench.demo.clip import make_clip
-from workbench.demo.plan import SPLITS, VERSION, Clip, Split, deal
+from workbench.demo.plan import DEMO_VERSION, SPLITS, Clip, Split, deal
 from workbench.errors import DataError
 from workbench.files import read_json, sweep, write_json, write_text
 
@@ -55,7 +55,7 @@ def make_demo(
             raise DataError(
                 f"the {split} split would have {number} clips. Ask for 2 or more, for both classes."
             )
-    settings = {"version": VERSION, "seed": seed, "num_clips": num_clips}
+    settings = {"version": DEMO_VERSION, "seed": seed, "num_clips": num_clips}
     clips = deal(num_clips, seed)
     _claim(out, settings)
     if is_complete(out):
@@ -73,7 +73,7 @@ def is_complete(out: Path) -> bool:
         record = read_json(out / _FINISHED)
     except (FileNotFoundError, json.JSONDecodeError):
         return False
-    if record.get("version") != VERSION:
+    if record.get("version") != DEMO_VERSION:
         return False
     folders = ((out / f"{split}set", record["num_clips"][split]) for split in SPLITS)
     labels = (out / "train_label.txt", out / "val_label.txt", out / "prediction.txt.csv")

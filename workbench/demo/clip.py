@@ -7,11 +7,11 @@ import numpy as np
 
 from workbench.demo import picture_fakes, sound_fakes
 from workbench.demo.face import SIZE_PX, draw_face
-from workbench.demo.picture import FPS, Frames, draw_scene, film
+from workbench.demo.picture import FPS, FrameStack, draw_scene, film
 from workbench.demo.plan import Clip
 from workbench.demo.sound import (
-    RATE_HZ,
-    Floats,
+    DEMO_RATE_HZ,
+    Samples,
     draw_room,
     draw_voice,
     record,
@@ -70,7 +70,7 @@ def _draw_packing(rng: np.random.Generator) -> Packing:
     )
 
 
-def _encode(path: Path, frames: Frames, wave: Floats, packing: Packing) -> None:
+def _encode(path: Path, frames: FrameStack, wave: Samples, packing: Packing) -> None:
     """Write H.264 and AAC; nothing in the file tells when or where it was made."""
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as file:
         video = file.add_stream("libx264", rate=FPS)
@@ -84,19 +84,19 @@ def _encode(path: Path, frames: Frames, wave: Floats, packing: Packing) -> None:
             "threads": "1",
             "x264-params": "mbtree=0",
         }
-        audio = file.add_stream("aac", rate=RATE_HZ, layout="mono")
+        audio = file.add_stream("aac", rate=DEMO_RATE_HZ, layout="mono")
         audio.bit_rate = packing.audio_bit_rate
         audio.codec_context.thread_count = 1
         for stream in (video, audio):
             stream.codec_context.flags |= av.codec.context.Flags.bitexact
         samples = wave.astype(np.float32)[None]
-        step = RATE_HZ // FPS
+        step = DEMO_RATE_HZ // FPS
         for i, frame in enumerate(frames):
             file.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             sound = av.AudioFrame.from_ndarray(
                 np.ascontiguousarray(samples[:, i * step : (i + 1) * step]), "fltp", "mono"
             )
-            sound.sample_rate = RATE_HZ
+            sound.sample_rate = DEMO_RATE_HZ
             sound.pts = i * step
             file.mux(audio.encode(sound))
         file.mux(video.encode())

@@ -16,7 +16,7 @@ _EYE_Y = -8.0
 _MOUTH_Y = 27.0
 
 
-class Face(Frozen):
+class DrawnFace(Frozen):
     """What makes one identity look like nobody else; lengths in pixels from the face's middle."""
 
     seed: int
@@ -55,7 +55,7 @@ class Look(Frozen):
     spread: float
 
 
-def draw_face(rng: np.random.Generator) -> Face:
+def draw_face(rng: np.random.Generator) -> DrawnFace:
     """Return the face of a new identity."""
     tone = rng.random()
     light, dark = np.array([238.0, 190.0, 164.0]), np.array([112.0, 68.0, 48.0])
@@ -64,7 +64,7 @@ def draw_face(rng: np.random.Generator) -> Face:
     hair = hair_tones[rng.integers(2 if tone > 0.6 else 5)] + rng.normal(0, 6, 3)
     irises = np.array([(70, 44, 28), (96, 68, 36), (84, 104, 72), (80, 112, 144)])
     lips = skin * np.array([0.86, 0.58, 0.60]) + rng.normal(0, 7, 3)
-    return Face(
+    return DrawnFace(
         seed=int(rng.integers(2**31)),
         skin=_color(skin),
         half_width=float(rng.uniform(34, 41)),
@@ -95,7 +95,7 @@ def draw_face(rng: np.random.Generator) -> Face:
 class Portrait:
     """A face drawn once under one light, onto which each frame's eyes and mouth are set."""
 
-    def __init__(self, face: Face, light: Pixels) -> None:
+    def __init__(self, face: DrawnFace, light: Pixels) -> None:
         self._face = face
         grid = np.mgrid[0:SIZE_PX, 0:SIZE_PX].astype(np.float32)
         self._y = grid[0] - SIZE_PX / 2

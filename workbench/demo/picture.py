@@ -5,12 +5,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from workbench.demo.face import SIZE_PX, Face, Look, Pixels, Portrait
+from workbench.demo.face import SIZE_PX, DrawnFace, Look, Pixels, Portrait
 from workbench.values import Frozen
 
 FPS = 25
 
-Frames = NDArray[np.uint8]
+FrameStack = NDArray[np.uint8]
 Poses = NDArray[np.float64]
 
 _MIDDLE = SIZE_PX / 2
@@ -56,12 +56,12 @@ def draw_scene(rng: np.random.Generator) -> Scene:
 
 
 def film(
-    face: Face,
+    face: DrawnFace,
     scene: Scene,
     rng: np.random.Generator,
     opening: NDArray[np.float64],
     spread: NDArray[np.float64],
-) -> tuple[Frames, Poses]:
+) -> tuple[FrameStack, Poses]:
     """Return the frames (frames, size, size, 3) RGB, and where the head is in each.
 
     A pose (2, 3) takes a point of the portrait to its place in the frame, in pixels.
@@ -88,7 +88,7 @@ def film(
     return frames, poses
 
 
-def compressed(frame: Frames, quality: int) -> Frames:
+def jpeg_compressed(frame: FrameStack, quality: int) -> FrameStack:
     """Return `frame` (height, width, 3) after a JPEG of `quality`."""
     data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
@@ -107,7 +107,7 @@ def _turned(head: Pixels, pose: Poses, yaw: float, jaw_px: float) -> Pixels:
     return cv2.remap(head, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
-def _camera(light: Pixels, scene: Scene, grains: Pixels, rng: np.random.Generator) -> Frames:
+def _camera(light: Pixels, scene: Scene, grains: Pixels, rng: np.random.Generator) -> FrameStack:
     gain = scene.brightness * np.array([1 + scene.warmth, 1.0, 1 - scene.warmth], np.float32)
     image = cv2.GaussianBlur(light * gain, (0, 0), scene.blur_px)
     left, top = rng.integers(32, size=2)
@@ -119,7 +119,7 @@ def _camera(light: Pixels, scene: Scene, grains: Pixels, rng: np.random.Generato
         image = cv2.resize(image, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_CUBIC)
     if scene.sharpen > 0:
         image += scene.sharpen * (image - cv2.GaussianBlur(image, (0, 0), 1.0))
-    return compressed(np.clip(image, 0, 255).astype(np.uint8), scene.jpeg_quality)
+    return jpeg_compressed(np.clip(image, 0, 255).astype(np.uint8), scene.jpeg_quality)
 
 
 def _motion(scene: Scene, rng: np.random.Generator, num_frames: int) -> tuple[Poses, Poses]:
@@ -151,7 +151,7 @@ def _blinks(rng: np.random.Generator, num_frames: int) -> Poses:
     return lids
 
 
-def _wall(face: Face, scene: Scene) -> Pixels:
+def _wall(face: DrawnFace, scene: Scene) -> Pixels:
     """Return what stands behind the head: a wall out of focus, a neck, shoulders in cloth."""
     rng = np.random.default_rng([scene.seed])
     y, x = np.mgrid[0:SIZE_PX, 0:SIZE_PX].astype(np.float32)

@@ -4,13 +4,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.demo.face import SIZE_PX, Face
-from workbench.demo.picture import Frames, Poses, compressed
+from workbench.demo.face import SIZE_PX, DrawnFace
+from workbench.demo.picture import FrameStack, Poses, jpeg_compressed
 
 _Cover = NDArray[np.float32]
 
 
-def self_blend(frames: Frames, poses: Poses, face: Face, rng: np.random.Generator) -> Frames:
+def self_blend(
+    frames: FrameStack, poses: Poses, face: DrawnFace, rng: np.random.Generator
+) -> FrameStack:
     """Return `frames` (frames, size, size, 3) with each face laid over itself, slightly changed.
 
     Source:
@@ -36,7 +38,9 @@ def self_blend(frames: Frames, poses: Poses, face: Face, rng: np.random.Generato
     return forged
 
 
-def swap_patch(frames: Frames, poses: Poses, face: Face, rng: np.random.Generator) -> Frames:
+def swap_patch(
+    frames: FrameStack, poses: Poses, face: DrawnFace, rng: np.random.Generator
+) -> FrameStack:
     """Return `frames` with a patch of each face taken from another moment, coarsely compressed."""
     num_frames = len(frames)
     offset = int(rng.integers(num_frames // 4, num_frames - num_frames // 4))
@@ -50,13 +54,13 @@ def swap_patch(frames: Frames, poses: Poses, face: Face, rng: np.random.Generato
         matrix = _after(pose, cv2.invertAffineTransform(poses[other]))
         # The patch has block borders of its own, off the grid of the frame it goes into.
         padded = cv2.copyMakeBorder(frames[other], top, 8, left, 8, cv2.BORDER_REFLECT)
-        coarse = compressed(padded, quality)[top : top + SIZE_PX, left : left + SIZE_PX]
+        coarse = jpeg_compressed(padded, quality)[top : top + SIZE_PX, left : left + SIZE_PX]
         donor = cv2.warpAffine(coarse, matrix, (SIZE_PX, SIZE_PX)) * gains
         forged[i] = _blended(frame, donor, _cover(region, pose, feather))
     return forged
 
 
-def grow(frames: Frames, poses: Poses, face: Face, rng: np.random.Generator) -> Frames:
+def grow(frames: FrameStack, poses: Poses, face: DrawnFace, rng: np.random.Generator) -> FrameStack:
     """Return `frames` with each face grown from a third of its pixels, as generators grow theirs.
 
     Its up-sampling is a transposed convolution, with the faint checkerboard that networks leave
@@ -92,7 +96,7 @@ def _cast(rng: np.random.Generator, least: float, most: float) -> _Cover:
     return (1 + rng.uniform(least, most, 3) * rng.choice([-1, 1], 3)).astype(np.float32)
 
 
-def _region(face: Face, rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
+def _region(face: DrawnFace, rng: np.random.Generator, kind: str) -> NDArray[np.float64]:
     """Return the outline (points, 2) of a part of the face, in the pixels of the portrait."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     wobble = 1 + 0.07 * np.sin(2 * angle + rng.uniform(0, 6)) * rng.uniform(0, 1)
@@ -114,7 +118,7 @@ def _cover(region: NDArray[np.float64], pose: NDArray[np.float64], feather: floa
     return cv2.GaussianBlur(cover, (0, 0), feather)[..., None]
 
 
-def _blended(frame: Frames, donor: NDArray[np.float32], cover: _Cover) -> Frames:
+def _blended(frame: FrameStack, donor: NDArray[np.float32], cover: _Cover) -> FrameStack:
     mixed = frame + cover * (donor - frame)
     return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
 

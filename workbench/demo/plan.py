@@ -8,7 +8,7 @@ import numpy as np
 from workbench.values import Frozen
 
 # A change to what is made takes a new version, so that old clips are not taken for new ones.
-VERSION = 1
+DEMO_VERSION = 1
 
 REAL = "real"
 PICTURE_GENERATORS = ("self_blend", "patch_swap")
@@ -55,7 +55,7 @@ def deal(num_clips: dict[Split, int], seed: int) -> list[Clip]:
     return [
         clip
         for number, split in enumerate(SPLITS)
-        for clip in _deal_split(split, num_clips[split], (seed, VERSION, number))
+        for clip in _deal_split(split, num_clips[split], (seed, DEMO_VERSION, number))
     ]
 
 

@@ -8,9 +8,9 @@ from scipy import ndimage, signal
 
 from workbench.values import Frozen
 
-RATE_HZ = 16_000
+DEMO_RATE_HZ = 16_000
 
-Floats = NDArray[np.float64]
+Samples = NDArray[np.float64]
 Spectrum = NDArray[np.complex128]
 
 _CONTROL_HZ = 250
@@ -63,9 +63,9 @@ class Room(Frozen):
 class Utterance(NamedTuple):
     """Speech in the clear (samples,), and what the mouth does meanwhile (frames,), in [0, 1]."""
 
-    wave: Floats
-    opening: Floats
-    spread: Floats
+    wave: Samples
+    opening: Samples
+    spread: Samples
 
 
 def draw_voice(rng: np.random.Generator) -> Voice:
@@ -95,14 +95,14 @@ def draw_room(rng: np.random.Generator) -> Room:
     )
 
 
-def stft(wave: Floats, window: int, hop: int) -> Spectrum:
+def stft(wave: Samples, window: int, hop: int) -> Spectrum:
     """Return the short-time spectrum (frames, window / 2 + 1) of `wave`, with padded ends."""
     padded = np.pad(wave, (window // 2, window // 2 + hop))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
     return np.fft.rfft(frames * signal.get_window("hann", window), axis=1)
 
 
-def istft(spectrum: Spectrum, num_samples: int, window: int, hop: int) -> Floats:
+def istft(spectrum: Spectrum, num_samples: int, window: int, hop: int) -> Samples:
     """Return the wave (num_samples,) whose short-time spectrum is closest to `spectrum`."""
     shape = signal.get_window("hann", window)
     frames = np.fft.irfft(spectrum, window, axis=1) * shape
@@ -117,9 +117,9 @@ def istft(spectrum: Spectrum, num_samples: int, window: int, hop: int) -> Floats
 
 def speak(voice: Voice, rng: np.random.Generator, num_frames: int, fps: int) -> Utterance:
     """Return `num_frames` / `fps` seconds of speech, with the mouth's opening at each frame."""
-    num_samples = num_frames * RATE_HZ // fps
-    score = _score(voice, rng, num_samples / RATE_HZ)
-    at = np.arange(num_samples) / RATE_HZ * _CONTROL_HZ
+    num_samples = num_frames * DEMO_RATE_HZ // fps
+    score = _score(voice, rng, num_samples / DEMO_RATE_HZ)
+    at = np.arange(num_samples) / DEMO_RATE_HZ * _CONTROL_HZ
     grid = np.arange(score.shape[1])
 
     pitch = _pitch(voice, rng, score.shape[1])
@@ -129,11 +129,11 @@ def speak(voice: Voice, rng: np.random.Generator, num_frames: int, fps: int) -> 
     breath = noise * np.interp(at, grid, score[0]) * voice.breath
 
     spectrum = stft(source + breath, _WINDOW, _HOP)
-    when = np.minimum(np.arange(len(spectrum)) * _HOP / RATE_HZ * _CONTROL_HZ, grid[-1])
+    when = np.minimum(np.arange(len(spectrum)) * _HOP / DEMO_RATE_HZ * _CONTROL_HZ, grid[-1])
     tracks = np.stack([np.interp(when, grid, track) for track in score[1:4]])
     spectrum *= _tract(voice, tracks)
     hiss = stft(rng.standard_normal(num_samples), _WINDOW, _HOP)
-    hertz = np.fft.rfftfreq(_WINDOW, 1 / RATE_HZ)
+    hertz = np.fft.rfftfreq(_WINDOW, 1 / DEMO_RATE_HZ)
     for (center, width, level), gain in zip(_FRICATIVES, score[4:7], strict=True):
         band = np.exp(-0.5 * ((hertz - center * voice.tract_scale**0.5) / width) ** 2)
         spectrum += 0.16 * level * np.interp(when, grid, gain)[:, None] * band * hiss
@@ -145,22 +145,22 @@ def speak(voice: Voice, rng: np.random.Generator, num_frames: int, fps: int) -> 
     )
 
 
-def reverberate(clear: Floats, room: Room, rng: np.random.Generator) -> Floats:
+def reverberate(clear: Samples, room: Room, rng: np.random.Generator) -> Samples:
     """Return `clear` as it sounds in `room`, before any noise."""
-    length = int(room.reverb_s * RATE_HZ)
+    length = int(room.reverb_s * DEMO_RATE_HZ)
     tail = rng.standard_normal(length) * np.exp(-6.9 * np.arange(length) / length)
     tail *= 10 ** (room.reverb_db / 20) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
     return signal.fftconvolve(clear, tail)[: len(clear)]
 
 
-def record(heard: Floats, room: Room, rng: np.random.Generator) -> Floats:
+def record(heard: Samples, room: Room, rng: np.random.Generator) -> Samples:
     """Return `heard` with the noise, the microphone's tilt and the level of `room`.
 
     It comes after any forgery, so that the noise floor is the same over a whole clip.
     """
     spectrum = np.fft.rfft(rng.standard_normal(len(heard)))
-    hertz = np.maximum(np.fft.rfftfreq(len(heard), 1 / RATE_HZ), 40.0)
+    hertz = np.maximum(np.fft.rfftfreq(len(heard), 1 / DEMO_RATE_HZ), 40.0)
     noise = np.fft.irfft(spectrum * (hertz / 1000) ** (-0.8 * room.noise_color), len(heard))
     noise *= rms(heard) / rms(noise) * 10 ** (room.noise_db / 20)
     tilt = 10 ** (room.tilt_db / 20 * np.log2(hertz / 1000) / 3)
@@ -168,17 +168,17 @@ def record(heard: Floats, room: Room, rng: np.random.Generator) -> Floats:
     return set_level(wave, room.level_db)
 
 
-def set_level(wave: Floats, level_db: float) -> Floats:
+def set_level(wave: Samples, level_db: float) -> Samples:
     """Return `wave` at an RMS of `level_db` dB below full scale, its rare peaks kept in range."""
     return np.clip(wave * (10 ** (level_db / 20) / rms(wave)), -0.99, 0.99)
 
 
-def rms(wave: Floats) -> float:
+def rms(wave: Samples) -> float:
     """Return the root mean square of `wave`, never zero."""
     return float(np.sqrt(np.mean(wave**2)) + 1e-12)
 
 
-def _score(voice: Voice, rng: np.random.Generator, duration_s: float) -> Floats:
+def _score(voice: Voice, rng: np.random.Generator, duration_s: float) -> Samples:
     """Return (9, steps): voicing, three formants, three fricatives, jaw and lips over time."""
     steps = int(np.ceil(duration_s * _CONTROL_HZ)) + 1
     score = np.zeros((9, steps))
@@ -206,7 +206,7 @@ def _score(voice: Voice, rng: np.random.Generator, duration_s: float) -> Floats:
     return score
 
 
-def _onset(score: Floats, rng: np.random.Generator, kind: str, now: float) -> float:
+def _onset(score: Samples, rng: np.random.Generator, kind: str, now: float) -> float:
     """Write a syllable's first consonant at `now` seconds; return when its vowel begins."""
     steps = score.shape[1]
     if kind == "fricative":
@@ -234,7 +234,7 @@ def _steps(start_s: float, stop_s: float, steps: int) -> tuple[int, int]:
     return low, high
 
 
-def _pitch(voice: Voice, rng: np.random.Generator, steps: int) -> Floats:
+def _pitch(voice: Voice, rng: np.random.Generator, steps: int) -> Samples:
     """Return the fundamental (steps,) in Hz: falling over the phrase, with accents."""
     accents = ndimage.gaussian_filter1d(rng.standard_normal(steps), 0.12 * _CONTROL_HZ)
     accents /= np.std(accents) + 1e-9
@@ -243,10 +243,10 @@ def _pitch(voice: Voice, rng: np.random.Generator, steps: int) -> Floats:
     return voice.f0_hz * np.exp(voice.intonation * (0.6 * accents + fall) + flutter)
 
 
-def _source(voice: Voice, rng: np.random.Generator, pitch_hz: Floats) -> tuple[Floats, Floats]:
+def _source(voice: Voice, rng: np.random.Generator, pitch_hz: Samples) -> tuple[Samples, Samples]:
     """Return the glottal pulses and the noise of the open glottis, both (samples,)."""
     # Twice the rate, since the closing edge of a pulse has energy far above the band.
-    phase = np.cumsum(np.repeat(pitch_hz, 2)) / (2 * RATE_HZ)
+    phase = np.cumsum(np.repeat(pitch_hz, 2)) / (2 * DEMO_RATE_HZ)
     cycle = phase.astype(np.int64)
     phase -= cycle
     gains = 1 + voice.shimmer * rng.standard_normal(int(cycle[-1]) + 1)
@@ -259,15 +259,15 @@ def _source(voice: Voice, rng: np.random.Generator, pitch_hz: Floats) -> tuple[F
     return pulses, noise
 
 
-def _tract(voice: Voice, formants: Floats) -> Spectrum:
+def _tract(voice: Voice, formants: Samples) -> Spectrum:
     """Return the response (frames, bins) of a vocal tract with `formants` (3, frames) in Hz."""
     upper = np.broadcast_to(np.array([[3500.0], [4500.0]]), (2, formants.shape[1]))
     hertz = np.concatenate([formants, upper]) * voice.tract_scale
     z = np.exp(-2j * np.pi * np.fft.rfftfreq(_WINDOW, 1.0))[None]
     response = np.ones((formants.shape[1], z.shape[1]), complex)
     for track, width in zip(hertz, _BANDWIDTHS_HZ, strict=True):
-        radius = np.exp(-np.pi * width / RATE_HZ)
-        pole = (radius * np.exp(2j * np.pi * np.minimum(track, 7600.0) / RATE_HZ))[:, None]
+        radius = np.exp(-np.pi * width / DEMO_RATE_HZ)
+        pole = (radius * np.exp(2j * np.pi * np.minimum(track, 7600.0) / DEMO_RATE_HZ))[:, None]
         unity = np.abs((1 - pole) * (1 - pole.conj()))
         response *= unity / ((1 - pole * z) * (1 - pole.conj() * z))
     return response

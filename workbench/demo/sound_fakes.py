@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import signal, sparse
 
-from workbench.demo.sound import RATE_HZ, Floats, istft, rms, stft
+from workbench.demo.sound import DEMO_RATE_HZ, Samples, istft, rms, stft
 
 _WINDOW = 1024
 _HOP = 256
@@ -11,7 +11,7 @@ _NUM_MELS = 80
 _ITERATIONS = 24
 
 
-def vocode(wave: Floats, rng: np.random.Generator) -> Floats:
+def vocode(wave: Samples, rng: np.random.Generator) -> Samples:
     """Return `wave` (samples,) rebuilt from nothing but its 80-band mel spectrogram.
 
     Source:
@@ -30,14 +30,14 @@ def vocode(wave: Floats, rng: np.random.Generator) -> Floats:
     return _matched(istft(spectrum, len(wave), _WINDOW, _HOP), wave)
 
 
-def splice(wave: Floats, rng: np.random.Generator) -> Floats:
+def splice(wave: Samples, rng: np.random.Generator) -> Samples:
     """Return `wave` (samples,) with one stretch of it at another pitch and other formants."""
     num_samples = len(wave)
     length = int(num_samples * rng.uniform(0.4, 0.7))
     start = int(rng.uniform(0.05, 0.95) * (num_samples - length))
     semitones = rng.uniform(2.5, 5.0) * rng.choice([-1.0, 1.0])
     other = _shifted(wave[start : start + length], 2 ** (semitones / 12))
-    edge = int(0.012 * RATE_HZ)
+    edge = int(0.012 * DEMO_RATE_HZ)
     fade = np.ones(length)
     fade[:edge] = np.sin(0.5 * np.pi * np.arange(edge) / edge) ** 2
     fade[-edge:] = fade[:edge][::-1]
@@ -46,7 +46,7 @@ def splice(wave: Floats, rng: np.random.Generator) -> Floats:
     return forged
 
 
-def _shifted(wave: Floats, ratio: float) -> Floats:
+def _shifted(wave: Samples, ratio: float) -> Samples:
     """Return `wave` with every frequency times `ratio`, at its old length.
 
     A phase vocoder stretches it and a resampler squeezes it back, as common tools do.
@@ -68,15 +68,15 @@ def _shifted(wave: Floats, ratio: float) -> Floats:
     return _matched(fitted, wave)
 
 
-def _matched(forged: Floats, wave: Floats) -> Floats:
+def _matched(forged: Samples, wave: Samples) -> Samples:
     return forged * (rms(wave) / rms(forged))
 
 
 def _mel_bank() -> sparse.csr_array:
     """Return (mels, bins) triangles, evenly spaced in mel up to half the rate, each of sum 1."""
-    top = 2595 * np.log10(1 + RATE_HZ / 2 / 700)
+    top = 2595 * np.log10(1 + DEMO_RATE_HZ / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, top, _NUM_MELS + 2) / 2595) - 1)
-    hertz = np.fft.rfftfreq(_WINDOW, 1 / RATE_HZ)
+    hertz = np.fft.rfftfreq(_WINDOW, 1 / DEMO_RATE_HZ)
     rise = (hertz - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     fall = (edges[2:, None] - hertz) / (edges[2:] - edges[1:-1])[:, None]
     bank = np.maximum(0, np.minimum(rise, fall))
@@ -84,7 +84,7 @@ def _mel_bank() -> sparse.csr_array:
     return sparse.csr_array(bank / np.maximum(bank.sum(axis=1, keepdims=True), 1e-9))
 
 
-def _from_mel(bank: sparse.csr_array, mel: Floats) -> Floats:
+def _from_mel(bank: sparse.csr_array, mel: Samples) -> Samples:
     """Return a non-negative (bins, frames) magnitude whose mel spectrogram is close to `mel`.
 
     Source:

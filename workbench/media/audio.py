@@ -25,7 +25,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from workbench.media.source import MAX_DURATION_S, Reader, failure, feed, opened
+from workbench.media.source import MAX_DURATION_S, MediaReader, failure, feed, opened
 from workbench.media.view import Sound
 
 RATE_HZ = 22_050
@@ -78,7 +78,7 @@ def read_sound(path: Path, *, align: bool = False) -> Sound:
         return reader.sound(align=align)
 
 
-class SoundReader(Reader):
+class SoundReader(MediaReader):
     """Gathers the sound of a file while it is decoded.
 
     Args:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from workbench.media.declared import Modality
 from workbench.media.face_detectors import Face
-from workbench.media.faces import FaceView, Kept, without_faces
+from workbench.media.faces import FaceCrop, FaceView, without_faces
 from workbench.media.view import Made, Picture
 
 _STATISTICS = (
@@ -70,7 +70,7 @@ class FaceTrace(FaceView):
         """(values,)."""
         return (len(self.names),)
 
-    def of_frames(self, kept: Sequence[Kept]) -> Made:
+    def of_frames(self, kept: Sequence[FaceCrop]) -> Made:
         """Return the vector."""
         faces, crops = self.followed(kept)
         if not faces:

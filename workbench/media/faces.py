@@ -25,7 +25,7 @@ _SMALL_PX = 640
 
 
 @dataclass(frozen=True)
-class Kept:
+class FaceCrop:
     """What is needed of one frame until the whole video was seen."""
 
     faces: tuple[Face, ...]
@@ -92,7 +92,7 @@ class FaceView(VideoView):
         """
         return timeline.at_even_times(self.num_frames)
 
-    def keep(self, frame: Frame) -> Kept:
+    def keep(self, frame: Frame) -> FaceCrop:
         """Return the faces of one frame, cut out.
 
         Raises:
@@ -102,7 +102,7 @@ class FaceView(VideoView):
         if self.detector not in frame.memory:
             frame.memory[self.detector] = self.detector.detect(picture)
         faces = tuple(frame.memory[self.detector][:MAX_FACES])
-        return Kept(
+        return FaceCrop(
             faces=faces,
             crops=tuple(self._crop(picture, face) for face in faces),
             middle=None if faces else square(middle_square(picture), self.crop_px),
@@ -110,7 +110,7 @@ class FaceView(VideoView):
             size=(picture.shape[1], picture.shape[0]),
         )
 
-    def followed(self, kept: Sequence[Kept]) -> tuple[list[Face], list[Picture]]:
+    def followed(self, kept: Sequence[FaceCrop]) -> tuple[list[Face], list[Picture]]:
         """Return the main person's face and its crop in each frame; nothing: there is no face."""
         faces = follow([frame.faces for frame in kept])
         if not faces:
@@ -118,7 +118,7 @@ class FaceView(VideoView):
         pairs = zip(kept, faces, strict=True)
         return faces, [self._crop_kept(frame, face) for frame, face in pairs]
 
-    def _crop_kept(self, kept: Kept, face: Face) -> Picture:
+    def _crop_kept(self, kept: FaceCrop, face: Face) -> Picture:
         if face in kept.faces:
             return kept.crops[kept.faces.index(face)]
         height, width = kept.small.shape[:2]
@@ -163,7 +163,7 @@ class Faces(FaceView):
         """(frames, height, width, channels)."""
         return (self.num_frames, self.image_px, self.image_px, 3)
 
-    def of_frames(self, kept: Sequence[Kept]) -> Made:
+    def of_frames(self, kept: Sequence[FaceCrop]) -> Made:
         """Return the squares one after the other."""
         _, crops = self.followed(kept)
         if crops:

@@ -11,7 +11,7 @@ from workbench.errors import MediaError
 from workbench.media.audio import SoundReader
 from workbench.media.facts import Facts, container_facts, image_facts
 from workbench.media.image import Still, read_picture, still_format
-from workbench.media.source import Reader, check_file, failure, feed, opened
+from workbench.media.source import MediaReader, check_file, failure, feed, opened
 from workbench.media.video import (
     FrameReader,
     NearestReader,
@@ -121,7 +121,7 @@ def _read_streams(
 
     listener = _attempt(SoundReader, container) if sounds or loudness else None
     watcher = _attempt(FrameReader, container, exact) if exact else None
-    feed(container, [reader for reader in (listener, watcher) if isinstance(reader, Reader)])
+    feed(container, [reader for reader in (listener, watcher) if isinstance(reader, MediaReader)])
 
     made: MadeOrNot = {}
     if listener:

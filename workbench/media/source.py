@@ -138,7 +138,7 @@ def _decodes(name: str) -> bool:
     return True
 
 
-class Reader(ABC):
+class MediaReader(ABC):
     """Takes the decoded frames of one stream of a file.
 
     Args:
@@ -164,7 +164,7 @@ class Reader(ABC):
         """Take the next frame; a MediaError ends this reader, not its file."""
 
 
-def feed(container: InputContainer, readers: Sequence[Reader]) -> None:
+def feed(container: InputContainer, readers: Sequence[MediaReader]) -> None:
     """Decode the streams of `readers` in one pass over the file, and no other stream.
 
     A packet that cannot be decoded is passed over, as FFmpeg's own program does: a scratch in a

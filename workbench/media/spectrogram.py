@@ -99,7 +99,7 @@ class Spectrogram(SoundView):
     def _parts(self, sound: Sound) -> list[Sound]:
         if self.segment_s is None:
             return [sound]
-        return cut(sound, num_parts=self.segments, part_s=self.segment_s)
+        return cut_segments(sound, num_parts=self.segments, part_s=self.segment_s)
 
 
 class BandSpectrogram(Spectrogram):
@@ -132,7 +132,7 @@ class BandSpectrogram(Spectrogram):
         return self
 
 
-def cut(sound: Sound, *, num_parts: int, part_s: float) -> list[Sound]:
+def cut_segments(sound: Sound, *, num_parts: int, part_s: float) -> list[Sound]:
     """Return parts of `part_s` seconds, evenly spaced from the first to the last that fits.
 
     A single part is the middle. A sound that is shorter is followed by silence.

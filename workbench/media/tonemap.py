@@ -84,7 +84,7 @@ def hlg_scene(signal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
 
 
-def compressed(nits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def compressed_nits(nits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return luminance of up to `PEAK_NITS` in up to `WHITE_NITS` (BT.2390, section 5.4.1: EETF).
 
     Both blacks are 0, so that of the section's steps the Hermite spline above the knee is left.
@@ -132,7 +132,7 @@ def _compression(luminance: Light) -> Light:
 @cache
 def _factors() -> Light:
     nits = PEAK_NITS * np.linspace(0, 1, 1 << 14)[1:] ** 2
-    factors = compressed(nits) / nits * (PEAK_NITS / WHITE_NITS)
+    factors = compressed_nits(nits) / nits * (PEAK_NITS / WHITE_NITS)
     return np.concatenate([factors[:1], factors]).astype(np.float32)
 
 

@@ -23,7 +23,7 @@ from workbench.media.source import (
     MAX_FRAMES,
     MAX_PIXELS,
     MAX_VIDEO_PIXELS,
-    Reader,
+    MediaReader,
     failure,
     feed,
     opened,
@@ -39,7 +39,7 @@ _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """By the decoder of the pictures alone, the one of their alpha channel too."""
 
 
-class _PictureReader(Reader):
+class _PictureReader(MediaReader):
     """What the readers of frames share: how a stream is decoded and its pictures handed over."""
 
     stream: VideoStream

@@ -51,7 +51,7 @@ def look(file: HubFile) -> Found:
     """Return whether `file` is cached here or can be downloaded; waits a few seconds at most."""
     path = cached(file)
     if path is not None:
-        return Found(sha256(path), "cached")
+        return Found(published_sha256(path), "cached")
     return _ask(file)
 
 
@@ -77,7 +77,7 @@ def fetch(file: HubFile, *, sha256_wanted: str) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     path = cached(file)
-    if path is not None and sha256_wanted in ("", sha256(path)):
+    if path is not None and sha256_wanted in ("", published_sha256(path)):
         _require_whole(path)
         return path
     for name in file.names:
@@ -89,17 +89,18 @@ def fetch(file: HubFile, *, sha256_wanted: str) -> Path:
             raise _no_download(file, error) from error
         except _network_errors() as error:
             raise _no_download(file, error) from error
-        if sha256_wanted not in ("", sha256(path)):
+        if sha256_wanted not in ("", published_sha256(path)):
             raise WeightsError(
-                f"{file.repo} on the hub is another file ({sha256(path)[:12]}) than the one the "
-                f"recipe names ({sha256_wanted[:12]}). Start a new recipe for the new weights."
+                f"{file.repo} on the hub is another file ({published_sha256(path)[:12]}) than the "
+                f"one the recipe names ({sha256_wanted[:12]}). Start a new recipe for the new "
+                "weights."
             )
         _require_whole(path)
         return path
     raise WeightsError(f"{file.repo} on the hub holds none of {', '.join(file.names)}.")
 
 
-def sha256(path: Path) -> str:
+def published_sha256(path: Path) -> str:
     """Return the SHA-256 that a cached file had when it was fetched; the cache names its blobs so.
 
     Quick, since every backbone of a space may be asked about; `fetch` looks at the bytes.
@@ -116,7 +117,7 @@ def _sha256_now(blob: Path) -> str:
 def _require_whole(path: Path) -> None:
     """Raise WeightsError unless a cached file holds what its name says: nothing else looks."""
     blob = path.resolve()
-    if sha256(path) != _sha256_now(blob):
+    if published_sha256(path) != _sha256_now(blob):
         raise WeightsError(
             f"{blob} in the hub's cache is damaged: its bytes are not those of its name. Remove "
             "the file; it is downloaded again."

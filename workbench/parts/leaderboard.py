@@ -9,7 +9,7 @@ from workbench.errors import ConfigError
 from workbench.parts.pretraining import Saw, saw
 from workbench.values import Frozen
 
-TABLE = Path(__file__).with_name("leaderboard.csv")
+LEADERBOARD_TABLE = Path(__file__).with_name("leaderboard.csv")
 """Made by `python -m workbench.parts.leaderboard_making`."""
 
 COLUMNS = (
@@ -112,7 +112,7 @@ class Table(Frozen):
 
 
 @cache
-def read_table(path: Path = TABLE) -> Table:
+def read_table(path: Path = LEADERBOARD_TABLE) -> Table:
     """Return the table of published figures.
 
     Raises:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from workbench.errors import ConfigError, WorkbenchError
 from workbench.files import write_text
-from workbench.parts.leaderboard import COLUMNS, TABLE
+from workbench.parts.leaderboard import COLUMNS, LEADERBOARD_TABLE
 
 SOURCE = "results of huggingface/pytorch-image-models, Apache-2.0, commit {commit} of {date}"
 
@@ -55,10 +55,10 @@ BENCHMARKS: dict[str, tuple[str, str, str]] = {
 """File, column of the image size and column of the figure; they are by architecture, untagged."""
 
 Key = tuple[str, int]
-Read = Callable[[str], str]
+ReadText = Callable[[str], str]
 
 
-def make(read: Read, *, commit: str, date: str) -> tuple[str, list[str]]:
+def make(read: ReadText, *, commit: str, date: str) -> tuple[str, list[str]]:
     """Return the text of the table, and a sentence for each figure that a file does not have.
 
     Args:
@@ -98,7 +98,7 @@ def make(read: Read, *, commit: str, date: str) -> tuple[str, list[str]]:
     return out.getvalue(), said
 
 
-def reader(place: str) -> Read:
+def reader(place: str) -> ReadText:
     """Return what reads the files of `place`, a folder or the URL of raw files."""
     if place.startswith(("https://", "http://")):
         return lambda name: _download(f"{place.rstrip('/')}/{name}")
@@ -137,7 +137,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("place", help="timm's `results` folder, by path or URL of the raw files")
     parser.add_argument("--commit", default="", help="commit of timm that the files are of")
     parser.add_argument("--date", default="", help="date of that commit, e.g. 2026-08-08")
-    parser.add_argument("--out", type=Path, default=TABLE, help="file to write")
+    parser.add_argument("--out", type=Path, default=LEADERBOARD_TABLE, help="file to write")
     given = parser.parse_args(words)
     commit, date = given.commit, given.date
     if not (commit and date) and Path(given.place).is_dir():

@@ -35,7 +35,7 @@ def is_grouped(model: nn.Module) -> bool:
     return any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in model.modules())
 
 
-class Reader(nn.Module):
+class PictureReader(nn.Module):
     """Turn one view into one vector: normalise, apply the backbone, average over the frames."""
 
     mean: Tensor
@@ -156,8 +156,8 @@ class MediaModel(nn.Module):
         self.views = dict(views)
         pictures = picture_views(views)
         backbone_of, weights_of = for_each(backbone, pictures), for_each(weights, pictures)
-        readers: dict[str, Reader | VectorReader] = {
-            name: Reader(
+        readers: dict[str, PictureReader | VectorReader] = {
+            name: PictureReader(
                 backbone_of[name],
                 view.shape,
                 image_px=image_px,
@@ -169,7 +169,7 @@ class MediaModel(nn.Module):
             for name, view in self.views.items()
         }
         self.readers = nn.ModuleDict(readers)
-        self._frozen: list[Reader] = []
+        self._frozen: list[PictureReader] = []
         self.freeze(frozen)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(sum(reader.width for reader in readers.values()), NUM_CLASSES)
@@ -189,7 +189,7 @@ class MediaModel(nn.Module):
         """Let the channels of weights and pictures be their innermost dimension, or not."""
         self.channels_last = channels_last
         for reader in self.readers.values():
-            if isinstance(reader, Reader):
+            if isinstance(reader, PictureReader):
                 reader.lay_out(channels_last=channels_last)
 
     def freeze(self, frozen: bool) -> None:
@@ -197,7 +197,7 @@ class MediaModel(nn.Module):
 
         A vector's head was never trained before, so it learns either way.
         """
-        backbones = [r for r in self.readers.values() if isinstance(r, Reader)]
+        backbones = [r for r in self.readers.values() if isinstance(r, PictureReader)]
         for reader in backbones:
             reader.requires_grad_(not frozen)
         self._frozen = backbones if frozen else []
@@ -208,7 +208,7 @@ class MediaModel(nn.Module):
         Source: Chen et al. 2016, arXiv:1604.06174.
         """
         for reader in self.readers.values():
-            if isinstance(reader, Reader):
+            if isinstance(reader, PictureReader):
                 switch = getattr(reader.backbone, "set_grad_checkpointing", None)
                 if switch is None:
                     return False

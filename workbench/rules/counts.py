@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from workbench.rules.subject import Counts
 
-Inputs = TypeVar("Inputs", Tensor, Mapping[str, Tensor])
+ModelInputs = TypeVar("ModelInputs", Tensor, Mapping[str, Tensor])
 
 
 @cache
@@ -21,7 +21,7 @@ def counted_by() -> str:
     return " and ".join(f"{package} {version(package)}" for package in packages)
 
 
-def count(build: Callable[[], nn.Module], inputs: Inputs) -> Counts:
+def count(build: Callable[[], nn.Module], inputs: ModelInputs) -> Counts:
     """Count the parameters of the model that `build` returns, on throw-away copies of it.
 
     thop leaves buffers behind in the modules of a model, so it never sees one that is trained. The

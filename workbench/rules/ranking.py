@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from workbench.console import table
+from workbench.console import text_table
 from workbench.parts.leaderboard import BATCH, KEPT, SPEEDS, Row, Table
 from workbench.rules.rulebook import Params, PretrainingLabels, Rule, Rulebook
 from workbench.rules.subject import Start, Subject
@@ -20,7 +20,7 @@ from workbench.values import Frozen
 _BYTES = {"MIB": 2**20, "GIB": 2**30, "MB": 10**6, "GB": 10**9}
 
 
-def num_bytes(value: Any) -> Any:
+def parse_size(value: Any) -> Any:
     """Return a memory size written as `16GiB` in bytes; anything but text as it is."""
     if not isinstance(value, str):
         return value
@@ -96,7 +96,7 @@ class Query(Frozen):
     image_px: int | None = Field(None, ge=1)
     """The largest side of the images that the figures are for, in pixels."""
 
-    memory: Annotated[int | None, BeforeValidator(num_bytes), Field(ge=1)] = None
+    memory: Annotated[int | None, BeforeValidator(parse_size), Field(ge=1)] = None
     """Bytes that a training step may need by `Row.memory_bytes`; YAML may say `16GiB`."""
 
     batch_size: int = Field(BATCH, ge=1)
@@ -141,7 +141,9 @@ class Ranking(NamedTuple):
         return dict(Counter(item.reason for item in self.excluded))
 
 
-def rank(table: Table, query: Query, rulebook: Rulebook, *, num_views: int = 1) -> Ranking:
+def rank_backbones(
+    table: Table, query: Query, rulebook: Rulebook, *, num_views: int = 1
+) -> Ranking:
     """Rank the rows of `table` by `query` under `rulebook`; a tie goes to the better on ImageNet.
 
     A model has one row for each image size that it was evaluated at; the best is kept.
@@ -211,7 +213,7 @@ def _refused(row: Row, query: Query, asked: Sequence[tuple[Rule, int]]) -> Exclu
     return None
 
 
-def as_table(ranking: Ranking, query: Query, rulebook: Rulebook, *, source: str) -> str:
+def ranking_as_table(ranking: Ranking, query: Query, rulebook: Rulebook, *, source: str) -> str:
     """Return the best rows as text, with a foot that says why the others are not among them."""
     figure = FIGURES[query.sort]
     shown = ranking.rows[: query.top]
@@ -229,7 +231,7 @@ def as_table(ranking: Ranking, query: Query, rulebook: Rulebook, *, source: str)
     best = "greatest" if figure.most else "least"
     num_rows = len(ranking.rows) + len(ranking.excluded)
     lines = [
-        table(["model", *(words for words, _, _ in columns)], cells)
+        text_table(["model", *(words for words, _, _ in columns)], cells)
         if cells
         else "No model is left.",
         "",
@@ -249,10 +251,12 @@ def excluded_table(ranking: Ranking) -> str:
     """Return each row that is not ranked, with the reason."""
     rows = sorted(ranking.excluded, key=lambda item: (item.row.model, item.row.image_px))
     cells = [[item.row.model, str(item.row.image_px), item.reason, item.sentence] for item in rows]
-    return table(["excluded", "px", "reason", "why"], cells)
+    return text_table(["excluded", "px", "reason", "why"], cells)
 
 
-def as_json(ranking: Ranking, query: Query, rulebook: Rulebook, *, source: str) -> dict[str, Any]:
+def ranking_as_json(
+    ranking: Ranking, query: Query, rulebook: Rulebook, *, source: str
+) -> dict[str, Any]:
     """Return the ranking as plain values: the rows shown, and every excluded one with why."""
     return {
         "source": source,

@@ -17,7 +17,7 @@ import torch
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError
 from workbench.files import finished
-from workbench.parts.model import Reader, is_grouped
+from workbench.parts.model import PictureReader, is_grouped
 from workbench.parts.pretrained import loader
 from workbench.parts.weights import RANDOM, Weights
 from workbench.scoring.evaluator import per_file
@@ -29,7 +29,7 @@ from workbench.trial.device import capabilities, most_kept_bytes
 from workbench.trial.memory import TooLargeError, is_out_of_memory
 from workbench.trial.recipe import Sampling
 
-MOST_FILES = 2000
+MOST_PROBED = 2000
 """Files of each split that are looked at: they tell an AUC of 0.8 to 0.01."""
 
 PICTURES = 32
@@ -41,7 +41,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _FORMAT = 1
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
-Floats = npt.NDArray[np.float32]
+FeatureRows = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Where:
 class Pooled(NamedTuple):
     """The features of the files of two splits, (files, features) each."""
 
-    train: Floats
-    val: Floats
+    train: FeatureRows
+    val: FeatureRows
 
 
 class Probe(NamedTuple):
@@ -181,13 +181,15 @@ def part_by_a_line(
 def taken(prepared: Prepared, split: str) -> pd.DataFrame:
     """Return the rows of the files of a split that are looked at."""
     rows = prepared.rows(split)
-    if len(rows) <= MOST_FILES:
+    if len(rows) <= MOST_PROBED:
         return rows
-    some = subset(rows["target"].to_numpy(), Sampling(subset=MOST_FILES))
+    some = subset(rows["target"].to_numpy(), Sampling(subset=MOST_PROBED))
     return rows.iloc[some].reset_index(drop=True)
 
 
-def _scores(learn: Floats, targets: npt.NDArray[np.int64], ask: Floats) -> list[Floats]:
+def _scores(
+    learn: FeatureRows, targets: npt.NDArray[np.int64], ask: FeatureRows
+) -> list[FeatureRows]:
     """Return what a logistic regression of each strength, learnt on `learn`, says of `ask`."""
     from sklearn.linear_model import LogisticRegression
 
@@ -246,7 +248,7 @@ def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
     ]
     if not asked.backbone:
         return Pooled(*(_read_out(torch.nn.Identity(), split, asked.view, 1024) for split in files))
-    reader = Reader(
+    reader = PictureReader(
         asked.backbone,
         view.shape,
         image_px=asked.image_px,
@@ -268,9 +270,9 @@ def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
         batch //= 2
 
 
-def _read_out(reader: torch.nn.Module, files: StoredViews, view: str, batch: int) -> Floats:
+def _read_out(reader: torch.nn.Module, files: StoredViews, view: str, batch: int) -> FeatureRows:
     """Return what `reader` makes of each file, the mean over its samples, (files, features)."""
-    found: Floats = per_file(
+    found: FeatureRows = per_file(
         files, lambda inputs: reader(inputs[view]).float().cpu(), batch_size=batch
     ).numpy()
     if not np.isfinite(found).all():

@@ -21,7 +21,13 @@ from workbench.parts.weights import RANDOM, Mode, Weights
 from workbench.processes import KEEP_MEMORY, be_a_child, environment, interrupts_held
 from workbench.rules.rulebook import Rulebook
 from workbench.screening.probe import Asked, Where, compute, probe
-from workbench.screening.screening import FILE, Candidate, Screening, choose, read_screening
+from workbench.screening.screening import (
+    FILE,
+    Candidate,
+    Screening,
+    choose_backbones,
+    read_screening,
+)
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder, judge_start
 
@@ -100,9 +106,9 @@ def _kept(
     """Return which backbones go on; of each view, where each has its own to choose from."""
     of_view = space.backbones_by_view()
     if "" in of_view:
-        return choose(ranked, of_view[""])
+        return choose_backbones(ranked, of_view[""])
     return {
-        view: choose([one for one in ranked if one.views == (view,)], names)
+        view: choose_backbones([one for one in ranked if one.views == (view,)], names)
         for view, names in of_view.items()
         if len(names) > 1
     }

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.console import duration, table
+from workbench.console import duration, text_table
 from workbench.parts.leaderboard import family_of
 from workbench.parts.per_view import for_each, in_short, label_of
 from workbench.parts.weights import Mode
@@ -25,7 +25,7 @@ from workbench.values import Frozen, read_record
 FILE = "screening.json"
 """In the study's folder."""
 
-KEPT_SHARE = 3
+KEPT_BACKBONES = 3
 """One backbone in so many goes on."""
 
 LEAST_KEPT = 2
@@ -200,7 +200,7 @@ def rank_correlation(screening: Screening, finals: Mapping[str, float]) -> float
     return float(spearmanr(*zip(*both, strict=True)).statistic)
 
 
-def describe(screening: Screening) -> list[str]:
+def describe_screening(screening: Screening) -> list[str]:
     """Return the screening as lines for a terminal of 80 columns."""
     judged = [one for one in screening.candidates if one.auc is not None]
     lines = []
@@ -217,7 +217,7 @@ def describe(screening: Screening) -> list[str]:
             for one in judged
         ]
         header = ["backbone", "views", "AUC", "error", "on val", "kept"]
-        lines += table(header, rows).splitlines()
+        lines += text_table(header, rows).splitlines()
     for reason, names in _reasons(screening.candidates).items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         lines.append(_cut(f"not judged: {names[0]}{more}: {reason}", 80))
@@ -236,7 +236,7 @@ def summary(screening: Screening) -> str:
     return f"{took}: {kept}."
 
 
-def choose(ranked: Sequence[Candidate], backbones: Sequence[str]) -> tuple[str, ...]:
+def choose_backbones(ranked: Sequence[Candidate], backbones: Sequence[str]) -> tuple[str, ...]:
     """Return which backbones go on: of those that were judged the best third, of a few families.
 
     Those that were not judged go on too, unless three or more that were do: so few say little
@@ -246,7 +246,7 @@ def choose(ranked: Sequence[Candidate], backbones: Sequence[str]) -> tuple[str, 
     best = list(dict.fromkeys(one.backbone for one in ranked if one.auc is not None))
     if not any(_is_sure(one) for one in ranked):
         return tuple(backbones)
-    size = max(LEAST_KEPT, -(-len(best) // KEPT_SHARE))
+    size = max(LEAST_KEPT, -(-len(best) // KEPT_BACKBONES))
     families = Counter[str]()
     chosen: list[str] = []
     for name in best:

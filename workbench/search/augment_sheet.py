@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from workbench.checks import sheet_drawing as drawing
-from workbench.checks.sheet import COLOURS, Sheet, classes_of, for_people, sample, save
+from workbench.checks.sheet import (
+    CLASS_COLOURS,
+    ContactSheet,
+    classes_of,
+    for_people,
+    sample_rows,
+    save,
+)
 from workbench.checks.sheet_drawing import INK, Strip, Words
 from workbench.checks.thumbnails import is_picture
 from workbench.data.prepare import Prepared
@@ -59,7 +66,7 @@ class SheetRow:
     augment: Augment
 
 
-def write_augment_sheets(space: Space, prepared: Prepared, folder: Path) -> list[Sheet]:
+def write_augment_sheets(space: Space, prepared: Prepared, folder: Path) -> list[ContactSheet]:
     """Write `VIEW.png` for each view of pictures that `space` can draw and change.
 
     Args:
@@ -179,7 +186,9 @@ def _ranges(found: Mapping[str, set[Any]]) -> str:
 def _samples(prepared: Prepared, name: str, number: int) -> pd.DataFrame:
     """Return up to `number` training files, real and fake in turn."""
     train = prepared.table[prepared.table["split"] == "train"]
-    by_class = [sample(files, name, number // 2, seed=0) for files in classes_of(train).values()]
+    by_class = [
+        sample_rows(files, name, number // 2, seed=0) for files in classes_of(train).values()
+    ]
     places = zip_longest(*(files.index for files in by_class))
     return train.loc[[place for pair in places for place in pair if place is not None]]
 
@@ -192,7 +201,7 @@ def _write(
     image_px: int,
     head: Sequence[str],
     file: Path,
-) -> Sheet:
+) -> ContactSheet:
     view = prepared.views[name]
     # Of a file with several segments the first, as of a sample with several frames.
     stored = prepared.open_array(name)[samples[f"row.{name}"].to_numpy(), 0]
@@ -200,9 +209,11 @@ def _write(
     targets = torch.from_numpy(samples["target"].to_numpy(copy=True)).float()
     grid = drawing.whole_grid(len(samples), image_px)
 
-    def drawn(x: Tensor, targets: Tensor, names: Sequence[str]) -> drawing.Image:
+    def drawn(x: Tensor, targets: Tensor, names: Sequence[str]) -> drawing.PillowImage:
         strips = [
-            Strip(called, [_for_people(view, clip)], COLOURS["real" if target < 0.5 else "fake"])
+            Strip(
+                called, [_for_people(view, clip)], CLASS_COLOURS["real" if target < 0.5 else "fake"]
+            )
             for clip, target, called in zip(x, targets.tolist(), names, strict=True)
         ]
         return drawing.draw_samples(strips, grid)
@@ -254,13 +265,13 @@ def _for_people(view: View, clip: Tensor) -> drawing.Picture:
     return for_people(view, levels.numpy())[0]
 
 
-def _legend() -> drawing.Image:
+def _legend() -> drawing.PillowImage:
     words = []
     for kind in ("real", "fake"):
-        words += [Words("■ ", COLOURS[kind]), Words(f"{kind}     ", INK, is_bold=True)]
+        words += [Words("■ ", CLASS_COLOURS[kind]), Words(f"{kind}     ", INK, is_bold=True)]
     return drawing.text_row(words, size=15, gaps_px=(12, 0))
 
 
-def _heading(label: str, note: str) -> drawing.Image:
+def _heading(label: str, note: str) -> drawing.PillowImage:
     words = [Words(label, INK, is_bold=True), Words(f"   {note}")]
     return drawing.text_row(words, size=14, gaps_px=(10, 3))

@@ -76,8 +76,8 @@ def _check(
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != manifest.fingerprint:
         what = f"was {info.fingerprint}, is {manifest.fingerprint}"
-        if (folder.path / prepare.TABLE).exists():
-            before = pd.read_parquet(folder.path / prepare.TABLE)
+        if (folder.path / prepare.PREPARED_TABLE).exists():
+            before = pd.read_parquet(folder.path / prepare.PREPARED_TABLE)
             what = changes(before, manifest.table) or what
         changed.append(f"its data ({what})")
     if info.seed != seed:

@@ -28,7 +28,7 @@ from workbench.study.records import (
     state_of,
 )
 from workbench.tracking.runs import Tracking
-from workbench.tracking.writing import State as Ending
+from workbench.tracking.writing import RunState as Ending
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result, State
 

@@ -17,7 +17,7 @@ from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
 from workbench.scoring.slices import labelled_slices
 from workbench.screening.probing import screen
-from workbench.screening.screening import FILE, describe, first_drafts, narrowed
+from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
 from workbench.search.augment_sheet import write_augment_sheets
 from workbench.search.beginning import begin_or_check, keep_data
@@ -42,7 +42,7 @@ from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.provenance import code_tags, describe_code, environment_tags
 from workbench.study.records import read_trials
-from workbench.tracking.writing import State
+from workbench.tracking.writing import RunState
 from workbench.workspace import Workspace
 
 AUGMENT_SHEETS = "augmentations"
@@ -198,20 +198,20 @@ class _Run:
             seed=self.options.seed,
             devices=self.seats.devices,
         )
-        for line in manifest.describe(files):
+        for line in manifest.describe_manifest(files):
             say(line)
         decoders = os.cpu_count() or 1
         prepared = prepare.prepare(files, data, self._views(), cache=cache, jobs=decoders)
         # What could not be decoded is told once: by the checkup, or before the error.
         strict = self.options.strict
-        for line in prepare.describe(prepared) if strict else prepare.remarks(prepared):
+        for line in prepare.describe_prepared(prepared) if strict else prepare.remarks(prepared):
             say(line)
         if strict:
             prepare.require_all(prepared)
         prepare.require_classes(prepared)
         labelled_slices(prepared, self.experiment.objective.over)  # an unknown one is told now
         facts = FactsStore(cache).table(prepared.contents())
-        say(checkup.as_text(checkup.check(files, prepared, facts, short=True)))
+        say(checkup.as_text(checkup.run_checks(files, prepared, facts, short=True)))
         keep_data(self.folder, files, prepared)
         remember_last(self.folder)
         return info, prepared
@@ -235,7 +235,7 @@ class _Run:
             device=self.seats.devices[0],
             num_threads=os.cpu_count() or 1,
         )
-        for line in describe(screening):
+        for line in describe_screening(screening):
             say(line)
         runs.tracking.log_files(runs.parent, "screening", [self.folder.path / FILE])
         drawn = narrowed(self.space, screening)
@@ -262,7 +262,7 @@ def _search(
     search: Search, store: StudyStore, first: Mapping[str, SampledConfig], sheets: Beside | None
 ) -> str:
     """Adopt what the last search of the study left, and search; return why it stopped."""
-    state: State = "interrupted"
+    state: RunState = "interrupted"
     try:
         if restored := store.restore():
             say(f"The journal lacked {restored} trials: entered from their folders.")

@@ -34,7 +34,7 @@ from workbench.study.records import (
     is_row,
     state_of,
 )
-from workbench.tracking.writing import State as Ending
+from workbench.tracking.writing import RunState as Ending
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State
 

@@ -17,7 +17,7 @@ from workbench.trial.delong import Z95, auc
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+TRIAL_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 """Of the best trials, in every plot; the colours of Okabe and Ito, which colour-blind people tell
 apart."""
 
@@ -217,7 +217,7 @@ def learning_curves(
             hovertemplate="%{text}, epoch %{x}: %{y:.5f}<extra></extra>",
             name="other trials",
         )
-    for row, colour in zip(top, COLOURS, strict=False):
+    for row, colour in zip(top, TRIAL_COLOURS, strict=False):
         figure.add_scatter(
             x=[epoch.epoch for epoch in row.epochs],
             y=[epoch.objective for epoch in row.epochs],
@@ -246,7 +246,7 @@ def roc(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
         hoverinfo="skip",
         showlegend=False,
     )
-    for row, colour in zip(top, COLOURS, strict=False):
+    for row, colour in zip(top, TRIAL_COLOURS, strict=False):
         table = scores[row.number]
         fpr, tpr, _ = roc_curve(table["target"], table["score"])
         name = f"{_legend(row)}, AUC {auc(table['target'], table['score']).value:.5f}"
@@ -258,7 +258,7 @@ def roc(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
 def precision_recall(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
     """Return the precision-recall curves of the best trials."""
     figure = _figure(height=480, x="recall", y="precision")
-    for row, colour in zip(top, COLOURS, strict=False):
+    for row, colour in zip(top, TRIAL_COLOURS, strict=False):
         table = scores[row.number]
         precision, recall, _ = precision_recall_curve(
             table["target"], table["score"], drop_intermediate=True

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.console import say
-from workbench.data.delimited import shown
+from workbench.data.delimited import shown_cell
 from workbench.data.labels import read_labels, read_template, without_repeats
 from workbench.data.names import match
 from workbench.errors import DataError
@@ -47,8 +47,8 @@ def grade(predictions: Path, labels: Path) -> Grade:
     wrong = scores[~scores["score"].between(0, 1)]
     if len(wrong):
         raise DataError(
-            f"{predictions}: the score of {shown(wrong['name'].iloc[0])} is not a number in [0, 1] "
-            f"({len(wrong)} such rows). Fill every row."
+            f"{predictions}: the score of {shown_cell(wrong['name'].iloc[0])} is not a number in "
+            f"[0, 1] ({len(wrong)} such rows). Fill every row."
         )
     read = read_labels(labels)
     found = match(read.table["cell"], set(scores["name"]), where=str(labels))
@@ -61,12 +61,12 @@ def grade(predictions: Path, labels: Path) -> Grade:
     if both["score"].isna().any():
         lost = both.loc[both["score"].isna(), "name"]
         raise DataError(
-            f"{predictions} has no score for {shown(lost.iloc[0])} ({len(lost)} labelled files "
-            "lack one). Labels and predictions must be of the same files."
+            f"{predictions} has no score for {shown_cell(lost.iloc[0])} ({len(lost)} labelled "
+            "files lack one). Labels and predictions must be of the same files."
         )
     if both["name"].duplicated().any():
         twice = both.loc[both["name"].duplicated(), "name"].iloc[0]
-        raise DataError(f"{predictions} gives {shown(twice)} two scores. Keep one.")
+        raise DataError(f"{predictions} gives {shown_cell(twice)} two scores. Keep one.")
     targets, values = both["target"].to_numpy(), both["score"].to_numpy(np.float64)
     if len(set(targets)) < 2:
         raise DataError(f"{labels} holds one class only ({targets[0]}): nothing can be ranked.")
@@ -75,7 +75,7 @@ def grade(predictions: Path, labels: Path) -> Grade:
     return Grade(num_files=len(both), metrics=metrics, auc_standard_error=estimate.standard_error)
 
 
-def describe(graded: Grade) -> str:
+def describe_grade(graded: Grade) -> str:
     """Return the grade in a few lines for a terminal."""
     m, error = graded.metrics, graded.auc_standard_error
     spread = f" ± {Z95 * error:.4f} (95%, DeLong)" if error else ""

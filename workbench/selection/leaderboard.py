@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.console import USUAL_WIDTH, table
+from workbench.console import USUAL_WIDTH, text_table
 from workbench.study.records import TrialRow
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
@@ -111,7 +111,7 @@ def as_table(
     columns["views"] = [shorten(name, max(12, spare // 3 - 2)) for name in names["views"]]
     spare -= 2 + max(map(len, ["views", *columns["views"]]))
     columns["backbone"] = [shorten(name, max(12, spare)) for name in names["backbone"]]
-    lines = table(list(columns), list(zip(*columns.values(), strict=True)))
+    lines = text_table(list(columns), list(zip(*columns.values(), strict=True)))
     return f"{lines}\n\n{count}"
 
 

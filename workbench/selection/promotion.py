@@ -93,7 +93,9 @@ class Registry(Protocol):
         """Register `model` as a new version of `name`, alias `champion`; return the version."""
 
 
-def choose(rows: Sequence[TrialRow], objective: Objective, number: int | None = None) -> TrialRow:
+def choose_trial(
+    rows: Sequence[TrialRow], objective: Objective, number: int | None = None
+) -> TrialRow:
     """Return the trial to promote: the best complete one, or the one that is named.
 
     A trial that the rulebook refused is never complete, so every choice is a legal one.
@@ -145,7 +147,7 @@ def promote(
     """
     rows, _ = measured_alike(folder, read_scored_trials(folder))
     objective = folder.experiment().objective
-    row = choose(rows, objective, number)
+    row = choose_trial(rows, objective, number)
     lead = lead_of(folder, rows, objective, row)
     error = (
         trial_auc(folder, row, objective).standard_error if objective.has_standard_error else None
@@ -196,7 +198,7 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
     return champion
 
 
-def describe(champion: Champion) -> str:
+def describe_champion(champion: Champion) -> str:
     """Return the champion in a few lines for a terminal."""
     which = f"{champion.objective.metric} {champion.value:.5f}"
     if champion.standard_error:

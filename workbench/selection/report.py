@@ -29,7 +29,7 @@ from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 
 TABLE_ROWS = 25
-CURVES = len(figures.COLOURS)
+CURVES = len(figures.TRIAL_COLOURS)
 """Trials whose curves are drawn."""
 
 _TOO_FEW = (

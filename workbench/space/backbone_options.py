@@ -4,7 +4,7 @@ from typing import Any
 
 from workbench.errors import ConfigError
 from workbench.parts.leaderboard import read_table
-from workbench.rules.ranking import Query, rank
+from workbench.rules.ranking import Query, rank_backbones
 from workbench.rules.rulebook import Rulebook
 from workbench.space.language import in_words, options_of
 from workbench.values import build
@@ -75,7 +75,7 @@ def _ask(
             f"{in_words(extra)}. Put them into it."
         )
     query: Query = build(Query, node["leaderboard"], where=f"{where}, `{key}.leaderboard`")
-    ranking = rank(read_table(), query, rulebook, num_views=num_views)
+    ranking = rank_backbones(read_table(), query, rulebook, num_views=num_views)
     if not ranking.rows:
         first = ranking.excluded[0]
         counts = ", ".join(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from workbench.errors import ConfigError
-from workbench.values import Frozen, build, cut, shown
+from workbench.values import Frozen, build, cut_text, shown
 
 MAX_WALKED = 5_000_000
 """Options of all choices of a file times its values: each option is checked in a draft of its own,
@@ -98,21 +98,22 @@ def _parse(node: Any, key: str, where: str) -> Any:
     )
     if extra := node.keys() - known:
         raise ConfigError(
-            f"{where}: `{cut(key, 300)}` is a draw with the unknown keys {in_words(extra)}. "
+            f"{where}: `{cut_text(key, 300)}` is a draw with the unknown keys {in_words(extra)}. "
             f"It may have {' and '.join(sorted(known - {'asked'}))}."
         )
     if "choice" in node:
         options = node["choice"]
         if not isinstance(options, list) or not options:
             raise ConfigError(
-                f"{where}: `{cut(key, 300)}.choice` is {shown(options)}: give a list of options."
+                f"{where}: `{cut_text(key, 300)}.choice` is {shown(options)}: give a list of "
+                "options."
             )
         labelled = {_label(option): option for option in options}
         if len(labelled) < len(options):
             raise ConfigError(
-                f"{where}: `{cut(key, 300)}.choice` holds an option twice. Keep one of each."
+                f"{where}: `{cut_text(key, 300)}.choice` holds an option twice. Keep one of each."
             )
-        return build(Choice, {"options": labelled}, where=f"{where}, `{cut(key, 300)}.choice`")
+        return build(Choice, {"options": labelled}, where=f"{where}, `{cut_text(key, 300)}.choice`")
     kind = "float" if "float" in node else "int"
     bounds, log = node[kind], node.get("log", False)
     numbers = (int, float) if kind == "float" else (int,)
@@ -126,8 +127,8 @@ def _parse(node: Any, key: str, where: str) -> Any:
         and isinstance(log, bool)
     ):
         raise ConfigError(
-            f"{where}: `{cut(key, 300)}` is {shown(node)}: give `{kind}: [low, high]`, low first"
-            + (", and low above 0 with `log: true`." if log else ".")
+            f"{where}: `{cut_text(key, 300)}` is {shown(node)}: give `{kind}: [low, high]`, low "
+            "first" + (", and low above 0 with `log: true`." if log else ".")
         )
     return Range(low=bounds[0], high=bounds[1], whole=kind == "int", log=log)
 
@@ -161,7 +162,7 @@ def _label(option: Any) -> str | int | float | bool:
 
 def in_words(keys: Iterable[Any]) -> str:
     """Return keys as an error names them."""
-    return cut(", ".join(cut(str(key), 60) for key in keys), 300)
+    return cut_text(", ".join(cut_text(str(key), 60) for key in keys), 300)
 
 
 def require_checkable(tree: dict[Any, Any], where: str) -> None:

@@ -22,7 +22,7 @@ from workbench.space.space import (
     read_tree_as_space,
     require_backbones,
 )
-from workbench.values import build, cut, shown
+from workbench.values import build, cut_text, shown
 from workbench.yaml_files import parse_yaml
 
 OF_EXPERIMENT = ("data", "rulebook", "objective")
@@ -74,8 +74,8 @@ def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, S
     require_backbones(space, experiment.views)
     if drawn := [dimension.name for dimension in space.dimensions()]:
         raise ConfigError(
-            f"{path}: {cut(', '.join(drawn), 300)} would be drawn, and a recipe says one value "
-            "of each. Write the value, or search the file as a `search_space`."
+            f"{path}: {cut_text(', '.join(drawn), 300)} would be drawn, and a recipe says one "
+            "value of each. Write the value, or search the file as a `search_space`."
         )
     return experiment, space
 

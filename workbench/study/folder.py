@@ -16,7 +16,7 @@ from workbench.files import open_lock, take_lock, write_json, write_text
 from workbench.space.experiment import Experiment, require_no_gone_setting
 from workbench.trial.result import TrialFolder
 from workbench.values import Frozen, build, read_record
-from workbench.workspace import TAKEN
+from workbench.workspace import RESERVED_NAMES
 from workbench.yaml_files import read_yaml
 
 _PUT_BACK = "Put the file back from a copy, or start another study by --study NAME."
@@ -159,12 +159,12 @@ def new_or_known(root: Path, name: str) -> StudyFolder:
             f"The study name {name!r} cannot be used: letters, digits, '.', '_' and '-', "
             "64 at most, and no '.', '_' or '-' first."
         )
-    if name in TAKEN:
+    if name in RESERVED_NAMES:
         raise StudyError(f"The study name {name!r} is taken by a folder of another use. Rename it.")
     return StudyFolder(root / name)
 
 
-def find(root: Path, name: str | None) -> StudyFolder:
+def find_study(root: Path, name: str | None) -> StudyFolder:
     """Return the study `name` under `root`, or the last one searched.
 
     Raises:

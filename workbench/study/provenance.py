@@ -10,7 +10,7 @@ from pathlib import Path
 
 PACKAGES = ("torch", "timm", "optuna", "mlflow", "librosa", "av", "opencv-python-headless", "numpy")
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE_FOLDER = Path(__file__).parents[1]
 
 
 def environment_tags() -> dict[str, str]:
@@ -19,7 +19,7 @@ def environment_tags() -> dict[str, str]:
     return {**tags, "python": platform.python_version(), "platform": platform.platform()}
 
 
-def code_tags(package: Path = PACKAGE) -> dict[str, str]:
+def code_tags(package: Path = PACKAGE_FOLDER) -> dict[str, str]:
     """Return which code of this program runs, as tags of a run.
 
     Its version and a hash of its modules; where it runs from a checkout of its own, also the

@@ -34,9 +34,9 @@ from workbench.media.view import Array, Made, View
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.evaluator import DecodedViews, Evaluator
-from workbench.submission.contents import MODEL, WEIGHTS, read_contents
+from workbench.submission.contents import MODEL, WEIGHTS, read_manifest_of_bundle
 from workbench.submission.paths import check_files, check_out
-from workbench.submission.predictions import file_cell, fill, read_sheet, table
+from workbench.submission.predictions import csv_table, file_cell, fill, read_sheet
 from workbench.values import build
 
 BATCH_SIZE = 8
@@ -238,7 +238,7 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> str:
         raise DataError(f"{media} is not a folder. Name the one that holds the template's files.")
     if not os.access(media, os.R_OK | os.X_OK):
         raise DataError(f"{media} cannot be read: permission denied. Name a folder of media.")
-    contents = read_contents(bundle)
+    contents = read_manifest_of_bundle(bundle)
     columns = contents.name_column, contents.score_column
     sheet = read_sheet(template, name_column=columns[0], score_column=columns[1])
     names = list(dict.fromkeys(sheet.names))
@@ -252,7 +252,7 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> str:
 
 def _of_files(bundle: Path, given: argparse.Namespace) -> str:
     files = given.files
-    contents = read_contents(bundle)
+    contents = read_manifest_of_bundle(bundle)
     columns = contents.name_column, contents.score_column
     check_files(files)
     check_out(given.out, inputs=files, bundle=bundle, columns=columns)
@@ -262,7 +262,7 @@ def _of_files(bundle: Path, given: argparse.Namespace) -> str:
     times = Counter(path.name for path in set(files))
     names = [path.name if times[path.name] == 1 else str(path) for path in files]
     rows = [(file_cell(name), repr(value)) for name, value in zip(names, scores, strict=True)]
-    return table([(contents.name_column, contents.score_column), *rows])
+    return csv_table([(contents.name_column, contents.score_column), *rows])
 
 
 def _scores(bundle: Path, files: Sequence[Path], given: argparse.Namespace) -> list[float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
-from workbench.console import table
+from workbench.console import text_table
 from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
@@ -71,7 +71,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         BundleError: `out` exists or lies in a bundle, or files of the champion are gone or do not
             belong together.
         DataError: `out` cannot be written, the template names a file of which no score is stored,
-            or more than `neutral.MOST` of the test files got a neutral one.
+            or more than `neutral.MOST_NEUTRAL` of the test files got a neutral one.
         RuleError: the rulebook refuses the model.
         DamagedFileError: weights or scores are not what the trial wrote.
     """
@@ -151,7 +151,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     return Bundle(out, contents, len(sheet.rows), neutral.sentence)
 
 
-def describe(bundle: Bundle) -> str:
+def describe_bundle(bundle: Bundle) -> str:
     """Return a table of what a bundle holds, for a terminal."""
     files = bundle.contents.files
     code = [record.size_bytes for name, record in files.items() if name.startswith(f"{CODE}/")]
@@ -164,7 +164,7 @@ def describe(bundle: Bundle) -> str:
     return (
         f"{bundle.path}: trial {bundle.contents.trial} of {bundle.contents.study} "
         f"(recipe {bundle.contents.recipe}), {bundle.num_rows} predictions\n\n"
-        + table(["file", "kB"], rows)
+        + text_table(["file", "kB"], rows)
         + (f"\n\n{bundle.neutral}" if bundle.neutral else "")
     )
 

@@ -74,7 +74,7 @@ class Contents(Frozen):
     """By path within the bundle; the manifest itself is left out."""
 
 
-def read_contents(bundle: Path) -> Contents:
+def read_manifest_of_bundle(bundle: Path) -> Contents:
     """Return the manifest of a bundle.
 
     Raises:

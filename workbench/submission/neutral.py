@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from workbench.data.delimited import quoted, shown
+from workbench.data.delimited import quoted, shown_cell
 from workbench.data.store import NEUTRAL_ROW
 from workbench.errors import DataError
 from workbench.scoring.slices import TEST
@@ -14,7 +14,7 @@ from workbench.study.folder import StudyFolder
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 
-MOST = 0.01
+MOST_NEUTRAL = 0.01
 """Share of the test files that may have such a score before an export asks."""
 
 
@@ -38,7 +38,7 @@ class Neutral:
             return ""
         count = len(self.names)
         which = "The first is" if count > 1 else "It is"
-        why = f" ({shown(self.reason)})" if self.reason else ""
+        why = f" ({shown_cell(self.reason)})" if self.reason else ""
         return (
             f"{count} of the {self.num_files} test files got a neutral score, that of a grey "
             f"picture or silence, since nothing of them could be decoded. {which} "
@@ -65,10 +65,10 @@ def find_neutral(
 
 def require_few(neutral: Neutral) -> None:
     """Raise DataError if more than MOST of the test files have a neutral score."""
-    if len(neutral.names) > MOST * neutral.num_files:
+    if len(neutral.names) > MOST_NEUTRAL * neutral.num_files:
         raise DataError(
-            f"{neutral.sentence} Over {MOST:.0%} are too many: see what `workbench check` says of "
-            "the files, or export all the same by --allow-missing."
+            f"{neutral.sentence} Over {MOST_NEUTRAL:.0%} are too many: see what `workbench check` "
+            "says of the files, or export all the same by --allow-missing."
         )
 
 

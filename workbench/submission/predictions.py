@@ -15,7 +15,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PredictionSheet:
     """A prediction template, cell by cell.
 
     It is read here without pandas, which a bundle need not install and which renames columns of the
@@ -35,7 +35,7 @@ class Sheet:
     separator: str = ","
 
 
-def read_sheet(path: Path, *, name_column: str, score_column: str) -> Sheet:
+def read_sheet(path: Path, *, name_column: str, score_column: str) -> PredictionSheet:
     """Return the template that `path` holds; lines without any text are left out.
 
     Raises:
@@ -65,10 +65,10 @@ def read_sheet(path: Path, *, name_column: str, score_column: str) -> Sheet:
     for name in dict.fromkeys(names):
         if leaves_folder(name):
             raise DataError(f"The template {path} names {quoted(name)}, no file in a media folder.")
-    return Sheet(tuple(cells[0]), rows, names, at[score_column], table.separator)
+    return PredictionSheet(tuple(cells[0]), rows, names, at[score_column], table.separator)
 
 
-def fill(sheet: Sheet, scores: Mapping[str, float]) -> str:
+def fill(sheet: PredictionSheet, scores: Mapping[str, float]) -> str:
     """Return the text of `sheet` with the score of each name, written so that no digit is lost.
 
     Every other cell stays as it is, to the byte: one that begins with `=` too, since a submission
@@ -90,7 +90,7 @@ def fill(sheet: Sheet, scores: Mapping[str, float]) -> str:
     return "".join(f"{sheet.separator.join(line)}\n" for line in lines)
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def csv_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows of cells as comma-separated text, a line each."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)

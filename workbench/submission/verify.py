@@ -8,7 +8,7 @@ from pathlib import Path
 from workbench.console import say
 from workbench.errors import BundleError
 from workbench.files import hash_file
-from workbench.submission.contents import MANIFEST, PROGRAM, Contents, read_contents
+from workbench.submission.contents import MANIFEST, PROGRAM, Contents, read_manifest_of_bundle
 from workbench.submission.paths import check_files, check_out
 
 
@@ -22,7 +22,7 @@ def check_bundle(bundle: Path) -> Contents:
         BundleError: there is no manifest, or a file is missing, changed, bytecode, or not named in
             it.
     """
-    contents = read_contents(bundle)
+    contents = read_manifest_of_bundle(bundle)
     there = _files(bundle)
     again = "Export the bundle again."
     for name, record in contents.files.items():

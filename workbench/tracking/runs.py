@@ -14,7 +14,7 @@ from pydantic import Field
 from workbench.errors import StudyError
 from workbench.tracking.store import Store
 from workbench.tracking.ui import leaderboard_tag, page_of
-from workbench.tracking.writing import TAG_LENGTH, State, Writer, flatten
+from workbench.tracking.writing import TAG_LENGTH, RunState, RunWriter, flatten
 from workbench.values import Frozen
 
 # isort: split
@@ -49,7 +49,7 @@ class Tracking:
     def __init__(self, root: Path) -> None:
         self.store = Store(root)
         self._client = self.store.client
-        self._writer = Writer(self.store)
+        self._writer = RunWriter(self.store)
 
     def open_study(self, name: str, *, study_id: str = "", tags: Mapping[str, str]) -> str:
         """Return the id of the parent run of study `name`, RUNNING; created if there is none.
@@ -149,7 +149,7 @@ class Tracking:
         self,
         run_id: str,
         *,
-        state: State,
+        state: RunState,
         reason: str = "",
         metrics: Mapping[str, float] | None = None,
         artifacts: Sequence[Path] = (),
@@ -175,7 +175,7 @@ class Tracking:
         self,
         parent: str,
         *,
-        state: State,
+        state: RunState,
         reason: str = "",
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,

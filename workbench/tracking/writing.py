@@ -16,7 +16,7 @@ from workbench.tracking.store import Store
 from mlflow.entities import Metric, Param, RunTag
 
 T = TypeVar("T")
-State = Literal["complete", "pruned", "failed", "interrupted"]
+RunState = Literal["complete", "pruned", "failed", "interrupted"]
 
 # MLflow has no status for a pruned run; the tag `workbench.state` tells it from an interrupted one.
 _STATUS: dict[str, str] = {
@@ -35,7 +35,7 @@ TOGETHER_S = 10.0
 the time that MLflow takes goes with the number of calls."""
 
 
-class Writer:
+class RunWriter:
     """Writes to the runs of `store`. Every call is synchronous and names its run."""
 
     def __init__(self, store: Store) -> None:
@@ -97,7 +97,7 @@ class Writer:
     def end(
         self,
         run_id: str,
-        state: State,
+        state: RunState,
         reason: str = "",
         *,
         metrics: Mapping[str, float] | None = None,

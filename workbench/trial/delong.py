@@ -19,7 +19,7 @@ from workbench.values import Frozen
 Z95 = 1.96
 """Standard errors to each side of a value that hold 95% of a normal distribution."""
 
-Floats = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
 class Estimate(Frozen):
@@ -78,7 +78,7 @@ def auc_difference(targets: npt.ArrayLike, first: npt.ArrayLike, second: npt.Arr
     )
 
 
-def _components(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, Floats]:
+def _components(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
     """Return the share of real samples below each fake one, and of fake ones above each real one.
 
     The mean of either is the AUC.
@@ -95,7 +95,7 @@ def _components(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Floats, 
     return of_fakes, of_reals
 
 
-def _standard_error(of_fakes: Floats, of_reals: Floats) -> float | None:
+def _standard_error(of_fakes: Float64Array, of_reals: Float64Array) -> float | None:
     if min(len(of_fakes), len(of_reals)) < 2:
         return None
     variance = of_fakes.var(ddof=1) / len(of_fakes) + of_reals.var(ddof=1) / len(of_reals)

@@ -11,13 +11,13 @@ from workbench.trial.device import random_state, set_random_state
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Precision
 
-Inputs = Mapping[str, Tensor]
+ViewTensors = Mapping[str, Tensor]
 
 
 def backward(
     model: nn.Module,
     loss: Loss,
-    inputs: Inputs,
+    inputs: ViewTensors,
     targets: Tensor,
     *,
     num_parts: int,
@@ -70,7 +70,9 @@ def backward(
     return cost.detach()
 
 
-def _parts(inputs: Inputs, targets: Tensor, num: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+def _parts(
+    inputs: ViewTensors, targets: Tensor, num: int
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     split = {name: x.tensor_split(num) for name, x in inputs.items()}
     for number, labels in enumerate(targets.tensor_split(num)):
         yield {name: pieces[number] for name, pieces in split.items()}, labels

@@ -14,7 +14,13 @@ from tests.benchmarks.search.tasks import Task
 from tests.study.inline import InlineTrials
 from workbench.parts.weights import RANDOM
 from workbench.rules.rulebook import Verdict
-from workbench.screening.screening import Candidate, Screening, choose, first_drafts, narrowed
+from workbench.screening.screening import (
+    Candidate,
+    Screening,
+    choose_backbones,
+    first_drafts,
+    narrowed,
+)
 from workbench.search.devices import Seats
 from workbench.search.forecast import Forecast
 from workbench.search.loop import Search
@@ -198,7 +204,9 @@ def screen(task: Task, space: Space) -> Screening:
         for views in space.view_sets()
     ]
     ranked = sorted(candidates, key=lambda one: one.auc or 0.0, reverse=True)
-    return Screening(candidates=tuple(ranked), kept=choose(ranked, space.backbones()), seconds=0.0)
+    return Screening(
+        candidates=tuple(ranked), kept=choose_backbones(ranked, space.backbones()), seconds=0.0
+    )
 
 
 def _legal(*_: object, **__: object) -> Verdict:
