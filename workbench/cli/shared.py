@@ -107,6 +107,8 @@ def require_address_space() -> None:
 
 def named_study(study: str | None) -> "StudyFolder":
     """Return the study of that name, or the last one searched."""
+    from workbench.study.folder import find_study
+
     return find_study(Workspace(Path.cwd()).studies, study)
 
 
