@@ -19,10 +19,8 @@ BY_SLICE: dict[str, dict[MetricName, float]] = {
 
 def test_the_data_s_own_splits_are_slices_of_which_one_has_labels(pictures: Prepared) -> None:
     found = slices_of(pictures)
-    assert {name: (len(part.rows), part.is_labelled) for name, part in found.items()} == {
-        "val": (SIZES["val"], True),
-        "test": (SIZES["test"], False),
-    }
+    for name, is_labelled in (("val", True), ("test", False)):
+        assert (len(found[name].rows), found[name].is_labelled) == (SIZES[name], is_labelled)
     assert [part.name for part in labelled_slices(pictures, ["val"])] == ["val"]
 
 
