@@ -51,7 +51,7 @@ ONLY_IN = {
     },
     "mlflow": {"tracking.store", "tracking.writing", "tracking.runs", "tracking.registry"},
     "typer": {module for module in MODULES if module.startswith("cli.")},
-    "plotly": {"checks.figures", "pages", "selection.figures"},
+    "plotly": {"checks.figures", "pages", "selection.figures", "selection.figure_parts"},
     "timm": {"parts.alexnet", "parts.torchvision_fix"},
     "thop": {"rules.counts"},
 }

@@ -29,7 +29,8 @@ from tests.media.malformed_media import place_irregular, place_malformed_media
 from tests.media.odd_files import late_flv, late_mpg, wide_wav
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Layout, read_manifest
-from workbench.data.prepare import Prepared, describe_prepared, prepare
+from workbench.data.prepare import Prepared, prepare
+from workbench.data.prepared_report import describe_prepared
 from workbench.data.store import NEUTRAL_ROW
 from workbench.errors import MediaError
 from workbench.media.faces import Faces

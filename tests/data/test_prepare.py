@@ -18,10 +18,9 @@ from workbench.data.contents import stamp
 from workbench.data.decoding import Done, Task
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
-from workbench.data.prepare import (
-    Prepared,
+from workbench.data.prepare import Prepared, prepare
+from workbench.data.prepared_report import (
     describe_prepared,
-    prepare,
     prepared_as_table,
     require_all,
     require_classes,

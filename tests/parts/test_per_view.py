@@ -20,7 +20,7 @@ from workbench.parts.weights import RANDOM, Weights
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook
 from workbench.search.costs import epoch_work, wanted_of
-from workbench.trial.memory import least_samples
+from workbench.trial.memory_count import least_samples
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.values import build
 

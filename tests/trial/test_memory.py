@@ -17,9 +17,10 @@ from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer, Timm
 from workbench.parts.transfer import Transfer
-from workbench.trial import memory
+from workbench.trial import memory, memory_count
 from workbench.trial.decision import Decision
-from workbench.trial.memory import Need, Plan, TooLargeError, is_out_of_memory, plan
+from workbench.trial.memory import Plan, TooLargeError, plan
+from workbench.trial.memory_count import Need, is_out_of_memory
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.train import run_trial
@@ -82,7 +83,7 @@ def test_a_pass_is_counted_by_its_tensors(pictures: Prepared) -> None:
     assert need.least == 1
     assert need.weights == need.trained == parameters
     # Parameters and their gradients stay; what a layer keeps for its gradient grows with samples.
-    assert 2 * parameters < need.of(1) / memory.MARGIN["cpu"] < 8 * parameters
+    assert 2 * parameters < need.of(1) / memory_count.MARGIN["cpu"] < 8 * parameters
     assert need.sample > 160 * 160 * 3 * 4
 
 
@@ -99,7 +100,7 @@ def test_a_pass_is_counted_by_its_tensors(pictures: Prepared) -> None:
 def test_what_an_optimizer_keeps_is_counted(
     pictures: Prepared, optimizer: AnyOptimizer, copies: int
 ) -> None:
-    assert memory._state_copies(vit(pictures, optimizer=optimizer)) == copies
+    assert memory_count.state_copies(vit(pictures, optimizer=optimizer)) == copies
 
 
 def test_what_is_kept_beside_a_pass_is_added(pictures: Prepared) -> None:
@@ -120,7 +121,9 @@ def test_what_is_kept_beside_a_pass_is_added(pictures: Prepared) -> None:
 @pytest.mark.parametrize("num_samples", [3, 9, 15])
 def test_a_count_holds_for_other_numbers_of_samples(pictures: Prepared, num_samples: int) -> None:
     recipe = vit(pictures)
-    there = memory.MARGIN["cpu"] * memory._peak(recipe, "cpu", False, num_samples)
+    there = memory_count.MARGIN["cpu"] * memory_count.peak_of_pass(
+        recipe, "cpu", False, num_samples
+    )
     # Never less, and at most a tenth more.
     assert 0.999 * there <= count(recipe).of(num_samples) <= 1.1 * there
 
@@ -144,12 +147,14 @@ def test_a_batch_norm_over_single_values_needs_two_samples(pictures: Prepared) -
 
 
 def count(recipe: Recipe, *, checkpointed: bool = False) -> Need:
-    return memory._counted(recipe, "cpu", checkpointed, recipe.training.batch_size + 1, None)
+    return memory_count.counted_need(
+        recipe, "cpu", checkpointed, recipe.training.batch_size + 1, None
+    )
 
 
 def fits(pictures: Prepared, need: Need, num_samples: int, recipe: Recipe) -> int:
     """Return the least limit under which `num_samples` go at once."""
-    inputs = 3 * (recipe.training.batch_size + 1) * memory._input_bytes(recipe)
+    inputs = 3 * (recipe.training.batch_size + 1) * memory_count.input_bytes(recipe)
     return need.of(num_samples) + inputs + need.trained  # SGD's momentum
 
 
@@ -273,7 +278,7 @@ def test_a_count_is_kept_for_the_next_trial(
     def counted(*_: object) -> Need:
         raise AssertionError("counted again")
 
-    monkeypatch.setattr(memory, "_count", counted)
+    monkeypatch.setattr(memory_count, "_count", counted)
     assert (
         plan(vit(pictures), num_samples=99, device="cpu", limit_bytes=2**33, cache=tmp_path)
         == first

@@ -13,7 +13,7 @@ from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
 from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
-from workbench.trial import memory, precision
+from workbench.trial import memory_count, precision
 from workbench.trial.decision import Decision
 from workbench.trial.precision import has_bfloat16, logits_of
 from workbench.trial.recipe import Recipe
@@ -168,15 +168,15 @@ def test_a_bfloat16_pass_is_counted_as_less_than_float32_and_no_less_than_it_tak
     pictures: Prepared, backbone: str
 ) -> None:
     changes = {"backbone": backbone, "image_px": 160}
-    wide = memory._counted(recipe_for(pictures, **changes), "cpu", False, 8, None)
+    wide = memory_count.counted_need(recipe_for(pictures, **changes), "cpu", False, 8, None)
     recipe = recipe_for(pictures, **changes, precision="bfloat16")
-    need = memory._counted(recipe, "cpu", False, 8, None)
+    need = memory_count.counted_need(recipe, "cpu", False, 8, None)
     assert need.sample < wide.sample
     assert need.least == wide.least
-    with memory._Meter() as meter:  # of a real pass
-        memory._pass(recipe, "cpu", False, 8, True)
+    with memory_count.TensorMeter() as meter:  # of a real pass
+        memory_count.run_pass(recipe, "cpu", False, 8, True)
     assert meter.peak < need.of(8)
-    assert need.of(8) / meter.peak < 1.7 * memory.MARGIN["cpu"]
+    assert need.of(8) / meter.peak < 1.7 * memory_count.MARGIN["cpu"]
 
 
 def test_a_gain_is_measured_once_by_steps_in_turn(

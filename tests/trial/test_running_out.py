@@ -15,9 +15,10 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD
 from workbench.parts.transfer import Transfer
-from workbench.trial import memory, plots
+from workbench.trial import memory, memory_count, plots
 from workbench.trial.device import ON_CUDA
-from workbench.trial.memory import Fitted, Plan, is_out_of_memory
+from workbench.trial.memory import Fitted, Plan
+from workbench.trial.memory_count import is_out_of_memory
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 from workbench.trial.train import run_trial
@@ -78,7 +79,7 @@ def run(recipe: Recipe, prepared: Prepared, folder: Path, **more: Any) -> Result
 def test_nothing_is_counted_and_more_are_scored_than_trained_at_once(
     pictures: Prepared, tmp_path: Path, passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "_count", lambda *_: pytest.fail("counted"))
+    monkeypatch.setattr(memory_count, "_count", lambda *_: pytest.fail("counted"))
     result = run(vit(pictures, batch_size=2), pictures, tmp_path)
     assert (result.state, result.micro_batch, result.estimated_memory_bytes) == (
         "complete", None, None

@@ -47,21 +47,23 @@ def prepare(
     """Decode every file once into the experiment's views; a search does it by itself."""
     limit_s = seconds(limit)
     without_locks(no_lock)
-    from workbench.data import manifest
-    from workbench.data import prepare as preparation
+    from workbench.data import manifest, prepared_report
 
     with reporting_errors():
         _, files, prepared = _prepared(
             experiment, data, jobs, limit_s=limit_s, retry=retry, verify=verify
         )
-        for line in (*manifest.describe_manifest(files), *preparation.describe_prepared(prepared)):
+        for line in (
+            *manifest.describe_manifest(files),
+            *prepared_report.describe_prepared(prepared),
+        ):
             typer.echo(line)
         if verify:
             num_read = (files.table["content"] != "").sum()
             typer.echo(f"{num_read:,} files were read again and every cached row was checked.")
-        typer.echo(f"\n{preparation.prepared_as_table(prepared)}")
+        typer.echo(f"\n{prepared_report.prepared_as_table(prepared)}")
         if strict:
-            preparation.require_all(prepared)
+            prepared_report.require_all(prepared)
         typer.echo(f"\nNext: workbench check {_again(experiment, data)}")
 
 

@@ -26,7 +26,8 @@ from workbench.scoring.stored import StoredViews
 from workbench.trial.batches import subset
 from workbench.trial.delong import auc
 from workbench.trial.device import capabilities, most_kept_bytes
-from workbench.trial.memory import TooLargeError, is_out_of_memory
+from workbench.trial.memory import TooLargeError
+from workbench.trial.memory_count import is_out_of_memory
 from workbench.trial.recipe import Sampling
 
 MOST_PROBED = 2000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workbench.checks import checkup
 from workbench.console import say
-from workbench.data import manifest, prepare
+from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
 from workbench.errors import StudyError
@@ -204,11 +204,12 @@ class _Run:
         prepared = prepare.prepare(files, data, self._views(), cache=cache, jobs=decoders)
         # What could not be decoded is told once: by the checkup, or before the error.
         strict = self.options.strict
-        for line in prepare.describe_prepared(prepared) if strict else prepare.remarks(prepared):
+        told = prepared_report.describe_prepared if strict else prepared_report.remarks
+        for line in told(prepared):
             say(line)
         if strict:
-            prepare.require_all(prepared)
-        prepare.require_classes(prepared)
+            prepared_report.require_all(prepared)
+        prepared_report.require_classes(prepared)
         labelled_slices(prepared, self.experiment.objective.over)  # an unknown one is told now
         facts = FactsStore(cache).table(prepared.contents())
         say(checkup.as_text(checkup.run_checks(files, prepared, facts, short=True)))

@@ -9,8 +9,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from workbench.pages import AXIS, LAYOUT
 from workbench.selection.axes import ABSENT, axis, axis_names, distinct, safe
+from workbench.selection.figure_parts import (
+    add_curve,
+    add_states,
+    lay_out,
+    legend_of,
+    new_figure,
+    objective_label,
+    show_unit_square,
+)
 from workbench.selection.leaderboard import complete_trials, objective_of, rank, shorten
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Z95, auc
@@ -27,7 +35,6 @@ MAX_DIMENSIONS = 9
 
 _MAX_BARS = 15
 _MAX_LINES = 100
-_MAX_POINTS = 1000
 _STATES: dict[State, tuple[str, str]] = {
     "complete": ("#0072b2", "circle"),
     "pruned": ("#e69f00", "diamond-open"),
@@ -62,7 +69,7 @@ def history(rows: Sequence[TrialRow], objective: Objective, standard_error: floa
         objective: What the study improves.
         standard_error: Of the best trial's objective, if it is known.
     """
-    figure = _figure(height=380, x="trial", y=_label(objective))
+    figure = new_figure(height=380, x="trial", y=objective_label(objective))
     complete = sorted(complete_trials(rows), key=lambda row: row.number)
     running: list[float] = []
     for row in complete:
@@ -83,10 +90,10 @@ def history(rows: Sequence[TrialRow], objective: Objective, standard_error: floa
         )
     for state, (colour, symbol) in _STATES.items():
         some = [row for row in rows if row.state == state and row.objective is not None]
-        _add_states(figure, some, [row.objective for row in some], state, colour, symbol)
+        add_states(figure, some, [row.objective for row in some], state, colour, symbol)
         lost = [row for row in rows if row.state == state and row.objective is None]
         # What ended without an objective stands on the lower edge, whatever the range of the rest.
-        _add_states(figure, lost, [0.02] * len(lost), state, colour, symbol, yaxis="y2")
+        add_states(figure, lost, [0.02] * len(lost), state, colour, symbol, yaxis="y2")
     if complete and standard_error:
         best = rank(complete, objective)[0]
         reach = Z95 * standard_error
@@ -123,7 +130,7 @@ def history(rows: Sequence[TrialRow], objective: Objective, standard_error: floa
 def importance_bars(importances: Mapping[str, float]) -> Plot:
     """Return the importances of the searched dimensions, the largest on top."""
     some = list(importances.items())[:_MAX_BARS][::-1]
-    figure = _figure(height=110 + 24 * len(some), x="share of the importance", y="")
+    figure = new_figure(height=110 + 24 * len(some), x="share of the importance", y="")
     figure.add_bar(
         x=[share for _, share in some],
         y=[safe(text) for text in distinct([shorten(key, 44) for key, _ in some])],
@@ -179,7 +186,7 @@ def parallel(
         tickfont={"size": 11, "color": "#1c2430"},
         labelside="top",
     )
-    _dress(figure, height=460)
+    lay_out(figure, height=460)
     figure.update_layout(margin={"l": 90, "r": 70, "t": 60, "b": 30})
     note = "One line a complete trial, the darkest the best. Drag along an axis to select."
     if len(ranked) > len(complete):
@@ -202,7 +209,7 @@ def learning_curves(
     trained = [row for row in rows if row.epochs]
     if not trained:
         return None
-    figure = _figure(height=380, x="epoch", y=_label(objective))
+    figure = new_figure(height=380, x="epoch", y=objective_label(objective))
     best = {row.number for row in top}
     others = [row for row in trained if row.number not in best]
     if others:
@@ -225,7 +232,7 @@ def learning_curves(
             line={"color": colour, "width": 2},
             marker={"size": 6},
             hovertemplate=f"trial {row.number}, epoch %{{x}}: %{{y:.5f}}<extra></extra>",
-            name=_legend(row),
+            name=legend_of(row),
         )
     longest = max(len(row.epochs) for row in trained)
     figure.update_xaxes(dtick=1 if longest <= 15 else None, tickformat="d")
@@ -237,7 +244,7 @@ def learning_curves(
 
 def roc(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
     """Return the ROC curves of the best trials; `scores` holds each one's, by trial number."""
-    figure = _figure(height=480, x="false positive rate", y="true positive rate")
+    figure = new_figure(height=480, x="false positive rate", y="true positive rate")
     figure.add_scatter(
         x=[0, 1],
         y=[0, 1],
@@ -249,115 +256,20 @@ def roc(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
     for row, colour in zip(top, TRIAL_COLOURS, strict=False):
         table = scores[row.number]
         fpr, tpr, _ = roc_curve(table["target"], table["score"])
-        name = f"{_legend(row)}, AUC {auc(table['target'], table['score']).value:.5f}"
-        _add_curve(figure, fpr, tpr, colour, name)
-    _square(figure, corner=([-0.005, 0.1], [0.9, 1.005]))
+        name = f"{legend_of(row)}, AUC {auc(table['target'], table['score']).value:.5f}"
+        add_curve(figure, fpr, tpr, colour, name)
+    show_unit_square(figure, corner=([-0.005, 0.1], [0.9, 1.005]))
     return Plot("roc", "ROC curves", figure, is_half=True)
 
 
 def precision_recall(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
     """Return the precision-recall curves of the best trials."""
-    figure = _figure(height=480, x="recall", y="precision")
+    figure = new_figure(height=480, x="recall", y="precision")
     for row, colour in zip(top, TRIAL_COLOURS, strict=False):
         table = scores[row.number]
         precision, recall, _ = precision_recall_curve(
             table["target"], table["score"], drop_intermediate=True
         )
-        _add_curve(figure, recall, precision, colour, _legend(row), shape="vh")
-    _square(figure, corner=([0.9, 1.005], [0.9, 1.005]))
+        add_curve(figure, recall, precision, colour, legend_of(row), shape="vh")
+    show_unit_square(figure, corner=([0.9, 1.005], [0.9, 1.005]))
     return Plot("pr", "Precision-recall curves", figure, is_half=True)
-
-
-def _add_states(
-    figure: Any,
-    rows: Sequence[TrialRow],
-    values: Sequence[float | None],
-    state: State,
-    colour: str,
-    symbol: str,
-    yaxis: str = "y",
-) -> None:
-    if not rows:
-        return
-    said = []
-    for row in rows:
-        value = f"{row.objective:.5f}" if row.objective is not None else state
-        reason = f"<br>{safe(shorten(' '.join(row.reason.split()), 110))}" if row.reason else ""
-        said.append(f"trial {row.number}: {value}<br>{safe(shorten(row.backbone, 60))}{reason}")
-    figure.add_scatter(
-        x=[row.number for row in rows],
-        y=values,
-        mode="markers",
-        marker={"color": colour, "symbol": symbol, "size": 7, "line": {"color": colour}},
-        name=state,
-        legendgroup=state,
-        showlegend=all(trace.legendgroup != state for trace in figure.data),
-        hovertext=said,
-        hoverinfo="text",
-        yaxis=yaxis,
-        cliponaxis=False,
-    )
-
-
-def _add_curve(figure: Any, x: Any, y: Any, colour: str, name: str, shape: str = "linear") -> None:
-    if len(x) > _MAX_POINTS:
-        keep = np.unique(np.linspace(0, len(x) - 1, _MAX_POINTS).astype(int))
-        x, y = x[keep], y[keep]
-    figure.add_scatter(
-        x=np.round(x, 6).tolist(),
-        y=np.round(y, 6).tolist(),
-        mode="lines",
-        line={"color": colour, "width": 2, "shape": shape},
-        name=name,
-        hovertemplate="%{x:.4f}, %{y:.4f}<extra></extra>",
-    )
-
-
-def _square(figure: Any, corner: tuple[list[float], list[float]]) -> None:
-    """Show the unit square, with a button for the corner in which good models differ."""
-    whole = ([-0.01, 1.01], [-0.01, 1.01])
-    buttons = [
-        {"label": label, "method": "relayout", "args": [{"xaxis.range": x, "yaxis.range": y}]}
-        for label, (x, y) in (("whole", whole), ("corner", corner))
-    ]
-    menu = {
-        "type": "buttons",
-        "direction": "right",
-        "buttons": buttons,
-        "x": 0,
-        "xanchor": "left",
-        "y": 1.02,
-        "yanchor": "bottom",
-        "pad": {"t": 0, "b": 0},
-        "font": {"size": 11},
-    }
-    figure.update_layout(
-        updatemenus=[menu],
-        xaxis_range=whole[0],
-        yaxis_range=whole[1],
-        legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 11}},
-        margin={"t": 44},
-        showlegend=True,
-    )
-
-
-def _legend(row: TrialRow) -> str:
-    return f"trial {row.number}, {safe(shorten(row.backbone, 28))}"
-
-
-def _label(objective: Objective) -> str:
-    return f"{objective.metric} on {objective.place}"
-
-
-def _figure(*, height: int, x: str, y: str) -> Any:
-    figure = go.Figure()
-    _dress(figure, height=height)
-    figure.update_xaxes(AXIS, title=x)
-    figure.update_yaxes(AXIS, title=y)
-    return figure
-
-
-def _dress(figure: Any, *, height: int) -> None:
-    figure.update_layout(
-        LAYOUT, height=height, autosize=True, margin={"l": 70, "r": 24, "t": 30, "b": 50}
-    )

@@ -6,7 +6,8 @@ from torch import nn
 
 from workbench.parts.model import MediaModel
 from workbench.trial.device import random_state, set_random_state, wait_for
-from workbench.trial.memory import Plan, is_out_of_memory
+from workbench.trial.memory import Plan
+from workbench.trial.memory_count import is_out_of_memory
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Recipe
 from workbench.trial.stepping import buffers_kept

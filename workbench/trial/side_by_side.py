@@ -55,7 +55,7 @@ class Ask:
 
 def step_when_asked(connection: Connection, probe: StepProbe) -> None:
     """Do what is asked until `stop`, or until it cannot be done."""
-    from workbench.trial import memory
+    from workbench.trial import memory_count
     from workbench.trial.device import give_back
 
     try:
@@ -63,7 +63,7 @@ def step_when_asked(connection: Connection, probe: StepProbe) -> None:
     except WorkbenchError as error:
         connection.send(str(error))
     except RuntimeError as error:
-        if not memory.is_out_of_memory(error):
+        if not memory_count.is_out_of_memory(error):
             raise
         connection.send("out of memory")
     give_back(probe.device)

@@ -14,7 +14,7 @@ from workbench.data.prepare import Prepared
 from workbench.errors import AccessError, CacheError, DiskFullError, WorkbenchError
 from workbench.files import finished, hash_file
 from workbench.scoring.slices import slices_of
-from workbench.trial import memory
+from workbench.trial import memory, memory_count
 from workbench.trial.compiling import Compile
 from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
@@ -129,7 +129,7 @@ def run_trial(
                 state, reason, plan = _train(begin, prepared, plan, files, tell, clock)
                 break
             except ValueError as error:
-                if not memory.is_of_one_value(error):
+                if not memory_count.is_of_one_value(error):
                     raise
                 raise UntrainableError(_of_one_sample(recipe)) from error
             except LinAlgError as error:  # of an optimizer that decomposes matrices
@@ -139,7 +139,7 @@ def run_trial(
                     f"{recipe.training.optimizer.lr:g} is too high for this model"
                 ) from error
             except RuntimeError as error:
-                if not memory.is_out_of_memory(error):
+                if not memory_count.is_out_of_memory(error):
                     raise
                 said = str(error).strip().splitlines()[0]
             # Outside of the handler, which keeps what it was handed, and so its tensors.
@@ -256,7 +256,7 @@ def _check(recipe: Recipe, num_samples: int) -> None:
         UntrainableError: the recipe cannot be trained.
         ConfigError: its backbone takes no such pictures.
     """
-    if min(recipe.training.batch_size, num_samples) == 1 and memory.least_samples(recipe) > 1:
+    if min(recipe.training.batch_size, num_samples) == 1 and memory_count.least_samples(recipe) > 1:
         raise UntrainableError(_of_one_sample(recipe))
 
 

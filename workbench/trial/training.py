@@ -33,7 +33,8 @@ from workbench.trial.device import (
     set_random_state,
 )
 from workbench.trial.layout import LayoutByClock
-from workbench.trial.memory import Plan, is_out_of_memory
+from workbench.trial.memory import Plan
+from workbench.trial.memory_count import is_out_of_memory
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
