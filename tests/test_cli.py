@@ -275,7 +275,7 @@ def test_a_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def buggy(study: str | None) -> StudyFolder:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("workbench.cli.study.find_study", buggy)
+    monkeypatch.setattr("workbench.cli.study.named_study", buggy)
     assert isinstance(run("compare").exception, ZeroDivisionError)
 
 

@@ -174,7 +174,7 @@ def test_ranking_loads_neither_torch_nor_timm_nor_pandas() -> None:
     code = (
         "import sys\nfrom workbench.parts import leaderboard\n"
         "from workbench.rules import ranking as r\n"
-        "r.rank(leaderboard.read_table(), r.Query(), r.Rulebook())\n"
+        "r.rank_backbones(leaderboard.read_table(), r.Query(), r.Rulebook())\n"
         "sys.exit(','.join({'torch', 'timm', 'pandas', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
