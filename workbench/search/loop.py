@@ -1,7 +1,7 @@
-"""The search: the one process that asks for recipes, hands them out and decides what goes on.
+"""The search: the one process that draws recipes, gives them to a runner and tells it how to go on.
 
 A runner trains, a scheduler says who goes on, a store keeps what was reached. The process can be
-killed at any instant: the next search of the study adopts what is there.
+killed at any instant: the next search of the study takes over the trials that were cut off.
 """
 
 from collections.abc import Callable
@@ -27,10 +27,10 @@ from workbench.trial.job import Blocked, Bug, Died, Full
 from workbench.trial.result import Epoch, Result
 
 MOST_RESTARTS = 1
-"""Times that a trial goes on from its last epoch after its worker died."""
+"""How often a trial is started again from its last kept epoch after its worker died."""
 
 LEARNT_FROM = 200
-"""Earlier trials that say what trials cost."""
+"""The forecast learns from at most so many of the latest trials."""
 
 
 class TrialBug(Exception):
@@ -46,7 +46,7 @@ class Search:
         builder: Makes their recipes.
         scheduler: Decides how they go on.
         runner: Trains them; `run` closes it.
-        forecast: Of what they cost; it learns from those that end.
+        forecast: Of what a trial costs; it learns from each that ends or pauses.
         limits: The time and the space that there are.
         options: How to run.
     """
@@ -74,10 +74,10 @@ class Search:
         """Why no trial starts any more; empty while they do."""
 
         self._at_epoch_ends = False
-        """Whether the trials in flight stop as well, each at the end of its epoch."""
+        """Whether each trial in flight is stopped at the end of its current epoch."""
 
         self._last_may_end = False
-        """Whether, then, one whose last epoch ended is scored and kept as complete."""
+        """Whether, while stopping, a trial that has done its last epoch is scored and completed."""
 
     def learn(self) -> None:
         """Learn from what the store has of earlier runs: where trials stand, and what they cost."""
@@ -90,17 +90,17 @@ class Search:
             self._forecast.learn(recipe, result)
 
     def run(self, look: Callable[[], None] = lambda: None) -> str:
-        """Run trials until the study has its number.
+        """Run trials until as many have ended as were asked for.
 
         Args:
-            look: Called again and again, first when the first trials have been handed out.
+            look: Called about once a second, first when the first trials have been handed out.
 
         Returns:
-            Why it stopped, in one sentence; empty if the study is whole.
+            Why it stopped before, in one sentence; empty if it did not.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C; the trials in flight are asked again the next time, and go
-                on after their last epoch.
+            KeyboardInterrupt: Ctrl-C; the trials in flight are queued again, and go on
+                after their last epoch.
             TrialBug: a bug showed in a worker.
         """
         if self._store.num_ended() >= self._options.num_trials:
@@ -168,10 +168,10 @@ class Search:
         self._runner.submit(running.job(self._folder.name, self._options))
 
     def _take(self, running: Running, event: Event) -> None:
-        """Enter what came of a trial, and tell it how to go on."""
+        """Handle one event of a trial: keep what came, and tell it how to go on."""
         match event:
             case Epoch() if event.epoch <= len(running.epochs):
-                self._runner.answer(running.number, "go on")  # told before its worker died
+                self._runner.answer(running.number, "go on")  # recorded before its worker died
             case Epoch():
                 self._take_epoch(running, event)
             case Result(state="paused"):

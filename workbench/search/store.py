@@ -1,6 +1,7 @@
 """What a study keeps of its trials: in Optuna's journal, in MLflow, and that the two agree.
 
-Every entry is made so that a kill between any two of them loses nothing: MLflow first, Optuna last.
+A kill between any two entries loses nothing: the end of a trial is told to Optuna last, and what is
+left half done is completed by `adopt` and `agree`.
 """
 
 import time
