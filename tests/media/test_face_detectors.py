@@ -19,7 +19,7 @@ from workbench.errors import ConfigError
 from workbench.files import hash_file
 from workbench.media import face_detectors
 from workbench.media.face_detectors import AnyDetector, Face, YuFace, YuNet, shrunk
-from workbench.media.image import read_image
+from workbench.media.image import read_picture
 from workbench.values import kinds
 
 Picture = npt.NDArray[np.uint8]
@@ -30,7 +30,7 @@ needs_yuface = pytest.mark.skipif(find_spec("yuface") is None, reason="yuface is
 def portrait() -> Picture:
     """Return (600, 512, 3): a photograph of one person, upright, that matplotlib ships."""
     path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
-    return read_image(Path(path))
+    return read_picture(Path(path)).picture
 
 
 def resized(picture: Picture, factor: float) -> Picture:

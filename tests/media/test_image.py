@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from workbench.errors import MediaError
-from workbench.media.image import read_image, square
+from workbench.media.image import read_picture, square
 
 
 def saved(path: Path, picture: Image.Image, **options: Any) -> Path:
@@ -26,7 +26,7 @@ def halves(left: int | tuple[int, ...], right: int | tuple[int, ...], mode: str)
 
 def colours(path: Path) -> list[list[int]]:
     """Return the RGB of the top left and of the top right pixel."""
-    picture = read_image(path)
+    picture = read_picture(path).picture
     assert picture.dtype == np.uint8
     assert picture.shape == (2, 4, 3)
     return [picture[0, 0].tolist(), picture[0, -1].tolist()]
@@ -117,7 +117,7 @@ def test_exif_orientation_is_honoured(orientation: int, tmp_path: Path) -> None:
     stored[:4, :8] = 255  # the stored top left corner is white
     exif = Image.Exif()
     exif[0x0112] = orientation
-    picture = read_image(saved(tmp_path / "x.png", Image.fromarray(stored), exif=exif))
+    picture = read_picture(saved(tmp_path / "x.png", Image.fromarray(stored), exif=exif)).picture
     corner = {
         1: ("top", "left"),
         2: ("top", "right"),
@@ -144,7 +144,7 @@ def test_the_first_picture_of_an_animation_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "bmp", "tif", "ppm", "jp2", "gif"])
 def test_formats_that_people_send_are_read(suffix: str, tmp_path: Path) -> None:
     path = saved(tmp_path / f"x.{suffix}", Image.new("RGB", (4, 2), (90, 90, 90)))
-    assert np.abs(read_image(path).astype(int) - 90).max() <= 3
+    assert np.abs(read_picture(path).picture.astype(int) - 90).max() <= 3
 
 
 def test_shrinking_averages_and_growing_is_bilinear() -> None:
@@ -162,7 +162,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     for side in (8_193, 12_000, 30_000):  # beyond this package's limit and both of Pillow's
         path.write_bytes(_png_header(side))
         with pytest.raises(MediaError, match="pixels") as caught:
-            read_image(path)
+            read_picture(path)
         assert caught.value.status == "too_large"
 
 
@@ -170,7 +170,7 @@ def test_an_image_of_the_largest_size_is_not_refused_for_its_size(tmp_path: Path
     path = tmp_path / "x.png"
     path.write_bytes(_png_header(8_192))
     with pytest.raises(MediaError) as caught:  # there are no pixels behind the header
-        read_image(path)
+        read_picture(path)
     assert caught.value.status == "broken"
 
 
@@ -179,14 +179,14 @@ def test_a_truncated_image_is_broken(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.jpg", Image.fromarray(noise))
     path.write_bytes(path.read_bytes()[:2_000])
     with pytest.raises(MediaError, match="truncated") as caught:
-        read_image(path)
+        read_picture(path)
     assert caught.value.status == "broken"
 
 
 def test_postscript_is_not_run(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.eps", Image.new("RGB", (4, 2)))
     with pytest.raises(MediaError, match="not an image of an accepted format"):
-        read_image(path)
+        read_picture(path)
 
 
 def _png_header(side: int) -> bytes:

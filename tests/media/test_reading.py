@@ -14,7 +14,7 @@ from workbench.errors import MediaError
 from workbench.media.facts import Facts
 from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
-from workbench.media.image import Image, read_image, square
+from workbench.media.image import Image, read_picture, square
 from workbench.media.logspec import Logspec
 from workbench.media.mel import Mel
 from workbench.media.reading import Reading, decode, read_media
@@ -148,7 +148,7 @@ def test_a_still_image_is_the_video_of_one_frame(tmp_path: Path) -> None:
     exif[0x0112] = 6  # to be turned by a quarter
     Pillow.fromarray(moving(1)[0]).save(path, "PNG", exif=exif)
     made = read(path, loudness=True, mel=MEL, frames=FRAMES, nearest=NEAREST, diff=DIFF)
-    upright = square(read_image(path), 32)
+    upright = square(read_picture(path).picture, 32)
     for name in ("frames", "nearest"):
         assert np.array_equal(array_of(made, name), np.stack([upright] * 3)[None])
     assert (array_of(made, "diff") == 128).all()  # nothing moves

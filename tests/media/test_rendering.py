@@ -15,7 +15,7 @@ from PIL import ImageOps
 from tests.media.clips import Pictures, moving, write_media
 from tests.media.malformed_makers import patched, u32
 from workbench.media.frames import Frames
-from workbench.media.image import read_image
+from workbench.media.image import read_picture
 from workbench.media.reading import decode
 
 ONE = Frames(num_frames=1, image_px=48)
@@ -171,7 +171,7 @@ def test_a_transparent_video_lies_over_the_background_of_a_transparent_still(
 ) -> None:
     still = tmp_path / "x.png"
     Pillow.fromarray(see_through()).save(still)
-    expected = read_image(still)
+    expected = read_picture(still).picture
     assert expected[0, 0].tolist() == [255, 255, 255]
     assert expected[0, 47].tolist() == [200, 40, 90]
     shown = decode(ONE, write_clear(tmp_path / name, codec, pix_fmt))[0, 0]

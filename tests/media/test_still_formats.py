@@ -15,7 +15,7 @@ from tests.media.malformed_makers import box, mp4, u32
 from workbench.errors import MediaError
 from workbench.media import image as image_module
 from workbench.media.frames import Frames
-from workbench.media.image import Image, image_formats, read_image, read_picture, still_format
+from workbench.media.image import Image, image_formats, read_picture, still_format
 from workbench.media.mel import Mel
 from workbench.media.reading import read_media
 from workbench.media.view import Made, View
@@ -85,7 +85,7 @@ def test_avif_that_this_pillow_does_not_read_is_named(
     without = tuple(form for form in image_formats() if form != "AVIF")
     monkeypatch.setattr(image_module, "image_formats", lambda: without)
     with pytest.raises(MediaError, match=r"format AVIF, which pillow 11\.3 or later reads"):
-        read_image(path)
+        read_picture(path)
 
 
 def test_a_video_is_no_still_picture(tmp_path: Path) -> None:
@@ -153,8 +153,10 @@ def test_such_pictures_are_upright(
         form = {"heic": "HEIF", "jxl": "JXL", "avif": "AVIF"}[suffix]
         Pillow.fromarray(stored).save(file, form, exif=exif.tobytes(), quality=95)
     Pillow.fromarray(stored).save(twin, exif=exif)
-    upright = read_image(path).astype(int)
-    expected = read_image(twin).astype(int)  # of which another test knows that it is upright
+    upright = read_picture(path).picture.astype(int)
+    expected = read_picture(twin).picture.astype(
+        int
+    )  # of which another test knows that it is upright
     assert upright.shape == expected.shape
     assert np.abs(upright - expected).mean() < 8
     made = read_media(path, VIEWS).made

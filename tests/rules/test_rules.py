@@ -9,13 +9,13 @@ from torch import nn
 from tests.media.test_face_detectors import write_model
 from tests.parts.declared import picture, spectrogram
 from workbench.errors import ConfigError
-from workbench.media.declared import HelperModel
-from workbench.media.face_detectors import YuFace, YuNet
+from workbench.media.face_detectors import YuNet
 from workbench.media.faces import Faces
 from workbench.media.frames import Frames
 from workbench.media.view import View
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM
+from workbench.rules.helper_models import HelperModel, helpers_of
 from workbench.rules.judge import judge, networks_of
 from workbench.rules.rulebook import Rule, Rulebook, RuleResult, Verdict
 from workbench.rules.subject import Counts, Start, Subject
@@ -147,4 +147,4 @@ def test_a_verdict_names_the_face_detector_and_counts_it_where_asked(tmp_path: P
 def test_two_views_of_one_detector_count_it_once() -> None:
     views = {"near": Faces(num_frames=1), "far": Faces(num_frames=1, margin=1.0)}
     found = judge(Rulebook(), "test_resnet", views, image_px=64, weights=RANDOM)
-    assert found.helpers == (YuFace().model,)
+    assert found.helpers == helpers_of(Faces())

@@ -1,9 +1,7 @@
-"""What a view declares of itself: its modality, and the trained models that help to make it."""
+"""What a view declares of itself: its modality and its shape."""
 
 from collections.abc import Mapping
 from typing import Literal, Protocol
-
-from workbench.values import Frozen
 
 Modality = Literal["picture", "spectrogram", "waveform", "vector"]
 """What the array of a view is, whatever its channels are:
@@ -37,17 +35,3 @@ class ViewLike(Protocol):
 def modalities_of(views: Mapping[str, ViewLike]) -> dict[str, Modality]:
     """Return the modality of each view."""
     return {name: view.modality for name, view in views.items()}
-
-
-class HelperModel(Frozen):
-    """A model that helps to make a view, trained by others before."""
-
-    name: str
-    source: str
-    """Where its weights are: a package with its version, or a file with its hash."""
-
-    saw: str
-    """What its weights were trained on."""
-
-    params: int | None
-    """How many parameters it has; None if that cannot be told."""

@@ -4,12 +4,10 @@ import hashlib
 import importlib
 import math
 from abc import ABC, abstractmethod
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 
 import cv2
 import numpy as np
@@ -18,8 +16,6 @@ from pydantic import Field, model_validator
 
 from workbench.errors import ConfigError
 from workbench.files import hash_file
-from workbench.media.declared import HelperModel
-from workbench.media.onnx_file import num_parameters
 from workbench.media.view import Picture
 from workbench.values import Part
 
@@ -29,10 +25,6 @@ BUNDLED = Path(__file__).with_name("detectors")
 Point = tuple[float, float]
 
 _RIGHT_EYE, _LEFT_EYE = 0, 1
-
-_YUFACE_PARAMS = 53_104
-"""Weights and biases of the convolutions in yuface 2023.5.1, by their symbols in its library: its
-`.data` holds 53,184 numbers, 80 of them zeros that fill up the first layer's 27 inputs to 32."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +83,6 @@ class Face:
         )
 
 
-class Detector(Protocol):
-    """Anything that finds faces in a picture."""
-
-    def detect(self, picture: Picture) -> list[Face]:
-        """Return the faces of an RGB picture (height, width, 3), the largest box first."""
-
-
 class _Settings(Part, ABC):
     """What the detectors below share: a bound on the picture's size, and one on confidence."""
 
@@ -115,11 +100,6 @@ class _Settings(Part, ABC):
     def files(self) -> dict[str, Path]:
         """Return the files that it needs, by the place below the package where it looks."""
         return {}
-
-    @property
-    @abstractmethod
-    def model(self) -> HelperModel:
-        """Its trained model: the weights, and what they saw."""
 
     def named_by_content(self) -> Self:
         """Return these settings without what differs between machines."""
@@ -155,16 +135,6 @@ class YuFace(_Settings):
     def libraries(self) -> frozenset[str]:
         """The package, which is an optional extra."""
         return frozenset({"yuface"})
-
-    @property
-    def model(self) -> HelperModel:
-        """The weights that are compiled into the package."""
-        package = "package yuface"
-        with suppress(PackageNotFoundError):
-            package += f" {version('yuface')}"
-        return HelperModel(
-            name="the face detector yuface", source=package, saw="WIDER FACE", params=_YUFACE_PARAMS
-        )
 
     def _found(self, bgr: Picture) -> list[Face]:
         # Confidences in percent, boxes (x, y, width, height), landmarks (x, y, x, y, ...): int16.
@@ -204,20 +174,6 @@ class YuNet(_Settings):
     def files(self) -> dict[str, Path]:
         """Return the model file, by the place below the package where a bundle has it."""
         return {f"{BUNDLED.parent.name}/{BUNDLED.name}/{self.sha256}.onnx": self.path()}
-
-    @property
-    def model(self) -> HelperModel:
-        """The model file, whose parameters are counted where it is."""
-        try:
-            params = num_parameters(self.path().read_bytes())
-        except (ConfigError, OSError):
-            params = None
-        return HelperModel(
-            name="the face detector yunet",
-            source=f"model file of SHA-256 {self.sha256[:12]}",
-            saw="data that no one names (WIDER FACE, if it is the authors' own file)",
-            params=params,
-        )
 
     def path(self) -> Path:
         """Return the model file: `file`, or where a bundle has it; the one with this content.

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from workbench.media.declared import HelperModel, Modality
+from workbench.media.declared import Modality
 from workbench.media.face_detectors import AnyDetector, Face, YuFace, shrunk
 from workbench.media.face_tracks import follow
 from workbench.media.image import square
@@ -70,11 +70,6 @@ class FaceView(VideoView):
     def libraries(self) -> frozenset[str]:
         """What the detector needs."""
         return self.detector.libraries
-
-    @property
-    def helpers(self) -> tuple[HelperModel, ...]:
-        """The detector's model."""
-        return (self.detector.model,)
 
     def files(self) -> dict[str, Path]:
         """Return what the detector needs."""

@@ -87,11 +87,6 @@ class Image(FileView):
         return Made(square(still.picture, self.image_px)[None, None], reason=still.note)
 
 
-def read_image(path: Path) -> Picture:
-    """Return the picture of `path`, (height, width, 3) RGB: see `read_picture`."""
-    return read_picture(path).picture
-
-
 def read_picture(path: Path) -> Still:
     """Return the picture of `path`, upright as its EXIF data says.
 

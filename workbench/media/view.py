@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from workbench.media.declared import HelperModel, Modality
+from workbench.media.declared import Modality
 from workbench.media.timing import Timeline
 from workbench.values import Part
 
@@ -87,11 +87,6 @@ class View(Part, ABC):
     def libraries(self) -> frozenset[str]:
         """Packages beyond the program's own that decoding needs, by the name of their import."""
         return frozenset()
-
-    @property
-    def helpers(self) -> tuple[HelperModel, ...]:
-        """The trained models that help to make it."""
-        return ()
 
     def files(self) -> Mapping[str, Path]:
         """Return the files that decoding needs, by the place below the package where it looks.

@@ -13,6 +13,7 @@ from workbench.parts.per_view import PerView, for_each, label_of
 from workbench.parts.pretraining import saw
 from workbench.parts.weights import RANDOM, Weights, published
 from workbench.rules.counts import count, counted_by
+from workbench.rules.helper_models import helpers_of
 from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.rules.subject import Counts, Start, Subject
 
@@ -43,7 +44,7 @@ def judge(
     found = for_each(weights, names)
     starts = tuple(dict.fromkeys(_start(name, found[view]) for view, name in names.items()))
     counts, networks = _built(tuple(names.items()), tuple(views.items()), image_px)
-    helpers = tuple(dict.fromkeys(helper for view in views.values() for helper in view.helpers))
+    helpers = tuple(dict.fromkeys(helper for view in views.values() for helper in helpers_of(view)))
     subject = Subject(
         starts=starts,
         counts=counts,

@@ -11,8 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from workbench.media.declared import HelperModel
 from workbench.parts.pretraining import LABELS
+from workbench.rules.helper_models import HelperModel
 from workbench.rules.subject import Counts, Start, Subject
 from workbench.values import Frozen
 

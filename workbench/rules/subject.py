@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workbench.media.declared import HelperModel
 from workbench.parts.pretraining import LABELS
+from workbench.rules.helper_models import HelperModel
 from workbench.values import Frozen
 
 

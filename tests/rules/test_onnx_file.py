@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.media.test_face_detectors import part, write_model
-from workbench.media.onnx_file import num_parameters
+from workbench.rules.onnx_file import num_parameters
 
 
 def test_weights_count_and_shapes_do_not(tmp_path: Path) -> None:
