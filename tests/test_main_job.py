@@ -1,6 +1,6 @@
 """The main job by the real command: search, compare, promote, export, predict; and what stops it.
 
-Every command is a process of its own, as a person runs it.
+Every command is a process of its own, as a person runs it; those that come a second time are not.
 """
 
 import csv
@@ -8,28 +8,24 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from tests.commands import COMMAND, ENVIRONMENT, WAIT_S, run
 from tests.study.tiny import SPACE, write_data, write_experiment
+from workbench.cli.main import app
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.tracking.runs import Tracking, TrialRun
 
-COMMAND = Path(sys.executable).with_name("workbench")
 # Long enough to be caught in the middle of a trial.
 NUM_EPOCHS = 40
 SLOW = {**SPACE, "backbone": "test_efficientnet", "num_epochs": NUM_EPOCHS}
-# One thread a process, so that these tests leave room for others.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 SEARCH = ("search", "experiments/slow.yaml", "--data", "data", "--trials", "3", "--jobs", "2")
-
-WAIT_S = 300
-"""Only so that what hangs does not hang for ever; the machine may be busy."""
 
 Process = subprocess.Popen[str]
 
@@ -45,17 +41,15 @@ class Place:
 
     def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end and check its exit code."""
-        done = subprocess.run(
-            [COMMAND, *words],
-            cwd=self.root,
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=WAIT_S,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done
+        return run(self.root, *words, code=code)
+
+    def run_here(self, *words: str) -> str:
+        """Run a command in this process, which has loaded most already; return what it prints."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.root)
+            done = CliRunner().invoke(app, [*words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
 
     def start(self, *words: str) -> Process:
         """Start a command in a process group of its own, as a shell does."""
@@ -165,10 +159,10 @@ def test_from_an_experiment_to_predictions(place: Place) -> None:
     assert searched.stdout.endswith("Next: workbench compare tiny\n")
     assert_whole(place, "tiny", 3)
 
-    again = place.run(*words)
-    assert "The study tiny already has its 3 trials." in again.stdout
+    again = place.run_here(*words, "--jobs", "1", "--device", "cpu")
+    assert "The study tiny already has its 3 trials." in again
 
-    trials = json.loads(place.run("compare", "--json").stdout)
+    trials = json.loads(place.run_here("compare", "--json"))
     assert [trial["number"] for trial in trials] == [row.number for row in place.rows("tiny")]
     for trial in trials:
         assert trial["state"] == "complete"

@@ -8,9 +8,6 @@ tracking store, which is written anew from the trials' folders.
 
 import csv
 import json
-import os
-import subprocess
-import sys
 import tarfile
 import wave
 from pathlib import Path
@@ -18,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.commands import run
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 
-COMMAND = Path(sys.executable).with_name("workbench")
 SEARCH = ("search", "experiments/begun.yaml", "--data", "data", "--trials", "8", "--seed", "3")
 COMPLETE = "58e35cc6eb62"
 PAUSED = {"173a4cf3199f", "99ba35888f3b", "d572e501890a", "f1eec0759dcc"}
@@ -61,20 +58,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(root: Path, *words: str) -> str:
-    done = subprocess.run(
-        [COMMAND, *words],
-        cwd=root,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 @pytest.mark.slow
 def test_it_goes_on_is_compared_promoted_and_exported(root: Path) -> None:
     folder = StudyFolder(root / "experiments" / "begun")
@@ -82,7 +65,7 @@ def test_it_goes_on_is_compared_promoted_and_exported(root: Path) -> None:
     assert set(before) == {COMPLETE}
     recipe_file = folder.trial(COMPLETE).recipe.read_bytes()
 
-    said = run(root, *SEARCH, "--jobs", "1")
+    said = run(root, *SEARCH, "--jobs", "1").stderr
     assert "MLflow lacked 1 ended trials: written anew from their folders." in said
 
     rows = {row.recipe: row for row in read_trials(folder)}

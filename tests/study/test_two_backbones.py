@@ -2,14 +2,12 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.commands import run
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE, write_data, write_experiment
@@ -18,7 +16,6 @@ from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.trial.recipe import Objective
 
-COMMAND = Path(sys.executable).with_name("workbench")
 TWO: dict[str, Any] = {
     **SPACE,
     "views": {"choice": [["image", "small"], ["image"]]},
@@ -55,20 +52,6 @@ def test_a_search_draws_records_and_tells_each_views_backbone(
     assert bench.search(bench.workspace.root / outcome.folder.info().experiment, 6).num_new == 0
 
 
-def run(root: Path, *words: str) -> str:
-    done = subprocess.run(
-        [COMMAND, *words],
-        cwd=root,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 @pytest.mark.slow
 def test_two_backbones_are_trained_promoted_exported_and_predict(tmp_path: Path) -> None:
     write_data(tmp_path / "data")
@@ -80,8 +63,8 @@ def test_two_backbones_are_trained_promoted_exported_and_predict(tmp_path: Path)
     write_experiment(tmp_path, space, views=VIEWS)
     words = ("search", "experiments/tiny.yaml", "--data", "data", "--trials", "2", "--jobs", "1")
     label = "test_resnet image + test_efficientnet small"
-    assert label in run(tmp_path, *words)
-    assert "test_resnet" in run(tmp_path, "compare", "tiny")
+    assert label in run(tmp_path, *words).stderr
+    assert "test_resnet" in run(tmp_path, "compare", "tiny").stdout
     run(tmp_path, "promote", "tiny")
     champion = json.loads((tmp_path / "experiments" / "tiny" / "champion.json").read_text())
     folder = StudyFolder(tmp_path / "experiments" / "tiny")
