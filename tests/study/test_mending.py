@@ -2,13 +2,16 @@
 
 import json
 import shutil
+import sqlite3
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
-from workbench.errors import DamagedFileError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.search.journal import mend_journal
 from workbench.search.recording import StudyRuns, mend_runs
 from workbench.search.start import SearchOutcome
@@ -21,6 +24,8 @@ from workbench.workspace import Workspace
 # isort: split
 # MLflow after workbench.tracking, which turns its telemetry off before MLflow reads the setting.
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 HALVING = {"kind": "halving", "warmup_epochs": 1}
 
@@ -121,6 +126,51 @@ def test_a_search_writes_the_store_anew_that_was_removed_under_it(
     tracking = Tracking(own.workspace.tracking)
     for row in read_trials(outcome.folder):
         assert tracking.logged_epochs(str(row.run_id)) == {epoch.epoch for epoch in row.epochs}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nth", [1, 4, 6])
+def test_the_store_may_be_removed_in_the_middle_of_any_write(
+    own: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """Seen to be there, and gone when the entry is written."""
+    write: Any = SqlAlchemyStore.log_batch
+    calls = Counter[str]()
+
+    def struck(self: SqlAlchemyStore, *args: Any, **kwargs: Any) -> None:
+        calls["log_batch"] += 1
+        if calls["log_batch"] in (nth + 3, nth + 4):
+            shutil.rmtree(own.workspace.tracking)
+        write(self, *args, **kwargs)
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", struck)
+    inline.reset(rising)
+    outcome = own.search(own.experiment(pruning=HALVING), 5)
+    assert calls["log_batch"] > nth + 4
+    assert outcome.stopped == ""
+    assert len(read_trials(outcome.folder)) == 5
+    assert_agree(own, outcome)
+
+
+@pytest.mark.slow
+def test_a_store_that_refuses_what_is_written_ends_the_search_with_a_sentence(
+    own: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write: Any = SqlAlchemyStore.log_batch
+
+    def refused(self: SqlAlchemyStore, *args: Any, **kwargs: Any) -> None:
+        if len(inline.trained) == 2:
+            raise MlflowException("no") from sqlite3.OperationalError("disk I/O error")
+        write(self, *args, **kwargs)
+
+    monkeypatch.setattr(SqlAlchemyStore, "log_batch", refused)
+    inline.reset(rising)
+    with pytest.raises(StudyError, match=r"cannot be written: disk I/O error\. Check that"):
+        own.search(own.experiment(), 3)
+    monkeypatch.undo()
+    outcome = own.search(own.experiment(), 3)
+    assert len(read_trials(outcome.folder)) == 3
+    assert_agree(own, outcome)
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ class StudyRuns:
     """
 
     def __init__(self, folder: StudyFolder, root: Path, made_by: Mapping[str, str]) -> None:
-        self._folder, self._root, self.made_by = folder, root, dict(made_by)
+        self._folder, self.root, self.made_by = folder, root, dict(made_by)
         info = folder.info()
         self._about = {
             "data": info.data,
@@ -63,7 +63,7 @@ class StudyRuns:
 
     def _open(self) -> None:
         info = self._folder.info()
-        self.tracking = Tracking(self._root)
+        self.tracking = Tracking(self.root)
         tags = {**self._about, **self.made_by}
         self.parent = self.tracking.open_study(info.name, study_id=info.id, tags=tags)
         self.tracking.set_leaderboard(

@@ -6,12 +6,14 @@ left half done is completed by `adopt` and `agree`.
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import optuna
 from optuna.trial import TrialState
 
 from workbench.console import say
+from workbench.errors import StudyError
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
 from workbench.search.journal import restore_trials
@@ -35,9 +37,19 @@ from workbench.study.records import (
     is_row,
     state_of,
 )
+from workbench.tracking.store import why_refused
 from workbench.tracking.writing import RunState as Ending
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State
+
+# isort: split
+# After the tracking store, which sets what MLflow reads when it is imported.
+from mlflow.exceptions import MlflowException
+
+T = TypeVar("T")
+
+MOST_REMOVED = 3
+"""How often in a row the tracking store may be removed under one entry."""
 
 
 class StudyStore:
@@ -140,8 +152,30 @@ class StudyStore:
 
     def close(self, state: Ending) -> None:
         """Record how this run of the search ended."""
-        self._keep_runs()
-        self._runs.close(state)
+        self._record(lambda: self._runs.close(state))
+
+    def _record(self, write: Callable[[], T]) -> T:
+        """Return what `write` returns, which writes to the runs of this study.
+
+        Where the tracking store was removed before or while it wrote, the runs are written anew and
+        `write` is called again.
+
+        Raises:
+            StudyError: the store cannot be written.
+        """
+        for _ in range(MOST_REMOVED):
+            try:
+                self._keep_runs()
+                return write()
+            except MlflowException as error:
+                refused = error
+                if self._runs.is_there():
+                    break
+        raise StudyError(
+            f"The tracking store in {self._runs.root} cannot be written: {why_refused(refused)}. "
+            "Check that the folder is there, can be written and has space; the same command then "
+            "goes on, and writes there what is missing."
+        ) from refused
 
     def _keep_runs(self) -> None:
         """Write the runs anew where the tracking store was removed while the search ran."""
@@ -166,14 +200,13 @@ class StudyStore:
         self, trial: optuna.Trial, recipe: Recipe, verdict: Verdict | None, *, refused: bool
     ) -> Running:
         """Enter a trial that trains `recipe`, or that the rulebook refused."""
-        self._keep_runs()
         self.proposals.draw_as_ever()
         # No result of a cut-off run may be taken for this one's.
         files = self._folder.trial(recipe.uid)
         files.result.unlink(missing_ok=True)
         files.write_recipe(recipe)
         trial.set_user_attr(MADE_BY, self._runs.made_by)
-        run = self._runs.start(trial.number, recipe, trial.user_attrs)
+        run = self._record(lambda: self._runs.start(trial.number, recipe, trial.user_attrs))
         for key, value in {
             UID: recipe.uid,
             RUN: run,
@@ -188,31 +221,28 @@ class StudyStore:
 
     def report(self, running: Running, epoch: Epoch) -> None:
         """Enter an epoch."""
-        self._keep_runs()
-        running.epochs.append(epoch)
         running.trial.report(epoch.objective, epoch.epoch)
-        self._runs.log(running.run, epoch)
+        self._record(lambda: self._runs.log(running.run, epoch))
+        running.epochs.append(epoch)
 
     def pause(self, running: Running) -> None:
         """Let a trial wait that was told to pause, and did: it may go on later."""
-        self._keep_runs()
         self.in_flight.pop(running.number, None)
         self.paused[running.number] = running
-        self._runs.tracking.set_state(running.run, "paused")
+        self._record(lambda: self._runs.tracking.set_state(running.run, "paused"))
 
     def resume(self, number: int) -> Running:
         """Let a trial that waits go on; return it."""
-        self._keep_runs()
         self.in_flight[number] = running = self.paused.pop(number)
         # From here on it is one that is cut off, if it is.
         self._folder.trial(running.recipe.uid).result.unlink(missing_ok=True)
-        self._runs.tracking.set_state(running.run, "running")
+        self._record(lambda: self._runs.tracking.set_state(running.run, "running"))
         running.started, running.num_before = time.monotonic(), len(running.epochs)
         return running
 
     def prune(self, number: int) -> None:
         """End a trial that waits."""
-        running = self.paused.pop(number)
+        self.in_flight[number] = running = self.paused.pop(number)
         files = self._folder.trial(running.recipe.uid)
         # Damaged or removed since: what the search saw of it says as much.
         paused = files.kept_result() or Result(
@@ -237,10 +267,11 @@ class StudyStore:
 
     def end(self, running: Running, result: Result) -> None:
         """Enter how a trial ended."""
-        self._keep_runs()
         trial = running.trial
+        self._record(
+            lambda: self._runs.end(running.run, result, trial.user_attrs, restarts=running.restarts)
+        )
         self.in_flight.pop(trial.number, None)
-        self._runs.end(running.run, result, trial.user_attrs, restarts=running.restarts)
         trial.set_user_attr(REASON, result.reason)
         trial.set_user_attr(SECONDS, result.seconds)
         match result.state:
@@ -256,11 +287,12 @@ class StudyStore:
 
     def put_back(self, running: Running) -> None:
         """Have a trial in flight asked again the next time."""
-        self._keep_runs()
-        self.in_flight.pop(running.number, None)
-        self._runs.tracking.end_trial(
-            running.run, state="interrupted", reason="The search was stopped."
+        self._record(
+            lambda: self._runs.tracking.end_trial(
+                running.run, state="interrupted", reason="The search was stopped."
+            )
         )
+        self.in_flight.pop(running.number, None)
         self.proposals.give_back(running.trial, "cut off and asked again")
 
     def past(self) -> Iterator[PastTrial]:

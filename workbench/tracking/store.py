@@ -130,6 +130,14 @@ def store_uri(root: Path) -> str:
     return _address(root.resolve() / DATABASE)
 
 
+def why_refused(error: MlflowException) -> str:
+    """Return why the store did not take what was written, in the words of the database."""
+    cause: BaseException = error
+    while inner := cause.__cause__ or getattr(cause, "orig", None):
+        cause = inner
+    return " ".join(str(cause).split()).rstrip(".")
+
+
 def _prepare(database: Path) -> IO[str]:
     """Make the store if there is none, and its addresses right; return the lock that says: in use.
 
