@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.media.clips import chirp, moving, write_media
-from workbench.data.store import ViewStore, open_rows
+from workbench.data.view_store import ViewStore, open_rows
 from workbench.media.view import View
 from workbench.media.views import AnyView
 from workbench.values import build

@@ -31,7 +31,7 @@ from workbench.data.facts import FactsStore
 from workbench.data.manifest import Layout, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.prepared_report import describe_prepared
-from workbench.data.store import NEUTRAL_ROW
+from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import MediaError
 from workbench.media.faces import Faces
 from workbench.media.frame_diff import FrameDiff

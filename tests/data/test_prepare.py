@@ -25,8 +25,8 @@ from workbench.data.prepared_report import (
     require_all,
     require_classes,
 )
-from workbench.data.store import ViewStore
 from workbench.data.unexpected import Unexpected
+from workbench.data.view_store import ViewStore
 from workbench.errors import CacheError, DataError, MediaError
 from workbench.files import hash_file
 from workbench.media.audio_features import Features

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from pydantic import TypeAdapter, ValidationError
 
 from tests.media.clips import chirp, write_media
-from workbench.data.store import ViewStore
+from workbench.data.view_store import ViewStore
 from workbench.errors import MediaError
 from workbench.media.frames import Frames
 from workbench.media.image import Image

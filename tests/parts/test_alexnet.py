@@ -16,7 +16,7 @@ from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM
 from workbench.rules.judge import judge_published
 from workbench.rules.rulebook import Rulebook
-from workbench.submission.closure import closure
+from workbench.submission.import_closure import closure
 
 NAME = "alexnet.tv_in1k"
 

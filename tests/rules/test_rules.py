@@ -18,10 +18,13 @@ from workbench.parts.weights import RANDOM
 from workbench.rules.helper_models import HelperModel, helpers_of
 from workbench.rules.judge import judge, networks_of
 from workbench.rules.rulebook import Rule, Rulebook, RuleResult, Verdict
-from workbench.rules.subject import Counts, Start, Subject
+from workbench.rules.subject import Counts, StartWeights, Subject
 from workbench.values import build
 
-IN1K, BAMBOO = Start(name="a.x_in1k", label="in1k"), Start(name="a.bamboo", label="bamboo")
+IN1K, BAMBOO = (
+    StartWeights(name="a.x_in1k", label="in1k"),
+    StartWeights(name="a.bamboo", label="bamboo"),
+)
 DETECTOR = HelperModel(name="a detector", source="package p 1", saw="faces", params=300)
 
 

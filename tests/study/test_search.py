@@ -297,7 +297,9 @@ def test_paused_trials_wait_through_a_kill(
 
     inline.reset(killed)
     # A killed process puts nothing back.
-    monkeypatch.setattr("workbench.search.store.StudyStore.put_back", lambda self, running: None)
+    monkeypatch.setattr(
+        "workbench.search.study_store.StudyStore.requeue", lambda self, running: None
+    )
     experiment = bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING)
     with pytest.raises(KeyboardInterrupt):
         bench.search(experiment, 6, jobs=1)
@@ -551,7 +553,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        modules = ("stopping", "situation", "start", "store", "running")
+        modules = ("stopping", "situation", "start", "study_store", "open_trials")
         for module in (f"search.{name}" for name in modules):
             monkeypatch.setattr(f"workbench.{module}.time", SimpleNamespace(monotonic=self.read))
 

@@ -14,7 +14,7 @@ from workbench.checks.shift import SHIFT_AUC
 from workbench.checks.shortcuts import SHORTCUT_AUC
 from workbench.checks.thumbnails import grey, is_picture
 from workbench.data.prepare import Prepared
-from workbench.data.store import NEUTRAL_ROW
+from workbench.data.view_store import NEUTRAL_ROW
 
 _STYLE = Path(__file__).with_name("page.css")
 # Groups of copies that are shown as pictures, files of a group, and the side of a picture.

@@ -10,7 +10,7 @@ import pandas as pd
 from workbench.checks.thumbnails import Small, grey, is_picture, slots
 from workbench.console import track
 from workbench.data.prepare import Prepared
-from workbench.data.store import NEUTRAL_ROW
+from workbench.data.view_store import NEUTRAL_ROW
 from workbench.media.view import View
 
 FloatColumn = npt.NDArray[np.float32]

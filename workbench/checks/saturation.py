@@ -9,7 +9,7 @@ import pandas as pd
 from workbench.checks.evidence import separation
 from workbench.checks.findings import Finding, finding
 from workbench.checks.profiles import FloatColumn, Looks, standardized
-from workbench.data.store import NEUTRAL_ROW
+from workbench.data.view_store import NEUTRAL_ROW
 from workbench.values import Frozen
 
 CEILING_AUC = 0.98

@@ -9,7 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from workbench.data.contents import Stamp, stamp, status_of, why_unread
-from workbench.data.store import NEUTRAL_ROW, Outcome, write_row
+from workbench.data.view_store import NEUTRAL_ROW, Outcome, write_row
 from workbench.errors import MediaError
 from workbench.media.decoders import FILE_LIMIT_S, UnexpectedError, decoders, ended, read_any
 from workbench.media.facts import Facts

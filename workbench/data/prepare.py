@@ -18,8 +18,8 @@ from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
 from workbench.data.rows import UNKNOWN, RowChecks, checksum
-from workbench.data.store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
 from workbench.data.unexpected import Unexpected
+from workbench.data.view_store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
 from workbench.errors import CacheError, DataError
 from workbench.files import finished, read_json, write_json
 from workbench.media.decoders import FILE_LIMIT_S

@@ -18,7 +18,7 @@ import PIL
 
 from workbench.console import say
 from workbench.data.decoding import Done, Task
-from workbench.data.store import Outcome, StoreWriter
+from workbench.data.view_store import Outcome, StoreWriter
 from workbench.files import read_json, write_json
 from workbench.media.decoders import Tally
 

@@ -15,7 +15,7 @@ from workbench.parts.weights import RANDOM, Weights, published
 from workbench.rules.counts import count, counted_by
 from workbench.rules.helper_models import helpers_of
 from workbench.rules.rulebook import Rulebook, Verdict
-from workbench.rules.subject import Counts, Start, Subject
+from workbench.rules.subject import Counts, StartWeights, Subject
 
 
 def judge(
@@ -73,10 +73,10 @@ def judge(
     )
 
 
-def _start(backbone: str, weights: Weights | None) -> Start:
+def _start(backbone: str, weights: Weights | None) -> StartWeights:
     if weights is None:
         return published_start(backbone)
-    return Start(name=weights.name, label=weights.pretraining)
+    return StartWeights(name=weights.name, label=weights.pretraining)
 
 
 def judge_published(rulebook: Rulebook, backbone: str) -> Verdict:
@@ -90,7 +90,7 @@ def judge_published(rulebook: Rulebook, backbone: str) -> Verdict:
     return judge(rulebook, backbone, views, image_px=image_px, weights=None)
 
 
-def published_start(backbone: str) -> Start:
+def published_start(backbone: str) -> StartWeights:
     """Return the weights that timm publishes of `backbone`, and what they saw by their tag.
 
     Args:
@@ -102,9 +102,9 @@ def published_start(backbone: str) -> Start:
     config = published(backbone)
     arch, tag = backbone.partition(".")[0], config.tag or ""
     if not config.has_weights:
-        return Start(name=arch)
+        return StartWeights(name=arch)
     label, why = saw(arch, tag)
-    return Start(name=f"{arch}.{tag}" if tag else arch, label=label, why=why)
+    return StartWeights(name=f"{arch}.{tag}" if tag else arch, label=label, why=why)
 
 
 def networks_of(model: nn.Module) -> dict[str, int]:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from workbench.console import text_table
 from workbench.parts.leaderboard import BATCH, KEPT, SPEEDS, Row, Table
 from workbench.rules.rulebook import Params, PretrainingLabels, Rule, Rulebook
-from workbench.rules.subject import Start, Subject
+from workbench.rules.subject import StartWeights, Subject
 from workbench.values import Frozen
 
 _BYTES = {"MIB": 2**20, "GIB": 2**30, "MB": 10**6, "GB": 10**9}
@@ -195,7 +195,7 @@ def rank_backbones(
 def _refused(row: Row, query: Query, asked: Sequence[tuple[Rule, int]]) -> Excluded | None:
     """Return why a row is not ranked; `asked` are the rules, each for a number of backbones."""
     label, why = row.saw
-    start, params = Start(name=row.model, label=label, why=why), round(row.params_m * 1e6)
+    start, params = StartWeights(name=row.model, label=label, why=why), round(row.params_m * 1e6)
     for rule, num_backbones in asked:
         said = rule.check(Subject(starts=(start,), published=(params,) * num_backbones))
         if said.ok is False:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from workbench.parts.pretraining import LABELS
 from workbench.rules.helper_models import HelperModel
-from workbench.rules.subject import Counts, Start, Subject
+from workbench.rules.subject import Counts, StartWeights, Subject
 from workbench.values import Frozen
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
@@ -76,7 +76,7 @@ class Rule(Protocol):
 
 
 @dataclass(frozen=True)
-class MaxParams:
+class MaxParamsRule:
     """The whole model has at most so many parameters."""
 
     name: ClassVar[str] = "params"
@@ -129,7 +129,7 @@ class MaxParams:
 
 
 @dataclass(frozen=True)
-class Pretraining:
+class PretrainingRule:
     """What the weights that a model starts from may have seen; random weights always may."""
 
     name: ClassVar[str] = "pretraining"
@@ -148,14 +148,14 @@ class Pretraining:
             cause=wrong[0].saw if wrong else "",
         )
 
-    def _allows(self, start: Start) -> bool:
+    def _allows(self, start: StartWeights) -> bool:
         return start.label == "none" or start.label in self.allowed
 
-    def _names(self, start: Start) -> bool:
+    def _names(self, start: StartWeights) -> bool:
         named = {start.name, start.name.partition(".")[2]} - {""}
         return bool(named & set(self.by_name))
 
-    def _said(self, start: Start) -> str:
+    def _said(self, start: StartWeights) -> str:
         if start.label == "none":
             return "it starts from random weights"
         why = f", since {start.why}" if start.why else ""
@@ -172,7 +172,7 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
-class SingleModel:
+class SingleModelRule:
     """One model makes every prediction, and has one network for each view that it reads."""
 
     name: ClassVar[str] = "single_model"
@@ -192,7 +192,7 @@ class SingleModel:
 
 
 @dataclass(frozen=True)
-class Helpers:
+class HelpersRule:
     """Whether trained models may help to make the views, and whether they count."""
 
     name: ClassVar[str] = "helpers"
@@ -273,12 +273,12 @@ class Rulebook(Frozen):
     def rules(self) -> tuple[Rule, ...]:
         """The rules, in the order in which a verdict tells them."""
         rules: list[Rule] = [
-            MaxParams(self.max_params, self.counter, self.helpers == "count"),
-            Pretraining(self.pretraining, self.allowed_tags),
+            MaxParamsRule(self.max_params, self.counter, self.helpers == "count"),
+            PretrainingRule(self.pretraining, self.allowed_tags),
         ]
         if self.single_model:
-            rules.append(SingleModel())
-        rules.append(Helpers(self.helpers))
+            rules.append(SingleModelRule())
+        rules.append(HelpersRule(self.helpers))
         return tuple(rules)
 
 

@@ -24,7 +24,7 @@ class Counts(Frozen):
         return self.true if self.thop is None else max(self.thop, self.true)
 
 
-class Start(Frozen):
+class StartWeights(Frozen):
     """The weights that a backbone starts from; random ones by default."""
 
     name: str = ""
@@ -46,7 +46,7 @@ class Start(Frozen):
 class Subject:
     """What is known of a model so far; None is what is not known yet."""
 
-    starts: tuple[Start, ...]
+    starts: tuple[StartWeights, ...]
     """The weights that its backbones start from."""
 
     published: tuple[int, ...] | None = None

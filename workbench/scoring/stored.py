@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.data.store import NEUTRAL_ROW
+from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import DataError
 from workbench.media.view import View
 from workbench.parts.pixels import to_tensor

@@ -59,10 +59,10 @@ class Drawing:
         self._held = candidates
         return taken
 
-    def give_back(self) -> None:
+    def requeue(self) -> None:
         """Have what was drawn and not taken asked again the next time."""
         for drawn in self._held:
-            self._proposals.give_back(drawn.trial, "drawn, and not begun")
+            self._proposals.requeue(drawn.trial, "drawn, and not begun")
         self._held = []
 
     def _draw(self, besides: list[Drawn] | None = None) -> Drawn | None:

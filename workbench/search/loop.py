@@ -13,14 +13,14 @@ from workbench.search import messages
 from workbench.search.forecast import Forecast
 from workbench.search.live import SearchView
 from workbench.search.noise import NoiseWatch
+from workbench.search.open_trials import OpenTrial
 from workbench.search.options import RunOptions
 from workbench.search.queue import TrialQueue
 from workbench.search.runner import Event, Runner
-from workbench.search.running import Running
 from workbench.search.scheduler import Scheduler
 from workbench.search.situation import Situation
 from workbench.search.stopping import FREE_SOME, SearchLimits
-from workbench.search.store import StudyStore
+from workbench.search.study_store import StudyStore
 from workbench.space.recipe_builder import RecipeBuilder
 from workbench.study.folder import StudyFolder
 from workbench.trial.job import Blocked, Bug, Died, Full
@@ -122,7 +122,7 @@ class Search:
                         self._last_may_end = True
                         self._stop_at_epoch_ends(self._time_is_up())
                     for number, event in events:
-                        self._take(self._store.in_flight[number], event)
+                        self._handle(self._store.in_flight[number], event)
                     if interrupts.asked and not self._at_epoch_ends:
                         self._stop_at_epoch_ends(messages.CTRL_C)
                     elif full := self._limits.out_of_space(self._queue.prune_worst):
@@ -131,7 +131,7 @@ class Search:
         finally:
             self._runner.close(at_once=not clean)
             for running in list(self._store.in_flight.values()):
-                self._put_back(running)
+                self._requeue(running)
             self._queue.close()
 
     def _start_trials(self, view: SearchView) -> None:
@@ -162,36 +162,36 @@ class Search:
             case running, result:
                 self._end(running, result)
 
-    def _submit(self, running: Running) -> None:
+    def _submit(self, running: OpenTrial) -> None:
         if said := self._queue.foretell(running):
             say(said)
         self._runner.submit(running.job(self._folder.name, self._options))
 
-    def _take(self, running: Running, event: Event) -> None:
+    def _handle(self, running: OpenTrial, event: Event) -> None:
         """Handle one event of a trial: keep what came, and tell it how to go on."""
         match event:
             case Epoch() if event.epoch <= len(running.epochs):
                 self._runner.answer(running.number, "go on")  # recorded before its worker died
             case Epoch():
-                self._take_epoch(running, event)
+                self._handle_epoch(running, event)
             case Result(state="paused"):
                 self._pause(running, event)
             case Result():
                 self._end(running, event)
             case Died(reason=reason):
-                self._take_death(running, reason)
+                self._handle_death(running, reason)
             case Full(reason=reason):
-                self._put_back(running)
+                self._requeue(running)
                 self._stop_at_epoch_ends(f"{reason} {FREE_SOME}")
             case Blocked(reason=reason):
-                self._put_back(running)
+                self._requeue(running)
                 self._stop_at_epoch_ends(reason)
             case Bug(traceback=text):
                 raise TrialBug(f"trial {running.number} hit a bug:\n{text}")
             case _:
                 assert_never(event)
 
-    def _take_epoch(self, running: Running, epoch: Epoch) -> None:
+    def _handle_epoch(self, running: OpenTrial, epoch: Epoch) -> None:
         self._store.report(running, epoch)
         num_epochs = running.recipe.training.num_epochs
         decision = self._scheduler.on_epoch(running.number, running.reached, num_epochs)
@@ -199,14 +199,14 @@ class Search:
         if self._at_epoch_ends and not whole:
             # The epoch is kept, on disk and in the store.
             self._runner.stop(running.number)
-            self._put_back(running)
+            self._requeue(running)
         else:
             self._runner.answer(running.number, decision)
 
-    def _take_death(self, running: Running, reason: str) -> None:
+    def _handle_death(self, running: OpenTrial, reason: str) -> None:
         """Let another worker go on with a trial whose worker died, or give it up."""
         if self._at_epoch_ends:
-            self._put_back(running)
+            self._requeue(running)
         elif running.restarts < MOST_RESTARTS:
             running.restarts += 1
             say(messages.restarted(running, reason))
@@ -214,13 +214,13 @@ class Search:
         else:
             self._end(running, self._store.fail(running, reason))
 
-    def _pause(self, running: Running, result: Result) -> None:
+    def _pause(self, running: OpenTrial, result: Result) -> None:
         self._store.pause(running)
         self._scheduler.on_pause(running.number, len(running.epochs))
         self._learn_and_say(running, result)
         self._queue.prune_hopeless()
 
-    def _end(self, running: Running, result: Result) -> None:
+    def _end(self, running: OpenTrial, result: Result) -> None:
         self._store.end(running, result)
         self._scheduler.on_end(running.number, running.reached, result.state)
         self._learn_and_say(running, result)
@@ -228,13 +228,13 @@ class Search:
             found = self._noise.look(to_come=self._queue.missing())
             self._queue.no_more = self._queue.no_more or found
 
-    def _learn_and_say(self, running: Running, result: Result) -> None:
+    def _learn_and_say(self, running: OpenTrial, result: Result) -> None:
         self._forecast.learn(running.recipe, result)
         say(messages.trial_ended(running, result, self._store.objective.metric))
 
-    def _put_back(self, running: Running) -> None:
+    def _requeue(self, running: OpenTrial) -> None:
         self._scheduler.forget(running.number)
-        self._store.put_back(running)
+        self._store.requeue(running)
 
     def _time_is_up(self) -> str:
         return messages.time_is_up(

@@ -2,7 +2,7 @@
 
 from workbench.console import duration
 from workbench.search.costs import CostForecast
-from workbench.search.running import Running
+from workbench.search.open_trials import OpenTrial
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 
@@ -19,26 +19,26 @@ def of_recipe(recipe: Recipe) -> str:
     return recipe.model.label
 
 
-def resumed(running: Running) -> str:
+def resumed(running: OpenTrial) -> str:
     """Return that a paused trial goes on."""
     return f"trial {running.number:<3} goes on after epoch {len(running.epochs)}"
 
 
-def announced(running: Running, expected: CostForecast) -> str:
+def announced(running: OpenTrial, expected: CostForecast) -> str:
     """Return what a trial is expected to take, where that is long."""
     if expected.seconds < ANNOUNCED_S:
         return ""
     return f"trial {running.number:<3} starts    {of_recipe(running.recipe)}  {expected}"
 
 
-def restarted(running: Running, reason: str) -> str:
+def restarted(running: OpenTrial, reason: str) -> str:
     """Return that another worker goes on with a trial whose worker died for `reason`."""
     done = len(running.epochs)
     where = f"goes on after epoch {done}" if done else "begins it again"
     return f"trial {running.number}: {reason} Another worker {where}."
 
 
-def trial_ended(running: Running, result: Result, metric: str) -> str:
+def trial_ended(running: OpenTrial, result: Result, metric: str) -> str:
     """Return how a trial ended or paused."""
     score = "" if result.objective is None else f"  {metric} {result.objective:.4f}"
     parts = "" if result.micro_batch is None else f"  in parts of {result.micro_batch}"

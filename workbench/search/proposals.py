@@ -99,15 +99,15 @@ class Proposals:
             if UID in trial.user_attrs and HIDDEN not in trial.user_attrs
         }
 
-    def ask_again(self, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
+    def enqueue(self, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
         """Propose what a trial of these parameters and attributes was, before anything is drawn."""
         origin = {key: attrs[key] for key in (GIVEN, START) if key in attrs}
         self._study.enqueue_trial(dict(params), user_attrs=origin)
 
-    def give_back(self, trial: optuna.Trial, why: str) -> None:
+    def requeue(self, trial: optuna.Trial, why: str) -> None:
         """Have what a trial drew asked again the next time; it ends as none of the study."""
         # Asked again first: see `StudyStore.adopt`.
-        self.ask_again(trial.params, trial.user_attrs)
+        self.enqueue(trial.params, trial.user_attrs)
         self.hide(trial, why)
 
     def hide(self, trial: optuna.Trial, why: str) -> None:

@@ -3,10 +3,10 @@
 from workbench.search import messages
 from workbench.search.drawing import Drawing
 from workbench.search.forecast import Forecast
-from workbench.search.running import Running
+from workbench.search.open_trials import OpenTrial
 from workbench.search.scheduler import Scheduler
 from workbench.search.stopping import SearchLimits
-from workbench.search.store import StudyStore
+from workbench.search.study_store import StudyStore
 from workbench.space.recipe_builder import RecipeBuilder
 from workbench.trial.result import Result
 
@@ -53,7 +53,7 @@ class TrialQueue:
         """Whether nothing is to begin, and nothing waits."""
         return self.missing() == 0 and not self._store.paused
 
-    def resume(self) -> Running | None:
+    def resume(self) -> OpenTrial | None:
         """Let a paused trial go on, if one may; return it.
 
         Where the time that is left is too short for a new trial, the best of even a few that wait
@@ -73,7 +73,7 @@ class TrialQueue:
             number = self._scheduler.resume(at_least=1, cost=cost, affordable=affordable)
         return None if number is None else self._store.resume(number)
 
-    def begin(self) -> tuple[Running, Result | None] | None:
+    def begin(self) -> tuple[OpenTrial, Result | None] | None:
         """Begin a trial of a new recipe.
 
         Returns:
@@ -93,7 +93,7 @@ class TrialQueue:
             return running, None
         return running, Result(recipe=drawn.recipe.uid, state="pruned", reason=refusal)
 
-    def foretell(self, running: Running) -> str:
+    def foretell(self, running: OpenTrial) -> str:
         """Note what a trial is expected to take; return it in words, if it is worth saying."""
         expected = self._forecast.of(running.recipe, running.epochs)
         if expected is None or not self._forecast.is_shown:
@@ -116,7 +116,7 @@ class TrialQueue:
 
     def close(self) -> None:
         """Have what was drawn and did not begin asked again the next time."""
-        self._drawing.give_back()
+        self._drawing.requeue()
 
     def _is_short(self, seconds: float) -> bool:
         """Return whether what is expected to take so long is not expected to end in time."""

@@ -6,7 +6,7 @@ from workbench.search.live import InFlight, Standing
 from workbench.search.messages import of_recipe
 from workbench.search.options import RunOptions
 from workbench.search.runner import Runner
-from workbench.search.store import StudyStore
+from workbench.search.study_store import StudyStore
 
 
 class Situation:

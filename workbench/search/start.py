@@ -20,18 +20,18 @@ from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
 from workbench.search.augment_sheet import write_augment_sheets
-from workbench.search.beginning import begin_or_check, keep_data
 from workbench.search.beside import Beside
 from workbench.search.devices import choose_seats
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
+from workbench.search.new_study import begin_or_check, keep_data
 from workbench.search.options import RunOptions
 from workbench.search.recording import StudyRuns, written_anew
 from workbench.search.runner import MakeRunner
 from workbench.search.scheduler import make_scheduler
 from workbench.search.stopping import SearchLimits
-from workbench.search.store import StudyStore
+from workbench.search.study_store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
 from workbench.space.precisions import Precisions
 from workbench.space.presets import draft_for, read_preset

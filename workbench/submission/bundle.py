@@ -21,7 +21,7 @@ from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
 from workbench.submission import documents
-from workbench.submission.code import PACKAGE, code_for
+from workbench.submission.bundle_code import PACKAGE, code_for
 from workbench.submission.contents import (
     CODE,
     MANIFEST,

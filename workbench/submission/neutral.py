@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.data.delimited import quoted, shown_cell
-from workbench.data.store import NEUTRAL_ROW
+from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import DataError
 from workbench.scoring.slices import TEST
 from workbench.study.folder import StudyFolder

@@ -38,6 +38,9 @@ from workbench.tracking.moving import (
 # What it logs there, with a traceback of its own, it raises as well.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
+WriteError = MlflowException
+"""What a write that the store does not take raises; see `why_refused`."""
+
 DATABASE = "mlflow.db"
 LOCK = "lock"
 _PATIENCE_S = 60.0
@@ -130,7 +133,7 @@ def store_uri(root: Path) -> str:
     return _address(root.resolve() / DATABASE)
 
 
-def why_refused(error: MlflowException) -> str:
+def why_refused(error: WriteError) -> str:
     """Return why the store did not take what was written, in the words of the database."""
     cause: BaseException = error
     while inner := cause.__cause__ or getattr(cause, "orig", None):

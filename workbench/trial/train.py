@@ -21,7 +21,7 @@ from workbench.trial.device import Capabilities, called, capabilities, give_back
 from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
-from workbench.trial.training import FORMAT, DivergedError, Training, best_epoch
+from workbench.trial.training import CHECKPOINT_FORMAT, DivergedError, Training, best_epoch
 
 
 class UntrainableError(WorkbenchError):
@@ -192,7 +192,7 @@ def _train(
     recipe = training.recipe
     saved = files.read_checkpoint()
     if saved is not None and (
-        (saved["format"], saved["recipe"]) == (FORMAT, recipe.uid)
+        (saved["format"], saved["recipe"]) == (CHECKPOINT_FORMAT, recipe.uid)
         # An older version scored files of `val` that could not be decoded, too.
         and len(saved["best_scores"]) == sum(each.num_files for each in training.measured)
     ):

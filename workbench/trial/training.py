@@ -41,7 +41,7 @@ from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Epoch
 from workbench.trial.stepping import backward
 
-FORMAT = 2
+CHECKPOINT_FORMAT = 2
 """Of a checkpoint; another one is not gone on from."""
 
 
@@ -247,7 +247,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs to go on from here bit for bit: tensors and plain values."""
         return {
-            "format": FORMAT,
+            "format": CHECKPOINT_FORMAT,
             "recipe": self.recipe.uid,
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),

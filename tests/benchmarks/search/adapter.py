@@ -28,7 +28,7 @@ from workbench.search.options import RunOptions
 from workbench.search.recording import StudyRuns
 from workbench.search.scheduler import make_scheduler
 from workbench.search.stopping import SearchLimits
-from workbench.search.store import StudyStore
+from workbench.search.study_store import StudyStore
 from workbench.space import recipe_builder
 from workbench.space.experiment import Experiment
 from workbench.space.precisions import Precisions

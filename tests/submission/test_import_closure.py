@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from workbench.submission.closure import closure
+from workbench.submission.import_closure import closure
 
 
 def write(root: Path, files: dict[str, str]) -> None:

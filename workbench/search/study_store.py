@@ -17,9 +17,9 @@ from workbench.errors import StudyError
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
 from workbench.search.journal import restore_trials
+from workbench.search.open_trials import Ended, OpenTrial, PastTrial
 from workbench.search.proposals import Proposals, open_study
 from workbench.search.recording import StudyRuns
-from workbench.search.running import Ended, PastTrial, Running
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
@@ -37,14 +37,10 @@ from workbench.study.records import (
     is_row,
     state_of,
 )
-from workbench.tracking.store import why_refused
+from workbench.tracking.store import WriteError, why_refused
 from workbench.tracking.writing import RunState as Ending
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State
-
-# isort: split
-# After the tracking store, which sets what MLflow reads when it is imported.
-from mlflow.exceptions import MlflowException
 
 T = TypeVar("T")
 
@@ -76,10 +72,10 @@ class StudyStore:
         self.objective = experiment.objective
         self._study = open_study(folder, experiment, seed=seed)
         self.proposals = Proposals(self._study, space)
-        self.in_flight: dict[int, Running] = {}
+        self.in_flight: dict[int, OpenTrial] = {}
         """The trials that were begun and have not ended, by number."""
 
-        self.paused: dict[int, Running] = {}
+        self.paused: dict[int, OpenTrial] = {}
         """The trials that wait."""
 
         self._importances, self._importances_of = list[tuple[str, float]](), 0
@@ -106,7 +102,7 @@ class StudyStore:
                     if epoch.epoch not in left.intermediate_values:
                         trial.report(epoch.objective, epoch.epoch)
                 run = self._take_over_run(trial, recipe, result)
-                running = Running(trial, recipe, run, epochs=[*result.epochs])
+                running = OpenTrial(trial, recipe, run, epochs=[*result.epochs])
                 if result.state == "paused":
                     self.pause(running)
                 else:
@@ -118,7 +114,7 @@ class StudyStore:
                 # One that was itself asked again may not have been drawn yet.
                 drawn = left.system_attrs.get("fixed_params", {}) | left.params
                 if worth := bool(drawn) or GIVEN in left.user_attrs:
-                    self.proposals.ask_again(drawn, left.user_attrs)
+                    self.proposals.enqueue(drawn, left.user_attrs)
                 self.proposals.hide(trial, "cut off and asked again")
                 again += worth
         waiting = [running.run for running in self.paused.values()]
@@ -167,7 +163,7 @@ class StudyStore:
             try:
                 self._keep_runs()
                 return write()
-            except MlflowException as error:
+            except WriteError as error:
                 refused = error
                 if self._runs.is_there():
                     break
@@ -198,7 +194,7 @@ class StudyStore:
 
     def begin(
         self, trial: optuna.Trial, recipe: Recipe, verdict: Verdict | None, *, refused: bool
-    ) -> Running:
+    ) -> OpenTrial:
         """Enter a trial that trains `recipe`, or that the rulebook refused."""
         self.proposals.draw_as_ever()
         # No result of a cut-off run may be taken for this one's.
@@ -216,22 +212,22 @@ class StudyStore:
             trial.set_user_attr(key, value)
         trial.set_constraint("params_over_limit", float(verdict.over_limit) if verdict else 0.0)
         trial.set_constraint("refused", 1.0 if refused else 0.0)
-        self.in_flight[trial.number] = running = Running(trial, recipe, run)
+        self.in_flight[trial.number] = running = OpenTrial(trial, recipe, run)
         return running
 
-    def report(self, running: Running, epoch: Epoch) -> None:
+    def report(self, running: OpenTrial, epoch: Epoch) -> None:
         """Enter an epoch."""
         running.trial.report(epoch.objective, epoch.epoch)
         self._record(lambda: self._runs.log(running.run, epoch))
         running.epochs.append(epoch)
 
-    def pause(self, running: Running) -> None:
+    def pause(self, running: OpenTrial) -> None:
         """Let a trial wait that was told to pause, and did: it may go on later."""
         self.in_flight.pop(running.number, None)
         self.paused[running.number] = running
         self._record(lambda: self._runs.tracking.set_state(running.run, "paused"))
 
-    def resume(self, number: int) -> Running:
+    def resume(self, number: int) -> OpenTrial:
         """Let a trial that waits go on; return it."""
         self.in_flight[number] = running = self.paused.pop(number)
         # From here on it is one that is cut off, if it is.
@@ -257,7 +253,7 @@ class StudyStore:
         files.checkpoint.unlink(missing_ok=True)
         self.end(running, result)
 
-    def fail(self, running: Running, reason: str) -> Result:
+    def fail(self, running: OpenTrial, reason: str) -> Result:
         """Write how a trial ended whose worker could not; it is to be ended so."""
         result = running.failed(reason)
         files = self._folder.trial(running.recipe.uid)
@@ -265,7 +261,7 @@ class StudyStore:
         files.write_result(result)
         return result
 
-    def end(self, running: Running, result: Result) -> None:
+    def end(self, running: OpenTrial, result: Result) -> None:
         """Enter how a trial ended."""
         trial = running.trial
         self._record(
@@ -285,7 +281,7 @@ class StudyStore:
                 trial.set_constraint(FAILED, 1.0)
                 self._study.tell(trial, state=TrialState.PRUNED)
 
-    def put_back(self, running: Running) -> None:
+    def requeue(self, running: OpenTrial) -> None:
         """Have a trial in flight asked again the next time."""
         self._record(
             lambda: self._runs.tracking.end_trial(
@@ -293,7 +289,7 @@ class StudyStore:
             )
         )
         self.in_flight.pop(running.number, None)
-        self.proposals.give_back(running.trial, "cut off and asked again")
+        self.proposals.requeue(running.trial, "cut off and asked again")
 
     def past(self) -> Iterator[PastTrial]:
         """Yield the trials of the study that have ended."""

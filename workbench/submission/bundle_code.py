@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.media.view import View
-from workbench.submission.closure import closure
+from workbench.submission.import_closure import closure
 
 PACKAGE = Path(__file__).parents[1]
 ENTRY = "workbench.submission.api"

@@ -10,7 +10,7 @@ import pytest
 from workbench.media.mel import Mel
 from workbench.media.view import View
 from workbench.media.views import AnyView
-from workbench.submission.code import Code, code_for
+from workbench.submission.bundle_code import Code, code_for
 from workbench.values import kinds
 
 VIEWS: dict[str, type[View]] = {

@@ -32,7 +32,7 @@ class PastTrial(NamedTuple):
 
 
 @dataclass
-class Running:
+class OpenTrial:
     """A trial in flight, or one that waits."""
 
     trial: optuna.Trial

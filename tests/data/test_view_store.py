@@ -10,7 +10,14 @@ import numpy.typing as npt
 import pytest
 
 from workbench.data.rows import CHECKED
-from workbench.data.store import NEUTRAL_ROW, Outcome, StoreWriter, ViewStore, open_rows, write_row
+from workbench.data.view_store import (
+    NEUTRAL_ROW,
+    Outcome,
+    StoreWriter,
+    ViewStore,
+    open_rows,
+    write_row,
+)
 from workbench.errors import DataError
 from workbench.files import locked, read_json
 from workbench.media.image import Image
