@@ -244,7 +244,8 @@ def prepare(
         table[f"sum.{name}"] = np.array(sums, np.int64)
     arrays = {name: store.array_file.resolve() for name, store in stores.items()}
     uids = {name: store.uid for name, store in stores.items()}
-    return Prepared(table, dict(views), arrays, manifest.fingerprint, uids)
+    about = manifest.fingerprint, uids, manifest.metadata
+    return Prepared(table, dict(views), arrays, *about)
 
 
 def _is_all_there(
