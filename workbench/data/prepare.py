@@ -17,6 +17,7 @@ from workbench.data.contents import Stamp, why_unread
 from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
+from workbench.data.metadata import Metadata
 from workbench.data.rows import UNKNOWN, RowChecks, checksum
 from workbench.data.unexpected import Unexpected
 from workbench.data.view_store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
@@ -54,6 +55,9 @@ class Prepared:
 
     stores: Mapping[str, str] = field(default_factory=dict)
     """Names the store that each array was in, see `ViewStore.uid`: another has other rows."""
+
+    metadata: Metadata = field(default_factory=Metadata)
+    """Which columns of the tables say what of a file; those that are there are in `table`."""
 
     def rows(self, split: str) -> pd.DataFrame:
         """Return the rows of one split that a trial looks at.
@@ -121,7 +125,12 @@ class Prepared:
             }
             for name, view in self.views.items()
         }
-        write_json(folder / "prepared.json", {"fingerprint": self.fingerprint, "views": views})
+        about = {
+            "fingerprint": self.fingerprint,
+            "views": views,
+            "metadata": self.metadata.model_dump(mode="json"),
+        }
+        write_json(folder / "prepared.json", about)
 
     @staticmethod
     def load(folder: Path) -> "Prepared":
@@ -140,7 +149,8 @@ class Prepared:
         arrays = {name: (folder / v["array"]).resolve() for name, v in saved["views"].items()}
         stores = {name: v.get("store", "") for name, v in saved["views"].items()}
         table = pd.read_parquet(folder / PREPARED_TABLE)
-        loaded = Prepared(table, views, arrays, saved["fingerprint"], stores)
+        metadata: Metadata = build(Metadata, saved.get("metadata", {}), where=str(folder))
+        loaded = Prepared(table, views, arrays, saved["fingerprint"], stores, metadata)
         for name, view in views.items():
             loaded._check_store(name, num_rows=len(open_rows(arrays[name], view)))
         return loaded
@@ -234,7 +244,8 @@ def prepare(
         table[f"sum.{name}"] = np.array(sums, np.int64)
     arrays = {name: store.array_file.resolve() for name, store in stores.items()}
     uids = {name: store.uid for name, store in stores.items()}
-    return Prepared(table, dict(views), arrays, manifest.fingerprint, uids)
+    about = manifest.fingerprint, uids, manifest.metadata
+    return Prepared(table, dict(views), arrays, *about)
 
 
 def _is_all_there(
