@@ -635,3 +635,13 @@ def test_a_record_of_the_unexpected_of_another_form_is_none(tmp_path: Path, said
     (tmp_path / "unexpected.json").write_text(said)
     unexpected = Unexpected(tmp_path, {"image": "x"}, {"b": "b.png"})
     assert unexpected.stale("image") == set()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_table_that_gives_a_file_the_row_of_another_is_refused(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B")
+    made = run(data)
+    table = made.table.assign(**{"row.v": made.table["row.v"].max()})
+    wrong = Prepared(table, made.views, made.arrays, made.fingerprint, made.stores)
+    with pytest.raises(CacheError, match="Two files share a row"):
+        wrong.open_array("v")

@@ -93,8 +93,13 @@ class Prepared:
         self._check_store(view, num_rows=len(array))
         sums = np.full(len(array), UNKNOWN, np.int64)
         if f"sum.{view}" in self.table:
-            sums[self.table[f"row.{view}"]] = self.table[f"sum.{view}"]
+            rows, wanted = self.table[f"row.{view}"], self.table[f"sum.{view}"]
+            sums[rows] = wanted
             sums[NEUTRAL_ROW] = checksum(self.views[view].neutral())
+            if ((sums[rows] != wanted) & (wanted != UNKNOWN)).any():
+                raise CacheError(
+                    f"Two files share a row of the cached {view} arrays {file}. {AGAIN}"
+                )
         return RowChecks(array, file, sums)
 
     def vectors(self, view: str, split: str) -> pd.DataFrame:
