@@ -12,6 +12,7 @@ from workbench.errors import ConfigError
 from workbench.gate import is_inside
 from workbench.rules.rulebook import Rulebook
 from workbench.space.space import Space, read_space, require_backbones
+from workbench.trial.constraints import Constraints
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen, build
 
@@ -70,6 +71,10 @@ class Experiment(Dataset):
     file in that folder or the one above, links followed."""
 
     objective: Objective = Objective()
+    constraints: Constraints = Field(default_factory=dict)
+    """Bounds of metrics, of `params` and of `ms_per_file`. They teach the sampler, and a trial that
+    breaks one is not promoted unless it is named by hand."""
+
     pruning: Pruning = Pruning()
     sampler: Sampler = Sampler()
     screening: Literal["auto", "on", "off"] = "auto"
