@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
-from workbench.errors import StudyError
 from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
 from workbench.scoring.slices import labelled_slices
@@ -26,8 +25,10 @@ from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
 from workbench.search.new_study import begin_or_check, keep_data
+from workbench.search.noise import NoiseWatch
 from workbench.search.options import RunOptions
-from workbench.search.recording import StudyRuns, written_anew
+from workbench.search.queue import TrialQueue
+from workbench.search.recording import StudyRuns, changes_told, written_anew
 from workbench.search.runner import MakeRunner
 from workbench.search.scheduler import make_scheduler
 from workbench.search.stopping import SearchLimits
@@ -162,15 +163,21 @@ class _Run:
             measured = labelled_slices(prepared, self.experiment.objective.over)
             num_scored = sum(len(part.rows) for part in measured)
             num_train = len(prepared.rows("train"))
+            scheduler = make_scheduler(self.experiment)
+            forecast = Forecast(num_train=num_train, num_scored=num_scored)
+            num_trials, stops = self.options.num_trials, self.options.stop_at_noise
             search = Search(
                 self.folder,
                 store,
-                builder=builder,
-                scheduler=make_scheduler(self.experiment),
+                queue=TrialQueue(
+                    store, builder, scheduler, forecast, self.limits, num_trials=num_trials
+                ),
+                scheduler=scheduler,
                 runner=runner,
-                forecast=Forecast(num_train=num_train, num_scored=num_scored),
+                forecast=forecast,
                 limits=self.limits,
                 options=self.options,
+                noise=NoiseWatch(self.folder, store, stops=stops),
             )
             if before := store.num_ended():
                 ended = read_trials(self.folder)
@@ -178,7 +185,7 @@ class _Run:
                 if other:
                     say(other)
             sheets = _sheets_beside(self.folder, self.space, prepared, runs)
-            with full_disk_told(folder, tracking), _changes_told(runs, folder, tracking):
+            with full_disk_told(folder, tracking), changes_told(runs, folder, tracking):
                 stopped = _search(search, store, {**first, **screened}, sheets)
             num_new = store.num_ended() - before
             return SearchOutcome(self.folder, self.experiment, stopped, num_new)
@@ -287,25 +294,6 @@ def _search(
         return stopped
     finally:
         store.close(state)
-
-
-@contextmanager
-def _changes_told(runs: StudyRuns, folder: Path, store: Path) -> Iterator[None]:
-    """Let an error of the body be what was done to its folders meanwhile, where something was.
-
-    Rights to write there may be gone, or the tracking store.
-    """
-    try:
-        yield
-    except Exception as error:
-        for place in (folder, store):
-            require_writable(place)
-        if runs.is_there():
-            raise
-        raise StudyError(
-            f"The tracking store in {store} was removed while the search wrote to it. The same "
-            "command goes on, and writes it anew."
-        ) from error
 
 
 def _sheets_beside(
