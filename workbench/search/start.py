@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from workbench.checks import checkup
@@ -20,7 +21,7 @@ from workbench.screening.screening import FILE, describe_screening, first_drafts
 from workbench.search import messages
 from workbench.search.augment_sheet import write_augment_sheets
 from workbench.search.beside import Beside
-from workbench.search.devices import choose_seats
+from workbench.search.devices import Seats, choose_seats
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
@@ -135,8 +136,7 @@ class _Run:
         self.workspace, self.options, self.make_runner = workspace, options, make_runner
         self.seats = choose_seats(options.device, None if options.jobs == "auto" else options.jobs)
         self.finder = WeightsFinder(workspace.weights)
-        deadline = None if options.timeout_s is None else began + options.timeout_s
-        self.limits = SearchLimits(self.folder.path, deadline)
+        self.deadline = None if options.timeout_s is None else began + options.timeout_s
 
     def search(self, first: Mapping[str, SampledConfig]) -> SearchOutcome:
         """Search, with the drafts `first` tried first; by where each came from."""
@@ -160,6 +160,9 @@ class _Run:
             runner.prepare(builder.guess(draft) for draft in space.corners())
             seed = self.options.seed
             store = StudyStore(self.folder, self.experiment, space, seed=seed, runs=runs)
+            limits = SearchLimits(
+                folder, self.deadline, partial(_final_round_s, store, self.options, self.seats)
+            )
             measured = labelled_slices(prepared, self.experiment.objective.over)
             num_scored = sum(len(part.rows) for part in measured)
             num_train = len(prepared.rows("train"))
@@ -170,12 +173,12 @@ class _Run:
                 self.folder,
                 store,
                 queue=TrialQueue(
-                    store, builder, scheduler, forecast, self.limits, num_trials=num_trials
+                    store, builder, scheduler, forecast, limits, num_trials=num_trials
                 ),
                 scheduler=scheduler,
                 runner=runner,
                 forecast=forecast,
-                limits=self.limits,
+                limits=limits,
                 options=self.options,
                 noise=NoiseWatch(self.folder, store, stops=stops),
             )
@@ -264,6 +267,16 @@ class _Run:
         return RecipeBuilder(
             self.experiment, info.fingerprint, self.finder, seed, precisions, names
         )
+
+
+def _final_round_s(store: StudyStore, options: RunOptions, seats: Seats) -> float:
+    """Return the seconds that the final round would take if it began now, as the trials took."""
+    if options.finalists is None:
+        return 0.0
+    top, num_seeds = options.finalists
+    sign = -1 if store.objective.direction == "maximize" else 1
+    best = sorted(store.complete(), key=lambda ended: sign * ended.objective)[:top]
+    return num_seeds * sum(ended.seconds for ended in best) / len(seats.devices)
 
 
 def _search(
