@@ -1,12 +1,12 @@
 """Which finalist is the best, what is promoted of it, and what is said of seeds and luck."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.selection.studies import MadeStudy, normal_scores, row
-from tests.selection.test_promotion import FakeRegistry
 from workbench.errors import StudyError
 from workbench.selection.finalists import (
     Finalist,
@@ -79,10 +79,11 @@ def test_none_is_the_best_before_all_have_ended() -> None:
 def test_the_mean_difference_of_one_row_each_is_the_difference() -> None:
     targets, first = normal_scores(1.0, seed=1)
     _, second = normal_scores(0.8, seed=2)
-    one = mean_auc_difference(targets, [first], [second])
-    assert one == auc_difference(targets, first, second)
+    one = auc_difference(targets, first, second)
     # The mean of equal rows is no surer.
-    assert mean_auc_difference(targets, [first] * 3, [second]) == pytest.approx(one)
+    for rows in ([first], [first] * 3):
+        found = mean_auc_difference(targets, rows, [second])
+        assert found.model_dump() == pytest.approx(one.model_dump())
 
 
 def test_the_mean_difference_is_that_of_the_means() -> None:
@@ -93,6 +94,20 @@ def test_the_mean_difference_is_that_of_the_means() -> None:
     assert found.value == pytest.approx(np.mean(values[:2]) - np.mean(values[2:]))
     with pytest.raises(ValueError, match="rows of scores are needed"):
         mean_auc_difference(targets, [], rows)
+
+
+class KnownModels:
+    """A registry that has a version of some recipes, and takes no other."""
+
+    def __init__(self, *recipes: str) -> None:
+        self._recipes = recipes
+
+    def set_champion(self, name: str, uid: str) -> str | None:
+        assert uid in self._recipes, "another model is promoted"
+        return "1"
+
+    def register_champion(self, name: str, **model: Any) -> str:
+        raise AssertionError("nothing is to be registered")
 
 
 class Round:
@@ -143,7 +158,7 @@ class Round:
 def final(tmp_path: Path) -> Round:
     """Trial 0 is the best by its value, trial 1 by the mean of its repeats."""
     made = Round(tmp_path)
-    made.trial(0.9, 0)
+    made.trial(1.3, 0)
     made.trial(0.8, 1)
     made.trial(0.3, 2)
     made.plan(0, 1, num_seeds=3)
@@ -178,10 +193,8 @@ def test_the_best_mean_wins_and_the_trial_itself_does_not_count(final: Round) ->
 
 def test_the_repeat_nearest_the_mean_is_promoted(final: Round) -> None:
     fill(final)
-    registry = FakeRegistry()
     nearest = final.read().ranked[0].nearest_mean(AUC)
-    registry.versions[nearest.recipe] = "7"
-    champion = promote(final.folder, registry)
+    champion = promote(final.folder, KnownModels(nearest.recipe))
     assert champion == read_champion(final.folder)
     assert (champion.number, champion.recipe) == (1, nearest.recipe)
     assert champion.value == nearest.objective and len(champion.repeats) == 3
@@ -192,18 +205,16 @@ def test_the_repeat_nearest_the_mean_is_promoted(final: Round) -> None:
 
 def test_by_hand_the_trial_itself_is_promoted(final: Round) -> None:
     fill(final)
-    registry = FakeRegistry()
-    registry.versions[final.study.rows[0].recipe] = "1"
-    champion = promote(final.folder, registry, 0)
-    assert (champion.recipe, champion.repeats) == (final.study.rows[0].recipe, ())
+    trial = final.study.rows[0].recipe
+    champion = promote(final.folder, KnownModels(trial), 0)
+    assert (champion.recipe, champion.repeats) == (trial, ())
 
 
 def test_a_round_that_is_not_whole_promotes_the_best_trial(final: Round) -> None:
     final.repeat(1, 1, 0.9)
     assert final.read().num_missing == 5
-    registry = FakeRegistry()
-    registry.versions[final.study.rows[0].recipe] = "1"
-    assert promote(final.folder, registry).recipe == final.study.rows[0].recipe
+    trial = final.study.rows[0].recipe
+    assert promote(final.folder, KnownModels(trial)).recipe == trial
     assert "5 repeats are still to be trained" in finalists_as_table(final.read())
 
 
@@ -218,9 +229,8 @@ def test_a_finalist_of_which_a_repeat_failed_comes_last(final: Round) -> None:
 def test_a_better_trial_of_a_later_search_is_said_to_be_no_finalist(final: Round) -> None:
     fill(final)
     final.trial(2.0, 3)
-    registry = FakeRegistry()
-    registry.versions[final.read().ranked[0].nearest_mean(AUC).recipe] = "7"
-    champion = promote(final.folder, registry)
+    nearest = final.read().ranked[0].nearest_mean(AUC)
+    champion = promote(final.folder, KnownModels(nearest.recipe))
     assert champion.number == 1
     assert "Trial 3 is the best of the study by now and no finalist" in champion.why
 
