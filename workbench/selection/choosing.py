@@ -110,7 +110,7 @@ def in_thirds(measured: Sequence[Measured], divisions: int, rng: np.random.Gener
         members = np.flatnonzero(kinds == kind)
         even = np.arange(len(members)) + rng.integers(_THIRDS, size=(divisions, 1))
         third[:, members] = rng.permuted(even % _THIRDS, axis=1)
-    in_part = np.concatenate([third.T != left_out for left_out in range(_THIRDS)], axis=1)
+    in_part = np.concatenate([left_out != third.T for left_out in range(_THIRDS)], axis=1)
     return in_part[:, _is_usable(measured, in_part)]
 
 
