@@ -162,7 +162,7 @@ class MadeStudy:
                         seconds=seconds / num_epochs,
                     )
                 )
-            self._write_scores(recipe, targets, scores, names, slices or {})
+            self._write_scores(recipe, targets, scores, names, slices)
         objective = metrics.get(self.objective.metric)
         if targets or state == "pruned":
             files.write_result(
@@ -187,7 +187,7 @@ class MadeStudy:
         targets: Sequence[int],
         scores: Sequence[float],
         names: Sequence[str] | None,
-        slices: Mapping[str, Sequence[int]],
+        slices: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         val = pd.DataFrame(
             {
@@ -199,7 +199,7 @@ class MadeStudy:
         )
         # The scores of another slice, which would spoil every AUC if they were read.
         test = val.assign(slice="test", score=0.5, target=np.int8(-1))
-        others = [val.iloc[list(some)].assign(slice=name) for name, some in slices.items()]
+        others = [val.iloc[list(some)].assign(slice=name) for name, some in (slices or {}).items()]
         whole = pd.concat([test, val, *others], ignore_index=True)
         self.folder.trial(recipe.uid).write_scores(whole)
 

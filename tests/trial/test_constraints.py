@@ -4,6 +4,7 @@ import pytest
 
 from workbench.errors import ConfigError
 from workbench.trial.constraints import Bound, Constraints, broken, constrained_values, excesses
+from workbench.trial.result import Result
 from workbench.values import build
 
 
@@ -30,7 +31,8 @@ def test_what_a_trial_breaks_is_said_with_value_and_bound() -> None:
         }
     )
     metrics = {"tpr_at_fpr_1e-2": 0.52, "auc": 0.9}
-    values = constrained_values(metrics, params=(86_500_000, None, 85_000_000), ms_per_file=12.5)
+    ended = Result(recipe="0" * 12, state="complete", metrics=metrics, ms_per_file=12.5)
+    values = constrained_values(ended, params=(86_500_000, None, 85_000_000))
     assert broken(asked, values) == (
         "tpr_at_fpr_1e-2 is 0.52, not at least 0.6",
         "params is 86.5M, not at most 50M",
@@ -42,7 +44,8 @@ def test_what_a_trial_breaks_is_said_with_value_and_bound() -> None:
 
 def test_what_is_not_known_of_a_trial_breaks_nothing() -> None:
     asked = constraints({"params": {"at_most": 1}, "ms_per_file": {"at_most": 1}})
-    unknown = constrained_values({}, params=(None, None), ms_per_file=None)
+    ended = Result(recipe="0" * 12, state="complete")
+    unknown = constrained_values(ended, params=(None, None))
     assert excesses(asked, unknown) == {}
     assert broken(asked, unknown) == ()
 

@@ -277,10 +277,8 @@ class StudyStore:
         trial.set_user_attr(SECONDS, result.seconds)
         match result.state:
             case "complete":
-                params = [trial.user_attrs.get(key) for key in (THOP, TRUE)]
-                values = constrained_values(
-                    result.metrics, params=params, ms_per_file=result.ms_per_file
-                )
+                counts = [trial.user_attrs.get(key) for key in (THOP, TRUE)]
+                values = constrained_values(result, params=counts)
                 for name, excess in excesses(self._constraints, values).items():
                     trial.set_constraint(f"constraints.{name}", excess)
                 self._study.tell(trial, result.objective)

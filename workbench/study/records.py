@@ -222,8 +222,7 @@ def _held_to(constraints: Constraints, row: TrialRow) -> TrialRow:
     """Return the trial with what it breaks."""
     if row.state != "complete":
         return row
-    params = (row.params_thop, row.params_true)
-    values = constrained_values(row.metrics, params=params, ms_per_file=row.ms_per_file)
+    values = constrained_values(row, params=(row.params_thop, row.params_true))
     return row.model_copy(update={"breaks": broken(constraints, values)})
 
 

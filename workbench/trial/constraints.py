@@ -1,7 +1,7 @@
 """Constraints: what a trial must keep to, besides having the best objective."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BeforeValidator, model_validator
 
@@ -59,21 +59,30 @@ class Bound(Frozen):
 Constraints = dict[ConstraintName, Bound]
 
 
-def constrained_values(
-    metrics: Mapping[str, float], *, params: Iterable[int | None], ms_per_file: float | None
-) -> dict[str, float]:
+class ScoredTrial(Protocol):
+    """What is known of a trial that was scored."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Over the objective's slices."""
+
+    @property
+    def ms_per_file(self) -> float | None:
+        """What scoring took of a file."""
+
+
+def constrained_values(trial: ScoredTrial, *, params: Iterable[int | None]) -> dict[str, float]:
     """Return what constraints are about of one trial; what is not known is left out.
 
     Args:
-        metrics: Over the objective's slices.
-        params: Counts of the model's parameters; the largest counts.
-        ms_per_file: What scoring took.
+        trial: Its result.
+        params: Counts of its model's parameters; the largest counts.
     """
-    values = dict(metrics)
+    values = dict(trial.metrics)
     if counts := [count for count in params if count is not None]:
         values["params"] = float(max(counts))
-    if ms_per_file is not None:
-        values["ms_per_file"] = ms_per_file
+    if trial.ms_per_file is not None:
+        values["ms_per_file"] = trial.ms_per_file
     return values
 
 
