@@ -75,9 +75,11 @@ class Unexpected:
             with self._log.open("a", encoding="utf-8", errors="backslashreplace") as log:
                 when = datetime.now().astimezone().isoformat(timespec="seconds")
                 log.write(f"{when} {str(task.path)!r}\n{text}\n")
-        for view, error in how.unexpected.items():
-            self._held.append((task.content, view, how.outcomes[view], error.exception))
-            self._tally.add(task.content, error.exception, error.traceback)
+        for name, error in how.unexpected.items():
+            place = task.places[name]
+            outcome = how.outcomes[name]
+            self._held.append((place.content, place.name, outcome, error.exception))
+            self._tally.add(place.content, error.exception, error.traceback)
         if how.unexpected:
             self._tally.check(f" {self._log} has every traceback; leave out the view at fault.")
 
