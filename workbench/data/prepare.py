@@ -13,6 +13,7 @@ import pandas as pd
 from workbench.data.contents import why_unread
 from workbench.data.filling import How, Media, decoded
 from workbench.data.manifest import Manifest
+from workbench.data.metadata import Metadata
 from workbench.data.rows import UNKNOWN, RowChecks, checksum
 from workbench.data.view_store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
 from workbench.errors import CacheError, DataError
@@ -48,6 +49,9 @@ class Prepared:
 
     stores: Mapping[str, str] = field(default_factory=dict)
     """Names the store that each array was in, see `ViewStore.uid`: another has other rows."""
+
+    metadata: Metadata = field(default_factory=Metadata)
+    """Which columns of the tables say what of a file; those that are there are in `table`."""
 
     beside: "Mapping[str, Prepared]" = field(default_factory=dict)
     """Other files of which `val` is a slice of this data set too, by its name: degraded copies,
@@ -123,7 +127,12 @@ class Prepared:
         }
         for name, other in self.beside.items():
             other._save(folder / _BESIDE / name, home)
-        about = {"fingerprint": self.fingerprint, "views": views, "beside": [*self.beside]}
+        about = {
+            "fingerprint": self.fingerprint,
+            "views": views,
+            "metadata": self.metadata.model_dump(mode="json"),
+            "beside": [*self.beside],
+        }
         write_json(folder / "prepared.json", about)
 
     @staticmethod
@@ -143,8 +152,9 @@ class Prepared:
         arrays = {name: (folder / v["array"]).resolve() for name, v in saved["views"].items()}
         stores = {name: v.get("store", "") for name, v in saved["views"].items()}
         table = pd.read_parquet(folder / PREPARED_TABLE)
+        metadata: Metadata = build(Metadata, saved.get("metadata", {}), where=str(folder))
         beside = {name: Prepared.load(folder / _BESIDE / name) for name in saved.get("beside", [])}
-        loaded = Prepared(table, views, arrays, saved["fingerprint"], stores, beside)
+        loaded = Prepared(table, views, arrays, saved["fingerprint"], stores, metadata, beside)
         for name, view in views.items():
             loaded._check_store(name, num_rows=len(open_rows(arrays[name], view)))
         return loaded

@@ -15,7 +15,7 @@ from workbench.data.facts import FactsStore
 from workbench.errors import StudyError
 from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
-from workbench.scoring.slices import labelled_slices
+from workbench.scoring.slices import labelled_slices, num_files, slice_notes
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
@@ -160,7 +160,7 @@ class _Run:
             seed = self.options.seed
             store = StudyStore(self.folder, self.experiment, space, seed=seed, runs=runs)
             measured = labelled_slices(prepared, self.experiment.objective.over)
-            num_scored = sum(len(part.rows) for part in measured)
+            num_measured = sum(len(part.rows) for part in measured)
             num_train = len(prepared.rows("train"))
             search = Search(
                 self.folder,
@@ -168,13 +168,13 @@ class _Run:
                 builder=builder,
                 scheduler=make_scheduler(self.experiment),
                 runner=runner,
-                forecast=Forecast(num_train=num_train, num_scored=num_scored),
+                forecast=Forecast(num_train=num_train, num_scored=num_files(measured)),
                 limits=self.limits,
                 options=self.options,
             )
             if before := store.num_ended():
                 ended = read_trials(self.folder)
-                _, other = measured_alike(self.folder, ended, num_files=num_scored)
+                _, other = measured_alike(self.folder, ended, num_files=num_measured)
                 if other:
                     say(other)
             sheets = _sheets_beside(self.folder, self.space, prepared, runs)
@@ -210,7 +210,10 @@ class _Run:
         if strict:
             prepared_report.require_all(prepared)
         prepared_report.require_classes(prepared)
-        labelled_slices(prepared, self.experiment.objective.over)  # an unknown one is told now
+        over = self.experiment.objective.over
+        labelled_slices(prepared, over)  # an unknown one is told now
+        for note in slice_notes(prepared, over):
+            say(note)
         facts = FactsStore(cache).table(prepared.contents())
         say(checkup.as_text(checkup.run_checks(files, prepared, facts, short=True)))
         keep_data(self.folder, files, prepared)
