@@ -136,8 +136,22 @@ def test_names_ask_for_copies_that_some_view_would_notice() -> None:
         "mp3",
     )
     assert copies_for(["degraded.mp3"], {"frames": VIEWS["frames"]}) == ()
-    default = copies_for(["degraded"], VIEWS)
-    assert len(default) >= 2
-    assert copies_for(["degraded", "degraded.blur"], VIEWS) == (*default, "blur")
-    with pytest.raises(ConfigError, match=r"no slice 'degraded\.fog'.*degraded\.jpeg30"):
+    assert copies_for(["degraded"], VIEWS) == ("jpeg30_mp3",)
+    assert copies_for(["degraded"], {"frames": VIEWS["frames"]}) == ("jpeg30",)
+    assert copies_for(["degraded", "degraded.blur_room"], VIEWS) == ("jpeg30_mp3", "blur_room")
+    with pytest.raises(ConfigError, match=r"no degradation 'fog'.*'degraded\.fog'.*jpeg30"):
         copies_for(["degraded.fog"], VIEWS)
+    with pytest.raises(ConfigError, match="the same twice"):
+        copies_for(["degraded.blur_jpeg30"], VIEWS)
+
+
+def test_a_copy_by_two_degradations_has_the_views_of_both(tmp_path: Path, read: list[str]) -> None:
+    _, prepared = made(tmp_path)
+    found = copies(prepared, tmp_path, "blur", "blur_room", "room")
+    tables = {name.partition(".")[2]: copy.table for name, copy in found.items()}
+    assert [*tables] == ["blur", "blur_room", "room"]
+    assert len(read) == 5 + 3
+    both = tables["blur_room"]
+    assert both["row.frames"].tolist() == tables["blur"]["row.frames"].tolist()
+    assert both["row.mel"].tolist() == tables["room"]["row.mel"].tolist()
+    assert len({tuple(table["content"]) for table in tables.values()}) == 3

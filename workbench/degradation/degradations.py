@@ -81,10 +81,8 @@ _ALL = (
     Degradation("blur", "a Gaussian blur", of_picture=_surely(blurred)),
     Degradation("picture-noise", "noise in every pixel", of_picture=noisy),
     Degradation("h264", "H.264 at crf 32", of_video=partial(write_h264, crf=32)),
-    Degradation("mp3", "MP3 of 48 kbit/s", of_sound=_surely(as_mp3)),
-    Degradation(
-        "telephone", "the telephone's band", of_sound=_surely(through_telephone), is_default=True
-    ),
+    Degradation("mp3", "MP3 of 48 kbit/s", of_sound=_surely(as_mp3), is_default=True),
+    Degradation("telephone", "the telephone's band", of_sound=_surely(through_telephone)),
     Degradation("sound-noise", "white noise at 20 dB", of_sound=with_noise),
     Degradation("room", "the echo of a room", of_sound=in_room),
     Degradation("quiet", "30 dB less, in 16 bits", of_sound=_surely(quiet)),
