@@ -13,7 +13,7 @@ import pandas as pd
 
 from workbench.data.degraded import DEGRADED
 from workbench.data.delimited import shown_cell
-from workbench.data.metadata import column_of
+from workbench.data.metadata import Metadata, column_of
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
 
@@ -180,6 +180,14 @@ def labelled_slices(prepared: Prepared, names: Iterable[str]) -> list[Slice]:
             f"{notes} Name `val` too."
         )
     return list(found.values())
+
+
+def columns_used(metadata: Metadata, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the metadata columns that slices and families called `names` depend on."""
+    of_family = {_plain(column): column for column in metadata.groups}
+    of_family[GENERATORS] = metadata.generator
+    asked = dict.fromkeys(name.partition(".")[0] for name in names)
+    return tuple(of_family[name] for name in asked if name in of_family)
 
 
 def num_files(slices: Iterable[Slice]) -> int:

@@ -68,7 +68,7 @@ def find_clusters(
 
     Args:
         space: Of the study.
-        views: The experiment's.
+        views: Those that the space may read.
         prepared: The data.
         folder: The study's, with the prepared data.
         num_clusters: How many there are to be; fewer where one would be too small for a slice.

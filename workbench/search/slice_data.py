@@ -1,6 +1,5 @@
 """The data of slices that have to be made before a search: degraded copies, clusters of fakes."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,83 +8,93 @@ from workbench.data.degraded import copies_for, prepare_copies
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared
 from workbench.data.view_store import NEUTRAL_ROW
-from workbench.media.views import AnyView
-from workbench.scoring.slices import CLUSTERS
+from workbench.errors import ConfigError
+from workbench.scoring.slices import CLUSTERS, families_of
 from workbench.screening.clusters import describe_clusters, find_clusters, with_clusters
 from workbench.screening.probe import Where
+from workbench.search.new_study import keep_data
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
+from workbench.study.folder import StudyFolder
 
 
-def with_copies(
+def with_made_slices(
     prepared: Prepared,
-    experiment: Experiment,
     manifest: Manifest,
-    data: Path,
-    *,
-    cache: Path,
-    jobs: int,
-) -> Prepared:
-    """Return the data with the degraded copies that the experiment names.
-
-    Raises:
-        ConfigError: it names a degradation that there is not.
-        DataError: see `prepare.prepare`.
-    """
-    names = copies_for(experiment.named_slices, prepared.views)
-    if not names:
-        return prepared
-    copies = prepare_copies(prepared, names, data, manifest.stamps, cache=cache, jobs=jobs)
-    for name, copy in copies.items():
-        if lost := _num_lost(prepared, copy):
-            say(f"{name}: of {lost} files of val, some view of the copy cannot be made.")
-    return replace(prepared, beside={**prepared.beside, **copies})
-
-
-def _num_lost(prepared: Prepared, copy: Prepared) -> int:
-    """Return how many files of `val` lack a view in the copy that they have themselves."""
-    rows = prepared.rows("val")
-    lost = [
-        (copy.table[f"row.{view}"].to_numpy() == NEUTRAL_ROW)
-        & (rows[f"row.{view}"].to_numpy() != NEUTRAL_ROW)
-        for view in prepared.views
-    ]
-    return sum(any(of_file) for of_file in zip(*lost, strict=True))
-
-
-def clustered(
-    prepared: Prepared,
     experiment: Experiment,
     space: Space,
-    views: Mapping[str, AnyView],
-    folder: Path,
+    folder: StudyFolder,
     *,
+    data: Path,
     finder: WeightsFinder,
     where: Where,
 ) -> Prepared:
-    """Return the data with the clusters of its fakes, if the experiment names them.
+    """Return the data with what the slices need that an experiment names; the study keeps it.
 
     Args:
-        prepared: The data, which the study's folder has already.
+        prepared: The data.
+        manifest: Its files.
         experiment: What the study is about.
         space: What its trials may choose.
-        views: The experiment's that a trial may read.
         folder: The study's.
-        finder: Of the weights.
-        where: How and where features are computed.
+        data: The data folder.
+        finder: Of pretrained weights.
+        where: How and where features are computed, and with how many processes files are decoded.
+
+    Raises:
+        ConfigError: the experiment names a degradation or a family of slices that there is not.
+        DataError: see `prepare.prepare`.
     """
-    if CLUSTERS not in {name.partition(".")[0] for name in experiment.named_slices}:
-        return prepared
-    clusters = find_clusters(
-        space,
-        views,
-        prepared,
-        folder,
-        num_clusters=experiment.num_clusters,
-        rulebook=experiment.rulebook,
-        finder=finder,
-        where=where,
-    )
-    say(describe_clusters(clusters))
-    return with_clusters(prepared, clusters)
+    names = copies_for(experiment.named_slices, prepared.views)
+    if names:
+        copies = prepare_copies(
+            prepared, names, data, manifest.stamps, cache=where.cache, jobs=where.num_threads
+        )
+        for line in _lost(prepared, copies):
+            say(line)
+        prepared = replace(prepared, beside={**prepared.beside, **copies})
+    keep_data(folder, manifest, prepared)
+    _require_known(prepared, experiment)
+    if CLUSTERS in {name.partition(".")[0] for name in experiment.named_slices}:
+        clusters = find_clusters(
+            space,
+            {name: experiment.views[name] for name in prepared.views},
+            prepared,
+            folder.path,
+            num_clusters=experiment.num_clusters,
+            rulebook=experiment.rulebook,
+            finder=finder,
+            where=where,
+        )
+        say(describe_clusters(clusters))
+        prepared = with_clusters(prepared, clusters)
+        keep_data(folder, manifest, prepared)
+    return prepared
+
+
+def _require_known(prepared: Prepared, experiment: Experiment) -> None:
+    """Refuse a family that the report names and that there is not."""
+    families = families_of(prepared)
+    for name in experiment.slices:
+        if name.partition(".")[0] not in families:
+            raise ConfigError(
+                f"`slices` names {name!r}, which is no slice of the data. Name of these: "
+                f"{', '.join(families)}."
+            )
+
+
+def _lost(prepared: Prepared, copies: dict[str, Prepared]) -> list[str]:
+    """Return a line for each copy of which a view cannot be made though the file has it."""
+    rows, lines = prepared.rows("val"), []
+    for name, copy in copies.items():
+        lost = rows["name"].isna().to_numpy()
+        for view in prepared.views:
+            gone = copy.table[f"row.{view}"].to_numpy() == NEUTRAL_ROW
+            lost |= gone & (rows[f"row.{view}"].to_numpy() != NEUTRAL_ROW)
+        if lost.any():
+            example = rows["name"][lost].iloc[0]
+            lines.append(
+                f"{name}: {int(lost.sum())} files of val could not be made whole, e.g. {example}"
+            )
+    return lines

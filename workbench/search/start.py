@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench.checks import checkup
@@ -15,7 +15,8 @@ from workbench.data.facts import FactsStore
 from workbench.errors import StudyError
 from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
-from workbench.scoring.slices import labelled_slices, num_files, slice_notes
+from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
+from workbench.screening.probe import Where
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
@@ -25,11 +26,12 @@ from workbench.search.devices import choose_seats
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
-from workbench.search.new_study import begin_or_check, keep_data
+from workbench.search.new_study import begin_or_check
 from workbench.search.options import RunOptions
 from workbench.search.recording import StudyRuns, written_anew
 from workbench.search.runner import MakeRunner
 from workbench.search.scheduler import make_scheduler
+from workbench.search.slice_data import with_made_slices
 from workbench.search.stopping import SearchLimits
 from workbench.search.study_store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
@@ -187,7 +189,9 @@ class _Run:
         """Begin the study, or see that it is the same, with its data decoded and looked at."""
         data = find_data(self.experiment, self.workspace, self.options.data)
         cache = self.workspace.cache
+        over = self.experiment.objective.over
         files = manifest.read_manifest(data, self.experiment.data, cache=cache)
+        files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
             self.folder,
             self.experiment,
@@ -210,13 +214,21 @@ class _Run:
         if strict:
             prepared_report.require_all(prepared)
         prepared_report.require_classes(prepared)
-        over = self.experiment.objective.over
+        prepared = with_made_slices(
+            prepared,
+            files,
+            self.experiment,
+            self.space,
+            self.folder,
+            data=data,
+            finder=self.finder,
+            where=Where(cache, self.finder.store, self.seats.devices[0], decoders),
+        )
         labelled_slices(prepared, over)  # an unknown one is told now
-        for note in slice_notes(prepared, over):
+        for note in slice_notes(prepared, self.experiment.named_slices):
             say(note)
         facts = FactsStore(cache).table(prepared.contents())
         say(checkup.as_text(checkup.run_checks(files, prepared, facts, short=True)))
-        keep_data(self.folder, files, prepared)
         remember_last(self.folder)
         return info, prepared
 

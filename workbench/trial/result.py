@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +23,16 @@ State = Literal["complete", "pruned", "failed", "paused"]
 _PUT_BACK = "Put the file back; other trials do not need it."
 
 _SCORES = ["slice", "name", "score", "target"]
+
+_DAMAGE_OF_CHECKPOINT = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Epoch(Frozen):
@@ -171,10 +183,14 @@ class TrialFolder:
         if not self.checkpoint.exists():
             return None
         try:
+            # Torch writes the checksums of a ZIP file, and does not look at them.
+            with zipfile.ZipFile(self.checkpoint) as archive:
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} is not what was written")
             state: dict[str, Any] = torch.load(
                 self.checkpoint, map_location="cpu", weights_only=True
             )
-        except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        except _DAMAGE_OF_CHECKPOINT as error:
             print(f"{self.checkpoint} is damaged ({error}): the trial begins again.", flush=True)
             return None
         return state
