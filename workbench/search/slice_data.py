@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from workbench.console import say
 from workbench.data.degraded import copies_for, prepare_copies
 from workbench.data.manifest import Manifest
@@ -88,10 +90,12 @@ def _lost(prepared: Prepared, copies: dict[str, Prepared]) -> list[str]:
     """Return a line for each copy of which a view cannot be made though the file has it."""
     rows, lines = prepared.rows("val"), []
     for name, copy in copies.items():
-        lost = rows["name"].isna().to_numpy()
-        for view in prepared.views:
-            gone = copy.table[f"row.{view}"].to_numpy() == NEUTRAL_ROW
-            lost |= gone & (rows[f"row.{view}"].to_numpy() != NEUTRAL_ROW)
+        lost = np.logical_or.reduce(
+            [
+                (copy.table[f"row.{view}"] == NEUTRAL_ROW) & (rows[f"row.{view}"] != NEUTRAL_ROW)
+                for view in prepared.views
+            ]
+        )
         if lost.any():
             example = rows["name"][lost].iloc[0]
             lines.append(
