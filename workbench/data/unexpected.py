@@ -116,8 +116,10 @@ class Unexpected:
 def reader_version() -> str:
     """Return twelve hex digits that name the code by which media are read, ours and others'."""
     code = hashlib.sha256()
-    for path in sorted((Path(__file__).parents[1] / "media").glob("*.py")):
-        code.update(path.read_bytes())
+    package = Path(__file__).parents[1]
+    for folder in ("media", "degradation"):
+        for path in sorted((package / folder).glob("*.py")):
+            code.update(path.read_bytes())
     for library in (av, cv2, np, PIL):
         code.update(f"{library.__name__} {library.__version__}\n".encode())
     return code.hexdigest()[:12]

@@ -221,6 +221,7 @@ class _Run:
             self.space,
             self.folder,
             data=data,
+            others=self.options.slices,
             finder=self.finder,
             where=Where(cache, self.finder.store, self.seats.devices[0], decoders),
         )
