@@ -72,15 +72,23 @@ class StudyFolder:
 
     def trial(self, recipe: str) -> TrialFolder:
         """Return the folder of the trial with this recipe uid."""
-        return TrialFolder(self.path / "trials" / recipe)
+        return TrialFolder(self.path / "trials" / recipe, recipe)
 
     def info(self) -> StudyInfo:
         """Return what the study is.
 
         Raises:
             DamagedFileError: the file is gone, or is not what was written.
+            StudyError: the folder was renamed, or is a copy: its record has the former name.
         """
-        return read_record(StudyInfo, self.info_file, remedy=_PUT_BACK)
+        info = read_record(StudyInfo, self.info_file, remedy=_PUT_BACK)
+        if info.name != self.name:
+            raise StudyError(
+                f"{self.path} holds the study {info.name}: a study keeps its name, by which its "
+                f"journal and its runs are found. Name the folder {info.name}; to have a copy, "
+                "copy the whole project."
+            )
+        return info
 
     def begun(self) -> dict[str, Any]:
         """Return what the study began with: `experiment`, and the tree of its `space`.

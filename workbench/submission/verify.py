@@ -68,7 +68,8 @@ def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "c
     )
     # Isolated: neither the environment nor the present folder adds to the import path. Without
     # bytecode, by which the bundle would no longer be what was exported.
-    command: list[str | Path] = [sys.executable, "-I", "-B", bundle / PROGRAM]
+    # By its whole path, which no name of a folder turns into an option of Python.
+    command: list[str | Path] = [sys.executable, "-I", "-B", (bundle / PROGRAM).absolute()]
     options: list[str | Path] = [f"--out={out}", f"--device={device}", "--", *files]
     code = subprocess.run([*command, *options], check=False).returncode
     if code:
