@@ -132,6 +132,7 @@ class _Run:
         began = time.monotonic()
         self.folder = new_or_known(workspace.studies, options.study or experiment.name)
         if self.folder.info_file.exists():
+            self.folder.info()  # what is not this study is told before all else
             space = space.as_begun(self.folder.begun()["space"])
             experiment = experiment.as_begun(self.folder.experiment())
         self.experiment, self.space, self.file = experiment, space, file
