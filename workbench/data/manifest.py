@@ -104,31 +104,33 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     parts, num_repeated, understood = [], 0, list[str]()
     media_of, files_in = {}, {}
     for split in ("train", "val"):
-        file = _first(folder, layout, f"{split}_labels")
+        file = first_of(folder, layout, f"{split}_labels")
         labels = read_labels(file, layout.columns, layout.classes)
-        media = _first(folder, layout, f"{split}_media", is_media=True)
-        media_of[split], files_in[media] = media, _sizes(media, split)
-        found = match(labels.table["cell"], _files(files_in[media]), where=split)
+        media = first_of(folder, layout, f"{split}_media", is_media=True)
+        media_of[split], files_in[media] = media, sizes_in(media, split)
+        found = match(labels.table["cell"], files_among(files_in[media]), where=split)
         cells = zip(labels.table["cell"], labels.table["name"], strict=True)
         named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
         # Two spellings of one name are seen to be one only here.
         named, num_again = without_repeats(named, "name", file)
         num_repeated += labels.num_repeated + num_again
         understood += [*filter(None, [labels.understood]), *found.said]
-        parts.append(_rows(split, named.assign(file=named["name"]), media, files_in[media], folder))
-    template = read_template(_first(folder, layout, "template"), layout.columns)
+        parts.append(
+            rows_of(split, named.assign(file=named["name"]), media, files_in[media], folder)
+        )
+    template = read_template(first_of(folder, layout, "template"), layout.columns)
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
-    media = _first(folder, layout, "test_media", is_media=True)
+    media = first_of(folder, layout, "test_media", is_media=True)
     media_of["test"] = media
     if media not in files_in:
-        files_in[media] = _sizes(media, "test")
-    found = match(unlabelled["name"], _files(files_in[media]), where="test")
+        files_in[media] = sizes_in(media, "test")
+    found = match(unlabelled["name"], files_among(files_in[media]), where="test")
     # A submission keeps the cells of its template, so its rows keep the names.
     unlabelled["file"] = [found.files.get(name, name) for name in unlabelled["name"]]
     understood += [*filter(None, [template.understood]), *found.said]
-    parts.append(_rows("test", unlabelled, media, files_in[media], folder))
+    parts.append(rows_of("test", unlabelled, media, files_in[media], folder))
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
-    _check_splits(table)
+    check_splits(table)
     paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
     read = read_file_contents(paths, folder, cache=cache, verify=verify)
     table["content"] = [read.hashes.get(path, "") for path in table["path"]]
@@ -187,7 +189,7 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
     )
 
 
-def _first(folder: Path, layout: Layout, key: str, *, is_media: bool = False) -> Path:
+def first_of(folder: Path, layout: Layout, key: str, *, is_media: bool = False) -> Path:
     """Return the first of the names that `layout` has for `key` which exists in the data folder.
 
     No name leaves the folder, and no table is a link out of it: its cells are quoted where they are
@@ -206,7 +208,7 @@ def _first(folder: Path, layout: Layout, key: str, *, is_media: bool = False) ->
     )
 
 
-def _rows(
+def rows_of(
     split: str, labels: pd.DataFrame, media: Path, sizes: dict[str, int], folder: Path
 ) -> pd.DataFrame:
     """Return the rows of a split; `labels` holds `name`, `target`, and the `file` of each."""
@@ -228,7 +230,7 @@ def _rows(
     )
 
 
-def _sizes(media: Path, split: str) -> dict[str, int]:
+def sizes_in(media: Path, split: str) -> dict[str, int]:
     """Return the size of every file under `media`, by its name within `media`.
 
     What this user may not look at has the size `_DENIED`: a file, or a folder, whose name ends
@@ -270,8 +272,8 @@ def _sizes(media: Path, split: str) -> dict[str, int]:
     return sizes
 
 
-def _files(sizes: dict[str, int]) -> set[str]:
-    """Return the names of files among those of `_sizes`."""
+def files_among(sizes: dict[str, int]) -> set[str]:
+    """Return the names of files among those of `sizes_in`."""
     return {name for name in sizes if not name.endswith("/")}
 
 
@@ -302,7 +304,8 @@ def _ending(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _check_splits(table: pd.DataFrame) -> None:
+def check_splits(table: pd.DataFrame) -> None:
+    """Raise DataError unless `train` and `val` have files of both classes that are there."""
     for split, rows in table.groupby("split", sort=False):
         there = rows[rows["status"] == "ok"]
         if split != "test" and there["target"].nunique() < 2:
