@@ -22,11 +22,11 @@ from workbench.data.manifest import (
     Layout,
     Manifest,
     check_splits,
-    files_among,
     first_of,
     rows_of,
-    sizes_in,
 )
+from workbench.data.media_files import files_among, sizes_in
+from workbench.data.metadata import column_of
 from workbench.data.names import match
 from workbench.errors import DataError
 from workbench.values import Frozen
@@ -127,7 +127,8 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     cells = zip(labels.table["cell"], labels.table["name"], strict=True)
     named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
     named, num_again = without_repeats(named, "name", file)
-    table = rows_of(HOLDOUT, named.assign(file=named["name"]), media, sizes, folder)
+    named = named.assign(file=named["name"])
+    table = rows_of(HOLDOUT, named, media, sizes, folder, None, [])
     paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
     read = read_file_contents(paths, folder, cache=cache, verify=False)
     table["content"] = [read.hashes.get(path, "") for path in table["path"]]
@@ -159,11 +160,11 @@ def _is_held(table: pd.DataFrame, holdout: Holdout) -> npt.NDArray[np.bool_]:
     labelled = table[table["target"] >= 0]
     keys = labelled["content"].where(labelled["content"] != "", labelled["path"])
     if holdout.by is not None:
-        column = f"meta.{holdout.by}"
+        column = column_of(holdout.by)
         if column not in table:
             raise DataError(
-                f"`holdout` deals by {holdout.by!r}, and no label file has such a column. Correct "
-                "`by`, or leave it out."
+                f"`holdout` deals by {holdout.by!r}, which is no column that is known of the "
+                "files. Name it by `groups` under `data`, or correct `by`."
             )
         said = labelled[column].fillna("").astype(str)
         keys = keys.where(said == "", said)

@@ -17,15 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from workbench.data.holdout import HOLDOUT, holdout_of, read_holdout, without_holdout
 from workbench.data.manifest import Manifest, read_manifest
-from workbench.data.prepare import PREPARED_TABLE, Prepared, prepare
+from workbench.data.prepare import Prepared, prepare
 from workbench.errors import DataError, StudyError
 from workbench.scoring.evaluator import Evaluator
-from workbench.scoring.slices import Slice
+from workbench.scoring.slices import Slice, columns_used
 from workbench.scoring.stored import StoredViews
 from workbench.search.devices import choose_seats
 from workbench.selection.leaderboard import objective_of
@@ -35,7 +34,7 @@ from workbench.selection.statistics import read_scored_trials
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
 from workbench.study.records import TrialRow
-from workbench.trial.delong import Z95, Estimate, auc, auc_difference
+from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.device import most_kept_bytes
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import LOWER_IS_BETTER, MetricName
@@ -92,7 +91,8 @@ def audit(
         rows = read_scored_trials(folder)
         row = _asked(folder, rows, number)
         manifest, place = _manifest(folder, workspace)
-        manifest, num_copies = _without_copies(manifest, folder)
+        searched = Prepared.load(folder.path)
+        manifest, num_copies = _without_copies(manifest, searched)
         _require_classes(manifest)
         looks = read_looks(folder)
         same = [look for look in looks if look.holdout == manifest.fingerprint]
@@ -102,7 +102,7 @@ def audit(
             manifest,
             place,
             # All of the study's: so every trial is scored on the same files.
-            Prepared.load(folder.path).views,
+            searched.views,
             cache=workspace.cache,
             jobs=os.cpu_count() or 1,
         )
@@ -201,10 +201,7 @@ def interval(
         (values,) = _values(metric, targets, scores)
         low, high = np.quantile(values, [0.025, 0.975])
         return float(low), float(high)
-    if found.standard_error is None:
-        return None, None
-    reach = Z95 * found.standard_error
-    return max(0.0, found.value - reach), min(1.0, found.value + reach)
+    return found.low, found.high
 
 
 def _values(metric: MetricName, targets: npt.ArrayLike, *rows: Scores) -> list[Scores]:
@@ -256,7 +253,9 @@ def _manifest(folder: StudyFolder, workspace: Workspace) -> tuple[Manifest, Path
         return read_holdout(own, experiment.data, cache=workspace.cache), own
     place = Path(info.data)
     whole = read_manifest(place, experiment.data, cache=workspace.cache)
-    if without_holdout(whole, holdout).fingerprint != info.fingerprint:
+    left = without_holdout(whole, holdout)
+    left = replace(left, used=columns_used(left.metadata, experiment.objective.over))
+    if left.fingerprint != info.fingerprint:
         raise StudyError(
             f"The data in {place} changed since the study {folder.name} began, so other files may "
             "be held out now than then. Undo the change."
@@ -264,9 +263,9 @@ def _manifest(folder: StudyFolder, workspace: Workspace) -> tuple[Manifest, Path
     return holdout_of(whole, holdout), place
 
 
-def _without_copies(manifest: Manifest, folder: StudyFolder) -> tuple[Manifest, int]:
+def _without_copies(manifest: Manifest, searched: Prepared) -> tuple[Manifest, int]:
     """Return the manifest without copies of files of the study's splits with labels; how many."""
-    seen = pd.read_parquet(folder.path / PREPARED_TABLE, columns=["content", "target"])
+    seen = searched.table
     known = set(seen.loc[seen["target"] >= 0, "content"]) - {""}
     is_copy = manifest.table["content"].isin(known)
     left = manifest.table[~is_copy].reset_index(drop=True)
