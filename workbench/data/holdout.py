@@ -88,6 +88,11 @@ def without_holdout(manifest: Manifest, holdout: Holdout | None) -> Manifest:
         return manifest
     held = _is_held(manifest.table, holdout)
     left = manifest.table[~held].reset_index(drop=True)
+    if emptied := set(manifest.table["split"]) - set(left["split"]):
+        raise DataError(
+            f"A holdout of {holdout.share:g} of the labelled files leaves no file of "
+            f"{min(emptied)}. Lower `share`."
+        )
     check_splits(left)
     return replace(manifest, table=left)
 

@@ -41,7 +41,7 @@ from workbench.trial.recipe import LOWER_IS_BETTER, MetricName
 from workbench.workspace import Workspace
 
 _BATCH_SIZE = 32
-_RESAMPLES = 500
+_RESAMPLES = 200
 """Bootstrap samples for the metrics that have no formula."""
 
 Scores = npt.NDArray[np.float64]
