@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.cli.main import app
@@ -86,7 +85,7 @@ def test_every_command_but_audit_runs_without_the_labels_of_a_folder(
     assert opened and not [path for path in opened if "held" in Path(path).parts]
 
     said = run("audit", "apart", code=1).stderr
-    assert said.startswith("error: held has no val labels")
+    assert said.startswith("error: The holdout held has no label file")
     folder = StudyFolder(root / "experiments" / "apart")
     assert read_looks(folder) == []
 

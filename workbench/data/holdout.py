@@ -124,6 +124,11 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     split = Layout(val_labels=layout.val_labels, val_media=layout.val_media)
     is_split = any((folder / name).exists() for name in layout.val_labels)
     places = split if is_split else own
+    if not any((folder / name).exists() for name in places.val_labels):
+        raise DataError(
+            f"The holdout {folder} has no label file: looked for "
+            f"{', '.join((*_LABELS, *layout.val_labels))}. Put one there."
+        )
     file = first_of(folder, places, "val_labels")
     labels = read_labels(file, layout.columns, layout.classes)
     media = first_of(folder, places, "val_media", is_media=True)
