@@ -59,6 +59,7 @@ class StudyFolder:
         self.template = path / "template.csv"
         self.champion = path / "champion.json"
         self.finalists = path / "finalists.json"
+        self.looks = path / "looks.jsonl"
         self.report = path / "compare.html"
         self._lock = path / "lock"
 
