@@ -181,7 +181,8 @@ def compare(
     top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
 ) -> None:
     """Rank the trials of a study; write one offline HTML page with its plots."""
-    from workbench.selection import leaderboard, report
+    from workbench.report.page import write_report
+    from workbench.selection import leaderboard
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
     from workbench.study.records import count_running
@@ -200,7 +201,7 @@ def compare(
             typer.echo(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."
             )
-        report.write_report(folder, rows, objective, folder.report)
+        write_report(folder, rows, objective, folder.report)
         is_any_complete = bool(leaderboard.complete_trials(rows))
         after = f"export {folder.name} --out bundle" if is_any_complete else "search"
         typer.echo(f"\nPage: {folder.report}\n\nNext: workbench {after}")
