@@ -25,7 +25,7 @@ def calibration_section(summary: Summary) -> str:
         showlegend=False,
     )
     _add(figure, found.bins, "as they are", TRIAL_COLOURS[0], "circle")
-    _add(figure, found.bins_after, "divided by the temperature", TRIAL_COLOURS[1], "diamond-open")
+    _add(figure, found.bins_after, "with the temperature", TRIAL_COLOURS[1], "diamond-open")
     square = {"range": [-0.02, 1.02], "constrain": "domain"}
     figure.update_xaxes(square)
     figure.update_yaxes(square)
@@ -38,11 +38,10 @@ def calibration_section(summary: Summary) -> str:
         f"files: expected calibration error {found.ece:.3f}, log-loss {found.log_loss:.4f}. By the "
         f"temperature {found.temperature:.2f} the model {sure}; with a temperature fitted out of "
         f"fold ({found.num_folds} folds) they are {found.ece_after:.3f} and "
-        f"{found.log_loss_after:.4f}. The AUC stays. `workbench export --calibrated` divides the "
-        "logits of the exported scores by it."
+        f"{found.log_loss_after:.4f}. The AUC stays."
     )
     drawn = pages.plot("calibration", figure, has_buttons=True)
-    return pages.section("Calibration", drawn, note=note)
+    return pages.section("Calibration", drawn, note=note, is_half=True)
 
 
 def _add(figure: Any, bins: Sequence[ReliabilityBin], name: str, colour: str, symbol: str) -> None:

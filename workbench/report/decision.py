@@ -6,7 +6,7 @@ from workbench import pages
 from workbench.console import duration
 from workbench.errors import DamagedFileError
 from workbench.report.cells import number_cell, said_cell, table, text_section, word_cell
-from workbench.selection.contenders import Contender
+from workbench.selection.contenders import Contender, macs_in_words
 from workbench.selection.operating_points import OperatingPoint, who_decides
 from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.summary import Summary
@@ -36,15 +36,15 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
     if not summary.contenders:
         return ""
     points = [point.fpr for point in summary.contenders[0].operating_points]
-    header = ["trial", "role", "backbone", "views", objective.metric, "behind"]
-    header += [f"TPR at FPR {fpr:g}" for fpr in points]
+    header = ["trial", "role", objective.metric, "behind"]
+    header += [*(f"TPR at FPR {fpr:g}" for fpr in points), "backbone", "views"]
     lines = []
     for row in summary.contenders:
-        cells = [number_cell(row.number, "d"), word_cell(row.role), word_cell(row.backbone)]
-        cells += [word_cell("+".join(row.views)), _valued(row.value, row.standard_error, 4)]
-        cells.append(_behind(row))
+        cells = [number_cell(row.number, "d"), word_cell(row.role)]
+        cells += [_valued(row.value, row.standard_error, 4), _behind(row)]
         cells += [_point(point) for point in row.operating_points]
         cells += [said_cell("–")] * (len(points) - len(row.operating_points))
+        cells += [word_cell(row.backbone), word_cell("+".join(row.views))]
         lines.append(cells)
     note = "± and brackets hold 95%."
     if points:
@@ -61,24 +61,25 @@ def costs_section(summary: Summary) -> str:
     if not summary.contenders:
         return ""
     has_time = any(row.cost.ms_per_file is not None for row in summary.contenders)
-    header = ["trial", "role", "parameters, thop", "parameters, true", "GMACs a file"]
-    header += ["ms a file"] * has_time + ["training"]
+    header = ["trial", "role", "by thop", "true", "MACs", *["ms"] * has_time, "training"]
     lines = []
     for row in summary.contenders:
         cost = row.cost
         cells = [number_cell(row.number, "d"), word_cell(row.role)]
         cells += [number_cell(n, ",d") for n in (cost.params_thop, cost.params_true)]
-        cells.append(number_cell(None if cost.macs is None else cost.macs / 1e9, ".3f"))
+        cells.append(said_cell(macs_in_words(cost.macs), cost.macs))
         if has_time:
             cells.append(number_cell(cost.ms_per_file, ".1f"))
         cells.append(said_cell(duration(cost.seconds), cost.seconds))
         lines.append(cells)
     note = (
-        "MACs: multiplications with an addition, as thop counts them, of all that is scored of one "
-        "file, without its decoding."
+        "Parameters by thop and truly. MACs: multiplications with an addition, as thop counts "
+        "them, of all that is scored of one file, without its decoding."
+        + " Time: ms a file."
+        * has_time
     )
     drawn = table(header, lines, words=("role",), is_sortable=False)
-    return pages.section("Cost", drawn, note=note)
+    return pages.section("Cost", drawn, note=note, is_half=True)
 
 
 def evidence_section(summary: Summary) -> str:

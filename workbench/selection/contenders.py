@@ -125,6 +125,13 @@ def contender(
     )
 
 
+def macs_in_words(macs: int | None) -> str:
+    """Return a number of MACs as a person says it."""
+    if macs is None:
+        return "–"
+    return f"{macs / 1e9:.2f} G" if macs >= 1e8 else f"{macs / 1e6:.2f} M"
+
+
 def verdict_of(folder: StudyFolder, row: TrialRow, rulebook: Rulebook) -> Verdict | None:
     """Return what the rulebook says of a trial's model; none where it cannot be built any more."""
     recipe = folder.trial(row.recipe).kept_recipe()

@@ -10,6 +10,7 @@ from workbench.selection.contenders import (
     Role,
     choose_contenders,
     contender,
+    macs_in_words,
     verdict_of,
 )
 from workbench.selection.evidence import what_would_change_it
@@ -100,13 +101,20 @@ def kept_champion(folder: StudyFolder) -> Champion | None:
         return None
 
 
-def describe_summary(summary: Summary) -> str:
-    """Return the summary in about ten lines for a terminal."""
+def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> str:
+    """Return the summary in about ten lines for a terminal.
+
+    Args:
+        summary: Of a study.
+        is_after_promotion: Leave out what the promotion says itself.
+    """
     if not summary.contenders:
         return ""
     first = summary.contenders[0]
-    lines = [*summary.decision]
-    lines += [_against(row) for row in summary.contenders[1:]]
+    if is_after_promotion:
+        lines = [*summary.decision[1:]]
+    else:
+        lines = [*summary.decision, *(_against(row) for row in summary.contenders[1:])]
     if first.operating_points:
         found = ", ".join(
             f"{p.tpr:.3f} ({p.low:.3f} to {p.high:.3f}) at FPR {p.fpr:g}"
@@ -205,7 +213,7 @@ def _cost(first: Contender, verdict: Verdict | None, rulebook: Rulebook) -> str:
     size = f"{max(known) / 1e6:.2f}M parameters" if known else "an unknown number of parameters"
     parts = [f"{size} of {rulebook.max_params / 1e6:.0f}M allowed"]
     if cost.macs is not None:
-        parts.append(f"{cost.macs / 1e9:.2f} GMACs a file")
+        parts.append(f"{macs_in_words(cost.macs)} MACs a file")
     if cost.ms_per_file is not None:
         parts.append(f"{cost.ms_per_file:.0f} ms a file")
     parts.append(f"{cost.seconds:.0f} s of training")

@@ -15,6 +15,7 @@ from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.media.image import LIBRARIES
+from workbench.pages import without_media
 from workbench.rules.judge import judge
 from workbench.scoring.slices import TEST
 from workbench.selection.promotion import Champion, read_champion
@@ -115,7 +116,9 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         write_text(part / MODEL, recipe.model.model_dump_json(indent=2) + "\n")
         shutil.copyfile(folder.champion, part / "champion.json")
         if folder.report.exists():
-            shutil.copyfile(folder.report, part / "report.html")
+            # The media that it shows are the data's, and not this author's to hand on.
+            page = folder.report.read_text(encoding="utf-8")
+            write_text(part / "report.html", without_media(page))
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
             (part / CODE / file).write_bytes(source)
