@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.media.clips import chirp, moving, write_media
 from tests.selection.studies import MadeStudy, normal_scores
+from workbench.data.prepared_table import write_prepared_table
 
 NUM_FILES = 120
 GENERATORS = ("espeak", "tacotron", "face-swap")
@@ -69,6 +70,6 @@ def _write_media(study: MadeStudy, data: Path, names: list[str]) -> None:
     targets = [index % 2 for index in range(len(names))]
     table = pd.DataFrame({"split": "val", "name": names, "target": targets})
     table["path"] = [f"valset/{name}" for name in names]
-    table.to_parquet(study.folder.manifest)
+    write_prepared_table(table, study.folder.manifest)
     info = study.folder.info().model_copy(update={"data": str(data)})
     study.folder.write_info(info)

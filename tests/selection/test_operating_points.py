@@ -6,17 +6,8 @@ from workbench.selection.operating_points import (
     operating_point,
     operating_points,
     who_decides,
-    wilson,
 )
 from workbench.trial.metrics import binary_metrics
-
-
-def test_wilsons_interval_by_hand() -> None:
-    # 8 of 10: (0.8 + 0.19208) / 1.38416 and 1.96 sqrt(0.016 + 0.009604) / 1.38416.
-    assert wilson(8, 10) == pytest.approx((0.49015, 0.94333), abs=1e-4)
-    assert wilson(10, 10)[1] == 1.0
-    assert wilson(10, 10)[0] == pytest.approx(10 / (10 + 1.96**2))
-    assert wilson(0, 10)[0] == 0.0
 
 
 def test_few_reals_allow_no_false_alarm() -> None:
@@ -51,6 +42,7 @@ def test_it_is_the_metric_of_the_same_name(seed: int) -> None:
 def test_an_interval_has_a_width_where_all_fakes_are_found() -> None:
     found = operating_point([0] * 30 + [1] * 30, [0.1] * 30 + [0.9] * 30, 1e-2)
     assert (found.tpr, found.high) == (1.0, 1.0)
+    # Wilson's interval of 30 of 30: 30 / (30 + 1.96^2).
     assert found.low == pytest.approx(30 / (30 + 1.96**2))
 
 

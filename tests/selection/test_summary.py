@@ -12,7 +12,6 @@ from workbench.selection.evidence import times_as_many
 from workbench.selection.promotion import Champion
 from workbench.selection.slice_values import (
     auc_gap,
-    is_of,
     main_slice,
     read_labelled,
     slice_values,
@@ -105,13 +104,6 @@ def test_every_slice_of_two_classes_has_its_value(sliced: MadeStudy) -> None:
     val = scores[1][scores[1]["slice"] == "val"]
     assert found.of(1)["val"] == auc(val["target"], val["score"]).value
     assert found.of(0)["generators.face-swap"] == 1.0
-
-
-def test_a_slice_is_of_an_objective_by_its_name_or_family() -> None:
-    objective = Objective(over=("val", "generators"))
-    assert [
-        is_of(objective, name) for name in ("val", "generators.a", "generator", "degraded.x")
-    ] == [True, True, False, False]
 
 
 def test_the_slice_that_is_looked_at_is_val_or_else_of_the_objective() -> None:

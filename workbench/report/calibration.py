@@ -38,7 +38,8 @@ def calibration_section(summary: Summary) -> str:
         f"files: expected calibration error {found.ece:.3f}, log-loss {found.log_loss:.4f}. By the "
         f"temperature {found.temperature:.2f} the model {sure}; with a temperature fitted out of "
         f"fold ({found.num_folds} folds) they are {found.ece_after:.3f} and "
-        f"{found.log_loss_after:.4f}. The AUC stays."
+        f"{found.log_loss_after:.4f}. The AUC stays. `workbench export --calibrated` divides the "
+        "exported scores so."
     )
     drawn = pages.plot("calibration", figure, has_buttons=True)
     return pages.section("Calibration", drawn, note=note, is_half=True)

@@ -7,7 +7,7 @@ from workbench.console import duration
 from workbench.errors import DamagedFileError
 from workbench.report.cells import number_cell, said_cell, table, text_section, word_cell
 from workbench.selection.contenders import Contender, macs_in_words
-from workbench.selection.operating_points import OperatingPoint, who_decides
+from workbench.selection.operating_points import who_decides
 from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.summary import Summary
 from workbench.study.folder import StudyFolder
@@ -41,8 +41,10 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
     lines = []
     for row in summary.contenders:
         cells = [number_cell(row.number, "d"), word_cell(row.role)]
-        cells += [_valued(row.value, row.standard_error, 4), _behind(row)]
-        cells += [_point(point) for point in row.operating_points]
+        cells += [_in_interval(row.value, row.low, row.high, 4), _behind(row)]
+        cells += [
+            _in_interval(point.tpr, point.low, point.high, 3) for point in row.operating_points
+        ]
         cells += [said_cell("–")] * (len(points) - len(row.operating_points))
         cells += [word_cell(row.backbone), word_cell("+".join(row.views))]
         lines.append(cells)
@@ -104,16 +106,14 @@ def _record(champion: Champion) -> tuple[str, ...]:
     )
 
 
-def _valued(value: float, error: float | None, digits: int) -> str:
-    spread = f" ± {Z95 * error:.{digits}f}" if error else ""
-    return said_cell(f"{value:.{digits}f}{spread}", value)
-
-
 def _behind(row: Contender) -> str:
     if row.behind is None:
         return said_cell("")
-    return _valued(row.behind, row.behind_standard_error, 4)
+    error = row.behind_standard_error
+    spread = "" if error is None else f" ± {Z95 * error:.4f}"
+    return said_cell(f"{row.behind:.4f}{spread}", row.behind)
 
 
-def _point(point: OperatingPoint) -> str:
-    return said_cell(f"{point.tpr:.3f} [{point.low:.3f}, {point.high:.3f}]", point.tpr)
+def _in_interval(value: float, low: float | None, high: float | None, digits: int) -> str:
+    spread = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return said_cell(f"{value:.{digits}f}{spread}", value)

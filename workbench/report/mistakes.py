@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench import pages
+from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import DataError, WorkbenchError
 from workbench.fence import DiedError, TimedOutError
 from workbench.gate import within
@@ -98,10 +99,11 @@ def _files(folder: StudyFolder, scores: pd.DataFrame, shown: Sequence[Mistake]) 
 
     A slice of another folder may use the names of `val` for other files: none of it is looked for.
     """
-    if not folder.manifest.exists():
+    try:
+        prepared = read_prepared_table(folder.manifest, ["split", "name", "path", "target"])
+    except WorkbenchError:
         return {}
-    table = pd.read_parquet(folder.manifest, columns=["split", "name", "path", "target"])
-    labelled = table[table["target"] >= 0]
+    labelled = prepared[prepared["target"] >= 0]
     in_val = labelled[labelled["split"] == CLEAN]
     known = in_val if len(in_val) else labelled.drop_duplicates("name", keep=False)
     paths = dict(zip(known["name"], known["path"], strict=True))

@@ -16,7 +16,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
 from workbench.scoring.temperature import tempered
-from workbench.selection.operating_points import wilson
+from workbench.trial.intervals import rate_interval
 from workbench.values import Frozen
 
 NUM_BINS = 10
@@ -129,7 +129,7 @@ def reliability(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Reliabil
     for number in np.unique(place):
         inside = place == number
         fakes, count = int(y[inside].sum()), int(inside.sum())
-        low, high = wilson(fakes, count)
+        low, high = rate_interval(fakes / count, count, None)
         found.append(
             ReliabilityBin(
                 score=float(p[inside].mean()), share=fakes / count, low=low, high=high, count=count

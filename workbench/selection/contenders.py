@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import pandas as pd
+
 from workbench.errors import ConfigError
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook, Verdict
@@ -45,8 +47,10 @@ class Contender(Frozen):
     value: float
     """Of the objective."""
 
-    standard_error: float | None
-    """DeLong; known for an AUC on one slice."""
+    low: float | None
+    high: float | None
+    """The ends of its 95% interval, as if it had been the only trial; known for an AUC on one
+    slice."""
 
     behind: float | None = None
     """How much worse its objective is than the first contender's; below 0 if it is better."""
@@ -109,6 +113,7 @@ def contender(
     sign = -1 if objective.direction == "minimize" else 1
     behind = sign * (objective_of(first) - objective_of(row))
     part = own[own["slice"] == main_slice(own, objective)]
+    own_auc = _auc(objective, own)
     has_both = part["target"].nunique() == 2
     return Contender(
         number=row.number,
@@ -117,7 +122,8 @@ def contender(
         backbone=row.backbone,
         views=row.views,
         value=objective_of(row),
-        standard_error=_standard_error(objective, scores, row),
+        low=own_auc.low if own_auc else None,
+        high=own_auc.high if own_auc else None,
         behind=behind if row.number != first.number else None,
         behind_standard_error=gap.standard_error if gap else None,
         operating_points=operating_points(part["target"], part["score"]) if has_both else (),
@@ -163,12 +169,11 @@ def _gap(objective: Objective, scores: Scores, first: TrialRow, row: TrialRow) -
     return auc_gap(scores[first.number], scores[row.number], objective.over[0])
 
 
-def _standard_error(objective: Objective, scores: Scores, row: TrialRow) -> float | None:
+def _auc(objective: Objective, scores: pd.DataFrame) -> Estimate | None:
     if not objective.has_standard_error:
         return None
-    table = scores[row.number]
-    part = table[table["slice"] == objective.over[0]]
-    return auc(part["target"], part["score"]).standard_error
+    part = scores[scores["slice"] == objective.over[0]]
+    return auc(part["target"], part["score"])
 
 
 def _cost(folder: StudyFolder, row: TrialRow, verdict: Verdict | None) -> Cost:
@@ -180,6 +185,6 @@ def _cost(folder: StudyFolder, row: TrialRow, verdict: Verdict | None) -> Cost:
         params_thop=row.params_thop,
         params_true=row.params_true,
         macs=macs,
-        ms_per_file=row.metrics.get("ms_per_file"),
+        ms_per_file=row.ms_per_file,
         seconds=row.seconds,
     )

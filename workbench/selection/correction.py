@@ -185,9 +185,7 @@ def _bootstrap(
             continue
         scores, drawn = one.scores[chosen.trial], times[one.groups]
         if objective.metric in FAST:
-            found = weighted_metric(
-                objective.metric, one.targets, scores, drawn.astype(np.float64)
-            )
+            found = weighted_metric(objective.metric, one.targets, scores, drawn.astype(np.float64))
         else:
             found = np.array(
                 [_repeated(objective, one.targets, scores, count) for count in drawn.T]

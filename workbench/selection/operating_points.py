@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from workbench.trial.delong import Z95
+from workbench.trial.intervals import rate_interval
 from workbench.values import Frozen
 
 FPRS = (1e-2, 1e-3)
@@ -56,7 +56,7 @@ def operating_point(targets: npt.ArrayLike, scores: npt.ArrayLike, fpr: float) -
     allowed = min(math.floor(fpr * len(reals) + 1e-9), len(reals) - 1)
     found = int((fakes > np.sort(reals)[::-1][allowed]).sum())
     drawn = _resampled(fakes, reals, allowed)
-    low, high = wilson(found, len(fakes))
+    low, high = rate_interval(found / len(fakes), len(fakes), None)
     return OperatingPoint(
         fpr=fpr,
         tpr=found / len(fakes),
@@ -85,20 +85,6 @@ def who_decides(points: Sequence[OperatingPoint]) -> str:
     if not points[-1].num_false_alarms:
         said += ", so that one real file with a high score moves it"
     return said + "."
-
-
-def wilson(successes: int, count: int) -> tuple[float, float]:
-    """Return Wilson's interval of a share, 95%: never of no width, never past 0 or 1.
-
-    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference",
-    Journal of the American Statistical Association 22, 209-212.
-    """
-    share, z2 = successes / count, Z95**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    reach = Z95 * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    # Rounding would leave the ends a hair inside.
-    low = 0.0 if successes == 0 else middle - reach
-    return low, 1.0 if successes == count else middle + reach
 
 
 def _resampled(

@@ -52,21 +52,13 @@ def read_labelled(folder: StudyFolder, rows: Sequence[TrialRow]) -> dict[int, pd
     return found
 
 
-def is_of(objective: Objective, name: str) -> bool:
-    """Return whether a slice is one of the objective's: named by it, or of a family that it names.
-
-    The slice `generators.espeak` is of the family `generators`.
-    """
-    return any(name == over or name.startswith(f"{over}.") for over in objective.over)
-
-
 def main_slice(scores: pd.DataFrame, objective: Objective) -> str:
     """Return the slice that stands for all where one is to be looked at closely.
 
     `val` if it was scored, for it is clean and has every kind of file; else the objective's first.
     """
     names = scores["slice"].unique().tolist()
-    return CLEAN if CLEAN in names else next(name for name in names if is_of(objective, name))
+    return CLEAN if CLEAN in names else objective.slices_among(names)[0]
 
 
 def slice_values(scores: Scores, objective: Objective) -> SliceValues:
@@ -78,7 +70,7 @@ def slice_values(scores: Scores, objective: Objective) -> SliceValues:
         for name, part in table.groupby("slice", sort=False):
             if part["target"].nunique() == 2:
                 by_trial[number][str(name)] = _value(part, objective)
-                order.setdefault(str(name), is_of(objective, str(name)))
+                order.setdefault(str(name), bool(objective.slices_among([str(name)])))
     slices = sorted(order, key=lambda name: not order[name])  # stable: else as they were scored
     return SliceValues(
         slices=tuple(slices),

@@ -187,7 +187,7 @@ def _expected(
     first: Contender, values: SliceValues, objective: Objective, num_complete: int
 ) -> str:
     """Return what to expect on new data, of this kind and of another."""
-    spread = f" ± {Z95 * first.standard_error:.3f} (95%, DeLong)" if first.standard_error else ""
+    spread = "" if first.low is None else f" ({first.low:.3f} to {first.high:.3f}, 95%)"
     said = (
         f"On new data of this kind, expect {objective.metric} {first.value:.3f}{spread}, its value "
         f"on {objective.place}"

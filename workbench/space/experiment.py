@@ -76,6 +76,10 @@ class Experiment(Dataset):
     """Whether a probe of each backbone's features chooses which are trained (`screening`);
     `auto` does where there are at least `LEAST_SCREENED` to choose from."""
 
+    calibrated: bool = False
+    """Whether exported scores are divided by a temperature (`scoring.temperature`), fitted on the
+    champion's scores of `val`: it moves the log-loss and no ranking."""
+
     def as_begun(self, begun: "Experiment") -> Self:
         """Return this experiment with the versions that the views of a begun study have.
 
