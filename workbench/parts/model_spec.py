@@ -120,11 +120,6 @@ class ModelSpec(ModelChoices):
         return {name: view.shape for name, view in self.views.items()}
 
     @property
-    def num_variants(self) -> int:
-        """How often test-time augmentation shows each sample to the model."""
-        return {"none": 1, "hflip": 2, "six": 6}[self.tta]
-
-    @property
     def num_segments(self) -> int:
         """Samples that one file makes; its score is the mean of theirs."""
         return max(view.num_segments for view in self.views.values())

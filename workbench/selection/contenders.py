@@ -6,6 +6,7 @@ from typing import Literal
 import pandas as pd
 
 from workbench.errors import ConfigError
+from workbench.parts.model_spec import TTA
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
@@ -16,6 +17,9 @@ from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen
+
+_SHOWN: dict[TTA, int] = {"none": 1, "hflip": 2, "six": 6}
+"""How often test-time augmentation shows a sample to the model."""
 
 Role = Literal["champion", "best", "finalist", "runner-up"]
 
@@ -180,7 +184,7 @@ def _cost(folder: StudyFolder, row: TrialRow, verdict: Verdict | None) -> Cost:
     recipe = folder.trial(row.recipe).kept_recipe()
     macs = None
     if recipe and verdict and verdict.macs is not None:
-        macs = verdict.macs * recipe.model.num_segments * recipe.model.num_variants
+        macs = verdict.macs * recipe.model.num_segments * _SHOWN[recipe.model.tta]
     return Cost(
         params_thop=row.params_thop,
         params_true=row.params_true,
