@@ -36,12 +36,17 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
     if not summary.contenders:
         return ""
     points = [point.fpr for point in summary.contenders[0].operating_points]
-    header = ["trial", "role", objective.metric, "behind"]
+    has_means = any(row.mean is not None for row in summary.contenders)
+    header = ["trial", "role", objective.metric, *["mean of seeds"] * has_means, "behind"]
     header += [*(f"TPR at FPR {fpr:g}" for fpr in points), "backbone", "views"]
     lines = []
     for row in summary.contenders:
         cells = [number_cell(row.number, "d"), word_cell(row.role)]
-        cells += [_in_interval(row.value, row.low, row.high, 4), _behind(row)]
+        cells.append(_in_interval(row.value, row.low, row.high, 4))
+        if has_means:
+            seeds = "–" if row.mean is None else f"{row.mean:.4f} of {row.num_seeds}"
+            cells.append(said_cell(seeds, row.mean))
+        cells.append(_behind(row))
         cells += [
             _in_interval(point.tpr, point.low, point.high, 3) for point in row.operating_points
         ]
@@ -49,6 +54,11 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
         cells += [word_cell(row.backbone), word_cell("+".join(row.views))]
         lines.append(cells)
     note = "± and brackets hold 95%."
+    if has_means:
+        note += (
+            " A trial that was trained again with new seeds is shown by the repeat nearest the "
+            "mean, and by the mean it is judged."
+        )
     if points:
         note += (
             f" TPR: on {summary.clean_slice}, by bootstrap, and at least as wide as Wilson's "

@@ -9,14 +9,19 @@ from workbench.errors import ConfigError
 from workbench.parts.model_spec import TTA
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook, Verdict
+from workbench.selection.finalists import Finalist, Finalists, MeanLead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.operating_points import OperatingPoint, operating_points
+from workbench.selection.promotion import Champion
 from workbench.selection.slice_values import Scores, auc_gap, main_slice
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen
+
+MOST_FINALISTS = 5
+"""That are shown beside the promoted trial."""
 
 _SHOWN: dict[TTA, int] = {"none": 1, "hflip": 2, "six": 6}
 """How often test-time augmentation shows a sample to the model."""
@@ -56,11 +61,16 @@ class Contender(Frozen):
     """The ends of its 95% interval, as if it had been the only trial; known for an AUC on one
     slice."""
 
+    mean: float | None = None
+    """Of the objective over the repeats with other seeds, where it was trained again."""
+
+    num_seeds: int = 0
     behind: float | None = None
-    """How much worse its objective is than the first contender's; below 0 if it is better."""
+    """How much worse its objective is than the first contender's, or its mean where both have one;
+    below 0 if it is better."""
 
     behind_standard_error: float | None = None
-    """Paired DeLong."""
+    """Paired DeLong, and of means also what seeds move."""
 
     operating_points: tuple[OperatingPoint, ...]
     """On the clean slice; empty where that holds one class."""
@@ -68,37 +78,81 @@ class Contender(Frozen):
     cost: Cost
 
 
-def first_choice(
-    complete: Sequence[TrialRow], objective: Objective, champion: int | None
-) -> tuple[TrialRow, Role]:
-    """Return the trial that is promoted, or, as long as none is, the best; and which it is.
+class Chosen(Frozen):
+    """A trial that a promotion is decided between, before it is looked at."""
+
+    row: TrialRow
+    """Of a finalist, the repeat that would be promoted."""
+
+    role: Role
+    finalist: Finalist | None = None
+    lead: MeanLead | None = None
+    """That of the first finalist over this one, where it is known."""
+
+
+def choose_contenders(
+    rows: Sequence[TrialRow],
+    objective: Objective,
+    champion: Champion | None,
+    finalists: Finalists | None,
+) -> list[Chosen]:
+    """Return the promoted trial, or that which would be, and then those that it is held against.
 
     Args:
-        complete: Trials that can be ranked, one at least.
-        objective: What the study improves.
-        champion: The number of the promoted trial, if there is one.
+        rows: The ended trials of a study.
+        objective: What it improves.
+        champion: The promoted trial, if there is one.
+        finalists: Those that were trained again, if any were.
     """
-    promoted = [row for row in complete if row.number == champion]
-    if promoted:
-        return promoted[0], "champion"
-    return rank(complete, objective)[0], "best"
+    ranked = rank(complete_trials(rows), objective)
+    if not ranked:
+        return []
+    again = {one.row.number: one for one in finalists.ranked} if finalists else {}
+    number = champion.number if champion else None
+    if number not in {row.number for row in ranked}:
+        best = finalists.best if finalists else None
+        number, champion = (best.row if best else ranked[0]).number, None
+    others = [one for one in again if one != number]
+    rest = [row.number for row in ranked if row.number not in {number, *others}]
+    chosen: list[tuple[int, Role]] = [(number, "champion" if champion else "best")]
+    chosen += [(other, "finalist") for other in others[:MOST_FINALISTS]]
+    chosen += [(other, "runner-up") for other in rest[: 0 if others else 1]]
+    by_number = {row.number: row for row in ranked}
+    return [
+        Chosen(
+            row=_promotable(by_number[one], objective, again.get(one), champion),
+            role=role,
+            finalist=again.get(one),
+            lead=_lead_over(finalists, number, one),
+        )
+        for one, role in chosen
+    ]
 
 
-def rivals(
-    complete: Sequence[TrialRow], objective: Objective, first: TrialRow
-) -> list[tuple[TrialRow, Role]]:
-    """Return the trials that `first` is held against, with what they are; the best other first."""
-    others = [row for row in rank(complete, objective) if row.number != first.number]
-    return [(row, "runner-up") for row in others[:1]]
+def _lead_over(finalists: Finalists | None, first: int, other: int) -> MeanLead | None:
+    if finalists is None or finalists.best is None or finalists.best.row.number != first:
+        return None
+    return finalists.lead if finalists.lead and finalists.lead.number == other else None
+
+
+def _promotable(
+    row: TrialRow, objective: Objective, finalist: Finalist | None, champion: Champion | None
+) -> TrialRow:
+    """Return the trial, or the repeat of it that is or would be promoted."""
+    if finalist is None or finalist.mean is None:
+        return row
+    if champion and champion.number == row.number:
+        of_it = [row, *finalist.repeats]
+        return next((one for one in of_it if one.recipe == champion.recipe), row)
+    return finalist.nearest_mean(objective)
 
 
 def contender(
     folder: StudyFolder,
     objective: Objective,
     scores: Scores,
-    row: TrialRow,
-    role: Role,
-    first: TrialRow,
+    chosen: Chosen,
+    first: Chosen,
     verdict: Verdict | None,
 ) -> Contender:
     """Return what is known of one trial.
@@ -107,29 +161,29 @@ def contender(
         folder: The study.
         objective: What it improves.
         scores: The labelled scores of the trial and of `first`.
-        row: The trial.
-        role: What it is.
+        chosen: The trial.
         first: The trial that it is held against; may be the same.
         verdict: What the rulebook says of its model, if that could be built.
     """
+    row, finalist = chosen.row, chosen.finalist
     own = scores[row.number]
-    gap = _gap(objective, scores, first, row) if row.number != first.number else None
-    sign = -1 if objective.direction == "minimize" else 1
-    behind = sign * (objective_of(first) - objective_of(row))
+    behind, error = _behind(objective, scores, first, chosen)
     part = own[own["slice"] == main_slice(own, objective)]
     own_auc = _auc(objective, own)
     has_both = part["target"].nunique() == 2
     return Contender(
         number=row.number,
-        role=role,
+        role=chosen.role,
         recipe=row.recipe,
         backbone=row.backbone,
         views=row.views,
         value=objective_of(row),
         low=own_auc.low if own_auc else None,
         high=own_auc.high if own_auc else None,
-        behind=behind if row.number != first.number else None,
-        behind_standard_error=gap.standard_error if gap else None,
+        mean=finalist.mean if finalist else None,
+        num_seeds=len(finalist.values) if finalist else 0,
+        behind=behind,
+        behind_standard_error=error,
         operating_points=operating_points(part["target"], part["score"]) if has_both else (),
         cost=_cost(folder, row, verdict),
     )
@@ -156,21 +210,23 @@ def verdict_of(folder: StudyFolder, row: TrialRow, rulebook: Rulebook) -> Verdic
         return None
 
 
-def choose_contenders(
-    rows: Sequence[TrialRow], objective: Objective, champion: int | None
-) -> list[tuple[TrialRow, Role]]:
-    """Return the promoted trial, or the best, and then those that it is held against."""
-    complete = complete_trials(rows)
-    if not complete:
-        return []
-    first = first_choice(complete, objective, champion)
-    return [first, *rivals(complete, objective, first[0])]
-
-
-def _gap(objective: Objective, scores: Scores, first: TrialRow, row: TrialRow) -> Estimate | None:
-    if not objective.has_standard_error:
-        return None
-    return auc_gap(scores[first.number], scores[row.number], objective.over[0])
+def _behind(
+    objective: Objective, scores: Scores, first: Chosen, other: Chosen
+) -> tuple[float | None, float | None]:
+    """Return how far a trial is behind the first, and the standard error of that."""
+    if first.row.number == other.row.number:
+        return None, None
+    sign = -1 if objective.direction == "minimize" else 1
+    means = [one.finalist.mean if one.finalist else None for one in (first, other)]
+    paired = None
+    if objective.has_standard_error:
+        both = scores[first.row.number], scores[other.row.number]
+        paired = auc_gap(*both, objective.over[0])
+    error = paired.standard_error if paired else None
+    if means[0] is None or means[1] is None:
+        return sign * (objective_of(first.row) - objective_of(other.row)), error
+    lead_error = other.lead.standard_error if other.lead else None
+    return sign * (means[0] - means[1]), lead_error
 
 
 def _auc(objective: Objective, scores: pd.DataFrame) -> Estimate | None:

@@ -43,6 +43,11 @@ def what_would_change_it(
     clean = main_slice(own, objective)
     num_files = int((own["slice"] == clean).sum())
     said = [_more_files(row, num_files, clean) for row in contenders[1:2]]
+    if len(contenders) > 1 and first.mean is None:
+        said.append(
+            "Other seeds: none of these was trained again; `workbench finalists` would tell what "
+            "of the lead is the seed's."
+        )
     return (*filter(None, said), *_other_data(first, values, scores, objective))
 
 
@@ -62,10 +67,11 @@ def _more_files(rival: Contender, num_files: int, clean: str) -> str:
             "more of the same kind will hardly change the decision."
         )
     needed = math.ceil(times * num_files)
+    also = "" if rival.mean is None else ", and as many times the seeds,"
     return (
         f"More files: if the gap to trial {rival.number} is the {abs(gap):.5f} that was seen, "
-        f"about {_round(needed):,} labelled files like the {num_files} of {clean} would tell the "
-        f"two apart ({times:.1f} times as many)."
+        f"about {_round(needed):,} labelled files like the {num_files} of {clean}{also} would tell "
+        f"the two apart ({times:.1f} times as many)."
     )
 
 

@@ -6,14 +6,15 @@ from workbench.errors import DamagedFileError
 from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.selection.calibration import Calibration, calibrate
 from workbench.selection.contenders import (
+    Chosen,
     Contender,
-    Role,
     choose_contenders,
     contender,
     macs_in_words,
     verdict_of,
 )
 from workbench.selection.evidence import what_would_change_it
+from workbench.selection.finalists import read_finalists
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import who_decides
 from workbench.selection.promotion import Champion, read_champion
@@ -71,7 +72,8 @@ def summarise(
         DamagedFileError: the stored scores of one of the best trials are gone or damaged.
     """
     champion = kept_champion(folder)
-    chosen = choose_contenders(rows, objective, champion.number if champion else None)
+    finalists = read_finalists(folder, rows)
+    chosen = choose_contenders(rows, objective, champion, finalists)
     if not chosen:
         empty = SliceValues(slices=(), of_objective=(), values={})
         return (
@@ -86,7 +88,8 @@ def summarise(
             {},
         )
     ranked = rank(complete_trials(rows), objective)
-    shown = {row.number: row for row in [*(row for row, _ in chosen), *ranked[:MOST_TRIALS]]}
+    # A contender may be a repeat of its trial: it stands for that here.
+    shown = {row.number: row for row in [*ranked[:MOST_TRIALS], *(one.row for one in chosen)]}
     scores = read_labelled(folder, list(shown.values()))
     return _summary(folder, objective, chosen, ranked, scores, champion), scores
 
@@ -128,17 +131,17 @@ def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> s
 def _summary(
     folder: StudyFolder,
     objective: Objective,
-    chosen: Sequence[tuple[TrialRow, Role]],
+    chosen: Sequence[Chosen],
     ranked: Sequence[TrialRow],
     scores: Scores,
     champion: Champion | None,
 ) -> Summary:
     rulebook = folder.experiment().rulebook
-    first = chosen[0][0]
-    verdicts = {row.number: verdict_of(folder, row, rulebook) for row, _ in chosen}
+    first = chosen[0].row
+    verdicts = {one.row.number: verdict_of(folder, one.row, rulebook) for one in chosen}
     contenders = tuple(
-        contender(folder, objective, scores, row, role, first, verdicts[row.number])
-        for row, role in chosen
+        contender(folder, objective, scores, one, chosen[0], verdicts[one.row.number])
+        for one in chosen
     )
     values = slice_values(scores, objective)
     own = scores[first.number]
@@ -170,6 +173,17 @@ def _promoted(
     best = f"the best {objective.metric} on {objective.place} of {len(ranked)} complete trials"
     if len(ranked) == 1:
         best = "the only complete trial"
+    if first.mean is not None:
+        num = sum(row.mean is not None for row in contenders)
+        best = (
+            f"the best mean {objective.metric} of {num} finalists, {first.mean:.5f} over "
+            f"{first.num_seeds} new seeds"
+        )
+        is_best = all((row.behind or 0) >= 0 for row in contenders[1:])
+        if first.role != "champion":
+            return f"{which} would be promoted by `workbench promote`: it has {best}."
+        if is_best:
+            return f"{which} is promoted: it has {best}."
     if first.role != "champion":
         has = "it is" if len(ranked) == 1 else "it has"
         return f"{which} would be promoted by `workbench promote`: {has} {best}."
@@ -230,11 +244,12 @@ def _cost(first: Contender, verdict: Verdict | None, rulebook: Rulebook) -> str:
 def _against(row: Contender) -> str:
     spread = ""
     if row.behind_standard_error is not None:
-        spread = f" ± {Z95 * row.behind_standard_error:.5f} (95%, paired DeLong)"
+        spread = f" ± {Z95 * row.behind_standard_error:.5f} (95%)"
     behind = row.behind or 0.0
     where = "level" if behind == 0 else "behind by" if behind > 0 else "ahead by"
     gap = "" if behind == 0 else f" {abs(behind):.5f}{spread}"
-    return f"{row.role.capitalize()}: trial {row.number}, {row.value:.5f}, {where}{gap}."
+    value = f"{row.value:.5f}" if row.mean is None else f"mean {row.mean:.5f}"
+    return f"{row.role.capitalize()}: trial {row.number}, {value}, {where}{gap}."
 
 
 def _slices_line(summary: Summary) -> str:
