@@ -57,8 +57,9 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
     if has_means:
         note += (
             " A trial that was trained again with new seeds is shown by the repeat nearest the "
-            "mean, and by the mean it is judged."
+            "mean, and by the mean it is judged. "
         )
+        note += " ".join(summary.seeds)
     if points:
         note += (
             f" TPR: on {summary.clean_slice}, by bootstrap, and at least as wide as Wilson's "

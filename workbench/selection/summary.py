@@ -14,7 +14,7 @@ from workbench.selection.contenders import (
     verdict_of,
 )
 from workbench.selection.evidence import what_would_change_it
-from workbench.selection.finalists import read_finalists
+from workbench.selection.finalists import read_finalists, sentences
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import who_decides
 from workbench.selection.promotion import Champion, read_champion
@@ -44,6 +44,9 @@ class Summary(Frozen):
 
     contenders: tuple[Contender, ...]
     """The promoted or the best trial first."""
+
+    seeds: tuple[str, ...]
+    """What the finalists' repeats tell, a sentence each; empty where none was trained again."""
 
     clean_slice: str
     """The slice of the operating points and of the calibration."""
@@ -80,6 +83,7 @@ def summarise(
             Summary(
                 decision=(),
                 contenders=(),
+                seeds=(),
                 clean_slice="",
                 slices=empty,
                 calibration=None,
@@ -91,7 +95,9 @@ def summarise(
     # A contender may be a repeat of its trial: it stands for that here.
     shown = {row.number: row for row in [*ranked[:MOST_TRIALS], *(one.row for one in chosen)]}
     scores = read_labelled(folder, list(shown.values()))
-    return _summary(folder, objective, chosen, ranked, scores, champion), scores
+    found = _summary(folder, objective, chosen, ranked, scores, champion)
+    seeds = tuple(sentences(finalists)) if finalists else ()
+    return found.model_copy(update={"seeds": seeds}), scores
 
 
 def kept_champion(folder: StudyFolder) -> Champion | None:
@@ -154,6 +160,7 @@ def _summary(
             _cost(contenders[0], verdicts[first.number], rulebook),
         ),
         contenders=contenders,
+        seeds=(),
         clean_slice=clean,
         slices=values,
         calibration=calibrate(part["target"], part["score"]),
