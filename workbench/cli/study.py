@@ -181,7 +181,7 @@ def compare(
     top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
 ) -> None:
     """Rank the trials of a study; write one offline HTML page with its plots."""
-    from workbench.selection import leaderboard, report
+    from workbench.selection import estimate, leaderboard, report
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
     from workbench.study.records import count_running
@@ -202,6 +202,11 @@ def compare(
             )
         report.write_report(folder, rows, objective, folder.report)
         is_any_complete = bool(leaderboard.complete_trials(rows))
+        if is_any_complete:
+            best = estimate.expect(folder, rows, objective)
+            for line in (best.sentence, best.spread_sentence):
+                if line:
+                    typer.echo(line)
         after = f"export {folder.name} --out bundle" if is_any_complete else "search"
         typer.echo(f"\nPage: {folder.report}\n\nNext: workbench {after}")
 

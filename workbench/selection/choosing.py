@@ -94,15 +94,11 @@ def choose_again(
     # Equal ones in the order of the trials.
     chosen = np.argsort(-total, axis=0, kind="stable")[place] if place else total.argmax(axis=0)
     every = np.arange(len(chosen))
-    outside = np.stack(
-        [_outside(one, objective, in_part[one.groups], chosen) for one in measured]
-    )
+    outside = np.stack([_outside(one, objective, in_part[one.groups], chosen) for one in measured])
     return Choices(chosen=chosen, values=(weights[:, chosen, every] * outside).sum(axis=0))
 
 
-def in_thirds(
-    measured: Sequence[Measured], divisions: int, rng: np.random.Generator
-) -> BoolArray:
+def in_thirds(measured: Sequence[Measured], divisions: int, rng: np.random.Generator) -> BoolArray:
     """Return which groups choose, (groups, parts): all but a third, each third in turn.
 
     Groups of the same classes on the same slices are divided evenly. What leaves a class of a slice
@@ -114,7 +110,7 @@ def in_thirds(
         members = np.flatnonzero(kinds == kind)
         even = np.arange(len(members)) + rng.integers(_THIRDS, size=(divisions, 1))
         third[:, members] = rng.permuted(even % _THIRDS, axis=1)
-    in_part = np.concatenate([third.T != left_out for left_out in range(_THIRDS)], axis=1)
+    in_part = np.concatenate([left_out != third.T for left_out in range(_THIRDS)], axis=1)
     return in_part[:, _is_usable(measured, in_part)]
 
 
@@ -187,7 +183,5 @@ def _outside(
             weights = (~its_parts).astype(np.float64)
             values[places] = weighted_metric(metric, one.targets, scores, weights)
         else:
-            values[places] = [
-                metric_elsewhere(metric, one.targets, scores, p) for p in its_parts.T
-            ]
+            values[places] = [metric_elsewhere(metric, one.targets, scores, p) for p in its_parts.T]
     return values

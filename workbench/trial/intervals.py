@@ -84,9 +84,7 @@ def _trusted(ratio: float | None, value: float, num_samples: int) -> float:
     return (known * ratio + _PRIOR_WEIGHT) / (known + _PRIOR_WEIGHT)
 
 
-def _ends(
-    value: float, variance_at: Callable[[float], float], ratio: float
-) -> tuple[float, float]:
+def _ends(value: float, variance_at: Callable[[float], float], ratio: float) -> tuple[float, float]:
     def is_far(true: float) -> bool:
         return abs(value - true) > Z95 * math.sqrt(ratio * variance_at(true))
 

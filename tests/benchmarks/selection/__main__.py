@@ -148,9 +148,7 @@ def measure(cell: Cell, repeats: int, with_bootstrap: bool) -> dict[str, Held]:
         truth = float(norm.cdf(of_trials[ours.trial] / math.sqrt(2)))
         naive = auc(one.targets, one.scores[ours.trial])
         reach = Z95 * (naive.standard_error or 0)
-        errors["naive"].append(
-            (naive.value - truth, abs(naive.value - truth) <= reach, 2 * reach)
-        )
+        errors["naive"].append((naive.value - truth, abs(naive.value - truth) <= reach, 2 * reach))
         errors["ours"].append(
             (ours.value - truth, ours.low <= truth <= ours.high, ours.high - ours.low)
         )
@@ -208,7 +206,9 @@ def main() -> None:
                 good[name] += found[name].is_good
     counts = ", ".join(f"{name} {count}" for name, count in good.items())
     minutes = (time.perf_counter() - begun) / 60
-    print(f"\nCells that hold, of {len(all_cells)}: {counts}. {repeats} repeats, {minutes:.0f} min.")
+    print(
+        f"\nCells that hold, of {len(all_cells)}: {counts}. {repeats} repeats, {minutes:.0f} min."
+    )
     sys.stdout.flush()
 
 
