@@ -279,13 +279,28 @@ def test_a_user_without_a_name_can_promote(
 
 
 def test_the_terminal_is_told_what_why_and_how_sure(study: MadeStudy) -> None:
-    assert describe_champion(promote(study.folder, ListedModels())).splitlines() == [
+    champion = promote(study.folder, ListedModels())
+    before = champion.model_copy(update={"expected": None})
+    assert describe_champion(before).splitlines() == [
         "Champion: trial 0, auc 0.91667 ± 0.23099 (95%, DeLong) on val.",
         "It has the best auc on val of 2 complete trials.",
         "It is ahead of trial 1 by 0.25000 in auc ± 0.56580 (95%, paired DeLong), which chance "
         "alone could make: the two cannot be told apart.",
         "Registered as fakes, version 1, alias champion.",
     ]
+    # An interval that knows nothing of the choice is not said beside one that does.
+    first, second, *_ = describe_champion(champion).splitlines()
+    assert first == "Champion: trial 0, auc 0.91667 on val."
+    assert second.startswith("val auc 0.9167; expected on new data of this kind 0.9")
+    assert second.endswith("95%: the best of 2).")
+
+
+def test_a_champion_of_an_older_version_is_read(study: MadeStudy) -> None:
+    champion = promote(study.folder, ListedModels())
+    tree = json.loads(study.folder.champion.read_text(encoding="utf-8"))
+    assert tree.pop("expected")["num_trials"] == 2
+    study.folder.champion.write_text(json.dumps(tree), encoding="utf-8")
+    assert read_champion(study.folder) == champion.model_copy(update={"expected": None})
 
 
 @pytest.mark.parametrize(
@@ -302,7 +317,8 @@ def test_a_champion_that_may_be_a_guess_is_told(
     study: MadeStudy, value: float, error: float | None, said: str
 ) -> None:
     champion = promote(study.folder, ListedModels())
-    champion = champion.model_copy(update={"value": value, "standard_error": error})
+    changes = {"value": value, "standard_error": error, "expected": None}
+    champion = champion.model_copy(update=changes)
     second = describe_champion(champion).splitlines()[1]
     assert second.startswith(said or champion.why)
     # Of a loss, 0.5 is no chance.
