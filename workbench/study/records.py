@@ -13,6 +13,7 @@ from workbench.errors import DamagedFileError, StudyError
 from workbench.files import hash_file
 from workbench.parts.per_view import label_of
 from workbench.study.folder import StudyFolder
+from workbench.trial.constraints import Constraints, broken, constrained_values
 from workbench.trial.result import Epoch, State
 from workbench.values import Frozen
 
@@ -58,6 +59,13 @@ class TrialRow(Frozen):
 
     objective: float | None
     metrics: dict[str, float]
+    by_slice: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """See `trial.result.Result.by_slice`."""
+
+    ms_per_file: float | None = None
+    breaks: tuple[str, ...] = ()
+    """The constraints that it breaks, each in words; of a complete trial."""
+
     epochs: tuple[Epoch, ...]
     params_thop: int | None
     params_true: int | None
@@ -105,7 +113,9 @@ def read_trials(folder: StudyFolder) -> list[TrialRow]:
     """
     study = read_study(folder)
     runs = runs_of(study)
-    return [_row(folder, trial, runs) for trial in study.trials if is_row(trial)]
+    rows = [_row(folder, trial, runs) for trial in study.trials if is_row(trial)]
+    constraints = folder.experiment().constraints
+    return [_held_to(constraints, row) for row in rows] if constraints else rows
 
 
 def count_running(folder: StudyFolder) -> int:
@@ -211,6 +221,14 @@ def read_study(folder: StudyFolder) -> optuna.Study:
         raise DamagedFileError(f"{error} {remedy}") from error
 
 
+def _held_to(constraints: Constraints, row: TrialRow) -> TrialRow:
+    """Return the trial with what it breaks."""
+    if row.state != "complete":
+        return row
+    values = constrained_values(row, params=(row.params_thop, row.params_true))
+    return row.model_copy(update={"breaks": broken(constraints, values)})
+
+
 def _drawn_backbone(drawn: Mapping[str, Any]) -> str:
     """Return the backbone that was drawn, in a few words."""
     each = {
@@ -241,6 +259,8 @@ def _row(folder: StudyFolder, trial: FrozenTrial, runs: Mapping[int, str]) -> Tr
         recipe=attrs[UID],
         objective=result.objective if result else None,
         metrics=result.metrics if result else {},
+        by_slice=result.by_slice if result else {},
+        ms_per_file=result.ms_per_file if result else None,
         epochs=result.epochs if result else (),
         params_thop=attrs.get(THOP),
         params_true=attrs.get(TRUE),

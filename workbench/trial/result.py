@@ -47,7 +47,7 @@ class Epoch(Frozen):
     """The learning rate of its last step."""
 
     metrics: dict[str, float]
-    """On the objective's slice."""
+    """Over the objective's slices."""
 
     objective: float
     seconds: float
@@ -74,7 +74,14 @@ class Result(Frozen):
     """At the best epoch; absent where no epoch ended."""
 
     metrics: dict[str, float] = Field(default_factory=dict)
-    """At the best epoch, on the objective's slice."""
+    """At the best epoch, over the objective's slices."""
+
+    by_slice: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """The metrics of a complete trial on every labelled slice of the data, by its name; unknown of
+    older versions."""
+
+    ms_per_file: float | None = None
+    """What scoring took of a file, in milliseconds, from its stored views on."""
 
     seconds: float = 0.0
     device: str = ""
