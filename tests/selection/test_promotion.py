@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.selection.studies import MadeStudy, row
-from workbench.errors import DamagedFileError, StudyError
+from workbench.errors import StudyError
 from workbench.scoring.evaluator import fake_probability
 from workbench.selection.promotion import (
     Champion,
@@ -250,10 +250,12 @@ def test_the_weights_of_another_model_are_refused(study: MadeStudy) -> None:
 
 
 def test_a_changed_recipe_is_refused(study: MadeStudy) -> None:
-    files = study.folder.trial(study.rows[0].recipe)
+    row = study.rows[0]
+    files = study.folder.trial(row.recipe)
     files.write_recipe(files.read_recipe().replaced(dropout=0.5))
-    with pytest.raises(DamagedFileError, match=r"recipe\.json is not what the trial wrote"):
-        promote(study.folder, ListedModels())
+    assert study.rows[0].state == "failed"  # another backbone would stand beside its value
+    with pytest.raises(StudyError, match=r"recipe\.json is not what the trial wrote"):
+        promote(study.folder, ListedModels(), row.number)
 
 
 def test_a_trial_without_a_run_cannot_be_registered(tmp_path: Path) -> None:
