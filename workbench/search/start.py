@@ -13,6 +13,7 @@ from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
+from workbench.data.folds import with_fold
 from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
 from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
@@ -199,6 +200,7 @@ class _Run:
         cache = self.workspace.cache
         over = self.experiment.objective.over
         files = manifest.read_manifest(data, self.experiment.data, cache=cache)
+        files = with_fold(files, self.experiment.validation)
         files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
             self.folder,
