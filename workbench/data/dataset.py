@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.console import say
 from workbench.data.delimited import quoted
+from workbench.data.folds import Validation
 from workbench.data.holdout import Holdout
 from workbench.data.manifest import Layout
 from workbench.errors import ConfigError, DataError
@@ -45,6 +46,9 @@ class Dataset(Frozen):
     """Where the data is without `--data`: nowhere, or in the demo that the program makes."""
 
     data: Annotated[Layout, BeforeValidator(_one_or_many)] = Layout()
+    validation: Validation = Validation()
+    """Which of the labelled files validate."""
+
     views: dict[str, AnyView] = Field(min_length=1)
     """The views that a search space may name."""
 

@@ -13,6 +13,7 @@ from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
+from workbench.data.folds import with_fold
 from workbench.data.holdout import without_holdout
 from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
@@ -206,6 +207,7 @@ class _Run:
             manifest.read_manifest(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
         )
+        files = with_fold(files, self.experiment.validation)
         files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
             self.folder,
