@@ -14,6 +14,7 @@ FOLDERS = [
     "",  # the foundation: modules of the package's own folder
     "media",
     "demo",
+    "degradation",
     "data",
     "checks",
     "parts",
@@ -112,7 +113,7 @@ def test_each_tool_has_one_door(tool: str) -> None:
     assert users == ONLY_IN[tool]
 
 
-WITHOUT_TORCH = ("media.", "data.", "checks.")
+WITHOUT_TORCH = ("media.", "degradation.", "data.", "checks.")
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith(WITHOUT_TORCH)])

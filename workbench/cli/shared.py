@@ -3,7 +3,7 @@
 import os
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
@@ -113,6 +113,19 @@ def require_address_space() -> None:
     if limit < LEAST_BYTES:
         raise WorkbenchError(text)
     typer.secho(f"warning: {text}", err=True, fg=typer.colors.YELLOW)
+
+
+def named_folders(texts: Sequence[str]) -> dict[str, Path]:
+    """Return the folders that an option names by NAME=DIR."""
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, separator, folder = text.partition("=")
+        if not (name and separator and folder):
+            raise typer.BadParameter(f"{text!r} is not NAME=DIR, e.g. phone=../phone.")
+        if name in found:
+            raise typer.BadParameter(f"the slice {name} is named twice.")
+        found[name] = Path(folder)
+    return found
 
 
 def named_study(study: str | None) -> "StudyFolder":

@@ -27,6 +27,7 @@ from workbench.cli.shared import (
     StudyArgument,
     TimeoutOption,
     finalists_asked,
+    named_folders,
     named_study,
     num_jobs,
     parse_bytes,
@@ -53,6 +54,14 @@ def search(
         str | None, typer.Option(help="Name of the study; the experiment's by default.")
     ] = None,
     data: DataOption = None,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            help="Another labelled folder as a slice, NAME=DIR; repeatable. `objective.over` may "
+            "name it; else trials are scored on it at their end.",
+        ),
+    ] = None,
     start_from: Annotated[
         list[Path] | None, typer.Option(help="Known recipe to try first; repeatable.")
     ] = None,
@@ -90,6 +99,7 @@ def search(
         num_trials=trials,
         study=study,
         data=data,
+        slices=named_folders(slices or ()),
         seed=seed,
         jobs=num_jobs(jobs),
         device=device,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from workbench.console import say
 from workbench.data.prepare import Prepared
 from workbench.files import full_disk_told, require_writable, sweep
-from workbench.scoring.slices import labelled_slices
+from workbench.scoring.slices import labelled_slices, num_files
 from workbench.search.devices import Seats, choose_seats
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
@@ -112,7 +112,7 @@ def _run(
         measured = labelled_slices(prepared, store.objective.over)
         forecast = Forecast(
             num_train=len(prepared.rows("train")),
-            num_scored=sum(len(part.rows) for part in measured),
+            num_scored=num_files(measured),
         )
         search = Search(
             folder,

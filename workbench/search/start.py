@@ -16,6 +16,7 @@ from workbench.data.facts import FactsStore
 from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
 from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
+from workbench.screening.probe import Where
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
@@ -25,13 +26,14 @@ from workbench.search.devices import Seats, choose_seats
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
-from workbench.search.new_study import begin_or_check, keep_data
+from workbench.search.new_study import begin_or_check
 from workbench.search.noise import NoiseWatch
 from workbench.search.options import RunOptions
 from workbench.search.queue import TrialQueue
 from workbench.search.recording import StudyRuns, changes_told, written_anew
 from workbench.search.runner import MakeRunner
 from workbench.search.scheduler import make_scheduler
+from workbench.search.slice_data import with_made_slices
 from workbench.search.stopping import SearchLimits
 from workbench.search.study_store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
@@ -222,12 +224,22 @@ class _Run:
         if strict:
             prepared_report.require_all(prepared)
         prepared_report.require_classes(prepared)
+        prepared = with_made_slices(
+            prepared,
+            files,
+            self.experiment,
+            self.space,
+            self.folder,
+            data=data,
+            others=self.options.slices,
+            finder=self.finder,
+            where=Where(cache, self.finder.store, self.seats.devices[0], decoders),
+        )
         labelled_slices(prepared, over)  # an unknown one is told now
-        for note in slice_notes(prepared, over):
+        for note in slice_notes(prepared, self.experiment.named_slices):
             say(note)
         facts = FactsStore(cache).table(prepared.contents())
         say(checkup.as_text(checkup.run_checks(files, prepared, facts, short=True)))
-        keep_data(self.folder, files, prepared)
         remember_last(self.folder)
         return info, prepared
 

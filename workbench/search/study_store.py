@@ -38,6 +38,7 @@ from workbench.study.records import (
 )
 from workbench.tracking.store import WriteError
 from workbench.tracking.writing import RunState as Ending
+from workbench.trial.constraints import constrained_values, excesses
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State
 
@@ -68,7 +69,7 @@ class StudyStore:
         runs: StudyRuns,
     ) -> None:
         self._folder, self._space, self._runs = folder, space, runs
-        self.objective = experiment.objective
+        self.objective, self._constraints = experiment.objective, experiment.constraints
         self._study = open_study(folder, experiment, seed=seed)
         self.proposals = Proposals(self._study, space)
         self.in_flight: dict[int, OpenTrial] = {}
@@ -276,6 +277,10 @@ class StudyStore:
         trial.set_user_attr(SECONDS, result.seconds)
         match result.state:
             case "complete":
+                counts = [trial.user_attrs.get(key) for key in (THOP, TRUE)]
+                values = constrained_values(result, params=counts)
+                for name, excess in excesses(self._constraints, values).items():
+                    trial.set_constraint(f"constraints.{name}", excess)
                 self._study.tell(trial, result.objective)
             case "pruned":
                 self._study.tell(trial, state=TrialState.PRUNED)

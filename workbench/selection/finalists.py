@@ -144,16 +144,15 @@ class Finalists(Frozen):
 
 
 def choose_finalists(rows: Sequence[TrialRow], objective: Objective, top: int) -> list[TrialRow]:
-    """Return the best `top` complete trials by the ranking, best first.
+    """Return the best `top` complete trials that keep the constraints by the ranking, best first.
 
     Raises:
-        StudyError: no trial is complete.
+        StudyError: there is none.
     """
-    complete = complete_trials(rows)
+    complete = [row for row in complete_trials(rows) if not row.breaks]
     if not complete:
-        raise StudyError(
-            "No trial is complete, so none can be trained again. Search on with `workbench search`."
-        )
+        why = "keeps the constraints" if complete_trials(rows) else "is complete"
+        raise StudyError(f"No trial {why}, so none can be trained again. Search on.")
     return rank(complete, objective)[:top]
 
 

@@ -78,10 +78,10 @@ def choose_trial(
 ) -> TrialRow:
     """Return the trial to promote: the best complete one, or the one that is named.
 
-    A trial that the rulebook refused is never complete, so every choice is a legal one.
+    One that the rulebook refused is never complete; one that breaks a constraint has to be named.
 
     Raises:
-        StudyError: no trial is complete, or the named one does not exist or is not complete.
+        StudyError: there is none to choose, or the named one does not exist or is not complete.
     """
     complete = complete_trials(rows)
     if not complete:
@@ -90,7 +90,12 @@ def choose_trial(
             "`workbench compare`, then search on with `workbench search`."
         )
     if number is None:
-        return rank(complete, objective)[0]
+        if (best := rank(complete, objective)[0]).breaks:
+            raise StudyError(
+                f"All {len(complete)} complete trials break a constraint: of the best, trial "
+                f"{best.number}, {best.breaks[0]}. Name one by --trial, or search on."
+            )
+        return best
     row = next((row for row in rows if row.number == number), None)
     if row is None:
         numbers = [row.number for row in rows]
