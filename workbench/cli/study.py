@@ -210,6 +210,7 @@ def compare(
     from workbench.selection.statistics import read_scored_trials
     from workbench.selection.summary import describe_summary, summarise
     from workbench.study.alike import measured_alike
+    from workbench.study.looks import describe_looks, read_looks
     from workbench.study.records import count_running
 
     with reporting_errors():
@@ -229,6 +230,8 @@ def compare(
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if standing := read_finalists(folder, rows):
             typer.echo(f"\nFinalists:\n{finalists_as_table(standing)}")
+        if looks := read_looks(folder):
+            typer.echo(f"\n{describe_looks(looks)}")
         if running := count_running(folder):
             typer.echo(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."

@@ -155,7 +155,7 @@ def promote(
         value=objective_of(row),
         standard_error=error,
         chosen_by="best" if number is None else "by hand",
-        who=_user(),
+        who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         repeats=tuple(best.values) if best else (),
         why=why or _reason(rows, objective, row),
@@ -312,7 +312,8 @@ def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> st
     return f"It was named by hand; by {which} it is number {place} of {len(ranked)}."
 
 
-def _user() -> str:
+def current_user() -> str:
+    """Return the name of the user that runs this program."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container's user may have no name

@@ -203,9 +203,10 @@ def read_study(folder: StudyFolder) -> optuna.Study:
     """Return the study with its trials, as its journal has it.
 
     Raises:
-        StudyError: the study has no journal yet.
+        StudyError: the study has no journal yet, or its folder was renamed.
         DamagedFileError: the journal is damaged, or is gone where there are trials.
     """
+    folder.info()
     there = folder.journal.exists() and folder.journal.stat().st_size
     if not there and not has_trials(folder):
         raise StudyError(f"The study {folder.name} has no trials yet. Run `workbench search`.")

@@ -229,7 +229,8 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
         text = _of_template(bundle, given) if given.template else _of_files(bundle, given)
         is_there = given.out.exists()
         try:
-            write_text(given.out, text)
+            # A link stays one: what it names gets the scores.
+            write_text(Path(os.path.realpath(given.out)), text)
         except OSError as error:
             raise DataError(f"{given.out} cannot be written: {error.strerror}.") from error
         if is_there:

@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from workbench.console import text_table
+from workbench.data.delimited import quoted
 from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.data.prepared_table import read_prepared_table
@@ -79,7 +80,8 @@ def export(
     Raises:
         StudyError: the study has no champion.
         BundleError: `out` exists or lies in a bundle, files of the champion are gone or do not
-            belong together, or too few files are held out to fit a temperature on.
+            belong together, the template lacks test files, or too few files are held out to fit
+            a temperature on.
         DataError: `out` cannot be written, the template names a file of which no score is stored,
             or more than `neutral.MOST_NEUTRAL` of the test files got a neutral one.
         RuleError: the rulebook refuses the model.
@@ -115,6 +117,12 @@ def export(
         names, values = list(scores), tempered(list(scores.values()), temperature.temperature)
         scores = dict(zip(names, values.tolist(), strict=True))
     predictions = fill(sheet, scores)
+    if lost := scores.keys() - set(sheet.names):
+        raise BundleError(
+            f"{folder.template} was changed: {len(lost)} of the {len(scores)} test files have no "
+            f"row, e.g. {quoted(min(lost))}. Run `workbench search` again with the same options; "
+            "it is written anew."
+        )
     neutral = find_neutral(folder, trial, recipe, sheet.names)
     if not allow_missing:
         require_few(neutral)
