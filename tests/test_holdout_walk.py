@@ -77,6 +77,7 @@ def test_every_command_but_audit_runs_without_the_labels_of_a_folder(
     root: Path, watching: None
 ) -> None:
     labels = write_data(root / "held", seed=1) / "val_label.txt"
+    (root / "held" / "train_label.txt").unlink()
     text = labels.read_text()
     labels.unlink()
     labels.symlink_to(root / "nowhere")  # whoever reads it ends in an error

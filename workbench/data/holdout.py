@@ -16,18 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
-from workbench.data.contents import read_file_contents
-from workbench.data.labels import Template, read_labels, without_repeats
-from workbench.data.manifest import (
-    Layout,
-    Manifest,
-    check_splits,
-    first_of,
-    rows_of,
-)
-from workbench.data.media_files import files_among, sizes_in
+from workbench.data.manifest import Layout, Manifest, check_splits, read_labelled
 from workbench.data.metadata import column_of
-from workbench.data.names import match
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -45,7 +35,7 @@ class Holdout(Frozen):
     """A folder with a label file and its media; relative to where the commands run, as `--data`.
 
     It has `labels.csv` (or `label.txt` and the like) with the media beside it or in `media`; or it
-    is laid out like the validation split of a data folder."""
+    is laid out like a data folder, of which both splits count."""
 
     share: float | None = Field(None, gt=0, lt=1)
     """This share of the files of `train` and `val`."""
@@ -118,41 +108,20 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
         cache: Folder where the hashes of the contents are remembered.
 
     Raises:
-        DataError: label file or media are absent or unusable.
+        DataError: label file or media are absent or unusable, or hold one class.
     """
-    own = Layout(val_labels=_LABELS, val_media=(*_MEDIA, "."))
-    split = Layout(val_labels=layout.val_labels, val_media=layout.val_media)
-    is_split = any((folder / name).exists() for name in layout.val_labels)
-    places = split if is_split else own
-    if not any((folder / name).exists() for name in places.val_labels):
-        raise DataError(
-            f"The holdout {folder} has no label file: looked for "
-            f"{', '.join((*_LABELS, *layout.val_labels))}. Put one there."
-        )
-    file = first_of(folder, places, "val_labels")
-    labels = read_labels(file, layout.columns, layout.classes)
-    media = first_of(folder, places, "val_media", is_media=True)
-    sizes = sizes_in(media, HOLDOUT)
-    found = match(labels.table["cell"], files_among(sizes), where=HOLDOUT)
-    cells = zip(labels.table["cell"], labels.table["name"], strict=True)
-    named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
-    named, num_again = without_repeats(named, "name", file)
-    named = named.assign(file=named["name"])
-    table = rows_of(HOLDOUT, named, media, sizes, folder, None, [])
-    paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
-    read = read_file_contents(paths, folder, cache=cache, verify=False)
-    table["content"] = [read.hashes.get(path, "") for path in table["path"]]
-    both = zip(table["path"], table["status"], strict=True)
-    table["status"] = [read.refused.get(path, status) for path, status in both]
-    nothing = Template(pd.DataFrame({"name": [], "score": []}), "name", "score", file)
-    understood = (*filter(None, [labels.understood]), *found.said)
-    return Manifest(
-        table.astype({"target": "int8"}),
-        nothing,
-        labels.num_repeated + num_again,
-        stamps=read.stamps,
-        understood=understood,
-    )
+    places = layout.model_copy(update={"metadata": Layout().metadata})
+    usual = (*layout.train_labels, *layout.val_labels)
+    if not any((folder / name).exists() for name in usual):
+        if not any((folder / name).exists() for name in _LABELS):
+            raise DataError(
+                f"The holdout {folder} has no label file: looked for "
+                f"{', '.join((*_LABELS, *usual))}. Put one there."
+            )
+        own = {"train_labels": (), "val_labels": _LABELS, "val_media": (*_MEDIA, ".")}
+        places = places.model_copy(update=own)
+    manifest = read_labelled(folder, places, cache=cache)
+    return replace(manifest, table=manifest.table.assign(split=HOLDOUT))
 
 
 def _is_held(table: pd.DataFrame, holdout: Holdout) -> npt.NDArray[np.bool_]:

@@ -123,9 +123,9 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     files_in = {part.media: part.sizes for part in labelled}
     parts = [part.rows for part in labelled]
     understood = [line for part in labelled for line in part.understood]
-    template = read_template(first_of(folder, layout, "template"), layout.columns)
+    template = read_template(_first(folder, layout, "template"), layout.columns)
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
-    media = first_of(folder, layout, "test_media", is_media=True)
+    media = _first(folder, layout, "test_media", is_media=True)
     media_of["test"] = media
     if media not in files_in:
         files_in[media] = sizes_in(media, "test")
@@ -133,7 +133,7 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     # A submission keeps the cells of its template, so its rows keep the names.
     unlabelled["file"] = [found.files.get(name, name) for name in unlabelled["name"]]
     understood += [*filter(None, [template.understood]), *found.said]
-    parts.append(rows_of("test", unlabelled, media, files_in[media], folder, described, understood))
+    parts.append(_rows("test", unlabelled, media, files_in[media], folder, described, understood))
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
     read = _with_contents(table, folder, cache=cache, verify=verify)
     repeated = sum(part.num_repeated for part in labelled)
@@ -214,7 +214,7 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
     )
 
 
-def first_of(folder: Path, layout: Layout, key: str, *, is_media: bool = False) -> Path:
+def _first(folder: Path, layout: Layout, key: str, *, is_media: bool = False) -> Path:
     """Return the first of the names that `layout` has for `key` which exists in the data folder.
 
     No name leaves the folder, and no table is a link out of it: its cells are quoted where they are
@@ -249,9 +249,9 @@ class _Labelled(NamedTuple):
 def _labelled(
     split: str, folder: Path, layout: Layout, described: MetadataTable | None
 ) -> _Labelled:
-    file = first_of(folder, layout, f"{split}_labels")
+    file = _first(folder, layout, f"{split}_labels")
     labels = read_labels(file, layout.columns, layout.classes, layout.described)
-    media = first_of(folder, layout, f"{split}_media", is_media=True)
+    media = _first(folder, layout, f"{split}_media", is_media=True)
     sizes = sizes_in(media, split)
     found = match(labels.table["cell"], files_among(sizes), where=split)
     cells = zip(labels.table["cell"], labels.table["name"], strict=True)
@@ -260,7 +260,7 @@ def _labelled(
     named, num_again = without_repeats(named, "name", file)
     understood = [*filter(None, [labels.understood]), *found.said]
     named = named.assign(file=named["name"])
-    rows = rows_of(split, named, media, sizes, folder, described, understood)
+    rows = _rows(split, named, media, sizes, folder, described, understood)
     return _Labelled(split, rows, media, sizes, labels.num_repeated + num_again, understood)
 
 
@@ -289,10 +289,10 @@ def _described(folder: Path, layout: Layout) -> MetadataTable | None:
     usual: tuple[str, ...] = Layout.model_fields["metadata"].default
     if layout.metadata == usual and not any((folder / name).exists() for name in usual):
         return None
-    return read_metadata(first_of(folder, layout, "metadata"), layout.described, layout.columns)
+    return read_metadata(_first(folder, layout, "metadata"), layout.described, layout.columns)
 
 
-def rows_of(
+def _rows(
     split: str,
     labels: pd.DataFrame,
     media: Path,

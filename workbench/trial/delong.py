@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from workbench.trial.intervals import Z95, auc_interval, auc_variance
 from workbench.values import Frozen
 
-__all__ = ["Z95", "Estimate", "auc", "auc_difference", "auc_influences", "mean_auc_difference"]
+__all__ = ["Z95", "Estimate", "auc", "auc_difference", "auc_influences"]
 
 Float64Array = npt.NDArray[np.float64]
 
