@@ -37,12 +37,16 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
         return ""
     points = [point.fpr for point in summary.contenders[0].operating_points]
     has_means = any(row.mean is not None for row in summary.contenders)
-    header = ["trial", "role", objective.metric, *["mean of seeds"] * has_means, "behind"]
+    corrected = [row.expected for row in summary.contenders if row.expected]
+    header = ["trial", "role", objective.metric, *["corrected"] * bool(corrected)]
+    header += [*["mean of seeds"] * has_means, "behind"]
     header += [*(f"TPR at FPR {fpr:g}" for fpr in points), "backbone", "views"]
     lines = []
     for row in summary.contenders:
         cells = [number_cell(row.number, "d"), word_cell(row.role)]
         cells.append(_in_interval(row.value, row.low, row.high, 4))
+        if corrected:
+            cells.append(_corrected(row))
         if has_means:
             seeds = "–" if row.mean is None else f"{row.mean:.4f} of {row.num_seeds}"
             cells.append(said_cell(seeds, row.mean))
@@ -60,6 +64,8 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
             "mean, and by the mean it is judged. "
         )
         note += " ".join(summary.seeds)
+    if corrected:
+        note += f" Corrected: {corrected[0].method}."
     if points:
         note += (
             f" TPR: on {summary.clean_slice}, by bootstrap, and at least as wide as Wilson's "
@@ -115,6 +121,13 @@ def _record(champion: Champion) -> tuple[str, ...]:
         champion.why,
         f"When it was promoted: {champion.sentence}",
     )
+
+
+def _corrected(row: Contender) -> str:
+    found = row.expected
+    if found is None or found.expected is None:
+        return said_cell("–")
+    return _in_interval(found.expected, found.low, found.high, 3)
 
 
 def _behind(row: Contender) -> str:

@@ -16,6 +16,7 @@ from workbench.report.decision import (
     evidence_section,
 )
 from workbench.report.figures import Plot
+from workbench.report.holdout import holdout_section
 from workbench.report.mistakes import mistakes_section
 from workbench.report.screening import screening_section
 from workbench.report.slices import degradation_section, slices_section
@@ -65,6 +66,7 @@ def write_report(
     summary, labelled = summarise(folder, rows, objective)
     sections = [
         contenders_section(summary, objective),
+        holdout_section(folder),
         slices_section(summary, complete, objective),
         degradation_section(summary, top, objective),
         calibration_section(summary),

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from html import escape
 
 from workbench import pages
+from workbench.data.degraded import DEGRADED
 from workbench.report.cells import number_cell
 from workbench.report.figure_parts import new_figure
 from workbench.report.figures import TRIAL_COLOURS
 from workbench.selection.contenders import Contender
 from workbench.selection.leaderboard import shorten
-from workbench.selection.slice_values import CLEAN, DEGRADED, SliceValues
+from workbench.selection.slice_values import CLEAN, SliceValues
 from workbench.selection.summary import Summary
 from workbench.study.records import TrialRow
 from workbench.trial.recipe import Objective

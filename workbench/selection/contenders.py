@@ -9,6 +9,7 @@ from workbench.errors import ConfigError
 from workbench.parts.model_spec import TTA
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook, Verdict
+from workbench.selection.estimate import Expected
 from workbench.selection.finalists import Finalist, Finalists, MeanLead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.operating_points import OperatingPoint, operating_points
@@ -60,6 +61,9 @@ class Contender(Frozen):
     high: float | None
     """The ends of its 95% interval, as if it had been the only trial; known for an AUC on one
     slice."""
+
+    expected: Expected | None = None
+    """What the trial is worth on new data, corrected for the choice, if that is known."""
 
     mean: float | None = None
     """Of the objective over the repeats with other seeds, where it was trained again."""
@@ -153,7 +157,9 @@ def contender(
     scores: Scores,
     chosen: Chosen,
     first: Chosen,
+    *,
     verdict: Verdict | None,
+    expected: Expected | None,
 ) -> Contender:
     """Return what is known of one trial.
 
@@ -164,6 +170,7 @@ def contender(
         chosen: The trial.
         first: The trial that it is held against; may be the same.
         verdict: What the rulebook says of its model, if that could be built.
+        expected: What the trial is worth on new data, if that is known.
     """
     row, finalist = chosen.row, chosen.finalist
     own = scores[row.number]
@@ -180,6 +187,7 @@ def contender(
         value=objective_of(row),
         low=own_auc.low if own_auc else None,
         high=own_auc.high if own_auc else None,
+        expected=expected,
         mean=finalist.mean if finalist else None,
         num_seeds=len(finalist.values) if finalist else 0,
         behind=behind,

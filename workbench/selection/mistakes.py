@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from workbench.selection.slice_values import CLEAN, DEGRADED
+from workbench.data.degraded import DEGRADED
+from workbench.selection.slice_values import CLEAN
 from workbench.values import Frozen
 
 

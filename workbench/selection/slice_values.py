@@ -14,8 +14,6 @@ from workbench.values import Frozen
 CLEAN = "val"
 """The slice that degraded copies are copies of."""
 
-DEGRADED = "degraded"
-
 Scores = Mapping[int, pd.DataFrame]
 """The labelled scores of trials, by their numbers: `slice`, `name`, `score`, `target`."""
 

@@ -1,6 +1,6 @@
 """What a study comes to: the decision, what to expect, what it costs, what would change it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workbench.errors import DamagedFileError
 from workbench.rules.rulebook import Rulebook, Verdict
@@ -13,6 +13,7 @@ from workbench.selection.contenders import (
     macs_in_words,
     verdict_of,
 )
+from workbench.selection.estimate import Expected, expect
 from workbench.selection.evidence import what_would_change_it
 from workbench.selection.finalists import read_finalists, sentences
 from workbench.selection.leaderboard import complete_trials, rank
@@ -95,7 +96,8 @@ def summarise(
     # A contender may be a repeat of its trial: it stands for that here.
     shown = {row.number: row for row in [*ranked[:MOST_TRIALS], *(one.row for one in chosen)]}
     scores = read_labelled(folder, list(shown.values()))
-    found = _summary(folder, objective, chosen, ranked, scores, champion)
+    expected = _expected_of(folder, rows, objective, [one.row.number for one in chosen[:2]])
+    found = _summary(folder, objective, chosen, ranked, scores, champion, expected)
     seeds = tuple(sentences(finalists)) if finalists else ()
     return found.model_copy(update={"seeds": seeds}), scores
 
@@ -141,12 +143,21 @@ def _summary(
     ranked: Sequence[TrialRow],
     scores: Scores,
     champion: Champion | None,
+    expected: Mapping[int, Expected],
 ) -> Summary:
     rulebook = folder.experiment().rulebook
     first = chosen[0].row
     verdicts = {one.row.number: verdict_of(folder, one.row, rulebook) for one in chosen}
     contenders = tuple(
-        contender(folder, objective, scores, one, chosen[0], verdicts[one.row.number])
+        contender(
+            folder,
+            objective,
+            scores,
+            one,
+            chosen[0],
+            verdict=verdicts[one.row.number],
+            expected=expected.get(one.row.number),
+        )
         for one in chosen
     )
     values = slice_values(scores, objective)
@@ -156,7 +167,7 @@ def _summary(
     return Summary(
         decision=(
             _promoted(contenders, ranked, objective, champion),
-            _expected(contenders[0], values, objective, len(ranked)),
+            _expectation(contenders[0], values, objective, len(ranked)),
             _cost(contenders[0], verdicts[first.number], rulebook),
         ),
         contenders=contenders,
@@ -166,6 +177,19 @@ def _summary(
         calibration=calibrate(part["target"], part["score"]),
         evidence=what_would_change_it(contenders, values, scores, objective),
     )
+
+
+def _expected_of(
+    folder: StudyFolder,
+    rows: Sequence[TrialRow],
+    objective: Objective,
+    numbers: Sequence[int],
+) -> dict[int, Expected]:
+    """Return what trials are worth on new data, by their numbers, as far as that can be told."""
+    try:
+        return {number: expect(folder, rows, objective, number=number) for number in numbers}
+    except NotImplementedError:
+        return {}
 
 
 def _promoted(
@@ -204,27 +228,44 @@ def _promoted(
     )
 
 
-def _expected(
+def _expectation(
     first: Contender, values: SliceValues, objective: Objective, num_complete: int
 ) -> str:
     """Return what to expect on new data, of this kind and of another."""
-    spread = "" if first.low is None else f" ({first.low:.3f} to {first.high:.3f}, 95%)"
-    said = (
-        f"On new data of this kind, expect {objective.metric} {first.value:.3f}{spread}, its value "
-        f"on {objective.place}"
-    )
-    if num_complete > 1:
-        worse = "less" if objective.direction == "maximize" else "more"
-        said += f", or rather {worse}: being picked as the best of {num_complete} flatters it"
-    others = {n: v for n, v in values.of(first.number).items() if n != objective.place}
+    metric, worse = objective.metric, "less" if objective.direction == "maximize" else "more"
+    found, within = first.expected, _within(first.low, first.high)
+    if first.mean is not None:
+        said = (
+            f"expect {metric} {first.mean:.3f}{within}, its mean over seeds, or rather {worse}: "
+            "being picked as the best finalist flatters it a little"
+        )
+    elif found and found.expected is not None and found.num_trials > 1:
+        said = (
+            f"expect {metric} {found.expected:.3f}{_within(found.low, found.high)}: its "
+            f"{first.value:.3f} on {objective.place} is corrected for the choice among "
+            f"{found.num_trials} trials"
+        )
+    else:
+        said = f"expect {metric} {first.value:.3f}{within}, its value on {objective.place}"
+        if num_complete > 1:
+            said += f", or rather {worse}: being picked as the best of {num_complete} flatters it"
+    return f"On new data of this kind, {said}; {_elsewhere(values.of(first.number), objective)}."
+
+
+def _within(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" ({low:.3f} to {high:.3f}, 95%)"
+
+
+def _elsewhere(values: Mapping[str, float], objective: Objective) -> str:
+    others = {name: value for name, value in values.items() if name != objective.place}
     if not others:
-        return f"{said}; of another kind nothing is known, for it was scored on no other slice."
+        return "of another kind nothing is known, for it was scored on no other slice"
     low, high = min(others, key=others.__getitem__), max(others, key=others.__getitem__)
     if len(others) == 1:
-        return f"{said}; on data of another kind {others[low]:.3f} ({low})."
+        return f"on data of another kind {others[low]:.3f} ({low})"
     return (
-        f"{said}; on data of another kind {others[low]:.3f} ({low}) to {others[high]:.3f} "
-        f"({high}), the spread over {len(others)} other slices."
+        f"on data of another kind {others[low]:.3f} ({low}) to {others[high]:.3f} ({high}), the "
+        f"spread over {len(others)} other slices"
     )
 
 
