@@ -8,6 +8,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from workbench.media.audio import SoundReader
+from workbench.media.streams import feed, opened
+from workbench.media.view import Sound as Mono
+
 Sound = npt.NDArray[np.int16]
 Pictures = npt.NDArray[np.uint8]
 
@@ -89,3 +93,11 @@ def write_media(
             container.mux(audio.encode(samples))
             container.mux(audio.encode(None))
     return path
+
+
+def read_sound(path: Path, *, align: bool = False) -> Mono:
+    """Return the sound of `path` as views get it; see `SoundReader.sound`."""
+    with opened(path, for_sound=not align) as container:
+        reader = SoundReader(container)
+        feed(container, [reader])
+        return reader.sound(align=align)

@@ -14,10 +14,11 @@ from workbench.errors import MediaError
 from workbench.media.facts import Facts
 from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
-from workbench.media.image import Image, read_picture, square
+from workbench.media.image import Image, read_picture
 from workbench.media.logspec import Logspec
 from workbench.media.mel import Mel
 from workbench.media.reading import Reading, decode, read_media
+from workbench.media.square import square
 from workbench.media.view import Array, Made, View
 
 MEL = Mel(num_mels=32, image_px=32)

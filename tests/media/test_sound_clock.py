@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from tests.media.clips import Sound, moving, tone, write_media
+from tests.media.clips import Sound, moving, read_sound, tone, write_media
 from workbench.errors import MediaError
-from workbench.media.audio import RATE_HZ, read_sound
+from workbench.media.audio import RATE_HZ
 from workbench.media.logspec import Logspec
 from workbench.media.mel import Mel
 from workbench.media.reading import decode, read_media

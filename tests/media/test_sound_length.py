@@ -8,9 +8,9 @@ import av
 import numpy as np
 import pytest
 
-from tests.media.clips import Sound, chirp, moving, to_int16, write_media
+from tests.media.clips import Sound, chirp, moving, read_sound, to_int16, write_media
 from tests.media.malformed_makers import sine, wav
-from workbench.media.audio import RATE_HZ, read_sound
+from workbench.media.audio import RATE_HZ
 from workbench.media.frames import Frames
 from workbench.media.logspec import Logspec
 from workbench.media.mel import Mel

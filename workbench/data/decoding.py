@@ -13,6 +13,7 @@ from workbench.data.view_store import NEUTRAL_ROW, Outcome, write_row
 from workbench.errors import MediaError
 from workbench.media.decoders import FILE_LIMIT_S, UnexpectedError, decoders, ended, read_any
 from workbench.media.facts import Facts
+from workbench.media.reading import read_media
 from workbench.media.view import View
 
 FAILED_HERE = ("timed_out", "crashed")
@@ -99,7 +100,7 @@ def _decode(task: Task) -> Done:
     if passing := _unread(task):
         return _not_kept(task, passing)
     views = {name: place.view for name, place in task.places.items()}
-    reading = read_any(task.path, views, loudness=task.loudness)
+    reading = read_media(task.path, views, loudness=task.loudness, read=read_any)
     outcomes, unexpected = {}, {}
     for name, made in reading.made.items():
         place = task.places[name]

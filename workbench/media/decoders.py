@@ -8,16 +8,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 
 from workbench.errors import DataError, MediaError
 from workbench.fence import DiedError, Fence, TimedOutError
-from workbench.media.facts import Facts
-from workbench.media.reading import MadeOrNot, Reading, read_media
 from workbench.media.source import failure, said_by
-from workbench.media.view import View
+from workbench.media.view import MadeOrNot, View, read_views
 from workbench.processes import KEEP_MEMORY
 
 T = TypeVar("T")
@@ -107,26 +105,23 @@ def decoders(num_processes: int, *, limit_s: float = FILE_LIMIT_S) -> Fence:
     )
 
 
-def read_any(path: Path, views: Mapping[str, View], *, loudness: bool = False) -> Reading:
-    """Do as `read_media`, whatever is raised on the way: it is the outcome of the view at fault.
+def read_any(path: Path, views: Mapping[str, View], onlooker: Any = None) -> MadeOrNot:
+    """Do as `read_views`, whatever is raised on the way: it is the outcome of the view at fault.
 
     Raises:
         MemoryError: the memory that the process may take is not enough.
         OSError: the disk is full.
     """
     try:
-        return read_media(path, views, loudness=loudness)
+        return read_views(path, views, onlooker)
     except Exception as error:  # noqa: BLE001 (decoders raise anything; one file ends no other)
         unexpected = _unexpected(error, path)
     if len(views) < 2:
-        return Reading(dict.fromkeys(views, unexpected), Facts())
+        return dict.fromkeys(views, unexpected)
     made: MadeOrNot = {}
-    facts = Facts()
     for name, view in views.items():  # what fails in one view leaves the others
-        alone = read_any(path, {name: view})
-        made[name] = alone.made[name]
-        facts = facts if isinstance(made[name], UnexpectedError) else alone.facts
-    return Reading(made, facts)
+        made |= read_any(path, {name: view})
+    return made
 
 
 def ended(reading: "Future[T]", limit_s: float) -> T | MediaError:
@@ -142,7 +137,7 @@ def ended(reading: "Future[T]", limit_s: float) -> T | MediaError:
         return failure("too_large", f"decoding takes over {gib:g} GiB of memory")
 
 
-def read_here(path: Path, views: Mapping[str, View]) -> Reading | MediaError:
+def read_here(path: Path, views: Mapping[str, View]) -> MadeOrNot | MediaError:
     """Do as `read_any` in this process, without limits of time and memory."""
     try:
         return read_any(path, views)

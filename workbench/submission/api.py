@@ -29,8 +29,7 @@ from workbench.media.decoders import (
     read_any,
     read_here,
 )
-from workbench.media.reading import Reading
-from workbench.media.view import Array, Made, View
+from workbench.media.view import Array, Made, MadeOrNot, View
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.evaluator import DecodedViews, Evaluator
@@ -142,7 +141,7 @@ class Predictor:
     def predictions(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
         """Yield for each of `paths` its probability and what of it could not be read."""
         waiting = map(Path, paths)
-        ahead: deque[tuple[Path, Callable[[], Reading | MediaError]]] = deque()
+        ahead: deque[tuple[Path, Callable[[], MadeOrNot | MediaError]]] = deque()
         while True:
             for path in islice(waiting, self._num_ahead - len(ahead)):
                 ahead.append((path, self._reading(path)))
@@ -151,7 +150,7 @@ class Predictor:
             some = [ahead.popleft() for _ in range(min(BATCH_SIZE, len(ahead)))]
             yield from self._predict_batch([(path, reading()) for path, reading in some])
 
-    def _reading(self, path: Path) -> Callable[[], Reading | MediaError]:
+    def _reading(self, path: Path) -> Callable[[], MadeOrNot | MediaError]:
         """Return what waits for a file to be decoded, which begins now where there is a fence."""
         whole = path.absolute()  # the processes stay in the folder in which they started
         if self._fence is None:
@@ -159,12 +158,12 @@ class Predictor:
         return partial(ended, self._fence.submit(read_any, whole, self._spec.views), self._limit_s)
 
     def _predict_batch(
-        self, some: Sequence[tuple[Path, Reading | MediaError]]
+        self, some: Sequence[tuple[Path, MadeOrNot | MediaError]]
     ) -> Iterator[Prediction]:
         """Yield the predictions of some files, scored together."""
         views = self._spec.views
-        made: list[Mapping[str, Made | MediaError]] = [
-            dict.fromkeys(views, reading) if isinstance(reading, MediaError) else reading.made
+        made = [
+            dict.fromkeys(views, reading) if isinstance(reading, MediaError) else reading
             for _, reading in some
         ]
         arrays = {

@@ -14,7 +14,7 @@ from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
-from workbench.media.image import LIBRARIES
+from workbench.media.still import LIBRARIES
 from workbench.rules.judge import judge
 from workbench.scoring.slices import TEST
 from workbench.selection.promotion import Champion, read_champion

@@ -52,10 +52,9 @@ def report(clips: list[Path], folder: Path) -> None:
     from workbench.media.frames import Frames
     from workbench.media.mel import Mel
     from workbench.media.reading import decode
-    from workbench.media.source import feed, opened
+    from workbench.media.streams import feed, opened
     from workbench.media.timing import Timeline
-    from workbench.media.video import FrameReader
-    from workbench.media.view import Frame
+    from workbench.media.video import Frame, FrameReader
 
     class Whole(Frames):
         """Frames as they are, of any size."""
