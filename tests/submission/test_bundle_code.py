@@ -49,13 +49,13 @@ def names(code: Code) -> list[str]:
 
 
 def test_prediction_carries_nothing_of_training() -> None:
-    code = code_for(set(VIEWS.values()))
+    code = code_for(set(VIEWS.values()), ["alexnet.tv_in1k"])
     assert [name for name in names(code) if name.startswith(NOT_FOR_PREDICTION)] == []
     assert not code.libraries & {"optuna", "mlflow", "plotly", "pandas", "sklearn", "yaml", "typer"}
 
 
 def test_a_view_that_the_model_does_not_read_is_left_out() -> None:
-    code = code_for({Mel})
+    code = code_for({Mel}, ["resnet18"])
     assert "media/mel.py" in names(code)
     assert not {"media/faces.py", "media/cqt.py", "media/face_detectors.py"} & set(names(code))
     assert code.files[Path("workbench/media/views.py")].endswith(b"\nAnyView = Mel\n")
@@ -63,5 +63,5 @@ def test_a_view_that_the_model_does_not_read_is_left_out() -> None:
 
 @pytest.mark.parametrize("kind", VIEWS)
 def test_a_bundle_is_no_more_code_than_prediction_needs(kind: str) -> None:
-    code = code_for({VIEWS[kind]})
+    code = code_for({VIEWS[kind]}, ["resnet18"])
     assert sum(map(num_lines, code.files.values())) <= MOST_LINES

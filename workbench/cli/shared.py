@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
 
 import typer
 
-from workbench.console import printing_visibly, visible_lines
+from workbench.console import visible_lines
 from workbench.errors import WorkbenchError, told
+from workbench.visibly import printing_visibly
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def named_study(study: str | None) -> "StudyFolder":
 def without_locks(asked: bool) -> None:
     """Let the command take no locks, if that is asked."""
     if asked:
-        from workbench.files import go_without_locks
+        from workbench.access import go_without_locks
 
         go_without_locks()
 

@@ -26,8 +26,8 @@ from workbench.cli.shared import (
     seconds,
     without_locks,
 )
-from workbench.console import width
 from workbench.errors import WorkbenchError
+from workbench.tables import width
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def train(
 
 def _conclude(run: Callable[[Workspace], "SearchOutcome"], whole: str) -> None:
     """Run the search of a study; print its trials and promote the best one."""
-    from workbench.files import full_disk_told
+    from workbench.access import full_disk_told
     from workbench.selection import leaderboard, promotion
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
@@ -245,7 +245,7 @@ def promote(
     no_lock: NoLockOption = False,
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
-    from workbench.files import full_disk_told
+    from workbench.access import full_disk_told
     from workbench.search.recording import mend_runs
     from workbench.selection import promotion
     from workbench.tracking.registry import ModelRegistry

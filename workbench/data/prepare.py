@@ -25,7 +25,7 @@ from workbench.files import finished, read_json, write_json
 from workbench.media.decoders import FILE_LIMIT_S
 from workbench.media.view import View
 from workbench.media.views import AnyView
-from workbench.values import build
+from workbench.validation import build
 
 # Files between two writings of the index: what a kill can cost.
 _FLUSH_FILES = 256

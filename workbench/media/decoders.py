@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 import cv2
 
 from workbench.errors import DataError, MediaError
-from workbench.fence import DiedError, Fence, TimedOutError
+from workbench.fence import KEEP_MEMORY, DiedError, Fence, TimedOutError
 from workbench.media.source import failure, said_by
 from workbench.media.view import MadeOrNot, View, read_views
-from workbench.processes import KEEP_MEMORY
 
 T = TypeVar("T")
 
@@ -156,6 +155,9 @@ def _unexpected(error: Exception, path: Path) -> UnexpectedError:
 
 
 def _begin() -> None:
+    # What loading takes of time and memory is no file's.
+    import workbench.media.views  # noqa: F401
+
     cv2.setNumThreads(1)
     if sys.platform == "linux":  # elsewhere the system does not say what a process has
         pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -13,7 +13,8 @@ from workbench.gate import is_inside
 from workbench.rules.rulebook import Rulebook
 from workbench.space.space import Space, read_space, require_backbones
 from workbench.trial.recipe import Objective
-from workbench.values import Frozen, build
+from workbench.validation import build
+from workbench.values import Frozen
 
 
 class Pruning(Frozen):

@@ -33,10 +33,9 @@ from workbench.media.view import Array, Made, MadeOrNot, View
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.evaluator import DecodedViews, Evaluator
-from workbench.submission.contents import MODEL, WEIGHTS, read_manifest_of_bundle
 from workbench.submission.paths import check_files, check_out
+from workbench.submission.places import MODEL, WEIGHTS, read_columns
 from workbench.submission.predictions import csv_table, file_cell, fill, read_sheet
-from workbench.values import build
 
 BATCH_SIZE = 8
 """Files decoded, and samples scored, at once; small, so that any machine has the memory for it."""
@@ -93,7 +92,7 @@ class Predictor:
         except RuntimeError as error:
             raise ConfigError(f"{device!r} is no torch device. Write e.g. cpu or cuda.") from error
         try:
-            self._spec: ModelSpec = build(ModelSpec, read_json(bundle / MODEL), where=MODEL)
+            self._spec = ModelSpec.model_validate(read_json(bundle / MODEL))
             model: MediaModel = self._spec.build()
             model.load_state_dict(load_file(bundle / WEIGHTS))
         except (OSError, ValueError, RuntimeError, SafetensorError, ConfigError) as error:
@@ -237,8 +236,7 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> str:
         raise DataError(f"{media} is not a folder. Name the one that holds the template's files.")
     if not os.access(media, os.R_OK | os.X_OK):
         raise DataError(f"{media} cannot be read: permission denied. Name a folder of media.")
-    contents = read_manifest_of_bundle(bundle)
-    columns = contents.name_column, contents.score_column
+    columns = read_columns(bundle)
     sheet = read_sheet(template, name_column=columns[0], score_column=columns[1])
     names = list(dict.fromkeys(sheet.names))
     found = find_files(names, media, where=str(template))
@@ -251,8 +249,7 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> str:
 
 def _of_files(bundle: Path, given: argparse.Namespace) -> str:
     files = given.files
-    contents = read_manifest_of_bundle(bundle)
-    columns = contents.name_column, contents.score_column
+    columns = read_columns(bundle)
     check_files(files)
     check_out(given.out, inputs=files, bundle=bundle, columns=columns)
     scores = _scores(bundle, files, given)
@@ -261,7 +258,7 @@ def _of_files(bundle: Path, given: argparse.Namespace) -> str:
     times = Counter(path.name for path in set(files))
     names = [path.name if times[path.name] == 1 else str(path) for path in files]
     rows = [(file_cell(name), repr(value)) for name, value in zip(names, scores, strict=True)]
-    return csv_table([(contents.name_column, contents.score_column), *rows])
+    return csv_table([columns, *rows])
 
 
 def _scores(bundle: Path, files: Sequence[Path], given: argparse.Namespace) -> list[float]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
-from workbench.console import text_table
 from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.errors import BundleError, RuleError
@@ -22,20 +21,12 @@ from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
-from workbench.submission.contents import (
-    CODE,
-    MANIFEST,
-    MODEL,
-    PREDICTIONS,
-    PROGRAM,
-    RECIPE,
-    WEIGHTS,
-    Contents,
-    FileRecord,
-)
+from workbench.submission.contents import Contents, FileRecord
 from workbench.submission.neutral import find_neutral, require_few
 from workbench.submission.paths import check_place
+from workbench.submission.places import CODE, MANIFEST, MODEL, PREDICTIONS, PROGRAM, RECIPE, WEIGHTS
 from workbench.submission.predictions import fill, read_sheet
+from workbench.tables import text_table
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 from workbench.workspace import Workspace
@@ -104,7 +95,9 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     neutral = find_neutral(folder, trial, recipe, sheet.names)
     if not allow_missing:
         require_few(neutral)
-    code = code_for({type(view) for view in recipe.model.views.values()})
+    code = code_for(
+        {type(view) for view in recipe.model.views.values()}, recipe.model.backbone_names
+    )
     extras = frozenset().union(*(view.libraries for view in recipe.model.views.values()))
     versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
 

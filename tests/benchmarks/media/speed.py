@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from workbench.fence import KEEP_MEMORY
 from workbench.media.decoders import ONE_THREAD
-from workbench.processes import KEEP_MEMORY
 
 GROUP = 10
 NUM_FRAMES = 8
