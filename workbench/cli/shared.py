@@ -48,8 +48,10 @@ MemoryOption = Annotated[
     typer.Option(help="What a trial may take of its device's memory, e.g. 16GiB; all by default."),
 ]
 CompileOption = Annotated[
-    Literal["on", "off"],
-    typer.Option("--compile", help="Compile the training pass by torch.compile."),
+    str,
+    typer.Option(
+        "--compile", metavar="[on|off]", help="Compile the training pass by torch.compile."
+    ),
 ]
 NoLockOption = Annotated[
     bool,
@@ -148,6 +150,14 @@ def num_jobs(text: str | None) -> int | Literal["auto"] | None:
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is no number of jobs: write 1 or more, or auto.")
     return int(text)
+
+
+def compile_setting(text: str) -> Literal["on", "off"]:
+    """Return a setting of `--compile`."""
+    match text:
+        case "on" | "off":
+            return text
+    raise typer.BadParameter(f"{text!r} is no setting of --compile: write on or off.")
 
 
 def parse_bytes(text: str | None) -> int | None:

@@ -19,6 +19,7 @@ from workbench.cli.shared import (
     NoLockOption,
     StrictOption,
     StudyArgument,
+    compile_setting,
     named_study,
     num_jobs,
     parse_bytes,
@@ -90,7 +91,7 @@ def search(
         stall_s=stall_s,
         stop_at_noise=stop_at_noise,
         memory_bytes=memory_bytes,
-        compiled=compiled,
+        compiled=compile_setting(compiled),
         strict=strict,
     )
 
@@ -128,7 +129,7 @@ def train(
         jobs=1,
         device=device,
         memory_bytes=memory_bytes,
-        compiled=compiled,
+        compiled=compile_setting(compiled),
     )
 
     def run(workspace: Workspace) -> "SearchOutcome":
