@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ from workbench.data.prepared_report import (
     require_all,
     require_classes,
 )
+from workbench.data.prepared_table import PREPARED_TABLE, write_prepared_table
 from workbench.data.unexpected import Unexpected
 from workbench.data.view_store import ViewStore
 from workbench.errors import CacheError, DataError, MediaError
@@ -635,3 +637,43 @@ def test_a_record_of_the_unexpected_of_another_form_is_none(tmp_path: Path, said
     (tmp_path / "unexpected.json").write_text(said)
     unexpected = Unexpected(tmp_path, {"image": "x"}, {"b": "b.png"})
     assert unexpected.stale("image") == set()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_table_that_gives_a_file_the_row_of_another_is_refused(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B")
+    made = run(data)
+    table = made.table.assign(**{"row.v": made.table["row.v"].max()})
+    wrong = Prepared(table, made.views, made.arrays, made.fingerprint, made.stores)
+    with pytest.raises(CacheError, match="Two files share a row"):
+        wrong.open_array("v")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_changed_bit_in_what_a_study_keeps_of_its_data_is_told(tmp_path: Path) -> None:
+    names = {f"f{index:02}": "ABCDEFG"[index % 7] for index in range(40)}
+    made = run(write_data(tmp_path / "data", **names))
+    made.save(tmp_path / "study")
+    for name in (PREPARED_TABLE, "prepared.json"):
+        file = tmp_path / "study" / name
+        whole = file.read_bytes()
+        for at in range(0, len(whole), max(1, len(whole) // 60)):
+            changed = bytearray(whole)
+            changed[at] ^= 4
+            file.write_bytes(changed)
+            with suppress(CacheError):
+                loaded = Prepared.load(tmp_path / "study")
+                pd.testing.assert_frame_equal(loaded.table, made.table)
+        file.write_bytes(whole)
+    assert levels(Prepared.load(tmp_path / "study")) == levels(made)
+
+
+@pytest.mark.usefixtures("here")
+def test_the_table_of_another_study_is_refused(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="B")
+    made = run(data)
+    made.save(tmp_path / "study")
+    other = made.table.assign(target=1 - made.table["target"])
+    write_prepared_table(other, tmp_path / "study" / PREPARED_TABLE)
+    with pytest.raises(CacheError, match="is of other data"):
+        Prepared.load(tmp_path / "study")

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from workbench.data.columns import Columns
 from workbench.data.delimited import raw_cells, read_delimited
-from workbench.data.labels import Classes, Columns, read_labels, read_template
+from workbench.data.labels import read_labels, read_template
+from workbench.data.targets import Classes
 from workbench.errors import DataError
 
 ROWS = [("a, b.mp4", 1), ("c.mp4", 0), ("d.mp4", 1)]

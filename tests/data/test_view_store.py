@@ -19,7 +19,7 @@ from workbench.data.view_store import (
     open_rows,
     write_row,
 )
-from workbench.errors import DataError
+from workbench.errors import CacheError, DataError
 from workbench.files import read_json
 from workbench.media.image import Image
 from workbench.media.mel import Mel
@@ -331,3 +331,40 @@ def test_a_line_of_another_form_is_left_out(tmp_path: Path, line: str) -> None:
     check(store, a=1)
     fill(store, c=3)
     check(store, a=1, c=3)
+
+
+@pytest.mark.parametrize("row", [2, 0])
+def test_a_line_that_names_the_row_of_another_content_is_not_believed(
+    tmp_path: Path, row: int
+) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    with store.writing() as writer:
+        for content, seed in (("a", 1), ("b", 2), ("c", 3)):
+            place = writer.reserve()
+            total = write_row(store.array_file, place, pixels(seed))
+            writer.add(content, Outcome(place, "ok", sum=total))
+    index = store.folder / "index.jsonl"
+    first, *others = index.read_text().splitlines()
+    assert first.startswith('["a", 1,')
+    index.write_text("\n".join([first.replace("1", str(row), 1), *others]) + "\n")
+    kept = {"b": 2, "c": 3} if row == 0 else {"c": 3}
+    check(store, **kept)
+    fill(store, **{name: seed for name, seed in (("a", 1), ("b", 2)) if name not in kept})
+    check(store, a=1, b=2, c=3)
+
+
+def test_arrays_that_were_moved_to_another_views_place_are_refused(tmp_path: Path) -> None:
+    one, other = ViewStore(tmp_path, VIEW), ViewStore(tmp_path, Image(image_px=16, version=1))
+    assert one.folder != other.folder
+    for store, seed in ((one, 1), (other, 2)):
+        fill(store, a=seed)
+    one.folder.rename(tmp_path / "away")
+    other.folder.rename(one.folder)
+    with pytest.raises(CacheError, match="holds arrays of another view"):
+        one.outcomes()
+    with pytest.raises(CacheError, match="holds arrays of another view"), one.writing():
+        pass
+    one.folder.rename(other.folder)
+    (tmp_path / "away").rename(one.folder)
+    check(one, a=1)
+    check(other, a=2)

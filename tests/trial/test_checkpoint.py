@@ -181,3 +181,20 @@ def test_a_trial_that_scored_what_cannot_be_decoded_begins_anew(
     of_val = scores[scores["slice"] == "val"]
     assert list(of_val["name"]) == [f"val{index}.png" for index in (0, 2, 4, 5, 6, 7)]
     assert list(scores.loc[scores["slice"] == "test", "name"]) == [f"test{i}.png" for i in range(5)]
+
+
+def test_a_checkpoint_with_a_changed_bit_is_not_gone_on_from(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    recipe = recipe_for(pictures, num_epochs=2)
+    with pytest.raises(CutError):
+        run(recipe, pictures, tmp_path, cut=1)
+    files = TrialFolder(tmp_path)
+    state = files.read_checkpoint()
+    assert state is not None
+    weights = max(state["model"].values(), key=torch.numel)
+    whole = bytearray(files.checkpoint.read_bytes())
+    at = whole.index(weights.numpy().tobytes())
+    whole[at + 5] ^= 0x10
+    files.checkpoint.write_bytes(whole)
+    assert files.read_checkpoint() is None

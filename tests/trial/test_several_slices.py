@@ -9,7 +9,7 @@ import pytest
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
 from workbench.scoring import slices
-from workbench.scoring.slices import Slice
+from workbench.scoring.slices import Slice, SliceFamily
 from workbench.selection.statistics import gives
 from workbench.trial.decision import Decision
 from workbench.trial.metrics import binary_metrics
@@ -18,9 +18,9 @@ from workbench.trial.result import Epoch, TrialFolder
 from workbench.trial.train import run_trial
 
 
-def _first_files(prepared: Prepared) -> Iterator[Slice]:
+def _first_files(prepared: Prepared) -> Iterator[SliceFamily]:
     """Yield a slice of a kind that only this test has: the first four files of `val`."""
-    yield Slice("first", prepared, prepared.rows("val").iloc[:4])
+    yield SliceFamily("first", (Slice("first", prepared, prepared.rows("val").iloc[:4]),))
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "worst"])

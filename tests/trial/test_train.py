@@ -26,7 +26,7 @@ from workbench.parts.transfer import Transfer
 from workbench.scoring.evaluator import Evaluator
 from workbench.scoring.slices import slices_of
 from workbench.scoring.stored import StoredViews
-from workbench.trial import metrics, plots, training
+from workbench.trial import plots, training
 from workbench.trial.batches import Batch, shuffled
 from workbench.trial.decision import Decision
 from workbench.trial.metrics import binary_metrics
@@ -164,12 +164,12 @@ def with_metrics(monkeypatch: pytest.MonkeyPatch, **values: list[float]) -> None
     """Have each epoch's metrics replaced by these, in turn."""
     count = iter(range(100))
 
-    def crafted(targets: Any, scores: Any) -> dict[str, float]:
+    def crafted(_: Objective, scored: dict[str, tuple[Any, Any]]) -> dict[str, float]:
         index = next(count)
         changes = {name: each[index] for name, each in values.items()}
-        return {**{str(k): v for k, v in binary_metrics(targets, scores).items()}, **changes}
+        return {**{str(k): v for k, v in binary_metrics(*scored["val"]).items()}, **changes}
 
-    monkeypatch.setattr(metrics, "binary_metrics", crafted)
+    monkeypatch.setattr(training, "objective_metrics", crafted)
 
 
 def test_the_best_epoch_is_that_of_the_objective_and_its_weights_are_kept(

@@ -24,10 +24,14 @@ MOST_LETTERS = 64
 """Of a view's name, which becomes a file's with an ending: file systems end at 255 bytes."""
 
 
+_SEVERAL = {k for k, field in Layout.model_fields.items() if field.annotation is not str}
+"""Keys of a layout whose value is a list."""
+
+
 def _one_or_many(value: Any) -> Any:
     """Let YAML say `train_media: clips` for a list of one."""
     if isinstance(value, dict):
-        return {k: (v,) if isinstance(v, str) else v for k, v in value.items()}
+        return {k: (v,) if isinstance(v, str) and k in _SEVERAL else v for k, v in value.items()}
     return value
 
 

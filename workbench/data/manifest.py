@@ -1,31 +1,23 @@
 """The manifest: one row a file of the data folder, with its split, target, outcome and content."""
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
-from workbench.data.contents import Stamp, read_file_contents, status_of
+from workbench.data.columns import Columns
+from workbench.data.contents import Stamp, read_file_contents
 from workbench.data.delimited import shown_cell
-from workbench.data.labels import (
-    Classes,
-    Columns,
-    Template,
-    read_labels,
-    read_template,
-    without_repeats,
-)
+from workbench.data.labels import Template, read_labels, read_template, without_repeats
+from workbench.data.media_files import DENIED, files_among, sizes_in, unnamed_files
+from workbench.data.metadata import Metadata, MetadataTable, column_of, metadata_of, read_metadata
 from workbench.data.names import match
+from workbench.data.targets import Classes
 from workbench.errors import DataError
 from workbench.gate import within
 from workbench.values import Frozen
-
-_DENIED = -2
-"""In the place of the size of a file that this user may not look at."""
 
 MAX_MEDIA_BYTES = 64 << 30
 """A larger media file is not read: one with a hole in it claims any size, and to hash it all would
@@ -46,8 +38,21 @@ class Layout(Frozen):
     test_media: tuple[str, ...] = ("testset", "testset1", "test", "valset", "val")
     """In the competition's first phase the template names the validation clips."""
 
+    metadata: tuple[str, ...] = ("metadata.csv",)
+    """A table that says more of the files, by their names; there need be none of the usual name."""
+
     columns: Columns = Columns()
     classes: Classes = Classes()
+    generator: str = "generator"
+    """The column, of label files or metadata, that says what made a fake."""
+
+    groups: tuple[str, ...] = ()
+    """The columns that say whom or what several files are of, such as `speaker`."""
+
+    @property
+    def described(self) -> Metadata:
+        """What else is kept of the tables."""
+        return Metadata(generator=self.generator, groups=self.groups)
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,9 @@ class Manifest:
     """One row a file: `split` (train, val, test), `name` (of train and val as the file is called,
     of test as the template has it), `path` (relative to the data folder),
     `target` (1 fake, 0 real, -1 unknown), `size_bytes`, `status` (ok, missing, empty, too_large:
-    over MAX_MEDIA_BYTES, denied: this user may not read it, or broken: nobody can) and `content`
-    (SHA-256 of the bytes, empty if they were not read)."""
+    over MAX_MEDIA_BYTES, denied: this user may not read it, or broken: nobody can), `content`
+    (SHA-256 of the bytes, empty if they were not read), and `metadata.column_of` each column of
+    the metadata that some table has."""
 
     template: Template
     num_repeated: int
@@ -78,10 +84,19 @@ class Manifest:
     understood: tuple[str, ...] = ()
     """Lines about tables and names that were not read as they stand."""
 
+    metadata: Metadata = field(default_factory=Metadata)
+    used: tuple[str, ...] = ()
+    """Columns of the metadata that a study's numbers depend on: part of its fingerprint."""
+
     @property
     def fingerprint(self) -> str:
-        """Twelve hex digits naming labels and media; equal on every machine that has the same."""
-        rows = self.table[["split", "name", "target", "content"]].sort_values(["split", "name"])
+        """Twelve hex digits naming labels and media; equal on every machine that has the same.
+
+        And the metadata that is used.
+        """
+        used = [column_of(name) for name in self.used if column_of(name) in self.table]
+        rows = self.table[["split", "name", "target", "content", *used]]
+        rows = rows.sort_values(["split", "name"])
         return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:12]
 
 
@@ -103,31 +118,35 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
         raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
     parts, num_repeated, understood = [], 0, list[str]()
     media_of, files_in = {}, {}
+    described = _described(folder, layout)
     for split in ("train", "val"):
         file = _first(folder, layout, f"{split}_labels")
-        labels = read_labels(file, layout.columns, layout.classes)
+        labels = read_labels(file, layout.columns, layout.classes, layout.described)
         media = _first(folder, layout, f"{split}_media", is_media=True)
-        media_of[split], files_in[media] = media, _sizes(media, split)
-        found = match(labels.table["cell"], _files(files_in[media]), where=split)
+        media_of[split], files_in[media] = media, sizes_in(media, split)
+        found = match(labels.table["cell"], files_among(files_in[media]), where=split)
         cells = zip(labels.table["cell"], labels.table["name"], strict=True)
         named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
         # Two spellings of one name are seen to be one only here.
         named, num_again = without_repeats(named, "name", file)
         num_repeated += labels.num_repeated + num_again
         understood += [*filter(None, [labels.understood]), *found.said]
-        parts.append(_rows(split, named.assign(file=named["name"]), media, files_in[media], folder))
+        named = named.assign(file=named["name"])
+        parts.append(_rows(split, named, media, files_in[media], folder, described, understood))
     template = read_template(_first(folder, layout, "template"), layout.columns)
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
     media = _first(folder, layout, "test_media", is_media=True)
     media_of["test"] = media
     if media not in files_in:
-        files_in[media] = _sizes(media, "test")
-    found = match(unlabelled["name"], _files(files_in[media]), where="test")
+        files_in[media] = sizes_in(media, "test")
+    found = match(unlabelled["name"], files_among(files_in[media]), where="test")
     # A submission keeps the cells of its template, so its rows keep the names.
     unlabelled["file"] = [found.files.get(name, name) for name in unlabelled["name"]]
     understood += [*filter(None, [template.understood]), *found.said]
-    parts.append(_rows("test", unlabelled, media, files_in[media], folder))
+    parts.append(_rows("test", unlabelled, media, files_in[media], folder, described, understood))
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
+    told = metadata_of(table)
+    table[told] = table[told].fillna("")
     _check_splits(table)
     paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
     read = read_file_contents(paths, folder, cache=cache, verify=verify)
@@ -135,9 +154,18 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     # There, and not to be read: by its rights, or by a damaged disk.
     both = zip(table["path"], table["status"], strict=True)
     table["status"] = [read.refused.get(path, status) for path, status in both]
-    unnamed = _unnamed(table, media_of, files_in, folder)
+    unnamed = unnamed_files(table, media_of, files_in, folder)
     said = tuple(understood)
-    return Manifest(table, template, num_repeated, unnamed, read.stamps, read.altered, said)
+    return Manifest(
+        table,
+        template,
+        num_repeated,
+        unnamed,
+        read.stamps,
+        read.altered,
+        said,
+        metadata=layout.described,
+    )
 
 
 def describe_manifest(manifest: Manifest) -> list[str]:
@@ -206,16 +234,47 @@ def _first(folder: Path, layout: Layout, key: str, *, is_media: bool = False) ->
     )
 
 
+def _described(folder: Path, layout: Layout) -> MetadataTable | None:
+    """Return what the metadata table says; nothing if there is none of the usual name.
+
+    Raises:
+        DataError: it cannot be read, or there is none of the name that was given.
+    """
+    usual: tuple[str, ...] = Layout.model_fields["metadata"].default
+    if layout.metadata == usual and not any((folder / name).exists() for name in usual):
+        return None
+    return read_metadata(_first(folder, layout, "metadata"), layout.described, layout.columns)
+
+
 def _rows(
-    split: str, labels: pd.DataFrame, media: Path, sizes: dict[str, int], folder: Path
+    split: str,
+    labels: pd.DataFrame,
+    media: Path,
+    sizes: dict[str, int],
+    folder: Path,
+    described: MetadataTable | None,
+    understood: list[str],
 ) -> pd.DataFrame:
-    """Return the rows of a split; `labels` holds `name`, `target`, and the `file` of each."""
+    """Return the rows of a split.
+
+    Args:
+        split: Its name.
+        labels: `name`, `target`, and the `file` of each.
+        media: Its media folder.
+        sizes: See `sizes_in`.
+        folder: The data folder.
+        described: What else is said of files.
+        understood: Gets the lines about how that was read.
+    """
+    prefix = media.relative_to(folder).as_posix()
+    if described is not None:
+        labels, lines = described.join(labels, files_among(sizes), media=prefix, split=split)
+        understood += lines
     size = labels["file"].map(sizes).fillna(-1).astype("int64")
     for shut in [name for name, number in sizes.items() if name.endswith("/")]:
-        size = size.mask(labels["file"].str.startswith(shut), _DENIED)
+        size = size.mask(labels["file"].str.startswith(shut), DENIED)
     status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
-    status = status.mask(size == _DENIED, "denied").mask(size > MAX_MEDIA_BYTES, "too_large")
-    prefix = media.relative_to(folder).as_posix()
+    status = status.mask(size == DENIED, "denied").mask(size > MAX_MEDIA_BYTES, "too_large")
     return pd.DataFrame(
         {
             "split": split,
@@ -224,82 +283,9 @@ def _rows(
             "target": labels["target"],
             "size_bytes": size.clip(lower=0),
             "status": status,
+            **{column: labels[column] for column in metadata_of(labels)},
         }
     )
-
-
-def _sizes(media: Path, split: str) -> dict[str, int]:
-    """Return the size of every file under `media`, by its name within `media`.
-
-    What this user may not look at has the size `_DENIED`: a file, or a folder, whose name ends
-    with a slash.
-
-    Raises:
-        DataError: it is no folder.
-        PermissionError: this user may not look into it.
-    """
-    if not media.is_dir():
-        raise DataError(f"{media} is not a folder. It should hold the media files of {split}.")
-    sizes = {}
-
-    def refused(error: OSError) -> None:
-        if status_of(error) != "denied":
-            return
-        inner = Path(error.filename).relative_to(media)
-        if inner == Path():
-            raise error
-        sizes[f"{inner.as_posix()}/"] = _DENIED
-
-    for parent, folders, files in os.walk(media, onerror=refused, followlinks=True):
-        inside = Path(parent).relative_to(media)
-        # A link to a folder above would be walked again and again.
-        above = {os.path.realpath(str(folder)) for folder in (parent, *Path(parent).parents)}
-        folders[:] = [f for f in folders if os.path.realpath(f"{parent}/{f}") not in above]
-        for name in files:
-            try:
-                found = (Path(parent) / name).stat()
-                # A pipe or a device has no size.
-                size = found.st_size if stat.S_ISREG(found.st_mode) else None
-            except OSError as error:  # a dangling link: to its reader it is missing
-                size = _DENIED if status_of(error) == "denied" else None
-            if size is None:
-                continue
-            # No label file, being UTF-8, names a file whose name is not; it is only listed.
-            inner = (inside / name).as_posix().encode("utf-8", "surrogateescape")
-            sizes[inner.decode("utf-8", "replace")] = size
-    return sizes
-
-
-def _files(sizes: dict[str, int]) -> set[str]:
-    """Return the names of files among those of `_sizes`."""
-    return {name for name in sizes if not name.endswith("/")}
-
-
-def _unnamed(
-    table: pd.DataFrame,
-    media_of: dict[str, Path],
-    files_in: dict[Path, dict[str, int]],
-    folder: Path,
-) -> pd.DataFrame:
-    """Return `Manifest.unnamed`: what lies in a media folder and is in no row of any split."""
-    named = set(table["path"])
-    rows: dict[str, str] = {}
-    for media, sizes in files_in.items():
-        splits = [split for split, place in media_of.items() if place == media]
-        endings = {_ending(name) for name in table.loc[table["split"].isin(splits), "name"]}
-        prefix = media.relative_to(folder).as_posix()
-        for name in sizes:
-            path = f"{prefix}/{name}"
-            is_hidden = PurePosixPath(name).name.startswith(".") or sizes[name] == _DENIED
-            if path not in named and not is_hidden and _ending(name) in endings:
-                # One media folder may lie in another: the file is said once.
-                rows.setdefault(path, ", ".join(splits))
-    found = pd.DataFrame({"split": list(rows.values()), "path": list(rows)}, dtype="str")
-    return found.sort_values("path", ignore_index=True)
-
-
-def _ending(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
 
 
 def _check_splits(table: pd.DataFrame) -> None:

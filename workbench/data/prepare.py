@@ -17,11 +17,17 @@ from workbench.data.contents import Stamp, why_unread
 from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
 from workbench.data.facts import FactsStore
 from workbench.data.manifest import Manifest
+from workbench.data.metadata import Metadata
+from workbench.data.prepared_table import (
+    PREPARED_TABLE,
+    read_prepared_table,
+    write_prepared_table,
+)
 from workbench.data.rows import UNKNOWN, RowChecks, checksum
 from workbench.data.unexpected import Unexpected
 from workbench.data.view_store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
-from workbench.errors import CacheError, DataError
-from workbench.files import finished, read_json, write_json
+from workbench.errors import CacheError, ConfigError, DataError
+from workbench.files import hash_file, read_json, write_json
 from workbench.media.decoders import FILE_LIMIT_S
 from workbench.media.view import View
 from workbench.media.views import AnyView
@@ -29,10 +35,6 @@ from workbench.validation import build
 
 # Files between two writings of the index: what a kill can cost.
 _FLUSH_FILES = 256
-
-
-PREPARED_TABLE = "manifest.parquet"
-"""File of the prepared data's table."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ class Prepared:
 
     stores: Mapping[str, str] = field(default_factory=dict)
     """Names the store that each array was in, see `ViewStore.uid`: another has other rows."""
+
+    metadata: Metadata = field(default_factory=Metadata)
+    """Which columns of the tables say what of a file; those that are there are in `table`."""
 
     def rows(self, split: str) -> pd.DataFrame:
         """Return the rows of one split that a trial looks at.
@@ -93,8 +98,13 @@ class Prepared:
         self._check_store(view, num_rows=len(array))
         sums = np.full(len(array), UNKNOWN, np.int64)
         if f"sum.{view}" in self.table:
-            sums[self.table[f"row.{view}"]] = self.table[f"sum.{view}"]
+            rows, wanted = self.table[f"row.{view}"], self.table[f"sum.{view}"]
+            sums[rows] = wanted
             sums[NEUTRAL_ROW] = checksum(self.views[view].neutral())
+            if ((sums[rows] != wanted) & (wanted != UNKNOWN)).any():
+                raise CacheError(
+                    f"Two files share a row of the cached {view} arrays {file}. {AGAIN}"
+                )
         return RowChecks(array, file, sums)
 
     def vectors(self, view: str, split: str) -> pd.DataFrame:
@@ -111,8 +121,7 @@ class Prepared:
         its own.
         """
         here = folder.resolve()
-        with finished(folder / PREPARED_TABLE) as part:
-            self.table.to_parquet(part, index=False)
+        write_prepared_table(self.table, folder / PREPARED_TABLE)
         views = {
             name: {
                 "settings": view.model_dump(mode="json"),
@@ -121,7 +130,13 @@ class Prepared:
             }
             for name, view in self.views.items()
         }
-        write_json(folder / "prepared.json", {"fingerprint": self.fingerprint, "views": views})
+        about = {
+            "fingerprint": self.fingerprint,
+            "table_sha256": hash_file(folder / PREPARED_TABLE),
+            "views": views,
+            "metadata": self.metadata.model_dump(mode="json"),
+        }
+        write_json(folder / "prepared.json", about)
 
     @staticmethod
     def load(folder: Path) -> "Prepared":
@@ -133,14 +148,20 @@ class Prepared:
         """
         if not (folder / "prepared.json").exists():
             raise DataError(f"{folder} holds no prepared data. Run `workbench search` again.")
-        saved: dict[str, Any] = read_json(folder / "prepared.json")
-        views: dict[str, View] = {
-            name: build(AnyView, v["settings"], where=name) for name, v in saved["views"].items()
-        }
-        arrays = {name: (folder / v["array"]).resolve() for name, v in saved["views"].items()}
-        stores = {name: v.get("store", "") for name, v in saved["views"].items()}
-        table = pd.read_parquet(folder / PREPARED_TABLE)
-        loaded = Prepared(table, views, arrays, saved["fingerprint"], stores)
+        try:
+            saved: dict[str, Any] = read_json(folder / "prepared.json")
+            each, fingerprint = saved["views"], saved["fingerprint"]
+            views: dict[str, View] = {n: build(AnyView, each[n]["settings"], where=n) for n in each}
+            arrays = {name: (folder / each[name]["array"]).resolve() for name in each}
+            stores = {name: each[name].get("store", "") for name in each}
+            metadata: Metadata = build(Metadata, saved.get("metadata", {}), where=str(folder))
+        except (ValueError, LookupError, TypeError, AttributeError, ConfigError) as error:
+            raise CacheError(f"{folder / 'prepared.json'} is damaged. {AGAIN}") from error
+        table = read_prepared_table(folder / PREPARED_TABLE)
+        # Earlier versions did not note it.
+        if saved.get("table_sha256") not in (None, hash_file(folder / PREPARED_TABLE)):
+            raise CacheError(f"{folder / PREPARED_TABLE} is of other data. {AGAIN}")
+        loaded = Prepared(table, views, arrays, fingerprint, stores, metadata)
         for name, view in views.items():
             loaded._check_store(name, num_rows=len(open_rows(arrays[name], view)))
         return loaded
@@ -234,7 +255,8 @@ def prepare(
         table[f"sum.{name}"] = np.array(sums, np.int64)
     arrays = {name: store.array_file.resolve() for name, store in stores.items()}
     uids = {name: store.uid for name, store in stores.items()}
-    return Prepared(table, dict(views), arrays, manifest.fingerprint, uids)
+    about = manifest.fingerprint, uids, manifest.metadata
+    return Prepared(table, dict(views), arrays, *about)
 
 
 def _is_all_there(

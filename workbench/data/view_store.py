@@ -14,7 +14,8 @@ import math
 import os
 import uuid
 import zlib
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,6 +68,7 @@ class ViewStore:
         self.folder = cache / "views" / f"{view.kind}-{view.uid}"
         self.array_file = self.folder / "array.u8"
         self._index_file = self.folder / "index.jsonl"
+        self._view_file = self.folder / "view.json"
 
     @property
     def uid(self) -> str:
@@ -74,7 +76,12 @@ class ViewStore:
         return store_uid(self.folder)
 
     def outcomes(self) -> dict[str, Outcome]:
-        """Return what is stored, by content hash."""
+        """Return what is stored, by content hash.
+
+        Raises:
+            CacheError: the folder holds the arrays of another view: somebody moved them.
+        """
+        self._check_view()
         found = {}
         for line in read_lines(self._index_file):
             if not _is_outcome(line):
@@ -83,6 +90,8 @@ class ViewStore:
             found[content] = Outcome(row, status, reason, *sums)
             if status == _DAMAGED:
                 del found[content]
+        for content in _contradicted(found):
+            del found[content]
         # Without its pixels an index says nothing: all is made anew.
         num_rows = 1 + max((outcome.row for outcome in found.values()), default=0)
         there = self.array_file.stat().st_size if self.array_file.exists() else 0
@@ -106,8 +115,8 @@ class ViewStore:
             thorough: Check every row even if nothing says that the array was changed.
         """
         with locked(self.folder / "lock"):
-            if not (self.folder / "view.json").exists():
-                write_json(self.folder / "view.json", self.view.model_dump(mode="json"))
+            if not self._view_file.exists():
+                write_json(self._view_file, self.view.model_dump(mode="json"))
             outcomes = self.outcomes()
             if not outcomes or not self.uid:
                 write_json(self.folder / "store.json", {"uid": uuid.uuid4().hex})
@@ -128,6 +137,17 @@ class ViewStore:
                     writer.flush()
                     write_json(self.folder / CHECKED, _stamp(self.array_file))
 
+    def _check_view(self) -> None:
+        said, named = _said(self._view_file), self.view.identity()
+        own = self.view.model_dump(mode="json")
+        # Places of files are in no name of a view, and may have changed since.
+        plain = [key for key in said.keys() & named.keys() if named[key] == own.get(key)]
+        if any(said[key] != named[key] for key in plain):
+            raise CacheError(
+                f"{self.folder} holds arrays of another view than its name says. Put them back "
+                "where they were, or delete the folder: it is made anew."
+            )
+
     def _is_checked(self) -> bool:
         return _said(self.folder / CHECKED) == _stamp(self.array_file)
 
@@ -141,6 +161,17 @@ def _is_outcome(line: Any) -> bool:
         and all(isinstance(value, kind) for value, kind in zip(line, kinds, strict=False))
         and line[1] >= 0
     )
+
+
+def _contradicted(found: Mapping[str, Outcome]) -> list[str]:
+    """Return the contents whose lines cannot be as they were written: a row has one content."""
+    owners = Counter(outcome.row for outcome in found.values())
+    return [
+        content
+        for content, outcome in found.items()
+        if (outcome.row != NEUTRAL_ROW and owners[outcome.row] > 1)
+        or (outcome.row == NEUTRAL_ROW and outcome.sum is not None)
+    ]
 
 
 def _stamp(array_file: Path) -> dict[str, int]:

@@ -1,60 +1,246 @@
 """Slices: the named parts of the data that a model is scored on.
 
-To add a kind of them, write a function from the prepared data to its slices, and name it in
-`_KINDS`.
+A slice belongs to a family, and its name is `family` or `family.value`. To add a kind of them,
+write a function from the prepared data to its families, and name it in `_KINDS`. It yields a family
+also where these data have no slice of it: so a search knows the name, and can say why.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
+from workbench.data.delimited import shown_cell
+from workbench.data.metadata import Metadata, column_of
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
 
 TEST = "test"
 """The slice whose labels nobody has: what a submission predicts."""
 
+GENERATORS = "generators"
+"""The family of what made the fakes."""
+
+LEAST_OF_CLASS = 10
+"""Files of each class that a slice by a column needs. With ten of each, an AUC of 0.8 has a
+standard error of 0.10 (Hanley and McNeil 1982); with fewer, the worst of several slices would be
+the one with the worst luck."""
+
+_MOST_LETTERS = 40
+"""Of a value in a slice's name: MLflow takes 250 for a metric's."""
+
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Some files of the prepared data, under a name."""
+    """Some files of prepared data, under a name."""
 
     name: str
     prepared: Prepared
+    """Slices of the same one share the scores of their files."""
+
     rows: pd.DataFrame
     """Those of the files in the prepared table."""
 
     is_labelled: bool = True
 
 
-def _splits(prepared: Prepared) -> Iterator[Slice]:
+@dataclass(frozen=True, eq=False)
+class SliceFamily:
+    """Slices that an objective may name together."""
+
+    name: str
+    slices: tuple[Slice, ...] = ()
+    """Called as the family, or `family.value`; empty where the data have none."""
+
+    note: str = ""
+    """What a person should know: why there is none, or which files are in none; a sentence."""
+
+
+def _splits(prepared: Prepared) -> Iterator[SliceFamily]:
     """Yield what the data's own labels hold out, and the files without labels."""
-    yield Slice("val", prepared, prepared.rows("val"))
-    yield Slice(TEST, prepared, prepared.rows("test"), is_labelled=False)
+    yield SliceFamily("val", (Slice("val", prepared, prepared.rows("val")),))
+    test = Slice(TEST, prepared, prepared.rows("test"), is_labelled=False)
+    yield SliceFamily(TEST, (test,))
 
 
-_KINDS: tuple[Callable[[Prepared], Iterator[Slice]], ...] = (_splits,)
+def _by_generator(prepared: Prepared) -> Iterator[SliceFamily]:
+    """Yield each generator's fakes of `val` against all of its reals."""
+    column = prepared.metadata.generator
+    yield _by_column(GENERATORS, prepared, column, reals_of_all=True)
+
+
+def _by_group(prepared: Prepared) -> Iterator[SliceFamily]:
+    """Yield the files of `val` of each speaker, or whatever a column has."""
+    for column in prepared.metadata.groups:
+        yield _by_column(_plain(column), prepared, column, reals_of_all=False)
+
+
+_KINDS: tuple[Callable[[Prepared], Iterator[SliceFamily]], ...] = (
+    _splits,
+    _by_generator,
+    _by_group,
+)
+
+
+def families_of(prepared: Prepared) -> dict[str, SliceFamily]:
+    """Return every family that the data have or could have, by its name.
+
+    Raises:
+        ConfigError: two have one name.
+    """
+    found: dict[str, SliceFamily] = {}
+    for family in (family for kind in _KINDS for family in kind(prepared)):
+        if family.name in found:
+            raise ConfigError(
+                f"Two families of slices would be called {family.name!r}. Name another column by "
+                "`groups` under `data`, or rename it in the tables."
+            )
+        found[family.name] = family
+    return found
 
 
 def slices_of(prepared: Prepared) -> dict[str, Slice]:
     """Return every slice of the data, by its name."""
-    return {part.name: part for kind in _KINDS for part in kind(prepared)}
+    families = families_of(prepared).values()
+    return {part.name: part for family in families for part in family.slices}
 
 
 def labelled_slices(prepared: Prepared, names: Iterable[str]) -> list[Slice]:
     """Return the slices that an objective is measured on.
 
+    A family stands for all of its slices. One that these data have none of is left out, and
+    `slice_notes` says so.
+
+    Args:
+        prepared: The data.
+        names: Of slices and families.
+
     Raises:
-        ConfigError: the data have no such slice, or not its labels.
+        ConfigError: a name is that of no slice and of no family, or of one without labels; or all
+            of them are left out.
     """
-    found = slices_of(prepared)
-    labelled = {name: part for name, part in found.items() if part.is_labelled}
+    names, families = tuple(names), families_of(prepared)
+    found: dict[str, Slice] = {}
     for name in names:
-        if name not in labelled:
-            why = "has no labels" if name in found else "is no slice of the data"
+        family = families.get(name.partition(".")[0])
+        parts = [p for p in family.slices if name in (p.name, family.name)] if family else []
+        labelled = [part for part in parts if part.is_labelled]
+        if not labelled and (family is None or family.slices):
+            why = "has no labels" if parts else "is no slice of the data"
             raise ConfigError(
                 f"`objective.over` names {name!r}, which {why}. Name of these: "
-                f"{', '.join(labelled)}."
+                f"{', '.join(_nameable(families.values()))}."
             )
-    return [labelled[name] for name in names]
+        found |= {part.name: part for part in labelled}
+    if not found:
+        notes = " ".join(slice_notes(prepared, names))
+        raise ConfigError(
+            f"`objective.over` names {', '.join(names)}, and these data have no such slice. "
+            f"{notes} Name `val` too."
+        )
+    return list(found.values())
+
+
+def columns_used(metadata: Metadata, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the metadata columns that slices and families called `names` depend on."""
+    of_family = {_plain(column): column for column in metadata.groups}
+    of_family[GENERATORS] = metadata.generator
+    asked = dict.fromkeys(name.partition(".")[0] for name in names)
+    return tuple(of_family[name] for name in asked if name in of_family)
+
+
+def num_files(slices: Iterable[Slice]) -> int:
+    """Return how many files the slices have, each counted once: so many are scored."""
+    files = {
+        (id(p.prepared), *key)
+        for p in slices
+        for key in zip(p.rows["split"], p.rows["name"], strict=True)
+    }
+    return len(files)
+
+
+def slice_notes(prepared: Prepared, names: Iterable[str]) -> list[str]:
+    """Return a sentence for each family that `names` names and that is not what one may expect."""
+    families = families_of(prepared)
+    asked = dict.fromkeys(name.partition(".")[0] for name in names)
+    return [families[name].note for name in asked if name in families and families[name].note]
+
+
+def _nameable(families: Iterable[SliceFamily]) -> list[str]:
+    """Return what `objective.over` may name: families, and the slices of those with several."""
+    names: dict[str, None] = {}
+    for family in families:
+        labelled = [part.name for part in family.slices if part.is_labelled]
+        names |= dict.fromkeys([family.name, *labelled] if labelled else [])
+    return list(names)
+
+
+def _by_column(family: str, prepared: Prepared, column: str, *, reals_of_all: bool) -> SliceFamily:
+    """Return a slice of `val` for each value of a metadata column that has enough files.
+
+    The other values are one slice together, where they are enough and there are slices beside it.
+
+    Args:
+        family: The family's name.
+        prepared: The data.
+        column: The metadata column.
+        reals_of_all: Whether a value's fakes stand against all reals; else against those of it.
+    """
+    rows = prepared.rows("val")
+    if column_of(column) not in rows:
+        return SliceFamily(
+            family, note=f"No {family}: the data's tables have no column `{column}`."
+        )
+    values, fake = rows[column_of(column)], rows["target"] == 1
+
+    def files_of(some: Iterable[str]) -> "pd.Series[bool]":
+        of_value = values.isin(list(some))
+        return (of_value & fake) | ~fake if reals_of_all else of_value
+
+    known = sorted(set(values[fake] if reals_of_all else values) - {""})
+    large = [value for value in known if _is_enough(fake[files_of([value])])]
+    small = [value for value in known if value not in large]
+    if not large:
+        least = f"{LEAST_OF_CLASS} real and {LEAST_OF_CLASS} fake files"
+        note = f"No {family}: no value of `{column}` has {least} in val."
+        return SliceFamily(family, note=note)
+    parts, note = [files_of([value]) for value in large], ""
+    *names, other = _distinct_names([*large, "other"])
+    if small:
+        together = _is_enough(fake[files_of(small)])
+        if together:
+            names, parts = [*names, other], [*parts, files_of(small)]
+        which = f"{len(small)} more values" if len(small) > 1 else "one more value"
+        where = f"together they are {family}.{other}" if together else "they are in no slice of it"
+        note = (
+            f"{family}: `{column}` has {which} (e.g. {shown_cell(small[0])}) with fewer than "
+            f"{LEAST_OF_CLASS} files of a class in val: {where}."
+        )
+    slices = [
+        Slice(f"{family}.{name}", prepared, rows[mask].reset_index(drop=True))
+        for name, mask in zip(names, parts, strict=True)
+    ]
+    return SliceFamily(family, tuple(slices), note)
+
+
+def _is_enough(fake: "pd.Series[bool]") -> bool:
+    return min(int(fake.sum()), int((~fake).sum())) >= LEAST_OF_CLASS
+
+
+def _distinct_names(values: Iterable[str]) -> list[str]:
+    """Return a name for each value that MLflow and file systems take, no two alike."""
+    names: list[str] = []
+    for value in values:
+        plain, number = _plain(value), 1
+        name = plain
+        while name.casefold() in (taken.casefold() for taken in names):
+            number += 1
+            name = f"{plain}-{number}"
+        names.append(name)
+    return names
+
+
+def _plain(text: str) -> str:
+    """Return `text` with letters, digits, `_` and `-` alone."""
+    return re.sub(r"[^\w-]+", "_", text.strip()).strip("_")[:_MOST_LETTERS] or "unnamed"

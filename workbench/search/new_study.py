@@ -3,15 +3,16 @@
 import shutil
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 from workbench.data import prepare
 from workbench.data.manifest import Manifest, changes
-from workbench.errors import StudyError
+from workbench.data.prepared_table import read_prepared_table
+from workbench.errors import CacheError, StudyError
 from workbench.files import finished, write_text
 from workbench.space.experiment import Experiment
 from workbench.space.precisions import settled_for
@@ -76,9 +77,8 @@ def _check(
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != manifest.fingerprint:
         what = f"was {info.fingerprint}, is {manifest.fingerprint}"
-        if (folder.path / prepare.PREPARED_TABLE).exists():
-            before = pd.read_parquet(folder.path / prepare.PREPARED_TABLE)
-            what = changes(before, manifest.table) or what
+        with suppress(CacheError):
+            what = changes(read_prepared_table(folder.manifest), manifest.table) or what
         changed.append(f"its data ({what})")
     if info.seed != seed:
         changed.append(f"its seed (was {info.seed}, is {seed})")

@@ -79,7 +79,7 @@ def noise(
     if gain is None or not files.scores.exists():
         return ""
     scores = files.read_scores()
-    there = scores[scores["slice"].isin(objective.over)]
+    there = scores[scores["slice"].isin(objective.slices_among(scores["slice"].unique()))]
     best = auc(there["target"], there["score"])
     if not noise_rules(gain, best):
         return ""

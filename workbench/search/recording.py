@@ -122,7 +122,16 @@ class StudyRuns:
         files = self._folder.trial(result.recipe)
         params = {key: float(attrs[key]) for key in (THOP, TRUE) if attrs.get(key) is not None}
         final = {**result.metrics, **params, SECONDS: result.seconds}
-        for key in ("best_epoch", "peak_memory_bytes", "estimated_memory_bytes", "micro_batch"):
+        for name, metrics in result.by_slice.items():
+            for metric in {"auc", self._objective.metric}:
+                final[f"slice.{name}.{metric}"] = metrics[metric]
+        for key in (
+            "best_epoch",
+            "ms_per_file",
+            "peak_memory_bytes",
+            "estimated_memory_bytes",
+            "micro_batch",
+        ):
             if (value := getattr(result, key)) is not None:
                 final[key] = float(value)
         if compiled := sum(epoch.compiled for epoch in result.epochs):

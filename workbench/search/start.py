@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench.access import full_disk_told, require_writable
@@ -15,7 +15,7 @@ from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
 from workbench.errors import StudyError
 from workbench.media.views import AnyView
-from workbench.scoring.slices import labelled_slices
+from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
@@ -160,7 +160,7 @@ class _Run:
             seed = self.options.seed
             store = StudyStore(self.folder, self.experiment, space, seed=seed, runs=runs)
             measured = labelled_slices(prepared, self.experiment.objective.over)
-            num_scored = sum(len(part.rows) for part in measured)
+            num_measured = sum(len(part.rows) for part in measured)
             num_train = len(prepared.rows("train"))
             search = Search(
                 self.folder,
@@ -168,13 +168,13 @@ class _Run:
                 builder=builder,
                 scheduler=make_scheduler(self.experiment),
                 runner=runner,
-                forecast=Forecast(num_train=num_train, num_scored=num_scored),
+                forecast=Forecast(num_train=num_train, num_scored=num_files(measured)),
                 limits=self.limits,
                 options=self.options,
             )
             if before := store.num_ended():
                 ended = read_trials(self.folder)
-                _, other = measured_alike(self.folder, ended, num_files=num_scored)
+                _, other = measured_alike(self.folder, ended, num_files=num_measured)
                 if other:
                     say(other)
             sheets = _sheets_beside(self.folder, self.space, prepared, runs)
@@ -187,7 +187,9 @@ class _Run:
         """Begin the study, or see that it is the same, with its data decoded and looked at."""
         data = find_data(self.experiment, self.workspace, self.options.data)
         cache = self.workspace.cache
+        over = self.experiment.objective.over
         files = manifest.read_manifest(data, self.experiment.data, cache=cache)
+        files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
             self.folder,
             self.experiment,
@@ -210,7 +212,9 @@ class _Run:
         if strict:
             prepared_report.require_all(prepared)
         prepared_report.require_classes(prepared)
-        labelled_slices(prepared, self.experiment.objective.over)  # an unknown one is told now
+        labelled_slices(prepared, over)  # an unknown one is told now
+        for note in slice_notes(prepared, over):
+            say(note)
         facts = FactsStore(cache).table(prepared.contents())
         say(checkup.as_text(checkup.run_checks(files, prepared, facts, short=True)))
         keep_data(self.folder, files, prepared)

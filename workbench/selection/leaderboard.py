@@ -60,6 +60,8 @@ def as_json(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
             "params_thop": row.params_thop,
             "params_true": row.params_true,
             "seconds": row.seconds,
+            "ms_per_file": row.ms_per_file,
+            "slices": row.by_slice,
             "reason": row.reason,
             "backbone": row.backbone,
             "views": list(row.views),

@@ -16,18 +16,18 @@ def read_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.
     """Return a trial's scores on the objective's slices: `slice`, `name`, `score`, `target`.
 
     Raises:
-        StudyError: they hold nothing of one of the slices.
+        StudyError: they hold nothing of these slices.
         DamagedFileError: they are gone or damaged.
     """
     file = folder.trial(row.recipe).scores
     scores = folder.trial(row.recipe).read_scores()
-    absent = [name for name in objective.over if name not in set(scores["slice"])]
-    if absent:
+    names = objective.slices_among(scores["slice"].unique())
+    if not names:
         raise StudyError(
-            f"Trial {row.number} has no scores on the slice {absent[0]!r} ({file}). "
+            f"Trial {row.number} has no scores on the slice {objective.over[0]!r} ({file}). "
             "Search into a new study."
         )
-    measured = scores[scores["slice"].isin(objective.over)]
+    measured = scores[scores["slice"].isin(names)]
     return measured[["slice", "name", "score", "target"]].reset_index(drop=True)
 
 

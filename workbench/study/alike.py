@@ -1,11 +1,13 @@
 """Which trials of a study were scored on the same files, and so can be ranked together."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pyarrow import parquet
 
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.trial.recipe import Objective
 
 
 def measured_alike(
@@ -20,14 +22,14 @@ def measured_alike(
     Args:
         folder: The study.
         rows: Its trials.
-        num_files: Files of the objective's slices that are scored now; by default as many as the
-            last complete trial scored.
+        num_files: Files of each of the objective's slices that are scored now; by default as many
+            as the last complete trial scored.
     """
     complete = [row for row in rows if row.state == "complete"]
     if not complete:
         return list(rows), ""
     objective = folder.experiment().objective
-    counts = {row.number: _num_measured(folder, row, objective.over) for row in complete}
+    counts = {row.number: _num_measured(folder, row, objective) for row in complete}
     known = {number: count for number, count in counts.items() if count is not None}
     if not known:
         return list(rows), ""
@@ -55,10 +57,14 @@ def measured_alike(
     return left, said
 
 
-def _num_measured(folder: StudyFolder, row: TrialRow, slices: Sequence[str]) -> int | None:
-    """Return how many files of `slices` a trial scored; none if its scores are gone or damaged."""
+def _num_measured(folder: StudyFolder, row: TrialRow, objective: Objective) -> int | None:
+    """Return how many files a trial scored, those of each of the objective's slices counted.
+
+    None if its scores are gone or damaged.
+    """
     try:
         stored = parquet.read_table(folder.trial(row.recipe).scores, columns=["slice"])
     except (OSError, ValueError):  # pyarrow's errors of damaged files are kinds of ValueError
         return None
-    return sum(name in slices for name in stored["slice"].to_pylist())
+    counts = Counter(stored["slice"].to_pylist())
+    return sum(counts[name] for name in objective.slices_among(counts))

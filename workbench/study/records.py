@@ -57,6 +57,10 @@ class TrialRow(Frozen):
 
     objective: float | None
     metrics: dict[str, float]
+    by_slice: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """See `trial.result.Result.by_slice`."""
+
+    ms_per_file: float | None = None
     epochs: tuple[Epoch, ...]
     params_thop: int | None
     params_true: int | None
@@ -236,6 +240,8 @@ def _row(folder: StudyFolder, trial: FrozenTrial, runs: Mapping[int, str]) -> Tr
         recipe=attrs[UID],
         objective=result.objective if result else None,
         metrics=result.metrics if result else {},
+        by_slice=result.by_slice if result else {},
+        ms_per_file=result.ms_per_file if result else None,
         epochs=result.epochs if result else (),
         params_thop=attrs.get(THOP),
         params_true=attrs.get(TRUE),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
+from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.media.still import LIBRARIES
@@ -202,7 +202,7 @@ def _picture_libraries(folder: StudyFolder) -> set[str]:
     """Return the libraries beside Pillow that read some of the test files, as far as is known."""
     if not folder.manifest.exists():
         return set()
-    table = pd.read_parquet(folder.manifest, columns=["split", "content"])
+    table = read_prepared_table(folder.manifest, columns=["split", "content"])
     facts = FactsStore(Workspace(folder.path.parents[1]).cache)
     known = facts.table(table.loc[table["split"] == "test", "content"].drop_duplicates())
     return {LIBRARIES[form] for form in set(known["container"]) & LIBRARIES.keys()}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.data.delimited import quoted, shown_cell
+from workbench.data.prepared_table import read_prepared_table
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import DataError
 from workbench.scoring.slices import TEST
@@ -76,7 +77,7 @@ def _test_files(folder: StudyFolder, recipe: Recipe) -> pd.DataFrame:
     """Return `neutral` and `reason` of each test file by its name, as the study prepared them."""
     if not folder.manifest.exists():
         return pd.DataFrame({"neutral": np.array([], bool), "reason": []})
-    table = pd.read_parquet(folder.manifest)
+    table = read_prepared_table(folder.manifest)
     table = table[table["split"] == "test"].set_index("name")
     views = [name for name in recipe.model.views if f"row.{name}" in table.columns]
     rows = table[[f"row.{name}" for name in views]].to_numpy()

@@ -6,6 +6,8 @@ Source:
     By midranks, in O(n log n): Sun and Xu 2014, "Fast Implementation of DeLong's Algorithm for
     Comparing the Areas Under Correlated Receiver Operating Characteristic Curves", IEEE Signal
     Processing Letters 21, 1389-1393.
+    Groups of samples that belong together: Obuchowski 1997, "Nonparametric Analysis of Clustered
+    ROC Curve Data", Biometrics 53, 567-578.
 """
 
 import math
@@ -14,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from workbench.trial.intervals import Z95, auc_interval, auc_variance
 from workbench.values import Frozen
 
-Z95 = 1.96
-"""Standard errors to each side of a value that hold 95% of a normal distribution."""
+__all__ = ["Z95", "Estimate", "auc", "auc_difference", "auc_influences"]
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -28,6 +30,10 @@ class Estimate(Frozen):
     value: float
     standard_error: float | None
     """Absent with fewer than two samples of a class."""
+
+    low: float | None = None
+    high: float | None = None
+    """The ends of the 95% interval of an AUC; absent of a difference."""
 
     @property
     def confidence(self) -> float | None:
@@ -44,15 +50,18 @@ def auc(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
     """Return the AUC of `scores` against `targets` (1 is fake), each (samples,).
 
     A pair of a fake and a real sample with equal scores counts one half. Where the AUC is 0 or 1
-    the standard error is 0, which means that the samples cannot show it, not that there is none.
+    the standard error is 0, which means that the samples cannot show it, not that there is none;
+    the interval has a width all the same.
 
     Raises:
         ValueError: the two differ in length, or a class is absent.
     """
     of_fakes, of_reals = _components(targets, scores)
-    return Estimate(
-        value=float(of_fakes.mean()), standard_error=_standard_error(of_fakes, of_reals)
-    )
+    value, error = float(of_fakes.mean()), _standard_error(of_fakes, of_reals)
+    supposed = auc_variance(value, len(of_fakes), len(of_reals))
+    ratio = error**2 / supposed if error and supposed else None
+    low, high = auc_interval(value, len(of_fakes), len(of_reals), ratio)
+    return Estimate(value=value, standard_error=error, low=low, high=high)
 
 
 def auc_difference(targets: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
@@ -76,6 +85,36 @@ def auc_difference(targets: npt.ArrayLike, first: npt.ArrayLike, second: npt.Arr
         value=float(fakes_a.mean() - fakes_b.mean()),
         standard_error=_standard_error(of_fakes, of_reals),
     )
+
+
+def auc_influences(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Float64Array:
+    """Return how far each sample moves the AUC of each of several trials from its mean.
+
+    The squares of a trial's row, summed over samples or over groups of them, are the variance of
+    its AUC, but for a factor of n / (n - 1) for each class.
+
+    Args:
+        targets: (samples,) of 0 and 1.
+        scores: (trials, samples).
+
+    Returns:
+        (trials, samples); a row sums to 0 over each class.
+    """
+    y, rows = np.asarray(targets), np.asarray(scores, np.float64)
+    moves = np.empty(rows.shape)
+    for row, move in zip(rows, moves, strict=True):
+        fakes, reals = row[y == 1], row[y == 0]
+        of_fakes, of_reals = _share_below(reals, fakes), 1 - _share_below(fakes, reals)
+        move[y == 1] = (of_fakes - of_fakes.mean()) / len(of_fakes)
+        move[y == 0] = (of_reals - of_reals.mean()) / len(of_reals)
+    return moves
+
+
+def _share_below(others: Float64Array, values: Float64Array) -> Float64Array:
+    """Return which share of `others` lies below each value; an equal one counts one half."""
+    in_order = np.sort(others)
+    found = np.searchsorted(in_order, values, "left") + np.searchsorted(in_order, values, "right")
+    return np.asarray(found / (2 * len(others)))
 
 
 def _components(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:

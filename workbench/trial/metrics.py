@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.metrics import log_loss, precision_recall_curve, roc_auc_score, roc_curve
 
 from workbench.trial.recipe import MetricName, Objective
@@ -54,12 +55,26 @@ def objective_metrics(
 
     Args:
         objective: What is measured.
-        scored: Targets and scores of each slice, by its name.
+        scored: Targets and scores of each slice, by its name; of others, too.
 
     Raises:
         ValueError: as `binary_metrics`.
     """
-    return objective.aggregated({name: binary_metrics(*scored[name]) for name in objective.over})
+    names = objective.slices_among(scored)
+    return objective.aggregated({name: binary_metrics(*scored[name]) for name in names})
+
+
+def metrics_by_slice(scores: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return every metric on each slice that has labels, by its name.
+
+    Args:
+        scores: Rows of a scores file; see `result.TrialFolder.write_scores`.
+    """
+    labelled = scores[scores["target"] >= 0]
+    return {
+        str(name): {str(m): v for m, v in binary_metrics(rows["target"], rows["score"]).items()}
+        for name, rows in labelled.groupby("slice", sort=False)
+    }
 
 
 def _at(y: npt.NDArray[np.int64], called: npt.NDArray[np.bool_]) -> dict[MetricName, float]:

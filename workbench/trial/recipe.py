@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -64,10 +64,11 @@ class Objective(Frozen):
 
     metric: MetricName = "auc"
     over: Annotated[tuple[str, ...], Field(min_length=1)] = ("val",)
-    """The names of the slices; see `scoring.slices`."""
+    """The names of slices, and of families that stand for all of theirs; see `scoring.slices`."""
 
-    aggregate: Literal["mean", "worst"] = "mean"
-    """Of the metric's values on several slices."""
+    aggregate: Literal["mean", "worst", "lowest-quartile"] = "mean"
+    """Of the metric's values on several slices: the mean, the worst, or the mean of the worst
+    quarter of them, rounded up to whole slices."""
 
     @model_validator(mode="before")
     @classmethod
@@ -94,12 +95,33 @@ class Objective(Frozen):
     def place(self) -> str:
         """What it is measured on, for a person: `val`, or `the worst of val, phone`."""
         names = ", ".join(self.over)
-        return names if len(self.over) == 1 else f"the {self.aggregate} of {names}"
+        words = {"lowest-quartile": "worst quarter"}
+        return (
+            names
+            if self.is_of_one
+            else f"the {words.get(self.aggregate, self.aggregate)} of {names}"
+        )
+
+    @property
+    def is_of_one(self) -> bool:
+        """Whether it is measured on one slice, and not on a family of them."""
+        return len(self.over) == 1 and (self.over[0] == "val" or "." in self.over[0])
 
     @property
     def has_standard_error(self) -> bool:
         """Whether a standard error of it is known: that of an AUC on one slice."""
-        return self.metric == "auc" and len(self.over) == 1
+        return self.metric == "auc" and self.is_of_one
+
+    def slices_among(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return which slices of a data set it is measured on, each once.
+
+        Args:
+            names: Of all slices of the data, or of those that were scored. A family of which there
+                is none was left out; see `scoring.slices.labelled_slices`.
+        """
+        there = tuple(names)
+        wanted = (n for one in self.over for n in there if n == one or n.startswith(f"{one}."))
+        return tuple(dict.fromkeys(wanted))
 
     def aggregated(
         self, by_slice: Mapping[str, Mapping[MetricName, float]]
@@ -107,15 +129,21 @@ class Objective(Frozen):
         """Return every metric over the objective's slices; `metric` of it is the objective.
 
         Args:
-            by_slice: The metrics on each slice, by its name.
+            by_slice: The metrics on each slice, by its name; on others, too.
+
+        Raises:
+            KeyError: none of them is one of the objective's.
         """
+        names = self.slices_among(by_slice)
+        if not names:
+            raise KeyError(self.over[0])
         found: dict[MetricName, float] = {}
-        for metric in by_slice[self.over[0]]:
-            values = [by_slice[name][metric] for name in self.over]
-            if self.aggregate == "mean":
-                found[metric] = math.fsum(values) / len(values)
-            else:
-                found[metric] = min(values) if _direction(metric) == "maximize" else max(values)
+        for metric in by_slice[names[0]]:
+            values = sorted(by_slice[name][metric] for name in names)
+            worst_first = values if _direction(metric) == "maximize" else values[::-1]
+            counted = {"mean": len(values), "worst": 1, "lowest-quartile": -(-len(values) // 4)}
+            some = worst_first[: counted[self.aggregate]]
+            found[metric] = math.fsum(some) / len(some)
         return found
 
     def is_better(self, value: float, other: float) -> bool:

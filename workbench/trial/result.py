@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +25,16 @@ _PUT_BACK = "Put the file back; other trials do not need it."
 
 _SCORES = ["slice", "name", "score", "target"]
 
+_DAMAGE_OF_CHECKPOINT = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 
 class Epoch(Frozen):
     """One epoch of a trial."""
@@ -35,7 +47,7 @@ class Epoch(Frozen):
     """The learning rate of its last step."""
 
     metrics: dict[str, float]
-    """On the objective's slice."""
+    """Over the objective's slices."""
 
     objective: float
     seconds: float
@@ -62,7 +74,14 @@ class Result(Frozen):
     """At the best epoch; absent where no epoch ended."""
 
     metrics: dict[str, float] = Field(default_factory=dict)
-    """At the best epoch, on the objective's slice."""
+    """At the best epoch, over the objective's slices."""
+
+    by_slice: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """The metrics of a complete trial on every labelled slice of the data, by its name; unknown of
+    older versions."""
+
+    ms_per_file: float | None = None
+    """What scoring took of a file, in milliseconds, from its stored views on."""
 
     seconds: float = 0.0
     device: str = ""
@@ -165,10 +184,14 @@ class TrialFolder:
         if not self.checkpoint.exists():
             return None
         try:
+            # Torch writes the checksums of a ZIP file, and does not look at them.
+            with zipfile.ZipFile(self.checkpoint) as archive:
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} is not what was written")
             state: dict[str, Any] = torch.load(
                 self.checkpoint, map_location="cpu", weights_only=True
             )
-        except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        except _DAMAGE_OF_CHECKPOINT as error:
             print(f"{self.checkpoint} is damaged ({error}): the trial begins again.", flush=True)
             return None
         return state

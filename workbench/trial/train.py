@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from safetensors.torch import save_file
@@ -14,11 +15,13 @@ from workbench.data.prepare import Prepared
 from workbench.errors import AccessError, CacheError, DiskFullError, WorkbenchError
 from workbench.files import finished, hash_file
 from workbench.scoring.slices import slices_of
+from workbench.scoring.stored_slices import StoredSlices
 from workbench.trial import memory, memory_count
 from workbench.trial.compiling import Compile
 from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
 from workbench.trial.memory import Plan, TooLargeError
+from workbench.trial.metrics import metrics_by_slice
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.training import CHECKPOINT_FORMAT, DivergedError, Training, best_epoch
@@ -103,7 +106,6 @@ def run_trial(
         uses=uses,
     )
     fitted = None
-    state: State
     try:
         _check(recipe, num_samples)
         fitted = memory.Fitted(
@@ -126,7 +128,7 @@ def run_trial(
         _say(plan, recipe)
         while True:
             try:
-                state, reason, plan = _train(begin, prepared, plan, files, tell, clock)
+                ended = _train(begin, prepared, plan, files, tell, clock)
                 break
             except ValueError as error:
                 if not memory_count.is_of_one_value(error):
@@ -147,20 +149,23 @@ def run_trial(
     except (DiskFullError, CacheError, AccessError):
         raise  # none of the recipe's doing
     except WorkbenchError as error:
-        state, reason = "failed", str(error)
+        ended = _Ended("failed", str(error), plan, None)
+    plan = ended.plan
     if fitted is not None:
         fitted.keep(plan)
-    if state != "paused":
+    if ended.state != "paused":
         files.checkpoint.unlink(missing_ok=True)
     best = best_epoch(recipe, told)
     result = Result(
         recipe=recipe.uid,
-        state=state,
-        reason=reason,
+        state=ended.state,
+        reason=ended.reason,
         epochs=tuple(told),
         best_epoch=best.epoch if best else None,
         objective=best.objective if best else None,
         metrics=best.metrics if best else {},
+        by_slice=ended.by_slice,
+        ms_per_file=ended.ms_per_file,
         seconds=clock.seconds(),
         device=called(device),
         peak_memory_bytes=peak_bytes(device),
@@ -168,7 +173,7 @@ def run_trial(
         micro_batch=plan.micro_batch,
         checkpointed=plan.checkpointed,
         recipe_sha256=hash_file(files.recipe),
-        weights_sha256=hash_file(files.weights) if state == "complete" else "",
+        weights_sha256=hash_file(files.weights) if ended.state == "complete" else "",
     )
     files.write_result(result)
     return result
@@ -181,12 +186,8 @@ def _train(
     files: TrialFolder,
     tell: Callable[[Training], Decision],
     clock: "_Clock",
-) -> tuple[State, str, Plan]:
-    """Run the epochs that are left; keep the best weights and their scores.
-
-    Returns:
-        How it ended, why, and by which plan.
-    """
+) -> "_Ended":
+    """Run the epochs that are left; keep the best weights and their scores."""
     # Held by this frame alone: where the memory runs out, the next one needs all of it.
     training = begin(plan=plan)
     recipe = training.recipe
@@ -194,35 +195,44 @@ def _train(
     if saved is not None and (
         (saved["format"], saved["recipe"]) == (CHECKPOINT_FORMAT, recipe.uid)
         # An older version scored files of `val` that could not be decoded, too.
-        and len(saved["best_scores"]) == sum(each.num_files for each in training.measured)
+        and len(saved["best_scores"]) == training.measured.num_files
     ):
         training.restore(saved)
         clock.go_on(after_s=saved["seconds"])
     while True:
         decision = tell(training)
         if decision != "go on":
-            files.write_scores(_measured(training))
+            files.write_scores(training.measured.table(training.best_scores))
             state: State = "pruned" if decision == "prune" else "paused"
-            return state, f"{state} after epoch {len(training.epochs)}", training.plan
+            reason = f"{state} after epoch {len(training.epochs)}"
+            return _Ended(state, reason, training.plan, training.ms_per_file)
         if len(training.epochs) == recipe.training.num_epochs:
             break
         training.run_epoch()
         if len(training.epochs) < recipe.training.num_epochs:
             files.write_checkpoint({**training.state(), "seconds": clock.seconds()})
-    scores = [_measured(training)]
-    for name, other in slices_of(prepared).items():
-        if name not in recipe.objective.over:
-            source = training.stored(other)
-            scores.append(source.table(training.predict_best(source)))
-    files.write_scores(pd.concat(scores, ignore_index=True))
+    scores = _scores(training, prepared)
+    files.write_scores(scores)
     from workbench.trial import plots  # after training: Matplotlib takes a second to load
 
-    of_objective = scores[0]
-    plots.write_roc(of_objective["target"], of_objective["score"], files.roc)
-    plots.write_pr(of_objective["target"], of_objective["score"], files.pr)
+    # Of one slice: several may hold the same file.
+    shown = scores[scores["slice"] == training.measured.names[0]]
+    plots.write_roc(shown["target"], shown["score"], files.roc)
+    plots.write_pr(shown["target"], shown["score"], files.pr)
     with finished(files.weights) as part:
         save_file(training.best_weights, part, metadata={"recipe": recipe.uid})
-    return "complete", "", training.plan
+    by_slice = metrics_by_slice(scores)
+    return _Ended("complete", "", training.plan, training.ms_per_file, by_slice)
+
+
+class _Ended(NamedTuple):
+    """How the epochs ended, why, by which plan, and what scoring took."""
+
+    state: State
+    reason: str
+    plan: Plan
+    ms_per_file: float | None
+    by_slice: dict[str, dict[str, float]] = {}  # noqa: RUF012 (nobody writes to it)
 
 
 class _Clock:
@@ -240,12 +250,25 @@ class _Clock:
         return self._before_s + time.monotonic() - self._since
 
 
-def _measured(training: Training) -> pd.DataFrame:
-    """Return the best epoch's scores on the objective's slices as rows of the scores file."""
-    tables = [
-        source.table(scores)
-        for source, scores in zip(training.measured, training.best_scores, strict=True)
-    ]
+def _scores(training: Training, prepared: Prepared) -> pd.DataFrame:
+    """Return the best epoch's scores on every slice of the data as rows of the scores file.
+
+    Those of the objective come first. What has their files is dealt their scores, and the rest is
+    scored now.
+    """
+    measured, best = training.measured, training.best_scores
+    tables, left = [measured.table(best)], []
+    for other in slices_of(prepared).values():
+        if other.name in measured.names:
+            continue
+        table = measured.table_of(other, best)
+        if table is None:
+            left.append(other)
+        else:
+            tables.append(table)
+    if left:
+        rest = StoredSlices(left, training.stored)
+        tables.append(rest.table([training.predict_best(source) for source in rest.sources]))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -21,6 +21,7 @@ from workbench.parts.transfer import Average
 from workbench.scoring.evaluator import Evaluator
 from workbench.scoring.slices import Slice, labelled_slices
 from workbench.scoring.stored import StoredViews
+from workbench.scoring.stored_slices import StoredSlices
 from workbench.trial.batches import count_batches, sampled, shuffled
 from workbench.trial.compiling import Compile, compiled_model
 from workbench.trial.device import (
@@ -86,7 +87,7 @@ class Training:
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._train = self.stored(sampled(prepared, "train", recipe.training.sampling))
         parts = labelled_slices(prepared, recipe.objective.over)
-        self.measured = [self.stored(part) for part in parts]
+        self.measured = StoredSlices(parts, self.stored)
         """The slices of the objective."""
 
         self._model = recipe.build_model(loader(store))
@@ -128,7 +129,10 @@ class Training:
         """Of the best epoch, on the CPU."""
 
         self.best_scores: list[npt.NDArray[np.float64]] = []
-        """Of the files of each slice in `measured`, then."""
+        """Of the files of each source of `measured`, then."""
+
+        self.ms_per_file: float | None = None
+        """What scoring took, from stored views on: the least, since others were disturbed."""
 
     def stored(self, part: Slice) -> StoredViews:
         """Return the stored views of some files as the model reads them."""
@@ -151,7 +155,7 @@ class Training:
         number = len(self.epochs) + 1
         model.freeze(recipe.training.frozen or number <= recipe.training.transfer.frozen_epochs)
         model.train()
-        scored = sum(-(-each.num_samples // self._scored_at_once) for each in self.measured)
+        scored = sum(-(-each.num_samples // self._scored_at_once) for each in self.measured.sources)
         self._batches = 0
         self._of_batches = (
             count_batches(self._train.num_samples, recipe.training.batch_size) + scored
@@ -160,16 +164,10 @@ class Training:
         learning = time.monotonic()
         train_loss = self._learn(number)
         compiled, channels_last = self._compiled is not None, self._model.channels_last
-        scores = [self.predict(each, self._average.model) for each in self.measured]
+        scores = [self.predict(each, self._average.model) for each in self.measured.sources]
         if self._layout is not None:
             self._layout.after_epoch(number, time.monotonic() - learning)
-        metrics = objective_metrics(
-            recipe.objective,
-            {
-                each.name: (each.targets.numpy(), of_each)
-                for each, of_each in zip(self.measured, scores, strict=True)
-            },
-        )
+        metrics = objective_metrics(recipe.objective, self.measured.by_slice(scores))
         epoch = Epoch(
             epoch=number,
             train_loss=train_loss,
@@ -212,6 +210,7 @@ class Training:
         """
         evaluator = Evaluator(self.recipe.model, model)
         while True:
+            started = time.monotonic()
             try:
                 scores = evaluator.scores(source, batch_size=self._scored_at_once, step=self._moved)
                 break
@@ -227,6 +226,8 @@ class Training:
             self.plan = smaller
             print(f"out of memory: {self._scored_at_once} samples are scored at once from here on")
             give_back(self._device)
+        took_ms = 1000 * (time.monotonic() - started) / source.num_files
+        self.ms_per_file = min(took_ms, self.ms_per_file or took_ms)
         if not np.isfinite(scores).all():
             bad = int((~np.isfinite(scores)).sum())
             raise DivergedError(
@@ -270,8 +271,7 @@ class Training:
         self._restore_random(state["random"])
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.best_weights = state["best_weights"]
-        sizes = [each.num_files for each in self.measured]
-        self.best_scores = np.split(state["best_scores"].numpy(), np.cumsum(sizes)[:-1])
+        self.best_scores = self.measured.split(state["best_scores"].numpy())
 
     def _lay_out(self, channels_last: bool) -> None:
         """Lay out the model, its average and what the optimizer keeps of each parameter alike."""

@@ -1,0 +1,111 @@
+"""Columns beside name and label: read, joined by name, and part of the fingerprint where used."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.data.test_manifest import read, write_data
+from workbench.data.dataset import Dataset
+from workbench.data.manifest import Layout
+from workbench.data.metadata import column_of, metadata_of
+from workbench.errors import DataError
+from workbench.validation import build
+
+SPEAKERS = Layout(groups=("speaker",))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_data(tmp_path / "data")
+
+
+def label_train(data: Path, header: str, *cells: str) -> None:
+    """Write a label file of the four training files with more columns."""
+    rows = [f"train{index}.mp4,{index % 2}{cell}" for index, cell in enumerate(cells)]
+    (data / "train_label.txt").write_text("\n".join([f"video_name,target{header}", *rows]))
+
+
+def told(data: Path, column: str, layout: Layout | None = None) -> dict[str, str]:
+    """Return what the manifest says of each file in a metadata column, where it is known."""
+    table = read(data, layout).table
+    cells = zip(table["name"], table[column_of(column)], strict=True)
+    return {name: cell for name, cell in cells if cell}
+
+
+def test_label_files_may_say_more_and_only_what_is_asked_for_is_kept(data: Path) -> None:
+    label_train(data, ",Generator,speaker,notes", ",,ann,x", ",gan, bob ,x", ",,,x", ",tts,ann,x")
+    assert metadata_of(read(data).table) == ["meta.generator"]
+    assert told(data, "generator") == {"train1.mp4": "gan", "train3.mp4": "tts"}
+    found = {"train0.mp4": "ann", "train1.mp4": "bob", "train3.mp4": "ann"}
+    assert told(data, "speaker", SPEAKERS) == found
+    renamed = Layout(generator="notes")
+    assert set(told(data, "notes", renamed)) == {f"train{index}.mp4" for index in range(4)}
+
+
+def test_data_without_such_columns_have_none(data: Path) -> None:
+    assert metadata_of(read(data, SPEAKERS).table) == []
+
+
+def test_a_metadata_table_is_joined_by_name_and_names_files_as_loosely(data: Path) -> None:
+    rows = ["file;Speaker", "trainset/train0.mp4;ann", "val1;bob", "./t0.mp4;cy", "gone.mp4;dee"]
+    (data / "metadata.csv").write_text("\n".join(rows))
+    assert told(data, "speaker", SPEAKERS) == {
+        "train0.mp4": "ann",
+        "val1.mp4": "bob",
+        "t0.mp4": "cy",
+    }
+    assert any("metadata.csv, val: 1 name" in line for line in read(data, SPEAKERS).understood)
+
+
+def test_what_the_label_file_says_counts_before_the_metadata_table(data: Path) -> None:
+    label_train(data, ",generator", ",", ",gan", ",", ",")
+    (data / "about.csv").write_text("name,generator\ntrain1.mp4,tts\ntrain3.mp4,vae\n")
+    layout = Layout(metadata=("about.csv",))
+    assert told(data, "generator", layout) == {"train1.mp4": "gan", "train3.mp4": "vae"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name,speaker\ntrain0.mp4,a\ntrain0.mp4,b\n", r"two things of train0\.mp4"),
+        ("name,speaker\ntrain0.mp4,a\ntrainset/train0.mp4,b\n", r"train says two things"),
+        ("person,speaker\ntrain0.mp4,a\n", "needs one column of video_name"),
+        ("name,speaker,Speaker\ntrain0.mp4,a,b\n", "the column 'speaker' twice"),
+        ("name,speaker\n../train0.mp4,a\n", "leaves the media folder"),
+    ],
+)
+def test_a_metadata_table_that_cannot_be_meant_so_is_refused(
+    data: Path, text: str, said: str
+) -> None:
+    (data / "metadata.csv").write_text(text)
+    assert metadata_of(read(data).table) == []  # nobody asked for what it has
+    with pytest.raises(DataError, match=said):
+        read(data, SPEAKERS)
+
+
+def test_a_metadata_table_that_is_named_must_be_there(data: Path) -> None:
+    with pytest.raises(DataError, match=r"no metadata: looked for about\.csv"):
+        read(data, Layout(metadata=("about.csv",)))
+
+
+def test_metadata_are_part_of_the_fingerprint_only_where_they_are_used(data: Path) -> None:
+    bare = read(data, SPEAKERS).fingerprint
+    label_train(data, ",speaker", ",ann", ",bob", ",ann", ",bob")
+    manifest = read(data, SPEAKERS)
+    assert manifest.fingerprint == bare
+    used = replace(manifest, used=("speaker",)).fingerprint
+    assert used != bare
+    label_train(data, ",speaker", ",ann", ",bob", ",ann", ",cy")
+    assert replace(read(data, SPEAKERS), used=("speaker",)).fingerprint != used
+    assert replace(manifest, used=("absent",)).fingerprint == bare
+
+
+def test_an_experiment_names_columns_in_yaml_s_words() -> None:
+    tree = {"groups": ["speaker", "source"], "generator": "tool", "metadata": "about.csv"}
+    about = {"name": "x", "views": {"mel": {"kind": "mel"}}, "data": tree}
+    layout = build(Dataset, about, where="x").data
+    assert layout.described.columns == ("tool", "speaker", "source")
+    assert layout.metadata == ("about.csv",)
+    one = build(Dataset, {**about, "data": {"groups": "speaker"}}, where="x").data
+    assert one.groups == ("speaker",)

@@ -1,0 +1,134 @@
+"""Which column of a table is which: by usual names, or by those that a person gives."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from workbench.data.delimited import SEPARATORS, Delimited, quoted
+from workbench.data.names import leaves_folder
+from workbench.errors import DataError
+from workbench.values import Frozen
+
+NAME_COLUMNS = ("video_name", "img_name", "image_name", "audio_name", "file_name")
+SCORE_COLUMNS = ("y_pred", "score")
+TARGET_COLUMNS = ("target",)
+
+OTHER_NAMES = (
+    "name",
+    "names",
+    "file",
+    "files",
+    "filename",
+    "filenames",
+    "file_path",
+    "filepath",
+    "path",
+    "video",
+    "videos",
+    "clip",
+    "image",
+    "images",
+    "img",
+    "audio",
+)
+OTHER_TARGETS = ("label", "labels", "class", "is_fake", "is_deepfake", "y_true")
+"""Columns in which a 1 that means real would be strange; of others, `columns` has to say."""
+
+OTHER_SCORES = ("prediction", "predictions", "pred", "prob", "probability", "y_score")
+
+OR_NAMED = ", or name it by `columns` under `data` in the experiment, which a search reads."
+
+
+class Columns(Frozen):
+    """What the columns of label files and template are called, where that cannot be guessed."""
+
+    name: str | None = None
+    target: str | None = None
+    score: str | None = None
+    """Of the template."""
+
+
+def find_column(
+    table: Delimited, named: str | None, known: Sequence[str], others: Sequence[str], what: str
+) -> int | None:
+    """Return where the header has a column: the one that is named, else a known one, else a guess.
+
+    Raises:
+        DataError: it stands there twice, or several would do.
+    """
+    header = [cell.strip() for cell in table.rows[0]]
+    folded = [fold(cell) for cell in header]
+    if named is not None:
+        found = [at for at, cell in enumerate(header) if cell == named]
+        found = found or [at for at, cell in enumerate(folded) if cell == fold(named)]
+        if not found:
+            raise DataError(
+                f"{table.path} has no column {quoted(named)}, which `columns` names: its header is "
+                f"{table.header()}. Correct `columns` under `data` in the experiment."
+            )
+    else:
+        found = [at for at, cell in enumerate(folded) if cell in known]
+        found = found or [at for at, cell in enumerate(folded) if cell in others]
+    if len(found) < 2:
+        return found[0] if found else None
+    one, other = header[found[0]], header[found[1]]
+    if fold(one) == fold(other):
+        raise DataError(
+            f"{table.path} has the column {quoted(one)} twice: its header is {table.header()}. "
+            "Keep one of the two."
+        )
+    if fold(one) in known:
+        raise DataError(lacks_one_of(table, known, what))
+    raise DataError(
+        f"{table.path}: the {what} could be in the column {quoted(one)} or {quoted(other)}. "
+        f"Rename one of them{OR_NAMED}"
+    )
+
+
+def lacks_one_of(table: Delimited, known: Sequence[str], what: str) -> str:
+    """Return the sentence for a table in which none, or more than one, of `known` is found."""
+    return (
+        f"{table.path} needs one column of {', '.join(known)}: its header is {table.header()}. "
+        f"Rename the {what} column{OR_NAMED}"
+    )
+
+
+def cells_of(rows: Sequence[Sequence[str]], at: int) -> list[str]:
+    """Return the cells of the column at `at`; empty ones where a row ends before it."""
+    return [row[at] if at < len(row) else "" for row in rows]
+
+
+def check_names(names: Sequence[str], lines: Sequence[int], path: Path) -> None:
+    """Raise DataError if one of the names of files, on these lines, can leave its folder."""
+    for name, line in zip(names, lines, strict=True):
+        # Most names hold none of these, and a million are looked at.
+        if (not name or _SUSPECT.search(name)) and leaves_folder(name):
+            text = name.strip()
+            what = (
+                f"the name {quoted(text)} leaves the media folder" if text else "a name is missing"
+            )
+            raise DataError(f"{path} line {line}: {what}. Name files in that folder.")
+
+
+_SUSPECT = re.compile(r"\.\.|^\s*/|\\|:|\x00|//|^\s+$")
+
+
+def understood_as(table: Delimited, said: Sequence[str]) -> str:
+    """Return how a file was read, in a line; nothing if as the competitions write it."""
+    how = []
+    if table.separator != ",":
+        how.append(SEPARATORS[table.separator])
+    if table.encoding != "UTF-8":
+        how.append(table.encoding)
+    every = [*how, *said]
+    return f"{table.path.name}: {', '.join(every)}" if every else ""
+
+
+def fold(column: str) -> str:
+    """Return what a column's name has in common with other ways to write it."""
+    return re.sub(r"[\s-]+", "_", column.strip().casefold())
+
+
+def and_more(count: int) -> str:
+    """Return what follows an example, of `count` rows in all."""
+    return f" (and {count - 1} more such rows)" if count > 1 else ""

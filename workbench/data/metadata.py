@@ -1,0 +1,148 @@
+"""What the tables say of a file besides its name and its label: who made it, whom it shows.
+
+No model ever sees it. It sorts files into slices and into groups that stay together.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.data.columns import (
+    NAME_COLUMNS,
+    OTHER_NAMES,
+    Columns,
+    cells_of,
+    check_names,
+    find_column,
+    fold,
+    lacks_one_of,
+)
+from workbench.data.delimited import Delimited, read_delimited, shown_cell
+from workbench.data.names import match
+from workbench.errors import DataError
+from workbench.values import Frozen
+
+_PREFIX = "meta."
+"""Of its columns in the manifest's table, whose own columns may be called the same."""
+
+
+class Metadata(Frozen):
+    """Which columns of the tables say what of a file; the data need not have them."""
+
+    generator: str = "generator"
+    """What made a fake."""
+
+    groups: tuple[str, ...] = ()
+    """Whom or what several files are of: speakers, identities, sources."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys((self.generator, *self.groups)))
+
+
+def column_of(name: str) -> str:
+    """Return what metadata column `name` is called in the manifest's table: text, "" if unknown."""
+    return _PREFIX + name
+
+
+def metadata_of(table: pd.DataFrame) -> list[str]:
+    """Return the metadata columns that a table has, as it calls them."""
+    return [str(column) for column in table.columns if str(column).startswith(_PREFIX)]
+
+
+def metadata_cells(table: Delimited, metadata: Metadata) -> dict[str, list[str]]:
+    """Return the cells of the metadata columns that a table with a header has, by `column_of`.
+
+    Raises:
+        DataError: it has one of them twice.
+    """
+    found = {}
+    for name in metadata.columns:
+        at = find_column(table, None, (fold(name),), (), name)
+        if at is not None:
+            found[column_of(name)] = [cell.strip() for cell in cells_of(table.rows[1:], at)]
+    return found
+
+
+@dataclass(frozen=True)
+class MetadataTable:
+    """A table that says more of files."""
+
+    name: str
+    """Of its file, for messages."""
+
+    rows: pd.DataFrame
+    """`cell`, a file's name as it stands, and columns of the metadata, by `column_of`."""
+
+    def join(
+        self, labels: pd.DataFrame, files: Collection[str], *, media: str, split: str
+    ) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """Return the rows of a split with what this says of them, and how names were read.
+
+        What the label file itself says of a file counts first.
+
+        Args:
+            labels: Rows with a `file` each.
+            files: Those in the split's media folder.
+            media: That folder in the data folder; names may begin with it.
+            split: For messages.
+
+        Raises:
+            DataError: a name could be two files, or two things are said of one file.
+        """
+        where = f"{self.name}, {split}"
+        inner = self.rows["cell"].str.removeprefix(f"{media}/")
+        found, lines = dict(zip(inner, inner, strict=True)), tuple[str, ...]()
+        # Looked for more loosely, which takes longer, only where files are left.
+        if not set(labels["file"]) <= found.keys():
+            matches = match(inner, files, where=where)
+            found, lines = matches.files, matches.said
+        of_files = self.rows.drop(columns="cell").assign(file=inner.map(found))
+        of_files = of_files.dropna().drop_duplicates()
+        _require_one_row_each(of_files, "file", where)
+        by_file, joined = of_files.set_index("file"), labels.copy()
+        for column in by_file.columns:
+            said = by_file[column].to_dict()
+            cells = [said.get(file, "") for file in labels["file"]]
+            values = pd.Series(cells, labels.index, dtype="str")
+            if column in labels:
+                values = labels[column].where(labels[column] != "", values)
+            joined[column] = values
+        return joined, lines
+
+
+def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataTable | None:
+    """Return what the table `path` says of files; nothing if it has none of these columns.
+
+    Raises:
+        DataError: it cannot be read, has no column of names, names a file outside its folder, or
+            says two things of one name.
+    """
+    table = read_delimited(path)
+    cells = metadata_cells(table, metadata)
+    if not cells:
+        return None
+    header = [cell.strip() for cell in table.rows[0]]
+    # The label files may call it otherwise.
+    named = columns.name if columns.name in header else None
+    name_at = find_column(table, named, NAME_COLUMNS, OTHER_NAMES, "name")
+    if name_at is None:
+        raise DataError(lacks_one_of(table, NAME_COLUMNS, "name"))
+    table.check_widths()
+    names = cells_of(table.rows[1:], name_at)
+    check_names(names, table.lines[1:], path)
+    rows = pd.DataFrame({"cell": names, **cells}, dtype="str").drop_duplicates(ignore_index=True)
+    _require_one_row_each(rows, "cell", path.name)
+    return MetadataTable(path.name, rows)
+
+
+def _require_one_row_each(rows: pd.DataFrame, key: str, where: str) -> None:
+    torn = rows.loc[rows[key].duplicated(), key]
+    if len(torn):
+        raise DataError(
+            f"{where} says two things of {shown_cell(torn.iloc[0])}. Keep one row for each file; "
+            "where two splits have files of one name, write them with their media folder."
+        )

@@ -1,0 +1,107 @@
+"""What a label says: 1 for a fake, 0 for a real file, in whichever words."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BeforeValidator, model_validator
+
+from workbench.data.columns import and_more
+from workbench.data.delimited import quoted, shown_cell
+from workbench.errors import DataError
+from workbench.values import Frozen
+
+_NUMBER = re.compile(r"([01])(\.0*)?")
+_WORDS = {
+    "fake": ("fake", "deepfake", "spoof", "spoofed", "forged", "synthetic"),
+    "real": ("real", "genuine", "bonafide", "bona-fide", "bona fide", "pristine", "authentic"),
+}
+
+
+_Reader = Callable[[str], int | None]
+"""Says of a label whether it is a fake (1), real (0) or not known."""
+
+
+def _words(value: Any) -> Any:
+    """Return a class's words as text: YAML reads 1 and True as other things."""
+    some = value if isinstance(value, list | tuple) else [value]
+    return tuple(str(one) for one in some)
+
+
+class Classes(Frozen):
+    """What the labels of each class are, in any case of letters; read instead of the usual ones."""
+
+    fake: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    real: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+
+    @model_validator(mode="after")
+    def _are_two(self) -> "Classes":
+        if bool(self.fake) != bool(self.real):
+            raise ValueError("name the labels of both classes, `fake` and `real`")
+        if both := {_plain(word) for word in self.fake} & {_plain(word) for word in self.real}:
+            raise ValueError(f"{min(both)!r} stands for both classes")
+        return self
+
+
+def read_targets(
+    words: Sequence[str], classes: Classes, names: Sequence[str], lines: Sequence[int], path: Path
+) -> tuple["np.ndarray[Any, np.dtype[np.int8]]", str]:
+    """Return what each label says, and how they were read if they are not 0 and 1.
+
+    Raises:
+        DataError: one is of another kind than the first that is known, or of none.
+    """
+    known = next((word for word in dict.fromkeys(words) if reader_of(word, classes)), "")
+    read = reader_of(known, classes)
+    meaning = {word: read(_plain(word)) if read else None for word in set(words)}
+    found = [meaning[word] for word in words]
+    if None in meaning.values():
+        row = found.index(None)
+        said = (
+            f"{path} line {lines[row]}: the target of {shown_cell(names[row].strip())} is "
+            f"{quoted(words[row].strip())}{and_more(found.count(None))}."
+        )
+        if classes.fake:
+            those = shown_cell(", ".join((*classes.real, *classes.fake)), most=120)
+            raise DataError(f"{said} `classes` knows {those}.")
+        if reader_of(words[row], classes):
+            other = quoted(known.strip())
+            raise DataError(f"{said} Others are such as {other}: write all of them in one way.")
+        raise DataError(
+            f"{said} A target is 0 (real) or 1 (fake): write it so, or name other labels by "
+            "`classes` under `data` in the experiment, which a search reads."
+        )
+    seen = {
+        target: sorted({word.strip() for word in meaning if meaning[word] == target})
+        for target in (1, 0)
+    }
+    said = "/".join(", ".join(map(shown_cell, some)) for some in seen.values() if some)
+    numbers = "/".join(str(target) for target, some in seen.items() if some)
+    is_usual = not classes.fake and {word.strip() for word in meaning} <= {"0", "1"}
+    return np.array(found, np.int8), "" if is_usual else f"{said} read as {numbers}"
+
+
+def reader_of(word: str, classes: Classes) -> _Reader | None:
+    """Return what reads labels of the kind that `word` is of; None if it is of none.
+
+    Kinds are not mixed in one file: beside `fake`, `true` would mean real.
+    """
+    kinds = [_read_number, _of_words(("true",), ("false",)), _of_words(**_WORDS)]
+    if classes.fake:
+        kinds = [_of_words(classes.fake, classes.real)]
+    return next((read for read in kinds if read(_plain(word)) is not None), None)
+
+
+def _of_words(fake: Sequence[str], real: Sequence[str]) -> _Reader:
+    return ({_plain(w): 1 for w in fake} | {_plain(w): 0 for w in real}).get
+
+
+def _read_number(word: str) -> int | None:
+    found = _NUMBER.fullmatch(word)
+    return int(found[1]) if found else None
+
+
+def _plain(word: str) -> str:
+    return word.strip().casefold()
