@@ -45,7 +45,6 @@ ONLY_IN = {
         "search.journal",
         "search.samplers",
         "search.proposals",
-        "search.open_trials",
         "search.drawing",
         "search.study_store",
     },

@@ -104,8 +104,8 @@ def test_metadata_are_part_of_the_fingerprint_only_where_they_are_used(data: Pat
 def test_an_experiment_names_columns_in_yaml_s_words() -> None:
     tree = {"groups": ["speaker", "source"], "generator": "tool", "metadata": "about.csv"}
     about = {"name": "x", "views": {"mel": {"kind": "mel"}}, "data": tree}
-    layout = build(Dataset, about, where="x").data
+    layout: Layout = build(Dataset, about, where="x").data
     assert layout.described.columns == ("tool", "speaker", "source")
     assert layout.metadata == ("about.csv",)
-    one = build(Dataset, {**about, "data": {"groups": "speaker"}}, where="x").data
+    one: Layout = build(Dataset, {**about, "data": {"groups": "speaker"}}, where="x").data
     assert one.groups == ("speaker",)

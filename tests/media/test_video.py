@@ -8,12 +8,11 @@ import numpy.typing as npt
 import pytest
 from moviepy.config import FFMPEG_BINARY
 
-from tests.media.clips import Pictures, chirp, greys, moving, write_media
+from tests.media.clips import Pictures, chirp, decode, greys, moving, write_media
 from workbench.errors import MediaError
 from workbench.media import video_scan
 from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
-from workbench.media.reading import decode
 from workbench.media.square import square
 from workbench.media.timing import Timeline
 

@@ -16,6 +16,7 @@ from workbench.visibly import printing_visibly
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.search.options import FinalistsAsked
     from workbench.study.folder import StudyFolder
 
 DEMO = Path("experiments/demo.yaml")
@@ -60,6 +61,15 @@ NoLockOption = Annotated[
         help="Take no locks, on a file system without: see that no two commands write at once.",
     ),
 ]
+JobsOption = Annotated[
+    str | None,
+    typer.Option(help="Trials side by side; auto measures how many the device is good for."),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")]
+TimeoutOption = Annotated[
+    str | None, typer.Option(help="No epoch begins after so long, e.g. 90s, 30m, 8h.")
+]
+StallOption = Annotated[str, typer.Option(help="A trial of which no batch ends for so long hangs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -173,3 +183,17 @@ def parse_bytes(text: str | None) -> int | None:
     if number < 1:
         raise typer.BadParameter(f"{text!r} is no memory at all: write e.g. 16GiB or 800MiB.")
     return number
+
+
+def finalists_asked(text: str | None) -> "FinalistsAsked | None":
+    """Return what a final round such as 5x3 is: so many finalists, each with so many seeds."""
+    if text is None:
+        return None
+    from workbench.search.options import FinalistsAsked
+
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not match:
+        raise typer.BadParameter(
+            f"{text!r} is no final round: write e.g. 5x3, five finalists with three seeds each."
+        )
+    return FinalistsAsked(int(match[1]), int(match[2]))

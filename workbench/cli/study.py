@@ -1,25 +1,33 @@
 """The commands about a study: search it, compare its trials, open its runs, promote one."""
 
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workbench.cli.selection import final_round
 from workbench.cli.shared import (
     DEMO,
     MOST_SEED,
     CompileOption,
     DataOption,
+    DeviceOption,
     ExperimentArgument,
+    JobsOption,
     JsonOption,
     MemoryOption,
     NoLockOption,
+    StallOption,
     StrictOption,
     StudyArgument,
+    TimeoutOption,
     compile_setting,
+    finalists_asked,
     named_study,
     num_jobs,
     parse_bytes,
@@ -32,6 +40,7 @@ from workbench.tables import width
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.search.options import RunOptions
     from workbench.search.start import SearchOutcome
 
 
@@ -51,17 +60,12 @@ def search(
     seed: Annotated[
         int, typer.Option(help="Seed of the sampler and the trials.", min=0, max=MOST_SEED)
     ] = 0,
-    jobs: Annotated[
-        str | None,
-        typer.Option(help="Trials side by side; auto measures how many the device is good for."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = "off",
     strict: StrictOption = False,
-    timeout: Annotated[
-        str | None, typer.Option(help="No epoch begins after so long, e.g. 90s, 30m, 8h.")
-    ] = None,
+    timeout: TimeoutOption = None,
     stop_at_noise: Annotated[
         bool,
         typer.Option(
@@ -69,13 +73,16 @@ def search(
             help="Start no more once chance moves the best AUC by more than is still to be gained.",
         ),
     ] = False,
-    stall: Annotated[
-        str, typer.Option(help="A trial of which no batch ends for so long hangs.")
-    ] = "15m",
+    finalists: Annotated[
+        str | None,
+        typer.Option(help="Train the best again at the end, e.g. 5x3: five, with three seeds."),
+    ] = None,
+    stall: StallOption = "15m",
     no_lock: NoLockOption = False,
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
+    asked = finalists_asked(finalists)
     without_locks(no_lock)
     from workbench.search.options import RunOptions
     from workbench.search.start import run_search
@@ -88,6 +95,7 @@ def search(
         jobs=num_jobs(jobs),
         device=device,
         timeout_s=timeout_s,
+        finalists=asked,
         stall_s=stall_s,
         stop_at_noise=stop_at_noise,
         memory_bytes=memory_bytes,
@@ -98,7 +106,7 @@ def search(
     def run(workspace: Workspace) -> "SearchOutcome":
         return run_search(experiment, workspace, options, start_from=start_from or ())
 
-    _conclude(run, "its trial" if trials == 1 else f"its {trials} trials")
+    _conclude(run, options, "its trial" if trials == 1 else f"its {trials} trials")
 
 
 def train(
@@ -110,7 +118,7 @@ def train(
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name; the recipe file's by default.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the trial.", min=0, max=MOST_SEED)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+    device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = "off",
     no_lock: NoLockOption = False,
@@ -135,18 +143,20 @@ def train(
     def run(workspace: Workspace) -> "SearchOutcome":
         return run_preset(recipe, workspace, options, settings=settings or ())
 
-    _conclude(run, "its trial")
+    _conclude(run, options, "its trial")
 
 
-def _conclude(run: Callable[[Workspace], "SearchOutcome"], whole: str) -> None:
-    """Run the search of a study; print its trials and promote the best one."""
+def _conclude(
+    run: Callable[[Workspace], "SearchOutcome"], options: "RunOptions", whole: str
+) -> None:
+    """Run the search of a study, with its final round; print its trials and promote the best."""
     from workbench.access import full_disk_told
     from workbench.selection import leaderboard, promotion
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
     from workbench.tracking.registry import ModelRegistry
 
-    workspace = Workspace(Path.cwd())
+    workspace, began = Workspace(Path.cwd()), time.monotonic()
     with reporting_errors():
         try:
             outcome = run(workspace)
@@ -169,6 +179,9 @@ def _conclude(run: Callable[[Workspace], "SearchOutcome"], whole: str) -> None:
                 "No trial is complete, so there is no champion: see the reasons above and "
                 f"{outcome.folder.path}/trials/*/log.txt."
             )
+        if options.finalists is not None:
+            left = options.timeout_s and max(0.0, options.timeout_s - time.monotonic() + began)
+            final_round(outcome.folder, replace(options, timeout_s=left), options.finalists)
         root = workspace.tracking
         with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
             champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
@@ -183,6 +196,7 @@ def compare(
 ) -> None:
     """Rank the trials of a study; write one offline HTML page with its plots."""
     from workbench.selection import leaderboard, report
+    from workbench.selection.finalists import finalists_as_table, read_finalists
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
     from workbench.study.records import count_running
@@ -197,6 +211,8 @@ def compare(
             return
         objective = folder.experiment().objective
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
+        if standing := read_finalists(folder, rows):
+            typer.echo(f"\nFinalists:\n{finalists_as_table(standing)}")
         if running := count_running(folder):
             typer.echo(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."

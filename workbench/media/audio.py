@@ -12,15 +12,18 @@ the container's length is a guess (from a bit rate, or a header written before i
 baseline believes it; here what was decoded rules.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import av
 import numpy as np
+import numpy.typing as npt
 import soxr
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from workbench.media.samples import DTYPES, Stereo, fit, joined, mean
 from workbench.media.sound_clock import WAV_HZ, SoundClock, announced, end_s, picture_start_s
 from workbench.media.source import MAX_DURATION_S, failure
 from workbench.media.streams import MediaReader
@@ -29,13 +32,21 @@ from workbench.media.view import Sound
 RATE_HZ = 22_050
 """Rate of the sound that views are made of."""
 
+Stereo = npt.NDArray[Any]
+"""(2, samples) int16 or float32: left and right, in whole steps of 16 bits."""
+
+_DTYPES: dict[str, type[np.generic]] = {"flt": np.float32, "s16": np.int16, "s32": np.int32}
+
+# moviepy keeps its 16-bit samples within 0.99 of full scale: int(0.99 * 2**15).
+_LOUDEST = 32_440
+
 # Outside these rates a small file would grow a thousandfold on its way to 44.1 kHz, or ask for a
 # resampling filter that takes minutes.
 _RATES_HZ = range(1_000, 768_001)
 # The form of most sound in videos (AAC).
 _AS_WANTED = ("fltp", "stereo", WAV_HZ)
 # Those that PyAV turns into arrays; frames of others (64-bit integers) go to FFmpeg as they are.
-_ARRAYS = (*DTYPES, "dbl", "u8")
+_ARRAYS = (*_DTYPES, "dbl", "u8")
 # What honest containers and what is decoded differ by: rounding, and a codec's last block, which is
 # 0.13 s of AAC at 8 kHz.
 _SLACK_S = 0.15
@@ -137,16 +148,16 @@ class SoundReader(MediaReader):
             length = self._length(len(mono), believing=believing)
             if not mono.any():
                 raise failure("silent", "none of its sound is heard while there is a picture")
-        mono = fit(mono, length)
+        mono = _fit(mono, length)
         # librosa rounds the length up, where soxr rounds to the nearest.
-        return fit(soxr.resample(mono, WAV_HZ, RATE_HZ, quality="HQ"), -(-len(mono) // 2))
+        return _fit(soxr.resample(mono, WAV_HZ, RATE_HZ, quality="HQ"), -(-len(mono) // 2))
 
     def _hear(self) -> Sound:
         """Return all samples as mono, 44,100 a second, and find out how loud they are."""
         self._end_form()
         if not self._num_samples:
             raise failure("no_audio", "its sound stream holds no samples")
-        mono = mean(np.concatenate(self._parts, axis=1)[:, : self._max_samples])
+        mono = _mean(np.concatenate(self._parts, axis=1)[:, : self._max_samples])
         self._parts.clear()
         length = self._length(self._num_samples)
         # A picture without a length may well last longer.
@@ -189,7 +200,7 @@ class SoundReader(MediaReader):
             self._waiting.clear()
             self._num_waiting = 0
             return
-        samples = joined(self._waiting, self._end_s)
+        samples = _joined(self._waiting, self._end_s)
         if samples.dtype.kind == "f" and not np.isfinite(samples).all():
             # What a number-that-is-none becomes depends on the processor, and it spreads.
             samples = np.nan_to_num(samples, posinf=1e6, neginf=-1e6)
@@ -235,3 +246,49 @@ def _chosen(container: InputContainer) -> AudioStream:
         streams,
         key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.channels),
     )
+
+
+def _joined(frames: Sequence[AudioFrame], end_s: float | None) -> npt.NDArray[Any]:
+    """Return the samples of `frames`, (planes, values), cut where `end_s` lies inside the last."""
+    last = frames[-1]
+    # The usual formats are read here: `to_ndarray`, which knows them all, takes thrice as long.
+    dtype = _DTYPES.get(last.format.name.removesuffix("p"))
+    num_values = 1 if last.format.is_planar else last.layout.nb_channels
+    if dtype is None:
+        joined = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+    else:
+        joined = np.stack(
+            [
+                np.concatenate(
+                    [
+                        np.frombuffer(memoryview(f.planes[i]), dtype, f.samples * num_values)
+                        for f in frames
+                    ]
+                )
+                for i in range(len(last.planes))
+            ]
+        )
+    if end_s is None or last.time is None:
+        return joined
+    kept = round((end_s - last.time) * last.sample_rate)
+    if not 0 < kept < last.samples:
+        return joined
+    cut = last.samples - kept
+    return joined[
+        :, : joined.shape[1] - (cut if last.format.is_planar else cut * last.layout.nb_channels)
+    ]
+
+
+def _mean(stereo: Stereo) -> Sound:
+    """Return the mean of left and right, 1 being full scale."""
+    left, right = np.clip(stereo, -_LOUDEST, _LOUDEST)
+    mono = np.add(left, right, dtype=np.float32)
+    mono /= 1 << 16
+    return mono
+
+
+def _fit(sound: Sound, length: int) -> Sound:
+    """Return `sound` cut to `length`, or followed by silence up to it."""
+    if len(sound) >= length:
+        return sound[:length]
+    return np.pad(sound, (0, length - len(sound)))

@@ -12,7 +12,7 @@ from workbench.media.audio import SoundReader
 from workbench.media.facts import Facts, container_facts, image_facts
 from workbench.media.sound_view import SoundViews
 from workbench.media.streams import Onlooker, StreamViews, read_streams
-from workbench.media.view import Array, Made, MadeOrNot, View, read_views
+from workbench.media.view import Made, MadeOrNot, View, read_views
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,3 @@ def read_media(
     onlooker = Onlooker((SoundViews,) if loudness else (), see)
     made = read(path, views, onlooker) if views else read_streams(path, {}, onlooker)
     return Reading(made, found[-1] if found else image_facts(path))
-
-
-def decode(view: View, path: Path) -> Array:
-    """Return one view of one file, of its `stored_shape`.
-
-    Raises:
-        MediaError: the file has no such view; its status is a `source.Status`.
-    """
-    made = read_media(path, {"view": view}).made["view"]
-    if isinstance(made, MediaError):
-        raise made
-    return made.array

@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from workbench.trial.compiling import Compile
+
+
+class FinalistsAsked(NamedTuple):
+    """How many finalists a final round has, and how often each is trained again."""
+
+    top: int
+    num_seeds: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,9 @@ class RunOptions:
 
     timeout_s: float | None = None
     """No epoch begins after so long; the trials in flight are kept and go on the next time."""
+
+    finalists: FinalistsAsked | None = None
+    """The final round that follows, for which time is left; what it trains is no trial."""
 
     stall_s: float = 900.0
     """A trial of which no batch ends for so long hangs."""

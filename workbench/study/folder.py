@@ -60,6 +60,7 @@ class StudyFolder:
         self.manifest = path / "manifest.parquet"
         self.template = path / "template.csv"
         self.champion = path / "champion.json"
+        self.finalists = path / "finalists.json"
         self.report = path / "compare.html"
         self._lock = path / "lock"
 
@@ -73,8 +74,18 @@ class StudyFolder:
         return names
 
     def trial(self, recipe: str) -> TrialFolder:
-        """Return the folder of the trial with this recipe uid."""
+        """Return the folder of the trial, or of the repeat of one, with this recipe uid."""
+        repeat = self.repeat(recipe)
+        if recipe and repeat.path.is_dir():
+            return repeat
         return TrialFolder(self.path / "trials" / recipe)
+
+    def repeat(self, recipe: str) -> TrialFolder:
+        """Return the folder of the repeat of a trial with this recipe uid, as it is or will be.
+
+        It lies beside those of the trials: a repeat is no trial of the study.
+        """
+        return TrialFolder(self.path / "repeats" / recipe)
 
     def info(self) -> StudyInfo:
         """Return what the study is.

@@ -49,9 +49,9 @@ def report(clips: list[Path], folder: Path) -> None:
     from av.stream import Discard
     from moviepy import VideoFileClip
 
+    from tests.media.clips import decode
     from workbench.media.frames import Frames
     from workbench.media.mel import Mel
-    from workbench.media.reading import decode
     from workbench.media.streams import feed, opened
     from workbench.media.timing import Timeline
     from workbench.media.video import Frame, FrameReader
