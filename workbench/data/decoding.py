@@ -100,7 +100,7 @@ def _decode(task: Task) -> Done:
     if passing := _unread(task):
         return _not_kept(task, passing)
     views = {name: place.view for name, place in task.places.items()}
-    reading = read_media(task.path, views, loudness=task.loudness, read=read_any)
+    reading = read_media(task.path, views, loudness=task.loudness, guarded=read_any)
     outcomes, unexpected = {}, {}
     for name, made in reading.made.items():
         place = task.places[name]

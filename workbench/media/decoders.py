@@ -15,7 +15,7 @@ import cv2
 from workbench.errors import DataError, MediaError
 from workbench.fence import KEEP_MEMORY, DiedError, Fence, TimedOutError
 from workbench.media.source import failure, said_by
-from workbench.media.view import MadeOrNot, View, read_views
+from workbench.media.view import MadeOrNot, View, ViewReader, read_views
 
 T = TypeVar("T")
 
@@ -104,15 +104,23 @@ def decoders(num_processes: int, *, limit_s: float = FILE_LIMIT_S) -> Fence:
     )
 
 
-def read_any(path: Path, views: Mapping[str, View], onlooker: Any = None) -> MadeOrNot:
+def read_any(
+    path: Path, views: Mapping[str, View], onlooker: Any = None, read: ViewReader | None = None
+) -> MadeOrNot:
     """Do as `read_views`, whatever is raised on the way: it is the outcome of the view at fault.
+
+    Args:
+        path: The file.
+        views: Views by name.
+        onlooker: See `read_views`.
+        read: What reads them in its place.
 
     Raises:
         MemoryError: the memory that the process may take is not enough.
         OSError: the disk is full.
     """
     try:
-        return read_views(path, views, onlooker)
+        return (read or read_views)(path, views, onlooker)
     except Exception as error:  # noqa: BLE001 (decoders raise anything; one file ends no other)
         unexpected = _unexpected(error, path)
     if len(views) < 2:

@@ -12,7 +12,7 @@ from workbench.media.audio import SoundReader
 from workbench.media.facts import Facts, container_facts, image_facts
 from workbench.media.sound_view import SoundViews
 from workbench.media.streams import Onlooker, StreamViews, read_streams
-from workbench.media.view import Made, MadeOrNot, View, read_views
+from workbench.media.view import Made, MadeOrNot, View, ViewReader, read_views
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def read_media(
     views: Mapping[str, View],
     *,
     loudness: bool = False,
-    read: Callable[[Path, Mapping[str, View], Any], MadeOrNot] = read_views,
+    guarded: Callable[[Path, Mapping[str, View], Any, ViewReader], MadeOrNot] | None = None,
 ) -> Reading:
     """Decode a file once into every view; what fails in one view leaves the others.
 
@@ -39,7 +39,7 @@ def read_media(
         path: The file.
         views: Views by name.
         loudness: Decode the sound for the facts even where no view needs it.
-        read: Reads the views.
+        guarded: Calls what reads the views, given last, in its own way.
     """
     found: list[Facts] = []
 
@@ -52,5 +52,6 @@ def read_media(
         found.append(facts)
 
     onlooker = Onlooker((SoundViews,) if loudness else (), see)
-    made = read(path, views, onlooker) if views else read_streams(path, {}, onlooker)
+    read: ViewReader = read_views if views else read_streams
+    made = guarded(path, views, onlooker, read) if guarded else read(path, views, onlooker)
     return Reading(made, found[-1] if found else image_facts(path))
