@@ -197,6 +197,11 @@ def test_bad_usage_exits_2(words: list[str]) -> None:
     assert "Usage: " in result.stderr
 
 
+def test_a_bad_setting_of_compile_is_told_like_every_other() -> None:
+    said = " ".join(run("search", "--compile", "auto").stderr.split())
+    assert "'auto' is no setting of --compile: write on or off." in said
+
+
 @pytest.mark.parametrize("name", [b"\xff", b"\xff/inner"])
 @pytest.mark.parametrize("command", ["search", "prepare"])
 def test_a_data_folder_of_a_name_that_is_no_text_is_told(

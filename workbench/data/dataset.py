@@ -13,7 +13,8 @@ from workbench.data.holdout import Holdout
 from workbench.data.manifest import Layout
 from workbench.errors import ConfigError, DataError
 from workbench.media.views import AnyView
-from workbench.values import Frozen, build
+from workbench.validation import build
+from workbench.values import Frozen
 from workbench.workspace import Workspace
 from workbench.yaml_files import read_yaml
 
