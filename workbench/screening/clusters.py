@@ -24,7 +24,8 @@ from workbench.screening.probe import Asked, FeatureRows, Where, val_features
 from workbench.screening.probing import LIMIT_S, ask, candidates_of, child_process
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
-from workbench.values import Frozen, read_record
+from workbench.validation import read_record
+from workbench.values import Frozen
 
 FILE = "clusters.json"
 """In the study's folder."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from workbench.access import full_disk_told, require_writable
 from workbench.checks import checkup
 from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
+from workbench.data.folds import with_fold
 from workbench.data.holdout import without_holdout
-from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
 from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
 from workbench.screening.probe import Where
@@ -133,6 +134,7 @@ class _Run:
         began = time.monotonic()
         self.folder = new_or_known(workspace.studies, options.study or experiment.name)
         if self.folder.info_file.exists():
+            self.folder.info()  # what is not this study is told before all else
             space = space.as_begun(self.folder.begun()["space"])
             experiment = experiment.as_begun(self.folder.experiment())
         self.experiment, self.space, self.file = experiment, space, file
@@ -205,6 +207,7 @@ class _Run:
             manifest.read_manifest(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
         )
+        files = with_fold(files, self.experiment.validation)
         files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
             self.folder,

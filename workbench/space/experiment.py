@@ -14,7 +14,8 @@ from workbench.rules.rulebook import Rulebook
 from workbench.space.space import Space, read_space, require_backbones
 from workbench.trial.constraints import Constraints
 from workbench.trial.recipe import Objective
-from workbench.values import Frozen, build
+from workbench.validation import build
+from workbench.values import Frozen
 
 
 class Pruning(Frozen):
@@ -87,6 +88,10 @@ class Experiment(Dataset):
     screening: Literal["auto", "on", "off"] = "auto"
     """Whether a probe of each backbone's features chooses which are trained (`screening`);
     `auto` does where there are at least `LEAST_SCREENED` to choose from."""
+
+    calibrated: bool = False
+    """Whether exported scores are divided by a temperature (`scoring.temperature`), fitted on the
+    champion's scores of `val`: it moves the log-loss and no ranking."""
 
     @property
     def named_slices(self) -> tuple[str, ...]:
