@@ -26,6 +26,7 @@ SURFACE: dict[str, list[str]] = {
         "--trials",
         "--study",
         "--data",
+        "--slice",
         "--start-from",
         "--seed",
         "--jobs",
