@@ -19,13 +19,13 @@ OF_SOUNDS = [each for each in DEGRADATIONS.values() if each.of_sound]
 
 def tone(frequency_hz: float, duration_s: float = 1.0) -> Sound:
     time_s = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
-    return (0.3 * np.sin(2 * np.pi * frequency_hz * time_s)).astype(np.float32)
+    return np.asarray(0.3 * np.sin(2 * np.pi * frequency_hz * time_s), np.float32)
 
 
 def babble() -> Sound:
     """Noise that swells and fades, of an odd length."""
     noise = np.random.default_rng(1).normal(0, 0.1, RATE_HZ + 7)
-    return (noise * np.sin(np.arange(len(noise)) / 2000) ** 2).astype(np.float32)
+    return np.asarray(noise * np.sin(np.arange(len(noise)) / 2000) ** 2, np.float32)
 
 
 def power_db(sound: Sound) -> float:
