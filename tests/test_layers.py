@@ -27,6 +27,7 @@ FOLDERS = [
     "screening",
     "search",
     "selection",
+    "report",
     "submission",
     "cli",
     "__main__",
@@ -51,7 +52,7 @@ ONLY_IN = {
     },
     "mlflow": {"tracking.store", "tracking.writing", "tracking.runs", "tracking.registry"},
     "typer": {module for module in MODULES if module.startswith("cli.")},
-    "plotly": {"checks.figures", "pages", "selection.figures", "selection.figure_parts"},
+    "plotly": {"checks.figures", "pages", "report.figures", "report.figure_parts"},
     "timm": {"parts.alexnet", "parts.torchvision_fix"},
     "thop": {"rules.counts"},
 }

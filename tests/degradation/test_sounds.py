@@ -25,7 +25,8 @@ def tone(frequency_hz: float, duration_s: float = 1.0) -> Sound:
 def babble() -> Sound:
     """Noise that swells and fades, of an odd length."""
     noise = np.random.default_rng(1).normal(0, 0.1, RATE_HZ + 7)
-    return np.asarray(noise * np.sin(np.arange(len(noise)) / 2000) ** 2, np.float32)
+    swelling = np.sin(np.arange(len(noise)) / 2000) ** 2
+    return np.asarray(noise * swelling, np.float32)
 
 
 def power_db(sound: Sound) -> float:

@@ -33,6 +33,7 @@ for command in (
     study.compare,
     study.ui,
     study.promote,
+    selection.audit,
     submission.export,
     submission.predict,
     submission.score,

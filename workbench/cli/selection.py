@@ -1,4 +1,4 @@
-"""The command that makes sure of a choice: train the best trials again."""
+"""The commands that make sure of a choice: train the best again, look at the locked holdout."""
 
 import json
 from pathlib import Path
@@ -75,6 +75,30 @@ def finalists(
             return
         typer.echo(f"\n{promotion.describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {folder.name}")
+
+
+def audit(
+    study: StudyArgument = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of the trial; the champion by default.", min=0)
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
+) -> None:
+    """Score the champion on the locked holdout; every look is logged."""
+    without_locks(no_lock)
+    from workbench.selection.audit import audit as look_at
+    from workbench.selection.audit import describe_audit
+
+    with reporting_errors():
+        folder = named_study(study)
+        audited = look_at(folder, Workspace(Path.cwd()), trial, device=device)
+        if as_json:
+            typer.echo(audited.look.model_dump_json(indent=2))
+            return
+        typer.echo(describe_audit(audited))
+        typer.echo(f"\nLog: {folder.looks}")
 
 
 def final_round(

@@ -203,11 +203,14 @@ def compare(
     as_json: JsonOption = False,
     top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
 ) -> None:
-    """Rank the trials of a study; write one offline HTML page with its plots."""
-    from workbench.selection import leaderboard, report
+    """Rank the trials of a study; write one offline HTML page that one decides from."""
+    from workbench.report.page import write_report
+    from workbench.selection import leaderboard
     from workbench.selection.finalists import finalists_as_table, read_finalists
     from workbench.selection.statistics import read_scored_trials
+    from workbench.selection.summary import describe_summary, summarise
     from workbench.study.alike import measured_alike
+    from workbench.study.looks import describe_looks, read_looks
     from workbench.study.records import count_running
 
     with reporting_errors():
@@ -215,18 +218,27 @@ def compare(
         rows, other = measured_alike(folder, read_scored_trials(folder))
         if other:
             typer.echo(other, err=True)
-        if as_json:
-            typer.echo(json.dumps(leaderboard.as_json(rows), indent=2, allow_nan=False))
-            return
         objective = folder.experiment().objective
+        if as_json:
+            summary, _ = summarise(folder, rows, objective)
+            found = {
+                "decision": summary.model_dump(mode="json"),
+                "trials": leaderboard.as_json(rows),
+            }
+            typer.echo(json.dumps(found, indent=2, allow_nan=False))
+            return
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if standing := read_finalists(folder, rows):
             typer.echo(f"\nFinalists:\n{finalists_as_table(standing)}")
+        if looks := read_looks(folder):
+            typer.echo(f"\n{describe_looks(looks)}")
         if running := count_running(folder):
             typer.echo(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."
             )
-        report.write_report(folder, rows, objective, folder.report)
+        summary = write_report(folder, rows, objective, folder.report)
+        if said := describe_summary(summary):
+            typer.echo(f"\n{said}")
         is_any_complete = bool(leaderboard.complete_trials(rows))
         after = f"export {folder.name} --out bundle" if is_any_complete else "search"
         typer.echo(f"\nPage: {folder.report}\n\nNext: workbench {after}")
@@ -272,8 +284,12 @@ def promote(
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
     from workbench.files import full_disk_told
+    from workbench.report.page import write_report
     from workbench.search.recording import mend_runs
     from workbench.selection import promotion
+    from workbench.selection.statistics import read_scored_trials
+    from workbench.selection.summary import describe_summary
+    from workbench.study.alike import measured_alike
     from workbench.tracking.registry import ModelRegistry
 
     without_locks(no_lock)
@@ -282,8 +298,14 @@ def promote(
         with full_disk_told(folder.path, root, Path(gettempdir())):
             mend_runs(folder, root)
             champion = promotion.promote(folder, ModelRegistry(root), trial)
+            rows, _ = measured_alike(folder, read_scored_trials(folder))
+            summary = write_report(folder, rows, folder.experiment().objective, folder.report)
         if as_json:
-            typer.echo(champion.model_dump_json(indent=2))
+            found = champion.model_dump(mode="json")
+            found["decision"] = summary.model_dump(mode="json")
+            typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
         typer.echo(promotion.describe_champion(champion))
+        typer.echo(f"\n{describe_summary(summary, is_after_promotion=True)}")
+        typer.echo(f"\nPage: {folder.report}")
         typer.echo(f"\nNext: workbench export {folder.name} --out bundle")

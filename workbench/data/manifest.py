@@ -270,7 +270,7 @@ def _with_contents(
     """Enter what each file holds into `table`, and why one cannot be read; see `read_manifest`."""
     told = metadata_of(table)
     table[told] = table[told].fillna("")
-    _check_splits(table)
+    check_splits(table)
     paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
     read = read_file_contents(paths, folder, cache=cache, verify=verify)
     table["content"] = [read.hashes.get(path, "") for path in table["path"]]
@@ -334,7 +334,8 @@ def _rows(
     )
 
 
-def _check_splits(table: pd.DataFrame) -> None:
+def check_splits(table: pd.DataFrame) -> None:
+    """Raise DataError unless `train` and `val` have files of both classes that are there."""
     for split, rows in table.groupby("split", sort=False):
         there = rows[rows["status"] == "ok"]
         if split != "test" and there["target"].nunique() < 2:

@@ -13,6 +13,8 @@ from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
+from workbench.data.folds import with_fold
+from workbench.data.holdout import without_holdout
 from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
 from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
@@ -132,6 +134,7 @@ class _Run:
         began = time.monotonic()
         self.folder = new_or_known(workspace.studies, options.study or experiment.name)
         if self.folder.info_file.exists():
+            self.folder.info()  # what is not this study is told before all else
             space = space.as_begun(self.folder.begun()["space"])
             experiment = experiment.as_begun(self.folder.experiment())
         self.experiment, self.space, self.file = experiment, space, file
@@ -200,7 +203,11 @@ class _Run:
         data = find_data(self.experiment, self.workspace, self.options.data)
         cache = self.workspace.cache
         over = self.experiment.objective.over
-        files = manifest.read_manifest(data, self.experiment.data, cache=cache)
+        files = without_holdout(
+            manifest.read_manifest(data, self.experiment.data, cache=cache),
+            self.experiment.holdout,
+        )
+        files = with_fold(files, self.experiment.validation)
         files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
             self.folder,

@@ -259,8 +259,13 @@ def reason(finalists: Finalists) -> str:
     best, metric = finalists.best, finalists.objective.metric
     if best is None:
         raise ValueError("no finalist is the best yet")
+    often = (
+        "once with a new seed"
+        if len(best.values) == 1
+        else (f"{len(best.values)} times with new seeds")
+    )
     return (
-        f"Trained again {len(best.values)} times with new seeds, trial {best.row.number} has the "
+        f"Trained again {often}, trial {best.row.number} has the "
         f"best mean {metric} of {len(finalists.ranked)} finalists, {best.mean:.5f} on "
         f"{finalists.objective.place}; it had {objective_of(best.row):.5f} when it was picked. "
         "Promoted is the repeat nearest the mean."

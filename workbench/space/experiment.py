@@ -88,6 +88,10 @@ class Experiment(Dataset):
     """Whether a probe of each backbone's features chooses which are trained (`screening`);
     `auto` does where there are at least `LEAST_SCREENED` to choose from."""
 
+    calibrated: bool = False
+    """Whether exported scores are divided by a temperature (`scoring.temperature`), fitted on the
+    champion's scores of `val`: it moves the log-loss and no ranking."""
+
     @property
     def named_slices(self) -> tuple[str, ...]:
         """The slices and families that the objective and the report name."""
