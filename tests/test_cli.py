@@ -78,7 +78,8 @@ SURFACE: dict[str, list[str]] = {
     "compare": ["study", "--json", "--top"],
     "ui": ["study", "--host", "--port", "--no-lock"],
     "promote": ["study", "--trial", "--json", "--no-lock"],
-    "export": ["study", "--out", "--allow-missing"],
+    "audit": ["study", "--trial", "--device", "--json", "--no-lock"],
+    "export": ["study", "--out", "--allow-missing", "--calibrated"],
     "predict": ["bundle", "files", "--out", "--device"],
     "score": ["predictions", "labels", "--json"],
     "demo-data": ["folder", "--seed"],
@@ -194,6 +195,11 @@ def test_bad_usage_exits_2(words: list[str]) -> None:
     assert result.exit_code == 2
     assert "Traceback" not in result.output
     assert "Usage: " in result.stderr
+
+
+def test_a_bad_setting_of_compile_is_told_like_every_other() -> None:
+    said = " ".join(run("search", "--compile", "auto").stderr.split())
+    assert "'auto' is no setting of --compile: write on or off." in said
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"\xff/inner"])

@@ -12,7 +12,7 @@ from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import Metadata, column_of
 from workbench.errors import ConfigError, DataError
-from workbench.values import build
+from workbench.validation import build
 
 TEMPLATE = Template(pd.DataFrame({"name": [], "y": []}), "name", "y", Path("t.csv"))
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.selection.studies import MadeStudy, row
-from workbench.errors import DamagedFileError, StudyError
+from workbench.errors import StudyError
 from workbench.scoring.evaluator import fake_probability
 from workbench.selection.promotion import (
     Champion,
@@ -250,10 +250,12 @@ def test_the_weights_of_another_model_are_refused(study: MadeStudy) -> None:
 
 
 def test_a_changed_recipe_is_refused(study: MadeStudy) -> None:
-    files = study.folder.trial(study.rows[0].recipe)
+    row = study.rows[0]
+    files = study.folder.trial(row.recipe)
     files.write_recipe(files.read_recipe().replaced(dropout=0.5))
-    with pytest.raises(DamagedFileError, match=r"recipe\.json is not what the trial wrote"):
-        promote(study.folder, ListedModels())
+    assert study.rows[0].state == "failed"  # another backbone would stand beside its value
+    with pytest.raises(StudyError, match=r"recipe\.json is not what the trial wrote"):
+        promote(study.folder, ListedModels(), row.number)
 
 
 def test_a_trial_without_a_run_cannot_be_registered(tmp_path: Path) -> None:
@@ -279,13 +281,28 @@ def test_a_user_without_a_name_can_promote(
 
 
 def test_the_terminal_is_told_what_why_and_how_sure(study: MadeStudy) -> None:
-    assert describe_champion(promote(study.folder, ListedModels())).splitlines() == [
+    champion = promote(study.folder, ListedModels())
+    before = champion.model_copy(update={"expected": None})
+    assert describe_champion(before).splitlines() == [
         "Champion: trial 0, auc 0.91667 ± 0.23099 (95%, DeLong) on val.",
         "It has the best auc on val of 2 complete trials.",
         "It is ahead of trial 1 by 0.25000 in auc ± 0.56580 (95%, paired DeLong), which chance "
         "alone could make: the two cannot be told apart.",
         "Registered as fakes, version 1, alias champion.",
     ]
+    # An interval that knows nothing of the choice is not said beside one that does.
+    first, second, *_ = describe_champion(champion).splitlines()
+    assert first == "Champion: trial 0, auc 0.91667 on val."
+    assert second.startswith("val auc 0.9167; expected on new data of this kind 0.9")
+    assert second.endswith("95%: the best of 2).")
+
+
+def test_a_champion_of_an_older_version_is_read(study: MadeStudy) -> None:
+    champion = promote(study.folder, ListedModels())
+    tree = json.loads(study.folder.champion.read_text(encoding="utf-8"))
+    assert tree.pop("expected")["num_trials"] == 2
+    study.folder.champion.write_text(json.dumps(tree), encoding="utf-8")
+    assert read_champion(study.folder) == champion.model_copy(update={"expected": None})
 
 
 @pytest.mark.parametrize(
@@ -302,7 +319,8 @@ def test_a_champion_that_may_be_a_guess_is_told(
     study: MadeStudy, value: float, error: float | None, said: str
 ) -> None:
     champion = promote(study.folder, ListedModels())
-    champion = champion.model_copy(update={"value": value, "standard_error": error})
+    changes = {"value": value, "standard_error": error, "expected": None}
+    champion = champion.model_copy(update=changes)
     second = describe_champion(champion).splitlines()[1]
     assert second.startswith(said or champion.why)
     # Of a loss, 0.5 is no chance.

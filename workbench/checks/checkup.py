@@ -24,10 +24,10 @@ from workbench.checks.splits import (
     distributions,
 )
 from workbench.checks.thumbnails import MOST_FRAMES, thumbnails, unique_contents
-from workbench.console import text_table as text_table
-from workbench.console import width
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared
+from workbench.tables import text_table as text_table
+from workbench.tables import width
 from workbench.values import Frozen
 
 _MOST_IN_SHORT = 2

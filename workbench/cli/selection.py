@@ -1,4 +1,4 @@
-"""The command that makes sure of a choice: train the best trials again."""
+"""The commands that make sure of a choice: train the best again, look at the locked holdout."""
 
 import json
 from pathlib import Path
@@ -17,6 +17,7 @@ from workbench.cli.shared import (
     StallOption,
     StudyArgument,
     TimeoutOption,
+    compile_setting,
     named_study,
     num_jobs,
     parse_bytes,
@@ -48,7 +49,7 @@ def finalists(
     """Train the best trials again with new seeds; promote the one with the best mean."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     without_locks(no_lock)
-    from workbench.files import full_disk_told
+    from workbench.access import full_disk_told
     from workbench.search.options import FinalistsAsked, RunOptions
     from workbench.selection import promotion
     from workbench.selection.finalists import finalists_as_json
@@ -62,7 +63,7 @@ def finalists(
         timeout_s=timeout_s,
         stall_s=stall_s,
         memory_bytes=memory_bytes,
-        compiled=compiled,
+        compiled=compile_setting(compiled),
         finalists=asked,
     )
     with reporting_errors():
@@ -75,6 +76,30 @@ def finalists(
             return
         typer.echo(f"\n{promotion.describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {folder.name}")
+
+
+def audit(
+    study: StudyArgument = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of the trial; the champion by default.", min=0)
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
+) -> None:
+    """Score the champion on the locked holdout; every look is logged."""
+    without_locks(no_lock)
+    from workbench.selection.audit import audit as look_at
+    from workbench.selection.audit import describe_audit
+
+    with reporting_errors():
+        folder = named_study(study)
+        audited = look_at(folder, Workspace(Path.cwd()), trial, device=device)
+        if as_json:
+            typer.echo(audited.look.model_dump_json(indent=2))
+            return
+        typer.echo(describe_audit(audited))
+        typer.echo(f"\nLog: {folder.looks}")
 
 
 def final_round(

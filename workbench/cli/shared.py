@@ -3,15 +3,16 @@
 import os
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
 
 import typer
 
-from workbench.console import printing_visibly, visible_lines
+from workbench.console import visible_lines
 from workbench.errors import WorkbenchError, told
+from workbench.visibly import printing_visibly
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ MemoryOption = Annotated[
     typer.Option(help="What a trial may take of its device's memory, e.g. 16GiB; all by default."),
 ]
 CompileOption = Annotated[
-    Literal["on", "off"],
-    typer.Option("--compile", help="Compile the training pass by torch.compile."),
+    str,
+    typer.Option(
+        "--compile", metavar="[on|off]", help="Compile the training pass by torch.compile."
+    ),
 ]
 NoLockOption = Annotated[
     bool,
@@ -115,6 +118,19 @@ def require_address_space() -> None:
     typer.secho(f"warning: {text}", err=True, fg=typer.colors.YELLOW)
 
 
+def named_folders(texts: Sequence[str]) -> dict[str, Path]:
+    """Return the folders that an option names by NAME=DIR."""
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, separator, folder = text.partition("=")
+        if not (name and separator and folder):
+            raise typer.BadParameter(f"{text!r} is not NAME=DIR, e.g. phone=../phone.")
+        if name in found:
+            raise typer.BadParameter(f"the slice {name} is named twice.")
+        found[name] = Path(folder)
+    return found
+
+
 def named_study(study: str | None) -> "StudyFolder":
     """Return the study of that name, or the last one searched."""
     from workbench.study.folder import find_study
@@ -125,7 +141,7 @@ def named_study(study: str | None) -> "StudyFolder":
 def without_locks(asked: bool) -> None:
     """Let the command take no locks, if that is asked."""
     if asked:
-        from workbench.files import go_without_locks
+        from workbench.access import go_without_locks
 
         go_without_locks()
 
@@ -157,6 +173,14 @@ def num_jobs(text: str | None) -> int | Literal["auto"] | None:
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is no number of jobs: write 1 or more, or auto.")
     return int(text)
+
+
+def compile_setting(text: str) -> Literal["on", "off"]:
+    """Return a setting of `--compile`."""
+    match text:
+        case "on" | "off":
+            return text
+    raise typer.BadParameter(f"{text!r} is no setting of --compile: write on or off.")
 
 
 def parse_bytes(text: str | None) -> int | None:

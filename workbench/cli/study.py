@@ -26,7 +26,9 @@ from workbench.cli.shared import (
     StrictOption,
     StudyArgument,
     TimeoutOption,
+    compile_setting,
     finalists_asked,
+    named_folders,
     named_study,
     num_jobs,
     parse_bytes,
@@ -34,8 +36,8 @@ from workbench.cli.shared import (
     seconds,
     without_locks,
 )
-from workbench.console import width
 from workbench.errors import WorkbenchError
+from workbench.tables import width
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,6 +55,14 @@ def search(
         str | None, typer.Option(help="Name of the study; the experiment's by default.")
     ] = None,
     data: DataOption = None,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            help="Another labelled folder as a slice, NAME=DIR; repeatable. `objective.over` may "
+            "name it; else trials are scored on it at their end.",
+        ),
+    ] = None,
     start_from: Annotated[
         list[Path] | None, typer.Option(help="Known recipe to try first; repeatable.")
     ] = None,
@@ -90,6 +100,7 @@ def search(
         num_trials=trials,
         study=study,
         data=data,
+        slices=named_folders(slices or ()),
         seed=seed,
         jobs=num_jobs(jobs),
         device=device,
@@ -98,7 +109,7 @@ def search(
         stall_s=stall_s,
         stop_at_noise=stop_at_noise,
         memory_bytes=memory_bytes,
-        compiled=compiled,
+        compiled=compile_setting(compiled),
         strict=strict,
     )
 
@@ -136,7 +147,7 @@ def train(
         jobs=1,
         device=device,
         memory_bytes=memory_bytes,
-        compiled=compiled,
+        compiled=compile_setting(compiled),
     )
 
     def run(workspace: Workspace) -> "SearchOutcome":
@@ -149,7 +160,7 @@ def _conclude(
     run: Callable[[Workspace], "SearchOutcome"], options: "RunOptions", whole: str
 ) -> None:
     """Run the search of a study, with its final round; print its trials and promote the best."""
-    from workbench.files import full_disk_told
+    from workbench.access import full_disk_told
     from workbench.selection import leaderboard, promotion
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
@@ -193,11 +204,14 @@ def compare(
     as_json: JsonOption = False,
     top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
 ) -> None:
-    """Rank the trials of a study; write one offline HTML page with its plots."""
-    from workbench.selection import leaderboard, report
+    """Rank the trials of a study; write one offline HTML page that one decides from."""
+    from workbench.report.page import write_report
+    from workbench.selection import leaderboard
     from workbench.selection.finalists import finalists_as_table, read_finalists
     from workbench.selection.statistics import read_scored_trials
+    from workbench.selection.summary import describe_summary, summarise
     from workbench.study.alike import measured_alike
+    from workbench.study.looks import describe_looks, read_looks
     from workbench.study.records import count_running
 
     with reporting_errors():
@@ -205,18 +219,27 @@ def compare(
         rows, other = measured_alike(folder, read_scored_trials(folder))
         if other:
             typer.echo(other, err=True)
-        if as_json:
-            typer.echo(json.dumps(leaderboard.as_json(rows), indent=2, allow_nan=False))
-            return
         objective = folder.experiment().objective
+        if as_json:
+            summary, _ = summarise(folder, rows, objective)
+            found = {
+                "decision": summary.model_dump(mode="json"),
+                "trials": leaderboard.as_json(rows),
+            }
+            typer.echo(json.dumps(found, indent=2, allow_nan=False))
+            return
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if standing := read_finalists(folder, rows):
             typer.echo(f"\nFinalists:\n{finalists_as_table(standing)}")
+        if looks := read_looks(folder):
+            typer.echo(f"\n{describe_looks(looks)}")
         if running := count_running(folder):
             typer.echo(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."
             )
-        report.write_report(folder, rows, objective, folder.report)
+        summary = write_report(folder, rows, objective, folder.report)
+        if said := describe_summary(summary):
+            typer.echo(f"\n{said}")
         is_any_complete = bool(leaderboard.complete_trials(rows))
         after = f"export {folder.name} --out bundle" if is_any_complete else "search"
         typer.echo(f"\nPage: {folder.report}\n\nNext: workbench {after}")
@@ -261,9 +284,13 @@ def promote(
     no_lock: NoLockOption = False,
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
-    from workbench.files import full_disk_told
+    from workbench.access import full_disk_told
+    from workbench.report.page import write_report
     from workbench.search.recording import mend_runs
     from workbench.selection import promotion
+    from workbench.selection.statistics import read_scored_trials
+    from workbench.selection.summary import describe_summary
+    from workbench.study.alike import measured_alike
     from workbench.tracking.registry import ModelRegistry
 
     without_locks(no_lock)
@@ -272,8 +299,14 @@ def promote(
         with full_disk_told(folder.path, root, Path(gettempdir())):
             mend_runs(folder, root)
             champion = promotion.promote(folder, ModelRegistry(root), trial)
+            rows, _ = measured_alike(folder, read_scored_trials(folder))
+            summary = write_report(folder, rows, folder.experiment().objective, folder.report)
         if as_json:
-            typer.echo(champion.model_dump_json(indent=2))
+            found = champion.model_dump(mode="json")
+            found["decision"] = summary.model_dump(mode="json")
+            typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
         typer.echo(promotion.describe_champion(champion))
+        typer.echo(f"\n{describe_summary(summary, is_after_promotion=True)}")
+        typer.echo(f"\nPage: {folder.report}")
         typer.echo(f"\nNext: workbench export {folder.name} --out bundle")

@@ -9,10 +9,12 @@ from pydantic import BeforeValidator, Field, model_validator
 from workbench.console import say
 from workbench.data.delimited import quoted
 from workbench.data.folds import Validation
+from workbench.data.holdout import Holdout
 from workbench.data.manifest import Layout
 from workbench.errors import ConfigError, DataError
 from workbench.media.views import AnyView
-from workbench.values import Frozen, build
+from workbench.validation import build
+from workbench.values import Frozen
 from workbench.workspace import Workspace
 from workbench.yaml_files import read_yaml
 
@@ -50,6 +52,9 @@ class Dataset(Frozen):
 
     views: dict[str, AnyView] = Field(min_length=1)
     """The views that a search space may name."""
+
+    holdout: Holdout | None = None
+    """Labelled files whose labels `workbench audit` alone reads."""
 
     @model_validator(mode="after")
     def _names_are_plain(self) -> "Dataset":

@@ -12,7 +12,7 @@ from workbench.files import finished
 PREPARED_TABLE = "manifest.parquet"
 """The file's name, in the folder of a study."""
 
-AGAIN = "Run `workbench search` again with the same options; it is written anew."
+_AGAIN = "Run `workbench search` again with the same options; it is written anew."
 
 
 def write_prepared_table(table: pd.DataFrame, file: Path) -> None:
@@ -32,7 +32,7 @@ def read_prepared_table(file: Path, columns: Sequence[str] | None = None) -> pd.
         data = file.read_bytes()
         return pd.read_parquet(io.BytesIO(data), columns=some, page_checksum_verification=True)
     except FileNotFoundError as error:
-        raise CacheError(f"{file} is gone. {AGAIN}") from error
+        raise CacheError(f"{file} is gone. {_AGAIN}") from error
     # Arrow has an error of its own for every way in which a file can be damaged.
     except (OSError, ValueError, KeyError, MemoryError, RuntimeError, TypeError) as error:
-        raise CacheError(f"{file} is damaged. {AGAIN}") from error
+        raise CacheError(f"{file} is damaged. {_AGAIN}") from error

@@ -239,10 +239,17 @@ class Verdict(Frozen):
 
     pretraining: str
     helpers: tuple[HelperModel, ...]
+    macs: int | None = None
+    """Of one sample; see `Counts.macs`."""
+
     results: tuple[RuleResult, ...]
     """Of each rule, in the rulebook's order."""
 
     sentence: str
+
+    def breaks(self, rule: str) -> bool:
+        """Return whether the model breaks the rule of that name."""
+        return any(result.name == rule and result.ok is False for result in self.results)
 
 
 class Rulebook(Frozen):

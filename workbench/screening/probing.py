@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from workbench.console import duration, track
+from workbench.console import track
 from workbench.errors import CacheError, ConfigError, DiskFullError, WeightsError, WorkbenchError
+from workbench.fence import KEEP_MEMORY
 from workbench.files import write_json
 from workbench.media.declared import PICTURED
 from workbench.media.views import AnyView
 from workbench.parts.weights import RANDOM, Mode, Weights
-from workbench.processes import KEEP_MEMORY, be_a_child, environment, interrupts_held
+from workbench.processes import be_a_child, environment, interrupts_held
 from workbench.rules.rulebook import Rulebook
 from workbench.screening.probe import Asked, Where, compute, probe
 from workbench.screening.screening import (
@@ -30,6 +31,7 @@ from workbench.screening.screening import (
 )
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder, judge_start
+from workbench.tables import duration
 
 LIMIT_S = 900.0
 """Time that the features of one view by one backbone may take."""
@@ -74,8 +76,8 @@ def screen(
     pictures = {name for name, view in views.items() if view.modality in PICTURED}
     made: dict[Asked, float | str] = {}
     judged = []
-    found = list(_candidates(space, views, rulebook, finder))
-    with _child() as child:
+    found = list(candidates_of(space, views, rulebook, finder))
+    with child_process() as child:
         for candidate, weights in track(found, "screen", unit="candidate"):
             if candidate.reason:
                 judged.append(candidate)
@@ -88,7 +90,7 @@ def screen(
             )
             for one in asked:
                 if one not in made:
-                    made[one] = _ask(child, limit_s, compute, one, where)
+                    made[one] = ask(child, limit_s, compute, one, where)
             judged.append(_judged(candidate, asked, made, child, where, limit_s))
     order = sorted(judged, key=lambda one: -1 if one.auc is None else one.auc, reverse=True)
     screening = Screening(
@@ -130,14 +132,14 @@ def _judged(
             return candidate.model_copy(update={"reason": f"{one.view}: {took}"})
         seconds += took
     began = time.monotonic()
-    said = _ask(child, limit_s, probe, asked, where)
+    said = ask(child, limit_s, probe, asked, where)
     if isinstance(said, str):
         return candidate.model_copy(update={"reason": said})
     seconds += time.monotonic() - began
     return candidate.model_copy(update={**said._asdict(), "seconds": seconds})
 
 
-def _candidates(
+def candidates_of(
     space: Space, views: Mapping[str, AnyView], rulebook: Rulebook, finder: WeightsFinder
 ) -> Iterator[tuple[Candidate, Weights]]:
     """Yield what can be drawn; with a reason where it is not to be judged."""
@@ -182,7 +184,7 @@ def _candidates(
 
 
 @contextmanager
-def _child() -> Iterator[ProcessPool]:
+def child_process() -> Iterator[ProcessPool]:
     """Yield the process that computes; another takes its place when it dies."""
     # Spawned, not forked: a device that was touched before a fork is lost to the child.
     pool = ProcessPool(1, initializer=be_a_child, context=get_context("spawn"))
@@ -199,7 +201,7 @@ def _child() -> Iterator[ProcessPool]:
             pool.join()
 
 
-def _ask(child: ProcessPool, limit_s: float, what: Callable[..., T], *args: object) -> T | str:
+def ask(child: ProcessPool, limit_s: float, what: Callable[..., T], *args: object) -> T | str:
     """Return what the child says, or why it says nothing.
 
     Raises:

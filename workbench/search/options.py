@@ -1,6 +1,7 @@
 """What a run of the search is asked for, as one value that is passed on whole."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -26,6 +27,9 @@ class RunOptions:
 
     data: Path | None = None
     """The data folder; by default the demo, where the experiment is about it."""
+
+    slices: Mapping[str, Path] = field(default_factory=dict)
+    """Other labelled folders, each a slice of this name."""
 
     seed: int = 0
     """Of the sampler and of every trial."""

@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from workbench.access import full_disk_told, require_writable
 from workbench.checks import checkup
 from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
 from workbench.data.folds import with_fold
-from workbench.files import full_disk_told, require_writable
+from workbench.data.holdout import without_holdout
 from workbench.media.views import AnyView
 from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
+from workbench.screening.probe import Where
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
@@ -26,13 +28,14 @@ from workbench.search.devices import Seats, choose_seats
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
-from workbench.search.new_study import begin_or_check, keep_data
+from workbench.search.new_study import begin_or_check
 from workbench.search.noise import NoiseWatch
 from workbench.search.options import RunOptions
 from workbench.search.queue import TrialQueue
 from workbench.search.recording import StudyRuns, changes_told, written_anew
 from workbench.search.runner import MakeRunner
 from workbench.search.scheduler import make_scheduler
+from workbench.search.slice_data import with_made_slices
 from workbench.search.stopping import SearchLimits
 from workbench.search.study_store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
@@ -131,6 +134,7 @@ class _Run:
         began = time.monotonic()
         self.folder = new_or_known(workspace.studies, options.study or experiment.name)
         if self.folder.info_file.exists():
+            self.folder.info()  # what is not this study is told before all else
             space = space.as_begun(self.folder.begun()["space"])
             experiment = experiment.as_begun(self.folder.experiment())
         self.experiment, self.space, self.file = experiment, space, file
@@ -199,7 +203,10 @@ class _Run:
         data = find_data(self.experiment, self.workspace, self.options.data)
         cache = self.workspace.cache
         over = self.experiment.objective.over
-        files = manifest.read_manifest(data, self.experiment.data, cache=cache)
+        files = without_holdout(
+            manifest.read_manifest(data, self.experiment.data, cache=cache),
+            self.experiment.holdout,
+        )
         files = with_fold(files, self.experiment.validation)
         files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
@@ -224,12 +231,22 @@ class _Run:
         if strict:
             prepared_report.require_all(prepared)
         prepared_report.require_classes(prepared)
+        prepared = with_made_slices(
+            prepared,
+            files,
+            self.experiment,
+            self.space,
+            self.folder,
+            data=data,
+            others=self.options.slices,
+            finder=self.finder,
+            where=Where(cache, self.finder.store, self.seats.devices[0], decoders),
+        )
         labelled_slices(prepared, over)  # an unknown one is told now
-        for note in slice_notes(prepared, over):
+        for note in slice_notes(prepared, self.experiment.named_slices):
             say(note)
         facts = FactsStore(cache).table(prepared.contents())
         say(checkup.as_text(checkup.run_checks(files, prepared, facts, short=True)))
-        keep_data(self.folder, files, prepared)
         remember_last(self.folder)
         return info, prepared
 

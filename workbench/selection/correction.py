@@ -29,8 +29,9 @@ from workbench.trial.recipe import Objective
 
 Float64Array = npt.NDArray[np.float64]
 
-_BAGS = 200
-"""Bootstrap samples for a standard error: it is off by a twentieth."""
+_BAGS, _SLOW_BAGS = 200, 50
+"""Bootstrap samples for a standard error: it is off by a twentieth; of metrics that take long, by a
+tenth."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,11 @@ def correct(
     measured: Sequence[Measured],
     objective: Objective,
     *,
-    place: int = 0,
+    trial: int | None = None,
     divisions: int = 200,
     seed: int = 0,
 ) -> Correction | None:
-    """Return what the trial in a place, by the objective, is worth on new data of the same kind.
+    """Return what the best trial, or another, is worth on new data of the same kind.
 
     A trial that is alone was not chosen, and keeps its value. The interval is that of an AUC or a
     rate of the corrected value, as wide as the measured variance of those trials says that the
@@ -71,7 +72,8 @@ def correct(
     Args:
         measured: The trials on each slice of the objective.
         objective: What they are chosen by.
-        place: 0 is the best.
+        trial: The place of a trial in `Measured.scores`, chosen as the one of its rank; the best
+            by default.
         divisions: As for `choose_again`.
         seed: Of all that is drawn.
 
@@ -85,7 +87,9 @@ def correct(
     weights = slice_weights(values, objective)
     totals = (weights * values).sum(axis=0)
     sign = 1 if objective.direction == "maximize" else -1
-    trial = int(np.argsort(-sign * totals, kind="stable")[place])
+    order = np.argsort(-sign * totals, kind="stable")
+    trial = int(order[0]) if trial is None else trial
+    place = int(np.flatnonzero(order == trial)[0])
     naive, num_trials = float(totals[trial]), len(totals)
     if num_trials == 1:
         choices = Choices(chosen=np.zeros(1, np.int64), values=np.array([naive]))
@@ -174,12 +178,13 @@ def _bootstrap(
 ) -> Float64Array:
     """Return the objective of the chosen trial on bootstrap samples of the groups, (bags,)."""
     rng = np.random.default_rng(seed)
-    times = np.zeros((len(kinds), _BAGS), np.int64)
+    num_bags = _BAGS if objective.metric in FAST else _SLOW_BAGS
+    times = np.zeros((len(kinds), num_bags), np.int64)
     for kind in np.unique(kinds):
         members = np.flatnonzero(kinds == kind)
         size = len(members)
-        times[members] = rng.multinomial(size, np.full(size, 1 / size), _BAGS).T
-    values = np.zeros(_BAGS)
+        times[members] = rng.multinomial(size, np.full(size, 1 / size), num_bags).T
+    values = np.zeros(num_bags)
     for one, weight in zip(measured, chosen.weights, strict=True):
         if not weight:
             continue

@@ -2,10 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+import pandas as pd
+
+from workbench.errors import StudyError
+from workbench.selection.choosing import Measured, in_thirds
+from workbench.selection.correction import Correction, correct
+from workbench.selection.file_groups import groups_of_files
+from workbench.selection.leaderboard import complete_trials, rank
+from workbench.selection.statistics import read_scores
+from workbench.selection.weighted import FAST, metric_elsewhere
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import MetricName, Objective
 from workbench.values import Frozen
+
+_SAMPLE = ["slice", "name", "target"]
+
+_METHOD = (
+    "Chosen anew on two thirds of the files, scored on the other third, for many divisions into "
+    "thirds (after BBC-CV, Tsamardinos et al. 2018)"
+)
+_MOST_SAMPLES = 400_000
+"""Samples times divisions: so that a hundred trials take seconds."""
 
 
 class Expected(Frozen):
@@ -34,6 +54,9 @@ class Expected(Frozen):
     num_groups: int
     """Groups of files that were kept together; as many as files where none belong together."""
 
+    rank: int = 1
+    """Its place among them by the objective; it is corrected for having been chosen from there."""
+
     chosen_share: float | None
     """How often it is chosen again, from 0 to 1, by two thirds of the files."""
 
@@ -46,10 +69,46 @@ class Expected(Frozen):
     caveats: tuple[str, ...] = ()
     """Sentences: what of it still flatters."""
 
+    best_f1: float | None = None
+    """Of the chosen trial, by a threshold from two thirds of the files and counted on the other."""
+
     @property
     def sentence(self) -> str:
         """Return the estimate for a person, in one sentence."""
-        return f"{self.place} {self.metric} {self.naive:.4f}."
+        said = f"{self.place} {self.metric} {self.naive:.4f}"
+        if self.expected is None or self.low is None or self.high is None:
+            return f"{said}; too few files of a class to tell what new data would bring."
+        within = f"({self.low:.2f} to {self.high:.2f}, 95%"
+        if self.num_trials == 1:
+            return f"{said} {within}: the only trial, so not flattered by a choice)."
+        how = f"the best of {self.num_trials}"
+        if self.rank > 1:
+            how = f"number {self.rank} of {self.num_trials}"
+        return f"{said}; expected on new data of this kind {self.expected:.3f} {within}: {how})."
+
+    @property
+    def spread_sentence(self) -> str:
+        """Return what data of another kind may bring, as the slices tell; empty with one slice."""
+        if len(self.of_slices) < 2:
+            return ""
+        by_value = sorted(self.of_slices, key=self.of_slices.__getitem__)
+        low, high = by_value[0], by_value[-1]
+        return (
+            f"Data of another kind may differ by more: over {len(by_value)} slices its "
+            f"{self.metric} goes from {self.of_slices[low]:.3f} ({low}) to "
+            f"{self.of_slices[high]:.3f} ({high})."
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """Return all of it for a terminal: this kind of data, another kind, what else flatters."""
+        said = [self.sentence, self.spread_sentence]
+        if self.best_f1 is not None:
+            said.append(
+                f"Its F1 is {self.best_f1:.3f} where its threshold is chosen on other files than "
+                "it is counted on."
+            )
+        return [line for line in (*said, *self.caveats) if line]
 
 
 def expect(
@@ -67,11 +126,111 @@ def expect(
         rows: Its ended trials, alike measured; those that are not complete are left out.
         objective: What the trials are ranked by.
         number: A complete trial; the best if none is named.
-        groups: The group of a file by its name (a speaker, copies): a group is never split. A file
-            that is not in it is a group of its own.
+        groups: The group of a file by its name: a group is never divided. A file that is not in it
+            is a group of its own. By default those of the study, see `file_groups`.
 
     Raises:
-        StudyError: no trial is complete, or the trials were scored on different samples.
+        StudyError: no trial is complete.
         DamagedFileError: scores are gone or damaged.
     """
-    raise NotImplementedError
+    ranked = rank(complete_trials(rows), objective)
+    if not ranked:
+        raise StudyError("No trial is complete, so nothing is to be expected of one.")
+    row = ranked[0] if number is None else next(r for r in ranked if r.number == number)
+    in_order = sorted(ranked, key=lambda one: one.number)
+    tables = {one.number: _in_order(read_scores(folder, one, objective)) for one in in_order}
+    wanted = tables[row.number][_SAMPLE]
+    complete = [one for one in in_order if tables[one.number][_SAMPLE].equals(wanted)]
+    left_out = len(in_order) - len(complete)
+    together = groups_of_files(folder) if groups is None else groups
+    measured = _measured([tables[one.number] for one in complete], together)
+    trial = complete.index(row)
+    found = correct(measured, objective, trial=trial, divisions=_divisions(measured, objective))
+    return Expected(
+        number=row.number,
+        metric=objective.metric,
+        place=objective.place,
+        naive=_naive(row, found),
+        expected=found.value if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
+        num_trials=len(complete),
+        rank=1 + [one for one in ranked if one in complete].index(row),
+        num_groups=len(np.unique(np.concatenate([one.groups for one in measured]))),
+        chosen_share=found.share if found else None,
+        method=_METHOD,
+        of_slices=_on_all_slices(folder, row, objective.metric),
+        caveats=_caveats(complete, left_out, objective),
+        best_f1=_best_f1(measured, trial) if len(measured) == 1 else None,
+    )
+
+
+def _in_order(scores: pd.DataFrame) -> pd.DataFrame:
+    return scores.sort_values(["slice", "name"], kind="stable", ignore_index=True)
+
+
+def _measured(tables: Sequence[pd.DataFrame], groups: Mapping[str, str]) -> list[Measured]:
+    """Return the scores of trials on each slice, of tables with the same samples in one order."""
+    first = tables[0]
+    # A file may be called as a group is.
+    of_file = [
+        ("group", groups[name]) if name in groups else ("file", name) for name in first["name"]
+    ]
+    number = pd.factorize(pd.Series(of_file, dtype=object))[0].astype(np.int64)
+    values = np.stack([table["score"].to_numpy(np.float64) for table in tables])
+    measured = []
+    for _, part in first.groupby("slice", sort=False):
+        at = part.index.to_numpy()
+        targets = part["target"].to_numpy(np.int64)
+        measured.append(Measured(targets=targets, scores=values[:, at], groups=number[at]))
+    return measured
+
+
+def _naive(row: TrialRow, found: Correction | None) -> float:
+    assert row.objective is not None, f"trial {row.number} has no objective"
+    return found.naive if found else row.objective
+
+
+def _divisions(measured: Sequence[Measured], objective: Objective) -> int:
+    if objective.metric not in FAST:
+        return 5
+    samples = sum(len(one.targets) for one in measured)
+    return min(200, max(20, _MOST_SAMPLES // samples))
+
+
+def _on_all_slices(folder: StudyFolder, row: TrialRow, metric: MetricName) -> dict[str, float]:
+    """Return a trial's metric on each slice of two classes that its scores are kept of."""
+    scores = folder.trial(row.recipe).read_scores()
+    return {
+        str(name): binary_metrics(part["target"], part["score"])[metric]
+        for name, part in scores.groupby("slice", sort=False)
+        if part["target"].nunique() == 2
+    }
+
+
+def _caveats(complete: Sequence[TrialRow], left_out: int, objective: Objective) -> tuple[str, ...]:
+    said = []
+    if left_out:
+        said.append(f"Trials that were scored on other files are left out of this: {left_out}.")
+    if any(len(row.epochs) > 1 for row in complete):
+        said.append(
+            "The best epoch of each trial was chosen on the same files, which flatters it a "
+            "little; scores of other epochs are not kept, so that is not corrected."
+        )
+    if objective.metric.startswith("tpr_at_fpr"):
+        said.append(
+            f"A third of the files is few for {objective.metric}: it comes in coarse steps."
+        )
+    return tuple(said)
+
+
+def _best_f1(measured: Sequence[Measured], trial: int) -> float | None:
+    """Return a trial's F1 on files that had no say in its threshold."""
+    (one,) = measured
+    in_part = in_thirds(measured, 5, np.random.default_rng(0))[one.groups]
+    if not in_part.shape[1]:
+        return None
+    scores = one.scores[trial]
+    return float(
+        np.mean([metric_elsewhere("best_f1", one.targets, scores, part) for part in in_part.T])
+    )

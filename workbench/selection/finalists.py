@@ -11,13 +11,13 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.console import text_table
 from workbench.errors import StudyError
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.statistics import read_scores, with_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.study.repeats import read_plan, read_repeats, row_of_repeat
+from workbench.tables import text_table
 from workbench.trial.delong import Z95, Estimate, mean_auc_difference
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen
@@ -259,8 +259,13 @@ def reason(finalists: Finalists) -> str:
     best, metric = finalists.best, finalists.objective.metric
     if best is None:
         raise ValueError("no finalist is the best yet")
+    often = (
+        "once with a new seed"
+        if len(best.values) == 1
+        else (f"{len(best.values)} times with new seeds")
+    )
     return (
-        f"Trained again {len(best.values)} times with new seeds, trial {best.row.number} has the "
+        f"Trained again {often}, trial {best.row.number} has the "
         f"best mean {metric} of {len(finalists.ranked)} finalists, {best.mean:.5f} on "
         f"{finalists.objective.place}; it had {objective_of(best.row):.5f} when it was picked. "
         "Promoted is the repeat nearest the mean."

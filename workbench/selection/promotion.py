@@ -8,6 +8,7 @@ from typing import Literal
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import write_text
+from workbench.selection.estimate import Expected, expect
 from workbench.selection.finalists import Finalists, read_finalists, reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.registration import Registry, register
@@ -17,7 +18,8 @@ from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective
-from workbench.values import Frozen, read_record
+from workbench.validation import read_record
+from workbench.values import Frozen
 
 
 class RunnerUp(Frozen):
@@ -55,7 +57,10 @@ class Champion(Lead):
     """Of the objective."""
 
     standard_error: float | None
-    """DeLong; known for an AUC alone."""
+    """DeLong; known for an AUC alone. It knows nothing of the choice; `expected` does."""
+
+    expected: Expected | None = None
+    """What it is worth on new data; unknown of older versions."""
 
     chosen_by: Literal["best", "by hand"]
     who: str
@@ -154,8 +159,9 @@ def promote(
         objective=objective,
         value=objective_of(row),
         standard_error=error,
+        expected=expect(folder, rows, objective, number=row.number),
         chosen_by="best" if number is None else "by hand",
-        who=_user(),
+        who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         repeats=tuple(best.values) if best else (),
         why=why or _reason(rows, objective, row),
@@ -193,10 +199,11 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
 def describe_champion(champion: Champion) -> str:
     """Return the champion in a few lines for a terminal."""
     which = f"{champion.objective.metric} {champion.value:.5f}"
-    if champion.standard_error:
+    if champion.standard_error and not champion.expected:
         which += f" ± {Z95 * champion.standard_error:.5f} (95%, DeLong)"
     lines = [
         f"Champion: trial {champion.number}, {which} on {champion.objective.place}.",
+        *(champion.expected.lines if champion.expected else ()),
         *_near_chance(champion),
         champion.why,
         champion.sentence,
@@ -207,7 +214,8 @@ def describe_champion(champion: Champion) -> str:
 
 def _near_chance(champion: Champion) -> list[str]:
     """Return a sentence if the AUC may be that of a guess, as far as its interval tells."""
-    least = champion.value - Z95 * (champion.standard_error or 0)
+    plain = champion.value - Z95 * (champion.standard_error or 0)
+    least = (champion.expected.low if champion.expected else None) or plain
     if champion.objective.metric != "auc" or least > 0.5:
         return []
     if champion.value < 0.5:
@@ -245,9 +253,8 @@ def lead_of(
     other = others[0]
     sign = -1 if objective.direction == "minimize" else 1
     margin = sign * (objective_of(row) - objective_of(other))
-    paired = None
-    if objective.has_standard_error:
-        paired = trial_auc_difference(folder, row, other, objective)
+    has_error = objective.has_standard_error
+    paired = trial_auc_difference(folder, row, other, objective) if has_error else None
     return Lead(
         runner_up=RunnerUp(number=other.number, objective=objective_of(other)),
         margin=margin,
@@ -312,7 +319,8 @@ def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> st
     return f"It was named by hand; by {which} it is number {place} of {len(ranked)}."
 
 
-def _user() -> str:
+def current_user() -> str:
+    """Return the name of the user that runs this program."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container's user may have no name

@@ -31,7 +31,7 @@ _OF_BEST_F1: dict[MetricName, MetricName] = {
 
 
 def weighted_metric(
-    metric: MetricName, targets: IntArray, scores: Float64Array, weights: Float64Array
+    metric: MetricName, targets: IntArray, scores: Float64Array, weights: npt.NDArray[Any]
 ) -> Float64Array:
     """Return a metric of the samples as often as each weight says.
 
@@ -53,7 +53,9 @@ def weighted_metric(
     return _at_half(metric, targets, scores >= 0.5, weights)
 
 
-def weighted_auc(targets: IntArray, scores: Float64Array, weights: Float64Array) -> Float64Array:
+def weighted_auc(
+    targets: IntArray, scores: Float64Array, weights: npt.NDArray[Any]
+) -> Float64Array:
     """Return the AUC of samples that count as often as each weight says; see `weighted_metric`.
 
     A pair counts with the product of its weights, and one of equal scores one half of that.
@@ -85,7 +87,7 @@ def _running_sum(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _at_half(
-    metric: MetricName, targets: IntArray, called: npt.NDArray[np.bool_], weights: Float64Array
+    metric: MetricName, targets: IntArray, called: npt.NDArray[np.bool_], weights: npt.NDArray[Any]
 ) -> Float64Array:
     fakes = weights[targets == 1].sum(axis=0)
     reals = weights[targets == 0].sum(axis=0)

@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from workbench.access import open_lock, take_lock
 from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
-from workbench.files import open_lock, take_lock, write_json, write_text
+from workbench.files import write_json, write_text
 from workbench.space.experiment import Experiment, require_no_gone_setting
 from workbench.trial.result import TrialFolder
-from workbench.values import Frozen, build, read_record
+from workbench.validation import build, read_record
+from workbench.values import Frozen
 from workbench.workspace import RESERVED_NAMES
 from workbench.yaml_files import read_yaml
 
@@ -59,6 +61,7 @@ class StudyFolder:
         self.template = path / "template.csv"
         self.champion = path / "champion.json"
         self.finalists = path / "finalists.json"
+        self.looks = path / "looks.jsonl"
         self.report = path / "compare.html"
         self._lock = path / "lock"
 
@@ -76,22 +79,30 @@ class StudyFolder:
         repeat = self.repeat(recipe)
         if recipe and repeat.path.is_dir():
             return repeat
-        return TrialFolder(self.path / "trials" / recipe)
+        return TrialFolder(self.path / "trials" / recipe, recipe)
 
     def repeat(self, recipe: str) -> TrialFolder:
         """Return the folder of the repeat of a trial with this recipe uid, as it is or will be.
 
         It lies beside those of the trials: a repeat is no trial of the study.
         """
-        return TrialFolder(self.path / "repeats" / recipe)
+        return TrialFolder(self.path / "repeats" / recipe, recipe)
 
     def info(self) -> StudyInfo:
         """Return what the study is.
 
         Raises:
             DamagedFileError: the file is gone, or is not what was written.
+            StudyError: the folder was renamed, or is a copy: its record has the former name.
         """
-        return read_record(StudyInfo, self.info_file, remedy=_PUT_BACK)
+        info = read_record(StudyInfo, self.info_file, remedy=_PUT_BACK)
+        if info.name != self.name:
+            raise StudyError(
+                f"{self.path} holds the study {info.name}: a study keeps its name, by which its "
+                f"journal and its runs are found. Name the folder {info.name}; to have a copy, "
+                "copy the whole project."
+            )
+        return info
 
     def begun(self) -> dict[str, Any]:
         """Return what the study began with: `experiment`, and the tree of its `space`.

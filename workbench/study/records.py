@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from workbench.errors import DamagedFileError, StudyError
+from workbench.files import hash_file
 from workbench.parts.per_view import label_of
 from workbench.study.folder import StudyFolder
 from workbench.trial.constraints import Constraints, broken, constrained_values
@@ -104,7 +105,8 @@ def open_storage(folder: StudyFolder) -> optuna.storages.JournalStorage:
 def read_trials(folder: StudyFolder) -> list[TrialRow]:
     """Return the ended trials of a study, by number.
 
-    A complete one whose recipe or result is gone or damaged is a failed one, with that reason.
+    A complete one whose recipe or result is gone, damaged or another's is a failed one, with that
+    reason.
 
     Raises:
         StudyError: the study has no journal yet, or a damaged one.
@@ -203,9 +205,10 @@ def read_study(folder: StudyFolder) -> optuna.Study:
     """Return the study with its trials, as its journal has it.
 
     Raises:
-        StudyError: the study has no journal yet.
+        StudyError: the study has no journal yet, or its folder was renamed.
         DamagedFileError: the journal is damaged, or is gone where there are trials.
     """
+    folder.info()
     there = folder.journal.exists() and folder.journal.stat().st_size
     if not there and not has_trials(folder):
         raise StudyError(f"The study {folder.name} has no trials yet. Run `workbench search`.")
@@ -243,10 +246,12 @@ def _row(folder: StudyFolder, trial: FrozenTrial, runs: Mapping[int, str]) -> Tr
     recipe = files.kept_recipe()
     # A trial that was refused, or whose worker died, left no result.
     result = files.kept_result()
-    if state == "complete" and (recipe is None or result is None):
-        lost = files.result if recipe else files.recipe
-        state = "failed"
-        reason = f"{lost.name} is {'damaged' if lost.exists() else 'gone'} ({lost})."
+    wrote = result.recipe_sha256 if result else ""
+    is_other = bool(recipe and wrote and hash_file(files.recipe) != wrote)
+    if state == "complete" and (recipe is None or result is None or is_other):
+        lost = files.result if recipe and not is_other else files.recipe
+        said = "not what the trial wrote" if is_other else "damaged" if lost.exists() else "gone"
+        state, reason = "failed", f"{lost.name} is {said} ({lost})."
     return TrialRow(
         number=trial.number,
         state=state,

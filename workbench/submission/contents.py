@@ -1,4 +1,4 @@
-"""The files of a bundle, and the manifest in which it says what they are."""
+"""The manifest of a bundle, in which it says what its files are."""
 
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -7,19 +7,9 @@ from pydantic import AfterValidator, Field
 
 from workbench.errors import BundleError, ConfigError
 from workbench.files import read_json
-from workbench.values import Frozen, build
-
-MANIFEST = "manifest.json"
-PREDICTIONS = "predictions.csv"
-WEIGHTS = "model.safetensors"
-MODEL = "model.json"
-"""The model spec, which is all that prediction reads; bundles of version 0.1 have none."""
-
-RECIPE = "recipe.json"
-"""All of what was trained, for people."""
-
-PROGRAM = "predict.py"
-CODE = "code"
+from workbench.submission.places import MANIFEST, MOST_TEMPERATURE, PROGRAM, WEIGHTS
+from workbench.validation import build
+from workbench.values import Frozen
 
 MOST_MANIFEST_BYTES = 4 << 20
 """A bundle has some hundred files; the manifest of 10,000 of them takes 2 MB."""
@@ -47,6 +37,17 @@ class FileRecord(Frozen):
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=0)
+
+
+class Temperature(Frozen):
+    """By what the logit of every score is divided; see `scoring.temperature`."""
+
+    temperature: float = Field(gt=0, le=MOST_TEMPERATURE, allow_inf_nan=False)
+    slice: str
+    """The slice that it was fitted on."""
+
+    num_files: int
+    """Files of it."""
 
 
 class Contents(Frozen):

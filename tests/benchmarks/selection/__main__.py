@@ -1,6 +1,7 @@
 """Whether the value that a chosen trial is said to have holds: its bias, and its interval.
 
-python -m tests.benchmarks.selection [--quick] [--repeats 500] [--processes 2] [--bootstrap]
+python -m tests.benchmarks.selection [--quick] [--samples N] [--trials N] [--repeats 500]
+    [--processes 2] [--bootstrap]
 
 A cell draws the scores of several trials on the same samples of two classes, each normal. A sample
 is as hard for all trials as `correlation` says, and the rest of its scores is their own. The trial
@@ -182,6 +183,8 @@ def main() -> None:
     """Print a row for each cell as it ends, and then which missed."""
     parser = argparse.ArgumentParser(description="How well the value of a chosen trial holds.")
     parser.add_argument("--quick", action="store_true", help="Fewer cells, and 100 repeats.")
+    parser.add_argument("--samples", type=int, help="Only cells of so many of a class.")
+    parser.add_argument("--trials", type=int, help="Only cells of so many trials.")
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--bootstrap", action="store_true")
@@ -191,7 +194,12 @@ def main() -> None:
     titles = " | ".join(f"{name}: bias | covers | width" for name in names)
     print(f"| samples | trials | correlation | true AUCs | AUC | {titles} | |")
     print("| --- " * (6 + 3 * len(names)) + "|", flush=True)
-    begun, all_cells = time.perf_counter(), list(cells(options.quick))
+    begun = time.perf_counter()
+    all_cells = [
+        cell
+        for cell in cells(options.quick)
+        if options.samples in (None, cell.samples) and options.trials in (None, cell.trials)
+    ]
     good = dict.fromkeys(names, 0)
     with ProcessPoolExecutor(options.processes) as pool:
         done = pool.map(

@@ -1,0 +1,147 @@
+"""Choosing again on a part of the samples, with values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from workbench.selection.choosing import (
+    Measured,
+    choose_again,
+    in_thirds,
+    kinds_of_groups,
+    metric_in_parts,
+    slice_weights,
+)
+from workbench.selection.correction import correct
+from workbench.selection.weighted import FAST, metric_elsewhere, weighted_metric
+from workbench.trial.delong import auc, auc_influences
+from workbench.trial.metrics import binary_metrics
+from workbench.trial.recipe import MetricName, Objective
+
+AUC = Objective(metric="auc")
+
+
+def drawn(num_trials: int, num: int, *, seed: int, shift: float = 0.7) -> Measured:
+    """Return trials of one true AUC, whose scores are half alike."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(num) % 2
+    logits = rng.normal(size=(1, num)) + rng.normal(size=(num_trials, num)) + shift * 1.4 * y
+    return Measured(targets=y, scores=1 / (1 + np.exp(-logits)), groups=np.arange(num))
+
+
+@pytest.mark.parametrize("metric", sorted(FAST))
+@pytest.mark.parametrize("levels", [5, 10_000])
+def test_weighted_samples_count_as_repeated_ones_do(metric: MetricName, levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    y = np.arange(70) % 2
+    scores = np.clip(rng.integers(0, levels, 70) / levels + 0.1 * y, 0.01, 0.99)
+    times = rng.integers(0, 4, (70, 6))
+    found = weighted_metric(metric, y, scores, times.astype(np.float64))
+    for value, count in zip(found, times.T, strict=True):
+        repeated = binary_metrics(np.repeat(y, count), np.repeat(scores, count))
+        assert value == pytest.approx(repeated[metric])
+
+
+def test_what_part_chooses_says_nothing_of_itself() -> None:
+    # Fakes 0 and 1, reals 2 and 3. The first trial orders the pair (0, 2) alone, the second (1, 3).
+    y = np.array([1, 1, 0, 0])
+    scores = np.array([[0.9, 0.1, 0.2, 0.3], [0.1, 0.9, 0.2, 0.3]])
+    one = Measured(targets=y, scores=scores, groups=np.arange(4))
+    in_part = np.array([[True, False], [False, True], [True, False], [False, True]])
+    inside = metric_in_parts([one], AUC, in_part)
+    assert inside.tolist() == [[[1.0, 0.0], [0.0, 1.0]]]
+    found = choose_again([one], AUC, in_part, inside)
+    # Each pair chooses the trial that orders it, which is wrong on the other pair.
+    assert found.chosen.tolist() == [0, 1]
+    assert found.values.tolist() == [0.0, 0.0]
+    second = choose_again([one], AUC, in_part, inside, place=1)
+    assert (second.chosen.tolist(), second.values.tolist()) == ([1, 0], [1.0, 1.0])
+
+
+def test_the_choosing_part_says_which_slice_is_the_worst() -> None:
+    values = np.array([[0.9, 0.5], [0.6, 0.7], [0.7, 0.8], [0.8, 0.9], [0.95, 0.6]])
+    worst = slice_weights(values, Objective(over=("val", "a"), aggregate="worst"))
+    assert worst.T.tolist() == [[0, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
+    quarter = slice_weights(values, Objective(over=("val", "a"), aggregate="lowest-quartile"))
+    assert quarter.T.tolist() == [[0, 0.5, 0.5, 0, 0], [0.5, 0, 0, 0, 0.5]]
+    assert (slice_weights(values, AUC) == 0.2).all()
+    loss = Objective(metric="log_loss", over=("val", "a"), aggregate="worst")
+    assert slice_weights(values, loss)[:, 0].tolist() == [0, 0, 0, 0, 1]
+
+
+def test_each_group_is_left_out_once_in_a_division_and_never_divided() -> None:
+    # Seven groups of two fakes, four of one real.
+    groups = np.array([*np.repeat(np.arange(7), 2), 7, 8, 9, 10])
+    one = Measured(targets=np.repeat([1, 0], [14, 4]), scores=np.full((1, 18), 0.5), groups=groups)
+    divisions = 20
+    in_part = in_thirds([one], divisions, np.random.default_rng(0))
+    assert in_part.shape == (11, 3 * divisions)
+    left_out = ~in_part.reshape(11, 3, divisions)
+    assert (left_out.sum(axis=1) == 1).all()
+    assert set(left_out[:7].sum(axis=0).ravel()) == {2, 3}
+    assert set(left_out[7:].sum(axis=0).ravel()) == {1, 2}
+
+
+def test_groups_are_told_apart_by_class_and_slice() -> None:
+    fakes = Measured(
+        targets=np.array([1, 0, 1, 0]), scores=np.zeros((1, 4)), groups=np.array([0, 1, 2, 2])
+    )
+    other = Measured(targets=np.array([1, 0]), scores=np.zeros((1, 2)), groups=np.array([3, 1]))
+    kinds = kinds_of_groups([fakes, other])
+    assert len(set(kinds.tolist())) == 4
+    assert kinds_of_groups([fakes]).tolist()[0] != kinds_of_groups([fakes]).tolist()[1]
+
+
+def test_a_class_of_one_group_cannot_be_divided() -> None:
+    one = Measured(
+        targets=np.array([1, 1, 0, 0]), scores=np.zeros((2, 4)), groups=np.array([0, 0, 1, 2])
+    )
+    assert in_thirds([one], 5, np.random.default_rng(0)).shape == (3, 0)
+    assert correct([one], AUC) is None
+
+
+def test_the_threshold_of_the_best_f1_is_chosen_elsewhere() -> None:
+    y = np.array([1, 0, 1, 1, 0, 0])
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.75, 0.1])
+    part = np.array([True, True, False, False, False, False])
+    # The part's best threshold is 0.9, which nothing beyond it reaches.
+    assert metric_elsewhere("best_f1", y, scores, part) == 0.0
+    assert binary_metrics(y[~part], scores[~part])["best_f1"] == pytest.approx(0.8)
+
+
+def test_influences_give_delongs_standard_error() -> None:
+    one = drawn(3, 90, seed=0)
+    moves = auc_influences(one.targets, np.round(one.scores, 1))
+    for row, move in zip(np.round(one.scores, 1), moves, strict=True):
+        variance = sum(float((move[one.targets == k] ** 2).sum()) * 45 / 44 for k in (0, 1))
+        assert variance**0.5 == pytest.approx(auc(one.targets, row).standard_error)
+
+
+def test_one_trial_has_the_interval_of_its_own_auc() -> None:
+    one = drawn(1, 90, seed=1)
+    found, own = correct([one], AUC), auc(one.targets, one.scores[0])
+    assert found is not None
+    assert found.value == found.naive == pytest.approx(own.value)
+    assert found.low == pytest.approx(own.low)
+    assert found.high == pytest.approx(own.high)
+
+
+def test_the_best_of_equal_trials_is_drawn_down_to_their_true_auc() -> None:
+    # The classes are 0.7 x 1.4 apart and a score's deviation is the root of 2: an AUC of 0.688.
+    errors, flattery = [], []
+    for seed in range(30):
+        found = correct([drawn(15, 120, seed=seed)], AUC, divisions=5)
+        assert found is not None
+        errors.append(found.value - 0.688)
+        flattery.append(found.naive - 0.688)
+    assert np.mean(flattery) > 0.04
+    assert abs(float(np.mean(errors))) < 0.02
+
+
+def test_a_trial_far_ahead_keeps_its_value() -> None:
+    one = drawn(10, 400, seed=3)
+    best = np.clip(one.scores[0] + 0.5 * one.targets, 0, 1)
+    scores = np.concatenate([one.scores[1:], best[None]])
+    found = correct([Measured(one.targets, scores, one.groups)], AUC, divisions=20)
+    assert found is not None
+    assert (found.trial, found.share) == (9, 1.0)
+    assert found.value == pytest.approx(found.naive, abs=0.003)

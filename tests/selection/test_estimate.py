@@ -1,0 +1,109 @@
+"""What is expected of the best of several trials, read from the files of a made study."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.selection.studies import MadeStudy, normal_scores
+from workbench.selection.estimate import expect
+
+TARGETS = [1, 1, 1, 0, 0, 0]
+ORDERED = [0.9, 0.8, 0.3, 0.7, 0.2, 0.1]  # AUC 8/9
+
+
+def test_one_trial_keeps_its_own_value(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(TARGETS, ORDERED)
+    found = expect(study.folder, study.rows, study.objective)
+    assert found.naive == found.expected == pytest.approx(8 / 9)
+    assert (found.num_trials, found.rank, found.num_groups) == (1, 1, 6)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 8 / 9 < found.high < 1
+    assert "the only trial" in found.sentence
+
+
+def test_the_best_of_equal_trials_is_expected_to_be_what_they_all_are(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    for seed in range(12):
+        study.add(*normal_scores(0.5, seed=seed, noise=1.5))
+    found = expect(study.folder, study.rows, study.objective)
+    values = [row.objective for row in study.rows if row.objective is not None]
+    assert found.expected is not None
+    assert found.naive == pytest.approx(max(values))
+    # Their spread is all chance: what is left is near their mean, and below the best.
+    assert found.expected < found.naive - 0.01
+    assert found.expected == pytest.approx(np.mean(values), abs=0.03)
+    assert f"the best of {len(values)}" in found.sentence
+    assert expect(study.folder, study.rows, study.objective) == found
+
+
+def test_a_trial_named_by_hand_is_corrected_for_its_own_rank(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    for seed in range(6):
+        study.add(*normal_scores(0.5, seed=seed, noise=1.5))
+    last = min(study.rows, key=lambda row: row.objective or 0)
+    found = expect(study.folder, study.rows, study.objective, number=last.number)
+    assert (found.number, found.rank) == (last.number, 6)
+    # The worst of equal trials had bad luck.
+    assert found.expected is not None
+    assert found.expected > found.naive
+    assert "number 6 of 6" in found.sentence
+
+
+def test_copies_are_counted_once(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    targets, scores = normal_scores(0.7, seed=1, num=60)
+    names = [f"{copy}-{i}.mp4" for copy in "abc" for i in range(60)]
+    study.add(targets * 3, scores * 3, names=names)
+    groups = {name: name.split("-")[1] for name in names}
+    apart = expect(study.folder, study.rows, study.objective)
+    together = expect(study.folder, study.rows, study.objective, groups=groups)
+    once = MadeStudy(tmp_path, "once")
+    once.add(targets, scores)
+    single = expect(once.folder, once.rows, once.objective)
+    assert (apart.num_groups, together.num_groups) == (180, 60)
+    assert together.low == pytest.approx(single.low)
+    assert together.high == pytest.approx(single.high)
+    assert apart.low is not None
+    assert single.low is not None
+    assert apart.low > single.low
+
+
+def test_a_class_with_one_file_tells_nothing(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add([1, 0, 0], [0.9, 0.1, 0.2])
+    study.add([1, 0, 0], [0.3, 0.1, 0.4])
+    found = expect(study.folder, study.rows, study.objective)
+    assert (found.naive, found.expected, found.low) == (1.0, None, None)
+    assert "too few files" in found.sentence
+
+
+def test_trials_of_other_samples_are_left_out(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(TARGETS, ORDERED)
+    study.add(TARGETS, ORDERED[::-1], names=[f"other{i}.mp4" for i in range(6)])
+    found = expect(study.folder, study.rows, study.objective)
+    assert (found.number, found.num_trials, found.expected) == (0, 1, found.naive)
+    assert "left out of this: 1" in found.caveats[0]
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "accuracy", "best_f1"])
+def test_other_metrics_have_an_expected_value_too(tmp_path: Path, metric: str) -> None:
+    study = MadeStudy(tmp_path, metric=metric)  # type: ignore[arg-type]
+    for seed in range(3):
+        study.add(*normal_scores(0.5, seed=seed, num=60, noise=1.5))
+    found = expect(study.folder, study.rows, study.objective)
+    assert found.expected is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.expected < found.high
+
+
+def test_the_best_f1_is_lower_where_its_threshold_was_not_chosen(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(*normal_scores(0.5, seed=0, num=100, noise=1.5))
+    found = expect(study.folder, study.rows, study.objective)
+    assert found.best_f1 is not None
+    assert found.best_f1 < study.rows[0].metrics["best_f1"]
