@@ -61,5 +61,4 @@ def test_a_search_validates_on_the_fold_that_the_experiment_names(
     prepared = Prepared.load(outcome.folder.path)
     assert (len(prepared.rows("train")), len(prepared.rows("val"))) == (30, 10)
     assert prepared.rows("val")["target"].sum() == 5
-
     assert bench.search(experiment, 1).num_new == 0  # the fold is the same again

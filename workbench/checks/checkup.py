@@ -99,7 +99,7 @@ def run_checks(
         *shortcut_findings(cues),
         *saturation_findings(probes, harder),
         *balance_findings(counts),
-        *shift_findings(shifts, harder),
+        *shift_findings(shifts),
         *undecodable(prepared),
     ]
     return Checkup(
