@@ -62,7 +62,14 @@ def test_the_best_would_be_promoted(sliced: MadeStudy) -> None:
     best = max(sliced.rows, key=lambda row: row.objective or 0).number
     assert promoted.startswith(f"Trial {best} (test_resnet on mel) would be promoted")
     assert "best auc on val of 3 complete trials" in promoted
-    assert "flatters" in expected
+    corrected = found.contenders[0].expected
+    assert corrected is not None
+    assert corrected.expected is not None
+    assert expected.startswith(
+        f"On new data of this kind, expect auc {corrected.expected:.3f} ({corrected.low:.3f} to "
+    )
+    assert "is corrected for the choice among 3 trials" in expected
+    assert expected.endswith("the spread over 8 other slices.")
     assert cost.startswith("It obeys the rulebook: 1.23M parameters of 200M allowed, ")
     assert [row.role for row in found.contenders] == ["best", "runner-up"]
     assert found.contenders[0].cost.macs is not None

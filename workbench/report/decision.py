@@ -65,7 +65,7 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
         )
         note += " ".join(summary.seeds)
     if corrected:
-        note += f" Corrected: {corrected[0].method}."
+        note += " ".join((f" Corrected: {corrected[0].method}.", *corrected[0].caveats))
     if points:
         note += (
             f" TPR: on {summary.clean_slice}, by bootstrap, and at least as wide as Wilson's "

@@ -123,7 +123,7 @@ def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> s
         return ""
     first = summary.contenders[0]
     if is_after_promotion:
-        lines = [*summary.decision[1:]]
+        lines = [*summary.decision[2:]]
     else:
         lines = [*summary.decision, *(_against(row) for row in summary.contenders[1:])]
     if first.operating_points:
@@ -185,11 +185,8 @@ def _expected_of(
     objective: Objective,
     numbers: Sequence[int],
 ) -> dict[int, Expected]:
-    """Return what trials are worth on new data, by their numbers, as far as that can be told."""
-    try:
-        return {number: expect(folder, rows, objective, number=number) for number in numbers}
-    except NotImplementedError:
-        return {}
+    """Return what trials are worth on new data, by their numbers."""
+    return {number: expect(folder, rows, objective, number=number) for number in numbers}
 
 
 def _promoted(
