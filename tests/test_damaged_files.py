@@ -101,6 +101,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "cut": cut,
     "flipped": flip,
     "gone": Path.unlink,
+    "other": lambda file: other_study(file),
 }
 BEST, OTHER = "BEST", "OTHER"
 FILES = [
@@ -169,7 +170,12 @@ def test_a_damaged_file_never_ends_in_a_traceback(place: Path, name: str, damage
         assert done.stdout.count("test_") >= 3, done.stdout
 
 
-@pytest.mark.parametrize("damage", ["empty", "flipped", "gone"])
+def other_study(file: Path) -> None:
+    """Make a journal that of another study."""
+    file.write_text(file.read_text().replace('"study_name":"tiny"', '"study_name":"other"'))
+
+
+@pytest.mark.parametrize("damage", ["empty", "flipped", "gone", "other"])
 def test_a_lost_journal_is_written_anew_from_the_trials(
     place: Path, inline: InlineTrials, damage: str
 ) -> None:
@@ -189,3 +195,30 @@ def test_a_lost_journal_is_written_anew_from_the_trials(
         assert row.model_copy(update={"seconds": was.seconds}) == was
     assert after[3].number == 3
     assert after[3].recipe not in {row.recipe for row in before}
+
+
+@pytest.mark.parametrize("how", [Path.rename, shutil.copytree])
+def test_a_study_under_another_name_is_told_and_left_as_it_is(
+    place: Path, how: Callable[[Path, Path], object]
+) -> None:
+    before, now = place / "experiments" / "tiny", place / "experiments" / "other"
+    how(before, now)
+    held = {file: file.read_bytes() for file in now.rglob("*") if file.is_file()}
+    for words in (("compare", "other"), ("promote", "other"), (*SEARCH, "--study", "other")):
+        done = run(*words)
+        ends_well(done)
+        assert f"{now.name} holds the study tiny" in done.stderr, done.output
+    assert {file: file.read_bytes() for file in now.rglob("*") if file.is_file()} == held
+    if not before.exists():
+        now.rename(before)
+    assert run("compare", "tiny").exit_code == 0
+
+
+def test_a_trial_with_the_files_of_another_is_not_ranked(place: Path) -> None:
+    best, other, _ = uids(place)
+    trials = place / "experiments" / "tiny" / "trials"
+    (trials / best).rename(trials / "away")
+    (trials / other).rename(trials / best)
+    (trials / "away").rename(trials / other)
+    done = run("compare", "tiny")
+    assert "1 complete, 0 pruned, 2 failed" in done.stdout, done.output

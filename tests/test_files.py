@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from workbench.errors import DiskFullError, told
+from workbench.errors import AccessError, DiskFullError, told
 from workbench.files import (
     PART,
     finished,
@@ -257,3 +257,15 @@ def test_a_folder_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_made_meanwhile_is_kept(tmp_path: Path) -> None:
+    def write() -> None:
+        with finished_folder(tmp_path / "out") as part:
+            (part / "ours").touch()
+            (tmp_path / "out").mkdir()
+            (tmp_path / "out" / "theirs").touch()
+
+    with pytest.raises(AccessError, match="was made by another command meanwhile"):
+        write()
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]

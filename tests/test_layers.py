@@ -14,6 +14,7 @@ FOLDERS = [
     "",  # the foundation: modules of the package's own folder
     "media",
     "demo",
+    "degradation",
     "data",
     "checks",
     "parts",
@@ -26,6 +27,7 @@ FOLDERS = [
     "screening",
     "search",
     "selection",
+    "report",
     "submission",
     "cli",
     "__main__",
@@ -45,13 +47,12 @@ ONLY_IN = {
         "search.journal",
         "search.samplers",
         "search.proposals",
-        "search.open_trials",
         "search.drawing",
         "search.study_store",
     },
     "mlflow": {"tracking.store", "tracking.writing", "tracking.runs", "tracking.registry"},
     "typer": {module for module in MODULES if module.startswith("cli.")},
-    "plotly": {"checks.figures", "pages", "selection.figures", "selection.figure_parts"},
+    "plotly": {"checks.figures", "pages", "report.figures", "report.figure_parts"},
     "timm": {"parts.alexnet", "parts.torchvision_fix"},
     "thop": {"rules.counts"},
 }
@@ -112,7 +113,7 @@ def test_each_tool_has_one_door(tool: str) -> None:
     assert users == ONLY_IN[tool]
 
 
-WITHOUT_TORCH = ("media.", "data.", "checks.")
+WITHOUT_TORCH = ("media.", "degradation.", "data.", "checks.")
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith(WITHOUT_TORCH)])

@@ -162,7 +162,9 @@ def test_from_an_experiment_to_predictions(place: Place) -> None:
     again = place.run_here(*words, "--jobs", "1", "--device", "cpu")
     assert "The study tiny already has its 3 trials." in again
 
-    trials = json.loads(place.run_here("compare", "--json"))
+    found = json.loads(place.run_here("compare", "--json"))
+    assert len(found["decision"]["decision"]) == 3
+    trials = found["trials"]
     assert [trial["number"] for trial in trials] == [row.number for row in place.rows("tiny")]
     for trial in trials:
         assert trial["state"] == "complete"

@@ -53,13 +53,20 @@ def finished_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` if the body succeeds.
 
     Raises:
-        OSError: `path` is there and is no empty folder.
+        AccessError: `path` is there by now and is no empty folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _part(lambda: _new_folder(path)) as temporary:
         try:
             yield temporary
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except OSError as error:
+                if not os.path.lexists(path):
+                    raise
+                raise AccessError(
+                    f"{path} was made by another command meanwhile. Name another folder."
+                ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,5 +1,7 @@
 """Pages: single HTML files of one look that hold all they show and load nothing."""
 
+import re
+from base64 import b64encode
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -42,6 +44,7 @@ def write_page(
     body: Iterable[str],
     style: Path | None = None,
     has_plots: bool = False,
+    has_media: bool = False,
 ) -> None:
     """Write a page.
 
@@ -54,13 +57,15 @@ def write_page(
         style: CSS that only this kind of page needs.
         has_plots: Whether it gets what draws `plot`s and sorts a `table.sortable`; without, no
             script runs in it.
+        has_media: Whether it may play videos and sounds that it holds.
     """
-    allowed = head = foot = ""
+    allowed = "media-src data:; " if has_media else ""
+    head = foot = ""
     if has_plots:
         from plotly.offline import get_plotlyjs
 
         # The plots' WebGL compiles code.
-        allowed = "script-src 'unsafe-inline' 'unsafe-eval'; "
+        allowed += "script-src 'unsafe-inline' 'unsafe-eval'; "
         head = f"<script>{get_plotlyjs()}</script>\n"
         foot = f"<script>\n{_SCRIPT.read_text(encoding='utf-8')}</script>\n"
     page = Template(_BASE.read_text(encoding="utf-8")).substitute(
@@ -96,6 +101,20 @@ def section(title: str, body: str, *, note: str = "", is_half: bool = False) -> 
     said = f"<p class='note'>{escape(note)}</p>" if note else ""
     kind = " class='half'" if is_half else ""
     return f"<section{kind}><h2>{escape(title)}</h2>{said}{body}</section>"
+
+
+def player(mime: str, data: bytes, title: str) -> str:
+    """Return a picture, a video or a sound that the page itself holds; `title` is plain text."""
+    source = f"src='data:{mime};base64,{b64encode(data).decode()}' title='{escape(title)}'"
+    if mime.startswith("image/"):
+        return f"<img {source} alt=''>"
+    tag = "video" if mime.startswith("video/") else "audio"
+    return f"<{tag} {source} controls preload='metadata'></{tag}>"
+
+
+def without_media(page: str) -> str:
+    """Return a page without what its players would show; all it says of them stays."""
+    return re.sub(r" src='data:[a-z]+/[a-z0-9]+;base64,[A-Za-z0-9+/=]*'", "", page)
 
 
 def plot(name: str, figure: Any, *, least_width_px: int = 0, has_buttons: bool = False) -> str:

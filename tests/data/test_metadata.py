@@ -10,7 +10,6 @@ from workbench.data.dataset import Dataset
 from workbench.data.manifest import Layout
 from workbench.data.metadata import column_of, metadata_of
 from workbench.errors import DataError
-from workbench.values import build
 
 SPEAKERS = Layout(groups=("speaker",))
 
@@ -104,8 +103,8 @@ def test_metadata_are_part_of_the_fingerprint_only_where_they_are_used(data: Pat
 def test_an_experiment_names_columns_in_yaml_s_words() -> None:
     tree = {"groups": ["speaker", "source"], "generator": "tool", "metadata": "about.csv"}
     about = {"name": "x", "views": {"mel": {"kind": "mel"}}, "data": tree}
-    layout = build(Dataset, about, where="x").data
+    layout = Dataset.model_validate(about).data
     assert layout.described.columns == ("tool", "speaker", "source")
     assert layout.metadata == ("about.csv",)
-    one = build(Dataset, {**about, "data": {"groups": "speaker"}}, where="x").data
+    one = Dataset.model_validate({**about, "data": {"groups": "speaker"}}).data
     assert one.groups == ("speaker",)

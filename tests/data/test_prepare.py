@@ -412,7 +412,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode_all(tasks: Iterator[Task], **_: object) -> Iterator[tuple[Task, Done]]:
         return ((task, decoding._decode(task)) for task in tasks)
 
-    monkeypatch.setattr("workbench.data.prepare.decode_all", decode_all)
+    monkeypatch.setattr("workbench.data.filling.decode_all", decode_all)
     monkeypatch.setattr("workbench.data.prepare.AnyView", Bytes)
 
 

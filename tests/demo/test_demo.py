@@ -194,7 +194,7 @@ def test_the_labels_of_the_test_split_are_in_the_private_folder_only(made: Path)
         "identity",
     ]
     names = {row["video_name"].removesuffix(".mp4") for row in tests}
-    for name in ("train_label.txt", "val_label.txt", "demo.json", "making.json"):
+    for name in ("train_label.txt", "val_label.txt", "demo.json", "making.json", "metadata.csv"):
         text = (made / name).read_text()
         assert not any(test in text for test in names)
 

@@ -18,7 +18,7 @@ from workbench.space.experiment import Experiment
 from workbench.study import records
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import TrialRow, open_storage, read_trials
-from workbench.trial.metrics import binary_metrics
+from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import MetricName, Objective, Recipe, TrainingSpec
 from workbench.trial.result import Epoch, Result, State
 
@@ -63,13 +63,26 @@ def normal_scores(
 class MadeStudy:
     """A study folder that trials can be added to."""
 
-    def __init__(self, root: Path, name: str = "made", metric: MetricName = "auc") -> None:
+    def __init__(
+        self,
+        root: Path,
+        name: str = "made",
+        metric: MetricName = "auc",
+        *,
+        objective: Objective | None = None,
+        constraints: Mapping[str, Mapping[str, float | str]] | None = None,
+    ) -> None:
         self.folder = StudyFolder(root / name)
         self.folder.path.mkdir(parents=True)
-        self.objective = Objective(metric=metric)
-        experiment = Experiment(
-            name="made", views={"mel": MEL}, search_space="space.yaml", objective=self.objective
-        )
+        self.objective = objective or Objective(metric=metric)
+        about_study = {
+            "name": "made",
+            "views": {"mel": MEL},
+            "search_space": "space.yaml",
+            "objective": self.objective,
+            "constraints": constraints or {},
+        }
+        experiment = Experiment.model_validate(about_study)
         about = {"experiment": experiment.model_dump(mode="json"), "space": {}}
         self.folder.experiment_file.write_text(yaml.safe_dump(about), encoding="utf-8")
         self.folder.write_info(
@@ -107,8 +120,12 @@ class MadeStudy:
         seconds: float = 10.0,
         run: str | None = None,
         names: Sequence[str] | None = None,
+        slices: Mapping[str, Sequence[int]] | None = None,
     ) -> Recipe:
-        """Add a trial whose last epoch scored the samples so; return its recipe."""
+        """Add a trial whose last epoch scored the samples so; return its recipe.
+
+        `slices` are those besides `val`: which of the samples each has, by its name.
+        """
         number = len(self._study.get_trials(deepcopy=False))
         recipe = Recipe(
             data="0123456789ab",
@@ -129,7 +146,9 @@ class MadeStudy:
         epochs: list[Epoch] = []
         metrics: dict[MetricName, float] = {}
         if targets:
-            metrics = binary_metrics(targets, scores)
+            y, p = np.asarray(targets), np.asarray(scores)
+            scored = {name: (y[list(some)], p[list(some)]) for name, some in (slices or {}).items()}
+            metrics = objective_metrics(self.objective, {"val": (y, p), **scored})
             whole = metrics[self.objective.metric]
             for epoch in range(1, num_epochs + 1):
                 so_far = whole - 0.15 * (num_epochs - epoch) / num_epochs
@@ -143,7 +162,7 @@ class MadeStudy:
                         seconds=seconds / num_epochs,
                     )
                 )
-            self._write_scores(recipe, targets, scores, names)
+            self._write_scores(recipe, targets, scores, names, slices)
         objective = metrics.get(self.objective.metric)
         if targets or state == "pruned":
             files.write_result(
@@ -168,6 +187,7 @@ class MadeStudy:
         targets: Sequence[int],
         scores: Sequence[float],
         names: Sequence[str] | None,
+        slices: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         val = pd.DataFrame(
             {
@@ -179,7 +199,9 @@ class MadeStudy:
         )
         # The scores of another slice, which would spoil every AUC if they were read.
         test = val.assign(slice="test", score=0.5, target=np.int8(-1))
-        self.folder.trial(recipe.uid).write_scores(pd.concat([test, val], ignore_index=True))
+        others = [val.iloc[list(some)].assign(slice=name) for name, some in (slices or {}).items()]
+        whole = pd.concat([test, val, *others], ignore_index=True)
+        self.folder.trial(recipe.uid).write_scores(whole)
 
     def _enter(
         self,

@@ -5,8 +5,8 @@ import pytest
 from workbench.search.live import InFlight, SearchView, Standing, lines
 
 FLIGHT = (
-    InFlight(12, "tf_efficientnet_lite1 mel+frames 128 px", 1, 3, 0.5, 30.0),
-    InFlight(9, "resnet18 mel 112 px", 0, 3, 0.0, 2.0),
+    InFlight("12", "tf_efficientnet_lite1 mel+frames 128 px", 1, 3, 0.5, 30.0),
+    InFlight("9", "resnet18 mel 112 px", 0, 3, 0.0, 2.0),
 )
 
 
@@ -40,9 +40,9 @@ def test_a_search_in_flight() -> None:
 
 
 def test_before_it_has_a_pace_a_trial_takes_what_it_was_expected_to() -> None:
-    new = InFlight(3, "resnet18", 0, 4, 0.2, 10.0, expected_s=60.0)
+    new = InFlight("3", "resnet18", 0, 4, 0.2, 10.0, expected_s=60.0)
     # One that went on after two of four epochs, and has done a quarter of the rest in 20 s.
-    again = InFlight(4, "resnet18", 2, 4, 0.5, 20.0, num_before=2, expected_s=10.0)
+    again = InFlight("4", "resnet18", 2, 4, 0.5, 20.0, num_before=2, expected_s=10.0)
     found = lines(standing(in_flight=(new, again), paused=2), 80)
     assert found[0].startswith("demo: 13 of 50 trials (8 complete, 3 pruned, 2 paused)")
     assert found[2].endswith("epoch 1/4  20%  10.0 s, about 50 s left")
@@ -79,7 +79,7 @@ def test_the_pace_is_that_of_this_search(seconds: float, here: int, said: str) -
 
 
 def test_a_last_epoch_that_is_done_is_not_counted_on() -> None:
-    scoring = InFlight(3, "resnet18", 3, 3, 1.0, 9.0)
+    scoring = InFlight("3", "resnet18", 3, 3, 1.0, 9.0)
     assert "epoch 3/3 100%  9.0 s" in lines(standing(in_flight=(scoring,)), 80)[2]
 
 

@@ -152,7 +152,7 @@ def test_what_is_not_judged_has_its_reason(found: Screening) -> None:
 def test_the_rulebook_is_asked_before_anything_is_computed(
     workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probing, "_ask", None)
+    monkeypatch.setattr(probing, "ask", None)
     (workplace / "refused").mkdir()
     said = screened(workplace, space_of(), "refused", rulebook=Rulebook(max_params=10))
     reasons = {one.backbone: one.reason for one in said.candidates}
@@ -165,7 +165,7 @@ def test_a_restart_reads_it_and_computes_nothing(
     workplace: Path, found: Screening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (workplace / "study" / FILE).exists()
-    monkeypatch.setattr(probing, "_child", None)
+    monkeypatch.setattr(probing, "child_process", None)
     assert screened(workplace, space_of()) == found
     assert read_screening(workplace / "study") == found
     assert read_screening(workplace) is None
@@ -189,8 +189,8 @@ def test_each_views_backbones_are_judged_on_that_view_alone(workplace: Path) -> 
 
     (workplace / "of_views").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probing, "_ask", ask)
-        patch.setattr(probing, "_child", nullcontext)
+        patch.setattr(probing, "ask", ask)
+        patch.setattr(probing, "child_process", nullcontext)
         patch.setattr(probing, "Where", lambda *args: args)
         space = space_of(backbone=OF_VIEWS)
         said = screened(workplace, space, "of_views")
@@ -209,9 +209,9 @@ def test_each_views_backbones_are_judged_on_that_view_alone(workplace: Path) -> 
     assert read_screening(workplace / "of_views") == said
     # A view with one backbone has nothing to choose from.
     one = space_of(backbone={**OF_VIEWS, "small": "test_vit"})
-    assert {c.views for c, _ in probing._candidates(one, VIEWS, Rulebook(), finder(workplace))} == {
-        ("image",)
-    }
+    assert {
+        c.views for c, _ in probing.candidates_of(one, VIEWS, Rulebook(), finder(workplace))
+    } == {("image",)}
 
 
 def test_what_goes_on_is_narrowed_and_tried_first_view_by_view() -> None:
@@ -263,11 +263,11 @@ def die() -> None:
 
 @pytest.mark.slow
 def test_a_process_that_dies_or_hangs_costs_its_answer_alone() -> None:
-    with probing._child() as child:
-        assert probing._ask(child, 60, os._exit, 3) == "its process died (exit code 3)"
-        assert "SIGKILL, which the system sends when memory" in str(probing._ask(child, 60, die))
-        assert probing._ask(child, 0.5, time.sleep, 60) == "it took over 0.5 s"
-        assert probing._ask(child, 60, len, "four") == 4
+    with probing.child_process() as child:
+        assert probing.ask(child, 60, os._exit, 3) == "its process died (exit code 3)"
+        assert "SIGKILL, which the system sends when memory" in str(probing.ask(child, 60, die))
+        assert probing.ask(child, 0.5, time.sleep, 60) == "it took over 0.5 s"
+        assert probing.ask(child, 60, len, "four") == 4
 
 
 def test_the_best_third_goes_on_with_two_of_a_family() -> None:

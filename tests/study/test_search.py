@@ -89,6 +89,10 @@ def test_a_small_study_end_to_end_then_again_then_with_more_trials(
     assert [(run.uid, run.status, run.state) for run in runs] == [
         (row.recipe, "FINISHED", "complete") for row in sorted(all_rows, key=started(runs))
     ]
+    metrics = {run.uid: run.metrics for run in runs}
+    for row in rows:  # those that were really trained
+        assert metrics[row.recipe]["slice.val.auc"] == row.by_slice["val"]["auc"] == row.objective
+        assert metrics[row.recipe]["ms_per_file"] == row.ms_per_file
     tracking = Tracking(bench.workspace.tracking)
     info = more.folder.info()
     parent = MlflowClient(tracking.store.uri).get_run(tracking.find_study(info.name, info.id))

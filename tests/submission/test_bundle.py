@@ -200,6 +200,32 @@ def test_a_template_name_without_a_score_stops_the_export_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_template_that_lost_rows_is_no_smaller_submission(
+    own_study: StudyFolder, tmp_path: Path
+) -> None:
+    write_text(own_study.template, TEMPLATE.rsplit("t1.mp4", 1)[0])
+    with pytest.raises(BundleError, match=r"1 of the 7 test files have no row, e.g. 't1.mp4'"):
+        export(own_study, tmp_path / "out", allow_missing=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_of_another_trial_that_reached_as_much_are_not_exported(
+    own_study: StudyFolder, tmp_path: Path
+) -> None:
+    trial = the_trial(own_study)
+    scores = trial.read_scores()
+    of_test = scores["slice"] == "test"
+    trial.write_scores(scores.assign(score=scores["score"].where(~of_test, 0.25)))
+    with pytest.raises(DamagedFileError, match="is not what the trial wrote"):
+        export(own_study, tmp_path / "out", allow_missing=True)
+
+
+def test_a_changed_table_of_the_data_is_told(own_study: StudyFolder, tmp_path: Path) -> None:
+    own_study.manifest.write_bytes(own_study.manifest.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"manifest\.parquet is damaged"):
+        export(own_study, tmp_path / "out", allow_missing=True)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "recipe.json", "scores.parquet"])
 def test_a_champion_whose_files_are_gone_is_refused(
     own_study: StudyFolder, tmp_path: Path, name: str
@@ -261,7 +287,10 @@ def test_neutral_scores_are_counted_and_too_many_are_refused(
 
 def test_neutral_scores_of_an_older_study_are_counted_too(own_study: StudyFolder) -> None:
     trial = the_trial(own_study)
+    result = trial.read_result()
+    assert result is not None
     trial.write_scores(trial.read_scores().drop(columns="neutral"))
+    trial.write_result(result.model_copy(update={"scores_sha256": ""}))
     names = ["t0.mp4", "mute.mp4", "empty.mp4", "missing.mp4"]
     found = find_neutral(own_study, trial, trial.read_recipe(), names)
     assert (found.names, found.num_files) == (("empty.mp4", "missing.mp4"), 4)

@@ -21,7 +21,7 @@ NOT_FOR_PREDICTION = (
     "parts/pretrained", "trial", "space", "study", "search", "screening", "selection", "tracking",
     "checks", "demo", "rules", "cli", "pages", "yaml_files",
 )  # fmt: skip
-MOST_LINES = 3_900
+MOST_LINES = 3_940
 """Of code; views of faces, with their detectors, take 300 more than any other."""
 
 

@@ -182,6 +182,35 @@ def test_the_bundles_own_code_runs_and_leaves_the_bundle_as_it_was(
     check_bundle(own_bundle)
 
 
+def test_the_name_of_a_bundle_is_no_option_of_python(
+    own_bundle: Path, study: MadeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own_bundle.rename("-x")
+    (tmp_path / "out.csv").symlink_to(tmp_path / "scores.csv")
+    run_predict(Path("./-x"), [study.data / "testset" / "t0.mp4"], Path("out.csv"))
+    assert (tmp_path / "out.csv").is_symlink()  # what it names is written, not the link replaced
+    assert (tmp_path / "scores.csv").read_text().startswith("video_name,y_pred\nt0.mp4,0.")
+
+
+def test_other_versions_than_the_bundles_are_told(
+    own_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    manifest = json.loads((own_bundle / "manifest.json").read_text())
+    installed = manifest["versions"]["numpy"]
+    manifest["versions"] |= {"numpy": "1.0.0", "no-such-package": "3", "": "1"}
+    program = own_bundle / "predict.py"
+    program.write_text("")
+    record = {"sha256": hash_file(program), "size_bytes": 0}
+    manifest["files"]["predict.py"] = record
+    (own_bundle / "manifest.json").write_text(json.dumps(manifest))
+    run_predict(own_bundle, [program], tmp_path / "out.csv")
+    said = capfd.readouterr().err
+    assert (
+        f"may differ from the exported ones: here is numpy {installed} in place of 1.0.0." in said
+    )
+
+
 def test_a_changed_bundle_is_not_run(own_bundle: Path, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     (own_bundle / "predict.py").write_text(f"open({str(marker)!r}, 'w')")

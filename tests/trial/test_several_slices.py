@@ -1,21 +1,29 @@
 """A trial whose objective is measured on several slices."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import pandas as pd
 import pytest
+from numpy.typing import NDArray
+from torch.nn import Module
 
 from tests.trial.pictures import SIZES, recipe_for
+from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
 from workbench.scoring import slices
 from workbench.scoring.slices import Slice, SliceFamily
+from workbench.scoring.stored import StoredViews
 from workbench.selection.statistics import gives
 from workbench.trial.decision import Decision
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective
 from workbench.trial.result import Epoch, TrialFolder
 from workbench.trial.train import run_trial
+from workbench.trial.training import Training
 
 
 def _first_files(prepared: Prepared) -> Iterator[SliceFamily]:
@@ -66,3 +74,34 @@ def test_its_objective_is_the_aggregate_and_its_scores_are_those_of_every_slice(
     by_name = scores[scores["slice"] == "val"].set_index("name")["score"]
     of_first = scores[scores["slice"] == "first"].set_index("name")["score"]
     assert of_first.to_dict() == pytest.approx(by_name[of_first.index].to_dict())
+
+
+def test_slices_outside_of_the_objective_are_dealt_the_scores_of_their_files(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    val = pictures.table[pictures.table["split"] == "val"].iloc[[0] * 20 + [1] * 20]
+    val = val.assign(name=[f"v{number}" for number in range(40)])
+    made_by = {column_of("generator"): [""] * 20 + ["a", "b"] * 10}
+    rest = pictures.table[pictures.table["split"] != "val"]
+    data = replace(pictures, table=pd.concat([rest, val.assign(**made_by)], ignore_index=True))
+    scored: list[int] = []
+    predict = Training.predict
+
+    def counted(self: Training, source: StoredViews, model: Module) -> NDArray[np.float64]:
+        scored.append(source.num_files)
+        return predict(self, source, model)
+
+    monkeypatch.setattr(Training, "predict", counted)
+    objective = Objective(over=("val",))
+    recipe = recipe_for(data, objective=objective, num_epochs=1)
+    result = run_trial(recipe, data, tmp_path, device="cpu", report=lambda epoch: "go on")
+    assert scored == [40, SIZES["test"]]  # once in the epoch; then what has no score yet
+    assert set(result.by_slice) == {"val", "generators.a", "generators.b"}
+    assert result.by_slice["val"] == result.metrics
+    assert result.ms_per_file is not None and result.ms_per_file > 0
+    scores = TrialFolder(tmp_path).read_scores()
+    sizes = {"val": 40, "generators.a": 30, "generators.b": 30, "test": SIZES["test"]}
+    assert scores["slice"].value_counts().to_dict() == sizes
+    for name, found in result.by_slice.items():
+        part = scores[scores["slice"] == name]
+        assert binary_metrics(part["target"], part["score"]) == found

@@ -10,6 +10,7 @@ import pandas as pd
 from workbench.checks.copies import near_copy_pairs as near_pairs
 from workbench.checks.duplicates import exact_copies, files_of, find_near_copies
 from workbench.checks.findings import Finding, counted
+from workbench.checks.metadata import harder_slices, metadata_findings
 from workbench.checks.profiles import Looks, sample_files, view_profile
 from workbench.checks.rows import row_findings, undecodable
 from workbench.checks.saturation import ProbeScore, probe_shortcuts, saturation_findings
@@ -89,14 +90,16 @@ def run_checks(
     contents = unique_contents(files)
     small = thumbnails(prepared, contents, most=_MOST_IN_SHORT if short else MOST_FRAMES)
     pairs = near_pairs(small, _durations(contents, facts))
+    harder = harder_slices(manifest.table, manifest.metadata)
     findings = [
         *exact_copies(files),
         *find_near_copies(files, contents, pairs),
         *row_findings(manifest),
+        *metadata_findings(manifest),
         *shortcut_findings(cues),
-        *saturation_findings(probes),
+        *saturation_findings(probes, harder),
         *balance_findings(counts),
-        *shift_findings(shifts),
+        *shift_findings(shifts, harder),
         *undecodable(prepared),
     ]
     return Checkup(

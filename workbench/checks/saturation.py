@@ -58,8 +58,13 @@ def probe_shortcuts(rows: pd.DataFrame, looks: Looks) -> list[ProbeScore]:
     return sorted(scores, key=lambda score: -score.auc)
 
 
-def saturation_findings(scores: Sequence[ProbeScore]) -> Iterator[Finding]:
-    """Yield what is to be said where the best probe is at the ceiling."""
+def saturation_findings(scores: Sequence[ProbeScore], harder: str) -> Iterator[Finding]:
+    """Yield what is to be said where the best probe is at the ceiling.
+
+    Args:
+        scores: Of the probes, the best first.
+        harder: The keys by which val is made harder, in words.
+    """
     if scores and scores[0].auc >= CEILING_AUC:
         best = scores[0]
         yield finding(
@@ -68,8 +73,7 @@ def saturation_findings(scores: Sequence[ProbeScore]) -> Iterator[Finding]:
             f"A linear model of a few numbers of {best.what} already reaches an AUC of "
             f"{best.auc:.4f} on val ({best.num_files:,} files): a hundred trained models will "
             "differ there by chance alone.",
-            "Choose by a harder slice: other generators, other recordings or degraded copies of "
-            "val; not by the AUC on val as it is.",
+            f"Choose by a harder slice, not by the AUC on val as it is: {harder}.",
         )
 
 

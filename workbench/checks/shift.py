@@ -71,16 +71,21 @@ def split_shifts(
     return found
 
 
-def shift_findings(shifts: Sequence[SplitShift]) -> Iterator[Finding]:
-    """Yield what is to be said of splits that differ."""
+def shift_findings(shifts: Sequence[SplitShift], harder: str) -> Iterator[Finding]:
+    """Yield what is to be said of splits that differ.
+
+    Args:
+        shifts: Of each pair of splits.
+        harder: The keys by which val is made harder, in words.
+    """
     for shift in shifts:
         best = max(shift.auc, shift.cue_auc)
         if best < SHIFT_AUC or best - 0.5 < 4 * shift.standard_error:
             continue
         pair = (shift.first, shift.second)
         remedy = (
-            "A score on val will not carry over to test: choose by a slice that is degraded until "
-            "it looks like test, and augment train towards it."
+            "A score on val will not carry over to test: augment train towards test, and choose "
+            f"by a harder slice: {harder}."
             if "test" in pair
             else "Find out what makes them differ, and add augmentation that bridges it; a score "
             "on val then measures transfer, not fit."

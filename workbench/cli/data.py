@@ -158,7 +158,7 @@ def _prepared(
     verify: bool = False,
 ) -> "tuple[Dataset, Manifest, Prepared]":
     """Return an experiment's data, decoded as far as it was not yet."""
-    from workbench.data import dataset, manifest
+    from workbench.data import dataset, holdout, manifest
     from workbench.data import prepare as preparation
     from workbench.media.decoders import FILE_LIMIT_S
 
@@ -166,7 +166,10 @@ def _prepared(
     about = dataset.read_dataset(experiment)
     try:
         folder = dataset.find_data(about, workspace, data)
-        files = manifest.read_manifest(folder, about.data, cache=workspace.cache, verify=verify)
+        files = holdout.without_holdout(
+            manifest.read_manifest(folder, about.data, cache=workspace.cache, verify=verify),
+            about.holdout,
+        )
         prepared = preparation.prepare(
             files,
             folder,

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from workbench.cli import backbones, data, study, submission, weights
+from workbench.cli import backbones, data, selection, study, submission, weights
 from workbench.cli.shared import reporting_errors, require_address_space
 from workbench.console import print_traceback
 
@@ -29,9 +29,11 @@ for command in (
     data.prepare,
     data.check,
     data.show,
+    selection.finalists,
     study.compare,
     study.ui,
     study.promote,
+    selection.audit,
     submission.export,
     submission.predict,
     submission.score,

@@ -3,7 +3,7 @@
 import os
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
@@ -15,6 +15,7 @@ from workbench.errors import WorkbenchError, told
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.search.options import FinalistsAsked
     from workbench.study.folder import StudyFolder
 
 DEMO = Path("experiments/demo.yaml")
@@ -57,6 +58,15 @@ NoLockOption = Annotated[
         help="Take no locks, on a file system without: see that no two commands write at once.",
     ),
 ]
+JobsOption = Annotated[
+    str | None,
+    typer.Option(help="Trials side by side; auto measures how many the device is good for."),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")]
+TimeoutOption = Annotated[
+    str | None, typer.Option(help="No epoch begins after so long, e.g. 90s, 30m, 8h.")
+]
+StallOption = Annotated[str, typer.Option(help="A trial of which no batch ends for so long hangs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -103,6 +113,19 @@ def require_address_space() -> None:
     if limit < LEAST_BYTES:
         raise WorkbenchError(text)
     typer.secho(f"warning: {text}", err=True, fg=typer.colors.YELLOW)
+
+
+def named_folders(texts: Sequence[str]) -> dict[str, Path]:
+    """Return the folders that an option names by NAME=DIR."""
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, separator, folder = text.partition("=")
+        if not (name and separator and folder):
+            raise typer.BadParameter(f"{text!r} is not NAME=DIR, e.g. phone=../phone.")
+        if name in found:
+            raise typer.BadParameter(f"the slice {name} is named twice.")
+        found[name] = Path(folder)
+    return found
 
 
 def named_study(study: str | None) -> "StudyFolder":
@@ -162,3 +185,17 @@ def parse_bytes(text: str | None) -> int | None:
     if number < 1:
         raise typer.BadParameter(f"{text!r} is no memory at all: write e.g. 16GiB or 800MiB.")
     return number
+
+
+def finalists_asked(text: str | None) -> "FinalistsAsked | None":
+    """Return what a final round such as 5x3 is: so many finalists, each with so many seeds."""
+    if text is None:
+        return None
+    from workbench.search.options import FinalistsAsked
+
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not match:
+        raise typer.BadParameter(
+            f"{text!r} is no final round: write e.g. 5x3, five finalists with three seeds each."
+        )
+    return FinalistsAsked(int(match[1]), int(match[2]))

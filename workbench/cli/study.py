@@ -1,24 +1,33 @@
 """The commands about a study: search it, compare its trials, open its runs, promote one."""
 
 import json
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workbench.cli.selection import final_round
 from workbench.cli.shared import (
     DEMO,
     MOST_SEED,
     CompileOption,
     DataOption,
+    DeviceOption,
     ExperimentArgument,
+    JobsOption,
     JsonOption,
     MemoryOption,
     NoLockOption,
+    StallOption,
     StrictOption,
     StudyArgument,
+    TimeoutOption,
+    finalists_asked,
+    named_folders,
     named_study,
     num_jobs,
     parse_bytes,
@@ -31,6 +40,7 @@ from workbench.errors import WorkbenchError
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.search.options import RunOptions
     from workbench.search.start import SearchOutcome
 
 
@@ -44,23 +54,26 @@ def search(
         str | None, typer.Option(help="Name of the study; the experiment's by default.")
     ] = None,
     data: DataOption = None,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice",
+            help="Another labelled folder as a slice, NAME=DIR; repeatable. `objective.over` may "
+            "name it; else trials are scored on it at their end.",
+        ),
+    ] = None,
     start_from: Annotated[
         list[Path] | None, typer.Option(help="Known recipe to try first; repeatable.")
     ] = None,
     seed: Annotated[
         int, typer.Option(help="Seed of the sampler and the trials.", min=0, max=MOST_SEED)
     ] = 0,
-    jobs: Annotated[
-        str | None,
-        typer.Option(help="Trials side by side; auto measures how many the device is good for."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = "off",
     strict: StrictOption = False,
-    timeout: Annotated[
-        str | None, typer.Option(help="No epoch begins after so long, e.g. 90s, 30m, 8h.")
-    ] = None,
+    timeout: TimeoutOption = None,
     stop_at_noise: Annotated[
         bool,
         typer.Option(
@@ -68,13 +81,16 @@ def search(
             help="Start no more once chance moves the best AUC by more than is still to be gained.",
         ),
     ] = False,
-    stall: Annotated[
-        str, typer.Option(help="A trial of which no batch ends for so long hangs.")
-    ] = "15m",
+    finalists: Annotated[
+        str | None,
+        typer.Option(help="Train the best again at the end, e.g. 5x3: five, with three seeds."),
+    ] = None,
+    stall: StallOption = "15m",
     no_lock: NoLockOption = False,
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
+    asked = finalists_asked(finalists)
     without_locks(no_lock)
     from workbench.search.options import RunOptions
     from workbench.search.start import run_search
@@ -83,10 +99,12 @@ def search(
         num_trials=trials,
         study=study,
         data=data,
+        slices=named_folders(slices or ()),
         seed=seed,
         jobs=num_jobs(jobs),
         device=device,
         timeout_s=timeout_s,
+        finalists=asked,
         stall_s=stall_s,
         stop_at_noise=stop_at_noise,
         memory_bytes=memory_bytes,
@@ -97,7 +115,7 @@ def search(
     def run(workspace: Workspace) -> "SearchOutcome":
         return run_search(experiment, workspace, options, start_from=start_from or ())
 
-    _conclude(run, "its trial" if trials == 1 else f"its {trials} trials")
+    _conclude(run, options, "its trial" if trials == 1 else f"its {trials} trials")
 
 
 def train(
@@ -109,7 +127,7 @@ def train(
     ] = None,
     study: Annotated[str | None, typer.Option(help="Name; the recipe file's by default.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the trial.", min=0, max=MOST_SEED)] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")] = "auto",
+    device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = "off",
     no_lock: NoLockOption = False,
@@ -134,18 +152,20 @@ def train(
     def run(workspace: Workspace) -> "SearchOutcome":
         return run_preset(recipe, workspace, options, settings=settings or ())
 
-    _conclude(run, "its trial")
+    _conclude(run, options, "its trial")
 
 
-def _conclude(run: Callable[[Workspace], "SearchOutcome"], whole: str) -> None:
-    """Run the search of a study; print its trials and promote the best one."""
+def _conclude(
+    run: Callable[[Workspace], "SearchOutcome"], options: "RunOptions", whole: str
+) -> None:
+    """Run the search of a study, with its final round; print its trials and promote the best."""
     from workbench.files import full_disk_told
     from workbench.selection import leaderboard, promotion
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
     from workbench.tracking.registry import ModelRegistry
 
-    workspace = Workspace(Path.cwd())
+    workspace, began = Workspace(Path.cwd()), time.monotonic()
     with reporting_errors():
         try:
             outcome = run(workspace)
@@ -168,6 +188,9 @@ def _conclude(run: Callable[[Workspace], "SearchOutcome"], whole: str) -> None:
                 "No trial is complete, so there is no champion: see the reasons above and "
                 f"{outcome.folder.path}/trials/*/log.txt."
             )
+        if options.finalists is not None:
+            left = options.timeout_s and max(0.0, options.timeout_s - time.monotonic() + began)
+            final_round(outcome.folder, replace(options, timeout_s=left), options.finalists)
         root = workspace.tracking
         with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
             champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
@@ -180,10 +203,14 @@ def compare(
     as_json: JsonOption = False,
     top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
 ) -> None:
-    """Rank the trials of a study; write one offline HTML page with its plots."""
-    from workbench.selection import estimate, leaderboard, report
+    """Rank the trials of a study; write one offline HTML page that one decides from."""
+    from workbench.report.page import write_report
+    from workbench.selection import leaderboard
+    from workbench.selection.finalists import finalists_as_table, read_finalists
     from workbench.selection.statistics import read_scored_trials
+    from workbench.selection.summary import describe_summary, summarise
     from workbench.study.alike import measured_alike
+    from workbench.study.looks import describe_looks, read_looks
     from workbench.study.records import count_running
 
     with reporting_errors():
@@ -191,22 +218,28 @@ def compare(
         rows, other = measured_alike(folder, read_scored_trials(folder))
         if other:
             typer.echo(other, err=True)
-        if as_json:
-            typer.echo(json.dumps(leaderboard.as_json(rows), indent=2, allow_nan=False))
-            return
         objective = folder.experiment().objective
+        if as_json:
+            summary, _ = summarise(folder, rows, objective)
+            found = {
+                "decision": summary.model_dump(mode="json"),
+                "trials": leaderboard.as_json(rows),
+            }
+            typer.echo(json.dumps(found, indent=2, allow_nan=False))
+            return
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
+        if standing := read_finalists(folder, rows):
+            typer.echo(f"\nFinalists:\n{finalists_as_table(standing)}")
+        if looks := read_looks(folder):
+            typer.echo(f"\n{describe_looks(looks)}")
         if running := count_running(folder):
             typer.echo(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."
             )
-        report.write_report(folder, rows, objective, folder.report)
+        summary = write_report(folder, rows, objective, folder.report)
+        if said := describe_summary(summary):
+            typer.echo(f"\n{said}")
         is_any_complete = bool(leaderboard.complete_trials(rows))
-        if is_any_complete:
-            best = estimate.expect(folder, rows, objective)
-            for line in (best.sentence, best.spread_sentence):
-                if line:
-                    typer.echo(line)
         after = f"export {folder.name} --out bundle" if is_any_complete else "search"
         typer.echo(f"\nPage: {folder.report}\n\nNext: workbench {after}")
 
@@ -251,8 +284,12 @@ def promote(
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
     from workbench.files import full_disk_told
+    from workbench.report.page import write_report
     from workbench.search.recording import mend_runs
     from workbench.selection import promotion
+    from workbench.selection.statistics import read_scored_trials
+    from workbench.selection.summary import describe_summary
+    from workbench.study.alike import measured_alike
     from workbench.tracking.registry import ModelRegistry
 
     without_locks(no_lock)
@@ -261,8 +298,14 @@ def promote(
         with full_disk_told(folder.path, root, Path(gettempdir())):
             mend_runs(folder, root)
             champion = promotion.promote(folder, ModelRegistry(root), trial)
+            rows, _ = measured_alike(folder, read_scored_trials(folder))
+            summary = write_report(folder, rows, folder.experiment().objective, folder.report)
         if as_json:
-            typer.echo(champion.model_dump_json(indent=2))
+            found = champion.model_dump(mode="json")
+            found["decision"] = summary.model_dump(mode="json")
+            typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
         typer.echo(promotion.describe_champion(champion))
+        typer.echo(f"\n{describe_summary(summary, is_after_promotion=True)}")
+        typer.echo(f"\nPage: {folder.report}")
         typer.echo(f"\nNext: workbench export {folder.name} --out bundle")

@@ -17,12 +17,20 @@ def export(
             "--allow-missing", help="Export though over 1% of the test files could not be decoded."
         ),
     ] = False,
+    calibrated: Annotated[
+        bool,
+        typer.Option(
+            "--calibrated", help="Divide the scores' logits by a temperature fitted on val."
+        ),
+    ] = False,
 ) -> None:
     """Write the champion as a bundle: predictions, weights, recipe, code and hashes."""
     from workbench.submission import bundle
 
     with reporting_errors():
-        made = bundle.export(named_study(study), out, allow_missing=allow_missing)
+        made = bundle.export(
+            named_study(study), out, allow_missing=allow_missing, is_calibrated=calibrated
+        )
         typer.echo(bundle.describe_bundle(made))
         typer.echo(f"\nNext: workbench predict {out} FILE... --out predictions.csv")
 

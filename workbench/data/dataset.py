@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.console import say
 from workbench.data.delimited import quoted
+from workbench.data.holdout import Holdout
 from workbench.data.manifest import Layout
 from workbench.errors import ConfigError, DataError
 from workbench.media.views import AnyView
@@ -46,6 +47,9 @@ class Dataset(Frozen):
     data: Annotated[Layout, BeforeValidator(_one_or_many)] = Layout()
     views: dict[str, AnyView] = Field(min_length=1)
     """The views that a search space may name."""
+
+    holdout: Holdout | None = None
+    """Labelled files whose labels `workbench audit` alone reads."""
 
     @model_validator(mode="after")
     def _names_are_plain(self) -> "Dataset":

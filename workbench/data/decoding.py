@@ -10,8 +10,9 @@ from queue import SimpleQueue
 
 from workbench.data.contents import Stamp, stamp, status_of, why_unread
 from workbench.data.view_store import NEUTRAL_ROW, Outcome, write_row
+from workbench.degradation.degraded_views import read_copies
 from workbench.errors import MediaError
-from workbench.media.decoders import FILE_LIMIT_S, UnexpectedError, decoders, ended, read_any
+from workbench.media.decoders import FILE_LIMIT_S, UnexpectedError, decoders, ended
 from workbench.media.facts import Facts
 from workbench.media.view import View
 
@@ -26,9 +27,17 @@ _AHEAD = 4
 class Place:
     """Where a view of a file is written to."""
 
+    name: str
+    """The view's."""
+
     view: View
     array_file: Path
     row: int
+    content: str
+    """What the row is stored by: the file's content, or what names a degraded copy of it."""
+
+    copy: str = ""
+    """The degradation whose copy of the file it is of; "" for the file itself."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Task:
     content: str
     path: Path
     places: Mapping[str, Place]
-    """By the name of the view."""
+    """By any name, that of the view as a rule."""
 
     loudness: bool
     """Whether its sound is decoded for the facts even if no view needs it."""
@@ -52,14 +61,14 @@ class Done:
     """How the decoding of a file ended."""
 
     outcomes: Mapping[str, Outcome]
-    """By the name of the view; an outcome with a row of its own has its values written."""
+    """By the name of the task's place; an outcome with a row of its own has its values written."""
 
     facts: Facts
     is_kept: bool = True
     """Whether that is true of the content for ever; else another try can end otherwise."""
 
     unexpected: Mapping[str, UnexpectedError] = field(default_factory=dict)
-    """By the name of the view, what nobody foresaw."""
+    """By the name of the place, what nobody foresaw."""
 
 
 def decode_all(
@@ -98,8 +107,8 @@ def decode_all(
 def _decode(task: Task) -> Done:
     if passing := _unread(task):
         return _not_kept(task, passing)
-    views = {name: place.view for name, place in task.places.items()}
-    reading = read_any(task.path, views, loudness=task.loudness)
+    wanted = {name: (place.copy, place.view) for name, place in task.places.items()}
+    reading = read_copies(task.path, wanted, loudness=task.loudness)
     outcomes, unexpected = {}, {}
     for name, made in reading.made.items():
         place = task.places[name]

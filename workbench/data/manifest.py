@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from workbench.data.columns import Columns
-from workbench.data.contents import Stamp, read_file_contents
+from workbench.data.contents import ReadContents, Stamp, read_file_contents
 from workbench.data.delimited import shown_cell
 from workbench.data.labels import Template, read_labels, read_template, without_repeats
 from workbench.data.media_files import DENIED, files_among, sizes_in, unnamed_files
@@ -116,26 +117,15 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     """
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
-    parts, num_repeated, understood = [], 0, list[str]()
-    media_of, files_in = {}, {}
     described = _described(folder, layout)
-    for split in ("train", "val"):
-        file = _first(folder, layout, f"{split}_labels")
-        labels = read_labels(file, layout.columns, layout.classes, layout.described)
-        media = _first(folder, layout, f"{split}_media", is_media=True)
-        media_of[split], files_in[media] = media, sizes_in(media, split)
-        found = match(labels.table["cell"], files_among(files_in[media]), where=split)
-        cells = zip(labels.table["cell"], labels.table["name"], strict=True)
-        named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
-        # Two spellings of one name are seen to be one only here.
-        named, num_again = without_repeats(named, "name", file)
-        num_repeated += labels.num_repeated + num_again
-        understood += [*filter(None, [labels.understood]), *found.said]
-        named = named.assign(file=named["name"])
-        parts.append(_rows(split, named, media, files_in[media], folder, described, understood))
-    template = read_template(_first(folder, layout, "template"), layout.columns)
+    labelled = [_labelled(split, folder, layout, described) for split in ("train", "val")]
+    media_of = {part.split: part.media for part in labelled}
+    files_in = {part.media: part.sizes for part in labelled}
+    parts = [part.rows for part in labelled]
+    understood = [line for part in labelled for line in part.understood]
+    template = read_template(first_of(folder, layout, "template"), layout.columns)
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
-    media = _first(folder, layout, "test_media", is_media=True)
+    media = first_of(folder, layout, "test_media", is_media=True)
     media_of["test"] = media
     if media not in files_in:
         files_in[media] = sizes_in(media, "test")
@@ -143,29 +133,38 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     # A submission keeps the cells of its template, so its rows keep the names.
     unlabelled["file"] = [found.files.get(name, name) for name in unlabelled["name"]]
     understood += [*filter(None, [template.understood]), *found.said]
-    parts.append(_rows("test", unlabelled, media, files_in[media], folder, described, understood))
+    parts.append(rows_of("test", unlabelled, media, files_in[media], folder, described, understood))
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
-    told = metadata_of(table)
-    table[told] = table[told].fillna("")
-    _check_splits(table)
-    paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
-    read = read_file_contents(paths, folder, cache=cache, verify=verify)
-    table["content"] = [read.hashes.get(path, "") for path in table["path"]]
-    # There, and not to be read: by its rights, or by a damaged disk.
-    both = zip(table["path"], table["status"], strict=True)
-    table["status"] = [read.refused.get(path, status) for path, status in both]
+    read = _with_contents(table, folder, cache=cache, verify=verify)
+    repeated = sum(part.num_repeated for part in labelled)
     unnamed = unnamed_files(table, media_of, files_in, folder)
-    said = tuple(understood)
-    return Manifest(
-        table,
-        template,
-        num_repeated,
-        unnamed,
-        read.stamps,
-        read.altered,
-        said,
-        metadata=layout.described,
-    )
+    about = read.stamps, read.altered, tuple(understood)
+    return Manifest(table, template, repeated, unnamed, *about, metadata=layout.described)
+
+
+def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
+    """Return the manifest of a folder of which every labelled file is of one split, called `val`.
+
+    It is laid out as a data folder is, but has labels of `train` or of `val` alone, or of both, and
+    needs no template. A name that is in both is told apart by its media folder.
+
+    Raises:
+        DataError, PermissionError: see `read_manifest`.
+    """
+    names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
+    there = [split for split in names if any((folder / name).exists() for name in names[split])]
+    if not there:
+        looked = ", ".join(name for of_split in names.values() for name in of_split)
+        raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
+    described = _described(folder, layout)
+    labelled = [_labelled(split, folder, layout, described) for split in there]
+    table = pd.concat([part.rows for part in labelled], ignore_index=True).assign(split="val")
+    table["name"] = table["name"].mask(table["name"].duplicated(keep=False), table["path"])
+    table = table.drop_duplicates("path").reset_index(drop=True).astype({"target": "int8"})
+    read = _with_contents(table, folder, cache=cache)
+    nothing = Template(pd.DataFrame(columns=["name", "score"]), "name", "score", folder)
+    understood = tuple(line for part in labelled for line in part.understood)
+    return Manifest(table, nothing, 0, stamps=read.stamps, understood=understood)
 
 
 def describe_manifest(manifest: Manifest) -> list[str]:
@@ -215,7 +214,7 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
     )
 
 
-def _first(folder: Path, layout: Layout, key: str, *, is_media: bool = False) -> Path:
+def first_of(folder: Path, layout: Layout, key: str, *, is_media: bool = False) -> Path:
     """Return the first of the names that `layout` has for `key` which exists in the data folder.
 
     No name leaves the folder, and no table is a link out of it: its cells are quoted where they are
@@ -234,6 +233,53 @@ def _first(folder: Path, layout: Layout, key: str, *, is_media: bool = False) ->
     )
 
 
+class _Labelled(NamedTuple):
+    """The labelled files of a split."""
+
+    split: str
+    rows: pd.DataFrame
+    media: Path
+    sizes: dict[str, int]
+    """Of the files in the media folder; see `sizes_in`."""
+
+    num_repeated: int
+    understood: list[str]
+
+
+def _labelled(
+    split: str, folder: Path, layout: Layout, described: MetadataTable | None
+) -> _Labelled:
+    file = first_of(folder, layout, f"{split}_labels")
+    labels = read_labels(file, layout.columns, layout.classes, layout.described)
+    media = first_of(folder, layout, f"{split}_media", is_media=True)
+    sizes = sizes_in(media, split)
+    found = match(labels.table["cell"], files_among(sizes), where=split)
+    cells = zip(labels.table["cell"], labels.table["name"], strict=True)
+    named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
+    # Two spellings of one name are seen to be one only here.
+    named, num_again = without_repeats(named, "name", file)
+    understood = [*filter(None, [labels.understood]), *found.said]
+    named = named.assign(file=named["name"])
+    rows = rows_of(split, named, media, sizes, folder, described, understood)
+    return _Labelled(split, rows, media, sizes, labels.num_repeated + num_again, understood)
+
+
+def _with_contents(
+    table: pd.DataFrame, folder: Path, *, cache: Path, verify: bool = False
+) -> ReadContents:
+    """Enter what each file holds into `table`, and why one cannot be read; see `read_manifest`."""
+    told = metadata_of(table)
+    table[told] = table[told].fillna("")
+    check_splits(table)
+    paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
+    read = read_file_contents(paths, folder, cache=cache, verify=verify)
+    table["content"] = [read.hashes.get(path, "") for path in table["path"]]
+    # There, and not to be read: by its rights, or by a damaged disk.
+    both = zip(table["path"], table["status"], strict=True)
+    table["status"] = [read.refused.get(path, status) for path, status in both]
+    return read
+
+
 def _described(folder: Path, layout: Layout) -> MetadataTable | None:
     """Return what the metadata table says; nothing if there is none of the usual name.
 
@@ -243,10 +289,10 @@ def _described(folder: Path, layout: Layout) -> MetadataTable | None:
     usual: tuple[str, ...] = Layout.model_fields["metadata"].default
     if layout.metadata == usual and not any((folder / name).exists() for name in usual):
         return None
-    return read_metadata(_first(folder, layout, "metadata"), layout.described, layout.columns)
+    return read_metadata(first_of(folder, layout, "metadata"), layout.described, layout.columns)
 
 
-def _rows(
+def rows_of(
     split: str,
     labels: pd.DataFrame,
     media: Path,
@@ -288,7 +334,8 @@ def _rows(
     )
 
 
-def _check_splits(table: pd.DataFrame) -> None:
+def check_splits(table: pd.DataFrame) -> None:
+    """Raise DataError unless `train` and `val` have files of both classes that are there."""
     for split, rows in table.groupby("split", sort=False):
         there = rows[rows["status"] == "ok"]
         if split != "test" and there["target"].nunique() < 2:

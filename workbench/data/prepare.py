@@ -1,9 +1,7 @@
 """Preparation: every file of a manifest decoded once into every view, in parallel."""
 
-import errno
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from workbench.console import say, track
-from workbench.data.contents import Stamp, why_unread
-from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
-from workbench.data.facts import FactsStore
+from workbench.data.contents import why_unread
+from workbench.data.filling import How, Media, decoded
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import Metadata
 from workbench.data.prepared_table import (
@@ -24,7 +20,6 @@ from workbench.data.prepared_table import (
     write_prepared_table,
 )
 from workbench.data.rows import UNKNOWN, RowChecks, checksum
-from workbench.data.unexpected import Unexpected
 from workbench.data.view_store import AGAIN, NEUTRAL_ROW, Outcome, ViewStore, open_rows, store_uid
 from workbench.errors import CacheError, ConfigError, DataError
 from workbench.files import hash_file, read_json, write_json
@@ -33,8 +28,8 @@ from workbench.media.view import View
 from workbench.media.views import AnyView
 from workbench.values import build
 
-# Files between two writings of the index: what a kill can cost.
-_FLUSH_FILES = 256
+_BESIDE = "beside"
+"""Folder of the prepared data beside it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,10 @@ class Prepared:
 
     metadata: Metadata = field(default_factory=Metadata)
     """Which columns of the tables say what of a file; those that are there are in `table`."""
+
+    beside: "Mapping[str, Prepared]" = field(default_factory=dict)
+    """Other files of which `val` is a slice of this data set too, by its name: degraded copies,
+    other labelled folders."""
 
     def rows(self, split: str) -> pd.DataFrame:
         """Return the rows of one split that a trial looks at.
@@ -120,21 +119,26 @@ class Prepared:
         Arrays below the folder's parent are named from `folder` on, so that a copy of all that has
         its own.
         """
-        here = folder.resolve()
+        self._save(folder, folder.resolve().parent)
+
+    def _save(self, folder: Path, home: Path) -> None:
         write_prepared_table(self.table, folder / PREPARED_TABLE)
         views = {
             name: {
                 "settings": view.model_dump(mode="json"),
-                "array": _named_from(here, self.arrays[name]),
+                "array": _named_from(folder.resolve(), self.arrays[name], home),
                 "store": self.stores.get(name, ""),
             }
             for name, view in self.views.items()
         }
+        for name, other in self.beside.items():
+            other._save(folder / _BESIDE / name, home)
         about = {
             "fingerprint": self.fingerprint,
             "table_sha256": hash_file(folder / PREPARED_TABLE),
             "views": views,
             "metadata": self.metadata.model_dump(mode="json"),
+            "beside": [*self.beside],
         }
         write_json(folder / "prepared.json", about)
 
@@ -155,13 +159,15 @@ class Prepared:
             arrays = {name: (folder / each[name]["array"]).resolve() for name in each}
             stores = {name: each[name].get("store", "") for name in each}
             metadata: Metadata = build(Metadata, saved.get("metadata", {}), where=str(folder))
+            others = {name: folder / _BESIDE / name for name in saved.get("beside", [])}
         except (ValueError, LookupError, TypeError, AttributeError, ConfigError) as error:
             raise CacheError(f"{folder / 'prepared.json'} is damaged. {AGAIN}") from error
         table = read_prepared_table(folder / PREPARED_TABLE)
         # Earlier versions did not note it.
         if saved.get("table_sha256") not in (None, hash_file(folder / PREPARED_TABLE)):
             raise CacheError(f"{folder / PREPARED_TABLE} is of other data. {AGAIN}")
-        loaded = Prepared(table, views, arrays, fingerprint, stores, metadata)
+        beside = {name: Prepared.load(other) for name, other in others.items()}
+        loaded = Prepared(table, views, arrays, fingerprint, stores, metadata, beside)
         for name, view in views.items():
             loaded._check_store(name, num_rows=len(open_rows(arrays[name], view)))
         return loaded
@@ -182,9 +188,8 @@ class Prepared:
             raise CacheError(f"The cached {name} arrays {file} are cut short. {AGAIN}")
 
 
-def _named_from(folder: Path, file: Path) -> str:
-    is_near = file.is_relative_to(folder.parent)
-    return os.path.relpath(file, folder) if is_near else str(file)
+def _named_from(folder: Path, file: Path, home: Path) -> str:
+    return os.path.relpath(file, folder) if file.is_relative_to(home) else str(file)
 
 
 def prepare(
@@ -221,140 +226,32 @@ def prepare(
             was decoded is kept.
     """
     stores = {name: ViewStore(cache, view) for name, view in views.items()}
-    facts = FactsStore(cache)
     there = manifest.table["status"] == "ok"
     wanted = manifest.table.loc[there, ["content", "path"]].drop_duplicates("content")
     files = dict(zip(wanted["content"], wanted["path"], strict=True))
-    passing: dict[str, dict[str, Outcome]] = {}
-    unexpected = Unexpected(cache, {n: store.folder.name for n, store in stores.items()}, files)
-    asked = retry or verify
-    if asked or not _is_all_there(stores, facts, files, unexpected) or _is_to_check(stores, facts):
-        how = _How(jobs=jobs, limit_s=limit_s, retry=retry, verify=verify)
-        try:
-            passing = _fill(stores, facts, files, folder, manifest.stamps, unexpected, how)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise DataError(
-                f"There is no space left for {cache} ({error.strerror}). Make some and run this "
-                "again: what was decoded is kept."
-            ) from error
+    media = Media(folder, files, manifest.stamps, {"": tuple(views)})
+    how = How(jobs=jobs, limit_s=limit_s, retry=retry, verify=verify)
+    outcomes = decoded(stores, media, how, cache=cache)
     table = manifest.table.copy()
-    for name, store in stores.items():
-        outcomes = store.outcomes() | passing.get(name, {})
+    for name in stores:
         found = [
-            outcomes[content]
+            outcomes[name][content]
             if status == "ok"
             else Outcome(NEUTRAL_ROW, status, why_unread(status))
             for content, status in zip(table["content"], table["status"], strict=True)
         ]
-        table[f"row.{name}"] = np.array([outcome.row for outcome in found], np.int64)
-        table[f"status.{name}"] = [outcome.status for outcome in found]
-        table[f"reason.{name}"] = [outcome.reason for outcome in found]
-        sums = [UNKNOWN if outcome.sum is None else outcome.sum for outcome in found]
-        table[f"sum.{name}"] = np.array(sums, np.int64)
+        enter(table, name, found)
     arrays = {name: store.array_file.resolve() for name, store in stores.items()}
     uids = {name: store.uid for name, store in stores.items()}
     about = manifest.fingerprint, uids, manifest.metadata
     return Prepared(table, dict(views), arrays, *about)
 
 
-def _is_all_there(
-    stores: Mapping[str, ViewStore],
-    facts: FactsStore,
-    files: Mapping[str, str],
-    unexpected: Unexpected,
-) -> bool:
-    """Say whether nothing is to decode, without waiting for one who is writing."""
-    if not all(store.array_file.exists() for store in stores.values()):
-        return False
-    known = [store.outcomes().keys() - unexpected.stale(name) for name, store in stores.items()]
-    return all(files.keys() <= contents for contents in [*known, facts.read().keys()])
-
-
-def _is_to_check(stores: Mapping[str, ViewStore], facts: FactsStore) -> bool:
-    """Say whether cached rows are to be checked, which waits for nobody who is writing."""
-    return any(store.is_to_check() for store in stores.values()) and not facts.is_being_written()
-
-
-@dataclass(frozen=True)
-class _How:
-    """How to fill the stores; see `prepare`."""
-
-    jobs: int
-    limit_s: float
-    retry: bool
-    verify: bool
-
-
-def _fill(
-    stores: Mapping[str, ViewStore],
-    facts: FactsStore,
-    files: Mapping[str, str],
-    folder: Path,
-    stamps: Mapping[str, Stamp],
-    unexpected: Unexpected,
-    how: _How,
-) -> dict[str, dict[str, Outcome]]:
-    """Decode into `stores` and `facts` what they lack of `files`, paths by their content.
-
-    Returns:
-        By view and content, outcomes that say nothing of the content and are not kept.
-    """
-    passing: dict[str, dict[str, Outcome]] = {name: {} for name in stores}
-    with ExitStack() as stack:
-        # In one order, whoever prepares: two would otherwise wait for each other for ever.
-        fact_writer = stack.enter_context(facts.writing())
-        in_order = sorted(stores.items(), key=lambda item: str(item[1].folder))
-        writers = {
-            name: stack.enter_context(store.writing(thorough=how.verify))
-            for name, store in in_order
-        }
-        for name, writer in writers.items():
-            if writer.num_damaged:
-                say(
-                    f"{stores[name].array_file}: {writer.num_damaged} cached rows were changed "
-                    "on disk. What is needed of them is decoded anew."
-                )
-            if how.retry:
-                writer.forget(FAILED_HERE)
-        fact_writer.known -= unexpected.forget(writers, retry=how.retry)
-
-        def tasks() -> Iterator[Task]:
-            for content, path in files.items():
-                lacking = [name for name in writers if content not in writers[name].outcomes]
-                if not lacking and content in fact_writer.known:
-                    continue
-                places = {
-                    name: Place(
-                        stores[name].view, stores[name].array_file, writers[name].reserve(content)
-                    )
-                    for name in lacking
-                }
-                loudness = content not in fact_writer.known
-                yield Task(content, folder / path, places, loudness, stamps.get(path))
-
-        total = sum(
-            any(content not in writer.outcomes for writer in writers.values())
-            or content not in fact_writer.known
-            for content in files
-        )
-        jobs = min(how.jobs, max(1, total))
-        done = stack.enter_context(closing(decode_all(tasks(), jobs=jobs, limit_s=how.limit_s)))
-        for count, (task, ended) in enumerate(track(done, "decode", unit="file", total=total), 1):
-            unexpected.take(task, ended)
-            for name, outcome in ended.outcomes.items():
-                if outcome.row == NEUTRAL_ROW:
-                    writers[name].release(task.places[name].row)
-                if not ended.is_kept:
-                    passing[name][task.content] = outcome
-                elif name not in ended.unexpected:
-                    writers[name].add(task.content, outcome)
-            if ended.is_kept and task.content not in fact_writer.known:
-                fact_writer.add(task.content, ended.facts)
-            if count % _FLUSH_FILES == 0:
-                for writer in writers.values():
-                    writer.flush()
-                fact_writer.flush()
-        unexpected.keep(writers)
-    return passing
+def enter(table: pd.DataFrame, view: str, outcomes: Iterable[Outcome]) -> None:
+    """Write into the columns of a view how the decoding of each row's file ended."""
+    found = list(outcomes)
+    table[f"row.{view}"] = np.array([outcome.row for outcome in found], np.int64)
+    table[f"status.{view}"] = [outcome.status for outcome in found]
+    table[f"reason.{view}"] = [outcome.reason for outcome in found]
+    sums = [UNKNOWN if outcome.sum is None else outcome.sum for outcome in found]
+    table[f"sum.{view}"] = np.array(sums, np.int64)

@@ -75,9 +75,11 @@ class Unexpected:
             with self._log.open("a", encoding="utf-8", errors="backslashreplace") as log:
                 when = datetime.now().astimezone().isoformat(timespec="seconds")
                 log.write(f"{when} {str(task.path)!r}\n{text}\n")
-        for view, error in how.unexpected.items():
-            self._held.append((task.content, view, how.outcomes[view], error.exception))
-            self._tally.add(task.content, error.exception, error.traceback)
+        for name, error in how.unexpected.items():
+            place = task.places[name]
+            outcome = how.outcomes[name]
+            self._held.append((place.content, place.name, outcome, error.exception))
+            self._tally.add(place.content, error.exception, error.traceback)
         if how.unexpected:
             self._tally.check(f" {self._log} has every traceback; leave out the view at fault.")
 
@@ -114,8 +116,10 @@ class Unexpected:
 def reader_version() -> str:
     """Return twelve hex digits that name the code by which media are read, ours and others'."""
     code = hashlib.sha256()
-    for path in sorted((Path(__file__).parents[1] / "media").glob("*.py")):
-        code.update(path.read_bytes())
+    package = Path(__file__).parents[1]
+    for folder in ("media", "degradation"):
+        for path in sorted((package / folder).glob("*.py")):
+            code.update(path.read_bytes())
     for library in (av, cv2, np, PIL):
         code.update(f"{library.__name__} {library.__version__}\n".encode())
     return code.hexdigest()[:12]

@@ -42,7 +42,8 @@ def make_demo(
 ) -> None:
     """Make the demo data in the folder `out`, laid out as the competition lays out its own.
 
-    The labels of the test split go to `out`/private, which no search reads. A making that was
+    What made the fakes of the other splits is in metadata.csv. The labels of the test split go to
+    `out`/private, which no search reads. A making that was
     stopped is continued; one that is complete is left alone. What is made does not depend on
     `jobs`, the number of processes (by default one a core).
 
@@ -155,12 +156,24 @@ def _write_labels(out: Path, clips: Sequence[Clip]) -> None:
         rows = [(f"{clip.name}.mp4", clip.target) for clip in clips if clip.split == split]
         write_text(out / f"{split}_label.txt", _csv(("video_name", "target"), rows))
     test = [clip for clip in clips if clip.split == "test"]
+    known = [
+        (f"{clip.name}.mp4", _generator(clip), clip.identity)
+        for clip in clips
+        if clip.split != "test"
+    ]
+    write_text(out / "metadata.csv", _csv(("video_name", "generator", "identity"), known))
     blank = [(f"{clip.name}.mp4", 0.5) for clip in test]
     write_text(out / "prediction.txt.csv", _csv(("video_name", "y_pred"), blank))
     header = ("video_name", "target", *_COLUMNS)
     write_text(out / "private" / "test_label.csv", _csv(header, [_row(clip) for clip in test]))
     every = [(*_row(clip), clip.split) for clip in clips]
     write_text(out / "private" / "sources.csv", _csv((*header, "split"), every))
+
+
+def _generator(clip: Clip) -> str:
+    """Return what forged a clip, both where its picture and its sound were; empty if nothing."""
+    both = (clip.picture_generator, clip.sound_generator)
+    return "+".join(generator for generator in both if generator != "real")
 
 
 def _row(clip: Clip) -> tuple[object, ...]:

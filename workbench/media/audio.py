@@ -91,7 +91,7 @@ class SoundReader(MediaReader):
     stream: AudioStream
 
     def __init__(self, container: InputContainer) -> None:
-        super().__init__(_chosen(container))
+        super().__init__(sound_stream(container))
         # 0: FFmpeg met the stream too late to look into it.
         if rate_hz := self.stream.codec_context.sample_rate:
             _check_rate(rate_hz)
@@ -300,7 +300,7 @@ def _check_rate(rate_hz: int) -> None:
         raise failure("broken", f"its sound has {rate_hz} samples a second")
 
 
-def _chosen(container: InputContainer) -> AudioStream:
+def sound_stream(container: InputContainer) -> AudioStream:
     """Return the sound stream that FFmpeg's program chooses: the default, then most channels."""
     streams = [stream for stream in container.streams.audio if stream.codec_context]
     if not streams:

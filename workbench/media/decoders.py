@@ -5,7 +5,7 @@ import resource
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -107,15 +107,27 @@ def decoders(num_processes: int, *, limit_s: float = FILE_LIMIT_S) -> Fence:
     )
 
 
-def read_any(path: Path, views: Mapping[str, View], *, loudness: bool = False) -> Reading:
+def read_any(
+    path: Path,
+    views: Mapping[str, View],
+    *,
+    loudness: bool = False,
+    read: Callable[..., Reading] = read_media,
+) -> Reading:
     """Do as `read_media`, whatever is raised on the way: it is the outcome of the view at fault.
+
+    Args:
+        path: The file.
+        views: Views by name.
+        loudness: Decode the sound for the facts even where no view needs it.
+        read: What reads, as `read_media` does.
 
     Raises:
         MemoryError: the memory that the process may take is not enough.
         OSError: the disk is full.
     """
     try:
-        return read_media(path, views, loudness=loudness)
+        return read(path, views, loudness=loudness)
     except Exception as error:  # noqa: BLE001 (decoders raise anything; one file ends no other)
         unexpected = _unexpected(error, path)
     if len(views) < 2:
@@ -123,7 +135,7 @@ def read_any(path: Path, views: Mapping[str, View], *, loudness: bool = False) -
     made: MadeOrNot = {}
     facts = Facts()
     for name, view in views.items():  # what fails in one view leaves the others
-        alone = read_any(path, {name: view})
+        alone = read_any(path, {name: view}, read=read)
         made[name] = alone.made[name]
         facts = facts if isinstance(made[name], UnexpectedError) else alone.facts
     return Reading(made, facts)

@@ -45,7 +45,7 @@ class _PictureReader(MediaReader):
     stream: VideoStream
 
     def __init__(self, container: InputContainer, views: Mapping[str, VideoView]) -> None:
-        super().__init__(_chosen(container))
+        super().__init__(picture_stream(container))
         self._views = views
         self._most = _most_frames(self.stream)
         self._is_newer = any(view.version > 1 for view in views.values())
@@ -297,7 +297,7 @@ class _Packet(NamedTuple):
 
 def _scan(path: Path) -> Scan:
     with opened(path) as container:
-        stream = _chosen(container)
+        stream = picture_stream(container)
         most = _most_frames(stream)
         found = [
             _Packet(packet.pts, packet.dts, packet.duration, packet.is_discard)
@@ -359,7 +359,7 @@ def _most_frames(stream: VideoStream) -> int:
     return min(MAX_FRAMES, MAX_VIDEO_PIXELS // max(1, size))
 
 
-def _chosen(container: InputContainer) -> VideoStream:
+def picture_stream(container: InputContainer) -> VideoStream:
     """Return the video stream that FFmpeg's program chooses: the default, then most pixels."""
     streams = [
         stream

@@ -35,29 +35,34 @@ def count(build: Callable[[], nn.Module], inputs: ModelInputs) -> Counts:
     try:
         with torch.device("meta"):
             model = build()
-        return Counts(thop=_profile(model, _on_meta(inputs)), true=_true(model))
+        return _counts(model, _on_meta(inputs))
     except RuntimeError:  # an operator without a meta kernel, or one that reads a value
         model = build()
         true = _true(model)
     try:
-        return Counts(thop=_profile(model, inputs), true=true)
+        return _counts(model, inputs)
     except RuntimeError:
         return Counts(thop=None, true=true)
+
+
+def _counts(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Counts:
+    macs, parameters = _profile(model, inputs)
+    return Counts(thop=parameters, true=_true(model), macs=macs)
 
 
 def _true(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _profile(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> int:
+def _profile(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> tuple[int, int]:
     with warnings.catch_warnings():
         # thop imports distutils, which Python 3.12 has only through setuptools: hence imported
         # here, where it is used, and its deprecation warnings kept quiet.
         warnings.simplefilter("ignore")
         from thop import profile
 
-        _, parameters = profile(model, inputs=(inputs,), verbose=False)
-    return int(parameters)
+        macs, parameters = profile(model, inputs=(inputs,), verbose=False)
+    return int(macs), int(parameters)
 
 
 def _on_meta(inputs: Tensor | Mapping[str, Tensor]) -> Tensor | Mapping[str, Tensor]:

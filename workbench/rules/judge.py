@@ -68,6 +68,7 @@ def judge(
         counted_by=counted_by(),
         pretraining=" + ".join(dict.fromkeys(start.label for start in starts)) or "none",
         helpers=helpers,
+        macs=counts.macs,
         results=results,
         sentence=f"{label} is {'allowed' if legal else 'refused'}: {_joined(clauses)}.",
     )

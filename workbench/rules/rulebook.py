@@ -239,6 +239,9 @@ class Verdict(Frozen):
 
     pretraining: str
     helpers: tuple[HelperModel, ...]
+    macs: int | None = None
+    """Of one sample; see `Counts.macs`."""
+
     results: tuple[RuleResult, ...]
     """Of each rule, in the rulebook's order."""
 

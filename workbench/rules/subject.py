@@ -18,6 +18,10 @@ class Counts(Frozen):
     true: int
     """The elements of all parameters, shared ones once, frozen ones too, buffers not."""
 
+    macs: int | None = None
+    """Multiplications with an addition in one pass of one sample, as thop counts them; it leaves
+    out what it does not know, as above."""
+
     @property
     def larger(self) -> int:
         """The larger of the two; the true one if thop has none."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from workbench.data.degraded import DEGRADED
 from workbench.data.delimited import shown_cell
 from workbench.data.metadata import Metadata, column_of
 from workbench.data.prepare import Prepared
@@ -18,6 +19,13 @@ from workbench.errors import ConfigError
 
 TEST = "test"
 """The slice whose labels nobody has: what a submission predicts."""
+
+CLUSTERS = "clusters"
+"""The family of the fakes whose features are alike."""
+
+CLUSTER = "cluster"
+"""Column of the prepared table: the number of the cluster that a fake of `val` is in, from 1 on; 0
+of all other files."""
 
 GENERATORS = "generators"
 """The family of what made the fakes."""
@@ -76,10 +84,42 @@ def _by_group(prepared: Prepared) -> Iterator[SliceFamily]:
         yield _by_column(_plain(column), prepared, column, reals_of_all=False)
 
 
+def _beside(prepared: Prepared) -> Iterator[SliceFamily]:
+    """Yield degraded copies of `val`, and other labelled folders."""
+    families: dict[str, list[Slice]] = {DEGRADED: []}
+    for name, other in prepared.beside.items():
+        part = Slice(name, other, other.rows("val"))
+        families.setdefault(name.partition(".")[0], []).append(part)
+    for name, parts in families.items():
+        note = "" if parts else f"No {name}: no copy that was asked for differs in these views."
+        yield SliceFamily(name, tuple(parts), note)
+
+
+def _by_cluster(prepared: Prepared) -> Iterator[SliceFamily]:
+    """Yield each cluster of the fakes of `val` against all reals."""
+    rows = prepared.rows("val")
+    if CLUSTER not in rows:
+        yield SliceFamily(CLUSTERS, note=f"No {CLUSTERS}: the fakes of val were not clustered.")
+        return
+    numbers, real = rows[CLUSTER], rows["target"] == 0
+    slices = [
+        Slice(
+            f"{CLUSTERS}.{number}",
+            prepared,
+            rows[(numbers == number) | real].reset_index(drop=True),
+        )
+        for number in range(1, int(numbers.max()) + 1)
+    ]
+    note = "" if slices else f"No {CLUSTERS}: val has too few fakes."
+    yield SliceFamily(CLUSTERS, tuple(slices), note)
+
+
 _KINDS: tuple[Callable[[Prepared], Iterator[SliceFamily]], ...] = (
     _splits,
     _by_generator,
     _by_group,
+    _by_cluster,
+    _beside,
 )
 
 

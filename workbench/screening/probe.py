@@ -5,6 +5,7 @@ import json
 import math
 import time
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -126,6 +127,18 @@ def compute(asked: Asked, where: Where) -> float:
     return time.monotonic() - started
 
 
+def val_features(asked: tuple[Asked, ...], where: Where) -> FeatureRows:
+    """Return the features of every file of `val` in several views, end to end; nothing is cached.
+
+    Raises:
+        WorkbenchError: as `pooled`.
+    """
+    torch.set_num_threads(where.num_threads)
+    prepared = Prepared.load(asked[0].prepared)
+    of_views = [_features(one, where, prepared, ["val"], Prepared.rows)[0] for one in asked]
+    return np.concatenate(of_views, axis=1)
+
+
 def probe(asked: tuple[Asked, ...], where: Where) -> Probe:
     """Return how far a line parts the classes in the features of several views, end to end.
 
@@ -236,19 +249,30 @@ def _read(file: Path) -> Pooled | None:
 
 
 def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
+    return Pooled(*(_features(asked, where, prepared, Pooled._fields, taken)))
+
+
+def _features(
+    asked: Asked,
+    where: Where,
+    prepared: Prepared,
+    splits: Sequence[str],
+    rows: Callable[[Prepared, str], pd.DataFrame],
+) -> list[FeatureRows]:
+    """Return the features of the `rows` of each split."""
     view, device = prepared.views[asked.view], torch.device(where.device)
     files = [
         StoredViews(
-            Slice(split, prepared, taken(prepared, split)),
+            Slice(split, prepared, rows(prepared, split)),
             {asked.view: view},
             image_px=asked.image_px,
             device=device,
             most_kept_bytes=most_kept_bytes(device),
         )
-        for split in Pooled._fields
+        for split in splits
     ]
     if not asked.backbone:
-        return Pooled(*(_read_out(torch.nn.Identity(), split, asked.view, 1024) for split in files))
+        return [_read_out(torch.nn.Identity(), split, asked.view, 1024) for split in files]
     reader = PictureReader(
         asked.backbone,
         view.shape,
@@ -261,7 +285,7 @@ def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
     batch = max(1, PICTURES // view.shape[0])
     while True:
         try:
-            return Pooled(*(_read_out(reader, split, asked.view, batch) for split in files))
+            return [_read_out(reader, split, asked.view, batch) for split in files]
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -74,8 +74,8 @@ def screen(
     pictures = {name for name, view in views.items() if view.modality in PICTURED}
     made: dict[Asked, float | str] = {}
     judged = []
-    found = list(_candidates(space, views, rulebook, finder))
-    with _child() as child:
+    found = list(candidates_of(space, views, rulebook, finder))
+    with child_process() as child:
         for candidate, weights in track(found, "screen", unit="candidate"):
             if candidate.reason:
                 judged.append(candidate)
@@ -88,7 +88,7 @@ def screen(
             )
             for one in asked:
                 if one not in made:
-                    made[one] = _ask(child, limit_s, compute, one, where)
+                    made[one] = ask(child, limit_s, compute, one, where)
             judged.append(_judged(candidate, asked, made, child, where, limit_s))
     order = sorted(judged, key=lambda one: -1 if one.auc is None else one.auc, reverse=True)
     screening = Screening(
@@ -130,14 +130,14 @@ def _judged(
             return candidate.model_copy(update={"reason": f"{one.view}: {took}"})
         seconds += took
     began = time.monotonic()
-    said = _ask(child, limit_s, probe, asked, where)
+    said = ask(child, limit_s, probe, asked, where)
     if isinstance(said, str):
         return candidate.model_copy(update={"reason": said})
     seconds += time.monotonic() - began
     return candidate.model_copy(update={**said._asdict(), "seconds": seconds})
 
 
-def _candidates(
+def candidates_of(
     space: Space, views: Mapping[str, AnyView], rulebook: Rulebook, finder: WeightsFinder
 ) -> Iterator[tuple[Candidate, Weights]]:
     """Yield what can be drawn; with a reason where it is not to be judged."""
@@ -182,7 +182,7 @@ def _candidates(
 
 
 @contextmanager
-def _child() -> Iterator[ProcessPool]:
+def child_process() -> Iterator[ProcessPool]:
     """Yield the process that computes; another takes its place when it dies."""
     # Spawned, not forked: a device that was touched before a fork is lost to the child.
     pool = ProcessPool(1, initializer=be_a_child, context=get_context("spawn"))
@@ -199,7 +199,7 @@ def _child() -> Iterator[ProcessPool]:
             pool.join()
 
 
-def _ask(child: ProcessPool, limit_s: float, what: Callable[..., T], *args: object) -> T | str:
+def ask(child: ProcessPool, limit_s: float, what: Callable[..., T], *args: object) -> T | str:
     """Return what the child says, or why it says nothing.
 
     Raises:

@@ -22,6 +22,7 @@ from optuna.distributions import (
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState, create_trial
 
+from workbench.files import write_text
 from workbench.search.recording import StudyRuns
 from workbench.space.space import SampledConfig, Space
 from workbench.study.folder import StudyFolder
@@ -38,6 +39,7 @@ from workbench.study.records import (
 from workbench.tracking.runs import TrialRun
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
+from workbench.values import shown
 
 
 def mend_journal(folder: StudyFolder) -> str:
@@ -58,7 +60,7 @@ def mend_journal(folder: StudyFolder) -> str:
     lines = folder.journal.read_bytes().splitlines(keepends=True)
     sound = _num_sound(lines)
     if sound == len(lines):
-        return ""
+        return _without_another_study(folder, lines)
     damaged = sound + 1
     while _ends_in_mid_draw(lines[:sound]):
         sound -= 1  # else what is taken from its folder would have another number
@@ -69,6 +71,25 @@ def mend_journal(folder: StudyFolder) -> str:
     return (
         f"{folder.journal} is damaged from line {damaged} of {len(lines)} on: what is missing is "
         f"taken from the trials' folders. {kept} is a copy of it."
+    )
+
+
+def _without_another_study(folder: StudyFolder, lines: list[bytes]) -> str:
+    """Empty a journal that knows another study alone, as one that was copied to the wrong place.
+
+    Returns:
+        As `mend_journal`.
+    """
+    studies = optuna.storages.JournalStorage(_Lines(lines)).get_all_studies()
+    names = [study.study_name for study in studies]
+    if not names or folder.name in names:
+        return ""
+    kept = _free(folder.path / f"{folder.journal.name}.damaged")
+    shutil.copyfile(folder.journal, kept)
+    write_text(folder.journal, "")
+    return (
+        f"{folder.journal} is that of the study {shown(names[0])}: the trials are taken from their "
+        f"folders. {kept} is a copy of it."
     )
 
 

@@ -18,7 +18,9 @@ BAR = 30
 class InFlight:
     """A trial that is being trained."""
 
-    number: int
+    name: str
+    """Its number."""
+
     what: str
     """Backbone, views and size."""
 
@@ -91,7 +93,7 @@ def lines(standing: Standing, width: int) -> list[str]:
     pace = f"{'━' * full}{'─' * (BAR - full)} {s.tried / s.num_trials:4.0%}  {_pace(s)}"
     rows = [
         (
-            f"#{t.number}",
+            f"#{t.name}",
             t.what,
             f"epoch {min(t.num_done + 1, t.num_epochs)}/{t.num_epochs} {t.share:4.0%}",
             duration(t.seconds) + (f", {_about(t.left_s)} left" if t.left_s is not None else ""),

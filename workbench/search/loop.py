@@ -15,13 +15,12 @@ from workbench.search.live import SearchView
 from workbench.search.noise import NoiseWatch
 from workbench.search.open_trials import OpenTrial
 from workbench.search.options import RunOptions
-from workbench.search.queue import TrialQueue
+from workbench.search.queue import Queue
 from workbench.search.runner import Event, Runner
 from workbench.search.scheduler import Scheduler
 from workbench.search.situation import Situation
 from workbench.search.stopping import FREE_SOME, SearchLimits
-from workbench.search.study_store import StudyStore
-from workbench.space.recipe_builder import RecipeBuilder
+from workbench.search.store import TrialStore
 from workbench.study.folder import StudyFolder
 from workbench.trial.job import Blocked, Bug, Died, Full
 from workbench.trial.result import Epoch, Result
@@ -38,38 +37,36 @@ class TrialBug(Exception):
 
 
 class Search:
-    """One run of the search of a study.
+    """One run of the search of a study, or of other trainings that a runner does.
 
     Args:
         folder: The study's folder, held by this process.
         store: Keeps what becomes of trials.
-        builder: Makes their recipes.
+        queue: Hands them out.
         scheduler: Decides how they go on.
         runner: Trains them; `run` closes it.
         forecast: Of what a trial costs; it learns from each that ends or pauses.
         limits: The time and the space that there are.
         options: How to run.
+        noise: Whether more of them are worth it; None where that is no question.
     """
 
     def __init__(
         self,
         folder: StudyFolder,
-        store: StudyStore,
+        store: TrialStore,
         *,
-        builder: RecipeBuilder,
+        queue: Queue,
         scheduler: Scheduler,
         runner: Runner,
         forecast: Forecast,
         limits: SearchLimits,
         options: RunOptions,
+        noise: NoiseWatch | None = None,
     ) -> None:
         self._folder, self._store, self._options = folder, store, options
-        self._scheduler, self._runner = scheduler, runner
-        self._forecast, self._limits = forecast, limits
-        self._queue = TrialQueue(
-            store, builder, scheduler, forecast, limits, num_trials=options.num_trials
-        )
-        self._noise = NoiseWatch(folder, store, stops=options.stop_at_noise)
+        self._queue, self._scheduler, self._runner = queue, scheduler, runner
+        self._forecast, self._limits, self._noise = forecast, limits, noise
         self._stopped = ""
         """Why no trial starts any more; empty while they do."""
 
@@ -224,7 +221,7 @@ class Search:
         self._store.end(running, result)
         self._scheduler.on_end(running.number, running.reached, result.state)
         self._learn_and_say(running, result)
-        if result.state == "complete":
+        if result.state == "complete" and self._noise is not None:
             found = self._noise.look(to_come=self._queue.missing())
             self._queue.no_more = self._queue.no_more or found
 

@@ -21,21 +21,21 @@ def of_recipe(recipe: Recipe) -> str:
 
 def resumed(running: OpenTrial) -> str:
     """Return that a paused trial goes on."""
-    return f"trial {running.number:<3} goes on after epoch {len(running.epochs)}"
+    return f"trial {running.name:<3} goes on after epoch {len(running.epochs)}"
 
 
 def announced(running: OpenTrial, expected: CostForecast) -> str:
     """Return what a trial is expected to take, where that is long."""
     if expected.seconds < ANNOUNCED_S:
         return ""
-    return f"trial {running.number:<3} starts    {of_recipe(running.recipe)}  {expected}"
+    return f"trial {running.name:<3} starts    {of_recipe(running.recipe)}  {expected}"
 
 
 def restarted(running: OpenTrial, reason: str) -> str:
     """Return that another worker goes on with a trial whose worker died for `reason`."""
     done = len(running.epochs)
     where = f"goes on after epoch {done}" if done else "begins it again"
-    return f"trial {running.number}: {reason} Another worker {where}."
+    return f"trial {running.name}: {reason} Another worker {where}."
 
 
 def trial_ended(running: OpenTrial, result: Result, metric: str) -> str:
@@ -45,7 +45,7 @@ def trial_ended(running: OpenTrial, result: Result, metric: str) -> str:
     parts += "  checkpointed" * result.checkpointed
     why = f"  {result.reason}" if result.state == "failed" or not result.epochs else ""
     return (
-        f"trial {running.number:<3} {result.state:<8}{score}  {of_recipe(running.recipe)}"
+        f"trial {running.name:<3} {result.state:<8}{score}  {of_recipe(running.recipe)}"
         f"  {len(result.epochs)}/{running.recipe.training.num_epochs} epochs"
         f"  {duration(result.seconds)}{parts}{why}"
     )

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import optuna
-
 from workbench.search.options import RunOptions
 from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe
@@ -17,7 +15,7 @@ from workbench.trial.training import best_epoch
 class Ended(NamedTuple):
     """A complete trial."""
 
-    number: int
+    name: str
     recipe: str
     objective: float
     seconds: float
@@ -35,10 +33,15 @@ class PastTrial(NamedTuple):
 class OpenTrial:
     """A trial in flight, or one that waits."""
 
-    trial: optuna.Trial
+    number: int
+    """Its number in the study, or among the trainings of a run that are no trials of it."""
+
     recipe: Recipe
     run: str
     """Its MLflow run."""
+
+    name: str
+    """What a person knows it by: the number, or for a repeat of a trial `7.2`."""
 
     started: float = field(default_factory=time.monotonic)
     epochs: list[Epoch] = field(default_factory=list)
@@ -50,11 +53,6 @@ class OpenTrial:
 
     restarts: int = 0
     """How often its worker died and another went on."""
-
-    @property
-    def number(self) -> int:
-        """Its number in the study."""
-        return self.trial.number
 
     @property
     def reached(self) -> dict[int, float]:

@@ -1,10 +1,18 @@
 """What a run of the search is asked for, as one value that is passed on whole."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from workbench.trial.compiling import Compile
+
+
+class FinalistsAsked(NamedTuple):
+    """How many finalists a final round has, and how often each is trained again."""
+
+    top: int
+    num_seeds: int
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,9 @@ class RunOptions:
     data: Path | None = None
     """The data folder; by default the demo, where the experiment is about it."""
 
+    slices: Mapping[str, Path] = field(default_factory=dict)
+    """Other labelled folders, each a slice of this name."""
+
     seed: int = 0
     """Of the sampler and of every trial."""
 
@@ -32,6 +43,9 @@ class RunOptions:
 
     timeout_s: float | None = None
     """No epoch begins after so long; the trials in flight are kept and go on the next time."""
+
+    finalists: FinalistsAsked | None = None
+    """The final round that follows, for which time is left; what it trains is no trial."""
 
     stall_s: float = 900.0
     """A trial of which no batch ends for so long hangs."""

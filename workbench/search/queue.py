@@ -1,5 +1,7 @@
 """What a search trains next: paused trials that go on, and new recipes."""
 
+from typing import Protocol
+
 from workbench.search import messages
 from workbench.search.drawing import Drawing
 from workbench.search.forecast import Forecast
@@ -9,6 +11,45 @@ from workbench.search.stopping import SearchLimits
 from workbench.search.study_store import StudyStore
 from workbench.space.recipe_builder import RecipeBuilder
 from workbench.trial.result import Result
+
+
+class Queue(Protocol):
+    """Hands out what is to be trained."""
+
+    no_more: str
+    """Why nothing new begins, while what waits may go on; empty while some does."""
+
+    def missing(self) -> int:
+        """Return how many are still to begin."""
+
+    @property
+    def at_the_end(self) -> bool:
+        """Whether nothing is in flight, and nothing new is to begin."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to begin, and nothing waits."""
+
+    def resume(self) -> OpenTrial | None:
+        """Let one that is paused go on, if one may; return it."""
+
+    def begin(self) -> tuple[OpenTrial, Result | None] | None:
+        """Begin one; return it, with how it ended if it may not be trained.
+
+        Nothing if there is none.
+        """
+
+    def foretell(self, running: OpenTrial) -> str:
+        """Note what one is expected to take; return it in words, if it is worth saying."""
+
+    def prune_hopeless(self) -> None:
+        """End the paused ones that cannot go on whatever comes."""
+
+    def prune_worst(self) -> bool:
+        """End the paused one with the least hope; return whether there was one."""
+
+    def close(self) -> None:
+        """Hand out nothing any more."""
 
 
 class TrialQueue:

@@ -3,7 +3,8 @@
 The trials' folders hold all that a run shows, so a run that was lost is written anew from them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import optuna
 
 from workbench.console import say
 from workbench.errors import StudyError
+from workbench.files import require_writable
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import (
@@ -27,7 +29,9 @@ from workbench.study.records import (
     runs_of,
     state_of,
 )
+from workbench.study.repeats import Repeat, read_repeats, write_repeat
 from workbench.tracking.runs import Tracking
+from workbench.tracking.store import WriteError, why_refused
 from workbench.tracking.writing import RunState as Ending
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result, State
@@ -112,6 +116,23 @@ class StudyRuns:
             self.log(run, epoch)
         return run
 
+    def start_repeat(self, repeat: Repeat, recipe: Recipe, epochs: Iterable[Epoch] = ()) -> str:
+        """Open the run of a repeat, a child of the study's as those of trials; return its id."""
+        backbone = recipe.model.backbone_label
+        run = self.tracking.start_trial(
+            self.parent,
+            number=repeat.number,
+            uid=repeat.recipe,
+            name=f"{backbone}, repeat {repeat.place}",
+            params={"backbone": backbone},
+            recipe=recipe.flat(),
+            tags={**self._about, **repeat.made_by, "workbench.repeat_of": str(repeat.number)},
+            kind="repeat",
+        )
+        for epoch in epochs:
+            self.log(run, epoch)
+        return run
+
     def log(self, run: str, epoch: Epoch) -> None:
         """Record an epoch."""
         own = {"train_loss": epoch.train_loss, "lr": epoch.lr, "epoch_seconds": epoch.seconds}
@@ -177,6 +198,32 @@ class StudyRuns:
                 mended += 1
         return mended
 
+    def agree_on_repeats(self) -> int:
+        """Write what the store lacks of the repeats that ended; return how many it lacked."""
+        there = {
+            (run.uid, run.state): run
+            for run in self.tracking.trial_runs(self.parent, deleted=True, kind="repeat")
+        }
+        mended = 0
+        for repeat in read_repeats(self._folder):
+            files = self._folder.repeat(repeat.recipe)
+            recipe, result = files.kept_recipe(), files.kept_result()
+            if recipe is None or result is None:
+                continue
+            run = there.get((repeat.recipe, result.state))
+            if run is None:
+                run_id = self.start_repeat(repeat, recipe, result.epochs)
+                self.end(run_id, result, repeat.counts())
+                mended += 1
+            else:
+                run_id = run.run_id
+                if run.deleted:
+                    self.tracking.restore_trial(run_id)
+                    mended += 1
+            if run_id != repeat.run:
+                write_repeat(self._folder, repeat.model_copy(update={"run": run_id}))
+        return mended
+
     def _write_anew(self, trial: optuna.trial.FrozenTrial) -> str | None:
         """Write the run of an ended trial; nothing where its recipe is lost."""
         files = self._folder.trial(trial.user_attrs[UID])
@@ -212,7 +259,7 @@ def mend_runs(folder: StudyFolder, root: Path) -> None:
     with folder.held():
         runs = StudyRuns(folder, root, {**environment_tags(), **code_tags()})
         try:
-            mended = runs.agree(study)
+            mended = runs.agree(study) + runs.agree_on_repeats()
         finally:
             runs.close("complete")
     if mended:
@@ -233,4 +280,37 @@ def _is_whole(folder: StudyFolder, root: Path, study: optuna.Study) -> bool:
     there = {run.run_id for run in tracking.trial_runs(parent)}
     noted = runs_of(study)
     rows = [trial.number for trial in study.get_trials(deepcopy=False) if is_row(trial)]
-    return tracking.has_run(parent) and all(noted.get(number) in there for number in rows)
+    repeats = {run.run_id for run in tracking.trial_runs(parent, kind="repeat")}
+    return (
+        tracking.has_run(parent)
+        and all(noted.get(number) in there for number in rows)
+        and all(each.run in repeats for each in read_repeats(folder))
+    )
+
+
+@contextmanager
+def changes_told(runs: StudyRuns, folder: Path, store: Path) -> Iterator[None]:
+    """Let an error of the body be what was done to its folders meanwhile, where something was.
+
+    Rights to write there may be gone, or the tracking store.
+    """
+    try:
+        yield
+    except Exception as error:
+        for place in (folder, store):
+            require_writable(place)
+        if runs.is_there():
+            raise
+        raise StudyError(
+            f"The tracking store in {store} was removed while the search wrote to it. The same "
+            "command goes on, and writes it anew."
+        ) from error
+
+
+def cannot_be_written(root: Path, error: WriteError) -> StudyError:
+    """Return the error of a search whose tracking store in folder `root` refuses an entry."""
+    return StudyError(
+        f"The tracking store in {root} cannot be written: {why_refused(error)}. Check that the "
+        "folder is there, can be written and has space; the same command then goes on, and "
+        "writes there what is missing."
+    )

@@ -6,7 +6,7 @@ from workbench.search.live import InFlight, Standing
 from workbench.search.messages import of_recipe
 from workbench.search.options import RunOptions
 from workbench.search.runner import Runner
-from workbench.search.study_store import StudyStore
+from workbench.search.store import TrialStore
 
 
 class Situation:
@@ -22,7 +22,7 @@ class Situation:
     def __init__(
         self,
         name: str,
-        store: StudyStore,
+        store: TrialStore,
         runner: Runner,
         options: RunOptions,
     ) -> None:
@@ -34,16 +34,16 @@ class Situation:
         counts, now = self._store.counts(), time.monotonic()
         in_flight = [
             InFlight(
-                number=number,
+                name=running.name,
                 what=of_recipe(running.recipe),
                 num_done=len(running.epochs),
                 num_epochs=running.recipe.training.num_epochs,
-                share=self._runner.share(number),
+                share=self._runner.share(running.number),
                 seconds=now - running.started,
                 num_before=running.num_before,
                 expected_s=running.expected_s,
             )
-            for number, running in self._store.in_flight.items()
+            for running in self._store.in_flight.values()
         ]
         return Standing(
             name=self._name,
@@ -65,7 +65,7 @@ class Situation:
             return ""
         pick = max if objective.direction == "maximize" else min
         trial = pick(complete, key=lambda ended: ended.objective)
-        return f"{objective.metric} {trial.objective:.4f} by #{trial.number}"
+        return f"{objective.metric} {trial.objective:.4f} by #{trial.name}"
 
     def _num_here(self) -> int:
         return self._store.num_ended() + len(self._store.paused)

@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from workbench.checks import checkup
@@ -12,24 +13,28 @@ from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
-from workbench.errors import StudyError
+from workbench.data.holdout import without_holdout
 from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
 from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
+from workbench.screening.probe import Where
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
 from workbench.search.augment_sheet import write_augment_sheets
 from workbench.search.beside import Beside
-from workbench.search.devices import choose_seats
+from workbench.search.devices import Seats, choose_seats
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
-from workbench.search.new_study import begin_or_check, keep_data
+from workbench.search.new_study import begin_or_check
+from workbench.search.noise import NoiseWatch
 from workbench.search.options import RunOptions
-from workbench.search.recording import StudyRuns, written_anew
+from workbench.search.queue import TrialQueue
+from workbench.search.recording import StudyRuns, changes_told, written_anew
 from workbench.search.runner import MakeRunner
 from workbench.search.scheduler import make_scheduler
+from workbench.search.slice_data import with_made_slices
 from workbench.search.stopping import SearchLimits
 from workbench.search.study_store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
@@ -128,14 +133,14 @@ class _Run:
         began = time.monotonic()
         self.folder = new_or_known(workspace.studies, options.study or experiment.name)
         if self.folder.info_file.exists():
+            self.folder.info()  # what is not this study is told before all else
             space = space.as_begun(self.folder.begun()["space"])
             experiment = experiment.as_begun(self.folder.experiment())
         self.experiment, self.space, self.file = experiment, space, file
         self.workspace, self.options, self.make_runner = workspace, options, make_runner
         self.seats = choose_seats(options.device, None if options.jobs == "auto" else options.jobs)
         self.finder = WeightsFinder(workspace.weights)
-        deadline = None if options.timeout_s is None else began + options.timeout_s
-        self.limits = SearchLimits(self.folder.path, deadline)
+        self.deadline = None if options.timeout_s is None else began + options.timeout_s
 
     def search(self, first: Mapping[str, SampledConfig]) -> SearchOutcome:
         """Search, with the drafts `first` tried first; by where each came from."""
@@ -159,18 +164,27 @@ class _Run:
             runner.prepare(builder.guess(draft) for draft in space.corners())
             seed = self.options.seed
             store = StudyStore(self.folder, self.experiment, space, seed=seed, runs=runs)
+            limits = SearchLimits(
+                folder, self.deadline, partial(_final_round_s, store, self.options, self.seats)
+            )
             measured = labelled_slices(prepared, self.experiment.objective.over)
             num_measured = sum(len(part.rows) for part in measured)
             num_train = len(prepared.rows("train"))
+            scheduler = make_scheduler(self.experiment)
+            forecast = Forecast(num_train=num_train, num_scored=num_files(measured))
+            num_trials, stops = self.options.num_trials, self.options.stop_at_noise
             search = Search(
                 self.folder,
                 store,
-                builder=builder,
-                scheduler=make_scheduler(self.experiment),
+                queue=TrialQueue(
+                    store, builder, scheduler, forecast, limits, num_trials=num_trials
+                ),
+                scheduler=scheduler,
                 runner=runner,
-                forecast=Forecast(num_train=num_train, num_scored=num_files(measured)),
-                limits=self.limits,
+                forecast=forecast,
+                limits=limits,
                 options=self.options,
+                noise=NoiseWatch(self.folder, store, stops=stops),
             )
             if before := store.num_ended():
                 ended = read_trials(self.folder)
@@ -178,7 +192,7 @@ class _Run:
                 if other:
                     say(other)
             sheets = _sheets_beside(self.folder, self.space, prepared, runs)
-            with full_disk_told(folder, tracking), _changes_told(runs, folder, tracking):
+            with full_disk_told(folder, tracking), changes_told(runs, folder, tracking):
                 stopped = _search(search, store, {**first, **screened}, sheets)
             num_new = store.num_ended() - before
             return SearchOutcome(self.folder, self.experiment, stopped, num_new)
@@ -188,7 +202,10 @@ class _Run:
         data = find_data(self.experiment, self.workspace, self.options.data)
         cache = self.workspace.cache
         over = self.experiment.objective.over
-        files = manifest.read_manifest(data, self.experiment.data, cache=cache)
+        files = without_holdout(
+            manifest.read_manifest(data, self.experiment.data, cache=cache),
+            self.experiment.holdout,
+        )
         files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
             self.folder,
@@ -212,12 +229,22 @@ class _Run:
         if strict:
             prepared_report.require_all(prepared)
         prepared_report.require_classes(prepared)
+        prepared = with_made_slices(
+            prepared,
+            files,
+            self.experiment,
+            self.space,
+            self.folder,
+            data=data,
+            others=self.options.slices,
+            finder=self.finder,
+            where=Where(cache, self.finder.store, self.seats.devices[0], decoders),
+        )
         labelled_slices(prepared, over)  # an unknown one is told now
-        for note in slice_notes(prepared, over):
+        for note in slice_notes(prepared, self.experiment.named_slices):
             say(note)
         facts = FactsStore(cache).table(prepared.contents())
         say(checkup.as_text(checkup.run_checks(files, prepared, facts, short=True)))
-        keep_data(self.folder, files, prepared)
         remember_last(self.folder)
         return info, prepared
 
@@ -263,6 +290,16 @@ class _Run:
         )
 
 
+def _final_round_s(store: StudyStore, options: RunOptions, seats: Seats) -> float:
+    """Return the seconds that the final round would take if it began now, as the trials took."""
+    if options.finalists is None:
+        return 0.0
+    top, num_seeds = options.finalists
+    sign = -1 if store.objective.direction == "maximize" else 1
+    best = sorted(store.complete(), key=lambda ended: sign * ended.objective)[:top]
+    return num_seeds * sum(ended.seconds for ended in best) / len(seats.devices)
+
+
 def _search(
     search: Search, store: StudyStore, first: Mapping[str, SampledConfig], sheets: Beside | None
 ) -> str:
@@ -291,25 +328,6 @@ def _search(
         return stopped
     finally:
         store.close(state)
-
-
-@contextmanager
-def _changes_told(runs: StudyRuns, folder: Path, store: Path) -> Iterator[None]:
-    """Let an error of the body be what was done to its folders meanwhile, where something was.
-
-    Rights to write there may be gone, or the tracking store.
-    """
-    try:
-        yield
-    except Exception as error:
-        for place in (folder, store):
-            require_writable(place)
-        if runs.is_there():
-            raise
-        raise StudyError(
-            f"The tracking store in {store} was removed while the search wrote to it. The same "
-            "command goes on, and writes it anew."
-        ) from error
 
 
 def _sheets_beside(

@@ -20,10 +20,16 @@ class SearchLimits:
     Args:
         folder: Where it writes.
         deadline: `time.monotonic()` after which no epoch may begin; None sets none.
+        reserved_s: Returns the seconds before it that are kept for what comes after the search.
     """
 
-    def __init__(self, folder: Path, deadline: float | None) -> None:
-        self._folder, self._deadline = folder, deadline
+    def __init__(
+        self,
+        folder: Path,
+        deadline: float | None,
+        reserved_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._folder, self._deadline, self._reserved_s = folder, deadline, reserved_s
 
     @property
     def has_deadline(self) -> bool:
@@ -32,7 +38,9 @@ class SearchLimits:
 
     def too_late(self, seconds: float = 0.0) -> bool:
         """Return whether what takes so long from now on would end after the deadline."""
-        return self._deadline is not None and time.monotonic() + seconds > self._deadline
+        if self._deadline is None:
+            return False
+        return time.monotonic() + seconds > self._deadline - self._reserved_s()
 
     def out_of_space(self, give_up: Callable[[], bool]) -> str:
         """Return the sentence that stops the search before the disk is full; empty if it is not.

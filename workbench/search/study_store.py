@@ -6,20 +6,19 @@ left half done is completed by `adopt` and `agree`.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import optuna
 from optuna.trial import TrialState
 
 from workbench.console import say
-from workbench.errors import StudyError
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
 from workbench.search.journal import restore_trials
 from workbench.search.open_trials import Ended, OpenTrial, PastTrial
 from workbench.search.proposals import Proposals, open_study
-from workbench.search.recording import StudyRuns
+from workbench.search.recording import StudyRuns, cannot_be_written
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
@@ -37,8 +36,9 @@ from workbench.study.records import (
     is_row,
     state_of,
 )
-from workbench.tracking.store import WriteError, why_refused
+from workbench.tracking.store import WriteError
 from workbench.tracking.writing import RunState as Ending
+from workbench.trial.constraints import constrained_values, excesses
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State
 
@@ -69,7 +69,7 @@ class StudyStore:
         runs: StudyRuns,
     ) -> None:
         self._folder, self._space, self._runs = folder, space, runs
-        self.objective = experiment.objective
+        self.objective, self._constraints = experiment.objective, experiment.constraints
         self._study = open_study(folder, experiment, seed=seed)
         self.proposals = Proposals(self._study, space)
         self.in_flight: dict[int, OpenTrial] = {}
@@ -77,6 +77,9 @@ class StudyStore:
 
         self.paused: dict[int, OpenTrial] = {}
         """The trials that wait."""
+
+        self._asked: dict[int, optuna.Trial] = {}
+        """Of those that were begun and have not ended, by number."""
 
         self._importances, self._importances_of = list[tuple[str, float]](), 0
 
@@ -102,7 +105,7 @@ class StudyStore:
                     if epoch.epoch not in left.intermediate_values:
                         trial.report(epoch.objective, epoch.epoch)
                 run = self._take_over_run(trial, recipe, result)
-                running = OpenTrial(trial, recipe, run, epochs=[*result.epochs])
+                running = self._open(trial, recipe, run, result.epochs)
                 if result.state == "paused":
                     self.pause(running)
                 else:
@@ -167,11 +170,7 @@ class StudyStore:
                 refused = error
                 if self._runs.is_there():
                     break
-        raise StudyError(
-            f"The tracking store in {self._runs.root} cannot be written: {why_refused(refused)}. "
-            "Check that the folder is there, can be written and has space; the same command then "
-            "goes on, and writes there what is missing."
-        ) from refused
+        raise cannot_be_written(self._runs.root, refused) from refused
 
     def _keep_runs(self) -> None:
         """Write the runs anew where the tracking store was removed while the search ran."""
@@ -180,7 +179,7 @@ class StudyStore:
         self._runs.reopen()
         mended = self.agree()
         for running in (*self.paused.values(), *self.in_flight.values()):
-            trial = running.trial
+            trial = self._asked[running.number]
             running.run = self._runs.start(
                 trial.number, running.recipe, trial.user_attrs, running.epochs
             )
@@ -212,12 +211,18 @@ class StudyStore:
             trial.set_user_attr(key, value)
         trial.set_constraint("params_over_limit", float(verdict.over_limit) if verdict else 0.0)
         trial.set_constraint("refused", 1.0 if refused else 0.0)
-        self.in_flight[trial.number] = running = OpenTrial(trial, recipe, run)
+        self.in_flight[trial.number] = running = self._open(trial, recipe, run)
         return running
+
+    def _open(
+        self, trial: optuna.Trial, recipe: Recipe, run: str, epochs: Iterable[Epoch] = ()
+    ) -> OpenTrial:
+        self._asked[trial.number] = trial
+        return OpenTrial(trial.number, recipe, run, str(trial.number), epochs=[*epochs])
 
     def report(self, running: OpenTrial, epoch: Epoch) -> None:
         """Enter an epoch."""
-        running.trial.report(epoch.objective, epoch.epoch)
+        self._asked[running.number].report(epoch.objective, epoch.epoch)
         self._record(lambda: self._runs.log(running.run, epoch))
         running.epochs.append(epoch)
 
@@ -263,15 +268,19 @@ class StudyStore:
 
     def end(self, running: OpenTrial, result: Result) -> None:
         """Enter how a trial ended."""
-        trial = running.trial
+        trial = self._asked[running.number]
         self._record(
             lambda: self._runs.end(running.run, result, trial.user_attrs, restarts=running.restarts)
         )
-        self.in_flight.pop(trial.number, None)
+        self._forget(running)
         trial.set_user_attr(REASON, result.reason)
         trial.set_user_attr(SECONDS, result.seconds)
         match result.state:
             case "complete":
+                counts = [trial.user_attrs.get(key) for key in (THOP, TRUE)]
+                values = constrained_values(result, params=counts)
+                for name, excess in excesses(self._constraints, values).items():
+                    trial.set_constraint(f"constraints.{name}", excess)
                 self._study.tell(trial, result.objective)
             case "pruned":
                 self._study.tell(trial, state=TrialState.PRUNED)
@@ -288,8 +297,11 @@ class StudyStore:
                 running.run, state="interrupted", reason="The search was stopped."
             )
         )
+        self.proposals.requeue(self._forget(running), "cut off and asked again")
+
+    def _forget(self, running: OpenTrial) -> optuna.Trial:
         self.in_flight.pop(running.number, None)
-        self.proposals.requeue(running.trial, "cut off and asked again")
+        return self._asked.pop(running.number)
 
     def past(self) -> Iterator[PastTrial]:
         """Yield the trials of the study that have ended."""
@@ -316,7 +328,7 @@ class StudyStore:
     def complete(self) -> list[Ended]:
         """Return the complete trials."""
         return [
-            Ended(trial.number, trial.user_attrs[UID], trial.value, trial.user_attrs[SECONDS])
+            Ended(str(trial.number), trial.user_attrs[UID], trial.value, trial.user_attrs[SECONDS])
             for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
             if trial.value is not None and is_row(trial)
         ]

@@ -13,6 +13,9 @@ from workbench.trial.result import State
 _REASON = 40
 """Letters of a reason in the line of counts: two of them fit."""
 
+_BREAKING = 3
+"""Trials that break a constraint of which the table says what."""
+
 _AFTER_COMPLETE: tuple[State, ...] = ("pruned", "failed")
 
 
@@ -30,13 +33,15 @@ def objective_of(row: TrialRow) -> float:
 def rank(rows: Sequence[TrialRow], objective: Objective) -> list[TrialRow]:
     """Return the trials, best first; then the pruned and the failed ones, by number.
 
-    Equal objectives are ordered by the lower log-loss, then by the lower number. A pruned trial is
-    not ranked by its objective: it comes from fewer epochs than that of the others.
+    Equal objectives are ordered by the lower log-loss, then by the lower number. Those that break a
+    constraint come after all that keep them. A pruned trial is not ranked by its objective: it
+    comes from fewer epochs than that of the others.
     """
     sign = 1 if objective.direction == "minimize" else -1
 
-    def place(row: TrialRow) -> tuple[float, float, int]:
-        return sign * objective_of(row), row.metrics.get("log_loss", float("inf")), row.number
+    def place(row: TrialRow) -> tuple[bool, float, float, int]:
+        log_loss = row.metrics.get("log_loss", float("inf"))
+        return bool(row.breaks), sign * objective_of(row), log_loss, row.number
 
     ranked = sorted(complete_trials(rows), key=place)
     numbers = {row.number for row in ranked}
@@ -63,6 +68,7 @@ def as_json(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
             "ms_per_file": row.ms_per_file,
             "slices": row.by_slice,
             "reason": row.reason,
+            "breaks": list(row.breaks),
             "backbone": row.backbone,
             "views": list(row.views),
         }
@@ -114,7 +120,19 @@ def as_table(
     spare -= 2 + max(map(len, ["views", *columns["views"]]))
     columns["backbone"] = [shorten(name, max(12, spare)) for name in names["backbone"]]
     lines = text_table(list(columns), list(zip(*columns.values(), strict=True)))
-    return f"{lines}\n\n{count}"
+    return "\n".join([f"{lines}\n\n{count}", *_breaking(rows, objective)])
+
+
+def _breaking(rows: Sequence[TrialRow], objective: Objective) -> list[str]:
+    """Return a line for each of the best trials that break a constraint, and what it breaks."""
+    breaking = [row for row in rank(complete_trials(rows), objective) if row.breaks]
+    lines = [
+        f"Trial {row.number} ({objective.metric} {objective_of(row):.4f}) is promoted by hand "
+        f"only: {'; '.join(row.breaks)}."
+        for row in breaking[:_BREAKING]
+    ]
+    more = len(breaking) - len(lines)
+    return [*lines, *([f"So are {more} more that break a constraint."] if more > 0 else [])]
 
 
 def count_line(rows: Sequence[TrialRow]) -> str:

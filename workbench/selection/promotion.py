@@ -3,25 +3,21 @@
 import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal, Protocol
-
-import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from typing import Literal
 
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import write_text
-from workbench.scoring.served import FlatModel
 from workbench.selection.estimate import Expected, expect
+from workbench.selection.finalists import Finalists, read_finalists, reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
+from workbench.selection.registration import Registry, register
 from workbench.selection.statistics import read_scored_trials, trial_auc, trial_auc_difference
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Z95, Estimate
-from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.recipe import Objective
 from workbench.values import Frozen, read_record
 
 
@@ -70,6 +66,10 @@ class Champion(Lead):
     when: str
     """UTC, ISO 8601."""
 
+    repeats: tuple[float, ...] = ()
+    """The objective of each repeat of this trial, where it was trained again with new seeds and
+    won by their mean: `recipe` and `value` are then those of the repeat that is promoted."""
+
     why: str
     model_name: str
     model_version: str
@@ -77,35 +77,15 @@ class Champion(Lead):
     params_true: int | None
 
 
-class Registry(Protocol):
-    """What a promotion needs of `workbench.tracking.registry.ModelRegistry`."""
-
-    def set_champion(self, name: str, uid: str) -> str | None:
-        """Give the alias `champion` to the version of recipe `uid`; return it, if there is one."""
-
-    def register_champion(
-        self,
-        name: str,
-        *,
-        model: torch.nn.Module,
-        example: np.ndarray,
-        run_id: str,
-        pip_requirements: Sequence[str],
-        tags: dict[str, str],
-        description: str,
-    ) -> str:
-        """Register `model` as a new version of `name`, alias `champion`; return the version."""
-
-
 def choose_trial(
     rows: Sequence[TrialRow], objective: Objective, number: int | None = None
 ) -> TrialRow:
     """Return the trial to promote: the best complete one, or the one that is named.
 
-    A trial that the rulebook refused is never complete, so every choice is a legal one.
+    One that the rulebook refused is never complete; one that breaks a constraint has to be named.
 
     Raises:
-        StudyError: no trial is complete, or the named one does not exist or is not complete.
+        StudyError: there is none to choose, or the named one does not exist or is not complete.
     """
     complete = complete_trials(rows)
     if not complete:
@@ -114,7 +94,12 @@ def choose_trial(
             "`workbench compare`, then search on with `workbench search`."
         )
     if number is None:
-        return rank(complete, objective)[0]
+        if (best := rank(complete, objective)[0]).breaks:
+            raise StudyError(
+                f"All {len(complete)} complete trials break a constraint: of the best, trial "
+                f"{best.number}, {best.breaks[0]}. Name one by --trial, or search on."
+            )
+        return best
     row = next((row for row in rows if row.number == number), None)
     if row is None:
         numbers = [row.number for row in rows]
@@ -143,7 +128,7 @@ def promote(
     Args:
         folder: The study.
         registry: Where the model is registered, under the study's name.
-        number: The trial; if none is named, the best one.
+        number: The trial; if none is named, the best finalist, else the best one.
         why: A sentence; if empty, one that names the objective.
 
     Raises:
@@ -151,13 +136,20 @@ def promote(
     """
     rows, _ = measured_alike(folder, read_scored_trials(folder))
     objective = folder.experiment().objective
-    row = choose_trial(rows, objective, number)
-    lead = lead_of(folder, rows, objective, row)
-    has_error = objective.has_standard_error
-    error = trial_auc(folder, row, objective).standard_error if has_error else None
+    finalists = read_finalists(folder, rows) if number is None else None
+    best = finalists.best if finalists else None
+    if finalists and best:
+        row, lead = best.nearest_mean(objective), _lead_of_finalist(finalists)
+        why = why or _reason_of_finalist(finalists, rows)
+    else:
+        row = choose_trial(rows, objective, number)
+        lead = lead_of(folder, rows, objective, row)
+    error = (
+        trial_auc(folder, row, objective).standard_error if objective.has_standard_error else None
+    )
     version = registry.set_champion(folder.name, row.recipe)
     if version is None:
-        version = _register(folder, registry, row, objective)
+        version = register(folder, registry, row, objective)
     champion = Champion(
         **lead.model_dump(),
         study=folder.name,
@@ -166,10 +158,12 @@ def promote(
         objective=objective,
         value=objective_of(row),
         standard_error=error,
-        expected=expect(folder, rows, objective, number=row.number),
+        # What trials are expected to be says nothing of a repeat with another seed.
+        expected=None if best else expect(folder, rows, objective, number=row.number),
         chosen_by="best" if number is None else "by hand",
-        who=_user(),
+        who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
+        repeats=tuple(best.values) if best else (),
         why=why or _reason(rows, objective, row),
         model_name=folder.name,
         model_version=version,
@@ -291,6 +285,31 @@ def _say(
     return said + "."
 
 
+def _lead_of_finalist(finalists: Finalists) -> Lead:
+    lead = finalists.lead
+    if lead is None:
+        return Lead(sentence=say_lead(finalists))
+    margin = Estimate(value=lead.margin, standard_error=lead.standard_error)
+    return Lead(
+        runner_up=RunnerUp(number=lead.number, objective=lead.mean),
+        margin=lead.margin,
+        margin_standard_error=lead.standard_error,
+        confidence=margin.confidence,
+        sentence=say_lead(finalists),
+    )
+
+
+def _reason_of_finalist(finalists: Finalists, rows: Sequence[TrialRow]) -> str:
+    """Return why the best finalist is promoted; also which trial may be better by now."""
+    first = rank(complete_trials(rows), finalists.objective)[0].number
+    if first in {one.row.number for one in finalists.ranked}:
+        return reason(finalists)
+    return (
+        f"{reason(finalists)} Trial {first} is the best of the study by now and no finalist: "
+        "`workbench finalists` trains it again, too."
+    )
+
+
 def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> str:
     ranked = rank(complete_trials(rows), objective)
     which = f"{objective.metric} on {objective.place}"
@@ -300,50 +319,8 @@ def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> st
     return f"It was named by hand; by {which} it is number {place} of {len(ranked)}."
 
 
-def _register(folder: StudyFolder, registry: Registry, row: TrialRow, objective: Objective) -> str:
-    if row.run_id is None:
-        raise StudyError(
-            f"Trial {row.number} has no run in the tracking store, so its model cannot be "
-            "registered. Promote another trial."
-        )
-    recipe = folder.trial(row.recipe).read_recipe()
-    served = FlatModel(recipe.model, _load(folder, row, recipe)).eval()
-    # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
-    dtype = np.uint8 if served.takes_bytes else np.float32
-    example = np.full((2, served.num_values), 128, dtype)
-    versions = {"torch": torch.__version__.partition("+")[0], "numpy": np.__version__}
-    return registry.register_champion(
-        folder.name,
-        model=served,
-        example=example,
-        run_id=row.run_id,
-        pip_requirements=[f"{name}=={version}" for name, version in versions.items()],
-        tags={"workbench.trial": str(row.number), "workbench.uid": row.recipe},
-        description=(
-            f"Trial {row.number} of study {folder.name}: {row.backbone}, "
-            f"{objective.metric} {row.objective:.5f} on {objective.place}."
-        ),
-    )
-
-
-def _load(folder: StudyFolder, row: TrialRow, recipe: Recipe) -> torch.nn.Module:
-    """Return the trained model of a trial."""
-    file = folder.trial(row.recipe).weights
-    remedy = "Put the file back, or promote another trial."
-    if not file.exists():
-        raise StudyError(f"The weights of trial {row.number} are gone ({file}). {remedy}")
-    model = recipe.model.build()
-    try:
-        model.load_state_dict(load_file(file))
-    except SafetensorError as error:
-        raise StudyError(f"{file} is not a safetensors file ({error}). {remedy}") from error
-    except RuntimeError as error:  # names or shapes of the tensors differ
-        raise StudyError(f"{file} does not hold the model of its recipe. {remedy}") from error
-    folder.trial(row.recipe).require_unchanged()
-    return model
-
-
-def _user() -> str:
+def current_user() -> str:
+    """Return the name of the user that runs this program."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container's user may have no name

@@ -42,10 +42,11 @@ def read_scored_trials(folder: StudyFolder) -> list[TrialRow]:
     """
     rows = read_trials(folder)
     objective = folder.experiment().objective
-    return [_with_scores(folder, row, objective) for row in rows]
+    return [with_scores(folder, row, objective) for row in rows]
 
 
-def _with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
+def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
+    """Return a trial; a complete one whose scores are no good is a failed one, with the reason."""
     if row.state != "complete":
         return row
     file = folder.trial(row.recipe).scores

@@ -12,6 +12,7 @@ from workbench.errors import ConfigError
 from workbench.gate import is_inside
 from workbench.rules.rulebook import Rulebook
 from workbench.space.space import Space, read_space, require_backbones
+from workbench.trial.constraints import Constraints
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen, build
 
@@ -70,11 +71,31 @@ class Experiment(Dataset):
     file in that folder or the one above, links followed."""
 
     objective: Objective = Objective()
+    constraints: Constraints = Field(default_factory=dict)
+    """Bounds of metrics, of `params` and of `ms_per_file`. They teach the sampler, and a trial that
+    breaks one is not promoted unless it is named by hand."""
+
+    slices: tuple[str, ...] = ()
+    """Slices and families beside the objective's that are to be made, for the report: finished
+    trials are scored on them too."""
+
+    num_clusters: int = Field(4, ge=2, le=50)
+    """Clusters of the fakes, where `clusters` is named."""
+
     pruning: Pruning = Pruning()
     sampler: Sampler = Sampler()
     screening: Literal["auto", "on", "off"] = "auto"
     """Whether a probe of each backbone's features chooses which are trained (`screening`);
     `auto` does where there are at least `LEAST_SCREENED` to choose from."""
+
+    calibrated: bool = False
+    """Whether exported scores are divided by a temperature (`scoring.temperature`), fitted on the
+    champion's scores of `val`: it moves the log-loss and no ranking."""
+
+    @property
+    def named_slices(self) -> tuple[str, ...]:
+        """The slices and families that the objective and the report name."""
+        return tuple(dict.fromkeys((*self.objective.over, *self.slices)))
 
     def as_begun(self, begun: "Experiment") -> Self:
         """Return this experiment with the versions that the views of a begun study have.

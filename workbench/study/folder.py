@@ -58,6 +58,8 @@ class StudyFolder:
         self.manifest = path / "manifest.parquet"
         self.template = path / "template.csv"
         self.champion = path / "champion.json"
+        self.finalists = path / "finalists.json"
+        self.looks = path / "looks.jsonl"
         self.report = path / "compare.html"
         self._lock = path / "lock"
 
@@ -71,16 +73,34 @@ class StudyFolder:
         return names
 
     def trial(self, recipe: str) -> TrialFolder:
-        """Return the folder of the trial with this recipe uid."""
-        return TrialFolder(self.path / "trials" / recipe)
+        """Return the folder of the trial, or of the repeat of one, with this recipe uid."""
+        repeat = self.repeat(recipe)
+        if recipe and repeat.path.is_dir():
+            return repeat
+        return TrialFolder(self.path / "trials" / recipe, recipe)
+
+    def repeat(self, recipe: str) -> TrialFolder:
+        """Return the folder of the repeat of a trial with this recipe uid, as it is or will be.
+
+        It lies beside those of the trials: a repeat is no trial of the study.
+        """
+        return TrialFolder(self.path / "repeats" / recipe, recipe)
 
     def info(self) -> StudyInfo:
         """Return what the study is.
 
         Raises:
             DamagedFileError: the file is gone, or is not what was written.
+            StudyError: the folder was renamed, or is a copy: its record has the former name.
         """
-        return read_record(StudyInfo, self.info_file, remedy=_PUT_BACK)
+        info = read_record(StudyInfo, self.info_file, remedy=_PUT_BACK)
+        if info.name != self.name:
+            raise StudyError(
+                f"{self.path} holds the study {info.name}: a study keeps its name, by which its "
+                f"journal and its runs are found. Name the folder {info.name}; to have a copy, "
+                "copy the whole project."
+            )
+        return info
 
     def begun(self) -> dict[str, Any]:
         """Return what the study began with: `experiment`, and the tree of its `space`.

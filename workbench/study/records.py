@@ -12,6 +12,7 @@ from pydantic import Field
 from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.per_view import label_of
 from workbench.study.folder import StudyFolder
+from workbench.trial.constraints import Constraints, broken, constrained_values
 from workbench.trial.result import Epoch, State
 from workbench.values import Frozen
 
@@ -61,6 +62,9 @@ class TrialRow(Frozen):
     """See `trial.result.Result.by_slice`."""
 
     ms_per_file: float | None = None
+    breaks: tuple[str, ...] = ()
+    """The constraints that it breaks, each in words; of a complete trial."""
+
     epochs: tuple[Epoch, ...]
     params_thop: int | None
     params_true: int | None
@@ -107,7 +111,9 @@ def read_trials(folder: StudyFolder) -> list[TrialRow]:
     """
     study = read_study(folder)
     runs = runs_of(study)
-    return [_row(folder, trial, runs) for trial in study.trials if is_row(trial)]
+    rows = [_row(folder, trial, runs) for trial in study.trials if is_row(trial)]
+    constraints = folder.experiment().constraints
+    return [_held_to(constraints, row) for row in rows] if constraints else rows
 
 
 def count_running(folder: StudyFolder) -> int:
@@ -197,9 +203,10 @@ def read_study(folder: StudyFolder) -> optuna.Study:
     """Return the study with its trials, as its journal has it.
 
     Raises:
-        StudyError: the study has no journal yet.
+        StudyError: the study has no journal yet, or its folder was renamed.
         DamagedFileError: the journal is damaged, or is gone where there are trials.
     """
+    folder.info()
     there = folder.journal.exists() and folder.journal.stat().st_size
     if not there and not has_trials(folder):
         raise StudyError(f"The study {folder.name} has no trials yet. Run `workbench search`.")
@@ -210,6 +217,14 @@ def read_study(folder: StudyFolder) -> optuna.Study:
         return _load_journal(folder)
     except DamagedFileError as error:
         raise DamagedFileError(f"{error} {remedy}") from error
+
+
+def _held_to(constraints: Constraints, row: TrialRow) -> TrialRow:
+    """Return the trial with what it breaks."""
+    if row.state != "complete":
+        return row
+    values = constrained_values(row, params=(row.params_thop, row.params_true))
+    return row.model_copy(update={"breaks": broken(constraints, values)})
 
 
 def _drawn_backbone(drawn: Mapping[str, Any]) -> str:

@@ -34,7 +34,13 @@ from workbench.media.view import Array, Made, View
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.evaluator import DecodedViews, Evaluator
-from workbench.submission.contents import MODEL, WEIGHTS, read_manifest_of_bundle
+from workbench.scoring.temperature import tempered
+from workbench.submission.contents import (
+    MODEL,
+    WEIGHTS,
+    read_manifest_of_bundle,
+    read_temperature,
+)
 from workbench.submission.paths import check_files, check_out
 from workbench.submission.predictions import csv_table, file_cell, fill, read_sheet
 from workbench.values import build
@@ -97,6 +103,7 @@ class Predictor:
             self._spec: ModelSpec = build(ModelSpec, read_json(bundle / MODEL), where=MODEL)
             model: MediaModel = self._spec.build()
             model.load_state_dict(load_file(bundle / WEIGHTS))
+            self._temperature = read_temperature(bundle)
         except (OSError, ValueError, RuntimeError, SafetensorError, ConfigError) as error:
             said = " ".join(str(error).split())[:300].rstrip(".")
             raise BundleError(
@@ -172,7 +179,8 @@ class Predictor:
             for name, view in views.items()
         }
         source = DecodedViews(self._spec, arrays, device=self._device)
-        scores = self._evaluator.scores(source, batch_size=BATCH_SIZE).tolist()
+        whole = self._evaluator.scores(source, batch_size=BATCH_SIZE)
+        scores = tempered(whole, self._temperature).tolist()
         for (path, _), of_file, value in zip(some, made, scores, strict=True):
             failed = {name: why for name, why in of_file.items() if isinstance(why, MediaError)}
             _tell(path, failed)
@@ -221,7 +229,8 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
         text = _of_template(bundle, given) if given.template else _of_files(bundle, given)
         is_there = given.out.exists()
         try:
-            write_text(given.out, text)
+            # A link stays one: what it names gets the scores.
+            write_text(Path(os.path.realpath(given.out)), text)
         except OSError as error:
             raise DataError(f"{given.out} cannot be written: {error.strerror}.") from error
         if is_there:

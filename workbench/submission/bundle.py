@@ -9,20 +9,26 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from workbench.console import text_table
+from workbench.data.delimited import quoted
 from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.media.image import LIBRARIES
+from workbench.pages import without_media
 from workbench.rules.judge import judge
 from workbench.scoring.slices import TEST
+from workbench.scoring.temperature import tempered
+from workbench.selection.calibration import calibrate
 from workbench.selection.promotion import Champion, read_champion
+from workbench.selection.slice_values import main_slice
 from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
 from workbench.submission.contents import (
+    CALIBRATION,
     CODE,
     MANIFEST,
     MODEL,
@@ -32,6 +38,7 @@ from workbench.submission.contents import (
     WEIGHTS,
     Contents,
     FileRecord,
+    Temperature,
 )
 from workbench.submission.neutral import find_neutral, require_few
 from workbench.submission.paths import check_place
@@ -57,7 +64,9 @@ class Bundle:
     """How many test files got a neutral score, in a sentence; empty if none did."""
 
 
-def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bundle:
+def export(
+    folder: StudyFolder, out: Path, *, allow_missing: bool = False, is_calibrated: bool = False
+) -> Bundle:
     """Write the champion of a study into the new folder `out`, all of it or nothing.
 
     Args:
@@ -65,11 +74,14 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         out: The folder to make.
         allow_missing: Export even where many test files got a neutral score, being missing, broken,
             or not what the model's views are made of.
+        is_calibrated: Divide the logits of all scores by the temperature that makes the log-loss
+            on held-out files least; else only where the experiment says `calibrated: true`.
 
     Raises:
         StudyError: the study has no champion.
-        BundleError: `out` exists or lies in a bundle, or files of the champion are gone or do not
-            belong together.
+        BundleError: `out` exists or lies in a bundle, files of the champion are gone or do not
+            belong together, the template lacks test files, or too few files are held out to fit
+            a temperature on.
         DataError: `out` cannot be written, the template names a file of which no score is stored,
             or more than `neutral.MOST_NEUTRAL` of the test files got a neutral one.
         RuleError: the rulebook refuses the model.
@@ -99,8 +111,18 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
     template = read_template(folder.template)
     columns = (template.name_column, template.score_column)
     sheet = read_sheet(folder.template, name_column=columns[0], score_column=columns[1])
-    scores = _test_scores(trial, champion)
+    scores, temperature = _test_scores(trial, champion), None
+    if is_calibrated or folder.experiment().calibrated:
+        temperature = _temperature(trial, champion)
+        names, values = list(scores), tempered(list(scores.values()), temperature.temperature)
+        scores = dict(zip(names, values.tolist(), strict=True))
     predictions = fill(sheet, scores)
+    if lost := scores.keys() - set(sheet.names):
+        raise BundleError(
+            f"{folder.template} was changed: {len(lost)} of the {len(scores)} test files have no "
+            f"row, e.g. {quoted(min(lost))}. Run `workbench search` again with the same options; "
+            "it is written anew."
+        )
     neutral = find_neutral(folder, trial, recipe, sheet.names)
     if not allow_missing:
         require_few(neutral)
@@ -113,9 +135,13 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
         shutil.copyfile(trial.weights, part / WEIGHTS)
         shutil.copyfile(trial.recipe, part / RECIPE)
         write_text(part / MODEL, recipe.model.model_dump_json(indent=2) + "\n")
+        if temperature:
+            write_text(part / CALIBRATION, temperature.model_dump_json(indent=2) + "\n")
         shutil.copyfile(folder.champion, part / "champion.json")
         if folder.report.exists():
-            shutil.copyfile(folder.report, part / "report.html")
+            # The media that it shows are the data's, and not this author's to hand on.
+            page = folder.report.read_text(encoding="utf-8")
+            write_text(part / "report.html", without_media(page))
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
             (part / CODE / file).write_bytes(source)
@@ -133,6 +159,7 @@ def export(folder: StudyFolder, out: Path, *, allow_missing: bool = False) -> Bu
             columns=columns,
             num_rows=len(sheet.rows),
             neutral=neutral.sentence,
+            calibrated=_said(temperature),
             first={name: scores[name] for name in list(dict.fromkeys(sheet.names))[:NUM_EXPECTED]},
         )
         write_text(part / "README.md", text)
@@ -203,6 +230,31 @@ def _test_scores(trial: TrialFolder, champion: Champion) -> dict[str, float]:
         )
     test = stored[stored["slice"] == TEST]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
+
+
+def _temperature(trial: TrialFolder, champion: Champion) -> Temperature:
+    """Return the temperature of the champion's scores, fitted on the slice that is clean."""
+    stored = trial.read_scores()
+    labelled = stored[stored["target"] >= 0]
+    name = main_slice(labelled, champion.objective)
+    part = labelled[labelled["slice"] == name]
+    found = calibrate(part["target"], part["score"])
+    if found is None:
+        raise BundleError(
+            f"The slice {name} holds fewer than two files of a class, too few to fit a temperature "
+            "on. Export without --calibrated."
+        )
+    return Temperature(temperature=found.temperature, slice=name, num_files=found.num_samples)
+
+
+def _said(temperature: Temperature | None) -> str:
+    if temperature is None:
+        return ""
+    return (
+        f"The logit of every score is divided by {temperature.temperature}, the temperature by "
+        f"which the log-loss on the {temperature.num_files} files of {temperature.slice} is least; "
+        f"`{CALIBRATION}` holds it. It changes no order of files."
+    )
 
 
 def _picture_libraries(folder: StudyFolder) -> set[str]:

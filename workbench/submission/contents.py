@@ -15,6 +15,9 @@ WEIGHTS = "model.safetensors"
 MODEL = "model.json"
 """The model spec, which is all that prediction reads; bundles of version 0.1 have none."""
 
+CALIBRATION = "calibration.json"
+"""A temperature, where the scores were asked to be calibrated."""
+
 RECIPE = "recipe.json"
 """All of what was trained, for people."""
 
@@ -47,6 +50,17 @@ class FileRecord(Frozen):
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=0)
+
+
+class Temperature(Frozen):
+    """By what the logit of every score is divided; see `scoring.temperature`."""
+
+    temperature: float = Field(gt=0, le=1000, allow_inf_nan=False)
+    slice: str
+    """The slice that it was fitted on."""
+
+    num_files: int
+    """Files of it."""
 
 
 class Contents(Frozen):
@@ -102,6 +116,19 @@ def read_manifest_of_bundle(bundle: Path) -> Contents:
         if name not in contents.files:
             raise BundleError(f"{path} does not name {name}. Export the bundle again.")
     return contents
+
+
+def read_temperature(bundle: Path) -> float:
+    """Return the temperature of a bundle's scores; 1 where they are as the model gives them.
+
+    Raises:
+        OSError, ValueError, ConfigError: the file is not what was written.
+    """
+    path = bundle / CALIBRATION
+    if not path.exists():
+        return 1.0
+    found: Temperature = build(Temperature, read_json(path), where=CALIBRATION)
+    return found.temperature
 
 
 def _said(error: Exception) -> str:

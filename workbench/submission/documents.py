@@ -60,6 +60,7 @@ def readme(
     columns: tuple[str, str],
     num_rows: int,
     neutral: str,
+    calibrated: str,
     first: Mapping[str, float],
 ) -> str:
     """Return what a stranger needs to know of a bundle.
@@ -71,6 +72,7 @@ def readme(
         columns: Name and score column of the template.
         num_rows: Rows of the predictions.
         neutral: How many test files got a neutral score, in a sentence; may be empty.
+        calibrated: By what the scores are divided, in sentences; empty if by nothing.
         first: Some names with their scores, to compare with.
     """
     objective = champion.objective
@@ -84,6 +86,7 @@ def readme(
     backbone += ", one for each view" if isinstance(recipe.model.backbone, str) else ""
     weights = label_of(apply(_start, recipe.model.weights))
     unseen = f" {neutral}" if neutral else ""
+    said_of_scores = f"\n\n{calibrated}" if calibrated else ""
     return f"""\
 # {champion.study}: trial {champion.number}
 
@@ -124,7 +127,7 @@ them:
 {expected}
 
 The same files give the same scores to 1e-5.{unseen} On {objective.place} the model reached
-{objective.metric} {champion.value:.5f}.
+{objective.metric} {champion.value:.5f}.{said_of_scores}
 
 ## The rulebook
 

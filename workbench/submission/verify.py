@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from workbench.console import say
@@ -10,6 +12,7 @@ from workbench.errors import BundleError
 from workbench.files import hash_file
 from workbench.submission.contents import MANIFEST, PROGRAM, Contents, read_manifest_of_bundle
 from workbench.submission.paths import check_files, check_out
+from workbench.values import cut_text
 
 
 def check_bundle(bundle: Path) -> Contents:
@@ -66,9 +69,15 @@ def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "c
         f"{bundle} is whole. It is a program, and runs on this machine with your rights: predict "
         "by bundles whose author you trust."
     )
+    if other := _other_versions(contents):
+        say(
+            f"Scores may differ from the exported ones: here is {', '.join(other)}. An environment "
+            f"made of {bundle / 'requirements.txt'} has the same."
+        )
     # Isolated: neither the environment nor the present folder adds to the import path. Without
     # bytecode, by which the bundle would no longer be what was exported.
-    command: list[str | Path] = [sys.executable, "-I", "-B", bundle / PROGRAM]
+    # By its whole path, which no name of a folder turns into an option of Python.
+    command: list[str | Path] = [sys.executable, "-I", "-B", (bundle / PROGRAM).absolute()]
     options: list[str | Path] = [f"--out={out}", f"--device={device}", "--", *files]
     code = subprocess.run([*command, *options], check=False).returncode
     if code:
@@ -96,3 +105,14 @@ def _files(bundle: Path) -> dict[str, Path]:
         if path.is_file():
             found[name] = path
     return found
+
+
+def _other_versions(contents: Contents) -> list[str]:
+    """Return the packages that are installed in another version than a bundle was made with."""
+    other = []
+    for name, wanted in contents.versions.items():
+        with suppress(PackageNotFoundError, ValueError):  # a name of nothing, too
+            found = version(name).partition("+")[0]
+            if found != wanted:
+                other.append(f"{name} {found} in place of {cut_text(wanted, 40)}")
+    return other

@@ -22,9 +22,12 @@ from workbench.values import Frozen
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+Kind = Literal["trial", "repeat"]
+"""Of a run below a study: a trial of it, or the repeat of one with another seed."""
+
 
 class TrialRun(Frozen):
-    """One trial as the store remembers it."""
+    """One trial, or repeat of one, as the store remembers it."""
 
     run_id: str
     number: int
@@ -91,6 +94,7 @@ class Tracking:
         recipe: Mapping[str, Any],
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str],
+        kind: Kind = "trial",
     ) -> str:
         """Open the run of a trial and return its id.
 
@@ -106,10 +110,11 @@ class Tracking:
             recipe: The full dump of the recipe.
             params: Parameters besides the leaves of the recipe.
             tags: Anything else worth keeping, such as versions, commit and device.
+            kind: What it is; the page of a study shows trials alone.
         """
         own = {
             "mlflow.parentRunId": parent,
-            "workbench.kind": "trial",
+            "workbench.kind": kind,
             "workbench.number": str(number),
             "workbench.uid": uid,
             "workbench.state": "running",
@@ -223,7 +228,9 @@ class Tracking:
         """Return the page of a study, to be put behind the address of the user interface."""
         return page_of(self.store.experiment_of(parent))
 
-    def trial_runs(self, parent: str, *, deleted: bool = False) -> list[TrialRun]:
+    def trial_runs(
+        self, parent: str, *, deleted: bool = False, kind: Kind = "trial"
+    ) -> list[TrialRun]:
         """Return every run of the study's trials, oldest first; a retried trial has several.
 
         Those that a person deleted are there only if asked for.
@@ -231,6 +238,8 @@ class Tracking:
         found = []
         for run in self._children(parent, with_deleted=deleted):
             tags = run.data.tags
+            if tags["workbench.kind"] != kind:
+                continue
             found.append(
                 TrialRun(
                     run_id=run.info.run_id,

@@ -11,6 +11,7 @@ Source:
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from scipy.stats import rankdata
 from workbench.trial.intervals import Z95, auc_interval, auc_variance
 from workbench.values import Frozen
 
-__all__ = ["Z95", "Estimate", "auc", "auc_difference", "auc_influences"]
+__all__ = ["Z95", "Estimate", "auc", "auc_difference", "auc_influences", "mean_auc_difference"]
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -115,6 +116,32 @@ def _share_below(others: Float64Array, values: Float64Array) -> Float64Array:
     in_order = np.sort(others)
     found = np.searchsorted(in_order, values, "left") + np.searchsorted(in_order, values, "right")
     return np.asarray(found / (2 * len(others)))
+
+
+def mean_auc_difference(
+    targets: npt.ArrayLike, first: Sequence[npt.ArrayLike], second: Sequence[npt.ArrayLike]
+) -> Estimate:
+    """Return how much higher the mean AUC of several rows of scores is than that of others.
+
+    Args:
+        targets: (samples,) of 0 and 1.
+        first: Rows of (samples,) scores, such as of one recipe trained with several seeds.
+        second: Other rows, of the same samples in the same order.
+
+    Raises:
+        ValueError: they differ in length, a class is absent, or there are no rows.
+    """
+    if not len(first) or not len(second):
+        raise ValueError(f"rows of scores are needed: {len(first)} and {len(second)} are given")
+    a, b = ([_components(targets, scores) for scores in rows] for rows in (first, second))
+    # The mean of AUCs is the mean of their components, sample by sample.
+    of_fakes, of_reals = (
+        np.mean([one[part] for one in a], axis=0) - np.mean([one[part] for one in b], axis=0)
+        for part in (0, 1)
+    )
+    return Estimate(
+        value=float(of_fakes.mean()), standard_error=_standard_error(of_fakes, of_reals)
+    )
 
 
 def _components(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:

@@ -1,5 +1,6 @@
 """What a trial leaves: the results of its epochs, its end, its scores; and where they lie."""
 
+import hashlib
 import io
 import pickle
 import zipfile
@@ -102,12 +103,20 @@ class Result(Frozen):
     weights_sha256: str = ""
     """Of `model.safetensors`, which has no checksum of its own; unknown of older versions."""
 
+    scores_sha256: str = ""
+    """Of `scores.parquet`; unknown of older versions."""
+
 
 class TrialFolder:
-    """The files of one trial."""
+    """The files of one trial.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: The folder.
+        uid: Of the recipe whose files belong there; if empty, those of any do.
+    """
+
+    def __init__(self, path: Path, uid: str = "") -> None:
+        self.path, self._uid = path, uid
         self.recipe = path / "recipe.json"
         self.result = path / "result.json"
         self.scores = path / "scores.parquet"
@@ -145,11 +154,16 @@ class TrialFolder:
         """Return how the trial ended, or nothing while it has not.
 
         Raises:
-            DamagedFileError: the file is not what was written.
+            DamagedFileError: the file is not what was written, or is another trial's.
         """
         if not self.result.exists():
             return None
-        return read_record(Result, self.result, remedy=_PUT_BACK)
+        result = read_record(Result, self.result, remedy=_PUT_BACK)
+        if self._uid and result.recipe != self._uid:
+            raise DamagedFileError(
+                f"{self.result} is of another trial, of recipe {result.recipe}. {_PUT_BACK}"
+            )
+        return result
 
     def kept_result(self) -> Result | None:
         """Return how the trial ended; nothing also where the file is damaged."""
@@ -210,6 +224,11 @@ class TrialFolder:
             DamagedFileError: it is gone, or is not what was written.
         """
         data = read_bytes(self.scores, remedy=_PUT_BACK)
+        result = self.kept_result()
+        # Two trials may reach the same value, and score the test files otherwise.
+        wanted = result.scores_sha256 if result else ""
+        if wanted and hashlib.sha256(data).hexdigest() != wanted:
+            raise DamagedFileError(f"{self.scores} is not what the trial wrote. {_PUT_BACK}")
         try:
             scores = pd.read_parquet(io.BytesIO(data), page_checksum_verification=True)
             sound = scores["score"].between(0, 1).all() and scores.columns.isin(_SCORES).sum() == 4

@@ -174,6 +174,7 @@ def run_trial(
         checkpointed=plan.checkpointed,
         recipe_sha256=hash_file(files.recipe),
         weights_sha256=hash_file(files.weights) if ended.state == "complete" else "",
+        scores_sha256=hash_file(files.scores) if files.scores.exists() else "",
     )
     files.write_result(result)
     return result

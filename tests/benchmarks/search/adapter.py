@@ -25,6 +25,7 @@ from workbench.search.devices import Seats
 from workbench.search.forecast import Forecast
 from workbench.search.loop import Search
 from workbench.search.options import RunOptions
+from workbench.search.queue import TrialQueue
 from workbench.search.recording import StudyRuns
 from workbench.search.scheduler import make_scheduler
 from workbench.search.stopping import SearchLimits
@@ -178,14 +179,16 @@ def run(
     )
     builder = RecipeBuilder(experiment, "benchmark", finder, 0, Precisions(False))
     options = RunOptions(num_trials=num_trials)
+    scheduler, limits = make_scheduler(experiment), SearchLimits(root, None)
+    nothing_known = cast(Forecast, forecast)
     Search(
         folder,
         store,
-        builder=builder,
-        scheduler=make_scheduler(experiment),
+        queue=TrialQueue(store, builder, scheduler, nothing_known, limits, num_trials=num_trials),
+        scheduler=scheduler,
         runner=trials.make_runner(workspace, Seats(("cpu",), 1), options),
-        forecast=cast(Forecast, forecast),
-        limits=SearchLimits(root, None),
+        forecast=nothing_known,
+        limits=limits,
         options=options,
     ).run()
 

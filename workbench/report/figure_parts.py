@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from workbench.pages import AXIS, LAYOUT
-from workbench.selection.axes import safe
+from workbench.report.axes import safe
 from workbench.selection.leaderboard import shorten
 from workbench.study.records import TrialRow
 from workbench.trial.recipe import Objective

@@ -7,8 +7,8 @@ import pytest
 
 from tests.selection.studies import MadeStudy, normal_scores
 from workbench.files import write_json
+from workbench.report.page import write_report
 from workbench.screening.screening import FILE, Candidate, Screening
-from workbench.selection.report import write_report
 from workbench.trial.recipe import MetricName
 
 

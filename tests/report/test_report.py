@@ -15,10 +15,10 @@ from plotly.offline import get_plotlyjs
 
 from tests.selection.studies import CHOICES, MadeStudy, normal_scores, row
 from workbench.errors import DamagedFileError
-from workbench.selection import figures
-from workbench.selection.axes import ABSENT, axis, axis_names
+from workbench.report import figures
+from workbench.report.axes import ABSENT, axis, axis_names
+from workbench.report.page import write_report
 from workbench.selection.promotion import Champion
-from workbench.selection.report import write_report
 from workbench.trial.recipe import Objective
 
 AUC = Objective(metric="auc")
@@ -126,6 +126,7 @@ def test_names_of_strangers_are_shown_not_run(text: str, page: Page) -> None:
 
 def test_every_plot_of_a_wide_study_is_there(page: Page) -> None:
     assert page.plots == [
+        "plot-calibration",
         "plot-history",
         "plot-importances",
         "plot-parallel",
@@ -180,7 +181,13 @@ def test_one_trial_is_enough_for_its_curves(tmp_path: Path) -> None:
     study = MadeStudy(tmp_path)
     study.add(*normal_scores(1.0, seed=0))
     text = write(study)
-    assert Page(text).plots == ["plot-history", "plot-curves", "plot-roc", "plot-pr"]
+    assert Page(text).plots == [
+        "plot-calibration",
+        "plot-history",
+        "plot-curves",
+        "plot-roc",
+        "plot-pr",
+    ]
     assert "needs at least 10 complete trials whose objectives differ, and there are 1" in text
     assert "It is the only complete trial" in text
 

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from workbench.selection.axes import ABSENT, axis, axis_names, distinct, safe
-from workbench.selection.figure_parts import (
+from workbench.report.axes import ABSENT, axis, axis_names, distinct, safe
+from workbench.report.figure_parts import (
     add_curve,
     add_states,
     lay_out,

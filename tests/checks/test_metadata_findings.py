@@ -1,0 +1,66 @@
+"""What the metadata say of the splits."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.checks.findings import Finding
+from workbench.checks.metadata import harder_slices, metadata_findings
+from workbench.data.labels import Template
+from workbench.data.manifest import Manifest
+from workbench.data.metadata import Metadata, column_of
+
+TEMPLATE = Template(pd.DataFrame({"name": [], "y": []}), "name", "y", Path("t.csv"))
+
+
+def manifest(metadata: Metadata, **columns: list[str]) -> Manifest:
+    """Return a manifest of four files to train on, four of val and two of test."""
+    table = pd.DataFrame({"split": ["train"] * 4 + ["val"] * 4 + ["test"] * 2})
+    table = table.assign(target=[0, 1] * 4 + [-1, -1], path=[f"f{n}" for n in range(10)])
+    table = table.assign(**{column_of(name): cells for name, cells in columns.items()})
+    return replace(Manifest(table, TEMPLATE, 0), metadata=metadata)
+
+
+def found(data: Manifest) -> dict[str, Finding]:
+    return {finding.code: finding for finding in metadata_findings(data)}
+
+
+def test_a_speaker_in_train_and_in_val_is_a_leak() -> None:
+    speakers = ["ann", "ann", "bob", "", "ann", "cy", "", "ann", "bob", "bob"]
+    data = manifest(Metadata(groups=("speaker",)), speaker=speakers)
+    leak, known = list(metadata_findings(data))
+    assert (leak.code, leak.severity) == ("groups_across_splits", "warning")
+    assert "1 value of `speaker` (ann) in train and in val: 2 of its 4 files" in leak.sentence
+    assert leak.files == (("f4",), ("f7",))
+    assert known.severity == "note" and "(bob) in train and in test: 2 of its 2" in known.sentence
+
+
+def test_speakers_of_one_split_and_files_of_unknown_ones_are_no_finding() -> None:
+    speakers = ["ann", "ann", "bob", "", "cy", "cy", "", "dee", "eve", ""]
+    assert found(manifest(Metadata(groups=("speaker",)), speaker=speakers)) == {}
+
+
+def test_a_generator_that_one_split_alone_has_is_noted_with_what_it_means() -> None:
+    made_by = ["studio", "gan", "", "vae", "phone", "gan", "", "tts", "", ""]
+    notes = found(manifest(Metadata(), generator=made_by))
+    assert set(notes) == {"generators_of_val_alone", "generators_of_train_alone"}
+    assert "1 generator (tts) only in val" in notes["generators_of_val_alone"].sentence
+    assert "1 generator (vae) only in train" in notes["generators_of_train_alone"].sentence
+    assert {note.severity for note in notes.values()} == {"note"}
+
+
+def test_a_column_that_is_named_and_that_no_table_has_is_said() -> None:
+    assert found(manifest(Metadata())) == {}
+    named = found(manifest(Metadata(generator="tool", groups=("speaker",))))
+    assert set(named) == {"metadata_column_absent"}
+    every = list(metadata_findings(manifest(Metadata(generator="tool", groups=("speaker",)))))
+    assert [finding.sentence.split("`")[1] for finding in every] == ["tool", "speaker"]
+
+
+def test_the_advice_names_the_keys_to_write() -> None:
+    data = manifest(Metadata(), generator=["x"] * 10)
+    keys = "`objective: {metric: auc, over: [val, generators], aggregate: worst}`"
+    assert harder_slices(data.table, data.metadata) == keys
+    bare = manifest(Metadata())
+    assert "a column `generator`" in harder_slices(bare.table, bare.metadata)

@@ -1,0 +1,127 @@
+"""Which files a holdout takes: always the same, groups whole, and nothing of them left behind."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from tests.study.tiny import write_data
+from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
+from workbench.data.labels import Template
+from workbench.data.manifest import Layout, Manifest, read_manifest
+from workbench.errors import DataError
+
+NOTHING = Template(pd.DataFrame({"name": [], "score": []}), "name", "score", Path("none"))
+
+
+def made(num: int = 200, *, speakers: int = 20) -> Manifest:
+    """A manifest of `num` labelled files, every second a fake, a quarter of them in val."""
+    rows = [
+        {
+            "split": "val" if number % 4 < 2 and number < num // 2 else "train",
+            "name": f"{number}.png",
+            "path": f"trainset/{number}.png",
+            "target": number % 2,
+            "size_bytes": 10,
+            "status": "ok",
+            "content": f"{number:064x}",
+            "meta.speaker": f"s{number // 2 % speakers}",
+        }
+        for number in range(num)
+    ]
+    test = {**rows[0], "split": "test", "name": "t.png", "path": "testset/t.png", "target": -1}
+    table = pd.DataFrame([*rows, {**test, "content": "f" * 64}]).astype({"target": "int8"})
+    return Manifest(table, NOTHING, 0)
+
+
+def names(manifest: Manifest) -> set[str]:
+    return set(manifest.table["name"])
+
+
+def test_a_share_of_each_class_is_in_no_split() -> None:
+    whole, holdout = made(), Holdout(share=0.2)
+    left, held = without_holdout(whole, holdout), holdout_of(whole, holdout)
+    assert names(left) | names(held) == names(whole)
+    assert not names(left) & names(held)
+    assert set(held.table["split"]) == {HOLDOUT}
+    assert held.table["target"].value_counts().to_dict() == {0: 20, 1: 20}
+    assert "t.png" in names(left)
+
+
+def test_it_is_dealt_alike_whatever_the_order_and_nearly_so_with_more_files() -> None:
+    whole, holdout = made(), Holdout(share=0.2)
+    held = names(holdout_of(whole, holdout))
+    shuffled = Manifest(whole.table.sample(frac=1, random_state=1), NOTHING, 0)
+    assert names(holdout_of(shuffled, holdout)) == held
+    more = names(holdout_of(made(240), holdout))
+    assert len(held - more) <= 8
+
+
+def test_groups_are_never_split() -> None:
+    whole, holdout = made(), Holdout(share=0.3, by="speaker")
+    left, held = without_holdout(whole, holdout), holdout_of(whole, holdout)
+    of_left, of_held = (set(m.table["meta.speaker"][m.table["target"] >= 0]) for m in (left, held))
+    assert not of_left & of_held
+    assert len(of_held) == 6  # of 20 speakers of ten files each
+
+
+def test_copies_stay_together() -> None:
+    whole = made()
+    contents = whole.table["content"].tolist()
+    contents[1:20:2] = [contents[1]] * 10
+    table = whole.table.assign(content=contents)
+    held = holdout_of(Manifest(table, NOTHING, 0), Holdout(share=0.2))
+    left = without_holdout(Manifest(table, NOTHING, 0), Holdout(share=0.2))
+    assert not set(held.table["content"]) & set(left.table["content"])
+
+
+def test_without_a_holdout_and_with_one_in_a_folder_all_is_left(tmp_path: Path) -> None:
+    whole = made()
+    assert without_holdout(whole, None) is whole
+    assert without_holdout(whole, Holdout(data=str(tmp_path))) is whole
+    with pytest.raises(DataError, match="of the holdout does not exist"):
+        without_holdout(whole, Holdout(data=str(tmp_path / "gone")))
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({}, "give either `data`"),
+        ({"data": "d", "share": 0.2}, "give either `data`"),
+        ({"data": "d", "by": "speaker"}, "`by` says how"),
+        ({"share": 1.0}, "less than 1"),
+    ],
+)
+def test_what_is_no_holdout_says_why(tree: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Holdout.model_validate(tree)
+
+
+def test_a_column_that_is_not_there_and_a_share_that_is_too_small_say_what_to_do() -> None:
+    with pytest.raises(DataError, match="deals by 'identity'"):
+        without_holdout(made(), Holdout(share=0.2, by="identity"))
+    with pytest.raises(DataError, match="would lack a class"):
+        without_holdout(made(), Holdout(share=0.001))
+
+
+def test_a_split_that_keeps_no_file_is_refused() -> None:
+    with pytest.raises(DataError, match=r"leaves no file of (train|val)\. Lower `share`"):
+        without_holdout(made(8), Holdout(share=0.95))
+
+
+def test_a_folder_is_read_with_its_labels_beside_the_media(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    layout, cache = Layout(), tmp_path / "cache"
+    whole = read_manifest(data, layout, cache=cache)
+    of_split = read_holdout(data, layout, cache=cache)  # laid out like a data folder
+    val = whole.table[whole.table["split"] == "val"]
+    assert of_split.table["content"].tolist() == val["content"].tolist()
+    assert of_split.table["target"].tolist() == val["target"].tolist()
+
+    flat = tmp_path / "flat"
+    (data / "valset").rename(flat)
+    (data / "val_label.txt").rename(flat / "labels.csv")
+    found = read_holdout(flat, layout, cache=cache)
+    assert found.table["content"].tolist() == val["content"].tolist()
+    assert found.fingerprint == of_split.fingerprint

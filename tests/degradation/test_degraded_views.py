@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.media.clips import chirp, greys, moving, write_media
+from workbench.degradation.degradations import DEGRADATIONS
+from workbench.degradation.degraded_views import read_copies
+from workbench.degradation.pictures import as_jpeg
+from workbench.degradation.recoding import write_h264
+from workbench.errors import MediaError
+from workbench.media.frames import Frames
+from workbench.media.image import Image, square
+from workbench.media.mel import Mel
+from workbench.media.reading import read_media
+from workbench.media.view import Array, View
+
+FRAMES, MEL = Frames(num_frames=4, image_px=32), Mel()
+
+
+def arrays(path: Path, **wanted: tuple[str, View]) -> dict[str, Array]:
+    made = read_copies(path, wanted).made
+    failed = [each for each in made.values() if isinstance(each, MediaError)]
+    assert failed == []
+    return {name: each.array for name, each in made.items() if not isinstance(each, MediaError)}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return write_media(path, sound=chirp(1.0), pictures=moving(25))
+
+
+def test_one_pass_has_the_file_and_its_copies(clip: Path) -> None:
+    made = arrays(
+        clip,
+        frames=("", FRAMES),
+        mel=("", MEL),
+        worse_frames=("jpeg30", FRAMES),
+        worse_mel=("telephone", MEL),
+    )
+    itself = read_media(clip, {"frames": FRAMES, "mel": MEL}).made
+    for name in ("frames", "mel"):
+        one = itself[name]
+        assert not isinstance(one, MediaError)
+        np.testing.assert_array_equal(made[name], one.array)
+        assert (made[f"worse_{name}"] != made[name]).any()
+
+
+def test_a_copy_has_the_same_frames_each_of_them_degraded(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "greys.mp4", pictures=greys(25))
+    made = arrays(path, itself=("", FRAMES), noise=("picture-noise", FRAMES), h264=("h264", FRAMES))
+    levels = [made[name].mean(axis=(0, 2, 3, 4)) for name in ("itself", "noise", "h264")]
+    assert np.ptp(levels[0]) > 100
+    np.testing.assert_allclose(levels[1], levels[0], atol=2)
+    np.testing.assert_allclose(levels[2], levels[0], atol=4)
+
+
+def test_a_still_image_is_degraded_before_it_is_made_small(tmp_path: Path) -> None:
+    picture, path = moving(1)[0], tmp_path / "still.png"
+    cv2.imwrite(str(path), picture[..., ::-1])
+    made = arrays(path, image=("jpeg30", Image(image_px=24)), frames=("jpeg30", FRAMES))
+    expected = square(as_jpeg(picture, 30), 24)
+    np.testing.assert_array_equal(made["image"][0, 0], expected)
+    np.testing.assert_array_equal(made["frames"][0, 0], square(as_jpeg(picture, 30), 32))
+
+
+def test_h264_is_smaller_has_every_frame_and_is_the_same_twice(tmp_path: Path) -> None:
+    pictures = moving(20, width=67, height=49)  # H.264 has even sides alone
+    source = write_media(tmp_path / "source.avi", pictures=pictures, video_codec="ffv1")
+    files = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
+    for file in files:
+        write_h264(source, file, crf=32)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert files[0].stat().st_size < source.stat().st_size / 4
+    with av.open(str(files[0])) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 20
+    assert frames[0].shape == (50, 68, 3)
+    error = np.abs(np.stack(frames)[:, :49, :67].astype(float) - pictures).mean()
+    assert 2 < error < 40
+
+
+def test_of_an_odd_file_every_copy_has_an_outcome(tmp_path: Path) -> None:
+    path = tmp_path / "odd.mp4"
+    path.write_bytes(b"no clip")
+    wanted: dict[str, tuple[str, View]] = {
+        "noise": ("picture-noise", FRAMES),
+        "h264": ("h264", FRAMES),
+        "room": ("room", MEL),
+    }
+    made = read_copies(path, wanted).made
+    assert {name: getattr(each, "status", "") for name, each in made.items()} == dict.fromkeys(
+        wanted, "broken"
+    )
+
+
+def test_a_degradation_touches_what_reads_it_and_no_more() -> None:
+    touched = {
+        name: [type(view).__name__ for view in (FRAMES, Image(), MEL) if each.touches(view)]
+        for name, each in DEGRADATIONS.items()
+    }
+    assert touched["blur"] == ["Frames", "Image"]
+    assert touched["h264"] == ["Frames"]
+    assert touched["room"] == ["Mel"]
+
+
+def test_every_copy_of_a_content_is_a_content_of_its_own() -> None:
+    names = {each.content_of(content) for each in DEGRADATIONS.values() for content in ("a", "b")}
+    assert len(names) == 2 * len(DEGRADATIONS)
+    assert {len(name) for name in names} == {64}

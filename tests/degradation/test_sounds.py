@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from scipy.signal import correlate
+
+from workbench.degradation.degradations import DEGRADATIONS, Degradation
+from workbench.degradation.sounds import (
+    as_mp3,
+    clipped,
+    in_room,
+    quiet,
+    through_telephone,
+    with_noise,
+)
+from workbench.media.audio import RATE_HZ
+from workbench.media.view import Sound
+
+OF_SOUNDS = [each for each in DEGRADATIONS.values() if each.of_sound]
+
+
+def tone(frequency_hz: float, duration_s: float = 1.0) -> Sound:
+    time_s = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
+    return np.asarray(0.3 * np.sin(2 * np.pi * frequency_hz * time_s), np.float32)
+
+
+def babble() -> Sound:
+    """Noise that swells and fades, of an odd length."""
+    noise = np.random.default_rng(1).normal(0, 0.1, RATE_HZ + 7)
+    swelling = np.sin(np.arange(len(noise)) / 2000) ** 2
+    return np.asarray(noise * swelling, np.float32)
+
+
+def power_db(sound: Sound) -> float:
+    return 10 * float(np.log10(np.mean(np.square(sound, dtype=np.float64))))
+
+
+@pytest.mark.parametrize("degradation", OF_SOUNDS, ids=lambda each: each.name)
+def test_a_sound_gets_worse_keeps_its_length_and_is_the_same_twice(
+    degradation: Degradation,
+) -> None:
+    sound = babble()
+    before = sound.copy()
+    assert degradation.of_sound
+    worse, again = (degradation.of_sound(sound, degradation.random(sound)) for _ in range(2))
+    assert worse.shape == sound.shape
+    assert worse.dtype == np.float32
+    np.testing.assert_array_equal(worse, again)
+    np.testing.assert_array_equal(sound, before)
+    assert np.abs(worse).max() <= 1
+    assert power_db(worse - sound) > -50
+
+
+@pytest.mark.parametrize("degradation", OF_SOUNDS, ids=lambda each: each.name)
+def test_a_hundredth_of_a_second_is_enough(degradation: Degradation) -> None:
+    sound = tone(1000, 0.01)
+    assert degradation.of_sound
+    assert len(degradation.of_sound(sound, degradation.random(sound))) == len(sound)
+
+
+@pytest.mark.parametrize(("frequency_hz", "least_db", "most_db"), [
+    (100, -200, -25), (1000, -1, 1), (2500, -1, 1), (5000, -200, -40),
+])  # fmt: skip
+def test_a_telephone_carries_its_band_alone(
+    frequency_hz: float, least_db: float, most_db: float
+) -> None:
+    sound = tone(frequency_hz)
+    middle = slice(RATE_HZ // 4, -RATE_HZ // 4)
+    change = power_db(through_telephone(sound)[middle]) - power_db(sound[middle])
+    assert least_db < change < most_db
+
+
+def test_noise_is_20_db_below_the_sound() -> None:
+    sound = tone(500)
+    noise = with_noise(sound, np.random.default_rng(0)) - sound
+    assert power_db(sound) - power_db(noise) == pytest.approx(20, abs=0.2)
+
+
+def test_a_room_answers_for_half_a_second_and_is_no_louder() -> None:
+    click = np.zeros(RATE_HZ, np.float32)
+    click[100] = 0.5
+    heard = in_room(click, np.random.default_rng(0))
+    assert power_db(heard) == pytest.approx(power_db(click), abs=0.01)
+    direct, echo = heard[100], heard[101:]
+    # The echo has half of the direct sound's power, less what falls onto the click itself.
+    assert np.sum(echo**2) / direct**2 == pytest.approx(0.5, abs=0.01)
+    # 60 dB in 0.5 s: 24 dB between tenths of a second that begin 0.2 s apart.
+    tenth = RATE_HZ // 10
+    early, late = heard[101 : 101 + tenth], heard[101 + 2 * tenth : 101 + 3 * tenth]
+    assert power_db(early) - power_db(late) == pytest.approx(24, abs=1)
+    assert np.abs(heard[:100]).max() < 1e-6
+
+
+def test_quiet_is_30_db_less_in_whole_steps() -> None:
+    sound = tone(500)
+    faint = quiet(sound)
+    assert power_db(sound) - power_db(faint) == pytest.approx(30, abs=0.1)
+    steps = faint.astype(np.float64) * 32_767
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-3)
+
+
+def test_clipped_is_four_times_too_loud() -> None:
+    loud = clipped(tone(500))
+    # A sine of 3.98 is beyond 1 in 1 - 2 asin(1 / 3.98) / pi = 0.838 of the time.
+    assert np.mean(np.abs(loud) == 1) == pytest.approx(0.838, abs=0.01)
+
+
+def test_an_mp3_is_the_same_sound_in_its_place_but_not_bit_by_bit() -> None:
+    sound = (babble() + 0.2 * tone(700, 2)[: RATE_HZ + 7]).astype(np.float32)
+    packed = as_mp3(sound)
+    lag = int(np.argmax(correlate(packed, sound, mode="full"))) - (len(sound) - 1)
+    assert lag == 0
+    assert 3 < power_db(sound) - power_db(packed - sound) < 40

@@ -1,0 +1,48 @@
+"""Trials that break a constraint: ranked last, promoted by hand alone, and said so."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.selection.studies import MadeStudy, normal_scores
+from workbench.errors import StudyError
+from workbench.selection.leaderboard import as_json, as_table, rank
+from workbench.selection.promotion import choose_trial
+from workbench.selection.statistics import read_scored_trials
+from workbench.study.records import TrialRow
+
+
+def study(root: Path, least_auc: float) -> tuple[MadeStudy, list[TrialRow]]:
+    """Return a study of the best log-loss with two trials, the first one better in both metrics."""
+    made = MadeStudy(root, metric="log_loss", constraints={"auc": {"at_least": least_auc}})
+    for shift in (1.5, 0.5):
+        made.add(*normal_scores(shift, seed=1))
+    return made, read_scored_trials(made.folder)
+
+
+def test_a_trial_that_breaks_a_constraint_is_passed_by_unless_it_is_named(tmp_path: Path) -> None:
+    made, rows = study(tmp_path, 0.0)
+    auc = [row.metrics["auc"] for row in rows]
+    assert auc[0] > auc[1] and [row.breaks for row in rows] == [(), ()]
+    made, rows = study(tmp_path / "most", (auc[0] + auc[1]) / 2)
+    assert choose_trial(rows, made.objective).number == 0
+    made = MadeStudy(tmp_path / "least", constraints={"log_loss": {"at_least": 0.5}})
+    made.add(*normal_scores(1.5, seed=1))
+    made.add(*normal_scores(0.5, seed=1))
+    rows = read_scored_trials(made.folder)
+    assert rows[0].metrics["log_loss"] < 0.5 < rows[1].metrics["log_loss"]
+    assert [row.number for row in rank(rows, made.objective)] == [1, 0]
+    assert choose_trial(rows, made.objective).number == 1
+    assert choose_trial(rows, made.objective, 0).number == 0
+    said = f"log_loss is {rows[0].metrics['log_loss']:.6g}, not at least 0.5"
+    assert rows[0].breaks == (said,)
+    table = as_table(rows, made.objective)
+    assert table.splitlines()[-1].endswith(f"is promoted by hand only: {said}.")
+    assert [trial["breaks"] for trial in as_json(rows)] == [[said], []]
+
+
+def test_where_all_break_one_none_is_promoted_and_it_is_said(tmp_path: Path) -> None:
+    made, rows = study(tmp_path, 0.999)
+    with pytest.raises(StudyError, match=r"All 2 complete trials break a constraint.*trial 0, auc"):
+        choose_trial(rows, made.objective)
+    assert choose_trial(rows, made.objective, 1).number == 1

@@ -1,0 +1,247 @@
+"""Which finalist is the best, what is promoted of it, and what is said of seeds and luck."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.selection.studies import MadeStudy, normal_scores, row
+from workbench.errors import StudyError
+from workbench.selection.finalists import (
+    Finalist,
+    Finalists,
+    choose_finalists,
+    finalists_as_json,
+    finalists_as_table,
+    read_finalists,
+    reason,
+)
+from workbench.selection.promotion import promote, read_champion
+from workbench.study.repeats import FinalistsPlan, Repeat, repeated, write_plan, write_repeat
+from workbench.trial.delong import auc, auc_difference, mean_auc_difference
+from workbench.trial.metrics import binary_metrics
+from workbench.trial.recipe import Objective
+from workbench.trial.result import Result, State
+
+AUC = Objective()
+
+
+def finalist(number: int, picked: float, *values: float, num_seeds: int = 0) -> Finalist:
+    repeats = tuple(row(number, value) for value in values)
+    return Finalist(row=row(number, picked), repeats=repeats, num_seeds=num_seeds or len(values))
+
+
+def of(*ranked: Finalist, objective: Objective = AUC) -> Finalists:
+    return Finalists(objective=objective, ranked=ranked)
+
+
+def test_what_seeds_move_is_pooled_over_the_finalists() -> None:
+    # Variances 0.0002 of two and 0.0001 of three values: (1 x 0.0002 + 2 x 0.0001) / 3.
+    found = of(finalist(0, 0.9, 0.80, 0.82), finalist(1, 0.8, 0.70, 0.71, 0.72))
+    assert found.seed_deviation == pytest.approx((0.0004 / 3) ** 0.5)
+    assert found.mean_deviation == pytest.approx(0.1 / 2**0.5)
+    # 0.9 - 0.81 and 0.8 - 0.71.
+    assert found.luck == pytest.approx(0.09)
+
+
+def test_of_one_repeat_nothing_is_known_of_seeds() -> None:
+    found = of(finalist(0, 0.9, 0.8))
+    assert (found.seed_deviation, found.mean_deviation) == (None, None)
+    assert found.luck == pytest.approx(0.1)
+
+
+def test_luck_of_an_objective_that_is_better_lower() -> None:
+    lower = Objective(metric="log_loss")
+    assert of(finalist(0, 0.3, 0.4, 0.6), objective=lower).luck == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("values", "nearest"),
+    [((0.7, 0.9, 0.8), 0.8), ((0.7, 0.8), 0.7), ((0.1, 0.5, 0.9, 0.52), 0.5), ((0.6,), 0.6)],
+)
+def test_the_repeat_nearest_the_mean_and_of_two_the_worse(
+    values: tuple[float, ...], nearest: float
+) -> None:
+    assert finalist(0, 0.9, *values).nearest_mean(AUC).objective == nearest
+
+
+def test_of_two_as_near_the_worse_where_lower_is_better() -> None:
+    lower = Objective(metric="log_loss")
+    assert finalist(0, 0.9, 0.7, 0.8).nearest_mean(lower).objective == 0.8
+
+
+def test_none_is_the_best_before_all_have_ended() -> None:
+    assert of(finalist(0, 0.9, 0.8, num_seeds=2)).best is None
+    assert of(finalist(0, 0.9, 0.8)).best is not None
+
+
+def test_the_mean_difference_of_one_row_each_is_the_difference() -> None:
+    targets, first = normal_scores(1.0, seed=1)
+    _, second = normal_scores(0.8, seed=2)
+    one = auc_difference(targets, first, second)
+    # The mean of equal rows is no surer.
+    for rows in ([first], [first] * 3):
+        found = mean_auc_difference(targets, rows, [second])
+        assert found.model_dump() == pytest.approx(one.model_dump())
+
+
+def test_the_mean_difference_is_that_of_the_means() -> None:
+    targets, _ = normal_scores(1.0, seed=1)
+    rows = [normal_scores(1.0, seed=seed)[1] for seed in range(4)]
+    found = mean_auc_difference(targets, rows[:2], rows[2:])
+    values = [auc(targets, one).value for one in rows]
+    assert found.value == pytest.approx(np.mean(values[:2]) - np.mean(values[2:]))
+    with pytest.raises(ValueError, match="rows of scores are needed"):
+        mean_auc_difference(targets, [], rows)
+
+
+class KnownModels:
+    """A registry that has a version of some recipes, and takes no other."""
+
+    def __init__(self, *recipes: str) -> None:
+        self._recipes = recipes
+
+    def set_champion(self, name: str, uid: str) -> str | None:
+        assert uid in self._recipes, "another model is promoted"
+        return "1"
+
+    def register_champion(self, name: str, **model: Any) -> str:
+        raise AssertionError("nothing is to be registered")
+
+
+class Round:
+    """A made study whose trials are trained again."""
+
+    def __init__(self, root: Path) -> None:
+        self.study = MadeStudy(root)
+        self.folder = self.study.folder
+
+    def trial(self, shift: float, seed: int) -> None:
+        self.study.add(*normal_scores(shift, seed=seed), run=f"run{seed}")
+
+    def plan(self, *numbers: int, num_seeds: int) -> None:
+        write_plan(self.folder, FinalistsPlan(numbers=numbers, num_seeds=num_seeds))
+
+    def repeat(self, number: int, place: int, shift: float, *, state: State = "complete") -> str:
+        trial = self.study.rows[number]
+        recipe = repeated(self.folder.trial(trial.recipe).read_recipe(), place)
+        targets, scores = normal_scores(shift, seed=100 * number + place)
+        metrics = {str(k): v for k, v in binary_metrics(targets, scores).items()}
+        self.folder.repeat(recipe.uid).path.mkdir(parents=True)
+        files = self.folder.trial(recipe.uid)
+        files.write_recipe(recipe)
+        self.study._write_scores(recipe, targets, scores, None)
+        files.write_result(
+            Result(
+                recipe=recipe.uid,
+                state=state,
+                reason="" if state == "complete" else "it diverged",
+                objective=metrics["auc"] if state == "complete" else None,
+                metrics=metrics,
+            )
+        )
+        run = f"run {number}.{place}"
+        write_repeat(
+            self.folder,
+            Repeat(number=number, of=trial.recipe, place=place, recipe=recipe.uid, run=run),
+        )
+        return recipe.uid
+
+    def read(self) -> Finalists:
+        found = read_finalists(self.folder, self.study.rows)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def final(tmp_path: Path) -> Round:
+    """Trial 0 is the best by its value, trial 1 by the mean of its repeats."""
+    made = Round(tmp_path)
+    made.trial(1.3, 0)
+    made.trial(0.8, 1)
+    made.trial(0.3, 2)
+    made.plan(0, 1, num_seeds=3)
+    return made
+
+
+def fill(final: Round) -> None:
+    for place, (first, second) in enumerate([(0.5, 0.7), (0.55, 0.8), (0.6, 0.9)], 1):
+        final.repeat(0, place, first)
+        final.repeat(1, place, second)
+
+
+def test_the_finalists_are_the_best_by_the_ranking(final: Round) -> None:
+    chosen = choose_finalists(final.study.rows, AUC, 2)
+    assert [one.number for one in chosen] == [0, 1]
+    with pytest.raises(StudyError, match="No trial is complete"):
+        choose_finalists([], AUC, 2)
+
+
+def test_the_best_mean_wins_and_the_trial_itself_does_not_count(final: Round) -> None:
+    fill(final)
+    found = final.read()
+    assert [one.row.number for one in found.ranked] == [1, 0]
+    best = found.best
+    assert best and len(best.values) == 3
+    assert best.mean == pytest.approx(sum(best.values) / 3)
+    assert found.lead and found.lead.number == 0 and found.lead.margin > 0
+    assert found.lead.standard_error and found.seed_deviation
+    # Seeds alone would make it sqrt(2/3) of their deviation.
+    assert found.lead.standard_error > found.seed_deviation * (2 / 3) ** 0.5
+
+
+def test_the_repeat_nearest_the_mean_is_promoted(final: Round) -> None:
+    fill(final)
+    nearest = final.read().ranked[0].nearest_mean(AUC)
+    champion = promote(final.folder, KnownModels(nearest.recipe))
+    assert champion == read_champion(final.folder)
+    assert (champion.number, champion.recipe) == (1, nearest.recipe)
+    assert champion.value == nearest.objective and len(champion.repeats) == 3
+    assert champion.runner_up and champion.runner_up.number == 0
+    assert "best mean auc of 2 finalists" in champion.why
+    assert "Its mean is ahead of that of trial 0" in champion.sentence
+
+
+def test_by_hand_the_trial_itself_is_promoted(final: Round) -> None:
+    fill(final)
+    trial = final.study.rows[0].recipe
+    champion = promote(final.folder, KnownModels(trial), 0)
+    assert (champion.recipe, champion.repeats) == (trial, ())
+
+
+def test_a_round_that_is_not_whole_promotes_the_best_trial(final: Round) -> None:
+    final.repeat(1, 1, 0.9)
+    assert final.read().num_missing == 5
+    trial = final.study.rows[0].recipe
+    assert promote(final.folder, KnownModels(trial)).recipe == trial
+    assert "5 repeats are still to be trained" in finalists_as_table(final.read())
+
+
+def test_a_finalist_of_which_a_repeat_failed_comes_last(final: Round) -> None:
+    for place in (1, 2, 3):
+        final.repeat(0, place, 0.4)
+        final.repeat(1, place, 0.9, state="failed" if place == 3 else "complete")
+    assert [one.row.number for one in final.read().ranked] == [0, 1]
+    assert "failed" in finalists_as_table(final.read())
+
+
+def test_a_better_trial_of_a_later_search_is_said_to_be_no_finalist(final: Round) -> None:
+    fill(final)
+    final.trial(2.0, 3)
+    nearest = final.read().ranked[0].nearest_mean(AUC)
+    champion = promote(final.folder, KnownModels(nearest.recipe))
+    assert champion.number == 1
+    assert "Trial 3 is the best of the study by now and no finalist" in champion.why
+
+
+def test_the_table_and_json_say_the_same(final: Round) -> None:
+    fill(final)
+    found = final.read()
+    table, tree = finalists_as_table(found), finalists_as_json(found)
+    assert f"{found.ranked[0].mean:.4f}" in table
+    assert [one["number"] for one in tree["finalists"]] == [1, 0]
+    assert tree["finalists"][0]["mean"] == found.ranked[0].mean
+    assert [r["objective"] for r in tree["finalists"][0]["repeats"]] == found.ranked[0].values
+    assert "Seeds move auc by" in table and "that is what picking owes to the seed" in table
+    assert f"{found.ranked[0].mean:.5f}" in reason(found)

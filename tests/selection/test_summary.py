@@ -1,0 +1,154 @@
+"""What a study comes to: decision, rivals, slices and what would change it."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.report.sliced import COPIES, GENERATORS, NUM_FILES, make_sliced
+from tests.selection.studies import MadeStudy, normal_scores
+from workbench.selection.evidence import times_as_many
+from workbench.selection.promotion import Champion
+from workbench.selection.slice_values import (
+    auc_gap,
+    main_slice,
+    read_labelled,
+    slice_values,
+)
+from workbench.selection.summary import Summary, describe_summary, summarise
+from workbench.trial.delong import Z95, auc
+from workbench.trial.recipe import Objective
+
+
+def summary_of(study: MadeStudy) -> Summary:
+    return summarise(study.folder, study.rows, study.objective)[0]
+
+
+@pytest.fixture(scope="module")
+def sliced(tmp_path_factory: pytest.TempPathFactory) -> MadeStudy:
+    return make_sliced(tmp_path_factory.mktemp("sliced"), num_trials=3)
+
+
+def champion(study: MadeStudy, number: int, **changes: object) -> None:
+    record = {
+        "sentence": "It was ahead.",
+        "study": "made",
+        "number": number,
+        "recipe": study.rows[number].recipe,
+        "objective": study.objective,
+        "value": 0.9,
+        "standard_error": None,
+        "chosen_by": "best",
+        "who": "somebody",
+        "when": "2025-02-03T04:05:06+00:00",
+        "why": "It has the best.",
+        "model_name": "made",
+        "model_version": "1",
+        "params_thop": None,
+        "params_true": None,
+    } | changes
+    study.folder.champion.write_text(Champion.model_validate(record).model_dump_json())
+
+
+def test_a_study_without_trials_comes_to_nothing(tmp_path: Path) -> None:
+    found = summary_of(MadeStudy(tmp_path))
+    assert (found.decision, found.contenders, describe_summary(found)) == ((), (), "")
+
+
+def test_the_best_would_be_promoted(sliced: MadeStudy) -> None:
+    found = summary_of(sliced)
+    promoted, expected, cost = found.decision
+    best = max(sliced.rows, key=lambda row: row.objective or 0).number
+    assert promoted.startswith(f"Trial {best} (test_resnet on mel) would be promoted")
+    assert "best auc on val of 3 complete trials" in promoted
+    assert "flatters" in expected
+    assert cost.startswith("It obeys the rulebook: 1.23M parameters of 200M allowed, ")
+    assert [row.role for row in found.contenders] == ["best", "runner-up"]
+    assert found.contenders[0].cost.macs is not None
+    assert found.contenders[1].behind == pytest.approx(
+        found.contenders[0].value - found.contenders[1].value
+    )
+
+
+def test_the_promoted_trial_stands_first_whatever_is_best(sliced: MadeStudy) -> None:
+    champion(sliced, 0, chosen_by="by hand")
+    try:
+        found = summary_of(sliced)
+        first, rival = found.contenders
+        assert (first.number, first.role) == (0, "champion")
+        assert "is promoted, named by hand; by auc on val it is number 3 of 3" in found.decision[0]
+        assert rival.behind is not None
+        assert rival.behind < 0
+        assert "ahead by" in describe_summary(found)
+        assert "is promoted" not in describe_summary(found, is_after_promotion=True)
+    finally:
+        sliced.folder.champion.unlink()
+
+
+def test_the_terminal_says_it_in_about_ten_lines(sliced: MadeStudy) -> None:
+    lines = describe_summary(summary_of(sliced)).splitlines()
+    assert 7 <= len(lines) <= 11
+    assert any(line.startswith("TPR on val ") for line in lines)
+    assert any(line.startswith("Calibration on val: ECE ") for line in lines)
+
+
+def test_every_slice_of_two_classes_has_its_value(sliced: MadeStudy) -> None:
+    scores = read_labelled(sliced.folder, sliced.rows)
+    found = slice_values(scores, Objective(over=("generators", "val")))
+    names = [*(f"generators.{name}" for name in GENERATORS)]
+    assert sorted(found.slices) == sorted([*names, "val", *(f"degraded.{name}" for name in COPIES)])
+    # The test slice has no labels, and `speakers.ada` one class. The objective's come first.
+    assert found.of_objective == (True,) * 4 + (False,) * 5
+    assert set(found.slices[:4]) == {*names, "val"}
+    val = scores[1][scores[1]["slice"] == "val"]
+    assert found.of(1)["val"] == auc(val["target"], val["score"]).value
+    assert found.of(0)["generators.face-swap"] == 1.0
+
+
+def test_the_slice_that_is_looked_at_is_val_or_else_of_the_objective() -> None:
+    table = pd.DataFrame({"slice": ["phone", "val"]})
+    assert main_slice(table, Objective(over=("phone",))) == "val"
+    assert main_slice(table[:1], Objective(over=("phone",))) == "phone"
+
+
+def test_a_gap_needs_the_same_files(sliced: MadeStudy) -> None:
+    scores = read_labelled(sliced.folder, sliced.rows)
+    gap = auc_gap(scores[2], scores[0], "val")
+    assert gap is not None
+    assert gap.value == pytest.approx(
+        (sliced.rows[2].objective or 0) - (sliced.rows[0].objective or 0)
+    )
+    assert auc_gap(scores[2], scores[0].iloc[3:], "val") is None
+    assert auc_gap(scores[2], scores[0], "speakers.ada") is None
+
+
+def test_samples_grow_with_the_square_of_error_over_gap() -> None:
+    # 1.96 x 0.02 is four gaps of 0.0098: sixteen times as many.
+    assert times_as_many(0.0098, 0.02) == pytest.approx(16)
+
+
+def test_the_files_that_would_tell_two_apart_are_counted(sliced: MadeStudy) -> None:
+    found = summary_of(sliced)
+    rival = found.contenders[1]
+    assert rival.behind is not None
+    assert rival.behind_standard_error is not None
+    times = (Z95 * rival.behind_standard_error / rival.behind) ** 2
+    more = next(line for line in found.evidence if line.startswith("More files"))
+    assert times > 1
+    needed = int(more.partition("about ")[2].split()[0].replace(",", ""))
+    assert times * NUM_FILES <= needed <= math.ceil(times * NUM_FILES * 1.1)
+
+
+def test_a_slice_on_which_another_trial_is_surely_better_is_named(sliced: MadeStudy) -> None:
+    found = summary_of(sliced)
+    (other,) = [line for line in found.evidence if line.startswith("Data like")]
+    assert other.startswith("Data like generators.face-swap: there trial 0 is ahead by ")
+
+
+def test_a_model_that_cannot_be_built_is_said_not_raised(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(*normal_scores(0.8, seed=0), backbone="no_such_backbone")
+    found = summary_of(study)
+    assert found.decision[2].startswith("Whether it obeys the rulebook cannot be told")
+    assert found.contenders[0].cost.macs is None

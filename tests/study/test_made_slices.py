@@ -1,0 +1,122 @@
+"""Slices whose data are made before a search: degraded copies, other labelled folders."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.study.conftest import Bench
+from tests.study.inline import InlineTrials
+from tests.study.tiny import THREE, write_data
+from workbench.data.manifest import Layout, read_labelled
+from workbench.data.prepare import Prepared
+from workbench.errors import ConfigError, DataError, StudyError
+from workbench.study.records import read_trials
+
+OVER = {"over": ["val", "degraded.jpeg30"], "aggregate": "worst"}
+
+
+@pytest.mark.slow
+def test_a_trial_is_scored_on_the_copies_that_the_objective_and_the_report_name(
+    bench: Bench,
+) -> None:
+    file = bench.experiment(THREE, objective=OVER, slices=["degraded.picture-noise"])
+    outcome = bench.search(file, 1)
+    [row] = read_trials(outcome.folder)
+    scores = outcome.folder.trial(row.recipe).read_scores()
+    by_slice = {
+        str(name): rows.set_index("name")["score"] for name, rows in scores.groupby("slice")
+    }
+    assert set(by_slice) == {"val", "degraded.jpeg30", "degraded.picture-noise", "test"}
+    val = by_slice["val"]
+    for name in ("degraded.jpeg30", "degraded.picture-noise"):
+        assert list(by_slice[name].index) == list(val.index)
+        assert (np.abs(by_slice[name] - val) > 1e-6).all()
+
+
+def test_a_study_that_goes_on_has_the_same_copies(bench: Bench, inline: InlineTrials) -> None:
+    file = bench.experiment(THREE, objective={"over": ["degraded"]})
+    folder = bench.search(file, 1).folder
+    before = Prepared.load(folder.path).beside
+    assert [*before] == ["degraded.jpeg30"]
+    bench.search(file, 2)
+    after = Prepared.load(folder.path).beside["degraded.jpeg30"]
+    assert after.table.equals(before["degraded.jpeg30"].table)
+
+
+def test_a_copy_that_no_view_notices_is_told_and_left_out(
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = bench.experiment(THREE, objective={"over": ["val", "degraded.room"]})
+    folder = bench.search(file, 1).folder
+    assert not Prepared.load(folder.path).beside
+    assert "No degraded: no copy that was asked for differs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"objective": {"over": ["degraded.fog"]}}, "no degradation 'fog'"),
+        ({"slices": ["fog"]}, "`slices` names 'fog'"),
+    ],
+)
+def test_what_there_is_not_is_refused(
+    bench: Bench, inline: InlineTrials, keys: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        bench.search(bench.experiment(THREE, **keys), 1)
+
+
+def test_another_labelled_folder_is_a_slice_of_all_its_files(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    phone = write_data(tmp_path / "phone", seed=1)
+    file = bench.experiment(THREE, objective={"over": ["val", "phone"]})
+    folder = bench.search(file, 1, slices={"phone": phone}).folder
+    rows = Prepared.load(folder.path).beside["phone"].rows("val")
+    # 24 of its train and 16 of its val; the 8 of its test have no labels.
+    assert len(rows) == 40
+    assert rows["target"].sum() == 20
+    # It belongs to the study from then on, wherever it lies.
+    assert [*Prepared.load(bench.search(file, 2).folder.path).beside] == ["phone"]
+    moved = phone.rename(tmp_path / "moved")
+    bench.search(file, 3, slices={"phone": moved})
+    labels = moved / "val_label.txt"
+    labels.write_text(labels.read_text().replace("val0.png,0", "val0.png,1"))
+    with pytest.raises(StudyError, match=r"slice phone .* are not those"):
+        bench.search(file, 3)
+    with pytest.raises(StudyError, match="begun without the slice tablet"):
+        bench.search(file, 3, slices={"tablet": phone})
+
+
+def test_a_labelled_folder_has_a_name_of_its_own(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    phone = write_data(tmp_path / "phone", seed=1)
+    with pytest.raises(ConfigError, match="val is taken"):
+        bench.search(bench.experiment(THREE), 1, slices={"val": phone})
+    with pytest.raises(ConfigError, match=r"'a\.b' cannot be used"):
+        bench.search(bench.experiment(THREE), 1, slices={"a.b": phone})
+    with pytest.raises(DataError, match=r"no labels: looked for train_label\.txt"):
+        bench.search(bench.experiment(THREE), 1, slices={"empty": tmp_path})
+
+
+def test_a_folder_may_have_labels_of_one_split_alone(tmp_path: Path) -> None:
+    phone = write_data(tmp_path / "phone", seed=1)
+    for name in ("train_label.txt", "prediction.txt.csv"):
+        (phone / name).unlink()
+    table = read_labelled(phone, Layout(), cache=tmp_path / "cache").table
+    assert table["split"].unique().tolist() == ["val"]
+    assert table["name"].tolist()[:2] == ["val0.png", "val1.jpg"]
+    # The same names in both splits are told apart.
+    labels = (phone / "val_label.txt").read_text()
+    (phone / "train_label.txt").write_text(labels)
+    (phone / "valset").rename(phone / "set")
+    for split in ("train", "val"):
+        (phone / f"{split}set").mkdir(exist_ok=True)
+        for file in (phone / "set").iterdir():
+            (phone / f"{split}set" / file.name).write_bytes(file.read_bytes())
+    both = read_labelled(phone, Layout(), cache=tmp_path / "cache").table
+    assert len(both) == 32
+    assert both["name"].is_unique
+    assert "valset/val0.png" in set(both["name"])

@@ -1,0 +1,49 @@
+"""A search whose objective names families of slices, and whose trials have to keep constraints."""
+
+import optuna
+import pytest
+
+from tests.study.conftest import Bench
+from tests.study.inline import InlineTrials
+from workbench.errors import ConfigError
+from workbench.study.records import open_storage, read_trials
+
+OVER = {"over": ["val", "generators"], "aggregate": "worst"}
+
+
+def test_a_family_that_the_data_lack_is_said_at_the_start_and_the_search_goes_on(
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = bench.search(bench.experiment(), 1)
+    capsys.readouterr()
+    outcome = bench.search(bench.experiment(objective=OVER), 1)
+    said = capsys.readouterr()
+    note = "No generators: the data's tables have no column `generator`."
+    assert (said.out + said.err).count(note) == 1
+    assert [row.state for row in read_trials(outcome.folder)] == ["complete"]
+    # The column is not there, so it is no part of what the numbers depend on.
+    assert outcome.folder.info().fingerprint == plain.folder.info().fingerprint
+
+
+def test_a_name_that_is_no_family_ends_the_search_before_it_begins(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    objective = {"over": ["val", "generator"], "aggregate": "worst"}
+    with pytest.raises(ConfigError, match="names 'generator', which is no slice of the data"):
+        bench.search(bench.experiment(objective=objective), 1)
+    assert inline.trained == []
+
+
+def test_the_sampler_is_told_by_how_much_a_trial_breaks_a_constraint(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    constraints = {"params": {"at_most": 50_000}, "auc": {"at_least": 0.25}}
+    outcome = bench.search(bench.experiment(constraints=constraints), 2)
+    name = outcome.folder.name
+    journal = optuna.load_study(study_name=name, storage=open_storage(outcome.folder))
+    for row, trial in zip(read_trials(outcome.folder), journal.trials, strict=True):
+        assert row.state == "complete" and row.params_true is not None
+        params = max(row.params_true, row.params_thop or 0)
+        assert trial.constraints["constraints.params"] == pytest.approx(params / 50_000 - 1)
+        assert ("constraints.auc" in trial.constraints) == ("auc" in row.metrics)
+        assert [broken.partition(" ")[0] for broken in row.breaks] == ["params"]

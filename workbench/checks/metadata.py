@@ -1,0 +1,104 @@
+"""What the metadata say of the splits: speakers in two of them, generators in one alone."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from workbench.checks.findings import Finding, counted, finding, listed
+from workbench.data.delimited import shown_cell
+from workbench.data.manifest import Manifest
+from workbench.data.metadata import Metadata, column_of
+
+_EXAMPLES = 3
+
+
+def metadata_findings(manifest: Manifest) -> Iterator[Finding]:
+    """Yield what is to be said of groups that are in two splits, and of generators in one."""
+    table, metadata = manifest.table, manifest.metadata
+    for column in _asked(metadata):
+        if column_of(column) not in table:
+            yield finding(
+                "metadata_column_absent",
+                "note",
+                f"The experiment names the column `{column}`, and no table of the data has it.",
+                "Correct `groups` or `generator` under `data` in the experiment, or add the column "
+                "to the label files or to metadata.csv.",
+            )
+    for column in metadata.groups:
+        if column_of(column) in table:
+            for other in ("val", "test"):
+                yield from _shared_groups(table, column, other)
+    if column_of(metadata.generator) in table:
+        yield from _generators_of_one_split(table, metadata.generator)
+
+
+def harder_slices(table: pd.DataFrame, metadata: Metadata) -> str:
+    """Return the words that name the exact keys by which val is made harder.
+
+    Args:
+        table: The manifest's.
+        metadata: Which columns it has of them.
+    """
+    if column_of(metadata.generator) in table:
+        return "`objective: {metric: auc, over: [val, generators], aggregate: worst}`"
+    return (
+        "`objective: {metric: auc, over: [val, generators], aggregate: worst}`, once a column "
+        f"`{metadata.generator}` of the label files or of metadata.csv says what made each fake"
+    )
+
+
+def _asked(metadata: Metadata) -> tuple[str, ...]:
+    """Return the columns that the experiment names; the usual one needs no word."""
+    is_usual = metadata.generator == Metadata().generator
+    return metadata.groups if is_usual else metadata.columns
+
+
+def _shared_groups(table: pd.DataFrame, column: str, other: str) -> Iterator[Finding]:
+    values = table[column_of(column)]
+    of_train = set(values[table["split"] == "train"]) - {""}
+    shared = sorted(of_train & set(values[table["split"] == other]))
+    if not shared:
+        return
+    files = table[(table["split"] == other) & values.isin(shared)]
+    whole = int((table["split"] == other).sum())
+    yield finding(
+        "groups_across_splits",
+        "warning" if other == "val" else "note",
+        f"{counted(len(shared), 'value')} of `{column}` ({_some(shared)}) in train and in "
+        f"{other}: {len(files):,} of its {whole:,} files are of a {column} that was trained on.",
+        "A model can know them by heart, and its score on val then says nothing of others: put all "
+        f"files of one {column} into one split."
+        if other == "val"
+        else f"Nothing has to be done; a test with {column}s of its own would be harder.",
+        [[path] for path in files["path"]],
+    )
+
+
+def _generators_of_one_split(table: pd.DataFrame, column: str) -> Iterator[Finding]:
+    fakes = table[table["target"] == 1]
+    known = {split: set(rows[column_of(column)]) - {""} for split, rows in fakes.groupby("split")}
+    train, val = known.get("train", set()), known.get("val", set())
+    if not train or not val:
+        return
+    if new := sorted(val - train):
+        yield finding(
+            "generators_of_val_alone",
+            "note",
+            f"{counted(len(new), 'generator')} ({_some(new)}) only in val: what is measured on "
+            "their fakes is how a model does on generators that it never saw.",
+            "Keep it so if the test has new generators too, and choose by the worst of them: "
+            "`objective: {metric: auc, over: [val, generators], aggregate: worst}`.",
+        )
+    if lost := sorted(train - val):
+        yield finding(
+            "generators_of_train_alone",
+            "note",
+            f"{counted(len(lost), 'generator')} ({_some(lost)}) only in train: nothing measures "
+            "whether a model has learnt them.",
+            "Move some of their fakes to val if the test may have them.",
+        )
+
+
+def _some(values: list[str]) -> str:
+    more = [f"{len(values) - _EXAMPLES} more"] if len(values) > _EXAMPLES else []
+    return listed([*map(shown_cell, values[:_EXAMPLES]), *more])

@@ -1,0 +1,133 @@
+"""The commands that make sure of a choice: train the best again, look at the locked holdout."""
+
+import json
+from pathlib import Path
+from tempfile import gettempdir
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.shared import (
+    CompileOption,
+    DeviceOption,
+    JobsOption,
+    JsonOption,
+    MemoryOption,
+    NoLockOption,
+    StallOption,
+    StudyArgument,
+    TimeoutOption,
+    named_study,
+    num_jobs,
+    parse_bytes,
+    reporting_errors,
+    seconds,
+    without_locks,
+)
+from workbench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.search.options import FinalistsAsked, RunOptions
+    from workbench.selection.final_round import FinalRound
+    from workbench.study.folder import StudyFolder
+
+
+def finalists(
+    study: StudyArgument = None,
+    top: Annotated[int, typer.Option(help="How many of the best trials.", min=1)] = 5,
+    seeds: Annotated[int, typer.Option(help="How often each is trained again.", min=1)] = 3,
+    jobs: JobsOption = None,
+    device: DeviceOption = "auto",
+    memory: MemoryOption = None,
+    compiled: CompileOption = "off",
+    timeout: TimeoutOption = None,
+    stall: StallOption = "15m",
+    as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
+) -> None:
+    """Train the best trials again with new seeds; promote the one with the best mean."""
+    timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
+    without_locks(no_lock)
+    from workbench.files import full_disk_told
+    from workbench.search.options import FinalistsAsked, RunOptions
+    from workbench.selection import promotion
+    from workbench.selection.finalists import finalists_as_json
+    from workbench.tracking.registry import ModelRegistry
+
+    asked = FinalistsAsked(top, seeds)
+    options = RunOptions(
+        num_trials=top * seeds,
+        jobs=num_jobs(jobs),
+        device=device,
+        timeout_s=timeout_s,
+        stall_s=stall_s,
+        memory_bytes=memory_bytes,
+        compiled=compiled,
+        finalists=asked,
+    )
+    with reporting_errors():
+        folder, root = named_study(study), Workspace(Path.cwd()).tracking
+        ended = final_round(folder, options, asked, is_shown=not as_json)
+        with full_disk_told(folder.path, root, Path(gettempdir())):
+            champion = promotion.promote_best(folder, ModelRegistry(root))
+        if as_json:
+            typer.echo(json.dumps(finalists_as_json(ended.finalists), indent=2, allow_nan=False))
+            return
+        typer.echo(f"\n{promotion.describe_champion(champion)}")
+        typer.echo(f"\nNext: workbench compare {folder.name}")
+
+
+def audit(
+    study: StudyArgument = None,
+    trial: Annotated[
+        int | None, typer.Option(help="Number of the trial; the champion by default.", min=0)
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
+) -> None:
+    """Score the champion on the locked holdout; every look is logged."""
+    without_locks(no_lock)
+    from workbench.selection.audit import audit as look_at
+    from workbench.selection.audit import describe_audit
+
+    with reporting_errors():
+        folder = named_study(study)
+        audited = look_at(folder, Workspace(Path.cwd()), trial, device=device)
+        if as_json:
+            typer.echo(audited.look.model_dump_json(indent=2))
+            return
+        typer.echo(describe_audit(audited))
+        typer.echo(f"\nLog: {folder.looks}")
+
+
+def final_round(
+    folder: "StudyFolder",
+    options: "RunOptions",
+    asked: "FinalistsAsked",
+    *,
+    is_shown: bool = True,
+) -> "FinalRound":
+    """Train the finalists of a study; print how they stand, and why some are missing."""
+    from workbench.selection.final_round import run_final_round
+    from workbench.selection.finalists import finalists_as_table
+
+    try:
+        ended = run_final_round(
+            folder,
+            Workspace(Path.cwd()),
+            options,
+            top=asked.top,
+            num_seeds=asked.num_seeds,
+        )
+    except KeyboardInterrupt:
+        typer.echo(
+            "\nStopped. Repeats that ended are kept; the same command goes on with the rest.",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    if is_shown:
+        typer.echo(f"\nFinalists:\n{finalists_as_table(ended.finalists)}")
+    if ended.stopped:
+        typer.echo(f"\n{ended.stopped}", err=not is_shown)
+    return ended

@@ -1,0 +1,198 @@
+"""The locked holdout: labelled files whose labels one command alone looks at.
+
+It lies in a folder of its own, of which nothing is read before an audit but that it is there; or it
+is a share of the labelled files, in whose label file its labels stand, too. Locked means then that
+these rows are taken out of the manifest before anything else sees it: they are in no split, so they
+are neither decoded, checked, trained on nor scored.
+"""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field, model_validator
+
+from workbench.data.contents import read_file_contents
+from workbench.data.labels import Template, read_labels, without_repeats
+from workbench.data.manifest import (
+    Layout,
+    Manifest,
+    check_splits,
+    first_of,
+    rows_of,
+)
+from workbench.data.media_files import files_among, sizes_in
+from workbench.data.metadata import column_of
+from workbench.data.names import match
+from workbench.errors import DataError
+from workbench.values import Frozen
+
+HOLDOUT = "holdout"
+"""The split of its files in a manifest that holds nothing else."""
+
+_LABELS = ("labels.csv", "labels.txt", "label.csv", "label.txt", "test_label.txt")
+_MEDIA = ("media", "testset", "test")
+
+
+class Holdout(Frozen):
+    """Which labelled files no search may read the labels of."""
+
+    data: str | None = None
+    """A folder with a label file and its media; relative to where the commands run, as `--data`.
+
+    It has `labels.csv` (or `label.txt` and the like) with the media beside it or in `media`; or it
+    is laid out like the validation split of a data folder."""
+
+    share: float | None = Field(None, gt=0, lt=1)
+    """This share of the files of `train` and `val`."""
+
+    by: str | None = None
+    """Files that have the same in this column of the tables, such as `speaker`, stay together."""
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Self:
+        if (self.data is None) == (self.share is None):
+            raise ValueError("give either `data`, a folder, or `share`, e.g. 0.2")
+        if self.by is not None and self.share is None:
+            raise ValueError("`by` says how a `share` is dealt: give that, too")
+        return self
+
+    def folder(self) -> Path | None:
+        """Return the folder of the holdout; nothing if it is a share.
+
+        Raises:
+            DataError: it is not there.
+        """
+        if self.data is None:
+            return None
+        folder = Path(self.data)
+        if not folder.is_dir():
+            raise DataError(
+                f"The folder {folder} of the holdout does not exist. Correct `holdout` in the "
+                "experiment."
+            )
+        return folder
+
+
+def without_holdout(manifest: Manifest, holdout: Holdout | None) -> Manifest:
+    """Return the manifest that everything but an audit sees: without the holdout's rows.
+
+    Raises:
+        DataError: the holdout's folder is not there, its column is not, or too few files are left.
+    """
+    if holdout is None or holdout.folder() is not None:
+        return manifest
+    held = _is_held(manifest.table, holdout)
+    left = manifest.table[~held].reset_index(drop=True)
+    if emptied := set(manifest.table["split"]) - set(left["split"]):
+        raise DataError(
+            f"A holdout of {holdout.share:g} of the labelled files leaves no file of "
+            f"{min(emptied)}. Lower `share`."
+        )
+    check_splits(left)
+    return replace(manifest, table=left)
+
+
+def holdout_of(manifest: Manifest, holdout: Holdout) -> Manifest:
+    """Return the rows that `without_holdout` leaves out of a manifest, as the split `HOLDOUT`.
+
+    Raises:
+        DataError: as `without_holdout`.
+    """
+    held = _is_held(manifest.table, holdout)
+    rows = manifest.table[held].drop_duplicates("content").assign(split=HOLDOUT)
+    return replace(manifest, table=rows.reset_index(drop=True))
+
+
+def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
+    """Return the files and labels of a holdout that is a folder, as the split `HOLDOUT`.
+
+    Args:
+        folder: The holdout's.
+        layout: Of the data folder: names of label files and media that count here, too, and what
+            the columns and classes are called.
+        cache: Folder where the hashes of the contents are remembered.
+
+    Raises:
+        DataError: label file or media are absent or unusable.
+    """
+    own = Layout(val_labels=_LABELS, val_media=(*_MEDIA, "."))
+    split = Layout(val_labels=layout.val_labels, val_media=layout.val_media)
+    is_split = any((folder / name).exists() for name in layout.val_labels)
+    places = split if is_split else own
+    if not any((folder / name).exists() for name in places.val_labels):
+        raise DataError(
+            f"The holdout {folder} has no label file: looked for "
+            f"{', '.join((*_LABELS, *layout.val_labels))}. Put one there."
+        )
+    file = first_of(folder, places, "val_labels")
+    labels = read_labels(file, layout.columns, layout.classes)
+    media = first_of(folder, places, "val_media", is_media=True)
+    sizes = sizes_in(media, HOLDOUT)
+    found = match(labels.table["cell"], files_among(sizes), where=HOLDOUT)
+    cells = zip(labels.table["cell"], labels.table["name"], strict=True)
+    named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
+    named, num_again = without_repeats(named, "name", file)
+    named = named.assign(file=named["name"])
+    table = rows_of(HOLDOUT, named, media, sizes, folder, None, [])
+    paths = table.loc[table["status"] == "ok", "path"].drop_duplicates().tolist()
+    read = read_file_contents(paths, folder, cache=cache, verify=False)
+    table["content"] = [read.hashes.get(path, "") for path in table["path"]]
+    both = zip(table["path"], table["status"], strict=True)
+    table["status"] = [read.refused.get(path, status) for path, status in both]
+    nothing = Template(pd.DataFrame({"name": [], "score": []}), "name", "score", file)
+    understood = (*filter(None, [labels.understood]), *found.said)
+    return Manifest(
+        table.astype({"target": "int8"}),
+        nothing,
+        labels.num_repeated + num_again,
+        stamps=read.stamps,
+        understood=understood,
+    )
+
+
+def _is_held(table: pd.DataFrame, holdout: Holdout) -> npt.NDArray[np.bool_]:
+    """Return which rows are held out, (rows,).
+
+    Groups are dealt in the order of a hash of their names, so that on every machine, and with
+    files added or removed, nearly the same are. Those of fakes alone, of reals alone and of both
+    are dealt apart, so that the holdout has as many of each class as the rest. Copies of one file
+    stay together, too, where `by` does not say otherwise.
+
+    Raises:
+        DataError: the table has no such column, or a class of the holdout would be empty.
+    """
+    assert holdout.share is not None
+    labelled = table[table["target"] >= 0]
+    keys = labelled["content"].where(labelled["content"] != "", labelled["path"])
+    if holdout.by is not None:
+        column = column_of(holdout.by)
+        if column not in table:
+            raise DataError(
+                f"`holdout` deals by {holdout.by!r}, which is no column that is known of the "
+                "files. Name it by `groups` under `data`, or correct `by`."
+            )
+        said = labelled[column].fillna("").astype(str)
+        keys = keys.where(said == "", said)
+    groups = labelled.assign(key=keys).groupby("key")["target"].agg(["min", "max", "size"])
+    groups["place"] = [
+        hashlib.sha256(f"holdout {key}".encode()).hexdigest() for key in groups.index
+    ]
+    taken: set[str] = set()
+    for _, kind in groups.groupby(["min", "max"]):
+        ordered = kind.sort_values("place")
+        # A group is in where more of it than not lies below the share.
+        middle = ordered["size"].cumsum() - ordered["size"] / 2
+        taken |= set(ordered.index[middle <= holdout.share * ordered["size"].sum()])
+    held = table.index.isin(labelled.index[keys.isin(taken)])
+    classes = set(table.loc[held & (table["status"] == "ok"), "target"])
+    if len(classes) < 2:
+        raise DataError(
+            f"A holdout of {holdout.share:g} of the labelled files would lack a class: it has "
+            f"{int(held.sum())} files. Raise `share`, or deal by a column of more values."
+        )
+    return held

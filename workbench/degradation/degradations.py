@@ -1,0 +1,98 @@
+"""All degradations: what is done to copies of held-out media, to see what a model makes of them.
+
+To add one: write its function, and name it in `DEGRADATIONS`.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from workbench.degradation.pictures import as_jpeg, blurred, half_size, noisy
+from workbench.degradation.recoding import write_h264
+from workbench.degradation.sounds import (
+    as_mp3,
+    clipped,
+    in_room,
+    quiet,
+    through_telephone,
+    with_noise,
+)
+from workbench.media.view import Array, FileView, Picture, Sound, SoundView, VideoView, View
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One way in which media get worse; exactly one of the three functions does it."""
+
+    name: str
+    what: str
+    """For a person, in a few words."""
+
+    version: int = 1
+    """Raise it whenever the same media give another copy."""
+
+    of_picture: Callable[[Picture, np.random.Generator], Picture] | None = None
+    """Changes still images, and videos frame by frame."""
+
+    of_sound: Callable[[Sound, np.random.Generator], Sound] | None = None
+    of_video: Callable[[Path, Path], None] | None = None
+    """Writes the pictures of a video into another file."""
+
+    is_default: bool = False
+    """Whether it is among those that `degraded` alone stands for."""
+
+    def touches(self, view: View) -> bool:
+        """Return whether the view of a copy is another one than that of the file itself."""
+        if self.of_sound:
+            return isinstance(view, SoundView)
+        is_still = isinstance(view, FileView) and view.modality == "picture"
+        return isinstance(view, VideoView) or (bool(self.of_picture) and is_still)
+
+    def content_of(self, content: str) -> str:
+        """Return what names the copy of a content, as a hash names a content."""
+        return hashlib.sha256(f"{content} {self.name} {self.version}".encode()).hexdigest()
+
+    def random(self, values: Array) -> np.random.Generator:
+        """Return the random numbers for a picture or sound: the same for the same, always."""
+        return np.random.default_rng(
+            [zlib.crc32(self.name.encode()), zlib.crc32(np.ascontiguousarray(values).data)]
+        )
+
+
+def _surely(change: Callable[[Array], Array]) -> Callable[[Array, np.random.Generator], Array]:
+    """Return `change`, to which no chance belongs, as one that is handed random numbers."""
+    return lambda values, rng: change(values)
+
+
+_ALL = (
+    Degradation("jpeg50", "JPEG of quality 50", of_picture=_surely(partial(as_jpeg, quality=50))),
+    Degradation(
+        "jpeg30",
+        "JPEG of quality 30",
+        of_picture=_surely(partial(as_jpeg, quality=30)),
+        is_default=True,
+    ),
+    Degradation("half-size", "scaled to half its size, and back", of_picture=_surely(half_size)),
+    Degradation("blur", "a Gaussian blur", of_picture=_surely(blurred)),
+    Degradation("picture-noise", "noise in every pixel", of_picture=noisy),
+    Degradation("h264", "H.264 at crf 32", of_video=partial(write_h264, crf=32)),
+    Degradation("mp3", "MP3 of 48 kbit/s", of_sound=_surely(as_mp3), is_default=True),
+    Degradation("telephone", "the telephone's band", of_sound=_surely(through_telephone)),
+    Degradation("sound-noise", "white noise at 20 dB", of_sound=with_noise),
+    Degradation("room", "the echo of a room", of_sound=in_room),
+    Degradation("quiet", "30 dB less, in 16 bits", of_sound=_surely(quiet)),
+    Degradation("clipped", "12 dB over full scale", of_sound=_surely(clipped)),
+)
+
+DEGRADATIONS: Mapping[str, Degradation] = {each.name: each for each in _ALL}
+"""By name."""
+
+
+def content_of(content: str, copy: str) -> str:
+    """Return what names a copy of a content, by the degradation's name; "" is the file itself."""
+    return DEGRADATIONS[copy].content_of(content) if copy else content

@@ -1,0 +1,157 @@
+"""Views of degraded copies: what a view makes of a file after a degradation.
+
+Pictures and sounds are changed between the decoder and the view, so that one pass over a file
+serves all of its copies, and a view has the same frames of each as of the file itself. Only where
+the whole video counts (H.264), another file is written and read.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+
+from workbench.degradation.degradations import DEGRADATIONS, Degradation
+from workbench.errors import MediaError
+from workbench.media.declared import Modality
+from workbench.media.decoders import read_any
+from workbench.media.facts import Facts
+from workbench.media.image import read_picture
+from workbench.media.reading import Reading, read_media
+from workbench.media.timing import Timeline
+from workbench.media.view import FileView, Frame, Made, Sound, SoundView, VideoView, View
+
+
+def read_copies(
+    path: Path, wanted: Mapping[str, tuple[str, View]], *, loudness: bool = False
+) -> Reading:
+    """Do as `decoders.read_any`, for views of a file and of its degraded copies.
+
+    Args:
+        path: The file.
+        wanted: By any name, the name of a degradation ("" for the file itself) and the view.
+        loudness: See there.
+    """
+    here: dict[str, View] = {}
+    apart: defaultdict[str, dict[str, View]] = defaultdict(dict)
+    heard: dict[Any, Sound] = {}
+    for name, (copy, view) in wanted.items():
+        if not copy:
+            here[name] = view
+        elif DEGRADATIONS[copy].of_video:
+            apart[copy][name] = view
+        else:
+            here[name] = _degraded(view, copy, heard)
+    reading = read_any(path, here, loudness=loudness) if here else Reading({}, Facts())
+    made = dict(reading.made)
+    for copy, views in apart.items():
+        read = partial(_read_recoded, DEGRADATIONS[copy])
+        made |= read_any(path, views, read=read).made
+    return Reading(made, reading.facts)
+
+
+def _read_recoded(
+    degradation: Degradation, path: Path, views: Mapping[str, View], *, loudness: bool
+) -> Reading:
+    assert degradation.of_video
+    with TemporaryDirectory() as folder:
+        recoded = Path(folder) / "recoded.mp4"
+        try:
+            degradation.of_video(path, recoded)
+        except MediaError as error:
+            return Reading(dict.fromkeys(views, error), Facts())
+        return read_media(recoded, views, loudness=loudness)
+
+
+def _degraded(view: View, copy: str, heard: dict[Any, Sound]) -> View:
+    """Return the view of a copy; `heard` keeps its sound for other views of the same file."""
+    if isinstance(view, SoundView):
+        return _DegradedSound(
+            inner=view, degradation=copy, heard=heard, version=view.version, align=view.align
+        )
+    if isinstance(view, VideoView):
+        return _DegradedFrames(
+            inner=view, degradation=copy, version=view.version, sampling=view.sampling
+        )
+    assert isinstance(view, FileView)
+    return _DegradedFile(inner=view, degradation=copy)
+
+
+class _DegradedSound(SoundView):
+    """A view of the sound after a degradation."""
+
+    modality: ClassVar[Modality] = "vector"  # the inner view's counts
+    kind: Literal["degraded-sound"] = "degraded-sound"
+    inner: SoundView
+    degradation: str
+    heard: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    def of_sound(self, sound: Sound) -> Made:
+        key = (self.degradation, self.align, self.version == 1)
+        if key not in self.heard:
+            degradation = DEGRADATIONS[self.degradation]
+            assert degradation.of_sound
+            self.heard[key] = degradation.of_sound(sound, degradation.random(sound))
+        return self.inner.of_sound(self.heard[key])
+
+
+class _DegradedFrames(VideoView):
+    """A view of frames after a degradation."""
+
+    modality: ClassVar[Modality] = "picture"
+    kind: Literal["degraded-frames"] = "degraded-frames"
+    inner: VideoView
+    degradation: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    def indices(self, timeline: Timeline) -> Sequence[int]:
+        return self.inner.indices(timeline)
+
+    def keep(self, frame: Frame) -> Any:
+        # Of one frame for several views, so that they share what they find in it.
+        key = ("degraded", self.degradation)
+        if key not in frame.memory:
+            frame.memory[key] = Frame(_changed(frame.picture, self.degradation))
+        return self.inner.keep(frame.memory[key])
+
+    def of_frames(self, kept: Sequence[Any]) -> Made:
+        return self.inner.of_frames(kept)
+
+
+class _DegradedFile(FileView):
+    """A view of a still image after a degradation."""
+
+    modality: ClassVar[Modality] = "picture"
+    kind: Literal["degraded-file"] = "degraded-file"
+    inner: FileView
+    degradation: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.inner.shape
+
+    def of_file(self, path: Path) -> Made:
+        picture = _changed(read_picture(path).picture, self.degradation)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "picture.png"
+            bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+            _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            file.write_bytes(data.tobytes())
+            return self.inner.of_file(file)
+
+
+def _changed(picture: Any, name: str) -> Any:
+    degradation = DEGRADATIONS[name]
+    assert degradation.of_picture
+    return np.ascontiguousarray(degradation.of_picture(picture, degradation.random(picture)))

@@ -1,0 +1,106 @@
+"""What happens to a sound on its way: each function takes a sound and returns one of its length.
+
+Sounds are mono at `audio.RATE_HZ`, float32 in [-1, 1]; what would be louder is clipped.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from workbench.media.audio import RATE_HZ, read_sound
+from workbench.media.view import Sound
+
+TELEPHONE_HZ = (300, 3400)
+"""The band that a telephone carries (ITU-T G.712)."""
+
+_TELEPHONE_RATE_HZ = 8_000
+_NOISE_DB = 20.0
+"""Power of the sound over that of the noise."""
+
+_DECAY_S = 0.5
+"""In which the echo of a room falls by 60 dB: that of a living room."""
+
+_ECHO_SHARE = 0.5
+"""Power of a room's echo, as a share of what is heard directly."""
+
+_QUIET_DB, _LOUD_DB = -30.0, 12.0
+_MP3_BIT_RATE = "48k"
+
+
+def as_mp3(sound: Sound) -> Sound:
+    """Return a sound as an MP3 of 48 kbit/s has it.
+
+    Raises:
+        MediaError: silent: it is so faint that nothing of it is kept.
+    """
+    # Half a second to load: only where it is needed.
+    from moviepy.audio.io.ffmpeg_audiowriter import FFMPEG_AudioWriter
+
+    samples = np.rint(sound * 32_767).astype("<i2")
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "sound.mp3"
+        with FFMPEG_AudioWriter(
+            str(file), RATE_HZ, nchannels=1, codec="libmp3lame", bitrate=_MP3_BIT_RATE
+        ) as writer:
+            writer.write_frames(samples)
+        return _of_length(read_sound(file), len(sound))
+
+
+def through_telephone(sound: Sound) -> Sound:
+    """Return what a telephone lets through of a sound: 300 to 3400 Hz, 8000 samples a second."""
+    from scipy import signal  # a second to load: only where it is needed
+
+    narrow = soxr.resample(sound, RATE_HZ, _TELEPHONE_RATE_HZ, quality="HQ")
+    band = signal.butter(4, TELEPHONE_HZ, "bandpass", fs=_TELEPHONE_RATE_HZ, output="sos")
+    passed = signal.sosfilt(band, narrow).astype(np.float32)
+    wide = soxr.resample(passed, _TELEPHONE_RATE_HZ, RATE_HZ, quality="HQ")
+    return _of_length(wide, len(sound))
+
+
+def with_noise(sound: Sound, rng: np.random.Generator) -> Sound:
+    """Return a sound with white noise 20 dB below its mean power."""
+    level = np.sqrt(_power(sound) / 10 ** (_NOISE_DB / 10))
+    return _clipped(sound + level * rng.standard_normal(len(sound), dtype=np.float32))
+
+
+def in_room(sound: Sound, rng: np.random.Generator) -> Sound:
+    """Return a sound as loud as before, heard in a room: with noise that decays as its echo.
+
+    The response is 1 and then Gaussian noise under an exponential (Polack's model of late
+    reverberation, 1988).
+    """
+    from scipy import signal  # a second to load: only where it is needed
+
+    time_s = np.arange(round(_DECAY_S * RATE_HZ)) / RATE_HZ
+    echo = rng.standard_normal(len(time_s)) * 10 ** (-3 * time_s / _DECAY_S)
+    echo *= np.sqrt(_ECHO_SHARE / np.sum(echo**2))
+    echo[0] = 1.0
+    heard = signal.fftconvolve(sound, echo)[: len(sound)]
+    return _clipped(heard * np.sqrt(_power(sound) / max(_power(heard), 1e-12)))
+
+
+def quiet(sound: Sound) -> Sound:
+    """Return a sound at 30 dB less, in steps of 16 bits."""
+    steps = np.rint(sound * (32_767 * 10 ** (_QUIET_DB / 20)))
+    return (steps / 32_767).astype(np.float32)
+
+
+def clipped(sound: Sound) -> Sound:
+    """Return a sound whose peaks would be 12 dB over full scale, cut off there."""
+    peak = float(np.abs(sound).max(initial=0)) or 1.0
+    return _clipped(sound * (10 ** (_LOUD_DB / 20) / peak))
+
+
+def _power(sound: npt.NDArray[np.floating]) -> float:
+    return float(np.mean(np.square(sound, dtype=np.float64)))
+
+
+def _clipped(sound: npt.NDArray[np.floating]) -> Sound:
+    return sound.clip(-1, 1).astype(np.float32)
+
+
+def _of_length(sound: Sound, length: int) -> Sound:
+    return np.pad(sound[:length], (0, max(0, length - len(sound))))

@@ -1,0 +1,142 @@
+"""The most confident mistakes of the chosen trial, to be looked at and listened to."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from workbench import pages
+from workbench.data.prepared_table import read_prepared_table
+from workbench.errors import DataError, WorkbenchError
+from workbench.fence import DiedError, TimedOutError
+from workbench.gate import within
+from workbench.media.decoders import decoders
+from workbench.media.excerpts import DURATION_S, Excerpt, excerpt
+from workbench.report.cells import number_cell, table, word_cell
+from workbench.selection.leaderboard import shorten
+from workbench.selection.mistakes import Mistake, mistakes_by_slice, worst_mistakes
+from workbench.selection.slice_values import CLEAN, Scores
+from workbench.selection.summary import Summary
+from workbench.study.folder import StudyFolder
+
+MOST_EXCERPTS = 6
+MOST_BYTES = 3 << 20
+"""Of all excerpts of a page: what is over it is named alone."""
+
+MOST_SLICES = 40
+"""Rows of the table of slices."""
+
+_LIMIT_S = 20.0
+"""For one file: a page is not worth waiting longer."""
+
+
+def mistakes_section(folder: StudyFolder, summary: Summary, scores: Scores) -> str:
+    """Return the most confident mistakes of the first contender; nothing where it made none.
+
+    Args:
+        folder: The study; its data folder may be gone.
+        summary: Of the study.
+        scores: The labelled scores of the trials in it.
+    """
+    if not summary.contenders:
+        return ""
+    own = scores[summary.contenders[0].number]
+    shown = worst_mistakes(own, MOST_EXCERPTS)
+    if not shown:
+        return ""
+    files = _files(folder, own, shown)
+    played = _excerpts(files)
+    figures, num_bytes = [], 0
+    for one in shown:
+        found = played.get(one.name, "the file is not there any more")
+        if isinstance(found, Excerpt):
+            num_bytes += len(found.data)
+            if num_bytes > MOST_BYTES:
+                found = "left out, for the page would grow too large"
+        figures.append(_figure(one, found))
+    note = (
+        f"Of trial {summary.contenders[0].number}: files on the wrong side of 0.5, the surest "
+        f"first, from each slice in turn. Of a video or a sound, the first {DURATION_S:g} seconds."
+    )
+    body = f"<div class='mistakes'>\n{chr(10).join(figures)}\n</div>{_by_slice(own)}"
+    return pages.section("Most confident mistakes", body, note=note)
+
+
+def _figure(one: Mistake, found: Excerpt | str) -> str:
+    said = f"{'fake' if one.target else 'real'}, scored {one.score:.3f}"
+    if isinstance(found, Excerpt):
+        shown = pages.player(found.mime, found.data, one.name)
+    else:
+        shown = f"<p class='note'>{escape(found)}</p>"
+    slices = [name for name in one.slices if name != CLEAN]
+    more = f"<br>{escape(', '.join(shorten(name, 40) for name in slices[:4]))}" if slices else ""
+    caption = f"<b>{said}</b><br>{escape(shorten(one.name, 80))}{more}"
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
+
+
+def _by_slice(scores: pd.DataFrame) -> str:
+    found = mistakes_by_slice(scores)
+    if scores["slice"].nunique() < 2:
+        return ""
+    header = ("slice", "files", "fakes missed", "false alarms", "surest mistake", "its score")
+    lines = [
+        [
+            word_cell(one.slice),
+            number_cell(one.num_files, "d"),
+            number_cell(one.num_missed, "d"),
+            number_cell(one.num_alarms, "d"),
+            word_cell(one.worst.name),
+            number_cell(one.worst.score, ".4f"),
+        ]
+        for one in found[:MOST_SLICES]
+    ]
+    return table(header, lines, words=("slice", "surest mistake"))
+
+
+def _files(folder: StudyFolder, scores: pd.DataFrame, shown: Sequence[Mistake]) -> dict[str, Path]:
+    """Return where the files lie that are known for sure, by their names.
+
+    A slice of another folder may use the names of `val` for other files: none of it is looked for.
+    """
+    try:
+        prepared = read_prepared_table(folder.manifest, ["split", "name", "path", "target"])
+    except WorkbenchError:
+        return {}
+    labelled = prepared[prepared["target"] >= 0]
+    in_val = labelled[labelled["split"] == CLEAN]
+    known = in_val if len(in_val) else labelled.drop_duplicates("name", keep=False)
+    paths = dict(zip(known["name"], known["path"], strict=True))
+    own = {
+        str(name)
+        for name, part in scores.groupby("slice", sort=False)
+        if part["name"].isin(paths.keys()).all()
+    }
+    media = Path(folder.info().data)
+    found = {}
+    for one in shown:
+        if one.name in paths and own.issuperset(one.slices):
+            try:
+                found[one.name] = within(media, paths[one.name], what="media file", kind=DataError)
+            except WorkbenchError:
+                continue
+    return {name: path for name, path in found.items() if path.is_file()}
+
+
+def _excerpts(files: Mapping[str, Path]) -> dict[str, Excerpt | str]:
+    """Return an excerpt of each file, or why there is none."""
+    if not files:
+        return {}
+    found: dict[str, Excerpt | str] = {}
+    with decoders(min(2, len(files)), limit_s=_LIMIT_S) as fence:
+        waiting = {name: fence.submit(excerpt, path) for name, path in files.items()}
+        for name, future in waiting.items():
+            try:
+                found[name] = future.result()
+            except (TimedOutError, DiedError, MemoryError):
+                found[name] = "it takes too much to be shown here"
+            except WorkbenchError as error:
+                found[name] = str(error)
+            except Exception as error:  # noqa: BLE001 (decoders and encoders raise anything)
+                found[name] = f"it cannot be shown ({type(error).__name__})"
+    return found

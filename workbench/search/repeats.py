@@ -1,0 +1,138 @@
+"""Trials trained again with other seeds, by the loop and the runner of a search.
+
+What a recipe reaches moves with its seed; the trial that is picked as the best of many was lucky in
+it. Trained again, it has that luck no more.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from workbench.console import say
+from workbench.data.prepare import Prepared
+from workbench.files import full_disk_told, require_writable, sweep
+from workbench.scoring.slices import labelled_slices, num_files
+from workbench.search.devices import Seats, choose_seats
+from workbench.search.forecast import Forecast
+from workbench.search.local_runner import LocalRunner
+from workbench.search.loop import Search
+from workbench.search.options import RunOptions
+from workbench.search.recording import StudyRuns, changes_told, written_anew
+from workbench.search.repeat_store import RepeatQueue, RepeatStore
+from workbench.search.runner import MakeRunner
+from workbench.search.scheduler import NoPruning
+from workbench.search.stopping import SearchLimits
+from workbench.study.folder import StudyFolder
+from workbench.study.provenance import code_tags, environment_tags
+from workbench.study.records import TrialRow
+from workbench.study.repeats import FinalistsPlan, write_plan
+from workbench.tracking.writing import RunState
+from workbench.workspace import Workspace
+
+
+def train_repeats(
+    folder: StudyFolder,
+    rows: Sequence[TrialRow],
+    workspace: Workspace,
+    options: RunOptions,
+    *,
+    num_seeds: int,
+    deadline: float | None = None,
+    make_runner: MakeRunner = LocalRunner,
+) -> str:
+    """Train some trials again, whole, with new seeds; those that were begun go on.
+
+    Args:
+        folder: The study.
+        rows: The trials, best first.
+        workspace: Where studies, caches and the tracking store are.
+        options: How to run; its number of trials, study, data, seed and timeout are not looked at.
+        num_seeds: Repeats of each trial.
+        deadline: `time.monotonic()` after which no epoch may begin; None sets none.
+        make_runner: Starts what trains.
+
+    Returns:
+        Why it stopped before all were trained, in one sentence; empty if it did not.
+
+    Raises:
+        WorkbenchError: the study cannot be written, or its decoded data are gone; says what to do.
+        KeyboardInterrupt: Ctrl-C; the same call goes on.
+    """
+    tracking = workspace.tracking
+    for place in (folder.path, tracking):
+        require_writable(place)
+    seats = choose_seats(options.device, None if options.jobs == "auto" else options.jobs)
+    with folder.held(), ExitStack() as stack:
+        prepared = Prepared.load(folder.path)
+        numbers = tuple(row.number for row in rows)
+        write_plan(folder, FinalistsPlan(numbers=numbers, num_seeds=num_seeds))
+        sweep(folder.path)
+        made_by = {**environment_tags(), **code_tags(), "device": seats.devices[0]}
+        runs = StudyRuns(folder, tracking, made_by)
+        state: RunState = "interrupted"
+        stack.callback(lambda: runs.close(state))
+        with full_disk_told(folder.path, tracking), changes_told(runs, folder.path, tracking):
+            _close_left(runs)
+            if mended := runs.agree_on_repeats():
+                say(written_anew(mended))
+            objective = folder.experiment().objective
+            store = RepeatStore(folder, rows, num_seeds=num_seeds, objective=objective, runs=runs)
+            stopped = ""
+            if store.to_come():
+                num = num_seeds * len(rows)
+                limits = SearchLimits(folder.path, deadline)
+                stopped = _run(
+                    store,
+                    folder,
+                    prepared,
+                    workspace,
+                    replace(options, num_trials=num),
+                    seats,
+                    limits,
+                    make_runner,
+                )
+            state = "complete"
+        return stopped
+
+
+def _run(
+    store: RepeatStore,
+    folder: StudyFolder,
+    prepared: Prepared,
+    workspace: Workspace,
+    options: RunOptions,
+    seats: Seats,
+    limits: SearchLimits,
+    make_runner: MakeRunner,
+) -> str:
+    """Train what is missing; return why it stopped before, empty if it did not."""
+    runner = make_runner(workspace, seats, options)
+    try:
+        runner.prepare(store.to_come())
+        measured = labelled_slices(prepared, store.objective.over)
+        forecast = Forecast(
+            num_train=len(prepared.rows("train")),
+            num_scored=num_files(measured),
+        )
+        search = Search(
+            folder,
+            store,
+            queue=RepeatQueue(store, forecast),
+            scheduler=NoPruning(),
+            runner=runner,
+            forecast=forecast,
+            limits=limits,
+            options=options,
+        )
+        search.learn()
+        return search.run()
+    finally:
+        runner.close(at_once=True)
+
+
+def _close_left(runs: StudyRuns) -> None:
+    """Close the runs of repeats that a killed process left open; what goes on gets another."""
+    for run in runs.tracking.trial_runs(runs.parent, kind="repeat"):
+        if run.status == "RUNNING":
+            reason = "The process that ran it was ended."
+            runs.tracking.end_trial(run.run_id, state="interrupted", reason=reason)

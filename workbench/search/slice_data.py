@@ -1,0 +1,169 @@
+"""The data of slices that a search needs beside its own: degraded copies, clusters, folders."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from workbench.console import say
+from workbench.data.degraded import copies_for, prepare_copies
+from workbench.data.manifest import Layout, Manifest, read_labelled
+from workbench.data.prepare import Prepared, prepare
+from workbench.data.prepared_table import PREPARED_TABLE
+from workbench.data.view_store import NEUTRAL_ROW
+from workbench.errors import ConfigError, DataError, StudyError
+from workbench.files import read_json, write_json
+from workbench.scoring.slices import CLUSTERS, families_of
+from workbench.screening.clusters import describe_clusters, find_clusters, with_clusters
+from workbench.screening.probe import Where
+from workbench.search.new_study import keep_data
+from workbench.space.experiment import Experiment
+from workbench.space.space import Space
+from workbench.space.weights_finder import WeightsFinder
+from workbench.study.folder import StudyFolder
+
+SLICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
+"""What names the slice of a labelled folder."""
+
+_FOLDERS = "slices.json"
+"""File of the study that says where the labelled folders are, and what they held."""
+
+
+def with_made_slices(
+    prepared: Prepared,
+    manifest: Manifest,
+    experiment: Experiment,
+    space: Space,
+    folder: StudyFolder,
+    *,
+    data: Path,
+    others: Mapping[str, Path],
+    finder: WeightsFinder,
+    where: Where,
+) -> Prepared:
+    """Return the data with what the slices need that an experiment names; the study keeps it.
+
+    Args:
+        prepared: The data.
+        manifest: Its files.
+        experiment: What the study is about.
+        space: What its trials may choose.
+        folder: The study's.
+        data: The data folder.
+        others: Other labelled folders by the names of their slices.
+        finder: Of pretrained weights.
+        where: How and where features are computed, and with how many processes files are decoded.
+
+    Raises:
+        ConfigError: the experiment names a degradation or a family of slices that there is not.
+        DataError: see `prepare.prepare`.
+        StudyError: the study began with other labelled folders.
+    """
+    prepared = _with_folders(prepared, others, experiment.data, folder, where)
+    names = copies_for(experiment.named_slices, prepared.views)
+    if names:
+        copies = prepare_copies(
+            prepared, names, data, manifest.stamps, cache=where.cache, jobs=where.num_threads
+        )
+        for line in _lost(prepared, copies):
+            say(line)
+        prepared = replace(prepared, beside={**prepared.beside, **copies})
+    keep_data(folder, manifest, prepared)
+    _require_known(prepared, experiment)
+    if CLUSTERS in {name.partition(".")[0] for name in experiment.named_slices}:
+        clusters = find_clusters(
+            space,
+            {name: experiment.views[name] for name in prepared.views},
+            prepared,
+            folder.path,
+            num_clusters=experiment.num_clusters,
+            rulebook=experiment.rulebook,
+            finder=finder,
+            where=where,
+        )
+        say(describe_clusters(clusters))
+        prepared = with_clusters(prepared, clusters)
+        keep_data(folder, manifest, prepared)
+    return prepared
+
+
+def _with_folders(
+    prepared: Prepared,
+    given: Mapping[str, Path],
+    layout: Layout,
+    folder: StudyFolder,
+    where: Where,
+) -> Prepared:
+    """Return the data with labelled folders beside; those that the study began with, always."""
+    noted = folder.path / _FOLDERS
+    known: dict[str, dict[str, str]] = read_json(noted) if noted.exists() else {}
+    if is_begun := (folder.path / PREPARED_TABLE).exists():
+        for name in given.keys() - known.keys():
+            raise StudyError(
+                f"The study {folder.name} was begun without the slice {name}, so its first trials "
+                "have no scores on it. Leave it out, or start another study by --study NAME."
+            )
+    places = {name: Path(about["data"]) for name, about in known.items()} | dict(given)
+    beside, notes = {}, {}
+    for name, place in places.items():
+        _require_free(name, prepared)
+        manifest = read_labelled(place, layout, cache=where.cache)
+        beside[name] = prepare(
+            manifest, place, prepared.views, cache=where.cache, jobs=where.num_threads
+        )
+        notes[name] = {"data": str(place.resolve()), "fingerprint": manifest.fingerprint}
+        if is_begun and notes[name]["fingerprint"] != known[name]["fingerprint"]:
+            raise StudyError(
+                f"The files or labels of the slice {name} in {place} are not those that the study "
+                f"{folder.name} began with. Undo the change, or name another study by --study."
+            )
+        rows = beside[name].rows("val")
+        if rows["target"].nunique() < 2:
+            raise DataError(
+                f"Of the slice {name} in {place}, the files that can be decoded are not of both "
+                "classes. Check that the experiment's views are what they hold."
+            )
+        say(f"{name}: {len(rows)} files, {int(rows['target'].sum())} fake, of {place}")
+    if notes:
+        write_json(noted, notes)
+    return replace(prepared, beside=beside) if beside else prepared
+
+
+def _require_free(name: str, prepared: Prepared) -> None:
+    if not re.fullmatch(SLICE_NAME, name):
+        raise ConfigError(
+            f"The slice name {name!r} cannot be used: letters, digits, '_' and '-', 40 at most."
+        )
+    if name in families_of(prepared):
+        raise ConfigError(f"The slice name {name} is taken by the data's own. Choose another.")
+
+
+def _require_known(prepared: Prepared, experiment: Experiment) -> None:
+    """Refuse a family that the report names and that there is not."""
+    families = families_of(prepared)
+    for name in experiment.slices:
+        if name.partition(".")[0] not in families:
+            raise ConfigError(
+                f"`slices` names {name!r}, which is no slice of the data. Name of these: "
+                f"{', '.join(families)}."
+            )
+
+
+def _lost(prepared: Prepared, copies: dict[str, Prepared]) -> list[str]:
+    """Return a line for each copy of which a view cannot be made though the file has it."""
+    rows, lines = prepared.rows("val"), []
+    for name, copy in copies.items():
+        lost = np.logical_or.reduce(
+            [
+                (copy.table[f"row.{view}"] == NEUTRAL_ROW) & (rows[f"row.{view}"] != NEUTRAL_ROW)
+                for view in prepared.views
+            ]
+        )
+        if lost.any():
+            example = rows["name"][lost].iloc[0]
+            lines.append(
+                f"{name}: {int(lost.sum())} files of val could not be made whole, e.g. {example}"
+            )
+    return lines

@@ -1,0 +1,298 @@
+"""The audit: the one look at the locked holdout, and what it may tell.
+
+A holdout that is asked again and again, until a trial looks good on it, is one more validation set.
+So every look is logged, and a later one tells a value only where it is better than what stands by
+more than the paired standard error; else what stands is told again. After k looks the value told is
+then off by little more than after one, whatever was chosen by them.
+
+Source: Blum and Hardt 2015, "The Ladder: A Reliable Leaderboard for Machine Learning Competitions",
+arXiv:1502.04585, algorithm 2 (the step is the standard error of the paired difference).
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from workbench.data.holdout import HOLDOUT, holdout_of, read_holdout, without_holdout
+from workbench.data.manifest import Manifest, read_manifest
+from workbench.data.prepare import Prepared, prepare
+from workbench.errors import DataError, StudyError
+from workbench.scoring.evaluator import Evaluator
+from workbench.scoring.slices import Slice, columns_used
+from workbench.scoring.stored import StoredViews
+from workbench.search.devices import choose_seats
+from workbench.selection.leaderboard import objective_of
+from workbench.selection.promotion import choose_trial, current_user, read_champion
+from workbench.selection.registration import load_trained
+from workbench.selection.statistics import read_scored_trials
+from workbench.study.folder import StudyFolder
+from workbench.study.looks import Look, append_look, read_looks, value_of
+from workbench.study.records import TrialRow
+from workbench.trial.delong import Estimate, auc, auc_difference
+from workbench.trial.device import most_kept_bytes
+from workbench.trial.metrics import binary_metrics
+from workbench.trial.recipe import LOWER_IS_BETTER, MetricName
+from workbench.workspace import Workspace
+
+_BATCH_SIZE = 32
+_RESAMPLES = 200
+"""Bootstrap samples for the metrics that have no formula."""
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What an audit told."""
+
+    look: Look
+    before: Look | None
+    """What stood before."""
+
+    num_looks: int
+    """With this one."""
+
+    picked: float
+    """The objective of what was asked about, on the slices that it was chosen by."""
+
+    num_copies: int
+    """Files that were left out, being copies of files that were trained or chosen on."""
+
+
+def audit(
+    folder: StudyFolder,
+    workspace: Workspace,
+    number: int | None = None,
+    *,
+    device: str = "auto",
+) -> Audited:
+    """Score the champion, or a trial that is named, on the study's holdout, and log the look.
+
+    Args:
+        folder: The study.
+        workspace: Where caches are.
+        number: The trial; the champion if none is named.
+        device: A torch device, or `auto`.
+
+    Raises:
+        StudyError: the study has no holdout or no champion, the trial is not there, or its data
+            changed since.
+        DataError: the holdout's files are absent or unusable, or hold one class.
+        DamagedFileError: the log or what the trial wrote is damaged.
+    """
+    device = choose_seats(device, 1).devices[0]
+    with folder.held():
+        rows = read_scored_trials(folder)
+        row = _asked(folder, rows, number)
+        manifest, place = _manifest(folder, workspace)
+        searched = Prepared.load(folder.path)
+        manifest, num_copies = _without_copies(manifest, searched)
+        _require_classes(manifest)
+        looks = read_looks(folder)
+        same = [look for look in looks if look.holdout == manifest.fingerprint]
+        before = same[-1] if same else None
+        metric = folder.experiment().objective.metric
+        prepared = prepare(
+            manifest,
+            place,
+            # All of the study's: so every trial is scored on the same files.
+            searched.views,
+            cache=workspace.cache,
+            jobs=os.cpu_count() or 1,
+        )
+        targets, scores = _scored(folder, row, prepared, device)
+        is_told = before is None
+        if before is not None and before.of_recipe != row.recipe:
+            other = _row_of(rows, before)
+            _, stood = _scored(folder, other, prepared, device)
+            is_told = is_gain(metric, targets, scores, stood)
+        found = estimate(metric, targets, scores)
+        low, high = interval(metric, targets, scores, found)
+        look = Look(
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            who=current_user(),
+            trial=row.number,
+            recipe=row.recipe,
+            holdout=manifest.fingerprint,
+            num_files=len(targets),
+            metric=metric,
+            is_told=is_told,
+            of_trial=row.number,
+            of_recipe=row.recipe,
+            value=found.value,
+            low=low,
+            high=high,
+        )
+        if before is not None and not is_told:
+            stands = ("of_trial", "of_recipe", "value", "low", "high")
+            look = look.model_copy(update={key: getattr(before, key) for key in stands})
+        append_look(folder, look)
+    return Audited(look, before, len(looks) + 1, objective_of(row), num_copies)
+
+
+def describe_audit(audited: Audited) -> str:
+    """Return what an audit told, in lines for a terminal."""
+    look, before = audited.look, audited.before
+    lines = [f"Holdout {look.holdout}: {look.num_files} files, look {audited.num_looks}."]
+    if audited.num_copies:
+        lines.append(
+            f"Left out: {audited.num_copies} files that are copies of files trained or chosen on."
+        )
+    if before is None:
+        lines.append(f"{value_of(look)}.")
+    elif look.is_told:
+        lines.append(
+            f"{value_of(look)}. That is better than what stood, {value_of(before)}, by more than "
+            "the paired standard error."
+        )
+    else:
+        again = "was asked about again" if look.recipe == look.of_recipe else "is no gain"
+        lines.append(
+            f"{value_of(look)} stands: trial {look.trial} {again}. A look tells another value only "
+            "where it is better by more than the paired standard error (the Ladder), so that many "
+            "looks do not make a validation set of the holdout."
+        )
+    lines.append(f"Where trial {look.trial} was chosen it had {look.metric} {audited.picked:.4f}.")
+    return "\n".join(lines)
+
+
+def is_gain(metric: MetricName, targets: npt.ArrayLike, new: Scores, stood: Scores) -> bool:
+    """Return whether `new` scores are better than those that stood by more than chance moves.
+
+    That is by more than one standard error of the paired difference.
+
+    Args:
+        metric: What they are held against each other by.
+        targets: (samples,) of 0 and 1.
+        new: (samples,)
+        stood: (samples,) of the same samples.
+    """
+    if metric == "auc":
+        gap = auc_difference(targets, new, stood)
+    else:
+        first, second = _values(metric, targets, new, stood)
+        whole = [binary_metrics(targets, scores)[metric] for scores in (new, stood)]
+        error = float(np.std(first - second, ddof=1))
+        gap = Estimate(value=whole[0] - whole[1], standard_error=error)
+    gain = -gap.value if metric in LOWER_IS_BETTER else gap.value
+    return gap.standard_error is not None and gain > max(gap.standard_error, 0.0)
+
+
+def estimate(metric: MetricName, targets: npt.ArrayLike, scores: Scores) -> Estimate:
+    """Return a metric with its standard error: DeLong of an AUC, else by the bootstrap."""
+    if metric == "auc":
+        return auc(targets, scores)
+    (values,) = _values(metric, targets, scores)
+    value = binary_metrics(targets, scores)[metric]
+    return Estimate(value=value, standard_error=float(np.std(values, ddof=1)))
+
+
+def interval(
+    metric: MetricName, targets: npt.ArrayLike, scores: Scores, found: Estimate
+) -> tuple[float | None, float | None]:
+    """Return the ends of the 95% interval of a metric; none of too few samples."""
+    if metric != "auc":
+        (values,) = _values(metric, targets, scores)
+        low, high = np.quantile(values, [0.025, 0.975])
+        return float(low), float(high)
+    return found.low, found.high
+
+
+def _values(metric: MetricName, targets: npt.ArrayLike, *rows: Scores) -> list[Scores]:
+    """Return a metric of each row of scores on bootstrap samples, the classes kept apart."""
+    y, rng = np.asarray(targets), np.random.default_rng(0)
+    classes = [np.flatnonzero(y == target) for target in (0, 1)]
+    values = np.empty((len(rows), _RESAMPLES))
+    for sample in range(_RESAMPLES):
+        drawn = np.concatenate([rng.choice(some, len(some)) for some in classes])
+        for place, scores in enumerate(rows):
+            values[place, sample] = binary_metrics(y[drawn], scores[drawn])[metric]
+    return list(values)
+
+
+def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) -> TrialRow:
+    """Return the trial that is asked about; of the champion, the repeat that was promoted."""
+    if number is not None:
+        return choose_trial(rows, folder.experiment().objective, number)
+    champion = read_champion(folder)
+    row = next((row for row in rows if row.number == champion.number), None)
+    if row is None:
+        raise StudyError(
+            f"The study has no trial {champion.number}, which was promoted. Promote again."
+        )
+    return row.model_copy(update={"recipe": champion.recipe, "objective": champion.value})
+
+
+def _row_of(rows: Sequence[TrialRow], look: Look) -> TrialRow:
+    """Return the trial whose value stands."""
+    row = next((row for row in rows if row.number == look.of_trial), None)
+    if row is None:
+        raise StudyError(
+            f"The value of trial {look.of_trial} stands, and the study does not have that trial "
+            "any more: nothing can be held against it. Put its folder back."
+        )
+    return row.model_copy(update={"recipe": look.of_recipe})
+
+
+def _manifest(folder: StudyFolder, workspace: Workspace) -> tuple[Manifest, Path]:
+    """Return the holdout's files with their labels, and the folder that their paths are in."""
+    experiment, info = folder.experiment(), folder.info()
+    holdout = experiment.holdout
+    if holdout is None:
+        raise StudyError(
+            f"The study {folder.name} was begun without a holdout. Write `holdout: {{data: DIR}}` "
+            "or `holdout: {share: 0.2}` into the experiment, and search into a new study."
+        )
+    if (own := holdout.folder()) is not None:
+        return read_holdout(own, experiment.data, cache=workspace.cache), own
+    place = Path(info.data)
+    whole = read_manifest(place, experiment.data, cache=workspace.cache)
+    left = without_holdout(whole, holdout)
+    left = replace(left, used=columns_used(left.metadata, experiment.objective.over))
+    if left.fingerprint != info.fingerprint:
+        raise StudyError(
+            f"The data in {place} changed since the study {folder.name} began, so other files may "
+            "be held out now than then. Undo the change."
+        )
+    return holdout_of(whole, holdout), place
+
+
+def _without_copies(manifest: Manifest, searched: Prepared) -> tuple[Manifest, int]:
+    """Return the manifest without copies of files of the study's splits with labels; how many."""
+    seen = searched.table
+    known = set(seen.loc[seen["target"] >= 0, "content"]) - {""}
+    is_copy = manifest.table["content"].isin(known)
+    left = manifest.table[~is_copy].reset_index(drop=True)
+    return replace(manifest, table=left), int(is_copy.sum())
+
+
+def _require_classes(manifest: Manifest) -> None:
+    there = manifest.table[manifest.table["status"] == "ok"]
+    if there["target"].nunique() < 2:
+        raise DataError(
+            f"The holdout needs real and fake files that no split has: {len(there)} are there, of "
+            f"{there['target'].nunique()} classes. Add files, or correct `holdout`."
+        )
+
+
+def _scored(
+    folder: StudyFolder, row: TrialRow, prepared: Prepared, device: str
+) -> tuple[npt.NDArray[np.int64], Scores]:
+    """Return the targets of the holdout's files and what a trial's model gives them."""
+    recipe = folder.trial(row.recipe).read_recipe()
+    model = load_trained(folder, row, recipe).to(device)
+    source = StoredViews(
+        Slice(HOLDOUT, prepared, prepared.rows(HOLDOUT)),
+        recipe.model.views,
+        image_px=recipe.model.image_px,
+        device=torch.device(device),
+        most_kept_bytes=most_kept_bytes(device),
+    )
+    scores = Evaluator(recipe.model, model).scores(source, batch_size=_BATCH_SIZE)
+    return source.targets.numpy(), scores

@@ -1,0 +1,358 @@
+"""Finalists: the best trials, each trained again with new seeds, and which of them is the best.
+
+A trial that is picked as the best of many owes a part of its value to its seed. The repeats were
+picked by nobody, so their mean holds none of that luck. It is theirs alone: the trial itself does
+not count. The champion is the finalist with the best mean, and what is promoted of it is the repeat
+nearest that mean: the trial itself was picked for its luck, and so would the best repeat be.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from workbench.console import text_table
+from workbench.errors import StudyError
+from workbench.selection.leaderboard import complete_trials, objective_of, rank
+from workbench.selection.statistics import read_scores, with_scores
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow
+from workbench.study.repeats import read_plan, read_repeats, row_of_repeat
+from workbench.trial.delong import Z95, Estimate, mean_auc_difference
+from workbench.trial.recipe import Objective
+from workbench.values import Frozen
+
+
+class Finalist(Frozen):
+    """A trial that is trained again."""
+
+    row: TrialRow
+    """As it was when it was picked."""
+
+    repeats: tuple[TrialRow, ...]
+    """The same with what each repeat reached, of those that ended."""
+
+    num_seeds: int
+    """Repeats that were asked for."""
+
+    @property
+    def values(self) -> list[float]:
+        """The objective of each complete repeat."""
+        return [objective_of(row) for row in complete_trials(self.repeats)]
+
+    @property
+    def num_missing(self) -> int:
+        """How many repeats have not ended."""
+        return self.num_seeds - len(self.repeats)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all repeats are complete."""
+        return len(self.values) == self.num_seeds
+
+    @property
+    def mean(self) -> float | None:
+        """Of the values; none before there is one."""
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation of the values; none of fewer than two."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    def nearest_mean(self, objective: Objective) -> TrialRow:
+        """Return the complete repeat whose objective is nearest the mean; of equals the worse.
+
+        Raises:
+            ValueError: no repeat is complete.
+        """
+        if self.mean is None:
+            raise ValueError(f"no repeat of trial {self.row.number} is complete")
+        mean, sign = self.mean, -1 if objective.direction == "minimize" else 1
+
+        def distance(row: TrialRow) -> tuple[float, float]:
+            # Halfway between two, rounding would decide.
+            return round(abs(objective_of(row) - mean), 12), sign * objective_of(row)
+
+        return min(complete_trials(self.repeats), key=distance)
+
+
+class MeanLead(Frozen):
+    """How far the best finalist is ahead of the next, by the means over their repeats."""
+
+    number: int
+    """Of the next."""
+
+    mean: float
+    """Of the next."""
+
+    margin: float
+    """How much better the best is, whichever way is better."""
+
+    standard_error: float | None
+    """Of the margin: what other samples change (paired DeLong of the mean AUCs) and what other
+    seeds do; known for an AUC on one slice."""
+
+
+class Finalists(Frozen):
+    """The finalists of a study, best first."""
+
+    objective: Objective
+    ranked: tuple[Finalist, ...]
+    """By the mean; those of which a repeat failed or is missing come last."""
+
+    lead: MeanLead | None = None
+
+    @property
+    def num_missing(self) -> int:
+        """How many repeats have not ended."""
+        return sum(one.num_missing for one in self.ranked)
+
+    @property
+    def best(self) -> Finalist | None:
+        """The finalist with the best mean; none before all repeats ended, or if none completed."""
+        if self.num_missing or not self.ranked or self.ranked[0].mean is None:
+            return None
+        return self.ranked[0]
+
+    @property
+    def seed_deviation(self) -> float | None:
+        """What seeds move: the standard deviation over the repeats of a recipe, pooled over all.
+
+        None where no finalist has two complete repeats.
+        """
+        degrees = sum(max(0, len(one.values) - 1) for one in self.ranked)
+        if not degrees:
+            return None
+        squares = [(len(one.values) - 1) * (one.deviation or 0) ** 2 for one in self.ranked]
+        return math.sqrt(math.fsum(squares) / degrees)
+
+    @property
+    def mean_deviation(self) -> float | None:
+        """What trials differ by: the standard deviation of the finalists' means."""
+        means = [one.mean for one in self.ranked if one.mean is not None]
+        return statistics.stdev(means) if len(means) > 1 else None
+
+    @property
+    def luck(self) -> float | None:
+        """How much better they were when they were picked than their repeats are, on average."""
+        sign = -1 if self.objective.direction == "minimize" else 1
+        gaps = [
+            sign * (objective_of(one.row) - one.mean) for one in self.ranked if one.mean is not None
+        ]
+        return statistics.fmean(gaps) if gaps else None
+
+
+def choose_finalists(rows: Sequence[TrialRow], objective: Objective, top: int) -> list[TrialRow]:
+    """Return the best `top` complete trials that keep the constraints by the ranking, best first.
+
+    Raises:
+        StudyError: there is none.
+    """
+    complete = [row for row in complete_trials(rows) if not row.breaks]
+    if not complete:
+        why = "keeps the constraints" if complete_trials(rows) else "is complete"
+        raise StudyError(f"No trial {why}, so none can be trained again. Search on.")
+    return rank(complete, objective)[:top]
+
+
+def read_finalists(folder: StudyFolder, rows: Sequence[TrialRow]) -> Finalists | None:
+    """Return the finalists as they stand; nothing where none were ever asked for.
+
+    Args:
+        folder: The study.
+        rows: Its ended trials, alike measured.
+
+    Raises:
+        StudyError: repeats were scored on other samples than one another.
+        DamagedFileError: what was asked for, or what a repeat is, cannot be read.
+    """
+    plan = read_plan(folder)
+    if plan is None:
+        return None
+    objective = folder.experiment().objective
+    begun = {(repeat.of, repeat.place): repeat for repeat in read_repeats(folder)}
+    found = []
+    for row in complete_trials(rows):
+        if row.number not in plan.numbers:
+            continue
+        ended = [
+            with_scores(folder, again, objective)
+            for place in range(1, plan.num_seeds + 1)
+            if (repeat := begun.get((row.recipe, place)))
+            and (again := row_of_repeat(folder, row, repeat))
+        ]
+        found.append(Finalist(row=row, repeats=tuple(ended), num_seeds=plan.num_seeds))
+    sign = -1 if objective.direction == "maximize" else 1
+
+    def place(one: Finalist) -> tuple[bool, bool, float, int]:
+        mean = math.inf if one.mean is None else sign * one.mean
+        return not one.is_whole, one.mean is None, mean, one.row.number
+
+    finalists = Finalists(objective=objective, ranked=tuple(sorted(found, key=place)))
+    return finalists.model_copy(update={"lead": _lead(folder, finalists)})
+
+
+def _lead(folder: StudyFolder, finalists: Finalists) -> MeanLead | None:
+    known = [one for one in finalists.ranked if one.mean is not None]
+    if finalists.best is None or len(known) < 2:
+        return None
+    best, other = known[:2]
+    assert best.mean is not None and other.mean is not None
+    sign = -1 if finalists.objective.direction == "minimize" else 1
+    error = None
+    seeds = finalists.seed_deviation
+    if finalists.objective.has_standard_error and seeds is not None:
+        of_samples = _difference(folder, best, other, finalists.objective).standard_error
+        if of_samples is not None:
+            share = 1 / len(best.values) + 1 / len(other.values)
+            error = math.sqrt(of_samples**2 + seeds**2 * share)
+    return MeanLead(
+        number=other.row.number,
+        mean=other.mean,
+        margin=sign * (best.mean - other.mean),
+        standard_error=error,
+    )
+
+
+def _difference(
+    folder: StudyFolder, first: Finalist, second: Finalist, objective: Objective
+) -> Estimate:
+    """Return how much higher the mean AUC of the repeats of `first` is."""
+    tables = [
+        [
+            read_scores(folder, row, objective).sort_values("name", ignore_index=True)
+            for row in complete_trials(one.repeats)
+        ]
+        for one in (first, second)
+    ]
+    names = tables[0][0][["name", "target"]]
+    if not all(table[["name", "target"]].equals(names) for some in tables for table in some):
+        raise StudyError(
+            f"The repeats of trials {first.row.number} and {second.row.number} were scored on "
+            "different samples, so they cannot be compared. Search into a new study."
+        )
+    a, b = ([table["score"] for table in some] for some in tables)
+    return mean_auc_difference(names["target"], a, b)
+
+
+def say_lead(finalists: Finalists) -> str:
+    """Return how far the best finalist is ahead, in a sentence."""
+    lead, metric = finalists.lead, finalists.objective.metric
+    if lead is None:
+        return "No other finalist has a complete repeat, so nothing tells how good a lead is."
+    said = f"Its mean is ahead of that of trial {lead.number} by {lead.margin:.5f} in {metric}"
+    if lead.standard_error is None:
+        return f"{said}; no standard error of that is known, as it is of an AUC on one slice."
+    said += f" ± {Z95 * lead.standard_error:.5f} (95%, other samples and other seeds)"
+    if lead.margin <= Z95 * lead.standard_error:
+        said += ", which chance alone could make: the two cannot be told apart"
+    return f"{said}."
+
+
+def reason(finalists: Finalists) -> str:
+    """Return why the best finalist is the champion, in a sentence.
+
+    Raises:
+        ValueError: there is none.
+    """
+    best, metric = finalists.best, finalists.objective.metric
+    if best is None:
+        raise ValueError("no finalist is the best yet")
+    often = (
+        "once with a new seed"
+        if len(best.values) == 1
+        else (f"{len(best.values)} times with new seeds")
+    )
+    return (
+        f"Trained again {often}, trial {best.row.number} has the "
+        f"best mean {metric} of {len(finalists.ranked)} finalists, {best.mean:.5f} on "
+        f"{finalists.objective.place}; it had {objective_of(best.row):.5f} when it was picked. "
+        "Promoted is the repeat nearest the mean."
+    )
+
+
+def sentences(finalists: Finalists) -> list[str]:
+    """Return what the repeats tell, for a person: what seeds move beside what trials differ by."""
+    metric, found = finalists.objective.metric, []
+    seeds, means = finalists.seed_deviation, finalists.mean_deviation
+    num = max((len(one.values) for one in finalists.ranked), default=0)
+    if seeds is not None:
+        said = f"Seeds move {metric} by {seeds:.5f} (standard deviation over repeats, pooled)"
+        if means is not None:
+            said += (
+                f"; the means of the {len(finalists.ranked)} finalists differ by {means:.5f}, of "
+                f"which seeds alone would make {seeds / math.sqrt(num):.5f}"
+            )
+        found.append(f"{said}.")
+    if finalists.luck is not None:
+        which = "better" if finalists.luck >= 0 else "worse"
+        found.append(
+            f"When they were picked they were {abs(finalists.luck):.5f} {which} on average than "
+            "their repeats are: that is what picking owes to the seed."
+        )
+    if finalists.num_missing:
+        found.append(
+            f"{finalists.num_missing} repeats are still to be trained; `workbench finalists` goes "
+            "on, and until then the best trial is promoted as it is."
+        )
+    return found
+
+
+def finalists_as_table(finalists: Finalists) -> str:
+    """Return the finalists as a table, best first, with what the repeats tell below it."""
+    header = ["trial", f"mean {finalists.objective.metric}", "deviation", "repeats"]
+    lines = [
+        [
+            str(one.row.number),
+            _fixed(one.mean),
+            _fixed(one.deviation),
+            " ".join(_repeat(row) for row in one.repeats) or "-",
+            f"{objective_of(one.row):.4f}",
+            one.row.backbone,
+        ]
+        for one in finalists.ranked
+    ]
+    table = text_table([*header, "when picked", "backbone"], lines)
+    return "\n".join([table, "", *sentences(finalists)])
+
+
+def finalists_as_json(finalists: Finalists) -> dict[str, Any]:
+    """Return the finalists as JSON objects, best first."""
+    lead = finalists.lead
+    return {
+        "metric": finalists.objective.metric,
+        "seed_deviation": finalists.seed_deviation,
+        "mean_deviation": finalists.mean_deviation,
+        "luck": finalists.luck,
+        "missing": finalists.num_missing,
+        "lead": lead.model_dump() if lead else None,
+        "finalists": [
+            {
+                "number": one.row.number,
+                "recipe": one.row.recipe,
+                "backbone": one.row.backbone,
+                "picked": one.row.objective,
+                "mean": one.mean,
+                "deviation": one.deviation,
+                "repeats": [
+                    {
+                        "recipe": row.recipe,
+                        "state": row.state,
+                        "objective": row.objective,
+                        "reason": row.reason,
+                    }
+                    for row in one.repeats
+                ],
+            }
+            for one in finalists.ranked
+        ],
+    }
+
+
+def _repeat(row: TrialRow) -> str:
+    return f"{objective_of(row):.4f}" if row.state == "complete" else row.state
+
+
+def _fixed(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

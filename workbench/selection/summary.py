@@ -1,0 +1,297 @@
+"""What a study comes to: the decision, what to expect, what it costs, what would change it."""
+
+from collections.abc import Sequence
+
+from workbench.errors import DamagedFileError
+from workbench.rules.rulebook import Rulebook, Verdict
+from workbench.selection.calibration import Calibration, calibrate
+from workbench.selection.contenders import (
+    Chosen,
+    Contender,
+    choose_contenders,
+    contender,
+    macs_in_words,
+    verdict_of,
+)
+from workbench.selection.estimate import Expected, expect
+from workbench.selection.evidence import what_would_change_it
+from workbench.selection.finalists import read_finalists, sentences
+from workbench.selection.leaderboard import complete_trials, rank
+from workbench.selection.operating_points import who_decides
+from workbench.selection.promotion import Champion, read_champion
+from workbench.selection.slice_values import (
+    Scores,
+    SliceValues,
+    main_slice,
+    read_labelled,
+    slice_values,
+)
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow
+from workbench.trial.delong import Z95
+from workbench.trial.recipe import Objective
+from workbench.values import Frozen
+
+MOST_TRIALS = 15
+"""Trials whose slices are compared."""
+
+
+class Summary(Frozen):
+    """What a study comes to."""
+
+    decision: tuple[str, ...]
+    """What is promoted, what to expect of it, what it costs: a sentence each; empty as long as no
+    trial is complete."""
+
+    contenders: tuple[Contender, ...]
+    """The promoted or the best trial first."""
+
+    expected: Expected | None = None
+    """What the first contender is worth on new data, corrected for having been chosen; not known of
+    a repeat."""
+
+    seeds: tuple[str, ...]
+    """What the finalists' repeats tell, a sentence each; empty where none was trained again."""
+
+    clean_slice: str
+    """The slice of the operating points and of the calibration."""
+
+    slices: SliceValues
+    """Of the best trials and the contenders."""
+
+    calibration: Calibration | None
+    """Of the first contender."""
+
+    evidence: tuple[str, ...]
+    """What would change the decision, a sentence each."""
+
+
+def summarise(
+    folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective
+) -> tuple[Summary, Scores]:
+    """Return what a study comes to, and the labelled scores of the trials that it speaks of.
+
+    Args:
+        folder: The study.
+        rows: Its ended trials.
+        objective: What it improves.
+
+    Raises:
+        DamagedFileError: the stored scores of one of the best trials are gone or damaged.
+    """
+    champion = kept_champion(folder)
+    finalists = read_finalists(folder, rows)
+    chosen = choose_contenders(rows, objective, champion, finalists)
+    if not chosen:
+        empty = SliceValues(slices=(), of_objective=(), values={})
+        return (
+            Summary(
+                decision=(),
+                contenders=(),
+                seeds=(),
+                clean_slice="",
+                slices=empty,
+                calibration=None,
+                evidence=(),
+            ),
+            {},
+        )
+    ranked = rank(complete_trials(rows), objective)
+    # A contender may be a repeat of its trial: it stands for that here.
+    shown = {row.number: row for row in [*ranked[:MOST_TRIALS], *(one.row for one in chosen)]}
+    scores = read_labelled(folder, list(shown.values()))
+    found = _summary(folder, objective, chosen, ranked, scores, champion)
+    seeds = tuple(sentences(finalists)) if finalists else ()
+    return found.model_copy(update={"seeds": seeds}), scores
+
+
+def kept_champion(folder: StudyFolder) -> Champion | None:
+    """Return the champion of a study; nothing where it has none, or where its record is damaged."""
+    if not folder.champion.exists():
+        return None
+    try:
+        return read_champion(folder)
+    except DamagedFileError:
+        return None
+
+
+def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> str:
+    """Return the summary in about ten lines for a terminal.
+
+    Args:
+        summary: Of a study.
+        is_after_promotion: Leave out what the promotion says itself.
+    """
+    if not summary.contenders:
+        return ""
+    first = summary.contenders[0]
+    if is_after_promotion:
+        lines = [*summary.decision[1:]]
+    else:
+        lines = [*summary.decision, *(_against(row) for row in summary.contenders[1:])]
+    if first.operating_points:
+        found = ", ".join(
+            f"{p.tpr:.3f} ({p.low:.3f} to {p.high:.3f}) at FPR {p.fpr:g}"
+            for p in first.operating_points
+        )
+        lines.append(f"TPR on {summary.clean_slice} {found}. {who_decides(first.operating_points)}")
+    lines += [line for line in (_slices_line(summary), _calibration_line(summary)) if line]
+    return "\n".join([*lines, *summary.evidence])
+
+
+def _summary(
+    folder: StudyFolder,
+    objective: Objective,
+    chosen: Sequence[Chosen],
+    ranked: Sequence[TrialRow],
+    scores: Scores,
+    champion: Champion | None,
+) -> Summary:
+    rulebook = folder.experiment().rulebook
+    first = chosen[0].row
+    verdicts = {one.row.number: verdict_of(folder, one.row, rulebook) for one in chosen}
+    contenders = tuple(
+        contender(folder, objective, scores, one, chosen[0], verdicts[one.row.number])
+        for one in chosen
+    )
+    values = slice_values(scores, objective)
+    # What trials are expected to be says nothing of a repeat with another seed.
+    is_trial = any(row.recipe == first.recipe for row in ranked)
+    expected = expect(folder, ranked, objective, number=first.number) if is_trial else None
+    own = scores[first.number]
+    clean = main_slice(own, objective)
+    part = own[own["slice"] == clean]
+    return Summary(
+        decision=(
+            _promoted(contenders, ranked, objective, champion),
+            _expected(contenders[0], values, objective, len(ranked), expected),
+            _cost(contenders[0], verdicts[first.number], rulebook),
+        ),
+        contenders=contenders,
+        expected=expected,
+        seeds=(),
+        clean_slice=clean,
+        slices=values,
+        calibration=calibrate(part["target"], part["score"]),
+        evidence=what_would_change_it(contenders, values, scores, objective),
+    )
+
+
+def _promoted(
+    contenders: Sequence[Contender],
+    ranked: Sequence[TrialRow],
+    objective: Objective,
+    champion: Champion | None,
+) -> str:
+    first = contenders[0]
+    which = f"Trial {first.number} ({first.backbone} on {'+'.join(first.views)})"
+    place = 1 + [row.number for row in ranked].index(first.number)
+    best = f"the best {objective.metric} on {objective.place} of {len(ranked)} complete trials"
+    if len(ranked) == 1:
+        best = "the only complete trial"
+    if first.mean is not None:
+        num = sum(row.mean is not None for row in contenders)
+        best = (
+            f"the best mean {objective.metric} of {num} finalists, {first.mean:.5f} over "
+            f"{first.num_seeds} new seeds"
+        )
+        is_best = all((row.behind or 0) >= 0 for row in contenders[1:])
+        if first.role != "champion":
+            return f"{which} would be promoted by `workbench promote`: it has {best}."
+        if is_best:
+            return f"{which} is promoted: it has {best}."
+    if first.role != "champion":
+        has = "it is" if len(ranked) == 1 else "it has"
+        return f"{which} would be promoted by `workbench promote`: {has} {best}."
+    by_hand = ", named by hand" if champion and champion.chosen_by == "by hand" else ""
+    if place == 1:
+        return f"{which} is promoted{by_hand}: it {'is' if len(ranked) == 1 else 'has'} {best}."
+    ahead = ranked[0].number
+    return (
+        f"{which} is promoted{by_hand}; by {objective.metric} on {objective.place} it is number "
+        f"{place} of {len(ranked)}, and trial {ahead} is the best."
+    )
+
+
+def _expected(
+    first: Contender,
+    values: SliceValues,
+    objective: Objective,
+    num_complete: int,
+    expected: Expected | None,
+) -> str:
+    """Return what to expect on new data, of this kind and of another."""
+    spread = "" if first.low is None else f" ({first.low:.3f} to {first.high:.3f}, 95%)"
+    said = (
+        f"On new data of this kind, expect {objective.metric} {first.value:.3f}{spread}, its value "
+        f"on {objective.place}"
+    )
+    if expected and expected.expected is not None:
+        said = (
+            f"On new data of this kind, expect {objective.metric} {expected.expected:.3f} "
+            f"{expected.interval}; on {objective.place} it has {expected.naive:.3f}"
+        )
+    elif num_complete > 1:
+        worse = "less" if objective.direction == "maximize" else "more"
+        said += f", or rather {worse}: being picked as the best of {num_complete} flatters it"
+    others = {n: v for n, v in values.of(first.number).items() if n != objective.place}
+    if not others:
+        return f"{said}; of another kind nothing is known, for it was scored on no other slice."
+    low, high = min(others, key=others.__getitem__), max(others, key=others.__getitem__)
+    if len(others) == 1:
+        return f"{said}; on data of another kind {others[low]:.3f} ({low})."
+    return (
+        f"{said}; on data of another kind {others[low]:.3f} ({low}) to {others[high]:.3f} "
+        f"({high}), the spread over {len(others)} other slices."
+    )
+
+
+def _cost(first: Contender, verdict: Verdict | None, rulebook: Rulebook) -> str:
+    cost = first.cost
+    known = [n for n in (cost.params_thop, cost.params_true) if n is not None]
+    size = f"{max(known) / 1e6:.2f}M parameters" if known else "an unknown number of parameters"
+    parts = [f"{size} of {rulebook.max_params / 1e6:.0f}M allowed"]
+    if cost.macs is not None:
+        parts.append(f"{macs_in_words(cost.macs)} MACs a file")
+    if cost.ms_per_file is not None:
+        parts.append(f"{cost.ms_per_file:.0f} ms a file")
+    parts.append(f"{cost.seconds:.0f} s of training")
+    if verdict is None:
+        obeys = "Whether it obeys the rulebook cannot be told, for its model cannot be built here"
+    elif verdict.legal:
+        obeys = "It obeys the rulebook"
+    else:
+        broken = ", ".join(result.name for result in verdict.results if not result.ok)
+        obeys = f"It breaks the rulebook ({broken})"
+    return f"{obeys}: {', '.join(parts)}."
+
+
+def _against(row: Contender) -> str:
+    spread = ""
+    if row.behind_standard_error is not None:
+        spread = f" ± {Z95 * row.behind_standard_error:.5f} (95%)"
+    behind = row.behind or 0.0
+    where = "level" if behind == 0 else "behind by" if behind > 0 else "ahead by"
+    gap = "" if behind == 0 else f" {abs(behind):.5f}{spread}"
+    value = f"{row.value:.5f}" if row.mean is None else f"mean {row.mean:.5f}"
+    return f"{row.role.capitalize()}: trial {row.number}, {value}, {where}{gap}."
+
+
+def _slices_line(summary: Summary) -> str:
+    values = summary.slices.of(summary.contenders[0].number)
+    if len(values) < 2:
+        return ""
+    order = sorted(values.items(), key=lambda item: item[1])
+    (least, low), *_, (most, high) = order
+    return f"Over {len(values)} slices: {low:.3f} on {least} to {high:.3f} on {most}."
+
+
+def _calibration_line(summary: Summary) -> str:
+    found = summary.calibration
+    if found is None:
+        return ""
+    return (
+        f"Calibration on {summary.clean_slice}: ECE {found.ece:.3f}, log-loss "
+        f"{found.log_loss:.3f}; {found.ece_after:.3f} and {found.log_loss_after:.3f} with the "
+        f"temperature {found.temperature:.2f} (out of fold)."
+    )

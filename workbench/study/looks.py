@@ -1,0 +1,120 @@
+"""The log of a study's looks at its locked holdout: a line of JSON for each, oldest first.
+
+A line is on the disk before its value is shown. So a look that a kill cut short either stands in
+the log or was seen by nobody.
+"""
+
+import os
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from workbench.errors import DamagedFileError
+from workbench.study.folder import StudyFolder
+from workbench.trial.recipe import MetricName
+from workbench.values import Frozen
+
+
+class Look(Frozen):
+    """One look at the holdout: what was asked, and what was told."""
+
+    when: str
+    """UTC, ISO 8601."""
+
+    who: str
+    trial: int
+    """What was asked about."""
+
+    recipe: str
+    """The uid of its recipe, or of the repeat of it that was promoted."""
+
+    holdout: str
+    """Fingerprint of the holdout's labels and media; other files are another holdout."""
+
+    num_files: int
+    """Files that were scored."""
+
+    metric: MetricName
+    is_told: bool
+    """Whether the value is that of this trial: at the first look, and where it is better than what
+    stood by more than the paired standard error. Else what stood is repeated."""
+
+    of_trial: int
+    """The trial whose value it is."""
+
+    of_recipe: str
+    value: float
+    low: float | None
+    high: float | None
+    """The ends of its 95% interval."""
+
+
+def read_looks(folder: StudyFolder) -> list[Look]:
+    """Return the looks at a study's holdout, oldest first; none where there was none.
+
+    A last line without an end was written by a command that was killed before it told anything.
+
+    Raises:
+        DamagedFileError: a line is not what was written.
+    """
+    if not folder.looks.exists():
+        return []
+    found = []
+    *whole, _ = folder.looks.read_bytes().split(b"\n")
+    for number, line in enumerate(whole, 1):
+        try:
+            found.append(Look.model_validate_json(line))
+        except ValidationError as error:
+            raise DamagedFileError(
+                f"{folder.looks}, line {number}, is no look at the holdout: the file is damaged. "
+                "Put it back from a copy: nothing else knows what was told."
+            ) from error
+    return found
+
+
+def append_look(folder: StudyFolder, look: Look) -> None:
+    """Write a look at the end of the log, to the disk, before it is told.
+
+    Args:
+        folder: The study's, held by this process.
+        look: What will be told.
+    """
+    is_new = not folder.looks.exists()
+    with folder.looks.open("ab") as log:
+        # Of a line that a kill cut short nothing was told.
+        log.truncate(_whole_bytes(folder))
+        log.seek(0, os.SEEK_END)
+        log.write(look.model_dump_json().encode() + b"\n")
+        log.flush()
+        os.fsync(log.fileno())
+    if is_new:
+        place = os.open(folder.path, os.O_RDONLY)
+        try:
+            os.fsync(place)
+        finally:
+            os.close(place)
+
+
+def _whole_bytes(folder: StudyFolder) -> int:
+    """Return how many bytes of the log are whole lines."""
+    return folder.looks.read_bytes().rfind(b"\n") + 1
+
+
+def describe_looks(looks: Sequence[Look]) -> str:
+    """Return in a sentence or two how often the holdout was looked at, and what stands."""
+    if not looks:
+        return "The holdout was never looked at."
+    last, number = looks[-1], len(looks)
+    often = "once" if number == 1 else f"{number} times"
+    return (
+        f"The holdout was looked at {often}, last by {last.who} on {last.when[:10]}: "
+        f"{value_of(last)}."
+    )
+
+
+def value_of(look: Look) -> str:
+    """Return the value that a look told, with its interval and whose it is."""
+    interval = ""
+    if look.low is not None and look.high is not None:
+        interval = f" ({look.low:.4f} to {look.high:.4f}, 95%)"
+    return f"{look.metric} {look.value:.4f}{interval} of trial {look.of_trial}"

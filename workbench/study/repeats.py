@@ -1,0 +1,121 @@
+"""The repeats of a study's trials: the same recipe trained again, with another seed.
+
+They are no trials of the study: nothing is drawn by what they reach, and no number of trials counts
+them. Each has a folder of its own with the files of a trial, and beside them what it repeats.
+"""
+
+from pydantic import Field
+
+from workbench.files import write_text
+from workbench.study.folder import StudyFolder
+from workbench.study.records import THOP, TRUE, TrialRow
+from workbench.trial.recipe import Recipe
+from workbench.values import Frozen, read_record
+
+_FILE = "repeat.json"
+_REMEDY = "Put the file back, or remove the folder: `workbench finalists` trains it again."
+
+_APART = 10_000_019
+"""Between the seeds of two repeats: a training counts up from its seed with every step, and two
+near each other would come to draw the same."""
+
+
+class Repeat(Frozen):
+    """One repeat of a trial."""
+
+    number: int
+    """The trial's."""
+
+    of: str
+    """The uid of the trial's recipe."""
+
+    place: int
+    """Which repeat of that trial it is, from 1."""
+
+    recipe: str
+    """The uid of its own recipe, which names its folder."""
+
+    run: str | None = None
+    """Its MLflow run."""
+
+    params_thop: int | None = None
+    params_true: int | None = None
+    made_by: dict[str, str] = Field(default_factory=dict)
+    """The versions, the code and the platform that train it, as tags."""
+
+    @property
+    def name(self) -> str:
+        """What a person knows it by: `7.2` is the second repeat of trial 7."""
+        return f"{self.number}.{self.place}"
+
+    def counts(self) -> dict[str, int | None]:
+        """Return the parameters of its model by both counts, as the study keeps a trial's."""
+        return {THOP: self.params_thop, TRUE: self.params_true}
+
+
+class FinalistsPlan(Frozen):
+    """Which trials are trained again, as they were last asked for."""
+
+    numbers: tuple[int, ...]
+    """The trials, best first by the ranking of then."""
+
+    num_seeds: int
+    """Repeats of each."""
+
+
+def repeated(recipe: Recipe, place: int) -> Recipe:
+    """Return the recipe of repeat `place`, counted from 1: another seed, and nothing else."""
+    return recipe.replaced(seed=(recipe.seed + place * _APART) % 2**31)
+
+
+def read_repeats(folder: StudyFolder) -> list[Repeat]:
+    """Return the repeats that were begun, by trial and place.
+
+    Raises:
+        DamagedFileError: what one of them is cannot be read.
+    """
+    files = folder.path.glob(f"repeats/*/{_FILE}")
+    found = [read_record(Repeat, file, remedy=_REMEDY) for file in files]
+    return sorted(found, key=lambda repeat: (repeat.number, repeat.place))
+
+
+def write_repeat(folder: StudyFolder, repeat: Repeat) -> None:
+    """Write what a repeat is; from then on it is one of the study's."""
+    file = folder.repeat(repeat.recipe).path / _FILE
+    write_text(file, repeat.model_dump_json(indent=2) + "\n")
+
+
+def read_plan(folder: StudyFolder) -> FinalistsPlan | None:
+    """Return which trials are trained again; nothing where that was never asked for.
+
+    Raises:
+        DamagedFileError: the file is not what was written.
+    """
+    if not folder.finalists.exists():
+        return None
+    remedy = "Run `workbench finalists` again: it writes it anew."
+    return read_record(FinalistsPlan, folder.finalists, remedy=remedy)
+
+
+def write_plan(folder: StudyFolder, plan: FinalistsPlan) -> None:
+    """Write which trials are trained again."""
+    write_text(folder.finalists, plan.model_dump_json(indent=2) + "\n")
+
+
+def row_of_repeat(folder: StudyFolder, row: TrialRow, repeat: Repeat) -> TrialRow | None:
+    """Return the row of a trial with what its repeat reached; nothing while that has not ended."""
+    result = folder.repeat(repeat.recipe).kept_result()
+    if result is None:
+        return None
+    return row.model_copy(
+        update={
+            "recipe": repeat.recipe,
+            "state": result.state,
+            "reason": result.reason,
+            "objective": result.objective,
+            "metrics": result.metrics,
+            "epochs": result.epochs,
+            "seconds": result.seconds,
+            "run_id": repeat.run,
+        }
+    )
