@@ -62,7 +62,10 @@ def test_the_best_would_be_promoted(sliced: MadeStudy) -> None:
     best = max(sliced.rows, key=lambda row: row.objective or 0).number
     assert promoted.startswith(f"Trial {best} (test_resnet on mel) would be promoted")
     assert "best auc on val of 3 complete trials" in promoted
-    assert "flatters" in expected
+    assert found.expected is not None
+    assert found.expected.number == best
+    assert f"expect auc {found.expected.expected:.3f} (" in expected
+    assert "95%: the best of 3)" in expected
     assert cost.startswith("It obeys the rulebook: 1.23M parameters of 200M allowed, ")
     assert [row.role for row in found.contenders] == ["best", "runner-up"]
     assert found.contenders[0].cost.macs is not None
