@@ -73,18 +73,24 @@ class Expected(Frozen):
     """Of the chosen trial, by a threshold from two thirds of the files and counted on the other."""
 
     @property
+    def interval(self) -> str:
+        """Return the interval and what it allows for, in brackets; empty where none is known."""
+        if self.low is None or self.high is None:
+            return ""
+        how = "the only trial, so not flattered by a choice"
+        if self.num_trials > 1:
+            how = f"the best of {self.num_trials}"
+        if self.rank > 1:
+            how = f"number {self.rank} of {self.num_trials}"
+        return f"({self.low:.2f} to {self.high:.2f}, 95%: {how})"
+
+    @property
     def sentence(self) -> str:
         """Return the estimate for a person, in one sentence."""
         said = f"{self.place} {self.metric} {self.naive:.4f}"
-        if self.expected is None or self.low is None or self.high is None:
+        if self.expected is None:
             return f"{said}; too few files of a class to tell what new data would bring."
-        within = f"({self.low:.2f} to {self.high:.2f}, 95%"
-        if self.num_trials == 1:
-            return f"{said} {within}: the only trial, so not flattered by a choice)."
-        how = f"the best of {self.num_trials}"
-        if self.rank > 1:
-            how = f"number {self.rank} of {self.num_trials}"
-        return f"{said}; expected on new data of this kind {self.expected:.3f} {within}: {how})."
+        return f"{said}; expected on new data of this kind {self.expected:.3f} {self.interval}."
 
     @property
     def spread_sentence(self) -> str:

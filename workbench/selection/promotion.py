@@ -159,7 +159,8 @@ def promote(
         objective=objective,
         value=objective_of(row),
         standard_error=error,
-        expected=expect(folder, rows, objective, number=row.number),
+        # What trials are expected to be says nothing of a repeat with another seed.
+        expected=None if best else expect(folder, rows, objective, number=row.number),
         chosen_by="best" if number is None else "by hand",
         who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
