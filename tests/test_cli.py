@@ -26,6 +26,7 @@ SURFACE: dict[str, list[str]] = {
         "--trials",
         "--study",
         "--data",
+        "--slice",
         "--start-from",
         "--seed",
         "--jobs",
@@ -195,6 +196,11 @@ def test_bad_usage_exits_2(words: list[str]) -> None:
     assert result.exit_code == 2
     assert "Traceback" not in result.output
     assert "Usage: " in result.stderr
+
+
+def test_a_bad_setting_of_compile_is_told_like_every_other() -> None:
+    said = " ".join(run("search", "--compile", "auto").stderr.split())
+    assert "'auto' is no setting of --compile: write on or off." in said
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"\xff/inner"])

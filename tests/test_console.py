@@ -5,17 +5,10 @@ import pytest
 import typer
 
 from workbench.cli.shared import reporting_errors
-from workbench.console import (
-    duration,
-    print_traceback,
-    printing_visibly,
-    say,
-    text_table,
-    track,
-    visible,
-    visible_lines,
-)
+from workbench.console import say, track, visible, visible_lines
 from workbench.errors import DataError
+from workbench.tables import duration, text_table
+from workbench.visibly import print_traceback, printing_visibly
 
 HOSTILE = "a\x1b[2Jb\x9b1m\u202egpj.\u2066\x07\x08\r\udce9\U000e0041"
 SEEN = r"a\u001b[2Jb\u009b1m\u202egpj.\u2066\u0007\b\r\udce9\udb40\udc41"

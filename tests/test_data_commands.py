@@ -16,7 +16,7 @@ from tests.media.clips import chirp, moving, write_media
 from workbench.data.view_store import ViewStore, open_rows
 from workbench.media.view import View
 from workbench.media.views import AnyView
-from workbench.values import build
+from workbench.validation import build
 
 EXPERIMENT = """
 name: made

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, ValidationError
 
+from workbench.console import cut_text
 from workbench.errors import ConfigError
-from workbench.values import Frozen, Part, build, cut_text, kinds, shown
+from workbench.validation import build, shown
+from workbench.values import Frozen, Part, kinds
 from workbench.yaml_files import read_yaml
 
 

@@ -9,11 +9,6 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Self
 
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
-"""glibc gives freed blocks back to the system, and every training step on a CPU, like every file
-that is decoded, asks for the same ones again: a third of the CPU time can go there. A process with
-this environment keeps them. The C library reads it when a process starts."""
-
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:

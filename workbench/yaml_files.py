@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from workbench.console import cut_text
 from workbench.errors import ConfigError
 from workbench.gate import read_file
-from workbench.values import cut_text
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 64

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 
-from workbench.processes import KEEP_MEMORY
+from workbench.fence import KEEP_MEMORY
 
 ROUNDS, STEPS = 3, 4
 

@@ -26,7 +26,7 @@ from workbench.trial.delong import auc
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial
-from workbench.values import build
+from workbench.validation import build
 
 BACKBONE = "tf_efficientnet_lite0"
 VIEWS = {"mel": {"kind": "mel"}, "frames": {"kind": "frames", "num_frames": 2, "image_px": 160}}

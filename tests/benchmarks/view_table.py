@@ -26,7 +26,7 @@ from workbench.trial.delong import Z95, auc
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial
-from workbench.values import build
+from workbench.validation import build
 
 VIEWS: dict[str, dict[str, Any]] = {
     "mel": {"kind": "mel"},

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.checks.made import blobs, coded_again
-from tests.media.clips import to_int16, write_media
+from tests.media.clips import decode, to_int16, write_media
 from workbench.checks.copies import (
     ALIKE,
     near_copy_pairs,
@@ -19,7 +19,6 @@ from workbench.checks.copies import (
 from workbench.checks.thumbnails import Thumbnails, grey
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
-from workbench.media.reading import decode
 
 Small = npt.NDArray[np.uint8]
 

@@ -13,6 +13,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+from tests.media.clips import decode
 from tests.media.malformed_makers import (
     Statuses,
     cut,
@@ -38,7 +39,7 @@ from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
 from workbench.media.image import Image
 from workbench.media.mel import Mel
-from workbench.media.reading import decode, read_media
+from workbench.media.reading import read_media
 from workbench.media.source import Status
 from workbench.media.view import View
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from workbench.access import locked
 from workbench.data.rows import CHECKED
 from workbench.data.view_store import (
     NEUTRAL_ROW,
@@ -19,7 +20,7 @@ from workbench.data.view_store import (
     write_row,
 )
 from workbench.errors import CacheError, DataError
-from workbench.files import locked, read_json
+from workbench.files import read_json
 from workbench.media.image import Image
 from workbench.media.mel import Mel
 from workbench.media.view import View

@@ -12,9 +12,10 @@ from workbench.degradation.pictures import as_jpeg
 from workbench.degradation.recoding import write_h264
 from workbench.errors import MediaError
 from workbench.media.frames import Frames
-from workbench.media.image import Image, square
+from workbench.media.image import Image
 from workbench.media.mel import Mel
 from workbench.media.reading import read_media
+from workbench.media.square import square
 from workbench.media.view import Array, View
 
 FRAMES, MEL = Frames(num_frames=4, image_px=32), Mel()

@@ -8,6 +8,13 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from workbench.errors import MediaError
+from workbench.media.audio import SoundReader
+from workbench.media.reading import read_media
+from workbench.media.streams import feed, opened
+from workbench.media.view import Array, View
+from workbench.media.view import Sound as Mono
+
 Sound = npt.NDArray[np.int16]
 Pictures = npt.NDArray[np.uint8]
 
@@ -89,3 +96,23 @@ def write_media(
             container.mux(audio.encode(samples))
             container.mux(audio.encode(None))
     return path
+
+
+def read_sound(path: Path, *, align: bool = False) -> Mono:
+    """Return the sound of `path` as views get it; see `SoundReader.sound`."""
+    with opened(path, for_sound=not align) as container:
+        reader = SoundReader(container)
+        feed(container, [reader])
+        return reader.sound(align=align)
+
+
+def decode(view: View, path: Path) -> Array:
+    """Return one view of one file, of its `stored_shape`.
+
+    Raises:
+        MediaError: the file has no such view; its status is a `source.Status`.
+    """
+    made = read_media(path, {"view": view}).made["view"]
+    if isinstance(made, MediaError):
+        raise made
+    return made.array

@@ -155,7 +155,7 @@ def boasting() -> Iterator[Animal]:
     yield Animal("bomb in its words.png", noted, BROKEN)
     yield Animal("vast.bmp", partial(bmp, 100_000, 100_000), large)
     yield Animal("negative.bmp", partial(bmp, -64, 48), large)  # 2**32 - 64 pixels wide
-    yield Animal("short.bmp", partial(bmp, 640, 480), BROKEN)
+    yield Animal("short.bmp", partial(bmp, 640, 480), ("no_audio", "broken", "broken"))
     screen = patched(image("GIF"), b"GIF87a", 0, b"\xff\xff" * 2)
     yield Animal("vast.gif", lambda: screen, ("no_audio", "broken", "too_large"))
     jpeg = patched(image("JPEG"), b"\xff\xc0", 3, size)

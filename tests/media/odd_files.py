@@ -13,8 +13,7 @@ import numpy as np
 
 from tests.media.malformed_makers import box, media, mp4, u32
 from workbench.media.decoders import read_any
-from workbench.media.reading import Reading
-from workbench.media.view import View
+from workbench.media.view import MadeOrNot, View
 
 PACK_END = b"\0\0\1\xb9"
 
@@ -97,7 +96,7 @@ def _vast(tag: bytes, body: bytes, num_frames: int) -> bytes:
 _LEFT_OUT = (b"ctts", b"stss", b"edts", b"sgpd", b"sbgp")
 
 
-def read_oddly(path: Path, views: Mapping[str, View]) -> Reading:
+def read_oddly(path: Path, views: Mapping[str, View]) -> MadeOrNot:
     """Do what a decoder may do to its process, by the name of the file."""
     if path.name == "hangs":
         time.sleep(60)

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.media.clips import chirp, moving, tone, write_media
+from tests.media.clips import chirp, moving, read_sound, tone, write_media
 from workbench.errors import MediaError
 from workbench.media import audio
-from workbench.media.audio import RATE_HZ, read_sound
+from workbench.media.audio import RATE_HZ
 
 
 def wav(path: Path, sound: np.ndarray, *, rate_hz: int = 44_100) -> Path:

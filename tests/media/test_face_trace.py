@@ -7,7 +7,7 @@ from tests.media.test_face_detectors import needs_yuface, portrait, resized
 from tests.media.test_faces import face, noise
 from workbench.media.face_detectors import Face
 from workbench.media.face_trace import FaceTrace, normalised
-from workbench.media.view import Frame
+from workbench.media.video import Frame
 
 Picture = npt.NDArray[np.uint8]
 

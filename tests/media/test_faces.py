@@ -15,7 +15,7 @@ from workbench.media.face_detectors import Face, YuFace, YuNet
 from workbench.media.face_trace import FaceTrace
 from workbench.media.faces import MAX_FACES, FaceCrop, Faces, middle_square, turned_square
 from workbench.media.timing import Timeline
-from workbench.media.view import Frame
+from workbench.media.video import Frame
 
 Picture = npt.NDArray[np.uint8]
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from workbench.errors import MediaError
-from workbench.media.image import read_picture, square
+from workbench.media.image import read_picture
+from workbench.media.square import square
 
 
 def saved(path: Path, picture: Image.Image, **options: Any) -> Path:

@@ -11,9 +11,9 @@ from librosa.filters import mel as librosa_filters
 from moviepy import AudioFileClip, VideoFileClip
 from pydantic import ValidationError
 
-from tests.media.clips import Sound, chirp, moving, tone, write_media
+from tests.media.clips import Sound, chirp, moving, read_sound, tone, write_media
 from workbench.errors import MediaError
-from workbench.media.audio import RATE_HZ, read_sound
+from workbench.media.audio import RATE_HZ
 from workbench.media.mel import Mel, mel_filters
 from workbench.media.view import Sound as MonoSound
 

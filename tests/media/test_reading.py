@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from tests.media.clips import Pictures, Sound, chirp, moving, to_int16, write_media
+from tests.media.clips import Pictures, Sound, chirp, decode, moving, to_int16, write_media
 from tests.media.malformed_makers import media, turned, wav, webm
 from workbench.errors import MediaError
 from workbench.media.facts import Facts
 from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
-from workbench.media.image import Image, read_picture, square
+from workbench.media.image import Image, read_picture
 from workbench.media.logspec import Logspec
 from workbench.media.mel import Mel
-from workbench.media.reading import Reading, decode, read_media
+from workbench.media.reading import Reading, read_media
+from workbench.media.square import square
 from workbench.media.view import Array, Made, View
 
 MEL = Mel(num_mels=32, image_px=32)

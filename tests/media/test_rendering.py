@@ -12,11 +12,10 @@ from av.codec.codec import UnknownCodecError
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from tests.media.clips import Pictures, moving, write_media
+from tests.media.clips import Pictures, decode, moving, write_media
 from tests.media.malformed_makers import patched, u32
 from workbench.media.frames import Frames
 from workbench.media.image import read_picture
-from workbench.media.reading import decode
 
 ONE = Frames(num_frames=1, image_px=48)
 

@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from tests.media.clips import Sound, moving, tone, write_media
+from tests.media.clips import Sound, decode, moving, read_sound, tone, write_media
 from workbench.errors import MediaError
-from workbench.media.audio import RATE_HZ, read_sound
+from workbench.media.audio import RATE_HZ
 from workbench.media.logspec import Logspec
 from workbench.media.mel import Mel
-from workbench.media.reading import decode, read_media
+from workbench.media.reading import read_media
 from workbench.media.view import View
 
 # A block of AAC, in which a sound swells.

@@ -8,13 +8,13 @@ import av
 import numpy as np
 import pytest
 
-from tests.media.clips import Sound, chirp, moving, to_int16, write_media
+from tests.media.clips import Sound, chirp, decode, moving, read_sound, to_int16, write_media
 from tests.media.malformed_makers import sine, wav
-from workbench.media.audio import RATE_HZ, read_sound
+from workbench.media.audio import RATE_HZ
 from workbench.media.frames import Frames
 from workbench.media.logspec import Logspec
 from workbench.media.mel import Mel
-from workbench.media.reading import decode, read_media
+from workbench.media.reading import read_media
 from workbench.media.view import Made, View
 
 # A codec's padding at both ends, and rounding.

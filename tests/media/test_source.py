@@ -14,7 +14,7 @@ from workbench.errors import MediaError
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
 from workbench.media.reading import read_media
-from workbench.media.source import packets
+from workbench.media.streams import packets
 from workbench.media.view import Made, View
 
 VIEWS: dict[str, View] = {

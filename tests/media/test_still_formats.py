@@ -15,9 +15,10 @@ from tests.media.malformed_makers import box, mp4, u32
 from workbench.errors import MediaError
 from workbench.media import image as image_module
 from workbench.media.frames import Frames
-from workbench.media.image import Image, image_formats, read_picture, still_format
+from workbench.media.image import Image, read_picture
 from workbench.media.mel import Mel
 from workbench.media.reading import read_media
+from workbench.media.still import image_formats, still_format
 from workbench.media.view import Made, View
 
 VIEWS: dict[str, View] = {

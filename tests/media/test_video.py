@@ -8,13 +8,12 @@ import numpy.typing as npt
 import pytest
 from moviepy.config import FFMPEG_BINARY
 
-from tests.media.clips import Pictures, chirp, greys, moving, write_media
+from tests.media.clips import Pictures, chirp, decode, greys, moving, write_media
 from workbench.errors import MediaError
-from workbench.media import video
+from workbench.media import video_scan
 from workbench.media.frame_diff import FrameDiff
 from workbench.media.frames import Frames
-from workbench.media.image import square
-from workbench.media.reading import decode
+from workbench.media.square import square
 from workbench.media.timing import Timeline
 
 SAMPLINGS: tuple[Literal["exact", "nearest"], ...] = ("exact", "nearest")
@@ -199,16 +198,16 @@ def test_frames_past_the_limit_are_not_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_media(tmp_path / "x.mp4", pictures=greys(30))
-    monkeypatch.setattr(video, "MAX_FRAMES", 10)
+    monkeypatch.setattr(video_scan, "MAX_FRAMES", 10)
     assert levels(read_frames(path, num_frames=2, image_px=16)) == [8 * 2, 8 * 7]
-    monkeypatch.setattr(video, "MAX_VIDEO_PIXELS", 64 * 48 * 4)
+    monkeypatch.setattr(video_scan, "MAX_VIDEO_PIXELS", 64 * 48 * 4)
     assert levels(read_frames(path, num_frames=2, image_px=16)) == [8 * 1, 8 * 3]
 
 
 def test_a_video_with_too_many_pixels_is_too_large(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.media.image.MAX_PIXELS", 64 * 48 - 1)
+    monkeypatch.setattr("workbench.media.still.MAX_PIXELS", 64 * 48 - 1)
     with pytest.raises(MediaError, match="64 x 48 pixels") as caught:
         read_frames(clip, num_frames=1, image_px=16)
     assert caught.value.status == "too_large"

@@ -10,13 +10,12 @@ import pytest
 from PIL import Image as Pillow
 from pydantic import TypeAdapter, ValidationError
 
-from tests.media.clips import chirp, write_media
+from tests.media.clips import chirp, decode, write_media
 from workbench.data.view_store import ViewStore
 from workbench.errors import MediaError
 from workbench.media.frames import Frames
 from workbench.media.image import Image
 from workbench.media.mel import Mel
-from workbench.media.reading import decode
 from workbench.media.source import Status
 from workbench.media.view import View
 from workbench.media.views import AnyView
@@ -228,7 +227,7 @@ from workbench.errors import MediaError
 from workbench.media.frames import Frames
 from workbench.media.image import Image
 from workbench.media.mel import Mel
-from workbench.media.reading import decode
+from tests.media.clips import decode
 for path in Path({str(tmp_path)!r}).iterdir():
     for view in (Mel(), Frames(), Image()):
         try:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tests.parts.declared import picture
 from workbench.errors import ConfigError
+from workbench.media.image import Image
 from workbench.parts import backbones
 from workbench.parts.model import MediaModel
 from workbench.parts.pretrained import loader, resolve
@@ -16,7 +17,7 @@ from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM
 from workbench.rules.judge import judge_published
 from workbench.rules.rulebook import Rulebook
-from workbench.submission.import_closure import closure
+from workbench.submission.bundle_code import code_for
 
 NAME = "alexnet.tv_in1k"
 
@@ -123,6 +124,7 @@ def test_it_is_there_wherever_timm_is() -> None:
     assert done.stderr == ""
 
 
-def test_a_bundle_carries_it() -> None:
-    carried = closure("workbench.submission.api", Path(__file__).parents[2]).files
-    assert Path("workbench/parts/alexnet.py") in carried
+def test_only_a_bundle_of_it_carries_it() -> None:
+    for backbone, is_carried in ((NAME, True), ("resnet18", False)):
+        carried = code_for({Image}, [backbone]).files
+        assert (Path("workbench/parts/alexnet.py") in carried) == is_carried

@@ -24,7 +24,8 @@ from workbench.parts.augment import (
     mix,
     with_blends,
 )
-from workbench.parts.model import MediaModel, example_inputs
+from workbench.parts.example_inputs import example_inputs
+from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import TTA
 from workbench.parts.weights import RANDOM
 from workbench.scoring.evaluator import variants

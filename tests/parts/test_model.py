@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from tests.parts.declared import Declared, picture, spectrogram, vector
 from workbench.errors import ConfigError
 from workbench.parts import backbones
-from workbench.parts.model import MediaModel, example_inputs
+from workbench.parts.example_inputs import example_inputs
+from workbench.parts.model import MediaModel
 from workbench.parts.pretrained import loader, resolve
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.weights import RANDOM
@@ -33,7 +34,7 @@ def test_two_views_give_two_logits_for_each_file() -> None:
 
 
 def test_example_inputs_have_the_shapes_the_model_reads() -> None:
-    inputs = model().example_inputs(4)
+    inputs = example_inputs(model().views, 4)
     assert {name: tuple(view.shape) for name, view in inputs.items()} == {
         "mel": (4, 1, 1, 64, 64),
         "frames": (4, 3, 3, 64, 64),

@@ -22,7 +22,7 @@ from workbench.rules.rulebook import Rulebook
 from workbench.search.costs import epoch_work, wanted_of
 from workbench.trial.memory_count import least_samples
 from workbench.trial.recipe import Recipe, TrainingSpec
-from workbench.values import build
+from workbench.validation import build
 
 VIEWS: dict[str, AnyView] = {"image": Image(image_px=32), "small": Image(image_px=16)}
 TWO = {"image": "test_resnet", "small": "test_vit"}

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.parts.declared import picture, vector
-from workbench.parts.model import MediaModel, PictureReader, example_inputs
+from workbench.parts.example_inputs import example_inputs
+from workbench.parts.model import MediaModel, PictureReader
 from workbench.parts.optimizers import SGD, AdamW
 from workbench.parts.transfer import Average, Transfer
 from workbench.parts.weights import RANDOM

@@ -11,7 +11,7 @@ from workbench.parts.weights import RANDOM, Weights
 from workbench.rules.counts import counted_by
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook, Verdict
-from workbench.values import build
+from workbench.validation import build
 
 RGB: dict[str, View] = {"frames": Frames()}
 BOTH: dict[str, View] = {"frames": Frames(), "mel": Mel(image_px=224)}

@@ -19,7 +19,7 @@ from workbench.rules.helper_models import HelperModel, helpers_of
 from workbench.rules.judge import judge, networks_of
 from workbench.rules.rulebook import Rule, Rulebook, RuleResult, Verdict
 from workbench.rules.subject import Counts, StartWeights, Subject
-from workbench.values import build
+from workbench.validation import build
 
 IN1K, BAMBOO = (
     StartWeights(name="a.x_in1k", label="in1k"),

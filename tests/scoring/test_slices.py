@@ -16,7 +16,7 @@ from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import StoredSlices
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import MetricName, Objective
-from workbench.values import build
+from workbench.validation import build
 
 BY_SLICE: dict[str, dict[MetricName, float]] = {
     "a": {"auc": 0.75, "log_loss": 0.5, "fpr": 0.125},

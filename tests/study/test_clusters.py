@@ -52,8 +52,14 @@ def test_where_a_cluster_would_be_too_small_there_are_fewer() -> None:
     assert not cluster_fakes(spots(19), 4, least=10).any()
 
 
+def test_a_file_far_out_is_no_cluster() -> None:
+    features = spots(20, 0, 0, 20)
+    features[0] -= 100
+    assert cluster_fakes(features, 2, least=10).tolist() == [1] * 20 + [2] * 20
+
+
 def test_a_scale_of_a_feature_and_one_that_never_moves_change_nothing() -> None:
-    features = spots(15, 15)
+    features = spots(15, 0, 0, 15)
     wide = np.column_stack([features * [1000, 1000], np.full(30, 7.0)]).astype(np.float32)
     np.testing.assert_array_equal(
         cluster_fakes(wide, 2, least=5), cluster_fakes(features, 2, least=5)
@@ -123,7 +129,7 @@ def test_they_are_found_once_a_study_by_the_most_views(
     prepared = prepared_of(20)
     fake = prepared.rows("val")["target"].to_numpy() == 1
     features = np.zeros((40, 2), np.float32)
-    features[fake] = spots(10, 10)
+    features[fake] = spots(10, 0, 0, 10)
     clusters = found(tmp_path, prepared, monkeypatch, features)
     assert (clusters.backbone, clusters.views) == ("seeing", ("image", "small"))
     assert list(clusters.numbers.values()) == [1] * 10 + [2] * 10

@@ -26,7 +26,8 @@ from workbench.trial.decision import Decision
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, TrialFolder
 from workbench.trial.train import run_trial
-from workbench.values import build, kinds
+from workbench.validation import build
+from workbench.values import kinds
 
 SMALLEST = {"image_px": 32, "num_frames": 2}
 VIEWS: dict[str, AnyView] = {

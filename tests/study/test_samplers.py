@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 from workbench.search.samplers import make_sampler
 from workbench.space.experiment import Sampler
 from workbench.study.records import FAILED, UID, state_of
-from workbench.values import build
+from workbench.validation import build
 
 RATE = FloatDistribution(0.0, 1.0)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from workbench.search.halving import SuccessiveHalving
 from workbench.search.scheduler import MedianRule, NoPruning, make_scheduler
 from workbench.space.experiment import Experiment
-from workbench.values import build
+from workbench.validation import build
 
 CURVES = st.lists(
     st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.9]), min_size=1, max_size=5),

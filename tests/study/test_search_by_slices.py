@@ -5,6 +5,7 @@ import pytest
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
 from workbench.study.records import open_storage, read_trials
 
@@ -47,3 +48,17 @@ def test_the_sampler_is_told_by_how_much_a_trial_breaks_a_constraint(
         assert trial.constraints["constraints.params"] == pytest.approx(params / 50_000 - 1)
         assert ("constraints.auc" in trial.constraints) == ("auc" in row.metrics)
         assert [broken.partition(" ")[0] for broken in row.breaks] == ["params"]
+
+
+def test_a_search_validates_on_the_fold_that_the_experiment_names(
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validation = {"kind": "stratified", "folds": 4, "fold": 2}
+    experiment = bench.experiment(validation=validation)
+    outcome = bench.search(experiment, 1)
+    said = capsys.readouterr()
+    assert "validation: fold 2 of 4 is val, 10 of 40 labelled files" in said.out + said.err
+    prepared = Prepared.load(outcome.folder.path)
+    assert (len(prepared.rows("train")), len(prepared.rows("val"))) == (30, 10)
+    assert prepared.rows("val")["target"].sum() == 5
+    assert bench.search(experiment, 1).num_new == 0  # the fold is the same again

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import ConfigError, RuleError
 from workbench.media.audio_features import Features
+from workbench.media.faces import Faces
 from workbench.media.image import Image
 from workbench.media.views import AnyView
 from workbench.parts.leaderboard import read_table
@@ -231,6 +232,22 @@ def test_the_smallest_of_each_view_must_be_allowed_together(
     with pytest.raises(RuleError):
         check(space, tmp_path, max_params=sizes["test_vit"] - 1, counter="true")
     assert "test_vit is refused" in capsys.readouterr().err
+
+
+def test_the_remedy_fits_the_rule_that_refuses(tmp_path: Path) -> None:
+    views: dict[str, AnyView] = {"faces": Faces(image_px=32)}
+    space = read_tree_as_space(
+        {**TREE, "backbone": "test_vit", "views": ["faces"]}, "space.yaml", tuple(views)
+    )
+    for rules, remedy in (
+        ({"helpers": "refuse"}, r"write `helpers: allow` into the rulebook\.$"),
+        ({"max_params": 10_000}, "Put a legal one into `backbone`"),
+    ):
+        experiment = Experiment(
+            name="x", views=views, search_space="x.yaml", rulebook=Rulebook.model_validate(rules)
+        )
+        with pytest.raises(RuleError, match=remedy):
+            check_rules(experiment, space, WeightsFinder(tmp_path))
 
 
 def test_bfloat16_is_taken_where_all_backbones_are_faster_so(

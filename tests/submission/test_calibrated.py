@@ -14,7 +14,7 @@ from workbench.scoring.temperature import tempered
 from workbench.study.folder import StudyFolder
 from workbench.submission.api import Predictor
 from workbench.submission.bundle import Bundle, export
-from workbench.submission.contents import read_temperature
+from workbench.submission.places import read_temperature
 from workbench.submission.verify import check_bundle
 
 

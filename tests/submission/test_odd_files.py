@@ -17,14 +17,13 @@ import pytest
 from tests.data.test_malformed_media import children
 from tests.media.odd_files import late_flv, late_mpg, read_oddly, vast_tracks, wide_wav
 from tests.submission.made_study import MadeStudy
-from workbench.media.reading import Reading
-from workbench.media.view import View
+from workbench.media.view import MadeOrNot, View
 from workbench.submission import api
 from workbench.submission.api import Predictor, main
 from workbench.submission.bundle import Bundle
 
 
-def fail(path: Path, views: Mapping[str, View], **_: Any) -> Reading:
+def fail(path: Path, views: Mapping[str, View], *_: Any) -> MadeOrNot:
     raise IndexError("a bug of a view")
 
 
@@ -90,7 +89,7 @@ def test_one_exception_on_many_files_is_a_bug_and_no_score(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("workbench.media.decoders.read_media", fail)
+    monkeypatch.setattr("workbench.media.decoders.read_views", fail)
     clips = []
     for number in range(20):
         clips.append(str(tmp_path / f"{number}.mp4"))

@@ -5,7 +5,7 @@ import pytest
 from workbench.errors import ConfigError
 from workbench.trial.constraints import Bound, Constraints, broken, constrained_values, excesses
 from workbench.trial.result import Result
-from workbench.values import build
+from workbench.validation import build
 
 
 def constraints(tree: dict[str, dict[str, object]]) -> Constraints:

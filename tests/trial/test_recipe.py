@@ -20,7 +20,8 @@ from workbench.parts.schedules import AnySchedule, Cosine
 from workbench.parts.weights import RANDOM, Weights
 from workbench.trial.recipe import LOWER_IS_BETTER, Objective, Recipe, TrainingSpec
 from workbench.trial.result import TrialFolder
-from workbench.values import build, kinds
+from workbench.validation import build
+from workbench.values import kinds
 
 OTHER_VIEWS = ("logspec", "cqt", "features", "frames", "frame-diff", "face-trace", "image")
 PLAIN = Recipe(

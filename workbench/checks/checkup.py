@@ -24,10 +24,10 @@ from workbench.checks.splits import (
     distributions,
 )
 from workbench.checks.thumbnails import MOST_FRAMES, thumbnails, unique_contents
-from workbench.console import text_table as text_table
-from workbench.console import width
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared
+from workbench.tables import text_table as text_table
+from workbench.tables import width
 from workbench.values import Frozen
 
 _MOST_IN_SHORT = 2
@@ -99,7 +99,7 @@ def run_checks(
         *shortcut_findings(cues),
         *saturation_findings(probes, harder),
         *balance_findings(counts),
-        *shift_findings(shifts, harder),
+        *shift_findings(shifts),
         *undecodable(prepared),
     ]
     return Checkup(

@@ -42,8 +42,9 @@ def harder_slices(table: pd.DataFrame, metadata: Metadata) -> str:
     if column_of(metadata.generator) in table:
         return "`objective: {metric: auc, over: [val, generators], aggregate: worst}`"
     return (
-        "`objective: {metric: auc, over: [val, generators], aggregate: worst}`, once a column "
-        f"`{metadata.generator}` of the label files or of metadata.csv says what made each fake"
+        "`objective: {metric: auc, over: [val, clusters], aggregate: worst}`; or `generators` for "
+        f"`clusters`, once a column `{metadata.generator}` of the label files or of metadata.csv "
+        "says what made each fake"
     )
 
 

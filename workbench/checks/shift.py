@@ -71,13 +71,8 @@ def split_shifts(
     return found
 
 
-def shift_findings(shifts: Sequence[SplitShift], harder: str) -> Iterator[Finding]:
-    """Yield what is to be said of splits that differ.
-
-    Args:
-        shifts: Of each pair of splits.
-        harder: The keys by which val is made harder, in words.
-    """
+def shift_findings(shifts: Sequence[SplitShift]) -> Iterator[Finding]:
+    """Yield what is to be said of splits that differ."""
     for shift in shifts:
         best = max(shift.auc, shift.cue_auc)
         if best < SHIFT_AUC or best - 0.5 < 4 * shift.standard_error:
@@ -85,7 +80,8 @@ def shift_findings(shifts: Sequence[SplitShift], harder: str) -> Iterator[Findin
         pair = (shift.first, shift.second)
         remedy = (
             "A score on val will not carry over to test: augment train towards test, and choose "
-            f"by a harder slice: {harder}."
+            "by val and its degraded copies: `objective: {metric: auc, over: [val, degraded], "
+            "aggregate: worst}`."
             if "test" in pair
             else "Find out what makes them differ, and add augmentation that bridges it; a score "
             "on val then measures transfer, not fit."

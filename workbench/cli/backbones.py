@@ -65,7 +65,7 @@ def backbones(
             _judge(check, experiment, as_json=as_json)
         from workbench.parts import leaderboard
         from workbench.rules import ranking as rules
-        from workbench.values import build
+        from workbench.validation import build
 
         rulebook = _rulebook(experiment, limit, pretrained)
         query: rules.Query = build(rules.Query, {"top": 20, **asked}, where="workbench backbones")
@@ -87,7 +87,7 @@ def _rulebook(
 ) -> "Rulebook":
     """Return what is judged by: an experiment's rulebook, or the default one, and what is asked."""
     from workbench.rules.rulebook import Rulebook
-    from workbench.values import build
+    from workbench.validation import build
 
     rulebook = Rulebook()
     if experiment is not None:

@@ -158,7 +158,7 @@ def _prepared(
     verify: bool = False,
 ) -> "tuple[Dataset, Manifest, Prepared]":
     """Return an experiment's data, decoded as far as it was not yet."""
-    from workbench.data import dataset, holdout, manifest
+    from workbench.data import dataset, folds, holdout, manifest
     from workbench.data import prepare as preparation
     from workbench.media.decoders import FILE_LIMIT_S
 
@@ -170,6 +170,7 @@ def _prepared(
             manifest.read_manifest(folder, about.data, cache=workspace.cache, verify=verify),
             about.holdout,
         )
+        files = folds.with_fold(files, about.validation)
         prepared = preparation.prepare(
             files,
             folder,

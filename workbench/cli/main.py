@@ -9,7 +9,7 @@ import typer
 
 from workbench.cli import backbones, data, selection, study, submission, weights
 from workbench.cli.shared import reporting_errors, require_address_space
-from workbench.console import print_traceback
+from workbench.visibly import print_traceback
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 

@@ -17,6 +17,7 @@ from workbench.cli.shared import (
     StallOption,
     StudyArgument,
     TimeoutOption,
+    compile_setting,
     named_study,
     num_jobs,
     parse_bytes,
@@ -48,7 +49,7 @@ def finalists(
     """Train the best trials again with new seeds; promote the one with the best mean."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     without_locks(no_lock)
-    from workbench.files import full_disk_told
+    from workbench.access import full_disk_told
     from workbench.search.options import FinalistsAsked, RunOptions
     from workbench.selection import promotion
     from workbench.selection.finalists import finalists_as_json
@@ -62,7 +63,7 @@ def finalists(
         timeout_s=timeout_s,
         stall_s=stall_s,
         memory_bytes=memory_bytes,
-        compiled=compiled,
+        compiled=compile_setting(compiled),
         finalists=asked,
     )
     with reporting_errors():

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
 
 import typer
 
-from workbench.console import printing_visibly, visible_lines
+from workbench.console import visible_lines
 from workbench.errors import WorkbenchError, told
+from workbench.visibly import printing_visibly
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ MemoryOption = Annotated[
     typer.Option(help="What a trial may take of its device's memory, e.g. 16GiB; all by default."),
 ]
 CompileOption = Annotated[
-    Literal["on", "off"],
-    typer.Option("--compile", help="Compile the training pass by torch.compile."),
+    str,
+    typer.Option(
+        "--compile", metavar="[on|off]", help="Compile the training pass by torch.compile."
+    ),
 ]
 NoLockOption = Annotated[
     bool,
@@ -138,7 +141,7 @@ def named_study(study: str | None) -> "StudyFolder":
 def without_locks(asked: bool) -> None:
     """Let the command take no locks, if that is asked."""
     if asked:
-        from workbench.files import go_without_locks
+        from workbench.access import go_without_locks
 
         go_without_locks()
 
@@ -170,6 +173,14 @@ def num_jobs(text: str | None) -> int | Literal["auto"] | None:
     if not text.isdecimal() or int(text) < 1:
         raise typer.BadParameter(f"{text!r} is no number of jobs: write 1 or more, or auto.")
     return int(text)
+
+
+def compile_setting(text: str) -> Literal["on", "off"]:
+    """Return a setting of `--compile`."""
+    match text:
+        case "on" | "off":
+            return text
+    raise typer.BadParameter(f"{text!r} is no setting of --compile: write on or off.")
 
 
 def parse_bytes(text: str | None) -> int | None:

@@ -26,6 +26,7 @@ from workbench.cli.shared import (
     StrictOption,
     StudyArgument,
     TimeoutOption,
+    compile_setting,
     finalists_asked,
     named_folders,
     named_study,
@@ -35,8 +36,8 @@ from workbench.cli.shared import (
     seconds,
     without_locks,
 )
-from workbench.console import width
 from workbench.errors import WorkbenchError
+from workbench.tables import width
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def search(
         stall_s=stall_s,
         stop_at_noise=stop_at_noise,
         memory_bytes=memory_bytes,
-        compiled=compiled,
+        compiled=compile_setting(compiled),
         strict=strict,
     )
 
@@ -146,7 +147,7 @@ def train(
         jobs=1,
         device=device,
         memory_bytes=memory_bytes,
-        compiled=compiled,
+        compiled=compile_setting(compiled),
     )
 
     def run(workspace: Workspace) -> "SearchOutcome":
@@ -159,7 +160,7 @@ def _conclude(
     run: Callable[[Workspace], "SearchOutcome"], options: "RunOptions", whole: str
 ) -> None:
     """Run the search of a study, with its final round; print its trials and promote the best."""
-    from workbench.files import full_disk_told
+    from workbench.access import full_disk_told
     from workbench.selection import leaderboard, promotion
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
@@ -283,7 +284,7 @@ def promote(
     no_lock: NoLockOption = False,
 ) -> None:
     """Make a finished trial the study's champion, a registered model version."""
-    from workbench.files import full_disk_told
+    from workbench.access import full_disk_told
     from workbench.report.page import write_report
     from workbench.search.recording import mend_runs
     from workbench.selection import promotion

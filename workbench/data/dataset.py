@@ -8,11 +8,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.console import say
 from workbench.data.delimited import quoted
+from workbench.data.folds import Validation
 from workbench.data.holdout import Holdout
 from workbench.data.manifest import Layout
 from workbench.errors import ConfigError, DataError
 from workbench.media.views import AnyView
-from workbench.values import Frozen, build
+from workbench.validation import build
+from workbench.values import Frozen
 from workbench.workspace import Workspace
 from workbench.yaml_files import read_yaml
 
@@ -45,6 +47,9 @@ class Dataset(Frozen):
     """Where the data is without `--data`: nowhere, or in the demo that the program makes."""
 
     data: Annotated[Layout, BeforeValidator(_one_or_many)] = Layout()
+    validation: Validation = Validation()
+    """Which of the labelled files validate."""
+
     views: dict[str, AnyView] = Field(min_length=1)
     """The views that a search space may name."""
 

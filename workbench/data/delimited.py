@@ -11,10 +11,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.console import visible
+from workbench.console import cut_text, visible
 from workbench.errors import DataError, told
 from workbench.gate import read_file
-from workbench.values import cut_text
 
 SEPARATORS = {"\t": "tabs", ";": "semicolons", ",": "commas"}
 """The rarer in names, the earlier: where two would do, the earlier one counts."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from workbench.access import is_locked, locked
 from workbench.data.lines import LineWriter, appending, read_lines
-from workbench.files import is_locked, locked
 from workbench.media.facts import Facts
 
 FACTS_VERSION = 2

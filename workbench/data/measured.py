@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.access import locked
 from workbench.data.lines import appending, read_lines
 from workbench.errors import DiskFullError
-from workbench.files import locked, no_space
+from workbench.files import no_space
 
 
 class Measured:

@@ -26,7 +26,7 @@ from workbench.files import hash_file, read_json, write_json
 from workbench.media.decoders import FILE_LIMIT_S
 from workbench.media.view import View
 from workbench.media.views import AnyView
-from workbench.values import build
+from workbench.validation import build
 
 _BESIDE = "beside"
 """Folder of the prepared data beside it."""

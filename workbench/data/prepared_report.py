@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from workbench.console import text_table
 from workbench.data.delimited import shown_cell
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError
+from workbench.tables import text_table
 
 
 def describe_prepared(prepared: Prepared) -> list[str]:

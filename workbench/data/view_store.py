@@ -24,11 +24,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from workbench.access import is_locked, locked
 from workbench.console import track
 from workbench.data.lines import LineWriter, appending, read_lines
 from workbench.data.rows import CHECKED, checksum
 from workbench.errors import CacheError
-from workbench.files import is_locked, locked, read_json, write_json
+from workbench.files import read_json, write_json
 from workbench.media.view import View
 
 NEUTRAL_ROW = 0

@@ -22,7 +22,9 @@ from workbench.degradation.sounds import (
     through_telephone,
     with_noise,
 )
-from workbench.media.view import Array, FileView, Picture, Sound, SoundView, VideoView, View
+from workbench.media.sound_view import SoundView
+from workbench.media.video_view import VideoView
+from workbench.media.view import Array, FileView, Picture, Sound, View
 
 
 @dataclass(frozen=True)

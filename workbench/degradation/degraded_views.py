@@ -22,8 +22,11 @@ from workbench.media.decoders import read_any
 from workbench.media.facts import Facts
 from workbench.media.image import read_picture
 from workbench.media.reading import Reading, read_media
+from workbench.media.sound_view import SoundView
 from workbench.media.timing import Timeline
-from workbench.media.view import FileView, Frame, Made, Sound, SoundView, VideoView, View
+from workbench.media.video import Frame
+from workbench.media.video_view import VideoView
+from workbench.media.view import FileView, Made, MadeOrNot, Sound, View, read_views
 
 
 def read_copies(
@@ -46,25 +49,27 @@ def read_copies(
             apart[copy][name] = view
         else:
             here[name] = _degraded(view, copy, heard)
-    reading = read_any(path, here, loudness=loudness) if here else Reading({}, Facts())
+    reading = Reading({}, Facts())
+    if here:
+        reading = read_media(path, here, loudness=loudness, guarded=read_any)
     made = dict(reading.made)
     for copy, views in apart.items():
         read = partial(_read_recoded, DEGRADATIONS[copy])
-        made |= read_any(path, views, read=read).made
+        made |= read_any(path, views, read=read)
     return Reading(made, reading.facts)
 
 
 def _read_recoded(
-    degradation: Degradation, path: Path, views: Mapping[str, View], *, loudness: bool
-) -> Reading:
+    degradation: Degradation, path: Path, views: Mapping[str, View], onlooker: Any
+) -> MadeOrNot:
     assert degradation.of_video
     with TemporaryDirectory() as folder:
         recoded = Path(folder) / "recoded.mp4"
         try:
             degradation.of_video(path, recoded)
         except MediaError as error:
-            return Reading(dict.fromkeys(views, error), Facts())
-        return read_media(recoded, views, loudness=loudness)
+            return dict.fromkeys(views, error)
+        return read_views(recoded, views, onlooker)
 
 
 def _degraded(view: View, copy: str, heard: dict[Any, Sound]) -> View:

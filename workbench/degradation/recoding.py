@@ -10,10 +10,11 @@ import numpy as np
 from pydantic import PrivateAttr
 
 from workbench.media.declared import Modality
-from workbench.media.source import opened
+from workbench.media.streams import opened
 from workbench.media.timing import Timeline
-from workbench.media.video import read_exactly
-from workbench.media.view import Frame, Made, VideoView
+from workbench.media.video import Frame, read_exactly
+from workbench.media.video_view import VideoView
+from workbench.media.view import Made
 
 # With B frames and macroblock trees, x264 gave two different files of the same frames.
 _SAME_EVERY_TIME = ["-x264-params", "mbtree=0:bframes=0"]

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from workbench.media.audio import RATE_HZ, read_sound
+from workbench.media.audio import RATE_HZ, SoundReader
+from workbench.media.streams import feed, opened
 from workbench.media.view import Sound
 
 TELEPHONE_HZ = (300, 3400)
@@ -46,7 +47,10 @@ def as_mp3(sound: Sound) -> Sound:
             str(file), RATE_HZ, nchannels=1, codec="libmp3lame", bitrate=_MP3_BIT_RATE
         ) as writer:
             writer.write_frames(samples)
-        return _of_length(read_sound(file), len(sound))
+        with opened(file, for_sound=True) as container:
+            reader = SoundReader(container)
+            feed(container, [reader])
+            return _of_length(reader.sound(), len(sound))
 
 
 def through_telephone(sound: Sound) -> Sound:

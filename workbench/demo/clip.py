@@ -30,7 +30,6 @@ _SOUND_FAKES = {
     "vocoder": sound_fakes.vocode,
     "shifted_splice": sound_fakes.splice,
 }
-_AAC_FRAME = 1024
 
 
 class Packing(Frozen):

@@ -13,7 +13,6 @@ baseline believes it; here what was decoded rules.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import av
@@ -25,24 +24,27 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from workbench.media.source import MAX_DURATION_S, MediaReader, failure, feed, opened
+from workbench.media.sound_clock import WAV_HZ, SoundClock, announced, end_s, picture_start_s
+from workbench.media.source import MAX_DURATION_S, failure
+from workbench.media.streams import MediaReader
 from workbench.media.view import Sound
 
 RATE_HZ = 22_050
-"""Rate of the sound that `read_sound` returns."""
+"""Rate of the sound that views are made of."""
 
 Stereo = npt.NDArray[Any]
 """(2, samples) int16 or float32: left and right, in whole steps of 16 bits."""
 
-_WAV_HZ = 44_100
+_DTYPES: dict[str, type[np.generic]] = {"flt": np.float32, "s16": np.int16, "s32": np.int32}
+
+# moviepy keeps its 16-bit samples within 0.99 of full scale: int(0.99 * 2**15).
+_LOUDEST = 32_440
+
 # Outside these rates a small file would grow a thousandfold on its way to 44.1 kHz, or ask for a
 # resampling filter that takes minutes.
 _RATES_HZ = range(1_000, 768_001)
-# moviepy keeps its 16-bit samples within 0.99 of full scale: int(0.99 * 2**15).
-_LOUDEST = 32_440
 # The form of most sound in videos (AAC).
-_AS_WANTED = ("fltp", "stereo", _WAV_HZ)
-_DTYPES: dict[str, type[np.generic]] = {"flt": np.float32, "s16": np.int16, "s32": np.int32}
+_AS_WANTED = ("fltp", "stereo", WAV_HZ)
 # Those that PyAV turns into arrays; frames of others (64-bit integers) go to FFmpeg as they are.
 _ARRAYS = (*_DTYPES, "dbl", "u8")
 # What honest containers and what is decoded differ by: rounding, and a codec's last block, which is
@@ -50,32 +52,10 @@ _ARRAYS = (*_DTYPES, "dbl", "u8")
 _SLACK_S = 0.15
 # Formats whose length is that between the first timestamp and the last.
 _HEADLESS = ("mpegts", "mpeg")
-# Timestamps that jump by less are drift or rounding: FFmpeg's `aresample=async` draws it there too.
-_GAP_S = 0.1
 # Samples that are resampled at once: bounds the memory beside the sound itself.
 _BLOCK = 1 << 16
 # Power of the faintest sound that has a loudness: -120 dB.
 _FAINTEST = 1e-12
-
-
-def read_sound(path: Path, *, align: bool = False) -> Sound:
-    """Return the mono sound of `path` at 22,050 Hz in [-1, 1], cut at MAX_DURATION_S.
-
-    It is as long as the container says in hundredths of a second: cut there, or followed by
-    silence. Where the container does not say, or nothing in the file bears out what it says, it is
-    as long as what was decoded: see `SoundReader.sound`.
-
-    Args:
-        path: The file.
-        align: See `SoundReader.sound`.
-
-    Raises:
-        MediaError: missing, empty, broken, no_audio or silent.
-    """
-    with opened(path, for_sound=not align) as container:
-        reader = SoundReader(container)
-        feed(container, [reader])
-        return reader.sound(align=align)
 
 
 class SoundReader(MediaReader):
@@ -95,12 +75,12 @@ class SoundReader(MediaReader):
         # 0: FFmpeg met the stream too late to look into it.
         if rate_hz := self.stream.codec_context.sample_rate:
             _check_rate(rate_hz)
-        self._announced = _announced(container)
+        self._announced = announced(container)
         self._has_no_header = container.format.name in _HEADLESS
-        self._picture_s = _picture_start_s(container)
-        self._max_samples = MAX_DURATION_S * _WAV_HZ
-        self._end_s = _end_s(container, self.stream)
-        self._clock = _Clock()
+        self._picture_s = picture_start_s(container)
+        self._max_samples = MAX_DURATION_S * WAV_HZ
+        self._end_s = end_s(container, self.stream)
+        self._clock = SoundClock()
         self._form: tuple[str, str, int] | None = None
         self._resampler = _resampler()
         self._waiting: list[AudioFrame] = []
@@ -162,7 +142,7 @@ class SoundReader(MediaReader):
         if mono.min() == mono.max():
             raise failure("silent", f"its sound never changes ({mono[0]:g} throughout)")
         if align and self._picture_s is not None:
-            longest_s = (self._announced or self._max_samples) / _WAV_HZ
+            longest_s = (self._announced or self._max_samples) / WAV_HZ
             mono = self._clock.placed(self._heard, start_s=self._picture_s, longest_s=longest_s)
             mono = mono[: self._max_samples]
             length = self._length(len(mono), believing=believing)
@@ -170,7 +150,7 @@ class SoundReader(MediaReader):
                 raise failure("silent", "none of its sound is heard while there is a picture")
         mono = _fit(mono, length)
         # librosa rounds the length up, where soxr rounds to the nearest.
-        return _fit(soxr.resample(mono, _WAV_HZ, RATE_HZ, quality="HQ"), -(-len(mono) // 2))
+        return _fit(soxr.resample(mono, WAV_HZ, RATE_HZ, quality="HQ"), -(-len(mono) // 2))
 
     def _hear(self) -> Sound:
         """Return all samples as mono, 44,100 a second, and find out how loud they are."""
@@ -182,7 +162,7 @@ class SoundReader(MediaReader):
         length = self._length(self._num_samples)
         # A picture without a length may well last longer.
         if length != self._announced and (self._picture_s is None or self._has_no_header):
-            self.duration_s = length / _WAV_HZ
+            self.duration_s = length / WAV_HZ
         kept = mono[:length]
         power = float(np.dot(kept, kept)) / len(kept)
         self.loudness_db = 10 * float(np.log10(max(power, _FAINTEST)))
@@ -191,10 +171,10 @@ class SoundReader(MediaReader):
     def _length(self, num_samples: int, *, believing: bool = False) -> int:
         """Return the samples at 44.1 kHz that the sound has, of which `num_samples` are there."""
         num_samples = min(num_samples, self._max_samples)
-        slack = round(_SLACK_S * _WAV_HZ)
+        slack = round(_SLACK_S * WAV_HZ)
         is_alone = self._picture_s is None
         # Sound alone may be announced by its last timestamp: it began late, or has gaps.
-        end = max(num_samples, round(self._clock.end_s * _WAV_HZ))
+        end = max(num_samples, round(self._clock.end_s * WAV_HZ))
         is_too_long = is_alone and self._announced > end + slack
         is_too_short = (is_alone or self._has_no_header) and num_samples > self._announced + slack
         if self._announced and (believing or not (is_too_long or is_too_short)):
@@ -248,51 +228,8 @@ class SoundReader(MediaReader):
             self._num_samples += frame.samples
 
 
-class _Clock:
-    """Keeps when a sound is heard: where it begins, and where its timestamps jump ahead."""
-
-    def __init__(self) -> None:
-        self.end_s = 0.0
-        """When the last frame ends, by its timestamp."""
-        self._start_s: float | None = None
-        self._heard_s = 0.0
-        self._gaps: list[tuple[float, float]] = []
-
-    def take(self, frame: AudioFrame) -> None:
-        """Take the time of the next frame."""
-        duration_s = frame.samples / frame.sample_rate
-        time_s = frame.time
-        if time_s is None:
-            time_s = self.end_s
-        elif self._start_s is None:
-            self._start_s = time_s
-        elif time_s - self.end_s > _GAP_S:
-            self._gaps.append((self._heard_s, time_s - self.end_s))
-        self._heard_s += duration_s
-        self.end_s = time_s + duration_s
-
-    def placed(self, mono: Sound, *, start_s: float, longest_s: float) -> Sound:
-        """Return 44.1 kHz samples with silence before a late start and in gaps.
-
-        Args:
-            mono: The samples of all frames.
-            start_s: The time that is the result's 0; what is heard before is cut off.
-            longest_s: A gap that is longer than this is an error of the timestamps.
-        """
-        late_s = 0.0 if self._start_s is None else self._start_s - start_s
-        gaps = [gap for gap in ((0.0, max(0.0, late_s)), *self._gaps) if gap[1] <= longest_s]
-        parts, done = [], max(0, round(-late_s * _WAV_HZ)) if -late_s <= longest_s else 0
-        for heard_s, gap_s in gaps:
-            here = max(done, round(heard_s * _WAV_HZ))
-            parts += [mono[done:here], np.zeros(round(gap_s * _WAV_HZ), np.float32)]
-            done = here
-            if sum(map(len, parts)) > MAX_DURATION_S * _WAV_HZ:
-                break
-        return np.concatenate([*parts, mono[done:]])
-
-
 def _resampler() -> av.AudioResampler:
-    return av.AudioResampler(format="s16p", layout="stereo", rate=_WAV_HZ)
+    return av.AudioResampler(format="s16p", layout="stereo", rate=WAV_HZ)
 
 
 def _check_rate(rate_hz: int) -> None:
@@ -309,48 +246,6 @@ def sound_stream(container: InputContainer) -> AudioStream:
         streams,
         key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.channels),
     )
-
-
-def _picture_start_s(container: InputContainer) -> float | None:
-    """Return when the first frame of the picture is shown, in seconds; None: there is none."""
-    pictures = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    if not pictures:
-        return None
-    starts = [
-        float(stream.start_time * stream.time_base)
-        for stream in pictures
-        if stream.start_time is not None and stream.time_base
-    ]
-    return min(starts, default=(container.start_time or 0) / 1e6)
-
-
-def _announced(container: InputContainer) -> int:
-    """Return the samples at 44.1 kHz of the container's duration as FFmpeg prints it; 0: unknown.
-
-    moviepy reads that line, which has hundredths of a second, and rounds down to samples.
-    """
-    if not container.duration or container.duration < 0:
-        return 0
-    hundredths = min((container.duration + 5_000) // 10_000, MAX_DURATION_S * 100)
-    # In moviepy's floating-point arithmetic, which falls below a whole number one time in 14.
-    return int(_WAV_HZ * (hundredths % 6_000 / 100 + 60 * (hundredths // 6_000)))
-
-
-def _end_s(container: InputContainer, stream: AudioStream) -> float | None:
-    """Return when an MP4 says that its sound ends, in seconds; None: it does not say.
-
-    A codec's last block is filled up with samples that are not part of the sound. FFmpeg cuts them
-    off from version 9 on, unless the sound begins late or the file is in fragments (which announce
-    no number of frames); its program, which the baseline runs, is the reference.
-    """
-    is_whole = container.format.name.startswith("mov") and stream.frames and stream.start_time == 0
-    if not (is_whole and stream.duration and stream.time_base):
-        return None
-    return float(stream.duration * stream.time_base)
 
 
 def _joined(frames: Sequence[AudioFrame], end_s: float | None) -> npt.NDArray[Any]:

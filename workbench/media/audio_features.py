@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from workbench.media.audio import RATE_HZ
 from workbench.media.declared import Modality
+from workbench.media.sound_view import SoundView
 from workbench.media.source import failure
-from workbench.media.view import Made, Sound, SoundView
+from workbench.media.view import Made, Sound
 
 Series = npt.NDArray[np.float32]
 

@@ -5,20 +5,17 @@ import resource
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 
 from workbench.errors import DataError, MediaError
-from workbench.fence import DiedError, Fence, TimedOutError
-from workbench.media.facts import Facts
-from workbench.media.reading import MadeOrNot, Reading, read_media
+from workbench.fence import KEEP_MEMORY, DiedError, Fence, TimedOutError
 from workbench.media.source import failure, said_by
-from workbench.media.view import View
-from workbench.processes import KEEP_MEMORY
+from workbench.media.view import MadeOrNot, View, ViewReader, read_views
 
 T = TypeVar("T")
 
@@ -108,13 +105,15 @@ def decoders(num_processes: int, *, limit_s: float = FILE_LIMIT_S) -> Fence:
 
 
 def read_any(
-    path: Path,
-    views: Mapping[str, View],
-    *,
-    loudness: bool = False,
-    read: Callable[..., Reading] = read_media,
-) -> Reading:
-    """Do as `read_media`, whatever is raised on the way: it is the outcome of the view at fault.
+    path: Path, views: Mapping[str, View], onlooker: Any = None, read: ViewReader | None = None
+) -> MadeOrNot:
+    """Do as `read_views`, whatever is raised on the way: it is the outcome of the view at fault.
+
+    Args:
+        path: The file.
+        views: Views by name.
+        onlooker: See `read_views`.
+        read: What reads them in its place.
 
     Args:
         path: The file.
@@ -127,18 +126,15 @@ def read_any(
         OSError: the disk is full.
     """
     try:
-        return read(path, views, loudness=loudness)
+        return (read or read_views)(path, views, onlooker)
     except Exception as error:  # noqa: BLE001 (decoders raise anything; one file ends no other)
         unexpected = _unexpected(error, path)
     if len(views) < 2:
-        return Reading(dict.fromkeys(views, unexpected), Facts())
+        return dict.fromkeys(views, unexpected)
     made: MadeOrNot = {}
-    facts = Facts()
     for name, view in views.items():  # what fails in one view leaves the others
-        alone = read_any(path, {name: view}, read=read)
-        made[name] = alone.made[name]
-        facts = facts if isinstance(made[name], UnexpectedError) else alone.facts
-    return Reading(made, facts)
+        made |= read_any(path, {name: view}, read=read)
+    return made
 
 
 def ended(reading: "Future[T]", limit_s: float) -> T | MediaError:
@@ -154,7 +150,7 @@ def ended(reading: "Future[T]", limit_s: float) -> T | MediaError:
         return failure("too_large", f"decoding takes over {gib:g} GiB of memory")
 
 
-def read_here(path: Path, views: Mapping[str, View]) -> Reading | MediaError:
+def read_here(path: Path, views: Mapping[str, View]) -> MadeOrNot | MediaError:
     """Do as `read_any` in this process, without limits of time and memory."""
     try:
         return read_any(path, views)
@@ -173,6 +169,9 @@ def _unexpected(error: Exception, path: Path) -> UnexpectedError:
 
 
 def _begin() -> None:
+    # What loading takes of time and memory is no file's.
+    import workbench.media.views  # noqa: F401
+
     cv2.setNumThreads(1)
     if sys.platform == "linux":  # elsewhere the system does not say what a process has
         pages = int(Path("/proc/self/statm").read_text().split()[0])

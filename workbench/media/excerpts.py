@@ -19,10 +19,12 @@ from PIL import Image as Pillow
 
 from workbench.errors import MediaError
 from workbench.media.audio import sound_stream
-from workbench.media.image import read_picture, still_format
+from workbench.media.image import read_picture
 from workbench.media.rendering import Renderer
-from workbench.media.source import MediaReader, failure, feed, opened
-from workbench.media.video import picture_stream
+from workbench.media.source import failure
+from workbench.media.still import still_format
+from workbench.media.streams import MediaReader, feed, opened
+from workbench.media.video_scan import picture_stream
 from workbench.media.view import Picture
 
 DURATION_S = 2.0

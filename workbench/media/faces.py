@@ -14,9 +14,11 @@ from pydantic import Field
 from workbench.media.declared import Modality
 from workbench.media.face_detectors import AnyDetector, Face, YuFace, shrunk
 from workbench.media.face_tracks import follow
-from workbench.media.image import square
+from workbench.media.square import square
 from workbench.media.timing import Timeline
-from workbench.media.view import Frame, Made, Picture, VideoView
+from workbench.media.video import Frame
+from workbench.media.video_view import VideoView
+from workbench.media.view import Made, Picture
 
 MAX_FACES = 4
 """Faces of one frame that are followed: the largest. Bounds what is kept of a crowd."""

@@ -7,9 +7,11 @@ import numpy as np
 from pydantic import Field
 
 from workbench.media.declared import Modality
-from workbench.media.image import square
+from workbench.media.square import square
 from workbench.media.timing import Timeline
-from workbench.media.view import Array, Frame, Made, VideoView
+from workbench.media.video import Frame
+from workbench.media.video_view import VideoView
+from workbench.media.view import Array, Made
 
 
 class Frames(VideoView):

@@ -16,9 +16,10 @@ from pydantic import Field, model_validator
 from workbench.errors import MediaError
 from workbench.media.audio import RATE_HZ
 from workbench.media.declared import Modality
-from workbench.media.image import square
+from workbench.media.sound_view import SoundView
 from workbench.media.source import MAX_DURATION_S, failure
-from workbench.media.view import Made, Sound, SoundView
+from workbench.media.square import square
+from workbench.media.view import Made, Sound
 
 Levels = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]

@@ -3,16 +3,17 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from workbench.errors import MediaError
 from workbench.media.declared import Modality
-from workbench.media.timing import Timeline
+from workbench.media.source import attempt
 from workbench.values import Part
 
 Array = npt.NDArray[Any]
@@ -37,19 +38,18 @@ class Made:
     """What happened, where `status` is not `ok`; else a note on what is odd about the file."""
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A decoded frame on its way to every view that wants it."""
+MadeOrNot = dict[str, Made | MediaError]
+"""For each view by its name, the array or why there is none."""
 
-    picture: Picture
-    memory: dict[Any, Any] = field(default_factory=dict)
-    """What a view found in it and another one may ask for (detected faces)."""
+ViewReader = Callable[[Path, Mapping[str, Any], Any], MadeOrNot]
+"""Reads a file into some views by their names. What looks on while its streams are read, if it has
+any, is a `streams.Onlooker` or None."""
 
 
 class View(Part, ABC):
     """One array made of one media file.
 
-    A subclass is a `SoundView`, a `VideoView` or an `FileView` and has a `version: Literal[n] = n`:
+    A subclass is a `SoundView`, a `VideoView` or a `FileView` and has a `version: Literal[n] = n`:
     raise n whenever the same file and settings give another array, so that stored ones are made
     anew. Where an older version can still be made it stays allowed: studies that began with it go
     on.
@@ -62,6 +62,9 @@ class View(Part, ABC):
     """What fills the array of a file that cannot be decoded: a grey level."""
 
     dtype: ClassVar[type[np.generic]] = np.uint8
+
+    reader: ClassVar[ViewReader]
+    """Reads a file into all views that share it."""
 
     @property
     @abstractmethod
@@ -111,79 +114,14 @@ class View(Part, ABC):
         return hashlib.sha256(dump.encode()).hexdigest()[:12]
 
 
-class SoundView(View):
-    """A view of the sound.
-
-    Version 1 of every such view believes the container's length of the sound.
-    """
-
-    version: int
-
-    align: bool = False
-    """Whether the sound is on the clock of the file's picture, for a view beside frames: silence
-    before a late start and in gaps, and nothing of what is heard before the first frame. Otherwise
-    it begins at 0 and has no gaps, as the competition's public baseline has it."""
-
-    def identity(self) -> dict[str, Any]:
-        """As `View.identity`, without `align` where it is off.
-
-        It came later than the names of views that are stored: those go on to mean what they meant.
-        """
-        named = super().identity()
-        if not self.align:
-            del named["align"]
-        return named
-
-    @abstractmethod
-    def of_sound(self, sound: Sound) -> Made:
-        """Return the view of one sound.
-
-        Raises:
-            MediaError: there is no such view of it; its status is a `source.Status`.
-        """
-
-
-class VideoView(View):
-    """A view of frames of the video; of a still image, the video of that one frame.
-
-    Frames are handed over one at a time while the file is decoded, so that what is kept of them
-    decides the memory, not their size.
-
-    Version 1 of every such view counts frames instead of looking at their times, and sees them as
-    they are stored but for a turn: mirrored ones upside down, the colours under transparent pixels,
-    high dynamic range as if it were an ordinary one.
-    """
-
-    version: int
-
-    sampling: Literal["exact", "nearest"] = "exact"
-    """`nearest` skips frames that no other frame needs, and takes the nearest of the rest; a file
-    that does not say when its frames are shown, or whose frames are over a quarter of a second
-    apart, is decoded as for `exact`."""
-
-    def wanted(self, timeline: Timeline) -> Sequence[int]:
-        """Return `indices`, of a video whose frames are shown as `timeline` says."""
-        return self.indices(Timeline.even(timeline.count) if self.version == 1 else timeline)
-
-    @abstractmethod
-    def indices(self, timeline: Timeline) -> Sequence[int]:
-        """Return the frames wanted of a video, by number and in their order, repeats included."""
-
-    @abstractmethod
-    def keep(self, frame: Frame) -> Any:
-        """Return what is needed of one wanted frame; its picture is gone afterwards."""
-
-    @abstractmethod
-    def of_frames(self, kept: Sequence[Any]) -> Made:
-        """Return the view of what `keep` returned, one for each of `indices`, in their order.
-
-        Raises:
-            MediaError: there is no such view of it; its status is a `source.Status`.
-        """
+def _read_each(path: Path, views: "Mapping[str, FileView]", _: object) -> MadeOrNot:
+    return {name: attempt(view.of_file, path) for name, view in views.items()}
 
 
 class FileView(View):
     """A view that reads its file by itself: no sound and no video."""
+
+    reader: ClassVar[ViewReader] = staticmethod(_read_each)
 
     @abstractmethod
     def of_file(self, path: Path) -> Made:
@@ -192,3 +130,18 @@ class FileView(View):
         Raises:
             MediaError: there is no such view of it; its status is a `source.Status`.
         """
+
+
+def read_views(path: Path, views: Mapping[str, View], onlooker: Any = None) -> MadeOrNot:
+    """Return what a file gives for each view; what fails in one view leaves the others.
+
+    Args:
+        path: The file.
+        views: Views by name; those with one reader share its pass over the file.
+        onlooker: Looks on while the streams are read, a `streams.Onlooker`.
+    """
+    made: MadeOrNot = {}
+    for reader in dict.fromkeys(type(view).reader for view in views.values()):
+        some = {name: view for name, view in views.items() if type(view).reader is reader}
+        made |= reader(path, some, onlooker)
+    return made

@@ -1,7 +1,7 @@
 """AlexNet as torchvision has it, made a model of timm's: timm itself has none.
 
 Krizhevsky, "One weird trick for parallelizing convolutional neural networks", arXiv:1404.5997.
-`import_timm` imports this module, so the model is registered wherever timm is.
+`import_timm` imports this module (see `own_models`), so the model is registered wherever timm is.
 """
 
 from typing import Any

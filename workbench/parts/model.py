@@ -202,22 +202,6 @@ class MediaModel(nn.Module):
             reader.requires_grad_(not frozen)
         self._frozen = backbones if frozen else []
 
-    def checkpoint_activations(self) -> bool:
-        """Compute the backbones' activations twice instead of keeping them; say whether timm can.
-
-        Source: Chen et al. 2016, arXiv:1604.06174.
-        """
-        for reader in self.readers.values():
-            if isinstance(reader, PictureReader):
-                switch = getattr(reader.backbone, "set_grad_checkpointing", None)
-                if switch is None:
-                    return False
-                try:
-                    switch(enable=True)
-                except AssertionError:  # how timm says that this family has none
-                    return False
-        return True
-
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (batch, 2) logits, real before fake.
 
@@ -238,28 +222,10 @@ class MediaModel(nn.Module):
             reader.eval()
         return self
 
-    def example_inputs(self, batch: int, device: str | torch.device = "cpu") -> dict[str, Tensor]:
-        """Return grey inputs of the shapes that the model reads, for tracing and counting."""
-        return example_inputs(self.views, batch, device)
-
 
 def picture_views(views: Mapping[str, ViewLike]) -> list[str]:
     """Return the names of the views that go through a backbone; vectors do not."""
     return [name for name, view in views.items() if view.modality in PICTURED]
-
-
-def example_inputs(
-    views: Mapping[str, ViewLike], batch: int, device: str | torch.device = "cpu"
-) -> dict[str, Tensor]:
-    """Return inputs of one level throughout, of the shapes that a model of `views` reads."""
-    inputs = {}
-    for name, view in views.items():
-        shape = view.shape
-        if view.modality in PICTURED:
-            frames, height, width, channels = shape
-            shape = (frames, channels, height, width)
-        inputs[name] = torch.full((batch, *shape), 0.5, device=device)
-    return inputs
 
 
 def _layout(channels_last: bool) -> torch.memory_format:

@@ -18,7 +18,7 @@ from workbench.parts.archives import require_sane
 from workbench.parts.backbones import build_backbone
 from workbench.parts.pretraining import LABELS, saw
 from workbench.parts.weights import RANDOM, Loader, Mode, Weights, published
-from workbench.values import shown
+from workbench.validation import shown
 
 
 def resolve(backbone: str, mode: Mode, store: Path | None) -> tuple[Weights, str]:

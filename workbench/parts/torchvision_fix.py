@@ -44,11 +44,11 @@ def ensure_torchvision() -> str | None:
 
 
 def import_timm() -> Any:
-    """Return the module `timm`, imported where a plain import could fail, and our AlexNet in it."""
+    """Return the module `timm`, imported where a plain import could fail, and `own_models`."""
     ensure_torchvision()
     import timm
 
-    import workbench.parts.alexnet  # noqa: F401
+    import workbench.parts.own_models  # noqa: F401
 
     return timm
 

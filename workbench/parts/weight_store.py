@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from workbench.console import text_table
 from workbench.errors import WeightsError, WorkbenchError
 from workbench.files import PART, finished, write_json
 from workbench.parts import weight_files, wheels
 from workbench.parts.pretrained import load_as_published, sha256_of, sidecar_of, weights_in
 from workbench.parts.pretraining import LABELS, saw
 from workbench.parts.weights import published
+from workbench.tables import text_table
 from workbench.values import Frozen
 
 SUFFIXES = (".safetensors", ".pth")

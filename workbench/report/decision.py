@@ -3,7 +3,6 @@
 from html import escape
 
 from workbench import pages
-from workbench.console import duration
 from workbench.errors import DamagedFileError
 from workbench.report.cells import number_cell, said_cell, table, text_section, word_cell
 from workbench.selection.contenders import Contender, macs_in_words
@@ -11,6 +10,7 @@ from workbench.selection.operating_points import who_decides
 from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.summary import Summary
 from workbench.study.folder import StudyFolder
+from workbench.tables import duration
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from workbench.media.image import Image
 from workbench.media.view import View
-from workbench.parts.model import MediaModel, example_inputs, picture_views
+from workbench.parts.example_inputs import example_inputs
+from workbench.parts.model import MediaModel, picture_views
 from workbench.parts.per_view import PerView, for_each, label_of
 from workbench.parts.pretraining import saw
 from workbench.parts.weights import RANDOM, Weights, published

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from workbench.console import text_table
 from workbench.parts.leaderboard import BATCH, KEPT, SPEEDS, Row, Table
 from workbench.rules.rulebook import Params, PretrainingLabels, Rule, Rulebook
 from workbench.rules.subject import StartWeights, Subject
+from workbench.tables import text_table
 from workbench.values import Frozen
 
 _BYTES = {"MIB": 2**20, "GIB": 2**30, "MB": 10**6, "GB": 10**9}

@@ -247,6 +247,10 @@ class Verdict(Frozen):
 
     sentence: str
 
+    def breaks(self, rule: str) -> bool:
+        """Return whether the model breaks the rule of that name."""
+        return any(result.name == rule and result.ok is False for result in self.results)
+
 
 class Rulebook(Frozen):
     """What a model must obey to be submitted, by the keys of an experiment's `rulebook`."""

@@ -1,7 +1,9 @@
 """Clusters of the fakes of `val`: which of them look alike to a network that is not trained yet.
 
-Where no column says what made a fake, this stands for it: fakes of one generator tend to lie
-together. The labels of `val` say which files are fakes; those of `test` are never read.
+Where no column says what made a fake, this stands in for it, as far as what a generator leaves
+behind shows in such features. Otherwise they are clusters of what the files show, and a model that
+does well on all of them leans on no one kind of picture. The labels of `val` say which files are
+fakes; those of `test` are never read.
 """
 
 import time
@@ -24,7 +26,8 @@ from workbench.screening.probe import Asked, FeatureRows, Where, val_features
 from workbench.screening.probing import LIMIT_S, ask, candidates_of, child_process
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
-from workbench.values import Frozen, read_record
+from workbench.validation import read_record
+from workbench.values import Frozen
 
 FILE = "clusters.json"
 """In the study's folder."""
@@ -117,8 +120,10 @@ def describe_clusters(clusters: Clusters) -> str:
 def cluster_fakes(features: FeatureRows, num_clusters: int, *, least: int) -> npt.NDArray[np.int64]:
     """Return the number of each row's cluster, from 1 on, the largest first; (rows,).
 
-    By k-means of standardised features, the best of ten starts. Where a cluster would have fewer
-    than `least` rows there is one cluster less, and so on; all are 0 where there are not even two.
+    By spherical k-means (Dhillon and Modha 2001) of standardised features, the best of ten starts:
+    it looks at directions alone, so that a few odd files far out are no cluster. Where one would
+    have fewer than `least` rows there is one cluster less, and so on; all are 0 where there are not
+    even two.
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
@@ -127,12 +132,14 @@ def cluster_fakes(features: FeatureRows, num_clusters: int, *, least: int) -> np
     spread = features.std(axis=0)
     spread[spread < 1e-6] = 1  # a feature that never moves says nothing
     standard = (features - features.mean(axis=0)) / spread
+    lengths = np.linalg.norm(standard, axis=1, keepdims=True)
+    directions = standard / np.maximum(lengths, 1e-6)
     for number in range(min(num_clusters, len(features) // least), 1, -1):
         model = KMeans(number, n_init=_STARTS, random_state=_SEED)
         # One thread: the order of sums must not move a row that lies between two clusters.
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct rows
-            labels = model.fit_predict(standard)
+            labels = model.fit_predict(directions)
         sizes = np.bincount(labels, minlength=number)
         if sizes.min() >= least:
             first = [int(np.argmax(labels == label)) for label in range(number)]

@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from workbench.console import duration, track
+from workbench.console import track
 from workbench.errors import CacheError, ConfigError, DiskFullError, WeightsError, WorkbenchError
+from workbench.fence import KEEP_MEMORY
 from workbench.files import write_json
 from workbench.media.declared import PICTURED
 from workbench.media.views import AnyView
 from workbench.parts.weights import RANDOM, Mode, Weights
-from workbench.processes import KEEP_MEMORY, be_a_child, environment, interrupts_held
+from workbench.processes import be_a_child, environment, interrupts_held
 from workbench.rules.rulebook import Rulebook
 from workbench.screening.probe import Asked, Where, compute, probe
 from workbench.screening.screening import (
@@ -30,6 +31,7 @@ from workbench.screening.screening import (
 )
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder, judge_start
+from workbench.tables import duration
 
 LIMIT_S = 900.0
 """Time that the features of one view by one backbone may take."""

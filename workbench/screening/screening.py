@@ -15,12 +15,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.console import duration, text_table
 from workbench.parts.leaderboard import family_of
 from workbench.parts.per_view import for_each, in_short, label_of
 from workbench.parts.weights import Mode
 from workbench.space.space import SampledConfig, Space
-from workbench.values import Frozen, read_record
+from workbench.tables import duration, text_table
+from workbench.validation import read_record
+from workbench.values import Frozen
 
 FILE = "screening.json"
 """In the study's folder."""

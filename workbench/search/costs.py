@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from workbench.console import duration
 from workbench.media.view import View
+from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import TTA
 from workbench.parts.weights import RANDOM
+from workbench.tables import duration
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 
@@ -214,5 +215,5 @@ def _multiply_adds(
     with torch.device("meta"):
         model = MediaModel(dict(backbones), dict(views), image_px=image_px, weights=RANDOM)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(model.example_inputs(1, "meta"))
+        model.eval()(example_inputs(model.views, 1, "meta"))
     return int(counter.get_total_flops() // 2)

@@ -39,7 +39,7 @@ from workbench.study.records import (
 from workbench.tracking.runs import TrialRun
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
-from workbench.values import shown
+from workbench.validation import shown
 
 
 def mend_journal(folder: StudyFolder) -> str:

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from workbench.console import duration, visible
+from workbench.console import visible
+from workbench.tables import duration
 
 BAR = 30
 """Letters of the bar of a study."""

@@ -1,8 +1,8 @@
 """What a search says to the person at the terminal, in lines."""
 
-from workbench.console import duration
 from workbench.search.costs import CostForecast
 from workbench.search.open_trials import OpenTrial
+from workbench.tables import duration
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from workbench.console import duration
-from workbench.processes import KEEP_MEMORY, environment, interrupts_held
+from workbench.fence import KEEP_MEMORY
+from workbench.processes import environment, interrupts_held
 from workbench.search.runner import Event
+from workbench.tables import duration
 from workbench.trial.decision import Decision
 from workbench.trial.job import Died
 from workbench.trial.result import Epoch

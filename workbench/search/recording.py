@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import optuna
 
+from workbench.access import require_writable
 from workbench.console import say
 from workbench.errors import StudyError
-from workbench.files import require_writable
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import (

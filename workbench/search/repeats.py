@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from workbench.access import full_disk_told, require_writable
 from workbench.console import say
 from workbench.data.prepare import Prepared
-from workbench.files import full_disk_told, require_writable, sweep
+from workbench.files import sweep
 from workbench.scoring.slices import labelled_slices, num_files
 from workbench.search.devices import Seats, choose_seats
 from workbench.search.forecast import Forecast

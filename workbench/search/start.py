@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from workbench.access import full_disk_told, require_writable
 from workbench.checks import checkup
 from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
+from workbench.data.folds import with_fold
 from workbench.data.holdout import without_holdout
-from workbench.files import full_disk_told, require_writable
 from workbench.media.views import AnyView
 from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
 from workbench.screening.probe import Where
@@ -206,6 +207,7 @@ class _Run:
             manifest.read_manifest(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
         )
+        files = with_fold(files, self.experiment.validation)
         files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
             self.folder,

@@ -11,13 +11,13 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.console import text_table
 from workbench.errors import StudyError
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.statistics import read_scores, with_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.study.repeats import read_plan, read_repeats, row_of_repeat
+from workbench.tables import text_table
 from workbench.trial.delong import Z95, Estimate, mean_auc_difference
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.console import USUAL_WIDTH, text_table
 from workbench.study.records import TrialRow
+from workbench.tables import USUAL_WIDTH, text_table
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 

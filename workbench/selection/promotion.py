@@ -18,7 +18,8 @@ from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective
-from workbench.values import Frozen, read_record
+from workbench.validation import read_record
+from workbench.values import Frozen
 
 
 class RunnerUp(Frozen):

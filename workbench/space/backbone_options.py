@@ -7,7 +7,7 @@ from workbench.parts.leaderboard import read_table
 from workbench.rules.ranking import Query, rank_backbones
 from workbench.rules.rulebook import Rulebook
 from workbench.space.language import in_words, options_of
-from workbench.values import build
+from workbench.validation import build
 
 MAX_QUESTIONS = 20
 """To the table of figures, in one choice."""

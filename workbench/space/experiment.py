@@ -14,7 +14,8 @@ from workbench.rules.rulebook import Rulebook
 from workbench.space.space import Space, read_space, require_backbones
 from workbench.trial.constraints import Constraints
 from workbench.trial.recipe import Objective
-from workbench.values import Frozen, build
+from workbench.validation import build
+from workbench.values import Frozen
 
 
 class Pruning(Frozen):

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
+from workbench.console import cut_text
 from workbench.errors import ConfigError
-from workbench.values import Frozen, build, cut_text, shown
+from workbench.validation import build, shown
+from workbench.values import Frozen
 
 MAX_WALKED = 5_000_000
 """Options of all choices of a file times its values: each option is checked in a draft of its own,

@@ -9,10 +9,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.console import duration, say
+from workbench.console import say
 from workbench.errors import ConfigError
 from workbench.files import read_json, write_json
 from workbench.space.space import SampledConfig
+from workbench.tables import duration
 from workbench.trial.device import is_cuda
 from workbench.trial.precision import LEAST_GAIN, gain_of_bfloat16, has_bfloat16
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from workbench.console import cut_text
 from workbench.data.dataset import read_tree
 from workbench.errors import ConfigError
 from workbench.media.views import AnyView
@@ -22,7 +23,7 @@ from workbench.space.space import (
     read_tree_as_space,
     require_backbones,
 )
-from workbench.values import build, cut_text, shown
+from workbench.validation import build, shown
 from workbench.yaml_files import parse_yaml
 
 OF_EXPERIMENT = ("data", "rulebook", "objective")

@@ -10,7 +10,7 @@ from workbench.media.declared import PICTURED
 from workbench.parts.backbones import check_name
 from workbench.parts.per_view import PerView, apply, in_short
 from workbench.parts.weights import Mode
-from workbench.rules.rulebook import Verdict
+from workbench.rules.rulebook import HelpersRule, Verdict
 from workbench.space.experiment import Experiment
 from workbench.space.precisions import Precisions
 from workbench.space.space import SampledConfig, Space
@@ -85,7 +85,7 @@ def check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> 
     Raises:
         RuleError: the rulebook refuses them all.
     """
-    refused: dict[str, str] = {}
+    refused: dict[str, Verdict] = {}
 
     def judged(backbone: PerView[str], mode: Mode, names: Iterable[str]) -> Verdict:
         verdict = judge_start(
@@ -97,7 +97,7 @@ def check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> 
             finder=finder,
         )
         if not verdict.legal:
-            refused.setdefault(verdict.sentence, verdict.backbone)
+            refused.setdefault(verdict.sentence, verdict)
         return verdict
 
     of_view = space.backbones_by_view()
@@ -117,8 +117,14 @@ def check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> 
     for sentence in refused:
         say(sentence)
     if not legal:
+        tried = dict.fromkeys(verdict.backbone for verdict in refused.values())
+        remedy = "Put a legal one into `backbone`; `workbench backbones --check NAME` judges one."
+        if all(verdict.breaks(HelpersRule.name) for verdict in refused.values()):
+            remedy = (
+                "Leave out the views that other models help to make, or write `helpers: allow` "
+                "into the rulebook."
+            )
         raise RuleError(
             f"{space.file}: the rulebook refuses every backbone that can be drawn "
-            f"({', '.join(dict.fromkeys(refused.values()))}). Put a legal one into `backbone`; "
-            "`workbench backbones --check NAME` judges one."
+            f"({', '.join(tried)}). {remedy}"
         )

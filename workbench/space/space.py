@@ -37,7 +37,8 @@ from workbench.space.language import (
     require_checkable,
 )
 from workbench.trial.recipe import Objective, Recipe, TrainingSpec
-from workbench.values import Frozen, build, shown
+from workbench.validation import build, shown
+from workbench.values import Frozen
 from workbench.yaml_files import read_yaml
 
 

@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from workbench.access import open_lock, take_lock
 from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
-from workbench.files import open_lock, take_lock, write_json, write_text
+from workbench.files import write_json, write_text
 from workbench.space.experiment import Experiment, require_no_gone_setting
 from workbench.trial.result import TrialFolder
-from workbench.values import Frozen, build, read_record
+from workbench.validation import build, read_record
+from workbench.values import Frozen
 from workbench.workspace import RESERVED_NAMES
 from workbench.yaml_files import read_yaml
 

@@ -10,7 +10,8 @@ from workbench.files import write_text
 from workbench.study.folder import StudyFolder
 from workbench.study.records import THOP, TRUE, TrialRow
 from workbench.trial.recipe import Recipe
-from workbench.values import Frozen, read_record
+from workbench.validation import read_record
+from workbench.values import Frozen
 
 _FILE = "repeat.json"
 _REMEDY = "Put the file back, or remove the folder: `workbench finalists` trains it again."

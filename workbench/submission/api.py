@@ -29,21 +29,14 @@ from workbench.media.decoders import (
     read_any,
     read_here,
 )
-from workbench.media.reading import Reading
-from workbench.media.view import Array, Made, View
+from workbench.media.view import Array, Made, MadeOrNot, View
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.evaluator import DecodedViews, Evaluator
 from workbench.scoring.temperature import tempered
-from workbench.submission.contents import (
-    MODEL,
-    WEIGHTS,
-    read_manifest_of_bundle,
-    read_temperature,
-)
 from workbench.submission.paths import check_files, check_out
+from workbench.submission.places import MODEL, WEIGHTS, read_columns, read_temperature
 from workbench.submission.predictions import csv_table, file_cell, fill, read_sheet
-from workbench.values import build
 
 BATCH_SIZE = 8
 """Files decoded, and samples scored, at once; small, so that any machine has the memory for it."""
@@ -100,7 +93,7 @@ class Predictor:
         except RuntimeError as error:
             raise ConfigError(f"{device!r} is no torch device. Write e.g. cpu or cuda.") from error
         try:
-            self._spec: ModelSpec = build(ModelSpec, read_json(bundle / MODEL), where=MODEL)
+            self._spec = ModelSpec.model_validate(read_json(bundle / MODEL))
             model: MediaModel = self._spec.build()
             model.load_state_dict(load_file(bundle / WEIGHTS))
             self._temperature = read_temperature(bundle)
@@ -149,7 +142,7 @@ class Predictor:
     def predictions(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
         """Yield for each of `paths` its probability and what of it could not be read."""
         waiting = map(Path, paths)
-        ahead: deque[tuple[Path, Callable[[], Reading | MediaError]]] = deque()
+        ahead: deque[tuple[Path, Callable[[], MadeOrNot | MediaError]]] = deque()
         while True:
             for path in islice(waiting, self._num_ahead - len(ahead)):
                 ahead.append((path, self._reading(path)))
@@ -158,7 +151,7 @@ class Predictor:
             some = [ahead.popleft() for _ in range(min(BATCH_SIZE, len(ahead)))]
             yield from self._predict_batch([(path, reading()) for path, reading in some])
 
-    def _reading(self, path: Path) -> Callable[[], Reading | MediaError]:
+    def _reading(self, path: Path) -> Callable[[], MadeOrNot | MediaError]:
         """Return what waits for a file to be decoded, which begins now where there is a fence."""
         whole = path.absolute()  # the processes stay in the folder in which they started
         if self._fence is None:
@@ -166,12 +159,12 @@ class Predictor:
         return partial(ended, self._fence.submit(read_any, whole, self._spec.views), self._limit_s)
 
     def _predict_batch(
-        self, some: Sequence[tuple[Path, Reading | MediaError]]
+        self, some: Sequence[tuple[Path, MadeOrNot | MediaError]]
     ) -> Iterator[Prediction]:
         """Yield the predictions of some files, scored together."""
         views = self._spec.views
-        made: list[Mapping[str, Made | MediaError]] = [
-            dict.fromkeys(views, reading) if isinstance(reading, MediaError) else reading.made
+        made = [
+            dict.fromkeys(views, reading) if isinstance(reading, MediaError) else reading
             for _, reading in some
         ]
         arrays = {
@@ -247,8 +240,7 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> str:
         raise DataError(f"{media} is not a folder. Name the one that holds the template's files.")
     if not os.access(media, os.R_OK | os.X_OK):
         raise DataError(f"{media} cannot be read: permission denied. Name a folder of media.")
-    contents = read_manifest_of_bundle(bundle)
-    columns = contents.name_column, contents.score_column
+    columns = read_columns(bundle)
     sheet = read_sheet(template, name_column=columns[0], score_column=columns[1])
     names = list(dict.fromkeys(sheet.names))
     found = find_files(names, media, where=str(template))
@@ -261,8 +253,7 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> str:
 
 def _of_files(bundle: Path, given: argparse.Namespace) -> str:
     files = given.files
-    contents = read_manifest_of_bundle(bundle)
-    columns = contents.name_column, contents.score_column
+    columns = read_columns(bundle)
     check_files(files)
     check_out(given.out, inputs=files, bundle=bundle, columns=columns)
     scores = _scores(bundle, files, given)
@@ -271,7 +262,7 @@ def _of_files(bundle: Path, given: argparse.Namespace) -> str:
     times = Counter(path.name for path in set(files))
     names = [path.name if times[path.name] == 1 else str(path) for path in files]
     rows = [(file_cell(name), repr(value)) for name, value in zip(names, scores, strict=True)]
-    return csv_table([(contents.name_column, contents.score_column), *rows])
+    return csv_table([columns, *rows])
 
 
 def _scores(bundle: Path, files: Sequence[Path], given: argparse.Namespace) -> list[float]:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from workbench.console import text_table
 from workbench.data.delimited import quoted
 from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
-from workbench.media.image import LIBRARIES
+from workbench.media.still import LIBRARIES
 from workbench.pages import without_media
 from workbench.rules.judge import judge
 from workbench.scoring.slices import TEST
@@ -27,7 +26,10 @@ from workbench.selection.statistics import gives
 from workbench.study.folder import StudyFolder
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
-from workbench.submission.contents import (
+from workbench.submission.contents import Contents, FileRecord, Temperature
+from workbench.submission.neutral import find_neutral, require_few
+from workbench.submission.paths import check_place
+from workbench.submission.places import (
     CALIBRATION,
     CODE,
     MANIFEST,
@@ -36,13 +38,9 @@ from workbench.submission.contents import (
     PROGRAM,
     RECIPE,
     WEIGHTS,
-    Contents,
-    FileRecord,
-    Temperature,
 )
-from workbench.submission.neutral import find_neutral, require_few
-from workbench.submission.paths import check_place
 from workbench.submission.predictions import fill, read_sheet
+from workbench.tables import text_table
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 from workbench.workspace import Workspace
@@ -126,7 +124,9 @@ def export(
     neutral = find_neutral(folder, trial, recipe, sheet.names)
     if not allow_missing:
         require_few(neutral)
-    code = code_for({type(view) for view in recipe.model.views.values()})
+    code = code_for(
+        {type(view) for view in recipe.model.views.values()}, recipe.model.backbone_names
+    )
     extras = frozenset().union(*(view.libraries for view in recipe.model.views.values()))
     versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
 

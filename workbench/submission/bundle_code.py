@@ -1,4 +1,4 @@
-"""The code of a bundle: what its prediction imports, with no views but those its model reads."""
+"""The code of a bundle: what prediction imports, with no views and backbones but its model's."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from workbench.submission.import_closure import closure
 PACKAGE = Path(__file__).parents[1]
 ENTRY = "workbench.submission.api"
 _VIEWS = Path(PACKAGE.name, "media", "views.py")
+_MODELS = Path(PACKAGE.name, "parts", "own_models.py")
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,12 @@ class Code:
     """Top-level names of what they import, the standard library left out."""
 
 
-def code_for(views: Collection[type[View]]) -> Code:
-    """Return the code that scores files by a model of such views."""
-    written = {_VIEWS: views_module(views).encode()}
+def code_for(views: Collection[type[View]], backbones: Collection[str]) -> Code:
+    """Return the code that scores files by a model of such views and backbones."""
+    written = {
+        _VIEWS: views_module(views).encode(),
+        _MODELS: models_module(backbones).encode(),
+    }
     found = closure(ENTRY, PACKAGE.parent, written)
     files = {
         file: written[file] if file in written else (PACKAGE.parent / file).read_bytes()
@@ -45,3 +49,15 @@ def views_module(views: Collection[type[View]]) -> str:
         "from typing import Annotated\n\nfrom pydantic import Field\n\n"
         f"{imports}\nAnyView = {kind}\n"
     )
+
+
+def models_module(backbones: Collection[str]) -> str:
+    """Return the source of `parts/own_models.py` for these backbones alone."""
+    names = {backbone.partition(".")[0] for backbone in backbones}
+    lines = (PACKAGE.parent / _MODELS).read_text(encoding="utf-8").splitlines()
+    kept = [
+        line
+        for line in lines
+        if not line.startswith("import ") or line.split()[1].rpartition(".")[2] in names
+    ]
+    return "\n".join(kept) + "\n"

@@ -1,4 +1,4 @@
-"""The files of a bundle, and the manifest in which it says what they are."""
+"""The manifest of a bundle, in which it says what its files are."""
 
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -7,22 +7,9 @@ from pydantic import AfterValidator, Field
 
 from workbench.errors import BundleError, ConfigError
 from workbench.files import read_json
-from workbench.values import Frozen, build
-
-MANIFEST = "manifest.json"
-PREDICTIONS = "predictions.csv"
-WEIGHTS = "model.safetensors"
-MODEL = "model.json"
-"""The model spec, which is all that prediction reads; bundles of version 0.1 have none."""
-
-CALIBRATION = "calibration.json"
-"""A temperature, where the scores were asked to be calibrated."""
-
-RECIPE = "recipe.json"
-"""All of what was trained, for people."""
-
-PROGRAM = "predict.py"
-CODE = "code"
+from workbench.submission.places import MANIFEST, MOST_TEMPERATURE, PROGRAM, WEIGHTS
+from workbench.validation import build
+from workbench.values import Frozen
 
 MOST_MANIFEST_BYTES = 4 << 20
 """A bundle has some hundred files; the manifest of 10,000 of them takes 2 MB."""
@@ -55,7 +42,7 @@ class FileRecord(Frozen):
 class Temperature(Frozen):
     """By what the logit of every score is divided; see `scoring.temperature`."""
 
-    temperature: float = Field(gt=0, le=1000, allow_inf_nan=False)
+    temperature: float = Field(gt=0, le=MOST_TEMPERATURE, allow_inf_nan=False)
     slice: str
     """The slice that it was fitted on."""
 
@@ -116,19 +103,6 @@ def read_manifest_of_bundle(bundle: Path) -> Contents:
         if name not in contents.files:
             raise BundleError(f"{path} does not name {name}. Export the bundle again.")
     return contents
-
-
-def read_temperature(bundle: Path) -> float:
-    """Return the temperature of a bundle's scores; 1 where they are as the model gives them.
-
-    Raises:
-        OSError, ValueError, ConfigError: the file is not what was written.
-    """
-    path = bundle / CALIBRATION
-    if not path.exists():
-        return 1.0
-    found: Temperature = build(Temperature, read_json(path), where=CALIBRATION)
-    return found.temperature
 
 
 def _said(error: Exception) -> str:

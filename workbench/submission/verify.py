@@ -7,12 +7,12 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from workbench.console import say
+from workbench.console import cut_text, say
 from workbench.errors import BundleError
 from workbench.files import hash_file
-from workbench.submission.contents import MANIFEST, PROGRAM, Contents, read_manifest_of_bundle
+from workbench.submission.contents import Contents, read_manifest_of_bundle
 from workbench.submission.paths import check_files, check_out
-from workbench.values import cut_text
+from workbench.submission.places import MANIFEST, PROGRAM
 
 
 def check_bundle(bundle: Path) -> Contents:

@@ -24,9 +24,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
+from workbench.access import open_lock, require_writable, take_lock
 from workbench.console import say
 from workbench.errors import StudyError
-from workbench.files import finished, open_lock, require_writable, take_lock
+from workbench.files import finished
 from workbench.tracking.moving import (
     ARTIFACTS,
     addresses_elsewhere,

@@ -27,6 +27,7 @@ from workbench.trial.memory_count import (
     state_copies,
 )
 from workbench.trial.recipe import Recipe
+from workbench.trial.stepping import checkpoint_activations
 from workbench.values import Frozen
 
 SCORED_SAMPLES = 256
@@ -260,7 +261,7 @@ def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
 
 def _can_checkpoint(recipe: Recipe) -> bool:
     with torch.device("meta"):
-        return recipe.build_model().checkpoint_activations()
+        return checkpoint_activations(recipe.build_model())
 
 
 def _scored(recipe: Recipe, need: Need, at_once: int) -> int | None:

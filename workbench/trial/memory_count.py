@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.data.measured import Measured
 from workbench.media.view import View
+from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM
 from workbench.trial.device import (
@@ -28,6 +29,7 @@ from workbench.trial.device import (
 )
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Recipe
+from workbench.trial.stepping import checkpoint_activations
 from workbench.values import Frozen
 
 MARGIN = {"cuda": 1.15, "cpu": 1.5}
@@ -84,7 +86,7 @@ def _least(
             dict(backbones), dict(views), image_px=image_px, weights=RANDOM, frozen=frozen
         )
         try:
-            model(model.example_inputs(1, "meta"))
+            model(example_inputs(model.views, 1, "meta"))
         except ValueError as error:
             if not is_of_one_value(error):
                 raise
@@ -205,13 +207,13 @@ def run_pass(recipe: Recipe, device: str, checkpointed: bool, num_samples: int, 
     model = recipe.build_model().place(device)
     if not grad:
         with torch.inference_mode():
-            model.eval()(model.example_inputs(num_samples, device))
+            model.eval()(example_inputs(model.views, num_samples, device))
         return
     if checkpointed:
-        model.checkpoint_activations()
+        checkpoint_activations(model)
     # On tensors without contents everything is float32.
     precision = "float32" if device == "meta" else recipe.training.precision
-    odds = logits_of(model, model.example_inputs(num_samples, device), precision)[:, 1]
+    odds = logits_of(model, example_inputs(model.views, num_samples, device), precision)[:, 1]
     F.softplus(odds).mean().backward()
 
 

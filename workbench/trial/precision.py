@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from workbench.data.measured import Measured
 from workbench.media.image import Image
+from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM, published
 from workbench.trial.device import gpu_has_bfloat16, is_cuda
@@ -96,7 +97,7 @@ def _measure_gain(backbone: str, image_px: int) -> float:
     began = time.monotonic()
 
     def step(samples: int, precision: Precision) -> float:
-        inputs = model.example_inputs(samples)
+        inputs = example_inputs(model.views, samples)
         model.zero_grad(set_to_none=True)
         start = time.process_time()
         logits_of(model, inputs, precision).sum().backward()

@@ -4,6 +4,7 @@ import time
 
 from torch import nn
 
+from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.trial.device import random_state, set_random_state, wait_for
 from workbench.trial.memory import Plan
@@ -39,7 +40,7 @@ def rehearse(
     device = next(model.parameters()).device
     began, why = time.monotonic(), ""
     state = random_state(device)
-    inputs = model.example_inputs(samples_at_once, device)
+    inputs = example_inputs(model.views, samples_at_once, device)
     try:
         with buffers_kept(model):
             logits_of(passes, inputs, recipe.training.precision).sum().backward()

@@ -13,9 +13,10 @@ import torch
 from pydantic import Field
 
 from workbench.errors import DamagedFileError
-from workbench.files import finished, hash_file, read_bytes, write_text
+from workbench.files import finished, hash_file, write_text
 from workbench.trial.recipe import Recipe
-from workbench.values import Frozen, read_record
+from workbench.validation import read_bytes, read_record
+from workbench.values import Frozen
 
 State = Literal["complete", "pruned", "failed", "paused"]
 """A paused trial waits with its checkpoint, and may go on; the others have ended."""

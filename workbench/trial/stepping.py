@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.parts.losses import Loss
+from workbench.parts.model import MediaModel, PictureReader
 from workbench.trial.device import random_state, set_random_state
 from workbench.trial.precision import logits_of
 from workbench.trial.recipe import Precision
@@ -88,3 +89,20 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, kept in zip(model.buffers(), before, strict=True):
                 buffer.copy_(kept)
+
+
+def checkpoint_activations(model: MediaModel) -> bool:
+    """Let activations be computed twice instead of kept; say whether timm can do it.
+
+    Source: Chen et al. 2016, arXiv:1604.06174.
+    """
+    for reader in model.readers.values():
+        if isinstance(reader, PictureReader):
+            switch = getattr(reader.backbone, "set_grad_checkpointing", None)
+            if switch is None:
+                return False
+            try:
+                switch(enable=True)
+            except AssertionError:  # how timm says that this family has none
+                return False
+    return True

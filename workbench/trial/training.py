@@ -40,7 +40,7 @@ from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Epoch
-from workbench.trial.stepping import backward
+from workbench.trial.stepping import backward, checkpoint_activations
 
 CHECKPOINT_FORMAT = 2
 """Of a checkpoint; another one is not gone on from."""
@@ -94,7 +94,7 @@ class Training:
         grouped = is_grouped(self._model)
         self._model.place(self._device, channels_last=uses.grouped_last or not grouped)
         if plan.checkpointed:
-            self._model.checkpoint_activations()
+            checkpoint_activations(self._model)
         groups = recipe.training.transfer.groups(
             self._model, recipe.training.optimizer.weight_decay
         )

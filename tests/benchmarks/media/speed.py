@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from workbench.fence import KEEP_MEMORY
 from workbench.media.decoders import ONE_THREAD
-from workbench.processes import KEEP_MEMORY
 
 GROUP = 10
 NUM_FRAMES = 8
@@ -49,13 +49,12 @@ def report(clips: list[Path], folder: Path) -> None:
     from av.stream import Discard
     from moviepy import VideoFileClip
 
+    from tests.media.clips import decode
     from workbench.media.frames import Frames
     from workbench.media.mel import Mel
-    from workbench.media.reading import decode
-    from workbench.media.source import feed, opened
+    from workbench.media.streams import feed, opened
     from workbench.media.timing import Timeline
-    from workbench.media.video import FrameReader
-    from workbench.media.view import Frame
+    from workbench.media.video import Frame, FrameReader
 
     class Whole(Frames):
         """Frames as they are, of any size."""

@@ -38,7 +38,7 @@ from workbench.space.space import SampledConfig, Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
 from workbench.trial.recipe import Recipe
-from workbench.values import build
+from workbench.validation import build
 from workbench.workspace import Workspace
 
 MEMORY = Path("/dev/shm")

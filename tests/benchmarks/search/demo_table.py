@@ -44,7 +44,7 @@ from workbench.trial.delong import auc
 from workbench.trial.memory import Plan
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.training import DivergedError, Training
-from workbench.values import build
+from workbench.validation import build
 
 HERE = Path(__file__).parent
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from tests.benchmarks.search.tasks import Asked, Seen
 from workbench.space.space import SampledConfig, Space
-from workbench.values import build
+from workbench.validation import build
 
 NUM_EPOCHS = 9
 NUM_OF_EACH_CLASS = 75

@@ -24,7 +24,7 @@ from tests.benchmarks.search.demo_table import (
 )
 from workbench.parts.augment import Augment
 from workbench.space.space import SampledConfig
-from workbench.values import build
+from workbench.validation import build
 
 Asked = SampledConfig
 """A recipe, with or without the data it is for: the same choices."""

@@ -1,0 +1,135 @@
+"""Folds: every labelled file in one of them, groups whole, the same on every machine."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.data.folds import Validation, with_fold
+from workbench.data.labels import Template
+from workbench.data.manifest import Manifest
+from workbench.data.metadata import Metadata, column_of
+from workbench.errors import ConfigError, DataError
+from workbench.validation import build
+
+TEMPLATE = Template(pd.DataFrame({"name": [], "y": []}), "name", "y", Path("t.csv"))
+
+
+def manifest(targets: list[int], **columns: list[str]) -> Manifest:
+    """Return a manifest of labelled files, the first half `train`, and two `test` files."""
+    num, half = len(targets), len(targets) // 2
+    cells = {column_of(name): [*values, "", ""] for name, values in columns.items()}
+    names = [f"c{number}.mp4" for number in range(num)]
+    table = pd.DataFrame(
+        {
+            "split": ["train"] * half + ["val"] * (num - half) + ["test"] * 2,
+            "name": [*names, "t0.mp4", "t1.mp4"],
+            "path": [f"media/{name}" for name in [*names, "t0.mp4", "t1.mp4"]],
+            "target": [*targets, -1, -1],
+            "status": "ok",
+            "content": [f"{number:064d}" for number in range(num + 2)],
+            **cells,
+        }
+    )
+    groups = tuple(name for name in columns if name != "generator")
+    return Manifest(table, TEMPLATE, 0, metadata=Metadata(groups=groups))
+
+
+def val_of(dealt: Manifest) -> set[str]:
+    return set(dealt.table.loc[dealt.table["split"] == "val", "path"])
+
+
+def test_every_labelled_file_is_in_one_fold_with_the_classes_in_proportion() -> None:
+    data = manifest([0] * 30 + [1] * 20)
+    seen: list[str] = []
+    for fold in range(1, 6):
+        dealt = with_fold(data, Validation(kind="stratified", fold=fold))
+        val = dealt.table[dealt.table["split"] == "val"]
+        assert val["target"].value_counts().to_dict() == {0: 6, 1: 4}
+        assert dealt.table["split"].value_counts().to_dict() == {"train": 40, "val": 10, "test": 2}
+        seen += val["path"].tolist()
+        line = f"validation: fold {fold} of 5 is val, 10 of 50 labelled files"
+        assert dealt.understood == (line,)
+    assert sorted(seen) == sorted(data.table["path"][:50])
+
+
+def test_folds_are_the_same_whatever_the_order_of_the_files() -> None:
+    data = manifest([0, 1] * 20)
+    shuffled = Manifest(data.table.sample(frac=1, random_state=3), TEMPLATE, 0)
+    dealt = Validation(kind="stratified", folds=4, fold=2)
+    assert val_of(with_fold(data, dealt)) == val_of(with_fold(shuffled, dealt))
+    assert with_fold(data, dealt).fingerprint == with_fold(shuffled, dealt).fingerprint
+    assert with_fold(data, dealt).fingerprint != data.fingerprint
+
+
+def test_the_given_split_is_left_as_it_is() -> None:
+    data = manifest([0, 1] * 4)
+    assert with_fold(data, Validation()) is data
+
+
+@given(st.lists(st.integers(0, 6), min_size=40, max_size=60), st.integers(1, 3))
+def test_a_group_is_never_split(speakers: list[int], fold: int) -> None:
+    named = [str(speaker) for speaker in speakers]
+    data = manifest([0, 1] * (len(speakers) // 2) + [0] * (len(speakers) % 2), speaker=named)
+    try:
+        dealt = with_fold(data, Validation(kind="group", folds=3, fold=fold)).table
+    except DataError:
+        return  # too few groups for so many folds
+    labelled = dealt[dealt["target"] >= 0]
+    assert labelled.groupby(column_of("speaker"))["split"].nunique().max() == 1
+
+
+def test_copies_of_one_file_stay_together() -> None:
+    data = manifest([0, 1] * 20)
+    data.table["content"] = [f"{number // 4:064d}" for number in range(42)]
+    for fold in (1, 2):
+        table = with_fold(data, Validation(kind="stratified", folds=2, fold=fold)).table
+        labelled = table[table["target"] >= 0]
+        assert labelled.groupby("content")["split"].nunique().max() == 1
+
+
+def test_files_of_one_name_in_two_folders_keep_apart_by_their_paths() -> None:
+    data = manifest([0, 1] * 10)
+    data.table["name"] = ["same.mp4", *data.table["name"][1:19], "same.mp4", "t0.mp4", "t1.mp4"]
+    for fold in (1, 2):
+        table = with_fold(data, Validation(kind="stratified", folds=2, fold=fold)).table
+        assert not table.duplicated(["split", "name"]).any()
+
+
+def test_one_generator_is_left_out_with_its_share_of_the_reals() -> None:
+    made_by = [""] * 20 + ["gan"] * 6 + ["tts"] * 10 + [""] * 4
+    data = manifest([0] * 20 + [1] * 20, generator=made_by)
+    dealt = with_fold(data, Validation(kind="leave-one-out-by-column", fold=2))
+    val = dealt.table[dealt.table["split"] == "val"]
+    assert val.loc[val["target"] == 1, column_of("generator")].tolist() == ["tts"] * 10
+    assert (val["target"] == 0).sum() == 10  # of two generators, half of the reals
+    assert dealt.understood[0].startswith("validation: generator tts is val, 20 of 40")
+
+
+def test_one_speaker_is_left_out_with_its_own_reals() -> None:
+    data = manifest([0, 1] * 10, speaker=["ann", "ann", "bob", "bob"] * 5)
+    dealt = with_fold(data, Validation(kind="leave-one-out-by-column", by="speaker"))
+    val = dealt.table[dealt.table["split"] == "val"]
+    assert val[column_of("speaker")].tolist() == ["ann"] * 10
+
+
+@pytest.mark.parametrize(
+    ("validation", "said"),
+    [
+        (Validation(kind="group"), "nothing says what they are"),
+        (Validation(kind="group", by="speaker"), "deals by `speaker`, which no table"),
+        (Validation(kind="leave-one-out-by-column", fold=3), "fakes have 1"),
+        (Validation(kind="leave-one-out-by-column"), "train would lack a class"),
+    ],
+)
+def test_folds_that_cannot_be_dealt_are_an_error(validation: Validation, said: str) -> None:
+    data = manifest([0, 1] * 4, generator=["", "gan"] * 4)
+    with pytest.raises(DataError, match=said):
+        with_fold(data, validation)
+
+
+def test_a_fold_that_is_none_of_them_is_refused() -> None:
+    with pytest.raises(ConfigError, match="there is no fold 4 of 3"):
+        build(Validation, {"kind": "stratified", "folds": 3, "fold": 4}, where="x")
