@@ -172,7 +172,8 @@ def test_from_an_experiment_to_predictions(place: Place) -> None:
         assert {"recipe", "f1", "log_loss", "tpr", "fpr", "params_thop", "seconds"} <= trial.keys()
     compared = place.run("compare", "tiny", "--top", "2")
     assert "Next: workbench export tiny --out bundle" in compared.stdout
-    assert len([line for line in compared.stdout.splitlines() if "test_" in line]) == 2
+    table, _ = compared.stdout.split("3 complete, ")
+    assert len([line for line in table.splitlines() if "test_" in line]) == 2
     page = (place.study("tiny").path / "compare.html").read_text(encoding="utf-8")
     assert trials[0]["backbone"] in page
 

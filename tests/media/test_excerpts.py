@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.media.clips import chirp, moving, tone, write_media
 from workbench.errors import MediaError
-from workbench.media.excerpts import DURATION_S, PICTURE_PX, SIDE_PX, Excerpt, excerpt, shrunk
+from workbench.media.excerpts import DURATION_S, SIDE_PX, STILL_PX, Excerpt, excerpt, within_side
 
 
 def streams(found: Excerpt) -> dict[str, float]:
@@ -61,7 +61,7 @@ def test_a_picture_stays_a_picture(tmp_path: Path) -> None:
     Image.fromarray(moving(1, width=800, height=400)[0]).save(path, "PNG")
     found = excerpt(path)
     assert found.mime == "image/jpeg"
-    assert Image.open(io.BytesIO(found.data)).size == (PICTURE_PX, PICTURE_PX // 2)
+    assert Image.open(io.BytesIO(found.data)).size == (STILL_PX, STILL_PX // 2)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_shrinking_keeps_the_shape_and_enlarges_nothing(
     size: tuple[int, int], wanted: tuple[int, int]
 ) -> None:
     width, height = size
-    found = shrunk(np.zeros((height, width, 3), np.uint8), 160, even=True)
+    found = within_side(np.zeros((height, width, 3), np.uint8), 160, even=True)
     assert found.shape[1::-1] == wanted
 
 

@@ -13,7 +13,7 @@ from workbench.selection.promotion import Champion
 from workbench.selection.slice_values import (
     auc_gap,
     main_slice,
-    read_labelled,
+    read_labelled_scores,
     slice_values,
 )
 from workbench.selection.summary import Summary, describe_summary, summarise
@@ -101,7 +101,7 @@ def test_the_terminal_says_it_in_about_ten_lines(sliced: MadeStudy) -> None:
 
 
 def test_every_slice_of_two_classes_has_its_value(sliced: MadeStudy) -> None:
-    scores = read_labelled(sliced.folder, sliced.rows)
+    scores = read_labelled_scores(sliced.folder, sliced.rows)
     found = slice_values(scores, Objective(over=("generators", "val")))
     names = [*(f"generators.{name}" for name in GENERATORS)]
     assert sorted(found.slices) == sorted([*names, "val", *(f"degraded.{name}" for name in COPIES)])
@@ -120,7 +120,7 @@ def test_the_slice_that_is_looked_at_is_val_or_else_of_the_objective() -> None:
 
 
 def test_a_gap_needs_the_same_files(sliced: MadeStudy) -> None:
-    scores = read_labelled(sliced.folder, sliced.rows)
+    scores = read_labelled_scores(sliced.folder, sliced.rows)
     gap = auc_gap(scores[2], scores[0], "val")
     assert gap is not None
     assert gap.value == pytest.approx(

@@ -32,7 +32,7 @@ FRAMES_PER_S = 12
 SIDE_PX = 160
 """Longer side of a video."""
 
-PICTURE_PX = 320
+STILL_PX = 320
 """Longer side of a still picture."""
 
 _RATE_HZ = 22_050
@@ -102,7 +102,7 @@ class _Frames(MediaReader):
         while self.pictures and len(self.pictures) < until:
             self.pictures.append(self.pictures[-1])
         if not self.is_full and len(self.pictures) <= until:
-            self.pictures.append(shrunk(self._renderer.picture(frame), SIDE_PX, even=True))
+            self.pictures.append(within_side(self._renderer.picture(frame), SIDE_PX, even=True))
 
 
 class _Samples(MediaReader):
@@ -138,7 +138,7 @@ def _read(container: InputContainer) -> tuple[Sequence[Picture], Sound16 | None]
     return frames.pictures if frames else [], samples.sound() if samples else None
 
 
-def shrunk(picture: Picture, side_px: int, *, even: bool = False) -> Picture:
+def within_side(picture: Picture, side_px: int, *, even: bool = False) -> Picture:
     """Return a picture of which no side is longer than `side_px`; of even sides, if asked."""
     height, width = picture.shape[:2]
     scale = min(1.0, side_px / max(height, width))
@@ -150,7 +150,7 @@ def shrunk(picture: Picture, side_px: int, *, even: bool = False) -> Picture:
 
 def _still(path: Path) -> Excerpt:
     data = io.BytesIO()
-    picture = Pillow.fromarray(shrunk(read_picture(path).picture, PICTURE_PX))
+    picture = Pillow.fromarray(within_side(read_picture(path).picture, STILL_PX))
     picture.save(data, "JPEG", quality=80)
     return Excerpt("image/jpeg", data.getvalue())
 

@@ -16,7 +16,7 @@ from workbench.media.excerpts import DURATION_S, Excerpt, excerpt
 from workbench.report.cells import number_cell, table, word_cell
 from workbench.selection.leaderboard import shorten
 from workbench.selection.mistakes import Mistake, mistakes_by_slice, worst_mistakes
-from workbench.selection.slice_values import CLEAN, Scores
+from workbench.selection.slice_values import CLEAN, ScoresByTrial
 from workbench.selection.summary import Summary
 from workbench.study.folder import StudyFolder
 
@@ -24,14 +24,14 @@ MOST_EXCERPTS = 6
 MOST_BYTES = 3 << 20
 """Of all excerpts of a page: what is over it is named alone."""
 
-MOST_SLICES = 40
+MOST_ROWS = 40
 """Rows of the table of slices."""
 
 _LIMIT_S = 20.0
 """For one file: a page is not worth waiting longer."""
 
 
-def mistakes_section(folder: StudyFolder, summary: Summary, scores: Scores) -> str:
+def mistakes_section(folder: StudyFolder, summary: Summary, scores: ScoresByTrial) -> str:
     """Return the most confident mistakes of the first contender; nothing where it made none.
 
     Args:
@@ -89,7 +89,7 @@ def _by_slice(scores: pd.DataFrame) -> str:
             word_cell(one.worst.name),
             number_cell(one.worst.score, ".4f"),
         ]
-        for one in found[:MOST_SLICES]
+        for one in found[:MOST_ROWS]
     ]
     return table(header, lines, words=("slice", "surest mistake"))
 

@@ -14,7 +14,7 @@ from workbench.selection.finalists import Finalist, Finalists, MeanLead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.operating_points import OperatingPoint, operating_points
 from workbench.selection.promotion import Champion
-from workbench.selection.slice_values import Scores, auc_gap, main_slice
+from workbench.selection.slice_values import ScoresByTrial, auc_gap, main_slice
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc
@@ -154,7 +154,7 @@ def _promotable(
 def contender(
     folder: StudyFolder,
     objective: Objective,
-    scores: Scores,
+    scores: ScoresByTrial,
     chosen: Chosen,
     first: Chosen,
     *,
@@ -219,7 +219,7 @@ def verdict_of(folder: StudyFolder, row: TrialRow, rulebook: Rulebook) -> Verdic
 
 
 def _behind(
-    objective: Objective, scores: Scores, first: Chosen, other: Chosen
+    objective: Objective, scores: ScoresByTrial, first: Chosen, other: Chosen
 ) -> tuple[float | None, float | None]:
     """Return how far a trial is behind the first, and the standard error of that."""
     if first.row.number == other.row.number:

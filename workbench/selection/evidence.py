@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 
 from workbench.selection.contenders import Contender
-from workbench.selection.slice_values import Scores, SliceValues, auc_gap, main_slice
+from workbench.selection.slice_values import ScoresByTrial, SliceValues, auc_gap, main_slice
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
 
-MOST_SLICES = 2
+MOST_NAMED = 2
 """Slices that are named on which another trial is better."""
 
 
@@ -27,7 +27,7 @@ def times_as_many(gap: float, standard_error: float) -> float:
 def what_would_change_it(
     contenders: Sequence[Contender],
     values: SliceValues,
-    scores: Scores,
+    scores: ScoresByTrial,
     objective: Objective,
 ) -> tuple[str, ...]:
     """Return, a sentence each, what would speak for another trial than the first contender.
@@ -76,7 +76,7 @@ def _more_files(rival: Contender, num_files: int, clean: str) -> str:
 
 
 def _other_data(
-    first: Contender, values: SliceValues, scores: Scores, objective: Objective
+    first: Contender, values: SliceValues, scores: ScoresByTrial, objective: Objective
 ) -> list[str]:
     """Return where another trial is better by more than 1.96 paired standard errors."""
     if objective.metric != "auc":
@@ -93,7 +93,7 @@ def _other_data(
                 continue
             if gap.value > Z95 * gap.standard_error and gap.value > best.get(name, (0.0,))[0]:
                 best[name] = gap.value, number, gap.standard_error
-    most = sorted(best.items(), key=lambda item: -item[1][0])[:MOST_SLICES]
+    most = sorted(best.items(), key=lambda item: -item[1][0])[:MOST_NAMED]
     return [
         f"Data like {name}: there trial {number} is ahead by {gap:.3f} ± {Z95 * error:.3f} (95%, "
         f"paired DeLong), the widest of the trials compared, which flatters it."

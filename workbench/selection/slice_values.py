@@ -14,7 +14,7 @@ from workbench.values import Frozen
 CLEAN = "val"
 """The slice that degraded copies are copies of."""
 
-Scores = Mapping[int, pd.DataFrame]
+ScoresByTrial = Mapping[int, pd.DataFrame]
 """The labelled scores of trials, by their numbers: `slice`, `name`, `score`, `target`."""
 
 
@@ -36,7 +36,7 @@ class SliceValues(Frozen):
         return {name: value for name, value in found if value is not None}
 
 
-def read_labelled(folder: StudyFolder, rows: Sequence[TrialRow]) -> dict[int, pd.DataFrame]:
+def read_labelled_scores(folder: StudyFolder, rows: Sequence[TrialRow]) -> dict[int, pd.DataFrame]:
     """Return the scores of each trial on the files whose labels are known.
 
     Raises:
@@ -59,7 +59,7 @@ def main_slice(scores: pd.DataFrame, objective: Objective) -> str:
     return CLEAN if CLEAN in names else objective.slices_among(names)[0]
 
 
-def slice_values(scores: Scores, objective: Objective) -> SliceValues:
+def slice_values(scores: ScoresByTrial, objective: Objective) -> SliceValues:
     """Return the objective's metric of each trial on each slice that holds both classes for one."""
     by_trial: dict[int, dict[str, float]] = {}
     order: dict[str, bool] = {}

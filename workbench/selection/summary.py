@@ -20,10 +20,10 @@ from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import who_decides
 from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.slice_values import (
-    Scores,
+    ScoresByTrial,
     SliceValues,
     main_slice,
-    read_labelled,
+    read_labelled_scores,
     slice_values,
 )
 from workbench.study.folder import StudyFolder
@@ -64,7 +64,7 @@ class Summary(Frozen):
 
 def summarise(
     folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective
-) -> tuple[Summary, Scores]:
+) -> tuple[Summary, ScoresByTrial]:
     """Return what a study comes to, and the labelled scores of the trials that it speaks of.
 
     Args:
@@ -95,7 +95,7 @@ def summarise(
     ranked = rank(complete_trials(rows), objective)
     # A contender may be a repeat of its trial: it stands for that here.
     shown = {row.number: row for row in [*ranked[:MOST_TRIALS], *(one.row for one in chosen)]}
-    scores = read_labelled(folder, list(shown.values()))
+    scores = read_labelled_scores(folder, list(shown.values()))
     expected = _expected_of(folder, rows, objective, [one.row.number for one in chosen[:2]])
     found = _summary(folder, objective, chosen, ranked, scores, champion, expected)
     seeds = tuple(sentences(finalists)) if finalists else ()
@@ -141,7 +141,7 @@ def _summary(
     objective: Objective,
     chosen: Sequence[Chosen],
     ranked: Sequence[TrialRow],
-    scores: Scores,
+    scores: ScoresByTrial,
     champion: Champion | None,
     expected: Mapping[int, Expected],
 ) -> Summary:
