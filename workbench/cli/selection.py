@@ -52,7 +52,7 @@ def finalists(
     from workbench.access import full_disk_told
     from workbench.search.options import FinalistsAsked, RunOptions
     from workbench.selection import promotion
-    from workbench.selection.finalists import finalists_as_json
+    from workbench.selection.finalists_told import finalists_as_json
     from workbench.tracking.registry import ModelRegistry
 
     asked = FinalistsAsked(top, seeds)
@@ -111,7 +111,7 @@ def final_round(
 ) -> "FinalRound":
     """Train the finalists of a study; print how they stand, and why some are missing."""
     from workbench.selection.final_round import run_final_round
-    from workbench.selection.finalists import finalists_as_table
+    from workbench.selection.finalists_told import finalists_as_table
 
     try:
         ended = run_final_round(

@@ -207,7 +207,8 @@ def compare(
     """Rank the trials of a study; write one offline HTML page that one decides from."""
     from workbench.report.page import write_report
     from workbench.selection import leaderboard
-    from workbench.selection.finalists import finalists_as_table, read_finalists
+    from workbench.selection.finalists import read_finalists
+    from workbench.selection.finalists_told import finalists_as_table
     from workbench.selection.statistics import read_scored_trials
     from workbench.selection.summary import describe_summary, summarise
     from workbench.study.alike import measured_alike

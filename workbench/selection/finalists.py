@@ -9,7 +9,6 @@ nearest that mean: the trial itself was picked for its luck, and so would the be
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
 from workbench.errors import StudyError
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
@@ -17,8 +16,7 @@ from workbench.selection.statistics import read_scores, with_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.study.repeats import read_plan, read_repeats, row_of_repeat
-from workbench.tables import text_table
-from workbench.trial.delong import Z95, Estimate, mean_auc_difference
+from workbench.trial.delong import Estimate, mean_auc_difference
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen
 
@@ -234,125 +232,3 @@ def _difference(
         )
     a, b = ([table["score"] for table in some] for some in tables)
     return mean_auc_difference(names["target"], a, b)
-
-
-def say_lead(finalists: Finalists) -> str:
-    """Return how far the best finalist is ahead, in a sentence."""
-    lead, metric = finalists.lead, finalists.objective.metric
-    if lead is None:
-        return "No other finalist has a complete repeat, so nothing tells how good a lead is."
-    said = f"Its mean is ahead of that of trial {lead.number} by {lead.margin:.5f} in {metric}"
-    if lead.standard_error is None:
-        return f"{said}; no standard error of that is known, as it is of an AUC on one slice."
-    said += f" ± {Z95 * lead.standard_error:.5f} (95%, other samples and other seeds)"
-    if lead.margin <= Z95 * lead.standard_error:
-        said += ", which chance alone could make: the two cannot be told apart"
-    return f"{said}."
-
-
-def reason(finalists: Finalists) -> str:
-    """Return why the best finalist is the champion, in a sentence.
-
-    Raises:
-        ValueError: there is none.
-    """
-    best, metric = finalists.best, finalists.objective.metric
-    if best is None:
-        raise ValueError("no finalist is the best yet")
-    often = (
-        "once with a new seed"
-        if len(best.values) == 1
-        else (f"{len(best.values)} times with new seeds")
-    )
-    return (
-        f"Trained again {often}, trial {best.row.number} has the "
-        f"best mean {metric} of {len(finalists.ranked)} finalists, {best.mean:.5f} on "
-        f"{finalists.objective.place}; it had {objective_of(best.row):.5f} when it was picked. "
-        "Promoted is the repeat nearest the mean."
-    )
-
-
-def sentences(finalists: Finalists) -> list[str]:
-    """Return what the repeats tell, for a person: what seeds move beside what trials differ by."""
-    metric, found = finalists.objective.metric, []
-    seeds, means = finalists.seed_deviation, finalists.mean_deviation
-    num = max((len(one.values) for one in finalists.ranked), default=0)
-    if seeds is not None:
-        said = f"Seeds move {metric} by {seeds:.5f} (standard deviation over repeats, pooled)"
-        if means is not None:
-            said += (
-                f"; the means of the {len(finalists.ranked)} finalists differ by {means:.5f}, of "
-                f"which seeds alone would make {seeds / math.sqrt(num):.5f}"
-            )
-        found.append(f"{said}.")
-    if finalists.luck is not None:
-        which = "better" if finalists.luck >= 0 else "worse"
-        found.append(
-            f"When they were picked they were {abs(finalists.luck):.5f} {which} on average than "
-            "their repeats are: that is what picking owes to the seed."
-        )
-    if finalists.num_missing:
-        found.append(
-            f"{finalists.num_missing} repeats are still to be trained; `workbench finalists` goes "
-            "on, and until then the best trial is promoted as it is."
-        )
-    return found
-
-
-def finalists_as_table(finalists: Finalists) -> str:
-    """Return the finalists as a table, best first, with what the repeats tell below it."""
-    header = ["trial", f"mean {finalists.objective.metric}", "deviation", "repeats"]
-    lines = [
-        [
-            str(one.row.number),
-            _fixed(one.mean),
-            _fixed(one.deviation),
-            " ".join(_repeat(row) for row in one.repeats) or "-",
-            f"{objective_of(one.row):.4f}",
-            one.row.backbone,
-        ]
-        for one in finalists.ranked
-    ]
-    table = text_table([*header, "when picked", "backbone"], lines)
-    return "\n".join([table, "", *sentences(finalists)])
-
-
-def finalists_as_json(finalists: Finalists) -> dict[str, Any]:
-    """Return the finalists as JSON objects, best first."""
-    lead = finalists.lead
-    return {
-        "metric": finalists.objective.metric,
-        "seed_deviation": finalists.seed_deviation,
-        "mean_deviation": finalists.mean_deviation,
-        "luck": finalists.luck,
-        "missing": finalists.num_missing,
-        "lead": lead.model_dump() if lead else None,
-        "finalists": [
-            {
-                "number": one.row.number,
-                "recipe": one.row.recipe,
-                "backbone": one.row.backbone,
-                "picked": one.row.objective,
-                "mean": one.mean,
-                "deviation": one.deviation,
-                "repeats": [
-                    {
-                        "recipe": row.recipe,
-                        "state": row.state,
-                        "objective": row.objective,
-                        "reason": row.reason,
-                    }
-                    for row in one.repeats
-                ],
-            }
-            for one in finalists.ranked
-        ],
-    }
-
-
-def _repeat(row: TrialRow) -> str:
-    return f"{objective_of(row):.4f}" if row.state == "complete" else row.state
-
-
-def _fixed(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -9,7 +9,8 @@ from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import write_text
 from workbench.selection.estimate import Expected, expect
-from workbench.selection.finalists import Finalists, read_finalists, reason, say_lead
+from workbench.selection.finalists import Finalists, read_finalists
+from workbench.selection.finalists_told import reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.registration import Registry, register
 from workbench.selection.statistics import read_scored_trials, trial_auc, trial_auc_difference

@@ -15,7 +15,8 @@ from workbench.selection.contenders import (
 )
 from workbench.selection.estimate import Expected, expect
 from workbench.selection.evidence import what_would_change_it
-from workbench.selection.finalists import read_finalists, sentences
+from workbench.selection.finalists import read_finalists
+from workbench.selection.finalists_told import sentences
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import who_decides
 from workbench.selection.promotion import Champion, read_champion
