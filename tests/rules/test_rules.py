@@ -15,10 +15,10 @@ from workbench.media.frames import Frames
 from workbench.media.view import View
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM
-from workbench.rules.helper_models import HelperModel, helpers_of
+from workbench.rules.helper_models import helpers_of
 from workbench.rules.judge import judge, networks_of
 from workbench.rules.rulebook import Rule, Rulebook, RuleResult, Verdict
-from workbench.rules.subject import Counts, StartWeights, Subject
+from workbench.rules.subject import Counts, HelperModel, StartWeights, Subject
 from workbench.validation import build
 
 IN1K, BAMBOO = (

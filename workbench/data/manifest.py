@@ -113,15 +113,15 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     Raises:
         DataError: the folder, a label file or a media folder is absent or unusable, a split holds
             one class only, or no file of a split is there.
-        PermissionError: this user may not read a label file or a media folder.
+        PermissionError: this user may not read one of them.
     """
     if not folder.is_dir():
         raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
+    _first(folder, layout, "train_labels")  # which is named where the folder may not be read
     described = _described(folder, layout)
     labelled = [_labelled(split, folder, layout, described) for split in ("train", "val")]
     media_of = {part.split: part.media for part in labelled}
     files_in = {part.media: part.sizes for part in labelled}
-    parts = [part.rows for part in labelled]
     understood = [line for part in labelled for line in part.understood]
     template = read_template(_first(folder, layout, "template"), layout.columns)
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
@@ -133,7 +133,8 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     # A submission keeps the cells of its template, so its rows keep the names.
     unlabelled["file"] = [found.files.get(name, name) for name in unlabelled["name"]]
     understood += [*filter(None, [template.understood]), *found.said]
-    parts.append(_rows("test", unlabelled, media, files_in[media], folder, described, understood))
+    tests = _rows("test", unlabelled, media, files_in[media], folder, described, understood)
+    parts = [*(part.rows for part in labelled), tests]
     table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
     read = _with_contents(table, folder, cache=cache, verify=verify)
     repeated = sum(part.num_repeated for part in labelled)
@@ -163,8 +164,8 @@ def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     table = table.drop_duplicates("path").reset_index(drop=True).astype({"target": "int8"})
     read = _with_contents(table, folder, cache=cache)
     nothing = Template(pd.DataFrame(columns=["name", "score"]), "name", "score", folder)
-    understood = tuple(line for part in labelled for line in part.understood)
-    return Manifest(table, nothing, 0, stamps=read.stamps, understood=understood)
+    said = tuple(line for part in labelled for line in part.understood)
+    return Manifest(table, nothing, 0, stamps=read.stamps, understood=said)
 
 
 def describe_manifest(manifest: Manifest) -> list[str]:
@@ -259,8 +260,9 @@ def _labelled(
     # Two spellings of one name are seen to be one only here.
     named, num_again = without_repeats(named, "name", file)
     understood = [*filter(None, [labels.understood]), *found.said]
-    named = named.assign(file=named["name"])
-    rows = _rows(split, named, media, sizes, folder, described, understood)
+    rows = _rows(
+        split, named.assign(file=named["name"]), media, sizes, folder, described, understood
+    )
     return _Labelled(split, rows, media, sizes, labels.num_repeated + num_again, understood)
 
 

@@ -8,25 +8,11 @@ from workbench.media.face_detectors import YuFace, YuNet
 from workbench.media.faces import FaceView
 from workbench.media.view import View
 from workbench.rules.onnx_file import num_parameters
-from workbench.values import Frozen
+from workbench.rules.subject import HelperModel
 
 _YUFACE_PARAMS = 53_104
 """Weights and biases of the convolutions in yuface 2023.5.1, by their symbols in its library: its
 `.data` holds 53,184 numbers, 80 of them zeros that fill up the first layer's 27 inputs to 32."""
-
-
-class HelperModel(Frozen):
-    """A model that helps to make a view, trained by others before."""
-
-    name: str
-    source: str
-    """Where its weights are: a package with its version, or a file with its hash."""
-
-    saw: str
-    """What its weights were trained on."""
-
-    params: int | None
-    """How many parameters it has; None if that cannot be told."""
 
 
 def helpers_of(view: View) -> tuple[HelperModel, ...]:

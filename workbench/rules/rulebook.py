@@ -12,8 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from workbench.parts.pretraining import LABELS
-from workbench.rules.helper_models import HelperModel
-from workbench.rules.subject import Counts, StartWeights, Subject
+from workbench.rules.subject import Counts, HelperModel, StartWeights, Subject
 from workbench.values import Frozen
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}

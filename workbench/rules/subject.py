@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workbench.parts.pretraining import LABELS
-from workbench.rules.helper_models import HelperModel
 from workbench.values import Frozen
 
 
@@ -44,6 +43,20 @@ class StartWeights(Frozen):
     def saw(self) -> str:
         """What they saw, in words."""
         return LABELS.get(self.label, self.label)
+
+
+class HelperModel(Frozen):
+    """A model that helps to make a view, trained by others before."""
+
+    name: str
+    source: str
+    """Where its weights are: a package with its version, or a file with its hash."""
+
+    saw: str
+    """What its weights were trained on."""
+
+    params: int | None
+    """How many parameters it has; None if that cannot be told."""
 
 
 @dataclass(frozen=True)

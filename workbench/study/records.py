@@ -208,10 +208,10 @@ def read_study(folder: StudyFolder) -> optuna.Study:
         StudyError: the study has no journal yet, or its folder was renamed.
         DamagedFileError: the journal is damaged, or is gone where there are trials.
     """
-    folder.info()
     there = folder.journal.exists() and folder.journal.stat().st_size
     if not there and not has_trials(folder):
         raise StudyError(f"The study {folder.name} has no trials yet. Run `workbench search`.")
+    folder.info()  # of this name, and whole
     remedy = "Run `workbench search` as before: it writes it anew from the folders of the trials."
     if not there:
         raise DamagedFileError(f"{folder.journal} is gone or empty. {remedy}")
