@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from workbench.data import prepare
-from workbench.data.manifest import Manifest, changes
+from workbench.data.manifest import Manifest
+from workbench.data.manifest_changes import changes
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError, StudyError
 from workbench.files import finished, write_text
