@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from workbench.degradation.degradations import DEGRADATIONS, Degradation
-from workbench.degradation.pictures import as_jpeg, blurred, half_size, noisy
+from workbench.degradation.pictures import as_jpeg, half_size, noisy, with_blur
 from workbench.errors import MediaError
 from workbench.media.view import Picture
 
@@ -68,8 +68,8 @@ def test_a_blur_spreads_a_line_by_a_share_of_the_side() -> None:
     line = np.zeros((300, 300, 3), np.uint8)
     line[:, 150] = 255
     # A standard deviation of 300 / 150 = 2 pixels: the peak is 1 / (2 sqrt(2 pi)) = 0.199 of 255.
-    assert blurred(line)[150, 150, 0] == pytest.approx(255 * 0.199, abs=2)
-    assert (blurred(np.full_like(line, 90)) == 90).all()
+    assert with_blur(line)[150, 150, 0] == pytest.approx(255 * 0.199, abs=2)
+    assert (with_blur(np.full_like(line, 90)) == 90).all()
 
 
 def test_the_noise_is_ten_grey_levels_and_another_in_another_picture() -> None:

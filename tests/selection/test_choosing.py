@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from workbench.selection.choosing import (
-    Measured,
+    SliceScores,
     choose_again,
     in_thirds,
     kinds_of_groups,
@@ -20,12 +20,12 @@ from workbench.trial.recipe import MetricName, Objective
 AUC = Objective(metric="auc")
 
 
-def drawn(num_trials: int, num: int, *, seed: int, shift: float = 0.7) -> Measured:
+def drawn(num_trials: int, num: int, *, seed: int, shift: float = 0.7) -> SliceScores:
     """Return trials of one true AUC, whose scores are half alike."""
     rng = np.random.default_rng(seed)
     y = np.arange(num) % 2
     logits = rng.normal(size=(1, num)) + rng.normal(size=(num_trials, num)) + shift * 1.4 * y
-    return Measured(targets=y, scores=1 / (1 + np.exp(-logits)), groups=np.arange(num))
+    return SliceScores(targets=y, scores=1 / (1 + np.exp(-logits)), groups=np.arange(num))
 
 
 @pytest.mark.parametrize("metric", sorted(FAST))
@@ -45,7 +45,7 @@ def test_what_part_chooses_says_nothing_of_itself() -> None:
     # Fakes 0 and 1, reals 2 and 3. The first trial orders the pair (0, 2) alone, the second (1, 3).
     y = np.array([1, 1, 0, 0])
     scores = np.array([[0.9, 0.1, 0.2, 0.3], [0.1, 0.9, 0.2, 0.3]])
-    one = Measured(targets=y, scores=scores, groups=np.arange(4))
+    one = SliceScores(targets=y, scores=scores, groups=np.arange(4))
     in_part = np.array([[True, False], [False, True], [True, False], [False, True]])
     inside = metric_in_parts([one], AUC, in_part)
     assert inside.tolist() == [[[1.0, 0.0], [0.0, 1.0]]]
@@ -71,7 +71,9 @@ def test_the_choosing_part_says_which_slice_is_the_worst() -> None:
 def test_each_group_is_left_out_once_in_a_division_and_never_divided() -> None:
     # Seven groups of two fakes, four of one real.
     groups = np.array([*np.repeat(np.arange(7), 2), 7, 8, 9, 10])
-    one = Measured(targets=np.repeat([1, 0], [14, 4]), scores=np.full((1, 18), 0.5), groups=groups)
+    one = SliceScores(
+        targets=np.repeat([1, 0], [14, 4]), scores=np.full((1, 18), 0.5), groups=groups
+    )
     divisions = 20
     in_part = in_thirds([one], divisions, np.random.default_rng(0))
     assert in_part.shape == (11, 3 * divisions)
@@ -82,17 +84,17 @@ def test_each_group_is_left_out_once_in_a_division_and_never_divided() -> None:
 
 
 def test_groups_are_told_apart_by_class_and_slice() -> None:
-    fakes = Measured(
+    fakes = SliceScores(
         targets=np.array([1, 0, 1, 0]), scores=np.zeros((1, 4)), groups=np.array([0, 1, 2, 2])
     )
-    other = Measured(targets=np.array([1, 0]), scores=np.zeros((1, 2)), groups=np.array([3, 1]))
+    other = SliceScores(targets=np.array([1, 0]), scores=np.zeros((1, 2)), groups=np.array([3, 1]))
     kinds = kinds_of_groups([fakes, other])
     assert len(set(kinds.tolist())) == 4
     assert kinds_of_groups([fakes]).tolist()[0] != kinds_of_groups([fakes]).tolist()[1]
 
 
 def test_a_class_of_one_group_cannot_be_divided() -> None:
-    one = Measured(
+    one = SliceScores(
         targets=np.array([1, 1, 0, 0]), scores=np.zeros((2, 4)), groups=np.array([0, 0, 1, 2])
     )
     assert in_thirds([one], 5, np.random.default_rng(0)).shape == (3, 0)
@@ -141,7 +143,7 @@ def test_a_trial_far_ahead_keeps_its_value() -> None:
     one = drawn(10, 400, seed=3)
     best = np.clip(one.scores[0] + 0.5 * one.targets, 0, 1)
     scores = np.concatenate([one.scores[1:], best[None]])
-    found = correct([Measured(one.targets, scores, one.groups)], AUC, divisions=20)
+    found = correct([SliceScores(one.targets, scores, one.groups)], AUC, divisions=20)
     assert found is not None
     assert (found.trial, found.share) == (9, 1.0)
     assert found.value == pytest.approx(found.naive, abs=0.003)

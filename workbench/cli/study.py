@@ -241,8 +241,10 @@ def compare(
         summary = write_report(folder, rows, objective, folder.report)
         if said := describe_summary(summary):
             typer.echo(f"\n{said}")
-        is_any_complete = bool(leaderboard.complete_trials(rows))
-        after = f"export {folder.name} --out bundle" if is_any_complete else "search"
+        after = "search"
+        if leaderboard.complete_trials(rows):
+            promoted = folder.champion.exists()
+            after = f"export {folder.name} --out bundle" if promoted else f"promote {folder.name}"
         typer.echo(f"\nPage: {folder.report}\n\nNext: workbench {after}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.degradation.pictures import as_jpeg, blurred, half_size, noisy
+from workbench.degradation.pictures import as_jpeg, half_size, noisy, with_blur
 from workbench.degradation.recoding import write_h264
 from workbench.degradation.sounds import (
     as_mp3,
@@ -80,7 +80,7 @@ _ALL = (
         is_default=True,
     ),
     Degradation("half-size", "scaled to half its size, and back", of_picture=_surely(half_size)),
-    Degradation("blur", "a Gaussian blur", of_picture=_surely(blurred)),
+    Degradation("blur", "a Gaussian blur", of_picture=_surely(with_blur)),
     Degradation("picture-noise", "noise in every pixel", of_picture=noisy),
     Degradation("h264", "H.264 at crf 32", of_video=partial(write_h264, crf=32)),
     Degradation("mp3", "MP3 of 48 kbit/s", of_sound=_surely(as_mp3), is_default=True),

@@ -41,7 +41,7 @@ def half_size(picture: Picture) -> Picture:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def blurred(picture: Picture) -> Picture:
+def with_blur(picture: Picture) -> Picture:
     """Return a picture under a Gaussian blur."""
     sigma_px = max(0.5, _BLUR_SHARE * min(picture.shape[:2]))
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px), np.uint8)

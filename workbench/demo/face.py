@@ -45,7 +45,7 @@ class DrawnFace(Frozen):
     freckles: int
 
 
-class Look(Frozen):
+class Appearance(Frozen):
     """What a face does in one frame: eyelids and mouth in [0, 1], gaze in pixels."""
 
     lids: float
@@ -107,7 +107,7 @@ class Portrait:
         self._shade = shade
         self._alpha = alpha
 
-    def set(self, look: Look) -> Pixels:
+    def set(self, look: Appearance) -> Pixels:
         """Return the head as RGB and coverage (size, size, 4), color in [0, 255]."""
         color = self._color.copy()
         for side in (-1.0, 1.0):
@@ -188,7 +188,7 @@ class Portrait:
         mixed = color * (1 - cover) + cover * _rgb(face.hair) * gloss
         return mixed.astype(np.float32), np.maximum(alpha, cover[..., 0]).astype(np.float32)
 
-    def _eye(self, color: Pixels, side: float, look: Look) -> None:
+    def _eye(self, color: Pixels, side: float, look: Appearance) -> None:
         face = self._face
         rows, columns = _window(side * face.eye_gap, _EYE_Y, 14, 11)
         x = (self._x[rows, columns] - side * face.eye_gap) / face.eye_width
@@ -211,7 +211,7 @@ class Portrait:
         spot += inside * (ball - spot)
         spot += (0.75 * lash)[..., None] * (_rgb([26, 20, 18]) - spot)
 
-    def _mouth(self, color: Pixels, look: Look) -> None:
+    def _mouth(self, color: Pixels, look: Appearance) -> None:
         face = self._face
         rows, columns = _window(0.0, _MOUTH_Y, 24, 18)
         half = face.mouth_width * (0.82 + 0.26 * look.spread) * (1 - 0.06 * look.opening)

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from workbench.demo.face import SIZE_PX, DrawnFace, Look, Pixels, Portrait
+from workbench.demo.face import SIZE_PX, Appearance, DrawnFace, Pixels, Portrait
 from workbench.values import Frozen
 
 FPS = 25
@@ -75,7 +75,7 @@ def film(
     grains = np.stack([cv2.GaussianBlur(grain, (0, 0), 0.5) * 1.6 for grain in grains])
     frames = np.empty((num_frames, SIZE_PX, SIZE_PX, 3), np.uint8)
     for i in range(num_frames):
-        look = Look(
+        look = Appearance(
             lids=float(lids[i]),
             gaze_x=float(0.9 * gazes[i, 0]),
             gaze_y=float(0.4 * gazes[i, 1]),

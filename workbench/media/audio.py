@@ -24,7 +24,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 
-from workbench.media.sound_clock import WAV_HZ, SoundClock, announced, end_s, picture_start_s
+from workbench.media.sound_clock import WAV_HZ, SoundClock, announced_length, end_s, picture_start_s
 from workbench.media.source import MAX_DURATION_S, failure
 from workbench.media.streams import MediaReader
 from workbench.media.view import Sound
@@ -75,7 +75,7 @@ class SoundReader(MediaReader):
         # 0: FFmpeg met the stream too late to look into it.
         if rate_hz := self.stream.codec_context.sample_rate:
             _check_rate(rate_hz)
-        self._announced = announced(container)
+        self._announced = announced_length(container)
         self._has_no_header = container.format.name in _HEADLESS
         self._picture_s = picture_start_s(container)
         self._max_samples = MAX_DURATION_S * WAV_HZ

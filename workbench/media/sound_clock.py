@@ -76,7 +76,7 @@ def picture_start_s(container: InputContainer) -> float | None:
     return min(starts, default=(container.start_time or 0) / 1e6)
 
 
-def announced(container: InputContainer) -> int:
+def announced_length(container: InputContainer) -> int:
     """Return the samples at 44.1 kHz of the container's duration as FFmpeg prints it; 0: unknown.
 
     moviepy reads that line, which has hundredths of a second, and rounds down to samples.

@@ -48,7 +48,7 @@ class FrameView(Protocol):
         """Return what is needed of one wanted frame."""
 
 
-class PictureReader(MediaReader):
+class VideoReader(MediaReader):
     """What the readers of frames share: how a stream is decoded and its pictures handed over."""
 
     stream: VideoStream
@@ -82,7 +82,7 @@ class PictureReader(MediaReader):
         return kept
 
 
-class FrameReader(PictureReader):
+class FrameReader(VideoReader):
     """Hands the frames of a file to the views that want them, while it is decoded.
 
     Args:

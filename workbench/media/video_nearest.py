@@ -11,11 +11,11 @@ from workbench.media.source import failure
 from workbench.media.still import check_size
 from workbench.media.streams import feed, opened
 from workbench.media.timing import Timeline
-from workbench.media.video import FrameReader, FrameView, PictureReader, read_exactly
+from workbench.media.video import FrameReader, FrameView, VideoReader, read_exactly
 from workbench.media.video_scan import Scan, scan_packets
 
 
-class NearestReader(PictureReader):
+class NearestReader(VideoReader):
     """Like FrameReader, but frames that no other frame needs are skipped, not decoded.
 
     Of the rest, a view gets the one nearest in time to each that it wants. With the usual encoders

@@ -26,6 +26,7 @@ from workbench.errors import DataError, StudyError
 from workbench.scoring.evaluator import Evaluator
 from workbench.scoring.slices import Slice, columns_used
 from workbench.scoring.stored import StoredViews
+from workbench.scoring.stored_slices import Scores
 from workbench.search.devices import choose_seats
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial, current_user, read_champion
@@ -43,8 +44,6 @@ from workbench.workspace import Workspace
 _BATCH_SIZE = 32
 _RESAMPLES = 200
 """Bootstrap samples for the metrics that have no formula."""
-
-Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

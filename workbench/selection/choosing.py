@@ -34,7 +34,7 @@ _THIRDS = 3
 
 
 @dataclass(frozen=True)
-class Measured:
+class SliceScores:
     """The scores of several trials on the same samples of one slice."""
 
     targets: IntArray
@@ -53,7 +53,7 @@ class Choices:
     """What was chosen on each part of the samples, and what it is worth on the others."""
 
     chosen: IntArray
-    """(parts,) The place of the chosen trial in `Measured.scores`."""
+    """(parts,) The place of the chosen trial in `SliceScores.scores`."""
 
     values: Float64Array
     """(parts,) Its objective on the samples that had no say in the choice."""
@@ -69,7 +69,7 @@ class Choices:
 
 
 def choose_again(
-    measured: Sequence[Measured],
+    measured: Sequence[SliceScores],
     objective: Objective,
     in_part: BoolArray,
     inside: Float64Array,
@@ -98,7 +98,9 @@ def choose_again(
     return Choices(chosen=chosen, values=(weights[:, chosen, every] * outside).sum(axis=0))
 
 
-def in_thirds(measured: Sequence[Measured], divisions: int, rng: np.random.Generator) -> BoolArray:
+def in_thirds(
+    measured: Sequence[SliceScores], divisions: int, rng: np.random.Generator
+) -> BoolArray:
     """Return which groups choose, (groups, parts): all but a third, each third in turn.
 
     Groups of the same classes on the same slices are divided evenly. What leaves a class of a slice
@@ -115,7 +117,7 @@ def in_thirds(measured: Sequence[Measured], divisions: int, rng: np.random.Gener
 
 
 def metric_in_parts(
-    measured: Sequence[Measured], objective: Objective, in_part: BoolArray
+    measured: Sequence[SliceScores], objective: Objective, in_part: BoolArray
 ) -> Float64Array:
     """Return the metric of every trial on every slice in every part, (slices, trials, parts)."""
     return np.stack([_inside(one, objective, in_part[one.groups]) for one in measured])
@@ -138,7 +140,7 @@ def slice_weights(values: Float64Array, objective: Objective) -> Float64Array:
     return np.asarray((worst_first < counting) / counting)
 
 
-def kinds_of_groups(measured: Sequence[Measured]) -> IntArray:
+def kinds_of_groups(measured: Sequence[SliceScores]) -> IntArray:
     """Return a number for each group, equal for those of the same classes on the same slices."""
     num_groups = 1 + max(int(one.groups.max()) for one in measured)
     has = np.zeros((num_groups, 2 * len(measured)), bool)
@@ -147,7 +149,7 @@ def kinds_of_groups(measured: Sequence[Measured]) -> IntArray:
     return np.asarray(np.unique(has, axis=0, return_inverse=True)[1].reshape(-1), np.int64)
 
 
-def _is_usable(measured: Sequence[Measured], in_part: BoolArray) -> BoolArray:
+def _is_usable(measured: Sequence[SliceScores], in_part: BoolArray) -> BoolArray:
     """Return which parts have both classes of every slice on both sides, (parts,)."""
     usable = np.ones(in_part.shape[1], bool)
     for one in measured:
@@ -159,7 +161,7 @@ def _is_usable(measured: Sequence[Measured], in_part: BoolArray) -> BoolArray:
     return usable
 
 
-def _inside(one: Measured, objective: Objective, part: BoolArray) -> Float64Array:
+def _inside(one: SliceScores, objective: Objective, part: BoolArray) -> Float64Array:
     """Return the metric of every trial in every part, (trials, parts)."""
     metric = objective.metric
     if metric in FAST:
@@ -171,7 +173,7 @@ def _inside(one: Measured, objective: Objective, part: BoolArray) -> Float64Arra
 
 
 def _outside(
-    one: Measured, objective: Objective, part: BoolArray, chosen: IntArray
+    one: SliceScores, objective: Objective, part: BoolArray, chosen: IntArray
 ) -> Float64Array:
     """Return the metric of the trial chosen by each part on the samples beyond it, (parts,)."""
     metric = objective.metric

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from workbench.selection.choosing import (
     Choices,
-    Measured,
+    SliceScores,
     choose_again,
     in_thirds,
     kinds_of_groups,
@@ -39,7 +39,7 @@ class Correction:
     """What the chosen of several trials is worth on new data of the same kind."""
 
     trial: int
-    """The place of the chosen trial in `Measured.scores`."""
+    """The place of the chosen trial in `SliceScores.scores`."""
 
     naive: float
     """Its objective as measured."""
@@ -56,7 +56,7 @@ class Correction:
 
 
 def correct(
-    measured: Sequence[Measured],
+    measured: Sequence[SliceScores],
     objective: Objective,
     *,
     trial: int | None = None,
@@ -72,7 +72,7 @@ def correct(
     Args:
         measured: The trials on each slice of the objective.
         objective: What they are chosen by.
-        trial: The place of a trial in `Measured.scores`, chosen as the one of its rank; the best
+        trial: The place of a trial in `SliceScores.scores`, chosen as the one of its rank; the best
             by default.
         divisions: As for `choose_again`.
         seed: Of all that is drawn.
@@ -123,7 +123,7 @@ class _Chosen:
 
 
 def _of_auc(
-    measured: Sequence[Measured],
+    measured: Sequence[SliceScores],
     value: float,
     shares: Float64Array,
     weights: Float64Array,
@@ -153,7 +153,7 @@ def _of_auc(
 
 
 def _of_other(
-    measured: Sequence[Measured],
+    measured: Sequence[SliceScores],
     objective: Objective,
     value: float,
     chosen: _Chosen,
@@ -170,7 +170,7 @@ def _of_other(
 
 
 def _bootstrap(
-    measured: Sequence[Measured],
+    measured: Sequence[SliceScores],
     objective: Objective,
     chosen: _Chosen,
     kinds: npt.NDArray[np.int64],

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import StudyError
-from workbench.selection.choosing import Measured, in_thirds
+from workbench.selection.choosing import SliceScores, in_thirds
 from workbench.selection.correction import Correction, correct
 from workbench.selection.file_groups import groups_of_files
 from workbench.selection.leaderboard import complete_trials, rank
@@ -175,7 +175,7 @@ def _in_order(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.sort_values(["slice", "name"], kind="stable", ignore_index=True)
 
 
-def _measured(tables: Sequence[pd.DataFrame], groups: Mapping[str, str]) -> list[Measured]:
+def _measured(tables: Sequence[pd.DataFrame], groups: Mapping[str, str]) -> list[SliceScores]:
     """Return the scores of trials on each slice, of tables with the same samples in one order."""
     first = tables[0]
     # A file may be called as a group is.
@@ -188,7 +188,7 @@ def _measured(tables: Sequence[pd.DataFrame], groups: Mapping[str, str]) -> list
     for _, part in first.groupby("slice", sort=False):
         at = part.index.to_numpy()
         targets = part["target"].to_numpy(np.int64)
-        measured.append(Measured(targets=targets, scores=values[:, at], groups=number[at]))
+        measured.append(SliceScores(targets=targets, scores=values[:, at], groups=number[at]))
     return measured
 
 
@@ -197,7 +197,7 @@ def _naive(row: TrialRow, found: Correction | None) -> float:
     return found.naive if found else row.objective
 
 
-def _divisions(measured: Sequence[Measured], objective: Objective) -> int:
+def _divisions(measured: Sequence[SliceScores], objective: Objective) -> int:
     if objective.metric not in FAST:
         return 5
     samples = sum(len(one.targets) for one in measured)
@@ -230,7 +230,7 @@ def _caveats(complete: Sequence[TrialRow], left_out: int, objective: Objective) 
     return tuple(said)
 
 
-def _best_f1(measured: Sequence[Measured], trial: int) -> float | None:
+def _best_f1(measured: Sequence[SliceScores], trial: int) -> float | None:
     """Return a trial's F1 on files that had no say in its threshold."""
     (one,) = measured
     in_part = in_thirds(measured, 5, np.random.default_rng(0))[one.groups]

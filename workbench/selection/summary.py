@@ -97,7 +97,9 @@ def summarise(
     # A contender may be a repeat of its trial: it stands for that here.
     shown = {row.number: row for row in [*ranked[:MOST_TRIALS], *(one.row for one in chosen)]}
     scores = read_labelled_scores(folder, list(shown.values()))
-    expected = _expected_of(folder, rows, objective, [one.row.number for one in chosen[:2]])
+    # Of the first alone: the value of having picked the second best would stand beside it as if it
+    # said which of the two is better.
+    expected = _expected_of(folder, rows, objective, [one.row.number for one in chosen[:1]])
     found = _summary(folder, objective, chosen, ranked, scores, champion, expected)
     seeds = tuple(sentences(finalists)) if finalists else ()
     return found.model_copy(update={"seeds": seeds}), scores

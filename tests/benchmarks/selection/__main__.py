@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from workbench.selection.choosing import Measured, kinds_of_groups
+from workbench.selection.choosing import SliceScores, kinds_of_groups
 from workbench.selection.correction import correct
 from workbench.selection.weighted import weighted_auc
 from workbench.trial.delong import Z95, auc
@@ -99,7 +99,7 @@ def distances(cell: Cell, rng: np.random.Generator) -> Floats:
     return found
 
 
-def draw(cell: Cell, of_trials: Floats, rng: np.random.Generator) -> Measured:
+def draw(cell: Cell, of_trials: Floats, rng: np.random.Generator) -> SliceScores:
     """Return the scores of the trials of a study on its samples."""
     num = 2 * cell.samples
     targets = np.repeat([1, 0], cell.samples)
@@ -115,10 +115,10 @@ def draw(cell: Cell, of_trials: Floats, rng: np.random.Generator) -> Measured:
 
     shared, rest = math.sqrt(cell.correlation), math.sqrt(1 - cell.correlation)
     scores = shared * noise(1) + rest * noise(cell.trials) + of_trials[:, None] * targets
-    return Measured(targets=targets, scores=scores, groups=groups)
+    return SliceScores(targets=targets, scores=scores, groups=groups)
 
 
-def bootstrap(one: Measured, rng: np.random.Generator) -> float:
+def bootstrap(one: SliceScores, rng: np.random.Generator) -> float:
     """Return the mean AUC out of bootstrap samples of the trials that are the best on them."""
     kinds = kinds_of_groups([one])
     times = np.zeros((len(kinds), BAGS), np.float32)
