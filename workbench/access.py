@@ -43,7 +43,7 @@ def full_disk_told(*folders: Path) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # each library has its own for a full disk; raised again below
         for folder in folders:
             if folder.exists() and no_space(folder):
                 raise DiskFullError(

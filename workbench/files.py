@@ -37,8 +37,7 @@ def finished(path: Path) -> Iterator[Path]:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)
-        except Exception as error:
-            # Each library has its own error for a full disk, so the disk is asked.
+        except Exception as error:  # each library has its own for a full disk: the disk is asked
             if no_space(path.parent):
                 raise DiskFullError(f"The disk is full: {path} could not be written.") from error
             raise

@@ -169,8 +169,7 @@ def _unexpected(error: Exception, path: Path) -> UnexpectedError:
 
 
 def _begin() -> None:
-    # What loading takes of time and memory is no file's.
-    import workbench.media.views  # noqa: F401
+    import workbench.media.views  # noqa: F401 (what loading takes of time and memory is no file's)
 
     cv2.setNumThreads(1)
     if sys.platform == "linux":  # elsewhere the system does not say what a process has

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench import pages
-from workbench.report.figure_parts import new_figure
-from workbench.report.figures import GREY, TRIAL_COLOURS
+from workbench.report.figure_parts import add_diagonal, new_figure
+from workbench.report.figures import TRIAL_COLOURS
 from workbench.selection.calibration import ReliabilityBin
 from workbench.selection.summary import Summary
 
@@ -16,14 +16,7 @@ def calibration_section(summary: Summary) -> str:
     if found is None:
         return ""
     figure = new_figure(height=420, x="mean score of a bin", y="share of fakes in it")
-    figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        line={"color": GREY, "width": 1, "dash": "dot"},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    add_diagonal(figure)
     _add(figure, found.bins, "as they are", TRIAL_COLOURS[0], "circle")
     _add(figure, found.bins_after, "with the temperature", TRIAL_COLOURS[1], "diamond-open")
     square = {"range": [-0.02, 1.02], "constrain": "domain"}

@@ -15,6 +15,9 @@ from workbench.trial.result import State
 
 _MAX_POINTS = 1000
 
+GREY = "#c4c8cf"
+"""Of what is no trial."""
+
 
 def add_states(
     figure: Any,
@@ -60,6 +63,18 @@ def add_curve(figure: Any, x: Any, y: Any, colour: str, name: str, shape: str = 
         line={"color": colour, "width": 2, "shape": shape},
         name=name,
         hovertemplate="%{x:.4f}, %{y:.4f}<extra></extra>",
+    )
+
+
+def add_diagonal(figure: Any) -> None:
+    """Draw the line from (0, 0) to (1, 1)."""
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": GREY, "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
     )
 
 

@@ -11,7 +11,9 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from workbench.report.axes import ABSENT, axis, axis_names, distinct, safe
 from workbench.report.figure_parts import (
+    GREY,
     add_curve,
+    add_diagonal,
     add_states,
     lay_out,
     legend_of,
@@ -29,7 +31,6 @@ TRIAL_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 """Of the best trials, in every plot; the colours of Okabe and Ito, which colour-blind people tell
 apart."""
 
-GREY = "#c4c8cf"
 MAX_DIMENSIONS = 9
 """Axes of the parallel coordinates beside the objective: with more, labels run into each other."""
 
@@ -245,14 +246,7 @@ def learning_curves(
 def roc(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
     """Return the ROC curves of the best trials; `scores` holds each one's, by trial number."""
     figure = new_figure(height=480, x="false positive rate", y="true positive rate")
-    figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        line={"color": GREY, "width": 1, "dash": "dot"},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    add_diagonal(figure)
     for row, colour in zip(top, TRIAL_COLOURS, strict=False):
         table = scores[row.number]
         fpr, tpr, _ = roc_curve(table["target"], table["score"])

@@ -99,7 +99,7 @@ def summarise(
     scores = read_labelled_scores(folder, list(shown.values()))
     # Of the first alone: the value of having picked the second best would stand beside it as if it
     # said which of the two is better.
-    expected = _expected_of(folder, rows, objective, [one.row.number for one in chosen[:1]])
+    expected = expect(folder, rows, objective, number=chosen[0].row.number)
     found = _summary(folder, objective, chosen, ranked, scores, champion, expected)
     seeds = tuple(sentences(finalists)) if finalists else ()
     return found.model_copy(update={"seeds": seeds}), scores
@@ -146,7 +146,7 @@ def _summary(
     ranked: Sequence[TrialRow],
     scores: ScoresByTrial,
     champion: Champion | None,
-    expected: Mapping[int, Expected],
+    expected: Expected,
 ) -> Summary:
     rulebook = folder.experiment().rulebook
     first = chosen[0].row
@@ -159,7 +159,7 @@ def _summary(
             one,
             chosen[0],
             verdict=verdicts[one.row.number],
-            expected=expected.get(one.row.number),
+            expected=expected if one is chosen[0] else None,
         )
         for one in chosen
     )
@@ -180,16 +180,6 @@ def _summary(
         calibration=calibrate(part["target"], part["score"]),
         evidence=what_would_change_it(contenders, values, scores, objective),
     )
-
-
-def _expected_of(
-    folder: StudyFolder,
-    rows: Sequence[TrialRow],
-    objective: Objective,
-    numbers: Sequence[int],
-) -> dict[int, Expected]:
-    """Return what trials are worth on new data, by their numbers."""
-    return {number: expect(folder, rows, objective, number=number) for number in numbers}
 
 
 def _promoted(
