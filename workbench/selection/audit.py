@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from workbench.data.holdout import HOLDOUT, holdout_of, read_holdout, without_holdout
+from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
 from workbench.data.manifest import Manifest, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.errors import DataError, StudyError
@@ -87,9 +87,10 @@ def audit(
     """
     device = choose_seats(device, 1).devices[0]
     with folder.held():
+        holdout = _require_holdout(folder)
         rows = read_scored_trials(folder)
         row = _asked(folder, rows, number)
-        manifest, place = _manifest(folder, workspace)
+        manifest, place = _manifest(folder, workspace, holdout)
         searched = Prepared.load(folder.path)
         manifest, num_copies = _without_copies(manifest, searched)
         _require_classes(manifest)
@@ -239,15 +240,19 @@ def _row_of(rows: Sequence[TrialRow], look: Look) -> TrialRow:
     return row.model_copy(update={"recipe": look.of_recipe})
 
 
-def _manifest(folder: StudyFolder, workspace: Workspace) -> tuple[Manifest, Path]:
-    """Return the holdout's files with their labels, and the folder that their paths are in."""
-    experiment, info = folder.experiment(), folder.info()
-    holdout = experiment.holdout
+def _require_holdout(folder: StudyFolder) -> Holdout:
+    holdout = folder.experiment().holdout
     if holdout is None:
         raise StudyError(
             f"The study {folder.name} was begun without a holdout. Write `holdout: {{data: DIR}}` "
             "or `holdout: {share: 0.2}` into the experiment, and search into a new study."
         )
+    return holdout
+
+
+def _manifest(folder: StudyFolder, workspace: Workspace, holdout: Holdout) -> tuple[Manifest, Path]:
+    """Return the holdout's files with their labels, and the folder that their paths are in."""
+    experiment, info = folder.experiment(), folder.info()
     if (own := holdout.folder()) is not None:
         return read_holdout(own, experiment.data, cache=workspace.cache), own
     place = Path(info.data)
