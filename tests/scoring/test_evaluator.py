@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tests.scoring.views import Numbers, spec_of
 from workbench.media.declared import Modalities
+from workbench.media.view import Array
 from workbench.parts.joint import LinearOfLogits
 from workbench.parts.model_spec import TTA, ModelSpec
 from workbench.parts.pack import PackModel
@@ -113,7 +114,7 @@ def test_members_of_a_pack_are_joined_by_files_each_with_its_own_segments_and_au
     }
     # Of each segment the left column: 0.2 and 0.6; the right one: 0.6 and 0.6.
     pixels = np.array([[[51, 153], [153, 153]]], np.uint8).reshape(1, 2, 1, 1, 2, 1)
-    arrays = {
+    arrays: dict[str, Array] = {
         "frames": np.repeat(pixels, 3, axis=-1),
         "it": np.array([[[0.0, np.log(9.0)]]], np.float32),
     }

@@ -52,6 +52,7 @@ def finalists(
     from workbench.access import full_disk_told
     from workbench.search.options import FinalistsAsked, RunOptions
     from workbench.selection import promotion
+    from workbench.selection.champion import describe_champion
     from workbench.selection.finalists_told import finalists_as_json
     from workbench.tracking.registry import ModelRegistry
 
@@ -74,7 +75,7 @@ def finalists(
         if as_json:
             typer.echo(json.dumps(finalists_as_json(ended.finalists), indent=2, allow_nan=False))
             return
-        typer.echo(f"\n{promotion.describe_champion(champion)}")
+        typer.echo(f"\n{describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {folder.name}")
 
 

@@ -162,6 +162,7 @@ def _conclude(
     """Run the search of a study, with its final round; print its trials and promote the best."""
     from workbench.access import full_disk_told
     from workbench.selection import leaderboard, promotion
+    from workbench.selection.champion import describe_champion
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
     from workbench.tracking.registry import ModelRegistry
@@ -195,7 +196,7 @@ def _conclude(
         root = workspace.tracking
         with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
             champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
-        typer.echo(f"\n{promotion.describe_champion(champion)}")
+        typer.echo(f"\n{describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 
 
@@ -289,8 +290,9 @@ def promote(
     """Make a finished trial the study's champion, a registered model version."""
     from workbench.access import full_disk_told
     from workbench.report.page import write_report
-    from workbench.search.recording import mend_runs
+    from workbench.search.mending import mend_runs
     from workbench.selection import promotion
+    from workbench.selection.champion import describe_champion
     from workbench.selection.statistics import read_scored_trials
     from workbench.selection.summary import describe_summary
     from workbench.study.alike import measured_alike
@@ -309,7 +311,7 @@ def promote(
             found["decision"] = summary.model_dump(mode="json")
             typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
-        typer.echo(promotion.describe_champion(champion))
+        typer.echo(describe_champion(champion))
         typer.echo(f"\n{describe_summary(summary, is_after_promotion=True)}")
         typer.echo(f"\nPage: {folder.report}")
         typer.echo(f"\nNext: workbench export {folder.name} --out bundle")

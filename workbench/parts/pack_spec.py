@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from workbench.media.views import AnyView
 from workbench.parts.joint import AnyJoint
@@ -68,18 +68,14 @@ class PackSpec(Frozen):
         return PackModel([member.build(load) for member in self.members], self.joint)
 
 
-def _kind(tree: Any) -> str:
-    return "pack" if isinstance(tree, PackSpec) or _has_members(tree) else "model"
+def read_spec(tree: Any) -> ModelSpec | PackSpec:
+    """Return the spec that JSON values are: that of one model, or of a pack of several.
 
-
-def _has_members(tree: Any) -> bool:
-    return isinstance(tree, Mapping) and "members" in tree
-
-
-AnyModelSpec = Annotated[
-    Annotated[ModelSpec, Tag("model")] | Annotated[PackSpec, Tag("pack")], Discriminator(_kind)
-]
-"""Of one model, or of a pack of several."""
+    Raises:
+        ValueError: they are neither.
+    """
+    is_pack = isinstance(tree, Mapping) and tree.get("kind") == "pack"
+    return PackSpec.model_validate(tree) if is_pack else ModelSpec.model_validate(tree)
 
 
 def members_of(spec: ModelSpec | PackSpec) -> tuple[ModelSpec, ...]:

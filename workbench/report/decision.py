@@ -5,9 +5,9 @@ from html import escape
 from workbench import pages
 from workbench.errors import DamagedFileError
 from workbench.report.cells import number_cell, said_cell, table, text_section, word_cell
+from workbench.selection.champion import Champion, read_champion
 from workbench.selection.contenders import Contender, macs_in_words
 from workbench.selection.operating_points import who_decides
-from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.summary import Summary
 from workbench.study.folder import StudyFolder
 from workbench.tables import duration

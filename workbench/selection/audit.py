@@ -30,8 +30,9 @@ from workbench.scoring.slices import Slice, columns_used
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores
 from workbench.search.devices import choose_seats
+from workbench.selection.champion import current_user, read_champion
 from workbench.selection.leaderboard import objective_of
-from workbench.selection.promotion import choose_trial, current_user, read_champion
+from workbench.selection.promotion import choose_trial
 from workbench.selection.registration import load_trained
 from workbench.selection.statistics import read_scored_trials
 from workbench.study.folder import StudyFolder
@@ -142,6 +143,7 @@ def audit(
 def describe_audit(audited: Audited) -> str:
     """Return what an audit told, in lines for a terminal."""
     look, before = audited.look, audited.before
+    title = title_of(look.trial, look.recipe)
     lines = [f"Holdout {look.holdout}: {look.num_files} files, look {audited.num_looks}."]
     if audited.num_copies:
         lines.append(
@@ -157,13 +159,11 @@ def describe_audit(audited: Audited) -> str:
     else:
         again = "was asked about again" if look.recipe == look.of_recipe else "is no gain"
         lines.append(
-            f"{value_of(look)} stands: {title_of(look.trial, look.recipe)} {again}. A look tells another value only "
-            "where it is better by more than the paired standard error (the Ladder), so that many "
+            f"{value_of(look)} stands: {title} {again}. A look tells another value only where it "
+            "is better by more than the paired standard error (the Ladder), so that many "
             "looks do not make a validation set of the holdout."
         )
-    lines.append(
-        f"Where {title_of(look.trial, look.recipe)} was chosen it had {look.metric} {audited.picked:.4f}."
-    )
+    lines.append(f"Where {title} was chosen it had {look.metric} {audited.picked:.4f}.")
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from workbench.errors import DamagedFileError
 from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.selection.calibration import Calibration, calibrate
+from workbench.selection.champion import Champion, read_champion
 from workbench.selection.contenders import (
     Chosen,
     Contender,
@@ -19,7 +20,6 @@ from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import sentences
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import who_decides
-from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.slice_values import (
     ScoresByTrial,
     SliceValues,

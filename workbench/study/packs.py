@@ -62,8 +62,34 @@ class PackEstimate(Frozen):
 
     gain_low: float | None
     gain_high: float | None
+    num_trials: int
+    """Complete trials that both were chosen among."""
+
     method: str
     """How the numbers were made, in one sentence."""
+
+    @property
+    def lines(self) -> list[str]:
+        """Return it for a person, a sentence each."""
+        if self.expected is None:
+            return ["Too few files of a class to tell what new data would bring."]
+        said = f"Expected on new data of this kind {self.expected:.3f}"
+        if self.low is not None and self.high is not None:
+            said += (
+                f" ({self.low:.2f} to {self.high:.2f}, 95%: members and weights chosen among "
+                f"{self.num_trials} trials)"
+            )
+        lines = [f"{said}."]
+        if self.gain is not None:
+            way = "better" if self.gain >= 0 else "worse"
+            within = ""
+            if self.gain_low is not None and self.gain_high is not None:
+                within = f" ({self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
+            lines.append(
+                f"Both chosen anew on parts of the files, the pack is {way} than the best single "
+                f"trial by {abs(self.gain):.3f}{within}."
+            )
+        return lines
 
 
 class PackRecord(Frozen):
