@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
     from workbench.search.start import SearchOutcome
 
 
+class PackSetting(StrEnum):
+    """Whether the end of a search looks for a pack."""
+
+    auto = "auto"
+    off = "off"
+
+
 def search(
     experiment: ExperimentArgument = DEMO,
     trials: Annotated[
@@ -82,6 +90,10 @@ def search(
             help="Start no more once chance moves the best AUC by more than is still to be gained.",
         ),
     ] = False,
+    pack: Annotated[
+        PackSetting,
+        typer.Option(help="Also promote a pack of trials, if it is worth more than the best one."),
+    ] = PackSetting.auto,
     finalists: Annotated[
         str | None,
         typer.Option(help="Train the best again at the end, e.g. 5x3: five, with three seeds."),
@@ -116,7 +128,8 @@ def search(
     def run(workspace: Workspace) -> "SearchOutcome":
         return run_search(experiment, workspace, options, start_from=start_from or ())
 
-    _conclude(run, options, "its trial" if trials == 1 else f"its {trials} trials")
+    whole = "its trial" if trials == 1 else f"its {trials} trials"
+    _conclude(run, options, whole, with_pack=pack is PackSetting.auto)
 
 
 def train(
@@ -157,11 +170,16 @@ def train(
 
 
 def _conclude(
-    run: Callable[[Workspace], "SearchOutcome"], options: "RunOptions", whole: str
+    run: Callable[[Workspace], "SearchOutcome"],
+    options: "RunOptions",
+    whole: str,
+    *,
+    with_pack: bool = False,
 ) -> None:
     """Run the search of a study, with its final round; print its trials and promote the best."""
     from workbench.access import full_disk_told
     from workbench.selection import leaderboard, promotion
+    from workbench.selection.best_model import promote_best_model
     from workbench.selection.champion import describe_champion
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
@@ -195,7 +213,10 @@ def _conclude(
             final_round(outcome.folder, replace(options, timeout_s=left), options.finalists)
         root = workspace.tracking
         with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
-            champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
+            if with_pack:
+                champion = promote_best_model(outcome.folder, ModelRegistry(root), root)
+            else:
+                champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
         typer.echo(f"\n{describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 
@@ -210,6 +231,7 @@ def compare(
     from workbench.selection import leaderboard
     from workbench.selection.finalists import read_finalists
     from workbench.selection.finalists_told import finalists_as_table
+    from workbench.selection.pack_summary import describe_pack, kept_pack
     from workbench.selection.statistics import read_scored_trials
     from workbench.selection.summary import describe_summary, summarise
     from workbench.study.alike import measured_alike
@@ -233,6 +255,8 @@ def compare(
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if standing := read_finalists(folder, rows):
             typer.echo(f"\nFinalists:\n{finalists_as_table(standing)}")
+        if made := kept_pack(folder):
+            typer.echo(f"\nPack of trials:\n{describe_pack(made)}")
         if looks := read_looks(folder):
             typer.echo(f"\n{describe_looks(looks)}")
         if running := count_running(folder):
@@ -284,14 +308,19 @@ def promote(
     trial: Annotated[
         int | None, typer.Option(help="Number of the trial; the best one by default.", min=0)
     ] = None,
+    pack: Annotated[
+        bool, typer.Option("--pack", help="The pack that `workbench pack` made last.")
+    ] = False,
     as_json: JsonOption = False,
     no_lock: NoLockOption = False,
 ) -> None:
-    """Make a finished trial the study's champion, a registered model version."""
+    """Make a finished trial, or a pack, the study's champion, a registered model version."""
+    if pack and trial is not None:
+        raise typer.BadParameter("--trial and --pack name two models: write one of them.")
     from workbench.access import full_disk_told
     from workbench.report.page import write_report
     from workbench.search.mending import mend_runs
-    from workbench.selection import promotion
+    from workbench.selection import best_model, promotion
     from workbench.selection.champion import describe_champion
     from workbench.selection.statistics import read_scored_trials
     from workbench.selection.summary import describe_summary
@@ -303,7 +332,10 @@ def promote(
         folder, root = named_study(study), Workspace(Path.cwd()).tracking
         with full_disk_told(folder.path, root, Path(gettempdir())):
             mend_runs(folder, root)
-            champion = promotion.promote(folder, ModelRegistry(root), trial)
+            if pack:
+                champion = best_model.promote_newest_pack(folder, ModelRegistry(root), root)
+            else:
+                champion = promotion.promote(folder, ModelRegistry(root), trial)
             rows, _ = measured_alike(folder, read_scored_trials(folder))
             summary = write_report(folder, rows, folder.experiment().objective, folder.report)
         if as_json:

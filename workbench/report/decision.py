@@ -115,9 +115,10 @@ def evidence_section(summary: Summary) -> str:
 
 
 def _record(champion: Champion) -> tuple[str, ...]:
+    title = f"{champion.title[0].upper()}{champion.title[1:]}"
     return (
-        f"Trial {champion.number}, registered as {champion.model_name} version "
-        f"{champion.model_version} by {champion.who} on {champion.when[:10]}.",
+        f"{title}, registered as {champion.model_name} version {champion.model_version} by "
+        f"{champion.who} on {champion.when[:10]}.",
         champion.why,
         f"When it was promoted: {champion.sentence}",
     )

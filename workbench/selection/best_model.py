@@ -1,0 +1,81 @@
+"""The best legal model of a study, trial or pack, promoted at the end of a search."""
+
+from pathlib import Path
+
+from workbench.console import say
+from workbench.errors import DamagedFileError, RuleError, StudyError
+from workbench.search.mending import pack_run
+from workbench.selection.champion import Champion, read_champion
+from workbench.selection.finalists import read_finalists
+from workbench.selection.pack_promotion import promote_pack
+from workbench.selection.pack_proposal import make_pack, propose_pack
+from workbench.selection.promotion import promote_best
+from workbench.selection.registration import Registry
+from workbench.selection.statistics import read_scored_trials
+from workbench.study.folder import StudyFolder
+
+
+def promote_best_model(folder: StudyFolder, registry: Registry, root: Path) -> Champion:
+    """Promote the best pack of a study's trials if it is worth more than the best single trial.
+
+    What a person promoted by hand stays. Where finalists were trained again, they decide: a pack of
+    trials that were trained once cannot be held against means over seeds.
+
+    Args:
+        folder: The study.
+        registry: Where the model is registered.
+        root: Folder of the tracking store.
+
+    Raises:
+        StudyError: there is none to promote.
+        DamagedFileError: files of a trial are not what it wrote.
+    """
+    if folder.experiment().rulebook.single_model == "backbone" or _is_decided(folder):
+        return promote_best(folder, registry)
+    try:
+        proposal = propose_pack(folder)
+        if not proposal.is_promoted:
+            return promote_best(folder, registry)
+        files, record = make_pack(folder, proposal)
+    except (StudyError, RuleError) as error:
+        champion = promote_best(folder, registry)
+        say(f"No pack: {error}")
+        return champion
+    run_id = pack_run(folder, root, record.uid)
+    return promote_pack(
+        folder,
+        registry,
+        files.path.name,
+        run_id=run_id,
+        why=proposal.correction.sentence,
+        is_by_hand=False,
+    )
+
+
+def promote_newest_pack(folder: StudyFolder, registry: Registry, root: Path) -> Champion:
+    """Promote the pack that was made last, as a person asked.
+
+    Raises:
+        StudyError: none was made, its files are gone, or the rulebook refuses it.
+        DamagedFileError: its files are not what was written.
+    """
+    uid = folder.newest_pack().path.name
+    return promote_pack(
+        folder,
+        registry,
+        uid,
+        run_id=pack_run(folder, root, uid),
+        why="It was named by hand.",
+        is_by_hand=True,
+    )
+
+
+def _is_decided(folder: StudyFolder) -> bool:
+    """Return whether a person or the finalists decide what is promoted."""
+    try:
+        if folder.champion.exists() and read_champion(folder).chosen_by == "by hand":
+            return True
+    except DamagedFileError:
+        return False
+    finalists = read_finalists(folder, read_scored_trials(folder))
+    return finalists is not None and finalists.best is not None
