@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,17 @@ import pytest
 
 from tests.commands import ENVIRONMENT, run
 from tests.study.tiny import write_data, write_experiment
+from workbench.errors import MediaError
+from workbench.media.decoders import read_here
+from workbench.media.view import Made, View
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import spec_of
 
 pytestmark = pytest.mark.slow
 
 SPACE = {
+    "views": ["image"],
+    "precision": "float32",
     "backbone": {"choice": ["test_resnet", "test_efficientnet"]},
     "image_px": {"choice": [32, 48]},
     "tta": {"choice": ["none", "hflip"]},
@@ -69,11 +75,18 @@ def test_a_pack_from_trials_to_the_same_scores_everywhere(tmp_path: Path) -> Non
 
     views = spec_of(folder.model(packed["uid"])).views
     rows = [
-        np.concatenate([view.of_file(file).array.ravel() for view in views.values()])
+        np.concatenate([made.array.ravel() for made in decoded(file, views).values()])
         for file in files
     ]
     served = _served(tmp_path, np.stack(rows))
     np.testing.assert_allclose(served, [test[file.name] for file in files], atol=1e-5)
+
+
+def decoded(file: Path, views: Mapping[str, View]) -> dict[str, Made]:
+    """Return every view of a file, in their order."""
+    made = read_here(file, views)
+    assert not isinstance(made, MediaError)
+    return {name: one for name in views if isinstance(one := made[name], Made)}
 
 
 def _served(root: Path, rows: np.ndarray) -> np.ndarray:

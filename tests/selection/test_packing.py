@@ -11,12 +11,13 @@ from tests.selection.studies import MadeStudy, normal_scores
 from tests.selection.test_promotion import ListedModels, save_weights
 from workbench.errors import DamagedFileError, RuleError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
+from workbench.rules.rulebook import Rulebook
 from workbench.selection import packing
 from workbench.selection.champion import describe_champion, read_champion
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import describe_pack, summarise_pack
-from workbench.selection.packing import Ingredient, record_of, write_pack
+from workbench.selection.packing import Ingredient, record_of, require_legal, write_pack
 from workbench.selection.summary import summarise
 from workbench.trial.delong import auc
 
@@ -126,14 +127,22 @@ def test_members_that_help_one_another_are_chosen_and_held_against_the_best(tmp_
 def test_the_limits_hold_and_the_rulebook_decides_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
-    made = MadeStudy(tmp_path, rulebook={"single_model": "backbone"})
+    made = MadeStudy(tmp_path)
     add_trials(made, 3)
     two = propose_pack(made.folder, limits=Limits(members=2))
     assert len(two.ingredients) <= 2
     with pytest.raises(StudyError, match="no trial is within the limits"):
         propose_pack(made.folder, limits=Limits(params=1_000_000))
-    with pytest.raises(RuleError, match=r"networks read mel.* Nothing was written\."):
-        make_pack(made.folder, propose_pack(made.folder))
+    strict = MadeStudy(tmp_path, "strict", rulebook={"single_model": "backbone"})
+    add_trials(strict, 2)
+    with pytest.raises(RuleError, match="allows one network for each view"):
+        propose_pack(strict.folder)
+    ingredients, joint = even_pack(made)
+    record = record_of(ingredients, joint, made.objective, num_trials=3)
+    counted = require_legal(record, Rulebook()).params_counted
+    assert require_legal(record, Rulebook(max_params=counted)).legal
+    with pytest.raises(RuleError, match=r"over the limit .* Nothing was written\."):
+        require_legal(record, Rulebook(max_params=counted - 1))
     assert not (made.folder.path / "packs").exists()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -129,7 +129,7 @@ def search(
         return run_search(experiment, workspace, options, start_from=start_from or ())
 
     whole = "its trial" if trials == 1 else f"its {trials} trials"
-    _conclude(run, options, whole, with_pack=pack is PackSetting.auto)
+    _conclude(run, options, whole, packs="best" if pack is PackSetting.auto else "none")
 
 
 def train(
@@ -151,6 +151,7 @@ def train(
     without_locks(no_lock)
     from workbench.search.options import RunOptions
     from workbench.search.start import run_preset
+    from workbench.space.pack_presets import is_pack
 
     options = RunOptions(
         num_trials=1,
@@ -166,7 +167,9 @@ def train(
     def run(workspace: Workspace) -> "SearchOutcome":
         return run_preset(recipe, workspace, options, settings=settings or ())
 
-    _conclude(run, options, "its trial")
+    with reporting_errors():
+        many = is_pack(recipe)
+    _conclude(run, options, "its trials" if many else "its trial", packs="all" if many else "none")
 
 
 def _conclude(
@@ -174,12 +177,12 @@ def _conclude(
     options: "RunOptions",
     whole: str,
     *,
-    with_pack: bool = False,
+    packs: Literal["none", "best", "all"],
 ) -> None:
     """Run the search of a study, with its final round; print its trials and promote the best."""
     from workbench.access import full_disk_told
-    from workbench.selection import leaderboard, promotion
-    from workbench.selection.best_model import promote_best_model
+    from workbench.selection import leaderboard
+    from workbench.selection.best_model import promote_as_asked
     from workbench.selection.champion import describe_champion
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
@@ -213,10 +216,7 @@ def _conclude(
             final_round(outcome.folder, replace(options, timeout_s=left), options.finalists)
         root = workspace.tracking
         with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
-            if with_pack:
-                champion = promote_best_model(outcome.folder, ModelRegistry(root), root)
-            else:
-                champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
+            champion = promote_as_asked(outcome.folder, ModelRegistry(root), root, packs)
         typer.echo(f"\n{describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from workbench.errors import StudyError
+from workbench.errors import RuleError, StudyError
 from workbench.files import write_text
 from workbench.parts.joint import Joint, LinearOfLogits, MeanOfProbabilities
 from workbench.rules.rulebook import Rulebook
@@ -92,12 +92,19 @@ def propose_pack(
         limits: What it may cost.
 
     Raises:
+        RuleError: the rulebook allows no pack.
         StudyError: fewer than two trials were scored on the same files, none is small enough, or
             the files are too few to tell what a choice is worth.
         DamagedFileError: scores are gone or damaged.
     """
     limits = limits or Limits()
     experiment = folder.experiment()
+    if experiment.rulebook.single_model == "backbone":
+        raise RuleError(
+            f"The rulebook of {folder.name} allows one network for each view, and a pack has "
+            "several. Where your rules allow several in one module, write `single_model: module` "
+            "under `rulebook`, and search into a new study."
+        )
     objective = experiment.objective
     usable = [one for study in (folder, *others) for one in _usable(study, objective)]
     alike, tables = _scored_alike(usable, objective)
