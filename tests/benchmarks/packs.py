@@ -64,11 +64,15 @@ class Way(NamedTuple):
 
 WAYS: dict[str, Way] = {
     **{f"{joint}, up to 8": Way(joint) for joint in ("mean", "calibrated", "logistic")},
-    **{f"mean, up to {number}": Way(members=number) for number in (2, 3, 5, 12)},
+    **{f"mean, up to {number}": Way(members=number) for number in (2, 3, 5)},
+    "mean, up to 12, begun with 12": Way(members=12, search=ForwardSearch(begin=12)),
+    **{
+        f"mean, up to 8, begun with {number}": Way(search=ForwardSearch(begin=number))
+        for number in (1, 4)
+    },
     "mean, up to 8, one bag": Way(search=ForwardSearch(bags=1)),
-    "mean, up to 8, one bag, begun with one": Way(search=ForwardSearch(bags=1, begin=1)),
 }
-BEST_OF = (2, 3, 5, 8)
+BEST_OF = (2, 3, 5, 8, 12)
 """Of how many trials, the best by themselves, the plain mean is taken."""
 
 
@@ -190,7 +194,11 @@ def main() -> None:
             if options.divisions:
                 held.append(coverage(study, options.divisions, seed))
         title = f"{path.name}: {number} trainings, {options.draws} studies of {size}"
-        report(title, pd.DataFrame(values), pd.DataFrame(members).mean().to_dict())
+        report(
+            title,
+            pd.DataFrame(values),
+            dict(zip(members[0], pd.DataFrame(members).mean(), strict=True)),
+        )
         if held:
             covers, off, gain, promoted = np.mean(held, axis=0)
             print(

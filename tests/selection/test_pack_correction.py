@@ -32,8 +32,8 @@ def test_packs_of_pure_noise_are_worth_nothing() -> None:
     found = [corrected(made(12, 100, shift=0, seed=seed)) for seed in range(6)]
     naive = np.mean([one.of_pack.naive for one in found])
     value = np.mean([one.of_pack.value for one in found])
-    assert naive > 0.65
-    assert value == pytest.approx(0.5, abs=0.04)
+    assert naive > 0.58
+    assert value == pytest.approx(0.5, abs=0.05)
     assert np.mean([one.gain for one in found]) == pytest.approx(0, abs=0.05)
     # All six of 95% would be asking too much of chance.
     assert sum(one.of_pack.low < 0.5 < one.of_pack.high for one in found) >= 5
