@@ -213,10 +213,15 @@ def test_an_average_goes_on_to_the_same_bits(kind: str, cut: int) -> None:
     assert level_of(whole) != level_of(Average(trained))
 
 
-@pytest.mark.parametrize("kind", kinds(AnyAveraging))
-def test_every_average_keeps_the_copies_that_it_says(kind: str) -> None:
-    spec = kinds(AnyAveraging)[kind]()
-    assert isinstance(spec, Averaging)
+SPECS: list[Averaging] = [NoAverage(), EMA(), SWA(), SWAD(), SWAD(start_patience=1)]
+
+
+def test_all_are_looked_at() -> None:
+    assert {spec.kind for spec in SPECS} == set(kinds(AnyAveraging))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_average_keeps_the_copies_that_it_says(spec: Averaging) -> None:
     trained = model()
     average = spec.begin(trained, num_epochs=8)
     most, num = 0, sum(p.numel() for p in trained.parameters())

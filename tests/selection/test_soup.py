@@ -17,7 +17,6 @@ from workbench.files import PART, sweep
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import Weights
-from workbench.selection import soup as soup_module
 from workbench.selection.registration import load_trained
 from workbench.selection.soup import (
     choose_greedily,
@@ -26,6 +25,7 @@ from workbench.selection.soup import (
     misfit,
     soup_as_json,
 )
+from workbench.selection.soup_scoring import SoupScorer
 from workbench.selection.statistics import gives, read_scored_trials, read_scores
 from workbench.study.records import TrialRow
 from workbench.study.soups import read_soups, row_of_soup, soup_uid
@@ -102,7 +102,7 @@ def test_the_weights_are_the_mean_and_the_norms_are_estimated_anew(study: Traine
     model.eval()
     model({"image": inputs})
     torch.testing.assert_close(kept[f"{first}.running_mean"], seen[0].mean((0, 2, 3)))
-    means = sum(state[f"{first}.running_mean"] for state in states) / 3
+    means = torch.stack([state[f"{first}.running_mean"] for state in states]).mean(0)
     assert not torch.allclose(kept[f"{first}.running_mean"], means, rtol=1e-3)
 
 
@@ -152,7 +152,7 @@ def test_the_choice_is_told_with_what_each_was_worth(
 ) -> None:
     values = {2: [0.9, 0.1]}  # of two trials: the second is taken, the third not
     monkeypatch.setattr(
-        soup_module.SoupScorer, "value", lambda self, rows: values[2].pop(0) + 10 * (len(rows) == 2)
+        SoupScorer, "value", lambda self, rows: values[2].pop(0) + 10 * (len(rows) == 2)
     )
     made = make_soup(study.folder, [0, 1, 2], greedy=True, device="cpu")
     assert made.soup and made.soup.chosen == "greedily"
@@ -167,7 +167,7 @@ def test_the_choice_is_told_with_what_each_was_worth(
 def test_where_the_best_alone_is_best_there_is_no_soup(
     study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(soup_module.SoupScorer, "value", lambda self, rows: -1.0)
+    monkeypatch.setattr(SoupScorer, "value", lambda self, rows: -1.0)
     made = make_soup(study.folder, greedy=True, device="cpu")
     assert made.soup is None and read_soups(study.folder) == []
     assert "each of the other 2 makes it worse" in describe_soup(made)

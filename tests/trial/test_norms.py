@@ -1,6 +1,8 @@
 """Averaged weights in a training: what is kept is their mean, with batch norms that fit it."""
 
+import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +44,7 @@ def batches() -> list[dict[str, Tensor]]:
     ]
 
 
-def norms_of(part: nn.Module) -> dict[str, nn.BatchNorm2d]:
+def norms_of(part: nn.Module) -> dict[str, Any]:
     return {
         name: layer
         for name, layer in part.named_modules()
@@ -52,22 +54,23 @@ def norms_of(part: nn.Module) -> dict[str, nn.BatchNorm2d]:
 
 def test_every_norm_keeps_the_mean_over_the_batches_of_what_it_sees() -> None:
     tested = model()
-    norms, seen = norms_of(tested), {}
+    norms = norms_of(tested)
+    seen: dict[str, list[tuple[int, Tensor, Tensor]]] = {}
     assert len(norms) > 5
 
-    def look(name: str, into: dict[str, list[tuple[int, Tensor, Tensor]]]) -> None:
+    def look(name: str) -> None:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             x = inputs[0].detach().double().transpose(0, 1).flatten(1)
-            into.setdefault(name, []).append((len(inputs[0]), x.mean(1), x.var(1)))
+            seen.setdefault(name, []).append((len(inputs[0]), x.mean(1), x.var(1)))
 
         norms[name].register_forward_pre_hook(hook)
 
     for name in norms:
-        look(name, seen)
+        look(name)
     estimate_norms(tested, batches())
     for name, norm in norms.items():
-        mean = sum(num * mean for num, mean, _ in seen[name]) / 10
-        variance = sum(num * variance for num, _, variance in seen[name]) / 10
+        mean = torch.stack([num * mean for num, mean, _ in seen[name]]).sum(0) / 10
+        variance = torch.stack([num * var for num, _, var in seen[name]]).sum(0) / 10
         assert [num for num, _, _ in seen[name]] == [4, 4, 2]
         torch.testing.assert_close(norm.running_mean, mean.float(), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(norm.running_var, variance.float(), rtol=1e-4, atol=1e-5)
@@ -132,18 +135,21 @@ EVERY_STEP = SWAD(start_patience=1, end_patience=100, losses_per_epoch=100)
 def test_the_mean_of_the_weights_is_scored_and_training_goes_on_as_without(
     pictures: Prepared, average: AnyAveraging
 ) -> None:
-    plain, tested = training(pictures, NoAverage()), training(pictures, average)
     taken: list[list[Tensor]] = []
+    states = []
+    plain = training(pictures, NoAverage())
     if average == EVERY_STEP:
         plain._average.after_step = lambda step: taken.append(weights(plain._model))  # type: ignore[method-assign]
     for number in (1, 2, 3):
         plain.run_epoch()
-        tested.run_epoch()
-        one, two = plain._model.state_dict(), tested._model.state_dict()
-        assert all(torch.equal(one[name], two[name]) for name in one)
+        states.append(copy.deepcopy(plain._model.state_dict()))
         if average != EVERY_STEP and number > 1:
             taken.append(weights(plain._model))
     assert len(taken) == (12 if average == EVERY_STEP else 2)
+    tested = training(pictures, average)  # after the other: dropout draws for both alike
+    for state in states:
+        tested.run_epoch()
+        assert all(torch.equal(state[n], value) for n, value in tested._model.state_dict().items())
     for mean, *values in zip(weights(tested._average.model), *taken, strict=True):
         torch.testing.assert_close(mean, torch.stack(values).mean(0), rtol=1e-5, atol=1e-6)
     last = tested.epochs[-1]
