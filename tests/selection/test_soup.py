@@ -18,14 +18,9 @@ from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import Weights
 from workbench.selection.registration import load_trained
-from workbench.selection.soup import (
-    choose_greedily,
-    describe_soup,
-    make_soup,
-    misfit,
-    soup_as_json,
-)
+from workbench.selection.soup import choose_greedily, make_soup, misfit
 from workbench.selection.soup_scoring import SoupScorer
+from workbench.selection.soup_told import describe_soup, soup_as_json
 from workbench.selection.statistics import gives, read_scored_trials, read_scores
 from workbench.study.records import TrialRow
 from workbench.study.soups import read_soups, row_of_soup, soup_uid

@@ -97,7 +97,8 @@ def soup(
     """Average the weights of several trials of one model and one start; score the mean."""
     numbers = trial_numbers(trials)
     without_locks(no_lock)
-    from workbench.selection.soup import describe_soup, make_soup, soup_as_json
+    from workbench.selection.soup import make_soup
+    from workbench.selection.soup_told import describe_soup, soup_as_json
 
     with reporting_errors():
         folder = named_study(study)

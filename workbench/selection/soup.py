@@ -31,7 +31,7 @@ from workbench.study.soups import (
     soup_uid,
     write_soup,
 )
-from workbench.trial.delong import Z95, Estimate
+from workbench.trial.delong import Estimate
 from workbench.trial.device import called
 from workbench.trial.metrics import metrics_by_slice, objective_metrics
 from workbench.trial.recipe import Objective, Recipe
@@ -91,25 +91,7 @@ def make_soup(
         objective = folder.experiment().objective
         chosen = choose_ingredients(folder, rows, objective, numbers)
         scorer = SoupScorer(folder, Prepared.load(folder.path), chosen, device=device)
-        with_it: dict[int, float] = {}
-        taken = chosen
-        if greedy:
-
-            def value_of(some: Sequence[TrialRow]) -> float:
-                value = scorer.value(some) if len(some) > 1 else objective_of(some[0])
-                with_it[some[-1].number] = value
-                return value
-
-            taken = choose_greedily(chosen, value_of, objective)
-        tried = tuple(
-            Ingredient(
-                number=row.number,
-                recipe=row.recipe,
-                objective=objective_of(row),
-                with_it=with_it.get(row.number) if row is not chosen[0] else None,
-            )
-            for row in chosen
-        )
+        taken, tried = _choose(scorer, chosen, objective, greedy=greedy)
         if len(taken) < 2:
             return MadeSoup(None, None, tried, objective)
         numbers_taken = {row.number for row in taken}
@@ -123,13 +105,35 @@ def make_soup(
         there = read_soup(folder, soup.recipe)
         if there is None:
             _write(folder, soup, scorer, taken, objective, began, device)
-        row = row_of_soup(folder, taken[0], there or soup)
-        gain = (
-            trial_auc_difference(folder, row, taken[0], objective)
-            if objective.has_standard_error
-            else None
-        )
+        row, gain = row_of_soup(folder, taken[0], there or soup), None
+        if objective.has_standard_error:
+            gain = trial_auc_difference(folder, row, taken[0], objective)
         return MadeSoup(there or soup, row, tried, objective, gain, there is None)
+
+
+def _choose(
+    scorer: SoupScorer, ranked: Sequence[TrialRow], objective: Objective, *, greedy: bool
+) -> tuple[Sequence[TrialRow], tuple[Ingredient, ...]]:
+    """Return the trials that are averaged, and all that were tried, both best first."""
+    with_it: dict[int, float] = {}
+
+    def value_of(rows: Sequence[TrialRow]) -> float:
+        if len(rows) == 1:
+            return objective_of(rows[0])
+        with_it[rows[-1].number] = value = scorer.value(rows)
+        return value
+
+    taken = choose_greedily(ranked, value_of, objective) if greedy else ranked
+    tried = (
+        Ingredient(
+            number=row.number,
+            recipe=row.recipe,
+            objective=objective_of(row),
+            with_it=with_it.get(row.number),
+        )
+        for row in ranked
+    )
+    return taken, tuple(tried)
 
 
 def choose_greedily(
@@ -268,53 +272,3 @@ def _write(
             )
         )
         write_soup(part, soup)
-
-
-def describe_soup(made: MadeSoup) -> str:
-    """Return a soup in a few lines for a terminal."""
-    metric, best = made.objective.metric, made.tried[0]
-    if made.soup is None or made.row is None:
-        return (
-            f"No soup: added to trial {best.number}, the best ({metric} {best.objective:.5f} on "
-            f"{made.objective.place}), each of the other {len(made.tried) - 1} makes it worse."
-        )
-    soup = made.soup
-    known = "" if made.is_new else "It was there already. "
-    lines = [
-        f"Soup {soup.recipe}, the mean of trials {', '.join(map(str, soup.numbers))}: {metric} "
-        f"{objective_of(made.row):.5f} on {made.objective.place}.",
-        f"{known}The best of them, trial {best.number}, has {best.objective:.5f}.",
-    ]
-    if soup.left_out:
-        lines.append(f"Left out, for making it worse: {', '.join(_tried(soup.left_out))}.")
-    if made.gain and made.gain.standard_error is not None:
-        lines.append(
-            f"The soup is {made.gain.value:+.5f} ± {Z95 * made.gain.standard_error:.5f} ahead "
-            "of it (95%, paired DeLong)."
-        )
-    if soup.chosen == "greedily":
-        lines.append("It was chosen on these same files, which flatters it a little.")
-    return "\n".join(lines)
-
-
-def _tried(left_out: Sequence[Ingredient]) -> list[str]:
-    return [
-        f"trial {each.number}" + (f" ({each.with_it:.5f})" if each.with_it is not None else "")
-        for each in left_out
-    ]
-
-
-def soup_as_json(made: MadeSoup) -> dict[str, object]:
-    """Return a soup as a JSON object; `soup` is null where there is none."""
-    soup, row = made.soup, made.row
-    return {
-        "soup": soup.recipe if soup else None,
-        "trials": soup.numbers if soup else [made.tried[0].number],
-        "objective": row.objective if row else made.tried[0].objective,
-        "metrics": row.metrics if row else None,
-        "slices": row.by_slice if row else None,
-        "gain": made.gain.value if made.gain else None,
-        "gain_standard_error": made.gain.standard_error if made.gain else None,
-        "is_new": made.is_new,
-        "tried": [each.model_dump() for each in made.tried],
-    }
