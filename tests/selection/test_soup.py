@@ -113,7 +113,7 @@ def test_a_soup_is_kept_as_a_trial_is_and_found_by_its_name(study: TrainedStudy)
     assert files.path == study.folder.soup(made.soup.recipe).path
     assert files.read_recipe().fingerprint == first.recipe
     files.require_unchanged()
-    load_trained(study.folder, made.row, files.read_recipe())
+    load_trained(files, files.read_recipe().model, "the soup")
     assert made.row.objective is not None
     assert gives(read_scores(study.folder, made.row, AUC), AUC, made.row.objective)
     of_trial = study.folder.trial(first.recipe).read_scores()

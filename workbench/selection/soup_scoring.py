@@ -111,8 +111,9 @@ class SoupScorer:
         uids = tuple(row.recipe for row in rows)
         if uids not in self._sums:
             base = self._sum(before) if before else {}
-            recipe = self._folder.trial(last.recipe).read_recipe()
-            state = load_trained(self._folder, last, recipe).state_dict()
+            files = self._folder.trial(last.recipe)
+            model = load_trained(files, files.read_recipe().model, f"trial {last.number}")
+            state = model.state_dict()
             self._sums = {uids[:-1]: base, uids: add_state(base, state)}
         return self._sums[uids]
 
