@@ -79,6 +79,7 @@ SURFACE: dict[str, list[str]] = {
     "compare": ["study", "--json", "--top"],
     "ui": ["study", "--host", "--port", "--no-lock"],
     "promote": ["study", "--trial", "--json", "--no-lock"],
+    "soup": ["study", "--trials", "--greedy", "--device", "--json", "--no-lock"],
     "audit": ["study", "--trial", "--device", "--json", "--no-lock"],
     "export": ["study", "--out", "--allow-missing", "--calibrated"],
     "predict": ["bundle", "files", "--out", "--device"],

@@ -10,7 +10,7 @@ from tests.parts.declared import picture, vector
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel, PictureReader
 from workbench.parts.optimizers import SGD, AdamW
-from workbench.parts.transfer import Average, Transfer
+from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM
 
 VIEWS = {"frames": picture(1, 64, 64, 3), "features": vector(5)}
@@ -67,28 +67,3 @@ def test_a_thawed_backbone_learns_and_a_frozen_one_does_not() -> None:
         after = tested.readers["frames"].state_dict()
         changed = [name for name in before if not torch.equal(before[name], after[name])]
         assert bool(changed) != is_frozen
-
-
-def test_the_average_follows_the_weights_by_hand() -> None:
-    tested = model()
-    average = Average(tested, 0.9)
-    seen = []
-    for step, level in enumerate((1.0, 2.0, 4.0), 1):
-        with torch.no_grad():
-            tested.head.bias.fill_(level)
-        average.update(step)
-        seen.append(average.model.get_parameter("head.bias")[0].item())
-    # timm's warm-up: the decay of step n is 1 - n ** (-2/3), at most 0.9: 0 and 0.37004.
-    second = 1 - 2 ** (-2 / 3)
-    third = 1 - 3 ** (-2 / 3)
-    expected = [1.0, second * 1 + (1 - second) * 2]
-    expected.append(third * expected[1] + (1 - third) * 4)
-    assert seen == pytest.approx(expected)
-    assert not average.model.training
-
-
-def test_without_a_decay_the_model_itself_is_scored() -> None:
-    tested = model()
-    average = Average(tested, 0.0)
-    average.update(1)
-    assert average.model is tested

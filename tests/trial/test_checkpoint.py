@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
 from workbench.parts.augment import Augment, Pictures
+from workbench.parts.averages import EMA, SWA, SWAD, AnyAveraging
 from workbench.parts.optimizers import AdamW
 from workbench.parts.schedules import Cosine
 from workbench.parts.transfer import Transfer
@@ -28,7 +29,10 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def drawing(prepared: Prepared) -> Recipe:
+MOVING = EMA(decay=0.9)
+
+
+def drawing(prepared: Prepared, average: AnyAveraging = MOVING) -> Recipe:
     """Return a recipe in which everything that has a state takes part."""
     return recipe_for(
         prepared,
@@ -36,7 +40,7 @@ def drawing(prepared: Prepared) -> Recipe:
         dropout=0.3,
         optimizer=AdamW(lr=5e-3),
         schedule=Cosine(warmup_share=0.1),
-        transfer=Transfer(ema_decay=0.9, layer_decay=0.8, frozen_epochs=1),
+        transfer=Transfer(average=average, layer_decay=0.8, frozen_epochs=1),
         augment=Augment(pictures=Pictures(rotation_deg=20, noise=0.5), mixup_alpha=0.4),
     )
 
@@ -55,9 +59,19 @@ def run(
     return run_trial(recipe, prepared, folder, device="cpu", report=report), told
 
 
-@pytest.mark.parametrize("cut", [1, 3])
-def test_a_trial_goes_on_to_the_same_bits(pictures: Prepared, tmp_path: Path, cut: int) -> None:
-    recipe = drawing(pictures)
+@pytest.mark.parametrize(
+    ("cut", "average"),
+    [
+        (1, MOVING),
+        (3, MOVING),
+        (3, SWA(last_share=0.75)),
+        (2, SWAD(start_patience=2, losses_per_epoch=2)),
+    ],
+)
+def test_a_trial_goes_on_to_the_same_bits(
+    pictures: Prepared, tmp_path: Path, cut: int, average: AnyAveraging
+) -> None:
+    recipe = drawing(pictures, average)
     whole, _ = run(recipe, pictures, tmp_path / "whole")
     with pytest.raises(CutError):
         run(recipe, pictures, tmp_path / "cut", cut=cut)

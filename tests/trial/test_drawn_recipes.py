@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tests.study.test_reaches_training import SPACES, VIEWS, made_data
 from workbench.data.prepare import Prepared
+from workbench.parts.averages import SWA, SWAD
 from workbench.parts.losses import PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, Timm
@@ -180,6 +181,14 @@ CASES: dict[str, dict[str, Any]] = {
         "optimizer": AdamW(lr=1e-3, weight_decay=0.01, decay_norms=False),
         "transfer": Transfer(frozen_epochs=1, layer_decay=0.8, ema_decay=0.9),
         "backbone": "test_efficientnet",
+    },
+    "late layers, mean over epochs": {
+        "transfer": Transfer(frozen_epochs=1, average=SWA()),
+        "backbone": "test_efficientnet",
+    },
+    "adamw, mean over the valley": {
+        "optimizer": AdamW(lr=1e-3),
+        "transfer": Transfer(average=SWAD(start_patience=1)),
     },
     "muon, late layers, loss over the batch": {
         "optimizer": Timm(name="muon", lr=1e-3),

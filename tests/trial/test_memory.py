@@ -13,6 +13,7 @@ from tests.trial.pictures import recipe_for
 from workbench.data.prepare import Prepared
 from workbench.media.image import Image
 from workbench.parts.augment import Augment, Pictures
+from workbench.parts.averages import EMA, SWA, SWAD
 from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer, Timm
@@ -114,8 +115,9 @@ def test_what_is_kept_beside_a_pass_is_added(pictures: Prepared) -> None:
     weights = count(vit(pictures)).weights
     assert estimated(optimizer=SGD(lr=0.1)) - plain == weights
     assert estimated(optimizer=AdamW(lr=0.1)) - plain == 2 * weights
-    average = estimated(optimizer=SGD(lr=0.1), transfer=Transfer(ema_decay=0.9))
-    assert average - plain == 2 * weights
+    for average, copies in ((EMA(), 1), (SWA(), 1), (SWAD(), 5), (SWAD(start_patience=1), 4)):
+        found = estimated(optimizer=SGD(lr=0.1), transfer=Transfer(average=average))
+        assert found - plain == (1 + copies) * weights
 
 
 @pytest.mark.parametrize("num_samples", [3, 9, 15])

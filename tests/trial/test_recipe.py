@@ -13,10 +13,12 @@ from workbench.media.image import Image
 from workbench.media.mel import Mel
 from workbench.media.views import AnyView
 from workbench.parts.augment import Augment, Pictures
+from workbench.parts.averages import EMA, SWA, SWAD
 from workbench.parts.losses import AnyLoss, Focal
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer
 from workbench.parts.schedules import AnySchedule, Cosine
+from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM, Weights
 from workbench.trial.recipe import LOWER_IS_BETTER, Objective, Recipe, TrainingSpec
 from workbench.trial.result import TrialFolder
@@ -96,6 +98,24 @@ def test_the_name_of_a_recipe_is_the_same_everywhere() -> None:
     # A change of these strings gives every recipe a new name: old trials are not found again.
     assert PLAIN.uid == "dad0418ac4b1"
     assert RICH.uid == "532f53dd6e6b"
+
+
+@pytest.mark.parametrize(
+    "average", [{"ema_decay": 0.9}, {"average": {"kind": "ema", "decay": 0.9}}]
+)
+def test_a_moving_average_has_the_name_that_it_had_before_there_were_others(
+    average: dict[str, Any],
+) -> None:
+    told: Recipe = build(Recipe, {**PLAIN.flat(), "transfer": average}, where="recipe.json")
+    assert told.uid == "bbca6ee3c146"
+
+
+def test_each_average_has_a_name_of_its_own() -> None:
+    averages = [SWA(), SWA(last_share=0.5), SWAD(), SWAD(tolerance=1.2), EMA(decay=0.9)]
+    recipes = [PLAIN.replaced(transfer=Transfer(average=each)) for each in averages]
+    assert len({recipe.uid for recipe in (PLAIN, *recipes)}) == 6
+    for recipe in recipes:
+        assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
 
 
 def test_a_recipe_as_the_first_version_wrote_it_is_read() -> None:

@@ -34,6 +34,7 @@ for command in (
     study.compare,
     study.ui,
     study.promote,
+    selection.soup,
     selection.audit,
     submission.export,
     submission.predict,

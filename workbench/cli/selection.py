@@ -25,6 +25,7 @@ from workbench.cli.shared import (
     parse_params,
     reporting_errors,
     seconds,
+    trial_numbers,
     without_locks,
 )
 from workbench.workspace import Workspace
@@ -87,6 +88,38 @@ def finalists(
             return
         typer.echo(f"\n{describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {folder.name}")
+
+
+def soup(
+    study: StudyArgument = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(
+            help="Numbers of the trials, e.g. 3,5,9; the best that can be averaged by default.",
+        ),
+    ] = None,
+    greedy: Annotated[
+        bool, typer.Option("--greedy", help="Add trials one by one, none that makes it worse.")
+    ] = False,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
+) -> None:
+    """Average the weights of several trials of one model and one start; score the mean."""
+    numbers = trial_numbers(trials)
+    without_locks(no_lock)
+    from workbench.selection.soup import make_soup
+    from workbench.selection.soup_told import describe_soup, soup_as_json
+
+    with reporting_errors():
+        folder = named_study(study)
+        made = make_soup(folder, numbers, greedy=greedy, device=device)
+        if as_json:
+            typer.echo(json.dumps(soup_as_json(made), indent=2, allow_nan=False))
+            return
+        typer.echo(describe_soup(made))
+        if made.soup is not None:
+            typer.echo(f"\nFolder: {folder.soup(made.soup.recipe).path}")
 
 
 def audit(

@@ -175,6 +175,15 @@ def num_jobs(text: str | None) -> int | Literal["auto"] | None:
     return int(text)
 
 
+def trial_numbers(text: str | None) -> list[int]:
+    """Return the numbers of trials such as 3,5,9, each once; none of nothing."""
+    if text is None:
+        return []
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise typer.BadParameter(f"{text!r} are no numbers of trials: write e.g. 3,5,9.")
+    return list(dict.fromkeys(map(int, text.split(","))))
+
+
 def compile_setting(text: str) -> Literal["on", "off"]:
     """Return a setting of `--compile`."""
     match text:

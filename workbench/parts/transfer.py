@@ -1,11 +1,11 @@
 """How pretrained backbones are carried over to a new task."""
 
 import importlib
-from typing import Any
+from typing import Self
 
-import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from workbench.parts.averages import EMA, AnyAveraging, NoAverage
 from workbench.parts.model import MediaModel, PictureReader
 from workbench.parts.optimizers import ParamGroup
 from workbench.parts.torchvision_fix import import_timm
@@ -24,8 +24,23 @@ class Transfer(Frozen):
     norms then do not decay, as in timm."""
 
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Score and keep an exponential moving average of the weights; 0 is off. The average warms up,
-    so that the first steps are not the random start's (timm's ModelEmaV3)."""
+    """The decay of `average` where that is an EMA, in short; 0 is none."""
+
+    average: AnyAveraging = NoAverage()
+    """Which average of the weights is scored and kept."""
+
+    @model_validator(mode="after")
+    def _of_one_average(self) -> Self:
+        """Let both keys say the same: equal recipes must be written alike."""
+        if self.ema_decay and isinstance(self.average, NoAverage):
+            object.__setattr__(self, "average", EMA(decay=self.ema_decay))
+        own = self.average.decay if isinstance(self.average, EMA) else 0.0
+        if self.ema_decay not in (0.0, own):
+            raise ValueError(
+                "`ema_decay` and `average` ask for two averages: leave out `ema_decay`"
+            )
+        object.__setattr__(self, "ema_decay", own)
+        return self
 
     def groups(self, model: MediaModel, weight_decay: float) -> list[ParamGroup]:
         """Return the parameters of `model` that learn, with their share of the learning rate."""
@@ -42,40 +57,3 @@ class Transfer(Frozen):
         known = {id(parameter) for group in groups for parameter in group["params"]}
         rest = [p for p in model.parameters() if id(p) not in known and p.requires_grad]
         return [*groups, {"params": rest}]
-
-
-class Average:
-    """The model that is scored: the trained one, or a moving average of its weights.
-
-    Args:
-        model: The model that is trained, on its device.
-        decay: See `Transfer.ema_decay`.
-    """
-
-    def __init__(self, model: MediaModel, decay: float) -> None:
-        self._model = model
-        self._ema: Any = None
-        if decay:
-            import_timm()
-            utils = importlib.import_module("timm.utils")
-            self._ema = utils.ModelEmaV3(model, decay=decay, use_warmup=True)
-
-    def update(self, step: int) -> None:
-        """Take in the weights after optimizer step `step`, counted from 1."""
-        if self._ema is not None:
-            self._ema.update(self._model, step=step)
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return the averaged weights; none where they are the model's own."""
-        return {} if self._ema is None else self._ema.module.state_dict()
-
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Go on from what `state` returned."""
-        if self._ema is not None:
-            self._ema.module.load_state_dict(state)
-
-    @property
-    def model(self) -> MediaModel:
-        """The model to score and to keep."""
-        model: MediaModel = self._model if self._ema is None else self._ema.module
-        return model

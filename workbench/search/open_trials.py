@@ -8,8 +8,7 @@ from typing import NamedTuple
 from workbench.search.options import RunOptions
 from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Epoch, Result, State
-from workbench.trial.training import best_epoch
+from workbench.trial.result import Epoch, Result, State, best_epoch
 
 
 class Ended(NamedTuple):

@@ -77,10 +77,10 @@ class StudyFolder:
         return names
 
     def trial(self, recipe: str) -> TrialFolder:
-        """Return the folder of the trial, or of the repeat of one, with this recipe uid."""
-        repeat = self.repeat(recipe)
-        if recipe and repeat.path.is_dir():
-            return repeat
+        """Return the folder of the trial, of the repeat of one or of the soup of this uid."""
+        for other in (self.repeat(recipe), self.soup(recipe)):
+            if recipe and other.path.is_dir():
+                return other
         return TrialFolder(self.path / "trials" / recipe, recipe)
 
     def repeat(self, recipe: str) -> TrialFolder:
@@ -89,6 +89,10 @@ class StudyFolder:
         It lies beside those of the trials: a repeat is no trial of the study.
         """
         return TrialFolder(self.path / "repeats" / recipe, recipe)
+
+    def soup(self, uid: str) -> TrialFolder:
+        """Return the folder of the soup of several trials with this uid, as it is or will be."""
+        return TrialFolder(self.path / "soups" / uid, uid)
 
     def pack(self, uid: str) -> PackFolder:
         """Return the folder of the pack of this uid, as it is or will be."""

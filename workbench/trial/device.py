@@ -139,6 +139,17 @@ def set_random_state(device: str | torch.device, state: Tensor) -> None:
         torch.set_rng_state(state)
 
 
+def go_on_with(device: torch.device, state: Tensor, *, else_seed: int) -> None:
+    """Go on with the random numbers of `state`, unless another kind of device drew them.
+
+    `else_seed` is what they begin from then.
+    """
+    if len(state) == len(random_state(device)):
+        set_random_state(device, state)
+    else:
+        torch.manual_seed(else_seed)
+
+
 def _index(device: str | torch.device) -> int:
     """Return the index of a CUDA device, with CUDA initialised."""
     torch.cuda.init()

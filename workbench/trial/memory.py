@@ -140,7 +140,7 @@ def plan(
         needs.append(need)
         kept = 3 * batch * input_bytes(recipe)  # as it is, changed and mixed
         kept += int(state_copies(recipe) * need.trained)
-        kept += need.weights if recipe.training.transfer.ema_decay else 0
+        kept += recipe.training.transfer.average.num_copies * need.weights
         room = limit_bytes - need.fixed - kept
         most = batch if need.sample <= 0 else room // need.sample
         if most >= need.least:
@@ -226,7 +226,7 @@ class Fitted:
             "precision": recipe.training.precision,
             "batch": min(recipe.training.batch_size, num_samples),
             "blends": recipe.training.augment.pictures.self_blend > 0,
-            "copies": round(state_copies(recipe)) + bool(recipe.training.transfer.ema_decay),
+            "copies": round(state_copies(recipe)) + recipe.training.transfer.average.num_copies,
             "device": called(device),
             "share": share,
             "memory": memory_bytes,

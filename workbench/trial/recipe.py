@@ -230,6 +230,11 @@ class Recipe(Frozen):
         # The full dump: an unset field that gets another default must not keep its name. The
         # order of the views stays in it, since it orders the model's layers.
         dump = self.model_dump(mode="json")
+        # A key of later versions: left out where it says no more than what those before it knew.
+        transfer = dump["training"]["transfer"]
+        told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
+        if transfer["average"] in told:
+            del transfer["average"]
         views = self.model.views.items()
         dump["model"]["views"] = [(name, view.identity()) for name, view in views]
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()[:12]

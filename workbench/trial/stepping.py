@@ -45,7 +45,7 @@ def backward(
         cost = loss(logits_of(model, inputs, precision), targets, fake_share=fake_share)
         cost.backward()
         return cost.detach()
-    parts = list(_parts(inputs, targets, num_parts))
+    parts = list(parts_of(inputs, targets, num_parts))
     if not loss.over_batch:
         total = torch.zeros((), device=targets.device)
         for part, labels in parts:
@@ -71,9 +71,10 @@ def backward(
     return cost.detach()
 
 
-def _parts(
+def parts_of(
     inputs: ViewTensors, targets: Tensor, num: int
 ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """Yield the views and the targets of each of `num` parts of a batch, as even as they can be."""
     split = {name: x.tensor_split(num) for name, x in inputs.items()}
     for number, labels in enumerate(targets.tensor_split(num)):
         yield {name: pieces[number] for name, pieces in split.items()}, labels

@@ -23,8 +23,8 @@ from workbench.trial.device import Capabilities, called, capabilities, give_back
 from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.metrics import metrics_by_slice
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Epoch, Result, State, TrialFolder
-from workbench.trial.training import CHECKPOINT_FORMAT, DivergedError, Training, best_epoch
+from workbench.trial.result import Epoch, Result, State, TrialFolder, best_epoch
+from workbench.trial.training import CHECKPOINT_FORMAT, DivergedError, Training
 
 
 class UntrainableError(WorkbenchError):

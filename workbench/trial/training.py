@@ -17,7 +17,6 @@ from workbench.parts.augment import change, fake_share_with_blends, mix, with_bl
 from workbench.parts.model import is_grouped
 from workbench.parts.optimizers import lay_out_as_parameters, restore
 from workbench.parts.pretrained import loader
-from workbench.parts.transfer import Average
 from workbench.scoring.evaluator import Evaluator
 from workbench.scoring.slices import Slice, labelled_slices
 from workbench.scoring.stored import StoredViews
@@ -29,17 +28,18 @@ from workbench.trial.device import (
     capabilities,
     forget_peak,
     give_back,
+    go_on_with,
     most_kept_bytes,
     random_state,
-    set_random_state,
 )
 from workbench.trial.layout import LayoutByClock
 from workbench.trial.memory import Plan
 from workbench.trial.memory_count import is_out_of_memory
 from workbench.trial.metrics import objective_metrics
+from workbench.trial.norms import estimate_norms, training_files
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
-from workbench.trial.result import Epoch
+from workbench.trial.result import Epoch, best_epoch
 from workbench.trial.stepping import backward, checkpoint_activations
 
 CHECKPOINT_FORMAT = 2
@@ -95,11 +95,10 @@ class Training:
         self._model.place(self._device, channels_last=uses.grouped_last or not grouped)
         if plan.checkpointed:
             checkpoint_activations(self._model)
-        groups = recipe.training.transfer.groups(
-            self._model, recipe.training.optimizer.weight_decay
-        )
-        self._optimizer = recipe.training.optimizer.build(groups, steps=uses.steps)
-        self._average = Average(self._model, recipe.training.transfer.ema_decay)
+        spec = recipe.training
+        groups = spec.transfer.groups(self._model, spec.optimizer.weight_decay)
+        self._optimizer = spec.optimizer.build(groups, steps=uses.steps)
+        self._average = spec.transfer.average.begin(self._model, num_epochs=spec.num_epochs)
         num_samples = self._train.num_samples
         self._samples_at_once = at_once(recipe, plan, num_samples)
         self._is_to_compile = compiled == "on"
@@ -153,7 +152,8 @@ class Training:
         recipe, model = self.recipe, self._model
         started = time.monotonic()
         number = len(self.epochs) + 1
-        model.freeze(recipe.training.frozen or number <= recipe.training.transfer.frozen_epochs)
+        is_frozen = recipe.training.frozen or number <= recipe.training.transfer.frozen_epochs
+        model.freeze(is_frozen)
         model.train()
         scored = sum(-(-each.num_samples // self._scored_at_once) for each in self.measured.sources)
         self._batches = 0
@@ -164,6 +164,12 @@ class Training:
         learning = time.monotonic()
         train_loss = self._learn(number)
         compiled, channels_last = self._compiled is not None, self._model.channels_last
+        averaging = time.monotonic()
+        if self._average.after_epoch(number):
+            self._average.model.freeze(is_frozen)
+            files = training_files(self._train, recipe, self.plan, self._moved)
+            estimate_norms(self._average.model, files)
+        learning += time.monotonic() - averaging  # no layout is to be judged by it
         scores = [self.predict(each, self._average.model) for each in self.measured.sources]
         if self._layout is not None:
             self._layout.after_epoch(number, time.monotonic() - learning)
@@ -268,23 +274,23 @@ class Training:
         self._average.restore(state["average"])
         self._generator.set_state(state["generator"])
         self._step = state["step"]
-        self._restore_random(state["random"])
+        go_on_with(self._device, state["random"], else_seed=self.recipe.seed + self._step)
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.best_weights = state["best_weights"]
         self.best_scores = self.measured.split(state["best_scores"].numpy())
 
+    def _held_out_loss(self) -> float:
+        """Return the log-loss of the trained weights on the objective's slices."""
+        scores = [self.predict(each, self._model) for each in self.measured.sources]
+        self._model.train()
+        scored = self.measured.by_slice(scores)
+        return objective_metrics(self.recipe.objective, scored)["log_loss"]
+
     def _lay_out(self, channels_last: bool) -> None:
         """Lay out the model, its average and what the optimizer keeps of each parameter alike."""
-        for model in {self._model, self._average.model}:
+        for model in self._average.models:
             model.lay_out(channels_last=channels_last)
         lay_out_as_parameters(self._optimizer)
-
-    def _restore_random(self, state: Tensor) -> None:
-        """Go on with the random numbers of `state`, unless another kind of device drew them."""
-        if len(state) == len(random_state(self._device)):
-            set_random_state(self._device, state)
-        else:
-            torch.manual_seed(self.recipe.seed + self._step)
 
     def _learn(self, number: int) -> float:
         """Take the steps of epoch `number`; return their mean loss."""
@@ -329,8 +335,10 @@ class Training:
             self._optimizer.step()
             losses.append(loss)
             self._step += 1
-            self._average.update(self._step)
+            self._average.after_step(self._step)
             self._moved()
+            if self._average.wants_loss(len(losses), steps):
+                self._average.after_loss(self._held_out_loss())
         # Asked of the device once an epoch: each question makes it wait.
         train_loss = float(torch.stack(losses).mean())
         if not np.isfinite(train_loss):
@@ -339,12 +347,3 @@ class Training:
                 f"{recipe.training.optimizer.lr:g} is too high for this model"
             )
         return train_loss
-
-
-def best_epoch(recipe: Recipe, epochs: list[Epoch]) -> Epoch | None:
-    """Return the epoch with the best objective; of equals, the earliest."""
-    best = None
-    for epoch in epochs:
-        if best is None or recipe.objective.is_better(epoch.objective, best.objective):
-            best = epoch
-    return best

@@ -1,0 +1,263 @@
+"""Soups: the mean of the weights of trials that fit, chosen, built, scored and kept whole."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from tests.selection.studies import MadeStudy, row
+from tests.trial.pictures import prepare_pictures, recipe_for
+from workbench.data.prepare import Prepared
+from workbench.errors import StudyError
+from workbench.files import PART, sweep
+from workbench.media.image import Image
+from workbench.parts.optimizers import AdamW
+from workbench.parts.weights import Weights
+from workbench.selection.registration import load_trained
+from workbench.selection.soup import choose_greedily, make_soup, misfit
+from workbench.selection.soup_scoring import SoupScorer
+from workbench.selection.soup_told import describe_soup, soup_as_json
+from workbench.selection.statistics import gives, read_scored_trials, read_scores
+from workbench.study.records import TrialRow
+from workbench.study.soups import read_soups, row_of_soup, soup_uid
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.result import TrialFolder
+from workbench.trial.train import run_trial
+
+AUC = Objective()
+
+
+class TrainedStudy(MadeStudy):
+    """A study whose trials were trained, each for an epoch."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        torch.set_num_threads(1)
+        self.prepared: Prepared = prepare_pictures(root / "pictures")
+        self.prepared.save(self.folder.path)
+
+    def train(self, **changes: Any) -> Recipe:
+        recipe = recipe_for(self.prepared, num_epochs=1, **changes)
+        files = self.folder.trial(recipe.uid)
+        result = run_trial(
+            recipe, self.prepared, files.path, device="cpu", report=lambda _: "go on"
+        )
+        self._enter(recipe, "complete", "", result.objective, {}, 1.0, f"run{recipe.uid}")
+        return recipe
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedStudy:
+    """Three trials of one model and one start, and one of another start. Make soups elsewhere."""
+    study = TrainedStudy(tmp_path_factory.mktemp("soups"))
+    for lr in (1e-3, 3e-3, 1e-2):
+        study.train(optimizer=AdamW(lr=lr))
+    study.train(seed=1)
+    return study
+
+
+@pytest.fixture
+def study(trained: TrainedStudy) -> Iterator[TrainedStudy]:
+    """The same, without the soups that a test makes."""
+    yield trained
+    for soup in read_soups(trained.folder):
+        for file in trained.folder.soup(soup.recipe).path.iterdir():
+            file.unlink()
+        trained.folder.soup(soup.recipe).path.rmdir()
+
+
+def states_of(study: TrainedStudy, numbers: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+    rows = study.rows
+    return [load_file(study.folder.trial(rows[number].recipe).weights) for number in numbers]
+
+
+def test_the_weights_are_the_mean_and_the_norms_are_estimated_anew(study: TrainedStudy) -> None:
+    made = make_soup(study.folder, [0, 1, 2], device="cpu")
+    assert made.soup and made.is_new
+    files = study.folder.soup(made.soup.recipe)
+    kept, states = load_file(files.weights), states_of(study, (0, 1, 2))
+    model = files.read_recipe().model.build()
+    learned = {name for name, _ in model.named_parameters()}
+    for name in learned:
+        mean = sum(state[name].double() for state in states) / 3
+        torch.testing.assert_close(kept[name].double(), mean, rtol=1e-6, atol=1e-9)
+    # The first norm sees what the mean of the first convolutions makes of the training pictures.
+    model.load_state_dict(kept)
+    first, norm = next(
+        (name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.BatchNorm2d)
+    )
+    seen: list[torch.Tensor] = []
+    norm.register_forward_pre_hook(lambda _, x: seen.append(x[0].detach()))
+    pictures = study.prepared.open_array("image")[study.prepared.rows("train")["row.image"]]
+    inputs = torch.from_numpy(pictures.copy()).flatten(0, 1).movedim(-1, -3).float() / 255
+    model.eval()
+    model({"image": inputs})
+    torch.testing.assert_close(kept[f"{first}.running_mean"], seen[0].mean((0, 2, 3)))
+    means = torch.stack([state[f"{first}.running_mean"] for state in states]).mean(0)
+    assert not torch.allclose(kept[f"{first}.running_mean"], means, rtol=1e-3)
+
+
+def test_a_soup_is_kept_as_a_trial_is_and_found_by_its_name(study: TrainedStudy) -> None:
+    rows = read_scored_trials(study.folder)
+    made = make_soup(study.folder, [0, 1], device="cpu")
+    assert made.soup and made.row
+    assert read_soups(study.folder) == [made.soup]
+    assert made.soup.recipe == soup_uid(reversed([row.recipe for row in rows[:2]]))
+    first = made.soup.ingredients[0]
+    assert made.row == row_of_soup(study.folder, rows[first.number], made.soup)
+    files = study.folder.trial(made.soup.recipe)
+    assert files.path == study.folder.soup(made.soup.recipe).path
+    assert files.read_recipe().fingerprint == first.recipe
+    files.require_unchanged()
+    load_trained(files, files.read_recipe().model, "the soup")
+    assert made.row.objective is not None
+    assert gives(read_scores(study.folder, made.row, AUC), AUC, made.row.objective)
+    of_trial = study.folder.trial(first.recipe).read_scores()
+    scores = files.read_scores()
+    columns = ["slice", "name", "target"]
+    assert scores[columns].equals(of_trial[columns])
+    assert set(scores["slice"]) == {"val", "test"}
+    # The trials of the study are what they were.
+    assert read_scored_trials(study.folder) == rows
+
+
+def test_the_same_soup_again_is_the_one_that_is_there(study: TrainedStudy) -> None:
+    first = make_soup(study.folder, [1, 0], device="cpu")
+    assert first.soup
+    written = study.folder.soup(first.soup.recipe).weights.stat().st_mtime_ns
+    again = make_soup(study.folder, [0, 1], device="cpu")
+    assert not again.is_new and again.soup == first.soup and again.row == first.row
+    assert study.folder.soup(first.soup.recipe).weights.stat().st_mtime_ns == written
+    assert "It was there already." in describe_soup(again)
+
+
+def test_without_numbers_those_are_taken_that_fit_the_best_that_others_fit(
+    study: TrainedStudy,
+) -> None:
+    made = make_soup(study.folder, device="cpu")
+    assert made.soup and sorted(made.soup.numbers) == [0, 1, 2]
+
+
+def test_the_choice_is_told_with_what_each_was_worth(
+    study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {2: [0.9, 0.1]}  # of two trials: the second is taken, the third not
+    monkeypatch.setattr(
+        SoupScorer, "value", lambda self, rows: values[2].pop(0) + 10 * (len(rows) == 2)
+    )
+    made = make_soup(study.folder, [0, 1, 2], greedy=True, device="cpu")
+    assert made.soup and made.soup.chosen == "greedily"
+    assert [each.with_it for each in made.tried] == [None, 10.9, 0.1]
+    assert made.soup.ingredients == made.tried[:2]
+    assert made.soup.left_out == made.tried[2:]
+    assert f"worse: trial {made.tried[2].number} (0.10000)" in describe_soup(made)
+    told = soup_as_json(made)
+    assert told["trials"] == [each.number for each in made.tried[:2]]
+
+
+def test_where_the_best_alone_is_best_there_is_no_soup(
+    study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SoupScorer, "value", lambda self, rows: -1.0)
+    made = make_soup(study.folder, greedy=True, device="cpu")
+    assert made.soup is None and read_soups(study.folder) == []
+    assert "each of the other 2 makes it worse" in describe_soup(made)
+
+
+def test_what_a_greedy_choice_adds_is_worth_what_its_soup_is(study: TrainedStudy) -> None:
+    made = make_soup(study.folder, [0, 2], greedy=True, device="cpu")
+    whole = make_soup(study.folder, [0, 2], device="cpu")
+    assert whole.row
+    assert made.tried[1].with_it == pytest.approx(whole.row.objective)
+
+
+@pytest.mark.parametrize(
+    ("values", "objective", "taken"),
+    [
+        # Adding 1 makes it better, 2 then worse, 3 as good.
+        ({(0, 1): 0.8, (0, 1, 2): 0.79, (0, 1, 3): 0.8}, AUC, [0, 1, 3]),
+        ({(0, 1): 0.6, (0, 2): 0.6, (0, 3): 0.6}, AUC, [0]),
+        ({(0, 1): 0.8, (0, 1, 2): 0.9, (0, 1, 2, 3): 0.95}, AUC, [0, 1, 2, 3]),
+        (
+            {(0, 1): 0.8, (0, 2): 0.6, (0, 2, 3): 0.5},
+            Objective(metric="log_loss"),
+            [0, 2, 3],
+        ),
+    ],
+)
+def test_greedy_adds_what_does_not_make_it_worse(
+    values: dict[tuple[int, ...], float], objective: Objective, taken: list[int]
+) -> None:
+    ranked = [row(number, 0.5) for number in range(4)]
+
+    def value_of(rows: Sequence[TrialRow]) -> float:
+        return {(0,): 0.7, **values}[tuple(each.number for each in rows)]
+
+    assert [each.number for each in choose_greedily(ranked, value_of, objective)] == taken
+
+
+def test_trials_that_do_not_fit_are_refused(study: TrainedStudy) -> None:
+    with pytest.raises(StudyError, match=r"Trial \d cannot be averaged with trial \d: it starts"):
+        make_soup(study.folder, [0, 3], device="cpu")
+    with pytest.raises(StudyError, match="needs two trials or more"):
+        make_soup(study.folder, [2, 2], device="cpu")
+    with pytest.raises(StudyError, match="Trial 7 is no complete trial"):
+        make_soup(study.folder, [0, 7], device="cpu")
+    assert not (study.folder.path / "soups").exists() or read_soups(study.folder) == []
+
+
+SAME = Weights(source="hub", name="x.in1k", sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, ""),
+        ({"optimizer": AdamW(lr=0.5), "num_epochs": 9, "frozen": True, "dropout": 0.5}, ""),
+        ({"backbone": "test_resnet"}, "its `backbone` is 'test_resnet', not 'test_efficientnet'"),
+        ({"image_px": 64}, "its `image_px` is 64, not 32"),
+        ({"tta": "hflip"}, "its `tta` is 'hflip', not 'none'"),
+        ({"seed": 5}, "it starts from the random numbers of seed 5, not 0"),
+        ({"weights": SAME}, "starts from the weights 'x.in1k (hub), 000000000000', not 'random"),
+        ({"views": {"other": Image(image_px=32)}}, "its views are other, not image"),
+        ({"views": {"image": Image(image_px=64)}}, "its view image has other settings"),
+    ],
+)
+def test_what_keeps_weights_from_being_averaged_is_said(
+    trained: TrainedStudy, changes: dict[str, Any], says: str
+) -> None:
+    first = recipe_for(trained.prepared)
+    why = misfit(first, recipe_for(trained.prepared, **changes))
+    assert says in why and bool(why) == bool(says)
+
+
+@pytest.mark.parametrize("cut", ["write_recipe", "write_scores", "write_result"])
+def test_a_soup_that_is_cut_off_leaves_nothing(
+    study: TrainedStudy, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialFolder, cut, stop)
+        with pytest.raises(KeyboardInterrupt):
+            make_soup(study.folder, [0, 1], device="cpu")
+    assert list((study.folder.path / "soups").iterdir()) == []
+    made = make_soup(study.folder, [0, 1], device="cpu")
+    assert made.is_new
+
+
+def test_what_a_killed_one_left_is_no_soup_and_goes_away(study: TrainedStudy) -> None:
+    made = make_soup(study.folder, [0, 1], device="cpu")
+    assert made.soup
+    left = study.folder.path / "soups" / f"{PART}0123"
+    whole = study.folder.soup(made.soup.recipe).path
+    left.mkdir()
+    (left / "soup.json").write_text((whole / "soup.json").read_text())
+    assert read_soups(study.folder) == [made.soup]
+    sweep(study.folder.path)
+    assert not left.exists() and whole.exists()

@@ -1,0 +1,274 @@
+"""Soups: the mean of the weights of several complete trials, in one model of the same size.
+
+Weights can be averaged where the trials learned the same model from the same start: then they
+mostly lie in one basin of the loss, and their mean too.
+
+Source: Wortsman et al. 2022, arXiv:2203.05482, recipe 1 and section 2.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from safetensors.torch import save_file
+
+from workbench.data.prepare import Prepared
+from workbench.errors import StudyError
+from workbench.files import finished, finished_folder, hash_file, sweep
+from workbench.search.devices import choose_seats
+from workbench.selection.leaderboard import complete_trials, objective_of, rank
+from workbench.selection.soup_scoring import SoupScorer
+from workbench.selection.statistics import read_scored_trials, trial_auc_difference
+from workbench.study.alike import measured_alike
+from workbench.study.folder import StudyFolder
+from workbench.study.provenance import code_tags, environment_tags
+from workbench.study.records import TrialRow
+from workbench.study.soups import (
+    Ingredient,
+    Soup,
+    read_soup,
+    row_of_soup,
+    soup_uid,
+    write_soup,
+)
+from workbench.trial.delong import Estimate
+from workbench.trial.device import called
+from workbench.trial.metrics import metrics_by_slice, objective_metrics
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.result import Result, TrialFolder
+from workbench.validation import shown
+
+_OF_TRAINING = {"dropout"}
+"""Keys of a model spec that say nothing of what its weights compute."""
+
+
+@dataclass(frozen=True)
+class MadeSoup:
+    """A soup as it stands, and what it is held against."""
+
+    soup: Soup | None
+    """None where the greedy choice took the best trial alone."""
+
+    row: TrialRow | None
+    """Of the soup; see `soups.row_of_soup`."""
+
+    tried: tuple[Ingredient, ...]
+    """All trials, best first."""
+
+    objective: Objective
+    gain: Estimate | None = None
+    """How much higher its AUC is than that of its best trial, where that has a standard error."""
+
+    is_new: bool = True
+    """Whether it was made now; it may have been there."""
+
+
+def make_soup(
+    folder: StudyFolder,
+    numbers: Sequence[int] = (),
+    *,
+    greedy: bool = False,
+    device: str = "auto",
+) -> MadeSoup:
+    """Average the weights of several complete trials, score the mean and keep it in the study.
+
+    Args:
+        folder: The study.
+        numbers: The trials; by default the best one that others fit, and all of those.
+        greedy: Whether to add one after the other, best first, and leave out each that would make
+            the objective worse; else all are averaged.
+        device: A torch device, or `auto`.
+
+    Raises:
+        StudyError: there are not two such trials, or a trial does not fit the others.
+        DamagedFileError: what a trial wrote is gone or damaged.
+    """
+    began = time.monotonic()
+    device = choose_seats(device, 1).devices[0]
+    with folder.held():
+        sweep(folder.path)
+        rows, _ = measured_alike(folder, read_scored_trials(folder))
+        objective = folder.experiment().objective
+        chosen = choose_ingredients(folder, rows, objective, numbers)
+        scorer = SoupScorer(folder, Prepared.load(folder.path), chosen, device=device)
+        taken, tried = _choose(scorer, chosen, objective, greedy=greedy)
+        if len(taken) < 2:
+            return MadeSoup(None, None, tried, objective)
+        numbers_taken = {row.number for row in taken}
+        soup = Soup(
+            recipe=soup_uid(row.recipe for row in taken),
+            chosen="greedily" if greedy else "all",
+            ingredients=tuple(each for each in tried if each.number in numbers_taken),
+            left_out=tuple(each for each in tried if each.number not in numbers_taken),
+            made_by={**environment_tags(), **code_tags(), "device": device},
+        )
+        there = read_soup(folder, soup.recipe)
+        if there is None:
+            _write(folder, soup, scorer, taken, objective, began, device)
+        row, gain = row_of_soup(folder, taken[0], there or soup), None
+        if objective.has_standard_error:
+            gain = trial_auc_difference(folder, row, taken[0], objective)
+        return MadeSoup(there or soup, row, tried, objective, gain, there is None)
+
+
+def _choose(
+    scorer: SoupScorer, ranked: Sequence[TrialRow], objective: Objective, *, greedy: bool
+) -> tuple[Sequence[TrialRow], tuple[Ingredient, ...]]:
+    """Return the trials that are averaged, and all that were tried, both best first."""
+    with_it: dict[int, float] = {}
+
+    def value_of(rows: Sequence[TrialRow]) -> float:
+        if len(rows) == 1:
+            return objective_of(rows[0])
+        with_it[rows[-1].number] = value = scorer.value(rows)
+        return value
+
+    taken = choose_greedily(ranked, value_of, objective) if greedy else ranked
+    tried = (
+        Ingredient(
+            number=row.number,
+            recipe=row.recipe,
+            objective=objective_of(row),
+            with_it=with_it.get(row.number),
+        )
+        for row in ranked
+    )
+    return taken, tuple(tried)
+
+
+def choose_greedily(
+    ranked: Sequence[TrialRow],
+    value_of: Callable[[Sequence[TrialRow]], float],
+    objective: Objective,
+) -> list[TrialRow]:
+    """Return the trials whose mean is built up one by one, none of which makes it worse.
+
+    Args:
+        ranked: The trials, best first.
+        value_of: Returns the objective of the mean of some.
+        objective: Says which way is better.
+
+    Source: Wortsman et al. 2022, arXiv:2203.05482, recipe 1.
+    """
+    taken = [ranked[0]]
+    best = value_of(taken)
+    for row in ranked[1:]:
+        value = value_of([*taken, row])
+        if not objective.is_better(best, value):
+            taken.append(row)
+            best = value
+    return taken
+
+
+def choose_ingredients(
+    folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective, numbers: Sequence[int]
+) -> list[TrialRow]:
+    """Return the trials of a soup, best first.
+
+    Args:
+        folder: The study.
+        rows: Its ended trials, alike measured.
+        objective: By what they are ranked.
+        numbers: Of the trials; none stands for the best one that others fit, and all of those.
+
+    Raises:
+        StudyError: they are fewer than two, one is not complete, or one does not fit the others.
+        DamagedFileError: a recipe is gone or damaged.
+    """
+    ranked = rank(complete_trials(rows), objective)
+    recipes = {row.number: folder.trial(row.recipe).read_recipe() for row in ranked}
+    if not numbers:
+        for first in ranked:
+            fit = [row for row in ranked if not misfit(recipes[first.number], recipes[row.number])]
+            if len(fit) > 1:
+                return fit
+        raise StudyError(
+            f"Of {len(ranked)} complete trials no two have the same model and the same start, so "
+            "none can be averaged. Search a space with one backbone, size and set of views."
+        )
+    if len(set(numbers)) < 2:
+        raise StudyError("A soup needs two trials or more. Name others by --trials.")
+    if missing := [number for number in numbers if number not in recipes]:
+        raise StudyError(
+            f"Trial {missing[0]} is no complete trial of the study {folder.name}, so it has no "
+            "weights to average. `workbench compare` lists those that are."
+        )
+    named = [row for row in ranked if row.number in numbers]
+    for row in named[1:]:
+        if why := misfit(recipes[named[0].number], recipes[row.number]):
+            raise StudyError(
+                f"Trial {row.number} cannot be averaged with trial {named[0].number}: {why}. "
+                "Leave one of them out."
+            )
+    return named
+
+
+def misfit(first: Recipe, other: Recipe) -> str:
+    """Return why two recipes' weights cannot be averaged, as a clause about `other`; else nothing.
+
+    The model must be the same, but for its dropout, and so must be its start: the pretrained
+    weights, and the seed of what is drawn at random, which the head always is.
+    """
+    ours, theirs = (recipe.model.model_dump(mode="json") for recipe in (first, other))
+    if list(ours["views"]) != list(theirs["views"]):
+        return f"its views are {', '.join(theirs['views'])}, not {', '.join(ours['views'])}"
+    for name, view in ours["views"].items():
+        if view != theirs["views"][name]:
+            return f"its view {name} has other settings"
+    for key in ours:
+        if key not in ("views", *_OF_TRAINING) and ours[key] != theirs[key]:
+            what = "it starts from the weights" if key == "weights" else f"its `{key}` is"
+            return f"{what} {shown(_told(theirs[key]))}, not {shown(_told(ours[key]))}"
+    if first.seed != other.seed:
+        return f"it starts from the random numbers of seed {other.seed}, not {first.seed}"
+    return ""
+
+
+def _told(value: object) -> object:
+    """Return what names some weights; anything else as it is."""
+    if isinstance(value, dict) and "sha256" in value:
+        named = f"{value['name'] or 'random'} ({value['source']})"
+        return f"{named}, {value['sha256'][:12]}" if value["sha256"] else named
+    return value
+
+
+def _write(
+    folder: StudyFolder,
+    soup: Soup,
+    scorer: SoupScorer,
+    rows: Sequence[TrialRow],
+    objective: Objective,
+    began: float,
+    device: str,
+) -> None:
+    """Write the folder of a soup: whole, or not at all."""
+    model = scorer.model(rows)
+    scores = scorer.table(model)
+    scored = {
+        str(name): (each["target"], each["score"])
+        for name, each in scores.groupby("slice", sort=False)
+    }
+    metrics = {str(k): value for k, value in objective_metrics(objective, scored).items()}
+    with finished_folder(folder.soup(soup.recipe).path) as part:
+        files = TrialFolder(part)
+        files.write_recipe(scorer.recipe)
+        files.write_scores(scores)
+        with finished(files.weights) as weights:
+            state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+            save_file(state, weights, metadata={"recipe": soup.recipe})
+        files.write_result(
+            Result(
+                recipe=soup.recipe,
+                state="complete",
+                objective=metrics[objective.metric],
+                metrics=metrics,
+                by_slice=metrics_by_slice(scores),
+                ms_per_file=scorer.ms_per_file,
+                seconds=time.monotonic() - began,
+                device=called(device),
+                recipe_sha256=hash_file(files.recipe),
+                weights_sha256=hash_file(files.weights),
+                scores_sha256=hash_file(files.scores),
+            )
+        )
+        write_soup(part, soup)
