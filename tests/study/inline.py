@@ -13,8 +13,7 @@ from workbench.study.folder import StudyFolder
 from workbench.trial.decision import Decision
 from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Epoch, Result, State
-from workbench.trial.training import best_epoch
+from workbench.trial.result import Epoch, Result, State, best_epoch
 from workbench.workspace import Workspace
 
 Curve = Callable[[Recipe, int], float | Event]

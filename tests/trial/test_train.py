@@ -31,9 +31,8 @@ from workbench.trial.batches import Batch, shuffled
 from workbench.trial.decision import Decision
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective, Recipe, Sampling
-from workbench.trial.result import Epoch, Result, TrialFolder
+from workbench.trial.result import Epoch, Result, TrialFolder, best_epoch
 from workbench.trial.train import run_trial
-from workbench.trial.training import best_epoch
 from workbench.values import Part, kinds
 
 EVERYTHING = Augment(

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from workbench.search.options import RunOptions
 from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe
-from workbench.trial.result import Epoch, Result, State
-from workbench.trial.training import best_epoch
+from workbench.trial.result import Epoch, Result, State, best_epoch
 
 
 class Ended(NamedTuple):
@@ -54,10 +53,18 @@ class OpenTrial:
     restarts: int = 0
     """How often its worker died and another went on."""
 
+    num_folds: int = 1
+    """How often it is trained, each time without another fold."""
+
+    @property
+    def num_epochs(self) -> int:
+        """Those that it has in the end, of all folds."""
+        return self.num_folds * self.recipe.training.num_epochs
+
     @property
     def reached(self) -> dict[int, float]:
-        """The objective of each epoch."""
-        return {epoch.epoch: epoch.objective for epoch in self.epochs}
+        """The objective of each epoch of the first fold: what it is held against others by."""
+        return {epoch.epoch: epoch.objective for epoch in self.epochs if epoch.fold == 1}
 
     def job(self, study: str, options: RunOptions) -> Job:
         """Return what a runner is asked for, to train it or to go on with it."""

@@ -5,6 +5,7 @@ import io
 import pickle
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +53,10 @@ class Epoch(Frozen):
 
     objective: float
     seconds: float
+    fold: int = 1
+    """The fold that its training is without and measured on, from 1 on; where there are several,
+    `epoch` counts on from one to the next."""
+
     compiled: bool = False
     """Whether its last step was compiled; see `trial.compiling`."""
 
@@ -106,6 +111,17 @@ class Result(Frozen):
 
     scores_sha256: str = ""
     """Of `scores.parquet`; unknown of older versions."""
+
+
+def best_epoch(recipe: Recipe, epochs: Sequence[Epoch]) -> Epoch | None:
+    """Return the epoch of the first fold with the best objective; of equals, the earliest."""
+    best = None
+    for epoch in epochs:
+        if epoch.fold != epochs[0].fold:
+            break
+        if best is None or recipe.objective.is_better(epoch.objective, best.objective):
+            best = epoch
+    return best
 
 
 class TrialFolder:
@@ -217,6 +233,17 @@ class TrialFolder:
         """
         with finished(self.scores) as part:
             scores.to_parquet(part, index=False, write_page_checksum=True)
+
+    def fold_scores(self, fold: int) -> Path:
+        """Return the file of the scores of one fold, while others are still trained."""
+        return self.path / f"scores-{fold}.parquet"
+
+    def drop_fold_scores(self, num_folds: int, *, with_weights: bool) -> None:
+        """Remove what single folds left, and the first one's weights where the others failed."""
+        for fold in range(1, num_folds + 1):
+            self.fold_scores(fold).unlink(missing_ok=True)
+        if with_weights:
+            self.weights.unlink(missing_ok=True)
 
     def read_scores(self) -> pd.DataFrame:
         """Return what `write_scores` wrote.
