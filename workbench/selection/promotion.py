@@ -77,6 +77,19 @@ class Champion(Lead):
     model_version: str
     params_thop: int | None
     params_true: int | None
+    num_folds: int = 1
+    """How often it was trained, each time without another fold; see `folds_told`."""
+
+
+def folds_told(num_folds: int) -> str:
+    """Return in a sentence what scores on `val` of so many folds are; empty for one."""
+    if num_folds == 1:
+        return ""
+    return (
+        f"Scores on val are out of fold: each file's is of that of {num_folds} models which did "
+        "not see it, so they say what the recipe is worth; the weights are those of the first "
+        "model, and so are the scores of all other files."
+    )
 
 
 def choose_trial(
@@ -146,9 +159,8 @@ def promote(
     else:
         row = choose_trial(rows, objective, number)
         lead = lead_of(folder, rows, objective, row)
-    error = (
-        trial_auc(folder, row, objective).standard_error if objective.has_standard_error else None
-    )
+    has_error = objective.has_standard_error(row.by_slice)
+    error = trial_auc(folder, row, objective).standard_error if has_error else None
     version = registry.set_champion(folder.name, row.recipe)
     if version is None:
         version = register(folder, registry, row, objective)
@@ -171,6 +183,7 @@ def promote(
         model_version=version,
         params_thop=row.params_thop,
         params_true=row.params_true,
+        num_folds=folder.experiment().validation.use,
     )
     write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
     return champion
@@ -206,6 +219,7 @@ def describe_champion(champion: Champion) -> str:
     lines = [
         f"Champion: trial {champion.number}, {which} on {champion.objective.place}.",
         *(champion.expected.lines if champion.expected else ()),
+        *filter(None, [folds_told(champion.num_folds)]),
         *_near_chance(champion),
         champion.why,
         champion.sentence,
@@ -255,7 +269,7 @@ def lead_of(
     other = others[0]
     sign = -1 if objective.direction == "minimize" else 1
     margin = sign * (objective_of(row) - objective_of(other))
-    has_error = objective.has_standard_error
+    has_error = objective.has_standard_error(row.by_slice)
     paired = trial_auc_difference(folder, row, other, objective) if has_error else None
     return Lead(
         runner_up=RunnerUp(number=other.number, objective=objective_of(other)),

@@ -19,7 +19,7 @@ from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import sentences
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import who_decides
-from workbench.selection.promotion import Champion, read_champion
+from workbench.selection.promotion import Champion, folds_told, read_champion
 from workbench.selection.slice_values import (
     ScoresByTrial,
     SliceValues,
@@ -148,7 +148,8 @@ def _summary(
     champion: Champion | None,
     expected: Expected,
 ) -> Summary:
-    rulebook = folder.experiment().rulebook
+    experiment = folder.experiment()
+    rulebook = experiment.rulebook
     first = chosen[0].row
     verdicts = {one.row.number: verdict_of(folder, one.row, rulebook) for one in chosen}
     contenders = tuple(
@@ -170,7 +171,8 @@ def _summary(
     return Summary(
         decision=(
             _promoted(contenders, ranked, objective, champion),
-            _expectation(contenders[0], values, objective, len(ranked)),
+            _expectation(contenders[0], values, objective, len(ranked))
+            + (f" {told}" if (told := folds_told(experiment.validation.use)) else ""),
             _cost(contenders[0], verdicts[first.number], rulebook),
         ),
         contenders=contenders,

@@ -10,7 +10,7 @@ from workbench.errors import BundleError
 from workbench.parts.per_view import apply, label_of
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
-from workbench.selection.promotion import Champion
+from workbench.selection.promotion import Champion, folds_told
 from workbench.trial.recipe import Recipe
 
 
@@ -86,6 +86,8 @@ def readme(
     backbone += ", one for each view" if isinstance(recipe.model.backbone, str) else ""
     weights = label_of(apply(_start, recipe.model.weights))
     unseen = f" {neutral}" if neutral else ""
+    told = folds_told(champion.num_folds)
+    said_of_folds = f" {told}" if told else ""
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
     return f"""\
 # {champion.study}: trial {champion.number}
@@ -127,7 +129,7 @@ them:
 {expected}
 
 The same files give the same scores to 1e-5.{unseen} On {objective.place} the model reached
-{objective.metric} {champion.value:.5f}.{said_of_scores}
+{objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}
 
 ## The rulebook
 
