@@ -86,9 +86,9 @@ def folds_told(num_folds: int) -> str:
     if num_folds == 1:
         return ""
     return (
-        f"Scores on val are out of fold: each file's is of that of {num_folds} models which did "
-        "not see it, so they say what the recipe is worth; the weights are those of the first "
-        "model, and so are the scores of all other files."
+        f"Scores on val are out of fold: each of {num_folds} models scores the files that it was "
+        "trained without, so they say what the recipe is worth. The weights are those of the first "
+        "model, which scores all other files too."
     )
 
 

@@ -1,7 +1,6 @@
 """The training of one trial: a function from a recipe to epoch results and one final result."""
 
 import gc
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from workbench.data.prepare import Prepared
 from workbench.errors import AccessError, CacheError, DiskFullError, WorkbenchError
 from workbench.files import finished, hash_file
 from workbench.trial import memory, memory_count
+from workbench.trial.clock import TrialClock
 from workbench.trial.compiling import Compile
 from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
@@ -76,7 +76,7 @@ def run_trial(
         DiskFullError: what the trial keeps could not be written; it can go on later.
         CacheError: the decoded data were changed or are gone; it can go on when they are back.
     """
-    clock = _Clock()
+    clock = TrialClock()
     files = TrialFolder(folder)
     files.write_recipe(recipe)
     told: list[Epoch] = []
@@ -196,19 +196,16 @@ class _Work(NamedTuple):
     """Takes the plan and the fold."""
 
     tell: Callable[[Sequence[Epoch]], Decision]
-    clock: "_Clock"
+    clock: TrialClock
 
 
 def _train(work: _Work, plan: Plan) -> "_Ended":
     """Run the epochs that are left, fold after fold; keep weights, and the scores of all folds."""
     files, num_folds = work.files, work.prepared.num_folds
     saved = files.read_checkpoint()
-    past: list[Epoch] = []
-    if saved is not None and (fold := saved.get("fold", 1)) > 1:
-        past = [Epoch(**epoch) for epoch in saved["past"]]
-        kept = [files.weights, *map(files.fold_scores, range(1, fold))]
-        if not all(file.exists() for file in kept):
-            saved, past = None, []
+    if saved is not None and not _goes_on(saved, work.recipe, files):
+        saved = None
+    past = [Epoch(**epoch) for epoch in saved.get("past", ())] if saved else []
     first = saved.get("fold", 1) if saved else 1
     for fold in range(first, num_folds + 1):
         ended = _train_fold(work, plan, fold, past, saved)
@@ -229,6 +226,15 @@ def _train(work: _Work, plan: Plan) -> "_Ended":
     return ended._replace(by_slice=metrics_by_slice(scores))
 
 
+def _goes_on(saved: dict[str, Any], recipe: Recipe, files: TrialFolder) -> bool:
+    """Return whether a checkpoint is of this recipe, and what the folds before it left is there."""
+    if (saved["format"], saved["recipe"]) != (CHECKPOINT_FORMAT, recipe.uid):
+        return False
+    fold = saved.get("fold", 1)
+    left = [files.weights, *map(files.fold_scores, range(1, fold))] if fold > 1 else []
+    return all(file.exists() for file in left)
+
+
 def _train_fold(
     work: _Work, plan: Plan, fold: int, past: Sequence[Epoch], saved: dict[str, Any] | None
 ) -> "_Ended":
@@ -244,11 +250,8 @@ def _train_fold(
     # Held by this frame alone: where the memory runs out, the next one needs all of it.
     training = work.begin(plan=plan, fold=fold)
     recipe, files, num_folds = work.recipe, work.files, work.prepared.num_folds
-    if saved is not None and (
-        (saved["format"], saved["recipe"]) == (CHECKPOINT_FORMAT, recipe.uid)
-        # An older version scored files of `val` that could not be decoded, too.
-        and len(saved["best_scores"]) == training.measured.num_files
-    ):
+    # An older version scored files of `val` that could not be decoded, too.
+    if saved is not None and len(saved["best_scores"]) == training.measured.num_files:
         training.restore(saved)
         work.clock.go_on(after_s=saved["seconds"])
     while True:
@@ -286,21 +289,6 @@ class _Ended(NamedTuple):
     by_slice: dict[str, dict[str, float]] = {}  # noqa: RUF012 (nobody writes to it)
     epochs: Sequence[Epoch] = ()
     scores: pd.DataFrame = pd.DataFrame()
-
-
-class _Clock:
-    """How long a trial took, in all the goes that its epochs are of."""
-
-    def __init__(self) -> None:
-        self.go_on(after_s=0.0)
-
-    def go_on(self, *, after_s: float) -> None:
-        """Count from now, after so many seconds."""
-        self._before_s, self._since = after_s, time.monotonic()
-
-    def seconds(self) -> float:
-        """Return the seconds so far."""
-        return self._before_s + time.monotonic() - self._since
 
 
 def _check(recipe: Recipe, num_samples: int) -> None:
