@@ -124,44 +124,21 @@ def best_epoch(recipe: Recipe, epochs: Sequence[Epoch]) -> Epoch | None:
     return best
 
 
-class TrialFolder:
-    """The files of one trial.
+class ModelFolder:
+    """The files of a trained model: what it is, its weights, its scores, and how it ended.
 
     Args:
         path: The folder.
-        uid: Of the recipe whose files belong there; if empty, those of any do.
+        uid: Of what belongs there; if empty, anything does.
+        record: Name of the file that says what the model is.
     """
 
-    def __init__(self, path: Path, uid: str = "") -> None:
+    def __init__(self, path: Path, uid: str = "", *, record: str) -> None:
         self.path, self._uid = path, uid
-        self.recipe = path / "recipe.json"
+        self.record = path / record
         self.result = path / "result.json"
         self.scores = path / "scores.parquet"
         self.weights = path / "model.safetensors"
-        self.roc = path / "roc.png"
-        self.pr = path / "pr.png"
-        self.log = path / "log.txt"
-        self.checkpoint = path / "checkpoint.pt"
-
-    def write_recipe(self, recipe: Recipe) -> None:
-        """Write the recipe that this trial computes, unless it is there already."""
-        if self.kept_recipe() != recipe:
-            write_text(self.recipe, recipe.model_dump_json(indent=2) + "\n")
-
-    def read_recipe(self) -> Recipe:
-        """Return the recipe of this trial.
-
-        Raises:
-            DamagedFileError: it is gone, or is not what was written.
-        """
-        return read_record(Recipe, self.recipe, remedy=_PUT_BACK).named(self.path.name)
-
-    def kept_recipe(self) -> Recipe | None:
-        """Return the recipe of this trial; nothing where the file is gone or damaged."""
-        try:
-            return self.read_recipe()
-        except DamagedFileError:
-            return None
 
     def write_result(self, result: Result) -> None:
         """Write how the trial ended; last of all its files, since it marks the end."""
@@ -190,16 +167,94 @@ class TrialFolder:
             return None
 
     def require_unchanged(self) -> None:
-        """Raise DamagedFileError if recipe or weights are not what the trial wrote."""
+        """Raise DamagedFileError if the record or the weights are not what was written."""
         result = self.kept_result()
         if result is None:
             return
         for file, wanted in (
-            (self.recipe, result.recipe_sha256),
+            (self.record, result.recipe_sha256),
             (self.weights, result.weights_sha256),
         ):
             if wanted and hash_file(file) != wanted:
                 raise DamagedFileError(f"{file} is not what the trial wrote. {_PUT_BACK}")
+
+    def write_scores(self, scores: pd.DataFrame) -> None:
+        """Write a row for each file of each slice: `slice`, `name`, `score`, `target`, `neutral`.
+
+        A file is neutral where the model saw none of it: its score is that of a grey picture.
+        """
+        with finished(self.scores) as part:
+            scores.to_parquet(part, index=False, write_page_checksum=True)
+
+    def read_scores(self) -> pd.DataFrame:
+        """Return what `write_scores` wrote.
+
+        Raises:
+            DamagedFileError: it is gone, or is not what was written.
+        """
+        data = read_bytes(self.scores, remedy=_PUT_BACK)
+        result = self.kept_result()
+        # Two trials may reach the same value, and score the test files otherwise.
+        wanted = result.scores_sha256 if result else ""
+        if wanted and hashlib.sha256(data).hexdigest() != wanted:
+            raise DamagedFileError(f"{self.scores} is not what the trial wrote. {_PUT_BACK}")
+        try:
+            scores = pd.read_parquet(io.BytesIO(data), page_checksum_verification=True)
+            sound = scores["score"].between(0, 1).all() and scores.columns.isin(_SCORES).sum() == 4
+        # Arrow has an error of its own for every way in which a file can be damaged.
+        except (OSError, ValueError, KeyError, MemoryError, RuntimeError, TypeError) as error:
+            raise DamagedFileError(f"{self.scores} is damaged. {_PUT_BACK}") from error
+        if not sound:
+            raise DamagedFileError(f"{self.scores} is damaged. {_PUT_BACK}")
+        return scores
+
+
+class TrialFolder(ModelFolder):
+    """The files of one trial.
+
+    Args:
+        path: The folder.
+        uid: Of the recipe whose files belong there; if empty, those of any do.
+    """
+
+    def __init__(self, path: Path, uid: str = "") -> None:
+        super().__init__(path, uid, record="recipe.json")
+        self.recipe = self.record
+        self.roc = path / "roc.png"
+        self.pr = path / "pr.png"
+        self.log = path / "log.txt"
+        self.checkpoint = path / "checkpoint.pt"
+
+    def fold_scores(self, fold: int) -> Path:
+        """Return the file of the scores of one fold, while others are still trained."""
+        return self.path / f"scores-{fold}.parquet"
+
+    def drop_fold_scores(self, num_folds: int, *, with_weights: bool) -> None:
+        """Remove what single folds left, and the first one's weights where the others failed."""
+        for fold in range(1, num_folds + 1):
+            self.fold_scores(fold).unlink(missing_ok=True)
+        if with_weights:
+            self.weights.unlink(missing_ok=True)
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the recipe that this trial computes, unless it is there already."""
+        if self.kept_recipe() != recipe:
+            write_text(self.recipe, recipe.model_dump_json(indent=2) + "\n")
+
+    def read_recipe(self) -> Recipe:
+        """Return the recipe of this trial.
+
+        Raises:
+            DamagedFileError: it is gone, or is not what was written.
+        """
+        return read_record(Recipe, self.recipe, remedy=_PUT_BACK).named(self.path.name)
+
+    def kept_recipe(self) -> Recipe | None:
+        """Return the recipe of this trial; nothing where the file is gone or damaged."""
+        try:
+            return self.read_recipe()
+        except DamagedFileError:
+            return None
 
     def write_checkpoint(self, state: dict[str, Any]) -> None:
         """Write what a training needs to go on after its last whole epoch."""
@@ -225,44 +280,3 @@ class TrialFolder:
             print(f"{self.checkpoint} is damaged ({error}): the trial begins again.", flush=True)
             return None
         return state
-
-    def write_scores(self, scores: pd.DataFrame) -> None:
-        """Write a row for each file of each slice: `slice`, `name`, `score`, `target`, `neutral`.
-
-        A file is neutral where the model saw none of it: its score is that of a grey picture.
-        """
-        with finished(self.scores) as part:
-            scores.to_parquet(part, index=False, write_page_checksum=True)
-
-    def fold_scores(self, fold: int) -> Path:
-        """Return the file of the scores of one fold, while others are still trained."""
-        return self.path / f"scores-{fold}.parquet"
-
-    def drop_fold_scores(self, num_folds: int, *, with_weights: bool) -> None:
-        """Remove what single folds left, and the first one's weights where the others failed."""
-        for fold in range(1, num_folds + 1):
-            self.fold_scores(fold).unlink(missing_ok=True)
-        if with_weights:
-            self.weights.unlink(missing_ok=True)
-
-    def read_scores(self) -> pd.DataFrame:
-        """Return what `write_scores` wrote.
-
-        Raises:
-            DamagedFileError: it is gone, or is not what was written.
-        """
-        data = read_bytes(self.scores, remedy=_PUT_BACK)
-        result = self.kept_result()
-        # Two trials may reach the same value, and score the test files otherwise.
-        wanted = result.scores_sha256 if result else ""
-        if wanted and hashlib.sha256(data).hexdigest() != wanted:
-            raise DamagedFileError(f"{self.scores} is not what the trial wrote. {_PUT_BACK}")
-        try:
-            scores = pd.read_parquet(io.BytesIO(data), page_checksum_verification=True)
-            sound = scores["score"].between(0, 1).all() and scores.columns.isin(_SCORES).sum() == 4
-        # Arrow has an error of its own for every way in which a file can be damaged.
-        except (OSError, ValueError, KeyError, MemoryError, RuntimeError, TypeError) as error:
-            raise DamagedFileError(f"{self.scores} is damaged. {_PUT_BACK}") from error
-        if not sound:
-            raise DamagedFileError(f"{self.scores} is damaged. {_PUT_BACK}")
-        return scores
