@@ -214,8 +214,7 @@ class _Run:
             manifest.read_manifest(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
         )
-        decoders = os.cpu_count() or 1
-        where = Where(cache, self.finder.store, self.seats.devices[0], decoders)
+        where = Where(cache, self.finder.store, self.seats.devices[0], os.cpu_count() or 1)
         files = dealt(
             files,
             self.experiment,
@@ -239,7 +238,7 @@ class _Run:
         )
         for line in manifest.describe_manifest(files):
             say(line)
-        prepared = prepare.prepare(files, data, self._views(), cache=cache, jobs=decoders)
+        prepared = prepare.prepare(files, data, self._views(), cache=cache, jobs=where.num_threads)
         # What could not be decoded is told once: by the checkup, or before the error.
         strict = self.options.strict
         told = prepared_report.describe_prepared if strict else prepared_report.remarks
