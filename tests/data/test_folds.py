@@ -11,6 +11,7 @@ from workbench.data.folds import Validation, with_fold
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import Metadata, column_of
+from workbench.data.out_of_fold import FOLD
 from workbench.errors import ConfigError, DataError
 from workbench.validation import build
 
@@ -133,3 +134,106 @@ def test_folds_that_cannot_be_dealt_are_an_error(validation: Validation, said: s
 def test_a_fold_that_is_none_of_them_is_refused() -> None:
     with pytest.raises(ConfigError, match="there is no fold 4 of 3"):
         build(Validation, {"kind": "stratified", "folds": 3, "fold": 4}, where="x")
+
+
+def folds_of(dealt: Manifest) -> dict[str, int]:
+    labelled = dealt.table[dealt.table["target"] >= 0]
+    return dict(zip(labelled["name"], labelled[FOLD], strict=True))
+
+
+def test_of_several_folds_the_first_is_val_and_a_column_names_the_others() -> None:
+    data = manifest([0] * 30 + [1] * 20)
+    alone = {
+        fold: val_of(with_fold(data, Validation(kind="stratified", fold=fold)))
+        for fold in range(1, 6)
+    }
+    dealt = with_fold(data, Validation(kind="stratified", fold=4, use=3))
+    assert val_of(dealt) == alone[4]
+    by_place = {
+        place: {f"media/{name}" for name, fold in folds_of(dealt).items() if fold == place}
+        for place in range(4)
+    }
+    # From the fourth on, and then from the first; what is in none of them is always trained on.
+    assert by_place == {1: alone[4], 2: alone[5], 3: alone[1], 0: alone[2] | alone[3]}
+    assert set(dealt.table.loc[dealt.table["target"] < 0, FOLD]) == {1}  # the first model's
+    assert dealt.understood == (
+        "validation: fold 4 of 5, fold 5 of 5, fold 1 of 5 are val in turn, 30 of 50 labelled "
+        "files; every trial is trained 3 times, and keeps the weights that it learns without fold "
+        "4 of 5",
+    )
+    assert FOLD not in with_fold(data, Validation(kind="stratified", fold=4)).table
+
+
+def test_a_study_of_several_folds_has_other_data_than_one_of_the_first() -> None:
+    data = manifest([0, 1] * 20)
+    prints = [
+        with_fold(data, Validation(kind="stratified", folds=4, use=use)).fingerprint
+        for use in (1, 2, 3)
+    ]
+    assert len(set(prints)) == 3
+
+
+def test_every_generator_is_left_out_in_turn_with_a_share_of_the_reals() -> None:
+    generators = ["", "a", "", "b", "", "b"] * 5
+    data = manifest([0, 1] * 15, generator=generators)
+    dealt = with_fold(data, Validation(kind="leave-one-out-by-column", use=2))
+    table = dealt.table[dealt.table["target"] >= 0]
+    fakes = table[table["target"] == 1].groupby(column_of("generator"))[FOLD].unique()
+    assert {name: list(found) for name, found in fakes.items()} == {"a": [1], "b": [2]}
+    reals = table[table["target"] == 0][FOLD].value_counts().to_dict()
+    assert set(reals) == {1, 2} and abs(reals[1] - reals[2]) <= 1
+
+
+def test_files_of_two_folders_with_one_name_are_told_apart_in_all_folds() -> None:
+    data = manifest([0, 1] * 10)
+    names = data.table["name"].where(data.table.index != 10, "c0.mp4")
+    dealt = with_fold(
+        Manifest(data.table.assign(name=names), TEMPLATE, 0),
+        Validation(kind="stratified", folds=2, use=2),
+    )
+    labelled = dealt.table[dealt.table["target"] >= 0]
+    assert labelled["name"].is_unique and set(labelled["name"]) == set(labelled["path"])
+
+
+def test_fakes_are_dealt_by_their_clusters_and_a_group_goes_where_most_of_its_fakes_are() -> None:
+    targets = [0, 1] * 10
+    speakers = ["x"] * 6 + [f"s{number}" for number in range(14)]
+    data = manifest(targets, speaker=speakers)
+    fakes = [f"media/c{number}.mp4" for number in range(1, 20, 2)]
+    # Of speaker x, two fakes are in cluster 2 and one in cluster 1.
+    clusters = dict(zip(fakes, [2, 1, 2, 1, 1, 1, 2, 2, 1, 2], strict=True))
+    dealt = with_fold(data, Validation(kind="cluster", folds=2, use=2), clusters)
+    folds = folds_of(dealt)
+    assert {folds[f"c{number}.mp4"] for number in range(6)} == {2}
+    for path in fakes[3:]:
+        assert folds[Path(path).name] == clusters[path]
+    rest = [folds[f"c{number}.mp4"] for number in range(6, 20, 2)]  # reals of other speakers
+    assert sorted(rest) in ([1, 1, 1, 1, 2, 2, 2], [1, 1, 1, 2, 2, 2, 2])
+    # Of equally many, the first.
+    pair = manifest(targets, speaker=["x"] * 4 + [f"s{number}" for number in range(16)])
+    assert (
+        folds_of(with_fold(pair, Validation(kind="cluster", folds=2, use=2), clusters))["c1.mp4"]
+        == 1
+    )
+
+
+def test_fewer_clusters_than_folds_are_told() -> None:
+    data = manifest([0, 1] * 10)
+    clusters = {f"media/c{number}.mp4": 1 + number % 4 // 2 for number in range(1, 20, 2)}
+    with pytest.raises(DataError, match="uses fold 3, and the fakes are in 2 clusters"):
+        with_fold(data, Validation(kind="cluster", folds=4, use=3), clusters)
+    waiting = with_fold(data, Validation(kind="cluster", folds=4, use=2))
+    assert waiting.table.equals(data.table)
+    assert "clusters are found when a search begins" in waiting.understood[0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"use": 2}, "is one fold"),
+        ({"kind": "stratified", "folds": 3, "use": 4}, "no 4 folds to use, but 3"),
+    ],
+)
+def test_more_folds_than_there_are_cannot_be_used(keys: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build(Validation, keys, where="e.yaml")

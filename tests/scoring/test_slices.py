@@ -212,8 +212,13 @@ def test_a_person_reads_where_it_is_measured() -> None:
 
 
 def test_a_standard_error_is_known_of_the_auc_on_one_slice() -> None:
-    assert Objective().has_standard_error
-    assert not Objective(metric="f1").has_standard_error
-    assert not Objective(over=("a", "b")).has_standard_error
-    assert Objective(over=("generators.a",)).has_standard_error
-    assert not Objective(over=("generators",)).has_standard_error
+    assert Objective().has_standard_error()
+    assert not Objective(metric="f1").has_standard_error(["val"])
+    assert not Objective(over=("a", "b")).has_standard_error(["a", "b"])
+    assert Objective(over=("generators.a",)).has_standard_error()
+    family, scored = Objective(over=("generators",)), ["val", "generators.a"]
+    assert not family.has_standard_error(scored)
+    # A labelled folder is one slice, which no name but its own can tell.
+    folder = Objective(over=("phone",))
+    assert folder.has_standard_error([*scored, "phone"])
+    assert not folder.has_standard_error() and not folder.has_standard_error(scored)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from tests.selection.studies import MadeStudy, row
@@ -18,6 +19,7 @@ from workbench.errors import StudyError
 from workbench.scoring.evaluator import fake_probability
 from workbench.selection.champion import Champion, describe_champion, read_champion
 from workbench.selection.promotion import choose_trial, lead_of, promote
+from workbench.selection.summary import summarise
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Objective, Recipe
@@ -351,3 +353,19 @@ def test_the_champion_can_be_loaded_from_the_registry(tmp_path: Path) -> None:
             trained, {"mel": pixels.movedim(-1, 2).float() / 255}, recipe.model
         )
     np.testing.assert_allclose(model.predict(pixels.flatten(1).numpy()), expected, atol=1e-5)
+
+
+def test_what_scores_of_several_folds_are_is_told(study: MadeStudy) -> None:
+    about = yaml.safe_load(study.folder.experiment_file.read_text())
+    about["experiment"]["validation"] = {"kind": "stratified", "folds": 5, "use": 3}
+    study.folder.experiment_file.write_text(yaml.safe_dump(about))
+    champion = promote(study.folder, ListedModels())
+    told = (
+        "Scores on val are out of fold: each of 3 models scores the files that it was trained "
+        "without, so they say what the recipe is worth. The weights are those of the first model, "
+        "which scores all other files too."
+    )
+    assert describe_champion(champion).splitlines().count(told) == 1
+    assert summarise(study.folder, study.rows, AUC)[0].decision[1].endswith(f". {told}")
+    one = champion.model_copy(update={"num_folds": 1})
+    assert "out of fold" not in describe_champion(one)

@@ -45,6 +45,9 @@ class InlineTrials:
         self.prepared_for: list[Recipe] = []
         """What the last search said that it may train."""
 
+        self.num_folds = 1
+        """How often each is trained."""
+
         self.kept: dict[str, list[Epoch]] = {}
         """The epochs of paused recipes, by uid."""
 
@@ -112,12 +115,15 @@ class InlineRunner:
         if len(epochs) < len(kept.get(recipe.uid, [])):
             epochs.append(kept[recipe.uid][len(epochs)])
             return epochs[-1]
-        if len(epochs) < recipe.training.num_epochs and trial.decision == "go on":
+        num_epochs = recipe.training.num_epochs
+        if len(epochs) < self.trials.num_folds * num_epochs and trial.decision == "go on":
             said = self.trials.curve(recipe, len(epochs) + 1)
             if isinstance(said, float):
                 seconds = self.trials.seconds_of(recipe)
                 self.trials.wait(seconds)
-                new = epoch(len(epochs) + 1, said).model_copy(update={"seconds": seconds})
+                fold = 1 + len(epochs) // num_epochs
+                made = {"seconds": seconds, "fold": fold}
+                new = epoch(len(epochs) + 1, said).model_copy(update=made)
                 epochs.append(new)
                 return new
             del self._running[trial.job.trial]

@@ -25,7 +25,7 @@ from workbench.media.mel import Mel
 from workbench.media.view import View
 from workbench.parts.augment import Augment, Pictures, Spectrograms
 from workbench.parts.pixels import to_tensor
-from workbench.search import start
+from workbench.search import beside
 from workbench.search.augment_sheet import rows_of, write_augment_sheets
 from workbench.space.space import Space, read_space
 from workbench.study.folder import StudyFolder
@@ -344,7 +344,7 @@ def test_a_study_records_the_sheets_of_its_space_once(
     def not_again(*_: object) -> None:
         raise AssertionError("written again")
 
-    monkeypatch.setattr(start, "write_augment_sheets", not_again)
+    monkeypatch.setattr(beside, "write_augment_sheets", not_again)
     assert bench.search(experiment, 2).num_new == 1
     assert recorded(bench, folder) == ["augmentations/image.png"]
 

@@ -5,6 +5,7 @@ For data without a good `val`: one that is saturated, or that has the generators
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal, Self
 
@@ -16,6 +17,7 @@ from pydantic import Field, model_validator
 from workbench.data.delimited import shown_cell
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import column_of
+from workbench.data.out_of_fold import FOLD
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -23,77 +25,160 @@ from workbench.values import Frozen
 class Validation(Frozen):
     """Which labelled files validate."""
 
-    kind: Literal["given", "stratified", "group", "leave-one-out-by-column"] = "given"
+    kind: Literal["given", "stratified", "group", "cluster", "leave-one-out-by-column"] = "given"
     """Those of the data's own `val`; as many of each class in every fold; the same, with files of
-    one group together; or the files of one value of a column, such as a generator's fakes."""
+    one group together; the fakes whose features are alike, with a share of the reals, groups
+    together; or the files of one value of a column, such as a generator's fakes."""
 
     folds: int = Field(5, ge=2, le=100)
-    """How many there are; by a column, as many as it has values."""
+    """How many there are; by a column, as many as it has values; by clusters, at most."""
 
     fold: int = Field(1, ge=1)
     """The one that is `val`, counted from 1."""
+
+    use: int = Field(1, ge=1, le=100)
+    """How many folds are, from `fold` on and then from the first. A trial is trained once without
+    each of them, and its scores on `val` are those of each file by the model that did not see it.
+    The weights that are kept are those of the first."""
 
     by: str | None = None
     """The column: by default the first of `groups` under `data`; to leave one out, `generator`."""
 
     @model_validator(mode="after")
     def _has_the_fold(self) -> Self:
-        if self.kind in ("stratified", "group") and self.fold > self.folds:
-            raise ValueError(f"there is no fold {self.fold} of {self.folds}")
+        if self.kind == "given" and self.use > 1:
+            raise ValueError("the data's own `val` is one fold: name another `kind` to use several")
+        if self.kind in ("stratified", "group", "cluster"):
+            if self.fold > self.folds:
+                raise ValueError(f"there is no fold {self.fold} of {self.folds}")
+            if self.use > self.folds:
+                raise ValueError(f"there are no {self.use} folds to use, but {self.folds}")
         return self
 
 
-def with_fold(manifest: Manifest, validation: Validation) -> Manifest:
+Mask = npt.NDArray[np.bool_]
+
+
+def with_fold(
+    manifest: Manifest, validation: Validation, clusters: Mapping[str, int] | None = None
+) -> Manifest:
     """Return the manifest with its labelled files dealt anew into `train` and `val`.
 
     Copies of one file stay together. Which files are in a fold depends on their content, or on the
-    names of their groups, and not on the order or the number of the others.
+    names of their groups, and not on the order or the number of the others. Where several folds
+    are used, the first is `val`, and the column `FOLD` says which file is in which.
+
+    Args:
+        manifest: The files.
+        validation: Says how they are dealt.
+        clusters: The number of the cluster of each fake, from 1 on, by its path. Before they are
+            known, files that are to be dealt by them stay where they are.
 
     Raises:
         DataError: the tables have no such column, or a split would lack a class.
     """
     if validation.kind == "given":
         return manifest
+    if validation.kind == "cluster" and clusters is None:
+        said = (
+            "validation: clusters are found when a search begins; these are the data's own splits"
+        )
+        return replace(manifest, understood=(*manifest.understood, said))
     table = manifest.table.drop_duplicates(["path", "target"])
     table = pd.concat([table[table["target"] >= 0], manifest.table[manifest.table["target"] < 0]])
     labelled = (table["target"] >= 0).to_numpy()
     rows = table[labelled]
     if validation.kind == "leave-one-out-by-column":
-        is_val, what = _left_out(rows, validation, validation.by or manifest.metadata.generator)
+        masks, names = _left_out(rows, validation, validation.by or manifest.metadata.generator)
     else:
-        is_val, what = _one_fold(rows, validation, manifest)
+        masks, names = _dealt(rows, validation, manifest, clusters or {})
+    place = np.zeros(len(rows), np.int64)
+    for number, mask in enumerate(masks, start=1):  # a real file may be of two values' shares
+        place[mask & (place == 0)] = number
+    is_val, unseen = place == 1, table[~labelled]
     dealt = rows.assign(split=np.where(is_val, "val", "train"))
-    if dealt.duplicated(["split", "name"]).any():  # files of two folders, now in one split
+    if validation.use > 1:
+        dealt, unseen = dealt.assign(**{FOLD: place}), unseen.assign(**{FOLD: 1})
+    # Files of two folders, now in one split.
+    if dealt.duplicated(["name"] if validation.use > 1 else ["split", "name"]).any():
         dealt = dealt.assign(name=dealt["path"])
-    for split, of_split in dealt[dealt["status"] == "ok"].groupby("split"):
-        if of_split["target"].nunique() < 2:
-            raise DataError(
-                f"With {what} as val, {split} would lack a class. Choose another `fold`, or fewer "
-                "`folds`, by `validation` in the experiment."
-            )
-    parts = [dealt[~is_val], dealt[is_val], table[~labelled]]
-    said = f"validation: {what} is val, {int(is_val.sum())} of {len(rows)} labelled files"
+    for number, what in enumerate(names, start=1):
+        _require_classes(dealt, place == number, what)
+    parts = [dealt[~is_val], dealt[is_val], unseen]
+    num_val = f"{int((place > 0).sum())} of {len(rows)} labelled files"
+    said = f"validation: {names[0]} is val, {num_val}"
+    if validation.use > 1:
+        said = (
+            f"validation: {', '.join(names)} are val in turn, {num_val}; every trial is trained "
+            f"{len(names)} times, and keeps the weights that it learns without {names[0]}"
+        )
     whole = pd.concat(parts, ignore_index=True)
     return replace(manifest, table=whole, understood=(*manifest.understood, said))
 
 
-def _one_fold(
-    rows: pd.DataFrame, validation: Validation, manifest: Manifest
-) -> tuple[npt.NDArray[np.bool_], str]:
-    """Return which rows are in the fold, and what it is in words."""
-    keys = rows["content"].where(rows["content"] != "", rows["path"])
-    what = f"fold {validation.fold} of {validation.folds}"
-    if validation.kind == "group":
-        column = validation.by or next(iter(manifest.metadata.groups), None)
-        if column is None:
+def _require_classes(dealt: pd.DataFrame, is_val: Mask, what: str) -> None:
+    """Refuse a fold with which `train` or `val` would lack a class."""
+    there = (dealt["status"] == "ok").to_numpy()
+    for split, of_split in (("train", ~is_val), ("val", is_val)):
+        if dealt.loc[there & of_split, "target"].nunique() < 2:
             raise DataError(
-                "`validation` deals by groups, and nothing says what they are. Name a column by "
-                "`groups` under `data` in the experiment."
+                f"With {what} as val, {split} would lack a class. Choose another `fold`, or fewer "
+                "`folds`, by `validation` in the experiment."
             )
+
+
+def _used(validation: Validation, num_folds: int) -> list[int]:
+    """Return the folds that validate, counted from 0, in order."""
+    return [(validation.fold - 1 + step) % num_folds for step in range(validation.use)]
+
+
+def _dealt(
+    rows: pd.DataFrame, validation: Validation, manifest: Manifest, clusters: Mapping[str, int]
+) -> tuple[list[Mask], list[str]]:
+    """Return which rows are in each fold that validates, and what each is in words."""
+    num_folds, by = validation.folds, ""
+    keys = rows["content"].where(rows["content"] != "", rows["path"])
+    column = validation.by or next(iter(manifest.metadata.groups), None)
+    if validation.kind == "group" and column is None:
+        raise DataError(
+            "`validation` deals by groups, and nothing says what they are. Name a column by "
+            "`groups` under `data` in the experiment."
+        )
+    if validation.kind != "stratified" and column is not None:
         said = _cells(rows, column)
-        keys, what = keys.where(said == "", said), f"{what} by {column}"
-    folds = _folds(keys, rows["target"], validation.folds)
-    return folds == validation.fold - 1, what
+        keys, by = keys.where(said == "", said), f" by {column}"
+    if validation.kind == "cluster":
+        num_folds, by = max(clusters.values(), default=0), " by clusters"
+        if max(validation.fold, validation.use) > num_folds:
+            raise DataError(
+                f"`validation` uses fold {max(validation.fold, validation.use)}, and the fakes are "
+                f"in {num_folds} clusters. Use fewer folds, or another `kind`."
+            )
+        folds = _by_cluster(keys, rows, clusters, num_folds)
+    else:
+        folds = _folds(keys, rows["target"], num_folds)
+    used = _used(validation, num_folds)
+    return [folds == one for one in used], [f"fold {one + 1} of {num_folds}{by}" for one in used]
+
+
+def _by_cluster(
+    keys: "pd.Series[str]", rows: pd.DataFrame, clusters: Mapping[str, int], num_folds: int
+) -> npt.NDArray[np.int64]:
+    """Return the fold of each file, counted from 0, (files,); files of one key are in one.
+
+    It is the cluster that most of the key's fakes are in, of equals the first. Keys without such a
+    fake are dealt as everywhere.
+    """
+    cluster = rows["path"].map(clusters).where(rows["target"] == 1)
+    known = pd.DataFrame({"key": keys, "cluster": cluster}).dropna()
+    counts = known.groupby(["key", "cluster"]).size()
+    most = counts.sort_index().groupby("key").idxmax()
+    fold_of = {str(key): int(pair[1]) - 1 for key, pair in most.items()}
+    rest = ~keys.isin(fold_of)
+    folds = np.array([fold_of.get(key, 0) for key in keys], np.int64)
+    if rest.any():
+        folds[rest.to_numpy()] = _folds(keys[rest], rows["target"][rest], num_folds)
+    return folds
 
 
 def _folds(
@@ -118,25 +203,28 @@ def _folds(
 
 def _left_out(
     rows: pd.DataFrame, validation: Validation, column: str
-) -> tuple[npt.NDArray[np.bool_], str]:
-    """Return which rows are of the value that is left out, and what it is in words.
+) -> tuple[list[Mask], list[str]]:
+    """Return which rows are of each value that is left out, and what each is in words.
 
     Where no real file is of it, as of a generator, its share of the reals goes with it.
     """
     cells, is_fake = _cells(rows, column), (rows["target"] == 1).to_numpy()
     values = sorted(set(cells[is_fake]) - {""})
-    if validation.fold > len(values):
+    if max(validation.fold, validation.use) > len(values):
         raise DataError(
-            f"`validation` leaves out value {validation.fold} of `{column}`, and the fakes have "
-            f"{len(values)}. Choose a `fold` from 1 on, up to that."
+            f"`validation` leaves out value {max(validation.fold, validation.use)} of `{column}`, "
+            f"and the fakes have {len(values)}. Choose a `fold` from 1 on, up to that."
         )
-    value = values[validation.fold - 1]
-    is_val = (cells == value).to_numpy()
-    if not (is_val & ~is_fake).any() and len(values) > 1:
-        keys = rows["content"].where(rows["content"] != "", rows["path"])
-        share = _folds(keys, rows["target"], len(values)) == validation.fold - 1
-        is_val = is_val | (~is_fake & share)
-    return is_val, f"{column} {shown_cell(value)}"
+    keys = rows["content"].where(rows["content"] != "", rows["path"])
+    shares = _folds(keys, rows["target"], len(values))
+    masks, names = [], []
+    for number in _used(validation, len(values)):
+        is_val = (cells == values[number]).to_numpy()
+        if not (is_val & ~is_fake).any() and len(values) > 1:
+            is_val = is_val | (~is_fake & (shares == number))
+        masks.append(is_val)
+        names.append(f"{column} {shown_cell(values[number])}")
+    return masks, names
 
 
 def _cells(rows: pd.DataFrame, column: str) -> "pd.Series[str]":

@@ -15,6 +15,7 @@ from workbench.data.labels import Template, read_labels, read_template, without_
 from workbench.data.media_files import DENIED, files_among, sizes_in, unnamed_files
 from workbench.data.metadata import Metadata, MetadataTable, column_of, metadata_of, read_metadata
 from workbench.data.names import match
+from workbench.data.out_of_fold import FOLD
 from workbench.data.targets import Classes
 from workbench.errors import DataError
 from workbench.gate import within
@@ -93,9 +94,10 @@ class Manifest:
     def fingerprint(self) -> str:
         """Twelve hex digits naming labels and media; equal on every machine that has the same.
 
-        And the metadata that is used.
+        And the metadata that is used, and the folds where several validate.
         """
-        used = [column_of(name) for name in self.used if column_of(name) in self.table]
+        used = [*map(column_of, self.used), FOLD]
+        used = [column for column in used if column in self.table]
         rows = self.table[["split", "name", "target", "content", *used]]
         rows = rows.sort_values(["split", "name"])
         return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:12]

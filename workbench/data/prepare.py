@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from workbench.data.contents import why_unread
 from workbench.data.filling import How, Media, decoded
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import Metadata
+from workbench.data.out_of_fold import FOLD, num_folds, of_one_fold, with_all_folds
 from workbench.data.prepared_table import (
     PREPARED_TABLE,
     read_prepared_table,
@@ -71,6 +72,21 @@ class Prepared:
         if split != "test":
             rows = rows[self._is_seen(rows)]
         return rows.reset_index(drop=True)
+
+    @property
+    def num_folds(self) -> int:
+        """How often a trial is trained: each time without one fold, which it is validated on."""
+        return num_folds(self.table)
+
+    def with_all_folds(self) -> "Prepared":
+        """Return the data with the files of every fold that validates in `val`, and in `train`."""
+        return self if FOLD not in self.table else replace(self, table=with_all_folds(self.table))
+
+    def for_fold(self, fold: int) -> "Prepared":
+        """Return the data with the files of one fold, from 1 on, in `val` alone."""
+        return (
+            self if FOLD not in self.table else replace(self, table=of_one_fold(self.table, fold))
+        )
 
     def left_out(self) -> pd.DataFrame:
         """Return the labelled rows of which no view could be made; no trial looks at them."""

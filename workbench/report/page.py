@@ -61,7 +61,7 @@ def write_report(
     top = complete[:CURVES]
     scores = {row.number: read_scores(folder, row, objective) for row in top}
     error = None
-    if top and objective.has_standard_error:
+    if top and objective.has_standard_error(top[0].by_slice):
         best = scores[top[0].number]
         error = auc(best["target"], best["score"]).standard_error
     summary, labelled = summarise(folder, rows, objective)

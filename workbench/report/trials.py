@@ -22,7 +22,7 @@ def leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Object
         return text_section("Best trials", text)
     best, shown = complete[0], complete[:TABLE_ROWS]
     behind = {}
-    if objective.has_standard_error:
+    if objective.has_standard_error(best.by_slice):
         behind = {
             row.number: trial_auc_difference(folder, best, row, objective) for row in shown[1:]
         }

@@ -7,13 +7,14 @@ also where these data have no slice of it: so a search knows the name, and can s
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from workbench.data.degraded import DEGRADED
 from workbench.data.delimited import shown_cell
 from workbench.data.metadata import Metadata, column_of
+from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
 
@@ -180,6 +181,41 @@ def labelled_slices(prepared: Prepared, names: Iterable[str]) -> list[Slice]:
             f"{notes} Name `val` too."
         )
     return list(found.values())
+
+
+def scored_by(part: Slice, fold: int) -> Slice:
+    """Return the files of a slice that the model scores which was trained without a fold.
+
+    They are those of that fold. What is in none, such as the test files, the first model scores.
+    """
+    if FOLD not in part.rows:
+        return part if fold == 1 else replace(part, rows=part.rows.iloc[:0])
+    return replace(part, rows=part.rows[part.rows[FOLD] == fold].reset_index(drop=True))
+
+
+def measured_slices(prepared: Prepared, names: Iterable[str], fold: int) -> list[Slice]:
+    """Return the slices that the epochs of one fold's training are measured on.
+
+    Of several folds, one may hold a single class of a slice, or none of it: there it is left out.
+
+    Args:
+        prepared: The data.
+        names: Of slices and families; see `labelled_slices`.
+        fold: The place of the fold, from 1 on.
+
+    Raises:
+        ConfigError: as `labelled_slices`; or all of them are left out.
+    """
+    parts = [scored_by(part, fold) for part in labelled_slices(prepared, names)]
+    if prepared.num_folds == 1:
+        return parts
+    whole = [part for part in parts if part.rows["target"].nunique() == 2]
+    if not whole:
+        raise ConfigError(
+            f"Fold {fold} of the {prepared.num_folds} that validate holds no slice of "
+            "`objective.over` with both classes. Name `val` too, or use fewer `folds`."
+        )
+    return whole
 
 
 def columns_used(metadata: Metadata, names: Iterable[str]) -> tuple[str, ...]:

@@ -153,7 +153,7 @@ def _numbered(features: FeatureRows, prepared: Prepared, num_clusters: int) -> d
     fake = rows["target"].to_numpy() == 1
     numbers = cluster_fakes(features[fake], num_clusters, least=LEAST_OF_CLASS)
     if not numbers.any():
-        return {"reason": f"No clusters: val has no two of {LEAST_OF_CLASS} fakes or more."}
+        return {"reason": f"No clusters: there are no two of {LEAST_OF_CLASS} fakes or more."}
     return {"numbers": dict(zip(rows["name"][fake], numbers.tolist(), strict=True))}
 
 

@@ -108,7 +108,7 @@ def pooled(asked: Asked, where: Where) -> Pooled:
         TooLargeError: not even one file at a time fits into the memory.
         WeightsError: the weights are gone or damaged.
     """
-    prepared = Prepared.load(asked.prepared)
+    prepared = Prepared.load(asked.prepared).for_fold(1)
     rows = {split: taken(prepared, split) for split in Pooled._fields}
     file = where.cache / "features" / f"{_key(asked, prepared, rows)}.npz"
     found = _read(file)
@@ -147,7 +147,7 @@ def probe(asked: tuple[Asked, ...], where: Where) -> Probe:
     """
     from threadpoolctl import threadpool_limits
 
-    prepared = Prepared.load(asked[0].prepared)
+    prepared = Prepared.load(asked[0].prepared).for_fold(1)
     train, val = (taken(prepared, split) for split in Pooled._fields)
     views = [pooled(one, where) for one in asked]
     with threadpool_limits(where.num_threads):

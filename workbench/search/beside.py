@@ -4,6 +4,15 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from workbench.data.prepare import Prepared
+from workbench.search.augment_sheet import write_augment_sheets
+from workbench.search.recording import StudyRuns
+from workbench.space.space import Space
+from workbench.study.folder import StudyFolder
+
+AUGMENT_SHEETS = "augmentations"
+"""Folder of a study, and of its record, that holds them."""
+
 
 class Beside:
     """Files that are made while trials train, so that neither a device nor Ctrl-C waits for them.
@@ -48,3 +57,20 @@ class Beside:
             self._made = self._make()
         except Exception as error:  # noqa: BLE001 (raised by the thread that asks)
             self._made = error
+
+
+def sheets_beside(
+    folder: StudyFolder, space: Space, prepared: Prepared, runs: StudyRuns
+) -> Beside | None:
+    """Return how the sheets of what the space does to samples are made, once a study."""
+    if runs.tracking.has_files(runs.parent, AUGMENT_SHEETS):
+        return None
+
+    def make() -> list[Path]:
+        sheets = write_augment_sheets(space, prepared, folder.path / AUGMENT_SHEETS)
+        return [sheet.file for sheet in sheets]
+
+    def record(files: Sequence[Path]) -> None:
+        runs.tracking.log_files(runs.parent, AUGMENT_SHEETS, files)
+
+    return Beside(make, record)

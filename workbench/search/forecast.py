@@ -22,11 +22,13 @@ class Forecast:
 
     Args:
         num_train: Files that are trained on.
-        num_scored: Files of the objective's slices.
+        num_scored: Files of the objective's slices, as an epoch scores them.
+        num_folds: How often each trial is trained, each time without another fold.
     """
 
-    def __init__(self, *, num_train: int, num_scored: int) -> None:
+    def __init__(self, *, num_train: int, num_scored: int, num_folds: int = 1) -> None:
         self._num_train, self._num_scored = num_train, num_scored
+        self._num_folds = num_folds
         self._past: list[Past] = []
         self._besides: list[float] = []
         """Seconds that trials took besides their epochs' usual pace: the start, what a first epoch
@@ -49,8 +51,7 @@ class Forecast:
         """Take in how a trial ended."""
         if not result.epochs or (past := past_of(recipe, result, self._work(recipe))) is None:
             return
-        shortened = recipe.replaced(num_epochs=len(result.epochs))
-        if (foretold := self.of(shortened)) and result.seconds > 0:
+        if (foretold := self._of(recipe, len(result.epochs))) and result.seconds > 0:
             ratio = foretold.seconds / result.seconds
             self._good.append(1 / TOLERANCE <= ratio <= TOLERANCE)
         self._past.append(past)
@@ -61,6 +62,11 @@ class Forecast:
 
         Its seconds hold the start of the trial and the scoring of other slices, too.
         """
+        num_epochs = self._num_folds * recipe.training.num_epochs
+        return self._of(recipe, num_epochs - sum(1 for _ in done))
+
+    def _of(self, recipe: Recipe, num_epochs: int) -> CostForecast | None:
+        """Return what so many epochs of a trial cost, with what it takes besides."""
         if not self._past:
             return None
         try:
@@ -70,8 +76,7 @@ class Forecast:
         whole = predict_cost(self._past, wanted_of(recipe, work))
         if whole is None:
             return None
-        left = recipe.training.num_epochs - sum(1 for _ in done)
-        seconds = whole.epoch_seconds * left + statistics.median(self._besides)
+        seconds = whole.epoch_seconds * num_epochs + statistics.median(self._besides)
         return CostForecast(seconds, whole.epoch_seconds, whole.memory_bytes, whole.spread)
 
     def seconds_of(self, recipe: Recipe, done: Iterable[Epoch] = ()) -> float:

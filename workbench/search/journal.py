@@ -206,7 +206,9 @@ def _restore(
             params=params or {},
             distributions=_distributions(space, params or {}) if params else {},
             user_attrs=attrs,
-            intermediate_values={e.epoch: e.objective for e in result.epochs} if result else {},
+            intermediate_values=(
+                {e.epoch: e.objective for e in result.epochs if e.fold == 1} if result else {}
+            ),
         )
     )
 

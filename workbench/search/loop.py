@@ -22,6 +22,7 @@ from workbench.search.situation import Situation
 from workbench.search.stopping import FREE_SOME, SearchLimits
 from workbench.search.store import TrialStore
 from workbench.study.folder import StudyFolder
+from workbench.trial.decision import Decision
 from workbench.trial.job import Blocked, Bug, Died, Full
 from workbench.trial.result import Epoch, Result
 
@@ -190,9 +191,10 @@ class Search:
 
     def _handle_epoch(self, running: OpenTrial, epoch: Epoch) -> None:
         self._store.report(running, epoch)
-        num_epochs = running.recipe.training.num_epochs
-        decision = self._scheduler.on_epoch(running.number, running.reached, num_epochs)
-        whole = self._last_may_end and epoch.epoch == num_epochs
+        decision: Decision = "go on"
+        if epoch.fold == 1:
+            decision = self._scheduler.on_epoch(running.number, running.reached, running.num_epochs)
+        whole = self._last_may_end and epoch.epoch == running.num_epochs
         if self._at_epoch_ends and not whole:
             # The epoch is kept, on disk and in the store.
             self._runner.stop(running.number)

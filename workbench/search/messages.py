@@ -46,7 +46,7 @@ def trial_ended(running: OpenTrial, result: Result, metric: str) -> str:
     why = f"  {result.reason}" if result.state == "failed" or not result.epochs else ""
     return (
         f"trial {running.name:<3} {result.state:<8}{score}  {of_recipe(running.recipe)}"
-        f"  {len(result.epochs)}/{running.recipe.training.num_epochs} epochs"
+        f"  {len(result.epochs)}/{running.num_epochs} epochs"
         f"  {duration(result.seconds)}{parts}{why}"
     )
 

@@ -12,6 +12,7 @@ import yaml
 from workbench.data import prepare
 from workbench.data.manifest import Manifest
 from workbench.data.manifest_changes import changes
+from workbench.data.out_of_fold import of_one_fold
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError, StudyError
 from workbench.files import finished, write_text
@@ -79,7 +80,10 @@ def _check(
     if info.fingerprint != manifest.fingerprint:
         what = f"was {info.fingerprint}, is {manifest.fingerprint}"
         with suppress(CacheError):
-            what = changes(read_prepared_table(folder.manifest), manifest.table) or what
+            what = (
+                changes(of_one_fold(read_prepared_table(folder.manifest), 1), manifest.table)
+                or what
+            )
         changed.append(f"its data ({what})")
     if info.seed != seed:
         changed.append(f"its seed (was {info.seed}, is {seed})")

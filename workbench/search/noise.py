@@ -70,7 +70,7 @@ def noise(
         num_drawn: See `expected_gain`.
         to_come: Trials still to be drawn.
     """
-    if not objective.has_standard_error or not to_come or not complete:
+    if objective.metric != "auc" or not to_come or not complete:
         return ""
     gain = expected_gain(
         list(complete.values()), num_drawn=num_drawn, to_come=to_come, maximize=True
@@ -79,7 +79,10 @@ def noise(
     if gain is None or not files.scores.exists():
         return ""
     scores = files.read_scores()
-    there = scores[scores["slice"].isin(objective.slices_among(scores["slice"].unique()))]
+    names = scores["slice"].unique()
+    if not objective.has_standard_error(names):
+        return ""
+    there = scores[scores["slice"].isin(objective.slices_among(names))]
     best = auc(there["target"], there["score"])
     if not noise_rules(gain, best):
         return ""

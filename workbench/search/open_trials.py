@@ -53,10 +53,18 @@ class OpenTrial:
     restarts: int = 0
     """How often its worker died and another went on."""
 
+    num_folds: int = 1
+    """How often it is trained, each time without another fold."""
+
+    @property
+    def num_epochs(self) -> int:
+        """Those that it has in the end, of all folds."""
+        return self.num_folds * self.recipe.training.num_epochs
+
     @property
     def reached(self) -> dict[int, float]:
-        """The objective of each epoch."""
-        return {epoch.epoch: epoch.objective for epoch in self.epochs}
+        """The objective of each epoch of the first fold: what it is held against others by."""
+        return {epoch.epoch: epoch.objective for epoch in self.epochs if epoch.fold == 1}
 
     def job(self, study: str, options: RunOptions) -> Job:
         """Return what a runner is asked for, to train it or to go on with it."""

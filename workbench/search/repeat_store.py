@@ -36,6 +36,7 @@ class RepeatStore:
         rows: The trials.
         num_seeds: Repeats of each.
         objective: The study's.
+        num_folds: How often each is trained, each time without another fold.
         runs: The study's record in MLflow.
     """
 
@@ -47,9 +48,10 @@ class RepeatStore:
         num_seeds: int,
         objective: Objective,
         runs: StudyRuns,
+        num_folds: int = 1,
     ) -> None:
         self._folder, self._rows, self._runs = folder, rows, runs
-        self.objective = objective
+        self.objective, self._num_folds = objective, num_folds
         self.in_flight: dict[int, OpenTrial] = {}
         """Those that are trained now, by their place in the plan."""
 
@@ -97,7 +99,8 @@ class RepeatStore:
         repeat = repeat.model_copy(update={"run": run})
         write_repeat(self._folder, repeat)
         self._planned[number] = _Planned(repeat, recipe)
-        self.in_flight[number] = running = OpenTrial(number, recipe, run, repeat.name)
+        running = OpenTrial(number, recipe, run, repeat.name, num_folds=self._num_folds)
+        self.in_flight[number] = running
         return running
 
     def report(self, running: OpenTrial, epoch: Epoch) -> None:

@@ -12,7 +12,7 @@ from workbench.access import full_disk_told, require_writable
 from workbench.console import say
 from workbench.data.prepare import Prepared
 from workbench.files import sweep
-from workbench.scoring.slices import labelled_slices, num_files
+from workbench.scoring.slices import measured_slices, num_files
 from workbench.search.devices import Seats, choose_seats
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
@@ -77,7 +77,14 @@ def train_repeats(
             if mended := runs.agree_on_repeats():
                 say(written_anew(mended))
             objective = folder.experiment().objective
-            store = RepeatStore(folder, rows, num_seeds=num_seeds, objective=objective, runs=runs)
+            store = RepeatStore(
+                folder,
+                rows,
+                num_seeds=num_seeds,
+                objective=objective,
+                runs=runs,
+                num_folds=prepared.num_folds,
+            )
             stopped = ""
             if store.to_come():
                 num = num_seeds * len(rows)
@@ -110,10 +117,10 @@ def _run(
     runner = make_runner(workspace, seats, options)
     try:
         runner.prepare(store.to_come())
-        measured = labelled_slices(prepared, store.objective.over)
         forecast = Forecast(
-            num_train=len(prepared.rows("train")),
-            num_scored=num_files(measured),
+            num_train=len(prepared.for_fold(1).rows("train")),
+            num_scored=num_files(measured_slices(prepared, store.objective.over, 1)),
+            num_folds=prepared.num_folds,
         )
         search = Search(
             folder,

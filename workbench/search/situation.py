@@ -37,7 +37,7 @@ class Situation:
                 name=running.name,
                 what=of_recipe(running.recipe),
                 num_done=len(running.epochs),
-                num_epochs=running.recipe.training.num_epochs,
+                num_epochs=running.num_epochs,
                 share=self._runner.share(running.number),
                 seconds=now - running.started,
                 num_before=running.num_before,

@@ -14,17 +14,22 @@ from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
-from workbench.data.folds import with_fold
 from workbench.data.holdout import without_holdout
 from workbench.media.views import AnyView
-from workbench.scoring.slices import columns_used, labelled_slices, num_files, slice_notes
+from workbench.scoring.slices import (
+    columns_used,
+    labelled_slices,
+    measured_slices,
+    num_files,
+    slice_notes,
+)
 from workbench.screening.probe import Where
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
-from workbench.search.augment_sheet import write_augment_sheets
-from workbench.search.beside import Beside
+from workbench.search.beside import Beside, sheets_beside
 from workbench.search.devices import Seats, choose_seats
+from workbench.search.fold_data import dealt
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
@@ -51,9 +56,6 @@ from workbench.study.provenance import code_tags, describe_code, environment_tag
 from workbench.study.records import read_trials
 from workbench.tracking.writing import RunState
 from workbench.workspace import Workspace
-
-AUGMENT_SHEETS = "augmentations"
-"""Folder of a study, and of its record, that holds them."""
 
 
 @dataclass(frozen=True)
@@ -170,11 +172,14 @@ class _Run:
             limits = SearchLimits(
                 folder, self.deadline, partial(_final_round_s, store, self.options, self.seats)
             )
-            measured = labelled_slices(prepared, self.experiment.objective.over)
-            num_measured = sum(len(part.rows) for part in measured)
-            num_train = len(prepared.rows("train"))
+            over = self.experiment.objective.over
+            num_measured = sum(len(part.rows) for part in labelled_slices(prepared, over))
             scheduler = make_scheduler(self.experiment)
-            forecast = Forecast(num_train=num_train, num_scored=num_files(measured))
+            forecast = Forecast(
+                num_train=len(prepared.for_fold(1).rows("train")),
+                num_scored=num_files(measured_slices(prepared, over, 1)),
+                num_folds=prepared.num_folds,
+            )
             num_trials, stops = self.options.num_trials, self.options.stop_at_noise
             search = Search(
                 self.folder,
@@ -194,7 +199,7 @@ class _Run:
                 _, other = measured_alike(self.folder, ended, num_files=num_measured)
                 if other:
                     say(other)
-            sheets = _sheets_beside(self.folder, self.space, prepared, runs)
+            sheets = sheets_beside(self.folder, self.space, prepared, runs)
             with full_disk_told(folder, tracking), changes_told(runs, folder, tracking):
                 stopped = _search(search, store, {**first, **screened}, sheets)
             num_new = store.num_ended() - before
@@ -209,7 +214,17 @@ class _Run:
             manifest.read_manifest(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
         )
-        files = with_fold(files, self.experiment.validation)
+        where = Where(cache, self.finder.store, self.seats.devices[0], os.cpu_count() or 1)
+        files = dealt(
+            files,
+            self.experiment,
+            self.space,
+            self._views(),
+            self.folder,
+            data=data,
+            finder=self.finder,
+            where=where,
+        )
         files = replace(files, used=columns_used(files.metadata, over))
         info = begin_or_check(
             self.folder,
@@ -223,8 +238,7 @@ class _Run:
         )
         for line in manifest.describe_manifest(files):
             say(line)
-        decoders = os.cpu_count() or 1
-        prepared = prepare.prepare(files, data, self._views(), cache=cache, jobs=decoders)
+        prepared = prepare.prepare(files, data, self._views(), cache=cache, jobs=where.num_threads)
         # What could not be decoded is told once: by the checkup, or before the error.
         strict = self.options.strict
         told = prepared_report.describe_prepared if strict else prepared_report.remarks
@@ -234,7 +248,7 @@ class _Run:
             prepared_report.require_all(prepared)
         prepared_report.require_classes(prepared)
         prepared = with_made_slices(
-            prepared,
+            prepared.with_all_folds(),
             files,
             self.experiment,
             self.space,
@@ -242,13 +256,15 @@ class _Run:
             data=data,
             others=self.options.slices,
             finder=self.finder,
-            where=Where(cache, self.finder.store, self.seats.devices[0], decoders),
+            where=where,
         )
-        labelled_slices(prepared, over)  # an unknown one is told now
+        for fold in range(1, prepared.num_folds + 1):
+            measured_slices(prepared, over, fold)  # an unknown one is told now
         for note in slice_notes(prepared, self.experiment.named_slices):
             say(note)
         facts = FactsStore(cache).table(prepared.contents())
-        say(checkup.as_text(checkup.run_checks(files, prepared, facts, short=True)))
+        found = checkup.run_checks(files, prepared.for_fold(1), facts, short=True)
+        say(checkup.as_text(found))
         remember_last(self.folder)
         return info, prepared
 
@@ -330,20 +346,3 @@ def _search(
         return stopped
     finally:
         store.close(state)
-
-
-def _sheets_beside(
-    folder: StudyFolder, space: Space, prepared: prepare.Prepared, runs: StudyRuns
-) -> Beside | None:
-    """Return how the sheets of what the space does to samples are made, once a study."""
-    if runs.tracking.has_files(runs.parent, AUGMENT_SHEETS):
-        return None
-
-    def make() -> list[Path]:
-        sheets = write_augment_sheets(space, prepared, folder.path / AUGMENT_SHEETS)
-        return [sheet.file for sheet in sheets]
-
-    def record(files: Sequence[Path]) -> None:
-        runs.tracking.log_files(runs.parent, AUGMENT_SHEETS, files)
-
-    return Beside(make, record)

@@ -70,6 +70,7 @@ class StudyStore:
     ) -> None:
         self._folder, self._space, self._runs = folder, space, runs
         self.objective, self._constraints = experiment.objective, experiment.constraints
+        self._num_folds = experiment.validation.use
         self._study = open_study(folder, experiment, seed=seed)
         self.proposals = Proposals(self._study, space)
         self.in_flight: dict[int, OpenTrial] = {}
@@ -97,12 +98,11 @@ class StudyStore:
         told = again = 0
         for left in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trial = optuna.Trial(self._study, left._trial_id)
-            uid = left.user_attrs.get(UID)
-            result = self._folder.trial(uid).kept_result() if uid else None
-            recipe = self._folder.trial(uid).kept_recipe() if uid else None
+            files = self._folder.trial(uid) if (uid := left.user_attrs.get(UID)) else None
+            result, recipe = (files.kept_result(), files.kept_recipe()) if files else (None, None)
             if result and recipe and RUN in left.user_attrs:
                 for epoch in result.epochs:
-                    if epoch.epoch not in left.intermediate_values:
+                    if epoch.fold == 1 and epoch.epoch not in left.intermediate_values:
                         trial.report(epoch.objective, epoch.epoch)
                 run = self._take_over_run(trial, recipe, result)
                 running = self._open(trial, recipe, run, result.epochs)
@@ -132,9 +132,8 @@ class StudyStore:
             trial.set_user_attr(RUN, run)
             return run
         logged = self._runs.tracking.logged_epochs(run)
-        for epoch in result.epochs:
-            if epoch.epoch not in logged:
-                self._runs.log(run, epoch)
+        for epoch in (each for each in result.epochs if each.epoch not in logged):
+            self._runs.log(run, epoch)
         return run
 
     def agree(self) -> int:
@@ -218,11 +217,13 @@ class StudyStore:
         self, trial: optuna.Trial, recipe: Recipe, run: str, epochs: Iterable[Epoch] = ()
     ) -> OpenTrial:
         self._asked[trial.number] = trial
-        return OpenTrial(trial.number, recipe, run, str(trial.number), epochs=[*epochs])
+        name, folds = str(trial.number), self._num_folds
+        return OpenTrial(trial.number, recipe, run, name, epochs=[*epochs], num_folds=folds)
 
     def report(self, running: OpenTrial, epoch: Epoch) -> None:
-        """Enter an epoch."""
-        self._asked[running.number].report(epoch.objective, epoch.epoch)
+        """Enter an epoch; Optuna learns those of the first fold, as the scheduler does."""
+        if epoch.fold == 1:
+            self._asked[running.number].report(epoch.objective, epoch.epoch)
         self._record(lambda: self._runs.log(running.run, epoch))
         running.epochs.append(epoch)
 
@@ -335,8 +336,7 @@ class StudyStore:
 
     def counts(self) -> Counter[State]:
         """Return how many trials ended in which way."""
-        trials = self._study.get_trials(deepcopy=False)
-        return Counter(state_of(trial) for trial in trials if is_row(trial))
+        return Counter(trial.state for trial in self.past())
 
     def importances(self) -> list[tuple[str, float]]:
         """Return the three dimensions that matter most so far; see `records.importances_of`.

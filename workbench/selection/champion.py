@@ -77,6 +77,8 @@ class Champion(Lead):
     model_version: str
     params_thop: int | None
     params_true: int | None
+    num_folds: int = 1
+    """How often it was trained, each time without another fold; see `folds_told`."""
 
     @property
     def title(self) -> str:
@@ -85,6 +87,17 @@ class Champion(Lead):
             return f"trial {self.number}"
         *most, last = self.members
         return f"the pack of trials {', '.join(most)} and {last}" if most else f"a pack of {last}"
+
+
+def folds_told(num_folds: int) -> str:
+    """Return in a sentence what scores on `val` of so many folds are; empty for one."""
+    if num_folds == 1:
+        return ""
+    return (
+        f"Scores on val are out of fold: each of {num_folds} models scores the files that it was "
+        "trained without, so they say what the recipe is worth. The weights are those of the first "
+        "model, which scores all other files too."
+    )
 
 
 def describe_champion(champion: Champion) -> str:
@@ -96,6 +109,7 @@ def describe_champion(champion: Champion) -> str:
         f"Champion: {champion.title}, {which} on {champion.objective.place}.",
         *(champion.expected.lines if champion.expected else ()),
         *(champion.pack.lines if champion.pack else ()),
+        *filter(None, [folds_told(champion.num_folds)]),
         *_near_chance(champion),
         champion.why,
         champion.sentence,

@@ -233,7 +233,7 @@ def _behind(
     sign = -1 if objective.direction == "minimize" else 1
     means = [one.finalist.mean if one.finalist else None for one in (first, other)]
     paired = None
-    if objective.has_standard_error:
+    if objective.has_standard_error(scores[first.row.number]["slice"].unique()):
         both = scores[first.row.number], scores[other.row.number]
         paired = auc_gap(*both, objective.over[0])
     error = paired.standard_error if paired else None
@@ -244,7 +244,7 @@ def _behind(
 
 
 def _auc(objective: Objective, scores: pd.DataFrame) -> Estimate | None:
-    if not objective.has_standard_error:
+    if not objective.has_standard_error(scores["slice"].unique()):
         return None
     part = scores[scores["slice"] == objective.over[0]]
     return auc(part["target"], part["score"])

@@ -200,7 +200,7 @@ def _lead(folder: StudyFolder, finalists: Finalists) -> MeanLead | None:
     sign = -1 if finalists.objective.direction == "minimize" else 1
     error = None
     seeds = finalists.seed_deviation
-    if finalists.objective.has_standard_error and seeds is not None:
+    if finalists.objective.has_standard_error(best.row.by_slice) and seeds is not None:
         of_samples = _difference(folder, best, other, finalists.objective).standard_error
         if of_samples is not None:
             share = 1 / len(best.values) + 1 / len(other.values)

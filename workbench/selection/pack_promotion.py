@@ -76,6 +76,7 @@ def promote_pack(
         model_version=version,
         params_thop=verdict.params_thop,
         params_true=verdict.params_true,
+        num_folds=folder.experiment().validation.use,
     )
     write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
     return champion

@@ -87,9 +87,8 @@ def promote(
     else:
         row = choose_trial(rows, objective, number)
         lead = lead_of(folder, rows, objective, row)
-    error = (
-        trial_auc(folder, row, objective).standard_error if objective.has_standard_error else None
-    )
+    has_error = objective.has_standard_error(row.by_slice)
+    error = trial_auc(folder, row, objective).standard_error if has_error else None
     version = registry.set_champion(folder.name, row.recipe)
     if version is None:
         version = register(folder, registry, row, objective)
@@ -112,6 +111,7 @@ def promote(
         model_version=version,
         params_thop=row.params_thop,
         params_true=row.params_true,
+        num_folds=folder.experiment().validation.use,
     )
     write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
     return champion
@@ -159,7 +159,7 @@ def lead_of(
     other = others[0]
     sign = -1 if objective.direction == "minimize" else 1
     margin = sign * (objective_of(row) - objective_of(other))
-    has_error = objective.has_standard_error
+    has_error = objective.has_standard_error(row.by_slice)
     paired = trial_auc_difference(folder, row, other, objective) if has_error else None
     return Lead(
         runner_up=RunnerUp(number=other.number, objective=objective_of(other)),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from workbench.errors import DamagedFileError
 from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.selection.calibration import Calibration, calibrate
-from workbench.selection.champion import Champion, read_champion
+from workbench.selection.champion import Champion, folds_told, read_champion
 from workbench.selection.contenders import (
     Chosen,
     Contender,
@@ -158,7 +158,8 @@ def _summary(
     champion: Champion | None,
     expected: Expected,
 ) -> Summary:
-    rulebook = folder.experiment().rulebook
+    experiment = folder.experiment()
+    rulebook = experiment.rulebook
     first = chosen[0].row
     verdicts = {one.row.number: verdict_of(folder, one.row, rulebook) for one in chosen}
     contenders = tuple(
@@ -180,7 +181,8 @@ def _summary(
     return Summary(
         decision=(
             _promoted(contenders, ranked, objective, champion),
-            _expectation(contenders[0], values, objective, len(ranked)),
+            _expectation(contenders[0], values, objective, len(ranked))
+            + (f" {told}" if (told := folds_told(experiment.validation.use)) else ""),
             _cost(contenders[0], verdicts[first.number], rulebook),
         ),
         contenders=contenders,

@@ -12,7 +12,7 @@ from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.parts.per_view import apply, label_of
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
-from workbench.selection.champion import Champion
+from workbench.selection.champion import Champion, folds_told
 
 
 def installed_versions(libraries: Iterable[str]) -> dict[str, str]:
@@ -85,6 +85,8 @@ def readme(
     thop = "cannot count it" if verdict.params_thop is None else f"{verdict.params_thop:,}"
     members = "\n".join(map(_member, members_of(spec)))
     unseen = f" {neutral}" if neutral else ""
+    told = folds_told(champion.num_folds)
+    said_of_folds = f" {told}" if told else ""
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
     return f"""\
 # {champion.study}: {champion.title}
@@ -126,7 +128,7 @@ them:
 {expected}
 
 The same files give the same scores to 1e-5.{unseen} On {objective.place} the model reached
-{objective.metric} {champion.value:.5f}.{said_of_scores}
+{objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}
 
 ## The rulebook
 

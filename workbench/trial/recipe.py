@@ -98,19 +98,28 @@ class Objective(Frozen):
         words = {"lowest-quartile": "worst quarter"}
         return (
             names
-            if self.is_of_one
+            if self.is_of_one()
             else f"the {words.get(self.aggregate, self.aggregate)} of {names}"
         )
 
-    @property
-    def is_of_one(self) -> bool:
-        """Whether it is measured on one slice, and not on a family of them."""
-        return len(self.over) == 1 and (self.over[0] == "val" or "." in self.over[0])
+    def is_of_one(self, scored: Iterable[str] = ()) -> bool:
+        """Return whether it is measured on one slice, and not on a family of them.
 
-    @property
-    def has_standard_error(self) -> bool:
-        """Whether a standard error of it is known: that of an AUC on one slice."""
-        return self.metric == "auc" and self.is_of_one
+        Args:
+            scored: The names of the slices that were scored. They tell a labelled folder, whose
+                one slice has its name, from a family; without them it passes for one.
+        """
+        first, *others = self.over
+        is_slice = first == "val" or "." in first or self.slices_among(scored) == (first,)
+        return is_slice and not others
+
+    def has_standard_error(self, scored: Iterable[str] = ()) -> bool:
+        """Return whether a standard error of it is known: that of an AUC on one slice.
+
+        Args:
+            scored: See `is_of_one`.
+        """
+        return self.metric == "auc" and self.is_of_one(scored)
 
     def slices_among(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return which slices of a data set it is measured on, each once.

@@ -5,6 +5,7 @@ import io
 import pickle
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +53,10 @@ class Epoch(Frozen):
 
     objective: float
     seconds: float
+    fold: int = 1
+    """The fold that its training is without and measured on, from 1 on; where there are several,
+    `epoch` counts on from one to the next."""
+
     compiled: bool = False
     """Whether its last step was compiled; see `trial.compiling`."""
 
@@ -115,6 +120,17 @@ class Result(Frozen):
 
     scores_sha256: str = ""
     """Of `scores.parquet`; unknown of older versions."""
+
+
+def best_epoch(recipe: Recipe, epochs: Sequence[Epoch]) -> Epoch | None:
+    """Return the epoch of the first fold with the best objective; of equals, the earliest."""
+    best = None
+    for epoch in epochs:
+        if epoch.fold != epochs[0].fold:
+            break
+        if best is None or recipe.objective.is_better(epoch.objective, best.objective):
+            best = epoch
+    return best
 
 
 class ModelFolder:
@@ -217,6 +233,17 @@ class TrialFolder(ModelFolder):
         self.pr = path / "pr.png"
         self.log = path / "log.txt"
         self.checkpoint = path / "checkpoint.pt"
+
+    def fold_scores(self, fold: int) -> Path:
+        """Return the file of the scores of one fold, while others are still trained."""
+        return self.path / f"scores-{fold}.parquet"
+
+    def drop_fold_scores(self, num_folds: int, *, with_weights: bool) -> None:
+        """Remove what single folds left, and the first one's weights where the others failed."""
+        for fold in range(1, num_folds + 1):
+            self.fold_scores(fold).unlink(missing_ok=True)
+        if with_weights:
+            self.weights.unlink(missing_ok=True)
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Write the recipe that this trial computes, unless it is there already."""

@@ -1,11 +1,10 @@
 """The training of one trial: a function from a recipe to epoch results and one final result."""
 
 import gc
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from safetensors.torch import save_file
@@ -14,9 +13,8 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 from workbench.data.prepare import Prepared
 from workbench.errors import AccessError, CacheError, DiskFullError, WorkbenchError
 from workbench.files import finished, hash_file
-from workbench.scoring.slices import slices_of
-from workbench.scoring.stored_slices import StoredSlices
 from workbench.trial import memory, memory_count
+from workbench.trial.clock import TrialClock
 from workbench.trial.compiling import Compile
 from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
@@ -24,6 +22,7 @@ from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.metrics import metrics_by_slice
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder, best_epoch
+from workbench.trial.slice_scores import all_scores, in_order_of_slices, whole_metrics
 from workbench.trial.training import CHECKPOINT_FORMAT, DivergedError, Training
 
 
@@ -77,15 +76,15 @@ def run_trial(
         DiskFullError: what the trial keeps could not be written; it can go on later.
         CacheError: the decoded data were changed or are gone; it can go on when they are back.
     """
-    clock = _Clock()
+    clock = TrialClock()
     files = TrialFolder(folder)
     files.write_recipe(recipe)
     told: list[Epoch] = []
 
-    def tell(training: Training) -> Decision:
+    def tell(epochs: Sequence[Epoch]) -> Decision:
         """Report what was not reported yet."""
         decision: Decision = "go on"
-        for epoch in training.epochs[len(told) :]:
+        for epoch in epochs[len(told) :]:
             told.append(epoch)
             decision = report(epoch)
         return decision
@@ -93,7 +92,7 @@ def run_trial(
     uses = uses or capabilities(device)
     plan = memory.first_plan(recipe, counts_memory=uses.counts_memory)
     segments = max(view.num_segments for view in recipe.model.views.values())
-    num_samples = len(prepared.rows("train")) * segments
+    num_samples = len(prepared.for_fold(1).rows("train")) * segments
     begin = partial(
         Training,
         recipe,
@@ -105,6 +104,7 @@ def run_trial(
         cache=cache,
         uses=uses,
     )
+    work = _Work(recipe, prepared, files, begin, tell, clock)
     fitted = None
     try:
         _check(recipe, num_samples)
@@ -128,7 +128,7 @@ def run_trial(
         _say(plan, recipe)
         while True:
             try:
-                ended = _train(begin, prepared, plan, files, tell, clock)
+                ended = _train(work, plan)
                 break
             except ValueError as error:
                 if not memory_count.is_of_one_value(error):
@@ -155,15 +155,21 @@ def run_trial(
         fitted.keep(plan)
     if ended.state != "paused":
         files.checkpoint.unlink(missing_ok=True)
+        if prepared.num_folds > 1:
+            files.drop_fold_scores(prepared.num_folds, with_weights=ended.state != "complete")
     best = best_epoch(recipe, told)
+    value, metrics = (best.objective, best.metrics) if best else (None, {})
+    if ended.state == "complete" and prepared.num_folds > 1:
+        metrics = whole_metrics(recipe.objective, ended.by_slice)
+        value = metrics[recipe.objective.metric]
     result = Result(
         recipe=recipe.uid,
         state=ended.state,
         reason=ended.reason,
         epochs=tuple(told),
         best_epoch=best.epoch if best else None,
-        objective=best.objective if best else None,
-        metrics=best.metrics if best else {},
+        objective=value,
+        metrics=metrics,
         by_slice=ended.by_slice,
         ms_per_file=ended.ms_per_file,
         seconds=clock.seconds(),
@@ -180,50 +186,97 @@ def run_trial(
     return result
 
 
-def _train(
-    begin: Callable[..., Training],
-    prepared: Prepared,
-    plan: Plan,
-    files: TrialFolder,
-    tell: Callable[[Training], Decision],
-    clock: "_Clock",
-) -> "_Ended":
-    """Run the epochs that are left; keep the best weights and their scores."""
-    # Held by this frame alone: where the memory runs out, the next one needs all of it.
-    training = begin(plan=plan)
-    recipe = training.recipe
+class _Work(NamedTuple):
+    """What a trial is to do, and with what."""
+
+    recipe: Recipe
+    prepared: Prepared
+    files: TrialFolder
+    begin: Callable[..., Training]
+    """Takes the plan and the fold."""
+
+    tell: Callable[[Sequence[Epoch]], Decision]
+    clock: TrialClock
+
+
+def _train(work: _Work, plan: Plan) -> "_Ended":
+    """Run the epochs that are left, fold after fold; keep weights, and the scores of all folds."""
+    files, num_folds = work.files, work.prepared.num_folds
     saved = files.read_checkpoint()
-    if saved is not None and (
-        (saved["format"], saved["recipe"]) == (CHECKPOINT_FORMAT, recipe.uid)
-        # An older version scored files of `val` that could not be decoded, too.
-        and len(saved["best_scores"]) == training.measured.num_files
-    ):
-        training.restore(saved)
-        clock.go_on(after_s=saved["seconds"])
-    while True:
-        decision = tell(training)
-        if decision != "go on":
-            files.write_scores(training.measured.table(training.best_scores))
-            state: State = "pruned" if decision == "prune" else "paused"
-            reason = f"{state} after epoch {len(training.epochs)}"
-            return _Ended(state, reason, training.plan, training.ms_per_file)
-        if len(training.epochs) == recipe.training.num_epochs:
-            break
-        training.run_epoch()
-        if len(training.epochs) < recipe.training.num_epochs:
-            files.write_checkpoint({**training.state(), "seconds": clock.seconds()})
-    scores = _scores(training, prepared)
+    if saved is not None and not _goes_on(saved, work.recipe, files):
+        saved = None
+    past = [Epoch(**epoch) for epoch in saved.get("past", ())] if saved else []
+    first = saved.get("fold", 1) if saved else 1
+    for fold in range(first, num_folds + 1):
+        ended = _train_fold(work, plan, fold, past, saved)
+        if ended.state != "complete":
+            return ended
+        past, plan, saved = [*ended.epochs], ended.plan, None
+    scores = ended.scores
+    if num_folds > 1:
+        tables = [pd.read_parquet(files.fold_scores(n + 1)) for n in range(num_folds)]
+        scores = in_order_of_slices(tables, work.prepared, work.recipe.objective)
     files.write_scores(scores)
     from workbench.trial import plots  # after training: Matplotlib takes a second to load
 
     # Of one slice: several may hold the same file.
-    shown = scores[scores["slice"] == training.measured.names[0]]
+    shown = scores[scores["slice"] == scores["slice"].iloc[0]]
     plots.write_roc(shown["target"], shown["score"], files.roc)
     plots.write_pr(shown["target"], shown["score"], files.pr)
-    with finished(files.weights) as part:
-        save_file(training.best_weights, part, metadata={"recipe": recipe.uid})
-    by_slice = metrics_by_slice(scores)
-    return _Ended("complete", "", training.plan, training.ms_per_file, by_slice)
+    return ended._replace(by_slice=metrics_by_slice(scores))
+
+
+def _goes_on(saved: dict[str, Any], recipe: Recipe, files: TrialFolder) -> bool:
+    """Return whether a checkpoint is of this recipe, and what the folds before it left is there."""
+    if (saved["format"], saved["recipe"]) != (CHECKPOINT_FORMAT, recipe.uid):
+        return False
+    fold = saved.get("fold", 1)
+    left = [files.weights, *map(files.fold_scores, range(1, fold))] if fold > 1 else []
+    return all(file.exists() for file in left)
+
+
+def _train_fold(
+    work: _Work, plan: Plan, fold: int, past: Sequence[Epoch], saved: dict[str, Any] | None
+) -> "_Ended":
+    """Run the epochs of one fold that are left; keep the weights if it is the first.
+
+    Args:
+        work: Of the trial.
+        plan: How batches go through the model.
+        fold: Its place, from 1 on.
+        past: The epochs of the folds before.
+        saved: What a training of this fold left that was cut off.
+    """
+    # Held by this frame alone: where the memory runs out, the next one needs all of it.
+    training = work.begin(plan=plan, fold=fold)
+    recipe, files, num_folds = work.recipe, work.files, work.prepared.num_folds
+    # An older version scored files of `val` that could not be decoded, too.
+    if saved is not None and len(saved["best_scores"]) == training.measured.num_files:
+        training.restore(saved)
+        work.clock.go_on(after_s=saved["seconds"])
+    while True:
+        epochs = [*past, *training.epochs]
+        decision = work.tell(epochs)
+        if decision != "go on":
+            files.write_scores(training.measured.table(training.best_scores))
+            state: State = "pruned" if decision == "prune" else "paused"
+            reason = f"{state} after epoch {len(epochs)}"
+            return _Ended(state, reason, training.plan, training.ms_per_file)
+        if len(training.epochs) == recipe.training.num_epochs:
+            break
+        training.run_epoch()
+        if fold < num_folds or len(training.epochs) < recipe.training.num_epochs:
+            of_folds = {"fold": fold, "past": [epoch.model_dump() for epoch in past]}
+            seconds = {"seconds": work.clock.seconds()}
+            files.write_checkpoint({**training.state(), **of_folds, **seconds})
+    scores = all_scores(training, work.prepared)
+    if fold == 1:
+        with finished(files.weights) as part:
+            save_file(training.best_weights, part, metadata={"recipe": recipe.uid})
+    if num_folds > 1:
+        with finished(files.fold_scores(fold)) as part:
+            scores.to_parquet(part, index=False)
+    return _Ended("complete", "", training.plan, training.ms_per_file, epochs=epochs, scores=scores)
 
 
 class _Ended(NamedTuple):
@@ -234,43 +287,8 @@ class _Ended(NamedTuple):
     plan: Plan
     ms_per_file: float | None
     by_slice: dict[str, dict[str, float]] = {}  # noqa: RUF012 (nobody writes to it)
-
-
-class _Clock:
-    """How long a trial took, in all the goes that its epochs are of."""
-
-    def __init__(self) -> None:
-        self.go_on(after_s=0.0)
-
-    def go_on(self, *, after_s: float) -> None:
-        """Count from now, after so many seconds."""
-        self._before_s, self._since = after_s, time.monotonic()
-
-    def seconds(self) -> float:
-        """Return the seconds so far."""
-        return self._before_s + time.monotonic() - self._since
-
-
-def _scores(training: Training, prepared: Prepared) -> pd.DataFrame:
-    """Return the best epoch's scores on every slice of the data as rows of the scores file.
-
-    Those of the objective come first. What has their files is dealt their scores, and the rest is
-    scored now.
-    """
-    measured, best = training.measured, training.best_scores
-    tables, left = [measured.table(best)], []
-    for other in slices_of(prepared).values():
-        if other.name in measured.names:
-            continue
-        table = measured.table_of(other, best)
-        if table is None:
-            left.append(other)
-        else:
-            tables.append(table)
-    if left:
-        rest = StoredSlices(left, training.stored)
-        tables.append(rest.table([training.predict_best(source) for source in rest.sources]))
-    return pd.concat(tables, ignore_index=True)
+    epochs: Sequence[Epoch] = ()
+    scores: pd.DataFrame = pd.DataFrame()
 
 
 def _check(recipe: Recipe, num_samples: int) -> None:

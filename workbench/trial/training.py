@@ -18,7 +18,7 @@ from workbench.parts.model import is_grouped
 from workbench.parts.optimizers import lay_out_as_parameters, restore
 from workbench.parts.pretrained import loader
 from workbench.scoring.evaluator import Evaluator
-from workbench.scoring.slices import Slice, labelled_slices
+from workbench.scoring.slices import Slice, measured_slices
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import StoredSlices
 from workbench.trial.batches import count_batches, sampled, shuffled
@@ -63,6 +63,7 @@ class Training:
         compiled: Whether the training pass is compiled, before the first epoch of all weights.
         cache: Folder in which is kept what another layout was worth.
         uses: How the device is made use of; by default as suits it.
+        fold: Which of the data's folds it is trained without, from 1 on.
     """
 
     def __init__(
@@ -77,16 +78,19 @@ class Training:
         compiled: Compile = "off",
         cache: Path | None = None,
         uses: Capabilities | None = None,
+        fold: int = 1,
     ) -> None:
-        self.recipe, self.plan = recipe, plan
+        self.recipe, self.plan, self.fold = recipe, plan, fold
         self._tell_step = step
         self._device = torch.device(device)
         uses = uses or capabilities(device)
         forget_peak(self._device)
         torch.manual_seed(recipe.seed)
         self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._train = self.stored(sampled(prepared, "train", recipe.training.sampling))
-        parts = labelled_slices(prepared, recipe.objective.over)
+        self._train = self.stored(
+            sampled(prepared.for_fold(fold), "train", recipe.training.sampling)
+        )
+        parts = measured_slices(prepared, recipe.objective.over, fold)
         self.measured = StoredSlices(parts, self.stored)
         """The slices of the objective."""
 
@@ -175,7 +179,8 @@ class Training:
             self._layout.after_epoch(number, time.monotonic() - learning)
         metrics = objective_metrics(recipe.objective, self.measured.by_slice(scores))
         epoch = Epoch(
-            epoch=number,
+            epoch=(self.fold - 1) * recipe.training.num_epochs + number,
+            fold=self.fold,
             train_loss=train_loss,
             lr=recipe.training.optimizer.lr * self._factor,
             metrics={str(name): value for name, value in metrics.items()},

@@ -1,0 +1,39 @@
+"""Tables of files of which several folds validate in turn: each model scores what it did not see.
+
+In such a table a labelled file that validates stands twice, as one of `train` and as one of `val`.
+"""
+
+import pandas as pd
+
+FOLD = "fold"
+"""Column of a manifest's table: the fold that a file is in, by its place among those that validate,
+from 1 on; 0 of a file that is always trained on. Absent where one fold validates."""
+
+
+def num_folds(table: pd.DataFrame) -> int:
+    """Return how many folds validate in turn."""
+    return int(table[FOLD].max()) if FOLD in table else 1
+
+
+def with_all_folds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table that has every labelled file in `train`, and in `val` those of some fold."""
+    if FOLD not in table:
+        return table
+    labelled = table[table["target"] >= 0]
+    train = labelled.assign(split="train")
+    val = labelled[labelled[FOLD] > 0].assign(split="val")
+    return pd.concat([train, val, table[table["target"] < 0]], ignore_index=True)
+
+
+def of_one_fold(table: pd.DataFrame, fold: int) -> pd.DataFrame:
+    """Return the table of one fold as `val`, and of all that is not in it as `train`.
+
+    Args:
+        table: As `with_all_folds` returns it.
+        fold: The place of the fold, from 1 on.
+    """
+    if FOLD not in table:
+        return table
+    own = table[FOLD] == fold
+    is_other = ((table["split"] == "train") & own) | ((table["split"] == "val") & ~own)
+    return table[~is_other].drop(columns=FOLD).reset_index(drop=True)
