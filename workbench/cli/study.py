@@ -212,6 +212,7 @@ def compare(
     from workbench.selection.statistics import read_scored_trials
     from workbench.selection.summary import describe_summary, summarise
     from workbench.study.alike import measured_alike
+    from workbench.study.disk import kept_weights
     from workbench.study.looks import describe_looks, read_looks
     from workbench.study.records import count_running
 
@@ -238,6 +239,8 @@ def compare(
             typer.echo(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."
             )
+        if kept := kept_weights(folder, leaderboard.rank(rows, objective)):
+            typer.echo(f"\n{kept}")
         summary = write_report(folder, rows, objective, folder.report)
         if said := describe_summary(summary):
             typer.echo(f"\n{said}")

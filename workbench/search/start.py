@@ -25,6 +25,7 @@ from workbench.search import messages
 from workbench.search.augment_sheet import write_augment_sheets
 from workbench.search.beside import Beside
 from workbench.search.devices import Seats, choose_seats
+from workbench.search.disk_budget import DiskBudget
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
@@ -173,19 +174,18 @@ class _Run:
             num_train = len(prepared.rows("train"))
             scheduler = make_scheduler(self.experiment)
             forecast = Forecast(num_train=num_train, num_scored=num_files(measured))
-            num_trials, stops = self.options.num_trials, self.options.stop_at_noise
+            num, stops = self.options.num_trials, self.options.stop_at_noise
             search = Search(
                 self.folder,
                 store,
-                queue=TrialQueue(
-                    store, builder, scheduler, forecast, limits, num_trials=num_trials
-                ),
+                queue=TrialQueue(store, builder, scheduler, forecast, limits, num_trials=num),
                 scheduler=scheduler,
                 runner=runner,
                 forecast=forecast,
                 limits=limits,
                 options=self.options,
                 noise=NoiseWatch(self.folder, store, stops=stops),
+                budget=DiskBudget(self.folder, store.objective, self.experiment.disk_budget),
             )
             if before := store.num_ended():
                 ended = read_trials(self.folder)

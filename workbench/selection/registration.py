@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from workbench.errors import StudyError
 from workbench.scoring.served import FlatModel
+from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.recipe import Objective, Recipe
@@ -77,7 +78,7 @@ def load_trained(folder: StudyFolder, row: TrialRow, recipe: Recipe) -> torch.nn
     file = folder.trial(row.recipe).weights
     remedy = "Put the file back, or promote another trial."
     if not file.exists():
-        raise StudyError(f"The weights of trial {row.number} are gone ({file}). {remedy}")
+        raise StudyError(without_weights(folder, row.recipe, row.number))
     model = recipe.model.build()
     try:
         model.load_state_dict(load_file(file))

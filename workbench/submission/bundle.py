@@ -23,6 +23,7 @@ from workbench.selection.calibration import calibrate
 from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.slice_values import main_slice
 from workbench.selection.statistics import gives
+from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
@@ -96,6 +97,8 @@ def export(
     check_place(out)
     champion = read_champion(folder)
     trial = folder.trial(champion.recipe)
+    if not trial.weights.exists():
+        raise BundleError(without_weights(folder, champion.recipe, champion.number))
     recipe = _read_recipe(trial, champion)
     verdict = judge(
         folder.experiment().rulebook,
