@@ -52,10 +52,8 @@ def test_the_worst_trials_weights_go_while_a_study_is_over_its_budget(
     gone = next(row for row in read_trials(outcome.folder) if row.number not in best(outcome, 3))
     assert gone.state == "complete"
     assert gone.objective is not None
-    sentence = without_weights(outcome.folder, gone.recipe, gone.number)
-    assert (
-        f"The weights of trial {gone.number} are gone: the experiment's `disk_budget`" in sentence
-    )
+    sentence = without_weights(outcome.folder.trial(gone.recipe), "trial 9")
+    assert "The weights of trial 9 are gone: the experiment's `disk_budget`" in sentence
     rows = sorted(read_trials(outcome.folder), key=lambda row: -(row.objective or 0))
     first, second, third = (row.number for row in rows[:3])
     assert kept_weights(outcome.folder, rows) == (
@@ -133,16 +131,14 @@ def test_deleted_weights_are_told_with_a_remedy_that_fits(
     row: TrialRow = read_trials(folder)[0]
     files = folder.trial(row.recipe)
     files.weights.unlink()
-    lost = without_weights(folder, row.recipe, row.number)
+    lost = without_weights(files, "trial 0")
     assert lost.endswith("Put the file back, or promote another trial.")
     assert kept_weights(folder, [row]) == ""
     files.weights.write_bytes(bytes(5))
     assert delete_weights(files, by="a test") == 5
-    deleted = without_weights(folder, row.recipe, row.number)
-    assert deleted.startswith(
-        f"The weights of trial {row.number} are gone: a test deleted them on "
-    )
-    assert f"`workbench compare {folder.name}` names them" in deleted
+    deleted = without_weights(files, "trial 0")
+    assert deleted.startswith("The weights of trial 0 are gone: a test deleted them on ")
+    assert "`workbench compare` names them" in deleted
     assert "only no trial can" in kept_weights(folder, [row])
 
 

@@ -35,7 +35,7 @@ MOST_ARCHIVE_BYTES = 1 << 40
 
 SUFFIXES = frozenset(
     {".json", ".jsonl", ".yaml", ".log", ".txt", ".csv", ".parquet", ".npz"}
-    | {".png", ".jpg", ".svg", ".safetensors", ".pt"}
+    | {".png", ".jpg", ".svg", ".safetensors", ".pt", ""}
 )
 """Of files that an archive holds: what is only ever read as data. No page, and no program."""
 

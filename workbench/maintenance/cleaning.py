@@ -5,6 +5,7 @@ and can no longer be promoted or exported.
 """
 
 import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -85,7 +86,7 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     weights = _weights(folder, rows, kept)
     checkpoints = _checkpoints(folder)
     registered = _registered(folder, workspace, rows, kept)
-    caches = [cache for cache in view_caches(workspace)]
+    caches = view_caches(workspace)
     views = [
         Deletion(
             kind="decoded view", what=one.folder.name, path=one.folder, size_bytes=one.size_bytes
@@ -139,7 +140,8 @@ def _kept_trials(
 def _weights(
     folder: StudyFolder, rows: Sequence[TrialRow], kept: Mapping[str, str]
 ) -> list[Deletion]:
-    trials = [(row.recipe, f"trial {row.number}") for row in rows]
+    # Of one whose recipe is damaged the weights stay: it may be put back.
+    trials = [(row.recipe, f"trial {row.number}") for row in rows if row.state == "complete"]
     repeats = [(one.recipe, f"repeat {one.name}") for one in read_repeats(folder)]
     found = []
     for recipe, what in (*trials, *repeats):
@@ -226,7 +228,7 @@ def describe_plan(plan: CleaningPlan) -> str:
     rows = [[line.what, size(line.size_bytes), size(line.deletable_bytes)] for line in plan.taken]
     rows.append(["together", size(plan.taken_bytes), size(plan.freed_bytes)])
     lines = [f"The study {plan.study}:", "", text_table(["what", "takes", "to delete"], rows), ""]
-    lines += [f"kept of {line.what}: {line.kept}" for line in plan.taken if line.kept]
+    lines += [_wrapped(f"kept of {line.what}: {line.kept}") for line in plan.taken if line.kept]
     return "\n".join(lines)
 
 
@@ -236,5 +238,9 @@ def describe_deletions(plan: CleaningPlan) -> str:
     for kind in ("weights", "checkpoint", "registered model", "decoded view"):
         names = [one.what for one in plan.deletions if one.kind == kind]
         if names:
-            lines.append(f"{kind}: {', '.join(names)}")
+            lines.append(_wrapped(f"{kind}: {', '.join(names)}"))
     return "\n".join(lines)
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, 80, subsequent_indent="  ", break_on_hyphens=False)

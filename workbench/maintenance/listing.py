@@ -152,7 +152,7 @@ def describe_studies(studies: Sequence[ListedStudy], workspace: Workspace, *, no
     return "\n".join(lines)
 
 
-_LONGEST = 20
+_LONGEST = 18
 
 
 def _short(name: str) -> str:

@@ -78,7 +78,7 @@ def load_trained(folder: StudyFolder, row: TrialRow, recipe: Recipe) -> torch.nn
     file = folder.trial(row.recipe).weights
     remedy = "Put the file back, or promote another trial."
     if not file.exists():
-        raise StudyError(without_weights(folder, row.recipe, row.number))
+        raise StudyError(without_weights(folder.trial(row.recipe), f"trial {row.number}"))
     model = recipe.model.build()
     try:
         model.load_state_dict(load_file(file))

@@ -112,26 +112,23 @@ def delete_weights(files: TrialFolder, *, by: str) -> int:
     return freed
 
 
-def without_weights(folder: StudyFolder, recipe: str, number: int) -> str:
+def without_weights(files: TrialFolder, title: str) -> str:
     """Return in sentences that a trial's weights are gone, why, and what can be done.
 
     Args:
-        folder: The study.
-        recipe: The uid of the trial's recipe, or of its repeat's.
-        number: The trial's.
+        files: The trial's, or of a repeat of one.
+        title: What a person calls it, e.g. `trial 7`.
     """
-    files = folder.trial(recipe)
     note = files.path / _NOTE
     if not note.exists():
         return (
-            f"The weights of trial {number} are gone ({files.weights}). Put the file back, or "
-            "promote another trial."
+            f"The weights of {title} are gone ({files.weights}). Put the file back, or promote "
+            "another trial."
         )
     deleted = read_record(DeletedWeights, note, remedy="Remove the file.")
     return (
-        f"The weights of trial {number} are gone: {deleted.by} deleted them on "
-        f"{deleted.when[:10]}. Promote a trial whose weights are kept: `workbench compare "
-        f"{folder.name}` names them."
+        f"The weights of {title} are gone: {deleted.by} deleted them on {deleted.when[:10]}. "
+        "Promote a trial whose weights are kept: `workbench compare` names them."
     )
 
 

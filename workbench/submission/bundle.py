@@ -98,7 +98,7 @@ def export(
     champion = read_champion(folder)
     trial = folder.trial(champion.recipe)
     if not trial.weights.exists():
-        raise BundleError(without_weights(folder, champion.recipe, champion.number))
+        raise BundleError(without_weights(trial, f"trial {champion.number}"))
     recipe = _read_recipe(trial, champion)
     verdict = judge(
         folder.experiment().rulebook,

@@ -10,18 +10,20 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from workbench.errors import StudyError
 from workbench.gate import is_inside
-from workbench.tracking.moving import artifact_address
+from workbench.tracking.moving import ARTIFACTS, artifact_address
 from workbench.tracking.store import DATABASE, Store, WriteError
 from workbench.values import Frozen
 
-_IDS_PER_CALL = 500
+_IDS_PER_CALL = 3000
+"""Of a run is 32 letters, and a word of a command may have some 130,000."""
+
 _PAGE = 200
 
 
@@ -160,29 +162,35 @@ class StudyRecord:
         for place in places:
             if place is not None:
                 shutil.rmtree(place.parent, ignore_errors=True)
+        self._remove_empty_folders()
         self._remove_empty_model()
         return RemovedRecord(num_runs=len(runs), num_versions=len(versions))
 
     def _collect(self, experiment_id: str, runs: Sequence[str], models: Sequence[str]) -> None:
         """Have `mlflow gc` remove what was deleted, and the experiment if nothing else is in it."""
-        others = set(
-            run.info.run_id for run in self.store.find_runs(experiment_id, "", with_deleted=True)
-        )
-        # Without one that is named, gc removes all experiments, or models, that ever were deleted.
-        name = f"removed {uuid.uuid4().hex}"
-        spare = self._client.create_experiment(
-            name, artifact_location=artifact_address(self.store.root, name)
-        )
-        model = self._client.create_logged_model(spare, name="removed")
-        self._client.delete_logged_model(model.model_id)
-        experiments = [spare] if others - set(runs) else [spare, experiment_id]
-        for one in experiments:
-            if self._client.get_experiment(one).lifecycle_stage == "active":
-                self._client.delete_experiment(one)
-        for start in range(0, max(1, len(runs)), _IDS_PER_CALL):
+        for start in range(0, len(runs), _IDS_PER_CALL):
             some = runs[start : start + _IDS_PER_CALL]
-            last = start + _IDS_PER_CALL >= len(runs)
-            self._gc(some, [model.model_id, *models] if last else [], experiments if last else [])
+            is_last = start + _IDS_PER_CALL >= len(runs)
+            left = self.store.find_runs(experiment_id, "", with_deleted=True) if is_last else [None]
+            is_empty = {run.info.run_id for run in left if run} <= set(some) and is_last
+            if is_empty and self._client.get_experiment(experiment_id).lifecycle_stage == "active":
+                self._client.delete_experiment(experiment_id)
+            experiment, model = self._spare()
+            experiments = [experiment, *([experiment_id] if is_empty else [])]
+            self._gc(some, [model, *(models if is_last else ())], experiments)
+
+    def _spare(self) -> tuple[str, str]:
+        """Return an experiment and a model of no use, both deleted.
+
+        Where none is named, gc removes all experiments, or models, that ever were deleted.
+        """
+        name = f"removed {uuid.uuid4().hex}"
+        address = artifact_address(self.store.root, name)
+        experiment = self._client.create_experiment(name, artifact_location=address)
+        model = self._client.create_logged_model(experiment, name="removed")
+        self._client.delete_logged_model(model.model_id)
+        self._client.delete_experiment(experiment)
+        return experiment, model.model_id
 
     def _gc(self, runs: Sequence[str], models: Sequence[str], experiments: Sequence[str]) -> None:
         named = [
@@ -228,10 +236,15 @@ class StudyRecord:
         database = sqlite3.connect(self.store.root / DATABASE, timeout=30)
         with closing(database), database:
             database.executemany(
-                "DELETE FROM inputs WHERE destination_type = 'MODEL_OUTPUT' "
-                "AND destination_id = ?",
+                "DELETE FROM inputs WHERE destination_type = 'MODEL_OUTPUT' AND destination_id = ?",
                 [(model,) for model in models],
             )
+
+    def _remove_empty_folders(self) -> None:
+        whole = artifact_folder(self.store.root, self._name)
+        for folder in sorted((whole, *whole.rglob("*/")), reverse=True):
+            with suppress(OSError):  # it is not empty, or not there
+                folder.rmdir()
 
     def _remove_empty_model(self) -> None:
         """Remove the registered model if no version of it is left."""
@@ -244,6 +257,6 @@ class StudyRecord:
         """Return the folder of artifacts at an address, if it is in this store."""
         parts = urlsplit(address or "")
         place = Path(unquote(parts.path))
-        if parts.scheme != "file" or not is_inside(place, self.store.root / "artifacts"):
+        if parts.scheme != "file" or not is_inside(place, self.store.root / ARTIFACTS):
             return None
         return place

@@ -23,6 +23,9 @@ from mlflow.entities import Metric, Param, RunTag
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 
 _PARENT = "mlflow.parentRunId"
+_OF_EXPERIMENTS = ("mlflow.sharedViewState.", "mlflow.note.", "workbench.")
+"""Beginnings of the tags of an experiment that move along: its page, and what a person noted."""
+
 _PER_CALL = 100
 _METRICS_PER_CALL = 800
 _OF_MODELS = ("mlflow.log-model.history", "mlflow.loggedModels")
@@ -59,7 +62,9 @@ def read_runs(record: StudyRecord) -> StoredRuns:
     runs = tuple(_read(client, run) for run in record.runs())
     if not runs or record.experiment_id is None:
         return StoredRuns()
-    return StoredRuns(runs=runs, experiment_tags=client.get_experiment(record.experiment_id).tags)
+    tags = client.get_experiment(record.experiment_id).tags
+    own = {key: value for key, value in tags.items() if key.startswith(_OF_EXPERIMENTS)}
+    return StoredRuns(runs=runs, experiment_tags=own)
 
 
 def _read(client: Any, run: Any) -> StoredRun:
