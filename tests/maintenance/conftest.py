@@ -2,25 +2,24 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import write_data
-from workbench.search.start import SearchOutcome
-from workbench.selection.promotion import promote
+from workbench.files import write_text
+from workbench.selection.promotion import Champion
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
-from workbench.trial.recipe import Recipe
+from workbench.trial.recipe import Objective, Recipe
 from workbench.workspace import Workspace
+
+# isort: split
+# MLflow after workbench.tracking, which turns its telemetry off before MLflow reads the setting.
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
 
 @pytest.fixture(scope="session")
@@ -63,38 +62,47 @@ def ranked(folder: StudyFolder) -> list[TrialRow]:
     return sorted(rows, key=lambda row: -(row.objective or 0))
 
 
-def all_trials(bench: Bench, outcome: SearchOutcome) -> list[Any]:
-    """Return what the store has of a study's trials."""
-    return bench.runs(outcome)
-
-
-def make_promotable(folder: StudyFolder, row: TrialRow) -> None:
-    """Give a trial the weights and the scores that a training would have left."""
-    files = folder.trial(row.recipe)
-    recipe = files.read_recipe()
-    torch.manual_seed(row.number)
-    state = recipe.model.build().state_dict()
-    save_file(dict(state), files.weights, metadata={"recipe": row.recipe})
-    scores = pd.DataFrame(
-        {
-            "slice": "val",
-            "name": [f"val{index}" for index in range(16)],
-            "score": np.linspace(0.1, 0.9, 16),
-            "target": [0] * 8 + [1] * 8,
-            "neutral": False,
-        }
+def register(bench: Bench, folder: StudyFolder, row: TrialRow) -> str:
+    """Register a model of two files for a trial, as a promotion does; return the version."""
+    registry = ModelRegistry(bench.workspace.tracking)
+    client, run_id = registry._client, str(row.run_id)
+    experiment = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(experiment, name=folder.name, source_run_id=run_id)
+    model = bench.workspace.root / f"model-{row.number}"
+    (model / "data").mkdir(parents=True)
+    (model / "MLmodel").write_text("flavors: {}")
+    (model / "data" / "model.pt2").write_bytes(bytes(5000))
+    client.log_model_artifacts(logged.model_id, str(model))
+    client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    registry._ensure_registered(folder.name)
+    tags = {"workbench.uid": row.recipe}
+    where = logged.artifact_location
+    made = client.create_model_version(
+        folder.name, where, run_id, tags=tags, model_id=logged.model_id
     )
-    files.write_scores(scores)
+    version = registry.set_champion(folder.name, row.recipe)
+    assert version == str(made.version)
+    return version
 
 
-def promote_best_of(folder: StudyFolder, bench: Bench) -> str:
-    """Promote the best trial, whose scores give 1.0, as the trial is made to say; return it."""
-    row = ranked(folder)[0]
-    make_promotable(folder, row)
-    files = folder.trial(row.recipe)
-    result = files.read_result()
-    assert result is not None
-    files.write_result(
-        result.model_copy(update={"objective": 1.0, "metrics": {**result.metrics, "auc": 1.0}})
+def write_champion(folder: StudyFolder, row: TrialRow, version: str) -> None:
+    """Write that a trial is the champion."""
+    champion = Champion(
+        study=folder.name,
+        number=row.number,
+        recipe=row.recipe,
+        objective=Objective(),
+        value=row.objective or 0.0,
+        standard_error=None,
+        chosen_by="by hand",
+        who="a test",
+        when="2026-01-01T00:00:00+00:00",
+        why="It was named.",
+        sentence="It is the only one.",
+        model_name=folder.name,
+        model_version=version,
+        params_thop=1,
+        params_true=1,
     )
-    return promote(folder, ModelRegistry(bench.workspace.tracking), row.number).model_version
+    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")

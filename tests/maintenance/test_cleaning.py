@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.maintenance.conftest import make_promotable, promote_best_of, ranked, with_weights
+from tests.maintenance.conftest import ranked, register, with_weights, write_champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.errors import StudyError
@@ -16,18 +16,17 @@ from workbench.maintenance.cleaning import (
     describe_plan,
     plan_cleaning,
 )
-from workbench.selection.promotion import promote
 from workbench.selection.registration import load_trained
 from workbench.study.looks import Look, append_look
 from workbench.study.repeats import (
     FinalistsPlan,
     Repeat,
     repeated,
-    row_of_repeat,
     write_plan,
     write_repeat,
 )
 from workbench.tracking.registry import ModelRegistry
+from workbench.tracking.removal import artifact_folder
 from workbench.trial.result import Result
 
 
@@ -89,7 +88,6 @@ def test_all_but_the_best_and_the_needed_lose_their_weights(
         StudyError, match=r"`workbench clean` deleted them on .* Promote a trial whose"
     ):
         load_trained(folder, third, recipe)
-    assert row_of_repeat is not None
 
 
 def test_registered_models_go_with_the_weights_and_the_champion_stays(
@@ -97,34 +95,27 @@ def test_registered_models_go_with_the_weights_and_the_champion_stays(
 ) -> None:
     trials.weights_bytes = 1000
     folder = bench.search(bench.experiment(), 3).folder
+    first, second, worst = ranked(folder)
+    assert [register(bench, folder, row) for row in (worst, second, first)] == ["1", "2", "3"]
     registry = ModelRegistry(bench.workspace.tracking)
-    worst = ranked(folder)[-1]
-    promote_best_of(folder, bench)
-    first = ranked(folder)[0]
-    make_promotable(folder, worst)
-    result = folder.trial(worst.recipe).read_result()
-    assert result is not None
-    folder.trial(worst.recipe).write_result(
-        result.model_copy(update={"objective": 1.0, "metrics": {**result.metrics, "auc": 1.0}})
-    )
-    assert promote(folder, registry, worst.number).model_version == "2"
-    assert promote(folder, registry, first.number).model_version == "1"
-    # Now trials 1.0 and 1.0: the lower number is the better one, the champion is kept anyway.
-    write = folder.trial(worst.recipe)
-    write.write_result(result)
+    assert registry.set_champion(folder.name, second.recipe) == "2"
+    write_champion(folder, second, "2")
 
     plan = carry_out(folder, bench.workspace, keep=1)
-    assert "registered model: version 2" in describe_deletions(plan)
-    assert with_weights(folder) == {first.number}
+    assert "registered model: version 1" in describe_deletions(plan)
+    assert plan.freed_bytes == 1000 + 5000 + len("flavors: {}")
+    assert with_weights(folder) == {first.number, second.number}
     client = registry._client
     versions = client.search_model_versions(f"name = '{folder.name}'")
-    assert [(one.version, one.tags["workbench.uid"]) for one in versions] == [("1", first.recipe)]
-    assert client.get_model_version_by_alias(folder.name, "champion").version == "1"
+    assert {str(one.version) for one in versions} == {"2", "3"}
+    assert str(client.get_model_version_by_alias(folder.name, "champion").version) == "2"
     # No run names what is gone.
     run = client.get_run(str(worst.run_id))
     assert run.outputs is None or not run.outputs.model_outputs
     assert registry.set_champion(folder.name, worst.recipe) is None
-    assert registry.set_champion(folder.name, first.recipe) == "1"
+    assert registry.set_champion(folder.name, first.recipe) == "3"
+    models = artifact_folder(bench.workspace.tracking, folder.name) / "models"
+    assert len(list(models.rglob("MLmodel"))) == 2
 
 
 def test_views_that_no_study_uses_go_unless_that_cannot_be_told(

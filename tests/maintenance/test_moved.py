@@ -22,6 +22,7 @@ from workbench.trial.recipe import Recipe
 from workbench.workspace import Workspace
 
 HALVING = {"kind": "halving", "warmup_epochs": 1}
+ENDED = ("complete", "pruned", "failed")
 SAMPLER = {"kind": "tpe", "startup_trials": 2}
 
 
@@ -34,7 +35,7 @@ def require_record(bench: Bench, folder: StudyFolder) -> None:
     """Check that each ended trial has one run in the store of its workspace, with its files."""
     info, tracking = folder.info(), Tracking(bench.workspace.tracking)
     runs = tracking.trial_runs(tracking.find_study(info.name, info.id))
-    ended = {run.run_id: run for run in runs if run.state != "interrupted"}
+    ended = {run.run_id: run for run in runs if run.state in ENDED}
     rows = read_trials(folder)
     assert {row.run_id for row in rows} == ended.keys()
     for row in rows:

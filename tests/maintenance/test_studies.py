@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.maintenance.conftest import promote_best_of
+from tests.maintenance.conftest import ranked, register, write_champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.errors import StudyError
 from workbench.files import write_text
 from workbench.maintenance.deletion import delete_study
 from workbench.maintenance.listing import describe_studies, list_studies
-from workbench.selection.promotion import read_champion
 from workbench.tracking.removal import artifact_folder
 from workbench.tracking.runs import Tracking
 
@@ -24,7 +23,8 @@ def test_a_study_is_listed_and_deleted_in_all_three_places(
     other = bench.search(bench.experiment(), 1)
     outcome = bench.search(bench.experiment(), 3)
     folder, workspace = outcome.folder, bench.workspace
-    assert promote_best_of(folder, bench) == "1"
+    best = ranked(folder)[0]
+    write_champion(folder, best, register(bench, folder, best))
     (folder.trial("0" * 12).path).mkdir()
     (folder.trial("0" * 12).checkpoint).write_bytes(bytes(77))
 
@@ -33,11 +33,10 @@ def test_a_study_is_listed_and_deleted_in_all_three_places(
     own = listed[folder.name]
     assert (own.complete, own.pruned, own.failed, own.paused) == (3, 0, 0, 0)
     assert own.champion is not None
-    assert own.champion.value == 1.0
+    assert own.champion.trial == best.number
     assert own.size.checkpoints == 77
-    best = folder.trial(read_champion(folder).recipe).weights.stat().st_size
-    assert own.size.weights == 2000 + best
-    assert own.tracking_bytes > best  # of the registered model
+    assert own.size.weights == 3000
+    assert own.tracking_bytes > 5000  # of the registered model
     assert not own.problem
     now = datetime.now(UTC) + timedelta(days=3)
     table = describe_studies(list_studies(workspace), workspace, now=now)
@@ -48,11 +47,9 @@ def test_a_study_is_listed_and_deleted_in_all_three_places(
     deleted = delete_study(folder, workspace)
     assert deleted.record.num_runs == 4
     assert deleted.record.num_versions == 1
-    assert deleted.freed_bytes > 2000 + 2 * best
+    assert deleted.freed_bytes == own.total_bytes
     assert not folder.path.exists()
-    assert not artifact_folder(workspace.tracking, folder.name).exists() or not list(
-        artifact_folder(workspace.tracking, folder.name).rglob("*.*")
-    )
+    assert not artifact_folder(workspace.tracking, folder.name).exists()
     client = Tracking(workspace.tracking).store.client
     assert client.get_experiment_by_name(folder.name) is None
     assert not client.search_registered_models(f"name = '{folder.name}'")

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -101,7 +101,7 @@ def test_a_disk_too_small_for_all_weights_is_enough_with_a_budget(
     bench: Bench,
     inline: InlineTrials,
     monkeypatch: pytest.MonkeyPatch,
-    budget: dict[str, str],
+    budget: dict[str, Any],
 ) -> None:
     """The disk holds the weights of five trials of ten, beside what must stay free."""
 

@@ -168,16 +168,18 @@ class StudyRecord:
 
     def _collect(self, experiment_id: str, runs: Sequence[str], models: Sequence[str]) -> None:
         """Have `mlflow gc` remove what was deleted, and the experiment if nothing else is in it."""
+        there = self.store.find_runs(experiment_id, "", with_deleted=True)
+        is_alone = {run.info.run_id for run in there} <= set(runs)
+        if is_alone and self._client.get_experiment(experiment_id).lifecycle_stage == "active":
+            self._client.delete_experiment(experiment_id)
         for start in range(0, len(runs), _IDS_PER_CALL):
-            some = runs[start : start + _IDS_PER_CALL]
             is_last = start + _IDS_PER_CALL >= len(runs)
-            left = self.store.find_runs(experiment_id, "", with_deleted=True) if is_last else [None]
-            is_empty = {run.info.run_id for run in left if run} <= set(some) and is_last
-            if is_empty and self._client.get_experiment(experiment_id).lifecycle_stage == "active":
-                self._client.delete_experiment(experiment_id)
             experiment, model = self._spare()
-            experiments = [experiment, *([experiment_id] if is_empty else [])]
-            self._gc(some, [model, *(models if is_last else ())], experiments)
+            self._gc(
+                runs[start : start + _IDS_PER_CALL],
+                [model, *models] if is_last else [model],
+                [experiment, experiment_id] if is_last and is_alone else [experiment],
+            )
 
     def _spare(self) -> tuple[str, str]:
         """Return an experiment and a model of no use, both deleted.
