@@ -64,7 +64,7 @@ def require_record(root: Path, folder: StudyFolder) -> None:
     runs = {
         run.run_id: run
         for run in tracking.trial_runs(tracking.find_study(info.name, info.id))
-        if run.state != "interrupted"
+        if run.state in ("complete", "pruned", "failed")
     }
     rows = read_trials(folder)
     assert {row.run_id for row in rows} == runs.keys()

@@ -1,7 +1,6 @@
 """A search on a disk that is too small for all of its weights."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -169,7 +168,7 @@ def test_the_real_command_ends_well_on_a_disk_too_small_for_all_weights(tmp_path
     script = (
         f"{mounted} && cp -r {tmp_path}/experiments {tmp_path}/search_spaces {mount} && "
         f"cd {mount} && {search} && {COMMAND} export small --out bundle && "
-        f"ls bundle/weights.safetensors && cp -r {mount}/experiments/small {tmp_path}/kept"
+        f"ls bundle/model.safetensors && cp -r {mount}/experiments/small {tmp_path}/kept"
     )
     done = subprocess.run(
         [*words, script],
@@ -187,4 +186,3 @@ def test_the_real_command_ends_well_on_a_disk_too_small_for_all_weights(tmp_path
     rows = read_trials(folder)
     assert len(rows) == 14
     assert size_of(folder).total <= 5 * MB
-    assert sys.platform == "linux"
