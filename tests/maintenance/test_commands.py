@@ -20,6 +20,11 @@ def run(*words: str, answer: str | None = None, code: int = 0) -> Result:
     return result
 
 
+def cells(result: Result, number: int) -> list[list[str]]:
+    """Return the first words of each line."""
+    return [line.split()[:number] for line in result.stdout.splitlines()]
+
+
 def test_a_study_is_listed_cleaned_moved_and_deleted(
     bench: Bench, trials: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,13 +32,12 @@ def test_a_study_is_listed_cleaned_moved_and_deleted(
     folder = bench.search(bench.experiment(), 4).folder
     root = bench.workspace.root
     monkeypatch.chdir(root)
-    table = run("studies").stdout
-    assert "study0         4       0       0       0  -" in table
+    assert ["study0", "4", "0", "0", "0", "-"] in cells(run("studies"), 6)
     [listed] = json.loads(run("studies", "--json").stdout)
     assert (listed["complete"], listed["size"]["weights"]) == (4, 4_000_000)
 
-    said = run("clean", "--keep", "1", "--dry-run").stdout
-    assert "weights               4.0 MB     3.0 MB" in said
+    said = run("clean", "--keep", "1", "--dry-run")
+    assert ["weights", "4.0", "MB", "3.0", "MB"] in cells(said, 5)
     run("clean", "--keep", "1", answer="n\n", code=1)
     assert with_weights(folder) == {0, 1, 2, 3}
     assert "3.0 MB deleted" in run("clean", "--keep", "1", "--yes").stdout
