@@ -83,12 +83,14 @@ def test_all_but_the_best_and_the_needed_lose_their_weights(
     assert repeats == [repeated(folder.trial(sixth.recipe).read_recipe(), 1).uid]
     assert plan_cleaning(folder, bench.workspace, keep=2).deletions == ()
 
-@pytest.mark.slow
     recipe = folder.trial(third.recipe).read_recipe()
     with pytest.raises(
         StudyError, match=r"`workbench clean` deleted them on .* Promote a trial whose"
     ):
         load_trained(folder, third, recipe)
+
+
+@pytest.mark.slow
 def test_registered_models_go_with_the_weights_and_the_champion_stays(
     bench: Bench, trials: InlineTrials
 ) -> None:

@@ -21,9 +21,11 @@ def run(*words: str, answer: str | None = None, code: int = 0) -> Result:
 
 
 def cells(result: Result, number: int) -> list[list[str]]:
-@pytest.mark.slow
     """Return the first words of each line."""
     return [line.split()[:number] for line in result.stdout.splitlines()]
+
+
+@pytest.mark.slow
 def test_a_study_is_listed_cleaned_moved_and_deleted(
     bench: Bench, trials: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

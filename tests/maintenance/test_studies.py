@@ -44,7 +44,6 @@ def test_a_study_is_listed_and_deleted_in_all_three_places(
     assert "3 days ago" in table
     assert "of which no study uses 0 B" in table
 
-@pytest.mark.slow
     deleted = delete_study(folder, workspace)
     assert deleted.record.num_runs == 4
     assert deleted.record.num_versions == 1
@@ -60,6 +59,9 @@ def test_a_study_is_listed_and_deleted_in_all_three_places(
     # The other one is as it was.
     assert [one.name for one in list_studies(workspace)] == [other.folder.name]
     assert len(bench.runs(other)) == 1
+
+
+@pytest.mark.slow
 def test_what_was_deleted_by_hand_in_mlflow_stays_in_its_trash(
     bench: Bench, trials: InlineTrials
 ) -> None:
@@ -78,7 +80,6 @@ def test_what_was_deleted_by_hand_in_mlflow_stays_in_its_trash(
 
 
 def test_a_study_that_a_search_holds_is_not_deleted(bench: Bench, trials: InlineTrials) -> None:
-@pytest.mark.slow
     folder = bench.search(bench.experiment(), 1).folder
     with (folder.path / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -86,6 +87,9 @@ def test_a_study_that_a_search_holds_is_not_deleted(bench: Bench, trials: Inline
         with pytest.raises(StudyError, match="is held by another search"):
             delete_study(folder, bench.workspace)
     assert folder.info_file.exists()
+
+
+@pytest.mark.slow
 def test_a_damaged_study_is_listed_with_its_problem_and_can_be_deleted(
     bench: Bench, trials: InlineTrials
 ) -> None:

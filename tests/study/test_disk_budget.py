@@ -37,7 +37,6 @@ def best(outcome: SearchOutcome, number: int) -> set[int]:
 
 
 def test_the_worst_trials_weights_go_while_a_study_is_over_its_budget(
-@pytest.mark.slow
     bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inline.reset(by_rate)
@@ -60,8 +59,10 @@ def test_the_worst_trials_weights_go_while_a_study_is_over_its_budget(
         "The weights of 5 complete trials were deleted; "
         f"only trials {first}, {second}, {third} can be promoted."
     )
-def test_what_a_study_cannot_do_without_is_kept_and_told_once(
+
+
 @pytest.mark.slow
+def test_what_a_study_cannot_do_without_is_kept_and_told_once(
     bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inline.reset(by_rate)
@@ -79,6 +80,9 @@ def test_what_a_study_cannot_do_without_is_kept_and_told_once(
     assert capsys.readouterr().err.count("raise the budget") == 1
     # It is no other study for that, and it remembers.
     assert outcome.folder.experiment().disk_budget == MB
+
+
+@pytest.mark.slow
 def test_without_a_budget_nothing_is_deleted(bench: Bench, inline: InlineTrials) -> None:
     inline.reset(by_rate)
     inline.weights_bytes = MB
