@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.study.tiny import SPACE, write_data, write_experiment
-from workbench.selection.promotion import read_champion
+from workbench.selection.champion import read_champion
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.tracking.registry import ModelRegistry

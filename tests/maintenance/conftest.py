@@ -9,7 +9,7 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import write_data
 from workbench.files import write_text
-from workbench.selection.promotion import Champion
+from workbench.selection.champion import Champion
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.tracking.registry import ModelRegistry

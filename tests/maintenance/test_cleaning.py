@@ -87,7 +87,7 @@ def test_all_but_the_best_and_the_needed_lose_their_weights(
     with pytest.raises(
         StudyError, match=r"`workbench clean` deleted them on .* Promote a trial whose"
     ):
-        load_trained(folder, third, recipe)
+        load_trained(folder.trial(third.recipe), recipe.model, f"trial {third.number}")
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from workbench.errors import DamagedFileError
 from workbench.report import figures
 from workbench.report.axes import ABSENT, axis, axis_names
 from workbench.report.page import write_report
-from workbench.selection.promotion import Champion
+from workbench.selection.champion import Champion
 from workbench.trial.recipe import Objective
 
 AUC = Objective(metric="auc")

@@ -54,7 +54,7 @@ def test_a_limit_that_is_no_number_is_refused(written: Any) -> None:
 def test_the_defaults_are_the_competitions_rules() -> None:
     rules = rulebook()
     assert (rules.max_params, rules.counter) == (200_000_000, "larger")
-    assert (rules.pretraining, rules.single_model) == (("in1k",), True)
+    assert (rules.pretraining, rules.single_model) == (("in1k",), "module")
     assert rulebook(**rules.model_dump()) == rules
 
 

@@ -91,8 +91,20 @@ def test_one_model_has_one_network_a_view_and_a_pack_of_models_has_several() -> 
     pack = nn.Sequential(member("mel"), nn.ModuleDict({"x": member("mel", "frames")}))
     assert networks_of(pack) == {"mel": 2, "frames": 1}
     result = said("single_model", Subject(starts=(IN1K,), networks=networks_of(pack)))
-    assert (result.ok, result.over) == (False, 1)
-    assert result.sentence == "2 networks read mel, where the rulebook allows one for each view"
+    assert result.ok
+    assert result.sentence == "its networks (2 read mel) are one module, as the rulebook asks"
+    strict = said(
+        "single_model",
+        Subject(starts=(IN1K,), networks=networks_of(pack)),
+        single_model="backbone",
+    )
+    assert (strict.ok, strict.over) == (False, 1)
+    assert strict.sentence == "2 networks read mel, where the rulebook allows one for each view"
+
+
+def test_yes_and_no_mean_what_they_meant() -> None:
+    assert Rulebook.model_validate({"single_model": True}).single_model == "backbone"
+    assert Rulebook.model_validate({"single_model": False}).single_model == "any"
 
 
 def test_a_helper_is_named_and_may_count_or_be_refused() -> None:

@@ -9,8 +9,18 @@ from torch import Tensor, nn
 
 from tests.scoring.views import Numbers, spec_of
 from workbench.media.declared import Modalities
-from workbench.parts.model_spec import TTA
-from workbench.scoring.evaluator import DecodedViews, Evaluator, fake_probability, variants
+from workbench.media.view import Array
+from workbench.parts.joint import LinearOfLogits
+from workbench.parts.model_spec import TTA, ModelSpec
+from workbench.parts.pack import PackModel
+from workbench.parts.pack_spec import PackSpec
+from workbench.scoring.evaluator import (
+    DecodedViews,
+    Evaluator,
+    fake_probability,
+    scores_of,
+    variants,
+)
 
 CPU = torch.device("cpu")
 
@@ -93,3 +103,32 @@ def test_a_model_in_training_mode_is_scored_in_evaluation_mode() -> None:
     model = nn.Sequential(Logits(), nn.Dropout(0.5)).train()
     scores = Evaluator(spec, model).scores(DecodedViews(spec, arrays, device=CPU), batch_size=9)
     np.testing.assert_allclose(scores, 1 / (1 + np.exp(-1)), rtol=1e-6)
+
+
+def test_members_of_a_pack_are_joined_by_files_each_with_its_own_segments_and_augmentation() -> (
+    None
+):
+    views = {
+        "frames": Numbers(shape_=(1, 1, 2, 3), segments=2),
+        "it": Numbers(shape_=(2,)),
+    }
+    # Of each segment the left column: 0.2 and 0.6; the right one: 0.6 and 0.6.
+    pixels = np.array([[[51, 153], [153, 153]]], np.uint8).reshape(1, 2, 1, 1, 2, 1)
+    arrays: dict[str, Array] = {
+        "frames": np.repeat(pixels, 3, axis=-1),
+        "it": np.array([[[0.0, np.log(9.0)]]], np.float32),
+    }
+    segments = spec_of({"frames": views["frames"]}, image_px=2)
+    mirrored = spec_of({"frames": views["frames"]}, image_px=2, tta="hflip")
+    vector = spec_of({"it": views["it"]}, image_px=1)
+    joint = LinearOfLogits(weights=(1.0, 1.0, 0.5))
+    spec = PackSpec.model_construct(members=(segments, mirrored, vector), joint=joint)
+    model = PackModel([Left(), Left(), Logits()], joint)  # type: ignore[list-item]
+
+    def source_for(member: ModelSpec) -> DecodedViews:
+        return DecodedViews(member, {name: arrays[name] for name in member.views}, device=CPU)
+
+    # (0.2 + 0.6) / 2 = 0.4; (0.2 + 0.6 + 0.6 + 0.6) / 4 = 0.5; 0.9. The joint is of the files'
+    # values: log(0.4 / 0.6) + 0 + 0.5 log 9 = log 2.
+    scores = scores_of(spec, model, source_for, batch_size=1)
+    np.testing.assert_allclose(scores, [2 / 3], atol=1e-6)

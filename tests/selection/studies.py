@@ -71,6 +71,7 @@ class MadeStudy:
         *,
         objective: Objective | None = None,
         constraints: Mapping[str, Mapping[str, float | str]] | None = None,
+        rulebook: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = StudyFolder(root / name)
         self.folder.path.mkdir(parents=True)
@@ -81,6 +82,7 @@ class MadeStudy:
             "search_space": "space.yaml",
             "objective": self.objective,
             "constraints": constraints or {},
+            "rulebook": rulebook or {},
         }
         experiment = Experiment.model_validate(about_study)
         about = {"experiment": experiment.model_dump(mode="json"), "space": {}}

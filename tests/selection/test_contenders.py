@@ -3,9 +3,9 @@
 import pytest
 
 from tests.selection.studies import row
+from workbench.selection.champion import Champion
 from workbench.selection.contenders import Chosen, choose_contenders, macs_in_words
 from workbench.selection.finalists import Finalist, Finalists, MeanLead
-from workbench.selection.promotion import Champion
 from workbench.trial.recipe import Objective
 
 AUC = Objective()

@@ -8,9 +8,10 @@ import pytest
 
 from tests.selection.studies import MadeStudy, normal_scores, row
 from workbench.errors import StudyError
+from workbench.selection.champion import read_champion
 from workbench.selection.finalists import Finalist, Finalists, choose_finalists, read_finalists
 from workbench.selection.finalists_told import finalists_as_json, finalists_as_table, reason
-from workbench.selection.promotion import promote, read_champion
+from workbench.selection.promotion import promote
 from workbench.study.repeats import FinalistsPlan, Repeat, repeated, write_plan, write_repeat
 from workbench.trial.delong import auc, auc_difference, mean_auc_difference
 from workbench.trial.metrics import binary_metrics

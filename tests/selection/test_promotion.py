@@ -16,14 +16,8 @@ from safetensors.torch import save_file
 from tests.selection.studies import MadeStudy, row
 from workbench.errors import StudyError
 from workbench.scoring.evaluator import fake_probability
-from workbench.selection.promotion import (
-    Champion,
-    choose_trial,
-    describe_champion,
-    lead_of,
-    promote,
-    read_champion,
-)
+from workbench.selection.champion import Champion, describe_champion, read_champion
+from workbench.selection.promotion import choose_trial, lead_of, promote
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Objective, Recipe

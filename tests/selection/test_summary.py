@@ -8,8 +8,8 @@ import pytest
 
 from tests.report.sliced import COPIES, GENERATORS, NUM_FILES, make_sliced
 from tests.selection.studies import MadeStudy, normal_scores
+from workbench.selection.champion import Champion
 from workbench.selection.evidence import times_as_many
-from workbench.selection.promotion import Champion
 from workbench.selection.slice_values import (
     auc_gap,
     main_slice,

@@ -56,8 +56,8 @@ def test_the_worst_trials_weights_go_while_a_study_is_over_its_budget(
     rows = sorted(read_trials(outcome.folder), key=lambda row: -(row.objective or 0))
     first, second, third = (row.number for row in rows[:3])
     assert kept_weights(outcome.folder, rows) == (
-        "The weights of 5 complete trials were deleted; "
-        f"only trials {first}, {second}, {third} can be promoted."
+        "\nThe weights of 5 complete trials were deleted; "
+        f"only trials {first}, {second}, {third} can be promoted.\n"
     )
 
 

@@ -13,7 +13,8 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.errors import DamagedFileError, StudyError
 from workbench.search.journal import mend_journal
-from workbench.search.recording import StudyRuns, mend_runs
+from workbench.search.mending import mend_runs
+from workbench.search.recording import StudyRuns
 from workbench.search.start import SearchOutcome
 from workbench.study.folder import StudyFolder
 from workbench.study.records import MADE_BY, read_study, read_trials

@@ -54,6 +54,8 @@ def write_experiment(
         "views": {"image": {"kind": "image", "image_px": 32}},
         "search_space": f"../search_spaces/{name}.yaml",
         "pruning": {"kind": "none"},
+        # A search promotes a trial: sixteen files tell nothing of packs, and choosing one costs.
+        "rulebook": {"single_model": "backbone"},
         **keys,
     }
     files = {"experiments": tree, "search_spaces": space}

@@ -16,7 +16,7 @@ from workbench.media.views import AnyView
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.selection.promotion import Champion
+from workbench.selection.champion import Champion
 from workbench.space.experiment import Experiment
 from workbench.study.folder import StudyFolder
 from workbench.trial.recipe import Objective, Recipe, TrainingSpec

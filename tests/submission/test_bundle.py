@@ -294,7 +294,7 @@ def test_neutral_scores_of_an_older_study_are_counted_too(own_study: StudyFolder
     trial.write_scores(trial.read_scores().drop(columns="neutral"))
     trial.write_result(result.model_copy(update={"scores_sha256": ""}))
     names = ["t0.mp4", "mute.mp4", "empty.mp4", "missing.mp4"]
-    found = find_neutral(own_study, trial, trial.read_recipe(), names)
+    found = find_neutral(own_study, trial, trial.read_recipe().model.views, names)
     assert (found.names, found.num_files) == (("empty.mp4", "missing.mp4"), 4)
     assert "'empty.mp4' (the file is empty)" in found.sentence
 

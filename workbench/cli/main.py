@@ -30,6 +30,7 @@ for command in (
     data.check,
     data.show,
     selection.finalists,
+    selection.pack,
     study.compare,
     study.ui,
     study.promote,

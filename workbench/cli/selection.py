@@ -1,6 +1,7 @@
 """The commands that make sure of a choice: train the best again, look at the locked holdout."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +22,7 @@ from workbench.cli.shared import (
     named_study,
     num_jobs,
     parse_bytes,
+    parse_params,
     reporting_errors,
     seconds,
     without_locks,
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
     from workbench.search.options import FinalistsAsked, RunOptions
     from workbench.selection.final_round import FinalRound
     from workbench.study.folder import StudyFolder
+
+
+class Joint(StrEnum):
+    """How the members of a pack become one score."""
+
+    mean = "mean"
+    calibrated = "calibrated"
+    logistic = "logistic"
 
 
 def finalists(
@@ -52,6 +62,7 @@ def finalists(
     from workbench.access import full_disk_told
     from workbench.search.options import FinalistsAsked, RunOptions
     from workbench.selection import promotion
+    from workbench.selection.champion import describe_champion
     from workbench.selection.finalists_told import finalists_as_json
     from workbench.tracking.registry import ModelRegistry
 
@@ -74,7 +85,7 @@ def finalists(
         if as_json:
             typer.echo(json.dumps(finalists_as_json(ended.finalists), indent=2, allow_nan=False))
             return
-        typer.echo(f"\n{promotion.describe_champion(champion)}")
+        typer.echo(f"\n{describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {folder.name}")
 
 
@@ -100,6 +111,58 @@ def audit(
             return
         typer.echo(describe_audit(audited))
         typer.echo(f"\nLog: {folder.looks}")
+
+
+def pack(
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Studies of the same data whose trials may be members; the first keeps the pack. "
+            "The last one searched by default."
+        ),
+    ] = None,
+    limit: Annotated[
+        str | None, typer.Option(help="Parameters at most, e.g. 100M; the rulebook's by default.")
+    ] = None,
+    ms_per_file: Annotated[
+        float | None, typer.Option(help="Milliseconds to score a file at most.", min=0.0)
+    ] = None,
+    members: Annotated[int, typer.Option(help="Different trials at most.", min=2)] = 8,
+    joint: Annotated[
+        Joint,
+        typer.Option(
+            help="How scores become one: the mean of probabilities; that of logits, each by its "
+            "own temperature; or a logistic regression on them."
+        ),
+    ] = Joint.mean,
+    as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
+) -> None:
+    """Join several trials into one legal model, if that is worth more than the best of them."""
+    without_locks(no_lock)
+    from workbench.access import full_disk_told
+    from workbench.search.mending import pack_run
+    from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
+    from workbench.selection.pack_summary import describe_pack, summarise_pack
+
+    with reporting_errors():
+        names: list[str | None] = [*studies] if studies else [None]
+        folder, *others = [named_study(name) for name in names]
+        root = Workspace(Path.cwd()).tracking
+        limits = Limits(parse_params(limit), ms_per_file, members, joint.value)
+        proposal = propose_pack(folder, others, limits)
+        with full_disk_told(folder.path, root, Path(gettempdir())):
+            files, record = make_pack(folder, proposal)
+            pack_run(folder, root, record.uid)
+        summary = summarise_pack(folder, files)
+        decision = proposal.correction.sentence
+        if as_json:
+            found = {**summary.model_dump(mode="json"), "decision": decision}
+            typer.echo(json.dumps(found, indent=2, allow_nan=False))
+            return
+        typer.echo(f"{describe_pack(summary)}\n{decision}\n\nFolder: {files.path}")
+        better = proposal.is_promoted
+        typer.echo(f"\nNext: workbench promote {folder.name}{' --pack' if better else ''}")
 
 
 def final_round(

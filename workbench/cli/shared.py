@@ -198,6 +198,21 @@ def parse_bytes(text: str | None) -> int | None:
     return number
 
 
+def parse_params(text: str | None) -> int | None:
+    """Return a number of parameters such as 100M."""
+    if text is None:
+        return None
+    from workbench.rules.rulebook import num_params
+
+    try:
+        number = int(num_params(text))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {error}.") from error
+    if number < 1:
+        raise typer.BadParameter(f"{text!r} allows no model at all: write e.g. 100M.")
+    return number
+
+
 def finalists_asked(text: str | None) -> "FinalistsAsked | None":
     """Return what a final round such as 5x3 is: so many finalists, each with so many seeds."""
     if text is None:

@@ -4,9 +4,10 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -43,6 +44,13 @@ from workbench.workspace import Workspace
 if TYPE_CHECKING:
     from workbench.search.options import RunOptions
     from workbench.search.start import SearchOutcome
+
+
+class PackSetting(StrEnum):
+    """Whether the end of a search looks for a pack."""
+
+    auto = "auto"
+    off = "off"
 
 
 def search(
@@ -82,6 +90,10 @@ def search(
             help="Start no more once chance moves the best AUC by more than is still to be gained.",
         ),
     ] = False,
+    pack: Annotated[
+        PackSetting,
+        typer.Option(help="Also promote a pack of trials, if it is worth more than the best one."),
+    ] = PackSetting.auto,
     finalists: Annotated[
         str | None,
         typer.Option(help="Train the best again at the end, e.g. 5x3: five, with three seeds."),
@@ -116,7 +128,8 @@ def search(
     def run(workspace: Workspace) -> "SearchOutcome":
         return run_search(experiment, workspace, options, start_from=start_from or ())
 
-    _conclude(run, options, "its trial" if trials == 1 else f"its {trials} trials")
+    whole = "its trial" if trials == 1 else f"its {trials} trials"
+    _conclude(run, options, whole, packs="best" if pack is PackSetting.auto else "none")
 
 
 def train(
@@ -138,6 +151,7 @@ def train(
     without_locks(no_lock)
     from workbench.search.options import RunOptions
     from workbench.search.start import run_preset
+    from workbench.space.pack_presets import is_pack
 
     options = RunOptions(
         num_trials=1,
@@ -153,15 +167,23 @@ def train(
     def run(workspace: Workspace) -> "SearchOutcome":
         return run_preset(recipe, workspace, options, settings=settings or ())
 
-    _conclude(run, options, "its trial")
+    with reporting_errors():
+        many = is_pack(recipe)
+    _conclude(run, options, "its trials" if many else "its trial", packs="all" if many else "none")
 
 
 def _conclude(
-    run: Callable[[Workspace], "SearchOutcome"], options: "RunOptions", whole: str
+    run: Callable[[Workspace], "SearchOutcome"],
+    options: "RunOptions",
+    whole: str,
+    *,
+    packs: Literal["none", "best", "all"],
 ) -> None:
     """Run the search of a study, with its final round; print its trials and promote the best."""
     from workbench.access import full_disk_told
-    from workbench.selection import leaderboard, promotion
+    from workbench.selection import leaderboard
+    from workbench.selection.best_model import promote_as_asked
+    from workbench.selection.champion import describe_champion
     from workbench.selection.statistics import read_scored_trials
     from workbench.study.alike import measured_alike
     from workbench.tracking.registry import ModelRegistry
@@ -194,8 +216,8 @@ def _conclude(
             final_round(outcome.folder, replace(options, timeout_s=left), options.finalists)
         root = workspace.tracking
         with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
-            champion = promotion.promote_best(outcome.folder, ModelRegistry(root))
-        typer.echo(f"\n{promotion.describe_champion(champion)}")
+            champion = promote_as_asked(outcome.folder, ModelRegistry(root), root, packs)
+        typer.echo(f"\n{describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 
 
@@ -209,6 +231,7 @@ def compare(
     from workbench.selection import leaderboard
     from workbench.selection.finalists import read_finalists
     from workbench.selection.finalists_told import finalists_as_table
+    from workbench.selection.pack_summary import describe_pack, kept_pack
     from workbench.selection.statistics import read_scored_trials
     from workbench.selection.summary import describe_summary, summarise
     from workbench.study.alike import measured_alike
@@ -233,14 +256,15 @@ def compare(
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if standing := read_finalists(folder, rows):
             typer.echo(f"\nFinalists:\n{finalists_as_table(standing)}")
+        if made := kept_pack(folder):
+            typer.echo(f"\nPack of trials:\n{describe_pack(made)}")
         if looks := read_looks(folder):
             typer.echo(f"\n{describe_looks(looks)}")
         if running := count_running(folder):
             typer.echo(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."
             )
-        if kept := kept_weights(folder, leaderboard.rank(rows, objective)):
-            typer.echo(f"\n{kept}")
+        typer.echo(kept_weights(folder, leaderboard.rank(rows, objective)), nl=False)
         summary = write_report(folder, rows, objective, folder.report)
         if said := describe_summary(summary):
             typer.echo(f"\n{said}")
@@ -286,14 +310,20 @@ def promote(
     trial: Annotated[
         int | None, typer.Option(help="Number of the trial; the best one by default.", min=0)
     ] = None,
+    pack: Annotated[
+        bool, typer.Option("--pack", help="The pack that `workbench pack` made last.")
+    ] = False,
     as_json: JsonOption = False,
     no_lock: NoLockOption = False,
 ) -> None:
-    """Make a finished trial the study's champion, a registered model version."""
+    """Make a finished trial, or a pack, the study's champion, a registered model version."""
+    if pack and trial is not None:
+        raise typer.BadParameter("--trial and --pack name two models: write one of them.")
     from workbench.access import full_disk_told
     from workbench.report.page import write_report
-    from workbench.search.recording import mend_runs
-    from workbench.selection import promotion
+    from workbench.search.mending import mend_runs
+    from workbench.selection import best_model, promotion
+    from workbench.selection.champion import describe_champion
     from workbench.selection.statistics import read_scored_trials
     from workbench.selection.summary import describe_summary
     from workbench.study.alike import measured_alike
@@ -304,7 +334,10 @@ def promote(
         folder, root = named_study(study), Workspace(Path.cwd()).tracking
         with full_disk_told(folder.path, root, Path(gettempdir())):
             mend_runs(folder, root)
-            champion = promotion.promote(folder, ModelRegistry(root), trial)
+            if pack:
+                champion = best_model.promote_newest_pack(folder, ModelRegistry(root), root)
+            else:
+                champion = promotion.promote(folder, ModelRegistry(root), trial)
             rows, _ = measured_alike(folder, read_scored_trials(folder))
             summary = write_report(folder, rows, folder.experiment().objective, folder.report)
         if as_json:
@@ -312,7 +345,6 @@ def promote(
             found["decision"] = summary.model_dump(mode="json")
             typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
-        typer.echo(promotion.describe_champion(champion))
+        typer.echo(describe_champion(champion))
         typer.echo(f"\n{describe_summary(summary, is_after_promotion=True)}")
-        typer.echo(f"\nPage: {folder.report}")
-        typer.echo(f"\nNext: workbench export {folder.name} --out bundle")
+        typer.echo(f"\nPage: {folder.report}\n\nNext: workbench export {folder.name} --out bundle")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from workbench.errors import StudyError, WorkbenchError
 from workbench.maintenance.caches import studies_of, view_caches
-from workbench.selection.promotion import read_champion
+from workbench.selection.champion import read_champion
 from workbench.study.disk import StudySize, bytes_below, size_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import count_running, read_trials

@@ -14,7 +14,7 @@ from workbench.console import say
 from workbench.errors import StudyError, WorkbenchError
 from workbench.files import write_json, write_text
 from workbench.maintenance.archive import RUNS, STUDY, ArchiveManifest, extract, read_manifest
-from workbench.selection.promotion import Champion, read_champion
+from workbench.selection.champion import Champion, read_champion
 from workbench.selection.registration import register
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.records import TrialRow, read_trials

@@ -5,9 +5,9 @@ from html import escape
 from workbench import pages
 from workbench.errors import DamagedFileError
 from workbench.report.cells import number_cell, said_cell, table, text_section, word_cell
+from workbench.selection.champion import Champion, read_champion
 from workbench.selection.contenders import Contender, macs_in_words
 from workbench.selection.operating_points import who_decides
-from workbench.selection.promotion import Champion, read_champion
 from workbench.selection.summary import Summary
 from workbench.study.folder import StudyFolder
 from workbench.tables import duration
@@ -115,9 +115,10 @@ def evidence_section(summary: Summary) -> str:
 
 
 def _record(champion: Champion) -> tuple[str, ...]:
+    title = f"{champion.title[0].upper()}{champion.title[1:]}"
     return (
-        f"Trial {champion.number}, registered as {champion.model_name} version "
-        f"{champion.model_version} by {champion.who} on {champion.when[:10]}.",
+        f"{title}, registered as {champion.model_name} version {champion.model_version} by "
+        f"{champion.who} on {champion.when[:10]}.",
         champion.why,
         f"When it was promoted: {champion.sentence}",
     )

@@ -5,6 +5,7 @@ from workbench.errors import DamagedFileError
 from workbench.report.cells import number_cell, said_cell, table, text_section, word_cell
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, read_looks
+from workbench.study.packs import title_of
 
 
 def holdout_section(folder: StudyFolder) -> str:
@@ -15,17 +16,17 @@ def holdout_section(folder: StudyFolder) -> str:
         return text_section("Locked holdout", str(error))
     if not looks:
         return ""
-    header = ("look", "when", "who", "trial", "metric", "files", "told", "of trial")
+    header = ("look", "when", "who", "asked", "metric", "files", "told", "of")
     lines = [
         [
             number_cell(number, "d"),
             word_cell(look.when),
             word_cell(look.who),
-            number_cell(look.trial, "d"),
+            word_cell(title_of(look.trial, look.recipe)),
             word_cell(look.metric),
             number_cell(look.num_files, "d"),
             _told(look),
-            number_cell(look.of_trial, "d"),
+            word_cell(title_of(look.of_trial, look.of_recipe)),
         ]
         for number, look in enumerate(looks, 1)
     ]
@@ -35,7 +36,7 @@ def holdout_section(folder: StudyFolder) -> str:
         "more than the paired standard error (the Ladder, Blum and Hardt 2015); else what stood is "
         "told again."
     )
-    drawn = table(header, lines, words=("when", "who", "metric"), is_sortable=False)
+    drawn = table(header, lines, words=("when", "who", "asked", "metric", "of"), is_sortable=False)
     return pages.section("Locked holdout", drawn, note=note)
 
 

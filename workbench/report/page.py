@@ -18,6 +18,7 @@ from workbench.report.decision import (
 from workbench.report.figures import Plot
 from workbench.report.holdout import holdout_section
 from workbench.report.mistakes import mistakes_section
+from workbench.report.pack import pack_section
 from workbench.report.screening import screening_section
 from workbench.report.slices import degradation_section, slices_section
 from workbench.report.trials import leaders, reasons
@@ -66,6 +67,7 @@ def write_report(
     summary, labelled = summarise(folder, rows, objective)
     sections = [
         contenders_section(summary, objective),
+        pack_section(summary),
         holdout_section(folder),
         slices_section(summary, complete, objective),
         degradation_section(summary, top, objective),

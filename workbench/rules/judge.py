@@ -10,13 +10,16 @@ from workbench.media.image import Image
 from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel, picture_views
+from workbench.parts.model_spec import ModelSpec
+from workbench.parts.pack import PackModel
+from workbench.parts.pack_spec import PackSpec
 from workbench.parts.per_view import PerView, for_each, label_of
 from workbench.parts.pretraining import saw
 from workbench.parts.weights import RANDOM, Weights, published
 from workbench.rules.counts import count, counted_by
 from workbench.rules.helper_models import helpers_of
 from workbench.rules.rulebook import Rulebook, Verdict
-from workbench.rules.subject import Counts, StartWeights, Subject
+from workbench.rules.subject import Counts, HelperModel, StartWeights, Subject
 
 
 def judge(
@@ -43,17 +46,56 @@ def judge(
     # A name for all views is judged even where none of them goes through it.
     names = for_each(backbone, picture_views(views) or ([""] if isinstance(backbone, str) else []))
     found = for_each(weights, names)
-    starts = tuple(dict.fromkeys(_start(name, found[view]) for view, name in names.items()))
     counts, networks = _built(tuple(names.items()), tuple(views.items()), image_px)
-    helpers = tuple(dict.fromkeys(helper for view in views.values() for helper in helpers_of(view)))
     subject = Subject(
-        starts=starts,
+        starts=tuple(dict.fromkeys(_start(name, found[view]) for view, name in names.items())),
         counts=counts,
         counted_by=counted_by(),
         networks=networks,
-        helpers=helpers,
+        helpers=_helpers(views),
     )
-    label = label_of(backbone)
+    return _verdict(rulebook, label_of(backbone), subject)
+
+
+def judge_spec(rulebook: Rulebook, spec: ModelSpec | PackSpec) -> Verdict:
+    """Judge the whole model of a spec by `rulebook`; a pack as the one model that it is.
+
+    Raises:
+        ConfigError: timm does not know a backbone of it, or it cannot take such images.
+    """
+    if isinstance(spec, ModelSpec):
+        return judge(
+            rulebook, spec.backbone, spec.views, image_px=spec.image_px, weights=spec.weights
+        )
+    starts = (
+        _start(name, member.weights_of[view])
+        for member in spec.members
+        for view, name in member.backbone_of.items()
+    )
+    networks: dict[str, int] = {}
+
+    def build() -> PackModel:
+        model = spec.build()
+        networks.update(networks_of(model))
+        return model
+
+    subject = Subject(
+        starts=tuple(dict.fromkeys(starts)),
+        counts=count(build, example_inputs(spec.views, batch=1)),
+        counted_by=counted_by(),
+        networks=networks,
+        helpers=_helpers(spec.views),
+    )
+    return _verdict(rulebook, f"the pack of {len(spec.members)} models", subject)
+
+
+def _helpers(views: Mapping[str, View]) -> tuple[HelperModel, ...]:
+    return tuple(dict.fromkeys(helper for view in views.values() for helper in helpers_of(view)))
+
+
+def _verdict(rulebook: Rulebook, label: str, subject: Subject) -> Verdict:
+    assert subject.counts is not None and subject.helpers is not None  # the model was built
+    counts, starts = subject.counts, subject.starts
     results = tuple(rule.check(subject) for rule in rulebook.rules)
     legal = all(result.ok for result in results)
     clauses = [result.sentence for result in results if legal or not result.ok]
@@ -66,9 +108,9 @@ def judge(
         params_true=counts.true,
         params_counted=rulebook.max_params + over,
         over_limit=over,
-        counted_by=counted_by(),
+        counted_by=subject.counted_by,
         pretraining=" + ".join(dict.fromkeys(start.label for start in starts)) or "none",
-        helpers=helpers,
+        helpers=subject.helpers,
         macs=counts.macs,
         results=results,
         sentence=f"{label} is {'allowed' if legal else 'refused'}: {_joined(clauses)}.",

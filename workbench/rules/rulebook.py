@@ -36,10 +36,16 @@ def known_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels
 
 
+def _meaning(value: Any) -> Any:
+    """Return what `single_model` means where it is written as yes or no, as it was once."""
+    return {True: "backbone", False: "any"}[value] if isinstance(value, bool) else value
+
+
 Params = Annotated[int, BeforeValidator(num_params), Field(ge=1)]
 PretrainingLabels = Annotated[tuple[str, ...], AfterValidator(known_labels)]
 CountedBy = Literal["larger", "thop", "true"]
 OnHelpers = Literal["allow", "count", "refuse"]
+OneModel = Literal["backbone", "module"]
 
 
 class RuleResult(Frozen):
@@ -172,10 +178,20 @@ class PretrainingRule:
 
 @dataclass(frozen=True)
 class SingleModelRule:
-    """One model makes every prediction, and has one network for each view that it reads."""
+    """One model makes every prediction.
+
+    What one model is, competitions see differently. By `backbone`, it has one network for each
+    view that it reads. By `module`, it may hold several, as long as they are one module with one
+    file of weights and are counted together.
+    """
 
     name: ClassVar[str] = "single_model"
-    refuses: ClassVar[str] = "of several networks for one view"
+    meaning: OneModel = "backbone"
+
+    @property
+    def refuses(self) -> str:
+        """What it refuses, as it follows a number of models."""
+        return "of several networks for one view" if self.meaning == "backbone" else "in parts"
 
     def check(self, subject: Subject) -> RuleResult:
         """Count the networks of the built model that read the same view."""
@@ -186,6 +202,9 @@ class SingleModelRule:
         if most <= 1:
             sentence = "one network reads each view, as the rulebook asks"
             return RuleResult(name=self.name, ok=True, sentence=sentence, over=most - 1)
+        if self.meaning == "module":
+            sentence = f"its networks ({most} read {view}) are one module, as the rulebook asks"
+            return RuleResult(name=self.name, ok=True, sentence=sentence, over=0)
         sentence = f"{most} networks read {view}, where the rulebook allows one for each view"
         return RuleResult(name=self.name, ok=False, sentence=sentence, over=most - 1)
 
@@ -267,9 +286,11 @@ class Rulebook(Frozen):
     allowed_tags: tuple[str, ...] = ()
     """Weights allowed by name whatever they saw: `resnet50.bamboo`, or `bamboo` for every model."""
 
-    single_model: bool = True
-    """Whether one model must make every prediction, with one network for each view; if not, there
-    is no such rule."""
+    single_model: Annotated[OneModel | Literal["any"], BeforeValidator(_meaning)] = "module"
+    """What "one single model" means: with one network for each view (`backbone`, also written
+    `true`), or one module with one file of weights, counted whole (`module`), which a pack of
+    several networks is; under `any` (also `false`) there is no such rule. `module` is how the image
+    track of 2024 was judged: its first was seven backbones in one module of 188M parameters."""
 
     helpers: OnHelpers = "allow"
     """What of trained models that help to make views, such as a face detector: they may and do not
@@ -282,8 +303,8 @@ class Rulebook(Frozen):
             MaxParamsRule(self.max_params, self.counter, self.helpers == "count"),
             PretrainingRule(self.pretraining, self.allowed_tags),
         ]
-        if self.single_model:
-            rules.append(SingleModelRule())
+        if self.single_model != "any":
+            rules.append(SingleModelRule(self.single_model))
         rules.append(HelpersRule(self.helpers))
         return tuple(rules)
 

@@ -8,8 +8,15 @@ from torch import Tensor, nn
 
 from workbench.media.view import View
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.pack import PackModel
+from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.parts.pixels import as_pixels
-from workbench.scoring.evaluator import ViewSource, fake_probability, mean_of_samples
+from workbench.scoring.evaluator import (
+    ViewSource,
+    fake_probability,
+    mean_of_samples,
+    models_within,
+)
 
 
 class FlatModel(nn.Module):
@@ -20,10 +27,10 @@ class FlatModel(nn.Module):
 
     Args:
         spec: What the model reads, and what is scored of each file.
-        model: The model itself.
+        model: The model itself, or a pack of several.
     """
 
-    def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
+    def __init__(self, spec: ModelSpec | PackSpec, model: nn.Module) -> None:
         super().__init__()
         self.model, self._spec = model, spec
 
@@ -47,28 +54,38 @@ class FlatModel(nn.Module):
         Returns:
             (batch,) float64 in [0, 1].
         """
-        source = _Rows(self._spec, rows)
-        inputs = source.inputs(torch.arange(source.num_samples, device=rows.device))
-        scores = fake_probability(self.model, inputs, self._spec)
-        return mean_of_samples(scores, source.num_segments)
+        parts = _parted(self._spec.views, rows)
+        columns = []
+        for member, network in zip(members_of(self._spec), models_within(self.model), strict=True):
+            source = _Rows(member, parts)
+            inputs = source.inputs(torch.arange(source.num_samples, device=rows.device))
+            scores = fake_probability(network, inputs, member)
+            columns.append(mean_of_samples(scores, source.num_segments))
+        if isinstance(self.model, PackModel):
+            return self.model.joint(torch.stack(columns, dim=1))
+        return columns[0]
 
 
 class _Rows(ViewSource):
-    """The views that rows of values hold; see `FlatModel`."""
+    """The views of a model among those that rows of values hold; see `FlatModel`."""
 
-    def __init__(self, spec: ModelSpec, rows: Tensor) -> None:
-        super().__init__(spec.views, rows.shape[0])
-        parts = torch.split(rows, _sizes(spec.views), dim=1)
-        self._image_px = spec.image_px
-        self._parts = {
-            name: part.reshape(-1, *view.stored_shape)
-            for (name, view), part in zip(spec.views.items(), parts, strict=True)
-        }
+    def __init__(self, spec: ModelSpec, parts: Mapping[str, Tensor]) -> None:
+        super().__init__(spec.views, next(iter(parts.values())).shape[0])
+        self._image_px, self._parts = spec.image_px, parts
 
     def read(self, view: str, files: Tensor, segments: Tensor) -> Tensor:
         """See `ViewSource.read`."""
         those = self._parts[view][files, segments]
         return those.float() if those.dim() == 2 else as_pixels(those, self._image_px)
+
+
+def _parted(views: Mapping[str, View], rows: Tensor) -> dict[str, Tensor]:
+    """Return each view of rows of values, (batch, *stored_shape)."""
+    parts = torch.split(rows, _sizes(views), dim=1)
+    return {
+        name: part.reshape(-1, *view.stored_shape)
+        for (name, view), part in zip(views.items(), parts, strict=True)
+    }
 
 
 def _sizes(views: Mapping[str, View]) -> list[int]:

@@ -11,10 +11,9 @@ from typing import Any, Literal
 import optuna
 
 from workbench.access import require_writable
-from workbench.console import say
 from workbench.errors import StudyError
 from workbench.study.folder import StudyFolder
-from workbench.study.provenance import code_tags, environment_tags
+from workbench.study.packs import PackFolder
 from workbench.study.records import (
     MADE_BY,
     REASON,
@@ -25,7 +24,6 @@ from workbench.study.records import (
     UID,
     is_row,
     note_run,
-    read_study,
     runs_of,
     state_of,
 )
@@ -34,7 +32,7 @@ from workbench.tracking.runs import Tracking
 from workbench.tracking.store import WriteError, why_refused
 from workbench.tracking.writing import RunState as Ending
 from workbench.trial.recipe import Objective, Recipe
-from workbench.trial.result import Epoch, Result, State
+from workbench.trial.result import Epoch, Result, State, TrialFolder
 
 SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
 SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
@@ -133,6 +131,27 @@ class StudyRuns:
             self.log(run, epoch)
         return run
 
+    def write_pack(self, files: PackFolder) -> str:
+        """Write the run of a pack, unless the store has it; return its id."""
+        pack, result = files.read_pack(), files.read_result()
+        if result is None:
+            raise StudyError(f"{files.path} is no whole pack. Remove it, and make it again.")
+        if (known := self.tracking.find_pack(self.parent, pack.uid)) is not None:
+            return known
+        names = ", ".join(pack.member_names(self._folder.name))
+        run = self.tracking.start_trial(
+            self.parent,
+            number=None,
+            uid=pack.uid,
+            name=f"pack of {names}",
+            recipe=pack.model_dump(mode="json", include={"data", "objective", "num_trials"}),
+            params={"backbone": pack.spec.backbone_label, "members": names},
+            tags={**self._about, **self.made_by},
+            kind="pack",
+        )
+        self.end(run, result, {THOP: pack.params_thop, TRUE: pack.params_true})
+        return run
+
     def log(self, run: str, epoch: Epoch) -> None:
         """Record an epoch."""
         own = {"train_loss": epoch.train_loss, "lr": epoch.lr, "epoch_seconds": epoch.seconds}
@@ -140,7 +159,7 @@ class StudyRuns:
 
     def end(self, run: str, result: Result, attrs: Mapping[str, Any], *, restarts: int = 0) -> None:
         """Record how a trial ended, with its files."""
-        files = self._folder.trial(result.recipe)
+        files = self._folder.model(result.recipe)
         params = {key: float(attrs[key]) for key in (THOP, TRUE) if attrs.get(key) is not None}
         final = {**result.metrics, **params, SECONDS: result.seconds}
         for name, metrics in result.by_slice.items():
@@ -159,7 +178,10 @@ class StudyRuns:
             final["compiled_epochs"] = float(compiled)
         if restarts:
             final["restarts"] = float(restarts)
-        made = (files.result, files.scores, files.roc, files.pr, files.log)
+        made = [files.record, files.result, files.scores]
+        if isinstance(files, TrialFolder):
+            # A run has its recipe since it was opened.
+            made = [files.result, files.scores, files.roc, files.pr, files.log]
         self.tracking.end_trial(
             run,
             state=_ended(result.state),
@@ -245,47 +267,9 @@ def _ended(state: State) -> Literal["complete", "pruned", "failed"]:
     return state
 
 
-def mend_runs(folder: StudyFolder, root: Path) -> None:
-    """Write what the tracking store in folder `root` lacks of a study's ended trials.
-
-    The study is held meanwhile, where anything is lacking.
-
-    Raises:
-        StudyError: the store cannot be used, or another process holds the study.
-    """
-    study = read_study(folder)
-    if _is_whole(folder, root, study):
-        return
-    with folder.held():
-        runs = StudyRuns(folder, root, {**environment_tags(), **code_tags()})
-        try:
-            mended = runs.agree(study) + runs.agree_on_repeats()
-        finally:
-            runs.close("complete")
-    if mended:
-        say(written_anew(mended))
-
-
 def written_anew(mended: int) -> str:
     """Return the sentence about so many runs that the tracking store lacked."""
     return f"MLflow lacked {mended} ended trials: written anew from their folders."
-
-
-def _is_whole(folder: StudyFolder, root: Path, study: optuna.Study) -> bool:
-    info, tracking = folder.info(), Tracking(root)
-    try:
-        parent = tracking.find_study(info.name, info.id)
-    except StudyError:
-        return False
-    there = {run.run_id for run in tracking.trial_runs(parent)}
-    noted = runs_of(study)
-    rows = [trial.number for trial in study.get_trials(deepcopy=False) if is_row(trial)]
-    repeats = {run.run_id for run in tracking.trial_runs(parent, kind="repeat")}
-    return (
-        tracking.has_run(parent)
-        and all(noted.get(number) in there for number in rows)
-        and all(each.run in repeats for each in read_repeats(folder))
-    )
 
 
 @contextmanager

@@ -40,8 +40,9 @@ from workbench.search.slice_data import with_made_slices
 from workbench.search.stopping import SearchLimits
 from workbench.search.study_store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
+from workbench.space.pack_presets import read_known
 from workbench.space.precisions import Precisions
-from workbench.space.presets import draft_for, read_preset
+from workbench.space.presets import draft_for
 from workbench.space.recipe_builder import RecipeBuilder, check_rules
 from workbench.space.space import SampledConfig, Space
 from workbench.space.weights_finder import WeightsFinder
@@ -103,7 +104,7 @@ def run_preset(
     settings: Sequence[str] = (),
     make_runner: MakeRunner = LocalRunner,
 ) -> SearchOutcome:
-    """Train one preset: a study of one trial, recorded like any other.
+    """Train one preset: a study of one trial, recorded like any other; of a pack, one a member.
 
     Args:
         recipe_file: The recipe.
@@ -116,8 +117,9 @@ def run_preset(
         WorkbenchError: something that the user gave cannot be used; says what to do.
         KeyboardInterrupt: Ctrl-C; the study can go on.
     """
-    experiment, space = read_preset(recipe_file, settings)
-    return _Run(experiment, space, recipe_file, workspace, options, make_runner).search({})
+    experiment, space, first = read_known(recipe_file, settings, WeightsFinder(workspace.weights))
+    options = replace(options, num_trials=max(1, len(first)))
+    return _Run(experiment, space, recipe_file, workspace, options, make_runner).search(first)
 
 
 class _Run:

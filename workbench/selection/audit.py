@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,17 +24,20 @@ from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, w
 from workbench.data.manifest import Manifest, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.errors import DataError, StudyError
-from workbench.scoring.evaluator import Evaluator
+from workbench.parts.model_spec import ModelSpec
+from workbench.scoring.evaluator import scores_of
 from workbench.scoring.slices import Slice, columns_used
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores
 from workbench.search.devices import choose_seats
+from workbench.selection.champion import current_user, read_champion
 from workbench.selection.leaderboard import objective_of
-from workbench.selection.promotion import choose_trial, current_user, read_champion
+from workbench.selection.promotion import choose_trial
 from workbench.selection.registration import load_trained
 from workbench.selection.statistics import read_scored_trials
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
+from workbench.study.packs import spec_of, title_of
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.device import most_kept_bytes
@@ -89,7 +93,7 @@ def audit(
     with folder.held():
         holdout = _require_holdout(folder)
         rows = read_scored_trials(folder)
-        row = _asked(folder, rows, number)
+        asked = _asked(folder, rows, number)
         manifest, place = _manifest(folder, workspace, holdout)
         searched = Prepared.load(folder.path)
         manifest, num_copies = _without_copies(manifest, searched)
@@ -106,25 +110,25 @@ def audit(
             cache=workspace.cache,
             jobs=os.cpu_count() or 1,
         )
-        targets, scores = _scored(folder, row, prepared, device)
+        targets, scores = _scored(folder, asked.uid, prepared, device)
         is_told = before is None
-        if before is not None and before.of_recipe != row.recipe:
-            other = _row_of(rows, before)
-            _, stood = _scored(folder, other, prepared, device)
+        if before is not None and before.of_recipe != asked.uid:
+            _require_there(folder, rows, before)
+            _, stood = _scored(folder, before.of_recipe, prepared, device)
             is_told = is_gain(metric, targets, scores, stood)
         found = estimate(metric, targets, scores)
         low, high = interval(metric, targets, scores, found)
         look = Look(
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             who=current_user(),
-            trial=row.number,
-            recipe=row.recipe,
+            trial=asked.number,
+            recipe=asked.uid,
             holdout=manifest.fingerprint,
             num_files=len(targets),
             metric=metric,
             is_told=is_told,
-            of_trial=row.number,
-            of_recipe=row.recipe,
+            of_trial=asked.number,
+            of_recipe=asked.uid,
             value=found.value,
             low=low,
             high=high,
@@ -133,12 +137,13 @@ def audit(
             stands = ("of_trial", "of_recipe", "value", "low", "high")
             look = look.model_copy(update={key: getattr(before, key) for key in stands})
         append_look(folder, look)
-    return Audited(look, before, len(looks) + 1, objective_of(row), num_copies)
+    return Audited(look, before, len(looks) + 1, asked.objective, num_copies)
 
 
 def describe_audit(audited: Audited) -> str:
     """Return what an audit told, in lines for a terminal."""
     look, before = audited.look, audited.before
+    title = title_of(look.trial, look.recipe)
     lines = [f"Holdout {look.holdout}: {look.num_files} files, look {audited.num_looks}."]
     if audited.num_copies:
         lines.append(
@@ -154,11 +159,11 @@ def describe_audit(audited: Audited) -> str:
     else:
         again = "was asked about again" if look.recipe == look.of_recipe else "is no gain"
         lines.append(
-            f"{value_of(look)} stands: trial {look.trial} {again}. A look tells another value only "
-            "where it is better by more than the paired standard error (the Ladder), so that many "
+            f"{value_of(look)} stands: {title} {again}. A look tells another value only where it "
+            "is better by more than the paired standard error (the Ladder), so that many "
             "looks do not make a validation set of the holdout."
         )
-    lines.append(f"Where trial {look.trial} was chosen it had {look.metric} {audited.picked:.4f}.")
+    lines.append(f"Where {title} was chosen it had {look.metric} {audited.picked:.4f}.")
     return "\n".join(lines)
 
 
@@ -216,28 +221,41 @@ def _values(metric: MetricName, targets: npt.ArrayLike, *rows: Scores) -> list[S
     return list(values)
 
 
-def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) -> TrialRow:
-    """Return the trial that is asked about; of the champion, the repeat that was promoted."""
+class _Asked(NamedTuple):
+    """The model that is asked about."""
+
+    uid: str
+    number: int | None
+    """Of the trial; none of a pack."""
+
+    objective: float
+
+
+def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) -> _Asked:
+    """Return what is asked about: the trial of a number, or the champion."""
     if number is not None:
-        return choose_trial(rows, folder.experiment().objective, number)
+        row = choose_trial(rows, folder.experiment().objective, number)
+        return _Asked(row.recipe, row.number, objective_of(row))
     champion = read_champion(folder)
-    row = next((row for row in rows if row.number == champion.number), None)
-    if row is None:
+    if champion.number is not None and champion.number not in {row.number for row in rows}:
         raise StudyError(
             f"The study has no trial {champion.number}, which was promoted. Promote again."
         )
-    return row.model_copy(update={"recipe": champion.recipe, "objective": champion.value})
+    return _Asked(champion.recipe, champion.number, champion.value)
 
 
-def _row_of(rows: Sequence[TrialRow], look: Look) -> TrialRow:
-    """Return the trial whose value stands."""
-    row = next((row for row in rows if row.number == look.of_trial), None)
-    if row is None:
+def _require_there(folder: StudyFolder, rows: Sequence[TrialRow], look: Look) -> None:
+    """Raise StudyError if the study has the model no more whose value stands."""
+    if look.of_trial is None:
+        is_there = folder.pack(look.of_recipe).path.is_dir()
+    else:
+        is_there = look.of_trial in {row.number for row in rows}
+    if not is_there:
+        title = title_of(look.of_trial, look.of_recipe)
         raise StudyError(
-            f"The value of trial {look.of_trial} stands, and the study does not have that trial "
-            "any more: nothing can be held against it. Put its folder back."
+            f"The value of {title} stands, and the study does not have that any more: nothing can "
+            "be held against it. Put its folder back."
         )
-    return row.model_copy(update={"recipe": look.of_recipe})
 
 
 def _require_holdout(folder: StudyFolder) -> Holdout:
@@ -286,17 +304,22 @@ def _require_classes(manifest: Manifest) -> None:
 
 
 def _scored(
-    folder: StudyFolder, row: TrialRow, prepared: Prepared, device: str
+    folder: StudyFolder, uid: str, prepared: Prepared, device: str
 ) -> tuple[npt.NDArray[np.int64], Scores]:
-    """Return the targets of the holdout's files and what a trial's model gives them."""
-    recipe = folder.trial(row.recipe).read_recipe()
-    model = load_trained(folder, row, recipe).to(device)
-    source = StoredViews(
-        Slice(HOLDOUT, prepared, prepared.rows(HOLDOUT)),
-        recipe.model.views,
-        image_px=recipe.model.image_px,
-        device=torch.device(device),
-        most_kept_bytes=most_kept_bytes(device),
-    )
-    scores = Evaluator(recipe.model, model).scores(source, batch_size=_BATCH_SIZE)
-    return source.targets.numpy(), scores
+    """Return the targets of the holdout's files and what a trained model gives them."""
+    files = folder.model(uid)
+    spec = spec_of(files)
+    model = load_trained(files, spec, f"model {uid}").to(device)
+    part = Slice(HOLDOUT, prepared, prepared.rows(HOLDOUT))
+
+    def source_for(member: ModelSpec) -> StoredViews:
+        return StoredViews(
+            part,
+            member.views,
+            image_px=member.image_px,
+            device=torch.device(device),
+            most_kept_bytes=most_kept_bytes(device),
+        )
+
+    scores = scores_of(spec, model, source_for, batch_size=_BATCH_SIZE)
+    return part.rows["target"].to_numpy(np.int64), scores

@@ -9,11 +9,11 @@ from workbench.errors import ConfigError
 from workbench.parts.model_spec import TTA
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook, Verdict
+from workbench.selection.champion import Champion
 from workbench.selection.estimate import Expected
 from workbench.selection.finalists import Finalist, Finalists, MeanLead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.operating_points import OperatingPoint, operating_points
-from workbench.selection.promotion import Champion
 from workbench.selection.slice_values import ScoresByTrial, auc_gap, main_slice
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow

@@ -99,11 +99,10 @@ def correct(
         choices = choose_again(measured, objective, in_part, inside, place=place)
     shares = choices.shares(num_trials)
     if objective.metric == "auc":
-        low, high = _of_auc(measured, choices.mean, shares, weights, totals)
+        low, high = interval_of_auc(measured, choices.mean, shares, weights, totals)
     else:
-        low, high = _of_other(
-            measured, objective, choices.mean, _Chosen(trial, naive, weights[:, trial]), seed
-        )
+        chosen = ChosenRow(trial, naive, weights[:, trial])
+        low, high = interval_of_other(measured, objective, choices.mean, chosen, seed)
     return Correction(
         trial=trial,
         naive=naive,
@@ -115,53 +114,86 @@ def correct(
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class ChosenRow:
+    """A chosen trial, and what its objective is made of."""
+
     trial: int
     value: float
     weights: Float64Array
     """(slices,) How much each counts in its objective."""
 
 
-def _of_auc(
+def interval_of_auc(
     measured: Sequence[SliceScores],
     value: float,
     shares: Float64Array,
     weights: Float64Array,
     totals: Float64Array,
 ) -> tuple[float, float]:
-    """Return the interval of a mean of AUCs over slices, or of the worst of them."""
+    """Return the interval of a mean of AUCs over slices, or of the worst of them.
+
+    Args:
+        measured: The trials on each slice.
+        value: What is in the middle.
+        shares: (trials,) How often each is chosen.
+        weights: (slices, trials) How much each slice counts.
+        totals: (trials,) The objective of each.
+    """
     chosen = np.flatnonzero(shares)
     kinds = kinds_of_groups(measured)
-    moves = np.zeros((len(chosen), len(kinds)))
+    moves = group_influences(measured, weights[:, chosen], chosen)
     fakes, reals = np.zeros(len(kinds), bool), np.zeros(len(kinds), bool)
     for one, of_slice in zip(measured, weights[:, chosen], strict=True):
-        if not of_slice.any():
-            continue
-        own = of_slice[:, None] * auc_influences(one.targets, one.scores[chosen])
-        for move, row in zip(moves, own, strict=True):
-            move += np.bincount(one.groups, row, len(kinds))
-        fakes[one.groups[one.targets == 1]] = True
-        reals[one.groups[one.targets == 0]] = True
-    sizes = np.bincount(kinds)[kinds]
-    alone = sizes < 2
-    factors = np.where(alone, 1.0, sizes / np.maximum(sizes - 1, 1))
+        if of_slice.any():
+            fakes[one.groups[one.targets == 1]] = True
+            reals[one.groups[one.targets == 0]] = True
     num_fakes, num_reals = int(fakes.sum()), int(reals.sum())
-    found = (moves**2 * factors).sum(axis=1) @ shares[chosen]
+    found = float(influence_variances(moves, kinds) @ shares[chosen])
     supposed = [auc_variance(auc, num_fakes, num_reals) for auc in totals[chosen].tolist()]
     expected = float(np.array(supposed) @ shares[chosen])
     return auc_interval(value, num_fakes, num_reals, found / expected if expected > 0 else None)
 
 
-def _of_other(
+def group_influences(
+    measured: Sequence[SliceScores],
+    weights: Float64Array,
+    trials: npt.NDArray[np.int64],
+) -> Float64Array:
+    """Return how far each group moves the weighted mean AUC of each trial, (trials, groups).
+
+    Args:
+        measured: All trials on each slice.
+        weights: (slices, trials) How much each slice counts, of those in `trials`.
+        trials: The places of those wanted.
+    """
+    num_groups = len(kinds_of_groups(measured))
+    moves = np.zeros((len(trials), num_groups))
+    for one, of_slice in zip(measured, weights, strict=True):
+        if not of_slice.any():
+            continue
+        own = of_slice[:, None] * auc_influences(one.targets, one.scores[trials])
+        for move, row in zip(moves, own, strict=True):
+            move += np.bincount(one.groups, row, num_groups)
+    return moves
+
+
+def influence_variances(moves: Float64Array, kinds: npt.NDArray[np.int64]) -> Float64Array:
+    """Return the variance of what `moves`, (rows, groups), are the influences on, (rows,)."""
+    sizes = np.bincount(kinds)[kinds]
+    factors = np.where(sizes < 2, 1.0, sizes / np.maximum(sizes - 1, 1))
+    return np.asarray((moves**2 * factors).sum(axis=1))
+
+
+def interval_of_other(
     measured: Sequence[SliceScores],
     objective: Objective,
     value: float,
-    chosen: _Chosen,
+    chosen: ChosenRow,
     seed: int,
 ) -> tuple[float, float]:
     """Return the interval of another metric, its variance by a bootstrap of the groups."""
     kinds = kinds_of_groups(measured)
-    variance = _bootstrap(measured, objective, chosen, kinds, seed).var(ddof=1)
+    variance = bootstrapped(measured, objective, chosen, kinds, seed).var(ddof=1)
     if objective.metric == "log_loss":
         reach = Z95 * math.sqrt(variance)
         return max(0.0, value - reach), value + reach
@@ -169,10 +201,10 @@ def _of_other(
     return rate_interval(value, len(kinds), float(variance) / supposed if supposed > 0 else None)
 
 
-def _bootstrap(
+def bootstrapped(
     measured: Sequence[SliceScores],
     objective: Objective,
-    chosen: _Chosen,
+    chosen: ChosenRow,
     kinds: npt.NDArray[np.int64],
     seed: int,
 ) -> Float64Array:

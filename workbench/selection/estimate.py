@@ -149,7 +149,7 @@ def expect(
     complete = [one for one in in_order if tables[one.number][_SAMPLE].equals(wanted)]
     left_out = len(in_order) - len(complete)
     together = groups_of_files(folder) if groups is None else groups
-    measured = _measured([tables[one.number] for one in complete], together)
+    measured = measured_on([tables[one.number] for one in complete], together)
     trial = complete.index(row)
     found = correct(measured, objective, trial=trial, divisions=_divisions(measured, objective))
     return Expected(
@@ -175,7 +175,7 @@ def _in_order(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.sort_values(["slice", "name"], kind="stable", ignore_index=True)
 
 
-def _measured(tables: Sequence[pd.DataFrame], groups: Mapping[str, str]) -> list[SliceScores]:
+def measured_on(tables: Sequence[pd.DataFrame], groups: Mapping[str, str]) -> list[SliceScores]:
     """Return the scores of trials on each slice, of tables with the same samples in one order."""
     first = tables[0]
     # A file may be called as a group is.

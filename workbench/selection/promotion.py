@@ -1,14 +1,13 @@
-"""The champion of a study: which trial it is, how sure its lead is, and its registration."""
+"""The promotion of a trial: which one it is, how sure its lead is, and its registration."""
 
-import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
 
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import write_text
-from workbench.selection.estimate import Expected, expect
+from workbench.selection.champion import Champion, Lead, RunnerUp, current_user, read_champion
+from workbench.selection.estimate import expect
 from workbench.selection.finalists import Finalists, read_finalists
 from workbench.selection.finalists_told import reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
@@ -19,64 +18,6 @@ from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective
-from workbench.validation import read_record
-from workbench.values import Frozen
-
-
-class RunnerUp(Frozen):
-    """The best of the other complete trials."""
-
-    number: int
-    objective: float
-
-
-class Lead(Frozen):
-    """How far a trial is ahead of the best other one."""
-
-    runner_up: RunnerUp | None = None
-    margin: float | None = None
-    """How much better its objective is, whichever way is better; below 0 if it is worse."""
-
-    margin_standard_error: float | None = None
-    """Paired DeLong, on the samples of the objective's slice; known for an AUC on one slice."""
-
-    confidence: float | None = None
-    """One-sided, normal: how sure it is that the lead is no luck of these samples."""
-
-    sentence: str
-    """The same for a person."""
-
-
-class Champion(Lead):
-    """The promoted trial of a study, as `champion.json` keeps it."""
-
-    study: str
-    number: int
-    recipe: str
-    objective: Objective
-    value: float
-    """Of the objective."""
-
-    standard_error: float | None
-    """DeLong; known for an AUC alone. It knows nothing of the choice; `expected` does."""
-
-    expected: Expected | None = None
-    """What it is worth on new data; unknown of older versions."""
-
-    chosen_by: Literal["best", "by hand"]
-    who: str
-    when: str
-    """UTC, ISO 8601."""
-
-    repeats: tuple[float, ...] = ()
-    """The objective of each repeat of this trial, where it was trained again with new seeds and
-    won by their mean: `recipe` and `value` are then those of the repeat that is promoted."""
-
-    why: str
-    model_name: str
-    model_version: str
-    params_thop: int | None
-    params_true: int | None
 
 
 def choose_trial(
@@ -192,52 +133,15 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
     version = registry.set_champion(champion.model_name, champion.recipe)
     if version == champion.model_version:
         return champion
+    if champion.number is None:
+        raise StudyError(
+            f"The registry lost {champion.title}, which was promoted by hand. Run `workbench "
+            "promote --pack` again."
+        )
     again = promote(folder, registry, champion.number, why=champion.why)
     champion = champion.model_copy(update={"model_version": again.model_version})
     write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
     return champion
-
-
-def describe_champion(champion: Champion) -> str:
-    """Return the champion in a few lines for a terminal."""
-    which = f"{champion.objective.metric} {champion.value:.5f}"
-    if champion.standard_error and not champion.expected:
-        which += f" ± {Z95 * champion.standard_error:.5f} (95%, DeLong)"
-    lines = [
-        f"Champion: trial {champion.number}, {which} on {champion.objective.place}.",
-        *(champion.expected.lines if champion.expected else ()),
-        *_near_chance(champion),
-        champion.why,
-        champion.sentence,
-        f"Registered as {champion.model_name}, version {champion.model_version}, alias champion.",
-    ]
-    return "\n".join(lines)
-
-
-def _near_chance(champion: Champion) -> list[str]:
-    """Return a sentence if the AUC may be that of a guess, as far as its interval tells."""
-    plain = champion.value - Z95 * (champion.standard_error or 0)
-    least = (champion.expected.low if champion.expected else None) or plain
-    if champion.objective.metric != "auc" or least > 0.5:
-        return []
-    if champion.value < 0.5:
-        return ["That is below 0.5: guessing would rank the files as well, or better."]
-    return ["The interval reaches 0.5, which guessing has: nothing tells that it learnt anything."]
-
-
-def read_champion(folder: StudyFolder) -> Champion:
-    """Return the champion of a study.
-
-    Raises:
-        StudyError: it has none yet.
-        DamagedFileError: the record is not what was written.
-    """
-    if not folder.champion.exists():
-        raise StudyError(
-            f"The study {folder.name} has no champion yet. Run `workbench promote` first."
-        )
-    remedy = "Run `workbench promote`: it writes it anew."
-    return read_record(Champion, folder.champion, remedy=remedy)
 
 
 def lead_of(
@@ -319,11 +223,3 @@ def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> st
         return f"It has the best {which} of {len(ranked)} complete trials."
     place = 1 + [other.number for other in ranked].index(row.number)
     return f"It was named by hand; by {which} it is number {place} of {len(ranked)}."
-
-
-def current_user() -> str:
-    """Return the name of the user that runs this program."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container's user may have no name
-        return "unknown"

@@ -1,6 +1,6 @@
 """The registration of a trial's trained model, a version of the study's registered model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -9,11 +9,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from workbench.errors import StudyError
+from workbench.parts.model_spec import ModelSpec
+from workbench.parts.pack_spec import PackSpec
 from workbench.scoring.served import FlatModel
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
+from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
-from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.recipe import Objective
+from workbench.trial.result import ModelFolder
 
 
 class Registry(Protocol):
@@ -48,8 +52,45 @@ def register(folder: StudyFolder, registry: Registry, row: TrialRow, objective: 
             f"Trial {row.number} has no run in the tracking store, so its model cannot be "
             "registered. Promote another trial."
         )
-    recipe = folder.trial(row.recipe).read_recipe()
-    served = FlatModel(recipe.model, load_trained(folder, row, recipe)).eval()
+    return register_model(
+        folder,
+        registry,
+        row.recipe,
+        run_id=row.run_id,
+        title=f"trial {row.number}",
+        tags={"workbench.trial": str(row.number)},
+        description=f"{row.backbone}, {objective.metric} {row.objective:.5f} on {objective.place}.",
+    )
+
+
+def register_model(
+    folder: StudyFolder,
+    registry: Registry,
+    uid: str,
+    *,
+    run_id: str,
+    title: str,
+    tags: Mapping[str, str],
+    description: str,
+) -> str:
+    """Register the model of a trial or of a pack; return the version.
+
+    Args:
+        folder: The study.
+        registry: Where it is registered, under the study's name.
+        uid: Of the trial's recipe, or of the pack.
+        run_id: The MLflow run that it came from.
+        title: What a person calls it: `trial 5`.
+        tags: Of the version, beside the uid.
+        description: What it is and what it reached, in a sentence.
+
+    Raises:
+        StudyError: its weights are gone or damaged.
+        DamagedFileError: record or weights are not what was written.
+    """
+    files = folder.model(uid)
+    spec = spec_of(files)
+    served = FlatModel(spec, load_trained(files, spec, title)).eval()
     # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
     dtype = np.uint8 if served.takes_bytes else np.float32
     example = np.full((2, served.num_values), 128, dtype)
@@ -58,33 +99,35 @@ def register(folder: StudyFolder, registry: Registry, row: TrialRow, objective: 
         folder.name,
         model=served,
         example=example,
-        run_id=row.run_id,
+        run_id=run_id,
         pip_requirements=[f"{name}=={version}" for name, version in versions.items()],
-        tags={"workbench.trial": str(row.number), "workbench.uid": row.recipe},
-        description=(
-            f"Trial {row.number} of study {folder.name}: {row.backbone}, "
-            f"{objective.metric} {row.objective:.5f} on {objective.place}."
-        ),
+        tags={**tags, "workbench.uid": uid},
+        description=f"{title[0].upper()}{title[1:]} of study {folder.name}: {description}",
     )
 
 
-def load_trained(folder: StudyFolder, row: TrialRow, recipe: Recipe) -> torch.nn.Module:
-    """Return the trained model of a complete trial, or repeat of one.
+def load_trained(files: ModelFolder, spec: ModelSpec | PackSpec, title: str) -> torch.nn.Module:
+    """Return a trained model.
+
+    Args:
+        files: Of a complete trial, of a repeat of one, or of a pack.
+        spec: What its record says that it is.
+        title: What a person calls it.
 
     Raises:
-        StudyError: its weights are gone, or are not those of its recipe.
-        DamagedFileError: recipe or weights are not what the trial wrote.
+        StudyError: its weights are gone, or are not those of its record.
+        DamagedFileError: record or weights are not what was written.
     """
-    file = folder.trial(row.recipe).weights
+    file = files.weights
     remedy = "Put the file back, or promote another trial."
     if not file.exists():
-        raise StudyError(without_weights(folder.trial(row.recipe), f"trial {row.number}"))
-    model = recipe.model.build()
+        raise StudyError(without_weights(files, title))
+    model = spec.build()
     try:
         model.load_state_dict(load_file(file))
     except SafetensorError as error:
         raise StudyError(f"{file} is not a safetensors file ({error}). {remedy}") from error
     except RuntimeError as error:  # names or shapes of the tensors differ
         raise StudyError(f"{file} does not hold the model of its recipe. {remedy}") from error
-    folder.trial(row.recipe).require_unchanged()
+    files.require_unchanged()
     return model

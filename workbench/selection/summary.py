@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from workbench.errors import DamagedFileError
 from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.selection.calibration import Calibration, calibrate
+from workbench.selection.champion import Champion, read_champion
 from workbench.selection.contenders import (
     Chosen,
     Contender,
@@ -19,7 +20,7 @@ from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import sentences
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import who_decides
-from workbench.selection.promotion import Champion, read_champion
+from workbench.selection.pack_summary import PackSummary, decision_for_pack, kept_pack
 from workbench.selection.slice_values import (
     ScoresByTrial,
     SliceValues,
@@ -62,6 +63,9 @@ class Summary(Frozen):
     evidence: tuple[str, ...]
     """What would change the decision, a sentence each."""
 
+    pack: PackSummary | None = None
+    """The pack of trials that was made last, if one was."""
+
 
 def summarise(
     folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective
@@ -102,7 +106,13 @@ def summarise(
     expected = expect(folder, rows, objective, number=chosen[0].row.number)
     found = _summary(folder, objective, chosen, ranked, scores, champion, expected)
     seeds = tuple(sentences(finalists)) if finalists else ()
-    return found.model_copy(update={"seeds": seeds}), scores
+    pack = kept_pack(folder)
+    changed: dict[str, object] = {"seeds": seeds, "pack": pack}
+    if pack and champion and champion.recipe == pack.uid:
+        by_hand = champion.chosen_by == "by hand"
+        limit = folder.experiment().rulebook.max_params
+        changed["decision"] = tuple(decision_for_pack(pack, limit, is_by_hand=by_hand))
+    return found.model_copy(update=changed), scores
 
 
 def kept_champion(folder: StudyFolder) -> Champion | None:

@@ -48,7 +48,7 @@ def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, S
     of_views = [setting for setting in settings if setting.startswith("backbone.")]
     for setting in settings:
         if setting not in of_views:
-            _set(tree, setting)
+            change(tree, setting)
     about = {key: tree.pop(key) for key in OF_EXPERIMENT if key in tree}
     if not isinstance(views := tree.get("views"), dict):
         raise ConfigError(
@@ -69,7 +69,7 @@ def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, S
     if of_views and isinstance(name := tree.get("backbone"), str):
         tree["backbone"] = dict.fromkeys(picture_views(experiment.views), name)
     for setting in of_views:
-        _set(tree, setting)
+        change(tree, setting)
     names = tuple(experiment.views)
     space = read_tree_as_space({**tree, "views": list(names)}, str(path), names)
     require_backbones(space, experiment.views)
@@ -106,7 +106,12 @@ def draft_for(path: Path, views: Mapping[str, AnyView]) -> SampledConfig:
     return build(SampledConfig, tree, where=str(path))
 
 
-def _set(tree: dict[Any, Any], setting: str) -> None:
+def change(tree: dict[Any, Any], setting: str) -> None:
+    """Set the key of a recipe's tree that `dotted.key=value` names, the value as in YAML.
+
+    Raises:
+        ConfigError: it is no such setting, or its key stands below one that holds none.
+    """
     key, equals, text = setting.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {setting} is no `key=value`, e.g. num_epochs=1.")

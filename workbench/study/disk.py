@@ -11,7 +11,7 @@ from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks
 from workbench.study.records import TrialRow
 from workbench.study.repeats import read_plan, read_repeats
-from workbench.trial.result import TrialFolder
+from workbench.trial.result import ModelFolder, TrialFolder
 from workbench.validation import read_record
 from workbench.values import Frozen
 
@@ -112,7 +112,7 @@ def delete_weights(files: TrialFolder, *, by: str) -> int:
     return freed
 
 
-def without_weights(files: TrialFolder, title: str) -> str:
+def without_weights(files: ModelFolder, title: str) -> str:
     """Return in sentences that a trial's weights are gone, why, and what can be done.
 
     Args:
@@ -133,7 +133,7 @@ def without_weights(files: TrialFolder, title: str) -> str:
 
 
 def kept_weights(folder: StudyFolder, rows: Sequence[TrialRow]) -> str:
-    """Return in a sentence which trials kept their weights; empty if none lost them.
+    """Return in a line of its own which trials kept their weights; empty if none lost them.
 
     Args:
         folder: The study.
@@ -147,6 +147,6 @@ def kept_weights(folder: StudyFolder, rows: Sequence[TrialRow]) -> str:
     kept = [str(row.number) for row in complete if folder.trial(row.recipe).weights.exists()]
     which = "no trial" if not kept else f"trial{'s' * (len(kept) > 1)} {', '.join(kept)}"
     return (
-        f"The weights of {len(deleted)} complete trial{'s' * (len(deleted) > 1)} were deleted; "
-        f"only {which} can be promoted."
+        f"\nThe weights of {len(deleted)} complete trial{'s' * (len(deleted) > 1)} were deleted; "
+        f"only {which} can be promoted.\n"
     )

@@ -15,7 +15,8 @@ from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import write_json, write_text
 from workbench.space.experiment import Experiment, require_no_gone_setting
-from workbench.trial.result import TrialFolder
+from workbench.study.packs import PackFolder
+from workbench.trial.result import ModelFolder, TrialFolder
 from workbench.validation import build, read_record
 from workbench.values import Frozen
 from workbench.workspace import RESERVED_NAMES
@@ -63,6 +64,7 @@ class StudyFolder:
         self.finalists = path / "finalists.json"
         self.looks = path / "looks.jsonl"
         self.report = path / "compare.html"
+        self.last_pack = path / "last-pack"
         self._lock = path / "lock"
 
     def names(self) -> dict[str, str]:
@@ -87,6 +89,30 @@ class StudyFolder:
         It lies beside those of the trials: a repeat is no trial of the study.
         """
         return TrialFolder(self.path / "repeats" / recipe, recipe)
+
+    def pack(self, uid: str) -> PackFolder:
+        """Return the folder of the pack of this uid, as it is or will be."""
+        return PackFolder(self.path / "packs" / uid, uid)
+
+    def newest_pack(self) -> PackFolder:
+        """Return the pack that was made last.
+
+        Raises:
+            StudyError: none was made, or it is gone.
+        """
+        uid = ""
+        if self.last_pack.exists():
+            uid = self.last_pack.read_text(encoding="utf-8", errors="replace").strip()
+        if not re.fullmatch(r"[0-9a-f]{12}", uid) or not self.pack(uid).path.is_dir():
+            raise StudyError(
+                f"The study {self.name} has no pack. Run `workbench pack {self.name}` first."
+            )
+        return self.pack(uid)
+
+    def model(self, uid: str) -> ModelFolder:
+        """Return the folder of the pack, the trial or the repeat of one with this uid."""
+        pack = self.pack(uid)
+        return pack if uid and pack.path.is_dir() else self.trial(uid)
 
     def info(self) -> StudyInfo:
         """Return what the study is.

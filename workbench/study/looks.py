@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from workbench.errors import DamagedFileError
 from workbench.study.folder import StudyFolder
+from workbench.study.packs import title_of
 from workbench.trial.recipe import MetricName
 from workbench.values import Frozen
 
@@ -22,11 +23,11 @@ class Look(Frozen):
     """UTC, ISO 8601."""
 
     who: str
-    trial: int
-    """What was asked about."""
+    trial: int | None
+    """The trial that was asked about; none where it was a pack."""
 
     recipe: str
-    """The uid of its recipe, or of the repeat of it that was promoted."""
+    """The uid of its recipe, of the repeat of it that was promoted, or of the pack."""
 
     holdout: str
     """Fingerprint of the holdout's labels and media; other files are another holdout."""
@@ -39,8 +40,8 @@ class Look(Frozen):
     """Whether the value is that of this trial: at the first look, and where it is better than what
     stood by more than the paired standard error. Else what stood is repeated."""
 
-    of_trial: int
-    """The trial whose value it is."""
+    of_trial: int | None
+    """The trial whose value it is; none where it is a pack's."""
 
     of_recipe: str
     value: float
@@ -117,4 +118,4 @@ def value_of(look: Look) -> str:
     interval = ""
     if look.low is not None and look.high is not None:
         interval = f" ({look.low:.4f} to {look.high:.4f}, 95%)"
-    return f"{look.metric} {look.value:.4f}{interval} of trial {look.of_trial}"
+    return f"{look.metric} {look.value:.4f}{interval} of {title_of(look.of_trial, look.of_recipe)}"

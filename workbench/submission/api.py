@@ -30,9 +30,9 @@ from workbench.media.decoders import (
     read_here,
 )
 from workbench.media.view import Array, Made, MadeOrNot, View
-from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
-from workbench.scoring.evaluator import DecodedViews, Evaluator
+from workbench.parts.pack_spec import read_spec
+from workbench.scoring.evaluator import DecodedViews, scores_of
 from workbench.scoring.temperature import tempered
 from workbench.submission.paths import check_files, check_out
 from workbench.submission.places import MODEL, WEIGHTS, read_columns, read_temperature
@@ -93,8 +93,8 @@ class Predictor:
         except RuntimeError as error:
             raise ConfigError(f"{device!r} is no torch device. Write e.g. cpu or cuda.") from error
         try:
-            self._spec = ModelSpec.model_validate(read_json(bundle / MODEL))
-            model: MediaModel = self._spec.build()
+            self._spec = read_spec(read_json(bundle / MODEL))
+            model = self._spec.build()
             model.load_state_dict(load_file(bundle / WEIGHTS))
             self._temperature = read_temperature(bundle)
         except (OSError, ValueError, RuntimeError, SafetensorError, ConfigError) as error:
@@ -103,7 +103,7 @@ class Predictor:
                 f"The model of {bundle} cannot be built ({said}). Export the bundle again."
             ) from error
         try:
-            self._evaluator = Evaluator(self._spec, model.place(self._device))
+            self._model = model.place(self._device)
         except (RuntimeError, AssertionError) as error:
             said = str(error).splitlines()[0]
             raise ConfigError(f"{device} cannot be used ({said}). Use the device cpu.") from error
@@ -171,8 +171,12 @@ class Predictor:
             name: np.stack([_array(view, of_file[name]) for of_file in made])
             for name, view in views.items()
         }
-        source = DecodedViews(self._spec, arrays, device=self._device)
-        whole = self._evaluator.scores(source, batch_size=BATCH_SIZE)
+
+        def source_for(member: ModelSpec) -> DecodedViews:
+            own = {name: arrays[name] for name in member.views}
+            return DecodedViews(member, own, device=self._device)
+
+        whole = scores_of(self._spec, self._model, source_for, batch_size=BATCH_SIZE)
         scores = tempered(whole, self._temperature).tolist()
         for (path, _), of_file, value in zip(some, made, scores, strict=True):
             failed = {name: why for name, why in of_file.items() if isinstance(why, MediaError)}

@@ -16,15 +16,18 @@ from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.media.still import LIBRARIES
 from workbench.pages import without_media
-from workbench.rules.judge import judge
+from workbench.parts.model_spec import ModelSpec
+from workbench.parts.pack_spec import PackSpec
+from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
 from workbench.scoring.temperature import tempered
 from workbench.selection.calibration import calibrate
-from workbench.selection.promotion import Champion, read_champion
+from workbench.selection.champion import Champion, read_champion
 from workbench.selection.slice_values import main_slice
 from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
+from workbench.study.packs import spec_of, title_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
 from workbench.submission.contents import Contents, FileRecord, Temperature
@@ -37,13 +40,11 @@ from workbench.submission.places import (
     MODEL,
     PREDICTIONS,
     PROGRAM,
-    RECIPE,
     WEIGHTS,
 )
 from workbench.submission.predictions import fill, read_sheet
 from workbench.tables import text_table
-from workbench.trial.recipe import Recipe
-from workbench.trial.result import TrialFolder
+from workbench.trial.result import ModelFolder
 from workbench.workspace import Workspace
 
 NUM_EXPECTED = 5
@@ -96,25 +97,19 @@ def export(
             )
     check_place(out)
     champion = read_champion(folder)
-    trial = folder.trial(champion.recipe)
-    if not trial.weights.exists():
-        raise BundleError(without_weights(trial, f"trial {champion.number}"))
-    recipe = _read_recipe(trial, champion)
-    verdict = judge(
-        folder.experiment().rulebook,
-        recipe.model.backbone,
-        recipe.model.views,
-        image_px=recipe.model.image_px,
-        weights=recipe.model.weights,
-    )
+    model = folder.model(champion.recipe)
+    if not model.weights.exists():
+        raise BundleError(without_weights(model, title_of(champion.number, champion.recipe)))
+    spec = _read_spec(model, champion)
+    verdict = judge_spec(folder.experiment().rulebook, spec)
     if not verdict.legal:
         raise RuleError(f"{verdict.sentence} Promote another trial.")
     template = read_template(folder.template)
     columns = (template.name_column, template.score_column)
     sheet = read_sheet(folder.template, name_column=columns[0], score_column=columns[1])
-    scores, temperature = _test_scores(trial, champion), None
+    scores, temperature = _test_scores(model, champion), None
     if is_calibrated or folder.experiment().calibrated:
-        temperature = _temperature(trial, champion)
+        temperature = _temperature(model, champion)
         names, values = list(scores), tempered(list(scores.values()), temperature.temperature)
         scores = dict(zip(names, values.tolist(), strict=True))
     predictions = fill(sheet, scores)
@@ -124,20 +119,19 @@ def export(
             f"row, e.g. {quoted(min(lost))}. Run `workbench search` again with the same options; "
             "it is written anew."
         )
-    neutral = find_neutral(folder, trial, recipe, sheet.names)
+    neutral = find_neutral(folder, model, spec.views, sheet.names)
     if not allow_missing:
         require_few(neutral)
-    code = code_for(
-        {type(view) for view in recipe.model.views.values()}, recipe.model.backbone_names
-    )
-    extras = frozenset().union(*(view.libraries for view in recipe.model.views.values()))
+    views = spec.views.values()
+    code = code_for({type(view) for view in views}, spec.backbone_names)
+    extras = frozenset().union(*(view.libraries for view in views))
     versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
 
     with finished_folder(out) as part:
         write_text(part / PREDICTIONS, predictions)
-        shutil.copyfile(trial.weights, part / WEIGHTS)
-        shutil.copyfile(trial.recipe, part / RECIPE)
-        write_text(part / MODEL, recipe.model.model_dump_json(indent=2) + "\n")
+        shutil.copyfile(model.weights, part / WEIGHTS)
+        shutil.copyfile(model.record, part / model.record.name)
+        write_text(part / MODEL, spec.model_dump_json(indent=2) + "\n")
         if temperature:
             write_text(part / CALIBRATION, temperature.model_dump_json(indent=2) + "\n")
         shutil.copyfile(folder.champion, part / "champion.json")
@@ -148,7 +142,7 @@ def export(
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
             (part / CODE / file).write_bytes(source)
-        for view in recipe.model.views.values():
+        for view in views:
             for place, file in view.files().items():
                 (part / CODE / PACKAGE.name / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, part / CODE / PACKAGE.name / place)
@@ -157,7 +151,7 @@ def export(
         write_text(part / "Dockerfile", documents.dockerfile())
         text = documents.readme(
             champion,
-            recipe,
+            spec,
             verdict=verdict,
             columns=columns,
             num_rows=len(sheet.rows),
@@ -191,53 +185,54 @@ def describe_bundle(bundle: Bundle) -> str:
         if not name.startswith(f"{CODE}/")
     ]
     rows.append([f"{CODE}/ ({len(code)} modules)", _kilobytes(sum(code))])
+    is_trial = bundle.contents.trial is not None
+    recipe = f" (recipe {bundle.contents.recipe})" if is_trial else ""
     return (
-        f"{bundle.path}: trial {bundle.contents.trial} of {bundle.contents.study} "
-        f"(recipe {bundle.contents.recipe}), {bundle.num_rows} predictions\n\n"
+        f"{bundle.path}: {title_of(bundle.contents.trial, bundle.contents.recipe)} of "
+        f"{bundle.contents.study}{recipe}, {bundle.num_rows} predictions\n\n"
         + text_table(["file", "kB"], rows)
         + (f"\n\n{bundle.neutral}" if bundle.neutral else "")
     )
 
 
-def _read_recipe(trial: TrialFolder, champion: Champion) -> Recipe:
-    for path in (trial.recipe, trial.weights, trial.scores):
+def _read_spec(model: ModelFolder, champion: Champion) -> ModelSpec | PackSpec:
+    for path in (model.record, model.weights, model.scores):
         if not path.exists():
             raise BundleError(
-                f"{path} is gone, so trial {champion.number} cannot be exported. "
-                "Promote another trial."
+                f"{path} is gone, so {champion.title} cannot be exported. Promote another trial."
             )
-    recipe = trial.read_recipe()
+    spec = spec_of(model)
     try:
-        with safe_open(trial.weights, framework="np") as file:
+        with safe_open(model.weights, framework="np") as file:
             trained = (file.metadata() or {}).get("recipe", "")
     except SafetensorError as error:
         raise BundleError(
-            f"{trial.weights} is damaged ({error}). Promote another trial."
+            f"{model.weights} is damaged ({error}). Promote another trial."
         ) from error
     if trained != champion.recipe:
         raise BundleError(
-            f"{trial.weights} is of the recipe {trained or '(unnamed)'}, and the champion is trial "
-            f"{champion.number} of recipe {champion.recipe}. Put the trial's own file back."
+            f"{model.weights} is of the recipe {trained or '(unnamed)'}, and the champion is "
+            f"{champion.title} of recipe {champion.recipe}. Put the trial's own file back."
         )
-    trial.require_unchanged()
-    return recipe
+    model.require_unchanged()
+    return spec
 
 
-def _test_scores(trial: TrialFolder, champion: Champion) -> dict[str, float]:
-    stored = trial.read_scores()
+def _test_scores(model: ModelFolder, champion: Champion) -> dict[str, float]:
+    stored = model.read_scores()
     objective = champion.objective
     if not gives(stored, objective, champion.value):
         raise BundleError(
-            f"{trial.scores} does not give the {objective.metric} for which trial "
-            f"{champion.number} was promoted. Put the trial's own file back, or promote again."
+            f"{model.scores} does not give the {objective.metric} for which {champion.title} was "
+            "promoted. Put the file back, or promote again."
         )
     test = stored[stored["slice"] == TEST]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
 
 
-def _temperature(trial: TrialFolder, champion: Champion) -> Temperature:
+def _temperature(model: ModelFolder, champion: Champion) -> Temperature:
     """Return the temperature of the champion's scores, fitted on the slice that is clean."""
-    stored = trial.read_scores()
+    stored = model.read_scores()
     labelled = stored[stored["target"] >= 0]
     name = main_slice(labelled, champion.objective)
     part = labelled[labelled["slice"] == name]

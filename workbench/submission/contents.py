@@ -54,9 +54,11 @@ class Contents(Frozen):
     """What a bundle is, and the hash of every other file in it."""
 
     study: str
-    trial: int
+    trial: int | None
+    """The trial; none where it is a pack of several."""
+
     recipe: str
-    """The recipe's uid."""
+    """The uid of the recipe, or of the pack."""
 
     name_column: str
     """Of the prediction template."""

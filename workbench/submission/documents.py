@@ -7,11 +7,12 @@ from importlib.metadata import packages_distributions, version
 
 from workbench.console import visible
 from workbench.errors import BundleError
+from workbench.parts.model_spec import ModelSpec
+from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.parts.per_view import apply, label_of
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
-from workbench.selection.promotion import Champion
-from workbench.trial.recipe import Recipe
+from workbench.selection.champion import Champion
 
 
 def installed_versions(libraries: Iterable[str]) -> dict[str, str]:
@@ -54,7 +55,7 @@ ENTRYPOINT ["python", "/bundle/predict.py"]
 
 def readme(
     champion: Champion,
-    recipe: Recipe,
+    spec: ModelSpec | PackSpec,
     *,
     verdict: Verdict,
     columns: tuple[str, str],
@@ -67,7 +68,7 @@ def readme(
 
     Args:
         champion: The promoted trial.
-        recipe: Its recipe.
+        spec: Of its model.
         verdict: What the rulebook says of the model.
         columns: Name and score column of the template.
         num_rows: Rows of the predictions.
@@ -76,19 +77,17 @@ def readme(
         first: Some names with their scores, to compare with.
     """
     objective = champion.objective
-    views = ", ".join(f"{name} {view.shape}" for name, view in recipe.model.views.items())
+    views = ", ".join(f"{name} {view.shape}" for name, view in spec.views.items())
     expected = "\n".join(f"| {as_cell(name)} | {value:.6f} |" for name, value in first.items())
     rules = "\n".join(
         f"| {said.name} | {visible(said.sentence).replace('|', '/')} |" for said in verdict.results
     )
     thop = "cannot count it" if verdict.params_thop is None else f"{verdict.params_thop:,}"
-    backbone = recipe.model.backbone_label
-    backbone += ", one for each view" if isinstance(recipe.model.backbone, str) else ""
-    weights = label_of(apply(_start, recipe.model.weights))
+    members = "\n".join(map(_member, members_of(spec)))
     unseen = f" {neutral}" if neutral else ""
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
     return f"""\
-# {champion.study}: trial {champion.number}
+# {champion.study}: {champion.title}
 
 One model that tells real media from fake ones, exported with all that is needed to run it again:
 its predictions, weights, recipe and code.
@@ -139,13 +138,21 @@ The same files give the same scores to 1e-5.{unseen} On {objective.place} the mo
 
 | what | value |
 | --- | --- |
-| backbone | {backbone} |
+{members}
 | views | {views} |
 | parameters as {verdict.counted_by} counts them | {thop} |
 | parameters truly | {verdict.params_true:,} |
-| starts from | {weights} |
-| recipe | {champion.recipe} |
+| {"pack" if isinstance(spec, PackSpec) else "recipe"} | {champion.recipe} |
 """
+
+
+def _member(spec: ModelSpec) -> str:
+    """Return the rows that say what a model is and starts from."""
+    backbone = spec.backbone_label
+    backbone += ", one for each view" if isinstance(spec.backbone, str) else ""
+    start = label_of(apply(_start, spec.weights))
+    read = f"{' + '.join(spec.views)}, {spec.image_px} px"
+    return f"| backbone | {backbone} ({read}) |\n| starts from | {start} |"
 
 
 def _start(weights: Weights) -> str:

@@ -12,8 +12,7 @@ from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import DataError
 from workbench.scoring.slices import TEST
 from workbench.study.folder import StudyFolder
-from workbench.trial.recipe import Recipe
-from workbench.trial.result import TrialFolder
+from workbench.trial.result import ModelFolder
 
 MOST_NEUTRAL = 0.01
 """Share of the test files that may have such a score before an export asks."""
@@ -48,12 +47,19 @@ class Neutral:
 
 
 def find_neutral(
-    folder: StudyFolder, trial: TrialFolder, recipe: Recipe, names: Iterable[str]
+    folder: StudyFolder, model: ModelFolder, views: Iterable[str], names: Iterable[str]
 ) -> Neutral:
-    """Return which of the template's files a trial scored without having seen them."""
+    """Return which of the template's files a model scored without having seen them.
+
+    Args:
+        folder: The study.
+        model: The trained model's files.
+        views: The names of the views that it reads, as the study prepared them.
+        names: The template's files.
+    """
     asked = list(dict.fromkeys(names))
-    files = _test_files(folder, recipe)
-    scores = trial.read_scores()
+    files = _test_files(folder, views)
+    scores = model.read_scores()
     if "neutral" in scores.columns:
         of_test = scores[scores["slice"] == TEST]
         neutral = set(of_test.loc[of_test["neutral"], "name"])
@@ -73,13 +79,13 @@ def require_few(neutral: Neutral) -> None:
         )
 
 
-def _test_files(folder: StudyFolder, recipe: Recipe) -> pd.DataFrame:
+def _test_files(folder: StudyFolder, read: Iterable[str]) -> pd.DataFrame:
     """Return `neutral` and `reason` of each test file by its name, as the study prepared them."""
     if not folder.manifest.exists():
         return pd.DataFrame({"neutral": np.array([], bool), "reason": []})
     table = read_prepared_table(folder.manifest)
     table = table[table["split"] == "test"].set_index("name")
-    views = [name for name in recipe.model.views if f"row.{name}" in table.columns]
+    views = [name for name in read if f"row.{name}" in table.columns]
     rows = table[[f"row.{name}" for name in views]].to_numpy()
     neutral = (rows == NEUTRAL_ROW).all(axis=1) & bool(views)
     reason = table[f"reason.{views[0]}"] if views else ""

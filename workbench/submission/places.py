@@ -11,9 +11,6 @@ WEIGHTS = "model.safetensors"
 MODEL = "model.json"
 """The model spec, which is all that prediction reads; bundles of version 0.1 have none."""
 
-RECIPE = "recipe.json"
-"""All of what was trained, for people."""
-
 PROGRAM = "predict.py"
 CODE = "code"
 

@@ -22,8 +22,9 @@ from workbench.values import Frozen
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-Kind = Literal["trial", "repeat"]
-"""Of a run below a study: a trial of it, or the repeat of one with another seed."""
+Kind = Literal["trial", "repeat", "pack"]
+"""Of a run below a study: a trial of it, the repeat of one with another seed, or several of its
+trials joined."""
 
 
 class TrialRun(Frozen):
@@ -88,7 +89,7 @@ class Tracking:
         self,
         parent: str,
         *,
-        number: int,
+        number: int | None,
         uid: str,
         name: str,
         recipe: Mapping[str, Any],
@@ -104,9 +105,10 @@ class Tracking:
 
         Args:
             parent: The run of the study.
-            number: The trial's number in the study.
+            number: The trial's number in the study; none of a pack.
             uid: The id of the recipe.
-            name: What the trial tries, in a word; the run is called "<number> <name>".
+            name: What the trial tries, in a word; the run is called "<number> <name>", or by the
+                name alone.
             recipe: The full dump of the recipe.
             params: Parameters besides the leaves of the recipe.
             tags: Anything else worth keeping, such as versions, commit and device.
@@ -115,12 +117,15 @@ class Tracking:
         own = {
             "mlflow.parentRunId": parent,
             "workbench.kind": kind,
-            "workbench.number": str(number),
+            **({} if number is None else {"workbench.number": str(number)}),
             "workbench.uid": uid,
             "workbench.state": "running",
         }
+        whole_name = name if number is None else f"{number:03d} {name}"
         run = self._client.create_run(
-            self.store.experiment_of(parent), run_name=f"{number:03d} {name}", tags=own
+            self.store.experiment_of(parent),
+            run_name=whole_name,
+            tags=own,
         )
         run_id = run.info.run_id
         text = json.dumps(recipe, ensure_ascii=False)
@@ -253,6 +258,15 @@ class Tracking:
                 )
             )
         return found
+
+    def find_pack(self, parent: str, uid: str) -> str | None:
+        """Return the run of a pack of the study that was ended; nothing where there is none."""
+        for run in self._children(parent):
+            tags = run.data.tags
+            is_it = (tags["workbench.kind"], tags["workbench.uid"]) == ("pack", uid)
+            if is_it and run.info.status == "FINISHED":
+                return run.info.run_id
+        return None
 
     def has_run(self, run_id: str) -> bool:
         """Say whether the store holds a run, and nobody deleted it."""

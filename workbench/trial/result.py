@@ -108,44 +108,21 @@ class Result(Frozen):
     """Of `scores.parquet`; unknown of older versions."""
 
 
-class TrialFolder:
-    """The files of one trial.
+class ModelFolder:
+    """The files of a trained model: what it is, its weights, its scores, and how it ended.
 
     Args:
         path: The folder.
-        uid: Of the recipe whose files belong there; if empty, those of any do.
+        uid: Of what belongs there; if empty, anything does.
+        record: Name of the file that says what the model is.
     """
 
-    def __init__(self, path: Path, uid: str = "") -> None:
+    def __init__(self, path: Path, uid: str = "", *, record: str) -> None:
         self.path, self._uid = path, uid
-        self.recipe = path / "recipe.json"
+        self.record = path / record
         self.result = path / "result.json"
         self.scores = path / "scores.parquet"
         self.weights = path / "model.safetensors"
-        self.roc = path / "roc.png"
-        self.pr = path / "pr.png"
-        self.log = path / "log.txt"
-        self.checkpoint = path / "checkpoint.pt"
-
-    def write_recipe(self, recipe: Recipe) -> None:
-        """Write the recipe that this trial computes, unless it is there already."""
-        if self.kept_recipe() != recipe:
-            write_text(self.recipe, recipe.model_dump_json(indent=2) + "\n")
-
-    def read_recipe(self) -> Recipe:
-        """Return the recipe of this trial.
-
-        Raises:
-            DamagedFileError: it is gone, or is not what was written.
-        """
-        return read_record(Recipe, self.recipe, remedy=_PUT_BACK).named(self.path.name)
-
-    def kept_recipe(self) -> Recipe | None:
-        """Return the recipe of this trial; nothing where the file is gone or damaged."""
-        try:
-            return self.read_recipe()
-        except DamagedFileError:
-            return None
 
     def write_result(self, result: Result) -> None:
         """Write how the trial ended; last of all its files, since it marks the end."""
@@ -174,41 +151,16 @@ class TrialFolder:
             return None
 
     def require_unchanged(self) -> None:
-        """Raise DamagedFileError if recipe or weights are not what the trial wrote."""
+        """Raise DamagedFileError if the record or the weights are not what was written."""
         result = self.kept_result()
         if result is None:
             return
         for file, wanted in (
-            (self.recipe, result.recipe_sha256),
+            (self.record, result.recipe_sha256),
             (self.weights, result.weights_sha256),
         ):
             if wanted and hash_file(file) != wanted:
                 raise DamagedFileError(f"{file} is not what the trial wrote. {_PUT_BACK}")
-
-    def write_checkpoint(self, state: dict[str, Any]) -> None:
-        """Write what a training needs to go on after its last whole epoch."""
-        with finished(self.checkpoint) as part:
-            torch.save(state, part)
-
-    def read_checkpoint(self) -> dict[str, Any] | None:
-        """Return what `write_checkpoint` wrote, on the CPU; nothing if the trial is not begun.
-
-        Nothing also of a damaged one, which the trial's log says: it begins again.
-        """
-        if not self.checkpoint.exists():
-            return None
-        try:
-            # Torch writes the checksums of a ZIP file, and does not look at them.
-            with zipfile.ZipFile(self.checkpoint) as archive:
-                if damaged := archive.testzip():
-                    raise ValueError(f"{damaged} is not what was written")
-            state: dict[str, Any] = torch.load(
-                self.checkpoint, map_location="cpu", weights_only=True
-            )
-        except _DAMAGE_OF_CHECKPOINT as error:
-            print(f"{self.checkpoint} is damaged ({error}): the trial begins again.", flush=True)
-            return None
-        return state
 
     def write_scores(self, scores: pd.DataFrame) -> None:
         """Write a row for each file of each slice: `slice`, `name`, `score`, `target`, `neutral`.
@@ -239,3 +191,65 @@ class TrialFolder:
         if not sound:
             raise DamagedFileError(f"{self.scores} is damaged. {_PUT_BACK}")
         return scores
+
+
+class TrialFolder(ModelFolder):
+    """The files of one trial.
+
+    Args:
+        path: The folder.
+        uid: Of the recipe whose files belong there; if empty, those of any do.
+    """
+
+    def __init__(self, path: Path, uid: str = "") -> None:
+        super().__init__(path, uid, record="recipe.json")
+        self.recipe = self.record
+        self.roc = path / "roc.png"
+        self.pr = path / "pr.png"
+        self.log = path / "log.txt"
+        self.checkpoint = path / "checkpoint.pt"
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the recipe that this trial computes, unless it is there already."""
+        if self.kept_recipe() != recipe:
+            write_text(self.recipe, recipe.model_dump_json(indent=2) + "\n")
+
+    def read_recipe(self) -> Recipe:
+        """Return the recipe of this trial.
+
+        Raises:
+            DamagedFileError: it is gone, or is not what was written.
+        """
+        return read_record(Recipe, self.recipe, remedy=_PUT_BACK).named(self.path.name)
+
+    def kept_recipe(self) -> Recipe | None:
+        """Return the recipe of this trial; nothing where the file is gone or damaged."""
+        try:
+            return self.read_recipe()
+        except DamagedFileError:
+            return None
+
+    def write_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write what a training needs to go on after its last whole epoch."""
+        with finished(self.checkpoint) as part:
+            torch.save(state, part)
+
+    def read_checkpoint(self) -> dict[str, Any] | None:
+        """Return what `write_checkpoint` wrote, on the CPU; nothing if the trial is not begun.
+
+        Nothing also of a damaged one, which the trial's log says: it begins again.
+        """
+        if not self.checkpoint.exists():
+            return None
+        try:
+            # Torch writes the checksums of a ZIP file, and does not look at them.
+            with zipfile.ZipFile(self.checkpoint) as archive:
+                if damaged := archive.testzip():
+                    raise ValueError(f"{damaged} is not what was written")
+            state: dict[str, Any] = torch.load(
+                self.checkpoint, map_location="cpu", weights_only=True
+            )
+        except _DAMAGE_OF_CHECKPOINT as error:
+            print(f"{self.checkpoint} is damaged ({error}): the trial begins again.", flush=True)
+            return None
+        return state

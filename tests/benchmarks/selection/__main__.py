@@ -1,7 +1,7 @@
 """Whether the value that a chosen trial is said to have holds: its bias, and its interval.
 
 python -m tests.benchmarks.selection [--quick] [--samples N] [--trials N] [--repeats 500]
-    [--processes 2] [--bootstrap]
+    [--processes 2] [--bootstrap] [--packs] [--joint mean]
 
 A cell draws the scores of several trials on the same samples of two classes, each normal. A sample
 is as hard for all trials as `correlation` says, and the rest of its scores is their own. The trial
@@ -10,6 +10,9 @@ with the best AUC is chosen. What is known of it is held against its true AUC, o
 - naive: the AUC that it was chosen by, with DeLong's interval;
 - ours: `selection.correction`;
 - with --bootstrap, too: choosing on bootstrap samples and scoring out of them, with our interval.
+
+With --packs, a pack is chosen instead (`selection.pack_correction`) of trials whose true AUCs are
+spread about 0.7, and the last columns tell how the gain on the best single trial holds.
 
 True AUCs are equal; spread (normal, a standard deviation of 0.12 in the distance of the classes,
 which is 0.03 of an AUC of 0.7); or equal but for one, which is ahead by 0.2 of that distance (0.05
@@ -25,16 +28,17 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from typing import NamedTuple
+from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import norm
 
+from tests.benchmarks.selection.cells import Cell, Held, cells, distances, draw, seed_of
+from tests.benchmarks.selection.packs import measure_packs, pack_cells, pack_row
 from workbench.selection.choosing import SliceScores, kinds_of_groups
 from workbench.selection.correction import correct
+from workbench.selection.joining import JointName
 from workbench.selection.weighted import weighted_auc
 from workbench.trial.delong import Z95, auc
 from workbench.trial.recipe import Objective
@@ -44,78 +48,6 @@ DIVISIONS = 12
 """Into thirds, of a repeat: chance in 36 choices adds little to what chance does to a sample."""
 
 BAGS = 36
-COPIES, ALIKE = 3, 0.9
-SPREAD, AHEAD = 0.12, 0.2
-
-Floats = npt.NDArray[np.float64]
-
-
-class Cell(NamedTuple):
-    """One kind of study."""
-
-    copies: bool
-    samples: int
-    """Of each class."""
-
-    trials: int
-    correlation: float
-    truths: str
-    auc: float
-
-
-class Held(NamedTuple):
-    """How a value and its interval held, over the repeats of a cell."""
-
-    bias: float
-    coverage: float
-    width: float
-    """Of the interval, the mean."""
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it meets the target."""
-        return abs(self.bias) <= 0.01 and 0.93 <= self.coverage <= 0.98
-
-
-def cells(quick: bool) -> Iterator[Cell]:
-    """Yield the cells, the quick ones first."""
-    sizes = (75, 200) if quick else (75, 200, 1000)
-    trials = (10, 40) if quick else (10, 40, 100)
-    kinds = itertools.product(
-        sizes, (False, True), trials, (0.3, 0.6, 0.9), ("equal", "spread", "one ahead"), (0.7, 0.99)
-    )
-    for samples, copies, number, correlation, truths, true in kinds:
-        yield Cell(copies, samples, number, correlation, truths, true)
-
-
-def distances(cell: Cell, rng: np.random.Generator) -> Floats:
-    """Return how far apart the classes are for each trial, in standard deviations."""
-    middle = math.sqrt(2) * norm.ppf(cell.auc)
-    if cell.truths == "spread":
-        return np.asarray(middle + SPREAD * rng.normal(size=cell.trials))
-    found = np.full(cell.trials, middle)
-    if cell.truths == "one ahead":
-        found[rng.integers(cell.trials)] += AHEAD
-    return found
-
-
-def draw(cell: Cell, of_trials: Floats, rng: np.random.Generator) -> SliceScores:
-    """Return the scores of the trials of a study on its samples."""
-    num = 2 * cell.samples
-    targets = np.repeat([1, 0], cell.samples)
-    place = np.arange(cell.samples) // COPIES if cell.copies else np.arange(cell.samples)
-    groups = np.concatenate([place, place + place.max() + 1])
-
-    def noise(rows: int) -> Floats:
-        own = rng.standard_normal((rows, num), np.float32)
-        if not cell.copies:
-            return np.asarray(own, np.float64)
-        shared = rng.standard_normal((rows, groups.max() + 1), np.float32)[:, groups]
-        return np.asarray(math.sqrt(ALIKE) * shared + math.sqrt(1 - ALIKE) * own, np.float64)
-
-    shared, rest = math.sqrt(cell.correlation), math.sqrt(1 - cell.correlation)
-    scores = shared * noise(1) + rest * noise(cell.trials) + of_trials[:, None] * targets
-    return SliceScores(targets=targets, scores=scores, groups=groups)
 
 
 def bootstrap(one: SliceScores, rng: np.random.Generator) -> float:
@@ -139,7 +71,7 @@ def bootstrap(one: SliceScores, rng: np.random.Generator) -> float:
 
 def measure(cell: Cell, repeats: int, with_bootstrap: bool) -> dict[str, Held]:
     """Return how each kind of value holds in a cell."""
-    rng = np.random.default_rng(_seed(cell))
+    rng = np.random.default_rng(seed_of(cell))
     errors: dict[str, list[tuple[float, bool, float]]] = {"naive": [], "ours": []}
     for _ in range(repeats):
         of_trials = distances(cell, rng)
@@ -162,10 +94,6 @@ def measure(cell: Cell, repeats: int, with_bootstrap: bool) -> dict[str, Held]:
     return {name: Held(*np.mean(found, axis=0).tolist()) for name, found in errors.items()}
 
 
-def _seed(cell: Cell) -> list[int]:
-    return [int(1000 * part) if not isinstance(part, str) else len(part) for part in cell]
-
-
 def _row(cell: Cell, found: dict[str, Held]) -> str:
     words = (
         f"{cell.samples}+{cell.samples}{' in threes' if cell.copies else ''}",
@@ -179,6 +107,24 @@ def _row(cell: Cell, found: dict[str, Held]) -> str:
     return f"| {' | '.join(words)} |"
 
 
+def _print_packs(options: argparse.Namespace) -> None:
+    """Print a row for each cell as it ends."""
+    titles = " | ".join(f"{name}: bias | covers | width" for name in ("naive", "ours", "gain"))
+    print(
+        f"| samples | trials | correlation | true gain | {titles} | |\n{'| --- ' * 14}|", flush=True
+    )
+    wanted = [
+        cell
+        for cell in pack_cells()
+        if options.samples in (None, cell.samples) and options.trials in (None, cell.trials)
+    ]
+    repeats = itertools.repeat(options.repeats or 100)
+    with ProcessPoolExecutor(options.processes) as pool:
+        done = pool.map(measure_packs, wanted, repeats, itertools.repeat(options.joint))
+        for cell, found in zip(wanted, done, strict=True):
+            print(pack_row(cell, found), flush=True)
+
+
 def main() -> None:
     """Print a row for each cell as it ends, and then which missed."""
     parser = argparse.ArgumentParser(description="How well the value of a chosen trial holds.")
@@ -188,7 +134,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--bootstrap", action="store_true")
+    parser.add_argument("--packs", action="store_true")
+    parser.add_argument("--joint", choices=get_args(JointName), default="mean")
     options = parser.parse_args()
+    if options.packs:
+        _print_packs(options)
+        return
     repeats = options.repeats or (100 if options.quick else 500)
     names = ["naive", "ours", *(["bootstrap"] if options.bootstrap else [])]
     titles = " | ".join(f"{name}: bias | covers | width" for name in names)

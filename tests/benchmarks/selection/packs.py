@@ -1,0 +1,93 @@
+"""Whether the value that a chosen pack is said to have holds, and that of its gain."""
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from tests.benchmarks.selection.cells import Cell, Held, distances, draw, seed_of
+from workbench.selection.choosing import SliceScores
+from workbench.selection.joining import JointName
+from workbench.selection.pack_choice import ChosenPack, MemberCost
+from workbench.selection.pack_correction import correct_pack
+from workbench.trial.delong import Z95, auc
+from workbench.trial.recipe import Objective
+
+AUC = Objective(metric="auc")
+DIVISIONS = 5
+NEW_SAMPLES = 20_000
+"""Of each class, for a true AUC: it is off by 0.003."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def pack_cells() -> Iterator[Cell]:
+    """Yield the cells."""
+    for samples, trials, correlation in product((75, 200), (10, 40), (0.3, 0.6, 0.9)):
+        yield Cell(False, samples, trials, correlation, "spread", 0.7)
+
+
+def measure_packs(cell: Cell, repeats: int, joint: JointName) -> dict[str, Held]:
+    """Return how each kind of value holds in a cell."""
+    rng = np.random.default_rng(seed_of(cell))
+    errors: dict[str, list[tuple[float, bool, float]]] = {}
+    gains = []
+    for _ in range(repeats):
+        of_trials = distances(cell, rng)
+        one = _probabilities(draw(cell, of_trials, rng), of_trials)
+        found = correct_pack(
+            [one],
+            AUC,
+            [MemberCost(1)] * cell.trials,
+            joint=joint,
+            divisions=DIVISIONS,
+            seed=int(rng.integers(2**31)),
+        )
+        assert found is not None
+        of_pack, of_trial = _truths(cell, of_trials, found.pack, found.trial, rng)
+        naive = auc(one.targets, found.pack.scores(one))
+        reach = Z95 * (naive.standard_error or 0)
+        for name, value, low, high, truth in (
+            ("naive", naive.value, naive.value - reach, naive.value + reach, of_pack),
+            ("ours", found.of_pack.value, found.of_pack.low, found.of_pack.high, of_pack),
+            ("gain", found.gain, found.gain_low, found.gain_high, of_pack - of_trial),
+        ):
+            row = (value - truth, low <= truth <= high, high - low)
+            errors.setdefault(name, []).append(row)
+        gains.append(of_pack - of_trial)
+    held = {name: Held(*np.mean(rows, axis=0).tolist()) for name, rows in errors.items()}
+    return held | {"true gain": Held(float(np.mean(gains)), 1.0, 0.0)}
+
+
+def _probabilities(one: SliceScores, of_trials: Floats) -> SliceScores:
+    """Return binormal scores as probabilities; half way between the classes is 0.5."""
+    return SliceScores(one.targets, expit(one.scores - of_trials[:, None] / 2), one.groups)
+
+
+def _truths(
+    cell: Cell, of_trials: Floats, pack: ChosenPack, trial: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return the true AUCs of a pack and of a trial, on the same new samples."""
+    few = [*pack.members, trial]
+    new = cell._replace(samples=NEW_SAMPLES, trials=len(few))
+    one = _probabilities(draw(new, of_trials[few], rng), of_trials[few])
+    # A trial that is a member as well is the same row, not another one of its quality.
+    last = pack.members.index(trial) if trial in pack.members else len(few) - 1
+    joint = pack.joint.apply(one.scores[:-1])
+    return auc(one.targets, joint).value, auc(one.targets, one.scores[last]).value
+
+
+def pack_row(cell: Cell, found: dict[str, Held]) -> str:
+    """Return a cell as a line of a table."""
+    shown = [found[name] for name in ("naive", "ours", "gain")]
+    words = (
+        f"{cell.samples}+{cell.samples}",
+        f"{cell.trials}",
+        f"{cell.correlation}",
+        f"{found['true gain'].bias:+.4f}",
+        *(f"{held.bias:+.4f} | {held.coverage:.3f} | {held.width:.3f}" for held in shown),
+        "" if found["ours"].is_good else "misses",
+    )
+    return f"| {' | '.join(words)} |"

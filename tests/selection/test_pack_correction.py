@@ -1,0 +1,110 @@
+"""What a pack is worth beyond the samples that it was chosen by, and whether it is promoted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from workbench.selection.choosing import SliceScores
+from workbench.selection.joining import FittedJoint
+from workbench.selection.pack_choice import ChosenPack, MemberCost, PackLimits
+from workbench.selection.pack_correction import ExpectedValue, PackCorrection, correct_pack
+from workbench.trial.recipe import Objective
+
+AUC = Objective(metric="auc")
+
+
+def made(num_trials: int, num: int, *, shift: float, seed: int = 0) -> SliceScores:
+    rng = np.random.default_rng(seed)
+    y = np.arange(num) % 2
+    logits = rng.normal(size=(num_trials, num)) + shift * (y - 0.5)
+    return SliceScores(targets=y, scores=expit(logits), groups=np.arange(num))
+
+
+def corrected(one: SliceScores, *, costs: list[MemberCost] | None = None) -> PackCorrection:
+    found = correct_pack([one], AUC, costs or [MemberCost(1)] * len(one.scores), divisions=4)
+    assert found is not None
+    return found
+
+
+def test_packs_of_pure_noise_are_worth_nothing() -> None:
+    found = [corrected(made(12, 100, shift=0, seed=seed)) for seed in range(6)]
+    naive = np.mean([one.of_pack.naive for one in found])
+    value = np.mean([one.of_pack.value for one in found])
+    assert naive > 0.58
+    assert value == pytest.approx(0.5, abs=0.05)
+    assert np.mean([one.gain for one in found]) == pytest.approx(0, abs=0.05)
+    # All six of 95% would be asking too much of chance.
+    assert sum(one.of_pack.low < 0.5 < one.of_pack.high for one in found) >= 5
+
+
+def test_trials_that_err_apart_are_better_together() -> None:
+    # Eight of a true AUC of 0.76 each, independent: the mean of all has one of 0.98.
+    found = corrected(made(8, 200, shift=1.0))
+    assert found.is_pack_promoted
+    assert found.of_trial.value == pytest.approx(0.76, abs=0.08)
+    assert 0.92 < found.of_pack.value < found.of_pack.naive
+    assert found.of_pack.low < found.of_pack.value < found.of_pack.high
+    assert 0 < found.gain_low < found.gain < found.gain_high
+    assert found.gain == pytest.approx(found.of_pack.value - found.of_trial.value)
+    assert found.sentence.startswith("The pack of 8 trials is expected to be better than the best")
+    assert corrected(made(8, 200, shift=1.0)) == found
+
+
+def test_copies_of_one_trial_are_that_trial() -> None:
+    one = made(1, 80, shift=1.0)
+    copies = replace(one, scores=np.repeat(one.scores, 4, axis=0))
+    found = corrected(copies, costs=[MemberCost(size) for size in (9, 7, 8, 9)])
+    assert (found.pack.members, found.trial) == ((1,), 1)
+    assert (found.pack_params, found.trial_params) == (7, 7)
+    assert (found.gain, found.gain_low, found.gain_high) == (0, 0, 0)
+    assert found.of_pack == found.of_trial
+    assert not found.is_pack_promoted
+    assert "best single trial is expected to be as good" in found.sentence
+
+
+def test_a_lower_log_loss_is_a_gain() -> None:
+    one = made(6, 120, shift=1.0)
+    objective = Objective(metric="log_loss")
+    found = correct_pack([one], objective, [MemberCost(1)] * 6, divisions=2)
+    assert found is not None
+    assert found.of_pack.value < found.of_trial.value
+    assert found.gain == pytest.approx(found.of_trial.value - found.of_pack.value)
+    assert found.of_pack.low < found.of_pack.value < found.of_pack.high
+
+
+def test_what_cannot_be_divided_or_is_over_the_limit_has_no_value() -> None:
+    one = made(3, 40, shift=1.0)
+    alone = replace(one, groups=one.targets)
+    assert correct_pack([alone], AUC, [MemberCost(1)] * 3) is None
+    assert correct_pack([one], AUC, [MemberCost(2)] * 3, PackLimits(params=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("gain", "pack_params", "is_promoted"),
+    [
+        (0.01, 50, True),
+        (-0.01, 5, False),
+        (0.002, 50, False),  # equal but for rounding: the trial is smaller
+        (0.002, 5, True),
+        (-0.002, 5, True),
+        (0.002, 10, False),  # and as large: the single one
+    ],
+)
+def test_ties_go_to_the_smaller(gain: float, pack_params: int, is_promoted: bool) -> None:
+    found = PackCorrection(
+        metric="auc",
+        pack=ChosenPack((0, 1), FittedJoint("mean_of_probabilities", (0.5, 0.5))),
+        of_pack=ExpectedValue(0.75, 0.7 + gain, 0.6, 0.8),
+        pack_params=pack_params,
+        trial=0,
+        of_trial=ExpectedValue(0.72, 0.7, 0.6, 0.8),
+        trial_params=10,
+        gain=gain,
+        gain_low=gain - 0.02,
+        gain_high=gain + 0.02,
+        rounding=0.003,
+    )
+    assert found.is_pack_promoted == is_promoted
+    assert found.sentence.startswith("The pack" if is_promoted else "The best single trial")

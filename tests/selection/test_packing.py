@@ -1,0 +1,193 @@
+"""Packs of made studies: chosen, written, promoted; with a list in the place of the registry."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.selection.studies import MadeStudy, normal_scores
+from tests.selection.test_promotion import ListedModels, save_weights
+from workbench.errors import DamagedFileError, RuleError, StudyError
+from workbench.parts.joint import MeanOfProbabilities
+from workbench.rules.rulebook import Rulebook
+from workbench.selection import packing
+from workbench.selection.champion import describe_champion, read_champion
+from workbench.selection.pack_promotion import promote_pack
+from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
+from workbench.selection.pack_summary import describe_pack, summarise_pack
+from workbench.selection.packing import Ingredient, record_of, require_legal, write_pack
+from workbench.selection.summary import summarise
+from workbench.trial.delong import auc
+
+SHIFT = 0.7
+
+
+def add_trials(made: MadeStudy, num: int) -> list[torch.nn.Module]:
+    """Add trials that err on files of their own, so that each adds to a pack."""
+    models = []
+    for number in range(num):
+        targets, scores = normal_scores(SHIFT, seed=number + 1, noise=1.0)
+        recipe = made.add(targets, scores, run=f"run-{number}")
+        models.append(save_weights(made, recipe, seed=number))
+    return models
+
+
+def even_pack(made: MadeStudy, num: int = 2) -> tuple[list[Ingredient], MeanOfProbabilities]:
+    ingredients = [Ingredient(made.folder, row) for row in made.rows[:num]]
+    return ingredients, MeanOfProbabilities(weights=(1 / num,) * num)
+
+
+def test_a_pack_scores_by_its_members_and_holds_their_weights(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    models = add_trials(made, 2)
+    ingredients, joint = even_pack(made)
+    record = record_of(ingredients, joint, made.objective, num_trials=2)
+    files = write_pack(made.folder, record, ingredients)
+
+    tables = [
+        made.folder.trial(one.row.recipe).read_scores().sort_values(["slice", "name"])
+        for one in ingredients
+    ]
+    scores = files.read_scores()
+    by_hand = (tables[0]["score"].to_numpy() + tables[1]["score"].to_numpy()) / 2
+    np.testing.assert_allclose(scores["score"], by_hand, atol=1e-12)
+    assert set(scores["slice"]) == {"val", "test"}
+    result = files.read_result()
+    assert result is not None
+    val = scores[scores["slice"] == "val"]
+    assert result.objective == pytest.approx(auc(val["target"], val["score"]).value)
+    assert result.seconds == pytest.approx(20.0)
+
+    pack = record.spec.build()
+    pack.load_state_dict(load_file(files.weights))
+    inputs = {"mel": torch.rand(2, 1, 1, 32, 32)}
+    for own, member in zip(models, pack.eval().members, strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(member(inputs), own(inputs), rtol=0, atol=0)
+    # The same pack again is the same folder, and is not written anew.
+    written = files.result.stat().st_mtime_ns
+    assert write_pack(made.folder, record, ingredients).path == files.path
+    assert files.result.stat().st_mtime_ns == written
+
+
+def test_a_pack_that_is_cut_short_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 2)
+    ingredients, joint = even_pack(made)
+    record = record_of(ingredients, joint, made.objective, num_trials=2)
+
+    def stroke(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(packing, "save_file", stroke)
+    with pytest.raises(KeyboardInterrupt):
+        write_pack(made.folder, record, ingredients)
+    assert not made.folder.pack(record.uid).path.exists()
+    assert list((made.folder.path / "packs").iterdir()) == []
+
+
+def test_a_changed_weight_of_a_member_is_noticed(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 2)
+    ingredients, joint = even_pack(made)
+    record = record_of(ingredients, joint, made.objective, num_trials=2)
+    files = write_pack(made.folder, record, ingredients)
+    data = bytearray(files.weights.read_bytes())
+    data[-1] ^= 1
+    files.weights.write_bytes(bytes(data))
+    with pytest.raises(DamagedFileError, match="is not what the trial wrote"):
+        files.require_unchanged()
+
+
+def test_members_that_help_one_another_are_chosen_and_held_against_the_best(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 5)
+    proposal = propose_pack(made.folder)
+    assert len(proposal.ingredients) >= 3
+    assert proposal.num_trials == 5
+    assert proposal.is_promoted
+    assert proposal.estimate.gain is not None and proposal.estimate.gain > 0
+    files, record = make_pack(made.folder, proposal)
+    assert made.folder.newest_pack().path == files.path
+    summary = summarise_pack(made.folder, files)
+    assert [one.name for one in summary.members] == [
+        str(one.row.number) for one in proposal.ingredients
+    ]
+    assert sum(one.weight for one in summary.members) == pytest.approx(1)
+    assert all(one.agreement is not None and one.agreement < 1 for one in summary.members)
+    said = describe_pack(summary)
+    assert f"Pack {record.uid}" in said
+    assert "Expected on new data of this kind" in said
+
+
+def test_the_limits_hold_and_the_rulebook_decides_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 3)
+    two = propose_pack(made.folder, limits=Limits(members=2))
+    assert len(two.ingredients) <= 2
+    with pytest.raises(StudyError, match="no trial is within the limits"):
+        propose_pack(made.folder, limits=Limits(params=1_000_000))
+    strict = MadeStudy(tmp_path, "strict", rulebook={"single_model": "backbone"})
+    add_trials(strict, 2)
+    with pytest.raises(RuleError, match="allows one network for each view"):
+        propose_pack(strict.folder)
+    ingredients, joint = even_pack(made)
+    record = record_of(ingredients, joint, made.objective, num_trials=3)
+    counted = require_legal(record, Rulebook()).params_counted
+    assert require_legal(record, Rulebook(max_params=counted)).legal
+    with pytest.raises(RuleError, match=r"over the limit .* Nothing was written\."):
+        require_legal(record, Rulebook(max_params=counted - 1))
+    assert not (made.folder.path / "packs").exists()
+
+
+def test_one_trial_makes_no_pack_and_trials_of_other_files_none_together(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 1)
+    with pytest.raises(StudyError, match="there is one"):
+        propose_pack(made.folder)
+    targets, scores = normal_scores(SHIFT, seed=9)
+    names = [f"other{index:05d}.mp4" for index in range(len(targets))]
+    save_weights(made, made.add(targets, scores, run="run-9", names=names), seed=9)
+    ingredients, joint = even_pack(made)
+    record = record_of(ingredients, joint, made.objective, num_trials=2)
+    with pytest.raises(StudyError, match="scored on other files"):
+        write_pack(made.folder, record, ingredients)
+
+
+def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 4)
+    _, record = make_pack(made.folder, propose_pack(made.folder))
+    registry = ListedModels()
+    champion = promote_pack(
+        made.folder, registry, record.uid, run_id="run-9", why="Since.", is_by_hand=False
+    )
+    assert read_champion(made.folder) == champion
+    assert (champion.number, champion.recipe) == (None, record.uid)
+    assert (
+        champion.title
+        == f"the pack of trials {', '.join(champion.members[:-1])} and " + (champion.members[-1])
+    )
+    kept = registry.kept[0]
+    assert kept["tags"]["workbench.uid"] == record.uid
+    # Each row a file; both see the same grey picture, so that they score alike.
+    with torch.no_grad():
+        scores = kept["model"](torch.from_numpy(kept["example"]))
+    assert scores.shape == (2,)
+    assert scores[0].item() == pytest.approx(scores[1].item())
+    said = describe_champion(champion)
+    assert said.startswith(f"Champion: {champion.title}, auc ")
+    assert "the pack is better than the best single trial by" in said
+
+    summary, _ = summarise(made.folder, made.rows, made.objective)
+    assert summary.pack is not None and summary.pack.uid == record.uid
+    assert summary.decision[0].startswith("The pack of trials ")
+    # Promoted again, nothing is registered twice.
+    promote_pack(made.folder, registry, record.uid, run_id="x", why="Since.", is_by_hand=True)
+    assert len(registry.kept) == 1

@@ -1,0 +1,45 @@
+"""The pack of trials on a study's page: its members, what each adds, what it is worth."""
+
+from workbench import pages
+from workbench.report.cells import number_cell, said_cell, table, word_cell
+from workbench.selection.pack_summary import MemberSummary, PackSummary
+from workbench.selection.summary import Summary
+
+_WORDS = ("trial", "model")
+
+
+def pack_section(summary: Summary) -> str:
+    """Return the pack that was made last; nothing where none was."""
+    pack = summary.pack
+    if pack is None:
+        return ""
+    metric = pack.objective.metric
+    header = ("trial", "model", "weight", metric, "pack without it", "change", "agreement")
+    drawn = table(header, [_line(pack, member) for member in pack.members], words=_WORDS)
+    return pages.section(f"Pack of {pack.title}", drawn, note=" ".join(_notes(pack)))
+
+
+def _line(pack: PackSummary, member: MemberSummary) -> list[str]:
+    change = None if member.without is None else pack.value - member.without
+    return [
+        word_cell(member.name),
+        word_cell(member.model),
+        number_cell(member.weight, ".3f"),
+        number_cell(member.value, ".4f"),
+        number_cell(member.without, ".4f"),
+        said_cell("\N{EN DASH}" if change is None else f"{change:+.4f}", change),
+        number_cell(member.agreement, ".2f"),
+    ]
+
+
+def _notes(pack: PackSummary) -> list[str]:
+    metric, place = pack.objective.metric, pack.objective.place
+    notes = [f"Its score is {pack.joint}: {metric} {pack.value:.4f} on {place}."]
+    if pack.estimate:
+        notes += [*pack.estimate.lines, f"{pack.estimate.method}."]
+    notes.append(
+        "Change: what the pack has by this member, the others weighed as they are. Agreement: the "
+        "mean rank correlation of its scores with those of the others; members that err alike add "
+        "little to one another."
+    )
+    return notes

@@ -1,0 +1,66 @@
+"""What the tracking store lacks of a study, written by commands that search nothing."""
+
+from pathlib import Path
+
+from workbench.console import say
+from workbench.errors import StudyError
+from workbench.search.recording import StudyRuns, written_anew
+from workbench.study.folder import StudyFolder
+from workbench.study.provenance import code_tags, environment_tags
+from workbench.study.records import is_row, read_study, runs_of
+from workbench.study.repeats import read_repeats
+from workbench.tracking.runs import Tracking
+
+
+def pack_run(folder: StudyFolder, root: Path, uid: str) -> str:
+    """Return the run of a pack in the tracking store in folder `root`, written if it lacks it.
+
+    Raises:
+        StudyError: the store cannot be used, or another process holds the study.
+        DamagedFileError: what the pack is cannot be read.
+    """
+    with folder.held():
+        runs = StudyRuns(folder, root, {**environment_tags(), **code_tags()})
+        try:
+            return runs.write_pack(folder.pack(uid))
+        finally:
+            runs.close("complete")
+
+
+def mend_runs(folder: StudyFolder, root: Path) -> None:
+    """Write what the tracking store in folder `root` lacks of a study's ended trials.
+
+    The study is held meanwhile, where anything is lacking.
+
+    Raises:
+        StudyError: the store cannot be used, or another process holds the study.
+    """
+    study = read_study(folder)
+    if _is_whole(folder, root):
+        return
+    with folder.held():
+        runs = StudyRuns(folder, root, {**environment_tags(), **code_tags()})
+        try:
+            mended = runs.agree(study) + runs.agree_on_repeats()
+        finally:
+            runs.close("complete")
+    if mended:
+        say(written_anew(mended))
+
+
+def _is_whole(folder: StudyFolder, root: Path) -> bool:
+    study = read_study(folder)
+    info, tracking = folder.info(), Tracking(root)
+    try:
+        parent = tracking.find_study(info.name, info.id)
+    except StudyError:
+        return False
+    there = {run.run_id for run in tracking.trial_runs(parent)}
+    noted = runs_of(study)
+    rows = [trial.number for trial in study.get_trials(deepcopy=False) if is_row(trial)]
+    repeats = {run.run_id for run in tracking.trial_runs(parent, kind="repeat")}
+    return (
+        tracking.has_run(parent)
+        and all(noted.get(number) in there for number in rows)
+        and all(each.run in repeats for each in read_repeats(folder))
+    )

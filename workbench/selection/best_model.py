@@ -1,0 +1,131 @@
+"""The best legal model of a study, trial or pack, promoted at the end of a search."""
+
+from pathlib import Path
+from typing import Literal
+
+from workbench.console import say
+from workbench.errors import DamagedFileError, RuleError, StudyError
+from workbench.files import write_text
+from workbench.parts.joint import MeanOfProbabilities
+from workbench.search.mending import pack_run
+from workbench.selection.champion import Champion, read_champion
+from workbench.selection.finalists import read_finalists
+from workbench.selection.leaderboard import complete_trials
+from workbench.selection.pack_promotion import promote_pack
+from workbench.selection.pack_proposal import make_pack, propose_pack
+from workbench.selection.packing import Ingredient, record_of, require_legal, write_pack
+from workbench.selection.promotion import promote_best
+from workbench.selection.registration import Registry
+from workbench.selection.statistics import read_scored_trials
+from workbench.study.folder import StudyFolder
+
+
+def promote_as_asked(
+    folder: StudyFolder, registry: Registry, root: Path, packs: Literal["none", "best", "all"]
+) -> Champion:
+    """Promote at the end of a search: the best trial, that or the best pack, or the pack of all."""
+    if packs == "all":
+        return promote_whole_pack(folder, registry, root)
+    if packs == "best":
+        return promote_best_model(folder, registry, root)
+    return promote_best(folder, registry)
+
+
+def promote_best_model(folder: StudyFolder, registry: Registry, root: Path) -> Champion:
+    """Promote the best pack of a study's trials if it is worth more than the best single trial.
+
+    What a person promoted by hand stays. Where finalists were trained again, they decide: a pack of
+    trials that were trained once cannot be held against means over seeds.
+
+    Args:
+        folder: The study.
+        registry: Where the model is registered.
+        root: Folder of the tracking store.
+
+    Raises:
+        StudyError: there is none to promote.
+        DamagedFileError: files of a trial are not what it wrote.
+    """
+    if folder.experiment().rulebook.single_model == "backbone" or _is_decided(folder):
+        return promote_best(folder, registry)
+    try:
+        proposal = propose_pack(folder)
+        if not proposal.is_promoted:
+            return promote_best(folder, registry)
+        files, record = make_pack(folder, proposal)
+    except (StudyError, RuleError) as error:
+        champion = promote_best(folder, registry)
+        say(f"No pack: {error}")
+        return champion
+    run_id = pack_run(folder, root, record.uid)
+    return promote_pack(
+        folder,
+        registry,
+        files.path.name,
+        run_id=run_id,
+        why=proposal.correction.sentence,
+        is_by_hand=False,
+    )
+
+
+def promote_whole_pack(folder: StudyFolder, registry: Registry, root: Path) -> Champion:
+    """Promote the pack of all trials of a study, each weighed alike, as a known recipe says it.
+
+    Raises:
+        StudyError: a trial is not complete, or its files are gone.
+        RuleError: the rulebook refuses the pack.
+    """
+    rows = read_scored_trials(folder)
+    objective = folder.experiment().objective
+    complete = complete_trials(rows)
+    if lost := [row for row in rows if row not in complete]:
+        raise StudyError(
+            f"The pack lacks a member: trial {lost[0].number} is {lost[0].state} "
+            f"({lost[0].reason.rstrip('.')}). Mend what stopped it and begin again by --study NAME."
+        )
+    ingredients = [Ingredient(folder, row) for row in complete]
+    even = MeanOfProbabilities(weights=(1 / len(complete),) * len(complete))
+    record = record_of(ingredients, even, objective, num_trials=len(complete))
+    verdict = require_legal(record, folder.experiment().rulebook)
+    record = record.model_copy(
+        update={"params_thop": verdict.params_thop, "params_true": verdict.params_true}
+    )
+    write_pack(folder, record, ingredients)
+    write_text(folder.last_pack, record.uid + "\n")
+    return promote_pack(
+        folder,
+        registry,
+        record.uid,
+        run_id=pack_run(folder, root, record.uid),
+        why="It is the pack of the known recipe, every member weighed alike.",
+        is_by_hand=False,
+    )
+
+
+def promote_newest_pack(folder: StudyFolder, registry: Registry, root: Path) -> Champion:
+    """Promote the pack that was made last, as a person asked.
+
+    Raises:
+        StudyError: none was made, its files are gone, or the rulebook refuses it.
+        DamagedFileError: its files are not what was written.
+    """
+    uid = folder.newest_pack().path.name
+    return promote_pack(
+        folder,
+        registry,
+        uid,
+        run_id=pack_run(folder, root, uid),
+        why="It was named by hand.",
+        is_by_hand=True,
+    )
+
+
+def _is_decided(folder: StudyFolder) -> bool:
+    """Return whether a person or the finalists decide what is promoted."""
+    try:
+        if folder.champion.exists() and read_champion(folder).chosen_by == "by hand":
+            return True
+    except DamagedFileError:
+        return False
+    finalists = read_finalists(folder, read_scored_trials(folder))
+    return finalists is not None and finalists.best is not None

@@ -1,0 +1,139 @@
+"""The champion of a study: the promoted trial or pack, as its record tells it."""
+
+import getpass
+from typing import Literal
+
+from workbench.errors import StudyError
+from workbench.selection.estimate import Expected
+from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackEstimate
+from workbench.trial.delong import Z95
+from workbench.trial.recipe import Objective
+from workbench.validation import read_record
+from workbench.values import Frozen
+
+
+class RunnerUp(Frozen):
+    """The best of the other complete trials."""
+
+    number: int
+    objective: float
+
+
+class Lead(Frozen):
+    """How far a trial is ahead of the best other one."""
+
+    runner_up: RunnerUp | None = None
+    margin: float | None = None
+    """How much better its objective is, whichever way is better; below 0 if it is worse."""
+
+    margin_standard_error: float | None = None
+    """Paired DeLong, on the samples of the objective's slice; known for an AUC on one slice."""
+
+    confidence: float | None = None
+    """One-sided, normal: how sure it is that the lead is no luck of these samples."""
+
+    sentence: str
+    """The same for a person."""
+
+
+class Champion(Lead):
+    """The promoted trial or pack of a study, as `champion.json` keeps it."""
+
+    study: str
+    number: int | None
+    """The trial's; none of a pack."""
+
+    recipe: str
+    """The uid of the recipe that was trained, or of the pack."""
+
+    members: tuple[str, ...] = ()
+    """The trials of a pack: their numbers, and the study where it is another."""
+
+    pack: PackEstimate | None = None
+    """What the pack is worth on new data, and against the best single trial."""
+
+    objective: Objective
+    value: float
+    """Of the objective."""
+
+    standard_error: float | None
+    """DeLong; known for an AUC alone. It knows nothing of the choice; `expected` does."""
+
+    expected: Expected | None = None
+    """What it is worth on new data; unknown of older versions."""
+
+    chosen_by: Literal["best", "by hand"]
+    who: str
+    when: str
+    """UTC, ISO 8601."""
+
+    repeats: tuple[float, ...] = ()
+    """The objective of each repeat of this trial, where it was trained again with new seeds and
+    won by their mean: `recipe` and `value` are then those of the repeat that is promoted."""
+
+    why: str
+    model_name: str
+    model_version: str
+    params_thop: int | None
+    params_true: int | None
+
+    @property
+    def title(self) -> str:
+        """What a person calls it: `trial 5`, or `the pack of trials 3, 5 and 9`."""
+        if self.number is not None:
+            return f"trial {self.number}"
+        *most, last = self.members
+        return f"the pack of trials {', '.join(most)} and {last}" if most else f"a pack of {last}"
+
+
+def describe_champion(champion: Champion) -> str:
+    """Return the champion in a few lines for a terminal."""
+    which = f"{champion.objective.metric} {champion.value:.5f}"
+    if champion.standard_error and not champion.expected:
+        which += f" ± {Z95 * champion.standard_error:.5f} (95%, DeLong)"
+    lines = [
+        f"Champion: {champion.title}, {which} on {champion.objective.place}.",
+        *(champion.expected.lines if champion.expected else ()),
+        *(champion.pack.lines if champion.pack else ()),
+        *_near_chance(champion),
+        champion.why,
+        champion.sentence,
+        f"Registered as {champion.model_name}, version {champion.model_version}, alias champion.",
+    ]
+    return "\n".join(lines)
+
+
+def _near_chance(champion: Champion) -> list[str]:
+    """Return a sentence if the AUC may be that of a guess, as far as its interval tells."""
+    plain = champion.value - Z95 * (champion.standard_error or 0)
+    estimate = champion.expected or champion.pack
+    least = (estimate.low if estimate else None) or plain
+    if champion.objective.metric != "auc" or least > 0.5:
+        return []
+    if champion.value < 0.5:
+        return ["That is below 0.5: guessing would rank the files as well, or better."]
+    return ["The interval reaches 0.5, which guessing has: nothing tells that it learnt anything."]
+
+
+def read_champion(folder: StudyFolder) -> Champion:
+    """Return the champion of a study.
+
+    Raises:
+        StudyError: it has none yet.
+        DamagedFileError: the record is not what was written.
+    """
+    if not folder.champion.exists():
+        raise StudyError(
+            f"The study {folder.name} has no champion yet. Run `workbench promote` first."
+        )
+    remedy = "Run `workbench promote`: it writes it anew."
+    return read_record(Champion, folder.champion, remedy=remedy)
+
+
+def current_user() -> str:
+    """Return the name of the user that runs this program."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return "unknown"

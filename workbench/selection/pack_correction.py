@@ -1,0 +1,301 @@
+"""What a chosen pack is worth on new data, beside the best single trial; which of the two to take.
+
+The whole choice, of the members, their weights and how they are joined, is made anew on two thirds
+of the groups, and what it chose is scored on the other third; see `choosing`. The best single trial
+is chosen and scored by the same divisions, so that the two can be compared pair by pair.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from workbench.selection.choosing import (
+    SliceScores,
+    choose_again,
+    in_thirds,
+    kinds_of_groups,
+    metric_in_parts,
+    slice_weights,
+)
+from workbench.selection.correction import (
+    ChosenRow,
+    bootstrapped,
+    group_influences,
+    influence_variances,
+    interval_of_auc,
+    interval_of_other,
+)
+from workbench.selection.joining import JointName
+from workbench.selection.pack_choice import (
+    ChosenPack,
+    ForwardSearch,
+    MemberCost,
+    PackLimits,
+    choose_pack,
+    legal_trials,
+)
+from workbench.selection.row_metrics import metric_of_rows
+from workbench.selection.weighted import FAST, metric_elsewhere
+from workbench.trial.intervals import Z95
+from workbench.trial.recipe import MetricName, Objective
+
+Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+_LEAST_ROUNDING = 0.0005
+"""Half of the last digit that estimates are shown with."""
+
+_FEWEST, _MOST = 12, 60
+"""Divisions into thirds."""
+
+_AS_MANY = 1_500_000
+"""Trials times samples times divisions: so that a hundred trials take seconds."""
+
+
+@dataclass(frozen=True)
+class ExpectedValue:
+    """An objective as measured, and on new data of the same kind."""
+
+    naive: float
+    """As measured, on the samples that it was chosen by."""
+
+    value: float
+    """Corrected for the choice."""
+
+    low: float
+    high: float
+    """The ends of the 95% interval of the true value."""
+
+
+@dataclass(frozen=True)
+class PackCorrection:
+    """A chosen pack beside the best single trial."""
+
+    metric: MetricName
+    pack: ChosenPack
+    of_pack: ExpectedValue
+    pack_params: int
+    trial: int
+    """The place of the best single trial in `SliceScores.scores`."""
+
+    of_trial: ExpectedValue
+    trial_params: int
+    gain: float
+    """How much better the pack's corrected value is; above 0 for better, of any metric."""
+
+    gain_low: float
+    gain_high: float
+    """The ends of its 95% interval."""
+
+    rounding: float
+    """How far apart two corrected values must at least be: one standard error of the gain by how
+    the samples were divided, and no less than half of the last digit shown."""
+
+    @property
+    def is_pack_promoted(self) -> bool:
+        """Whether the pack is to be taken: it is expected to be better, or as good and smaller."""
+        if abs(self.gain) <= self.rounding:
+            return self.pack_params < self.trial_params
+        return self.gain > 0
+
+    @property
+    def sentence(self) -> str:
+        """Return the decision and its reason, for a person."""
+        num = len(self.pack.members)
+        names = [f"pack of {num} trials" if num > 1 else "pack of one trial", "best single trial"]
+        taken, other = names if self.is_pack_promoted else names[::-1]
+        reason = f"is expected to be better than the {other}"
+        if abs(self.gain) <= self.rounding:
+            reason = f"is expected to be as good as the {other} and is no larger"
+        return (
+            f"The {taken} {reason}: {self.metric} {self.of_pack.value:.3f} of the pack, "
+            f"{self.of_trial.value:.3f} of the trial; gain {self.gain:+.3f} "
+            f"(95%: {self.gain_low:+.3f} to {self.gain_high:+.3f})."
+        )
+
+
+def correct_pack(
+    measured: Sequence[SliceScores],
+    objective: Objective,
+    costs: Sequence[MemberCost],
+    limits: PackLimits | None = None,
+    *,
+    joint: JointName = "mean",
+    search: ForwardSearch | None = None,
+    divisions: int | None = None,
+    seed: int = 0,
+) -> PackCorrection | None:
+    """Return the best pack and the best single trial, each with what it is worth on new data.
+
+    The interval of a value is made as `correction.correct` makes it, of the packs or trials that
+    the thirds choose. That of the gain is as wide as the variance of their difference says.
+
+    Args:
+        measured: The trials on each slice of the objective.
+        objective: What is chosen by.
+        costs: Of each trial, in the order of `SliceScores.scores`.
+        limits: As for `choose_pack`; the single trial keeps them, too.
+        joint: As for `choose_pack`.
+        search: As for `choose_pack`.
+        divisions: Into thirds: three choices each. By default 12 to 60, the more the fewer the
+            trials and samples are.
+        seed: Of all that is drawn.
+
+    Returns:
+        Nothing where no trial keeps the limits, or a class of a slice has a single group, which
+        cannot be divided.
+    """
+    limits = limits or PackLimits()
+    if divisions is None:
+        work = sum(one.scores.size for one in measured)
+        divisions = min(_MOST, max(_FEWEST, _AS_MANY // work))
+    in_part = in_thirds(measured, divisions, np.random.default_rng(seed))
+    parts = [[_inside(one, part) for one in measured] for part in in_part.T]
+    packs = [
+        choose_pack(part, objective, costs, limits, joint=joint, search=search, seed=seed + number)
+        for number, part in enumerate([measured, *parts])
+    ]
+    # The same trials keep the limits in every part: all of these are packs, or none is.
+    pack, again = packs[0], [one for one in packs[1:] if one is not None]
+    if pack is None or not again:
+        return None
+    values = [
+        _outside(measured, objective, one, part) for one, part in zip(again, in_part.T, strict=True)
+    ]
+    legal = legal_trials(measured, objective, costs, limits)
+    trials = [replace(one, scores=one.scores[legal]) for one in measured]
+    alone = choose_again(trials, objective, in_part, _inside_all(trials, objective, in_part))
+    rows = _Rows(measured, objective, legal, packs=(pack, *again))
+    place = len(legal)
+    chosen = place + 1 + np.arange(len(again))
+    sign = 1 if objective.direction == "maximize" else -1
+    gains = sign * (np.array(values) - alone.values)
+    gain = float(gains.mean())
+    reach = Z95 * rows.standard_error((place, chosen), (0, alone.chosen), seed)
+    return PackCorrection(
+        metric=objective.metric,
+        pack=pack,
+        of_pack=rows.expected(float(np.mean(values)), place, chosen, seed),
+        pack_params=sum(costs[member].params for member in pack.members),
+        trial=int(legal[0]),
+        of_trial=rows.expected(alone.mean, 0, alone.chosen, seed),
+        trial_params=costs[legal[0]].params,
+        gain=gain,
+        gain_low=gain - reach,
+        gain_high=gain + reach,
+        rounding=max(_LEAST_ROUNDING, _chance_of_division(gains, divisions)),
+    )
+
+
+def _inside(one: SliceScores, in_part: BoolArray) -> SliceScores:
+    """Return the samples of the groups in a part."""
+    kept = in_part[one.groups]
+    return SliceScores(one.targets[kept], one.scores[:, kept], one.groups[kept])
+
+
+def _inside_all(
+    trials: Sequence[SliceScores], objective: Objective, in_part: BoolArray
+) -> Float64Array:
+    """Return the metric of every trial on every slice in every part, (slices, trials, parts)."""
+    if objective.metric in FAST:
+        return metric_in_parts(trials, objective, in_part)
+    found = []
+    for one in trials:
+        kept = in_part[one.groups].T
+        of_parts = [
+            metric_of_rows(objective.metric, one.targets[k], one.scores[:, k]) for k in kept
+        ]
+        found.append(np.stack(of_parts, axis=1))
+    return np.stack(found)
+
+
+def _outside(
+    measured: Sequence[SliceScores], objective: Objective, pack: ChosenPack, in_part: BoolArray
+) -> float:
+    """Return the objective of a pack on the groups that had no say in it.
+
+    Those that had say how much each slice counts.
+    """
+    inside, outside = [], []
+    for one in measured:
+        kept, scores = in_part[one.groups], pack.scores(one)
+        inside.append(metric_of_rows(objective.metric, one.targets[kept], scores[None, kept])[0])
+        if objective.metric.startswith("best_f1"):  # its threshold has a say in the part, too
+            outside.append(metric_elsewhere(objective.metric, one.targets, scores, kept))
+        else:
+            rest = metric_of_rows(objective.metric, one.targets[~kept], scores[None, ~kept])
+            outside.append(float(rest[0]))
+    return float(slice_weights(np.array(inside), objective) @ np.array(outside))
+
+
+def _chance_of_division(gains: Float64Array, divisions: int) -> float:
+    """Return the standard error of the mean of (parts,) gains by how samples were divided."""
+    # The thirds of one division say together what all samples say.
+    whole = gains.reshape(3, divisions).mean(axis=0) if gains.size == 3 * divisions else gains
+    return float(whole.std(ddof=1) / math.sqrt(len(whole))) if len(whole) > 1 else 0.0
+
+
+class _Rows:
+    """The legal trials, the chosen pack, and the packs that each part chose, on all samples."""
+
+    def __init__(
+        self,
+        measured: Sequence[SliceScores],
+        objective: Objective,
+        legal: IntArray,
+        packs: Sequence[ChosenPack],
+    ) -> None:
+        self.objective = objective
+        self.measured = [
+            replace(one, scores=np.vstack([one.scores[legal], *(p.scores(one) for p in packs)]))
+            for one in measured
+        ]
+        self.kinds = kinds_of_groups(measured)
+        values = np.stack(
+            [metric_of_rows(objective.metric, one.targets, one.scores) for one in self.measured]
+        )
+        self.weights = slice_weights(values, objective)
+        """(slices, rows) How much each slice counts."""
+        self.totals = (self.weights * values).sum(axis=0)
+        """(rows,) The objective."""
+
+    def expected(self, value: float, row: int, chosen: IntArray, seed: int) -> ExpectedValue:
+        """Return a corrected value, with its interval, of what was chosen in the end and in parts.
+
+        Args:
+            value: The corrected one.
+            row: What was chosen on all samples.
+            chosen: (parts,) The row that each part chose.
+            seed: Of the bootstrap.
+        """
+        if self.objective.metric == "auc":
+            shares = np.bincount(chosen, minlength=len(self.totals)) / len(chosen)
+            low, high = interval_of_auc(self.measured, value, shares, self.weights, self.totals)
+        else:
+            low, high = interval_of_other(
+                self.measured, self.objective, value, self._chosen(row), seed
+            )
+        return ExpectedValue(naive=float(self.totals[row]), value=value, low=low, high=high)
+
+    def standard_error(
+        self, first: tuple[int, IntArray], second: tuple[int, IntArray], seed: int
+    ) -> float:
+        """Return the standard error of a difference of two, each as `expected` takes it."""
+        if self.objective.metric == "auc":
+            moves = [
+                group_influences(self.measured, self.weights[:, chosen], chosen)
+                for _, chosen in (first, second)
+            ]
+            return math.sqrt(influence_variances(moves[0] - moves[1], self.kinds).mean())
+        drawn = [
+            bootstrapped(self.measured, self.objective, self._chosen(row), self.kinds, seed)
+            for row, _ in (first, second)
+        ]
+        return float((drawn[0] - drawn[1]).std(ddof=1))
+
+    def _chosen(self, row: int) -> ChosenRow:
+        return ChosenRow(row, float(self.totals[row]), self.weights[:, row])

@@ -1,0 +1,90 @@
+"""The promotion of a pack: it becomes the champion of its study as a trial does."""
+
+from datetime import UTC, datetime
+
+from workbench.errors import StudyError
+from workbench.files import write_text
+from workbench.rules.judge import judge_spec
+from workbench.selection.champion import Champion, current_user
+from workbench.selection.registration import Registry, register_model
+from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackRecord
+
+
+def promote_pack(
+    folder: StudyFolder,
+    registry: Registry,
+    uid: str,
+    *,
+    run_id: str,
+    why: str,
+    is_by_hand: bool,
+) -> Champion:
+    """Register a pack's module as the study's champion and keep why; return that record.
+
+    Args:
+        folder: The study that keeps the pack.
+        registry: Where the model is registered, under the study's name.
+        uid: The pack's.
+        run_id: Its MLflow run.
+        why: A sentence.
+        is_by_hand: Whether a person asked for it; such a choice is kept by later searches.
+
+    Raises:
+        StudyError: the rulebook refuses the pack, or its files are gone.
+        DamagedFileError: its files are not what was written.
+    """
+    files = folder.pack(uid)
+    pack, result = files.read_pack(), files.read_result()
+    if result is None or result.objective is None:
+        raise StudyError(f"{files.path} is no whole pack. Remove it, and run `workbench pack`.")
+    verdict = judge_spec(folder.experiment().rulebook, pack.spec)
+    if not verdict.legal:
+        raise StudyError(f"{verdict.sentence} Promote a trial.")
+    objective, names = pack.objective, pack.member_names(folder.name)
+    version = registry.set_champion(folder.name, uid)
+    if version is None:
+        version = register_model(
+            folder,
+            registry,
+            uid,
+            run_id=run_id,
+            title=f"pack {uid}",
+            tags={"workbench.pack": ",".join(names)},
+            description=(
+                f"trials {', '.join(names)} ({pack.spec.backbone_label}), {objective.metric} "
+                f"{result.objective:.5f} on {objective.place}."
+            ),
+        )
+    estimate = pack.estimate
+    champion = Champion(
+        margin=estimate.gain if estimate else None,
+        sentence=_against(pack),
+        study=folder.name,
+        number=None,
+        recipe=uid,
+        members=names,
+        pack=estimate,
+        objective=objective,
+        value=result.objective,
+        standard_error=None,
+        chosen_by="by hand" if is_by_hand else "best",
+        who=current_user(),
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        why=why,
+        model_name=folder.name,
+        model_version=version,
+        params_thop=verdict.params_thop,
+        params_true=verdict.params_true,
+    )
+    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    return champion
+
+
+def _against(pack: PackRecord) -> str:
+    best = max(pack.members, key=lambda member: member.times)
+    held = "" if pack.best_single is None else f" It was held against trial {pack.best_single}."
+    return (
+        f"It joins {len(pack.members)} of {pack.num_trials} trials; trial {best.number} counts "
+        f"most.{held}"
+    )

@@ -1,0 +1,219 @@
+"""The best pack that a study's trials make, held against the best single trial."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from workbench.errors import RuleError, StudyError
+from workbench.files import write_text
+from workbench.parts.joint import Joint, LinearOfLogits, MeanOfProbabilities
+from workbench.rules.rulebook import Rulebook
+from workbench.selection.estimate import measured_on
+from workbench.selection.file_groups import groups_of_files
+from workbench.selection.joining import FittedJoint, JointName
+from workbench.selection.leaderboard import complete_trials, rank
+from workbench.selection.pack_choice import MemberCost, PackLimits
+from workbench.selection.pack_correction import PackCorrection, correct_pack
+from workbench.selection.packing import Ingredient, record_of, require_legal, write_pack
+from workbench.selection.statistics import read_scored_trials, read_scores
+from workbench.study.alike import measured_alike
+from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackEstimate, PackFolder, PackRecord
+from workbench.study.records import TrialRow
+from workbench.trial.recipe import Objective
+
+_SAMPLE = ["slice", "name", "target"]
+_METHOD = (
+    "Members, weights and the single trial chosen anew on two thirds of the files, scored on the "
+    "other third, for many divisions into thirds"
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a pack may cost."""
+
+    params: int | None = None
+    """Parameters of the whole pack; the rulebook's limit holds as well."""
+
+    ms_per_file: float | None = None
+    members: int = 8
+    """Different trials at most."""
+
+    joint: JointName = "mean"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A pack that was chosen and not made yet."""
+
+    objective: Objective
+    ingredients: tuple[Ingredient, ...]
+    """The members, the heaviest first."""
+
+    joint: Joint
+    correction: PackCorrection
+    num_trials: int
+    """Complete trials that it was chosen among."""
+
+    best: Ingredient
+    """The best single trial."""
+
+    @property
+    def is_promoted(self) -> bool:
+        """Whether the pack is to be promoted, and not the single trial."""
+        return len(self.ingredients) > 1 and self.correction.is_pack_promoted
+
+    @property
+    def estimate(self) -> PackEstimate:
+        """What the pack is worth on new data of the same kind."""
+        found = self.correction
+        return PackEstimate(
+            expected=found.of_pack.value,
+            low=found.of_pack.low,
+            high=found.of_pack.high,
+            gain=found.gain,
+            gain_low=found.gain_low,
+            gain_high=found.gain_high,
+            num_trials=self.num_trials,
+            method=_METHOD,
+        )
+
+
+def propose_pack(
+    folder: StudyFolder, others: Sequence[StudyFolder] = (), limits: Limits | None = None
+) -> Proposal:
+    """Choose the pack that is worth most on new data, of the complete trials of some studies.
+
+    Args:
+        folder: The study that will keep it; its objective and its rulebook count.
+        others: Studies of the same data, whose trials may be members, too.
+        limits: What it may cost.
+
+    Raises:
+        RuleError: the rulebook allows no pack.
+        StudyError: fewer than two trials were scored on the same files, none is small enough, or
+            the files are too few to tell what a choice is worth.
+        DamagedFileError: scores are gone or damaged.
+    """
+    limits = limits or Limits()
+    experiment = folder.experiment()
+    if experiment.rulebook.single_model == "backbone":
+        raise RuleError(
+            f"The rulebook of {folder.name} allows one network for each view, and a pack has "
+            "several. Where your rules allow several in one module, write `single_model: module` "
+            "under `rulebook`, and search into a new study."
+        )
+    objective = experiment.objective
+    usable = [one for study in (folder, *others) for one in _usable(study, objective)]
+    alike, tables = _scored_alike(usable, objective)
+    if len(alike) < 2:
+        raise StudyError(
+            f"A pack needs two complete trials that have their weights and were scored on the same "
+            f"files, and there {'is one' if alike else 'is none'}. Search on, or name studies of "
+            "the same data."
+        )
+    measured = measured_on(tables, groups_of_files(folder))
+    costs = [_cost(one.row, experiment.rulebook) for one in alike]
+    found = correct_pack(
+        measured,
+        objective,
+        costs,
+        PackLimits(
+            params=_limit(limits, experiment.rulebook),
+            ms_per_file=limits.ms_per_file,
+            members=limits.members,
+        ),
+        joint=limits.joint,
+    )
+    if found is None:
+        raise StudyError(
+            "No pack can be chosen: no trial is within the limits, or a class has too few files to "
+            "tell what a choice is worth. Raise the limits, or hold out more files."
+        )
+    return Proposal(
+        objective=objective,
+        ingredients=tuple(alike[place] for place in found.pack.members),
+        joint=_joint(found.pack.joint),
+        correction=found,
+        num_trials=len(alike),
+        best=alike[found.trial],
+    )
+
+
+def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, PackRecord]:
+    """Write a proposed pack into its study, all of it or nothing.
+
+    Raises:
+        RuleError: the rulebook refuses it.
+        StudyError: files of a member are gone, or of other data.
+        DamagedFileError: files of a member are not what its trial wrote.
+    """
+    record = record_of(
+        proposal.ingredients, proposal.joint, proposal.objective, num_trials=proposal.num_trials
+    )
+    verdict = require_legal(record, folder.experiment().rulebook)
+    best = proposal.best
+    record = record.model_copy(
+        update={
+            "estimate": proposal.estimate,
+            "best_single": best.row.number if best.folder.name == folder.name else None,
+            "params_thop": verdict.params_thop,
+            "params_true": verdict.params_true,
+        }
+    )
+    files = write_pack(folder, record, proposal.ingredients)
+    write_text(folder.last_pack, record.uid + "\n")
+    return files, record
+
+
+def _usable(study: StudyFolder, objective: Objective) -> list[Ingredient]:
+    """Return the trials of a study that may be members, best first."""
+    own = study.experiment().objective
+    if own != objective:
+        raise StudyError(
+            f"The study {study.name} improves {own.metric} on {own.place}, and a pack is chosen by "
+            f"{objective.metric} on {objective.place}. Name studies with one objective."
+        )
+    rows, _ = measured_alike(study, read_scored_trials(study))
+    ranked = rank(complete_trials(rows), objective)
+    return [
+        Ingredient(study, row)
+        for row in ranked
+        if not row.breaks and study.trial(row.recipe).weights.exists()
+    ]
+
+
+def _scored_alike(
+    usable: Sequence[Ingredient], objective: Objective
+) -> tuple[list[Ingredient], list[pd.DataFrame]]:
+    """Return those that were scored on the files of the first, with their scores in one order."""
+    alike: list[Ingredient] = []
+    tables: list[pd.DataFrame] = []
+    for one in usable:
+        scores = read_scores(one.folder, one.row, objective)
+        table = scores.sort_values(["slice", "name"], kind="stable", ignore_index=True)
+        if not tables or table[_SAMPLE].equals(tables[0][_SAMPLE]):
+            alike.append(one)
+            tables.append(table)
+    return alike, tables
+
+
+def _cost(row: TrialRow, rulebook: Rulebook) -> MemberCost:
+    known = [count for count in (row.params_thop, row.params_true) if count is not None]
+    counted = {"thop": row.params_thop, "true": row.params_true}.get(rulebook.counter)
+    params = counted if counted is not None else max(known, default=0)
+    return MemberCost(params=params, ms_per_file=row.ms_per_file)
+
+
+def _limit(limits: Limits, rulebook: Rulebook) -> int:
+    """Return how many parameters the members may have together: the joint has some, too."""
+    whole = min(rulebook.max_params, limits.params or rulebook.max_params)
+    return whole - (limits.members + 1)
+
+
+def _joint(fitted: FittedJoint) -> Joint:
+    if fitted.kind == "mean_of_probabilities":
+        return MeanOfProbabilities(weights=fitted.weights)
+    return LinearOfLogits(weights=fitted.weights, bias=fitted.bias)

@@ -1,0 +1,253 @@
+"""What a pack is made of: which member says what, how far they agree, what each adds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from workbench.errors import DamagedFileError, StudyError
+from workbench.parts.joint import Joint, JointLayer, MeanOfProbabilities
+from workbench.selection.slice_values import main_slice
+from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord
+from workbench.tables import text_table
+from workbench.trial.metrics import objective_metrics
+from workbench.trial.recipe import Objective
+from workbench.values import Frozen
+
+_SAMPLE = ["slice", "name", "target"]
+
+
+class MemberSummary(Frozen):
+    """One member of a pack."""
+
+    name: str
+    """The trial's number, with its study where that is another."""
+
+    model: str
+    """Backbones, views and size in a few words."""
+
+    weight: float
+    """In the joint."""
+
+    value: float
+    """Its own objective."""
+
+    without: float | None
+    """The objective of the pack without it, the others weighed as they are; none of the last one.
+    """
+
+    agreement: float | None
+    """The mean rank correlation of its scores with those of the other members."""
+
+
+class PackSummary(Frozen):
+    """A pack, for its table and its page."""
+
+    uid: str
+    title: str
+    objective: Objective
+    value: float
+    """Of the objective, as measured on the files that it was chosen by."""
+
+    by_slice: dict[str, float]
+    """The same metric on each labelled slice."""
+
+    num_trials: int
+    """Complete trials that it was chosen among."""
+
+    members: tuple[MemberSummary, ...]
+    joint: str
+    """How the scores become one, in a few words."""
+
+    estimate: PackEstimate | None
+    params_thop: int | None
+    params_true: int | None
+    ms_per_file: float | None
+
+
+def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
+    """Return what a pack of a study is made of.
+
+    Raises:
+        StudyError: the pack is not whole.
+        DamagedFileError: its files, or the scores of a member, are gone or damaged.
+    """
+    record, result = files.read_pack(), files.read_result()
+    if result is None or result.objective is None:
+        raise StudyError(f"{files.path} is no whole pack. Remove it, and run `workbench pack`.")
+    table, columns = _columns(folder, record)
+    names = record.member_names(folder.name)
+    value = _value(table, columns, record.spec.joint, record.objective)
+    agreement = _agreement(table, columns, record.objective)
+    members = tuple(
+        MemberSummary(
+            name=names[place],
+            model=member.trained.model.label,
+            weight=record.spec.joint.weights[place],
+            value=member.objective,
+            without=_without(table, columns, record, place),
+            agreement=agreement[place],
+        )
+        for place, member in enumerate(record.members)
+    )
+    return PackSummary(
+        uid=record.uid,
+        title=_title(names),
+        objective=record.objective,
+        value=value,
+        by_slice={
+            name: values[record.objective.metric] for name, values in result.by_slice.items()
+        },
+        num_trials=record.num_trials,
+        members=members,
+        joint=_joint_in_words(record.spec.joint),
+        estimate=record.estimate,
+        params_thop=record.params_thop,
+        params_true=record.params_true,
+        ms_per_file=result.ms_per_file,
+    )
+
+
+def describe_pack(summary: PackSummary) -> str:
+    """Return a pack for a terminal: its members in a table, and what it is worth."""
+    metric = summary.objective.metric
+    header = ["trial", "weight", metric, "pack without it", "agrees", "model"]
+    rows = [
+        [
+            one.name,
+            f"{one.weight:.3f}",
+            f"{one.value:.4f}",
+            "" if one.without is None else f"{one.without:.4f}",
+            "" if one.agreement is None else f"{one.agreement:.2f}",
+            one.model,
+        ]
+        for one in summary.members
+    ]
+    params = [count for count in (summary.params_thop, summary.params_true) if count is not None]
+    cost = f"{max(params) / 1e6:.1f}M parameters" if params else "parameters unknown"
+    if summary.ms_per_file is not None:
+        cost += f", {summary.ms_per_file:.1f} ms a file to score"
+    lines = [
+        text_table(header, rows),
+        "",
+        f"Pack {summary.uid}: {summary.joint}; {metric} {summary.value:.4f} on "
+        f"{summary.objective.place}; {cost}.",
+        *(summary.estimate.lines if summary.estimate else ()),
+    ]
+    return "\n".join(lines)
+
+
+def kept_pack(folder: StudyFolder) -> PackSummary | None:
+    """Return the pack of a study that was made last; nothing where it has none that is whole."""
+    if not folder.last_pack.exists():
+        return None
+    try:
+        return summarise_pack(folder, folder.newest_pack())
+    except (StudyError, DamagedFileError):
+        return None
+
+
+def decision_for_pack(summary: PackSummary, max_params: int, *, is_by_hand: bool) -> list[str]:
+    """Return the decision for a promoted pack: what it is, what to expect, what it costs."""
+    metric, found = summary.objective.metric, summary.estimate
+    by_hand = ", named by hand" if is_by_hand else ""
+    what = (
+        f"The pack of {summary.title} is promoted{by_hand}: {summary.joint}, chosen among "
+        f"{summary.num_trials} complete trials."
+    )
+    if found is not None and found.expected is not None:
+        within = ""
+        if found.low is not None and found.high is not None:
+            within = f" ({found.low:.3f} to {found.high:.3f}, 95%)"
+        expect = (
+            f"On new data of this kind, expect {metric} {found.expected:.3f}{within}: its "
+            f"{summary.value:.3f} on {summary.objective.place} is corrected for the choice"
+        )
+    else:
+        expect = (
+            f"It had {metric} {summary.value:.3f} on {summary.objective.place}, which the choice "
+            "flatters"
+        )
+    others = sorted(
+        (value, name) for name, value in summary.by_slice.items() if name != summary.objective.place
+    )
+    if others:
+        (low, least), (high, most) = others[0], others[-1]
+        expect += f"; on other slices {low:.3f} ({least}) to {high:.3f} ({most})"
+    known = [count for count in (summary.params_thop, summary.params_true) if count is not None]
+    cost = f"{max(known) / 1e6:.2f}M parameters" if known else "an unknown number of parameters"
+    cost += f" of {max_params / 1e6:.0f}M allowed"
+    if summary.ms_per_file is not None:
+        cost += f", {summary.ms_per_file:.0f} ms a file"
+    return [what, f"{expect}.", f"As one module it has {cost}."]
+
+
+def _title(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"trials {', '.join(most)} and {last}" if most else f"trial {last}"
+
+
+def _joint_in_words(joint: Joint) -> str:
+    if isinstance(joint, MeanOfProbabilities):
+        return "the weighted mean of its members' probabilities"
+    return f"a weighted sum of its members' logits, bias {joint.bias:+.3f}"
+
+
+def _study_of(folder: StudyFolder, member: PackMember) -> StudyFolder:
+    return folder if member.study == folder.name else StudyFolder(folder.path.parent / member.study)
+
+
+def _columns(
+    folder: StudyFolder, record: PackRecord
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+    """Return the labelled samples of the objective and the members' scores, (samples, members)."""
+    tables = []
+    for member in record.members:
+        scores = _study_of(folder, member).trial(member.recipe).read_scores()
+        labelled = scores[scores["target"] >= 0]
+        tables.append(labelled.sort_values(["slice", "name"], kind="stable", ignore_index=True))
+    shared = set.intersection(*(set(table["slice"]) for table in tables))
+    kept = [table[table["slice"].isin(shared)].reset_index(drop=True) for table in tables]
+    columns = np.stack([table["score"].to_numpy(np.float64) for table in kept], axis=1)
+    return kept[0][_SAMPLE], columns
+
+
+def _value(
+    table: pd.DataFrame, columns: npt.NDArray[np.float64], joint: Joint, objective: Objective
+) -> float:
+    with torch.inference_mode():
+        scores = JointLayer(joint)(torch.from_numpy(columns)).numpy()
+    scored = {
+        str(name): (part["target"], scores[part.index.to_numpy()])
+        for name, part in table.groupby("slice", sort=False)
+    }
+    return objective_metrics(objective, scored)[objective.metric]
+
+
+def _without(
+    table: pd.DataFrame, columns: npt.NDArray[np.float64], record: PackRecord, place: int
+) -> float | None:
+    joint = record.spec.joint
+    left = [weight for other, weight in enumerate(joint.weights) if other != place]
+    if not sum(left):
+        return None
+    if isinstance(joint, MeanOfProbabilities):
+        left = [weight / sum(left) for weight in left]
+    rest = joint.model_copy(update={"weights": tuple(left)})
+    return _value(table, np.delete(columns, place, axis=1), rest, record.objective)
+
+
+def _agreement(
+    table: pd.DataFrame, columns: npt.NDArray[np.float64], objective: Objective
+) -> list[float | None]:
+    """Return of each member the mean Spearman correlation with the others, on the clean slice."""
+    at = (table["slice"] == main_slice(table, objective)).to_numpy()
+    num = columns.shape[1]
+    if num == 1:
+        return [None]
+    together = pd.DataFrame(columns[at]).corr(method="spearman").to_numpy()
+    found = [float(np.delete(together[place], place).mean()) for place in range(num)]
+    return [value if np.isfinite(value) else None for value in found]

@@ -1,0 +1,222 @@
+"""Making a pack: trained trials become one spec, one file of weights and one table of scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from workbench.errors import RuleError, StudyError
+from workbench.files import finished, finished_folder, hash_file
+from workbench.parts.joint import Joint, JointLayer
+from workbench.parts.pack_spec import PackSpec, with_views_told_apart
+from workbench.rules.judge import judge_spec
+from workbench.rules.rulebook import Rulebook, Verdict
+from workbench.selection.leaderboard import objective_of
+from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackFolder, PackMember, PackRecord
+from workbench.study.records import TrialRow
+from workbench.trial.metrics import metrics_by_slice, objective_metrics
+from workbench.trial.recipe import Objective
+from workbench.trial.result import Result
+
+_SAMPLE = ["slice", "name", "target"]
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """A complete trial that goes into a pack."""
+
+    folder: StudyFolder
+    row: TrialRow
+    times: int = 1
+    """How often it was picked."""
+
+
+def record_of(
+    ingredients: Sequence[Ingredient], joint: Joint, objective: Objective, *, num_trials: int
+) -> PackRecord:
+    """Return the record of the pack that some trials make, all but its counts and estimate.
+
+    Raises:
+        StudyError: the trials are of different data.
+        DamagedFileError: a trial's recipe is gone or damaged.
+    """
+    recipes = [one.folder.trial(one.row.recipe).read_recipe() for one in ingredients]
+    data = {recipe.data for recipe in recipes}
+    if len(data) > 1:
+        raise StudyError(
+            "The members of a pack must have learned from the same files, and these are of "
+            f"{len(data)} data sets ({', '.join(sorted(data))}). Name studies of the same data."
+        )
+    specs, _ = with_views_told_apart([recipe.model for recipe in recipes])
+    members = tuple(
+        PackMember(
+            study=one.folder.name,
+            number=one.row.number,
+            recipe=one.row.recipe,
+            trained=recipe,
+            weights_sha256=_weights_hash(one),
+            objective=objective_of(one.row),
+            times=one.times,
+        )
+        for one, recipe in zip(ingredients, recipes, strict=True)
+    )
+    return PackRecord(
+        spec=PackSpec(members=specs, joint=joint),
+        members=members,
+        data=data.pop(),
+        objective=objective,
+        num_trials=num_trials,
+    )
+
+
+def require_legal(record: PackRecord, rulebook: Rulebook) -> Verdict:
+    """Return what the rulebook says of a pack.
+
+    Raises:
+        RuleError: it refuses the pack.
+    """
+    verdict = judge_spec(rulebook, record.spec)
+    if not verdict.legal:
+        raise RuleError(f"{verdict.sentence[0].upper()}{verdict.sentence[1:]} Nothing was written.")
+    return verdict
+
+
+def write_pack(
+    folder: StudyFolder, record: PackRecord, ingredients: Sequence[Ingredient]
+) -> PackFolder:
+    """Write a pack into its study, all of it or nothing; return its folder.
+
+    One that is there already is left as it is.
+
+    Args:
+        folder: The study that keeps it.
+        record: What it is.
+        ingredients: Its members' trials, in its order.
+
+    Raises:
+        StudyError: weights of a member are gone or not its recipe's, or its scores are of other
+            files than those of the first.
+        DamagedFileError: files of a member are not what its trial wrote.
+    """
+    place = folder.pack(record.uid)
+    if place.path.is_dir():
+        return place
+    scores = joined_scores(record, ingredients)
+    weights = _weights(record, ingredients)
+    with finished_folder(place.path) as path:
+        part = PackFolder(path, record.uid)
+        part.write_pack(record)
+        part.write_scores(scores)
+        with finished(part.weights) as file:
+            save_file(weights, file, metadata={"recipe": record.uid})
+        part.write_result(_result(record, ingredients, scores, part))
+    return place
+
+
+def joined_scores(record: PackRecord, ingredients: Sequence[Ingredient]) -> pd.DataFrame:
+    """Return the scores of a pack on every slice that all of its members were scored on.
+
+    Raises:
+        StudyError: the members have scores of different files.
+        DamagedFileError: the scores of a member are gone or damaged.
+    """
+    tables = [_in_order(one.folder.trial(one.row.recipe).read_scores()) for one in ingredients]
+    shared = set.intersection(*(set(table["slice"]) for table in tables))
+    first, *rest = [table[table["slice"].isin(shared)].reset_index(drop=True) for table in tables]
+    for one, table in zip(ingredients[1:], rest, strict=True):
+        if not table[_SAMPLE].equals(first[_SAMPLE]):
+            raise StudyError(
+                f"Trial {one.row.number} of {one.folder.name} was scored on other files than trial "
+                f"{ingredients[0].row.number} of {ingredients[0].folder.name}, so that no pack can "
+                "be made of both. Name studies of the same data, searched by one version."
+            )
+    columns = np.stack([table["score"].to_numpy(np.float64) for table in (first, *rest)], axis=1)
+    joined = JointLayer(record.spec.joint)(torch.from_numpy(columns)).numpy()
+    neutral = [
+        table["neutral"] if "neutral" in table else pd.Series(False, index=table.index)
+        for table in (first, *rest)
+    ]
+    return first[_SAMPLE].assign(
+        score=joined, neutral=np.logical_and.reduce([one.to_numpy(bool) for one in neutral])
+    )
+
+
+def _in_order(scores: pd.DataFrame) -> pd.DataFrame:
+    return scores.sort_values(["slice", "name"], kind="stable", ignore_index=True)
+
+
+def _weights_hash(one: Ingredient) -> str:
+    files = one.folder.trial(one.row.recipe)
+    if not files.weights.exists():
+        raise StudyError(
+            f"The weights of trial {one.row.number} of {one.folder.name} are gone "
+            f"({files.weights}), so it can be in no pack. Put the file back."
+        )
+    files.require_unchanged()
+    return hash_file(files.weights)
+
+
+def _weights(record: PackRecord, ingredients: Sequence[Ingredient]) -> dict[str, Tensor]:
+    """Return every tensor of the pack's module, by its name there.
+
+    Views that were renamed keep their place: a model's readers stand in the order of its views.
+    """
+    tensors: dict[str, Tensor] = {}
+    for number, (one, member) in enumerate(zip(ingredients, record.spec.members, strict=True)):
+        trained = one.folder.trial(one.row.recipe)
+        new = dict(zip(trained.read_recipe().model.views, member.views, strict=True))
+        try:
+            own = load_file(trained.weights)
+        except SafetensorError as error:
+            raise StudyError(
+                f"{trained.weights} is not a safetensors file ({error}). Put the file back."
+            ) from error
+        for name, tensor in own.items():
+            tensors[f"members.{number}.{_renamed(name, new)}"] = tensor
+    joint = JointLayer(record.spec.joint).state_dict()
+    return tensors | {f"joint.{name}": tensor for name, tensor in joint.items()}
+
+
+def _renamed(name: str, new: Mapping[str, str]) -> str:
+    """Return the name of a tensor of a model whose views have new names."""
+    top, _, rest = name.partition(".")
+    if top != "readers":
+        return name
+    view, _, rest = rest.partition(".")
+    return f"{top}.{new[view]}.{rest}"
+
+
+def _result(
+    record: PackRecord,
+    ingredients: Sequence[Ingredient],
+    scores: pd.DataFrame,
+    part: PackFolder,
+) -> Result:
+    labelled = scores[scores["target"] >= 0]
+    metrics = objective_metrics(
+        record.objective,
+        {
+            str(name): (rows["target"], rows["score"])
+            for name, rows in labelled.groupby("slice", sort=False)
+        },
+    )
+    times = [one.row.ms_per_file for one in ingredients]
+    known = [time for time in times if time is not None]
+    return Result(
+        recipe=record.uid,
+        state="complete",
+        objective=metrics[record.objective.metric],
+        metrics=dict(metrics),
+        by_slice=metrics_by_slice(scores),
+        ms_per_file=sum(known) if len(known) == len(times) else None,
+        seconds=sum(one.row.seconds for one in ingredients),
+        recipe_sha256=hash_file(part.record),
+        weights_sha256=hash_file(part.weights),
+        scores_sha256=hash_file(part.scores),
+    )

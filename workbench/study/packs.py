@@ -1,0 +1,169 @@
+"""The packs of a study: several of its trained trials joined into one model.
+
+A pack is no trial: nothing is trained for it, and no number of trials counts it. It has a folder of
+its own with the files of a trained model, and in place of a recipe the record of what it joins.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from workbench.files import write_text
+from workbench.parts.model_spec import ModelSpec
+from workbench.parts.pack_spec import PackSpec
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.result import ModelFolder, TrialFolder
+from workbench.validation import read_record
+from workbench.values import Frozen
+
+PACK_FILE = "pack.json"
+_REMEDY = "Put the file back, or remove the folder: `workbench pack` makes it anew."
+
+
+class PackMember(Frozen):
+    """A trained trial in a pack."""
+
+    study: str
+    number: int
+    """The trial's, in its study."""
+
+    recipe: str
+    """The uid of its recipe."""
+
+    trained: Recipe
+    """The recipe itself."""
+
+    weights_sha256: str
+    """Of its file of weights."""
+
+    objective: float
+    """The trial's own."""
+
+    times: int = 1
+    """How often it was picked."""
+
+
+class PackEstimate(Frozen):
+    """What a pack is worth on new data of the same kind, its choosing allowed for."""
+
+    expected: float | None
+    """Its objective, corrected for having been chosen; absent where the samples are too few."""
+
+    low: float | None
+    high: float | None
+    """The ends of the 95% interval of the true value."""
+
+    gain: float | None
+    """How much better it is than the best single trial, both chosen anew on parts of the files;
+    below 0 if it is worse."""
+
+    gain_low: float | None
+    gain_high: float | None
+    num_trials: int
+    """Complete trials that both were chosen among."""
+
+    method: str
+    """How the numbers were made, in one sentence."""
+
+    @property
+    def lines(self) -> list[str]:
+        """Return it for a person, a sentence each."""
+        if self.expected is None:
+            return ["Too few files of a class to tell what new data would bring."]
+        said = f"Expected on new data of this kind {self.expected:.3f}"
+        if self.low is not None and self.high is not None:
+            said += (
+                f" ({self.low:.2f} to {self.high:.2f}, 95%: members and weights chosen among "
+                f"{self.num_trials} trials)"
+            )
+        lines = [f"{said}."]
+        if self.gain is not None:
+            way = "better" if self.gain >= 0 else "worse"
+            within = ""
+            if self.gain_low is not None and self.gain_high is not None:
+                within = f" ({self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
+            lines.append(
+                f"Both chosen anew on parts of the files, the pack is {way} than the best single "
+                f"trial by {abs(self.gain):.3f}{within}."
+            )
+        return lines
+
+
+class PackRecord(Frozen):
+    """What a pack is made of, and how it was chosen."""
+
+    format: Literal[1] = 1
+    spec: PackSpec
+    """Its members stand in the order of `members`."""
+
+    members: Annotated[tuple[PackMember, ...], Field(min_length=1)]
+    data: str
+    """Fingerprint of labels and media."""
+
+    objective: Objective
+    num_trials: int
+    """Complete trials that it was chosen among."""
+
+    estimate: PackEstimate | None = None
+    best_single: int | None = None
+    """The trial that it was held against, the best of its study."""
+
+    params_thop: int | None = None
+    params_true: int | None = None
+
+    @property
+    def uid(self) -> str:
+        """Twelve hex digits of what it scores: its spec, and the weights of its members."""
+        parts = [self.spec.model_dump(mode="json"), [one.weights_sha256 for one in self.members]]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+    def member_names(self, study: str) -> tuple[str, ...]:
+        """Return what a person calls the members: their numbers, with the study if another."""
+        return tuple(
+            str(one.number) if one.study == study else f"{one.study}:{one.number}"
+            for one in self.members
+        )
+
+
+class PackFolder(ModelFolder):
+    """The files of one pack.
+
+    Args:
+        path: The folder.
+        uid: Of the pack whose files belong there.
+    """
+
+    def __init__(self, path: Path, uid: str = "") -> None:
+        super().__init__(path, uid, record=PACK_FILE)
+
+    def read_pack(self) -> PackRecord:
+        """Return what the pack is.
+
+        Raises:
+            DamagedFileError: the file is gone, or is not what was written.
+        """
+        return read_record(PackRecord, self.record, remedy=_REMEDY)
+
+    def write_pack(self, pack: PackRecord) -> None:
+        """Write what the pack is."""
+        write_text(self.record, pack.model_dump_json(indent=2) + "\n")
+
+
+def spec_of(files: ModelFolder) -> ModelSpec | PackSpec:
+    """Return the spec of the model whose files these are.
+
+    Raises:
+        DamagedFileError: the record of it is gone, or is not what was written.
+    """
+    if isinstance(files, PackFolder):
+        return files.read_pack().spec
+    assert isinstance(files, TrialFolder)
+    return files.read_recipe().model
+
+
+def title_of(number: int | None, uid: str) -> str:
+    """Return what a person calls a model: `trial 5`, or `pack 1f0c...` where it is of no trial."""
+    return f"pack {uid}" if number is None else f"trial {number}"
