@@ -1,9 +1,14 @@
-"""The real commands, each a process of its own, as a person runs them."""
+"""The real commands, each a process of its own, as a person runs them; or in this process."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from workbench.cli.main import app
 
 COMMAND = Path(sys.executable).with_name("workbench")
 # One thread a process, so that tests leave room for others.
@@ -25,3 +30,12 @@ def run(root: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[s
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done
+
+
+def run_here(root: Path, *words: str) -> str:
+    """Run a command in this process, which has loaded most already; return what it prints."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        done = CliRunner().invoke(app, [*words])
+    assert done.exit_code == 0, done.output
+    return done.stdout

@@ -22,6 +22,16 @@ settings.load_profile("stable")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest tests begin first: no process then waits at the end for that of another."""
+    items.sort(key=minutes, reverse=True)
+
+
+def minutes(item: pytest.Item) -> float:
+    """Return how long a test takes as its mark `slow` says; 0 where it does not."""
+    return max((mark.kwargs.get("minutes", 0) for mark in item.iter_markers("slow")), default=0)
+
+
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of 2 s: 50 frames of 64 x 48 and stereo sound at 44.1 kHz. Do not write to it."""

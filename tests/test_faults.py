@@ -7,7 +7,7 @@ import pytest
 from tests.faults import Storm
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2.5)
 @pytest.mark.parametrize("halving", [False, True], ids=["whole", "halving"])
 def test_a_search_outlives_kills_a_hang_and_a_full_device(tmp_path: Path, *, halving: bool) -> None:
     # Halved, most trials end after an epoch: the faults to come need some that do not.
@@ -23,7 +23,7 @@ def test_a_search_outlives_kills_a_hang_and_a_full_device(tmp_path: Path, *, hal
     assert any("out of memory on cpu: CUDA out of memory." in log for log in logs)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2.5)
 def test_a_search_outlives_a_removed_store_and_media_out_of_reach(tmp_path: Path) -> None:
     storm = Storm(tmp_path / "storm", num_trials=8)
     storm.remove_store()

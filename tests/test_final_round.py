@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import COMMAND, ENVIRONMENT, WAIT_S, run
+from tests.commands import COMMAND, ENVIRONMENT, WAIT_S, run, run_here
 from tests.study.tiny import SPACE, write_data, write_experiment
 from tests.test_main_job import until
 from workbench.study.folder import StudyFolder
@@ -56,8 +56,8 @@ def test_search_with_finalists_then_more_of_them_through_a_kill(tmp_path: Path) 
     assert champion["number"] == best["number"]
     assert champion["recipe"] in [repeat["recipe"] for repeat in best["repeats"]]
     assert [row.number for row in read_trials(folder)] == [0, 1, 2]
-    assert "Seeds move auc by" in run(tmp_path, "compare").stdout
-    run(tmp_path, "export", "--out", "bundle")
+    assert "Seeds move auc by" in run_here(tmp_path, "compare")
+    run_here(tmp_path, "export", "--out", "bundle")
     files = sorted(str(file) for file in (tmp_path / "data" / "testset").iterdir())
-    run(tmp_path, "predict", "bundle", *files, "--out", "predictions.csv")
+    run_here(tmp_path, "predict", "bundle", *files, "--out", "predictions.csv")
     assert (tmp_path / "predictions.csv").exists()

@@ -35,11 +35,11 @@ def test_a_recipe_is_legal_and_says_how_to_train_it(path: Path) -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("recipes")
-    make_demo(root / "data", num_train=16, num_val=8, num_test=8)
+    make_demo(root / "data", num_train=8, num_val=4, num_test=2)
     return root
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_a_recipe_trains_an_epoch(path: Path, place: Path) -> None:
     done = subprocess.run(

@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from tests.commands import COMMAND, ENVIRONMENT, WAIT_S, run
+from tests.commands import COMMAND, ENVIRONMENT, WAIT_S, run, run_here
 from tests.study.tiny import SPACE, write_data, write_experiment
-from workbench.cli.main import app
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.tracking.runs import Tracking, TrialRun
@@ -44,12 +42,8 @@ class Place:
         return run(self.root, *words, code=code)
 
     def run_here(self, *words: str) -> str:
-        """Run a command in this process, which has loaded most already; return what it prints."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(self.root)
-            done = CliRunner().invoke(app, [*words])
-        assert done.exit_code == 0, done.output
-        return done.stdout
+        """Run a command in this process; return what it prints."""
+        return run_here(self.root, *words)
 
     def start(self, *words: str) -> Process:
         """Start a command in a process group of its own, as a shell does."""
@@ -201,7 +195,7 @@ def template_names(place: Place) -> list[str]:
         return [row["img_name"] for row in csv.DictReader(template)]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=2)
 def test_a_search_is_held_by_one_process_and_goes_on_after_ctrl_c_and_after_a_kill(
     place: Place, started: Callable[..., Process]
 ) -> None:

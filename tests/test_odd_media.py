@@ -219,7 +219,7 @@ def test_odd_files_go_through_every_command(
     assert_bundle_agrees(tmp_path, capfd)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=3)
 def test_thousands_of_mutants_go_through_every_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

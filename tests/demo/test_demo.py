@@ -378,7 +378,7 @@ def test_a_film_moves_and_two_identities_differ() -> None:
     assert np.abs(films[0][0].astype(float) - films[0][7]).mean() > 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=5)
 def test_the_full_demo_gives_nothing_away_by_its_files(tmp_path: Path) -> None:
     make_demo(tmp_path / "data")
     for split in ("train", "val", "test"):

@@ -13,12 +13,11 @@ import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
-from tests.selection.studies import CHOICES, MadeStudy, normal_scores, row
+from tests.selection.studies import CHOICES, MadeStudy, champion, normal_scores, row
 from workbench.errors import DamagedFileError
 from workbench.report import figures
 from workbench.report.axes import ABSENT, axis, axis_names
 from workbench.report.page import write_report
-from workbench.selection.champion import Champion
 from workbench.trial.recipe import Objective
 
 AUC = Objective(metric="auc")
@@ -204,24 +203,15 @@ def test_a_study_of_another_objective_has_no_delong_errors(tmp_path: Path) -> No
 def test_the_champion_is_shown(tmp_path: Path) -> None:
     study = MadeStudy(tmp_path)
     study.add(*normal_scores(1.0, seed=0))
-    champion = Champion(
-        sentence="It is the only one.",
-        study="made",
-        number=0,
+    record = champion(
+        0,
         recipe=study.rows[0].recipe,
-        objective=AUC,
-        value=0.9,
-        standard_error=None,
         chosen_by="by hand",
         who="<i>somebody</i>",
-        when="2025-02-03T04:05:06+00:00",
         why="It is small.",
-        model_name="made",
         model_version="3",
-        params_thop=None,
-        params_true=None,
     )
-    study.folder.champion.write_text(champion.model_dump_json(), encoding="utf-8")
+    study.folder.champion.write_text(record.model_dump_json(), encoding="utf-8")
     said = "made version 3 by &lt;i&gt;somebody&lt;/i&gt; on 2025-02-03.<br>It is small."
     assert f"Trial 0, registered as {said}" in write(study)
 

@@ -1,4 +1,4 @@
-"""Study folders made by hand, in the files and formats of a real search."""
+"""Records of trials and study folders made by hand, in the files and formats of a real search."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from workbench.media.mel import Mel
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
+from workbench.selection.champion import Champion
 from workbench.space.experiment import Experiment
 from workbench.study import records
 from workbench.study.folder import StudyFolder, StudyInfo
@@ -44,6 +45,27 @@ def row(number: int, objective: float | None = None, **fields: Any) -> TrialRow:
         "run_id": None,
     }
     return TrialRow(number=number, objective=objective, **(whole | fields))
+
+
+def champion(number: int = 0, **fields: Any) -> Champion:
+    """Return what the promotion of a trial leaves."""
+    whole: dict[str, Any] = {
+        "sentence": "It was ahead.",
+        "study": "made",
+        "recipe": f"{number:012x}",
+        "objective": Objective(),
+        "value": 0.9,
+        "standard_error": None,
+        "chosen_by": "best",
+        "who": "somebody",
+        "when": "2025-02-03T04:05:06+00:00",
+        "why": "It has the best.",
+        "model_name": "made",
+        "model_version": "1",
+        "params_thop": None,
+        "params_true": None,
+    }
+    return Champion(number=number, **(whole | fields))
 
 
 def normal_scores(

@@ -2,34 +2,13 @@
 
 import pytest
 
-from tests.selection.studies import row
-from workbench.selection.champion import Champion
+from tests.selection.studies import champion, row
 from workbench.selection.contenders import Chosen, choose_contenders, macs_in_words
 from workbench.selection.finalists import Finalist, Finalists, MeanLead
 from workbench.trial.recipe import Objective
 
 AUC = Objective()
 ROWS = [row(0, 0.7), row(1, 0.9), row(2, 0.8), row(3, None, state="failed")]
-
-
-def champion(number: int, recipe: str = "") -> Champion:
-    return Champion(
-        sentence="",
-        study="made",
-        number=number,
-        recipe=recipe or f"{number:012x}",
-        objective=AUC,
-        value=0.9,
-        standard_error=None,
-        chosen_by="best",
-        who="",
-        when="",
-        why="",
-        model_name="made",
-        model_version="1",
-        params_thop=None,
-        params_true=None,
-    )
 
 
 def again(number: int, *values: float) -> Finalist:
@@ -75,7 +54,7 @@ def test_the_best_finalist_stands_first_by_its_mean() -> None:
 
 def test_the_promoted_repeat_is_the_one_that_is_shown() -> None:
     finalists = Finalists(objective=AUC, ranked=(again(2, 0.7, 0.8, 0.9),))
-    found = choose_contenders(ROWS, AUC, champion(2, "repeat-2-2"), finalists)
+    found = choose_contenders(ROWS, AUC, champion(2, recipe="repeat-2-2"), finalists)
     assert found[0].row.recipe == "repeat-2-2"
     # Nobody else was trained again, so the best other trial is the rival.
     assert told(found) == [(2, "champion"), (1, "runner-up")]

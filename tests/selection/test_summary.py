@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.report.sliced import COPIES, GENERATORS, NUM_FILES, make_sliced
-from tests.selection.studies import MadeStudy, normal_scores
-from workbench.selection.champion import Champion
+from tests.selection.studies import MadeStudy, champion, normal_scores
 from workbench.selection.evidence import times_as_many
 from workbench.selection.slice_values import (
     auc_gap,
@@ -30,25 +29,10 @@ def sliced(tmp_path_factory: pytest.TempPathFactory) -> MadeStudy:
     return make_sliced(tmp_path_factory.mktemp("sliced"), num_trials=3)
 
 
-def champion(study: MadeStudy, number: int, **changes: object) -> None:
-    record = {
-        "sentence": "It was ahead.",
-        "study": "made",
-        "number": number,
-        "recipe": study.rows[number].recipe,
-        "objective": study.objective,
-        "value": 0.9,
-        "standard_error": None,
-        "chosen_by": "best",
-        "who": "somebody",
-        "when": "2025-02-03T04:05:06+00:00",
-        "why": "It has the best.",
-        "model_name": "made",
-        "model_version": "1",
-        "params_thop": None,
-        "params_true": None,
-    } | changes
-    study.folder.champion.write_text(Champion.model_validate(record).model_dump_json())
+def write_champion(study: MadeStudy, number: int, **changes: object) -> None:
+    recipe = study.rows[number].recipe
+    record = champion(number, recipe=recipe, objective=study.objective, **changes)
+    study.folder.champion.write_text(record.model_dump_json())
 
 
 def test_a_study_without_trials_comes_to_nothing(tmp_path: Path) -> None:
@@ -79,7 +63,7 @@ def test_the_best_would_be_promoted(sliced: MadeStudy) -> None:
 
 
 def test_the_promoted_trial_stands_first_whatever_is_best(sliced: MadeStudy) -> None:
-    champion(sliced, 0, chosen_by="by hand")
+    write_champion(sliced, 0, chosen_by="by hand")
     try:
         found = summary_of(sliced)
         first, rival = found.contenders

@@ -124,7 +124,8 @@ def test_a_row_is_an_augmentation_at_the_strongest_that_the_space_draws(space: M
     drawn = space(
         {"pictures": pictures, "spectrograms": heard, "mixup_alpha": {"choice": [0.0, 0.4, 0.2]}}
     )
-    rows = {(row.label, row.note): row.augment for row in rows_of(drawn, "pictures")}
+    drafts = list(drawn.corners())
+    rows = {(row.label, row.note): row.augment for row in rows_of(drafts, "pictures")}
     every = Pictures(
         hflip=0.5,
         crop_scale=0.6,
@@ -152,7 +153,7 @@ def test_a_row_is_an_augmentation_at_the_strongest_that_the_space_draws(space: M
         ("augment.mixup_alpha 0.4", "drawn: mixup_alpha 0 to 0.4"): Augment(mixup_alpha=0.4),
         ("all at once", "each by its own chance"): Augment(pictures=every, mixup_alpha=0.4),
     }
-    assert [row.label for row in rows_of(drawn, "spectrograms")] == [
+    assert [row.label for row in rows_of(drafts, "spectrograms")] == [
         "augment.spectrograms.time_mask 0.3, num_time_masks 3",
         "augment.mixup_alpha 0.4",
         "all at once",
@@ -162,7 +163,7 @@ def test_a_row_is_an_augmentation_at_the_strongest_that_the_space_draws(space: M
 def test_a_default_that_takes_effect_nowhere_is_not_shown(space: MakeSpace) -> None:
     options = [{"kind": "sent", "jpeg": 0.5, "jpeg_quality": 70}, {"kind": "kept", "hflip": 0.5}]
     pictures = [{"pictures": {k: v for k, v in o.items() if k != "kind"}} for o in options]
-    rows = rows_of(space({"choice": pictures}), "pictures")
+    rows = rows_of(list(space({"choice": pictures}).corners()), "pictures")
     # The default quality, 30, stands only where there is no JPEG.
     assert [row.label for row in rows] == [
         "augment.pictures.hflip 0.5",

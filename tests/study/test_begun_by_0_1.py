@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.commands import run
+from tests.commands import run, run_here
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 
@@ -58,7 +58,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 def test_it_goes_on_is_compared_promoted_and_exported(root: Path) -> None:
     folder = StudyFolder(root / "experiments" / "begun")
     before = {row.recipe: row for row in read_trials(folder)}
@@ -79,13 +79,13 @@ def test_it_goes_on_is_compared_promoted_and_exported(root: Path) -> None:
         : len(rows["173a4cf3199f"].epochs)
     ]
 
-    run(root, "compare", "begun")
-    run(root, "promote", "begun", "--trial", str(rows[COMPLETE].number))
+    run_here(root, "compare", "begun")
+    run_here(root, "promote", "begun", "--trial", str(rows[COMPLETE].number))
     champion = json.loads((folder.path / "champion.json").read_text())
     assert champion["recipe"] == COMPLETE
 
-    run(root, "export", "begun", "--out", "bundle")
-    run(
+    run_here(root, "export", "begun", "--out", "bundle")
+    run_here(
         root,
         "predict",
         "bundle",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import run
+from tests.commands import run, run_here
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE, write_data, write_experiment
@@ -52,7 +52,7 @@ def test_a_search_draws_records_and_tells_each_views_backbone(
     assert bench.search(bench.workspace.root / outcome.folder.info().experiment, 6).num_new == 0
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1)
 def test_two_backbones_are_trained_promoted_exported_and_predict(tmp_path: Path) -> None:
     write_data(tmp_path / "data")
     space = {
@@ -64,16 +64,16 @@ def test_two_backbones_are_trained_promoted_exported_and_predict(tmp_path: Path)
     words = ("search", "experiments/tiny.yaml", "--data", "data", "--trials", "2", "--jobs", "1")
     label = "test_resnet image + test_efficientnet small"
     assert label in run(tmp_path, *words).stderr
-    assert "test_resnet" in run(tmp_path, "compare", "tiny").stdout
-    run(tmp_path, "promote", "tiny")
+    assert "test_resnet" in run_here(tmp_path, "compare", "tiny")
+    run_here(tmp_path, "promote", "tiny")
     champion = json.loads((tmp_path / "experiments" / "tiny" / "champion.json").read_text())
     folder = StudyFolder(tmp_path / "experiments" / "tiny")
     recipe = folder.trial(champion["recipe"]).read_recipe()
     assert recipe.model.backbone == {"image": "test_resnet", "small": "test_efficientnet"}
-    run(tmp_path, "export", "tiny", "--out", "bundle")
+    run_here(tmp_path, "export", "tiny", "--out", "bundle")
     assert f"| backbone | {label} |" in (tmp_path / "bundle" / "README.md").read_text()
     files = [f"data/testset/test{i}.{'jpg' if i % 3 else 'png'}" for i in range(8)]
-    run(tmp_path, "predict", "bundle", *files, "--out", "again.csv")
+    run_here(tmp_path, "predict", "bundle", *files, "--out", "again.csv")
     submitted = tmp_path / "bundle" / "predictions.csv"
     with submitted.open(newline="") as first, (tmp_path / "again.csv").open(newline="") as second:
         exported, predicted = list(csv.DictReader(first)), list(csv.DictReader(second))

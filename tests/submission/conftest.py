@@ -5,25 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.submission.made_study import MadeStudy, make_study
+from tests.submission.made_study import TrainedStudy, make_study
 from workbench.study.folder import StudyFolder
 from workbench.submission.bundle import Bundle, export
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> MadeStudy:
+def study(tmp_path_factory: pytest.TempPathFactory) -> TrainedStudy:
     return make_study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="session")
-def bundle(study: MadeStudy, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(study: TrainedStudy, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     # Three of the seven files are broken, empty and missing.
     out = tmp_path_factory.mktemp("bundles") / "bundle"
     return export(study.folder, out, allow_missing=True)
 
 
 @pytest.fixture
-def own_study(study: MadeStudy, tmp_path: Path) -> StudyFolder:
+def own_study(study: TrainedStudy, tmp_path: Path) -> StudyFolder:
     """A copy of the study that a test may change."""
     shutil.copytree(study.folder.path, tmp_path / "made")
     return StudyFolder(tmp_path / "made")

@@ -7,6 +7,7 @@ import numpy as np
 import yaml
 
 from tests.media.clips import chirp, moving, write_media
+from tests.selection.studies import champion
 from workbench.data.manifest import Layout, read_manifest
 from workbench.data.prepare import prepare
 from workbench.files import write_text
@@ -16,10 +17,9 @@ from workbench.media.views import AnyView
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.selection.champion import Champion
 from workbench.space.experiment import Experiment
 from workbench.study.folder import StudyFolder
-from workbench.trial.recipe import Objective, Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.train import run_trial
 
 # A row twice, a column more than the competition's, a cell with a comma, and files that are broken,
@@ -43,14 +43,14 @@ VIEWS: dict[str, AnyView] = {
 
 
 @dataclass(frozen=True)
-class MadeStudy:
+class TrainedStudy:
     """The study's folder and its data folder."""
 
     folder: StudyFolder
     data: Path
 
 
-def make_study(root: Path) -> MadeStudy:
+def make_study(root: Path) -> TrainedStudy:
     """Make clips, prepare them, train one trial, and write what a promotion writes."""
     data = _write_data(root / "data")
     manifest = read_manifest(data, Layout(), cache=root / "cache")
@@ -79,25 +79,19 @@ def make_study(root: Path) -> MadeStudy:
     experiment = Experiment(name="made", views=VIEWS, search_space="unused.yaml")
     about = {"experiment": experiment.model_dump(mode="json"), "space": {}}
     write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
-    champion = Champion(
-        study="made",
-        number=7,
+    record = champion(
+        7,
         recipe=recipe.uid,
-        objective=Objective(),
         value=result.objective,
-        standard_error=None,
-        chosen_by="best",
         who="a test",
         when="2026-01-01T00:00:00+00:00",
         why="It is the only one.",
         sentence="It is the only complete trial.",
-        model_name="made",
-        model_version="1",
         params_thop=9_876_543,
         params_true=9_999_999,
     )
-    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
-    return MadeStudy(folder, data)
+    write_text(folder.champion, record.model_dump_json(indent=2) + "\n")
+    return TrainedStudy(folder, data)
 
 
 def _write_data(folder: Path) -> Path:

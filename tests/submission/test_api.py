@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.submission.made_study import MadeStudy
+from tests.submission.made_study import TrainedStudy
 from workbench.errors import BundleError, ConfigError
 from workbench.parts import hub, wheels
 from workbench.parts.model_spec import ModelSpec
@@ -42,7 +42,7 @@ def expected(bundle: Bundle) -> "pd.Series[float]":
 
 
 def test_the_bundle_gives_the_same_numbers_where_the_project_is_not_installed(
-    study: MadeStudy, bundle: Bundle, own_bundle: Path, tmp_path: Path
+    study: TrainedStudy, bundle: Bundle, own_bundle: Path, tmp_path: Path
 ) -> None:
     paths = sysconfig.get_paths()
     names = ["t1.mp4", "broken.mp4"]
@@ -66,7 +66,7 @@ def test_the_bundle_gives_the_same_numbers_where_the_project_is_not_installed(
 
 
 def test_every_file_has_its_stored_score_whatever_its_neighbours(
-    study: MadeStudy, bundle: Bundle, capfd: pytest.CaptureFixture[str]
+    study: TrainedStudy, bundle: Bundle, capfd: pytest.CaptureFixture[str]
 ) -> None:
     predictor = Predictor(bundle.path)
     stored = expected(bundle)
@@ -81,7 +81,7 @@ def test_every_file_has_its_stored_score_whatever_its_neighbours(
 
 
 def test_no_pretrained_weights_are_looked_up(
-    own_bundle: Path, bundle: Bundle, study: MadeStudy, monkeypatch: pytest.MonkeyPatch
+    own_bundle: Path, bundle: Bundle, study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = ModelSpec.model_validate_json((own_bundle / "model.json").read_text())
     weights = Weights(source="hub", name="resnet10t.c3_in1k", sha256="0" * 64, pretraining="in1k")
@@ -117,7 +117,7 @@ def test_an_unknown_device_is_refused(bundle: Bundle) -> None:
 
 
 def test_rows_are_named_by_file_and_by_path_where_names_repeat(
-    study: MadeStudy, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = study.data / "testset" / "t0.mp4"
     same = tmp_path / "t0.mp4"

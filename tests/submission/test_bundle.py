@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.submission.made_study import TEMPLATE, MadeStudy
+from tests.submission.made_study import TEMPLATE, TrainedStudy
 from workbench.data.facts import FactsStore
 from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
 from workbench.files import hash_file, write_text
@@ -41,7 +41,7 @@ def test_predictions_have_the_template_rows_order_columns_and_cells(bundle: Bund
 
 
 def test_predictions_are_the_stored_scores_to_the_last_digit(
-    study: MadeStudy, bundle: Bundle
+    study: TrainedStudy, bundle: Bundle
 ) -> None:
     stored = stored_scores(study.folder)
     with (bundle.path / "predictions.csv").open(newline="") as file:
@@ -116,7 +116,9 @@ def test_a_library_that_no_package_provides_is_named() -> None:
         installed_versions(["numpy", "no_such_library"])
 
 
-def test_the_readme_tells_the_rules_and_expected_scores(study: MadeStudy, bundle: Bundle) -> None:
+def test_the_readme_tells_the_rules_and_expected_scores(
+    study: TrainedStudy, bundle: Bundle
+) -> None:
     text = (bundle.path / "README.md").read_text()
     assert "resnet10t is allowed" in text
     assert re.search(r"\| parameters as thop \d[\w.-]* counts them \| [\d,]+ \|", text)
@@ -169,7 +171,9 @@ def test_a_study_without_champion_says_to_promote(own_study: StudyFolder, tmp_pa
 
 
 @pytest.mark.parametrize("there", ["file", "folder"])
-def test_what_is_there_is_never_overwritten(study: MadeStudy, tmp_path: Path, there: str) -> None:
+def test_what_is_there_is_never_overwritten(
+    study: TrainedStudy, tmp_path: Path, there: str
+) -> None:
     out = tmp_path / "out"
     kept = out / "kept.txt" if there == "folder" else out
     kept.parent.mkdir(exist_ok=True)
@@ -180,7 +184,7 @@ def test_what_is_there_is_never_overwritten(study: MadeStudy, tmp_path: Path, th
 
 
 def test_a_bundle_is_exported_neither_into_another_nor_where_nothing_may_be_written(
-    study: MadeStudy, own_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: TrainedStudy, own_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BundleError, match="lies in the bundle"):
         export(study.folder, own_bundle / "deep" / "out")
@@ -258,7 +262,7 @@ def test_a_model_over_the_limit_is_refused(own_study: StudyFolder, tmp_path: Pat
 
 
 def test_a_failure_on_the_way_leaves_no_half_bundle(
-    study: MadeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> str:
         raise OSError("the disk is full")
@@ -276,7 +280,7 @@ NEUTRAL = (
 
 
 def test_neutral_scores_are_counted_and_too_many_are_refused(
-    study: MadeStudy, bundle: Bundle, tmp_path: Path
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=r"Over 1% are too many.*--allow-missing") as caught:
         export(study.folder, tmp_path / "out")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.submission.made_study import MadeStudy
+from tests.submission.made_study import TrainedStudy
 from tests.submission.test_bundle import stored_scores
 from workbench.errors import BundleError
 from workbench.scoring.temperature import tempered
@@ -24,13 +24,13 @@ def predictions(bundle: Path) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def calibrated(study: MadeStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def calibrated(study: TrainedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("calibrated") / "bundle"
     return export(study.folder, out, allow_missing=True, is_calibrated=True).path
 
 
 def test_every_score_is_divided_and_none_overtakes_another(
-    study: MadeStudy, calibrated: Path
+    study: TrainedStudy, calibrated: Path
 ) -> None:
     temperature = read_temperature(calibrated)
     assert temperature != 1
@@ -40,7 +40,7 @@ def test_every_score_is_divided_and_none_overtakes_another(
     assert sorted(filled, key=filled.__getitem__) == sorted(filled, key=stored.__getitem__)
 
 
-def test_the_bundle_predicts_as_it_is_filled(study: MadeStudy, calibrated: Path) -> None:
+def test_the_bundle_predicts_as_it_is_filled(study: TrainedStudy, calibrated: Path) -> None:
     files = [study.data / "testset" / name for name in ("t0.mp4", "t1.mp4")]
     with Predictor(calibrated, num_decoders=0) as predictor:
         found = predictor.predict_many(files)
@@ -55,7 +55,7 @@ def test_the_bundle_says_what_it_divides_by(calibrated: Path) -> None:
     assert f"divided by {said['temperature']}" in (calibrated / "README.md").read_text()
 
 
-def test_nothing_is_divided_unless_it_is_asked_for(study: MadeStudy, bundle: Bundle) -> None:
+def test_nothing_is_divided_unless_it_is_asked_for(study: TrainedStudy, bundle: Bundle) -> None:
     assert not (bundle.path / "calibration.json").exists()
     assert read_temperature(bundle.path) == 1
     stored = stored_scores(study.folder)

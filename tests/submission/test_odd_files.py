@@ -16,7 +16,7 @@ import pytest
 
 from tests.data.test_malformed_media import children
 from tests.media.odd_files import late_flv, late_mpg, read_oddly, vast_tracks, wide_wav
-from tests.submission.made_study import MadeStudy
+from tests.submission.made_study import TrainedStudy
 from workbench.media.view import MadeOrNot, View
 from workbench.submission import api
 from workbench.submission.api import Predictor, main
@@ -27,11 +27,11 @@ def fail(path: Path, views: Mapping[str, View], *_: Any) -> MadeOrNot:
     raise IndexError("a bug of a view")
 
 
-def clips_of(study: MadeStudy) -> list[Path]:
+def clips_of(study: TrainedStudy) -> list[Path]:
     return sorted((study.data / "testset").iterdir())
 
 
-def test_the_fence_changes_no_bit_of_a_score(study: MadeStudy, bundle: Bundle) -> None:
+def test_the_fence_changes_no_bit_of_a_score(study: TrainedStudy, bundle: Bundle) -> None:
     paths = clips_of(study) * 2 + [study.data / "testset" / "missing.mp4"]
     with Predictor(bundle.path, num_decoders=2) as fenced:
         apart = fenced.predict_many(paths)
@@ -40,7 +40,7 @@ def test_the_fence_changes_no_bit_of_a_score(study: MadeStudy, bundle: Bundle) -
 
 @pytest.mark.slow
 def test_a_file_that_hangs_dies_or_eats_memory_gets_a_neutral_score_and_the_rest_goes_on(
-    study: MadeStudy,
+    study: TrainedStudy,
     bundle: Bundle,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -64,7 +64,7 @@ def test_a_file_that_hangs_dies_or_eats_memory_gets_a_neutral_score_and_the_rest
 
 
 def test_odd_files_are_scored_counted_and_named(
-    study: MadeStudy, bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     odd = {"x.mp4": b"x", "late.mpg": late_mpg(), "late.flv": late_flv(), "wide.wav": wide_wav()}
     for name, content in odd.items():
@@ -83,7 +83,7 @@ def test_odd_files_are_scored_counted_and_named(
 
 
 def test_one_exception_on_many_files_is_a_bug_and_no_score(
-    study: MadeStudy,
+    study: TrainedStudy,
     bundle: Bundle,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -101,7 +101,7 @@ def test_one_exception_on_many_files_is_a_bug_and_no_score(
 
 
 def test_nothing_is_written_over_what_is_read(
-    study: MadeStudy, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clips = [tmp_path / name for name in ("a.mp4", "b.mp4")]
     for clip in clips:
@@ -193,7 +193,7 @@ def assert_nothing_is_left(asked: Asked) -> None:
 
 
 def test_bad_requests_from_eight_threads_give_the_numbers_of_one_and_leave_nothing(
-    study: MadeStudy, bundle: Bundle, tmp_path: Path
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path
 ) -> None:
     paths = [*bad_requests(tmp_path), *clips_of(study)]
     assert_nothing_is_left(ask_from_eight_threads(bundle.path, paths, num_turns=25))
@@ -208,7 +208,7 @@ def test_a_thousand_bad_requests_take_no_memory(bundle: Bundle, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_a_script_without_a_main_guard_may_predict(
-    study: MadeStudy, own_bundle: Path, tmp_path: Path
+    study: TrainedStudy, own_bundle: Path, tmp_path: Path
 ) -> None:
     clip = study.data / "testset" / "t0.mp4"
     script = tmp_path / "script.py"
@@ -227,7 +227,7 @@ def test_a_script_without_a_main_guard_may_predict(
 
 @pytest.mark.slow
 def test_a_small_file_that_claims_vast_tracks_costs_itself_alone(
-    study: MadeStudy, bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     bomb = tmp_path / "bomb.mp4"
     bomb.write_bytes(vast_tracks(100, 1 << 24))  # over 40 GB, were they all looked at

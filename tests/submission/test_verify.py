@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.submission.made_study import MadeStudy
+from tests.submission.made_study import TrainedStudy
 from workbench.errors import BundleError, DataError
 from workbench.files import hash_file
 from workbench.submission.bundle import Bundle
@@ -153,7 +153,7 @@ def test_an_unreadable_manifest_is_refused(own_bundle: Path, text: str) -> None:
 def test_the_bundles_own_code_runs_and_leaves_the_bundle_as_it_was(
     own_bundle: Path,
     bundle: Bundle,
-    study: MadeStudy,
+    study: TrainedStudy,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -183,7 +183,7 @@ def test_the_bundles_own_code_runs_and_leaves_the_bundle_as_it_was(
 
 
 def test_the_name_of_a_bundle_is_no_option_of_python(
-    own_bundle: Path, study: MadeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_bundle: Path, study: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     own_bundle.rename("-x")
@@ -221,7 +221,7 @@ def test_a_changed_bundle_is_not_run(own_bundle: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", ["absent.mp4", "folder", "pipe"])
 def test_what_a_person_names_must_be_there_before_anything_is_scored(
-    own_bundle: Path, study: MadeStudy, tmp_path: Path, what: str
+    own_bundle: Path, study: TrainedStudy, tmp_path: Path, what: str
 ) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")

@@ -148,7 +148,7 @@ def check_part(part: int, prepared: Prepared, folder: Path, device: str) -> None
     assert any(result.micro_batch for result in complete)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(minutes=1.5)
 @pytest.mark.parametrize("part", range(NUM_PARTS))
 def test_no_drawn_recipe_ends_as_a_bug(prepared: Prepared, tmp_path: Path, part: int) -> None:
     check_part(part, prepared, tmp_path, "cpu")

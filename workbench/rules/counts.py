@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import distributions, packages_distributions, version
 from typing import TypeVar
 
 import torch
@@ -17,7 +17,11 @@ ModelInputs = TypeVar("ModelInputs", Tensor, Mapping[str, Tensor])
 @cache
 def counted_by() -> str:
     """Return the package that brings thop with its version: forks of it count differently."""
-    packages = sorted(set(packages_distributions().get("thop", ())))
+    declared = {
+        d.name for d in distributions() if "thop" in (d.read_text("top_level.txt") or "").split()
+    }
+    # The slow way lists the files of every package: for one that does not declare its modules.
+    packages = sorted(declared or set(packages_distributions().get("thop", ())))
     return " and ".join(f"{package} {version(package)}" for package in packages)
 
 

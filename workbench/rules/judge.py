@@ -1,13 +1,20 @@
 """The judge of a built model: what each rule of a rulebook says of it."""
 
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import version
+from pathlib import Path
 
+import torch
 from torch import nn
 
+from workbench.data.measured import Measured
 from workbench.media.image import Image
 from workbench.media.view import View
+from workbench.parts import model as model_module
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel, picture_views
 from workbench.parts.model_spec import ModelSpec
@@ -20,6 +27,18 @@ from workbench.rules.counts import count, counted_by
 from workbench.rules.helper_models import helpers_of
 from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.rules.subject import Counts, HelperModel, StartWeights, Subject
+from workbench.values import Frozen
+
+_Named = tuple[tuple[str, str], ...]
+_Views = tuple[tuple[str, View], ...]
+
+
+class Built(Frozen):
+    """What building a model tells."""
+
+    counts: Counts
+    networks: dict[str, int]
+    """How many networks read each view."""
 
 
 def judge(
@@ -29,6 +48,7 @@ def judge(
     *,
     image_px: int,
     weights: PerView[Weights | None],
+    counted: Path | None = None,
 ) -> Verdict:
     """Judge the whole model of `views` on `backbone` by `rulebook`.
 
@@ -39,6 +59,8 @@ def judge(
         image_px: Side of the images that the backbones see, in pixels.
         weights: What all backbones start from, or each does; None judges the weights that timm
             publishes.
+        counted: The folder that keeps what was counted of a model by the same versions: what is
+            known there is not built again. None builds it whatever is kept.
 
     Raises:
         ConfigError: timm knows no such backbone, or it cannot take such images.
@@ -46,12 +68,12 @@ def judge(
     # A name for all views is judged even where none of them goes through it.
     names = for_each(backbone, picture_views(views) or ([""] if isinstance(backbone, str) else []))
     found = for_each(weights, names)
-    counts, networks = _built(tuple(names.items()), tuple(views.items()), image_px)
+    built = _counted(tuple(names.items()), tuple(views.items()), image_px, counted)
     subject = Subject(
         starts=tuple(dict.fromkeys(_start(name, found[view]) for view, name in names.items())),
-        counts=counts,
+        counts=built.counts,
         counted_by=counted_by(),
-        networks=networks,
+        networks=built.networks,
         helpers=_helpers(views),
     )
     return _verdict(rulebook, label_of(backbone), subject)
@@ -157,11 +179,40 @@ def networks_of(model: nn.Module) -> dict[str, int]:
     return dict(Counter(name for part in parts for name in part.readers))
 
 
+def _counted(backbones: _Named, views: _Views, image_px: int, folder: Path | None) -> Built:
+    """Return what `_built` returns, as it was kept in `folder` or kept there from now on."""
+    if folder is None:
+        return _built(backbones, views, image_px)
+    about = {
+        "backbones": backbones,
+        "views": [(name, view.model_dump(mode="json")) for name, view in views],
+        "image_px": image_px,
+        "counted_by": counted_by(),
+        "timm": version("timm"),
+        "torch": torch.__version__,
+        "parts": _digest_of_parts(),
+    }
+    kept = Measured(folder, "counts")
+    if (known := kept.get(about)) is not None:
+        return Built(**known)
+    built = _built(backbones, views, image_px)
+    if os.access(folder, os.W_OK):
+        kept.keep(about, built.model_dump())
+    return built
+
+
+@cache
+def _digest_of_parts() -> str:
+    """Return a digest of the code that models are made by."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(model_module.__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 @lru_cache(maxsize=1024)
-def _built(
-    backbones: tuple[tuple[str, str], ...], views: tuple[tuple[str, View], ...], image_px: int
-) -> tuple[Counts, dict[str, int]]:
-    """Return the counts of a model without weights, and how many networks read each view."""
+def _built(backbones: _Named, views: _Views, image_px: int) -> Built:
+    """Return what a model without weights tells, built and counted."""
     for _, name in backbones:
         published(name)  # an unknown name is the caller's error, not one of counting
     networks: dict[str, int] = {}
@@ -172,7 +223,7 @@ def _built(
         return model
 
     counts = count(build, example_inputs(dict(views), batch=1))
-    return counts, networks
+    return Built(counts=counts, networks=networks)
 
 
 def _joined(clauses: list[str]) -> str:

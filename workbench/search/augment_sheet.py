@@ -82,7 +82,7 @@ def write_augment_sheets(space: Space, prepared: Prepared, folder: Path) -> list
     read = {name for draft in drafts for name in draft.views}
     sheets = []
     for name, view in prepared.views.items():
-        rows = _rows(drafts, KINDS[view.modality]) if name in read and is_picture(view) else []
+        rows = rows_of(drafts, KINDS[view.modality]) if name in read and is_picture(view) else []
         samples = _samples(prepared, name, drawing.whole_grid(MOST_COLUMNS, image_px).columns)
         if rows and len(samples):
             head = [space.file, f"{image_px} px, the largest side that the space can draw"]
@@ -91,16 +91,12 @@ def write_augment_sheets(space: Space, prepared: Prepared, folder: Path) -> list
     return sheets
 
 
-def rows_of(space: Space, kind: Kind) -> list[SheetRow]:
-    """Return a row for each augmentation that `space` can draw for a kind of view, all else off.
+def rows_of(drafts: Sequence[SampledConfig], kind: Kind) -> list[SheetRow]:
+    """Return a row for each augmentation of a kind of view that one of `drafts` has, all else off.
 
     It is at the strongest value that can be drawn, and what happens by chance happens always. If
     there are several, a last row has all at once, by their chances.
     """
-    return _rows(list(space.corners()), kind)
-
-
-def _rows(drafts: Sequence[SampledConfig], kind: Kind) -> list[SheetRow]:
     settings: Settings = [getattr(draft.augment, kind) for draft in drafts]
     change_by = type(settings[0])
     fields = change_by.model_fields

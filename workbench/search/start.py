@@ -287,11 +287,9 @@ class _Run:
             num_threads=self.seats.num_threads,
             cache=self.workspace.cache,
         )
-        seed = self.options.seed
-        names = self.folder.names()
-        return RecipeBuilder(
-            self.experiment, info.fingerprint, self.finder, seed, precisions, names
-        )
+        fingerprint, names = info.fingerprint, self.folder.names()
+        kept = (self.options.seed, precisions, names, self.workspace.cache)
+        return RecipeBuilder(self.experiment, fingerprint, self.finder, *kept)
 
 
 def _final_round_s(store: StudyStore, options: RunOptions, seats: Seats) -> float:

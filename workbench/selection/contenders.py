@@ -20,6 +20,7 @@ from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen
+from workbench.workspace import Workspace
 
 MOST_FINALISTS = 5
 """That are shown beside the promoted trial."""
@@ -212,7 +213,12 @@ def verdict_of(folder: StudyFolder, row: TrialRow, rulebook: Rulebook) -> Verdic
     spec = recipe.model
     try:
         return judge(
-            rulebook, spec.backbone, spec.views, image_px=spec.image_px, weights=spec.weights
+            rulebook,
+            spec.backbone,
+            spec.views,
+            image_px=spec.image_px,
+            weights=spec.weights,
+            counted=Workspace(folder.path.parents[1]).cache,
         )
     except ConfigError:  # a backbone of another version of timm
         return None

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from workbench.console import say
 from workbench.errors import ConfigError, RuleError
@@ -33,6 +34,9 @@ class RecipeBuilder:
 
     names: Mapping[str, str] = field(default_factory=dict)
     """What the study calls recipes whose fingerprint is another by now, by the fingerprint."""
+
+    counted: Path | None = None
+    """The folder that keeps what was counted of a model; see `rules.judge.judge`."""
 
     def make(self, draft: SampledConfig) -> Recipe:
         """Return the recipe of a draft."""
@@ -69,6 +73,7 @@ class RecipeBuilder:
                 recipe.model.views,
                 image_px=recipe.model.image_px,
                 finder=self.finder,
+                counted=self.counted,
             )
         except ConfigError as error:
             # Only these two do not fit, the backbone and the side drawn with it: a bad draw.

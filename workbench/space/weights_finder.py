@@ -40,8 +40,9 @@ def judge_start(
     *,
     image_px: int,
     finder: WeightsFinder,
+    counted: Path | None = None,
 ) -> Verdict:
-    """Judge a model of `views` on `backbone` with the weights that `mode` gives it.
+    """Judge a model of `views` on `backbone` with the weights that `mode` gives it; see `judge`.
 
     A tag written out is what the user wants to train from: it is judged by that tag even on a
     machine that cannot have the weights, since another one could.
@@ -52,4 +53,4 @@ def judge_start(
         return None if mode != "none" and "." in name and weights.source == "none" else weights
 
     weights = apply(start, backbone)
-    return judge(rulebook, backbone, views, image_px=image_px, weights=weights)
+    return judge(rulebook, backbone, views, image_px=image_px, weights=weights, counted=counted)
