@@ -19,7 +19,9 @@ from workbench.workspace import Workspace
 class ListedChampion(Frozen):
     """What a study promoted."""
 
-    trial: int
+    trial: int | None
+    """The trial's number; none of a pack."""
+
     metric: str
     value: float
 
@@ -118,7 +120,7 @@ def describe_studies(studies: Sequence[ListedStudy], workspace: Workspace, *, no
             _short(one.name),
             *(str(number) for number in (one.complete, one.pruned, one.failed)),
             str(one.paused),
-            f"{one.champion.trial}: {one.champion.value:.4f}" if one.champion else "-",
+            _champion(one.champion),
             "searched now" if one.is_searched else f"{_age(one.changed, now)} ago",
         ]
         for one in studies
@@ -153,6 +155,12 @@ def describe_studies(studies: Sequence[ListedStudy], workspace: Workspace, *, no
 
 
 _LONGEST = 18
+
+
+def _champion(one: ListedChampion | None) -> str:
+    if one is None:
+        return "-"
+    return f"{'pack' if one.trial is None else one.trial}: {one.value:.4f}"
 
 
 def _short(name: str) -> str:

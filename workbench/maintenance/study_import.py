@@ -170,10 +170,12 @@ def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
         return ""
     try:
         champion = read_champion(folder)
-        row = _row_of(folder, champion)
+        if champion.number is None:
+            raise StudyError("It is a pack.")
+        row = _row_of(folder, champion, champion.number)
         if row is None:
-            raise StudyError(f"Trial {champion.number}, the champion, is not in the journal.")
-        say(f"Registering the champion, trial {champion.number} ...")
+            raise StudyError(f"The journal does not know {champion.title}.")
+        say(f"Registering the champion, {champion.title} ...")
         registry = ModelRegistry(workspace.tracking)
         version = register(folder, registry, row, champion.objective)
     except WorkbenchError as error:
@@ -183,10 +185,10 @@ def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
     return ""
 
 
-def _row_of(folder: StudyFolder, champion: Champion) -> TrialRow | None:
+def _row_of(folder: StudyFolder, champion: Champion, number: int) -> TrialRow | None:
     """Return the row of the trial, or of its repeat, that the champion is."""
     rows = {row.number: row for row in read_trials(folder)}
-    row = rows.get(champion.number)
+    row = rows.get(number)
     if row is None or row.recipe == champion.recipe:
         return row
     for repeat in read_repeats(folder):
