@@ -15,7 +15,7 @@ from tests.commands import COMMAND, ENVIRONMENT, run
 from tests.faults import HOOK
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.files import hash_file
-from workbench.selection.promotion import read_champion
+from workbench.selection.champion import read_champion
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.tracking.registry import ModelRegistry
