@@ -104,14 +104,17 @@ class StudyRecord:
                 continue
             # A search does not tell the aliases.
             whole = self._client.get_model_version(self._name, version.version)
+            folder = self._own_folder(whole.source)
+            # The registry does not keep the id of the logged model, by which its folder is named.
+            is_logged = folder is not None and folder.parent.parent.name == "models"
             found.append(
                 RegisteredVersion(
                     version=str(whole.version),
                     uid=whole.tags.get("workbench.uid", ""),
                     run_id=whole.run_id,
-                    model_id=whole.model_id or "",
+                    model_id=folder.parent.name if folder and is_logged else "",
                     aliases=tuple(whole.aliases),
-                    folder=self._own_folder(whole.source),
+                    folder=folder,
                 )
             )
         return sorted(found, key=lambda one: int(one.version))
