@@ -84,6 +84,10 @@ SURFACE: dict[str, list[str]] = {
     "export": ["study", "--out", "--allow-missing", "--calibrated"],
     "predict": ["bundle", "files", "--out", "--device"],
     "score": ["predictions", "labels", "--json"],
+    "studies": ["--delete", "--yes", "--json", "--no-lock"],
+    "clean": ["study", "--keep", "--dry-run", "--yes", "--json", "--no-lock"],
+    "study-export": ["study", "--out", "--no-lock"],
+    "study-import": ["archive", "--no-lock"],
     "demo-data": ["folder", "--seed"],
     "backbones": [
         "--check",

@@ -54,6 +54,9 @@ class InlineTrials:
         self.scores: pd.DataFrame | None = None
         """What every complete trial scored, if that is kept."""
 
+        self.weights_bytes = 0
+        """What the weights of a complete trial take; none are written of 0 bytes."""
+
         self.seconds_of: Callable[[Recipe], float] = _quick
         """What an epoch takes."""
 
@@ -138,6 +141,9 @@ class InlineRunner:
         files = StudyFolder(self._workspace.studies / trial.job.study).trial(trial.job.uid)
         if self.trials.scores is not None and result.state == "complete":
             files.write_scores(self.trials.scores)
+        if self.trials.weights_bytes and result.state == "complete":
+            files.path.mkdir(parents=True, exist_ok=True)
+            files.weights.write_bytes(bytes(self.trials.weights_bytes))
         files.write_result(result)
         del self._running[trial.job.trial]
         return result

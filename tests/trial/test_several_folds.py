@@ -125,7 +125,8 @@ def test_one_that_is_pruned_in_its_first_fold_trains_no_other(
 def test_one_that_fails_in_a_later_fold_leaves_no_weights(
     dealt: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from workbench.trial.training import DivergedError, Training
+    from workbench.trial.metrics import DivergedError
+    from workbench.trial.training import Training
 
     learn = Training._learn
 

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from workbench.cli import backbones, data, selection, study, submission, weights
+from workbench.cli import backbones, data, maintenance, selection, study, submission, weights
 from workbench.cli.shared import reporting_errors, require_address_space
 from workbench.visibly import print_traceback
 
@@ -39,6 +39,10 @@ for command in (
     submission.export,
     submission.predict,
     submission.score,
+    maintenance.studies,
+    maintenance.clean,
+    maintenance.study_export,
+    maintenance.study_import,
     data.demo_data,
     backbones.backbones,
 ):

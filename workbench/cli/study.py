@@ -235,6 +235,7 @@ def compare(
     from workbench.selection.statistics import read_scored_trials
     from workbench.selection.summary import describe_summary, summarise
     from workbench.study.alike import measured_alike
+    from workbench.study.disk import kept_weights
     from workbench.study.looks import describe_looks, read_looks
     from workbench.study.records import count_running
 
@@ -263,6 +264,7 @@ def compare(
             typer.echo(
                 f"{running} in flight, paused or cut off; `workbench search` goes on with them."
             )
+        typer.echo(kept_weights(folder, leaderboard.rank(rows, objective)), nl=False)
         summary = write_report(folder, rows, objective, folder.report)
         if said := describe_summary(summary):
             typer.echo(f"\n{said}")
@@ -345,5 +347,4 @@ def promote(
             return
         typer.echo(describe_champion(champion))
         typer.echo(f"\n{describe_summary(summary, is_after_promotion=True)}")
-        typer.echo(f"\nPage: {folder.report}")
-        typer.echo(f"\nNext: workbench export {folder.name} --out bundle")
+        typer.echo(f"\nPage: {folder.report}\n\nNext: workbench export {folder.name} --out bundle")

@@ -205,6 +205,25 @@ class Prepared:
             raise CacheError(f"The cached {name} arrays {file} are cut short. {AGAIN}")
 
 
+def stored_arrays(folder: Path) -> list[Path]:
+    """Return the arrays that the prepared data in `folder` name, with those beside it.
+
+    Raises:
+        DataError: it was never saved there.
+        CacheError: what was saved is damaged.
+    """
+    file = folder / "prepared.json"
+    if not file.exists():
+        raise DataError(f"{folder} holds no prepared data. Run `workbench search` again.")
+    try:
+        saved: dict[str, Any] = read_json(file)
+        found = [(folder / view["array"]).resolve() for view in saved["views"].values()]
+        others = [folder / _BESIDE / name for name in saved.get("beside", [])]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CacheError(f"{file} is damaged. {AGAIN}") from error
+    return found + [array for other in others for array in stored_arrays(other)]
+
+
 def _named_from(folder: Path, file: Path, home: Path) -> str:
     return os.path.relpath(file, folder) if file.is_relative_to(home) else str(file)
 

@@ -10,6 +10,7 @@ from typing import assert_never
 from workbench.console import say
 from workbench.processes import Interrupts
 from workbench.search import messages
+from workbench.search.disk_budget import DiskBudget
 from workbench.search.forecast import Forecast
 from workbench.search.live import SearchView
 from workbench.search.noise import NoiseWatch
@@ -50,6 +51,7 @@ class Search:
         limits: The time and the space that there are.
         options: How to run.
         noise: Whether more of them are worth it; None where that is no question.
+        budget: What the study's folder may take; None sets no limit.
     """
 
     def __init__(
@@ -64,10 +66,12 @@ class Search:
         limits: SearchLimits,
         options: RunOptions,
         noise: NoiseWatch | None = None,
+        budget: DiskBudget | None = None,
     ) -> None:
         self._folder, self._store, self._options = folder, store, options
         self._queue, self._scheduler, self._runner = queue, scheduler, runner
         self._forecast, self._limits, self._noise = forecast, limits, noise
+        self._budget = budget
         self._stopped = ""
         """Why no trial starts any more; empty while they do."""
 
@@ -223,6 +227,8 @@ class Search:
         self._store.end(running, result)
         self._scheduler.on_end(running.number, running.reached, result.state)
         self._learn_and_say(running, result)
+        if self._budget is not None:
+            self._budget.keep()
         if result.state == "complete" and self._noise is not None:
             found = self._noise.look(to_come=self._queue.missing())
             self._queue.no_more = self._queue.no_more or found

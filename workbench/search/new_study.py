@@ -51,7 +51,7 @@ def begin_or_check(
     about = {"experiment": experiment.model_dump(mode="json"), "space": space.tree}
     if folder.info_file.exists():
         _check(folder, about, manifest, seed=seed)
-        return folder.info()
+        return _as_now(folder, experiment, file=file, data=data)
     info = StudyInfo(
         name=folder.name,
         id=uuid.uuid4().hex,
@@ -67,14 +67,27 @@ def begin_or_check(
     return info
 
 
+def _as_now(folder: StudyFolder, experiment: Experiment, *, file: Path, data: Path) -> StudyInfo:
+    """Return what a study is that goes on; what it may take, and where its data lie, is noted."""
+    begun, info = folder.begun(), folder.info()
+    if begun["experiment"].get("disk_budget") != experiment.disk_budget:
+        begun["experiment"]["disk_budget"] = experiment.disk_budget
+        write_text(folder.experiment_file, yaml.safe_dump(begun, sort_keys=False))
+    now = info.model_copy(update={"data": str(data.resolve()), "experiment": str(file)})
+    if now != info:
+        folder.write_info(now)
+    return now
+
+
 def _check(
     folder: StudyFolder, about: dict[str, dict[str, object]], manifest: Manifest, *, seed: int
 ) -> None:
     info = folder.info()
     # What an older version did not know of has its default. What the search space says is looked
-    # at, not where it lies: its file may be moved.
+    # at, not where it lies: its file may be moved. What it may take of the disk changes no number.
     was = folder.experiment().model_dump(mode="json")
-    was["search_space"] = about["experiment"]["search_space"]
+    for free in ("search_space", "disk_budget"):
+        was[free] = about["experiment"][free]
     begun = {"experiment": was, "space": folder.begun()["space"]}
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != manifest.fingerprint:

@@ -14,6 +14,7 @@ from workbench.data.prepare import Prepared
 from workbench.files import sweep
 from workbench.scoring.slices import measured_slices, num_files
 from workbench.search.devices import Seats, choose_seats
+from workbench.search.disk_budget import DiskBudget
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
@@ -131,6 +132,7 @@ def _run(
             forecast=forecast,
             limits=limits,
             options=options,
+            budget=DiskBudget(folder, store.objective, folder.experiment().disk_budget),
         )
         search.learn()
         return search.run()

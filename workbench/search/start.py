@@ -29,6 +29,7 @@ from workbench.screening.screening import FILE, describe_screening, first_drafts
 from workbench.search import messages
 from workbench.search.beside import Beside, sheets_beside
 from workbench.search.devices import Seats, choose_seats
+from workbench.search.disk_budget import DiskBudget
 from workbench.search.fold_data import dealt
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
@@ -180,19 +181,18 @@ class _Run:
                 num_scored=num_files(measured_slices(prepared, over, 1)),
                 num_folds=prepared.num_folds,
             )
-            num_trials, stops = self.options.num_trials, self.options.stop_at_noise
+            num, stops = self.options.num_trials, self.options.stop_at_noise
             search = Search(
                 self.folder,
                 store,
-                queue=TrialQueue(
-                    store, builder, scheduler, forecast, limits, num_trials=num_trials
-                ),
+                queue=TrialQueue(store, builder, scheduler, forecast, limits, num_trials=num),
                 scheduler=scheduler,
                 runner=runner,
                 forecast=forecast,
                 limits=limits,
                 options=self.options,
                 noise=NoiseWatch(self.folder, store, stops=stops),
+                budget=DiskBudget(self.folder, store.objective, self.experiment.disk_budget),
             )
             if before := store.num_ended():
                 ended = read_trials(self.folder)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.study.records import TrialRow
+from workbench.study.records import TrialRow, place_of
 from workbench.tables import USUAL_WIDTH, text_table
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
@@ -37,13 +37,7 @@ def rank(rows: Sequence[TrialRow], objective: Objective) -> list[TrialRow]:
     constraint come after all that keep them. A pruned trial is not ranked by its objective: it
     comes from fewer epochs than that of the others.
     """
-    sign = 1 if objective.direction == "minimize" else -1
-
-    def place(row: TrialRow) -> tuple[bool, float, float, int]:
-        log_loss = row.metrics.get("log_loss", float("inf"))
-        return bool(row.breaks), sign * objective_of(row), log_loss, row.number
-
-    ranked = sorted(complete_trials(rows), key=place)
+    ranked = sorted(complete_trials(rows), key=lambda row: place_of(row, objective))
     numbers = {row.number for row in ranked}
     rest = [row for row in rows if row.number not in numbers]
     order = ("complete", *_AFTER_COMPLETE)

@@ -12,6 +12,7 @@ from workbench.errors import StudyError
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.scoring.served import FlatModel
+from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
@@ -120,7 +121,7 @@ def load_trained(files: ModelFolder, spec: ModelSpec | PackSpec, title: str) -> 
     file = files.weights
     remedy = "Put the file back, or promote another trial."
     if not file.exists():
-        raise StudyError(f"The weights of {title} are gone ({file}). {remedy}")
+        raise StudyError(without_weights(files, title))
     model = spec.build()
     try:
         model.load_state_dict(load_file(file))

@@ -106,7 +106,7 @@ def make_soup(
         if there is None:
             _write(folder, soup, scorer, taken, objective, began, device)
         row, gain = row_of_soup(folder, taken[0], there or soup), None
-        if objective.has_standard_error:
+        if objective.has_standard_error(row.by_slice):
             gain = trial_auc_difference(folder, row, taken[0], objective)
         return MadeSoup(there or soup, row, tried, objective, gain, there is None)
 

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.data.dataset import Dataset, read_experiment_tree
 from workbench.errors import ConfigError
 from workbench.gate import is_inside
+from workbench.rules.ranking import parse_size
 from workbench.rules.rulebook import Rulebook
 from workbench.space.space import Space, read_space, require_backbones
 from workbench.trial.constraints import Constraints
@@ -88,6 +89,11 @@ class Experiment(Dataset):
     screening: Literal["auto", "on", "off"] = "auto"
     """Whether a probe of each backbone's features chooses which are trained (`screening`);
     `auto` does where there are at least `LEAST_SCREENED` to choose from."""
+
+    disk_budget: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(parse_size)] = None
+    """Bytes that the study's folder may take (YAML may say `2GB`): while it takes more, the worst
+    trials' weights are deleted (`search.disk_budget`). It may be changed while the study goes on.
+    """
 
     calibrated: bool = False
     """Whether exported scores are divided by a temperature (`scoring.temperature`), fitted on the

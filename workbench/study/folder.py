@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.access import open_lock, take_lock
+from workbench.access import is_locked, open_lock, take_lock
 from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import write_json, write_text
@@ -170,8 +170,12 @@ class StudyFolder:
             raise DamagedFileError(f"{why}: the file is damaged. {_PUT_BACK}") from error
 
     def write_info(self, info: StudyInfo) -> None:
-        """Write what the study is; once."""
+        """Write what the study is."""
         write_json(self.info_file, info.model_dump())
+
+    def is_held(self) -> bool:
+        """Say whether another process holds the study as its writer now."""
+        return is_locked(self._lock)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from workbench.files import hash_file
 from workbench.parts.per_view import label_of
 from workbench.study.folder import StudyFolder
 from workbench.trial.constraints import Constraints, broken, constrained_values
+from workbench.trial.recipe import Objective
 from workbench.trial.result import Epoch, State
 from workbench.values import Frozen
 
@@ -83,6 +84,14 @@ class TrialRow(Frozen):
     image_px: int
     run_id: str | None
     """The MLflow run."""
+
+
+def place_of(row: TrialRow, objective: Objective) -> tuple[bool, float, float, int]:
+    """Return what complete trials are sorted by, best first; see `selection.leaderboard.rank`."""
+    sign = 1 if objective.direction == "minimize" else -1
+    assert row.objective is not None, f"trial {row.number} has no objective"
+    log_loss = row.metrics.get("log_loss", float("inf"))
+    return bool(row.breaks), sign * row.objective, log_loss, row.number
 
 
 class _NoLock(JournalFileOpenLock):

@@ -25,6 +25,7 @@ from workbench.selection.calibration import calibrate
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.slice_values import main_slice
 from workbench.selection.statistics import gives
+from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import spec_of, title_of
 from workbench.submission import documents
@@ -97,6 +98,8 @@ def export(
     check_place(out)
     champion = read_champion(folder)
     model = folder.model(champion.recipe)
+    if not model.weights.exists():
+        raise BundleError(without_weights(model, title_of(champion.number, champion.recipe)))
     spec = _read_spec(model, champion)
     verdict = judge_spec(folder.experiment().rulebook, spec)
     if not verdict.legal:

@@ -7,7 +7,22 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import log_loss, precision_recall_curve, roc_auc_score, roc_curve
 
+from workbench.errors import WorkbenchError
 from workbench.trial.recipe import MetricName, Objective
+
+
+class DivergedError(WorkbenchError):
+    """The loss or a score is no number any more."""
+
+
+def require_numbers(scores: npt.NDArray[np.float64]) -> None:
+    """Raise DivergedError unless every score is a number."""
+    bad = int((~np.isfinite(scores)).sum())
+    if bad:
+        raise DivergedError(
+            f"{bad} of {len(scores)} scores are no numbers: the weights have diverged, so the "
+            "learning rate is too high for this model"
+        )
 
 
 def binary_metrics(targets: npt.ArrayLike, scores: npt.ArrayLike) -> dict[MetricName, float]:

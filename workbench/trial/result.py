@@ -64,15 +64,6 @@ class Epoch(Frozen):
     """How weights and pictures lay in memory at its last step; unknown of older versions."""
 
 
-def best_epoch(recipe: Recipe, epochs: list[Epoch]) -> Epoch | None:
-    """Return the epoch with the best objective; of equals, the earliest."""
-    best = None
-    for epoch in epochs:
-        if best is None or recipe.objective.is_better(epoch.objective, best.objective):
-            best = epoch
-    return best
-
-
 class Result(Frozen):
     """How a trial ended."""
 

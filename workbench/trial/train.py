@@ -19,11 +19,11 @@ from workbench.trial.compiling import Compile
 from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
 from workbench.trial.memory import Plan, TooLargeError
-from workbench.trial.metrics import metrics_by_slice
+from workbench.trial.metrics import DivergedError, metrics_by_slice
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder, best_epoch
 from workbench.trial.slice_scores import all_scores, in_order_of_slices, whole_metrics
-from workbench.trial.training import CHECKPOINT_FORMAT, DivergedError, Training
+from workbench.trial.training import CHECKPOINT_FORMAT, Training
 
 
 class UntrainableError(WorkbenchError):

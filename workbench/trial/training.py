@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from workbench.data.prepare import Prepared
-from workbench.errors import WorkbenchError
 from workbench.media.declared import modalities_of
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
 from workbench.parts.model import is_grouped
@@ -35,7 +34,7 @@ from workbench.trial.device import (
 from workbench.trial.layout import LayoutByClock
 from workbench.trial.memory import Plan
 from workbench.trial.memory_count import is_out_of_memory
-from workbench.trial.metrics import objective_metrics
+from workbench.trial.metrics import DivergedError, objective_metrics, require_numbers
 from workbench.trial.norms import estimate_norms, training_files
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
@@ -44,10 +43,6 @@ from workbench.trial.stepping import backward, checkpoint_activations
 
 CHECKPOINT_FORMAT = 2
 """Of a checkpoint; another one is not gone on from."""
-
-
-class DivergedError(WorkbenchError):
-    """The loss is no number any more."""
 
 
 class Training:
@@ -239,12 +234,7 @@ class Training:
             give_back(self._device)
         took_ms = 1000 * (time.monotonic() - started) / source.num_files
         self.ms_per_file = min(took_ms, self.ms_per_file or took_ms)
-        if not np.isfinite(scores).all():
-            bad = int((~np.isfinite(scores)).sum())
-            raise DivergedError(
-                f"{bad} of {len(scores)} scores are no numbers: the weights have diverged, so the "
-                "learning rate is too high for this model"
-            )
+        require_numbers(scores)
         return scores
 
     @property

@@ -42,8 +42,9 @@ from workbench.scoring.stored import StoredViews
 from workbench.space.space import SampledConfig
 from workbench.trial.delong import auc
 from workbench.trial.memory import Plan
+from workbench.trial.metrics import DivergedError
 from workbench.trial.recipe import Objective, Recipe
-from workbench.trial.training import DivergedError, Training
+from workbench.trial.training import Training
 from workbench.validation import build
 
 HERE = Path(__file__).parent

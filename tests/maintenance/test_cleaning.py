@@ -1,0 +1,139 @@
+"""What a cleaning deletes, what it keeps, and what is said of it afterwards."""
+
+import shutil
+
+import pytest
+
+from tests.maintenance.conftest import ranked, register, with_weights, write_champion
+from tests.study.conftest import Bench
+from tests.study.inline import InlineTrials
+from workbench.errors import StudyError
+from workbench.files import write_json
+from workbench.maintenance.caches import view_caches
+from workbench.maintenance.cleaning import (
+    carry_out,
+    describe_deletions,
+    describe_plan,
+    plan_cleaning,
+)
+from workbench.selection.registration import load_trained
+from workbench.study.looks import Look, append_look
+from workbench.study.repeats import (
+    FinalistsPlan,
+    Repeat,
+    repeated,
+    write_plan,
+    write_repeat,
+)
+from workbench.tracking.registry import ModelRegistry
+from workbench.tracking.removal import artifact_folder
+from workbench.trial.result import Result
+
+
+def test_all_but_the_best_and_the_needed_lose_their_weights(
+    bench: Bench, trials: InlineTrials
+) -> None:
+    trials.weights_bytes = 1000
+    folder = bench.search(bench.experiment(), 7).folder
+    best, second, third, fourth, fifth, sixth, seventh = ranked(folder)
+    # The fifth was audited, the sixth is a finalist with one repeat in use and one of before.
+    look = Look(
+        when="2026-01-01T00:00:00+00:00", who="a test", trial=fifth.number, recipe=fifth.recipe,
+        holdout="h", num_files=1, metric="auc", is_told=True, of_trial=fifth.number,
+        of_recipe=fifth.recipe, value=0.5, low=None, high=None,
+    )  # fmt: skip
+    append_look(folder, look)
+    write_plan(folder, FinalistsPlan(numbers=(sixth.number,), num_seeds=1))
+    for place in (1, 2):
+        recipe = repeated(folder.trial(sixth.recipe).read_recipe(), place)
+        write_repeat(
+            folder,
+            Repeat(number=sixth.number, of=sixth.recipe, place=place, recipe=recipe.uid),
+        )
+        files = folder.repeat(recipe.uid)
+        files.weights.write_bytes(bytes(10))
+        files.write_result(Result(recipe=recipe.uid, state="complete"))
+    # A checkpoint of an ended trial, of one that waits, and of one that was cut off.
+    folder.trial(second.recipe).checkpoint.write_bytes(bytes(50))
+    waiting = folder.trial("a" * 12)
+    waiting.write_result(Result(recipe="a" * 12, state="paused"))
+    waiting.checkpoint.write_bytes(bytes(60))
+    folder.trial("b" * 12).path.mkdir()
+    folder.trial("b" * 12).checkpoint.write_bytes(bytes(70))
+
+    plan = plan_cleaning(folder, bench.workspace, keep=2)
+    assert plan == plan_cleaning(folder, bench.workspace, keep=2)  # and nothing was deleted
+    lost = sorted((third.number, fourth.number, seventh.number))
+    said = describe_deletions(plan)
+    assert said.splitlines() == [
+        f"weights: {', '.join(f'trial {number}' for number in lost)}, repeat {sixth.number}.2",
+        f"checkpoint: {second.recipe}",
+    ]
+    assert plan.freed_bytes == 3 * 1000 + 10 + 50
+    table = describe_plan(plan)
+    assert max(map(len, table.splitlines())) <= 80
+    assert "3.1 kB" in table
+
+    assert carry_out(folder, bench.workspace, keep=2) == plan
+    assert with_weights(folder) == {best.number, second.number, fifth.number, sixth.number}
+    assert not folder.trial(second.recipe).checkpoint.exists()
+    assert waiting.checkpoint.exists()
+    assert folder.trial("b" * 12).checkpoint.exists()
+    repeats = [file.parent.name for file in folder.path.glob("repeats/*/model.safetensors")]
+    assert repeats == [repeated(folder.trial(sixth.recipe).read_recipe(), 1).uid]
+    assert plan_cleaning(folder, bench.workspace, keep=2).deletions == ()
+
+    recipe = folder.trial(third.recipe).read_recipe()
+    with pytest.raises(
+        StudyError, match=r"`workbench clean` deleted them on .* Promote a trial whose"
+    ):
+        load_trained(folder.trial(third.recipe), recipe.model, f"trial {third.number}")
+
+
+@pytest.mark.slow
+def test_registered_models_go_with_the_weights_and_the_champion_stays(
+    bench: Bench, trials: InlineTrials
+) -> None:
+    trials.weights_bytes = 1000
+    folder = bench.search(bench.experiment(), 3).folder
+    first, second, worst = ranked(folder)
+    assert [register(bench, folder, row) for row in (worst, second, first)] == ["1", "2", "3"]
+    registry = ModelRegistry(bench.workspace.tracking)
+    assert registry.set_champion(folder.name, second.recipe) == "2"
+    write_champion(folder, second, "2")
+
+    plan = carry_out(folder, bench.workspace, keep=1)
+    assert "registered model: version 1" in describe_deletions(plan)
+    assert plan.freed_bytes == 1000 + 5000 + len("flavors: {}")
+    assert with_weights(folder) == {first.number, second.number}
+    client = registry._client
+    versions = client.search_model_versions(f"name = '{folder.name}'")
+    assert {str(one.version) for one in versions} == {"2", "3"}
+    assert str(client.get_model_version_by_alias(folder.name, "champion").version) == "2"
+    # No run names what is gone.
+    run = client.get_run(str(worst.run_id))
+    assert run.outputs is None or not run.outputs.model_outputs
+    assert registry.set_champion(folder.name, worst.recipe) is None
+    assert registry.set_champion(folder.name, first.recipe) == "3"
+    models = artifact_folder(bench.workspace.tracking, folder.name) / "models"
+    assert len(list(models.rglob("MLmodel"))) == 2
+
+
+def test_views_that_no_study_uses_go_unless_that_cannot_be_told(
+    bench: Bench, trials: InlineTrials
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    [used] = view_caches(bench.workspace)
+    unused = used.folder.with_name("image-0123")
+    shutil.copytree(used.folder, unused)
+    assert {one.folder.name: one.is_used for one in view_caches(bench.workspace)} == {
+        used.folder.name: True,
+        "image-0123": False,
+    }
+    (folder.path / "prepared.json").rename(folder.path / "kept.json")
+    write_json(folder.path / "prepared.json", {"views": 3})
+    assert all(one.is_used for one in view_caches(bench.workspace))
+    (folder.path / "kept.json").replace(folder.path / "prepared.json")
+    carry_out(folder, bench.workspace, keep=1)
+    assert not unused.exists()
+    assert used.folder.exists()

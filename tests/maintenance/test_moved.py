@@ -1,0 +1,158 @@
+"""A study that was cut off is exported and goes on elsewhere; its trials train nothing."""
+
+import copy
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.study.conftest import Bench
+from tests.study.inline import InlineTrials
+from workbench.errors import StudyError
+from workbench.maintenance.archive import entry_of, read_manifest, write_archive
+from workbench.maintenance.listing import list_studies
+from workbench.maintenance.study_export import describe_exported, export_study
+from workbench.maintenance.study_import import describe_imported, import_study
+from workbench.study.folder import StudyFolder
+from workbench.study.records import read_trials
+from workbench.tracking.runs import Tracking
+from workbench.trial.recipe import Recipe
+from workbench.workspace import Workspace
+
+HALVING = {"kind": "halving", "warmup_epochs": 1}
+ENDED = ("complete", "pruned", "failed")
+SAMPLER = {"kind": "tpe", "startup_trials": 2}
+
+
+def told(folder: StudyFolder) -> Iterator[tuple[object, ...]]:
+    for row in read_trials(folder):
+        yield row.number, row.state, row.recipe, row.objective, row.epochs
+
+
+def require_record(bench: Bench, folder: StudyFolder) -> None:
+    """Check that each ended trial has one run in the store of its workspace, with its files."""
+    info, tracking = folder.info(), Tracking(bench.workspace.tracking)
+    runs = tracking.trial_runs(tracking.find_study(info.name, info.id))
+    ended = {run.run_id: run for run in runs if run.state in ENDED}
+    rows = read_trials(folder)
+    assert {row.run_id for row in rows} == ended.keys()
+    for row in rows:
+        run_id = str(row.run_id)
+        assert (ended[run_id].uid, ended[run_id].state) == (row.recipe, row.state)
+        place = bench.workspace.tracking / "artifacts" / folder.name / run_id / "artifacts"
+        assert tracking.store.client.get_run(run_id).info.artifact_uri == place.as_uri()
+        assert (place / "recipe.json").is_file()
+        assert tracking.logged_epochs(run_id) == {epoch.epoch for epoch in row.epochs}
+    tracking.store.close()
+
+
+@pytest.fixture
+def cut_off(bench: Bench, trials: InlineTrials, tmp_path: Path) -> Bench:
+    """A workspace as a kill in the middle of the fifth trial left it, with trials that wait."""
+    killed = tmp_path / "killed"
+
+    def curve(recipe: Recipe, number: int) -> float:
+        if len(trials.trained) >= 5 and number == 2 and not killed.exists():
+            shutil.copytree(bench.workspace.root, killed)
+            raise KeyboardInterrupt
+        return 0.5 + number / 10 - recipe.training.optimizer.lr
+
+    trials.reset(curve)
+    with pytest.raises(KeyboardInterrupt):
+        bench.search(bench.experiment(pruning=HALVING, sampler=SAMPLER), 9)
+    return Bench(Workspace(killed), killed / "data", trials.make_runner)
+
+
+def test_it_goes_on_as_if_it_had_never_moved(
+    cut_off: Bench, trials: InlineTrials, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = StudyFolder(cut_off.workspace.studies / "study0")
+    [before] = list_studies(cut_off.workspace)
+    assert before.open == 1
+    assert before.paused >= 1
+    kept = copy.deepcopy(trials.kept)
+
+    exported = export_study(here, cut_off.workspace.tracking, tmp_path / "study.tar")
+    assert exported.left_out == ()
+    said = describe_exported(exported)
+    assert f"{len(exported.manifest.runs.runs)} MLflow runs" in said
+    with pytest.raises(StudyError, match=r"study\.tar exists"):
+        export_study(here, cut_off.workspace.tracking, tmp_path / "study.tar")
+    assert not any("cache" in name for name in exported.manifest.files)
+
+    root = tmp_path / "quite elsewhere" / "there"
+    root.mkdir(parents=True)
+    there = Bench(Workspace(root), root / "media", trials.make_runner)
+    shutil.copytree(cut_off.data, there.data)
+    imported = import_study(tmp_path / "study.tar", there.workspace)
+    assert imported.written
+    assert imported.next_command == "workbench search experiments/study0.yaml --data DIR --trials N"
+    assert "experiments/study0.yaml was not here" in describe_imported(imported)
+    moved = imported.folder
+    assert list(told(moved)) == list(told(here))
+    require_record(there, moved)
+    with pytest.raises(StudyError, match="There is a study study0 in"):
+        import_study(tmp_path / "study.tar", there.workspace)
+
+    ended = {}
+    for bench, folder in ((cut_off, here), (there, moved)):
+        trials.kept = copy.deepcopy(kept)
+        capsys.readouterr()
+        outcome = bench.search(bench.workspace.studies / "study0.yaml", 9)
+        text = capsys.readouterr().err
+        assert outcome.stopped == ""
+        assert "The last search was cut off: 0 trials had ended and are kept, 1 are asked" in text
+        assert "MLflow lacked" not in text
+        ended[bench.workspace.root.name] = list(told(folder))
+        require_record(bench, folder)
+        assert folder.info().data == str(bench.data)
+    assert len(ended["there"]) == 9
+    assert ended["there"] == ended["killed"]
+
+
+@pytest.mark.slow
+def test_the_runs_of_a_study_whose_folder_is_gone_are_replaced(
+    cut_off: Bench, tmp_path: Path
+) -> None:
+    here = StudyFolder(cut_off.workspace.studies / "study0")
+    exported = export_study(here, cut_off.workspace.tracking, tmp_path / "study.tar")
+    shutil.rmtree(here.path)
+    imported = import_study(tmp_path / "study.tar", cut_off.workspace)
+    assert imported.num_replaced == len(exported.manifest.runs.runs)
+    assert not imported.written
+    require_record(cut_off, imported.folder)
+
+
+@pytest.mark.slow
+def test_a_strangers_study_names_no_file_of_elsewhere_and_a_wrong_one_leaves_nothing(
+    cut_off: Bench, tmp_path: Path
+) -> None:
+    here = StudyFolder(cut_off.workspace.studies / "study0")
+    export_study(here, cut_off.workspace.tracking, tmp_path / "study.tar")
+    manifest = read_manifest(tmp_path / "study.tar")
+
+    def with_array(array: object, file: Path) -> None:
+        """Export it again, as somebody who writes what he likes."""
+        saved = json.loads((here.path / "prepared.json").read_text())
+        saved["views"]["image"]["array"] = array
+        (tmp_path / "prepared.json").write_text(json.dumps(saved))
+        files = {
+            name: here.path / name.removeprefix("study/")
+            for name in manifest.files
+            if name.startswith("study/")
+        }
+        files["study/prepared.json"] = tmp_path / "prepared.json"
+        entries = {name: entry_of(place) for name, place in files.items()}
+        write_archive(file, manifest.model_copy(update={"files": entries}), files)
+
+    other = Workspace(tmp_path / "other")
+    with_array("/etc/shadow/array.u8", tmp_path / "odd.tar")
+    with_array("../..", tmp_path / "bad.tar")
+    with pytest.raises(StudyError, match=r"prepared\.json of the archive is damaged"):
+        import_study(tmp_path / "bad.tar", other)
+    assert list(other.studies.iterdir()) == []
+    folder = import_study(tmp_path / "odd.tar", other).folder
+    array = json.loads((folder.path / "prepared.json").read_text())["views"]["image"]["array"]
+    assert (folder.path / array).resolve() == other.cache / "views" / "shadow" / "array.u8"

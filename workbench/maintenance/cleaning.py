@@ -1,0 +1,246 @@
+"""What takes the space of a study, and what of it can be deleted without losing a result.
+
+Scores, records and plots of all trials stay: a trial without weights is ranked and shown as before,
+and can no longer be promoted or exported.
+"""
+
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from workbench.maintenance.caches import view_caches
+from workbench.selection.leaderboard import complete_trials, rank
+from workbench.study.alike import measured_alike
+from workbench.study.disk import bytes_below, delete_weights, files_below, needed, size_of
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow, read_trials
+from workbench.study.repeats import read_repeats
+from workbench.tables import size, text_table
+from workbench.tracking.removal import RegisteredVersion, StudyRecord, artifact_folder, has_store
+from workbench.trial.result import TrialFolder
+from workbench.values import Frozen
+from workbench.workspace import Workspace
+
+BY = "`workbench clean`"
+
+Kind = Literal["weights", "checkpoint", "registered model", "decoded view"]
+
+
+class Deletion(Frozen):
+    """One thing that can be deleted."""
+
+    kind: Kind
+    what: str
+    """In words, e.g. `trial 7`."""
+
+    path: Path
+    size_bytes: int
+
+
+class Taken(Frozen):
+    """One line of what takes the space."""
+
+    what: str
+    size_bytes: int
+    deletable_bytes: int
+    kept: str
+    """What of it stays, in words."""
+
+
+class CleaningPlan(Frozen):
+    """What a study takes, and what is to be deleted of it."""
+
+    study: str
+    taken: tuple[Taken, ...]
+    deletions: tuple[Deletion, ...]
+
+    @property
+    def freed_bytes(self) -> int:
+        """What is free afterwards."""
+        return sum(one.size_bytes for one in self.deletions)
+
+    @property
+    def taken_bytes(self) -> int:
+        """What is taken before."""
+        return sum(line.size_bytes for line in self.taken)
+
+
+def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> CleaningPlan:
+    """Return what can be deleted of a study, and of the views that no study uses.
+
+    Args:
+        folder: The study.
+        workspace: Where caches and the tracking store are.
+        keep: How many of the best trials keep their weights, besides the champion, finalists with
+            their repeats, and what was audited.
+
+    Raises:
+        StudyError: it has no trials.
+        DamagedFileError: a record that says what has to be kept cannot be read.
+    """
+    rows, _ = measured_alike(folder, read_trials(folder))
+    ranked = rank(complete_trials(rows), folder.experiment().objective)
+    kept = {row.recipe: "" for row in ranked[:keep]} | needed(folder, rows)
+    weights = _weights(folder, rows, kept)
+    checkpoints = _checkpoints(folder)
+    registered = _registered(folder, workspace, rows, kept)
+    caches = view_caches(workspace)
+    views = [
+        Deletion(
+            kind="decoded view", what=one.folder.name, path=one.folder, size_bytes=one.size_bytes
+        )
+        for one in caches
+        if not one.is_used
+    ]
+    whole = size_of(folder)
+    artifacts = artifact_folder(workspace.tracking, folder.name)
+    models = bytes_below(artifacts / "models")
+    taken = (
+        _taken("weights", whole.weights, weights, _kept_trials(folder, ranked, kept, keep)),
+        _taken("checkpoints", whole.checkpoints, checkpoints, "paused and cut off trials"),
+        _taken("rest of the study", whole.rest, [], "scores, journal, plots"),
+        _taken("models in MLflow", models, registered, "of trials that keep their weights"),
+        _taken("rest in MLflow", bytes_below(artifacts) - models, [], "runs' files"),
+        _taken(
+            "decoded views",
+            sum(one.size_bytes for one in caches),
+            views,
+            f"{len(caches) - len(views)} that a study uses",
+        ),
+    )
+    return CleaningPlan(
+        study=folder.name, taken=taken, deletions=(*weights, *checkpoints, *registered, *views)
+    )
+
+
+def _taken(what: str, size_bytes: int, deletions: Sequence[Deletion], kept: str) -> Taken:
+    freed = sum(one.size_bytes for one in deletions)
+    return Taken(
+        what=what,
+        size_bytes=size_bytes,
+        deletable_bytes=freed,
+        kept=kept if size_bytes > freed else "",
+    )
+
+
+def _kept_trials(
+    folder: StudyFolder, ranked: Sequence[TrialRow], kept: Mapping[str, str], keep: int
+) -> str:
+    """Return which weights stay, in words."""
+    there = [row for row in ranked if folder.trial(row.recipe).weights.exists()]
+    named = [str(row.number) for row in there if row.recipe in kept]
+    repeats = {repeat.recipe for repeat in read_repeats(folder)}
+    more = sum(recipe in repeats and folder.repeat(recipe).weights.exists() for recipe in kept)
+    said = f"best {keep} and needed: trial{'s' * (len(named) != 1)} {', '.join(named) or 'none'}"
+    return said + (f"; {more} repeat{'s' * (more > 1)}" if more else "")
+
+
+def _weights(
+    folder: StudyFolder, rows: Sequence[TrialRow], kept: Mapping[str, str]
+) -> list[Deletion]:
+    # Of one whose recipe is damaged the weights stay: it may be put back.
+    trials = [(row.recipe, f"trial {row.number}") for row in rows if row.state == "complete"]
+    repeats = [(one.recipe, f"repeat {one.name}") for one in read_repeats(folder)]
+    found = []
+    for recipe, what in (*trials, *repeats):
+        files = folder.trial(recipe)
+        if recipe not in kept and _has_ended(files) and files.weights.exists():
+            found.append(_deletion("weights", what, files.weights))
+    return found
+
+
+def _checkpoints(folder: StudyFolder) -> list[Deletion]:
+    """Return the checkpoints that nothing goes on from: an ended trial's that a kill left."""
+    found = []
+    for file in files_below(folder.path):
+        if file.name == "checkpoint.pt" and _has_ended(TrialFolder(file.parent)):
+            found.append(_deletion("checkpoint", file.parent.name, file))
+    return found
+
+
+def _has_ended(files: TrialFolder) -> bool:
+    result = files.kept_result()
+    return result is not None and result.state != "paused"
+
+
+def _deletion(kind: Kind, what: str, path: Path) -> Deletion:
+    return Deletion(kind=kind, what=what, path=path, size_bytes=path.stat().st_size)
+
+
+def _registered(
+    folder: StudyFolder, workspace: Workspace, rows: Sequence[TrialRow], kept: Mapping[str, str]
+) -> list[Deletion]:
+    """Return the registered versions of trials that keep no weights; none that has an alias."""
+    return [
+        Deletion(
+            kind="registered model",
+            what=f"version {one.version}",
+            path=one.folder or Path(),
+            size_bytes=bytes_below(one.folder) if one.folder else 0,
+        )
+        for one in _old_versions(folder, workspace, kept)
+    ]
+
+
+def _old_versions(
+    folder: StudyFolder, workspace: Workspace, kept: Mapping[str, str]
+) -> list[RegisteredVersion]:
+    if not has_store(workspace.tracking):
+        return []
+    record = StudyRecord(workspace.tracking, folder.name, folder.info().id)
+    return [one for one in record.versions() if not one.aliases and one.uid not in kept]
+
+
+def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> CleaningPlan:
+    """Delete what `plan_cleaning` returns, as it is now; return that.
+
+    Raises:
+        StudyError: a search holds the study, or it has no trials.
+    """
+    with folder.held():
+        plan = plan_cleaning(folder, workspace, keep=keep)
+        for one in plan.deletions:
+            match one.kind:
+                case "weights":
+                    delete_weights(TrialFolder(one.path.parent), by=BY)
+                case "checkpoint":
+                    one.path.unlink(missing_ok=True)
+                case "decoded view":
+                    shutil.rmtree(one.path)
+                case "registered model":
+                    pass  # all together, below
+        _remove_versions(folder, workspace, plan)
+    return plan
+
+
+def _remove_versions(folder: StudyFolder, workspace: Workspace, plan: CleaningPlan) -> None:
+    named = {one.what for one in plan.deletions if one.kind == "registered model"}
+    if not named:
+        return
+    record = StudyRecord(workspace.tracking, folder.name, folder.info().id)
+    record.remove_versions([one for one in record.versions() if f"version {one.version}" in named])
+
+
+def describe_plan(plan: CleaningPlan) -> str:
+    """Return what takes the space, and what is to go, as a table for a terminal."""
+    rows = [[line.what, size(line.size_bytes), size(line.deletable_bytes)] for line in plan.taken]
+    rows.append(["together", size(plan.taken_bytes), size(plan.freed_bytes)])
+    lines = [f"The study {plan.study}:", "", text_table(["what", "takes", "to delete"], rows), ""]
+    lines += [_wrapped(f"kept of {line.what}: {line.kept}") for line in plan.taken if line.kept]
+    return "\n".join(lines)
+
+
+def describe_deletions(plan: CleaningPlan) -> str:
+    """Return each thing that is to be deleted, in lines of its kind."""
+    lines = []
+    for kind in ("weights", "checkpoint", "registered model", "decoded view"):
+        names = [one.what for one in plan.deletions if one.kind == kind]
+        if names:
+            lines.append(_wrapped(f"{kind}: {', '.join(names)}"))
+    return "\n".join(lines)
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, 80, subsequent_indent="  ", break_on_hyphens=False)

@@ -1,0 +1,63 @@
+"""The deletion of a study from all places that have something of it."""
+
+import shutil
+
+from workbench.study.disk import bytes_below
+from workbench.study.folder import StudyFolder
+from workbench.tables import size
+from workbench.tracking.removal import RemovedRecord, StudyRecord, artifact_folder, has_store
+from workbench.values import Frozen
+from workbench.workspace import Workspace
+
+
+class DeletedStudy(Frozen):
+    """What was deleted."""
+
+    name: str
+    record: RemovedRecord
+    freed_bytes: int
+
+
+def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
+    """Delete a study: its runs with their artifacts, its registered model, then its folder.
+
+    A kill in between leaves a study that is still listed, and that this deletes when called again.
+
+    Args:
+        folder: The study; its trials need not be readable.
+        workspace: Where it is.
+
+    Raises:
+        StudyError: a search holds it; or it is not known what it is, since its folder was renamed.
+        DamagedFileError: the same, since its record is damaged.
+    """
+    info = folder.info()
+    with folder.held():
+        before = bytes_below(folder.path)
+        artifacts = artifact_folder(workspace.tracking, folder.name)
+        logged, record = bytes_below(artifacts), RemovedRecord()
+        if has_store(workspace.tracking):
+            record = StudyRecord(workspace.tracking, info.name, info.id).remove()
+        for place in sorted(folder.path.iterdir()):
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+            elif place != folder.info_file:
+                place.unlink()
+        folder.info_file.unlink()
+        folder.path.rmdir()
+    last = workspace.studies / ".last-study"
+    if last.exists() and last.read_text(encoding="utf-8", errors="replace").strip() == folder.name:
+        last.unlink()
+    return DeletedStudy(
+        name=folder.name, record=record, freed_bytes=before + logged - bytes_below(artifacts)
+    )
+
+
+def describe_study(folder: StudyFolder, workspace: Workspace) -> str:
+    """Return what would be deleted with a study, in a sentence."""
+    logged = bytes_below(artifact_folder(workspace.tracking, folder.name))
+    promoted = " It has a champion." if folder.champion.exists() else ""
+    return (
+        f"The study {folder.name} takes {size(bytes_below(folder.path))} in {folder.path} and "
+        f"{size(logged)} in {workspace.tracking}.{promoted}"
+    )

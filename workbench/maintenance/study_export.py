@@ -1,0 +1,114 @@
+"""The export of a study: all that it needs to go on elsewhere, as one file."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from workbench.errors import StudyError
+from workbench.maintenance.archive import (
+    RUNS,
+    STUDY,
+    ArchiveManifest,
+    entry_of,
+    is_plain,
+    write_archive,
+)
+from workbench.study.disk import files_below
+from workbench.study.folder import StudyFolder
+from workbench.study.provenance import code_tags
+from workbench.tables import size
+from workbench.tracking.removal import StudyRecord, has_store
+from workbench.tracking.transfer import StoredRuns, artifacts_of, read_runs
+
+
+@dataclass(frozen=True)
+class ExportedStudy:
+    """What was written."""
+
+    path: Path
+    manifest: ArchiveManifest
+    left_out: tuple[str, ...]
+    """Files of the study, or artifacts, that are none of this program's; they stay behind."""
+
+
+def export_study(folder: StudyFolder, tracking: Path, out: Path) -> ExportedStudy:
+    """Write a study into one file: its journal, trials, repeats, checkpoints and MLflow runs.
+
+    The cache is not in it, nor the page of `compare`: both are made anew. Nor is the registered
+    model, which is made from the champion's weights where the study is imported.
+
+    Args:
+        folder: The study.
+        tracking: Folder of the tracking store.
+        out: The file.
+
+    Raises:
+        StudyError: a search holds the study, or `out` is there.
+    """
+    if out.exists():
+        raise StudyError(f"{out} exists. Name another file, or remove it.")
+    info = folder.info()
+    folder.experiment()  # whole
+    with folder.held():
+        files, left_out = _files_of(folder)
+        runs = StoredRuns()
+        if has_store(tracking):
+            record = StudyRecord(tracking, info.name, info.id)
+            runs = read_runs(record)
+            places = {run.run_id: place for place, run in enumerate(runs.runs)}
+            for run_id, artifacts in artifacts_of(record):
+                for file in files_below(artifacts):
+                    below = file.relative_to(artifacts).as_posix()
+                    name = f"{RUNS}/{places[run_id]}/{below}"
+                    if is_plain(name):
+                        files[name] = file
+                    else:
+                        left_out.append(f"artifact {below}")
+        tags = code_tags()
+        manifest = ArchiveManifest(
+            study=info.name,
+            study_id=info.id,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            version=tags["version.workbench"],
+            code_hash=tags["code_hash"],
+            files={name: entry_of(files[name]) for name in sorted(files)},
+            runs=runs,
+        )
+        write_archive(out, manifest, files)
+    return ExportedStudy(out, manifest, tuple(left_out))
+
+
+_MADE_ANEW = ("lock", "compare.html")
+
+
+def _files_of(folder: StudyFolder) -> tuple[dict[str, Path], list[str]]:
+    """Return the files of a study by their names in an archive, and those that are left out."""
+    files: dict[str, Path] = {}
+    left_out: list[str] = []
+    for file in files_below(folder.path):
+        below = file.relative_to(folder.path).as_posix()
+        if below in _MADE_ANEW or file.name.startswith("."):
+            continue
+        name = f"{STUDY}/{below}"
+        if is_plain(name):
+            files[name] = file
+        else:
+            left_out.append(below)
+    return files, left_out
+
+
+def describe_exported(exported: ExportedStudy) -> str:
+    """Return what was written, for a terminal."""
+    files = exported.manifest.files
+    trials = {name.split("/")[2] for name in files if name.startswith(f"{STUDY}/trials/")}
+    waiting = sum(name.endswith("/checkpoint.pt") for name in files)
+    lines = [
+        f"{exported.path}: the study {exported.manifest.study}, "
+        f"{size(exported.path.stat().st_size)} ({len(trials)} trials, {waiting} checkpoints to go "
+        f"on from, {len(exported.manifest.runs.runs)} MLflow runs)",
+        "Decoded views are not in it: they are made anew from the media.",
+    ]
+    if exported.left_out:
+        named = ", ".join(exported.left_out[:3]) + (", ..." if len(exported.left_out) > 3 else "")
+        lines.append(f"Left out, since no study needs such files: {named}")
+    return "\n".join(lines)

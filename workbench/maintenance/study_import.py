@@ -1,0 +1,217 @@
+"""The import of a study that was exported elsewhere, so that it goes on here."""
+
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench.console import say
+from workbench.errors import StudyError, WorkbenchError
+from workbench.files import write_json, write_text
+from workbench.maintenance.archive import RUNS, STUDY, ArchiveManifest, extract, read_manifest
+from workbench.selection.champion import Champion, read_champion
+from workbench.selection.registration import register
+from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
+from workbench.study.records import TrialRow, read_trials
+from workbench.study.repeats import read_repeats, row_of_repeat
+from workbench.tracking.registry import ModelRegistry
+from workbench.tracking.removal import StudyRecord
+from workbench.tracking.transfer import write_runs
+from workbench.validation import read_record
+from workbench.workspace import Workspace
+
+_RUN_ID = re.compile(rb"\b[0-9a-f]{32}\b")
+_STORE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_REMEDY = "Export it again where it comes from."
+
+
+@dataclass(frozen=True)
+class ImportedStudy:
+    """What was imported."""
+
+    folder: StudyFolder
+    manifest: ArchiveManifest
+    num_replaced: int
+    """Runs of this study that the store held without its folder."""
+
+    experiment: Path
+    """The file by which it is searched on."""
+
+    written: bool
+    """Whether that file, and its search space, were written from what the study keeps."""
+
+    unregistered: str
+    """Why its champion is not registered here, in sentences; empty if it is, or there is none."""
+
+    @property
+    def next_command(self) -> str:
+        """The command that goes on with it, as one types it."""
+        study = "" if self.experiment.stem == self.folder.name else f" --study {self.folder.name}"
+        return f"workbench search {self.experiment} --data DIR --trials N{study}"
+
+
+def import_study(archive: Path, workspace: Workspace) -> ImportedStudy:
+    """Put an exported study among those of `workspace`, with its runs and its champion.
+
+    The runs get other ids here, which the study's records then have. The champion is registered
+    anew from its weights: of a model that comes from elsewhere nothing is taken over.
+
+    Args:
+        archive: What `export_study` wrote, here or elsewhere; anybody may have made it.
+        workspace: Where it belongs.
+
+    Raises:
+        StudyError: it is no such archive, or there is a study of that name.
+    """
+    folder = new_or_known(workspace.studies, read_manifest(archive).study)
+    workspace.studies.mkdir(parents=True, exist_ok=True)
+    if folder.path.exists():
+        raise StudyError(
+            f"There is a study {folder.name} in {workspace.studies}. Delete it by `workbench "
+            f"studies --delete {folder.name}`, or import in another folder."
+        )
+    with tempfile.TemporaryDirectory(dir=workspace.studies, prefix=".import-") as name:
+        unpacked = Path(name)
+        manifest = extract(archive, unpacked)
+        info = _check(unpacked / STUDY, manifest)
+        _keep_to_cache(unpacked / STUDY, folder.path, workspace.cache)
+        record = StudyRecord(workspace.tracking, info.name, info.id)
+        replaced = record.remove().num_runs
+        artifacts = {
+            run.run_id: unpacked / RUNS / str(place)
+            for place, run in enumerate(manifest.runs.runs)
+            if (unpacked / RUNS / str(place)).is_dir()
+        }
+        ids = write_runs(
+            StudyRecord(workspace.tracking, info.name, info.id),
+            info.name,
+            manifest.runs,
+            artifacts,
+        )
+        _rename_runs(unpacked / STUDY, ids)
+        (unpacked / STUDY).rename(folder.path)
+    remember_last(folder)
+    experiment, written = _experiment_file(folder, info, workspace)
+    unregistered = _register_champion(folder, workspace)
+    return ImportedStudy(folder, manifest, replaced, experiment, written, unregistered)
+
+
+def _check(study: Path, manifest: ArchiveManifest) -> StudyInfo:
+    """Return what the unpacked study is.
+
+    Raises:
+        StudyError: it is not the one that the manifest names.
+        DamagedFileError: that cannot be read.
+    """
+    info = read_record(StudyInfo, study / "study.json", remedy=_REMEDY)
+    if (info.name, info.id) != (manifest.study, manifest.study_id):
+        raise StudyError(f"The archive says that it is {manifest.study}, and holds another study.")
+    return info
+
+
+def _keep_to_cache(study: Path, home: Path, cache: Path) -> None:
+    """Let what an unpacked study says of decoded arrays name those of this workspace's cache.
+
+    Raises:
+        StudyError: it names no store of views.
+    """
+    for file in study.rglob("prepared.json"):
+        try:
+            saved: dict[str, Any] = json.loads(file.read_bytes())
+            views: dict[str, dict[str, Any]] = saved["views"]
+            stores = {name: Path(view["array"]).parent.name for name, view in views.items()}
+            if not all(_STORE.fullmatch(store) for store in stores.values()):
+                raise ValueError("no store")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise StudyError(f"{file.name} of the archive is damaged. {_REMEDY}") from error
+        place = home / file.parent.relative_to(study)
+        for name, view in views.items():
+            array = cache / "views" / stores[name] / "array.u8"
+            view["array"] = os.path.relpath(array, place)
+        write_json(file, saved)
+
+
+def _rename_runs(study: Path, ids: dict[str, str]) -> None:
+    """Write the runs' new ids into the journal and the records of repeats."""
+    new = {old.encode(): value.encode() for old, value in ids.items()}
+    for file in (study / "journal.log", *study.glob("repeats/*/repeat.json")):
+        if file.exists():
+            text = file.read_bytes()
+            file.write_bytes(_RUN_ID.sub(lambda found: new.get(found[0], found[0]), text))
+
+
+def _experiment_file(
+    folder: StudyFolder, info: StudyInfo, workspace: Workspace
+) -> tuple[Path, bool]:
+    """Return the experiment file of a study; one is written where there is none here."""
+    there = workspace.root / info.experiment
+    own = workspace.studies / f"{folder.name}.yaml"
+    for file in (there, own):
+        if not Path(info.experiment).is_absolute() and file.is_file():
+            return file.relative_to(workspace.root), False
+    begun = folder.begun()
+    space = workspace.root / "search_spaces" / f"{folder.name}.yaml"
+    if own.exists() or space.exists():
+        return own.relative_to(workspace.root), False
+    begun["experiment"]["search_space"] = os.path.relpath(space, own.parent)
+    write_text(space, yaml.safe_dump(begun["space"], sort_keys=False))
+    write_text(own, yaml.safe_dump(begun["experiment"], sort_keys=False))
+    return own.relative_to(workspace.root), True
+
+
+def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
+    """Register the champion as it is recorded; return why that cannot be, in sentences."""
+    if not folder.champion.exists():
+        return ""
+    try:
+        champion = read_champion(folder)
+        if champion.number is None:
+            raise StudyError("It is a pack.")
+        row = _row_of(folder, champion, champion.number)
+        if row is None:
+            raise StudyError(f"The journal does not know {champion.title}.")
+        say(f"Registering the champion, {champion.title} ...")
+        registry = ModelRegistry(workspace.tracking)
+        version = register(folder, registry, row, champion.objective)
+    except WorkbenchError as error:
+        return f"{error} `workbench promote {folder.name}` registers a champion."
+    champion = champion.model_copy(update={"model_version": version})
+    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    return ""
+
+
+def _row_of(folder: StudyFolder, champion: Champion, number: int) -> TrialRow | None:
+    """Return the row of the trial, or of its repeat, that the champion is."""
+    rows = {row.number: row for row in read_trials(folder)}
+    row = rows.get(number)
+    if row is None or row.recipe == champion.recipe:
+        return row
+    for repeat in read_repeats(folder):
+        if repeat.recipe == champion.recipe:
+            return row_of_repeat(folder, row, repeat)
+    return None
+
+
+def describe_imported(imported: ImportedStudy) -> str:
+    """Return what was imported, for a terminal."""
+    manifest, folder = imported.manifest, imported.folder
+    lines = [
+        f"{folder.path}: the study {manifest.study}, exported on {manifest.created[:10]} by "
+        f"version {manifest.version}, with {len(manifest.runs.runs)} MLflow runs."
+    ]
+    if imported.num_replaced:
+        lines.append(
+            f"MLflow held {imported.num_replaced} runs of it without its folder: they are replaced."
+        )
+    if imported.written:
+        lines.append(f"{imported.experiment} was not here: written from what the study keeps.")
+    if imported.unregistered:
+        lines.append(f"Its champion is not registered here: {imported.unregistered}")
+    elif folder.champion.exists():
+        lines.append(f"Its champion is registered as models:/{folder.name}@champion.")
+    return "\n".join(lines)

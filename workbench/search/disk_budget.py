@@ -1,0 +1,74 @@
+"""The disk budget of a study: the worst trials' weights are deleted while it takes too much."""
+
+from workbench.console import say
+from workbench.errors import DamagedFileError
+from workbench.study.disk import delete_weights, needed, size_of
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow, place_of, read_trials
+from workbench.tables import size
+from workbench.trial.recipe import Objective
+
+BY = "the experiment's `disk_budget`"
+
+
+class DiskBudget:
+    """Keeps the folder of a study to the bytes that its experiment allows.
+
+    Weights alone are deleted: never those of the best trial, nor what `study.disk.needed` names. A
+    trial without weights keeps its place and its scores. While a trial ends its weights come on
+    top.
+
+    Args:
+        folder: The study's, held by this process.
+        objective: What its trials are ranked by.
+        budget_bytes: What the folder may take; None sets no limit.
+    """
+
+    def __init__(self, folder: StudyFolder, objective: Objective, budget_bytes: int | None) -> None:
+        self._folder, self._objective, self._budget_bytes = folder, objective, budget_bytes
+        self._is_told = False
+        """Whether it was said that nothing is left to delete."""
+
+    def keep(self) -> None:
+        """Delete weights, the worst trial's first, while the study is over its budget."""
+        if self._budget_bytes is None:
+            return
+        taken = size_of(self._folder).total
+        if taken <= self._budget_bytes:
+            return
+        for row in self._deletable():
+            freed = delete_weights(self._folder.trial(row.recipe), by=BY)
+            taken -= freed
+            say(
+                f"trial {row.number:<3} weights deleted ({size(freed)}): the study takes "
+                f"{size(taken)} of its {size(self._budget_bytes)}"
+            )
+            if taken <= self._budget_bytes:
+                return
+        if not self._is_told:
+            self._is_told = True
+            say(
+                f"The study takes {size(taken)}, over its `disk_budget` of "
+                f"{size(self._budget_bytes)}, and no weights are left that it can do without: "
+                "raise the budget."
+            )
+
+    def _deletable(self) -> list[TrialRow]:
+        """Return the trials whose weights may go, worst first."""
+        rows = read_trials(self._folder)
+        try:
+            kept = needed(self._folder, rows)
+        except DamagedFileError as error:
+            if not self._is_told:
+                self._is_told = True
+                say(f"{error} Until then no weights are deleted.")
+            return []
+        ranked = sorted(
+            (row for row in rows if row.state == "complete" and row.objective is not None),
+            key=lambda row: place_of(row, self._objective),
+        )
+        return [
+            row
+            for row in reversed(ranked[1:])
+            if row.recipe not in kept and self._folder.trial(row.recipe).weights.exists()
+        ]

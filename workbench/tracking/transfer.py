@@ -1,0 +1,166 @@
+"""A study's runs as plain values, to be written into the store of another machine.
+
+Run ids are the store's to give, so the runs get others there; everything that names them follows.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field
+
+from workbench.errors import StudyError
+from workbench.tracking.removal import StudyRecord
+from workbench.tracking.store import WriteError, why_refused
+from workbench.values import Frozen
+
+# isort: split
+# After the store, which sets what MLflow reads when it is imported.
+from mlflow.entities import Metric, Param, RunTag
+
+Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+
+_PARENT = "mlflow.parentRunId"
+_OF_EXPERIMENTS = ("mlflow.sharedViewState.", "mlflow.note.", "workbench.")
+"""Beginnings of the tags of an experiment that move along: its page, and what a person noted."""
+
+_PER_CALL = 100
+_METRICS_PER_CALL = 800
+_OF_MODELS = ("mlflow.log-model.history", "mlflow.loggedModels")
+"""Tags that name models of the store that they were logged in."""
+
+
+class StoredRun(Frozen):
+    """One run of a study, its own or that of a trial or of a repeat."""
+
+    run_id: str = Field(pattern="^[0-9a-f]{32}$")
+    name: str
+    status: Status
+    start_ms: int = Field(ge=0)
+    end_ms: int | None = Field(None, ge=0)
+    deleted: bool = False
+    """Whether a person deleted it in the user interface, so that it can be restored."""
+
+    params: dict[str, str]
+    tags: dict[str, str]
+    metrics: dict[str, tuple[tuple[int, int, float | None], ...]]
+    """Of each metric: step, milliseconds since 1970, and the value, which is None for NaN."""
+
+
+class StoredRuns(Frozen):
+    """The runs of one study, its own first."""
+
+    runs: tuple[StoredRun, ...] = ()
+    experiment_tags: dict[str, str] = Field(default_factory=dict)
+
+
+def read_runs(record: StudyRecord) -> StoredRuns:
+    """Return all runs of a study with all that was logged, but their artifacts."""
+    client = record.store.client
+    runs = tuple(_read(client, run) for run in record.runs())
+    if not runs or record.experiment_id is None:
+        return StoredRuns()
+    tags = client.get_experiment(record.experiment_id).tags
+    own = {key: value for key, value in tags.items() if key.startswith(_OF_EXPERIMENTS)}
+    return StoredRuns(runs=runs, experiment_tags=own)
+
+
+def _read(client: Any, run: Any) -> StoredRun:
+    info = run.info
+    metrics = {}
+    for name in run.data.metrics:
+        history = client.get_metric_history(info.run_id, name)
+        metrics[name] = tuple((one.step, one.timestamp, _number(one.value)) for one in history)
+    return StoredRun(
+        run_id=info.run_id,
+        name=info.run_name or "",
+        status=info.status,
+        start_ms=info.start_time,
+        end_ms=info.end_time,
+        deleted=info.lifecycle_stage == "deleted",
+        params=run.data.params,
+        tags={name: value for name, value in run.data.tags.items() if name not in _OF_MODELS},
+        metrics=metrics,
+    )
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def artifacts_of(record: StudyRecord) -> Iterator[tuple[str, Path]]:
+    """Yield each run's id with its folder of artifacts, where that is a folder of this machine."""
+    for run in record.runs():
+        address = urlsplit(run.info.artifact_uri)
+        place = Path(unquote(address.path))
+        if address.scheme == "file" and place.is_dir():
+            yield run.info.run_id, place
+
+
+def write_runs(
+    record: StudyRecord, name: str, stored: StoredRuns, artifacts: Mapping[str, Path]
+) -> dict[str, str]:
+    """Write the runs of a study that came from another store; return their new ids by the old.
+
+    Args:
+        record: The study's in this store, which has no runs yet.
+        name: The study's.
+        stored: The runs.
+        artifacts: The folder of the artifacts of each run that has any, by its old id.
+
+    Raises:
+        StudyError: the store does not take one of them.
+    """
+    if not stored.runs:
+        return {}
+    try:
+        client, experiment = record.store.client, record.store.open_experiment(name)
+        for key, value in stored.experiment_tags.items():
+            client.set_experiment_tag(experiment, key, value)
+        ids: dict[str, str] = {}
+        for run in stored.runs:
+            ids[run.run_id] = _write(client, experiment, run, ids, artifacts.get(run.run_id))
+    except WriteError as error:
+        raise StudyError(
+            f"The runs of the study {name} cannot be written into {record.store.root}: "
+            f"{why_refused(error)}."
+        ) from error
+    return ids
+
+
+def _write(
+    client: Any, experiment: str, run: StoredRun, ids: Mapping[str, str], artifacts: Path | None
+) -> str:
+    tags = {key: ids.get(value, value) for key, value in run.tags.items()}
+    own = {
+        key: value for key, value in tags.items() if key == _PARENT or key.startswith("workbench.")
+    }
+    made = client.create_run(experiment, start_time=run.start_ms, run_name=run.name, tags=own)
+    run_id: str = made.info.run_id
+    others = [RunTag(key, value) for key, value in tags.items() if key not in own]
+    params = [Param(key, value) for key, value in run.params.items()]
+    metrics = [
+        Metric(name, math.nan if value is None else value, timestamp, step)
+        for name, history in run.metrics.items()
+        for step, timestamp, value in history
+    ]
+    for some in _chunks(metrics, _METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=some, synchronous=True)
+    for some in _chunks(params, _PER_CALL):
+        client.log_batch(run_id, params=some, synchronous=True)
+    for some in _chunks(others, _PER_CALL):
+        client.log_batch(run_id, tags=some, synchronous=True)
+    if artifacts is not None:
+        client.log_artifacts(run_id, str(artifacts))
+    if run.status in ("FINISHED", "FAILED", "KILLED"):
+        client.set_terminated(run_id, run.status, run.end_ms)
+    if run.deleted:
+        client.delete_run(run_id)
+    return run_id
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    whole = list(items)
+    return (whole[start : start + size] for start in range(0, len(whole), size))
