@@ -66,7 +66,9 @@ class ForwardSearch:
     """Of the trials, those that a bag draws."""
 
     begin: int = 8
-    """So many of the best trials of a bag are picked first, once each."""
+    """So many of the best trials of a bag are picked first, once each. Few samples tell who is good
+    more surely than who fits whom: on test files the more of them the better, see
+    `tests/benchmarks/packs.py`."""
 
     picks: int = 16
     """The most, of a forward selection, repeated ones included."""
@@ -107,14 +109,13 @@ def choose_pack(
         costs: Of each trial, in the order of `SliceScores.scores`.
         limits: None by default but that of the members.
         joint: How the members are joined.
-        search: How it is searched; by default as `plain_search` says.
+        search: How it is searched; see `ForwardSearch`.
         seed: Of the bags.
 
     Returns:
         Nothing where no trial keeps the limits by itself.
     """
-    limits = limits or PackLimits()
-    search = search or plain_search(limits)
+    limits, search = limits or PackLimits(), search or ForwardSearch()
     legal = legal_trials(measured, objective, costs, limits)
     if not len(legal):
         return None
@@ -127,16 +128,6 @@ def choose_pack(
     scores = np.concatenate([one.scores[places] for one in measured], axis=1)
     fitted = fit_joint(joint, targets, scores, shares)
     return _without_idle(ChosenPack(tuple(places.tolist()), fitted))
-
-
-def plain_search(limits: PackLimits) -> ForwardSearch:
-    """Return the search that is the default: the best trials that fit, counted once each.
-
-    Only where they are fewer than the limit of members does forward selection say how much each
-    counts. Few samples tell who is good more surely than who fits whom: on test files, by
-    `tests/benchmarks/packs.py`, the more members the better, and bags and weights took away.
-    """
-    return ForwardSearch(bags=1, begin=limits.members, picks=limits.members)
 
 
 def legal_trials(
