@@ -59,21 +59,18 @@ class Way(NamedTuple):
 
     joint: JointName = "mean"
     members: int = 8
-    search: ForwardSearch = ForwardSearch()
+    search: ForwardSearch | None = None
 
 
 WAYS: dict[str, Way] = {
     **{f"{joint}, up to 8": Way(joint) for joint in ("mean", "calibrated", "logistic")},
-    **{f"mean, up to {number}": Way(members=number) for number in (2, 3, 5)},
-    "mean, up to 12, begun with 12": Way(members=12, search=ForwardSearch(begin=12)),
+    **{f"mean, up to {number}": Way(members=number) for number in (2, 3, 5, 12)},
     **{
-        f"mean, up to 8, begun with {number}": Way(search=ForwardSearch(begin=number))
-        for number in (1, 4)
+        f"mean, up to 8, bagged, begun with {number}": Way(search=ForwardSearch(begin=number))
+        for number in (1, 4, 8)
     },
-    "mean, up to 8, one bag": Way(search=ForwardSearch(bags=1)),
+    "mean, up to 8, one bag, begun with 8": Way(search=ForwardSearch(bags=1)),
 }
-BEST_OF = (2, 3, 5, 8, 12)
-"""Of how many trials, the best by themselves, the plain mean is taken."""
 
 
 def read_scored(path: Path, test_labels: Path) -> Scored:
@@ -113,17 +110,9 @@ def drawn(scored: Scored, trials: npt.NDArray[np.int64]) -> Scored:
 def packs_of(study: Scored, seed: int) -> dict[str, ChosenPack]:
     """Return the pack that each way makes of a study, the best single trial first."""
     costs = [COST] * len(study.test.scores)
-    order = legal_trials(study.measured, study.objective, costs, PackLimits()).tolist()
-    found = {
-        name: ChosenPack(
-            tuple(order[:number]),
-            FittedJoint("mean_of_probabilities", (1 / number,) * number),
-        )
-        for name, number in {
-            "best single trial": 1,
-            **{f"plain mean of the best {number}": number for number in BEST_OF},
-        }.items()
-    }
+    best = int(legal_trials(study.measured, study.objective, costs, PackLimits())[0])
+    alone = FittedJoint("mean_of_probabilities", (1.0,))
+    found = {"best single trial": ChosenPack((best,), alone)}
     for name, way in WAYS.items():
         pack = choose_pack(
             study.measured,

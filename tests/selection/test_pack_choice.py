@@ -152,6 +152,20 @@ def test_the_order_of_the_trials_does_not_matter(joint: JointName) -> None:
     assert chosen(one, joint=joint) == pack
 
 
+def test_the_best_that_fit_count_alike_where_no_search_is_named() -> None:
+    one = made(8, 60, seed=6)
+    values = metric_of_rows("auc", one.targets, one.scores)
+    best = np.argsort(-values, kind="stable")
+    assert len(set(values)) == 8
+    pack = chosen(one, limits=PackLimits(members=3))
+    assert (pack.members, set(pack.joint.weights)) == (tuple(best[:3]), {1 / 3})
+    # The second best is over the limit of parameters beside the best: the third takes its place.
+    costs = [MemberCost(1)] * 8
+    costs[best[1]] = MemberCost(10)
+    pack = chosen(one, costs, PackLimits(members=3, params=10))
+    assert pack.members == (best[0], best[2], best[3])
+
+
 def test_more_picks_are_never_worse_where_they_were_chosen() -> None:
     for seed in range(2):
         one = made(8, 50, seed=seed)

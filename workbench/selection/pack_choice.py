@@ -66,9 +66,7 @@ class ForwardSearch:
     """Of the trials, those that a bag draws."""
 
     begin: int = 8
-    """So many of the best trials of a bag are picked first, once each. Few samples tell who is good
-    more surely than who fits whom: on test files the more of them the better, see
-    `tests/benchmarks/packs.py`."""
+    """So many of the best trials of a bag are picked first, once each."""
 
     picks: int = 16
     """The most, of a forward selection, repeated ones included."""
@@ -109,13 +107,14 @@ def choose_pack(
         costs: Of each trial, in the order of `SliceScores.scores`.
         limits: None by default but that of the members.
         joint: How the members are joined.
-        search: How it is searched; see `ForwardSearch`.
+        search: How it is searched; by default as `plain_search` says.
         seed: Of the bags.
 
     Returns:
         Nothing where no trial keeps the limits by itself.
     """
-    limits, search = limits or PackLimits(), search or ForwardSearch()
+    limits = limits or PackLimits()
+    search = search or plain_search(limits)
     legal = legal_trials(measured, objective, costs, limits)
     if not len(legal):
         return None
@@ -128,6 +127,16 @@ def choose_pack(
     scores = np.concatenate([one.scores[places] for one in measured], axis=1)
     fitted = fit_joint(joint, targets, scores, shares)
     return _without_idle(ChosenPack(tuple(places.tolist()), fitted))
+
+
+def plain_search(limits: PackLimits) -> ForwardSearch:
+    """Return the search that is the default: the best trials that fit, counted once each.
+
+    Only where they are fewer than the limit of members does forward selection say how much each
+    counts. Few samples tell who is good more surely than who fits whom: on test files, by
+    `tests/benchmarks/packs.py`, the more members the better, and bags and weights took away.
+    """
+    return ForwardSearch(bags=1, begin=limits.members, picks=limits.members)
 
 
 def legal_trials(
