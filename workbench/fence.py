@@ -257,3 +257,8 @@ def _result(answer: _Answer) -> Any:
     if not answer.is_result:
         raise answer.given
     return answer.given
+
+
+def num_cores() -> int:
+    """Return the cores that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -1,7 +1,6 @@
 """How many trials run side by side: what decides it, and that it is measured for real."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -73,7 +72,7 @@ def packed(
 ) -> tuple[SeatsPerDevice, Device]:
     stand_in = Device(speeds)
     monkeypatch.setattr(packing, "_side_by_side", stand_in)
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(packing, "num_cores", lambda: cores)
     pool = cast(WorkerPool, stand_in)
     return pack(RECIPE, [device] * 2, pool, memory_bytes=None, cache=cache), stand_in
 

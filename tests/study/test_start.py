@@ -15,6 +15,7 @@ from workbench.errors import ConfigError, DataError, StudyError
 from workbench.files import write_json
 from workbench.parts.leaderboard import Table, read_table
 from workbench.screening.screening import FILE, Candidate, Screening
+from workbench.search import devices
 from workbench.search import start as start_module
 from workbench.search.devices import choose_seats
 from workbench.space import backbone_options
@@ -387,16 +388,25 @@ def test_a_study_in_use_is_refused(bench: Bench) -> None:
 def test_a_cpu_gets_a_worker_a_core_and_the_cores_are_shared_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(devices, "num_cores", lambda: 2)
     assert choose_seats("cpu", None) == (("cpu", "cpu"), 1)
     assert choose_seats("cpu", 1) == (("cpu",), 2)
-    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    monkeypatch.setattr(devices, "num_cores", lambda: 16)
     assert choose_seats("cpu", None) == (("cpu",) * 4, 4)
     assert choose_seats("cpu", 32) == (("cpu",) * 32, 1)
 
 
+def test_a_user_may_bound_the_threads_of_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "num_cores", lambda: 16)
+    for asked, threads in (("1", 1), ("6", 6), ("99", 8), ("0", 8), ("", 8), ("many", 8)):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        assert choose_seats("cpu", 2) == (("cpu", "cpu"), threads)
+
+
 def test_several_cuda_devices_share_the_workers_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(devices, "num_cores", lambda: 12)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_seats("auto", None) == (("cuda:0", "cuda:1"), 6)

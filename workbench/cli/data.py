@@ -1,6 +1,5 @@
 """The commands about data: decode it, examine it, look at it, make the demo's."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ from workbench.cli.shared import (
     without_locks,
 )
 from workbench.errors import ConfigError
+from workbench.fence import num_cores
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _prepared(
             folder,
             about.views,
             cache=workspace.cache,
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=jobs or num_cores(),
             limit_s=limit_s or FILE_LIMIT_S,
             retry=retry,
             verify=verify,

@@ -167,7 +167,7 @@ def pack(
             help="How scores become one: the mean of probabilities; that of logits, each by its "
             "own temperature; or a logistic regression on them."
         ),
-    ] = Joint.mean,
+    ] = Joint.calibrated,
     as_json: JsonOption = False,
     no_lock: NoLockOption = False,
 ) -> None:

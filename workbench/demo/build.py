@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -24,6 +23,7 @@ from workbench.console import track
 from workbench.demo.clip import make_clip
 from workbench.demo.plan import DEMO_VERSION, SPLITS, Clip, Split, deal
 from workbench.errors import DataError
+from workbench.fence import num_cores
 from workbench.files import read_json, sweep, write_json, write_text
 
 _STARTED = "making.json"
@@ -63,7 +63,7 @@ def make_demo(
         return
     (out / _FINISHED).unlink(missing_ok=True)
     sweep(out)
-    _make_clips([(clip, clip_path(out, clip)) for clip in clips], jobs or _num_cores())
+    _make_clips([(clip, clip_path(out, clip)) for clip in clips], jobs or num_cores())
     _write_labels(out, clips)
     write_json(out / _FINISHED, {**settings, "generators": _tally(clips)})
 
@@ -141,12 +141,6 @@ def _in_processes(work: Sequence[tuple[Clip, Path]], jobs: int) -> Iterator[Path
 
 def _start_process() -> None:
     cv2.setNumThreads(1)
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _write_labels(out: Path, clips: Sequence[Clip]) -> None:

@@ -4,6 +4,7 @@ import os
 from typing import NamedTuple
 
 from workbench.errors import StudyError
+from workbench.fence import num_cores
 
 
 class Seats(NamedTuple):
@@ -24,7 +25,7 @@ def choose_seats(device: str, jobs: int | None) -> Seats:
     """
     import torch
 
-    cores = os.cpu_count() or 1
+    cores = num_cores()
     num_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
         device = "cuda" if num_cuda else "cpu"
@@ -34,9 +35,20 @@ def choose_seats(device: str, jobs: int | None) -> Seats:
     if name == "cpu":
         # Two trials with a thread each do more in an hour than one with two threads.
         jobs = jobs or min(cores, 4)
-        return Seats(("cpu",) * jobs, max(1, cores // jobs))
+        return Seats(("cpu",) * jobs, _num_threads(cores, jobs))
     if int(index or 0) >= num_cuda:
         raise StudyError(f"--device {device} is not there: torch sees {num_cuda} CUDA devices.")
     those = [f"cuda:{index}"] if index else [f"cuda:{i}" for i in range(num_cuda)]
     jobs = jobs or len(those)
-    return Seats(tuple(those[i % len(those)] for i in range(jobs)), max(1, cores // jobs))
+    return Seats(tuple(those[i % len(those)] for i in range(jobs)), _num_threads(cores, jobs))
+
+
+def _num_threads(cores: int, jobs: int) -> int:
+    """Return the threads of one of so many trials: its share of the cores, or what is asked for.
+
+    Threads that wait for each other on a core that others use make a step ten times as slow, so a
+    user who shares a machine bounds them by OMP_NUM_THREADS, which torch alone would forget.
+    """
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, cores // jobs)
+    return min(share, int(asked)) if asked.isdigit() and int(asked) > 0 else share

@@ -4,7 +4,6 @@ One worker of the search trains, then two, and so on, each count for a moment, u
 not help: a search has its number within `BUDGET_S`.
 """
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
@@ -15,6 +14,7 @@ import torch
 from workbench.console import say
 from workbench.data.measured import Measured
 from workbench.errors import ConfigError
+from workbench.fence import num_cores
 from workbench.search.costs import epoch_work
 from workbench.search.devices import Seats
 from workbench.search.pool import WorkerPool
@@ -195,7 +195,7 @@ def _measure(probe: StepProbe, pool: WorkerPool, cores: int) -> list[Tried]:
 
 def _cores(devices: Sequence[str]) -> int:
     """Return the CPU cores for each of `devices`."""
-    return (os.cpu_count() or 1) // len(set(devices))
+    return num_cores() // len(set(devices))
 
 
 def _counts(device: str, cores: int) -> list[int]:

@@ -1,6 +1,5 @@
 """The main job: from an experiment file to a searched study."""
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from workbench.data import manifest, prepare, prepared_report
 from workbench.data.dataset import check_data, find_data
 from workbench.data.facts import FactsStore
 from workbench.data.holdout import without_holdout
+from workbench.fence import num_cores
 from workbench.media.views import AnyView
 from workbench.scoring.slices import (
     columns_used,
@@ -214,7 +214,7 @@ class _Run:
             manifest.read_manifest(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
         )
-        where = Where(cache, self.finder.store, self.seats.devices[0], os.cpu_count() or 1)
+        where = Where(cache, self.finder.store, self.seats.devices[0], num_cores())
         files = dealt(
             files,
             self.experiment,
@@ -285,7 +285,7 @@ class _Run:
             finder=self.finder,
             cache=self.workspace.cache,
             device=self.seats.devices[0],
-            num_threads=os.cpu_count() or 1,
+            num_threads=num_cores(),
         )
         for line in describe_screening(screening):
             say(line)

@@ -9,7 +9,6 @@ Source: Blum and Hardt 2015, "The Ladder: A Reliable Leaderboard for Machine Lea
 arXiv:1502.04585, algorithm 2 (the step is the standard error of the paired difference).
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, w
 from workbench.data.manifest import Manifest, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.errors import DataError, StudyError
+from workbench.fence import num_cores
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.evaluator import scores_of
 from workbench.scoring.slices import Slice, columns_used
@@ -108,7 +108,7 @@ def audit(
             # All of the study's: so every trial is scored on the same files.
             searched.views,
             cache=workspace.cache,
-            jobs=os.cpu_count() or 1,
+            jobs=num_cores(),
         )
         targets, scores = _scored(folder, asked.uid, prepared, device)
         is_told = before is None

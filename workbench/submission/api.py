@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from workbench.console import say, track, visible_lines
 from workbench.data.names import find_files
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
+from workbench.fence import num_cores
 from workbench.files import read_json, write_text
 from workbench.media.decoders import (
     FILE_LIMIT_S,
@@ -107,7 +108,7 @@ class Predictor:
         except (RuntimeError, AssertionError) as error:
             said = str(error).splitlines()[0]
             raise ConfigError(f"{device} cannot be used ({said}). Use the device cpu.") from error
-        num = _num_cores() if num_decoders is None else num_decoders
+        num = min(MOST_DECODERS, num_cores()) if num_decoders is None else num_decoders
         self._fence = decoders(num, limit_s=limit_s) if num else None
         self._limit_s, self._num_ahead = limit_s, BATCH_SIZE + 2 * num
 
@@ -193,11 +194,6 @@ def _tell(path: Path, failed: Mapping[str, MediaError]) -> None:
         say(f"{path}: {why}; a neutral picture stands for its {name}.")
     for text in {why.traceback for why in failed.values() if isinstance(why, UnexpectedError)}:
         say(text)
-
-
-def _num_cores() -> int:
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(MOST_DECODERS, cores)
 
 
 def main(bundle: Path, arguments: Sequence[str]) -> int:
