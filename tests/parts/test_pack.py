@@ -12,10 +12,10 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import (
     PackSpec,
     members_of,
-    read_spec,
     with_views_told_apart,
 )
 from workbench.parts.weights import RANDOM
+from workbench.scoring.any_model import read_spec
 
 MEL = Mel(num_mels=16, image_px=32)
 OTHER = Mel(num_mels=32, image_px=32)

@@ -35,8 +35,13 @@ def test_every_look_is_seen(tmp_path: Path) -> None:
     text = holdout_section(folder)
     assert "2 looks, each logged" in text
     first, second = Page(text).cells[1:]
-    assert [first[0], first[3], first[6], first[7]] == ["1", "3", "0.7000 [0.6000, 0.8000]", "3"]
-    assert [second[0], second[3], second[7]] == ["2", "5", "3"]
+    assert [first[0], first[3], first[6], first[7]] == [
+        "1",
+        "trial 3",
+        "0.7000 [0.6000, 0.8000]",
+        "trial 3",
+    ]
+    assert [second[0], second[3], second[7]] == ["2", "trial 5", "trial 3"]
     assert EVIL not in text
 
 

@@ -14,11 +14,11 @@ from workbench.parts.joint import LinearOfLogits
 from workbench.parts.model_spec import TTA, ModelSpec
 from workbench.parts.pack import PackModel
 from workbench.parts.pack_spec import PackSpec
+from workbench.scoring.any_model import scores_of
 from workbench.scoring.evaluator import (
     DecodedViews,
     Evaluator,
     fake_probability,
-    scores_of,
     variants,
 )
 

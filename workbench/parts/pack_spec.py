@@ -68,16 +68,6 @@ class PackSpec(Frozen):
         return PackModel([member.build(load) for member in self.members], self.joint)
 
 
-def read_spec(tree: Any) -> ModelSpec | PackSpec:
-    """Return the spec that JSON values are: that of one model, or of a pack of several.
-
-    Raises:
-        ValueError: they are neither.
-    """
-    is_pack = isinstance(tree, Mapping) and tree.get("kind") == "pack"
-    return PackSpec.model_validate(tree) if is_pack else ModelSpec.model_validate(tree)
-
-
 def members_of(spec: ModelSpec | PackSpec) -> tuple[ModelSpec, ...]:
     """Return the models that a spec is of: the members of a pack, or the one model."""
     return spec.members if isinstance(spec, PackSpec) else (spec,)

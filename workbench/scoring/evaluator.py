@@ -5,7 +5,7 @@ all call it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from workbench.media.declared import Modalities, modalities_of
 from workbench.media.view import Array, View
 from workbench.parts.model_spec import TTA, ModelSpec
-from workbench.parts.pack import PackModel
-from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.parts.pixels import as_input, to_tensor
 
 
@@ -114,39 +112,6 @@ class Evaluator:
 
     def _of_samples(self, inputs: Mapping[str, Tensor]) -> Tensor:
         return fake_probability(self._model, inputs, self._spec)
-
-
-def scores_of(
-    spec: ModelSpec | PackSpec,
-    model: nn.Module,
-    source_for: Callable[[ModelSpec], ViewSource],
-    *,
-    batch_size: int,
-) -> npt.NDArray[np.float64]:
-    """Return the probability of each file to be fake, by a model or by a pack of several, (files,).
-
-    Args:
-        spec: What is scored.
-        model: The model itself, on its device.
-        source_for: Returns the files as a model of such a spec sees them: the same files each time.
-        batch_size: Samples that are scored at once.
-    """
-    columns = [
-        Evaluator(member, network).scores(source_for(member), batch_size=batch_size)
-        for member, network in zip(members_of(spec), models_within(model), strict=True)
-    ]
-    if not isinstance(model, PackModel):
-        return columns[0]
-    device = model.joint.linear.weight.device
-    with torch.inference_mode():
-        found = model.joint(torch.from_numpy(np.stack(columns, axis=1)).to(device))
-    scores: npt.NDArray[np.float64] = found.cpu().numpy()
-    return scores
-
-
-def models_within(model: nn.Module) -> Sequence[nn.Module]:
-    """Return the models of a pack in its order, or the one model."""
-    return list(model.members) if isinstance(model, PackModel) else [model]
 
 
 @torch.inference_mode()

@@ -11,12 +11,8 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack import PackModel
 from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.parts.pixels import as_pixels
-from workbench.scoring.evaluator import (
-    ViewSource,
-    fake_probability,
-    mean_of_samples,
-    models_within,
-)
+from workbench.scoring.any_model import models_within
+from workbench.scoring.evaluator import ViewSource, fake_probability, mean_of_samples
 
 
 class FlatModel(nn.Module):

@@ -25,7 +25,7 @@ from workbench.data.prepare import Prepared, prepare
 from workbench.errors import DataError, StudyError
 from workbench.fence import num_cores
 from workbench.parts.model_spec import ModelSpec
-from workbench.scoring.evaluator import scores_of
+from workbench.scoring.any_model import scores_of
 from workbench.scoring.slices import Slice, columns_used
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores

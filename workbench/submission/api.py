@@ -32,8 +32,8 @@ from workbench.media.decoders import (
 )
 from workbench.media.view import Array, Made, MadeOrNot, View
 from workbench.parts.model_spec import ModelSpec
-from workbench.parts.pack_spec import read_spec
-from workbench.scoring.evaluator import DecodedViews, scores_of
+from workbench.scoring.any_model import read_spec, scores_of
+from workbench.scoring.evaluator import DecodedViews
 from workbench.scoring.temperature import tempered
 from workbench.submission.paths import check_files, check_out
 from workbench.submission.places import MODEL, WEIGHTS, read_columns, read_temperature

@@ -123,7 +123,9 @@ def export(
     if not allow_missing:
         require_few(neutral)
     views = spec.views.values()
-    code = code_for({type(view) for view in views}, spec.backbone_names)
+    code = code_for(
+        {type(view) for view in views}, spec.backbone_names, is_pack=isinstance(spec, PackSpec)
+    )
     extras = frozenset().union(*(view.libraries for view in views))
     versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
 

