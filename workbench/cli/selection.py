@@ -188,12 +188,12 @@ def pack(
             files, record = make_pack(folder, proposal)
             pack_run(folder, root, record.uid)
         summary = summarise_pack(folder, files)
-        decision = proposal.correction.sentence
         if as_json:
-            found = {**summary.model_dump(mode="json"), "decision": decision}
+            found = summary.model_dump(mode="json")
+            found["decision"] = proposal.correction.sentence
             typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
-        typer.echo(f"{describe_pack(summary)}\n{decision}\n\nFolder: {files.path}")
+        typer.echo(f"{describe_pack(summary)}\n\nFolder: {files.path}")
         better = proposal.is_promoted
         typer.echo(f"\nNext: workbench promote {folder.name}{' --pack' if better else ''}")
 

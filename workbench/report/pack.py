@@ -1,7 +1,7 @@
 """The pack of trials on a study's page: its members, what each adds, what it is worth."""
 
 from workbench import pages
-from workbench.report.cells import number_cell, said_cell, table, word_cell
+from workbench.report.cells import number_cell, prose_cell, said_cell, table, word_cell
 from workbench.selection.pack_summary import MemberSummary, PackSummary
 from workbench.selection.summary import Summary
 
@@ -23,7 +23,7 @@ def _line(pack: PackSummary, member: MemberSummary) -> list[str]:
     change = None if member.without is None else pack.value - member.without
     return [
         word_cell(member.name),
-        word_cell(member.model),
+        prose_cell(member.model),
         number_cell(member.weight, ".3f"),
         number_cell(member.value, ".4f"),
         number_cell(member.without, ".4f"),

@@ -193,7 +193,8 @@ def _title(names: Sequence[str]) -> str:
 def _joint_in_words(joint: Joint) -> str:
     if isinstance(joint, MeanOfProbabilities):
         return "the weighted mean of its members' probabilities"
-    return f"a weighted sum of its members' logits, bias {joint.bias:+.3f}"
+    said = "a weighted sum of its members' logits"
+    return f"{said}, bias {joint.bias:+.3f}" if joint.bias else said
 
 
 def _study_of(folder: StudyFolder, member: PackMember) -> StudyFolder:

@@ -66,6 +66,9 @@ class Summary(Frozen):
     pack: PackSummary | None = None
     """The pack of trials that was made last, if one was."""
 
+    is_pack_promoted: bool = False
+    """Whether that is the champion; then the first contender is the best single trial."""
+
 
 def summarise(
     folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective
@@ -112,6 +115,7 @@ def summarise(
         by_hand = champion.chosen_by == "by hand"
         limit = folder.experiment().rulebook.max_params
         changed["decision"] = tuple(decision_for_pack(pack, limit, is_by_hand=by_hand))
+        changed["is_pack_promoted"] = True
     return found.model_copy(update=changed), scores
 
 
@@ -139,6 +143,8 @@ def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> s
         lines = [*summary.decision[2:]]
     else:
         lines = [*summary.decision, *(_against(row) for row in summary.contenders[1:])]
+    if summary.is_pack_promoted:
+        lines.append(f"Of trial {first.number}, the best single one:")
     if first.operating_points:
         found = ", ".join(
             f"{p.tpr:.3f} ({p.low:.3f} to {p.high:.3f}) at FPR {p.fpr:g}"
