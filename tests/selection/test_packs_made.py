@@ -1,5 +1,6 @@
 """Packs of made studies: chosen, written, promoted; with a list in the place of the registry."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,17 @@ def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> N
     summary, _ = summarise(made.folder, made.rows, made.objective)
     assert summary.pack is not None and summary.pack.uid == record.uid
     assert summary.decision[0].startswith("The pack of trials ")
+    # A later pack does not take its place, and a member that is lost is said.
+    later, _ = make_pack(made.folder, propose_pack(made.folder, limits=Limits(members=2)))
+    assert later.path.name != record.uid
+    summary, _ = summarise(made.folder, made.rows, made.objective)
+    assert summary.pack is not None and summary.pack.uid == record.uid
+    shutil.rmtree(made.folder.pack(record.uid).path)
+    summary, _ = summarise(made.folder, made.rows, made.objective)
+    assert summary.pack is None
+    assert summary.decision[0].startswith(f"The pack of trials {champion.members[0]}")
+    make_pack(made.folder, propose_pack(made.folder))
+
     # Promoted again, nothing is registered twice.
     promote_pack(made.folder, registry, record.uid, run_id="x", why="Since.", is_by_hand=True)
     assert len(registry.kept) == 1

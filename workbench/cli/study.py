@@ -233,7 +233,7 @@ def compare(
     from workbench.selection.finalists_told import finalists_as_table
     from workbench.selection.pack_summary import describe_pack, kept_pack
     from workbench.selection.statistics import read_scored_trials
-    from workbench.selection.summary import describe_summary, summarise
+    from workbench.selection.summary import describe_summary, kept_champion, summarise
     from workbench.study.alike import measured_alike
     from workbench.study.disk import kept_weights
     from workbench.study.looks import describe_looks, read_looks
@@ -256,7 +256,7 @@ def compare(
         typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
         if standing := read_finalists(folder, rows):
             typer.echo(f"\nFinalists:\n{finalists_as_table(standing)}")
-        if made := kept_pack(folder):
+        if made := kept_pack(folder, kept_champion(folder)):
             typer.echo(f"\nPack of trials:\n{describe_pack(made)}")
         if looks := read_looks(folder):
             typer.echo(f"\n{describe_looks(looks)}")

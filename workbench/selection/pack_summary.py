@@ -9,6 +9,7 @@ import torch
 
 from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.joint import Joint, JointLayer, MeanOfProbabilities
+from workbench.selection.champion import Champion
 from workbench.selection.slice_values import main_slice
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord
@@ -140,12 +141,17 @@ def describe_pack(summary: PackSummary) -> str:
     return "\n".join(lines)
 
 
-def kept_pack(folder: StudyFolder) -> PackSummary | None:
-    """Return the pack of a study that was made last; nothing where it has none that is whole."""
-    if not folder.last_pack.exists():
+def kept_pack(folder: StudyFolder, champion: Champion | None) -> PackSummary | None:
+    """Return the pack that is the champion, else the one that was made last.
+
+    Nothing where there is none, or where its files or those of a member are gone or damaged.
+    """
+    is_champion = champion is not None and champion.number is None
+    if not is_champion and not folder.last_pack.exists():
         return None
     try:
-        return summarise_pack(folder, folder.newest_pack())
+        files = folder.pack(champion.recipe) if champion and is_champion else folder.newest_pack()
+        return summarise_pack(folder, files)
     except (StudyError, DamagedFileError):
         return None
 

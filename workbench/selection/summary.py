@@ -109,13 +109,18 @@ def summarise(
     expected = expect(folder, rows, objective, number=chosen[0].row.number)
     found = _summary(folder, objective, chosen, ranked, scores, champion, expected)
     seeds = tuple(sentences(finalists)) if finalists else ()
-    pack = kept_pack(folder)
+    pack = kept_pack(folder, champion)
     changed: dict[str, object] = {"seeds": seeds, "pack": pack}
-    if pack and champion and champion.recipe == pack.uid:
+    if champion and champion.number is None:
         by_hand = champion.chosen_by == "by hand"
         limit = folder.experiment().rulebook.max_params
-        changed["decision"] = tuple(decision_for_pack(pack, limit, is_by_hand=by_hand))
-        changed["is_pack_promoted"] = True
+        decision = [
+            f"{champion.title[0].upper()}{champion.title[1:]} is promoted; what it is made of "
+            "cannot be read any more, so nothing is said of it here."
+        ]
+        if pack:
+            decision = decision_for_pack(pack, limit, is_by_hand=by_hand)
+        changed |= {"decision": tuple(decision), "is_pack_promoted": True}
     return found.model_copy(update=changed), scores
 
 
