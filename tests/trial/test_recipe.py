@@ -230,3 +230,14 @@ def test_losses_and_false_alarms_are_better_when_lower() -> None:
     assert not Objective(metric="auc").is_better(0.8, 0.8)
     assert Objective().direction == "maximize"
     assert Objective(metric="fpr").direction == "minimize"
+
+
+def test_an_objective_of_several_slices_is_of_one_where_the_data_have_no_others() -> None:
+    objective = Objective(over=("val", "generators"), aggregate="worst")
+    assert (objective.label, Objective().label) == ("worst auc", "auc")
+    assert not objective.is_of_one()
+    assert objective.has_standard_error(["val", "degraded.jpeg30_mp3"])
+    assert not objective.has_standard_error(["val", "generators.espeak"])
+    # The one slice of a family is not the family: nothing is scored under its name.
+    assert not Objective(over=("generators",)).has_standard_error(["val", "generators.espeak"])
+    assert Objective(over=("phone",)).has_standard_error(["val", "phone"])

@@ -235,7 +235,7 @@ class Search:
 
     def _learn_and_say(self, running: OpenTrial, result: Result) -> None:
         self._forecast.learn(running.recipe, result)
-        say(messages.trial_ended(running, result, self._store.objective.metric))
+        say(messages.trial_ended(running, result, self._store.objective.label))
 
     def _requeue(self, running: OpenTrial) -> None:
         self._scheduler.forget(running.number)

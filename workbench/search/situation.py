@@ -65,7 +65,7 @@ class Situation:
             return ""
         pick = max if objective.direction == "maximize" else min
         trial = pick(complete, key=lambda ended: ended.objective)
-        return f"{objective.metric} {trial.objective:.4f} by #{trial.name}"
+        return f"{objective.label} {trial.objective:.4f} by #{trial.name}"
 
     def _num_here(self) -> int:
         return self._store.num_ended() + len(self._store.paused)

@@ -84,7 +84,7 @@ def as_table(
     if not best:
         return f"No trial is complete yet.\n{count}"
     columns: dict[str, list[str]] = {"trial": [str(row.number) for row in best]}
-    columns[objective.metric] = [f"{row.objective:.4f}" for row in best]
+    columns[objective.label] = [f"{row.objective:.4f}" for row in best]
     for metric, title in (
         ("auc", "auc"),
         ("f1", "f1"),
@@ -107,7 +107,7 @@ def as_table(
         return width - sum(2 + max(map(len, cells)) for cells in rest)
 
     for title in ("f1", "log-loss", "s"):  # what is missed least, where names have no room
-        if spared() < 28 and title != objective.metric:
+        if spared() < 28 and title != objective.label:
             columns.pop(title, None)
     spare = spared()
     columns["views"] = [shorten(name, max(12, spare // 3 - 2)) for name in names["views"]]

@@ -102,16 +102,23 @@ class Objective(Frozen):
             else f"the {words.get(self.aggregate, self.aggregate)} of {names}"
         )
 
+    @property
+    def label(self) -> str:
+        """The metric as a line or a column calls it: `auc`, or `worst auc` of several slices."""
+        return self.metric if self.is_of_one() else f"{self.aggregate} {self.metric}"
+
     def is_of_one(self, scored: Iterable[str] = ()) -> bool:
         """Return whether it is measured on one slice, and not on a family of them.
 
         Args:
             scored: The names of the slices that were scored. They tell a labelled folder, whose
-                one slice has its name, from a family; without them it passes for one.
+                one slice has its name, from a family, and of which families there is none; without
+                them a folder passes for a family, and every family for one that is there.
         """
         first, *others = self.over
-        is_slice = first == "val" or "." in first or self.slices_among(scored) == (first,)
-        return is_slice and not others
+        if there := self.slices_among(scored):
+            return there == (first,)  # of the others the data have none
+        return (first == "val" or "." in first) and not others
 
     def has_standard_error(self, scored: Iterable[str] = ()) -> bool:
         """Return whether a standard error of it is known: that of an AUC on one slice.
