@@ -57,7 +57,7 @@ def _delete(name: str, workspace: Workspace, *, yes: bool) -> None:
         typer.confirm(f"Delete the study {name} for good?", abort=True)
     deleted = delete_study(folder, workspace)
     typer.echo(
-        f"The study {name} is deleted: its folder, {deleted.record.num_runs} MLflow runs and "
+        f"The study {name} is deleted: its folder, {deleted.record.num_runs} MLflow runs and\n"
         f"{deleted.record.num_versions} registered versions, {size(deleted.freed_bytes)}."
     )
 

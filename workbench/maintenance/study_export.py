@@ -104,8 +104,9 @@ def describe_exported(exported: ExportedStudy) -> str:
     waiting = sum(name.endswith("/checkpoint.pt") for name in files)
     lines = [
         f"{exported.path}: the study {exported.manifest.study}, "
-        f"{size(exported.path.stat().st_size)} ({len(trials)} trials, {waiting} checkpoints to go "
-        f"on from, {len(exported.manifest.runs.runs)} MLflow runs)",
+        f"{size(exported.path.stat().st_size)}.",
+        f"{len(trials)} trials, {waiting} checkpoints to go on from, "
+        f"{len(exported.manifest.runs.runs)} MLflow runs.",
         "Decoded views are not in it: they are made anew from the media.",
     ]
     if exported.left_out:

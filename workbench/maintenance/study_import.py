@@ -201,8 +201,9 @@ def describe_imported(imported: ImportedStudy) -> str:
     """Return what was imported, for a terminal."""
     manifest, folder = imported.manifest, imported.folder
     lines = [
-        f"{folder.path}: the study {manifest.study}, exported on {manifest.created[:10]} by "
-        f"version {manifest.version}, with {len(manifest.runs.runs)} MLflow runs."
+        f"{folder.path}:",
+        f"the study {manifest.study}, exported on {manifest.created[:10]} by version "
+        f"{manifest.version}, {len(manifest.runs.runs)} MLflow runs.",
     ]
     if imported.num_replaced:
         lines.append(

@@ -105,17 +105,21 @@ class Experiment(Dataset):
         return tuple(dict.fromkeys((*self.objective.over, *self.slices)))
 
     def as_begun(self, begun: "Experiment") -> Self:
-        """Return this experiment with the versions that the views of a begun study have.
+        """Return this experiment with what a begun study has where the file does not say.
 
-        So a study goes on with the arrays it began with; a version that the file itself names is
-        left as it is.
+        So a study goes on with the versions of views, and so the arrays, that it began with, and
+        with what it took for one single model.
         """
         views = dict(self.views)
         for name, view in self.views.items():
             was = begun.views.get(name)
             if was and was.kind == view.kind and "version" not in view.model_fields_set:
                 views[name] = view.model_copy(update={"version": was.version})
-        return self.model_copy(update={"views": views})
+        rulebook = self.rulebook
+        if "single_model" not in rulebook.model_fields_set:
+            was_one = begun.rulebook.single_model
+            rulebook = rulebook.model_copy(update={"single_model": was_one})
+        return self.model_copy(update={"views": views, "rulebook": rulebook})
 
     def is_screened(self, num_backbones: int) -> bool:
         """Say whether a study of so many backbones begins with a screening."""

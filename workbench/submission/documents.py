@@ -83,7 +83,8 @@ def readme(
         f"| {said.name} | {visible(said.sentence).replace('|', '/')} |" for said in verdict.results
     )
     thop = "cannot count it" if verdict.params_thop is None else f"{verdict.params_thop:,}"
-    members = "\n".join(map(_member, members_of(spec)))
+    is_pack = isinstance(spec, PackSpec)
+    members = "\n".join(_member(one, is_one_of_many=is_pack) for one in members_of(spec))
     unseen = f" {neutral}" if neutral else ""
     told = folds_told(champion.num_folds)
     said_of_folds = f" {told}" if told else ""
@@ -144,17 +145,18 @@ The same files give the same scores to 1e-5.{unseen} On {objective.place} the mo
 | views | {views} |
 | parameters as {verdict.counted_by} counts them | {thop} |
 | parameters truly | {verdict.params_true:,} |
-| {"pack" if isinstance(spec, PackSpec) else "recipe"} | {champion.recipe} |
+| {"pack" if is_pack else "recipe"} | {champion.recipe} |
 """
 
 
-def _member(spec: ModelSpec) -> str:
+def _member(spec: ModelSpec, *, is_one_of_many: bool) -> str:
     """Return the rows that say what a model is and starts from."""
     backbone = spec.backbone_label
     backbone += ", one for each view" if isinstance(spec.backbone, str) else ""
     start = label_of(apply(_start, spec.weights))
-    read = f"{' + '.join(spec.views)}, {spec.image_px} px"
-    return f"| backbone | {backbone} ({read}) |\n| starts from | {start} |"
+    if is_one_of_many:
+        backbone += f" ({' + '.join(spec.views)}, {spec.image_px} px)"
+    return f"| backbone | {backbone} |\n| starts from | {start} |"
 
 
 def _start(weights: Weights) -> str:
