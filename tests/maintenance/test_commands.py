@@ -1,6 +1,7 @@
 """The commands about whole studies, as a person types them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from workbench.study.folder import StudyFolder
 def run(*words: str, answer: str | None = None, code: int = 0) -> Result:
     result = CliRunner().invoke(app, list(words), input=answer)
     assert result.exit_code == code, result.output
-    # A line of its own for a path, which may be any length.
-    lines = [line for line in result.stdout.splitlines() if not line.startswith("/")]
+    # But for those that name a temporary folder, which may be any length.
+    lines = [line for line in result.stdout.splitlines() if not re.search(r"(^|\s)/", line)]
     assert all(len(line) <= 80 for line in lines), result.stdout
     return result
 
