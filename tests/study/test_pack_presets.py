@@ -82,6 +82,7 @@ def test_a_pack_is_judged_whole_before_anything_is_trained(tmp_path: Path) -> No
         require_legal_members(preset.experiment, preset.drafts, finder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
 def test_a_shipped_pack_is_within_the_competitions_rules(path: Path) -> None:
     assert is_pack(path)
@@ -102,6 +103,7 @@ def test_a_shipped_pack_is_within_the_competitions_rules(path: Path) -> None:
     assert verdict.params_counted > 150_000_000
 
 
+@pytest.mark.slow
 def test_the_winners_weights_are_refused_by_the_letter_and_allowed_as_played() -> None:
     letter = Rulebook()
     played, space = read_experiment(ROOT / "ffdi-as-played.yaml")
