@@ -18,7 +18,7 @@ from workbench.selection.champion import describe_champion, read_champion
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import describe_pack, summarise_pack
-from workbench.selection.packing import Ingredient, record_of, require_legal, write_pack
+from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.summary import summarise
 from workbench.trial.delong import auc
 
@@ -140,10 +140,10 @@ def test_the_limits_hold_and_the_rulebook_decides_before_anything_is_written(
         propose_pack(strict.folder)
     ingredients, joint = even_pack(made)
     record = record_of(ingredients, joint, made.objective, num_trials=3)
-    counted = require_legal(record, Rulebook()).params_counted
-    assert require_legal(record, Rulebook(max_params=counted)).legal
+    whole = counted(record, Rulebook()).params_true or 0
+    assert counted(record, Rulebook(max_params=whole)).params_thop == whole
     with pytest.raises(RuleError, match=r"over the limit .* Nothing was written\."):
-        require_legal(record, Rulebook(max_params=counted - 1))
+        counted(record, Rulebook(max_params=whole - 1))
     assert not (made.folder.path / "packs").exists()
 
 

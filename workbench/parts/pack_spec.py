@@ -53,16 +53,6 @@ class PackSpec(Frozen):
         """The backbones in a few words."""
         return " + ".join(member.backbone_label for member in self.members)
 
-    @property
-    def label(self) -> str:
-        """The members in a few words."""
-        return " + ".join(member.label for member in self.members)
-
-    @property
-    def num_segments(self) -> int:
-        """Samples that one file makes, of the member that makes most."""
-        return max(member.num_segments for member in self.members)
-
     def build(self, load: Loader | None = None) -> PackModel:
         """Return the model; see `ModelSpec.build`."""
         return PackModel([member.build(load) for member in self.members], self.joint)

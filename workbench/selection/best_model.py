@@ -5,7 +5,6 @@ from typing import Literal
 
 from workbench.console import say
 from workbench.errors import DamagedFileError, RuleError, StudyError
-from workbench.files import write_text
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.search.mending import pack_run
 from workbench.selection.champion import Champion, read_champion
@@ -13,7 +12,7 @@ from workbench.selection.finalists import read_finalists
 from workbench.selection.leaderboard import complete_trials
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import make_pack, propose_pack
-from workbench.selection.packing import Ingredient, record_of, require_legal, write_pack
+from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.promotion import promote_best
 from workbench.selection.registration import Registry
 from workbench.selection.statistics import read_scored_trials
@@ -86,12 +85,7 @@ def promote_whole_pack(folder: StudyFolder, registry: Registry, root: Path) -> C
     ingredients = [Ingredient(folder, row) for row in complete]
     even = MeanOfProbabilities(weights=(1 / len(complete),) * len(complete))
     record = record_of(ingredients, even, objective, num_trials=len(complete))
-    verdict = require_legal(record, folder.experiment().rulebook)
-    record = record.model_copy(
-        update={"params_thop": verdict.params_thop, "params_true": verdict.params_true}
-    )
-    write_pack(folder, record, ingredients)
-    write_text(folder.last_pack, record.uid + "\n")
+    write_pack(folder, counted(record, folder.experiment().rulebook), ingredients)
     return promote_pack(
         folder,
         registry,

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 from workbench.errors import StudyError
 from workbench.files import write_text
-from workbench.rules.judge import judge_spec
 from workbench.selection.champion import Champion, current_user
 from workbench.selection.registration import Registry, register_model
 from workbench.study.folder import StudyFolder
@@ -31,16 +30,13 @@ def promote_pack(
         is_by_hand: Whether a person asked for it; such a choice is kept by later searches.
 
     Raises:
-        StudyError: the rulebook refuses the pack, or its files are gone.
+        StudyError: its files are gone.
         DamagedFileError: its files are not what was written.
     """
     files = folder.pack(uid)
     pack, result = files.read_pack(), files.read_result()
     if result is None or result.objective is None:
         raise StudyError(f"{files.path} is no whole pack. Remove it, and run `workbench pack`.")
-    verdict = judge_spec(folder.experiment().rulebook, pack.spec)
-    if not verdict.legal:
-        raise StudyError(f"{verdict.sentence} Promote a trial.")
     objective, names = pack.objective, pack.member_names(folder.name)
     version = registry.set_champion(folder.name, uid)
     if version is None:
@@ -74,8 +70,8 @@ def promote_pack(
         why=why,
         model_name=folder.name,
         model_version=version,
-        params_thop=verdict.params_thop,
-        params_true=verdict.params_true,
+        params_thop=pack.params_thop,
+        params_true=pack.params_true,
         num_folds=folder.experiment().validation.use,
     )
     write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from workbench.errors import RuleError, StudyError
-from workbench.files import write_text
 from workbench.parts.joint import Joint, LinearOfLogits, MeanOfProbabilities
 from workbench.rules.rulebook import Rulebook
 from workbench.selection.estimate import measured_on
@@ -15,7 +14,7 @@ from workbench.selection.joining import FittedJoint, JointName
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.pack_choice import MemberCost, PackLimits
 from workbench.selection.pack_correction import PackCorrection, correct_pack
-from workbench.selection.packing import Ingredient, record_of, require_legal, write_pack
+from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.statistics import read_scored_trials, read_scores
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
@@ -156,19 +155,15 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
     record = record_of(
         proposal.ingredients, proposal.joint, proposal.objective, num_trials=proposal.num_trials
     )
-    verdict = require_legal(record, folder.experiment().rulebook)
+    record = counted(record, folder.experiment().rulebook)
     best = proposal.best
     record = record.model_copy(
         update={
             "estimate": proposal.estimate,
             "best_single": best.row.number if best.folder.name == folder.name else None,
-            "params_thop": verdict.params_thop,
-            "params_true": verdict.params_true,
         }
     )
-    files = write_pack(folder, record, proposal.ingredients)
-    write_text(folder.last_pack, record.uid + "\n")
-    return files, record
+    return write_pack(folder, record, proposal.ingredients), record
 
 
 def _usable(study: StudyFolder, objective: Objective) -> list[Ingredient]:

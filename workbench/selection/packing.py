@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench.errors import RuleError, StudyError
-from workbench.files import finished, finished_folder, hash_file
+from workbench.files import finished, finished_folder, hash_file, write_text
 from workbench.parts.joint import Joint, JointLayer
 from workbench.parts.pack_spec import PackSpec, with_views_told_apart
 from workbench.rules.judge import judge_spec
-from workbench.rules.rulebook import Rulebook, Verdict
+from workbench.rules.rulebook import Rulebook
 from workbench.selection.leaderboard import objective_of
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, PackMember, PackRecord
@@ -75,8 +75,8 @@ def record_of(
     )
 
 
-def require_legal(record: PackRecord, rulebook: Rulebook) -> Verdict:
-    """Return what the rulebook says of a pack.
+def counted(record: PackRecord, rulebook: Rulebook) -> PackRecord:
+    """Return the record of a pack that the rulebook allows, with what it has of parameters.
 
     Raises:
         RuleError: it refuses the pack.
@@ -84,13 +84,15 @@ def require_legal(record: PackRecord, rulebook: Rulebook) -> Verdict:
     verdict = judge_spec(rulebook, record.spec)
     if not verdict.legal:
         raise RuleError(f"{verdict.sentence[0].upper()}{verdict.sentence[1:]} Nothing was written.")
-    return verdict
+    return record.model_copy(
+        update={"params_thop": verdict.params_thop, "params_true": verdict.params_true}
+    )
 
 
 def write_pack(
     folder: StudyFolder, record: PackRecord, ingredients: Sequence[Ingredient]
 ) -> PackFolder:
-    """Write a pack into its study, all of it or nothing; return its folder.
+    """Write a pack into its study, all of it or nothing, as the one made last; return its folder.
 
     One that is there already is left as it is.
 
@@ -105,17 +107,17 @@ def write_pack(
         DamagedFileError: files of a member are not what its trial wrote.
     """
     place = folder.pack(record.uid)
-    if place.path.is_dir():
-        return place
-    scores = joined_scores(record, ingredients)
-    weights = _weights(record, ingredients)
-    with finished_folder(place.path) as path:
-        part = PackFolder(path, record.uid)
-        part.write_pack(record)
-        part.write_scores(scores)
-        with finished(part.weights) as file:
-            save_file(weights, file, metadata={"recipe": record.uid})
-        part.write_result(_result(record, ingredients, scores, part))
+    if not place.path.is_dir():
+        scores = joined_scores(record, ingredients)
+        weights = _weights(record, ingredients)
+        with finished_folder(place.path) as path:
+            part = PackFolder(path, record.uid)
+            part.write_pack(record)
+            part.write_scores(scores)
+            with finished(part.weights) as file:
+                save_file(weights, file, metadata={"recipe": record.uid})
+            part.write_result(_result(record, ingredients, scores, part))
+    write_text(folder.last_pack, record.uid + "\n")
     return place
 
 

@@ -16,8 +16,8 @@ from workbench.parts.pack_spec import PackSpec
 from workbench.parts.per_view import apply
 from workbench.rules.judge import judge_spec
 from workbench.space.experiment import Experiment
-from workbench.space.presets import OF_EXPERIMENT, change, read_preset
-from workbench.space.space import SampledConfig, Space, read_tree_as_space, require_backbones
+from workbench.space.presets import change, read_preset, space_of_one, take_experiment
+from workbench.space.space import SampledConfig, Space, read_tree_as_space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.validation import build, shown
 
@@ -74,24 +74,7 @@ def read_pack_preset(path: Path, settings: Sequence[str] = ()) -> PackPreset:
             f"{path}: `members` is {shown(members)}. Write a list of two or more, each with the "
             "keys that it has of its own."
         )
-    about = {key: tree.pop(key) for key in OF_EXPERIMENT if key in tree}
-    views = tree.pop("views", None)
-    if not isinstance(views, dict):
-        raise ConfigError(
-            f"{path}: `views` is {shown(views)}. A recipe says its views itself, "
-            "e.g. `views: {image: {kind: image}}`."
-        )
-    experiment: Experiment = build(
-        Experiment,
-        {
-            "name": path.stem,
-            "views": views,
-            "search_space": str(path),
-            "pruning": {"kind": "none"},
-            **about,
-        },
-        where=str(path),
-    )
+    experiment = take_experiment(tree, path)
     drafts: dict[str, SampledConfig] = {}
     trees = []
     for number, own in enumerate(members, 1):
@@ -101,20 +84,14 @@ def read_pack_preset(path: Path, settings: Sequence[str] = ()) -> PackPreset:
         whole = {"views": list(experiment.views), **_merged(tree, own)}
         for setting in settings:
             change(whole, setting)
-        space = read_tree_as_space(whole, where, tuple(experiment.views))
-        require_backbones(space, experiment.views)
-        if drawn := [dimension.name for dimension in space.dimensions()]:
-            raise ConfigError(
-                f"{where}: {', '.join(drawn)[:300]} would be drawn, and a recipe says one value of "
-                "each. Write the value."
-            )
+        space = space_of_one(whole, where, experiment)
         draft: SampledConfig = build(SampledConfig, space.tree, where=where)
         if draft in drafts.values():
             raise ConfigError(
                 f"{where} is the same as one before it, and would score the same. Change a key of "
                 "it, e.g. its augmentation."
             )
-        drafts[f"{path}, member {number}"] = draft
+        drafts[where] = draft
         trees.append(whole)
     return PackPreset(experiment, _space_of_all(path, experiment, trees), drafts)
 

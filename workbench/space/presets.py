@@ -49,8 +49,23 @@ def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, S
     for setting in settings:
         if setting not in of_views:
             change(tree, setting)
+    experiment = take_experiment(tree, path)
+    if of_views and isinstance(name := tree.get("backbone"), str):
+        tree["backbone"] = dict.fromkeys(picture_views(experiment.views), name)
+    for setting in of_views:
+        change(tree, setting)
+    whole = {**tree, "views": list(experiment.views)}
+    return experiment, space_of_one(whole, str(path), experiment)
+
+
+def take_experiment(tree: dict[Any, Any], path: Path) -> Experiment:
+    """Take the views and what else is an experiment's out of a recipe's tree; return that.
+
+    Raises:
+        ConfigError: they are none, or not those of an experiment.
+    """
     about = {key: tree.pop(key) for key in OF_EXPERIMENT if key in tree}
-    if not isinstance(views := tree.get("views"), dict):
+    if not isinstance(views := tree.pop("views", None), dict):
         raise ConfigError(
             f"{path}: `views` is {shown(views)}. A recipe says its views itself, "
             "e.g. `views: {mel: {kind: mel}}`."
@@ -66,19 +81,23 @@ def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, S
         },
         where=str(path),
     )
-    if of_views and isinstance(name := tree.get("backbone"), str):
-        tree["backbone"] = dict.fromkeys(picture_views(experiment.views), name)
-    for setting in of_views:
-        change(tree, setting)
-    names = tuple(experiment.views)
-    space = read_tree_as_space({**tree, "views": list(names)}, str(path), names)
+    return experiment
+
+
+def space_of_one(tree: dict[Any, Any], where: str, experiment: Experiment) -> Space:
+    """Return the space that a recipe's tree says, which holds that recipe alone.
+
+    Raises:
+        ConfigError: it says none, or leaves something to be drawn. `where` names it.
+    """
+    space = read_tree_as_space(tree, where, tuple(experiment.views))
     require_backbones(space, experiment.views)
     if drawn := [dimension.name for dimension in space.dimensions()]:
         raise ConfigError(
-            f"{path}: {cut_text(', '.join(drawn), 300)} would be drawn, and a recipe says one "
+            f"{where}: {cut_text(', '.join(drawn), 300)} would be drawn, and a recipe says one "
             "value of each. Write the value, or search the file as a `search_space`."
         )
-    return experiment, space
+    return space
 
 
 def draft_for(path: Path, views: Mapping[str, AnyView]) -> SampledConfig:
