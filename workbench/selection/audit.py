@@ -40,9 +40,9 @@ from workbench.study.looks import Look, append_look, read_looks, value_of
 from workbench.study.packs import spec_of, title_of
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc, auc_difference
-from workbench.trial.device import most_kept_bytes
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import LOWER_IS_BETTER, MetricName
+from workbench.trial.stored_on_device import stored_for
 from workbench.workspace import Workspace
 
 _BATCH_SIZE = 32
@@ -313,13 +313,7 @@ def _scored(
     part = Slice(HOLDOUT, prepared, prepared.rows(HOLDOUT))
 
     def source_for(member: ModelSpec) -> StoredViews:
-        return StoredViews(
-            part,
-            member.views,
-            image_px=member.image_px,
-            device=torch.device(device),
-            most_kept_bytes=most_kept_bytes(device),
-        )
+        return stored_for(part, member, torch.device(device))
 
     scores = scores_of(spec, model, source_for, batch_size=_BATCH_SIZE)
     return part.rows["target"].to_numpy(np.int64), scores

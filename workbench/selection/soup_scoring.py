@@ -17,10 +17,10 @@ from workbench.selection.registration import load_trained
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.batches import sampled
-from workbench.trial.device import most_kept_bytes
 from workbench.trial.memory import Plan
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.norms import estimate_norms, training_files
+from workbench.trial.stored_on_device import stored_for
 
 _BATCH_SIZE = 32
 
@@ -97,13 +97,7 @@ class SoupScorer:
         return scores
 
     def _stored(self, part: Slice) -> StoredViews:
-        return StoredViews(
-            part,
-            self.recipe.model.views,
-            image_px=self.recipe.model.image_px,
-            device=self._device,
-            most_kept_bytes=most_kept_bytes(self._device),
-        )
+        return stored_for(part, self.recipe.model, self._device)
 
     def _sum(self, rows: Sequence[TrialRow]) -> dict[str, Tensor]:
         """Return the sum of the weights of some trials, which are read once in a greedy choice."""

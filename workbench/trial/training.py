@@ -28,7 +28,6 @@ from workbench.trial.device import (
     forget_peak,
     give_back,
     go_on_with,
-    most_kept_bytes,
     random_state,
 )
 from workbench.trial.layout import LayoutByClock
@@ -40,6 +39,7 @@ from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Epoch, best_epoch
 from workbench.trial.stepping import backward, checkpoint_activations
+from workbench.trial.stored_on_device import stored_for
 
 CHECKPOINT_FORMAT = 2
 """Of a checkpoint; another one is not gone on from."""
@@ -134,13 +134,7 @@ class Training:
 
     def stored(self, part: Slice) -> StoredViews:
         """Return the stored views of some files as the model reads them."""
-        return StoredViews(
-            part,
-            self.recipe.model.views,
-            image_px=self.recipe.model.image_px,
-            device=self._device,
-            most_kept_bytes=most_kept_bytes(self._device),
-        )
+        return stored_for(part, self.recipe.model, self._device)
 
     def run_epoch(self) -> None:
         """Train the next epoch and score the slices of the objective; both go into `epochs`.
