@@ -76,7 +76,7 @@ def test_what_is_no_pack_says_why(tmp_path: Path, members: str, said: str) -> No
 def test_a_pack_is_judged_whole_before_anything_is_trained(tmp_path: Path) -> None:
     finder = WeightsFinder(tmp_path / "weights")
     file = written(tmp_path, PACK)
-    assert len(read_known(file, (), finder).drafts) == 3
+    assert len(read_known(file, ()).drafts) == 3
     preset = read_pack_preset(written(tmp_path, PACK + "rulebook: {max_params: 1000}\n"))
     with pytest.raises(RuleError, match=r"over the limit of 1,000.* Nothing was trained\."):
         require_legal_members(preset.experiment, preset.drafts, finder)

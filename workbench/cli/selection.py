@@ -172,6 +172,7 @@ def pack(
     no_lock: NoLockOption = False,
 ) -> None:
     """Join several trials into one legal model, if that is worth more than the best of them."""
+    most_params = parse_params(limit)
     without_locks(no_lock)
     from workbench.access import full_disk_told
     from workbench.search.mending import pack_run
@@ -182,7 +183,7 @@ def pack(
         names: list[str | None] = [*studies] if studies else [None]
         folder, *others = [named_study(name) for name in names]
         root = Workspace(Path.cwd()).tracking
-        limits = Limits(parse_params(limit), ms_per_file, members, joint.value)
+        limits = Limits(most_params, ms_per_file, members, joint.value)
         proposal = propose_pack(folder, others, limits)
         with full_disk_told(folder.path, root, Path(gettempdir())):
             files, record = make_pack(folder, proposal)

@@ -151,12 +151,17 @@ def read_manifest(archive: Path) -> ArchiveManifest:
     """Return what an archive says that it holds.
 
     Raises:
-        StudyError: it is none, or a later version wrote it.
-        OSError: it cannot be read.
+        StudyError: it is none, a later version wrote it, or it cannot be read.
     """
-    require_file(archive, limit_bytes=MOST_ARCHIVE_BYTES, kind=StudyError)
-    with archive.open("rb") as file:
-        return _manifest(file, archive)
+    try:
+        require_file(archive, limit_bytes=MOST_ARCHIVE_BYTES, kind=StudyError)
+        with archive.open("rb") as file:
+            return _manifest(file, archive)
+    except OSError as error:
+        raise StudyError(
+            f"{archive} cannot be read: {(error.strerror or str(error)).lower()}. Name a file that "
+            "`workbench study-export` wrote."
+        ) from error
 
 
 def _manifest(file: IO[bytes], archive: Path) -> ArchiveManifest:

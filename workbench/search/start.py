@@ -45,7 +45,7 @@ from workbench.search.slice_data import with_made_slices
 from workbench.search.stopping import SearchLimits
 from workbench.search.study_store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
-from workbench.space.pack_presets import read_known
+from workbench.space.pack_presets import read_known, require_legal_members
 from workbench.space.precisions import Precisions
 from workbench.space.presets import draft_for
 from workbench.space.recipe_builder import RecipeBuilder, check_rules
@@ -119,9 +119,10 @@ def run_preset(
         WorkbenchError: something that the user gave cannot be used; says what to do.
         KeyboardInterrupt: Ctrl-C; the study can go on.
     """
-    experiment, space, first = read_known(recipe_file, settings, WeightsFinder(workspace.weights))
+    experiment, space, first = read_known(recipe_file, settings)
     options = replace(options, num_trials=max(1, len(first)))
-    return _Run(experiment, space, recipe_file, workspace, options, make_runner).search(first)
+    run = _Run(experiment, space, recipe_file, workspace, options, make_runner)
+    return run.search(first, as_one=bool(first))
 
 
 class _Run:
@@ -148,10 +149,12 @@ class _Run:
         self.finder = WeightsFinder(workspace.weights)
         self.deadline = None if options.timeout_s is None else began + options.timeout_s
 
-    def search(self, first: Mapping[str, SampledConfig]) -> SearchOutcome:
-        """Search, with the drafts `first` tried first; by where each came from."""
+    def search(self, first: Mapping[str, SampledConfig], *, as_one: bool = False) -> SearchOutcome:
+        """Search, with the drafts `first` tried first, by where each came from; a pack `as_one`."""
         # Before weights are looked for on the network.
         check_data(self.experiment, self.workspace, self.options.data)
+        if as_one:
+            require_legal_members(self.experiment, first, self.finder)
         folder, tracking = self.folder.path, self.workspace.tracking
         check_rules(self.experiment, self.space, self.finder)
         for sentence in self.space.warnings():
@@ -196,8 +199,7 @@ class _Run:
             )
             if before := store.num_ended():
                 ended = read_trials(self.folder)
-                _, other = measured_alike(self.folder, ended, num_files=num_measured)
-                if other:
+                if other := measured_alike(self.folder, ended, num_files=num_measured)[1]:
                     say(other)
             sheets = sheets_beside(self.folder, self.space, prepared, runs)
             with full_disk_told(folder, tracking), changes_told(runs, folder, tracking):

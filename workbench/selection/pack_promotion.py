@@ -79,9 +79,8 @@ def promote_pack(
 
 
 def _against(pack: PackRecord) -> str:
-    best = max(pack.members, key=lambda member: member.times)
+    weights = pack.spec.joint.weights
+    most = pack.members[weights.index(max(weights))]
+    which = "all count alike" if len(set(weights)) == 1 else f"trial {most.number} counts most"
     held = "" if pack.best_single is None else f" It was held against trial {pack.best_single}."
-    return (
-        f"It joins {len(pack.members)} of {pack.num_trials} trials; trial {best.number} counts "
-        f"most.{held}"
-    )
+    return f"It joins {len(pack.members)} of {pack.num_trials} trials; {which}.{held}"

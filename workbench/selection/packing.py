@@ -33,8 +33,6 @@ class Ingredient:
 
     folder: StudyFolder
     row: TrialRow
-    times: int = 1
-    """How often it was picked."""
 
 
 def record_of(
@@ -62,7 +60,6 @@ def record_of(
             trained=recipe,
             weights_sha256=_weights_hash(one),
             objective=objective_of(one.row),
-            times=one.times,
         )
         for one, recipe in zip(ingredients, recipes, strict=True)
     )

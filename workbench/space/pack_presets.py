@@ -40,20 +40,17 @@ def is_pack(path: Path) -> bool:
     return MEMBERS in read_tree(path)
 
 
-def read_known(path: Path, settings: Sequence[str], finder: WeightsFinder) -> PackPreset:
-    """Return a known recipe, of one model or of a pack that the rulebook allows.
+def read_known(path: Path, settings: Sequence[str]) -> PackPreset:
+    """Return a known recipe, of one model or of a pack.
 
     Of one model there are no drafts: its space holds it alone.
 
     Raises:
         ConfigError: it says no recipe.
-        RuleError: the rulebook refuses the pack.
     """
     if not is_pack(path):
         return PackPreset(*read_preset(path, settings), {})
-    preset = read_pack_preset(path, settings)
-    require_legal_members(preset.experiment, preset.drafts, finder)
-    return preset
+    return read_pack_preset(path, settings)
 
 
 def read_pack_preset(path: Path, settings: Sequence[str] = ()) -> PackPreset:

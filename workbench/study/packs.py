@@ -42,9 +42,6 @@ class PackMember(Frozen):
     objective: float
     """The trial's own."""
 
-    times: int = 1
-    """How often it was picked."""
-
 
 class PackEstimate(Frozen):
     """What a pack is worth on new data of the same kind, its choosing allowed for."""
