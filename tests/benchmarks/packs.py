@@ -24,18 +24,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.data.labels import read_labels
+from workbench.parts.joint import MeanOfProbabilities
 from workbench.scoring.slices import TEST
 from workbench.selection.choosing import SliceScores
-from workbench.selection.joining import FittedJoint, JointName
-from workbench.selection.pack_choice import (
-    ChosenPack,
-    ForwardSearch,
-    MemberCost,
-    PackLimits,
-    choose_pack,
-    legal_trials,
-)
+from workbench.selection.joining import JointName
+from workbench.selection.pack_choice import ChosenPack, ForwardSearch, choose_pack, legal_trials
 from workbench.selection.pack_correction import correct_pack
+from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.trial.delong import auc
@@ -111,7 +106,7 @@ def packs_of(study: Scored, seed: int) -> dict[str, ChosenPack]:
     """Return the pack that each way makes of a study, the best single trial first."""
     costs = [COST] * len(study.test.scores)
     best = int(legal_trials(study.measured, study.objective, costs, PackLimits())[0])
-    alone = FittedJoint("mean_of_probabilities", (1.0,))
+    alone = MeanOfProbabilities(weights=(1.0,))
     found = {"best single trial": ChosenPack((best,), alone)}
     for name, way in WAYS.items():
         pack = choose_pack(

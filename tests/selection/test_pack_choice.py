@@ -7,23 +7,22 @@ import numpy.typing as npt
 import pytest
 from scipy.special import expit, logit
 
+from workbench.parts.joint import SUREST_LOGIT, LinearOfLogits, MeanOfProbabilities
 from workbench.selection.calibration import fit_temperature
 from workbench.selection.choosing import SliceScores
 from workbench.selection.joining import (
-    SUREST_LOGIT,
-    FittedJoint,
     JointName,
     fit_joint,
     inverse_temperatures,
+    joined,
 )
 from workbench.selection.pack_choice import (
     ChosenPack,
     ForwardSearch,
-    MemberCost,
-    PackLimits,
     choose_pack,
     objective_of_rows,
 )
+from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.row_metrics import metric_of_rows
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import MetricName, Objective
@@ -89,7 +88,7 @@ def test_two_trials_that_err_on_different_pairs_make_a_pack() -> None:
     # 0.9 + 0.2, 0.3 + 0.8 against 0.4 + 0.3, 0.1 + 0.1: all pairs in order.
     pack = chosen(of(THIRD, FIRST, SECOND), search=PLAIN)
     assert sorted(pack.members) == [1, 2]
-    assert pack.joint == FittedJoint("mean_of_probabilities", (0.5, 0.5))
+    assert pack.joint == MeanOfProbabilities(weights=(0.5, 0.5))
     assert pack.scores(of(THIRD, FIRST, SECOND)).tolist() == pytest.approx([0.55, 0.55, 0.35, 0.1])
 
 
@@ -196,12 +195,12 @@ def test_the_worst_slice_has_its_say() -> None:
 
 def test_joints_are_applied_as_their_formulas_say() -> None:
     scores = np.array([[0.9, 0.2], [0.6, 0.4]])
-    mean = FittedJoint("mean_of_probabilities", (0.75, 0.25))
-    assert mean.apply(scores).tolist() == pytest.approx([0.825, 0.25])
-    linear = FittedJoint("linear_of_logits", (1.0, 0.5), bias=-0.1)
+    mean = MeanOfProbabilities(weights=(0.75, 0.25))
+    assert joined(mean, scores).tolist() == pytest.approx([0.825, 0.25])
+    linear = LinearOfLogits(weights=(1.0, 0.5), bias=-0.1)
     expected = expit(logit(scores[0]) + 0.5 * logit(scores[1]) - 0.1)
-    assert linear.apply(scores).tolist() == pytest.approx(expected.tolist())
-    sure = FittedJoint("linear_of_logits", (1.0,)).apply(np.array([[0.0, 1.0]]))
+    assert joined(linear, scores).tolist() == pytest.approx(expected.tolist())
+    sure = joined(LinearOfLogits(weights=(1.0,)), np.array([[0.0, 1.0]]))
     assert sure.tolist() == pytest.approx([expit(-SUREST_LOGIT), expit(SUREST_LOGIT)])
 
 
@@ -215,9 +214,11 @@ def test_temperatures_are_those_of_each_trial_by_itself() -> None:
     assert 1 / found[3] == pytest.approx(20, rel=1e-2)
 
 
-def logistic(num: int, rows: npt.NDArray[np.float64], y: npt.NDArray[np.int64]) -> FittedJoint:
+def logistic(num: int, rows: npt.NDArray[np.float64], y: npt.NDArray[np.int64]) -> LinearOfLogits:
     shares = np.full(len(rows), 1 / len(rows))
-    return fit_joint("logistic", y[:num], expit(rows[:, :num]), shares)
+    found = fit_joint("logistic", y[:num], expit(rows[:, :num]), shares)
+    assert isinstance(found, LinearOfLogits)
+    return found
 
 
 def test_a_logistic_regression_weighs_by_what_each_says_and_few_samples_say_little() -> None:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from workbench.parts.joint import MeanOfProbabilities
 from workbench.selection.choosing import SliceScores
-from workbench.selection.joining import FittedJoint
-from workbench.selection.pack_choice import ChosenPack, MemberCost, PackLimits
+from workbench.selection.pack_choice import ChosenPack
 from workbench.selection.pack_correction import ExpectedValue, PackCorrection, correct_pack
+from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.trial.recipe import Objective
 
 AUC = Objective(metric="auc")
@@ -95,7 +96,7 @@ def test_what_cannot_be_divided_or_is_over_the_limit_has_no_value() -> None:
 def test_ties_go_to_the_smaller(gain: float, pack_params: int, is_promoted: bool) -> None:
     found = PackCorrection(
         metric="auc",
-        pack=ChosenPack((0, 1), FittedJoint("mean_of_probabilities", (0.5, 0.5))),
+        pack=ChosenPack((0, 1), MeanOfProbabilities(weights=(0.5, 0.5))),
         of_pack=ExpectedValue(0.75, 0.7 + gain, 0.6, 0.8),
         pack_params=pack_params,
         trial=0,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from workbench.values import Frozen
 
-_SUREST_LOGIT = 30.0
+SUREST_LOGIT = 30.0
 """Logits are kept within this of 0, those of 0 and 1 too: no member can decide alone."""
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -66,5 +66,5 @@ class JointLayer(nn.Module):
         """Return one probability a row, (rows,) float64, of (rows, members) float64."""
         if not self._is_of_logits:
             return self.linear(probabilities).squeeze(1).clamp(0, 1)
-        logits = torch.logit(probabilities).clamp(-_SUREST_LOGIT, _SUREST_LOGIT)
+        logits = torch.logit(probabilities).clamp(-SUREST_LOGIT, SUREST_LOGIT)
         return torch.sigmoid(self.linear(logits).squeeze(1))

@@ -10,22 +10,17 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 from scipy.special import logit
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
 from workbench.scoring.temperature import tempered
+from workbench.selection.joining import inverse_temperatures
 from workbench.trial.intervals import rate_interval
 from workbench.values import Frozen
 
 NUM_BINS = 10
 NUM_FOLDS = 5
-
-_LEAST, _MOST = 0.05, 20.0
-_SUREST_LOGIT = 30.0
-"""A temperature below 1 takes no logit past this: float64 would round the surest scores to 1, and
-tie what the model ranks."""
 
 _NEAR = 1e-15
 """As far from 0 and 1 as a log-loss takes a score to be at least."""
@@ -102,16 +97,9 @@ def calibrate(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Calibration | No
 
 def fit_temperature(targets: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     """Return the temperature by which the log-loss of (samples,) scores is least."""
-    y = np.asarray(targets, np.float64)
     logits = logit(np.asarray(scores, np.float64).clip(_NEAR, 1 - _NEAR))
-    least = max(_LEAST, min(1.0, float(np.abs(logits).max()) / _SUREST_LOGIT))
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits / math.exp(log_temperature)
-        return float((np.logaddexp(0, scaled) - y * scaled).mean())
-
-    found = minimize_scalar(loss, bounds=(math.log(least), math.log(_MOST)), method="bounded")
-    return round(math.exp(float(found.x)), 4)
+    (sharpness,) = inverse_temperatures(np.asarray(targets, np.int64), logits[None])
+    return round(1 / float(sharpness), 4)
 
 
 def expected_calibration_error(targets: npt.ArrayLike, scores: npt.ArrayLike) -> float:

@@ -6,7 +6,6 @@ Source:
     24, 49-64, doi 10.1007/BF00117832; here of a logistic regression.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,16 +13,12 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from workbench.parts.joint import SUREST_LOGIT, Joint, LinearOfLogits, MeanOfProbabilities
+from workbench.selection.choosing import Float64Array, IntArray
 
 JointName = Literal["mean", "calibrated", "logistic"]
 """How the members of a pack are joined: the mean of their probabilities; the mean of their logits,
 each divided by a temperature of its own; or a logistic regression of their logits."""
-
-SUREST_LOGIT = 30.0
-"""Logits are cut to this on either side, so that the scores 0 and 1 have one, too: they count like
-a score that is 1e-13 from them."""
 
 _LEAST, _MOST = 0.05, 20.0
 """Of a temperature."""
@@ -35,23 +30,15 @@ _TRUST = 4.0
 a standard deviation of 1: as much as so many samples say."""
 
 
-@dataclass(frozen=True)
-class FittedJoint:
-    """A formula that makes one score of several."""
+def joined(joint: Joint, scores: npt.ArrayLike) -> Float64Array:
+    """Return the joint scores, (samples,), of (members, samples) in [0, 1], in float64.
 
-    kind: Literal["mean_of_probabilities", "linear_of_logits"]
-    weights: tuple[float, ...]
-    """Of each member; of probabilities they sum to 1."""
-
-    bias: float = 0.0
-    """Added to the sum of logits."""
-
-    def apply(self, scores: npt.ArrayLike) -> Float64Array:
-        """Return the joint scores, (samples,), of (members, samples) in [0, 1], in float64."""
-        p, weights = np.asarray(scores, np.float64), np.array(self.weights)
-        if self.kind == "mean_of_probabilities":
-            return np.clip(weights @ p, 0, 1)
-        return np.asarray(expit(weights @ bounded_logits(p) + self.bias))
+    They are those of the joint's layer in the module of the pack, see `parts.joint.JointLayer`.
+    """
+    p, weights = np.asarray(scores, np.float64), np.array(joint.weights)
+    if isinstance(joint, MeanOfProbabilities):
+        return np.clip(weights @ p, 0, 1)
+    return np.asarray(expit(weights @ bounded_logits(p) + joint.bias))
 
 
 def bounded_logits(scores: npt.ArrayLike) -> Float64Array:
@@ -64,7 +51,7 @@ def inverse_temperatures(targets: IntArray, logits: Float64Array) -> Float64Arra
     """Return for each trial by what to multiply its logits so that their log-loss is least.
 
     By Newton's method, kept between ends that close in. No logit of a trial is multiplied past
-    `SUREST_LOGIT`.
+    `SUREST_LOGIT`: float64 would round the surest scores to 1, and tie what the model ranks.
 
     Args:
         targets: (samples,) of 0 and 1.
@@ -91,7 +78,7 @@ def inverse_temperatures(targets: IntArray, logits: Float64Array) -> Float64Arra
 
 def fit_joint(
     name: JointName, targets: IntArray, scores: Float64Array, shares: Float64Array
-) -> FittedJoint:
+) -> Joint:
     """Return the joint of the members of a pack.
 
     Args:
@@ -101,15 +88,15 @@ def fit_joint(
         shares: (members,) How much each counts, summing to 1; a logistic regression ignores it.
     """
     if name == "mean":
-        return FittedJoint("mean_of_probabilities", tuple(shares.tolist()))
+        return MeanOfProbabilities(weights=tuple(shares.tolist()))
     logits = bounded_logits(scores)
     sharpness = inverse_temperatures(targets, logits)
     if name == "calibrated":
-        return FittedJoint("linear_of_logits", tuple((shares * sharpness).tolist()))
+        return LinearOfLogits(weights=tuple((shares * sharpness).tolist()))
     return _logistic(targets, logits, sharpness)
 
 
-def _logistic(targets: IntArray, logits: Float64Array, sharpness: Float64Array) -> FittedJoint:
+def _logistic(targets: IntArray, logits: Float64Array, sharpness: Float64Array) -> Joint:
     """Return a non-negative logistic regression, its weights drawn to those of a plain mean.
 
     They are drawn together, not to 0: few samples then give the mean of the calibrated logits, and
@@ -137,4 +124,4 @@ def _logistic(targets: IntArray, logits: Float64Array, sharpness: Float64Array) 
         free = start
     scale = sharpness / max(float((sharpness[:, None] * logits).std()), 1e-9)
     weights = tuple((free[:-1] * scale).tolist())
-    return FittedJoint("linear_of_logits", weights, float(free[-1]))
+    return LinearOfLogits(weights=weights, bias=float(free[-1]))

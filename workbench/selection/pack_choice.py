@@ -7,52 +7,32 @@ Source:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
-from workbench.selection.choosing import SliceScores, slice_weights
+from workbench.parts.joint import Joint
+from workbench.selection.choosing import (
+    BoolArray,
+    Float64Array,
+    IntArray,
+    SliceScores,
+    slice_weights,
+)
 from workbench.selection.joining import (
-    FittedJoint,
     JointName,
     bounded_logits,
     fit_joint,
     inverse_temperatures,
+    joined,
 )
+from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.row_metrics import metric_of_rows
 from workbench.trial.recipe import Objective
 
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-
 _DIGITS = 9
 """Values that agree to so many are equal, and the smaller model is taken."""
-
-
-@dataclass(frozen=True)
-class MemberCost:
-    """What a trial costs as a member of a pack."""
-
-    params: int
-    ms_per_file: float | None = None
-    """Unknown where no time was measured: such a trial is no member under a limit of time."""
-
-
-@dataclass(frozen=True)
-class PackLimits:
-    """What a pack may cost: a limit is kept if it is met exactly."""
-
-    params: int | None = None
-    """Of its distinct members together."""
-
-    ms_per_file: float | None = None
-    """The same."""
-
-    members: int = 8
-    """Distinct ones."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +59,11 @@ class ChosenPack:
     members: tuple[int, ...]
     """Their places in `SliceScores.scores`, those that were picked most first."""
 
-    joint: FittedJoint
+    joint: Joint
 
     def scores(self, one: SliceScores) -> Float64Array:
         """Return the pack's scores of the samples of a slice, (samples,)."""
-        return self.joint.apply(one.scores[list(self.members)])
+        return joined(self.joint, one.scores[list(self.members)])
 
 
 def choose_pack(
@@ -345,7 +325,8 @@ def _fitting(library: _Library, picks: IntArray) -> IntArray:
 def _without_idle(pack: ChosenPack) -> ChosenPack:
     """Return a pack without the members that have no weight, which would cost and say nothing."""
     kept = [place for place, weight in enumerate(pack.joint.weights) if weight > 0]
+    weights = tuple(pack.joint.weights[place] for place in kept)
     return ChosenPack(
         members=tuple(pack.members[place] for place in kept),
-        joint=replace(pack.joint, weights=tuple(pack.joint.weights[place] for place in kept)),
+        joint=pack.joint.model_copy(update={"weights": weights}),
     )

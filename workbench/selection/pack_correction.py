@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from workbench.selection.choosing import (
+    BoolArray,
+    Float64Array,
+    IntArray,
     SliceScores,
     choose_again,
     in_thirds,
@@ -29,22 +31,12 @@ from workbench.selection.correction import (
     interval_of_other,
 )
 from workbench.selection.joining import JointName
-from workbench.selection.pack_choice import (
-    ChosenPack,
-    ForwardSearch,
-    MemberCost,
-    PackLimits,
-    choose_pack,
-    legal_trials,
-)
+from workbench.selection.pack_choice import ChosenPack, ForwardSearch, choose_pack, legal_trials
+from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.row_metrics import metric_of_rows
 from workbench.selection.weighted import FAST, metric_elsewhere
 from workbench.trial.intervals import Z95
 from workbench.trial.recipe import MetricName, Objective
-
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _LEAST_ROUNDING = 0.0005
 """Half of the last digit that estimates are shown with."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from workbench.errors import RuleError, StudyError
-from workbench.parts.joint import Joint, LinearOfLogits, MeanOfProbabilities
+from workbench.parts.joint import Joint
 from workbench.rules.rulebook import Rulebook
 from workbench.selection.estimate import measured_on
 from workbench.selection.file_groups import groups_of_files
-from workbench.selection.joining import FittedJoint, JointName
+from workbench.selection.joining import JointName
 from workbench.selection.leaderboard import complete_trials, rank
-from workbench.selection.pack_choice import MemberCost, PackLimits
 from workbench.selection.pack_correction import PackCorrection, correct_pack
+from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.statistics import read_scored_trials, read_scores
 from workbench.study.alike import measured_alike
@@ -137,7 +137,7 @@ def propose_pack(
     return Proposal(
         objective=objective,
         ingredients=tuple(alike[place] for place in found.pack.members),
-        joint=_joint(found.pack.joint),
+        joint=found.pack.joint,
         correction=found,
         num_trials=len(alike),
         best=alike[found.trial],
@@ -209,9 +209,3 @@ def _limit(limits: Limits, rulebook: Rulebook) -> int:
     """Return how many parameters the members may have together: the joint has some, too."""
     whole = min(rulebook.max_params, limits.params or rulebook.max_params)
     return whole - (limits.members + 1)
-
-
-def _joint(fitted: FittedJoint) -> Joint:
-    if fitted.kind == "mean_of_probabilities":
-        return MeanOfProbabilities(weights=fitted.weights)
-    return LinearOfLogits(weights=fitted.weights, bias=fitted.bias)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from workbench.errors import DamagedFileError, StudyError
-from workbench.parts.joint import Joint, JointLayer, MeanOfProbabilities
+from workbench.parts.joint import Joint, MeanOfProbabilities
 from workbench.selection.champion import Champion
+from workbench.selection.joining import joined
 from workbench.selection.slice_values import main_slice
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord
@@ -225,8 +225,7 @@ def _columns(
 def _value(
     table: pd.DataFrame, columns: npt.NDArray[np.float64], joint: Joint, objective: Objective
 ) -> float:
-    with torch.inference_mode():
-        scores = JointLayer(joint)(torch.from_numpy(columns)).numpy()
+    scores = joined(joint, columns.T)
     scored = {
         str(name): (part["target"], scores[part.index.to_numpy()])
         for name, part in table.groupby("slice", sort=False)

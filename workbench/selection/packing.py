@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,6 +15,7 @@ from workbench.parts.joint import Joint, JointLayer
 from workbench.parts.pack_spec import PackSpec, with_views_told_apart
 from workbench.rules.judge import judge_spec
 from workbench.rules.rulebook import Rulebook
+from workbench.selection.joining import joined
 from workbench.selection.leaderboard import objective_of
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, PackMember, PackRecord
@@ -135,14 +135,14 @@ def joined_scores(record: PackRecord, ingredients: Sequence[Ingredient]) -> pd.D
                 f"{ingredients[0].row.number} of {ingredients[0].folder.name}, so that no pack can "
                 "be made of both. Name studies of the same data, searched by one version."
             )
-    columns = np.stack([table["score"].to_numpy(np.float64) for table in (first, *rest)], axis=1)
-    joined = JointLayer(record.spec.joint)(torch.from_numpy(columns)).numpy()
+    scores = np.stack([table["score"].to_numpy(np.float64) for table in (first, *rest)])
     neutral = [
         table["neutral"] if "neutral" in table else pd.Series(False, index=table.index)
         for table in (first, *rest)
     ]
     return first[_SAMPLE].assign(
-        score=joined, neutral=np.logical_and.reduce([one.to_numpy(bool) for one in neutral])
+        score=joined(record.spec.joint, scores),
+        neutral=np.logical_and.reduce([one.to_numpy(bool) for one in neutral]),
     )
 
 

@@ -1,14 +1,10 @@
 """A metric of many rows of scores of the same samples at once."""
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata
 
+from workbench.selection.choosing import Float64Array, IntArray
 from workbench.trial.recipe import MetricName
-
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _AS_ONE = 1 << 21
 """Scores that are sorted together: 16 MiB of them."""

@@ -9,9 +9,10 @@ from scipy.special import expit
 
 from tests.benchmarks.selection.cells import Cell, Held, distances, draw, seed_of
 from workbench.selection.choosing import SliceScores
-from workbench.selection.joining import JointName
-from workbench.selection.pack_choice import ChosenPack, MemberCost
+from workbench.selection.joining import JointName, joined
+from workbench.selection.pack_choice import ChosenPack
 from workbench.selection.pack_correction import correct_pack
+from workbench.selection.pack_limits import MemberCost
 from workbench.trial.delong import Z95, auc
 from workbench.trial.recipe import Objective
 
@@ -75,7 +76,7 @@ def _truths(
     one = _probabilities(draw(new, of_trials[few], rng), of_trials[few])
     # A trial that is a member as well is the same row, not another one of its quality.
     last = pack.members.index(trial) if trial in pack.members else len(few) - 1
-    joint = pack.joint.apply(one.scores[:-1])
+    joint = joined(pack.joint, one.scores[:-1])
     return auc(one.targets, joint).value, auc(one.targets, one.scores[last]).value
 
 

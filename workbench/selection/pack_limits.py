@@ -1,0 +1,26 @@
+"""What a pack may cost, and what each trial costs in it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MemberCost:
+    """What a trial costs as a member of a pack."""
+
+    params: int
+    ms_per_file: float | None = None
+    """Unknown where no time was measured: such a trial is no member under a limit of time."""
+
+
+@dataclass(frozen=True)
+class PackLimits:
+    """What a pack may cost: a limit is kept if it is met exactly."""
+
+    params: int | None = None
+    """Of its distinct members together."""
+
+    ms_per_file: float | None = None
+    """The same."""
+
+    members: int = 8
+    """Distinct ones."""
