@@ -137,3 +137,20 @@ def test_views_that_no_study_uses_go_unless_that_cannot_be_told(
     carry_out(folder, bench.workspace, keep=1)
     assert not unused.exists()
     assert used.folder.exists()
+
+
+def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: InlineTrials) -> None:
+    folder = bench.search(bench.experiment(), 2).folder
+    for place, uid in (("packs", "a" * 12), ("packs", "b" * 12), ("soups", "c" * 12)):
+        made = folder.path / place / uid
+        made.mkdir(parents=True)
+        (made / "model.safetensors").write_bytes(bytes(1000))
+    folder.last_pack.write_text("b" * 12 + "\n")
+    found = plan_cleaning(folder, bench.workspace, keep=5).deletions
+    assert [(one.kind, one.what, one.size_bytes) for one in found] == [
+        ("pack", "a" * 12, 1000),
+        ("soup", "c" * 12, 1000),
+    ]
+    assert carry_out(folder, bench.workspace, keep=5).freed_bytes == 2000
+    assert [path.name for path in (folder.path / "packs").iterdir()] == ["b" * 12]
+    assert not (folder.path / "soups" / ("c" * 12)).exists()

@@ -7,9 +7,11 @@ and can no longer be promoted or exported.
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from workbench.errors import StudyError
 from workbench.maintenance.caches import view_caches
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.study.alike import measured_alike
@@ -25,7 +27,7 @@ from workbench.workspace import Workspace
 
 BY = "`workbench clean`"
 
-Kind = Literal["weights", "checkpoint", "registered model", "decoded view"]
+Kind = Literal["weights", "pack", "soup", "checkpoint", "registered model", "decoded view"]
 
 
 class Deletion(Frozen):
@@ -74,7 +76,8 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
         folder: The study.
         workspace: Where caches and the tracking store are.
         keep: How many of the best trials keep their weights, besides the champion, finalists with
-            their repeats, and what was audited.
+            their repeats, and what was audited. Of packs and soups the champion stays, what was
+            audited, and the pack that was made last.
 
     Raises:
         StudyError: it has no trials.
@@ -83,7 +86,7 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     rows, _ = measured_alike(folder, read_trials(folder))
     ranked = rank(complete_trials(rows), folder.experiment().objective)
     kept = {row.recipe: "" for row in ranked[:keep]} | needed(folder, rows)
-    weights = _weights(folder, rows, kept)
+    weights = _weights(folder, rows, kept) + _joined(folder, kept)
     checkpoints = _checkpoints(folder)
     registered = _registered(folder, workspace, rows, kept)
     caches = view_caches(workspace)
@@ -151,6 +154,20 @@ def _weights(
     return found
 
 
+def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
+    """Return the packs and soups that nothing needs; the last pack may still be promoted."""
+    needed_uids = set(kept)
+    with suppress(StudyError):
+        needed_uids.add(folder.newest_pack().path.name)
+    kinds: dict[str, Kind] = {"packs": "pack", "soups": "soup"}
+    return [
+        _deletion(kind, file.parent.name, file)
+        for place, kind in kinds.items()
+        for file in sorted(folder.path.glob(f"{place}/*/model.safetensors"))
+        if file.parent.name not in needed_uids
+    ]
+
+
 def _checkpoints(folder: StudyFolder) -> list[Deletion]:
     """Return the checkpoints that nothing goes on from: an ended trial's that a kill left."""
     found = []
@@ -205,6 +222,8 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
             match one.kind:
                 case "weights":
                     delete_weights(TrialFolder(one.path.parent), by=BY)
+                case "pack" | "soup":
+                    shutil.rmtree(one.path.parent)
                 case "checkpoint":
                     one.path.unlink(missing_ok=True)
                 case "decoded view":
@@ -235,7 +254,7 @@ def describe_plan(plan: CleaningPlan) -> str:
 def describe_deletions(plan: CleaningPlan) -> str:
     """Return each thing that is to be deleted, in lines of its kind."""
     lines = []
-    for kind in ("weights", "checkpoint", "registered model", "decoded view"):
+    for kind in get_args(Kind):
         names = [one.what for one in plan.deletions if one.kind == kind]
         if names:
             lines.append(_wrapped(f"{kind}: {', '.join(names)}"))
