@@ -77,7 +77,7 @@ def _truths(
     of_trial = float(norm.cdf(of_trials[trial] / math.sqrt(2)))
     weights, of_members = np.array(pack.joint.weights), of_trials[list(pack.members)]
     if isinstance(pack.joint, LinearOfLogits):
-        # A weighted sum of normal scores is normal: its variance, and how far the classes lie apart.
+        # A weighted sum of normal scores is normal.
         shared, own = cell.correlation, 1 - cell.correlation
         variance = shared * weights.sum() ** 2 + own * (weights**2).sum()
         return float(norm.cdf(weights @ of_members / math.sqrt(2 * variance))), of_trial
@@ -95,6 +95,6 @@ def pack_row(cell: Cell, found: dict[str, Held]) -> str:
         f"{cell.correlation}",
         f"{found['true gain'].bias:+.4f}",
         *(f"{held.bias:+.4f} | {held.coverage:.3f} | {held.width:.3f}" for held in shown),
-        "" if found["ours"].is_good else "misses",
+        "" if found["ours"].is_good and found["gain"].is_good else "misses",
     )
     return f"| {' | '.join(words)} |"
