@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from workbench.console import say
 from workbench.data.degraded import copies_for, prepare_copies
@@ -126,9 +127,21 @@ def _with_folders(
                 "classes. Check that the experiment's views are what they hold."
             )
         say(f"{name}: {len(rows)} files, {int(rows['target'].sum())} fake, of {place}")
+        if num_known := _num_known(rows, prepared):
+            say(
+                f"warning: {num_known} of the {len(rows)} files of {name} are copies of files that "
+                "are trained on, so that what is measured on it flatters. Take them out of "
+                f"{place}."
+            )
     if notes:
         write_json(noted, notes)
     return replace(prepared, beside=beside) if beside else prepared
+
+
+def _num_known(rows: pd.DataFrame, prepared: Prepared) -> int:
+    """Return how many of a slice's files are copies of files of `train`, byte for byte."""
+    known = set(prepared.rows("train")["content"])
+    return int(rows["content"].isin(known).sum())
 
 
 def _require_free(name: str, prepared: Prepared) -> None:
