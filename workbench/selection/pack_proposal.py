@@ -110,6 +110,11 @@ def propose_pack(
     objective = experiment.objective
     usable = [one for study in (folder, *others) for one in _usable(study, objective)]
     alike, tables = _scored_alike(usable, objective)
+    for study in {one.folder.name for one in usable} - {one.folder.name for one in alike}:
+        raise StudyError(
+            f"The trials of {study} were scored on other files than those of {folder.name}, so "
+            "that none can be a member. Name studies of the same data."
+        )
     if len(alike) < 2:
         raise StudyError(
             f"A pack needs two complete trials that have their weights and were scored on the same "
