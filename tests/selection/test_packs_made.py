@@ -161,6 +161,23 @@ def test_one_trial_makes_no_pack_and_trials_of_other_files_none_together(tmp_pat
         write_pack(made.folder, record, ingredients)
 
 
+def test_a_trial_without_weights_is_no_member_and_one_of_those_chosen_among(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 4)
+    best = propose_pack(made.folder).best.row
+    made.folder.trial(best.recipe).weights.unlink()
+    proposal = propose_pack(made.folder)
+    assert proposal.num_trials == 4
+    assert best.number not in {one.row.number for one in proposal.ingredients}
+    assert proposal.best.row == best
+    for row in made.rows:
+        made.folder.trial(row.recipe).weights.unlink(missing_ok=True)
+    with pytest.raises(StudyError, match="there is none"):
+        propose_pack(made.folder)
+
+
 def test_a_study_of_other_files_is_not_passed_over_in_silence(tmp_path: Path) -> None:
     made, other = MadeStudy(tmp_path), MadeStudy(tmp_path, "other")
     add_trials(made, 2)
