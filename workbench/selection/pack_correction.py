@@ -149,7 +149,7 @@ def correct_pack(
     in_part = in_thirds(measured, divisions, np.random.default_rng(seed))
     parts = [[_inside(one, part) for one in measured] for part in in_part.T]
     # The weights of the worst are often deleted: what is left was chosen by these same scores.
-    kept = np.flatnonzero([cost.has_weights for cost in costs])
+    kept = [place for place, cost in enumerate(costs) if cost.has_weights]
     taken = choose_pack(
         [replace(one, scores=one.scores[kept]) for one in measured],
         objective,
@@ -167,7 +167,7 @@ def correct_pack(
     again = [one for one in packs if one is not None]
     if taken is None or not again:
         return None
-    pack = replace(taken, members=tuple(kept[list(taken.members)].tolist()))
+    pack = replace(taken, members=tuple(kept[place] for place in taken.members))
     values = [
         _outside(measured, objective, one, part) for one, part in zip(again, in_part.T, strict=True)
     ]
