@@ -9,6 +9,7 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import THREE, write_data
 from workbench.data.prepare import Prepared
+from workbench.errors import ConfigError
 from workbench.selection import audit
 
 
@@ -35,6 +36,9 @@ def test_files_that_trials_were_measured_on_are_no_holdout_and_trained_ones_are_
     held = shutil.copytree(phone, tmp_path / "held")
     shutil.copytree(bench.data, known)
     (known / "val_label.txt").unlink()
+    locked = bench.experiment(THREE, holdout={"data": str(held)})
+    with pytest.raises(ConfigError, match=r"The slice mine .* are locked by `holdout`"):
+        bench.search(locked, 1, slices={"mine": held})
     objective = {"over": ["val", "phone", "known"]}
     file = bench.experiment(THREE, objective=objective, holdout={"data": str(held)})
     folder = bench.search(file, 1, slices={"phone": phone, "known": known}).folder

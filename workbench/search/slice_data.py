@@ -58,10 +58,12 @@ def with_made_slices(
         where: How and where features are computed, and with how many processes files are decoded.
 
     Raises:
-        ConfigError: the experiment names a degradation or a family of slices that there is not.
+        ConfigError: the experiment names a degradation or a family of slices that there is not, or
+            a labelled folder is the holdout.
         DataError: see `prepare.prepare`.
         StudyError: the study began with other labelled folders.
     """
+    _require_unlocked(others, experiment, data)
     prepared = _with_folders(prepared, others, experiment.data, folder, where)
     names = copies_for(experiment.named_slices, prepared.views)
     if names:
@@ -136,6 +138,19 @@ def _with_folders(
     if notes:
         write_json(noted, notes)
     return replace(prepared, beside=beside) if beside else prepared
+
+
+def _require_unlocked(others: Mapping[str, Path], experiment: Experiment, data: Path) -> None:
+    """Refuse a labelled folder with the holdout's labels, which no search may read."""
+    if experiment.holdout is None:
+        return
+    locked = experiment.holdout.folder() or data
+    for name, place in others.items():
+        if place.resolve() == locked.resolve():
+            raise ConfigError(
+                f"The slice {name} is {place}, where files are locked by `holdout`: no search may "
+                "read their labels. Name another folder."
+            )
 
 
 def _num_known(rows: pd.DataFrame, prepared: Prepared) -> int:
