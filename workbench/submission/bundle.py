@@ -13,7 +13,7 @@ from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
-from workbench.files import finished_folder, hash_file, write_json, write_text
+from workbench.files import finished_folder, hash_file, write_bytes, write_json, write_text
 from workbench.media.still import LIBRARIES
 from workbench.pages import without_media
 from workbench.parts.model_spec import ModelSpec
@@ -130,7 +130,7 @@ def export(
     versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
 
     with finished_folder(out) as part:
-        write_text(part / PREDICTIONS, predictions)
+        write_bytes(part / PREDICTIONS, predictions)
         shutil.copyfile(model.weights, part / WEIGHTS)
         shutil.copyfile(model.record, part / model.record.name)
         write_text(part / MODEL, spec.model_dump_json(indent=2) + "\n")
