@@ -18,7 +18,10 @@ def read(folder: Path, text: str | bytes) -> PredictionSheet:
 def test_every_other_cell_stays_as_it_is(tmp_path: Path) -> None:
     text = 'id,video_name,y_pred,id\n007,"a, b.mp4",,NA\n1e3,c.mp4,0.5,"say ""hi"""\n'
     filled = fill(read(tmp_path, text), {"a, b.mp4": 0.25, "c.mp4": 1.0})
-    assert filled.decode() == 'id,video_name,y_pred,id\n007,"a, b.mp4",0.25,NA\n1e3,c.mp4,1.0,"say ""hi"""\n'
+    assert (
+        filled.decode()
+        == 'id,video_name,y_pred,id\n007,"a, b.mp4",0.25,NA\n1e3,c.mp4,1.0,"say ""hi"""\n'
+    )
 
 
 def test_a_repeated_row_stays_repeated(tmp_path: Path) -> None:

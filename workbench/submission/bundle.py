@@ -18,20 +18,23 @@ from workbench.media.still import LIBRARIES
 from workbench.pages import without_media
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
+from workbench.report.page import write_report
 from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
 from workbench.scoring.temperature import tempered
 from workbench.selection.calibration import calibrate
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.slice_values import main_slice
-from workbench.selection.statistics import gives
+from workbench.selection.statistics import gives, read_scored_trials
+from workbench.study.alike import measured_alike
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import spec_of, title_of
+from workbench.study.packs import PackFolder, spec_of, title_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
+from workbench.submission.container import dockerfile
 from workbench.submission.contents import Contents, FileRecord, Temperature
-from workbench.submission.neutral import find_neutral, require_few
+from workbench.submission.neutral import Neutral, neutral_of, require_few
 from workbench.submission.paths import check_place
 from workbench.submission.places import (
     CALIBRATION,
@@ -40,9 +43,12 @@ from workbench.submission.places import (
     MODEL,
     PREDICTIONS,
     PROGRAM,
+    SCORED_FILES,
     WEIGHTS,
 )
 from workbench.submission.predictions import fill, read_sheet
+from workbench.submission.scored_files import scored_files_table
+from workbench.submission.study_files import find_scored_files
 from workbench.tables import text_table
 from workbench.trial.result import ModelFolder
 from workbench.workspace import Workspace
@@ -60,8 +66,8 @@ class Bundle:
     num_rows: int
     """Of the predictions."""
 
-    neutral: str = ""
-    """How many test files got a neutral score, in a sentence; empty if none did."""
+    neutral: Neutral
+    """The test files that got a neutral score."""
 
 
 def export(
@@ -119,9 +125,11 @@ def export(
             f"row, e.g. {quoted(min(lost))}. Run `workbench search` again with the same options; "
             "it is written anew."
         )
-    neutral = find_neutral(folder, model, spec.views, sheet.names)
+    scored = find_scored_files(folder, model, spec.views, sheet.names)
+    neutral = neutral_of(scored)
     if not allow_missing:
         require_few(neutral)
+    device = _device(folder, model)
     views = spec.views.values()
     code = code_for(
         {type(view) for view in views}, spec.backbone_names, is_pack=isinstance(spec, PackSpec)
@@ -131,16 +139,14 @@ def export(
 
     with finished_folder(out) as part:
         write_bytes(part / PREDICTIONS, predictions)
+        write_text(part / SCORED_FILES, scored_files_table(scored))
         shutil.copyfile(model.weights, part / WEIGHTS)
         shutil.copyfile(model.record, part / model.record.name)
         write_text(part / MODEL, spec.model_dump_json(indent=2) + "\n")
         if temperature:
             write_text(part / CALIBRATION, temperature.model_dump_json(indent=2) + "\n")
         shutil.copyfile(folder.champion, part / "champion.json")
-        if folder.report.exists():
-            # The media that it shows are the data's, and not this author's to hand on.
-            page = folder.report.read_text(encoding="utf-8")
-            write_text(part / "report.html", without_media(page))
+        _write_report(folder, part / "report.html")
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
             (part / CODE / file).write_bytes(source)
@@ -150,14 +156,15 @@ def export(
                 shutil.copyfile(file, part / CODE / PACKAGE.name / place)
         shutil.copyfile(PACKAGE / "submission" / "predict.py.txt", part / PROGRAM)
         write_text(part / "requirements.txt", documents.requirements(versions))
-        write_text(part / "Dockerfile", documents.dockerfile())
+        write_text(part / "Dockerfile", dockerfile())
         text = documents.readme(
             champion,
             spec,
             verdict=verdict,
             columns=columns,
             num_rows=len(sheet.rows),
-            neutral=neutral.sentence,
+            neutral=neutral,
+            device=device,
             calibrated=_said(temperature),
             first={name: scores[name] for name in list(dict.fromkeys(sheet.names))[:NUM_EXPECTED]},
         )
@@ -171,10 +178,12 @@ def export(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             python=".".join(map(str, sys.version_info[:3])),
             versions=versions,
+            device=device,
+            test_media=_test_media(folder),
             files=_records(part),
         )
         write_json(part / MANIFEST, contents.model_dump())
-    return Bundle(out, contents, len(sheet.rows), neutral.sentence)
+    return Bundle(out, contents, len(sheet.rows), neutral)
 
 
 def describe_bundle(bundle: Bundle) -> str:
@@ -193,8 +202,23 @@ def describe_bundle(bundle: Bundle) -> str:
         f"{bundle.path}: {title_of(bundle.contents.trial, bundle.contents.recipe)} of "
         f"{bundle.contents.study}{recipe}, {bundle.num_rows} predictions\n\n"
         + text_table(["file", "kB"], rows)
-        + (f"\n\n{bundle.neutral}" if bundle.neutral else "")
+        + "".join(f"\n{line}" for line in _neutral_lines(bundle.neutral))
     )
+
+
+def _neutral_lines(neutral: Neutral) -> list[str]:
+    """Return what a terminal says of neutral scores, and which they are."""
+    return ["", neutral.sentence, *neutral.lines] if neutral.files else []
+
+
+def _write_report(folder: StudyFolder, path: Path) -> None:
+    """Write the page of the study as it is now; one without trials of its own has none."""
+    if not folder.journal.exists():
+        return
+    rows, _ = measured_alike(folder, read_scored_trials(folder))
+    write_report(folder, rows, folder.experiment().objective, path)
+    # The media that it shows are the data's, and not this author's to hand on.
+    write_text(path, without_media(path.read_text(encoding="utf-8")))
 
 
 def _read_spec(model: ModelFolder, champion: Champion) -> ModelSpec | PackSpec:
@@ -230,6 +254,28 @@ def _test_scores(model: ModelFolder, champion: Champion) -> dict[str, float]:
         )
     test = stored[stored["slice"] == TEST]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
+
+
+def _device(folder: StudyFolder, model: ModelFolder) -> str:
+    """Return what a model's scores were computed on; of a pack's members, other than CPUs first."""
+    models = [model]
+    if isinstance(model, PackFolder):
+        models += [folder.model(member.recipe) for member in model.read_pack().members]
+    results = [one.kept_result() for one in models]
+    devices = {result.device for result in results if result and result.device}
+    return min(devices, key=lambda device: (device == "cpu", device), default="")
+
+
+def _test_media(folder: StudyFolder) -> str:
+    """Return the folder of the test media within the data folder, as far as is known."""
+    if not folder.manifest.exists():
+        return ""
+    table = read_prepared_table(folder.manifest, columns=["split", "path"])
+    paths = table.loc[table["split"] == "test", "path"].tolist()
+    for name in folder.experiment().data.test_media:
+        if all(str(path).startswith(f"{name}/") for path in paths):
+            return name
+    return ""
 
 
 def _temperature(model: ModelFolder, champion: Champion) -> Temperature:

@@ -65,7 +65,8 @@ def read_sheet(path: Path, *, name_column: str, score_column: str) -> Prediction
     (header, gap), *records = table.records_and_ends()
     before = "".join(table.text[: table.lines[0] - 1])
     cut = [
-        _cut(record, table.separator, at=at[score_column], width=len(plain)) for record, _ in records
+        _cut(record, table.separator, at=at[score_column], width=len(plain))
+        for record, _ in records
     ]
     rows = tuple(
         (left, right + end) for (left, _, right), (_, end) in zip(cut, records, strict=True)
