@@ -2,12 +2,16 @@
 
 import json
 import math
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run_here
 from tests.submission.made_study import TrainedStudy
+from tests.submission.page import PAGE, blocks, words_of
 from tests.submission.stub_wheels import write_stub_wheels
 from workbench.errors import BundleError, DataError
 from workbench.files import hash_file
@@ -275,7 +279,9 @@ def test_what_a_bundle_does_otherwise_fails_its_own_line(
         f"Python {there} in place of 3.1.4."
     )
     assert said(report, "scores").startswith("1 of 8 scores differ by over 1e-5, the most that of")
-    assert "first for ('192.0.2.1', 80)" in said(report, "network")
+    assert said(report, "network") == (
+        "It asked the network, which was closed, 1 times, first for '192.0.2.1'."
+    )
     assert report.seconds is not None
     assert report.neutral.startswith("3 of the 7 test files have a neutral score")
     assert "3 of 7 files could not be read" in capfd.readouterr().err
@@ -291,9 +297,13 @@ def test_an_environment_is_made_of_a_folder_of_wheels_alone(
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONSTRAINT"):
         monkeypatch.delenv(name, raising=False)
     wheels = write_stub_wheels(read_requirements(own_bundle), tmp_path / "wheels")
-    report = verify_bundle(own_bundle, study.data, wheels=wheels)
-    assert report.has_passed, report.lines
-    assert said(report, "environment") == f"new, installed by pip from the wheels in {wheels}"
+    command = words_of("verify", bundle=str(own_bundle), DIR=str(study.data))
+    printed = run_here(tmp_path, *command)
+    assert "new, installed by pip from the wheels in wheels" in printed
+    assert "\nfail" not in printed
+    text = own_bundle.with_name("own-verify").joinpath("verify.md").read_text()
+    assert "passes: all 10 checks." in text
+    assert text.count("| pass | ") == printed.count("\npass") + 1 == 10
     next(wheels.glob("timm-*.whl")).unlink()
     with pytest.raises(
         BundleError, match=r"pip cannot install .* found for timm==.*Put the wheels"
@@ -301,6 +311,30 @@ def test_an_environment_is_made_of_a_folder_of_wheels_alone(
         make_environment(tmp_path / "a", own_bundle, wheels=wheels)
     with pytest.raises(BundleError, match=r"index cannot be reached.*--wheels.*--installed"):
         make_environment(tmp_path / "b", own_bundle)
+
+
+def test_every_code_block_of_the_page_is_run_or_is_output() -> None:
+    fences = re.findall(r"^```(\w*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert fences == [*("sh", "", "python", "", "sh", "", "text", "")]
+    # The first by the main job, this one above.
+    assert words_of("export", STUDY="tiny")[:2] == ["export", "tiny"]
+    assert words_of("verify", DIR="data")[:4] == ["verify", "bundle", "--data", "data"]
+
+
+@pytest.mark.slow
+def test_the_python_of_the_page_runs_in_a_bundle(own_bundle: Path, study: TrainedStudy) -> None:
+    (program,) = blocks("python")
+    clip = str(study.data / "testset" / "t0.mp4")
+    program = "import sys; sys.path.insert(0, '')\n" + program.replace('"clip.mp4"', repr(clip))
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", program],
+        cwd=own_bundle,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    stored = [line for line in (own_bundle / "predictions.csv").read_text().split() if "t0" in line]
+    assert float(done.stdout) == pytest.approx(float(stored[0].rpartition(",")[2]), abs=1e-5)
 
 
 def test_older_bundles_tell_neither_device_nor_folder() -> None:

@@ -253,7 +253,7 @@ class _Verification:
         if asked := self._environment.asked:
             first = visible(cut_text(asked[0], 80))
             raise BundleError(
-                f"{len(asked)} times it asked the network, which was closed, first for {first}."
+                f"It asked the network, which was closed, {len(asked)} times, first for {first}."
             )
         return "it asked for nothing from the network, which was closed to its Python code"
 
