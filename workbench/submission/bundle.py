@@ -15,21 +15,18 @@ from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_bytes, write_json, write_text
 from workbench.media.still import LIBRARIES
-from workbench.pages import without_media
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
-from workbench.report.page import write_report
 from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
 from workbench.scoring.temperature import tempered
 from workbench.selection.calibration import calibrate
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.slice_values import main_slice
-from workbench.selection.statistics import gives, read_scored_trials
-from workbench.study.alike import measured_alike
+from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackFolder, spec_of, title_of
+from workbench.study.packs import spec_of, title_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
 from workbench.submission.container import dockerfile
@@ -48,7 +45,8 @@ from workbench.submission.places import (
 )
 from workbench.submission.predictions import fill, read_sheet
 from workbench.submission.scored_files import scored_files_table
-from workbench.submission.study_files import find_scored_files
+from workbench.submission.study_files import device_of, find_scored_files, test_media_of
+from workbench.submission.study_page import write_study_page
 from workbench.tables import text_table
 from workbench.trial.result import ModelFolder
 from workbench.workspace import Workspace
@@ -129,7 +127,7 @@ def export(
     neutral = neutral_of(scored)
     if not allow_missing:
         require_few(neutral)
-    device = _device(folder, model)
+    device = device_of(folder, model)
     views = spec.views.values()
     code = code_for(
         {type(view) for view in views}, spec.backbone_names, is_pack=isinstance(spec, PackSpec)
@@ -146,7 +144,7 @@ def export(
         if temperature:
             write_text(part / CALIBRATION, temperature.model_dump_json(indent=2) + "\n")
         shutil.copyfile(folder.champion, part / "champion.json")
-        _write_report(folder, part / "report.html")
+        write_study_page(folder, part / "report.html")
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
             (part / CODE / file).write_bytes(source)
@@ -179,7 +177,7 @@ def export(
             python=".".join(map(str, sys.version_info[:3])),
             versions=versions,
             device=device,
-            test_media=_test_media(folder),
+            test_media=test_media_of(folder),
             files=_records(part),
         )
         write_json(part / MANIFEST, contents.model_dump())
@@ -209,16 +207,6 @@ def describe_bundle(bundle: Bundle) -> str:
 def _neutral_lines(neutral: Neutral) -> list[str]:
     """Return what a terminal says of neutral scores, and which they are."""
     return ["", neutral.sentence, *neutral.lines] if neutral.files else []
-
-
-def _write_report(folder: StudyFolder, path: Path) -> None:
-    """Write the page of the study as it is now; one without trials of its own has none."""
-    if not folder.journal.exists():
-        return
-    rows, _ = measured_alike(folder, read_scored_trials(folder))
-    write_report(folder, rows, folder.experiment().objective, path)
-    # The media that it shows are the data's, and not this author's to hand on.
-    write_text(path, without_media(path.read_text(encoding="utf-8")))
 
 
 def _read_spec(model: ModelFolder, champion: Champion) -> ModelSpec | PackSpec:
@@ -254,28 +242,6 @@ def _test_scores(model: ModelFolder, champion: Champion) -> dict[str, float]:
         )
     test = stored[stored["slice"] == TEST]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
-
-
-def _device(folder: StudyFolder, model: ModelFolder) -> str:
-    """Return what a model's scores were computed on; of a pack's members, other than CPUs first."""
-    models = [model]
-    if isinstance(model, PackFolder):
-        models += [folder.model(member.recipe) for member in model.read_pack().members]
-    results = [one.kept_result() for one in models]
-    devices = {result.device for result in results if result and result.device}
-    return min(devices, key=lambda device: (device == "cpu", device), default="")
-
-
-def _test_media(folder: StudyFolder) -> str:
-    """Return the folder of the test media within the data folder, as far as is known."""
-    if not folder.manifest.exists():
-        return ""
-    table = read_prepared_table(folder.manifest, columns=["split", "path"])
-    paths = table.loc[table["split"] == "test", "path"].tolist()
-    for name in folder.experiment().data.test_media:
-        if all(str(path).startswith(f"{name}/") for path in paths):
-            return name
-    return ""
 
 
 def _temperature(model: ModelFolder, champion: Champion) -> Temperature:

@@ -1,4 +1,4 @@
-"""The test files of a study, as its champion scored them."""
+"""The test files of a study as its champion scored them: which, where, and on what."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +9,7 @@ from workbench.data.prepared_table import read_prepared_table
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.scoring.slices import TEST
 from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackFolder
 from workbench.submission.scored_files import Neutrality, ScoredFile
 from workbench.trial.result import ModelFolder
 
@@ -38,6 +39,31 @@ def find_scored_files(
         partly: Neutrality = "no" if file.neutral == "no" else "partly"
         files.append(replace(file, neutral="wholly" if name in wholly else partly))
     return tuple(files)
+
+
+def device_of(folder: StudyFolder, model: ModelFolder) -> str:
+    """Return what a model's scores were computed on: `cpu` or a GPU's name; empty if unknown.
+
+    Of a pack, whose members were scored each on its own, a GPU if any was.
+    """
+    models = [model]
+    if isinstance(model, PackFolder):
+        models += [folder.model(member.recipe) for member in model.read_pack().members]
+    results = [one.kept_result() for one in models]
+    devices = {result.device for result in results if result and result.device}
+    return min(devices, key=lambda device: (device == "cpu", device), default="")
+
+
+def test_media_of(folder: StudyFolder) -> str:
+    """Return the folder of the test media within the data folder; empty if it is not known."""
+    if not folder.manifest.exists():
+        return ""
+    table = read_prepared_table(folder.manifest, columns=["split", "path"])
+    paths = table.loc[table["split"] == "test", "path"].tolist()
+    for name in folder.experiment().data.test_media:
+        if all(str(path).startswith(f"{name}/") for path in paths):
+            return name
+    return ""
 
 
 def _known(folder: StudyFolder, views: Sequence[str]) -> dict[str, ScoredFile]:
