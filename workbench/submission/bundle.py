@@ -45,7 +45,7 @@ from workbench.submission.places import (
 )
 from workbench.submission.predictions import fill, read_sheet
 from workbench.submission.scored_files import scored_files_table
-from workbench.submission.study_files import device_of, find_scored_files, test_media_of
+from workbench.submission.study_files import device_of, find_scored_files, folder_of_test_media
 from workbench.submission.study_page import write_study_page
 from workbench.tables import text_table
 from workbench.trial.result import ModelFolder
@@ -177,7 +177,7 @@ def export(
             python=".".join(map(str, sys.version_info[:3])),
             versions=versions,
             device=device,
-            test_media=test_media_of(folder),
+            test_media=folder_of_test_media(folder),
             files=_records(part),
         )
         write_json(part / MANIFEST, contents.model_dump())

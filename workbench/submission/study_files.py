@@ -54,7 +54,7 @@ def device_of(folder: StudyFolder, model: ModelFolder) -> str:
     return min(devices, key=lambda device: (device == "cpu", device), default="")
 
 
-def test_media_of(folder: StudyFolder) -> str:
+def folder_of_test_media(folder: StudyFolder) -> str:
     """Return the folder of the test media within the data folder; empty if it is not known."""
     if not folder.manifest.exists():
         return ""
