@@ -333,8 +333,9 @@ def test_the_python_of_the_page_runs_in_a_bundle(own_bundle: Path, study: Traine
         text=True,
         check=True,
     )
-    stored = [line for line in (own_bundle / "predictions.csv").read_text().split() if "t0" in line]
-    assert float(done.stdout) == pytest.approx(float(stored[0].rpartition(",")[2]), abs=1e-5)
+    text = (own_bundle / "predictions.csv").read_text()
+    (stored,) = {line.rpartition(",")[2] for line in text.splitlines() if line.startswith("t0.mp4")}
+    assert float(done.stdout) == pytest.approx(float(stored), abs=1e-5)
 
 
 def test_older_bundles_tell_neither_device_nor_folder() -> None:
