@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 import venv
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from packaging.requirements import Requirement
 
 from tests.submission.made_study import TrainedStudy
 from tests.submission.stub_wheels import write_stub_wheels
@@ -85,7 +87,11 @@ def build_here(text: str, context: Path, root: Path) -> list[str]:
 def test_the_steps_of_the_dockerfile_make_what_predicts(
     bundle: Bundle, study: TrainedStudy, tmp_path: Path
 ) -> None:
-    write_stub_wheels(read_requirements(bundle.path), tmp_path / "wheels")
+    # Of what predicts, and of what the wheel of this program asks for, which trains.
+    write_stub_wheels(
+        read_requirements(bundle.path) | versions_of(requires("workbench") or []),
+        tmp_path / "wheels",
+    )
     text = (bundle.path / "Dockerfile").read_text()
     assert build_here(text, bundle.path, tmp_path) == ["predict", "--help"]
     tools = tmp_path / "base" / "bin"
@@ -93,7 +99,31 @@ def test_the_steps_of_the_dockerfile_make_what_predicts(
     command: list[str | Path] = [tools / "predict", *NAMES, "--out", tmp_path / "scores.csv"]
     subprocess.run(command, cwd=study.data / "testset", env=variables, check=True)
     assert_same(bundle, tmp_path / "scores.csv")
+    assert (tools / "train").exists() == (bundle.path / "train.py").exists()
+    if (tools / "train").exists():
+        asked = subprocess.run(
+            [tools / "train", "--help"],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert asked.returncode == 0, asked.stderr
+        assert "Usage: train.py" in asked.stdout
     check_bundle(tmp_path / "bundle")
+
+
+def versions_of(requirements: list[str]) -> dict[str, str]:
+    """Return a version of each package that is required without an extra, one that is fit."""
+    found = {}
+    for one in map(Requirement, requirements):
+        if one.marker is None or one.marker.evaluate({"extra": ""}):
+            # A wheel may tell another version within than by its name.
+            exact = [pin.version for pin in one.specifier if pin.operator == "=="]
+            plain = [number for number in exact if not number.endswith(".*")]
+            found[one.name] = plain[0] if plain else version(one.name).partition("+")[0]
+    return found
 
 
 def assert_same(bundle: Bundle, scores: Path) -> None:
