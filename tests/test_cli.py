@@ -90,6 +90,7 @@ SURFACE: dict[str, list[str]] = {
     ],
     "promote": ["study", "--trial", "--pack", "--json", "--no-lock"],
     "soup": ["study", "--trials", "--greedy", "--device", "--json", "--no-lock"],
+    "refit": ["study", "--device", "--json", "--no-lock"],
     "audit": ["study", "--trial", "--device", "--json", "--no-lock"],
     "export": ["study", "--out", "--allow-missing", "--calibrated"],
     "predict": ["bundle", "files", "--out", "--device"],

@@ -36,6 +36,7 @@ for command in (
     study.promote,
     selection.soup,
     selection.audit,
+    selection.refit,
     submission.export,
     submission.predict,
     submission.score,
