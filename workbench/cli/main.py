@@ -4,6 +4,8 @@ A command parses, calls the library, and prints its result and the next command 
 """
 
 import sys
+from importlib.metadata import version as version_of
+from typing import Annotated
 
 import typer
 
@@ -14,8 +16,21 @@ from workbench.visibly import print_traceback
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"workbench {version_of('workbench')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
     """Search, compare, promote and export models for binary media classification under rules."""
     if "--help" not in sys.argv:
         with reporting_errors():
@@ -39,6 +54,7 @@ for command in (
     selection.refit,
     submission.export,
     submission.predict,
+    submission.retrain,
     submission.score,
     maintenance.studies,
     maintenance.clean,

@@ -13,6 +13,7 @@ from workbench.parts.per_view import apply, label_of
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
+from workbench.study.refits import RefitRecord
 
 
 def installed_versions(libraries: Iterable[str]) -> dict[str, str]:
@@ -62,6 +63,8 @@ def readme(
     num_rows: int,
     neutral: str,
     calibrated: str,
+    refit: RefitRecord | None,
+    wheel: str,
     first: Mapping[str, float],
 ) -> str:
     """Return what a stranger needs to know of a bundle.
@@ -74,6 +77,8 @@ def readme(
         num_rows: Rows of the predictions.
         neutral: How many test files got a neutral score, in a sentence; may be empty.
         calibrated: By what the scores are divided, in sentences; empty if by nothing.
+        refit: What is exported in the champion's place, if that is its refit.
+        wheel: The file that installs the program for `train.py`; empty if the bundle has none.
         first: Some names with their scores, to compare with.
     """
     objective = champion.objective
@@ -89,6 +94,7 @@ def readme(
     told = folds_told(champion.num_folds)
     said_of_folds = f" {told}" if told else ""
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
+    said_of_refit = f"\n\n{' '.join(refit.lines)}" if refit else ""
     return f"""\
 # {champion.study}: {champion.title}
 
@@ -129,8 +135,8 @@ them:
 {expected}
 
 The same files give the same scores to 1e-5.{unseen} On {objective.place} the model reached
-{objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}
-
+{objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}{said_of_refit}
+{_training_told(wheel)}
 ## The rulebook
 
 {verdict.sentence}
@@ -146,6 +152,22 @@ The same files give the same scores to 1e-5.{unseen} On {objective.place} the mo
 | parameters as {verdict.counted_by} counts them | {thop} |
 | parameters truly | {verdict.params_true:,} |
 | {"pack" if is_pack else "recipe"} | {champion.recipe} |
+"""
+
+
+def _training_told(wheel: str) -> str:
+    """Return the section on training again; empty where the bundle cannot say how."""
+    if not wheel:
+        return ""
+    return f"""
+## Train it again
+
+    pip install ./{wheel}
+    python train.py --data DIR --out ../retrained
+
+trains every model of this bundle from scratch, from the same starting weights, and holds it against
+this one: to the bit on a CPU of the same kind with the same threads and versions, else within a
+tolerance that it states. `TECHNICAL_REPORT.md` says how it was trained and chosen.
 """
 
 
