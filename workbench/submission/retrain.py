@@ -30,6 +30,7 @@ from workbench.submission.retrain_checks import (
     check_model,
     check_predictions,
     tolerance_for,
+    tolerance_told,
     why_not_bits,
 )
 from workbench.submission.retrain_data import has_same_test, retraining_data
@@ -130,6 +131,9 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
             if one in record.models:
                 is_bits = is_bits and not reasons
                 tables.append(scores)
+        if not is_bits:
+            metric = record.models[0].recipe.objective.metric
+            checks.append(tolerance_told(tolerance, metric))
         checks.append(_model_file(record, contents, workspace, out, is_bits=is_bits))
         checks.append(_predictions(record, contents, bundle, prepared, tables, is_bits, tolerance))
         outcome = {"bundle": hash_file(bundle / MANIFEST), "recipe": record.recipe}

@@ -117,11 +117,14 @@ def check_model(
         "scores": digest_of_scores(scores, model.recipe.objective) == model.scores_sha256,
     }
     checks = []
+    if reasons:
+        what = f"{model.title}: conditions"
+        checks.append(Check(what=what, ok=None, said=f"others: {'; '.join(reasons)}"))
     for what, is_same in same.items():
         if is_same:
             checks.append(Check(what=f"{model.title}: {what}", ok=True, said="the same bits"))
         elif reasons:
-            said = f"other bits, as may be: {'; '.join(reasons)}"
+            said = "other bits, as may be"
             checks.append(Check(what=f"{model.title}: {what}", ok=None, said=said))
         else:
             said = "other bits, with the same processor, threads, versions and code"
@@ -129,11 +132,20 @@ def check_model(
     if model.value is not None and result.objective is not None:
         gap = abs(result.objective - model.value)
         most = tolerance.objective if reasons else 0.0
-        how = f"at most {most:.5f} ({tolerance.source})" if reasons else "none allowed"
+        how = f"at most {most:.5f}" if reasons else "none allowed"
         said = f"{result.objective:.5f}, was {model.value:.5f}: {gap:.5f} apart, {how}"
         what = f"{model.title}: {model.recipe.objective.metric}"
         checks.append(Check(what=what, ok=gap <= most, said=said))
     return checks
+
+
+def tolerance_told(tolerance: Tolerance, metric: str) -> Check:
+    """Return the line of the tolerance that holds where conditions are others."""
+    said = (
+        f"{metric} {tolerance.objective:.5f}, test scores {tolerance.scores:.5f} on average: "
+        f"{tolerance.source}"
+    )
+    return Check(what="tolerance", ok=None, said=said)
 
 
 def check_predictions(

@@ -64,7 +64,8 @@ def technical_report(of: Reported) -> str:
         "Drafted from the records of the study. What a program cannot know is marked "
         f"{_TO_FILL_IN}; check the rest."
     )
-    return "\n\n".join([title, intro, *(f"## {name}\n\n{text}" for name, text in sections.items())])
+    parts = [title, intro, *(f"## {name}\n\n{text}" for name, text in sections.items())]
+    return "\n\n".join(parts) + "\n"
 
 
 def _summary(of: Reported) -> str:
@@ -169,19 +170,27 @@ def _start(spec: ModelSpec) -> str:
 def _training(of: Reported) -> str:
     parts = []
     for one in of.models:
-        training = one.recipe.training.model_dump(mode="json")
+        training = one.recipe.training.model_dump(mode="json", exclude={"augment"})
+        rows = [[key, _shown(value)] for key, value in training.items()]
+        rows.append(["augment", _augment(one)])
         result = of.folder.model(one.uid).kept_result()
         where = one.device or "an unknown device"
         if one.environment and one.device == "cpu":
-            where = f"{one.environment.processor}, {one.environment.num_threads} threads"
-        took = f" in {duration(result.seconds)}" if result else ""
+            where = f"{one.environment.processor}, CPU threads: {one.environment.num_threads}"
+        took = f", in {duration(result.seconds)}" if result else ""
         parts.append(
             f"**{one.title}** (recipe {one.uid}, seed {one.recipe.seed}), on {where}{took}:\n\n"
-            + _table(
-                ["setting", "value"], [[key, _shown(value)] for key, value in training.items()]
-            )
+            + _table(["setting", "value"], rows)
         )
+    if of.refit:
+        parts.insert(0, "Trained on the files of train and val together, the last epoch kept.")
     return "\n\n".join(parts)
+
+
+def _augment(one: TrainedModel) -> str:
+    """Return what of the augmentation is not as by default, which is none."""
+    told = one.recipe.training.augment.model_dump(mode="json", exclude_defaults=True)
+    return _shown(told) if told else "none"
 
 
 def _search(of: Reported) -> str:
@@ -197,11 +206,11 @@ def _search(of: Reported) -> str:
     ]
     space = yaml.safe_dump(of.folder.begun()["space"], sort_keys=False, allow_unicode=True)
     fence = "````"
-    return "\n".join([*lines, "", f"{fence}yaml", visible_lines(space), fence])
+    return "\n".join([*lines, "", f"{fence}yaml", _in_fence(space), fence])
 
 
-def visible_lines(text: str) -> str:
-    """Return lines of a file as they can be shown in a fence of Markdown that they cannot end."""
+def _in_fence(text: str) -> str:
+    """Return lines of a file as they can stand in a fence of Markdown, which they cannot end."""
     return "\n".join(visible(line) for line in text.rstrip().split("\n")).replace("````", "'''")
 
 
@@ -215,7 +224,8 @@ def _rows(folder: StudyFolder) -> list[TrialRow]:
 def _selection(of: Reported) -> str:
     champion = of.champion
     lines = [champion.why, champion.sentence]
-    lines.append(f"Promoted {champion.chosen_by} on {champion.when[:10]}.")
+    how = "as the best" if champion.chosen_by == "best" else "by hand"
+    lines.append(f"Promoted {how} on {champion.when[:10]}.")
     if finalists := finalists_of(of.folder):
         lines += sentences(finalists)
     return "\n".join(f"- {visible(line)}" for line in lines if line)
@@ -246,16 +256,12 @@ def _results(of: Reported) -> str:
 
 
 def _extra_samples(of: Reported) -> str:
-    augments = [
-        f"- {one.title}: {_settings(one.recipe.training.augment.model_dump(mode='json'), set())}"
-        for one in of.models
-    ]
     return "\n".join(
         [
             "None were generated: every training file is one that the data hold. What training "
-            "changes of them on the fly (augmentation, blends of two real pictures among it):",
+            "changes of them on the fly:",
             "",
-            *augments,
+            *(f"- {one.title}: {_augment(one)}" for one in of.models),
         ]
     )
 
@@ -273,10 +279,10 @@ def _rerun(of: Reported) -> str:
             "python train.py --data DIR --out ../retrained",
             fence,
             "",
-            "The second trains every model of this bundle from scratch and compares: to the bit on "
+            "The last command trains every model of this bundle from scratch and compares: to the bit on "
             "a CPU of the same kind with the same threads and versions, else within a tolerance "
-            "that it states. Nothing is downloaded where the starting weights lie in the folder "
-            "that `--weights` names.",
+            "that it states. Starting weights are read from the folder that `--weights` names, or "
+            "where they were of the weights hub, from its cache or from there.",
         ]
     )
 
@@ -286,7 +292,7 @@ def _form(of: Reported) -> str:
     refuses = {rule.name: rule.refuses for rule in rulebook.rules}
     rows = [
         [
-            f"No model {refuses[said.name]}",
+            f"`{said.name}`: none {refuses[said.name]}",
             visible(said.sentence),
             "yes" if said.ok else "**no**",
         ]
@@ -302,7 +308,7 @@ def _form(of: Reported) -> str:
             f"scored, never trained on; no label of them was read{held}",
             "yes",
         ],
-        ["Network at run time", "prediction and training open no connection of their own", "yes"],
+        ["Network at run time", "prediction opens no connection", "yes"],
         ["Seeds", ", ".join(f"{one.title}: {one.recipe.seed}" for one in of.models), "yes"],
         ["Test files looked at or labelled by hand", "not known to the program", _TO_FILL_IN],
         ["Data or models from elsewhere", "not known to the program", _TO_FILL_IN],
