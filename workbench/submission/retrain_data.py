@@ -71,7 +71,7 @@ def retraining_data(
     files = replace(files, used=record.used_columns.get(study, ()))
     prepared = prepare(files, data, views, cache=workspace.cache, jobs=where.num_threads)
     prepared = prepared.with_all_folds()
-    _require_same(record.data[study], digests(prepared.table, files.used), data)
+    require_same(record.data[study], digests(prepared.table, files.used), data)
     prepared = with_made_slices(
         prepared,
         files,
@@ -138,7 +138,7 @@ def _asked(
     return experiment.model_copy(update={"objective": objective, "slices": ()}), space
 
 
-def _require_same(
+def require_same(
     wanted: Mapping[str, FilesDigest], here: Mapping[str, FilesDigest], data: Path
 ) -> None:
     """Refuse data that are not those which the bundle's model was trained on.
