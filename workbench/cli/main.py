@@ -4,12 +4,12 @@ A command parses, calls the library, and prints its result and the next command 
 """
 
 import sys
-from importlib.metadata import version as version_of
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from workbench.cli import backbones, data, maintenance, selection, study, submission, weights
+from workbench.cli import backbones, data, keys, maintenance, selection, study, submission, weights
 from workbench.cli.shared import reporting_errors, require_address_space
 from workbench.visibly import print_traceback
 
@@ -18,16 +18,16 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"workbench {version_of('workbench')}")
+        typer.echo(f"workbench {version('workbench')}")
         raise typer.Exit
 
 
 @app.callback()
 def main(
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
 ) -> None:
@@ -62,6 +62,7 @@ for command in (
     maintenance.study_import,
     data.demo_data,
     backbones.backbones,
+    keys.keys,
 ):
     app.command()(command)
 
