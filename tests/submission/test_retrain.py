@@ -73,10 +73,7 @@ def test_other_labels_are_refused_before_anything_is_trained(
     swapped = text.replace("train0.mp4,0", "train0.mp4,1").replace("train1.mp4,1", "train1.mp4,0")
     assert swapped != text
     file.write_text(swapped)
-    with pytest.raises(
-        DataError,
-        match=r"not what the model .* was trained on: the training files have other names or labels",
-    ):  # noqa: E501
+    with pytest.raises(DataError, match="the training files have other names or labels"):
         retrain(bundle.path, data, tmp_path / "out", How(store=tmp_path))
     assert not list((tmp_path / "out").glob("experiments/made/trials"))
 

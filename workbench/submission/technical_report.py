@@ -281,8 +281,8 @@ def _rerun(of: Reported) -> str:
             "",
             "The last command trains every model of this bundle from scratch and compares: to the "
             "bit on a CPU of the same kind with the same threads and versions, else within a "
-            "tolerance that it states. Starting weights are read from the folder of `--weights`, or "
-            "where they were of the weights hub, from its cache or from there.",
+            "tolerance that it states. Starting weights are read from the folder of `--weights`, "
+            "or, where they were of the weights hub, from its cache or from there.",
         ]
     )
 
