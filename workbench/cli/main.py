@@ -54,6 +54,7 @@ for command in (
     selection.refit,
     submission.export,
     submission.predict,
+    submission.verify,
     submission.retrain,
     submission.score,
     maintenance.studies,

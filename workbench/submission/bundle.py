@@ -13,9 +13,8 @@ from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
-from workbench.files import finished_folder, hash_file, write_json, write_text
+from workbench.files import finished_folder, hash_file, write_bytes, write_json, write_text
 from workbench.media.still import LIBRARIES
-from workbench.pages import without_media
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.rules.judge import judge_spec
@@ -31,8 +30,9 @@ from workbench.study.packs import spec_of, title_of
 from workbench.study.refits import refit_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
+from workbench.submission.container import dockerfile
 from workbench.submission.contents import Contents, FileRecord, Temperature
-from workbench.submission.neutral import find_neutral, require_few
+from workbench.submission.neutral import Neutral, neutral_of, require_few
 from workbench.submission.paths import check_place
 from workbench.submission.places import (
     CALIBRATION,
@@ -41,9 +41,13 @@ from workbench.submission.places import (
     MODEL,
     PREDICTIONS,
     PROGRAM,
+    SCORED_FILES,
     WEIGHTS,
 )
 from workbench.submission.predictions import fill, read_sheet
+from workbench.submission.scored_files import scored_files_table
+from workbench.submission.study_files import device_of, find_scored_files, folder_of_test_media
+from workbench.submission.study_page import write_study_page
 from workbench.submission.technical_report import REPORT, Reported, technical_report
 from workbench.submission.training_files import trained_models, write_training
 from workbench.tables import text_table
@@ -63,8 +67,8 @@ class Bundle:
     num_rows: int
     """Of the predictions."""
 
-    neutral: str = ""
-    """How many test files got a neutral score, in a sentence; empty if none did."""
+    neutral: Neutral
+    """The test files that got a neutral score."""
 
 
 def export(
@@ -132,9 +136,11 @@ def export(
             f"row, e.g. {quoted(min(lost))}. Run `workbench search` again with the same options; "
             "it is written anew."
         )
-    neutral = find_neutral(folder, model, spec.views, sheet.names)
+    scored = find_scored_files(folder, model, spec.views, sheet.names)
+    neutral = neutral_of(scored)
     if not allow_missing:
         require_few(neutral)
+    device = device_of(folder, model)
     views = spec.views.values()
     code = code_for(
         {type(view) for view in views}, spec.backbone_names, is_pack=isinstance(spec, PackSpec)
@@ -144,7 +150,8 @@ def export(
     models = trained_models(folder, champion, refit)
 
     with finished_folder(out) as part:
-        write_text(part / PREDICTIONS, predictions)
+        write_bytes(part / PREDICTIONS, predictions)
+        write_text(part / SCORED_FILES, scored_files_table(scored))
         shutil.copyfile(model.weights, part / WEIGHTS)
         shutil.copyfile(model.record, part / model.record.name)
         write_text(part / MODEL, spec.model_dump_json(indent=2) + "\n")
@@ -153,10 +160,7 @@ def export(
         shutil.copyfile(folder.champion, part / "champion.json")
         if refit:
             shutil.copyfile(folder.last_refit, part / folder.last_refit.name)
-        if folder.report.exists():
-            # The media that it shows are the data's, and not this author's to hand on.
-            page = folder.report.read_text(encoding="utf-8")
-            write_text(part / "report.html", without_media(page))
+        write_study_page(folder, part / "report.html")
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
             (part / CODE / file).write_bytes(source)
@@ -169,14 +173,15 @@ def export(
         about = Reported(folder, champion, refit, spec, verdict, models, neutral.sentence)
         write_text(part / REPORT, technical_report(about))
         write_text(part / "requirements.txt", documents.requirements(versions))
-        write_text(part / "Dockerfile", documents.dockerfile())
+        write_text(part / "Dockerfile", dockerfile(f"./{wheel}" if wheel else ""))
         text = documents.readme(
             champion,
             spec,
             verdict=verdict,
             columns=columns,
             num_rows=len(sheet.rows),
-            neutral=neutral.sentence,
+            neutral=neutral,
+            device=device,
             calibrated=_said(temperature),
             refit=refit,
             wheel=wheel,
@@ -192,10 +197,12 @@ def export(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             python=".".join(map(str, sys.version_info[:3])),
             versions=versions,
+            device=device,
+            test_media=folder_of_test_media(folder),
             files=_records(part),
         )
         write_json(part / MANIFEST, contents.model_dump())
-    return Bundle(out, contents, len(sheet.rows), neutral.sentence)
+    return Bundle(out, contents, len(sheet.rows), neutral)
 
 
 def describe_bundle(bundle: Bundle) -> str:
@@ -214,8 +221,13 @@ def describe_bundle(bundle: Bundle) -> str:
         f"{bundle.path}: {title_of(bundle.contents.trial, bundle.contents.recipe)} of "
         f"{bundle.contents.study}{recipe}, {bundle.num_rows} predictions\n\n"
         + text_table(["file", "kB"], rows)
-        + (f"\n\n{bundle.neutral}" if bundle.neutral else "")
+        + "".join(f"\n{line}" for line in _neutral_lines(bundle.neutral))
     )
+
+
+def _neutral_lines(neutral: Neutral) -> list[str]:
+    """Return what a terminal says of neutral scores, and which they are."""
+    return ["", neutral.sentence, *neutral.lines] if neutral.files else []
 
 
 def _read_spec(model: ModelFolder, champion: Champion, uid: str) -> ModelSpec | PackSpec:

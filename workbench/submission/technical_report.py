@@ -20,7 +20,7 @@ from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks, value_of
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.refits import RefitRecord
-from workbench.submission.documents import as_cell
+from workbench.submission.markdown import as_cell, as_text
 from workbench.submission.training_files import finalists_of
 from workbench.submission.training_record import TrainedModel
 from workbench.tables import duration
@@ -113,7 +113,7 @@ def _data(of: Reported) -> str:
     fingerprints = ", ".join(dict.fromkeys(one.recipe.data for one in of.models))
     lines.append(f"- Fingerprint of labels and media: {fingerprints}")
     if of.neutral:
-        lines.append(f"- {visible(of.neutral)}")
+        lines.append(f"- {as_text(of.neutral)}")
     return "\n".join(lines)
 
 
