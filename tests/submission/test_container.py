@@ -90,7 +90,7 @@ def test_the_steps_of_the_dockerfile_make_what_predicts(
     assert build_here(text, bundle.path, tmp_path) == ["predict", "--help"]
     tools = tmp_path / "base" / "bin"
     variables = {"PATH": f"{tools}:{os.defpath}", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    command = [tools / "predict", *NAMES, "--out", tmp_path / "scores.csv"]
+    command: list[str | Path] = [tools / "predict", *NAMES, "--out", tmp_path / "scores.csv"]
     subprocess.run(command, cwd=study.data / "testset", env=variables, check=True)
     assert_same(bundle, tmp_path / "scores.csv")
     check_bundle(tmp_path / "bundle")
@@ -120,7 +120,7 @@ def test_the_image_predicts_without_a_network(
 ) -> None:
     if not has_engine():
         pytest.skip("no container engine with the base image runs here")
-    build = ["docker", "build", "--quiet", bundle.path]
+    build: list[str | Path] = ["docker", "build", "--quiet", bundle.path]
     image = subprocess.run(build, capture_output=True, text=True, check=True).stdout.strip()
     mounts = ["-v", f"{study.data / 'testset'}:/media:ro", "-v", f"{tmp_path}:/out"]
     command = ["docker", "run", "--rm", "--network", "none", *mounts, "-w", "/media", image]
