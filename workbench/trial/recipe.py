@@ -203,6 +203,21 @@ class TrainingSpec(Frozen):
     """What training computes in. Scores are float32 either way."""
 
 
+class Refit(Frozen):
+    """That a recipe is trained on the files of `val`, too: a champion trained again at the end.
+
+    Nothing is then held out to choose an epoch by, so the last one is kept, or the average that the
+    recipe has of the weights by then. What its epochs are measured on was learned from, and shows
+    that something is learned, not what it is worth.
+    """
+
+    of: str
+    """The uid of the trial, or repeat of one, that is trained again."""
+
+    history: tuple[float, ...] = ()
+    """The objective after each epoch of that one, which a schedule by plateaus goes by again."""
+
+
 class Recipe(Frozen):
     """Everything that can change a trial's numbers, and nothing that cannot."""
 
@@ -218,6 +233,7 @@ class Recipe(Frozen):
     """What names the best epoch."""
 
     seed: int = Field(0, ge=0, lt=2**31)
+    refit: Refit | None = None
 
     _name: str = PrivateAttr("")
 
@@ -265,6 +281,8 @@ class Recipe(Frozen):
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:
             del transfer["average"]
+        if dump["refit"] is None:
+            del dump["refit"]
         views = self.model.views.items()
         dump["model"]["views"] = [(name, view.identity()) for name, view in views]
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()[:12]
@@ -283,6 +301,8 @@ class Recipe(Frozen):
     def flat(self) -> dict[str, Any]:
         """Return all of it as JSON values, the keys of both specs side by side."""
         tree = self.model_dump(mode="json", exclude={"format"})
+        if self.refit is None:
+            del tree["refit"]
         return {**tree.pop("model"), **tree.pop("training"), **tree}
 
 

@@ -16,11 +16,15 @@ def all_scores(training: Training, prepared: Prepared) -> pd.DataFrame:
     """Return the best epoch's scores on every slice of the data as rows of the scores file.
 
     Those of the objective come first. What has their files is dealt their scores, and the rest is
-    scored now. Of several folds, a training scores the files of its own.
+    scored now. Of several folds, a training scores the files of its own. A refit learned from the
+    files with labels, so it scores those without alone.
     """
     measured, best = training.measured, training.best_scores
-    tables, left = [measured.table(best)], []
+    is_refit = training.recipe.refit is not None
+    tables, left = [] if is_refit else [measured.table(best)], []
     for whole in slices_of(prepared).values():
+        if is_refit and whole.is_labelled:
+            continue
         other = scored_by(whole, training.fold)
         if other.name in measured.names or other.rows.empty:
             continue

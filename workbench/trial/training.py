@@ -286,7 +286,10 @@ class Training:
         recipe, train = self.recipe, self._train
         steps = count_batches(train.num_samples, recipe.training.batch_size)
         sign = 1 if recipe.objective.direction == "maximize" else -1
-        history = [sign * past.objective for past in self.epochs]
+        values = [past.objective for past in self.epochs]
+        if recipe.refit is not None:
+            values = list(recipe.refit.history[: len(values)])
+        history = [sign * value for value in values]
         balanced = recipe.training.sampling.balanced
         losses = []
         for batch in shuffled(
