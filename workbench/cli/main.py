@@ -53,6 +53,7 @@ for command in (
     selection.audit,
     submission.export,
     submission.predict,
+    submission.verify,
     submission.score,
     maintenance.studies,
     maintenance.clean,

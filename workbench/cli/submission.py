@@ -6,6 +6,19 @@ from typing import Annotated
 import typer
 
 from workbench.cli.shared import JsonOption, StudyArgument, named_study, reporting_errors
+from workbench.errors import BundleError
+
+WheelsOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of wheels that the clean environment is made of, without network."),
+]
+InstalledOption = Annotated[
+    bool,
+    typer.Option(
+        "--installed",
+        help="Verify by the packages installed here, this program hidden, in place of new ones.",
+    ),
+]
 
 
 def export(
@@ -23,16 +36,79 @@ def export(
             "--calibrated", help="Divide the scores' logits by a temperature fitted on val."
         ),
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Run the bundle over the test set in a clean environment."),
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder to verify on; the study's by default.")
+    ] = None,
+    wheels: WheelsOption = None,
+    installed: InstalledOption = False,
 ) -> None:
     """Write the champion as a bundle: predictions, weights, recipe, code and hashes."""
+    if not verify and (data or wheels or installed):
+        raise typer.BadParameter("--data, --wheels and --installed are of --verify: add it.")
+    _require_one_source(wheels, installed)
     from workbench.submission import bundle
 
     with reporting_errors():
-        made = bundle.export(
-            named_study(study), out, allow_missing=allow_missing, is_calibrated=calibrated
-        )
+        folder = named_study(study)
+        made = bundle.export(folder, out, allow_missing=allow_missing, is_calibrated=calibrated)
         typer.echo(bundle.describe_bundle(made))
+        if verify:
+            typer.echo()
+            _verify(out, data or Path(folder.info().data), wheels, installed, "cpu", None)
         typer.echo(f"\nNext: workbench predict {out} FILE... --out predictions.csv")
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder made by `workbench export`.")],
+    data: Annotated[Path, typer.Option(help="Data folder, or folder of the test media.")],
+    wheels: WheelsOption = None,
+    installed: InstalledOption = False,
+    device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; BUNDLE-verify by default.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a bundle: its files, and its scores of the whole test set in a clean environment."""
+    _require_one_source(wheels, installed)
+    with reporting_errors():
+        _verify(bundle, data, wheels, installed, device, out, as_json=as_json)
+
+
+def _require_one_source(wheels: Path | None, installed: bool) -> None:
+    if wheels and installed:
+        raise typer.BadParameter("--wheels and --installed name two sources: write one of them.")
+
+
+def _verify(
+    bundle: Path,
+    data: Path,
+    wheels: Path | None,
+    installed: bool,
+    device: str,
+    out: Path | None,
+    *,
+    as_json: bool = False,
+) -> None:
+    """Verify a bundle, print and write the report, and end with exit code 1 if it fails."""
+    from workbench.submission import verify_bundle, verify_report
+
+    reports = verify_report.report_folder(bundle, out)
+    found = verify_bundle.verify_bundle(
+        bundle, data, wheels=wheels, is_linked=installed, device=device
+    )
+    verify_report.write_verify(found, reports)
+    if as_json:
+        typer.echo(found.as_json())
+    else:
+        typer.echo(verify_report.describe_verify(found))
+        typer.echo(f"\nReport: {reports / verify_report.TEXT_NAME}")
+    if not found.has_passed:
+        raise BundleError(found.verdict)
 
 
 def predict(

@@ -13,9 +13,8 @@ from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
-from workbench.files import finished_folder, hash_file, write_json, write_text
+from workbench.files import finished_folder, hash_file, write_bytes, write_json, write_text
 from workbench.media.still import LIBRARIES
-from workbench.pages import without_media
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.rules.judge import judge_spec
@@ -27,11 +26,12 @@ from workbench.selection.slice_values import main_slice
 from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import spec_of, title_of
+from workbench.study.packs import PackFolder, spec_of, title_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
+from workbench.submission.container import dockerfile
 from workbench.submission.contents import Contents, FileRecord, Temperature
-from workbench.submission.neutral import find_neutral, require_few
+from workbench.submission.neutral import Neutral, neutral_of, require_few
 from workbench.submission.paths import check_place
 from workbench.submission.places import (
     CALIBRATION,
@@ -40,9 +40,13 @@ from workbench.submission.places import (
     MODEL,
     PREDICTIONS,
     PROGRAM,
+    SCORED_FILES,
     WEIGHTS,
 )
 from workbench.submission.predictions import fill, read_sheet
+from workbench.submission.scored_files import scored_files_table
+from workbench.submission.study_files import device_of, find_scored_files, folder_of_test_media
+from workbench.submission.study_page import write_study_page
 from workbench.tables import text_table
 from workbench.trial.result import ModelFolder
 from workbench.workspace import Workspace
@@ -60,8 +64,8 @@ class Bundle:
     num_rows: int
     """Of the predictions."""
 
-    neutral: str = ""
-    """How many test files got a neutral score, in a sentence; empty if none did."""
+    neutral: Neutral
+    """The test files that got a neutral score."""
 
 
 def export(
@@ -119,9 +123,11 @@ def export(
             f"row, e.g. {quoted(min(lost))}. Run `workbench search` again with the same options; "
             "it is written anew."
         )
-    neutral = find_neutral(folder, model, spec.views, sheet.names)
+    scored = find_scored_files(folder, model, spec.views, sheet.names)
+    neutral = neutral_of(scored)
     if not allow_missing:
         require_few(neutral)
+    device = device_of(folder, model)
     views = spec.views.values()
     code = code_for(
         {type(view) for view in views}, spec.backbone_names, is_pack=isinstance(spec, PackSpec)
@@ -130,17 +136,15 @@ def export(
     versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
 
     with finished_folder(out) as part:
-        write_text(part / PREDICTIONS, predictions)
+        write_bytes(part / PREDICTIONS, predictions)
+        write_text(part / SCORED_FILES, scored_files_table(scored))
         shutil.copyfile(model.weights, part / WEIGHTS)
         shutil.copyfile(model.record, part / model.record.name)
         write_text(part / MODEL, spec.model_dump_json(indent=2) + "\n")
         if temperature:
             write_text(part / CALIBRATION, temperature.model_dump_json(indent=2) + "\n")
         shutil.copyfile(folder.champion, part / "champion.json")
-        if folder.report.exists():
-            # The media that it shows are the data's, and not this author's to hand on.
-            page = folder.report.read_text(encoding="utf-8")
-            write_text(part / "report.html", without_media(page))
+        write_study_page(folder, part / "report.html")
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
             (part / CODE / file).write_bytes(source)
@@ -150,16 +154,18 @@ def export(
                 shutil.copyfile(file, part / CODE / PACKAGE.name / place)
         shutil.copyfile(PACKAGE / "submission" / "predict.py.txt", part / PROGRAM)
         write_text(part / "requirements.txt", documents.requirements(versions))
-        write_text(part / "Dockerfile", documents.dockerfile())
+        write_text(part / "Dockerfile", dockerfile())
         text = documents.readme(
             champion,
             spec,
             verdict=verdict,
             columns=columns,
             num_rows=len(sheet.rows),
-            neutral=neutral.sentence,
+            neutral=neutral,
+            device=device,
             calibrated=_said(temperature),
             first={name: scores[name] for name in list(dict.fromkeys(sheet.names))[:NUM_EXPECTED]},
+            times=_times(model),
         )
         write_text(part / "README.md", text)
         contents = Contents(
@@ -171,10 +177,12 @@ def export(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             python=".".join(map(str, sys.version_info[:3])),
             versions=versions,
+            device=device,
+            test_media=folder_of_test_media(folder),
             files=_records(part),
         )
         write_json(part / MANIFEST, contents.model_dump())
-    return Bundle(out, contents, len(sheet.rows), neutral.sentence)
+    return Bundle(out, contents, len(sheet.rows), neutral)
 
 
 def describe_bundle(bundle: Bundle) -> str:
@@ -193,8 +201,13 @@ def describe_bundle(bundle: Bundle) -> str:
         f"{bundle.path}: {title_of(bundle.contents.trial, bundle.contents.recipe)} of "
         f"{bundle.contents.study}{recipe}, {bundle.num_rows} predictions\n\n"
         + text_table(["file", "kB"], rows)
-        + (f"\n\n{bundle.neutral}" if bundle.neutral else "")
+        + "".join(f"\n{line}" for line in _neutral_lines(bundle.neutral))
     )
+
+
+def _neutral_lines(neutral: Neutral) -> list[str]:
+    """Return what a terminal says of neutral scores, and which they are."""
+    return ["", neutral.sentence, *neutral.lines] if neutral.files else []
 
 
 def _read_spec(model: ModelFolder, champion: Champion) -> ModelSpec | PackSpec:
@@ -230,6 +243,15 @@ def _test_scores(model: ModelFolder, champion: Champion) -> dict[str, float]:
         )
     test = stored[stored["slice"] == TEST]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
+
+
+def _times(model: ModelFolder) -> documents.ScoringTimes:
+    result = model.read_result()
+    whole = result.ms_per_file if result else None
+    if not isinstance(model, PackFolder):
+        return documents.ScoringTimes(whole)
+    members = model.read_pack().members
+    return documents.ScoringTimes(whole, tuple(member.ms_per_file for member in members))
 
 
 def _temperature(model: ModelFolder, champion: Champion) -> Temperature:
