@@ -277,7 +277,7 @@ def test_a_time_span_is_read_in_its_unit(text: str | None, seconds: float | None
         (["study-import", "nothing.tar"], "nothing.tar cannot be read: no such file"),
         (["study-import", "."], ". cannot be read: is a directory"),
         (["export"], "There is no study yet"),
-        (["ui"], "holds no runs yet. Run `workbench search` first."),
+        (["ui"], "There is no study yet. Run `workbench search` first."),
         (["predict", "nothing", "a.mp4", "--out", "a.csv"], "nothing"),
         (["verify", "nothing", "--data", "."], "nothing is no bundle"),
         (["score", "a.csv", "b.csv"], "a.csv does not exist"),

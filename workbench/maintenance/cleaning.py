@@ -98,14 +98,11 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
         if not one.is_used and not one.folder.is_symlink()  # of what lies elsewhere nothing goes
     ]
     whole = size_of(folder)
-    artifacts = artifact_folder(workspace.tracking, folder.name)
-    models = bytes_below(artifacts / "models")
     taken = (
         _taken("weights", whole.weights, weights, _kept_trials(folder, ranked, kept, keep)),
         _taken("checkpoints", whole.checkpoints, checkpoints, "paused and cut off trials"),
         _taken("rest of the study", whole.rest, [], "scores, journal, plots"),
-        _taken("models in MLflow", models, registered, "of trials that keep their weights"),
-        _taken("rest in MLflow", bytes_below(artifacts) - models, [], "runs' files"),
+        *_in_mlflow(folder, workspace, registered),
         _taken(
             "decoded views",
             sum(one.size_bytes for one in caches),
@@ -115,6 +112,21 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     )
     return CleaningPlan(
         study=folder.name, taken=taken, deletions=(*weights, *checkpoints, *registered, *views)
+    )
+
+
+def _in_mlflow(
+    folder: StudyFolder, workspace: Workspace, registered: Sequence[Deletion]
+) -> tuple[Taken, ...]:
+    """Return what the tracking store takes; a server is not asked, and not cleaned."""
+    if (server := folder.experiment().tracking) is not None:
+        what = f"all that {server} has: `mlflow gc` cleans there"
+        return (Taken(what="MLflow", size_bytes=0, deletable_bytes=0, kept=what),)
+    artifacts = artifact_folder(workspace.tracking, folder.name)
+    models = bytes_below(artifacts / "models")
+    return (
+        _taken("models in MLflow", models, registered, "of trials that keep their weights"),
+        _taken("rest in MLflow", bytes_below(artifacts) - models, [], "runs' files"),
     )
 
 
@@ -217,7 +229,7 @@ def _registered(
 def _old_versions(
     folder: StudyFolder, workspace: Workspace, kept: Mapping[str, str]
 ) -> list[RegisteredVersion]:
-    if not has_store(workspace.tracking):
+    if folder.experiment().tracking is not None or not has_store(workspace.tracking):
         return []
     record = StudyRecord(workspace.tracking, folder.name, folder.info().id)
     return [one for one in record.versions() if not one.aliases and one.uid not in kept]

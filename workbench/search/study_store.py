@@ -169,7 +169,7 @@ class StudyStore:
                 refused = error
                 if self._runs.is_there():
                     break
-        raise cannot_be_written(self._runs.root, refused) from refused
+        raise cannot_be_written(self._runs.place, refused) from refused
 
     def _keep_runs(self) -> None:
         """Write the runs anew where the tracking store was removed while the search ran."""
