@@ -450,7 +450,7 @@ def test_the_demo_is_made_where_it_is_asked_for(
     result = run("demo-data", "made", "--seed", "3")
     assert result.exit_code == 0
     assert asked == [(Path("made"), 3)]
-    assert "workbench search --data made" in result.stdout
+    assert "workbench search experiments/demo.yaml --data made" in result.stdout
 
 
 @pytest.mark.parametrize(

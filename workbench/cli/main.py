@@ -8,6 +8,7 @@ import sys
 import typer
 
 from workbench.cli import backbones, data, maintenance, selection, study, submission, weights
+from workbench.cli.init import init
 from workbench.cli.shared import reporting_errors, require_address_space
 from workbench.visibly import print_traceback
 
@@ -24,6 +25,7 @@ def main() -> None:
 
 
 for command in (
+    init,
     study.search,
     study.train,
     data.prepare,

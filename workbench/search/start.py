@@ -30,6 +30,7 @@ from workbench.search import messages
 from workbench.search.beside import Beside, sheets_beside
 from workbench.search.devices import Seats, choose_seats
 from workbench.search.disk_budget import DiskBudget
+from workbench.search.fitted_experiment import named_or_fitted
 from workbench.search.fold_data import dealt
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
@@ -44,7 +45,7 @@ from workbench.search.scheduler import make_scheduler
 from workbench.search.slice_data import with_made_slices
 from workbench.search.stopping import SearchLimits
 from workbench.search.study_store import StudyStore
-from workbench.space.experiment import Experiment, read_experiment
+from workbench.space.experiment import Experiment
 from workbench.space.pack_presets import read_known, require_legal_members
 from workbench.space.precisions import Precisions
 from workbench.space.presets import draft_for
@@ -73,7 +74,7 @@ class SearchOutcome:
 
 
 def run_search(
-    experiment_file: Path,
+    experiment_file: Path | None,
     workspace: Workspace,
     options: RunOptions,
     *,
@@ -83,7 +84,7 @@ def run_search(
     """Search until the study has its trials; one that was begun goes on.
 
     Args:
-        experiment_file: The experiment.
+        experiment_file: The experiment; by default one that fits the data folder, else the demo's.
         workspace: Where studies, caches and the tracking store are.
         options: How to search.
         start_from: Files of presets to try first.
@@ -93,9 +94,9 @@ def run_search(
         WorkbenchError: something that the user gave cannot be used; says what to do.
         KeyboardInterrupt: Ctrl-C; the study can go on.
     """
-    experiment, space = read_experiment(experiment_file)
+    experiment, space, file = named_or_fitted(experiment_file, workspace, options)
     first = {str(path): draft_for(path, experiment.views) for path in start_from}
-    return _Run(experiment, space, experiment_file, workspace, options, make_runner).search(first)
+    return _Run(experiment, space, file, workspace, options, make_runner).search(first)
 
 
 def run_preset(

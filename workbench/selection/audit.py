@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from workbench.data.folds import with_fold
 from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
 from workbench.data.manifest import Manifest, read_manifest
 from workbench.data.prepare import Prepared, prepare
@@ -276,6 +277,8 @@ def _manifest(folder: StudyFolder, workspace: Workspace, holdout: Holdout) -> tu
     place = Path(info.data)
     whole = read_manifest(place, experiment.data, cache=workspace.cache)
     left = without_holdout(whole, holdout)
+    if experiment.validation.kind != "cluster":  # of which the search keeps what it found
+        left = with_fold(left, experiment.validation)
     left = replace(left, used=columns_used(left.metadata, experiment.objective.over))
     if left.fingerprint != info.fingerprint:
         raise StudyError(
