@@ -31,7 +31,7 @@ def init(
     ] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Look at a data folder; write an experiment and a search space that fit it and this machine."""
+    """Look at a data folder; write an experiment that fits it and this machine."""
     from workbench.data.guessed_columns import Answers
     from workbench.search.fitted_experiment import fit_experiment, write_fitted
     from workbench.search.fitted_texts import trials_for

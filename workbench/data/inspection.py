@@ -314,7 +314,7 @@ def _not_known(folder: Path, found: FolderTables) -> str:
     hint = f" Is it {inner[0]}?" if inner else ""
     return (
         f"{folder} is laid out in no way that is known: {_LOOKED_FOR} are looked for.{there}{hint} "
-        "docs/your-data.md shows each layout; columns are named by --file-column and --label-column."
+        "docs/your-data.md shows each layout; --file-column and --label-column name columns."
     )
 
 

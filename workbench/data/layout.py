@@ -25,11 +25,18 @@ class Layout(Frozen):
     alone or within a folder for each split."""
 
     train_labels: tuple[str, ...] = ("train_label.txt", "trainset_label.txt")
+    """The label file of the files to learn from."""
+
     train_media: tuple[str, ...] = ("trainset", "train")
+    """The folder of these files."""
+
     val_labels: tuple[str, ...] = ("val_label.txt", "valset_label.txt")
-    """None where it is empty: `validation` then says which of the labelled files validate."""
+    """The label file of the files that trials are held against; none where it is empty, and
+    `validation` says which of the labelled files they are."""
 
     val_media: tuple[str, ...] = ("valset", "val")
+    """The folder of these files."""
+
     table: tuple[str, ...] = ("labels.csv", "labels.tsv", "labels.parquet", "labels.xlsx")
     """Of the kind `table`: CSV, TSV, Parquet or XLSX."""
 
@@ -37,8 +44,9 @@ class Layout(Frozen):
     """Of the kind `table`: the folder that its names are relative to."""
 
     template: tuple[str, ...] = ("prediction.txt.csv", "prediction.csv")
-    """None where it is empty: then every media file of `test_media` is predicted. The kinds `table`
-    and `class-folders` can do without one of the usual names."""
+    """The table that names the files to predict, in the order and the form of the predictions; none
+    where it is empty, and every media file of `test_media` is predicted. The kinds `table` and
+    `class-folders` do without where there is none of the usual names."""
 
     test_media: tuple[str, ...] = ("testset", "testset1", "test", "valset", "val")
     """In the competition's first phase the template names the validation clips."""
@@ -47,7 +55,11 @@ class Layout(Frozen):
     """A table that says more of the files, by their names; there need be none of the usual name."""
 
     columns: Columns = Columns()
+    """What columns are called, where that cannot be guessed."""
+
     classes: Classes = Classes()
+    """What the labels, or the folders, of each class are, if not the usual words."""
+
     generator: str = "generator"
     """The column, of label files or metadata, that says what made a fake."""
 

@@ -73,7 +73,7 @@ name: {name}
 views:                       # what is made of each file, once, and what a model may read
 {_views(found, machine)}
 
-rulebook:                    # what the best model must obey; the competition's, change them to yours
+rulebook:                    # what the best model must obey: change it to your rules
   max_params: 200M
   counter: larger            # of thop's count and the true one
   pretraining: [in1k]        # what the starting weights may have seen
@@ -128,6 +128,7 @@ augment:
 
 
 def trials_for(machine: Machine) -> int:
+    """Return how many trials to begin with."""
     return 50 if machine.is_gpu else 20
 
 
@@ -141,7 +142,7 @@ def _data(found: Inspection) -> str:
         return ""
     inner = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None)
     lines = "".join(f"  {line}\n" for line in inner.splitlines())
-    return f"data:                        # where things are in the folder, and what they are called\n{lines}\n"
+    return f"data:                        # where things are, and what they are called\n{lines}\n"
 
 
 def _short(value: object) -> object:
