@@ -93,8 +93,8 @@ def tests_of_class_folders(
     names, skipped = media_among(sizes)
     split, template = split_of_files(names, media, sizes, folder, described)
     where = prefix_of(media, folder)
-    said = "which class they are of is not looked at: " if folders_in(media) else ""
-    split.understood.insert(0, f"test: every media file in {where} is predicted, {said}by name")
+    said = "; which class their folders are of is not looked at" if folders_in(media) else ""
+    split.understood.insert(0, f"test: the media files in {where} are predicted{said}")
     return split._replace(understood=[*split.understood, *skipped_told(skipped, where)]), template
 
 

@@ -53,7 +53,7 @@ GROUPS = (
     "video_id",
     "session",
 )
-LEAST_GROUPS = 10
+LEAST_GROUPS = 5
 """Values of a column of groups, from which on they are kept together in folds."""
 
 _SAMPLED = 60

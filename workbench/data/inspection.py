@@ -78,7 +78,7 @@ class Inspection:
         if layout.kind == "class-folders":
             of = {"fake": layout.classes.fake, "real": layout.classes.real}
             said = (f"{name} in {', '.join(map(quoted, words))}" for name, words in of.items())
-            lines.append(f"a folder for each class: {', '.join(said)}")
+            lines.append(f"a folder for each class: {'; '.join(said)}")
         return [*lines, *self.remarks]
 
 
@@ -134,7 +134,7 @@ def _layout(
         used = (*split_files.train_labels, *split_files.val_labels)
         keys, score = template_keys(found, media, used)
         layout = _updated(split_files, {"template": (), **keys}, score)
-        return layout, [_columns_told(found, split_files.train_labels[0], layout)]
+        return layout, _columns_told(found, split_files.train_labels[0], layout)
     if len(labelled) > 1:
         those = ", ".join(map(shown_cell, labelled))
         raise DataError(f"{folder} has several tables of labels: {those}. Say which by --table.")
@@ -143,7 +143,7 @@ def _layout(
         layout = layout_of_table(name, found.tables[name], names, target, answers)
         keys, score = template_keys(found, media, [name])
         layout = _updated(layout, keys, score)
-        return layout, [_columns_told(found, name, layout)]
+        return layout, _columns_told(found, name, layout)
     layout = _class_folders(folder, found, media, answers)
     keys, score = template_keys(found, media, layout.metadata)
     return _updated(layout, keys, score), []
@@ -252,9 +252,8 @@ def _validation(files: DataFiles, layout: Layout) -> tuple[Validation, str]:
         number = int((dealt.table["split"] == "val").sum())
         by = f", all files of one {layout.groups[0]} together" if validation.kind == "group" else ""
         return validation, (
-            f"validation: there is no val, so one of {validation.folds} parts of the labelled "
-            f"files is (about {number} files, both classes in it{by}); by names and content, the "
-            "same every time"
+            f"validation: there is no val, so of {validation.folds} parts of the labelled files "
+            f"one validates, about {number} files{by}; the same files every time"
         )
     few = {c: int((table["target"] == t).sum()) for c, t in (("real", 0), ("fake", 1))}
     raise DataError(
@@ -273,20 +272,16 @@ def _as_manifest(files: DataFiles, layout: Layout) -> Manifest:
     return replace(manifest, understood=files.understood)
 
 
-def _columns_told(found: FolderTables, name: str, layout: Layout) -> str:
-    table, columns = found.tables[name], layout.columns
-    said = (
-        f"{name}: names in {quoted(columns.name or '')}, labels in {quoted(columns.target or '')}"
-    )
-    if columns.split:
-        said += f", splits in {quoted(columns.split)}"
+def _columns_told(found: FolderTables, name: str, layout: Layout) -> list[str]:
+    """Return a line on the columns besides names, labels and splits; none if there are none."""
+    said = []
     if "generator" in layout.model_fields_set:
-        said += f", generators in {quoted(layout.generator)}"
+        said.append(f"generators in {shown_cell(layout.generator)}")
     if layout.groups:
-        said += f", groups in {quoted(layout.groups[0])}"
-    if left := unused_columns(table, layout):
-        said += f"; not used: {shown_cell(', '.join(left), most=120)}"
-    return said
+        said.append(f"groups in {shown_cell(layout.groups[0])}")
+    if left := unused_columns(found.tables[name], layout):
+        said.append(f"not used: {shown_cell(', '.join(left), most=120)}")
+    return [f"{shown_cell(name)}: {'; '.join(said)}"] if said else []
 
 
 def _refuse_archives(folder: Path) -> None:

@@ -80,7 +80,7 @@ def split_of_folder(
     split, template = split_of_files(names, media, sizes, folder, described)
     where = prefix_of(media, folder) or "."
     split.understood.append(
-        f"test: there is no template, so every media file in {where} is predicted, by name"
+        f"test: there is no template, so the media files in {where} are predicted"
     )
     return split._replace(understood=[*split.understood, *skipped_told(skipped, where)]), template
 
@@ -114,8 +114,8 @@ def skipped_told(names: Sequence[str], where: str) -> list[str]:
     """Return a line on the files that are no media; none if there are none."""
     if not names:
         return []
-    count = f"{len(names)} files that are" if len(names) > 1 else "1 file that is"
-    return [f"{where}: {count} no media by the name skipped, e.g. {shown_cell(names[0])}"]
+    count = f"{len(names)} files" if len(names) > 1 else "1 file"
+    return [f"skipped in {where}: {count} of no medium's ending, e.g. {shown_cell(names[0])}"]
 
 
 def _split(

@@ -1,6 +1,7 @@
 """The texts of an experiment and a search space that fit a data folder and a machine."""
 
 import shlex
+import textwrap
 from dataclasses import dataclass
 
 import yaml
@@ -56,7 +57,7 @@ def experiment_text(found: Inspection, machine: Machine, name: str, data: str) -
         name: Of the experiment.
         data: The data folder, as a command names it.
     """
-    about = "\n".join(f"#   {visible(line)}" for line in found.lines())
+    about = "\n".join(f"#   {line}" for text in found.lines() for line in _wrapped(text))
     data = visible(shlex.quote(data))
     return f"""\
 # What a study of {data} is about. This is how the folder was understood:
@@ -69,8 +70,8 @@ def experiment_text(found: Inspection, machine: Machine, name: str, data: str) -
 
 name: {name}
 
-{_data(found)}{_validation(found)}
-views:                       # what is made of each file, once, and what a model may read
+{_data(found)}{_validation(found)}# What is made of each file, once, and what a model may read.
+views:
 {_views(found, machine)}
 
 rulebook:                    # what the best model must obey: change it to your rules
@@ -127,6 +128,10 @@ augment:
 """
 
 
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(visible(text), 94, subsequent_indent="  ", break_on_hyphens=False)
+
+
 def trials_for(machine: Machine) -> int:
     """Return how many trials to begin with."""
     return 50 if machine.is_gpu else 20
@@ -156,9 +161,9 @@ def _validation(found: Inspection) -> str:
     kind = found.validation.kind
     if kind == "given":
         return ""
-    by = "all files of a group in one" if kind == "group" else "as many of each class in all"
+    by = "all files of a group in one" if kind == "group" else "as many of a class in each"
     return (
-        f"# The data has no val: its labelled files are dealt into parts, {by}, and one is val.\n"
+        f"# The data has no val: its labelled files are dealt into parts, {by}; one is val.\n"
         "# `use: 3` would train each trial three times, and measure it on three of them.\n"
         f"validation: {{kind: {kind}, folds: {found.validation.folds}}}\n\n"
     )
