@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-import soundfile
+import soundfile  # type: ignore[import-untyped]
 import yaml
 
 SPEAKERS = 8
@@ -68,12 +68,12 @@ def template_with_more(folder: Path) -> Path:
         pd.DataFrame(rows, columns=["image", "is_fake"]).to_csv(
             folder / f"{split}.csv", index=False
         )
-    rows = []
+    asked = []
     for n in range(4):
         picture(folder / "test" / f"q{n}.png", fake=bool(n % 2), seed=200 + n)
-        rows.append((n, f"q{n}.png", 0.5, "public, new"))
+        asked.append((n, f"q{n}.png", 0.5, "public, new"))
     columns = ["row", "image", "is_fake", "note"]
-    pd.DataFrame(rows, columns=columns).to_csv(folder / "sample_submission.csv", index=False)
+    pd.DataFrame(asked, columns=columns).to_csv(folder / "sample_submission.csv", index=False)
     return folder
 
 

@@ -21,6 +21,17 @@ from workbench.study.folder import StudyFolder, StudyInfo, remember_last
 
 # A new command or option is a decision: it is written here, and in docs/commands.md.
 SURFACE: dict[str, list[str]] = {
+    "init": [
+        "data",
+        "--name",
+        "--table",
+        "--file-column",
+        "--label-column",
+        "--split-column",
+        "--fake",
+        "--real",
+        "--device",
+    ],
     "search": [
         "experiment",
         "--trials",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.data.any_table import TABLE_ENDINGS, TEXT, read_any_table
-from workbench.data.columns import Columns, cells_of
+from workbench.data.columns import OTHER_TARGETS, TARGET_COLUMNS, Columns, cells_of, fold
 from workbench.data.delimited import Delimited, shown_cell
 from workbench.data.guessed_columns import (
     GENERATORS,
@@ -25,6 +25,7 @@ from workbench.data.guessed_columns import (
 from workbench.data.layout import Layout
 from workbench.data.split_names import split_called
 from workbench.errors import DataError
+from workbench.gate import is_inside
 
 _TEMPLATES = ("submission", "prediction", "template")
 """In the names of files."""
@@ -47,6 +48,9 @@ def tables_in(folder: Path) -> FolderTables:
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.lower() not in TABLE_ENDINGS:
             continue
+        if not is_inside(path, folder):
+            unread[path.name] = f"{path} is a link that leads out of the folder"
+            continue
         try:
             if path.is_file():
                 tables[path.name] = read_any_table(path)
@@ -57,8 +61,10 @@ def tables_in(folder: Path) -> FolderTables:
 
 def is_template(name: str, table: Delimited) -> bool:
     """Return whether a table is one that predictions are written into."""
-    is_called_so = any(word in name.lower() for word in _TEMPLATES)
-    return is_called_so or score_column(table, may_be_label=False) is not None
+    if any(word in name.lower() for word in _TEMPLATES):
+        return True
+    has_label = any(fold(cell) in (*TARGET_COLUMNS, *OTHER_TARGETS) for cell in header_of(table))
+    return not has_label and score_column(table, may_be_label=False) is not None
 
 
 def label_tables(
