@@ -41,7 +41,7 @@ def are_scores(cells: list[str]) -> bool:
     return all(0 < float(cell) < 1 for cell in cells) and len(set(cells)) > 1
 
 
-@pytest.mark.slow(minutes=0.2)
+@pytest.mark.slow(minutes=0.4)
 def test_a_folder_for_each_class(root: Path) -> None:
     said, study, rows = predictions(root, layouts.class_folders, "faces")
     assert "train: 20 files, 10 fake" in said
@@ -55,7 +55,7 @@ def test_a_folder_for_each_class(root: Path) -> None:
     assert set(table["path"].str.partition("/")[0]) == {"real", "fake", "test"}
 
 
-@pytest.mark.slow(minutes=0.2)
+@pytest.mark.slow(minutes=0.4)
 def test_a_table_of_words_without_val_and_test(root: Path) -> None:
     said, study, rows = predictions(root, layouts.table_of_words, "words")
     assert "fake/real read as 1/0" in said
@@ -74,7 +74,7 @@ def test_a_table_of_words_without_val_and_test(root: Path) -> None:
     assert are_scores([row[1] for row in scored[1:]])
 
 
-@pytest.mark.slow(minutes=0.2)
+@pytest.mark.slow(minutes=0.4)
 def test_sounds_alone(root: Path) -> None:
     said, study, rows = predictions(root, layouts.sounds_alone, "sounds")
     assert "media: 28 sounds" in said
@@ -88,7 +88,7 @@ def test_sounds_alone(root: Path) -> None:
     assert set(table.loc[table["split"] == "test", "target"]) == {-1}
 
 
-@pytest.mark.slow(minutes=0.2)
+@pytest.mark.slow(minutes=0.4)
 def test_a_template_with_more_columns(root: Path) -> None:
     _, _, rows = predictions(root, layouts.template_with_more, "columns")
     assert rows[0] == ["row", "image", "is_fake", "note"]
@@ -98,7 +98,7 @@ def test_a_template_with_more_columns(root: Path) -> None:
     assert are_scores([row[2] for row in rows[1:]])
 
 
-@pytest.mark.slow(minutes=0.2)
+@pytest.mark.slow(minutes=0.4)
 def test_recordings_in_a_parquet_table(root: Path) -> None:
     said, study, rows = predictions(root, layouts.recordings, "recordings")
     assert "groups in speaker" in said

@@ -46,6 +46,7 @@ def test_class_folders_are_read_with_and_without_splits(tmp_path: Path) -> None:
     targets = dict(zip(flat.table["path"], flat.table["target"], strict=True))
     assert targets["real/l0.wav"] == 0
     assert targets["fake/e5.wav"] == 1
+    assert flat.unnamed.empty
     places = ("Train/Real", "Train/Fake", "dev/real", "dev/fake", "test/real")
     deep = read(of_classes(tmp_path / "b", *places, number=3), Layout(kind="class-folders"))
     assert deep.table["split"].value_counts().to_dict() == {"train": 6, "val": 6, "test": 3}
@@ -115,6 +116,7 @@ def test_a_table_is_read_with_its_media_folder_columns_and_splits(tmp_path: Path
     read_again = read(data, found.layout)
     assert read_again.table["path"].tolist()[-2:] == ["clips/f8.wav", "clips/f9.wav"]
     assert set(read_again.table["status"]) == {"ok"}
+    assert read_again.unnamed["path"].tolist() == ["clips/f10.wav", "clips/f11.wav"]
 
 
 def test_a_table_is_found_by_its_files_and_its_words(tmp_path: Path) -> None:

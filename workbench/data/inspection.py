@@ -303,7 +303,7 @@ def _refuse_archives(folder: Path) -> None:
 def _not_known(folder: Path, found: FolderTables) -> str:
     """Return the sentence for a folder that is laid out in no known way."""
     seen = [f"the table {shown_cell(n)} with {t.header()}" for n, t in found.tables.items()]
-    seen += [shown_cell(why) for why in found.unread.values()]
+    seen += [shown_cell(why, most=200) for why in found.unread.values()]
     there = f" There is {'; '.join(seen[:3])}." if seen else ""
     inner = [path for path in folders_in(folder) if _looks_like_data(path)]
     hint = f" Is it {inner[0]}?" if inner else ""
