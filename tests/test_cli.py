@@ -260,6 +260,9 @@ def test_a_time_span_is_read_in_its_unit(text: str | None, seconds: float | None
     [
         (["search"], "experiments/demo.yaml does not exist. Run this in the project's folder."),
         (["search", "x.yaml"], "x.yaml does not exist"),
+        (["search", "--data", "."], "laid out in no way that is known"),
+        (["init", "."], "laid out in no way that is known"),
+        (["init", "nowhere"], "data folder nowhere does not exist"),
         (["compare"], "There is no study yet. Run `workbench search` first."),
         (["compare", "mine"], "There is no study 'mine'"),
         (["compare", "--json"], "There is no study yet"),
