@@ -211,8 +211,7 @@ class _Run:
     def _prepared(self) -> tuple[StudyInfo, prepare.Prepared]:
         """Begin the study, or see that it is the same, with its data decoded and looked at."""
         data = find_data(self.experiment, self.workspace, self.options.data)
-        cache = self.workspace.cache
-        over = self.experiment.objective.over
+        cache, over = self.workspace.cache, self.experiment.objective.over
         files = without_holdout(
             manifest.read_manifest(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
