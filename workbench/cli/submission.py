@@ -130,16 +130,20 @@ def _verify(
 
 def predict(
     bundle: Annotated[Path, typer.Argument(help="Folder made by `workbench export`.")],
-    files: Annotated[list[Path], typer.Argument(help="Media files.")],
+    files: Annotated[list[Path], typer.Argument(help="Media files, or one folder of them.")],
     out: Annotated[Path, typer.Option(help="CSV file to write.")],
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
 ) -> None:
     """Score media files by a bundle alone: its own code, its own weights."""
-    from workbench.submission import verify
+    from workbench.submission import folder_predictions, verify
 
     with reporting_errors():
-        verify.run_predict(bundle, files, out, device)
-        typer.echo(f"{len(files)} scores are in {out}.")
+        number = len(files)
+        if number == 1 and files[0].is_dir():
+            number = folder_predictions.predict_folder(bundle, files[0], out, device)
+        else:
+            verify.run_predict(bundle, files, out, device)
+        typer.echo(f"{number} scores are in {out}.")
 
 
 def retrain(

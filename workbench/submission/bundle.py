@@ -119,7 +119,7 @@ def export(
     verdict = judge_spec(folder.experiment().rulebook, spec)
     if not verdict.legal:
         raise RuleError(f"{verdict.sentence} Promote another trial.")
-    template = read_template(folder.template)
+    template = read_template(folder.template, folder.experiment().data.columns, may_be_empty=True)
     columns = (template.name_column, template.score_column)
     sheet = read_sheet(folder.template, name_column=columns[0], score_column=columns[1])
     measured = folder.model(champion.recipe)
