@@ -44,8 +44,14 @@ class GradientBoosting(Fit):
 
     kind: Literal["boosting"] = "boosting"
     num_trees: int = Field(100, ge=1, le=2000)
+    """Trees, one grown on what those before it leave."""
+
     depth: int = Field(3, ge=1, le=8)
+    """Splits on the way from a root to a leaf, at most."""
+
     learning_rate: float = Field(0.1, gt=0, le=1)
+    """Share of each tree that is taken."""
+
     leaf_samples: int = Field(5, ge=1)
     """Fewest samples in a leaf."""
 
@@ -78,12 +84,14 @@ class FineTuning(Part):
 class FeatureProbe(Part):
     """A head fitted on features of frozen backbones and on vectors as they are.
 
-    Training is one pass over the files and a fit, so it has one epoch, and knows no optimizer,
-    schedule, loss, batch or precision.
+    Training is one pass over the files and a fit: one epoch, without optimizer, schedule, loss or
+    batches. Its features are kept, so that the next such trial takes seconds.
     """
 
     kind: Literal["probe"] = "probe"
     fit: AnyFit = LogisticRegression()
+    """The head, with the settings of its fit."""
+
     copies: int = Field(0, ge=0, le=50)
     """Augmented copies of each training sample beside it, as `augment` says, its blends
     included; nothing is mixed."""
