@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.commands import ENVIRONMENT, run_here
+from tests.commands import ENVIRONMENT, run, run_here
 from tests.study.tiny import SPACE, write_data, write_experiment
 
 FITS = [
@@ -38,7 +38,7 @@ def test_probes_are_searched_compared_packed_exported_and_predict_alone(tmp_path
     write_experiment(tmp_path, space, rulebook={"single_model": "module"})
     (tmp_path / "probe.yaml").write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
     search = ("search", "experiments/tiny.yaml", "--data", "data", "--jobs", "1", "--pack", "off")
-    run_here(tmp_path, *search, "--trials", "4", "--start-from", "probe.yaml")
+    run(tmp_path, *search, "--trials", "4", "--start-from", "probe.yaml")
 
     study = tmp_path / "experiments" / "tiny"
     recipes = [json.loads(file.read_text()) for file in study.glob("trials/*/recipe.json")]

@@ -199,7 +199,7 @@ def test_features_are_kept_for_the_same_pixels_and_weights(tmp_path: Path) -> No
     pictures = prepare_pictures(tmp_path)
     known = Weights(source="local", name="test_resnet.made", sha256="0" * 64)
     spec = ModelSpec(
-        views={"image": pictures.views["image"]},  # type: ignore[dict-item]
+        views={"image": pictures.views["image"]},
         backbone="test_resnet",
         weights=known,
         image_px=32,
