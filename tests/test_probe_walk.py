@@ -54,9 +54,10 @@ def test_probes_are_searched_compared_packed_exported_and_predict_alone(tmp_path
     spec = json.loads((tmp_path / "out" / "model.json").read_text())
     assert {member["head"]["kind"] for member in spec["members"]} <= kinds
 
+    again_file = tmp_path / "again.csv"
     files = sorted((tmp_path / "data" / "testset").iterdir())
     done = subprocess.run(
-        [sys.executable, "-c", PREDICT, *map(str, files), "--out", "again.csv", "--jobs", "0"],
+        [sys.executable, "-c", PREDICT, *map(str, files), "--out", str(again_file), "--jobs", "0"],
         cwd=tmp_path / "out",
         env=ENVIRONMENT,
         capture_output=True,
@@ -65,7 +66,7 @@ def test_probes_are_searched_compared_packed_exported_and_predict_alone(tmp_path
     )
     assert done.returncode == 0, done.stdout + done.stderr
     first, again = (
-        pd.read_csv(tmp_path / "out" / name, index_col=0).iloc[:, -1]
-        for name in ("predictions.csv", "again.csv")
+        pd.read_csv(file, index_col=0).iloc[:, -1]
+        for file in (tmp_path / "out" / "predictions.csv", again_file)
     )
     pd.testing.assert_series_equal(again[first.index], first, check_names=False, rtol=1e-6)
