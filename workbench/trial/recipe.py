@@ -4,15 +4,16 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from workbench.parts.augment import Augment
 from workbench.parts.losses import AnyLoss, CrossEntropy
+from workbench.parts.methods import AnyMethod, FeatureProbe, FineTuning, is_probe
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
-from workbench.parts.optimizers import AnyOptimizer
+from workbench.parts.optimizers import NoOptimizer, OptimizerOrNone
 from workbench.parts.schedules import AnySchedule, Constant
 from workbench.parts.transfer import Transfer
 from workbench.parts.weights import Loader
@@ -178,6 +179,12 @@ def _direction(metric: MetricName) -> Literal["maximize", "minimize"]:
 class TrainingSpec(Frozen):
     """All that is needed to train a model."""
 
+    READ_BY_PROBE: ClassVar[frozenset[str]] = frozenset({"method", "sampling", "augment"})
+    """The keys that a probe reads; of it the others have one value each, whatever was given."""
+
+    method: AnyMethod = FineTuning()
+    """Whether the model is trained by gradients, or a head is fitted on its features."""
+
     frozen: bool = False
     """Whether the backbone stays as it is and only the head learns."""
 
@@ -186,8 +193,9 @@ class TrainingSpec(Frozen):
     loss: AnyLoss = CrossEntropy()
     """What training makes small."""
 
-    optimizer: AnyOptimizer
-    """What moves the weights, with its base learning rate."""
+    optimizer: OptimizerOrNone
+    """What moves the weights, with its base learning rate; none where nothing is trained by steps.
+    """
 
     schedule: AnySchedule = Constant()
     """How the learning rate goes over the training."""
@@ -201,6 +209,33 @@ class TrainingSpec(Frozen):
 
     precision: Precision = "float32"
     """What training computes in. Scores are float32 either way."""
+
+    @property
+    def probe(self) -> FeatureProbe | None:
+        """The method, if it is a probe."""
+        return self.method if isinstance(self.method, FeatureProbe) else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_steps(cls, tree: Any) -> Any:
+        """Let a probe have no optimizer, and any other training need one."""
+        if isinstance(tree, dict) and is_probe(tree.get("method")):
+            return {**tree, "optimizer": NoOptimizer()}
+        return tree
+
+    @model_validator(mode="after")
+    def _as_its_method_reads_it(self) -> Self:
+        """Settle what a probe does not read: equal recipes must be written alike."""
+        if self.probe is None:
+            if isinstance(self.optimizer, NoOptimizer):
+                raise ValueError("`optimizer` is none, and a model that is trained needs one")
+            return self
+        settled = {"frozen": True, "optimizer": NoOptimizer(), "num_epochs": 1}
+        settled |= {} if self.probe.copies else {"augment": Augment()}
+        for name, field in TrainingSpec.model_fields.items():
+            if name in settled or name not in self.READ_BY_PROBE:
+                object.__setattr__(self, name, settled.get(name, field.default))
+        return self
 
 
 class Refit(Frozen):
@@ -249,6 +284,15 @@ class Recipe(Frozen):
             specs[_SPEC_OF[key]][key] = tree[key]
         return {**own, **specs}
 
+    @model_validator(mode="after")
+    def _fits_its_head(self) -> Self:
+        if self.model.head != self.training.method.head:
+            raise ValueError(
+                f"the model's head is {self.model.head.kind}, and the training's method makes "
+                f"one that is {self.training.method.head.kind}"
+            )
+        return self
+
     def build_model(self, load: Loader | None = None) -> MediaModel:
         """Return the model in training mode; see `ModelSpec.build`."""
         model = self.model.build(load)
@@ -276,7 +320,9 @@ class Recipe(Frozen):
         # The full dump: an unset field that gets another default must not keep its name. The
         # order of the views stays in it, since it orders the model's layers.
         dump = self.model_dump(mode="json")
-        # A key of later versions: left out where it says no more than what those before it knew.
+        # Keys of later versions: left out where they say no more than what those before them knew.
+        if not self.model.head.is_fitted:
+            del dump["model"]["head"], dump["training"]["method"]
         transfer = dump["training"]["transfer"]
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:

@@ -8,11 +8,11 @@ import pandas as pd
 from workbench.data.prepare import Prepared
 from workbench.scoring.slices import labelled_slices, scored_by, slices_of
 from workbench.scoring.stored_slices import StoredSlices
+from workbench.trial.model_in_training import ModelInTraining
 from workbench.trial.recipe import MetricName, Objective
-from workbench.trial.training import Training
 
 
-def all_scores(training: Training, prepared: Prepared) -> pd.DataFrame:
+def all_scores(training: ModelInTraining, prepared: Prepared) -> pd.DataFrame:
     """Return the best epoch's scores on every slice of the data as rows of the scores file.
 
     Those of the objective come first. What has their files is dealt their scores, and the rest is

@@ -19,12 +19,14 @@ from workbench.trial.compiling import Compile
 from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
 from workbench.trial.environment import present_environment
+from workbench.trial.fitted_probe import FittedProbe
 from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.metrics import DivergedError, metrics_by_slice
+from workbench.trial.model_in_training import CHECKPOINT_FORMAT, ModelInTraining
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder, best_epoch
 from workbench.trial.slice_scores import all_scores, in_order_of_slices, whole_metrics
-from workbench.trial.training import CHECKPOINT_FORMAT, Training
+from workbench.trial.training import Training
 
 
 class UntrainableError(WorkbenchError):
@@ -97,13 +99,12 @@ def run_trial(
     segments = max(view.num_segments for view in recipe.model.views.values())
     num_samples = len(prepared.for_fold(1).rows("train")) * segments
     begin = partial(
-        Training,
+        FittedProbe if recipe.training.probe else partial(Training, compiled=compiled),
         recipe,
         prepared,
         device=device,
         store=store,
         step=step,
-        compiled=compiled,
         cache=cache,
         uses=uses,
     )
@@ -196,7 +197,7 @@ class _Work(NamedTuple):
     recipe: Recipe
     prepared: Prepared
     files: TrialFolder
-    begin: Callable[..., Training]
+    begin: Callable[..., ModelInTraining]
     """Takes the plan and the fold."""
 
     tell: Callable[[Sequence[Epoch]], Decision]
