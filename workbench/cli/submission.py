@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.shared import JsonOption, StudyArgument, named_study, reporting_errors
+from workbench.cli.shared import JsonOption, StudyArgument, opened_study, reporting_errors
 
 
 def export(
@@ -25,13 +25,9 @@ def export(
     ] = False,
 ) -> None:
     """Write the champion as a bundle: predictions, weights, recipe, code and hashes."""
-    from workbench.submission import bundle
-
     with reporting_errors():
-        made = bundle.export(
-            named_study(study), out, allow_missing=allow_missing, is_calibrated=calibrated
-        )
-        typer.echo(bundle.describe_bundle(made))
+        study_of = opened_study(study)
+        typer.echo(study_of.export(out, allow_missing=allow_missing, calibrated=calibrated))
         typer.echo(f"\nNext: workbench predict {out} FILE... --out predictions.csv")
 
 
@@ -42,10 +38,10 @@ def predict(
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
 ) -> None:
     """Score media files by a bundle alone: its own code, its own weights."""
-    from workbench.submission import verify
+    from workbench.api.prediction import predict as score_files
 
     with reporting_errors():
-        verify.run_predict(bundle, files, out, device)
+        score_files(bundle, files, out=out, device=device)
         typer.echo(f"{len(files)} scores are in {out}.")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from workbench.console import ShownAsText, visible_lines
 from workbench.data.delimited import quoted
 from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
@@ -52,7 +53,7 @@ NUM_EXPECTED = 5
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Bundle(ShownAsText):
     """An exported folder."""
 
     path: Path
@@ -62,6 +63,9 @@ class Bundle:
 
     neutral: str = ""
     """How many test files got a neutral score, in a sentence; empty if none did."""
+
+    def __str__(self) -> str:
+        return visible_lines(describe_bundle(self))
 
 
 def export(

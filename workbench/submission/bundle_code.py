@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1]
 ENTRY = "workbench.submission.api"
 _VIEWS = Path(PACKAGE.name, "media", "views.py")
 _MODELS = Path(PACKAGE.name, "parts", "own_models.py")
+_ROOT = Path(PACKAGE.name, "__init__.py")
 
 
 _ANY_MODEL = Path(PACKAGE.name, "scoring", "any_model.py")
@@ -62,6 +63,8 @@ def code_for(
     written = {
         _VIEWS: views_module(views).encode(),
         _MODELS: models_module(backbones).encode(),
+        # The whole package's names are not here.
+        _ROOT: b'"""What this bundle needs of workbench."""\n',
     }
     if not is_pack:
         written[_ANY_MODEL] = _ONE_MODEL.encode()
