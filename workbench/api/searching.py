@@ -10,8 +10,8 @@ from typing import Literal
 from workbench.access import full_disk_told
 from workbench.api.study import Study
 from workbench.errors import ConfigError, StudyError
+from workbench.search import start
 from workbench.search.options import FinalistsAsked, RunOptions
-from workbench.search.start import SearchOutcome, run_preset, run_search
 from workbench.selection.best_model import promote_as_asked
 from workbench.selection.final_round import run_final_round
 from workbench.selection.leaderboard import complete_trials
@@ -115,8 +115,8 @@ def search(
     )
     workspace, first = Workspace(Path(root).absolute()), [Path(file) for file in start_from]
 
-    def run() -> SearchOutcome:
-        return run_search(Path(experiment), workspace, options, start_from=first)
+    def run() -> start.SearchOutcome:
+        return start.run_search(Path(experiment), workspace, options, start_from=first)
 
     return _concluded(run, workspace, options, "best" if pack else "none", after_trials)
 
@@ -172,8 +172,8 @@ def train(
     )
     workspace = Workspace(Path(root).absolute())
 
-    def run() -> SearchOutcome:
-        return run_preset(Path(recipe), workspace, options, settings=settings)
+    def run() -> start.SearchOutcome:
+        return start.run_preset(Path(recipe), workspace, options, settings=settings)
 
     packs: Literal["all", "none"] = "all" if is_pack(Path(recipe)) else "none"
     return _concluded(run, workspace, options, packs, after_trials)
@@ -197,7 +197,7 @@ def _options(**asked: object) -> RunOptions:
 
 
 def _concluded(
-    run: Callable[[], SearchOutcome],
+    run: Callable[[], start.SearchOutcome],
     workspace: Workspace,
     options: RunOptions,
     packs: Literal["none", "best", "all"],
