@@ -20,7 +20,7 @@ from workbench.cli.main import app
 from workbench.errors import WorkbenchError
 from workbench.study.folder import StudyFolder, StudyInfo, remember_last
 
-# A new command or option is a decision: it is written here, and in the README.
+# A new command or option is a decision: it is written here, and in docs/commands.md.
 SURFACE: dict[str, list[str]] = {
     "search": [
         "experiment",
@@ -100,6 +100,7 @@ SURFACE: dict[str, list[str]] = {
     "study-export": ["study", "--out", "--no-lock"],
     "study-import": ["archive", "--no-lock"],
     "demo-data": ["folder", "--seed"],
+    "keys": ["word"],
     "backbones": [
         "--check",
         "--experiment",

@@ -1,4 +1,4 @@
-"""One trial a view on the demo data, all by the same recipe: the README's table of views.
+"""One trial a view on the demo data, all by the same recipe: the table of docs/views.md.
 
 python -m tests.benchmarks.view_table DEMO_FOLDER CACHE_FOLDER [VIEW...]
 

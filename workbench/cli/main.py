@@ -4,18 +4,33 @@ A command parses, calls the library, and prints its result and the next command 
 """
 
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
-from workbench.cli import backbones, data, maintenance, selection, study, submission, weights
+from workbench.cli import backbones, data, keys, maintenance, selection, study, submission, weights
 from workbench.cli.shared import reporting_errors, require_address_space
 from workbench.visibly import print_traceback
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"workbench {version('workbench')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
     """Search, compare, promote and export models for binary media classification under rules."""
     if "--help" not in sys.argv:
         with reporting_errors():
@@ -45,6 +60,7 @@ for command in (
     maintenance.study_import,
     data.demo_data,
     backbones.backbones,
+    keys.keys,
 ):
     app.command()(command)
 

@@ -43,7 +43,11 @@ class Columns(Frozen):
     """What the columns of label files and template are called, where that cannot be guessed."""
 
     name: str | None = None
+    """Of the files' names."""
+
     target: str | None = None
+    """Of the labels."""
+
     score: str | None = None
     """Of the template."""
 

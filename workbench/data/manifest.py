@@ -33,10 +33,20 @@ class Layout(Frozen):
     """
 
     train_labels: tuple[str, ...] = ("train_label.txt", "trainset_label.txt")
+    """The label file of the files to learn from."""
+
     train_media: tuple[str, ...] = ("trainset", "train")
+    """The folder of these files."""
+
     val_labels: tuple[str, ...] = ("val_label.txt", "valset_label.txt")
+    """The label file of the files that trials are held against."""
+
     val_media: tuple[str, ...] = ("valset", "val")
+    """The folder of these files."""
+
     template: tuple[str, ...] = ("prediction.txt.csv", "prediction.csv")
+    """The table that names the files to predict, in the order and the form of the predictions."""
+
     test_media: tuple[str, ...] = ("testset", "testset1", "test", "valset", "val")
     """In the competition's first phase the template names the validation clips."""
 
@@ -44,7 +54,11 @@ class Layout(Frozen):
     """A table that says more of the files, by their names; there need be none of the usual name."""
 
     columns: Columns = Columns()
+    """What columns are called, where that cannot be guessed."""
+
     classes: Classes = Classes()
+    """What the labels of each class are, if not the usual words."""
+
     generator: str = "generator"
     """The column, of label files or metadata, that says what made a fake."""
 

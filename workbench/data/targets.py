@@ -34,7 +34,10 @@ class Classes(Frozen):
     """What the labels of each class are, in any case of letters; read instead of the usual ones."""
 
     fake: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    """Labels of the class that scores are the probability of."""
+
     real: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    """Labels of the other class."""
 
     @model_validator(mode="after")
     def _are_two(self) -> "Classes":

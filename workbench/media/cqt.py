@@ -37,10 +37,13 @@ class Cqt(Spectrogram):
 
     kind: Literal["cqt"] = "cqt"
     version: Literal[1, 2] = 2
+    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
 
     bins_per_octave: int = Field(24, ge=12, le=48)
+    """Rows from one frequency to twice that."""
 
     octaves: int = Field(7, ge=1, le=9)
+    """Doublings of the frequency from the lowest row to the highest."""
 
     low_hz: float = Field(32.70, ge=16, le=8000)
     """Frequency of the lowest bin, in hertz; by default the note C1."""

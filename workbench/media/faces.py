@@ -53,6 +53,7 @@ class FaceView(VideoView):
     """
 
     num_frames: int = Field(4, ge=1, le=64)
+    """Frames in which the face is shown."""
 
     margin: float = Field(0.3, ge=0, le=2)
     """Added on each side of a face's box, as a share of the box's longer side, as far as the
@@ -62,6 +63,7 @@ class FaceView(VideoView):
     """Turn each face so that its eyes are level."""
 
     detector: AnyDetector = YuFace()
+    """What finds faces, and their eyes."""
 
     @property
     @abstractmethod
@@ -146,6 +148,7 @@ class Faces(FaceView):
     modality: ClassVar[Modality] = "picture"
     kind: Literal["faces"] = "faces"
     version: Literal[1, 2] = 2
+    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
 
     image_px: int = Field(224, ge=16, le=1024)
     """Side of each square picture, in pixels."""

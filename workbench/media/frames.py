@@ -20,8 +20,10 @@ class Frames(VideoView):
     modality: ClassVar[Modality] = "picture"
     kind: Literal["frames"] = "frames"
     version: Literal[1, 2] = 2
+    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
 
     num_frames: int = Field(4, ge=1, le=64)
+    """Frames of one file."""
 
     image_px: int = Field(224, ge=16, le=1024)
     """Side of each square picture, in pixels."""

@@ -107,8 +107,14 @@ class SWAD(Averaging):
 
     kind: Literal["swad"] = "swad"
     start_patience: int = Field(3, ge=1, le=100)
+    """Losses in a row of which the first is the least, where the valley begins."""
+
     end_patience: int = Field(6, ge=1, le=100)
+    """Losses in a row above the tolerance, where the valley ends."""
+
     tolerance: float = Field(1.3, ge=1, le=100)
+    """What a loss is still in the valley below: so many times the loss at its beginning."""
+
     losses_per_epoch: int = Field(4, ge=1, le=100)
     """How often the loss is measured in an epoch; at most after every step."""
 

@@ -26,7 +26,11 @@ class Optimizer(Part, ABC):
     """An optimizer with its base learning rate, which a schedule then scales."""
 
     lr: float = Field(gt=0, le=10)
+    """The base learning rate."""
+
     weight_decay: float = Field(0.0, ge=0, le=1)
+    """How strongly weights are drawn towards zero."""
+
     decay_norms: bool = True
     """Whether biases and the scales of norms decay too: all parameters of one dimension."""
 
@@ -99,7 +103,10 @@ class SGD(Optimizer):
 
     kind: Literal["sgd"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
+    """Share of the last step that the next one keeps."""
+
     nesterov: bool = False
+    """Whether the gradient is taken to be that after the momentum's step (Nesterov)."""
 
     def _of_groups(self, groups: list[ParamGroup], steps: Steps) -> torch.optim.Optimizer:
         return torch.optim.SGD(

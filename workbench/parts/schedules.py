@@ -44,7 +44,10 @@ class StepLR(Schedule):
 
     kind: Literal["step"] = "step"
     step_epochs: int = Field(1, ge=1)
+    """Epochs from one fall to the next."""
+
     gamma: float = Field(0.5, gt=0, le=1)
+    """What the rate is multiplied by each time."""
 
     def factor(
         self, step: int, *, steps_per_epoch: int, num_epochs: int, history: Sequence[float] = ()
@@ -114,6 +117,7 @@ class Plateau(Schedule):
 
     kind: Literal["plateau"] = "plateau"
     gamma: float = Field(0.1, gt=0, lt=1)
+    """What the rate is multiplied by each time."""
     patience_epochs: int = Field(2, ge=0)
     """Epochs in a row without a new best that are borne; the next one lowers the rate."""
 

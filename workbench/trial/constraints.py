@@ -27,7 +27,10 @@ class Bound(Frozen):
     """Where a value must lie."""
 
     at_least: Limit | None = None
+    """The least that is allowed."""
+
     at_most: Limit | None = None
+    """The most that is allowed."""
 
     @model_validator(mode="after")
     def _is_one(self) -> "Bound":

@@ -63,6 +63,10 @@ class Objective(Frozen):
     """The one number that a study improves: a metric, over slices of held-out data."""
 
     metric: MetricName = "auc"
+    """`f1` to `accuracy` count a score of 0.5 or more as fake. `best_f1_*` are at the threshold of
+    the best F1 on these same files, so they flatter. `tpr_at_fpr_1e-2` is the share of fakes found
+    where one real in a hundred is taken for a fake."""
+
     over: Annotated[tuple[str, ...], Field(min_length=1)] = ("val",)
     """The names of slices, and of families that stand for all of theirs; see `scoring.slices`."""
 
@@ -180,11 +184,21 @@ class TrainingSpec(Frozen):
     transfer: Transfer = Transfer()
     sampling: Sampling = Sampling()
     loss: AnyLoss = CrossEntropy()
+    """What training makes small."""
+
     optimizer: AnyOptimizer
+    """What moves the weights, with its base learning rate."""
+
     schedule: AnySchedule = Constant()
+    """How the learning rate goes over the training."""
+
     augment: Augment = Augment()
     batch_size: int = Field(32, ge=1, le=4096)
+    """Samples of one step of the optimizer."""
+
     num_epochs: int = Field(5, ge=1, le=1000)
+    """Times that all training files are seen, at most: pruning may end a trial before."""
+
     precision: Precision = "float32"
     """What training computes in. Scores are float32 either way."""
 
