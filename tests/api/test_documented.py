@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import ENVIRONMENT, WAIT_S
+from tests.commands import ENVIRONMENT
 from tests.study.tiny import write_data, write_experiment
+
+WAIT_S = 900.0
+"""A safety net: on an idle core, none of these takes a minute."""
 
 DOCS = Path(__file__).parents[2] / "docs"
 
