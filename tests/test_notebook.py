@@ -68,7 +68,7 @@ def test_what_is_said_is_no_error_in_a_notebook(
 def test_a_progress_bar_is_one_output_that_changes_and_goes(
     outputs: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console, "SHOWN_EVERY_S", 0.0)
+    monkeypatch.setattr(notebook, "SHOWN_EVERY_S", 0.0)
     assert list(console.track("ab", "decode", unit="file", total=2)) == ["a", "b"]
     assert outputs.shown == [["decode: 0 of 2 files", "decode: 1 of 2 files", ""]]
 

@@ -11,15 +11,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from workbench.notebook import ReplacedText, in_notebook, preformatted
+from workbench.notebook import in_notebook, track_in_notebook
 
 T = TypeVar("T")
 
 DRAWN_EVERY_S = 0.1
 """A progress bar is drawn no more often."""
-
-SHOWN_EVERY_S = 0.5
-"""The same in a notebook, to which each change is a message."""
 
 
 def track(items: Iterable[T], label: str, *, unit: str, total: int | None = None) -> Iterator[T]:
@@ -28,7 +25,7 @@ def track(items: Iterable[T], label: str, *, unit: str, total: int | None = None
     Silent where stderr is neither.
     """
     if in_notebook():
-        yield from _track_in_notebook(items, label, unit=unit, total=total)
+        yield from track_in_notebook(items, label, unit=unit, total=total)
         return
     if not sys.stderr.isatty():
         yield from items
@@ -89,30 +86,9 @@ def visible_lines(text: str) -> str:
     return "\n".join("\t".join(map(visible, line.split("\t"))) for line in text.split("\n"))
 
 
-class ShownAsText:
-    """A value that a notebook shows as the lines that `str` gives."""
-
-    def _repr_html_(self) -> str:
-        return preformatted(str(self))
-
-
 def cut_text(text: str, length: int) -> str:
     """Return the beginning of `text`, of at most `length` letters."""
     return text if len(text) <= length else text[: length - 3] + "..."
-
-
-def _track_in_notebook(
-    items: Iterable[T], label: str, *, unit: str, total: int | None
-) -> Iterator[T]:
-    bar, shown = ReplacedText(), 0.0
-    try:
-        for done, item in enumerate(items):
-            if time.monotonic() - shown >= SHOWN_EVERY_S:
-                bar.show(f"{label}: {done}{'' if total is None else f' of {total}'} {unit}s")
-                shown = time.monotonic()
-            yield item
-    finally:
-        bar.clear()
 
 
 def _is_seen(letter: str) -> bool:

@@ -4,9 +4,16 @@ IPython is no dependency: where a notebook runs, it has been loaded.
 """
 
 import sys
+import time
+from collections.abc import Iterable, Iterator
 from html import escape
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+SHOWN_EVERY_S = 0.5
+"""What is replaced is replaced no more often: each change is a message to the notebook."""
 
 
 def in_notebook() -> bool:
@@ -42,3 +49,25 @@ class ReplacedText:
         """Take away what is shown."""
         if self._handle is not None:
             self.show("")
+
+
+class ShownAsText:
+    """A value that a notebook shows as the lines that `str` gives."""
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
+
+
+def track_in_notebook(
+    items: Iterable[T], label: str, *, unit: str, total: int | None
+) -> Iterator[T]:
+    """Yield `items` below a line that says how many there were; it goes with the last."""
+    line, shown = ReplacedText(), 0.0
+    try:
+        for done, item in enumerate(items):
+            if time.monotonic() - shown >= SHOWN_EVERY_S:
+                line.show(f"{label}: {done}{'' if total is None else f' of {total}'} {unit}s")
+                shown = time.monotonic()
+            yield item
+    finally:
+        line.clear()

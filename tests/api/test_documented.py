@@ -80,7 +80,8 @@ def test_the_notebook_runs_from_the_search_to_predictions(
         book, timeout=WAIT_S, resources={"metadata": {"path": tmp_path}}
     ).execute()
     shown = [output for cell in book.cells for output in cell.get("outputs", ())]
-    assert not [output for output in shown if output.get("name") == "stderr"]
+    lines = "".join(output.text for output in shown if output.get("name") == "stdout")
+    assert re.search(r"^trial [01] +complete +auc ", lines, flags=re.MULTILINE)
     html = [output.data["text/html"] for output in shown if "text/html" in output.get("data", ())]
     for expected in ("is promoted: it has", "Champion: trial 0", "8 predictions", "<iframe"):
         assert any(expected in one for one in html), expected

@@ -45,9 +45,9 @@ def test_trials_are_rows_the_best_first(made: MadeStudy, tmp_path: Path) -> None
 
 def test_scores_are_samples_by_trials(made: MadeStudy, tmp_path: Path) -> None:
     found = wb.Study.open("made", root=tmp_path).scores
-    assert found.columns.tolist() == [0, 1]
+    assert [*found] == [0, 1]
     assert found.index.names == ["slice", "name", "target"]
-    assert found.loc[("val", "b.mp4", 0)].tolist() == [0.6, 0.3]
+    assert found.xs("b.mp4", level="name").loc["val"].to_numpy().tolist() == [[0.6, 0.3]]
     assert found.loc["val"].groupby("target").mean()[1].tolist() == pytest.approx([0.25, 0.75])
     assert found.loc["test"].index.get_level_values("target").unique().tolist() == [-1]
     # The first trial was not scored on this slice.

@@ -7,7 +7,7 @@ import pandas as pd
 
 from workbench.checks import checkup
 from workbench.checks.page import write_checks_page
-from workbench.console import ShownAsText, visible_lines
+from workbench.console import visible_lines
 from workbench.data.dataset import Dataset, find_data, read_dataset
 from workbench.data.facts import FactsStore
 from workbench.data.folds import with_fold
@@ -17,6 +17,7 @@ from workbench.data.prepare import Prepared
 from workbench.data.prepare import prepare as prepare_views
 from workbench.fence import num_cores
 from workbench.media.decoders import FILE_LIMIT_S
+from workbench.notebook import ShownAsText
 from workbench.workspace import Workspace
 
 

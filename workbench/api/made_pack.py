@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from workbench.access import full_disk_told
-from workbench.console import ShownAsText, visible_lines
+from workbench.console import visible_lines
+from workbench.notebook import ShownAsText
 from workbench.search.mending import pack_run
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import PackSummary, describe_pack, summarise_pack

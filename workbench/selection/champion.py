@@ -3,8 +3,9 @@
 import getpass
 from typing import Literal
 
-from workbench.console import ShownAsText, visible_lines
+from workbench.console import visible_lines
 from workbench.errors import StudyError
+from workbench.notebook import ShownAsText
 from workbench.selection.estimate import Expected
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate

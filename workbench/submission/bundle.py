@@ -8,7 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from workbench.console import ShownAsText, visible_lines
+from workbench.console import visible_lines
 from workbench.data.delimited import quoted
 from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
@@ -16,6 +16,7 @@ from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_json, write_text
 from workbench.media.still import LIBRARIES
+from workbench.notebook import ShownAsText
 from workbench.pages import without_media
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
