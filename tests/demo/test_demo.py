@@ -378,9 +378,10 @@ def test_a_film_moves_and_two_identities_differ() -> None:
     assert np.abs(films[0][0].astype(float) - films[0][7]).mean() > 1
 
 
-@pytest.mark.slow(minutes=5)
-def test_the_full_demo_gives_nothing_away_by_its_files(tmp_path: Path) -> None:
-    make_demo(tmp_path / "data")
-    for split in ("train", "val", "test"):
+@pytest.mark.slow(minutes=3)
+def test_the_demos_held_out_files_give_nothing_away(tmp_path: Path) -> None:
+    # Those of training are made alike, by fewer generators than those of the test split.
+    make_demo(tmp_path / "data", num_train=2)
+    for split in ("val", "test"):
         for name, value in shortcuts(tmp_path / "data", split).items():
             assert 0.4 < value < 0.6, f"{name} of {split} has an AUC of {value:.3f}"

@@ -62,7 +62,9 @@ def test_every_change_applies_and_what_it_adds_works(tmp_path: Path) -> None:
     changes = re.findall(r"^```diff\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
     assert len(changes) == 5
     for change in changes:
-        subprocess.run(["git", "apply", "--recount"], cwd=changed, input=change, text=True, check=True)
+        subprocess.run(
+            ["git", "apply", "--recount"], cwd=changed, input=change, text=True, check=True
+        )
     write_data(tmp_path / "data")
     write_experiment(tmp_path, THREE)
     (tmp_path / "used.py").write_text(USED, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""README and docs: every link leads somewhere, every block of code is one that the program takes."""
+"""README and docs: every link leads somewhere; every code block is one that the program takes."""
 
 import re
 import shlex

@@ -53,7 +53,7 @@ def recorded() -> dict[str, Counts]:
 
 
 def undercounts(counts: dict[str, Counts]) -> list[str]:
-    """Return the row of docs/rules.md of each model of which thop misses over 1%, the worst first."""
+    """Return the row in docs/rules.md of each model where thop misses over 1%, the worst first."""
     missed = {
         name: 1 - thop / true
         for name, (thop, true) in counts.items()

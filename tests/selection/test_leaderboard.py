@@ -183,3 +183,15 @@ def test_a_shortened_name_keeps_both_ends(length: int) -> None:
     assert LONG.startswith(head)
     assert LONG.endswith(tail)
     assert tail
+
+
+def test_of_an_objective_over_slices_the_other_metrics_are_those_on_val() -> None:
+    worst = Objective(over=("val", "generators"), aggregate="worst")
+    by_slice = {"val": {"auc": 0.75, "f1": 0.625}, "generators.a": {"auc": 0.5, "f1": 0.125}}
+    rows = [row(0, 0.5, metrics={"auc": 0.5, "f1": 0.125}, by_slice=by_slice)]
+    header, _, line, note, *_ = as_table(rows, worst).splitlines()
+    assert header.split()[:5] == ["trial", "worst", "auc", "auc", "f1"]
+    assert line.split()[:4] == ["0", "0.5000", "0.7500", "0.6250"]
+    assert note == "auc to FPR: on val alone; worst auc: on the worst of val, generators."
+    # Of trials without their slices, all is of the objective.
+    assert "on val alone" not in as_table([row(0, 0.5, metrics={"auc": 0.5})], worst)

@@ -83,6 +83,8 @@ def as_table(
     count = shorten(count_line(rows), width)
     if not best:
         return f"No trial is complete yet.\n{count}"
+    # Of several slices, the worst F1 beside the worst AUC says little: of them, those on `val`.
+    on_val = not objective.is_of_one() and all("val" in row.by_slice for row in best)
     columns: dict[str, list[str]] = {"trial": [str(row.number) for row in best]}
     columns[objective.label] = [f"{row.objective:.4f}" for row in best]
     for metric, title in (
@@ -92,7 +94,9 @@ def as_table(
         ("tpr", "TPR"),
         ("fpr", "FPR"),
     ):
-        if metric != objective.metric:
+        if on_val:
+            columns[title] = [_fixed(row.by_slice["val"].get(metric), 4) for row in best]
+        elif metric != objective.metric:
             columns[title] = [_fixed(row.metrics.get(metric), 4) for row in best]
     names = {"backbone": [row.backbone for row in best]}
     names["views"] = ["+".join(row.views) for row in best]
@@ -114,7 +118,8 @@ def as_table(
     spare -= 2 + max(map(len, ["views", *columns["views"]]))
     columns["backbone"] = [shorten(name, max(12, spare)) for name in names["backbone"]]
     lines = text_table(list(columns), list(zip(*columns.values(), strict=True)))
-    return "\n".join([f"{lines}\n\n{count}", *_breaking(rows, objective)])
+    note = f"\nauc to FPR: on val alone; {objective.label}: on {objective.place}." if on_val else ""
+    return "\n".join([f"{lines}{note}\n\n{count}", *_breaking(rows, objective)])
 
 
 def _breaking(rows: Sequence[TrialRow], objective: Objective) -> list[str]:
