@@ -99,6 +99,13 @@ def test_files_of_one_name_in_two_folders_keep_apart_by_their_paths() -> None:
         assert not table.duplicated(["split", "name"]).any()
 
 
+def test_a_file_that_is_real_and_fake_is_refused() -> None:
+    data = manifest([0, 1] * 10)
+    data.table["path"] = data.table["path"].replace("media/c19.mp4", "media/c0.mp4")
+    with pytest.raises(DataError, match=r"gives media/c0\.mp4 both targets"):
+        with_fold(data, Validation(kind="stratified", folds=2))
+
+
 def test_one_generator_is_left_out_with_its_share_of_the_reals() -> None:
     made_by = [""] * 20 + ["gan"] * 6 + ["tts"] * 10 + [""] * 4
     data = manifest([0] * 20 + [1] * 20, generator=made_by)

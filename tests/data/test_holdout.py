@@ -127,3 +127,16 @@ def test_a_folder_is_read_with_its_labels_beside_the_media(tmp_path: Path) -> No
     found = read_holdout(flat, layout, cache=cache)
     assert found.table["content"].tolist() == val["content"].tolist()
     assert found.table["target"].tolist() == val["target"].tolist()
+
+
+def test_a_file_that_is_real_in_one_label_file_and_fake_in_the_other_is_refused(
+    tmp_path: Path,
+) -> None:
+    data = write_data(tmp_path / "data")
+    rows = (data / "val_label.txt").read_text()
+    (data / "train_label.txt").write_text(rows.replace("val0.png,0", "val0.png,1"))
+    layout = Layout(train_media=("valset",))
+    with pytest.raises(DataError, match=r"gives valset/val0\.png both targets"):
+        read_holdout(data, layout, cache=tmp_path / "cache")
+    (data / "train_label.txt").write_text(rows)
+    assert len(read_holdout(data, layout, cache=tmp_path / "cache").table) == 16

@@ -211,6 +211,8 @@ def test_a_folder_or_a_pipe_is_no_archive(tmp_path: Path) -> None:
         ("study/a\n.json", False),
         ("study/a.pkl", False),
         ("study/" + "a" * 120 + ".json", False),
+        (f"study/{'a' * 51}/{'b' * 95}/{'c' * 41}", True),
+        (f"study/{'a' * 51}/{'b' * 100}/{'c' * 41}", False),  # no tar's header holds it
     ],
 )
 def test_names_of_files_are_plain(name: str, *, plain: bool) -> None:

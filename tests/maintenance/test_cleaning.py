@@ -134,9 +134,12 @@ def test_views_that_no_study_uses_go_unless_that_cannot_be_told(
     write_json(folder.path / "prepared.json", {"views": 3})
     assert all(one.is_used for one in view_caches(bench.workspace))
     (folder.path / "kept.json").replace(folder.path / "prepared.json")
+    elsewhere = shutil.copytree(used.folder, bench.workspace.root / "elsewhere")
+    unused.with_name("image-4567").symlink_to(elsewhere)
     carry_out(folder, bench.workspace, keep=1)
     assert not unused.exists()
     assert used.folder.exists()
+    assert (elsewhere / "view.json").exists()
 
 
 def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: InlineTrials) -> None:
@@ -145,6 +148,9 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
         made = folder.path / place / uid
         made.mkdir(parents=True)
         (made / "model.safetensors").write_bytes(bytes(1000))
+    folder.last_pack.write_text("b" * 11)  # torn: nothing says which was the last
+    found = plan_cleaning(folder, bench.workspace, keep=5).deletions
+    assert [one.kind for one in found] == ["soup"]
     folder.last_pack.write_text("b" * 12 + "\n")
     found = plan_cleaning(folder, bench.workspace, keep=5).deletions
     assert [(one.kind, one.what, one.size_bytes) for one in found] == [

@@ -125,6 +125,53 @@ def test_the_runs_of_a_study_whose_folder_is_gone_are_replaced(
     require_record(cut_off, imported.folder)
 
 
+def test_a_study_with_a_link_is_not_exported_without_what_it_leads_to(
+    bench: Bench, trials: InlineTrials, tmp_path: Path
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    [trial] = (folder.path / "trials").iterdir()
+    trial.rename(tmp_path / "another disk")
+    trial.symlink_to(tmp_path / "another disk")
+    with pytest.raises(StudyError, match=f"{trial.name} is a link"):
+        export_study(folder, bench.workspace.tracking, tmp_path / "study.tar")
+    assert not (tmp_path / "study.tar").exists()
+
+
+def test_an_archive_that_would_read_a_file_of_here_or_be_no_study_leaves_nothing(
+    bench: Bench, trials: InlineTrials, tmp_path: Path
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    manifest = export_study(folder, bench.workspace.tracking, tmp_path / "study.tar").manifest
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    detector = {"kind": "yunet", "file": str(secret)}
+    other = Workspace(tmp_path / "other")
+
+    def refused(said: str, name: str = "", text: str = "", **changed: object) -> None:
+        files = {n: folder.path / n.removeprefix("study/") for n in manifest.files}
+        files = {n: file for n, file in files.items() if n.startswith("study/")}
+        if name:
+            files[name] = tmp_path / "forged"
+            files[name].write_text(text)
+        entries = {n: entry_of(file) for n, file in files.items()}
+        whole = manifest.model_copy(update={"files": entries, **changed})
+        (tmp_path / "forged.tar").unlink(missing_ok=True)
+        write_archive(tmp_path / "forged.tar", whole, files)
+        with pytest.raises(StudyError, match=said):
+            import_study(tmp_path / "forged.tar", other)
+        assert not other.studies.exists() or list(other.studies.iterdir()) == []
+        assert not other.tracking.exists()
+
+    refused(r"experiment\.yaml .* is damaged", "study/experiment.yaml", "experiment: 3\nspace: 4\n")
+    refused(r"experiment\.yaml .* is damaged", "study/experiment.yaml", "[")
+    recipe = json.dumps({"model": {"views": {"faces": {"detector": detector}}}})
+    refused("a file of this machine", "study/trials/0123456789ab/recipe.json", recipe)
+    begun = json.dumps({"experiment": {"views": [detector]}, "space": {}})
+    refused("a file of this machine", "study/experiment.yaml", begun)
+    late = manifest.runs.runs[0].model_copy(update={"start_ms": 2**63})
+    refused("start_ms", runs=manifest.runs.model_copy(update={"runs": (late,)}))
+
+
 @pytest.mark.slow
 def test_a_strangers_study_names_no_file_of_elsewhere_and_a_wrong_one_leaves_nothing(
     cut_off: Bench, tmp_path: Path

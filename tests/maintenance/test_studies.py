@@ -72,7 +72,10 @@ def test_what_was_deleted_by_hand_in_mlflow_stays_in_its_trash(
     client.delete_run(run.run_id)
     trash = client.create_experiment("someone's")
     client.delete_experiment(trash)
+    disk = gone.folder.path.rename(bench.workspace.root / "another disk")
+    gone.folder.path.symlink_to(disk)
     delete_study(gone.folder, bench.workspace)
+    assert not disk.exists() and not gone.folder.path.is_symlink()
     assert client.get_run(run.run_id).info.lifecycle_stage == "deleted"
     assert client.get_experiment(trash).lifecycle_stage == "deleted"
     names = {one.name for one in client.search_experiments()}

@@ -11,6 +11,7 @@ from workbench.selection.choosing import SliceScores
 from workbench.selection.pack_choice import ChosenPack
 from workbench.selection.pack_correction import ExpectedValue, PackCorrection, correct_pack
 from workbench.selection.pack_limits import MemberCost, PackLimits
+from workbench.trial.delong import auc
 from workbench.trial.recipe import Objective
 
 AUC = Objective(metric="auc")
@@ -38,6 +39,21 @@ def test_packs_of_pure_noise_are_worth_nothing() -> None:
     assert np.mean([one.gain for one in found]) == pytest.approx(0, abs=0.05)
     # All six of 95% would be asking too much of chance.
     assert sum(one.of_pack.low < 0.5 < one.of_pack.high for one in found) >= 5
+
+
+def test_a_choice_among_those_whose_weights_are_left_is_one_among_all() -> None:
+    rng = np.random.default_rng(1)
+    targets = np.arange(100) % 2
+    scores = rng.random((30, 100))
+    kept = np.argsort([-auc(targets, one).value for one in scores])[:5].tolist()
+    costs = [MemberCost(params=1, has_weights=place in kept) for place in range(30)]
+    noise = [SliceScores(targets, scores, np.arange(100))]
+    found = correct_pack(noise, AUC, costs, PackLimits(members=5), divisions=8)
+    assert found is not None
+    assert set(found.pack.members) <= set(kept)
+    assert found.of_pack.naive > 0.65
+    # Of the five alone, chosen by these same files, it would be told to be worth as much.
+    assert found.of_pack.value < 0.58
 
 
 def test_trials_that_err_apart_are_better_together() -> None:

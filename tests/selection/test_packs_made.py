@@ -161,6 +161,49 @@ def test_one_trial_makes_no_pack_and_trials_of_other_files_none_together(tmp_pat
         write_pack(made.folder, record, ingredients)
 
 
+def test_a_trial_without_weights_is_no_member_and_one_of_those_chosen_among(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 4)
+    best = propose_pack(made.folder).best.row
+    made.folder.trial(best.recipe).weights.unlink()
+    proposal = propose_pack(made.folder)
+    assert proposal.num_trials == 4
+    assert best.number not in {one.row.number for one in proposal.ingredients}
+    assert proposal.best.row == best
+    for row in made.rows:
+        made.folder.trial(row.recipe).weights.unlink(missing_ok=True)
+    with pytest.raises(StudyError, match="there is none"):
+        propose_pack(made.folder)
+
+
+def test_a_study_of_other_files_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    made, other = MadeStudy(tmp_path), MadeStudy(tmp_path, "other")
+    add_trials(made, 2)
+    targets, scores = normal_scores(SHIFT, seed=9)
+    names = [f"other{index:05d}.mp4" for index in range(len(targets))]
+    save_weights(other, other.add(targets, scores, run="run-9", names=names), seed=9)
+    with pytest.raises(StudyError, match="trials of other were scored on other files"):
+        propose_pack(made.folder, [other.folder])
+
+
+def test_what_a_pack_is_worth_is_told_anew_when_it_is_chosen_among_more(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 3)
+    limits = Limits(members=3)  # the best three, counted alike
+    files, _ = make_pack(made.folder, propose_pack(made.folder, limits=limits))
+    written = files.weights.stat().st_mtime_ns
+    targets, scores = normal_scores(-SHIFT, seed=9)  # the worst by far: no member
+    save_weights(made, made.add(targets, scores, run="run-9"), seed=9)
+    again, record = make_pack(made.folder, propose_pack(made.folder, limits=limits))
+    assert again.path == files.path
+    assert again.read_pack().model_dump() == record.model_dump()
+    assert (record.num_trials, record.estimate and record.estimate.num_trials) == (4, 4)
+    again.require_unchanged()
+    assert again.weights.stat().st_mtime_ns == written
+
+
 def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> None:
     made = MadeStudy(tmp_path)
     add_trials(made, 4)

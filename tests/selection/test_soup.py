@@ -1,6 +1,7 @@
 """Soups: the mean of the weights of trials that fit, chosen, built, scored and kept whole."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from tests.selection.studies import MadeStudy, row
 from tests.trial.pictures import prepare_pictures, recipe_for
+from workbench.data.out_of_fold import FOLD, with_all_folds
 from workbench.data.prepare import Prepared
 from workbench.errors import StudyError
 from workbench.files import PART, sweep
@@ -198,6 +200,20 @@ def test_greedy_adds_what_does_not_make_it_worse(
         return {(0,): 0.7, **values}[tuple(each.number for each in rows)]
 
     assert [each.number for each in choose_greedily(ranked, value_of, objective)] == taken
+
+
+def test_where_several_folds_validate_a_soup_would_be_scored_on_what_it_learned(
+    study: TrainedStudy,
+) -> None:
+    table = study.prepared.table
+    dealt = table.assign(**{FOLD: [1 + place % 2 for place in range(len(table))]})
+    replace(study.prepared, table=with_all_folds(dealt)).save(study.folder.path)
+    try:
+        with pytest.raises(StudyError, match=r"2 folds validate in turn.*`use: 1`"):
+            make_soup(study.folder, [0, 1], device="cpu")
+    finally:
+        study.prepared.save(study.folder.path)
+    assert read_soups(study.folder) == []
 
 
 def test_trials_that_do_not_fit_are_refused(study: TrainedStudy) -> None:

@@ -89,6 +89,22 @@ def test_another_labelled_folder_is_a_slice_of_all_its_files(
         bench.search(file, 3, slices={"tablet": phone})
 
 
+def test_metadata_that_change_in_mid_study_are_told(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data")
+    table = data / "metadata.csv"
+    table.write_text("img_name,generator\nval1.jpg,espeak\nval3.png,espeak\n")
+    file = bench.experiment(THREE)
+    bench.search(file, 1, data=data)
+    bench.search(file, 1, data=data)
+    assert "the tables said before" not in capsys.readouterr().err
+    table.write_text("img_name,generator\nval1.jpg,espeak\nval3.png,xtts\n")
+    bench.search(file, 2, data=data)
+    said = capsys.readouterr().err
+    assert "generator of 1 files, e.g. valset/val3.png, is not what the tables said before" in said
+
+
 def test_a_labelled_folder_has_a_name_of_its_own(
     bench: Bench, inline: InlineTrials, tmp_path: Path
 ) -> None:

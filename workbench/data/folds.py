@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from workbench.data.delimited import shown_cell
+from workbench.data.labels import without_repeats
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import column_of
 from workbench.data.out_of_fold import FOLD
@@ -75,7 +76,8 @@ def with_fold(
             known, files that are to be dealt by them stay where they are.
 
     Raises:
-        DataError: the tables have no such column, or a split would lack a class.
+        DataError: the tables have no such column, a split would lack a class, or a file is labelled
+            both real and fake.
     """
     if validation.kind == "given":
         return manifest
@@ -84,8 +86,9 @@ def with_fold(
             "validation: clusters are found when a search begins; these are the data's own splits"
         )
         return replace(manifest, understood=(*manifest.understood, said))
-    table = manifest.table.drop_duplicates(["path", "target"])
-    table = pd.concat([table[table["target"] >= 0], manifest.table[manifest.table["target"] < 0]])
+    is_labelled = manifest.table["target"] >= 0
+    known, _ = without_repeats(manifest.table[is_labelled], "path", manifest.template.path.parent)
+    table = pd.concat([known, manifest.table[~is_labelled]])
     labelled = (table["target"] >= 0).to_numpy()
     rows = table[labelled]
     if validation.kind == "leave-one-out-by-column":

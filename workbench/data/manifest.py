@@ -177,7 +177,8 @@ def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     labelled = [_labelled(split, folder, layout, described) for split in there]
     table = pd.concat([part.rows for part in labelled], ignore_index=True).assign(split="val")
     table["name"] = table["name"].mask(table["name"].duplicated(keep=False), table["path"])
-    table = table.drop_duplicates("path").reset_index(drop=True).astype({"target": "int8"})
+    table, _ = without_repeats(table, "path", folder)
+    table = table.astype({"target": "int8"})
     read = _with_contents(table, folder, cache=cache)
     nothing = Template(pd.DataFrame(columns=["name", "score"]), "name", "score", folder)
     said = tuple(line for part in labelled for line in part.understood)

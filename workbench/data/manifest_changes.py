@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from workbench.data.metadata import metadata_of
+
 
 def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
     """Return in what the manifest's table `now` differs from an earlier one, with examples."""
@@ -20,4 +22,31 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
         f"{what}: {len(rows)} file{'s' * (len(rows) > 1)}, e.g. {rows['path'].iloc[0]}"
         for what, rows in found.items()
         if len(rows)
+    )
+
+
+def metadata_changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
+    """Return in a sentence or two which metadata of files changed; nothing where none did.
+
+    Args:
+        before: The table of a study's data, of the same files.
+        now: That of the manifest; its columns of metadata may be others.
+    """
+    columns = sorted({*metadata_of(before), *metadata_of(now)})
+    was, there = (
+        table.drop_duplicates("path").set_index("path").reindex(columns=columns).fillna("")
+        for table in (before, now)
+    )
+    both = there.index.intersection(was.index)
+    differs = there.loc[both] != was.loc[both]
+    changed = [column for column in columns if differs[column].any()]
+    if not changed:
+        return ""
+    rows = differs.any(axis=1)
+    return (
+        f"warning: {', '.join(column.partition('.')[2] for column in changed)} of "
+        f"{int(rows.sum())} files, e.g. {both[rows][0]}, is not what the tables said before. "
+        "Earlier trials were scored on slices by that: their values on such slices are of other "
+        "files than those of new trials. To have them alike, search into a new study by --study "
+        "NAME."
     )

@@ -49,10 +49,19 @@ def is_plain(name: str) -> bool:
     parts = name.split("/")
     return (
         len(name.encode()) <= 200
+        and _fits_in_a_header(parts)
         and 1 < len(parts) <= 10
         and parts[0] in (STUDY, RUNS)
         and all(_NAME.fullmatch(part) for part in parts)
         and Path(name).suffix in SUFFIXES
+    )
+
+
+def _fits_in_a_header(parts: list[str]) -> bool:
+    """Say whether a tar's header holds a path: 100 letters, and of folders before them 155."""
+    paths = ["/".join(parts[:cut]) for cut in range(len(parts))]
+    return any(
+        len(before) <= 155 and len("/".join(parts[cut:])) <= 100 for cut, before in enumerate(paths)
     )
 
 

@@ -7,7 +7,6 @@ and can no longer be promoted or exported.
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -95,7 +94,7 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
             kind="decoded view", what=one.folder.name, path=one.folder, size_bytes=one.size_bytes
         )
         for one in caches
-        if not one.is_used
+        if not one.is_used and not one.folder.is_symlink()  # of what lies elsewhere nothing goes
     ]
     whole = size_of(folder)
     artifacts = artifact_folder(workspace.tracking, folder.name)
@@ -155,11 +154,16 @@ def _weights(
 
 
 def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
-    """Return the packs and soups that nothing needs; the last pack may still be promoted."""
+    """Return the packs and soups that nothing needs; the last pack may still be promoted.
+
+    All packs stay where nothing says which one was the last.
+    """
     needed_uids = set(kept)
-    with suppress(StudyError):
-        needed_uids.add(folder.newest_pack().path.name)
     kinds: dict[str, Kind] = {"packs": "pack", "soups": "soup"}
+    try:
+        needed_uids.add(folder.newest_pack().path.name)
+    except StudyError:
+        del kinds["packs"]
     return [
         _deletion(kind, file.parent.name, file)
         for place, kind in kinds.items()

@@ -44,7 +44,10 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
             elif place != folder.info_file:
                 place.unlink()
         folder.info_file.unlink()
-        folder.path.rmdir()
+        home = folder.path.resolve()
+        if folder.path.is_symlink():  # it lies on another disk
+            folder.path.unlink()
+        home.rmdir()
     last = workspace.studies / ".last-study"
     if last.exists() and last.read_text(encoding="utf-8", errors="replace").strip() == folder.name:
         last.unlink()

@@ -1,5 +1,6 @@
 """The export of a study: all that it needs to go on elsewhere, as one file."""
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,13 +44,14 @@ def export_study(folder: StudyFolder, tracking: Path, out: Path) -> ExportedStud
         out: The file.
 
     Raises:
-        StudyError: a search holds the study, or `out` is there.
+        StudyError: a search holds the study, `out` is there, or something of the study is a link.
     """
     if out.exists():
         raise StudyError(f"{out} exists. Name another file, or remove it.")
     info = folder.info()
     folder.experiment()  # whole
     with folder.held():
+        _require_no_links(folder.path)
         files, left_out = _files_of(folder)
         runs = StoredRuns()
         if has_store(tracking):
@@ -57,6 +59,7 @@ def export_study(folder: StudyFolder, tracking: Path, out: Path) -> ExportedStud
             runs = read_runs(record)
             places = {run.run_id: place for place, run in enumerate(runs.runs)}
             for run_id, artifacts in artifacts_of(record):
+                _require_no_links(artifacts)
                 for file in files_below(artifacts):
                     below = file.relative_to(artifacts).as_posix()
                     name = f"{RUNS}/{places[run_id]}/{below}"
@@ -76,6 +79,17 @@ def export_study(folder: StudyFolder, tracking: Path, out: Path) -> ExportedStud
         )
         write_archive(out, manifest, files)
     return ExportedStudy(out, manifest, tuple(left_out))
+
+
+def _require_no_links(folder: Path) -> None:
+    """Refuse a folder with links: an archive has none, so that what they lead to would be lost."""
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            if (link := Path(place, name)).is_symlink():
+                raise StudyError(
+                    f"{link} is a link, and what it leads to would not be exported. Put that "
+                    "itself in its place."
+                )
 
 
 _MADE_ANEW = ("lock", "compare.html")

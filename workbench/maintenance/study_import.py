@@ -4,6 +4,8 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import yaml
 
 from workbench.console import say
-from workbench.errors import StudyError, WorkbenchError
+from workbench.errors import DamagedFileError, StudyError, WorkbenchError
 from workbench.files import write_json, write_text
 from workbench.maintenance.archive import RUNS, STUDY, ArchiveManifest, extract, read_manifest
 from workbench.selection.champion import Champion, read_champion
@@ -22,7 +24,7 @@ from workbench.study.repeats import read_repeats, row_of_repeat
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import StudyRecord
 from workbench.tracking.transfer import write_runs
-from workbench.validation import read_record
+from workbench.validation import read_record, shown
 from workbench.workspace import Workspace
 
 _RUN_ID = re.compile(rb"\b[0-9a-f]{32}\b")
@@ -105,13 +107,47 @@ def _check(study: Path, manifest: ArchiveManifest) -> StudyInfo:
     """Return what the unpacked study is.
 
     Raises:
-        StudyError: it is not the one that the manifest names.
+        StudyError: it is not the one that the manifest names, does not say what it began with, or
+            names a file of this machine.
         DamagedFileError: that cannot be read.
     """
     info = read_record(StudyInfo, study / "study.json", remedy=_REMEDY)
     if (info.name, info.id) != (manifest.study, manifest.study_id):
         raise StudyError(f"The archive says that it is {manifest.study}, and holds another study.")
+    try:
+        begun = StudyFolder(study).begun()
+    except DamagedFileError:
+        begun = {}
+    if not all(isinstance(begun.get(part), dict) for part in ("experiment", "space")):
+        raise StudyError(f"experiment.yaml of the archive is damaged. {_REMEDY}")
+    _require_named_files(begun, "experiment.yaml")
+    for kind in ("recipe.json", "pack.json", "prepared.json"):
+        for file in study.rglob(kind):
+            with suppress(ValueError, RecursionError):  # damaged: no command reads it either
+                _require_named_files(json.loads(file.read_bytes()), kind)
     return info
+
+
+def _require_named_files(value: object, where: str) -> None:
+    """Refuse a record with a face detector whose file has no hash: it would be any file of here.
+
+    A hash that is left out is that of the file, and an export puts the file into the bundle.
+
+    Raises:
+        StudyError: there is one.
+    """
+    inner: Iterable[object] = ()
+    if isinstance(value, dict):
+        if value.get("kind") == "yunet" and not value.get("sha256"):
+            raise StudyError(
+                f"{where} of the archive names a file of this machine, "
+                f"{shown(value.get('file'))}, without its hash. No export writes that."
+            )
+        inner = value.values()
+    elif isinstance(value, list):
+        inner = value
+    for one in inner:
+        _require_named_files(one, where)
 
 
 def _keep_to_cache(study: Path, home: Path, cache: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import yaml
 
+from workbench.console import say
 from workbench.data import prepare
 from workbench.data.manifest import Manifest
-from workbench.data.manifest_changes import changes
+from workbench.data.manifest_changes import changes, metadata_changes
 from workbench.data.out_of_fold import of_one_fold
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError, StudyError
@@ -51,6 +52,9 @@ def begin_or_check(
     about = {"experiment": experiment.model_dump(mode="json"), "space": space.tree}
     if folder.info_file.exists():
         _check(folder, about, manifest, seed=seed)
+        with suppress(CacheError):
+            if said := metadata_changes(read_prepared_table(folder.manifest), manifest.table):
+                say(said)
         return _as_now(folder, experiment, file=file, data=data)
     info = StudyInfo(
         name=folder.name,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from workbench.console import say
 from workbench.data.degraded import copies_for, prepare_copies
@@ -57,10 +58,12 @@ def with_made_slices(
         where: How and where features are computed, and with how many processes files are decoded.
 
     Raises:
-        ConfigError: the experiment names a degradation or a family of slices that there is not.
+        ConfigError: the experiment names a degradation or a family of slices that there is not, or
+            a labelled folder is the holdout.
         DataError: see `prepare.prepare`.
         StudyError: the study began with other labelled folders.
     """
+    _require_unlocked(others, experiment, data)
     prepared = _with_folders(prepared, others, experiment.data, folder, where)
     names = copies_for(experiment.named_slices, prepared.views)
     if names:
@@ -126,9 +129,34 @@ def _with_folders(
                 "classes. Check that the experiment's views are what they hold."
             )
         say(f"{name}: {len(rows)} files, {int(rows['target'].sum())} fake, of {place}")
+        if num_known := _num_known(rows, prepared):
+            say(
+                f"warning: {num_known} of the {len(rows)} files of {name} are copies of files that "
+                "are trained on, so that what is measured on it flatters. Take them out of "
+                f"{place}."
+            )
     if notes:
         write_json(noted, notes)
     return replace(prepared, beside=beside) if beside else prepared
+
+
+def _require_unlocked(others: Mapping[str, Path], experiment: Experiment, data: Path) -> None:
+    """Refuse a labelled folder with the holdout's labels, which no search may read."""
+    if experiment.holdout is None:
+        return
+    locked = experiment.holdout.folder() or data
+    for name, place in others.items():
+        if place.resolve() == locked.resolve():
+            raise ConfigError(
+                f"The slice {name} is {place}, where files are locked by `holdout`: no search may "
+                "read their labels. Name another folder."
+            )
+
+
+def _num_known(rows: pd.DataFrame, prepared: Prepared) -> int:
+    """Return how many of a slice's files are copies of files of `train`, byte for byte."""
+    known = set(prepared.rows("train")["content"])
+    return int(rows["content"].isin(known).sum())
 
 
 def _require_free(name: str, prepared: Prepared) -> None:

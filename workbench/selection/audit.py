@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 
 from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
@@ -26,7 +27,7 @@ from workbench.errors import DataError, StudyError
 from workbench.fence import num_cores
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.any_model import scores_of
-from workbench.scoring.slices import Slice, columns_used
+from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores
 from workbench.search.devices import choose_seats
@@ -94,8 +95,8 @@ def audit(
         holdout = _require_holdout(folder)
         rows = read_scored_trials(folder)
         asked = _asked(folder, rows, number)
-        manifest, place = _manifest(folder, workspace, holdout)
         searched = Prepared.load(folder.path)
+        manifest, place = _manifest(folder, workspace, holdout, searched)
         manifest, num_copies = _without_copies(manifest, searched)
         _require_classes(manifest)
         looks = read_looks(folder)
@@ -268,16 +269,17 @@ def _require_holdout(folder: StudyFolder) -> Holdout:
     return holdout
 
 
-def _manifest(folder: StudyFolder, workspace: Workspace, holdout: Holdout) -> tuple[Manifest, Path]:
+def _manifest(
+    folder: StudyFolder, workspace: Workspace, holdout: Holdout, searched: Prepared
+) -> tuple[Manifest, Path]:
     """Return the holdout's files with their labels, and the folder that their paths are in."""
     experiment, info = folder.experiment(), folder.info()
     if (own := holdout.folder()) is not None:
         return read_holdout(own, experiment.data, cache=workspace.cache), own
     place = Path(info.data)
     whole = read_manifest(place, experiment.data, cache=workspace.cache)
-    left = without_holdout(whole, holdout)
-    left = replace(left, used=columns_used(left.metadata, experiment.objective.over))
-    if left.fingerprint != info.fingerprint:
+    # However the files that are left were dealt into splits and folds then.
+    if _labelled_files(without_holdout(whole, holdout).table) != _labelled_files(searched.table):
         raise StudyError(
             f"The data in {place} changed since the study {folder.name} began, so other files may "
             "be held out now than then. Undo the change."
@@ -285,9 +287,19 @@ def _manifest(folder: StudyFolder, workspace: Workspace, holdout: Holdout) -> tu
     return holdout_of(whole, holdout), place
 
 
+def _labelled_files(table: pd.DataFrame) -> set[tuple[str, int, str]]:
+    """Return path, label and content of each labelled file."""
+    rows = table[table["target"] >= 0]
+    return set(zip(rows["path"], rows["target"], rows["content"], strict=True))
+
+
 def _without_copies(manifest: Manifest, searched: Prepared) -> tuple[Manifest, int]:
-    """Return the manifest without copies of files of the study's splits with labels; how many."""
-    seen = searched.table
+    """Return the manifest without copies of labelled files of the study, and how many there were.
+
+    Those of slices that are folders of their own count too: trials were measured on them.
+    """
+    tables = [searched.table, *(other.table for other in searched.beside.values())]
+    seen = pd.concat([table[["target", "content"]] for table in tables])
     known = set(seen.loc[seen["target"] >= 0, "content"]) - {""}
     is_copy = manifest.table["content"].isin(known)
     left = manifest.table[~is_copy].reset_index(drop=True)
@@ -298,8 +310,8 @@ def _require_classes(manifest: Manifest) -> None:
     there = manifest.table[manifest.table["status"] == "ok"]
     if there["target"].nunique() < 2:
         raise DataError(
-            f"The holdout needs real and fake files that no split has: {len(there)} are there, of "
-            f"{there['target'].nunique()} classes. Add files, or correct `holdout`."
+            f"The holdout needs real and fake files that no split and no slice has: {len(there)} "
+            f"are there, of {there['target'].nunique()} classes. Add files, or correct `holdout`."
         )
 
 

@@ -129,7 +129,8 @@ def correct_pack(
     Args:
         measured: The trials on each slice of the objective.
         objective: What is chosen by.
-        costs: Of each trial, in the order of `SliceScores.scores`.
+        costs: Of each trial, in the order of `SliceScores.scores`. Those without weights are in
+            no pack that is taken, but in the choices that say what such a choice is worth.
         limits: As for `choose_pack`; the single trial keeps them, too.
         joint: As for `choose_pack`.
         search: As for `choose_pack`.
@@ -147,14 +148,26 @@ def correct_pack(
         divisions = min(_MOST, max(_FEWEST, _AS_MANY // work))
     in_part = in_thirds(measured, divisions, np.random.default_rng(seed))
     parts = [[_inside(one, part) for one in measured] for part in in_part.T]
+    # The weights of the worst are often deleted: what is left was chosen by these same scores.
+    kept = [place for place, cost in enumerate(costs) if cost.has_weights]
+    taken = choose_pack(
+        [replace(one, scores=one.scores[kept]) for one in measured],
+        objective,
+        [costs[place] for place in kept],
+        limits,
+        joint=joint,
+        search=search,
+        seed=seed,
+    )
     packs = [
         choose_pack(part, objective, costs, limits, joint=joint, search=search, seed=seed + number)
-        for number, part in enumerate([measured, *parts])
+        for number, part in enumerate(parts, start=1)
     ]
     # The same trials keep the limits in every part: all of these are packs, or none is.
-    pack, again = packs[0], [one for one in packs[1:] if one is not None]
-    if pack is None or not again:
+    again = [one for one in packs if one is not None]
+    if taken is None or not again:
         return None
+    pack = replace(taken, members=tuple(kept[place] for place in taken.members))
     values = [
         _outside(measured, objective, one, part) for one, part in zip(again, in_part.T, strict=True)
     ]

@@ -11,6 +11,9 @@ class MemberCost:
     ms_per_file: float | None = None
     """Unknown where no time was measured: such a trial is no member under a limit of time."""
 
+    has_weights: bool = True
+    """Whether they are there: without, it cannot be a member."""
+
 
 @dataclass(frozen=True)
 class PackLimits:

@@ -19,7 +19,6 @@ from workbench.selection.statistics import read_scored_trials, read_scores
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackRecord
-from workbench.study.records import TrialRow
 from workbench.trial.recipe import Objective
 
 _SAMPLE = ["slice", "name", "target"]
@@ -110,14 +109,19 @@ def propose_pack(
     objective = experiment.objective
     usable = [one for study in (folder, *others) for one in _usable(study, objective)]
     alike, tables = _scored_alike(usable, objective)
-    if len(alike) < 2:
+    for study in {one.folder.name for one in usable} - {one.folder.name for one in alike}:
+        raise StudyError(
+            f"The trials of {study} were scored on other files than those of {folder.name}, so "
+            "that none can be a member. Name studies of the same data."
+        )
+    costs = [_cost(one, experiment.rulebook) for one in alike]
+    if (num_kept := sum(cost.has_weights for cost in costs)) < 2:
         raise StudyError(
             f"A pack needs two complete trials that have their weights and were scored on the same "
-            f"files, and there {'is one' if alike else 'is none'}. Search on, or name studies of "
-            "the same data."
+            f"files, and there {'is one' if num_kept else 'is none'}. Search on, or name studies "
+            "of the same data."
         )
     measured = measured_on(tables, groups_of_files(folder))
-    costs = [_cost(one.row, experiment.rulebook) for one in alike]
     found = correct_pack(
         measured,
         objective,
@@ -167,7 +171,10 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
 
 
 def _usable(study: StudyFolder, objective: Objective) -> list[Ingredient]:
-    """Return the trials of a study that may be members, best first."""
+    """Return the trials of a study that may be members if they have their weights, best first.
+
+    Those whose weights were deleted are there too: the others were kept for being better.
+    """
     own = study.experiment().objective
     if own != objective:
         raise StudyError(
@@ -176,11 +183,7 @@ def _usable(study: StudyFolder, objective: Objective) -> list[Ingredient]:
         )
     rows, _ = measured_alike(study, read_scored_trials(study))
     ranked = rank(complete_trials(rows), objective)
-    return [
-        Ingredient(study, row)
-        for row in ranked
-        if not row.breaks and study.trial(row.recipe).weights.exists()
-    ]
+    return [Ingredient(study, row) for row in ranked if not row.breaks]
 
 
 def _scored_alike(
@@ -198,11 +201,13 @@ def _scored_alike(
     return alike, tables
 
 
-def _cost(row: TrialRow, rulebook: Rulebook) -> MemberCost:
+def _cost(one: Ingredient, rulebook: Rulebook) -> MemberCost:
+    row = one.row
     known = [count for count in (row.params_thop, row.params_true) if count is not None]
     counted = {"thop": row.params_thop, "true": row.params_true}.get(rulebook.counter)
     params = counted if counted is not None else max(known, default=0)
-    return MemberCost(params=params, ms_per_file=row.ms_per_file)
+    has_weights = one.folder.trial(row.recipe).weights.exists()
+    return MemberCost(params=params, ms_per_file=row.ms_per_file, has_weights=has_weights)
 
 
 def _limit(limits: Limits, rulebook: Rulebook) -> int:

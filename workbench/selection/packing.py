@@ -91,7 +91,8 @@ def write_pack(
 ) -> PackFolder:
     """Write a pack into its study, all of it or nothing, as the one made last; return its folder.
 
-    One that is there already is left as it is.
+    One that is there already is left as it is, but for what it is told to be worth: it may have
+    been chosen among more trials now.
 
     Args:
         folder: The study that keeps it.
@@ -114,8 +115,19 @@ def write_pack(
             with finished(part.weights) as file:
                 save_file(weights, file, metadata={"recipe": record.uid})
             part.write_result(_result(record, ingredients, scores, part))
+    elif record.estimate is not None:
+        _write_estimate(place, record)
     write_text(folder.last_pack, record.uid + "\n")
     return place
+
+
+def _write_estimate(place: PackFolder, record: PackRecord) -> None:
+    """Write the record of a pack that is there anew: how it was chosen, and what it is worth."""
+    place.require_unchanged()
+    result = place.read_result()
+    place.write_pack(record)
+    if result is not None:
+        place.write_result(result.model_copy(update={"recipe_sha256": hash_file(place.record)}))
 
 
 def joined_scores(record: PackRecord, ingredients: Sequence[Ingredient]) -> pd.DataFrame:

@@ -80,7 +80,8 @@ def make_soup(
         device: A torch device, or `auto`.
 
     Raises:
-        StudyError: there are not two such trials, or a trial does not fit the others.
+        StudyError: there are not two such trials, a trial does not fit the others, or several folds
+            validate.
         DamagedFileError: what a trial wrote is gone or damaged.
     """
     began = time.monotonic()
@@ -89,8 +90,10 @@ def make_soup(
         sweep(folder.path)
         rows, _ = measured_alike(folder, read_scored_trials(folder))
         objective = folder.experiment().objective
+        prepared = Prepared.load(folder.path)
+        _require_one_fold(folder, prepared)
         chosen = choose_ingredients(folder, rows, objective, numbers)
-        scorer = SoupScorer(folder, Prepared.load(folder.path), chosen, device=device)
+        scorer = SoupScorer(folder, prepared, chosen, device=device)
         taken, tried = _choose(scorer, chosen, objective, greedy=greedy)
         if len(taken) < 2:
             return MadeSoup(None, None, tried, objective)
@@ -109,6 +112,21 @@ def make_soup(
         if objective.has_standard_error(row.by_slice):
             gain = trial_auc_difference(folder, row, taken[0], objective)
         return MadeSoup(there or soup, row, tried, objective, gain, there is None)
+
+
+def _require_one_fold(folder: StudyFolder, prepared: Prepared) -> None:
+    """Refuse data of which several folds validate: a soup would be scored on what it learned.
+
+    A trial keeps the weights that it learned without the first fold, so from the files of all
+    others; and what it is held against is scored out of fold.
+    """
+    if prepared.num_folds > 1:
+        raise StudyError(
+            f"In the study {folder.name} {prepared.num_folds} folds validate in turn, and the "
+            "weights that a trial keeps have learned the files of all but the first: the mean of "
+            "several would be scored on files that it knows. Search a study with `use: 1` under "
+            "`validation`."
+        )
 
 
 def _choose(

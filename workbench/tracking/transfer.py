@@ -6,7 +6,7 @@ Run ids are the store's to give, so the runs get others there; everything that n
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
@@ -32,20 +32,26 @@ _OF_MODELS = ("mlflow.log-model.history", "mlflow.loggedModels")
 """Tags that name models of the store that they were logged in."""
 
 
+_MOST = 2**53
+"""Of steps and times: a store keeps whole numbers of 64 bits."""
+
+Whole = Annotated[int, Field(ge=-_MOST, le=_MOST)]
+
+
 class StoredRun(Frozen):
     """One run of a study, its own or that of a trial or of a repeat."""
 
     run_id: str = Field(pattern="^[0-9a-f]{32}$")
     name: str
     status: Status
-    start_ms: int = Field(ge=0)
-    end_ms: int | None = Field(None, ge=0)
+    start_ms: int = Field(ge=0, le=_MOST)
+    end_ms: int | None = Field(None, ge=0, le=_MOST)
     deleted: bool = False
     """Whether a person deleted it in the user interface, so that it can be restored."""
 
     params: dict[str, str]
     tags: dict[str, str]
-    metrics: dict[str, tuple[tuple[int, int, float | None], ...]]
+    metrics: dict[str, tuple[tuple[Whole, Whole, float | None], ...]]
     """Of each metric: step, milliseconds since 1970, and the value, which is None for NaN."""
 
 

@@ -1,0 +1,53 @@
+"""Which files an audit scores: those that no search has trained, chosen or been measured on."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.study.conftest import Bench
+from tests.study.inline import InlineTrials
+from tests.study.tiny import THREE, write_data
+from workbench.data.prepare import Prepared
+from workbench.errors import ConfigError
+from workbench.selection import audit
+
+
+@pytest.mark.parametrize("use", [1, 3])
+def test_a_share_is_found_again_whatever_folds_the_rest_was_dealt_into(
+    bench: Bench, inline: InlineTrials, use: int
+) -> None:
+    inline.num_folds = use
+    folds = {"kind": "stratified", "folds": 3, "use": use}
+    file = bench.experiment(THREE, validation=folds, holdout={"share": 0.3})
+    folder = bench.search(file, 1).folder
+    holdout, searched = folder.experiment().holdout, Prepared.load(folder.path)
+    assert holdout is not None
+    manifest, place = audit._manifest(folder, bench.workspace, holdout, searched)
+    assert place == bench.data
+    assert len(manifest.table) == 12
+    assert not set(manifest.table["path"]) & set(searched.table["path"])
+
+
+def test_files_that_trials_were_measured_on_are_no_holdout_and_trained_ones_are_told(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phone, known = write_data(tmp_path / "phone", seed=1), tmp_path / "known"
+    held = shutil.copytree(phone, tmp_path / "held")
+    shutil.copytree(bench.data, known)
+    (known / "val_label.txt").unlink()
+    locked = bench.experiment(THREE, holdout={"data": str(held)})
+    with pytest.raises(ConfigError, match=r"The slice mine .* are locked by `holdout`"):
+        bench.search(locked, 1, slices={"mine": held})
+    objective = {"over": ["val", "phone", "known"]}
+    file = bench.experiment(THREE, objective=objective, holdout={"data": str(held)})
+    folder = bench.search(file, 1, slices={"phone": phone, "known": known}).folder
+    said = capsys.readouterr().err
+    assert "24 of the 24 files of known are copies of files that are trained on" in said
+    assert "files of phone are copies" not in said
+    holdout, searched = folder.experiment().holdout, Prepared.load(folder.path)
+    assert holdout is not None
+    manifest, _ = audit._manifest(folder, bench.workspace, holdout, searched)
+    assert len(manifest.table) == 40
+    left, num_copies = audit._without_copies(manifest, searched)
+    assert (len(left.table), num_copies) == (0, 40)
