@@ -22,6 +22,17 @@ from workbench.study.folder import StudyFolder, StudyInfo, remember_last
 
 # A new command or option is a decision: it is written here, and in docs/commands.md.
 SURFACE: dict[str, list[str]] = {
+    "init": [
+        "data",
+        "--name",
+        "--table",
+        "--file-column",
+        "--label-column",
+        "--split-column",
+        "--fake",
+        "--real",
+        "--device",
+    ],
     "search": [
         "experiment",
         "--trials",
@@ -91,9 +102,27 @@ SURFACE: dict[str, list[str]] = {
     ],
     "promote": ["study", "--trial", "--pack", "--json", "--no-lock"],
     "soup": ["study", "--trials", "--greedy", "--device", "--json", "--no-lock"],
+    "refit": ["study", "--device", "--json", "--no-lock"],
     "audit": ["study", "--trial", "--device", "--json", "--no-lock"],
-    "export": ["study", "--out", "--allow-missing", "--calibrated"],
+    "export": [
+        *("study", "--out", "--allow-missing", "--calibrated", "--refit"),
+        *("--verify", "--data", "--wheels", "--installed"),
+    ],
+    "retrain": [
+        "bundle",
+        "--data",
+        "--out",
+        "--device",
+        "--weights",
+        "--slice",
+        "--tolerance",
+        "--all-seeds",
+        "--json",
+    ],
     "predict": ["bundle", "files", "--out", "--device"],
+    "verify": [
+        *("bundle", "--data", "--wheels", "--installed", "--device", "--out", "--json"),
+    ],
     "score": ["predictions", "labels", "--json"],
     "studies": ["--delete", "--yes", "--json", "--no-lock"],
     "clean": ["study", "--keep", "--dry-run", "--yes", "--json", "--no-lock"],
@@ -198,6 +227,9 @@ def test_help_is_shown_where_nothing_is_asked() -> None:
         ["pack", "--limit", "12X"],
         ["predict"],
         ["predict", "bundle", "a.mp4"],
+        ["verify", "bundle"],
+        ["verify", "bundle", "--data", "data", "--wheels", "wheels", "--installed"],
+        ["export", "--installed"],
         ["score", "a.csv"],
         ["demo-data"],
         ["backbones", "--top", "0"],
@@ -250,6 +282,9 @@ def test_a_time_span_is_read_in_its_unit(text: str | None, seconds: float | None
     [
         (["search"], "experiments/demo.yaml does not exist. Run this in the project's folder."),
         (["search", "x.yaml"], "x.yaml does not exist"),
+        (["search", "--data", "."], "laid out in no way that is known"),
+        (["init", "."], "laid out in no way that is known"),
+        (["init", "nowhere"], "data folder nowhere does not exist"),
         (["compare"], "There is no study yet. Run `workbench search` first."),
         (["compare", "mine"], "There is no study 'mine'"),
         (["compare", "--json"], "There is no study yet"),
@@ -257,8 +292,9 @@ def test_a_time_span_is_read_in_its_unit(text: str | None, seconds: float | None
         (["study-import", "nothing.tar"], "nothing.tar cannot be read: no such file"),
         (["study-import", "."], ". cannot be read: is a directory"),
         (["export"], "There is no study yet"),
-        (["ui"], "holds no runs yet. Run `workbench search` first."),
+        (["ui"], "There is no study yet. Run `workbench search` first."),
         (["predict", "nothing", "a.mp4", "--out", "a.csv"], "nothing"),
+        (["verify", "nothing", "--data", "."], "nothing is no bundle"),
         (["score", "a.csv", "b.csv"], "a.csv does not exist"),
         (["backbones", "--check", "resnet19"], "'resnet19' is not a model of timm"),
         (["backbones", "--check", "resnet18.in3k"], "no weights 'in3k' of backbone resnet18"),
@@ -452,7 +488,7 @@ def test_the_demo_is_made_where_it_is_asked_for(
     result = run("demo-data", "made", "--seed", "3")
     assert result.exit_code == 0
     assert asked == [(Path("made"), 3)]
-    assert "workbench search --data made" in result.stdout
+    assert "workbench search experiments/demo.yaml --data made" in result.stdout
 
 
 @pytest.mark.parametrize(

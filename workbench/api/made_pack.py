@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import gettempdir
 
-from workbench.access import full_disk_told
+from workbench.api.disks import full_disks_told
 from workbench.console import visible_lines
 from workbench.notebook import ShownAsText
 from workbench.search.mending import pack_run
@@ -40,9 +39,9 @@ def pack_trials(
 ) -> MadePack:
     """Choose a pack and write it into the study; see `Study.pack`."""
     proposal = propose_pack(folder, others, limits)
-    with full_disk_told(folder.path, workspace.tracking, Path(gettempdir())):
+    with full_disks_told(folder, workspace) as root:
         files, record = make_pack(folder, proposal)
-        pack_run(folder, workspace.tracking, record.uid)
+        pack_run(folder, root, record.uid)
     return MadePack(
         summary=summarise_pack(folder, files),
         path=files.path,

@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Literal
 
-from workbench.access import full_disk_told
+from workbench.api.disks import full_disks_told
 from workbench.api.study import Study
 from workbench.errors import ConfigError, StudyError
 from workbench.search import start
@@ -27,7 +26,7 @@ MOST_SEED = 2**31 - 1
 
 
 def search(
-    experiment: str | Path = "experiments/demo.yaml",
+    experiment: str | Path | None = None,
     *,
     data: str | Path | None = None,
     trials: int = 50,
@@ -57,7 +56,7 @@ def search(
     then goes on.
 
     Args:
-        experiment: An experiment file.
+        experiment: An experiment file; by default one made for the data folder, or else the demo's.
         data: The data folder; by default the demo, where the experiment is about it.
         trials: Trials of the whole study, at least 1.
         study: Its name; the experiment's by default.
@@ -116,7 +115,8 @@ def search(
     workspace, first = Workspace(Path(root).absolute()), [Path(file) for file in start_from]
 
     def run() -> start.SearchOutcome:
-        return start.run_search(Path(experiment), workspace, options, start_from=first)
+        file = None if experiment is None else Path(experiment)
+        return start.run_search(file, workspace, options, start_from=first)
 
     return _concluded(run, workspace, options, "best" if pack else "none", after_trials)
 
@@ -206,7 +206,7 @@ def _concluded(
     """Run the search of a study, with its final round, and promote the best; return the study."""
     began = time.monotonic()
     outcome = run()
-    folder, root, stopped = outcome.folder, workspace.tracking, outcome.stopped
+    folder, stopped = outcome.folder, outcome.stopped
     study = Study(folder, workspace, stopped=stopped, num_new=outcome.num_new)
     if after_trials is not None:
         after_trials(study)
@@ -228,6 +228,6 @@ def _concluded(
             num_seeds=options.finalists.num_seeds,
         )
         stopped = ended.stopped or stopped
-    with full_disk_told(folder.path, root, Path(gettempdir())):
+    with full_disks_told(folder, workspace) as root:
         promote_as_asked(folder, ModelRegistry(root), root, packs)
     return Study(folder, workspace, stopped=stopped, num_new=outcome.num_new)

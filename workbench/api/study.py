@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from tempfile import gettempdir
 from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
-from workbench.access import full_disk_told
 from workbench.api.comparison import (
     SHOWN,
     Comparison,
@@ -16,6 +14,7 @@ from workbench.api.comparison import (
     finalists_text,
     trials_table,
 )
+from workbench.api.disks import full_disks_told
 from workbench.api.frames import scores_frame, trials_frame
 from workbench.console import say
 from workbench.errors import ConfigError
@@ -211,8 +210,8 @@ class Study:
 
         if pack and trial is not None:
             raise ConfigError("`trial` and `pack` name two models: give one of them.")
-        folder, root = self.folder, self.workspace.tracking
-        with full_disk_told(folder.path, root, Path(gettempdir())):
+        folder = self.folder
+        with full_disks_told(folder, self.workspace) as root:
             mend_runs(folder, root)
             if pack:
                 champion = promote_newest_pack(folder, ModelRegistry(root), root)
@@ -266,6 +265,7 @@ class Study:
         *,
         allow_missing: bool = False,
         calibrated: bool = False,
+        refit: bool = False,
     ) -> "Bundle":
         """Write the champion as a bundle: predictions, weights, recipe, code and hashes.
 
@@ -273,6 +273,7 @@ class Study:
             out: Folder to make; it must not exist.
             allow_missing: Export though over 1% of the test files could not be decoded.
             calibrated: Divide the logits of the scores by a temperature fitted on held-out files.
+            refit: Export the champion's refit, which `workbench refit` trained, in its place.
 
         Raises:
             StudyError: the study has no champion.
@@ -287,7 +288,13 @@ class Study:
         """
         from workbench.submission.bundle import export
 
-        return export(self.folder, Path(out), allow_missing=allow_missing, is_calibrated=calibrated)
+        return export(
+            self.folder,
+            Path(out),
+            allow_missing=allow_missing,
+            is_calibrated=calibrated,
+            is_refit=refit,
+        )
 
     def __repr__(self) -> str:
         return f"<Study {self.name} in {self.path.parent}>"

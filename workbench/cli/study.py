@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.shared import (
-    DEMO,
     MOST_SEED,
     CompileOption,
     DataOption,
     DeviceOption,
-    ExperimentArgument,
+    FittedArgument,
     JobsOption,
     JsonOption,
     MemoryOption,
@@ -33,11 +32,10 @@ from workbench.cli.shared import (
     parse_bytes,
     reporting_errors,
     seconds,
+    tracking_of,
     without_locks,
 )
-from workbench.errors import WorkbenchError
 from workbench.tables import width
-from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.api.study import Study
@@ -51,7 +49,7 @@ class PackSetting(StrEnum):
 
 
 def search(
-    experiment: ExperimentArgument = DEMO,
+    experiment: FittedArgument = None,
     trials: Annotated[
         int,
         typer.Option(help="Trials of the whole study; a second run does what is missing.", min=1),
@@ -221,26 +219,27 @@ def ui(
 ) -> None:
     """Open the tracking store in the MLflow user interface."""
     without_locks(no_lock)
-    from workbench.tracking.runs import Tracking
-    from workbench.tracking.ui import free_port, is_private, serve, shown_host, ui_command
+    from workbench.tracking import ui as mlflow_ui
+    from workbench.tracking.runs import find_page
 
     with reporting_errors():
-        root = Workspace(Path.cwd()).tracking
-        if not (root / "mlflow.db").exists():
-            raise WorkbenchError(f"{root} holds no runs yet. Run `workbench search` first.")
-        info = named_study(study).info()
-        tracking = Tracking(root)
-        page = tracking.page(tracking.find_study(info.name, info.id))
-        if (free := free_port(host, port)) != port:
+        folder = named_study(study)
+        info, root = folder.info(), tracking_of(folder)
+        page = find_page(root, info.name, info.id)
+        if not isinstance(root, Path):  # it serves its pages itself
+            typer.echo(f"The study {info.name}: {root}{page}")
+            return
+        if (free := mlflow_ui.free_port(host, port)) != port:
             typer.echo(f"Port {port} is used by another program: this is port {free}.", err=True)
-        if not is_private(host):
+        where = f"{mlflow_ui.shown_host(host)}:{free}"
+        if not mlflow_ui.is_private(host):
             typer.echo(
-                f"Anybody who reaches {shown_host(host)}:{free} can read, change and delete all "
-                "runs: there is no password.",
+                f"Anybody who reaches {where} can read, change and delete all runs: there is no "
+                "password.",
                 err=True,
             )
-        typer.echo(f"The study {info.name}, until Ctrl-C: http://{shown_host(host)}:{free}{page}")
-        raise typer.Exit(serve(ui_command(root, host=host, port=free)))
+        typer.echo(f"The study {info.name}, until Ctrl-C: http://{where}{page}")
+        raise typer.Exit(mlflow_ui.serve(mlflow_ui.ui_command(root, host=host, port=free)))
 
 
 def promote(

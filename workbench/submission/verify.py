@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,25 +26,50 @@ def check_bundle(bundle: Path) -> Contents:
             it.
     """
     contents = read_manifest_of_bundle(bundle)
-    there = _files(bundle)
+    for fault in file_faults(bundle, contents):
+        raise BundleError(fault)
+    return contents
+
+
+def file_faults(bundle: Path, contents: Contents) -> Iterator[str]:
+    """Yield, a sentence each, what the files of a bundle are not as its manifest says."""
+    there: dict[str, Path] = {}
+    for path in sorted(bundle.rglob("*")):
+        name = path.relative_to(bundle).as_posix()
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            yield f"{bundle} was changed: {name} is a link or a device. Remove it."
+        elif path.name == "__pycache__" or path.suffix.lower() in (".pyc", ".pyo"):
+            yield (
+                f"{bundle} was changed: {name} is bytecode, which would run unchecked. Remove "
+                "every __pycache__ and .pyc in it; Python leaves them where code is run without -B."
+            )
+        if path.is_file():
+            there[name] = path
     again = "Export the bundle again."
     for name, record in contents.files.items():
         if name not in there:
-            raise BundleError(f"{bundle} is incomplete: {name} is missing. {again}")
+            yield f"{bundle} is incomplete: {name} is missing. {again}"
+            continue
         path = there[name]
         try:
             same = path.stat().st_size == record.size_bytes and hash_file(path) == record.sha256
         except OSError as error:
-            raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
+            yield f"{path} cannot be read: {error.strerror}."
+            continue
         if not same:
-            raise BundleError(f"{bundle} was changed: {name} is not the exported file. {again}")
-    extra = sorted(there.keys() - contents.files.keys() - {MANIFEST})
-    if extra:
-        raise BundleError(f"{bundle} was changed: {extra[0]} does not belong to it. Remove it.")
-    return contents
+            yield f"{bundle} was changed: {name} is not the exported file. {again}"
+    for name in sorted(there.keys() - contents.files.keys() - {MANIFEST}):
+        yield f"{bundle} was changed: {name} does not belong to it. Remove it."
 
 
-def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "cpu") -> None:
+def run_predict(
+    bundle: Path,
+    files: Sequence[Path],
+    out: Path,
+    device: str = "cpu",
+    *,
+    template: tuple[Path, Path] | None = None,
+) -> None:
     """Score `files` into the CSV file `out` by the code and weights of a bundle alone.
 
     A bundle is a program: its manifest shows that it is whole, not that its author means well. A
@@ -55,6 +80,8 @@ def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "c
         files: Media files.
         out: The CSV file: a name and a score for each file.
         device: A torch device.
+        template: A template that names all files, and the folder that they are in: they may be
+            more than a command line can name.
 
     Raises:
         BundleError: the bundle was changed, or its program failed; what that said is on stderr.
@@ -79,32 +106,13 @@ def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "c
     # By its whole path, which no name of a folder turns into an option of Python.
     command: list[str | Path] = [sys.executable, "-I", "-B", (bundle / PROGRAM).absolute()]
     options: list[str | Path] = [f"--out={out}", f"--device={device}", "--", *files]
+    if template is not None:
+        options = [*options[:2], f"--template={template[0]}", f"--media={template[1]}"]
     code = subprocess.run([*command, *options], check=False).returncode
     if code:
         raise BundleError(
             f"{bundle / PROGRAM} ended with exit code {code}; its own message stands above."
         )
-
-
-def _files(bundle: Path) -> dict[str, Path]:
-    """Return the files of a bundle by their path within it.
-
-    Raises:
-        BundleError: something in it is neither a file nor a folder, or is bytecode.
-    """
-    found = {}
-    for path in bundle.rglob("*"):
-        name = path.relative_to(bundle).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise BundleError(f"{bundle} was changed: {name} is a link or a device. Remove it.")
-        if path.name == "__pycache__" or path.suffix.lower() in (".pyc", ".pyo"):
-            raise BundleError(
-                f"{bundle} was changed: {name} is bytecode, which would run unchecked. Remove "
-                "every __pycache__ and .pyc in it; Python leaves them where code is run without -B."
-            )
-        if path.is_file():
-            found[name] = path
-    return found
 
 
 def _other_versions(contents: Contents) -> list[str]:
