@@ -6,6 +6,7 @@ Every command is a process of its own, as a person runs it; those that come a se
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -16,6 +17,7 @@ import pytest
 
 from tests.commands import COMMAND, ENVIRONMENT, WAIT_S, run, run_here
 from tests.study.tiny import SPACE, write_data, write_experiment
+from tests.submission.page import words_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.tracking.runs import Tracking, TrialRun
@@ -177,8 +179,18 @@ def test_from_an_experiment_to_predictions(place: Place) -> None:
     assert (promoted["number"], promoted["chosen_by"]) == (other, "by hand")
     assert int(promoted["model_version"]) == 2
 
-    exported = place.run("export", "tiny", "--out", "bundle")
+    exported = place.run(*words_of("export", STUDY="tiny"))
     assert "8 predictions" in exported.stdout
+    assert "8 scores" in exported.stdout
+    assert "\nfail" not in exported.stdout
+    assert exported.stdout.endswith(
+        "Next: workbench predict bundle FILE... --out predictions.csv\n"
+    )
+    verified = json.loads((place.root / "bundle-verify" / "verify.json").read_text())
+    assert verified["passed"]
+    assert verified["study"] == "tiny"
+    page = (place.root / "bundle" / "report.html").read_text(encoding="utf-8")
+    assert re.search(r"page made \d{4}-\d\d-\d\d \d\d:\d\d UTC of 3 ended trials", page)
 
     files = [f"data/testset/{name}" for name in template_names(place)]
     place.run("predict", "bundle", *files, "--out", "scores.csv")

@@ -73,6 +73,17 @@ def test_a_pack_from_trials_to_the_same_scores_everywhere(tmp_path: Path) -> Non
     for name, value in found.items():
         assert value == pytest.approx(test[name], abs=1e-5)
 
+    verify = ("verify", "bundle", "--data", "data", "--installed", "--json")
+    verified = json.loads(run(tmp_path, *verify).stdout)
+    assert verified["passed"]
+    assert {line["result"] for line in verified["lines"]} == {"pass"}
+    assert verified["recipe"] == packed["uid"]
+    weights = tmp_path / "bundle" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x07")
+    refused = run(tmp_path, *verify, code=1)
+    assert "model.safetensors is not the exported file" in refused.stdout
+    assert refused.stderr.rstrip().endswith("bundle does not pass: files.")
+
     views = spec_of(folder.model(packed["uid"])).views
     rows = [
         np.concatenate([made.array.ravel() for made in decoded(file, views).values()])

@@ -146,8 +146,13 @@ def no_space(folder: Path) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path` in one step."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` in one step."""
     with finished(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(data)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -15,8 +15,15 @@ from workbench.files import hash_file, write_text
 from workbench.media.facts import Facts
 from workbench.study.folder import StudyFolder
 from workbench.submission.bundle import Bundle, describe_bundle, export
-from workbench.submission.documents import as_cell, installed_versions
-from workbench.submission.neutral import Neutral, find_neutral, require_few
+from workbench.submission.documents import installed_versions
+from workbench.submission.markdown import as_cell
+from workbench.submission.neutral import Neutral, neutral_of, require_few
+from workbench.submission.scored_files import (
+    ScoredFile,
+    read_scored_files,
+    scored_files_table,
+)
+from workbench.submission.study_files import find_scored_files
 from workbench.trial.result import TrialFolder
 from workbench.workspace import Workspace
 
@@ -129,6 +136,9 @@ def test_the_readme_tells_the_rules_and_expected_scores(
     assert f"| parameters truly | {sum(learned):,} |" in text
     assert "| single_model | one network reads each view, as the rulebook asks |" in text
     assert "| helpers | its views are made without other models |" in text
+    result = study.folder.model(bundle.contents.recipe).read_result()
+    assert result is not None and result.ms_per_file is not None
+    assert f"| ms a file, from its views on, all of it | {result.ms_per_file:.1f} |" in text
     assert f"| t2.mp4 | {stored_scores(study.folder)['t2.mp4']:.6f} |" in text
 
 
@@ -148,15 +158,6 @@ def test_the_readme_tells_the_rules_and_expected_scores(
 )
 def test_a_name_in_the_readme_is_no_markup(name: str, cell: str) -> None:
     assert as_cell(name) == cell
-
-
-def test_the_report_is_taken_along_where_there_is_one(
-    own_study: StudyFolder, tmp_path: Path
-) -> None:
-    own_study.report.write_text("<p>compared</p>")
-    made = export(own_study, tmp_path / "deep" / "out", allow_missing=True)
-    assert (made.path / "report.html").read_text() == "<p>compared</p>"
-    assert "report.html" in made.contents.files
 
 
 def test_the_summary_names_trial_and_files(bundle: Bundle) -> None:
@@ -273,10 +274,10 @@ def test_a_model_over_the_limit_is_refused(own_study: StudyFolder, tmp_path: Pat
 def test_a_failure_on_the_way_leaves_no_half_bundle(
     study: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> str:
+    def fail(training: str) -> str:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("workbench.submission.documents.dockerfile", fail)
+    monkeypatch.setattr("workbench.submission.bundle.dockerfile", fail)
     with pytest.raises(OSError, match="full"):
         export(study.folder, tmp_path / "out", allow_missing=True)
     assert list(tmp_path.iterdir()) == []
@@ -300,6 +301,48 @@ def test_neutral_scores_are_counted_and_too_many_are_refused(
     assert NEUTRAL in (bundle.path / "README.md").read_text()
 
 
+def test_every_neutral_file_is_listed_with_its_reason(study: TrainedStudy, bundle: Bundle) -> None:
+    files = {file.name: file for file in read_scored_files(bundle.path)}
+    assert list(files) == [
+        *("t2.mp4", "t0.mp4", "broken.mp4", "empty.mp4", "mute.mp4", "missing.mp4", "t1.mp4")
+    ]
+    found = {name: file.neutral for name, file in files.items()}
+    assert {name for name in found if found[name] == "wholly"} == {
+        *("broken.mp4", "empty.mp4", "missing.mp4")
+    }
+    assert (found["mute.mp4"], found["t0.mp4"]) == ("partly", "no")
+    assert files["mute.mp4"].why.startswith("mel: ")
+    assert files["empty.mp4"].why == "the file is empty"
+    media = study.data / "testset"
+    assert files["t1.mp4"].sha256 == hash_file(media / "t1.mp4")
+    assert files["broken.mp4"].sha256 == hash_file(media / "broken.mp4")
+    assert files["missing.mp4"].sha256 == ""
+    for text in (describe_bundle(bundle), (bundle.path / "README.md").read_text()):
+        for name in ("broken.mp4", "empty.mp4", "missing.mp4"):
+            assert f"- '{name}' (" in text
+
+
+def test_a_long_list_of_neutral_files_ends_with_where_the_rest_is() -> None:
+    files = [ScoredFile(f"{index}.mp4", "", "wholly", "why") for index in range(25)]
+    lines = Neutral(tuple(files), 30).lines
+    assert lines[:1] + lines[19:] == [
+        *("- '0.mp4' (why)", "- '19.mp4' (why)"),
+        "- and 5 more, which scored_files.csv lists",
+    ]
+
+
+def test_scored_files_come_back_as_they_were_written(tmp_path: Path) -> None:
+    files = (
+        ScoredFile("a,b\n.mp4", "0" * 64, "no"),
+        ScoredFile('"=1', "", "wholly", 'it, "is" gone'),
+    )
+    write_text(tmp_path / "scored_files.csv", scored_files_table(files))
+    assert read_scored_files(tmp_path) == files
+    write_text(tmp_path / "scored_files.csv", "name,sha256,neutral,why\na,,maybe,\n")
+    with pytest.raises(BundleError, match="cannot be read"):
+        read_scored_files(tmp_path)
+
+
 def test_neutral_scores_of_an_older_study_are_counted_too(own_study: StudyFolder) -> None:
     trial = the_trial(own_study)
     result = trial.read_result()
@@ -307,14 +350,17 @@ def test_neutral_scores_of_an_older_study_are_counted_too(own_study: StudyFolder
     trial.write_scores(trial.read_scores().drop(columns="neutral"))
     trial.write_result(result.model_copy(update={"scores_sha256": ""}))
     names = ["t0.mp4", "mute.mp4", "empty.mp4", "missing.mp4"]
-    found = find_neutral(own_study, trial, trial.read_recipe().model.views, names)
-    assert (found.names, found.num_files) == (("empty.mp4", "missing.mp4"), 4)
+    views = trial.read_recipe().model.views
+    found = neutral_of(find_scored_files(own_study, trial, views, names))
+    assert [file.name for file in found.files] == ["empty.mp4", "missing.mp4"]
+    assert found.num_files == 4
     assert "'empty.mp4' (the file is empty)" in found.sentence
 
 
 @pytest.mark.parametrize(("count", "is_refused"), [(1, False), (2, True)])
 def test_one_in_a_hundred_is_few(count: int, is_refused: bool) -> None:
-    neutral = Neutral(tuple(f"{index}.mp4" for index in range(count)), 100)
+    files = [ScoredFile(f"{index}.mp4", "", "wholly") for index in range(count)]
+    neutral = neutral_of([*files, *[ScoredFile("good.mp4", "", "partly")] * (100 - count)])
     if is_refused:
         with pytest.raises(DataError, match="2 of the 100 test files"):
             require_few(neutral)

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -17,24 +18,48 @@ def read(folder: Path, text: str | bytes) -> PredictionSheet:
 def test_every_other_cell_stays_as_it_is(tmp_path: Path) -> None:
     text = 'id,video_name,y_pred,id\n007,"a, b.mp4",,NA\n1e3,c.mp4,0.5,"say ""hi"""\n'
     filled = fill(read(tmp_path, text), {"a, b.mp4": 0.25, "c.mp4": 1.0})
-    assert filled == 'id,video_name,y_pred,id\n007,"a, b.mp4",0.25,NA\n1e3,c.mp4,1.0,"say ""hi"""\n'
+    assert (
+        filled.decode()
+        == 'id,video_name,y_pred,id\n007,"a, b.mp4",0.25,NA\n1e3,c.mp4,1.0,"say ""hi"""\n'
+    )
 
 
 def test_a_repeated_row_stays_repeated(tmp_path: Path) -> None:
     sheet = read(tmp_path, "video_name,y_pred\nb.mp4,0\na.mp4,0\nb.mp4,0\n")
     assert fill(sheet, {"a.mp4": 0.5, "b.mp4": 0.75}) == (
-        "video_name,y_pred\nb.mp4,0.75\na.mp4,0.5\nb.mp4,0.75\n"
+        b"video_name,y_pred\nb.mp4,0.75\na.mp4,0.5\nb.mp4,0.75\n"
     )
 
 
-def test_spreadsheet_marks_and_line_ends_do_not_matter(tmp_path: Path) -> None:
-    sheet = read(tmp_path, b"\xef\xbb\xbfy_pred,video_name\r\n,a.mp4\r\n\r\n")
-    assert fill(sheet, {"a.mp4": 0.5}) == "y_pred,video_name\n0.5,a.mp4\n"
+@pytest.mark.parametrize(
+    ("template", "filled"),
+    [
+        (b"\xef\xbb\xbfy_pred,video_name\r\n,a.mp4\r\n\r\n", None),
+        (b"y_pred,video_name\n,a.mp4", None),  # its last line has no end
+        (b"\n \ny_pred,video_name\r,a.mp4\r\r\n", None),
+        (b'"y_pred",video_name\n"0.5",a.mp4\n\n\n', b'"y_pred",video_name\n0.25,a.mp4\n\n\n'),
+        ("\ufeffy_pred;video_name\r\n;a.mp4\r\n".encode("utf-16-be"), None),
+        ("\ufeffy_pred\tvideo_name\n\ta.mp4\n".encode("utf-32-le"), None),
+        ("y_pred,video_name\n,a.mp4\n".encode("utf-16-le"), None),
+    ],
+)
+def test_mark_encoding_and_line_ends_stay_to_the_byte(
+    tmp_path: Path, template: bytes, filled: bytes | None
+) -> None:
+    sheet = read(tmp_path, template)
+    assert sheet.names == ("a.mp4",)
+    if filled is None:
+        # The empty score cell stands before the name, so the score is all that is new.
+        wide = len("\n".encode(sheet.codec))
+        end = "a.mp4".encode(sheet.codec)
+        at = template.index(end) - wide
+        filled = template[:at] + "0.25".encode(sheet.codec) + template[at:]
+    assert fill(sheet, {"a.mp4": 0.25}) == filled
 
 
 def test_a_row_may_lack_its_score_cell(tmp_path: Path) -> None:
     sheet = read(tmp_path, "video_name,y_pred\na.mp4\n")
-    assert fill(sheet, {"a.mp4": 0.5}) == "video_name,y_pred\na.mp4,0.5\n"
+    assert fill(sheet, {"a.mp4": 0.5}) == b"video_name,y_pred\na.mp4,0.5\n"
 
 
 def test_cells_keep_their_quotes_spaces_separator_and_formulas(tmp_path: Path) -> None:
@@ -46,7 +71,7 @@ again"
 """
     filled = fill(read(tmp_path, text), {"a;b.mp4": 0.25, " c.mp4 ": 1.0, "+d.mp4": 0.5})
     assert (
-        filled
+        filled.decode()
         == """"id";"video_name";y_pred;note
 '1;"a;b.mp4";0.25; "x"
 =2+3; c.mp4 ;1.0;"say ""hi""
@@ -60,8 +85,8 @@ again"
     "text", ["Video_Name\tY_pred\na.mp4\t0\n", "video_name,y_pred\r\na.mp4,0\r\n"]
 )
 def test_a_template_of_another_encoding_and_header_is_filled(tmp_path: Path, text: str) -> None:
-    sheet = read(tmp_path, text.encode("utf-16"))
-    assert fill(sheet, {"a.mp4": 0.5}) == text.replace("\r", "").replace("0\n", "0.5\n")
+    filled = fill(read(tmp_path, text.encode("utf-16")), {"a.mp4": 0.5})
+    assert filled == re.sub("0(?=\r?\n)", "0.5", text).encode("utf-16")
 
 
 @pytest.mark.parametrize("name", ["=1+1.mp4", "+a.mp4", "-a.mp4", "@a.mp4", "\ta.mp4"])
@@ -80,7 +105,7 @@ def test_a_name_that_is_no_text_can_be_written() -> None:
 @pytest.mark.parametrize("score", [1 / 3, 1e-17, 1 - 2**-53, 5e-324])
 def test_no_digit_of_a_score_is_lost(tmp_path: Path, score: float) -> None:
     sheet = read(tmp_path, "video_name,y_pred\na.mp4,\n")
-    assert float(fill(sheet, {"a.mp4": score}).split(",")[-1]) == score
+    assert float(fill(sheet, {"a.mp4": score}).split(b",")[-1]) == score
 
 
 def test_missing_scores_are_counted(tmp_path: Path) -> None:
@@ -124,4 +149,4 @@ def test_cells_of_formulas_and_markup_are_kept_byte_for_byte(tmp_path: Path) -> 
     # A submission must have the template's cells; who opens it as a spreadsheet is told so.
     text = "video_name,y_pred\n=1+1.mp4,0.5\n@x.mp4,0.5\n-a|b.mp4,0.5\n+<b>.mp4,0.5\n"
     sheet = read(tmp_path, text)
-    assert fill(sheet, dict.fromkeys(sheet.names, 0.5)) == text
+    assert fill(sheet, dict.fromkeys(sheet.names, 0.5)) == text.encode()

@@ -29,12 +29,13 @@ _SAMPLE = 50
 
 _MARKS = (
     # The mark of UTF-32 begins with that of UTF-16.
-    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
-    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
-    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
-    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
-    (codecs.BOM_UTF8, "utf-8-sig", "UTF-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32-be", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16-le", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16-be", "UTF-16"),
+    (codecs.BOM_UTF8, "utf-8", "UTF-8"),
 )
+_PLAIN = (b"", "utf-8", "UTF-8")
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,29 @@ class Delimited:
     text: list[str]
     """All lines of the file as they stand, with their ends."""
 
+    mark: bytes
+    """The byte order mark that the file begins with; empty if it has none."""
+
+    codec: str
+    """What encodes the text after the mark."""
+
     def records(self) -> list[str]:
         """Return the text of each row as it stands, without its line end."""
-        return [
-            "".join(self.text[line - 1 : end]).rstrip("\r\n")
-            for line, end in zip(self.lines, self.ends, strict=True)
-        ]
+        return [record for record, _ in self.records_and_ends()]
+
+    def records_and_ends(self) -> list[tuple[str, str]]:
+        """Return the text of each row, and what stands between it and the next one.
+
+        That is its line end, and lines without any text.
+        """
+        found = []
+        for line, end, following in zip(
+            self.lines, self.ends, [*self.lines[1:], len(self.text) + 1], strict=True
+        ):
+            whole = "".join(self.text[line - 1 : end])
+            record = whole.rstrip("\r\n")
+            found.append((record, whole[len(record) :] + "".join(self.text[end : following - 1])))
+        return found
 
     def check_widths(self) -> None:
         """Raise DataError if a row has more cells with text than the first one has cells."""
@@ -96,7 +114,7 @@ def read_delimited(path: Path) -> Delimited:
     except OSError as error:
         why = told(error) or f"{path} cannot be read: {error.strerror}."
         raise DataError(why) from error
-    text, encoding = _decoded(path, data)
+    text, encoding, mark, codec = _decoded(path, data)
     # The lines with their ends, of which there are three kinds.
     file_lines = list(io.StringIO(text, newline=""))
     for number, line in enumerate(file_lines, 1):
@@ -124,7 +142,7 @@ def read_delimited(path: Path) -> Delimited:
         ) from error
     if not rows:
         raise DataError(f"{path} is empty. It needs a header and a row for each file.")
-    return Delimited(path, encoding, separator, rows, lines, ends, file_lines)
+    return Delimited(path, encoding, separator, rows, lines, ends, file_lines, mark, codec)
 
 
 def raw_cells(record: str, separator: str) -> list[str]:
@@ -146,21 +164,19 @@ def shown_cell(text: str, *, most: int = 60) -> str:
     return visible(cut_text(text, most))
 
 
-def _decoded(path: Path, data: bytes) -> tuple[str, str]:
-    """Return the text of `data`, and what its encoding is called."""
-    codec, name = next(
-        ((codec, name) for mark, codec, name in _MARKS if data.startswith(mark)), ("utf-8", "UTF-8")
-    )
-    if codec == "utf-8":
+def _decoded(path: Path, data: bytes) -> tuple[str, str, bytes, str]:
+    """Return the text of `data`, what its encoding is called, its mark, and the codec after it."""
+    mark, codec, name = next((one for one in _MARKS if data.startswith(one[0])), _PLAIN)
+    if not mark:
         # Every second byte of plain words in UTF-16 is 0; in UTF-8 none is.
         sample = data[:400]
         for start, codec_of in ((1, "utf-16-le"), (0, "utf-16-be")):
             if len(sample) > 3 and sample[start::2].count(0) > 0.4 * len(sample) / 2:
                 codec, name = codec_of, "UTF-16"
     try:
-        return data.decode(codec), name
+        return data[len(mark) :].decode(codec), name, mark, codec
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, len(mark) + error.start) + 1
         raise DataError(
             f"{path} line {line} is not {name} text ({error.reason}). Save it as UTF-8."
         ) from error

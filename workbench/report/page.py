@@ -1,6 +1,7 @@
 """One offline HTML page about a study: what one decides from, then its trials and its plots."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -86,7 +87,8 @@ def write_report(
         title=f"Study {folder.name}",
         about=(
             f"Data {info.fingerprint} · begun {info.created} · seed {info.seed} · objective: "
-            f"{objective.metric} on {objective.place}, {objective.direction}"
+            f"{objective.metric} on {objective.place}, {objective.direction} · page made "
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC of {len(rows)} ended trials"
         ),
         body=[
             decision_callout(folder, summary),

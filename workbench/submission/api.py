@@ -20,7 +20,7 @@ from workbench.console import say, track, visible_lines
 from workbench.data.names import find_files
 from workbench.errors import BundleError, ConfigError, DataError, MediaError, WorkbenchError
 from workbench.fence import num_cores
-from workbench.files import read_json, write_text
+from workbench.files import read_json, write_bytes
 from workbench.media.decoders import (
     FILE_LIMIT_S,
     Tally,
@@ -219,11 +219,11 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
     if given.jobs is not None and given.jobs < 0:
         parser.error("--jobs takes 0 or more")
     try:
-        text = _of_template(bundle, given) if given.template else _of_files(bundle, given)
+        table = _of_template(bundle, given) if given.template else _of_files(bundle, given)
         is_there = given.out.exists()
         try:
             # A link stays one: what it names gets the scores.
-            write_text(Path(os.path.realpath(given.out)), text)
+            write_bytes(Path(os.path.realpath(given.out)), table)
         except OSError as error:
             raise DataError(f"{given.out} cannot be written: {error.strerror}.") from error
         if is_there:
@@ -234,7 +234,7 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _of_template(bundle: Path, given: argparse.Namespace) -> str:
+def _of_template(bundle: Path, given: argparse.Namespace) -> bytes:
     template, media = given.template, given.media
     if not media.is_dir():
         raise DataError(f"{media} is not a folder. Name the one that holds the template's files.")
@@ -251,7 +251,7 @@ def _of_template(bundle: Path, given: argparse.Namespace) -> str:
     return fill(sheet, dict(zip(names, _scores(bundle, files, given), strict=True)))
 
 
-def _of_files(bundle: Path, given: argparse.Namespace) -> str:
+def _of_files(bundle: Path, given: argparse.Namespace) -> bytes:
     files = given.files
     columns = read_columns(bundle)
     check_files(files)
@@ -262,7 +262,7 @@ def _of_files(bundle: Path, given: argparse.Namespace) -> str:
     times = Counter(path.name for path in set(files))
     names = [path.name if times[path.name] == 1 else str(path) for path in files]
     rows = [(file_cell(name), repr(value)) for name, value in zip(names, scores, strict=True)]
-    return csv_table([columns, *rows])
+    return csv_table([columns, *rows]).encode()
 
 
 def _scores(bundle: Path, files: Sequence[Path], given: argparse.Namespace) -> list[float]:

@@ -73,6 +73,12 @@ class Contents(Frozen):
     versions: dict[str, str]
     """Of the packages that its code needs."""
 
+    device: str = ""
+    """What the predictions were computed on: `cpu`, or the name of a GPU. Unknown of older ones."""
+
+    test_media: str = ""
+    """The folder of the test media within the data folder; unknown of older ones."""
+
     files: dict[FileName, FileRecord]
     """By path within the bundle; the manifest itself is left out."""
 

@@ -1,8 +1,7 @@
 """The texts of a bundle that people and installers read."""
 
-import re
-import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 
 from workbench.console import visible
@@ -13,6 +12,20 @@ from workbench.parts.per_view import apply, label_of
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
+from workbench.study.refits import RefitRecord
+from workbench.submission.markdown import as_cell, as_code, as_text
+from workbench.submission.neutral import Neutral
+
+
+@dataclass(frozen=True)
+class ScoringTimes:
+    """What scoring took of a file, in milliseconds, from its stored views on, where trained."""
+
+    whole: float | None
+    """Of the model; unknown of older versions."""
+
+    of_members: tuple[float | None, ...] = ()
+    """Of each member of a pack; empty of another model."""
 
 
 def installed_versions(libraries: Iterable[str]) -> dict[str, str]:
@@ -41,18 +54,6 @@ def requirements(versions: Mapping[str, str]) -> str:
     return "".join(f"{name}=={number}\n" for name, number in versions.items())
 
 
-def dockerfile() -> str:
-    """Return a Dockerfile of the present Python that runs `predict.py`."""
-    return f"""\
-FROM python:{sys.version_info.major}.{sys.version_info.minor}-slim
-WORKDIR /bundle
-COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
-COPY . .
-ENTRYPOINT ["python", "/bundle/predict.py"]
-"""
-
-
 def readme(
     champion: Champion,
     spec: ModelSpec | PackSpec,
@@ -60,9 +61,13 @@ def readme(
     verdict: Verdict,
     columns: tuple[str, str],
     num_rows: int,
-    neutral: str,
+    neutral: Neutral,
+    device: str,
     calibrated: str,
+    refit: RefitRecord | None,
+    wheel: str,
     first: Mapping[str, float],
+    times: ScoringTimes,
 ) -> str:
     """Return what a stranger needs to know of a bundle.
 
@@ -72,9 +77,13 @@ def readme(
         verdict: What the rulebook says of the model.
         columns: Name and score column of the template.
         num_rows: Rows of the predictions.
-        neutral: How many test files got a neutral score, in a sentence; may be empty.
+        neutral: The test files that got a neutral score.
+        device: What the predictions were computed on, if that is known.
         calibrated: By what the scores are divided, in sentences; empty if by nothing.
+        refit: What is exported in the champion's place, if that is its refit.
+        wheel: The file that installs the program for `train.py`; empty if the bundle has none.
         first: Some names with their scores, to compare with.
+        times: What scoring took.
     """
     objective = champion.objective
     views = ", ".join(f"{name} {view.shape}" for name, view in spec.views.items())
@@ -84,11 +93,16 @@ def readme(
     )
     thop = "cannot count it" if verdict.params_thop is None else f"{verdict.params_thop:,}"
     is_pack = isinstance(spec, PackSpec)
-    members = "\n".join(_member(one, is_one_of_many=is_pack) for one in members_of(spec))
-    unseen = f" {neutral}" if neutral else ""
+    specs = members_of(spec)
+    members = "\n".join(
+        _member(one, time, is_one_of_many=is_pack)
+        for one, time in zip(specs, times.of_members or [None] * len(specs), strict=True)
+    )
+    unseen = f"\n\n{_neutral_told(neutral)}" if neutral.files else ""
     told = folds_told(champion.num_folds)
     said_of_folds = f" {told}" if told else ""
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
+    said_of_refit = f"\n\n{' '.join(refit.lines)}" if refit else ""
     return f"""\
 # {champion.study}: {champion.title}
 
@@ -106,10 +120,11 @@ The second form makes `predictions.csv` again from the test media. From a progra
     from predict import predict
     predict("clip.mp4")  # the probability that it is fake, 0 to 1
 
-In a container, the second line in the folder of the media:
+In a container, the second line in the folder of the media (the Dockerfile says how on a GPU):
 
     docker build -t bundle .
-    docker run --rm -v "$PWD:/media" -w /media bundle clip.mp4 --out scores.csv
+    docker run --rm --network none -v "$PWD:/media" -w /media bundle \\
+        predict clip.mp4 --out scores.csv
 
 A file that is empty or broken, or that takes over five minutes or 4 GiB of memory to decode, gets
 a score too, as does one that the template names and that is missing: a neutral picture stands for
@@ -118,19 +133,20 @@ it. Such files are counted and named in the end. Nothing is downloaded at run ti
 This is a program: run it only if you trust who made it. `manifest.json` holds the SHA-256 of every
 other file; `workbench predict` checks them first, which shows that the folder is whole, not that
 its author means well. Nothing may be added to the folder, so `--out` names a file outside of it.
+`workbench verify` runs it over the whole test set in a clean environment and compares the scores.
 
 ## What to expect
 
-`predictions.csv` has {num_rows} rows, columns {_code(columns[0])} and {_code(columns[1])}. Among
-them:
+`predictions.csv` has {num_rows} rows, columns {as_code(columns[0])} and {as_code(columns[1])}.
+Among them:
 
 | {as_cell(columns[0])} | {as_cell(columns[1])} |
 | --- | --- |
 {expected}
 
-The same files give the same scores to 1e-5.{unseen} On {objective.place} the model reached
-{objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}
-
+{_tolerance_told(device)} On {objective.place} the model reached
+{objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}{said_of_refit}{unseen}
+{_training_told(wheel)}
 ## The rulebook
 
 {verdict.sentence}
@@ -144,35 +160,56 @@ The same files give the same scores to 1e-5.{unseen} On {objective.place} the mo
 {members}
 | views | {views} |
 | parameters as {verdict.counted_by} counts them | {thop} |
-| parameters truly | {verdict.params_true:,} |
+| parameters truly | {verdict.params_true:,} |{_time(times.whole, "all of it")}
 | {"pack" if is_pack else "recipe"} | {champion.recipe} |
 """
 
 
-def _member(spec: ModelSpec, *, is_one_of_many: bool) -> str:
-    """Return the rows that say what a model is and starts from."""
+def _tolerance_told(device: str) -> str:
+    if device in ("", "cpu"):
+        return "The same files give the same scores to 1e-5 on a CPU, and to 1e-3 on a GPU."
+    return f"They were computed on {visible(device)}; the same files give the same scores to 1e-3."
+
+
+def _neutral_told(neutral: Neutral) -> str:
+    """Return which test files have a neutral score, as Markdown."""
+    return "\n".join([as_text(neutral.sentence), "", *map(as_text, neutral.lines)])
+
+
+def _training_told(wheel: str) -> str:
+    """Return the section on training again; empty where the bundle cannot say how."""
+    if not wheel:
+        return ""
+    return f"""
+## Train it again
+
+    pip install ./{wheel}
+    python train.py --data DIR --out ../retrained
+
+trains every model of this bundle from scratch, from the same starting weights, and holds it against
+this one: to the bit on a CPU of the same kind with the same threads and versions, else within a
+tolerance that it states. `TECHNICAL_REPORT.md` says how it was trained and chosen.
+"""
+
+
+def _member(spec: ModelSpec, time: float | None, *, is_one_of_many: bool) -> str:
+    """Return the rows that say what a model is and starts from, and a member's time."""
     backbone = spec.backbone_label
     backbone += ", one for each view" if isinstance(spec.backbone, str) else ""
     start = label_of(apply(_start, spec.weights))
     if is_one_of_many:
         backbone += f" ({' + '.join(spec.views)}, {spec.image_px} px)"
-    return f"| backbone | {backbone} |\n| starts from | {start} |"
+    return f"| backbone | {backbone} |\n| starts from | {start} |{_time(time, 'this member')}"
+
+
+def _time(ms_per_file: float | None, of_what: str) -> str:
+    """Return the row that says how long scoring took, after a line break; empty if unknown."""
+    if ms_per_file is None:
+        return ""
+    return f"\n| ms a file, from its views on, {of_what} | {ms_per_file:.1f} |"
 
 
 def _start(weights: Weights) -> str:
     if weights.source == "none":
         return "random weights"
     return f"{weights.name}, pretraining {weights.pretraining}"
-
-
-def as_cell(text: str) -> str:
-    """Return a name as a cell of a Markdown table: as it is if it is plain, else as code."""
-    return text if re.fullmatch(r"[\w./-]+( [\w./-]+)*", text) else _code(text)
-
-
-def _code(text: str) -> str:
-    """Return `text` as Markdown code, in which no markup, HTML or link of a stranger counts."""
-    text = visible(text).replace("|", r"\|")
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    space = " " if "`" in (text[:1], text[-1:]) else ""
-    return f"{fence}{space}{text}{space}{fence}"

@@ -1,12 +1,12 @@
 """What `predict` may read and write, looked at before anything is scored."""
 
-import csv
 import math
 import os
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from workbench.data.delimited import read_delimited
 from workbench.errors import DataError
 
 _PLACEHOLDERS = {0.0, 0.5, 1.0}
@@ -91,14 +91,13 @@ def _is_predictions(path: Path, columns: Sequence[str]) -> bool:
     if not path.is_file():
         return False
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file)
-            header = [cell.strip() for cell in next(lines, [])]
-            if any(header.count(column) != 1 for column in columns):
-                return False
-            at = header.index(columns[-1])
-            scores = [float(row[at]) for row in lines if any(cell.strip() for cell in row)]
-    except (OSError, ValueError, IndexError, csv.Error):
+        header, *rows = read_delimited(path).rows
+        names = [cell.strip() for cell in header]
+        if any(names.count(column) != 1 for column in columns):
+            return False
+        at = names.index(columns[-1])
+        scores = [float(row[at]) for row in rows]
+    except (DataError, ValueError, IndexError):
         return False
     if scores and set(scores) <= {scores[0]} & _PLACEHOLDERS:
         return False

@@ -14,6 +14,9 @@ MODEL = "model.json"
 PROGRAM = "predict.py"
 CODE = "code"
 
+SCORED_FILES = "scored_files.csv"
+"""The test files: the content of each, and whether its score is neutral. Older ones have none."""
+
 CALIBRATION = "calibration.json"
 """A temperature, where the scores were asked to be calibrated."""
 

@@ -14,27 +14,33 @@ from workbench.errors import DataError
 
 @dataclass(frozen=True)
 class PredictionSheet:
-    """A prediction template, cell by cell.
+    """A prediction template: its text, cut where the scores stand.
 
     It is read here without pandas, which a bundle need not install and which renames columns of the
     same name. `workbench.data.labels.read_template` is what judges a template.
     """
 
-    header: tuple[str, ...]
-    """The cells of this and of the rows are as they stand, with their quotes."""
+    head: str
+    """All before the first row: the header, with its line end."""
 
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[str, str], ...]
+    """Of each row the text before its score and after it, with its line end."""
+
     names: tuple[str, ...]
     """The media name of each row, without quotes."""
 
-    score_at: int
-    """Column of the scores."""
+    scores: tuple[str, ...]
+    """What stands in the score cell of each row."""
 
-    separator: str = ","
+    mark: bytes
+    """The byte order mark; empty if there is none."""
+
+    codec: str
+    """What encodes the text."""
 
 
 def read_sheet(path: Path, *, name_column: str, score_column: str) -> PredictionSheet:
-    """Return the template that `path` holds; lines without any text are left out.
+    """Return the template that `path` holds.
 
     Raises:
         DataError: it is absent, not a table, lacks one of the columns, or names a file outside its
@@ -54,23 +60,30 @@ def read_sheet(path: Path, *, name_column: str, score_column: str) -> Prediction
             )
         at[column] = fits[0]
     table.check_widths()
-    cells = [raw_cells(record, table.separator) for record in table.records()]
-    width = len(plain)
-    rows = tuple((*row, *[""] * (width - len(row))) for row in cells[1:])
+    (header, gap), *records = table.records_and_ends()
+    before = "".join(table.text[: table.lines[0] - 1])
+    cut = [
+        _cut(record, table.separator, at=at[score_column], width=len(plain))
+        for record, _ in records
+    ]
+    rows = tuple(
+        (left, right + end) for (left, _, right), (_, end) in zip(cut, records, strict=True)
+    )
     names = tuple(
         row[at[name_column]] if at[name_column] < len(row) else "" for row in table.rows[1:]
     )
     for name in dict.fromkeys(names):
         if leaves_folder(name):
             raise DataError(f"The template {path} names {quoted(name)}, no file in a media folder.")
-    return PredictionSheet(tuple(cells[0]), rows, names, at[score_column], table.separator)
+    scores = tuple(score for _, score, _ in cut)
+    return PredictionSheet(before + header + gap, rows, names, scores, table.mark, table.codec)
 
 
-def fill(sheet: PredictionSheet, scores: Mapping[str, float]) -> str:
-    """Return the text of `sheet` with the score of each name, written so that no digit is lost.
+def fill(sheet: PredictionSheet, scores: Mapping[str, float]) -> bytes:
+    """Return the bytes of `sheet` with the score of each name, written so that no digit is lost.
 
-    Every other cell stays as it is, to the byte: one that begins with `=` too, since a submission
-    has to give back what it was given.
+    Every other byte stays as it is, encoding, byte order mark and line ends among them; a cell that
+    begins with `=` too, since a submission has to give back what it was given.
 
     Raises:
         DataError: a name has no score.
@@ -81,11 +94,22 @@ def fill(sheet: PredictionSheet, scores: Mapping[str, float]) -> str:
             f"The template names {quoted(absent[0])}, of which there is no score"
             + (f" (and {len(absent) - 1} more such names)." if len(absent) > 1 else ".")
         )
-    lines = [sheet.header]
-    for name, row in zip(sheet.names, sheet.rows, strict=True):
-        score = repr(float(scores[name]))
-        lines.append((*row[: sheet.score_at], score, *row[sheet.score_at + 1 :]))
-    return "".join(f"{sheet.separator.join(line)}\n" for line in lines)
+    text = [sheet.head]
+    for name, (left, right) in zip(sheet.names, sheet.rows, strict=True):
+        text += [left, repr(float(scores[name])), right]
+    return sheet.mark + "".join(text).encode(sheet.codec)
+
+
+def _cut(record: str, separator: str, *, at: int, width: int) -> tuple[str, str, str]:
+    """Return the text of a row before its cell number `at`, in it, and after it.
+
+    A row that ends before that cell gets all cells of the header, `width` of them.
+    """
+    cells = raw_cells(record, separator)
+    if len(cells) <= at:
+        cells += [""] * (width - len(cells))
+    left = "".join(cell + separator for cell in cells[:at])
+    return left, cells[at], "".join(separator + cell for cell in cells[at + 1 :])
 
 
 def csv_table(rows: Sequence[Sequence[str]]) -> str:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,22 +26,40 @@ def check_bundle(bundle: Path) -> Contents:
             it.
     """
     contents = read_manifest_of_bundle(bundle)
-    there = _files(bundle)
+    for fault in file_faults(bundle, contents):
+        raise BundleError(fault)
+    return contents
+
+
+def file_faults(bundle: Path, contents: Contents) -> Iterator[str]:
+    """Yield, a sentence each, what the files of a bundle are not as its manifest says."""
+    there: dict[str, Path] = {}
+    for path in sorted(bundle.rglob("*")):
+        name = path.relative_to(bundle).as_posix()
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            yield f"{bundle} was changed: {name} is a link or a device. Remove it."
+        elif path.name == "__pycache__" or path.suffix.lower() in (".pyc", ".pyo"):
+            yield (
+                f"{bundle} was changed: {name} is bytecode, which would run unchecked. Remove "
+                "every __pycache__ and .pyc in it; Python leaves them where code is run without -B."
+            )
+        if path.is_file():
+            there[name] = path
     again = "Export the bundle again."
     for name, record in contents.files.items():
         if name not in there:
-            raise BundleError(f"{bundle} is incomplete: {name} is missing. {again}")
+            yield f"{bundle} is incomplete: {name} is missing. {again}"
+            continue
         path = there[name]
         try:
             same = path.stat().st_size == record.size_bytes and hash_file(path) == record.sha256
         except OSError as error:
-            raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
+            yield f"{path} cannot be read: {error.strerror}."
+            continue
         if not same:
-            raise BundleError(f"{bundle} was changed: {name} is not the exported file. {again}")
-    extra = sorted(there.keys() - contents.files.keys() - {MANIFEST})
-    if extra:
-        raise BundleError(f"{bundle} was changed: {extra[0]} does not belong to it. Remove it.")
-    return contents
+            yield f"{bundle} was changed: {name} is not the exported file. {again}"
+    for name in sorted(there.keys() - contents.files.keys() - {MANIFEST}):
+        yield f"{bundle} was changed: {name} does not belong to it. Remove it."
 
 
 def run_predict(
@@ -95,27 +113,6 @@ def run_predict(
         raise BundleError(
             f"{bundle / PROGRAM} ended with exit code {code}; its own message stands above."
         )
-
-
-def _files(bundle: Path) -> dict[str, Path]:
-    """Return the files of a bundle by their path within it.
-
-    Raises:
-        BundleError: something in it is neither a file nor a folder, or is bytecode.
-    """
-    found = {}
-    for path in bundle.rglob("*"):
-        name = path.relative_to(bundle).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise BundleError(f"{bundle} was changed: {name} is a link or a device. Remove it.")
-        if path.name == "__pycache__" or path.suffix.lower() in (".pyc", ".pyo"):
-            raise BundleError(
-                f"{bundle} was changed: {name} is bytecode, which would run unchecked. Remove "
-                "every __pycache__ and .pyc in it; Python leaves them where code is run without -B."
-            )
-        if path.is_file():
-            found[name] = path
-    return found
 
 
 def _other_versions(contents: Contents) -> list[str]:

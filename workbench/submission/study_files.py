@@ -1,0 +1,87 @@
+"""The test files of a study as its champion scored them: which, where, and on what."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from workbench.console import cut_text, visible
+from workbench.data.prepared_table import read_prepared_table
+from workbench.data.view_store import NEUTRAL_ROW
+from workbench.scoring.slices import TEST
+from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackFolder
+from workbench.submission.scored_files import Neutrality, ScoredFile
+from workbench.trial.result import ModelFolder
+
+_MOST_REASON = 300
+
+
+def find_scored_files(
+    folder: StudyFolder, model: ModelFolder, views: Iterable[str], names: Iterable[str]
+) -> tuple[ScoredFile, ...]:
+    """Return each file of the template once, in its order.
+
+    Args:
+        folder: The study.
+        model: The trained model's files.
+        views: The names of the views that it reads, as the study prepared them.
+        names: The template's files.
+    """
+    known = _known(folder, list(views))
+    scores = model.read_scores()
+    wholly = {name for name, file in known.items() if file.neutral == "wholly"}
+    if "neutral" in scores.columns:  # version 0.1 wrote no such column
+        of_test = scores[scores["slice"] == TEST]
+        wholly = set(of_test.loc[of_test["neutral"], "name"])
+    files = []
+    for name in dict.fromkeys(names):
+        file = known.get(name, ScoredFile(name, "", "no"))
+        partly: Neutrality = "no" if file.neutral == "no" else "partly"
+        files.append(replace(file, neutral="wholly" if name in wholly else partly))
+    return tuple(files)
+
+
+def device_of(folder: StudyFolder, model: ModelFolder) -> str:
+    """Return what a model's scores were computed on: `cpu` or a GPU's name; empty if unknown.
+
+    Of a pack, whose members were scored each on its own, a GPU if any was.
+    """
+    models = [model]
+    if isinstance(model, PackFolder):
+        models += [folder.model(member.recipe) for member in model.read_pack().members]
+    results = [one.kept_result() for one in models]
+    devices = {result.device for result in results if result and result.device}
+    return min(devices, key=lambda device: (device == "cpu", device), default="")
+
+
+def folder_of_test_media(folder: StudyFolder) -> str:
+    """Return the folder of the test media within the data folder; empty if it is not known."""
+    if not folder.manifest.exists():
+        return ""
+    table = read_prepared_table(folder.manifest, columns=["split", "path"])
+    paths = table.loc[table["split"] == "test", "path"].tolist()
+    for name in folder.experiment().data.test_media:
+        if all(str(path).startswith(f"{name}/") for path in paths):
+            return name
+    return ""
+
+
+def _known(folder: StudyFolder, views: Sequence[str]) -> dict[str, ScoredFile]:
+    """Return the test files by name, as the study prepared them."""
+    if not folder.manifest.exists():
+        return {}
+    table = read_prepared_table(folder.manifest)
+    table = table[table["split"] == "test"]
+    there = [name for name in views if f"row.{name}" in table.columns]
+    return {row["name"]: _file(row, there) for row in table.to_dict("records")}
+
+
+def _file(row: Mapping[Hashable, Any], views: Sequence[str]) -> ScoredFile:
+    lacking = [name for name in views if row[f"row.{name}"] == NEUTRAL_ROW]
+    kind: Neutrality = "no"
+    why = ""
+    if lacking:
+        kind = "wholly" if len(lacking) == len(views) else "partly"
+        reason = visible(cut_text(str(row[f"reason.{lacking[0]}"]), _MOST_REASON))
+        why = reason if kind == "wholly" else f"{lacking[0]}: {reason}"
+    return ScoredFile(str(row["name"]), str(row["content"]), kind, why)
