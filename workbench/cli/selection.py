@@ -145,6 +145,31 @@ def audit(
         typer.echo(f"\nLog: {folder.looks}")
 
 
+def refit(
+    study: StudyArgument = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
+) -> None:
+    """Train the champion again on train and val together, to be exported in its place."""
+    without_locks(no_lock)
+    from workbench.selection.refit import refit_champion
+
+    with reporting_errors():
+        folder = named_study(study)
+        try:
+            made = refit_champion(folder, Workspace(Path.cwd()), device=device)
+        except KeyboardInterrupt:
+            typer.echo("\nStopped. The same command goes on after the last epoch.", err=True)
+            raise typer.Exit(130) from None
+        if as_json:
+            typer.echo(made.model_dump_json(indent=2))
+            return
+        typer.echo("\n".join(made.lines))
+        typer.echo(f"\nFolder: {folder.model(made.recipe).path}")
+        typer.echo(f"\nNext: workbench export {folder.name} --refit --out bundle")
+
+
 def pack(
     studies: Annotated[
         list[str] | None,

@@ -34,6 +34,13 @@ PLENTY_BYTES, CORE_BYTES = 8 * 2**30, 2**28
 
 # That a path cannot be read is told like every other lack of rights, not as bad usage.
 ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.", readable=False)]
+FittedArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Experiment file; by default one made for the data folder, or else the demo's.",
+        readable=False,
+    ),
+]
 StudyArgument = Annotated[
     str | None, typer.Argument(help="Name of the study; the last one searched by default.")
 ]

@@ -12,12 +12,11 @@ import typer
 
 from workbench.cli.selection import final_round
 from workbench.cli.shared import (
-    DEMO,
     MOST_SEED,
     CompileOption,
     DataOption,
     DeviceOption,
-    ExperimentArgument,
+    FittedArgument,
     JobsOption,
     JsonOption,
     MemoryOption,
@@ -55,7 +54,7 @@ class PackSetting(StrEnum):
 
 
 def search(
-    experiment: ExperimentArgument = DEMO,
+    experiment: FittedArgument = None,
     trials: Annotated[
         int,
         typer.Option(help="Trials of the whole study; a second run does what is missing.", min=1),

@@ -17,6 +17,7 @@ from workbench.study.alike import measured_alike
 from workbench.study.disk import bytes_below, delete_weights, files_below, needed, size_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
+from workbench.study.refits import read_refit
 from workbench.study.repeats import read_repeats
 from workbench.tables import size, text_table
 from workbench.tracking.removal import RegisteredVersion, StudyRecord, artifact_folder, has_store
@@ -26,7 +27,7 @@ from workbench.workspace import Workspace
 
 BY = "`workbench clean`"
 
-Kind = Literal["weights", "pack", "soup", "checkpoint", "registered model", "decoded view"]
+Kind = Literal["weights", "pack", "soup", "refit", "checkpoint", "registered model", "decoded view"]
 
 
 class Deletion(Frozen):
@@ -166,16 +167,24 @@ def _weights(
 
 
 def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
-    """Return the packs and soups that nothing needs; the last pack may still be promoted.
+    """Return the packs, soups and refits that nothing needs.
 
-    All packs stay where nothing says which one was the last.
+    The last pack may still be promoted, and the last refit exported. All packs stay where nothing
+    says which one was the last.
     """
     needed_uids = set(kept)
-    kinds: dict[str, Kind] = {"packs": "pack", "soups": "soup"}
+    kinds: dict[str, Kind] = {
+        "packs": "pack",
+        "soups": "soup",
+        "refits": "refit",
+        "refit-packs": "refit",
+    }
     try:
         needed_uids.add(folder.newest_pack().path.name)
     except StudyError:
         del kinds["packs"]
+    if refit := read_refit(folder):
+        needed_uids |= {refit.recipe, *(one.recipe for one in refit.models)}
     return [
         _deletion(kind, file.parent.name, file)
         for place, kind in kinds.items()

@@ -116,6 +116,9 @@ def _check(
 def keep_data(folder: StudyFolder, manifest: Manifest, prepared: prepare.Prepared) -> None:
     """Keep in the study's folder what its trials read, and the template of its predictions."""
     prepared.save(folder.path)
+    if manifest.template.text is not None:
+        write_text(folder.template, manifest.template.text)
+        return
     # Byte for byte: a submission must keep what this program does not understand.
     with finished(folder.template) as part:
         shutil.copyfile(manifest.template.path, part)

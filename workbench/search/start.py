@@ -31,6 +31,7 @@ from workbench.search import messages
 from workbench.search.beside import Beside, sheets_beside
 from workbench.search.devices import choose_seats
 from workbench.search.disk_budget import DiskBudget
+from workbench.search.fitted_experiment import named_or_fitted
 from workbench.search.fold_data import dealt
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
@@ -46,7 +47,7 @@ from workbench.search.scheduler import make_scheduler
 from workbench.search.slice_data import with_made_slices
 from workbench.search.stopping import SearchLimits, final_round_s
 from workbench.search.study_store import StudyStore
-from workbench.space.experiment import Experiment, read_experiment
+from workbench.space.experiment import Experiment
 from workbench.space.pack_presets import read_known, require_legal_members
 from workbench.space.precisions import Precisions
 from workbench.space.presets import draft_for
@@ -76,7 +77,7 @@ class SearchOutcome:
 
 
 def run_search(
-    experiment_file: Path,
+    experiment_file: Path | None,
     workspace: Workspace,
     options: RunOptions,
     *,
@@ -86,7 +87,7 @@ def run_search(
     """Search until the study has its trials; one that was begun goes on.
 
     Args:
-        experiment_file: The experiment.
+        experiment_file: The experiment; by default one that fits the data folder, else the demo's.
         workspace: Where studies, caches and the tracking store are.
         options: How to search.
         start_from: Files of presets to try first.
@@ -96,9 +97,9 @@ def run_search(
         WorkbenchError: something that the user gave cannot be used; says what to do.
         KeyboardInterrupt: Ctrl-C; the study can go on.
     """
-    experiment, space = read_experiment(experiment_file)
+    experiment, space, file = named_or_fitted(experiment_file, workspace, options)
     first = {str(path): draft_for(path, experiment.views) for path in start_from}
-    return _Run(experiment, space, experiment_file, workspace, options, make_runner).search(first)
+    return _Run(experiment, space, file, workspace, options, make_runner).search(first)
 
 
 def run_preset(
@@ -214,8 +215,7 @@ class _Run:
     def _prepared(self) -> tuple[StudyInfo, prepare.Prepared]:
         """Begin the study, or see that it is the same, with its data decoded and looked at."""
         data = find_data(self.experiment, self.workspace, self.options.data)
-        cache = self.workspace.cache
-        over = self.experiment.objective.over
+        cache, over = self.workspace.cache, self.experiment.objective.over
         files = without_holdout(
             manifest.read_manifest(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
