@@ -18,6 +18,7 @@ from workbench.visibly import printing_visibly
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.api.study import Study
     from workbench.search.options import FinalistsAsked
     from workbench.study.folder import StudyFolder
 
@@ -145,6 +146,13 @@ def named_study(study: str | None) -> "StudyFolder":
     from workbench.study.folder import find_study
 
     return find_study(Workspace(Path.cwd()).studies, study)
+
+
+def opened_study(study: str | None) -> "Study":
+    """Return the study of that name, or the last one searched, as Python programs use it."""
+    from workbench.api.study import Study
+
+    return Study.open(study)
 
 
 def without_locks(asked: bool) -> None:
