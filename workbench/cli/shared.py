@@ -211,7 +211,8 @@ def compile_setting(text: str) -> Literal["on", "off"]:
 
 def tracking_of(folder: "StudyFolder") -> TrackingPlace:
     """Return where the runs of a study are."""
-    return Workspace(Path.cwd()).tracking_of(folder.experiment().tracking)
+    server = folder.experiment().tracking if folder.experiment_file.exists() else None
+    return Workspace(Path.cwd()).tracking_of(server)
 
 
 @contextmanager
