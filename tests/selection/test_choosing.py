@@ -6,6 +6,7 @@ import pytest
 from workbench.selection.choosing import (
     SliceScores,
     choose_again,
+    in_halves,
     in_thirds,
     kinds_of_groups,
     metric_in_parts,
@@ -81,6 +82,15 @@ def test_each_group_is_left_out_once_in_a_division_and_never_divided() -> None:
     assert (left_out.sum(axis=1) == 1).all()
     assert set(left_out[:7].sum(axis=0).ravel()) == {2, 3}
     assert set(left_out[7:].sum(axis=0).ravel()) == {1, 2}
+
+
+def test_each_half_chooses_in_turn() -> None:
+    one = drawn(1, 22, seed=0)
+    in_part = in_halves([one], 4, np.random.default_rng(0))
+    assert in_part.shape == (22, 8)
+    assert (in_part[:, :4] != in_part[:, 4:]).all()
+    for target in (0, 1):
+        assert set(in_part[one.targets == target].sum(axis=0)) <= {5, 6}
 
 
 def test_groups_are_told_apart_by_class_and_slice() -> None:

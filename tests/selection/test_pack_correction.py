@@ -9,7 +9,12 @@ from scipy.special import expit
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.selection.choosing import SliceScores
 from workbench.selection.pack_choice import ChosenPack
-from workbench.selection.pack_correction import ExpectedValue, PackCorrection, correct_pack
+from workbench.selection.pack_correction import (
+    ExpectedValue,
+    PackCorrection,
+    _choices_of_chance,
+    correct_pack,
+)
 from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.trial.delong import auc
 from workbench.trial.recipe import Objective
@@ -79,6 +84,19 @@ def test_copies_of_one_trial_are_that_trial() -> None:
     assert found.of_pack == found.of_trial
     assert not found.is_pack_promoted
     assert "best single trial is expected to be as good" in found.sentence
+
+
+def test_the_interval_of_a_gain_knows_that_other_samples_would_choose_otherwise() -> None:
+    one = made(2, 120, shift=1.0)
+    # Of two that are about as good, halves choose now one and now the other.
+    chosen = _choices_of_chance([one], AUC, 0)
+    assert len(chosen) == 50
+    assert 0.1 < chosen.mean() < 0.9
+    # A perfect one is always chosen, so that only chance in its own value is left.
+    perfect = replace(one, scores=np.stack([0.1 + 0.8 * one.targets, one.scores[1]]))
+    assert not _choices_of_chance([perfect], AUC, 0).any()
+    found, surely = corrected(one), corrected(perfect)
+    assert found.gain_high - found.gain_low > surely.gain_high - surely.gain_low
 
 
 def test_a_lower_log_loss_is_a_gain() -> None:

@@ -1,6 +1,7 @@
 """Packs of made studies: chosen, written, promoted; with a list in the place of the registry."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from workbench.parts.joint import MeanOfProbabilities
 from workbench.rules.rulebook import Rulebook
 from workbench.selection import packing
 from workbench.selection.champion import describe_champion, read_champion
+from workbench.selection.operating_points import operating_points
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import describe_pack, summarise_pack
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
-from workbench.selection.summary import summarise
+from workbench.selection.summary import describe_summary, summarise
 from workbench.trial.delong import auc
 
 SHIFT = 0.7
@@ -44,8 +46,14 @@ def test_a_pack_scores_by_its_members_and_holds_their_weights(tmp_path: Path) ->
     made = MadeStudy(tmp_path)
     models = add_trials(made, 2)
     ingredients, joint = even_pack(made)
+    times = (3.5, None)
+    ingredients = [
+        replace(one, row=one.row.model_copy(update={"ms_per_file": time}))
+        for one, time in zip(ingredients, times, strict=True)
+    ]
     record = record_of(ingredients, joint, made.objective, num_trials=2)
     files = write_pack(made.folder, record, ingredients)
+    assert tuple(one.ms_per_file for one in summarise_pack(made.folder, files).members) == times
 
     tables = [
         made.folder.trial(one.row.recipe).read_scores().sort_values(["slice", "name"])
@@ -119,6 +127,9 @@ def test_members_that_help_one_another_are_chosen_and_held_against_the_best(tmp_
         str(one.row.number) for one in proposal.ingredients
     ]
     assert all(one.weight > 0 for one in summary.members)
+    val = files.read_scores().query("slice == 'val'")
+    assert summary.clean_slice == "val"
+    assert summary.operating_points == operating_points(val["target"], val["score"])
     assert all(one.agreement is not None and one.agreement < 1 for one in summary.members)
     said = describe_pack(summary)
     assert f"Pack {record.uid}" in said
@@ -232,6 +243,11 @@ def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> N
     summary, _ = summarise(made.folder, made.rows, made.objective)
     assert summary.pack is not None and summary.pack.uid == record.uid
     assert summary.decision[0].startswith("The pack of trials ")
+    lines = describe_summary(summary).splitlines()
+    of_single = lines.index(f"Of trial {summary.contenders[0].number}, the best single one:")
+    assert lines[of_single - 1] == summary.pack.rates_in_words
+    assert lines[of_single - 1].startswith(f"TPR on val {summary.pack.operating_points[0].tpr:.3f}")
+    assert lines[of_single + 1].startswith("TPR on val ")
     # A later pack does not take its place, and a member that is lost is said.
     later, _ = make_pack(made.folder, propose_pack(made.folder, limits=Limits(members=2)))
     assert later.path.name != record.uid

@@ -136,6 +136,9 @@ def test_the_readme_tells_the_rules_and_expected_scores(
     assert f"| parameters truly | {sum(learned):,} |" in text
     assert "| single_model | one network reads each view, as the rulebook asks |" in text
     assert "| helpers | its views are made without other models |" in text
+    result = study.folder.model(bundle.contents.recipe).read_result()
+    assert result is not None and result.ms_per_file is not None
+    assert f"| ms a file, from its views on, all of it | {result.ms_per_file:.1f} |" in text
     assert f"| t2.mp4 | {stored_scores(study.folder)['t2.mp4']:.6f} |" in text
 
 

@@ -14,7 +14,7 @@ def pack_section(summary: Summary) -> str:
     if pack is None:
         return ""
     metric = pack.objective.metric
-    header = ("trial", "model", "weight", metric, "pack without it", "change", "agreement")
+    header = ("trial", "model", "weight", metric, "pack without it", "change", "agreement", "ms")
     drawn = table(header, [_line(pack, member) for member in pack.members], words=_WORDS)
     return pages.section(f"Pack of {pack.title}", drawn, note=" ".join(_notes(pack)))
 
@@ -29,6 +29,7 @@ def _line(pack: PackSummary, member: MemberSummary) -> list[str]:
         number_cell(member.without, ".4f"),
         said_cell("\N{EN DASH}" if change is None else f"{change:+.4f}", change),
         number_cell(member.agreement, ".2f"),
+        number_cell(member.ms_per_file, ".1f"),
     ]
 
 
@@ -37,9 +38,11 @@ def _notes(pack: PackSummary) -> list[str]:
     notes = [f"Its score is {pack.joint}: {metric} {pack.value:.4f} on {place}."]
     if pack.estimate:
         notes += [*pack.estimate.lines, f"{pack.estimate.method}."]
+    if pack.rates_in_words:
+        notes.append(pack.rates_in_words)
     notes.append(
         "Change: what the pack has by this member, the others weighed as they are. Agreement: the "
         "mean rank correlation of its scores with those of the others; members that err alike add "
-        "little to one another."
+        "little to one another. ms: to score a file by it, from its stored views on."
     )
     return notes

@@ -30,8 +30,6 @@ Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-_THIRDS = 3
-
 
 @dataclass(frozen=True)
 class SliceScores:
@@ -88,14 +86,19 @@ def choose_again(
         inside: (slices, trials, parts), the metric in each part; see `metric_in_parts`.
         place: Choose not the best, 0, but the one in this place.
     """
-    sign = 1 if objective.direction == "maximize" else -1
-    weights = slice_weights(inside, objective)
-    total = sign * (weights * inside).sum(axis=0)
-    # Equal ones in the order of the trials.
-    chosen = np.argsort(-total, axis=0, kind="stable")[place] if place else total.argmax(axis=0)
+    chosen, weights = choices(objective, inside, place=place), slice_weights(inside, objective)
     every = np.arange(len(chosen))
     outside = np.stack([_outside(one, objective, in_part[one.groups], chosen) for one in measured])
     return Choices(chosen=chosen, values=(weights[:, chosen, every] * outside).sum(axis=0))
+
+
+def choices(objective: Objective, inside: Float64Array, *, place: int = 0) -> IntArray:
+    """Return the trial that each part chooses, (parts,); as for `choose_again`."""
+    sign = 1 if objective.direction == "maximize" else -1
+    total = sign * (slice_weights(inside, objective) * inside).sum(axis=0)
+    # Equal ones in the order of the trials.
+    chosen = np.argsort(-total, axis=0, kind="stable")[place] if place else total.argmax(axis=0)
+    return np.asarray(chosen)
 
 
 def in_thirds(
@@ -106,13 +109,26 @@ def in_thirds(
     Groups of the same classes on the same slices are divided evenly. What leaves a class of a slice
     out of either side is left out, so that there may be fewer parts than 3 x divisions, or none.
     """
+    return _all_but_one_piece(measured, 3, divisions, rng)
+
+
+def in_halves(
+    measured: Sequence[SliceScores], divisions: int, rng: np.random.Generator
+) -> BoolArray:
+    """Return which groups choose, (groups, parts): each half in turn; else as `in_thirds`."""
+    return _all_but_one_piece(measured, 2, divisions, rng)
+
+
+def _all_but_one_piece(
+    measured: Sequence[SliceScores], pieces: int, divisions: int, rng: np.random.Generator
+) -> BoolArray:
     kinds = kinds_of_groups(measured)
-    third = np.empty((divisions, len(kinds)), np.int64)
+    piece = np.empty((divisions, len(kinds)), np.int64)
     for kind in range(kinds.max() + 1):
         members = np.flatnonzero(kinds == kind)
-        even = np.arange(len(members)) + rng.integers(_THIRDS, size=(divisions, 1))
-        third[:, members] = rng.permuted(even % _THIRDS, axis=1)
-    in_part = np.concatenate([left_out != third.T for left_out in range(_THIRDS)], axis=1)
+        even = np.arange(len(members)) + rng.integers(pieces, size=(divisions, 1))
+        piece[:, members] = rng.permuted(even % pieces, axis=1)
+    in_part = np.concatenate([left_out != piece.T for left_out in range(pieces)], axis=1)
     return in_part[:, _is_usable(measured, in_part)]
 
 

@@ -73,6 +73,17 @@ def operating_points(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Ope
     return tuple(operating_point(targets, scores, fpr) for fpr in FPRS)
 
 
+def rates_in_words(slice_name: str, points: Sequence[OperatingPoint]) -> str:
+    """Return the operating points of a model on a slice, and what they hang on; empty for none."""
+    if not points:
+        return ""
+    found = ", ".join(
+        f"{point.tpr:.3f} ({point.low:.3f} to {point.high:.3f}) at FPR {point.fpr:g}"
+        for point in points
+    )
+    return f"TPR on {slice_name} {found}. {who_decides(points)}"
+
+
 def who_decides(points: Sequence[OperatingPoint]) -> str:
     """Return in a sentence how many real files the operating points of a model hang on."""
     reals = points[0].num_reals

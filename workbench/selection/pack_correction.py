@@ -16,7 +16,9 @@ from workbench.selection.choosing import (
     Float64Array,
     IntArray,
     SliceScores,
+    choices,
     choose_again,
+    in_halves,
     in_thirds,
     kinds_of_groups,
     metric_in_parts,
@@ -43,6 +45,9 @@ _LEAST_ROUNDING = 0.0005
 
 _FEWEST, _MOST = 12, 60
 """Divisions into thirds."""
+
+_HALVINGS = 25
+"""Divisions into halves."""
 
 _AS_MANY = 1_500_000
 """Trials times samples times divisions: so that a hundred trials take seconds."""
@@ -124,7 +129,10 @@ def correct_pack(
     """Return the best pack and the best single trial, each with what it is worth on new data.
 
     The interval of a value is made as `correction.correct` makes it, of the packs or trials that
-    the thirds choose. That of the gain is as wide as the variance of their difference says.
+    the thirds choose. That of the gain allows for three things: what chance does to the difference
+    of a pack and a trial on the samples; that the single trial taken in the end is one of several
+    that other samples would have chosen, truly better or worse than their mean, which is what the
+    thirds tell of; and how the samples were divided.
 
     Args:
         measured: The trials on each slice of the objective.
@@ -180,7 +188,13 @@ def correct_pack(
     sign = 1 if objective.direction == "maximize" else -1
     gains = sign * (np.array(values) - alone.values)
     gain = float(gains.mean())
-    reach = Z95 * rows.standard_error((place, chosen), (0, alone.chosen), seed)
+    by_division = _chance_of_division(gains, divisions)
+    variances = (
+        rows.variance_of_difference((place, chosen), (0, alone.chosen), seed),
+        float(rows.totals[_choices_of_chance(trials, objective, seed)].var()),
+        by_division**2,
+    )
+    reach = Z95 * math.sqrt(sum(variances))
     return PackCorrection(
         metric=objective.metric,
         pack=pack,
@@ -192,7 +206,7 @@ def correct_pack(
         gain=gain,
         gain_low=gain - reach,
         gain_high=gain + reach,
-        rounding=max(_LEAST_ROUNDING, _chance_of_division(gains, divisions)),
+        rounding=max(_LEAST_ROUNDING, by_division),
     )
 
 
@@ -216,6 +230,20 @@ def _inside_all(
         ]
         found.append(np.stack(of_parts, axis=1))
     return np.stack(found)
+
+
+def _choices_of_chance(trials: Sequence[SliceScores], objective: Objective, seed: int) -> IntArray:
+    """Return the trials that other samples of this kind might have chosen, each as often.
+
+    They are chosen by halves: what a half of the samples differs from all of them by has the
+    variance of what all of them differ from the truth by, as Shao and Wu 1989, "A general theory
+    for jackknife variance estimation", Annals of Statistics 17, 1176-1197, have it of a jackknife
+    that leaves out so many. By thirds, choices would vary too little.
+    """
+    in_part = in_halves(trials, _HALVINGS, np.random.default_rng([seed, 1]))
+    if not in_part.shape[1]:
+        return np.zeros(1, np.int64)
+    return choices(objective, _inside_all(trials, objective, in_part))
 
 
 def _outside(
@@ -286,21 +314,21 @@ class _Rows:
             )
         return ExpectedValue(naive=float(self.totals[row]), value=value, low=low, high=high)
 
-    def standard_error(
+    def variance_of_difference(
         self, first: tuple[int, IntArray], second: tuple[int, IntArray], seed: int
     ) -> float:
-        """Return the standard error of a difference of two, each as `expected` takes it."""
+        """Return the variance of a difference of two, each given as `expected` takes it."""
         if self.objective.metric == "auc":
             moves = [
                 group_influences(self.measured, self.weights[:, chosen], chosen)
                 for _, chosen in (first, second)
             ]
-            return math.sqrt(influence_variances(moves[0] - moves[1], self.kinds).mean())
+            return float(influence_variances(moves[0] - moves[1], self.kinds).mean())
         drawn = [
             bootstrapped(self.measured, self.objective, self._chosen(row), self.kinds, seed)
             for row, _ in (first, second)
         ]
-        return float((drawn[0] - drawn[1]).std(ddof=1))
+        return float((drawn[0] - drawn[1]).var(ddof=1))
 
     def _chosen(self, row: int) -> ChosenRow:
         return ChosenRow(row, float(self.totals[row]), self.weights[:, row])

@@ -10,6 +10,11 @@ from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.joint import Joint, MeanOfProbabilities
 from workbench.selection.champion import Champion
 from workbench.selection.joining import joined
+from workbench.selection.operating_points import (
+    OperatingPoint,
+    operating_points,
+    rates_in_words,
+)
 from workbench.selection.slice_values import main_slice
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord
@@ -43,6 +48,9 @@ class MemberSummary(Frozen):
     agreement: float | None
     """The mean rank correlation of its scores with those of the other members."""
 
+    ms_per_file: float | None
+    """What scoring took of a file, in milliseconds, from its stored views on."""
+
 
 class PackSummary(Frozen):
     """A pack, for its table and its page."""
@@ -67,6 +75,18 @@ class PackSummary(Frozen):
     params_thop: int | None
     params_true: int | None
     ms_per_file: float | None
+    """Of all members together."""
+
+    clean_slice: str
+    """The slice of the operating points."""
+
+    operating_points: tuple[OperatingPoint, ...]
+    """Of the pack itself."""
+
+    @property
+    def rates_in_words(self) -> str:
+        """The operating points for a person; empty where a class has no file."""
+        return rates_in_words(self.clean_slice, self.operating_points)
 
 
 def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
@@ -82,6 +102,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     table, columns = _columns(folder, record)
     names = record.member_names(folder.name)
     value = _value(table, columns, record.spec.joint, record.objective)
+    clean = main_slice(table, record.objective)
     agreement = _agreement(table, columns, record.objective)
     members = tuple(
         MemberSummary(
@@ -91,6 +112,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
             value=member.objective,
             without=_without(table, columns, record, place),
             agreement=agreement[place],
+            ms_per_file=member.ms_per_file,
         )
         for place, member in enumerate(record.members)
     )
@@ -109,6 +131,8 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
         params_thop=record.params_thop,
         params_true=record.params_true,
         ms_per_file=result.ms_per_file,
+        clean_slice=clean,
+        operating_points=_operating_points(table, columns, record.spec.joint, clean),
     )
 
 
@@ -231,6 +255,16 @@ def _value(
         for name, part in table.groupby("slice", sort=False)
     }
     return objective_metrics(objective, scored)[objective.metric]
+
+
+def _operating_points(
+    table: pd.DataFrame, columns: npt.NDArray[np.float64], joint: Joint, clean: str
+) -> tuple[OperatingPoint, ...]:
+    at = (table["slice"] == clean).to_numpy()
+    targets = table["target"].to_numpy()[at]
+    if len(set(targets.tolist())) < 2:
+        return ()
+    return operating_points(targets, joined(joint, columns[at].T))
 
 
 def _without(

@@ -60,6 +60,7 @@ def record_of(
             trained=recipe,
             weights_sha256=_weights_hash(one),
             objective=objective_of(one.row),
+            ms_per_file=one.row.ms_per_file,
         )
         for one, recipe in zip(ingredients, recipes, strict=True)
     )

@@ -19,7 +19,7 @@ from workbench.selection.evidence import what_would_change_it
 from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import sentences
 from workbench.selection.leaderboard import complete_trials, rank
-from workbench.selection.operating_points import who_decides
+from workbench.selection.operating_points import rates_in_words
 from workbench.selection.pack_summary import PackSummary, decision_for_pack, kept_pack
 from workbench.selection.slice_values import (
     ScoresByTrial,
@@ -148,15 +148,12 @@ def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> s
         lines = [*summary.decision[2:]]
     else:
         lines = [*summary.decision, *(_against(row) for row in summary.contenders[1:])]
+    rates = rates_in_words(summary.clean_slice, first.operating_points)
     if summary.is_pack_promoted:
-        lines.append(f"Of trial {first.number}, the best single one:")
-    if first.operating_points:
-        found = ", ".join(
-            f"{p.tpr:.3f} ({p.low:.3f} to {p.high:.3f}) at FPR {p.fpr:g}"
-            for p in first.operating_points
-        )
-        lines.append(f"TPR on {summary.clean_slice} {found}. {who_decides(first.operating_points)}")
-    lines += [line for line in (_slices_line(summary), _calibration_line(summary)) if line]
+        of_pack = summary.pack.rates_in_words if summary.pack else ""
+        lines += [of_pack, f"Of trial {first.number}, the best single one:"]
+    lines += [rates, _slices_line(summary), _calibration_line(summary)]
+    lines = [line for line in lines if line]
     return "\n".join([*lines, *summary.evidence])
 
 

@@ -42,6 +42,9 @@ class PackMember(Frozen):
     objective: float
     """The trial's own."""
 
+    ms_per_file: float | None = None
+    """What scoring took of a file by it, from its stored views on; unknown of older versions."""
+
 
 class PackEstimate(Frozen):
     """What a pack is worth on new data of the same kind, its choosing allowed for."""

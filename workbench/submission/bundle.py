@@ -26,7 +26,7 @@ from workbench.selection.slice_values import main_slice
 from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import spec_of, title_of
+from workbench.study.packs import PackFolder, spec_of, title_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
 from workbench.submission.container import dockerfile
@@ -165,6 +165,7 @@ def export(
             device=device,
             calibrated=_said(temperature),
             first={name: scores[name] for name in list(dict.fromkeys(sheet.names))[:NUM_EXPECTED]},
+            times=_times(model),
         )
         write_text(part / "README.md", text)
         contents = Contents(
@@ -242,6 +243,15 @@ def _test_scores(model: ModelFolder, champion: Champion) -> dict[str, float]:
         )
     test = stored[stored["slice"] == TEST]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
+
+
+def _times(model: ModelFolder) -> documents.ScoringTimes:
+    result = model.read_result()
+    whole = result.ms_per_file if result else None
+    if not isinstance(model, PackFolder):
+        return documents.ScoringTimes(whole)
+    members = model.read_pack().members
+    return documents.ScoringTimes(whole, tuple(member.ms_per_file for member in members))
 
 
 def _temperature(model: ModelFolder, champion: Champion) -> Temperature:

@@ -1,6 +1,7 @@
 """The texts of a bundle that people and installers read."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 
 from workbench.console import visible
@@ -13,6 +14,17 @@ from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
 from workbench.submission.markdown import as_cell, as_code, as_text
 from workbench.submission.neutral import Neutral
+
+
+@dataclass(frozen=True)
+class ScoringTimes:
+    """What scoring took of a file, in milliseconds, from its stored views on, where trained."""
+
+    whole: float | None
+    """Of the model; unknown of older versions."""
+
+    of_members: tuple[float | None, ...] = ()
+    """Of each member of a pack; empty of another model."""
 
 
 def installed_versions(libraries: Iterable[str]) -> dict[str, str]:
@@ -52,6 +64,7 @@ def readme(
     device: str,
     calibrated: str,
     first: Mapping[str, float],
+    times: ScoringTimes,
 ) -> str:
     """Return what a stranger needs to know of a bundle.
 
@@ -65,6 +78,7 @@ def readme(
         device: What the predictions were computed on, if that is known.
         calibrated: By what the scores are divided, in sentences; empty if by nothing.
         first: Some names with their scores, to compare with.
+        times: What scoring took.
     """
     objective = champion.objective
     views = ", ".join(f"{name} {view.shape}" for name, view in spec.views.items())
@@ -74,7 +88,11 @@ def readme(
     )
     thop = "cannot count it" if verdict.params_thop is None else f"{verdict.params_thop:,}"
     is_pack = isinstance(spec, PackSpec)
-    members = "\n".join(_member(one, is_one_of_many=is_pack) for one in members_of(spec))
+    specs = members_of(spec)
+    members = "\n".join(
+        _member(one, time, is_one_of_many=is_pack)
+        for one, time in zip(specs, times.of_members or [None] * len(specs), strict=True)
+    )
     unseen = f"\n\n{_neutral_told(neutral)}" if neutral.files else ""
     told = folds_told(champion.num_folds)
     said_of_folds = f" {told}" if told else ""
@@ -136,7 +154,7 @@ Among them:
 {members}
 | views | {views} |
 | parameters as {verdict.counted_by} counts them | {thop} |
-| parameters truly | {verdict.params_true:,} |
+| parameters truly | {verdict.params_true:,} |{_time(times.whole, "all of it")}
 | {"pack" if is_pack else "recipe"} | {champion.recipe} |
 """
 
@@ -152,14 +170,21 @@ def _neutral_told(neutral: Neutral) -> str:
     return "\n".join([as_text(neutral.sentence), "", *map(as_text, neutral.lines)])
 
 
-def _member(spec: ModelSpec, *, is_one_of_many: bool) -> str:
-    """Return the rows that say what a model is and starts from."""
+def _member(spec: ModelSpec, time: float | None, *, is_one_of_many: bool) -> str:
+    """Return the rows that say what a model is and starts from, and a member's time."""
     backbone = spec.backbone_label
     backbone += ", one for each view" if isinstance(spec.backbone, str) else ""
     start = label_of(apply(_start, spec.weights))
     if is_one_of_many:
         backbone += f" ({' + '.join(spec.views)}, {spec.image_px} px)"
-    return f"| backbone | {backbone} |\n| starts from | {start} |"
+    return f"| backbone | {backbone} |\n| starts from | {start} |{_time(time, 'this member')}"
+
+
+def _time(ms_per_file: float | None, of_what: str) -> str:
+    """Return the row that says how long scoring took, after a line break; empty if unknown."""
+    if ms_per_file is None:
+        return ""
+    return f"\n| ms a file, from its views on, {of_what} | {ms_per_file:.1f} |"
 
 
 def _start(weights: Weights) -> str:
