@@ -21,6 +21,17 @@ from workbench.study.folder import StudyFolder, StudyInfo, remember_last
 
 # A new command or option is a decision: it is written here, and in docs/commands.md.
 SURFACE: dict[str, list[str]] = {
+    "init": [
+        "data",
+        "--name",
+        "--table",
+        "--file-column",
+        "--label-column",
+        "--split-column",
+        "--fake",
+        "--real",
+        "--device",
+    ],
     "search": [
         "experiment",
         "--trials",
@@ -90,10 +101,22 @@ SURFACE: dict[str, list[str]] = {
     ],
     "promote": ["study", "--trial", "--pack", "--json", "--no-lock"],
     "soup": ["study", "--trials", "--greedy", "--device", "--json", "--no-lock"],
+    "refit": ["study", "--device", "--json", "--no-lock"],
     "audit": ["study", "--trial", "--device", "--json", "--no-lock"],
     "export": [
-        *("study", "--out", "--allow-missing", "--calibrated", "--verify", "--data", "--wheels"),
-        "--installed",
+        *("study", "--out", "--allow-missing", "--calibrated", "--refit"),
+        *("--verify", "--data", "--wheels", "--installed"),
+    ],
+    "retrain": [
+        "bundle",
+        "--data",
+        "--out",
+        "--device",
+        "--weights",
+        "--slice",
+        "--tolerance",
+        "--all-seeds",
+        "--json",
     ],
     "predict": ["bundle", "files", "--out", "--device"],
     "verify": [
@@ -258,6 +281,9 @@ def test_a_time_span_is_read_in_its_unit(text: str | None, seconds: float | None
     [
         (["search"], "experiments/demo.yaml does not exist. Run this in the project's folder."),
         (["search", "x.yaml"], "x.yaml does not exist"),
+        (["search", "--data", "."], "laid out in no way that is known"),
+        (["init", "."], "laid out in no way that is known"),
+        (["init", "nowhere"], "data folder nowhere does not exist"),
         (["compare"], "There is no study yet. Run `workbench search` first."),
         (["compare", "mine"], "There is no study 'mine'"),
         (["compare", "--json"], "There is no study yet"),
@@ -265,7 +291,7 @@ def test_a_time_span_is_read_in_its_unit(text: str | None, seconds: float | None
         (["study-import", "nothing.tar"], "nothing.tar cannot be read: no such file"),
         (["study-import", "."], ". cannot be read: is a directory"),
         (["export"], "There is no study yet"),
-        (["ui"], "holds no runs yet. Run `workbench search` first."),
+        (["ui"], "There is no study yet. Run `workbench search` first."),
         (["predict", "nothing", "a.mp4", "--out", "a.csv"], "nothing"),
         (["verify", "nothing", "--data", "."], "nothing is no bundle"),
         (["score", "a.csv", "b.csv"], "a.csv does not exist"),
@@ -461,7 +487,7 @@ def test_the_demo_is_made_where_it_is_asked_for(
     result = run("demo-data", "made", "--seed", "3")
     assert result.exit_code == 0
     assert asked == [(Path("made"), 3)]
-    assert "workbench search --data made" in result.stdout
+    assert "workbench search experiments/demo.yaml --data made" in result.stdout
 
 
 @pytest.mark.parametrize(

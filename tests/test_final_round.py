@@ -13,6 +13,7 @@ from tests.test_main_job import until
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.study.repeats import read_repeats
+from workbench.submission.training_record import read_training
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +59,11 @@ def test_search_with_finalists_then_more_of_them_through_a_kill(tmp_path: Path) 
     assert [row.number for row in read_trials(folder)] == [0, 1, 2]
     assert "Seeds move auc by" in run_here(tmp_path, "compare")
     run_here(tmp_path, "export", "--out", "bundle")
+    training = read_training(tmp_path / "bundle")
+    assert training.spread is not None
+    assert training.spread.num_repeats == 6
+    assert training.spread.deviation == pytest.approx(told["seed_deviation"])
+    assert len(training.repeats) == 2  # of the three, one is the model
     files = sorted(str(file) for file in (tmp_path / "data" / "testset").iterdir())
     run_here(tmp_path, "predict", "bundle", *files, "--out", "predictions.csv")
     assert (tmp_path / "predictions.csv").exists()

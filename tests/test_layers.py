@@ -44,6 +44,9 @@ MODULES = _modules()
 ONLY_IN = {
     "optuna": {
         "study.records",
+        "study.storage",
+        "search.database",
+        "search.patient_storage",
         "search.recording",
         "search.journal",
         "search.samplers",
@@ -53,6 +56,7 @@ ONLY_IN = {
     },
     "mlflow": {
         "tracking.store",
+        "tracking.server",
         "tracking.writing",
         "tracking.runs",
         "tracking.registry",

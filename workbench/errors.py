@@ -77,6 +77,10 @@ class StudyError(WorkbenchError):
     """A study, a trial of it or its champion cannot be found or used."""
 
 
+class StoreError(WorkbenchError):
+    """The database or the server that keeps a study does not answer, or refuses to."""
+
+
 class BundleError(WorkbenchError):
     """A bundle is incomplete or was changed."""
 

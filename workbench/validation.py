@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from workbench.addresses import without_secrets
 from workbench.console import cut_text
 from workbench.errors import ConfigError, DamagedFileError
 
@@ -17,6 +18,7 @@ V = TypeVar("V")
 
 _SHOWN_LETTERS = 80
 _SHOWN_KEYS = 20
+_LOOKED_THROUGH = 10_000
 
 
 def read_bytes(path: Path, *, remedy: str) -> bytes:
@@ -110,7 +112,7 @@ def _fields(kind: Any) -> Mapping[Any, FieldInfo]:
 
 
 def shown(value: Any) -> str:
-    """Return `value` as an error shows it: its beginning, however much it holds."""
+    """Return `value` as an error shows it: its beginning, however much it holds, and no secret."""
     return cut_text(_SHORT.repr(value), _SHOWN_LETTERS)
 
 
@@ -124,7 +126,8 @@ class _Short(reprlib.Repr):
         self.maxlong = self.maxother = 2 * _SHOWN_LETTERS
 
     def repr_str(self, x: str, level: int) -> str:
-        return repr(x[: 2 * _SHOWN_LETTERS])
+        # Looked through first: what is cut off may be what tells a password from a path.
+        return repr(without_secrets(x[:_LOOKED_THROUGH])[: 2 * _SHOWN_LETTERS])
 
     def repr_dict(self, x: dict[Any, Any], level: int) -> str:
         # In its own order, which reprlib gives up.

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.addresses import ServerAddress, TrackingPlace
+
 RESERVED_NAMES = ("cache", "checks", "demo-data", "recipes", "weights")
 """Folders beside the studies that are none; no study can have such a name."""
 
@@ -40,5 +42,9 @@ class Workspace:
 
     @property
     def tracking(self) -> Path:
-        """Folder of the tracking store."""
+        """Folder of the tracking store, where no server keeps the runs."""
         return self.root / "mlruns"
+
+    def tracking_of(self, server: str | None) -> TrackingPlace:
+        """Return where the runs of a study are whose experiment names this server, or none."""
+        return self.tracking if server is None else ServerAddress(server)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from workbench.addresses import without_secrets
 from workbench.console import cut_text
 from workbench.errors import ConfigError
 from workbench.gate import read_file
@@ -185,8 +186,13 @@ def parse_yaml(text: str, *, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, *_BAD_VALUES) as error:
-        raise ConfigError(f"{where} is not valid YAML: {_one_line(error)}") from error
+        raise ConfigError(f"{where} is not valid YAML: {_one_line(error, text)}") from error
 
 
-def _one_line(error: Exception) -> str:
-    return cut_text(" ".join(str(error).split()), 400)
+def _one_line(error: Exception, text: str) -> str:
+    said = str(error)
+    if isinstance(error, yaml.MarkedYAMLError) and without_secrets(text) != text:
+        # PyYAML quotes a piece of the line that is wrong, which may begin within a password.
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        said = f"{error.problem} (line {line})"
+    return cut_text(" ".join(said.split()), 400)

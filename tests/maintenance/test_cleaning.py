@@ -18,6 +18,7 @@ from workbench.maintenance.cleaning import (
 )
 from workbench.selection.registration import load_trained
 from workbench.study.looks import Look, append_look
+from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.study.repeats import (
     FinalistsPlan,
     Repeat,
@@ -27,6 +28,7 @@ from workbench.study.repeats import (
 )
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import artifact_folder
+from workbench.trial.recipe import Objective
 from workbench.trial.result import Result
 
 
@@ -160,3 +162,25 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
     assert carry_out(folder, bench.workspace, keep=5).freed_bytes == 2000
     assert [path.name for path in (folder.path / "packs").iterdir()] == ["b" * 12]
     assert not (folder.path / "soups" / ("c" * 12)).exists()
+
+
+def test_a_refit_that_was_made_before_the_last_one_goes(bench: Bench, trials: InlineTrials) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    row = ranked(folder)[0]
+    old, new = "a" * 12, "b" * 12
+    for uid in (old, new):
+        folder.refit(uid).path.mkdir(parents=True)
+        folder.refit(uid).weights.write_bytes(bytes(1000))
+    model = RefittedModel(
+        study=folder.name, number=row.number, of=row.recipe, recipe=new, num_before=24,
+        num_files=40, objective=0.5, at_last_epoch=0.5,
+    )  # fmt: skip
+    write_refit(
+        folder,
+        RefitRecord(
+            recipe=new, of=row.recipe, title="trial 0", models=(model,), objective=Objective(),
+            value=0.5, who="a test", when="2026-01-01T00:00:00+00:00",
+        ),
+    )  # fmt: skip
+    found = plan_cleaning(folder, bench.workspace, keep=1).deletions
+    assert [one.path for one in found if one.kind == "refit"] == [folder.refit(old).weights]

@@ -62,7 +62,7 @@ def test_the_moving_average_follows_the_weights_by_hand() -> None:
     seen = []
     for step, level in enumerate((1.0, 2.0, 4.0), 1):
         with torch.no_grad():
-            tested.head.bias.fill_(level)
+            tested.get_parameter("head.bias").fill_(level)
         average.after_step(step)
         seen.append(average.model.get_parameter("head.bias")[0].item())
     # timm's warm-up: the decay of step n is 1 - n ** (-2/3), at most 0.9: 0 and 0.37004.

@@ -18,7 +18,8 @@ from workbench.selection.champion import Champion
 from workbench.space.experiment import Experiment
 from workbench.study import records
 from workbench.study.folder import StudyFolder, StudyInfo
-from workbench.study.records import TrialRow, open_storage, read_trials
+from workbench.study.records import TrialRow, read_trials
+from workbench.study.storage import open_storage
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import MetricName, Objective, Recipe, TrainingSpec
 from workbench.trial.result import Epoch, Result, State

@@ -86,6 +86,17 @@ def test_an_epoch_keeps_its_worker_until_the_verdict_is_carried_out(
     assert event.reason == "prune"
 
 
+def test_a_worker_that_waited_long_for_its_answer_is_not_taken_to_hang(
+    pool: WorkerPool, job: Callable[[str], LocalJob]
+) -> None:
+    pool.submit(0, job("ask, then think"))
+    assert next_events(pool) == [(0, epoch(1))]
+    pool._workers[0].moved -= 10_000  # this process was held up meanwhile, as by a store
+    pool.answer(0, "prune")
+    [(_, event)] = next_events(pool)
+    assert isinstance(event, Result)
+
+
 def test_a_bug_frees_its_worker_too(pool: WorkerPool, job: Callable[[str], LocalJob]) -> None:
     pool.submit(0, job("bug"))
     assert next_events(pool) == [(0, Bug("ZeroDivisionError"))]

@@ -182,11 +182,13 @@ def small(space: Space, draft: SampledConfig, *, epochs: int, keep: str) -> Samp
 
 def fewest_views(space: Space, name: str) -> tuple[str, ...]:
     """Return the smallest set of views in which dimension `name` has something to work on."""
+    several = name.endswith(".even_views")  # of one view there is nothing to even
     channels = 1 if ".spectrograms." in name else 3 if ".pictures." in name or name == "tta" else 0
     fit = [
         names
         for names in space.view_sets()
         if not channels or any(VIEWS[view].shape[-1] == channels for view in names)
+        if not several or len({len(VIEWS[view].shape) for view in names}) > 1
     ]
     return min(fit, key=len)
 

@@ -32,9 +32,9 @@ from workbench.study.records import (
     UID,
     TrialRow,
     count_running,
-    open_storage,
     read_trials,
 )
+from workbench.study.storage import open_storage
 from workbench.tracking.runs import Tracking
 from workbench.trial.job import Blocked, Bug, Died, Full, Job
 from workbench.trial.recipe import Recipe

@@ -7,7 +7,8 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
-from workbench.study.records import open_storage, read_trials
+from workbench.study.records import read_trials
+from workbench.study.storage import open_storage
 
 OVER = {"over": ["val", "generators"], "aggregate": "worst"}
 

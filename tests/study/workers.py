@@ -25,6 +25,11 @@ def scripted_work(connection: Connection, warm: bool = False) -> None:
                 connection.send(epoch(1))
                 decision = connection.recv()
                 connection.send(Result(recipe="uid", state="pruned", reason=decision))
+            case "ask, then think":
+                connection.send(epoch(1))
+                decision = connection.recv()
+                time.sleep(0.5)
+                connection.send(Result(recipe="uid", state="pruned", reason=decision))
             case "bug":
                 connection.send(Bug("ZeroDivisionError"))
             case "report and die":

@@ -42,6 +42,18 @@ VIEWS: dict[str, AnyView] = {
 }
 
 
+SPACE = {
+    "views": [*VIEWS],
+    "backbone": "resnet10t",
+    "pretrained": "none",
+    "image_px": 40,
+    "batch_size": 4,
+    "num_epochs": 1,
+    "precision": "float32",
+    "optimizer": {"kind": "adamw", "lr": 1e-3},
+}
+
+
 @dataclass(frozen=True)
 class TrainedStudy:
     """The study's folder and its data folder."""
@@ -77,7 +89,7 @@ def make_study(root: Path) -> TrainedStudy:
     write_text(folder.template, TEMPLATE)
     prepared.save(folder.path)
     experiment = Experiment(name="made", views=VIEWS, search_space="unused.yaml")
-    about = {"experiment": experiment.model_dump(mode="json"), "space": {}}
+    about = {"experiment": experiment.model_dump(mode="json"), "space": SPACE}
     write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
     record = champion(
         7,

@@ -274,7 +274,7 @@ def test_a_model_over_the_limit_is_refused(own_study: StudyFolder, tmp_path: Pat
 def test_a_failure_on_the_way_leaves_no_half_bundle(
     study: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> str:
+    def fail(training: str) -> str:
         raise OSError("the disk is full")
 
     monkeypatch.setattr("workbench.submission.bundle.dockerfile", fail)

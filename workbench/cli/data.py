@@ -130,7 +130,9 @@ def demo_data(
 
     with reporting_errors():
         build.make_demo(folder, seed=seed)
-        typer.echo(f"The demo data is in {folder}.\n\nNext: workbench search --data {folder}")
+        typer.echo(
+            f"The demo data is in {folder}.\n\nNext: workbench search {DEMO} --data {folder}"
+        )
 
 
 def _augmented(

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli import backbones, data, keys, maintenance, selection, study, submission, weights
+from workbench.cli.init import init
 from workbench.cli.shared import reporting_errors, require_address_space
 from workbench.visibly import print_traceback
 
@@ -39,6 +40,7 @@ def main(
 
 
 for command in (
+    init,
     study.search,
     study.train,
     data.prepare,
@@ -51,9 +53,11 @@ for command in (
     study.promote,
     selection.soup,
     selection.audit,
+    selection.refit,
     submission.export,
     submission.predict,
     submission.verify,
+    submission.retrain,
     submission.score,
     maintenance.studies,
     maintenance.clean,

@@ -13,6 +13,7 @@ from workbench.cli.shared import (
     StudyArgument,
     named_study,
     reporting_errors,
+    tracking_of,
     without_locks,
 )
 from workbench.workspace import Workspace
@@ -60,6 +61,8 @@ def _delete(name: str, workspace: Workspace, *, yes: bool) -> None:
         f"The study {name} is deleted: its folder, {deleted.record.num_runs} MLflow runs and\n"
         f"{deleted.record.num_versions} registered versions, {size(deleted.freed_bytes)}."
     )
+    if deleted.server is not None:
+        typer.echo(f"{deleted.server} keeps what is deleted until `mlflow gc` is run there.")
 
 
 def clean(
@@ -122,7 +125,7 @@ def study_export(
     with reporting_errors():
         folder = named_study(study)
         file = out or Path(f"{folder.name}.tar")
-        exported = export_study(folder, Workspace(Path.cwd()).tracking, file)
+        exported = export_study(folder, tracking_of(folder), file)
         typer.echo(describe_exported(exported))
         typer.echo(f"\nNext, where it is to go on: workbench study-import {file.name}")
 

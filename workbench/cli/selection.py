@@ -3,7 +3,6 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +18,7 @@ from workbench.cli.shared import (
     StudyArgument,
     TimeoutOption,
     compile_setting,
+    full_disks_told,
     named_study,
     num_jobs,
     parse_bytes,
@@ -60,7 +60,6 @@ def finalists(
     """Train the best trials again with new seeds; promote the one with the best mean."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     without_locks(no_lock)
-    from workbench.access import full_disk_told
     from workbench.search.options import FinalistsAsked, RunOptions
     from workbench.selection import promotion
     from workbench.selection.champion import describe_champion
@@ -79,9 +78,9 @@ def finalists(
         finalists=asked,
     )
     with reporting_errors():
-        folder, root = named_study(study), Workspace(Path.cwd()).tracking
+        folder = named_study(study)
         ended = final_round(folder, options, asked, is_shown=not as_json)
-        with full_disk_told(folder.path, root, Path(gettempdir())):
+        with full_disks_told(folder) as root:
             champion = promotion.promote_best(folder, ModelRegistry(root))
         if as_json:
             typer.echo(json.dumps(finalists_as_json(ended.finalists), indent=2, allow_nan=False))
@@ -146,6 +145,31 @@ def audit(
         typer.echo(f"\nLog: {folder.looks}")
 
 
+def refit(
+    study: StudyArgument = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+    no_lock: NoLockOption = False,
+) -> None:
+    """Train the champion again on train and val together, to be exported in its place."""
+    without_locks(no_lock)
+    from workbench.selection.refit import refit_champion
+
+    with reporting_errors():
+        folder = named_study(study)
+        try:
+            made = refit_champion(folder, Workspace(Path.cwd()), device=device)
+        except KeyboardInterrupt:
+            typer.echo("\nStopped. The same command goes on after the last epoch.", err=True)
+            raise typer.Exit(130) from None
+        if as_json:
+            typer.echo(made.model_dump_json(indent=2))
+            return
+        typer.echo("\n".join(made.lines))
+        typer.echo(f"\nFolder: {folder.model(made.recipe).path}")
+        typer.echo(f"\nNext: workbench export {folder.name} --refit --out bundle")
+
+
 def pack(
     studies: Annotated[
         list[str] | None,
@@ -174,7 +198,6 @@ def pack(
     """Join several trials into one legal model, if that is worth more than the best of them."""
     most_params = parse_params(limit)
     without_locks(no_lock)
-    from workbench.access import full_disk_told
     from workbench.search.mending import pack_run
     from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
     from workbench.selection.pack_summary import describe_pack, summarise_pack
@@ -182,10 +205,9 @@ def pack(
     with reporting_errors():
         names: list[str | None] = [*studies] if studies else [None]
         folder, *others = [named_study(name) for name in names]
-        root = Workspace(Path.cwd()).tracking
         limits = Limits(most_params, ms_per_file, members, joint.value)
         proposal = propose_pack(folder, others, limits)
-        with full_disk_told(folder.path, root, Path(gettempdir())):
+        with full_disks_told(folder) as root:
             files, record = make_pack(folder, proposal)
             pack_run(folder, root, record.uid)
         summary = summarise_pack(folder, files)

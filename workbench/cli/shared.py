@@ -6,10 +6,12 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
 
 import typer
 
+from workbench.addresses import TrackingPlace, folders_of
 from workbench.console import visible_lines
 from workbench.errors import WorkbenchError, told
 from workbench.visibly import printing_visibly
@@ -32,6 +34,13 @@ PLENTY_BYTES, CORE_BYTES = 8 * 2**30, 2**28
 
 # That a path cannot be read is told like every other lack of rights, not as bad usage.
 ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.", readable=False)]
+FittedArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Experiment file; by default one made for the data folder, or else the demo's.",
+        readable=False,
+    ),
+]
 StudyArgument = Annotated[
     str | None, typer.Argument(help="Name of the study; the last one searched by default.")
 ]
@@ -190,6 +199,21 @@ def compile_setting(text: str) -> Literal["on", "off"]:
         case "on" | "off":
             return text
     raise typer.BadParameter(f"{text!r} is no setting of --compile: write on or off.")
+
+
+def tracking_of(folder: "StudyFolder") -> TrackingPlace:
+    """Return where the runs of a study are."""
+    return Workspace(Path.cwd()).tracking_of(folder.experiment().tracking)
+
+
+@contextmanager
+def full_disks_told(folder: "StudyFolder") -> Iterator[TrackingPlace]:
+    """Give the body where the runs of a study are; tell of full disks, which it may write to."""
+    from workbench.access import full_disk_told
+
+    tracking = tracking_of(folder)
+    with full_disk_told(folder.path, *folders_of(tracking), Path(gettempdir())):
+        yield tracking
 
 
 def parse_bytes(text: str | None) -> int | None:

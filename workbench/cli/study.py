@@ -6,19 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from workbench.cli.selection import final_round
 from workbench.cli.shared import (
-    DEMO,
     MOST_SEED,
     CompileOption,
     DataOption,
     DeviceOption,
-    ExperimentArgument,
+    FittedArgument,
     JobsOption,
     JsonOption,
     MemoryOption,
@@ -29,12 +27,14 @@ from workbench.cli.shared import (
     TimeoutOption,
     compile_setting,
     finalists_asked,
+    full_disks_told,
     named_folders,
     named_study,
     num_jobs,
     parse_bytes,
     reporting_errors,
     seconds,
+    tracking_of,
     without_locks,
 )
 from workbench.errors import WorkbenchError
@@ -54,7 +54,7 @@ class PackSetting(StrEnum):
 
 
 def search(
-    experiment: ExperimentArgument = DEMO,
+    experiment: FittedArgument = None,
     trials: Annotated[
         int,
         typer.Option(help="Trials of the whole study; a second run does what is missing.", min=1),
@@ -180,7 +180,6 @@ def _conclude(
     packs: Literal["none", "best", "all"],
 ) -> None:
     """Run the search of a study, with its final round; print its trials and promote the best."""
-    from workbench.access import full_disk_told
     from workbench.selection import leaderboard
     from workbench.selection.best_model import promote_as_asked
     from workbench.selection.champion import describe_champion
@@ -214,9 +213,8 @@ def _conclude(
         if options.finalists is not None:
             left = options.timeout_s and max(0.0, options.timeout_s - time.monotonic() + began)
             final_round(outcome.folder, replace(options, timeout_s=left), options.finalists)
-        root = workspace.tracking
-        with full_disk_told(outcome.folder.path, root, Path(gettempdir())):
-            champion = promote_as_asked(outcome.folder, ModelRegistry(root), root, packs)
+        with full_disks_told(outcome.folder) as place:
+            champion = promote_as_asked(outcome.folder, ModelRegistry(place), place, packs)
         typer.echo(f"\n{describe_champion(champion)}")
         typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
 
@@ -283,26 +281,27 @@ def ui(
 ) -> None:
     """Open the tracking store in the MLflow user interface."""
     without_locks(no_lock)
-    from workbench.tracking.runs import Tracking
-    from workbench.tracking.ui import free_port, is_private, serve, shown_host, ui_command
+    from workbench.tracking import ui as mlflow_ui
+    from workbench.tracking.runs import find_page
 
     with reporting_errors():
-        root = Workspace(Path.cwd()).tracking
-        if not (root / "mlflow.db").exists():
-            raise WorkbenchError(f"{root} holds no runs yet. Run `workbench search` first.")
-        info = named_study(study).info()
-        tracking = Tracking(root)
-        page = tracking.page(tracking.find_study(info.name, info.id))
-        if (free := free_port(host, port)) != port:
+        folder = named_study(study)
+        info, root = folder.info(), tracking_of(folder)
+        page = find_page(root, info.name, info.id)
+        if not isinstance(root, Path):  # it serves its pages itself
+            typer.echo(f"The study {info.name}: {root}{page}")
+            return
+        if (free := mlflow_ui.free_port(host, port)) != port:
             typer.echo(f"Port {port} is used by another program: this is port {free}.", err=True)
-        if not is_private(host):
+        where = f"{mlflow_ui.shown_host(host)}:{free}"
+        if not mlflow_ui.is_private(host):
             typer.echo(
-                f"Anybody who reaches {shown_host(host)}:{free} can read, change and delete all "
-                "runs: there is no password.",
+                f"Anybody who reaches {where} can read, change and delete all runs: there is no "
+                "password.",
                 err=True,
             )
-        typer.echo(f"The study {info.name}, until Ctrl-C: http://{shown_host(host)}:{free}{page}")
-        raise typer.Exit(serve(ui_command(root, host=host, port=free)))
+        typer.echo(f"The study {info.name}, until Ctrl-C: http://{where}{page}")
+        raise typer.Exit(mlflow_ui.serve(mlflow_ui.ui_command(root, host=host, port=free)))
 
 
 def promote(
@@ -319,7 +318,6 @@ def promote(
     """Make a finished trial, or a pack, the study's champion, a registered model version."""
     if pack and trial is not None:
         raise typer.BadParameter("--trial and --pack name two models: write one of them.")
-    from workbench.access import full_disk_told
     from workbench.report.page import write_report
     from workbench.search.mending import mend_runs
     from workbench.selection import best_model, promotion
@@ -331,8 +329,8 @@ def promote(
 
     without_locks(no_lock)
     with reporting_errors():
-        folder, root = named_study(study), Workspace(Path.cwd()).tracking
-        with full_disk_told(folder.path, root, Path(gettempdir())):
+        folder = named_study(study)
+        with full_disks_told(folder) as root:
             mend_runs(folder, root)
             if pack:
                 champion = best_model.promote_newest_pack(folder, ModelRegistry(root), root)

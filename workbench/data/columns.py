@@ -51,6 +51,9 @@ class Columns(Frozen):
     score: str | None = None
     """Of the template."""
 
+    split: str | None = None
+    """Of a table of all files."""
+
 
 def find_column(
     table: Delimited, named: str | None, known: Sequence[str], others: Sequence[str], what: str

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -26,7 +26,7 @@ MOST_LETTERS = 64
 """Of a view's name, which becomes a file's with an ending: file systems end at 255 bytes."""
 
 
-_SEVERAL = {k for k, field in Layout.model_fields.items() if field.annotation is not str}
+_SEVERAL = {k for k, f in Layout.model_fields.items() if get_origin(f.annotation) is tuple}
 """Keys of a layout whose value is a list."""
 
 

@@ -79,12 +79,19 @@ def with_fold(
         DataError: the tables have no such column, a split would lack a class, or a file is labelled
             both real and fake.
     """
+    has_val = (manifest.table["split"] == "val").any()
     if validation.kind == "given":
+        if not has_val:
+            raise DataError(
+                "The data has no files of val. Say which of the labelled files validate: write "
+                "`validation: {kind: stratified}` into the experiment, or `kind: group`."
+            )
         return manifest
     if validation.kind == "cluster" and clusters is None:
-        said = (
-            "validation: clusters are found when a search begins; these are the data's own splits"
-        )
+        own = "these are the data's own splits" if has_val else "until then they are dealt by names"
+        said = f"validation: clusters are found when a search begins; {own}"
+        if not has_val:
+            manifest = with_fold(manifest, Validation(kind="stratified", folds=validation.folds))
         return replace(manifest, understood=(*manifest.understood, said))
     is_labelled = manifest.table["target"] >= 0
     known, _ = without_repeats(manifest.table[is_labelled], "path", manifest.template.path.parent)

@@ -111,9 +111,13 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
         DataError: label file or media are absent or unusable, or hold one class.
     """
     places = layout.model_copy(update={"metadata": Layout().metadata})
+    has_labels = any((folder / name).exists() for name in _LABELS)
+    if layout.kind == "class-folders" or (layout.kind == "table" and not has_labels):
+        manifest = read_labelled(folder, places, cache=cache)
+        return replace(manifest, table=manifest.table.assign(split=HOLDOUT))
     usual = (*layout.train_labels, *layout.val_labels)
     if not any((folder / name).exists() for name in usual):
-        if not any((folder / name).exists() for name in _LABELS):
+        if not has_labels:
             raise DataError(
                 f"The holdout {folder} has no label file: looked for "
                 f"{', '.join((*_LABELS, *usual))}. Put one there."

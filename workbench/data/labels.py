@@ -62,6 +62,9 @@ class Template:
     understood: str = field(default="", compare=False)
     """As `Labels.understood`."""
 
+    text: str | None = field(default=None, compare=False)
+    """What it says, where the program made it: the data has no such file."""
+
     @property
     def names(self) -> "pd.Series[str]":
         """The media names, a row each, in the template's order."""
@@ -125,8 +128,15 @@ def read_labels(
     return Labels(kept, num_repeated, understood_as(table, said))
 
 
-def read_template(path: Path, columns: Columns | None = None) -> Template:
+def read_template(
+    path: Path, columns: Columns | None = None, *, may_be_empty: bool = False
+) -> Template:
     """Return the prediction template that `path` holds: a name and a score column.
+
+    Args:
+        path: A table with commas, semicolons or tabs, with a header.
+        columns: What its columns are called, if they are called otherwise than usual.
+        may_be_empty: Whether it may have no rows, as of data of which nothing is to be predicted.
 
     Raises:
         DataError: the file is absent, empty, lacks one of these columns, or names a file outside
@@ -145,7 +155,7 @@ def read_template(path: Path, columns: Columns | None = None) -> Template:
     assert name_at is not None and score_at is not None
     table.check_widths()
     rows, lines = table.rows[1:], table.lines[1:]
-    if not rows:
+    if not rows and not may_be_empty:
         raise DataError(f"{path} has a header and no rows. It needs a row for each file.")
     check_names(cells_of(rows, name_at), lines, path)
     width = len(header)

@@ -4,71 +4,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
-from workbench.data.columns import Columns
 from workbench.data.contents import ReadContents, Stamp, read_file_contents
+from workbench.data.data_files import list_data, list_labelled
 from workbench.data.delimited import shown_cell
-from workbench.data.labels import Template, read_labels, read_template, without_repeats
-from workbench.data.media_files import DENIED, files_among, sizes_in, unnamed_files
-from workbench.data.metadata import Metadata, MetadataTable, column_of, metadata_of, read_metadata
-from workbench.data.names import match
+from workbench.data.labels import Template
+from workbench.data.layout import Layout as Layout
+from workbench.data.media_files import unnamed_files
+from workbench.data.metadata import Metadata, column_of, metadata_of
 from workbench.data.out_of_fold import FOLD
-from workbench.data.targets import Classes
 from workbench.errors import DataError
-from workbench.gate import within
-from workbench.values import Frozen
-
-MAX_MEDIA_BYTES = 64 << 30
-"""A larger media file is not read: one with a hole in it claims any size, and to hash it all would
-never end."""
-
-
-class Layout(Frozen):
-    """Where a data folder keeps its files and what its tables say.
-
-    Of several names of one thing the first that exists counts.
-    """
-
-    train_labels: tuple[str, ...] = ("train_label.txt", "trainset_label.txt")
-    """The label file of the files to learn from."""
-
-    train_media: tuple[str, ...] = ("trainset", "train")
-    """The folder of these files."""
-
-    val_labels: tuple[str, ...] = ("val_label.txt", "valset_label.txt")
-    """The label file of the files that trials are held against."""
-
-    val_media: tuple[str, ...] = ("valset", "val")
-    """The folder of these files."""
-
-    template: tuple[str, ...] = ("prediction.txt.csv", "prediction.csv")
-    """The table that names the files to predict, in the order and the form of the predictions."""
-
-    test_media: tuple[str, ...] = ("testset", "testset1", "test", "valset", "val")
-    """In the competition's first phase the template names the validation clips."""
-
-    metadata: tuple[str, ...] = ("metadata.csv",)
-    """A table that says more of the files, by their names; there need be none of the usual name."""
-
-    columns: Columns = Columns()
-    """What columns are called, where that cannot be guessed."""
-
-    classes: Classes = Classes()
-    """What the labels of each class are, if not the usual words."""
-
-    generator: str = "generator"
-    """The column, of label files or metadata, that says what made a fake."""
-
-    groups: tuple[str, ...] = ()
-    """The columns that say whom or what several files are of, such as `speaker`."""
-
-    @property
-    def described(self) -> Metadata:
-        """What else is kept of the tables."""
-        return Metadata(generator=self.generator, groups=self.groups)
 
 
 @dataclass(frozen=True)
@@ -131,32 +78,14 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
             one class only, or no file of a split is there.
         PermissionError: this user may not read one of them.
     """
-    if not folder.is_dir():
-        raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
-    _first(folder, layout, "train_labels")  # which is named where the folder may not be read
-    described = _described(folder, layout)
-    labelled = [_labelled(split, folder, layout, described) for split in ("train", "val")]
-    media_of = {part.split: part.media for part in labelled}
-    files_in = {part.media: part.sizes for part in labelled}
-    understood = [line for part in labelled for line in part.understood]
-    template = read_template(_first(folder, layout, "template"), layout.columns)
-    unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
-    media = _first(folder, layout, "test_media", is_media=True)
-    media_of["test"] = media
-    if media not in files_in:
-        files_in[media] = sizes_in(media, "test")
-    found = match(unlabelled["name"], files_among(files_in[media]), where="test")
-    # A submission keeps the cells of its template, so its rows keep the names.
-    unlabelled["file"] = [found.files.get(name, name) for name in unlabelled["name"]]
-    understood += [*filter(None, [template.understood]), *found.said]
-    tests = _rows("test", unlabelled, media, files_in[media], folder, described, understood)
-    parts = [*(part.rows for part in labelled), tests]
-    table = pd.concat(parts, ignore_index=True).astype({"target": "int8"})
-    read = _with_contents(table, folder, cache=cache, verify=verify)
-    repeated = sum(part.num_repeated for part in labelled)
+    files = list_data(folder, layout)
+    read = _with_contents(table := files.table, folder, cache=cache, verify=verify)
+    repeated = sum(split.num_repeated for split in files.splits)
+    media_of = {split.split: split.media for split in files.splits}
+    files_in = {split.media: split.sizes for split in files.splits}
     unnamed = unnamed_files(table, media_of, files_in, folder)
-    about = read.stamps, read.altered, tuple(understood)
-    return Manifest(table, template, repeated, unnamed, *about, metadata=layout.described)
+    about = read.stamps, read.altered, files.understood
+    return Manifest(table, files.template, repeated, unnamed, *about, metadata=layout.described)
 
 
 def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
@@ -168,13 +97,7 @@ def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     Raises:
         DataError, PermissionError: see `read_manifest`.
     """
-    names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
-    there = [split for split in names if any((folder / name).exists() for name in names[split])]
-    if not there:
-        looked = ", ".join(name for of_split in names.values() for name in of_split)
-        raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
-    described = _described(folder, layout)
-    labelled = [_labelled(split, folder, layout, described) for split in there]
+    labelled = list_labelled(folder, layout)
     table = pd.concat([part.rows for part in labelled], ignore_index=True).assign(split="val")
     table["name"] = table["name"].mask(table["name"].duplicated(keep=False), table["path"])
     table, _ = without_repeats(table, "path", folder)
@@ -212,57 +135,6 @@ def describe_manifest(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _first(folder: Path, layout: Layout, key: str, *, is_media: bool = False) -> Path:
-    """Return the first of the names that `layout` has for `key` which exists in the data folder.
-
-    No name leaves the folder, and no table is a link out of it: its cells are quoted where they are
-    wrong. Media may be links out of it, a folder or each file: people keep them on another disk,
-    and nothing of a file that is no media is ever shown.
-    """
-    names: tuple[str, ...] = getattr(layout, key)
-    what = "prediction template" if key == "template" else key.replace("_", " ")
-    for name in names:
-        path = within(folder, name, what=what, may_link_out=is_media, kind=DataError)
-        if path.exists():
-            return path
-    raise DataError(
-        f"{folder} has no {what}: looked for {', '.join(names)}. "
-        f"If the name is another, write it into the experiment file: `data: {{{key}: NAME}}`."
-    )
-
-
-class _Labelled(NamedTuple):
-    """The labelled files of a split."""
-
-    split: str
-    rows: pd.DataFrame
-    media: Path
-    sizes: dict[str, int]
-    """Of the files in the media folder; see `sizes_in`."""
-
-    num_repeated: int
-    understood: list[str]
-
-
-def _labelled(
-    split: str, folder: Path, layout: Layout, described: MetadataTable | None
-) -> _Labelled:
-    file = _first(folder, layout, f"{split}_labels")
-    labels = read_labels(file, layout.columns, layout.classes, layout.described)
-    media = _first(folder, layout, f"{split}_media", is_media=True)
-    sizes = sizes_in(media, split)
-    found = match(labels.table["cell"], files_among(sizes), where=split)
-    cells = zip(labels.table["cell"], labels.table["name"], strict=True)
-    named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
-    # Two spellings of one name are seen to be one only here.
-    named, num_again = without_repeats(named, "name", file)
-    understood = [*filter(None, [labels.understood]), *found.said]
-    rows = _rows(
-        split, named.assign(file=named["name"]), media, sizes, folder, described, understood
-    )
-    return _Labelled(split, rows, media, sizes, labels.num_repeated + num_again, understood)
-
-
 def _with_contents(
     table: pd.DataFrame, folder: Path, *, cache: Path, verify: bool = False
 ) -> ReadContents:
@@ -277,60 +149,6 @@ def _with_contents(
     both = zip(table["path"], table["status"], strict=True)
     table["status"] = [read.refused.get(path, status) for path, status in both]
     return read
-
-
-def _described(folder: Path, layout: Layout) -> MetadataTable | None:
-    """Return what the metadata table says; nothing if there is none of the usual name.
-
-    Raises:
-        DataError: it cannot be read, or there is none of the name that was given.
-    """
-    usual: tuple[str, ...] = Layout.model_fields["metadata"].default
-    if layout.metadata == usual and not any((folder / name).exists() for name in usual):
-        return None
-    return read_metadata(_first(folder, layout, "metadata"), layout.described, layout.columns)
-
-
-def _rows(
-    split: str,
-    labels: pd.DataFrame,
-    media: Path,
-    sizes: dict[str, int],
-    folder: Path,
-    described: MetadataTable | None,
-    understood: list[str],
-) -> pd.DataFrame:
-    """Return the rows of a split.
-
-    Args:
-        split: Its name.
-        labels: `name`, `target`, and the `file` of each.
-        media: Its media folder.
-        sizes: See `sizes_in`.
-        folder: The data folder.
-        described: What else is said of files.
-        understood: Gets the lines about how that was read.
-    """
-    prefix = media.relative_to(folder).as_posix()
-    if described is not None:
-        labels, lines = described.join(labels, files_among(sizes), media=prefix, split=split)
-        understood += lines
-    size = labels["file"].map(sizes).fillna(-1).astype("int64")
-    for shut in [name for name, number in sizes.items() if name.endswith("/")]:
-        size = size.mask(labels["file"].str.startswith(shut), DENIED)
-    status = pd.Series("ok", index=size.index).mask(size == 0, "empty").mask(size < 0, "missing")
-    status = status.mask(size == DENIED, "denied").mask(size > MAX_MEDIA_BYTES, "too_large")
-    return pd.DataFrame(
-        {
-            "split": split,
-            "name": labels["name"],
-            "path": prefix + "/" + labels["file"],
-            "target": labels["target"],
-            "size_bytes": size.clip(lower=0),
-            "status": status,
-            **{column: labels[column] for column in metadata_of(labels)},
-        }
-    )
 
 
 def check_splits(table: pd.DataFrame) -> None:

@@ -67,14 +67,14 @@ def unnamed_files(
     folder: Path,
 ) -> pd.DataFrame:
     """Return `Manifest.unnamed`: what lies in a media folder and is in no row of any split."""
-    named = set(table["path"])
+    named = {path.removeprefix("./") for path in table["path"]}
     rows: dict[str, str] = {}
     for media, sizes in files_in.items():
         splits = [split for split, place in media_of.items() if place == media]
         endings = {_ending(name) for name in table.loc[table["split"].isin(splits), "name"]}
         prefix = media.relative_to(folder).as_posix()
         for name in sizes:
-            path = f"{prefix}/{name}"
+            path = f"{prefix}/{name}".removeprefix("./")
             is_hidden = PurePosixPath(name).name.startswith(".") or sizes[name] == DENIED
             if path not in named and not is_hidden and _ending(name) in endings:
                 # One media folder may lie in another: the file is said once.

@@ -16,6 +16,9 @@ from typing import NamedTuple
 from workbench.data.delimited import quoted
 from workbench.errors import DataError
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a spreadsheet program runs."""
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -35,6 +38,16 @@ def leaves_folder(name: str) -> bool:
     path = PurePosixPath(text.replace("\\", "/"))
     windows_drive = len(text) > 1 and text[1] == ":"
     return not text or path.is_absolute() or ".." in path.parts or windows_drive or "\x00" in text
+
+
+def file_cell(name: str) -> str:
+    """Return the name of a file as text that no spreadsheet program takes for a formula.
+
+    `./=1.mp4` is the same file as `=1.mp4`, and is matched with it. Bytes of a name that are no
+    UTF-8 are written by their numbers: a table cannot hold them, and the scores are to be kept.
+    """
+    name = name.encode("utf-8", "backslashreplace").decode()
+    return f"./{name}" if name.startswith(_FORMULA) else name
 
 
 def match(names: Iterable[str], there: Collection[str], *, where: str) -> Matches:

@@ -37,3 +37,20 @@ def of_one_fold(table: pd.DataFrame, fold: int) -> pd.DataFrame:
     own = table[FOLD] == fold
     is_other = ((table["split"] == "train") & own) | ((table["split"] == "val") & ~own)
     return table[~is_other].drop(columns=FOLD).reset_index(drop=True)
+
+
+def with_val_in_train(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with every labelled file in `train`, once; those of `val` are there, too.
+
+    No fold is told apart any more.
+
+    Args:
+        table: With one fold, or as `with_all_folds` returns it.
+    """
+    is_labelled = table["target"] >= 0
+    train = table[is_labelled].drop_duplicates(["path", "target"]).assign(split="train")
+    if train["name"].duplicated().any():  # files of two folders, now in one split
+        train = train.assign(name=train["path"])
+    rest = table[(table["split"] == "val") | ~is_labelled]
+    whole = pd.concat([train, rest], ignore_index=True)
+    return whole.drop(columns=FOLD, errors="ignore")

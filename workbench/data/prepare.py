@@ -14,7 +14,13 @@ from workbench.data.contents import why_unread
 from workbench.data.filling import How, Media, decoded
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import Metadata
-from workbench.data.out_of_fold import FOLD, num_folds, of_one_fold, with_all_folds
+from workbench.data.out_of_fold import (
+    FOLD,
+    num_folds,
+    of_one_fold,
+    with_all_folds,
+    with_val_in_train,
+)
 from workbench.data.prepared_table import (
     PREPARED_TABLE,
     read_prepared_table,
@@ -87,6 +93,10 @@ class Prepared:
         return (
             self if FOLD not in self.table else replace(self, table=of_one_fold(self.table, fold))
         )
+
+    def with_val_in_train(self) -> "Prepared":
+        """Return the data with the files of `val` in `train`, too, and no folds."""
+        return replace(self, table=with_val_in_train(self.table))
 
     def left_out(self) -> pd.DataFrame:
         """Return the labelled rows of which no view could be made; no trial looks at them."""

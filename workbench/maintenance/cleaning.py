@@ -17,6 +17,7 @@ from workbench.study.alike import measured_alike
 from workbench.study.disk import bytes_below, delete_weights, files_below, needed, size_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
+from workbench.study.refits import read_refit
 from workbench.study.repeats import read_repeats
 from workbench.tables import size, text_table
 from workbench.tracking.removal import RegisteredVersion, StudyRecord, artifact_folder, has_store
@@ -26,7 +27,7 @@ from workbench.workspace import Workspace
 
 BY = "`workbench clean`"
 
-Kind = Literal["weights", "pack", "soup", "checkpoint", "registered model", "decoded view"]
+Kind = Literal["weights", "pack", "soup", "refit", "checkpoint", "registered model", "decoded view"]
 
 
 class Deletion(Frozen):
@@ -97,14 +98,11 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
         if not one.is_used and not one.folder.is_symlink()  # of what lies elsewhere nothing goes
     ]
     whole = size_of(folder)
-    artifacts = artifact_folder(workspace.tracking, folder.name)
-    models = bytes_below(artifacts / "models")
     taken = (
         _taken("weights", whole.weights, weights, _kept_trials(folder, ranked, kept, keep)),
         _taken("checkpoints", whole.checkpoints, checkpoints, "paused and cut off trials"),
         _taken("rest of the study", whole.rest, [], "scores, journal, plots"),
-        _taken("models in MLflow", models, registered, "of trials that keep their weights"),
-        _taken("rest in MLflow", bytes_below(artifacts) - models, [], "runs' files"),
+        *_in_mlflow(folder, workspace, registered),
         _taken(
             "decoded views",
             sum(one.size_bytes for one in caches),
@@ -114,6 +112,21 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     )
     return CleaningPlan(
         study=folder.name, taken=taken, deletions=(*weights, *checkpoints, *registered, *views)
+    )
+
+
+def _in_mlflow(
+    folder: StudyFolder, workspace: Workspace, registered: Sequence[Deletion]
+) -> tuple[Taken, ...]:
+    """Return what the tracking store takes; a server is not asked, and not cleaned."""
+    if (server := folder.experiment().tracking) is not None:
+        what = f"all that {server} has: `mlflow gc` cleans there"
+        return (Taken(what="MLflow", size_bytes=0, deletable_bytes=0, kept=what),)
+    artifacts = artifact_folder(workspace.tracking, folder.name)
+    models = bytes_below(artifacts / "models")
+    return (
+        _taken("models in MLflow", models, registered, "of trials that keep their weights"),
+        _taken("rest in MLflow", bytes_below(artifacts) - models, [], "runs' files"),
     )
 
 
@@ -154,16 +167,24 @@ def _weights(
 
 
 def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
-    """Return the packs and soups that nothing needs; the last pack may still be promoted.
+    """Return the packs, soups and refits that nothing needs.
 
-    All packs stay where nothing says which one was the last.
+    The last pack may still be promoted, and the last refit exported. All packs stay where nothing
+    says which one was the last.
     """
     needed_uids = set(kept)
-    kinds: dict[str, Kind] = {"packs": "pack", "soups": "soup"}
+    kinds: dict[str, Kind] = {
+        "packs": "pack",
+        "soups": "soup",
+        "refits": "refit",
+        "refit-packs": "refit",
+    }
     try:
         needed_uids.add(folder.newest_pack().path.name)
     except StudyError:
         del kinds["packs"]
+    if refit := read_refit(folder):
+        needed_uids |= {refit.recipe, *(one.recipe for one in refit.models)}
     return [
         _deletion(kind, file.parent.name, file)
         for place, kind in kinds.items()
@@ -208,7 +229,7 @@ def _registered(
 def _old_versions(
     folder: StudyFolder, workspace: Workspace, kept: Mapping[str, str]
 ) -> list[RegisteredVersion]:
-    if not has_store(workspace.tracking):
+    if folder.experiment().tracking is not None or not has_store(workspace.tracking):
         return []
     record = StudyRecord(workspace.tracking, folder.name, folder.info().id)
     return [one for one in record.versions() if not one.aliases and one.uid not in kept]

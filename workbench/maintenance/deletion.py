@@ -2,8 +2,11 @@
 
 import shutil
 
+from workbench.addresses import ServerAddress
+from workbench.errors import WorkbenchError
 from workbench.study.disk import bytes_below
 from workbench.study.folder import StudyFolder
+from workbench.study.storage import remove_trials
 from workbench.tables import size
 from workbench.tracking.removal import RemovedRecord, StudyRecord, artifact_folder, has_store
 from workbench.values import Frozen
@@ -16,6 +19,8 @@ class DeletedStudy(Frozen):
     name: str
     record: RemovedRecord
     freed_bytes: int
+    server: str | None = None
+    """The MLflow server that had its runs, if one had."""
 
 
 def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
@@ -30,14 +35,22 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
     Raises:
         StudyError: a search holds it; or it is not known what it is, since its folder was renamed.
         DamagedFileError: the same, since its record is damaged.
+        StoreError: its database or server does not answer, or refuses to.
     """
     info = folder.info()
     with folder.held():
         before = bytes_below(folder.path)
         artifacts = artifact_folder(workspace.tracking, folder.name)
         logged, record = bytes_below(artifacts), RemovedRecord()
+        server = _leave_database(folder)
         if has_store(workspace.tracking):
             record = StudyRecord(workspace.tracking, info.name, info.id).remove()
+        if server is not None:
+            kept = StudyRecord(ServerAddress(server), info.name, info.id).remove()
+            record = RemovedRecord(
+                num_runs=record.num_runs + kept.num_runs,
+                num_versions=record.num_versions + kept.num_versions,
+            )
         for place in sorted(folder.path.iterdir()):
             if place.is_dir() and not place.is_symlink():
                 shutil.rmtree(place)
@@ -52,8 +65,21 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
     if last.exists() and last.read_text(encoding="utf-8", errors="replace").strip() == folder.name:
         last.unlink()
     return DeletedStudy(
-        name=folder.name, record=record, freed_bytes=before + logged - bytes_below(artifacts)
+        name=folder.name,
+        record=record,
+        freed_bytes=before + logged - bytes_below(artifacts),
+        server=server,
     )
+
+
+def _leave_database(folder: StudyFolder) -> str | None:
+    """Remove a study from its database, if it has one; return the server that has its runs."""
+    try:
+        experiment = folder.experiment()
+    except WorkbenchError:  # what it was about is lost: what its folder names is all there is
+        return None
+    remove_trials(folder)
+    return experiment.tracking
 
 
 def describe_study(folder: StudyFolder, workspace: Workspace) -> str:

@@ -32,7 +32,7 @@ class ListedStudy(Frozen):
     name: str
     created: str = ""
     changed: str
-    """When its journal last changed, or where it has none, its record; UTC, ISO 8601."""
+    """When its journal last changed, or where it has none, its last trial; UTC, ISO 8601."""
 
     is_searched: bool
     """Whether a command holds it now."""
@@ -67,8 +67,9 @@ def list_studies(workspace: Workspace) -> list[ListedStudy]:
 
 
 def _listed(study: StudyFolder, workspace: Workspace) -> ListedStudy:
-    last = study.journal if study.journal.exists() else study.info_file
-    changed = datetime.fromtimestamp(last.stat().st_mtime, UTC)
+    kept = [study.journal] if study.journal.exists() else study.path.glob("trials/*")
+    times = [place.stat().st_mtime for place in (study.info_file, *kept)]
+    changed = datetime.fromtimestamp(max(times), UTC)
     known: dict[str, object] = {}
     problem = ""
     try:

@@ -4,7 +4,9 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from workbench.addresses import TrackingPlace
 from workbench.errors import StudyError
 from workbench.maintenance.archive import (
     RUNS,
@@ -17,6 +19,7 @@ from workbench.maintenance.archive import (
 from workbench.study.disk import files_below
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags
+from workbench.study.storage import address_of, copy_study, find_trials, open_journal
 from workbench.tables import size
 from workbench.tracking.removal import StudyRecord, has_store
 from workbench.tracking.transfer import StoredRuns, artifacts_of, read_runs
@@ -32,33 +35,39 @@ class ExportedStudy:
     """Files of the study, or artifacts, that are none of this program's; they stay behind."""
 
 
-def export_study(folder: StudyFolder, tracking: Path, out: Path) -> ExportedStudy:
+def export_study(folder: StudyFolder, tracking: TrackingPlace, out: Path) -> ExportedStudy:
     """Write a study into one file: its journal, trials, repeats, checkpoints and MLflow runs.
+
+    Trials that a database keeps are written as a journal, artifacts of a server are fetched: the
+    file needs neither.
 
     The cache is not in it, nor the page of `compare`: both are made anew. Nor is the registered
     model, which is made from the champion's weights where the study is imported.
 
     Args:
         folder: The study.
-        tracking: Folder of the tracking store.
+        tracking: Where its runs are.
         out: The file.
 
     Raises:
+        StoreError: its database or server does not answer, or refuses to.
         StudyError: a search holds the study, `out` is there, or something of the study is a link.
     """
     if out.exists():
         raise StudyError(f"{out} exists. Name another file, or remove it.")
     info = folder.info()
     folder.experiment()  # whole
-    with folder.held():
+    with folder.held(), TemporaryDirectory(dir=out.absolute().parent, prefix=".export-") as name:
+        spare = Path(name)
         _require_no_links(folder.path)
         files, left_out = _files_of(folder)
+        files |= _journal_of(folder, spare)
         runs = StoredRuns()
         if has_store(tracking):
             record = StudyRecord(tracking, info.name, info.id)
             runs = read_runs(record)
             places = {run.run_id: place for place, run in enumerate(runs.runs)}
-            for run_id, artifacts in artifacts_of(record):
+            for run_id, artifacts in artifacts_of(record, spare):
                 _require_no_links(artifacts)
                 for file in files_below(artifacts):
                     below = file.relative_to(artifacts).as_posix()
@@ -79,6 +88,19 @@ def export_study(folder: StudyFolder, tracking: Path, out: Path) -> ExportedStud
         )
         write_archive(out, manifest, files)
     return ExportedStudy(out, manifest, tuple(left_out))
+
+
+def _journal_of(folder: StudyFolder, spare: Path) -> dict[str, Path]:
+    """Return a journal of the trials that a database keeps, by its name in an archive."""
+    if address_of(folder) is None:
+        return {}
+    journal = StudyFolder(spare / folder.name).journal
+    journal.parent.mkdir()
+    if (study := find_trials(folder)) is not None:
+        copy_study(study, open_journal(StudyFolder(journal.parent)), folder.name)
+    else:
+        journal.touch()
+    return {f"{STUDY}/{journal.name}": journal}
 
 
 def _require_no_links(folder: Path) -> None:

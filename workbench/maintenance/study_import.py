@@ -81,6 +81,7 @@ def import_study(archive: Path, workspace: Workspace) -> ImportedStudy:
         unpacked = Path(name)
         manifest = extract(archive, unpacked)
         info = _check(unpacked / STUDY, manifest)
+        _keep_here(StudyFolder(unpacked / STUDY))
         _keep_to_cache(unpacked / STUDY, folder.path, workspace.cache)
         record = StudyRecord(workspace.tracking, info.name, info.id)
         replaced = record.remove().num_runs
@@ -126,6 +127,16 @@ def _check(study: Path, manifest: ArchiveManifest) -> StudyInfo:
             with suppress(ValueError, RecursionError):  # damaged: no command reads it either
                 _require_named_files(json.loads(file.read_bytes()), kind)
     return info
+
+
+def _keep_here(study: StudyFolder) -> None:
+    """Let an unpacked study be kept in its folder and in `mlruns`, wherever it was before.
+
+    A stranger's archive shall not choose where the user and the password of this machine go.
+    """
+    begun = study.begun()
+    begun["experiment"] |= {"storage": None, "tracking": None}
+    write_text(study.experiment_file, yaml.safe_dump(begun, sort_keys=False))
 
 
 def _require_named_files(value: object, where: str) -> None:

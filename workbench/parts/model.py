@@ -1,4 +1,4 @@
-"""The model of every trial: one timm backbone a view, averaged over frames, and one linear head."""
+"""The model of every trial: one timm backbone a view, averaged over frames, and one head."""
 
 from collections.abc import Mapping
 from typing import Self
@@ -11,10 +11,9 @@ from torch.utils.hooks import RemovableHandle
 from workbench.errors import ConfigError
 from workbench.media.declared import PICTURED, ViewLike
 from workbench.parts import backbones
+from workbench.parts.heads import LINEAR, Head
 from workbench.parts.per_view import PerView, for_each
 from workbench.parts.weights import Loader, Weights
-
-NUM_CLASSES = 2
 
 Shape = tuple[int, ...]
 """Of one view: (frames, height, width, channels) of pictures, or (values,) of a vector."""
@@ -117,18 +116,32 @@ class VectorReader(nn.Module):
         return self.layers(view)
 
 
+class RawVector(nn.Module):
+    """Hand on one vector view as it is: a fitted head standardises its features itself."""
+
+    def __init__(self, num_values: int) -> None:
+        super().__init__()
+        self.width = num_values
+
+    def forward(self, view: Tensor) -> Tensor:
+        """Return (batch, values) as they are."""
+        return view
+
+
 class MediaModel(nn.Module):
     """Tell real media from fake ones by one or several views of each.
 
     Args:
         backbone: A timm model name, with or without a tag, for every view of pictures, or one for
-            each; every view has its own copy. A vector view has a small head instead.
+            each; every view has its own copy. A vector view has a small network instead, or, where
+            the head is fitted, nothing.
         views: What the model reads, by its name.
         image_px: Side of the square images that all backbones see, in pixels; views of another size
             are resized on their way in.
         weights: What all backbones start from, or what each does.
         frozen: Train the head alone; the backbones stay in evaluation mode.
         dropout: Share of the features that is dropped before the head, in training.
+        head: What makes logits of the features.
         load: Reads the weights; without it, the architecture is built and nothing is read.
 
     Raises:
@@ -145,6 +158,7 @@ class MediaModel(nn.Module):
         weights: PerView[Weights],
         frozen: bool = False,
         dropout: float = 0.0,
+        head: Head = LINEAR,
         load: Loader | None = None,
     ) -> None:
         super().__init__()
@@ -156,7 +170,8 @@ class MediaModel(nn.Module):
         self.views = dict(views)
         pictures = picture_views(views)
         backbone_of, weights_of = for_each(backbone, pictures), for_each(weights, pictures)
-        readers: dict[str, PictureReader | VectorReader] = {
+        vector_reader = RawVector if head.is_fitted else VectorReader
+        readers: dict[str, PictureReader | VectorReader | RawVector] = {
             name: PictureReader(
                 backbone_of[name],
                 view.shape,
@@ -165,14 +180,17 @@ class MediaModel(nn.Module):
                 load=load,
             )
             if name in backbone_of
-            else VectorReader(*view.shape)
+            else vector_reader(*view.shape)
             for name, view in self.views.items()
         }
         self.readers = nn.ModuleDict(readers)
         self._frozen: list[PictureReader] = []
         self.freeze(frozen)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(sum(reader.width for reader in readers.values()), NUM_CLASSES)
+        self.widths = tuple(reader.width for reader in readers.values())
+        """The number of features of each view."""
+
+        self.head: nn.Module = head.build(sum(self.widths))
         self.lay_out(channels_last=True)
         self.train()
 
@@ -209,11 +227,15 @@ class MediaModel(nn.Module):
             inputs: Each view by its name: pictures (batch, frames, channels, height, width) float
                 in [0, 1], vectors (batch, values) float.
         """
+        return self.head(self.dropout(self.features(inputs)))
+
+    def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the features of all views end to end, (batch, width); see `forward`."""
         features = []
         for name, reader in self.readers.items():
             with torch.set_grad_enabled(torch.is_grad_enabled() and reader not in self._frozen):
                 features.append(reader(inputs[name]))
-        return self.head(self.dropout(torch.cat(features, dim=1)))
+        return torch.cat(features, dim=1)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; frozen backbones stay in evaluation mode."""

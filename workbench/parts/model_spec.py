@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.media.views import AnyView
+from workbench.parts.heads import LINEAR, AnyHead
 from workbench.parts.model import MediaModel, Shape, picture_views
 from workbench.parts.per_view import for_each, in_short, label_of, mismatch, values_of
 from workbench.parts.weights import Loader, Weights
@@ -61,6 +62,9 @@ class ModelSpec(ModelChoices):
     """The pretrained weights that every backbone starts from, as they were found; or those of each,
     by its view."""
 
+    head: AnyHead = LINEAR
+    """What makes logits of the features of all views."""
+
     @model_validator(mode="after")
     def _of_its_views(self) -> Self:
         for key in ("backbone", "weights"):
@@ -82,10 +86,20 @@ class ModelSpec(ModelChoices):
         return for_each(self.weights, picture_views(self.views))
 
     @property
+    def backbone_label(self) -> str:
+        """The backbones in a few words, with the head where it is fitted."""
+        if not self.head.is_fitted:
+            return super().backbone_label
+        read = f" of {label_of(self.backbone)}" if self.backbone else ""
+        return f"{self.head.label}{read}"
+
+    @property
     def label(self) -> str:
         """Backbones, views and size in a few words: `resnet18 mel+frames 224 px`."""
+        if self.head.is_fitted and not self.backbone:
+            return f"{self.head.label} of {'+'.join(self.views)}"
         if isinstance(self.backbone, str):
-            return f"{self.backbone} {'+'.join(self.views)} {self.image_px} px"
+            return f"{self.backbone_label} {'+'.join(self.views)} {self.image_px} px"
         rest = [name for name in self.views if name not in self.backbone]
         return f"{' + '.join([self.backbone_label, *rest])} {self.image_px} px"
 
@@ -93,7 +107,8 @@ class ModelSpec(ModelChoices):
     def cost_key(self) -> dict[str, Any]:
         """What its time and memory depend on, as JSON values."""
         shapes = self.shapes if isinstance(self.backbone, dict) else list(self.shapes.values())
-        return {"backbone": self.backbone, "views": shapes, "image_px": self.image_px}
+        key = {"backbone": self.backbone, "views": shapes, "image_px": self.image_px}
+        return {**key, "head": self.head.model_dump()} if self.head.is_fitted else key
 
     def build(self, load: Loader | None = None) -> MediaModel:
         """Return the model.
@@ -111,6 +126,7 @@ class ModelSpec(ModelChoices):
             image_px=self.image_px,
             weights=self.weights,
             dropout=self.dropout,
+            head=self.head,
             load=load,
         )
 

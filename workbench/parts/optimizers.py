@@ -155,7 +155,21 @@ class Timm(Optimizer):
         return built
 
 
+class NoOptimizer(Optimizer):
+    """Of a model that takes no steps: a head fitted on features."""
+
+    kind: Literal["none"] = "none"
+    lr: float = Field(0.0, ge=0, le=0)
+
+    def _of_groups(self, groups: list[ParamGroup], steps: Steps) -> torch.optim.Optimizer:
+        raise ValueError("a model that is fitted takes no steps")
+
+
 AnyOptimizer = Annotated[Adam | AdamW | RAdam | SGD | Timm, Field(discriminator="kind")]
+
+OptimizerOrNone = Annotated[
+    Adam | AdamW | RAdam | SGD | Timm | NoOptimizer, Field(discriminator="kind")
+]
 
 
 def _groups(parameters: Iterable[torch.nn.Parameter] | Iterable[ParamGroup]) -> list[ParamGroup]:

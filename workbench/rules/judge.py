@@ -16,6 +16,7 @@ from workbench.media.image import Image
 from workbench.media.view import View
 from workbench.parts import model as model_module
 from workbench.parts.example_inputs import example_inputs
+from workbench.parts.heads import LINEAR, Head
 from workbench.parts.model import MediaModel, picture_views
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack import PackModel
@@ -48,6 +49,7 @@ def judge(
     *,
     image_px: int,
     weights: PerView[Weights | None],
+    head: Head = LINEAR,
     counted: Path | None = None,
 ) -> Verdict:
     """Judge the whole model of `views` on `backbone` by `rulebook`.
@@ -59,6 +61,7 @@ def judge(
         image_px: Side of the images that the backbones see, in pixels.
         weights: What all backbones start from, or each does; None judges the weights that timm
             publishes.
+        head: What makes logits of the features.
         counted: The folder that keeps what was counted of a model by the same versions: what is
             known there is not built again. None builds it whatever is kept.
 
@@ -68,7 +71,7 @@ def judge(
     # A name for all views is judged even where none of them goes through it.
     names = for_each(backbone, picture_views(views) or ([""] if isinstance(backbone, str) else []))
     found = for_each(weights, names)
-    built = _counted(tuple(names.items()), tuple(views.items()), image_px, counted)
+    built = _counted(tuple(names.items()), tuple(views.items()), image_px, head, counted)
     subject = Subject(
         starts=tuple(dict.fromkeys(_start(name, found[view]) for view, name in names.items())),
         counts=built.counts,
@@ -87,7 +90,12 @@ def judge_spec(rulebook: Rulebook, spec: ModelSpec | PackSpec) -> Verdict:
     """
     if isinstance(spec, ModelSpec):
         return judge(
-            rulebook, spec.backbone, spec.views, image_px=spec.image_px, weights=spec.weights
+            rulebook,
+            spec.backbone,
+            spec.views,
+            image_px=spec.image_px,
+            weights=spec.weights,
+            head=spec.head,
         )
     starts = (
         _start(name, member.weights_of[view])
@@ -179,14 +187,17 @@ def networks_of(model: nn.Module) -> dict[str, int]:
     return dict(Counter(name for part in parts for name in part.readers))
 
 
-def _counted(backbones: _Named, views: _Views, image_px: int, folder: Path | None) -> Built:
+def _counted(
+    backbones: _Named, views: _Views, image_px: int, head: Head, folder: Path | None
+) -> Built:
     """Return what `_built` returns, as it was kept in `folder` or kept there from now on."""
     if folder is None:
-        return _built(backbones, views, image_px)
+        return _built(backbones, views, image_px, head)
     about = {
         "backbones": backbones,
         "views": [(name, view.model_dump(mode="json")) for name, view in views],
         "image_px": image_px,
+        **({"head": head.model_dump()} if head.is_fitted else {}),
         "counted_by": counted_by(),
         "timm": version("timm"),
         "torch": torch.__version__,
@@ -195,7 +206,7 @@ def _counted(backbones: _Named, views: _Views, image_px: int, folder: Path | Non
     kept = Measured(folder, "counts")
     if (known := kept.get(about)) is not None:
         return Built(**known)
-    built = _built(backbones, views, image_px)
+    built = _built(backbones, views, image_px, head)
     if os.access(folder, os.W_OK):
         kept.keep(about, built.model_dump())
     return built
@@ -211,14 +222,16 @@ def _digest_of_parts() -> str:
 
 
 @lru_cache(maxsize=1024)
-def _built(backbones: _Named, views: _Views, image_px: int) -> Built:
+def _built(backbones: _Named, views: _Views, image_px: int, head: Head) -> Built:
     """Return what a model without weights tells, built and counted."""
     for _, name in backbones:
         published(name)  # an unknown name is the caller's error, not one of counting
     networks: dict[str, int] = {}
 
     def build() -> MediaModel:
-        model = MediaModel(dict(backbones), dict(views), image_px=image_px, weights=RANDOM)
+        model = MediaModel(
+            dict(backbones), dict(views), image_px=image_px, weights=RANDOM, head=head
+        )
         networks.update(networks_of(model))
         return model
 

@@ -44,6 +44,7 @@ class StoredViews(ViewSource):
                 f"({', '.join(views)}) are what these files hold."
             )
         super().__init__(views, len(rows))
+        self.part = part
         self.name = part.name
         self.names: list[str] = rows["name"].tolist()
         """One a file."""

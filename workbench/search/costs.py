@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
+from workbench.parts.heads import Head
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import TTA
 from workbench.parts.weights import RANDOM
@@ -40,6 +41,9 @@ class Wanted:
 
     estimated_memory_bytes: int | None = None
     """As counted before it starts, where that was done."""
+
+    method: str = "fine-tune"
+    """Trials of other methods say nothing of its time."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class CostForecast:
 def epoch_work(recipe: Recipe, *, num_train: int, num_scored: int) -> float:
     """Return the multiply-adds of an epoch; a backward pass counts as two forward ones.
 
+    A probe reads each training sample and each of its copies once. What its fit takes is no part.
+
     Args:
         recipe: What is trained.
         num_train: Training samples that there are; the recipe may take a part of them.
@@ -87,9 +93,11 @@ def epoch_work(recipe: Recipe, *, num_train: int, num_scored: int) -> float:
     wanted = recipe.training.sampling.subset
     seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
     passes = (1 if recipe.training.frozen else 3) * seen + _SCORED[recipe.model.tta] * num_scored
+    if recipe.training.probe is not None:
+        passes += recipe.training.probe.copies * seen
     model = recipe.model
     backbones, views = tuple(model.backbone_of.items()), tuple(model.views.items())
-    return passes * _multiply_adds(backbones, views, model.image_px)
+    return passes * _multiply_adds(backbones, views, model.image_px, model.head)
 
 
 def wanted_of(recipe: Recipe, work: float, estimated_memory_bytes: int | None = None) -> Wanted:
@@ -102,6 +110,7 @@ def wanted_of(recipe: Recipe, work: float, estimated_memory_bytes: int | None = 
         num_epochs=recipe.training.num_epochs,
         work=recipe.training.num_epochs * work,
         estimated_memory_bytes=estimated_memory_bytes,
+        method=recipe.training.method.kind,
     )
 
 
@@ -117,6 +126,7 @@ def past_of(recipe: Recipe, result: Result, work: float) -> Past | None:
         num_epochs=len(result.epochs),
         work=len(result.epochs) * work,
         estimated_memory_bytes=result.estimated_memory_bytes,
+        method=recipe.training.method.kind,
         seconds=len(result.epochs) * _usual(result),
         peak_memory_bytes=result.peak_memory_bytes,
     )
@@ -128,11 +138,12 @@ def _usual(result: Result) -> float:
 
 
 def predict_cost(past: Sequence[Past], wanted: Wanted) -> CostForecast | None:
-    """Return what `wanted` will cost; nothing before any trial has ended an epoch.
+    """Return what `wanted` will cost; nothing before a trial of its method has ended an epoch.
 
     Its pace is the median of those of its own kind: of backbone, views and size, else of backbone.
     Where there is none, an epoch takes as long as a line through all past epochs says.
     """
+    past = [trial for trial in past if trial.method == wanted.method]
     if not past:
         return None
     alike = [trial for trial in past if _kind(trial) == _kind(wanted)] or [
@@ -209,11 +220,16 @@ def _memory(past: Sequence[Past], wanted: Wanted) -> int | None:
 
 @lru_cache(maxsize=1024)
 def _multiply_adds(
-    backbones: tuple[tuple[str, str], ...], views: tuple[tuple[str, View], ...], image_px: int
+    backbones: tuple[tuple[str, str], ...],
+    views: tuple[tuple[str, View], ...],
+    image_px: int,
+    head: Head,
 ) -> int:
     """Return the multiply-adds of a forward pass of one sample, on tensors without contents."""
     with torch.device("meta"):
-        model = MediaModel(dict(backbones), dict(views), image_px=image_px, weights=RANDOM)
+        model = MediaModel(
+            dict(backbones), dict(views), image_px=image_px, weights=RANDOM, head=head
+        )
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(example_inputs(model.views, 1, "meta"))
-    return int(counter.get_total_flops() // 2)
+    return max(1, int(counter.get_total_flops() // 2))  # trees multiply nothing

@@ -17,7 +17,7 @@ from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
 
-_FOLDS = "folds"
+FOLDS = "folds"
 """Folder of a study that holds the clusters its files are dealt by."""
 
 
@@ -53,9 +53,9 @@ def dealt(
     if validation.kind != "cluster":
         return with_fold(manifest, validation)
     prepared = prepare(manifest, data, views, cache=where.cache, jobs=where.num_threads)
-    found = _clusters(prepared, experiment, space, folder.path / _FOLDS, finder, where)
+    found = _clusters(prepared, experiment, space, folder.path / FOLDS, finder, where)
     if found.reason:
-        (folder.path / _FOLDS / FILE).unlink()  # another time there may be weights
+        (folder.path / FOLDS / FILE).unlink()  # another time there may be weights
         why = found.reason.removeprefix("No clusters: ")
         raise DataError(
             f"The files cannot be dealt by clusters: {why} Choose another `kind` by `validation` "

@@ -23,6 +23,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState, create_trial
 
 from workbench.files import write_text
+from workbench.search.open_trials import reached_in
 from workbench.search.recording import StudyRuns
 from workbench.space.space import SampledConfig, Space
 from workbench.study.folder import StudyFolder
@@ -206,9 +207,7 @@ def _restore(
             params=params or {},
             distributions=_distributions(space, params or {}) if params else {},
             user_attrs=attrs,
-            intermediate_values=(
-                {e.epoch: e.objective for e in result.epochs if e.fold == 1} if result else {}
-            ),
+            intermediate_values=reached_in(recipe, result.epochs) if result else {},
         )
     )
 

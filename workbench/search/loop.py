@@ -196,8 +196,8 @@ class Search:
     def _handle_epoch(self, running: OpenTrial, epoch: Epoch) -> None:
         self._store.report(running, epoch)
         decision: Decision = "go on"
-        if epoch.fold == 1:
-            decision = self._scheduler.on_epoch(running.number, running.reached, running.num_epochs)
+        if epoch.fold == 1 and (reached := running.reached):
+            decision = self._scheduler.on_epoch(running.number, reached, running.num_epochs)
         whole = self._last_may_end and epoch.epoch == running.num_epochs
         if self._at_epoch_ends and not whole:
             # The epoch is kept, on disk and in the store.

@@ -1,7 +1,6 @@
 """What the tracking store lacks of a study, written by commands that search nothing."""
 
-from pathlib import Path
-
+from workbench.addresses import TrackingPlace
 from workbench.console import say
 from workbench.errors import StudyError
 from workbench.search.recording import StudyRuns, written_anew
@@ -12,23 +11,23 @@ from workbench.study.repeats import read_repeats
 from workbench.tracking.runs import Tracking
 
 
-def pack_run(folder: StudyFolder, root: Path, uid: str) -> str:
-    """Return the run of a pack in the tracking store in folder `root`, written if it lacks it.
+def pack_run(folder: StudyFolder, place: TrackingPlace, uid: str) -> str:
+    """Return the run of a pack in the tracking store at `place`, written if it lacks it.
 
     Raises:
         StudyError: the store cannot be used, or another process holds the study.
         DamagedFileError: what the pack is cannot be read.
     """
     with folder.held():
-        runs = StudyRuns(folder, root, {**environment_tags(), **code_tags()})
+        runs = StudyRuns(folder, place, {**environment_tags(), **code_tags()})
         try:
             return runs.write_pack(folder.pack(uid))
         finally:
             runs.close("complete")
 
 
-def mend_runs(folder: StudyFolder, root: Path) -> None:
-    """Write what the tracking store in folder `root` lacks of a study's ended trials.
+def mend_runs(folder: StudyFolder, place: TrackingPlace) -> None:
+    """Write what the tracking store at `place` lacks of a study's ended trials.
 
     The study is held meanwhile, where anything is lacking.
 
@@ -36,10 +35,10 @@ def mend_runs(folder: StudyFolder, root: Path) -> None:
         StudyError: the store cannot be used, or another process holds the study.
     """
     study = read_study(folder)
-    if _is_whole(folder, root):
+    if _is_whole(folder, place):
         return
     with folder.held():
-        runs = StudyRuns(folder, root, {**environment_tags(), **code_tags()})
+        runs = StudyRuns(folder, place, {**environment_tags(), **code_tags()})
         try:
             mended = runs.agree(study) + runs.agree_on_repeats()
         finally:
@@ -48,9 +47,9 @@ def mend_runs(folder: StudyFolder, root: Path) -> None:
         say(written_anew(mended))
 
 
-def _is_whole(folder: StudyFolder, root: Path) -> bool:
+def _is_whole(folder: StudyFolder, place: TrackingPlace) -> bool:
     study = read_study(folder)
-    info, tracking = folder.info(), Tracking(root)
+    info, tracking = folder.info(), Tracking(place)
     try:
         parent = tracking.find_study(info.name, info.id)
     except StudyError:

@@ -17,7 +17,7 @@ from workbench.data.out_of_fold import of_one_fold
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError, StudyError
 from workbench.files import finished, write_text
-from workbench.space.experiment import Experiment
+from workbench.space.experiment import PLACES, Experiment
 from workbench.space.precisions import settled_for
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder, StudyInfo
@@ -72,15 +72,16 @@ def begin_or_check(
 
 
 def _as_now(folder: StudyFolder, experiment: Experiment, *, file: Path, data: Path) -> StudyInfo:
-    """Return what a study is that goes on; what it may take, and where its data lie, is noted."""
+    """Return what a study is that goes on; where it is kept, and its data lie, is noted."""
     begun, info = folder.begun(), folder.info()
-    if begun["experiment"].get("disk_budget") != experiment.disk_budget:
-        begun["experiment"]["disk_budget"] = experiment.disk_budget
+    now = experiment.model_dump(mode="json", include=set(PLACES))
+    if any(begun["experiment"].get(key) != value for key, value in now.items()):
+        begun["experiment"] |= now
         write_text(folder.experiment_file, yaml.safe_dump(begun, sort_keys=False))
-    now = info.model_copy(update={"data": str(data.resolve()), "experiment": str(file)})
-    if now != info:
-        folder.write_info(now)
-    return now
+    info_now = info.model_copy(update={"data": str(data.resolve()), "experiment": str(file)})
+    if info_now != info:
+        folder.write_info(info_now)
+    return info_now
 
 
 def _check(
@@ -88,9 +89,9 @@ def _check(
 ) -> None:
     info = folder.info()
     # What an older version did not know of has its default. What the search space says is looked
-    # at, not where it lies: its file may be moved. What it may take of the disk changes no number.
+    # at, not where it lies: its file may be moved. Where a study is kept changes no number.
     was = folder.experiment().model_dump(mode="json")
-    for free in ("search_space", "disk_budget"):
+    for free in ("search_space", *PLACES):
         was[free] = about["experiment"][free]
     begun = {"experiment": was, "space": folder.begun()["space"]}
     changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
@@ -115,6 +116,9 @@ def _check(
 def keep_data(folder: StudyFolder, manifest: Manifest, prepared: prepare.Prepared) -> None:
     """Keep in the study's folder what its trials read, and the template of its predictions."""
     prepared.save(folder.path)
+    if manifest.template.text is not None:
+        write_text(folder.template, manifest.template.text)
+        return
     # Byte for byte: a submission must keep what this program does not understand.
     with finished(folder.template) as part:
         shutil.copyfile(manifest.template.path, part)

@@ -1,7 +1,7 @@
 """The trials of a study as a running search sees them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,6 +26,16 @@ class PastTrial(NamedTuple):
     number: int
     state: State
     reached: Mapping[int, float]
+
+
+def reached_in(recipe: Recipe, epochs: Iterable[Epoch]) -> dict[int, float]:
+    """Return the objective of each epoch of the first fold: what trials are compared by.
+
+    Of a probe it is nothing: its one epoch is its last, and those of others are on their way.
+    """
+    if recipe.training.probe is not None:
+        return {}
+    return {epoch.epoch: epoch.objective for epoch in epochs if epoch.fold == 1}
 
 
 @dataclass
@@ -63,8 +73,8 @@ class OpenTrial:
 
     @property
     def reached(self) -> dict[int, float]:
-        """The objective of each epoch of the first fold: what it is held against others by."""
-        return {epoch.epoch: epoch.objective for epoch in self.epochs if epoch.fold == 1}
+        """What it is held against others by, by epoch."""
+        return reached_in(self.recipe, self.epochs)
 
     def job(self, study: str, options: RunOptions) -> Job:
         """Return what a runner is asked for, to train it or to go on with it."""

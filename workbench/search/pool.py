@@ -126,6 +126,8 @@ class WorkerPool:
 
     def answer(self, slot: int, decision: Decision) -> None:
         """Tell the worker `slot`, which reported an epoch, how to go on."""
+        # From now on, not from its report: this process may have been held up since.
+        self._workers[slot].moved = time.monotonic()
         try:
             self._workers[slot].connection.send(decision)
         except BrokenPipeError:

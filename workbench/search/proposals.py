@@ -8,40 +8,49 @@ import optuna
 from optuna.trial import TrialState
 
 from workbench.console import say
+from workbench.search.database import open_in_database
 from workbench.search.journal import mend_journal
 from workbench.search.samplers import make_sampler
 from workbench.space.experiment import Experiment
 from workbench.space.space import SampledConfig, Space
 from workbench.study.folder import StudyFolder
-from workbench.study.records import GIVEN, HIDDEN, START, UID, open_storage
+from workbench.study.records import GIVEN, HIDDEN, START, UID
+from workbench.study.storage import address_of, open_journal
 
 
 def open_study(folder: StudyFolder, experiment: Experiment, *, seed: int) -> optuna.Study:
     """Return the Optuna study of a study folder that this process holds; it is made if need be.
 
     Args:
-        folder: Holds the journal, which is mended first where it is damaged.
+        folder: Holds the journal, which is mended first where it is damaged; or says which database
+            keeps the trials.
         experiment: What the study is about.
         seed: Of the study.
+
+    Raises:
+        StoreError: the database does not answer, or refuses to.
+        StudyError: another process holds the study there.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if wrong := mend_journal(folder):
-        say(wrong)
-    storage = open_storage(folder)
-    asked = len(storage.get_all_studies()) and len(
-        optuna.load_study(study_name=folder.name, storage=storage).trials
-    )
-    asked = max(asked, len(list(folder.path.glob("trials/*"))))  # a journal may be lost
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return optuna.create_study(
-        study_name=folder.name,
-        storage=storage,
-        load_if_exists=True,
-        direction=experiment.objective.direction,
-        # With the seed of the first run it would draw the recipes of the first run again.
-        sampler=make_sampler(experiment.sampler, seed + asked),
-        pruner=optuna.pruners.NopPruner(),  # that is a scheduler's to decide
-    )
+    direction = experiment.objective.direction
+    if address_of(folder) is not None:
+        study = open_in_database(folder, direction)
+    else:
+        if wrong := mend_journal(folder):
+            say(wrong)
+        study = optuna.create_study(
+            study_name=folder.name,
+            storage=open_journal(folder),
+            load_if_exists=True,
+            direction=direction,
+        )
+    asked = len(study.get_trials(deepcopy=False))
+    asked = max(asked, len(list(folder.path.glob("trials/*"))))  # a journal may be lost
+    # With the seed of the first run it would draw the recipes of the first run again.
+    study.sampler = make_sampler(experiment.sampler, seed + asked)
+    study.pruner = optuna.pruners.NopPruner()  # that is a scheduler's to decide
+    return study
 
 
 class Proposals:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import optuna
 
 from workbench.access import require_writable
+from workbench.addresses import ServerAddress, TrackingPlace, folders_of
 from workbench.errors import StudyError
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
@@ -44,16 +45,19 @@ class StudyRuns:
 
     Args:
         folder: The study's folder, held by this process.
-        root: Folder of the tracking store.
+        place: Of the tracking store.
         made_by: What runs now, as tags: versions, code, platform. Each trial that begins keeps
             it with its Optuna trial.
 
     Raises:
         StudyError: the store cannot be used.
+        StoreError: the server does not answer, or refuses to.
     """
 
-    def __init__(self, folder: StudyFolder, root: Path, made_by: Mapping[str, str]) -> None:
-        self._folder, self.root, self.made_by = folder, root, dict(made_by)
+    def __init__(
+        self, folder: StudyFolder, place: TrackingPlace, made_by: Mapping[str, str]
+    ) -> None:
+        self._folder, self.place, self.made_by = folder, place, dict(made_by)
         info = folder.info()
         self._about = {
             "data": info.data,
@@ -65,7 +69,7 @@ class StudyRuns:
 
     def _open(self) -> None:
         info = self._folder.info()
-        self.tracking = Tracking(self.root)
+        self.tracking = Tracking(self.place)
         tags = {**self._about, **self.made_by}
         self.parent = self.tracking.open_study(info.name, study_id=info.id, tags=tags)
         self.tracking.set_leaderboard(
@@ -273,7 +277,7 @@ def written_anew(mended: int) -> str:
 
 
 @contextmanager
-def changes_told(runs: StudyRuns, folder: Path, store: Path) -> Iterator[None]:
+def changes_told(runs: StudyRuns, folder: Path) -> Iterator[None]:
     """Let an error of the body be what was done to its folders meanwhile, where something was.
 
     Rights to write there may be gone, or the tracking store.
@@ -281,20 +285,26 @@ def changes_told(runs: StudyRuns, folder: Path, store: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        for place in (folder, store):
+        for place in (folder, *folders_of(runs.place)):
             require_writable(place)
         if runs.is_there():
             raise
         raise StudyError(
-            f"The tracking store in {store} was removed while the search wrote to it. The same "
-            "command goes on, and writes it anew."
+            f"The tracking store in {runs.place} was removed while the search wrote to it. The "
+            "same command goes on, and writes it anew."
         ) from error
 
 
-def cannot_be_written(root: Path, error: WriteError) -> StudyError:
-    """Return the error of a search whose tracking store in folder `root` refuses an entry."""
+def cannot_be_written(place: TrackingPlace, error: WriteError) -> StudyError:
+    """Return the error of a search whose tracking store at `place` refuses an entry."""
+    why = why_refused(error)
+    if isinstance(place, ServerAddress):
+        return StudyError(
+            f"The MLflow server at {place} refuses an entry: {why}. See its log; the same command "
+            "then goes on, and writes there what is missing."
+        )
     return StudyError(
-        f"The tracking store in {root} cannot be written: {why_refused(error)}. Check that the "
+        f"The tracking store in {place} cannot be written: {why}. Check that the "
         "folder is there, can be written and has space; the same command then goes on, and "
         "writes there what is missing."
     )

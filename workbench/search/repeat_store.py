@@ -178,7 +178,7 @@ class RepeatStore:
         try:
             return write()
         except WriteError as error:
-            raise cannot_be_written(self._runs.root, error) from error
+            raise cannot_be_written(self._runs.place, error) from error
 
 
 class RepeatQueue:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from workbench.access import full_disk_told, require_writable
+from workbench.access import full_disk_told
+from workbench.addresses import folders_of
 from workbench.console import say
 from workbench.data.prepare import Prepared
 from workbench.files import sweep
@@ -19,6 +20,7 @@ from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
 from workbench.search.loop import Search
 from workbench.search.options import RunOptions
+from workbench.search.places import require_places
 from workbench.search.recording import StudyRuns, changes_told, written_anew
 from workbench.search.repeat_store import RepeatQueue, RepeatStore
 from workbench.search.runner import MakeRunner
@@ -60,9 +62,8 @@ def train_repeats(
         WorkbenchError: the study cannot be written, or its decoded data are gone; says what to do.
         KeyboardInterrupt: Ctrl-C; the same call goes on.
     """
-    tracking = workspace.tracking
-    for place in (folder.path, tracking):
-        require_writable(place)
+    tracking = workspace.tracking_of(folder.experiment().tracking)
+    require_places(folder.path, tracking)
     seats = choose_seats(options.device, None if options.jobs == "auto" else options.jobs)
     with folder.held(), ExitStack() as stack:
         prepared = Prepared.load(folder.path)
@@ -73,7 +74,8 @@ def train_repeats(
         runs = StudyRuns(folder, tracking, made_by)
         state: RunState = "interrupted"
         stack.callback(lambda: runs.close(state))
-        with full_disk_told(folder.path, tracking), changes_told(runs, folder.path, tracking):
+        folders = folders_of(tracking)
+        with full_disk_told(folder.path, *folders), changes_told(runs, folder.path):
             _close_left(runs)
             if mended := runs.agree_on_repeats():
                 say(written_anew(mended))

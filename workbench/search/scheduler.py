@@ -148,8 +148,8 @@ class MedianRule(_NobodyWaits):
         return "prune" if best < self._sign * float(np.median(there)) else "go on"
 
     def on_end(self, trial: int, reached: Reached, state: State) -> None:
-        """Take note of a complete trial."""
-        if state == "complete":
+        """Take note of a complete trial, if it was held against others at all."""
+        if state == "complete" and reached:
             self._complete[trial] = dict(reached)
 
     recall = on_end

@@ -28,7 +28,7 @@ from workbench.study.folder import StudyFolder
 SLICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 """What names the slice of a labelled folder."""
 
-_FOLDERS = "slices.json"
+FOLDERS_FILE = "slices.json"
 """File of the study that says where the labelled folders are, and what they held."""
 
 
@@ -100,7 +100,7 @@ def _with_folders(
     where: Where,
 ) -> Prepared:
     """Return the data with labelled folders beside; those that the study began with, always."""
-    noted = folder.path / _FOLDERS
+    noted = folder.path / FOLDERS_FILE
     known: dict[str, dict[str, str]] = read_json(noted) if noted.exists() else {}
     if is_begun := (folder.path / PREPARED_TABLE).exists():
         for name in given.keys() - known.keys():

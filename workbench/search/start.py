@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from workbench.access import full_disk_told, require_writable
+from workbench.access import full_disk_told
+from workbench.addresses import folders_of
 from workbench.checks import checkup
 from workbench.console import say
 from workbench.data import manifest, prepare, prepared_report
@@ -28,8 +29,9 @@ from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.search import messages
 from workbench.search.beside import Beside, sheets_beside
-from workbench.search.devices import Seats, choose_seats
+from workbench.search.devices import choose_seats
 from workbench.search.disk_budget import DiskBudget
+from workbench.search.fitted_experiment import named_or_fitted
 from workbench.search.fold_data import dealt
 from workbench.search.forecast import Forecast
 from workbench.search.local_runner import LocalRunner
@@ -37,14 +39,15 @@ from workbench.search.loop import Search
 from workbench.search.new_study import begin_or_check
 from workbench.search.noise import NoiseWatch
 from workbench.search.options import RunOptions
+from workbench.search.places import require_places
 from workbench.search.queue import TrialQueue
 from workbench.search.recording import StudyRuns, changes_told, written_anew
 from workbench.search.runner import MakeRunner
 from workbench.search.scheduler import make_scheduler
 from workbench.search.slice_data import with_made_slices
-from workbench.search.stopping import SearchLimits
+from workbench.search.stopping import SearchLimits, final_round_s
 from workbench.search.study_store import StudyStore
-from workbench.space.experiment import Experiment, read_experiment
+from workbench.space.experiment import Experiment
 from workbench.space.pack_presets import read_known, require_legal_members
 from workbench.space.precisions import Precisions
 from workbench.space.presets import draft_for
@@ -55,6 +58,7 @@ from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.provenance import code_tags, describe_code, environment_tags
 from workbench.study.records import read_trials
+from workbench.study.storage import leave_study
 from workbench.tracking.writing import RunState
 from workbench.workspace import Workspace
 
@@ -73,7 +77,7 @@ class SearchOutcome:
 
 
 def run_search(
-    experiment_file: Path,
+    experiment_file: Path | None,
     workspace: Workspace,
     options: RunOptions,
     *,
@@ -83,7 +87,7 @@ def run_search(
     """Search until the study has its trials; one that was begun goes on.
 
     Args:
-        experiment_file: The experiment.
+        experiment_file: The experiment; by default one that fits the data folder, else the demo's.
         workspace: Where studies, caches and the tracking store are.
         options: How to search.
         start_from: Files of presets to try first.
@@ -93,9 +97,9 @@ def run_search(
         WorkbenchError: something that the user gave cannot be used; says what to do.
         KeyboardInterrupt: Ctrl-C; the study can go on.
     """
-    experiment, space = read_experiment(experiment_file)
+    experiment, space, file = named_or_fitted(experiment_file, workspace, options)
     first = {str(path): draft_for(path, experiment.views) for path in start_from}
-    return _Run(experiment, space, experiment_file, workspace, options, make_runner).search(first)
+    return _Run(experiment, space, file, workspace, options, make_runner).search(first)
 
 
 def run_preset(
@@ -155,17 +159,18 @@ class _Run:
         check_data(self.experiment, self.workspace, self.options.data)
         if as_one:
             require_legal_members(self.experiment, first, self.finder)
-        folder, tracking = self.folder.path, self.workspace.tracking
+        folder, tracking = self.folder.path, self.workspace.tracking_of(self.experiment.tracking)
         check_rules(self.experiment, self.space, self.finder)
         for sentence in self.space.warnings():
             say(sentence)
-        for place in (folder, folder / "trials", tracking):
-            require_writable(place)  # before minutes go into what cannot be kept
+        # Before minutes go into what cannot be kept.
+        require_places(folder, tracking, self.experiment.storage)
         with self.folder.held(), ExitStack() as stack:
             info, prepared = self._prepared()
             # While its workers load their libraries, the store is opened.
             runner = self.make_runner(self.workspace, self.seats, self.options)
             stack.callback(runner.close, at_once=True)
+            stack.callback(leave_study, self.folder)
             made_by = {**environment_tags(), **code_tags(), "device": self.seats.devices[0]}
             runs = StudyRuns(self.folder, tracking, made_by)
             space, screened = self._screened(runs)
@@ -174,7 +179,7 @@ class _Run:
             seed = self.options.seed
             store = StudyStore(self.folder, self.experiment, space, seed=seed, runs=runs)
             limits = SearchLimits(
-                folder, self.deadline, partial(_final_round_s, store, self.options, self.seats)
+                folder, self.deadline, partial(final_round_s, store, self.options, self.seats)
             )
             over = self.experiment.objective.over
             num_measured = sum(len(part.rows) for part in labelled_slices(prepared, over))
@@ -202,7 +207,7 @@ class _Run:
                 if other := measured_alike(self.folder, ended, num_files=num_measured)[1]:
                     say(other)
             sheets = sheets_beside(self.folder, self.space, prepared, runs)
-            with full_disk_told(folder, tracking), changes_told(runs, folder, tracking):
+            with full_disk_told(folder, *folders_of(tracking)), changes_told(runs, folder):
                 stopped = _search(search, store, {**first, **screened}, sheets)
             num_new = store.num_ended() - before
             return SearchOutcome(self.folder, self.experiment, stopped, num_new)
@@ -210,8 +215,7 @@ class _Run:
     def _prepared(self) -> tuple[StudyInfo, prepare.Prepared]:
         """Begin the study, or see that it is the same, with its data decoded and looked at."""
         data = find_data(self.experiment, self.workspace, self.options.data)
-        cache = self.workspace.cache
-        over = self.experiment.objective.over
+        cache, over = self.workspace.cache, self.experiment.objective.over
         files = without_holdout(
             manifest.read_manifest(data, self.experiment.data, cache=cache),
             self.experiment.holdout,
@@ -308,16 +312,6 @@ class _Run:
         fingerprint, names = info.fingerprint, self.folder.names()
         kept = (self.options.seed, precisions, names, self.workspace.cache)
         return RecipeBuilder(self.experiment, fingerprint, self.finder, *kept)
-
-
-def _final_round_s(store: StudyStore, options: RunOptions, seats: Seats) -> float:
-    """Return the seconds that the final round would take if it began now, as the trials took."""
-    if options.finalists is None:
-        return 0.0
-    top, num_seeds = options.finalists
-    sign = -1 if store.objective.direction == "maximize" else 1
-    best = sorted(store.complete(), key=lambda ended: sign * ended.objective)[:top]
-    return num_seeds * sum(ended.seconds for ended in best) / len(seats.devices)
 
 
 def _search(

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workbench.console import say
+from workbench.search.devices import Seats
 from workbench.search.messages import NEARLY_FULL
+from workbench.search.options import RunOptions
+from workbench.search.store import TrialStore
 
 FREE_SOME = "Make space; the same command then goes on."
 
@@ -54,3 +57,13 @@ class SearchLimits:
                 return f"The disk of {self._folder} has {free / 2**20:.0f} MiB left. {FREE_SOME}"
             say(NEARLY_FULL)
         return ""
+
+
+def final_round_s(store: TrialStore, options: RunOptions, seats: Seats) -> float:
+    """Return the seconds that the final round would take if it began now, as the trials took."""
+    if options.finalists is None:
+        return 0.0
+    top, num_seeds = options.finalists
+    sign = -1 if store.objective.direction == "maximize" else 1
+    best = sorted(store.complete(), key=lambda ended: sign * ended.objective)[:top]
+    return num_seeds * sum(ended.seconds for ended in best) / len(seats.devices)

@@ -16,7 +16,7 @@ from workbench.console import say
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
 from workbench.search.journal import restore_trials
-from workbench.search.open_trials import Ended, OpenTrial, PastTrial
+from workbench.search.open_trials import Ended, OpenTrial, PastTrial, reached_in
 from workbench.search.proposals import Proposals, open_study
 from workbench.search.recording import StudyRuns, cannot_be_written
 from workbench.space.experiment import Experiment
@@ -101,9 +101,9 @@ class StudyStore:
             files = self._folder.trial(uid) if (uid := left.user_attrs.get(UID)) else None
             result, recipe = (files.kept_result(), files.kept_recipe()) if files else (None, None)
             if result and recipe and RUN in left.user_attrs:
-                for epoch in result.epochs:
-                    if epoch.fold == 1 and epoch.epoch not in left.intermediate_values:
-                        trial.report(epoch.objective, epoch.epoch)
+                for epoch, objective in reached_in(recipe, result.epochs).items():
+                    if epoch not in left.intermediate_values:
+                        trial.report(objective, epoch)
                 run = self._take_over_run(trial, recipe, result)
                 running = self._open(trial, recipe, run, result.epochs)
                 if result.state == "paused":
@@ -169,7 +169,7 @@ class StudyStore:
                 refused = error
                 if self._runs.is_there():
                     break
-        raise cannot_be_written(self._runs.root, refused) from refused
+        raise cannot_be_written(self._runs.place, refused) from refused
 
     def _keep_runs(self) -> None:
         """Write the runs anew where the tracking store was removed while the search ran."""
@@ -222,7 +222,7 @@ class StudyStore:
 
     def report(self, running: OpenTrial, epoch: Epoch) -> None:
         """Enter an epoch; Optuna learns those of the first fold, as the scheduler does."""
-        if epoch.fold == 1:
+        if reached_in(running.recipe, [epoch]):
             self._asked[running.number].report(epoch.objective, epoch.epoch)
         self._record(lambda: self._runs.log(running.run, epoch))
         running.epochs.append(epoch)

@@ -1,8 +1,8 @@
 """The best legal model of a study, trial or pack, promoted at the end of a search."""
 
-from pathlib import Path
 from typing import Literal
 
+from workbench.addresses import TrackingPlace
 from workbench.console import say
 from workbench.errors import DamagedFileError, RuleError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
@@ -20,17 +20,20 @@ from workbench.study.folder import StudyFolder
 
 
 def promote_as_asked(
-    folder: StudyFolder, registry: Registry, root: Path, packs: Literal["none", "best", "all"]
+    folder: StudyFolder,
+    registry: Registry,
+    place: TrackingPlace,
+    packs: Literal["none", "best", "all"],
 ) -> Champion:
     """Promote at the end of a search: the best trial, that or the best pack, or the pack of all."""
     if packs == "all":
-        return promote_whole_pack(folder, registry, root)
+        return promote_whole_pack(folder, registry, place)
     if packs == "best":
-        return promote_best_model(folder, registry, root)
+        return promote_best_model(folder, registry, place)
     return promote_best(folder, registry)
 
 
-def promote_best_model(folder: StudyFolder, registry: Registry, root: Path) -> Champion:
+def promote_best_model(folder: StudyFolder, registry: Registry, place: TrackingPlace) -> Champion:
     """Promote the best pack of a study's trials if it is worth more than the best single trial.
 
     What a person promoted by hand stays. Where finalists were trained again, they decide: a pack of
@@ -39,7 +42,7 @@ def promote_best_model(folder: StudyFolder, registry: Registry, root: Path) -> C
     Args:
         folder: The study.
         registry: Where the model is registered.
-        root: Folder of the tracking store.
+        place: Of the tracking store.
 
     Raises:
         StudyError: there is none to promote.
@@ -56,7 +59,7 @@ def promote_best_model(folder: StudyFolder, registry: Registry, root: Path) -> C
         champion = promote_best(folder, registry)
         say(f"No pack: {error}")
         return champion
-    run_id = pack_run(folder, root, record.uid)
+    run_id = pack_run(folder, place, record.uid)
     return promote_pack(
         folder,
         registry,
@@ -67,7 +70,7 @@ def promote_best_model(folder: StudyFolder, registry: Registry, root: Path) -> C
     )
 
 
-def promote_whole_pack(folder: StudyFolder, registry: Registry, root: Path) -> Champion:
+def promote_whole_pack(folder: StudyFolder, registry: Registry, place: TrackingPlace) -> Champion:
     """Promote the pack of all trials of a study, each weighed alike, as a known recipe says it.
 
     Raises:
@@ -90,13 +93,13 @@ def promote_whole_pack(folder: StudyFolder, registry: Registry, root: Path) -> C
         folder,
         registry,
         record.uid,
-        run_id=pack_run(folder, root, record.uid),
+        run_id=pack_run(folder, place, record.uid),
         why="It is the pack of the known recipe, every member weighed alike.",
         is_by_hand=False,
     )
 
 
-def promote_newest_pack(folder: StudyFolder, registry: Registry, root: Path) -> Champion:
+def promote_newest_pack(folder: StudyFolder, registry: Registry, place: TrackingPlace) -> Champion:
     """Promote the pack that was made last, as a person asked.
 
     Raises:
@@ -108,7 +111,7 @@ def promote_newest_pack(folder: StudyFolder, registry: Registry, root: Path) -> 
         folder,
         registry,
         uid,
-        run_id=pack_run(folder, root, uid),
+        run_id=pack_run(folder, place, uid),
         why="It was named by hand.",
         is_by_hand=True,
     )

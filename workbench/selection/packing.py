@@ -22,7 +22,7 @@ from workbench.study.packs import PackFolder, PackMember, PackRecord
 from workbench.study.records import TrialRow
 from workbench.trial.metrics import metrics_by_slice, objective_metrics
 from workbench.trial.recipe import Objective
-from workbench.trial.result import Result
+from workbench.trial.result import Result, TrialFolder
 
 _SAMPLE = ["slice", "name", "target"]
 
@@ -108,7 +108,8 @@ def write_pack(
     place = folder.pack(record.uid)
     if not place.path.is_dir():
         scores = joined_scores(record, ingredients)
-        weights = _weights(record, ingredients)
+        trained = [one.folder.trial(one.row.recipe) for one in ingredients]
+        weights = pack_tensors(record.spec, trained)
         with finished_folder(place.path) as path:
             part = PackFolder(path, record.uid)
             part.write_pack(record)
@@ -138,14 +139,33 @@ def joined_scores(record: PackRecord, ingredients: Sequence[Ingredient]) -> pd.D
         StudyError: the members have scores of different files.
         DamagedFileError: the scores of a member are gone or damaged.
     """
-    tables = [_in_order(one.folder.trial(one.row.recipe).read_scores()) for one in ingredients]
+    tables = [one.folder.trial(one.row.recipe).read_scores() for one in ingredients]
+    titles = [f"Trial {one.row.number} of {one.folder.name}" for one in ingredients]
+    return join_tables(record.spec.joint, tables, titles)
+
+
+def join_tables(
+    joint: Joint, members: Sequence[pd.DataFrame], titles: Sequence[str]
+) -> pd.DataFrame:
+    """Return the scores of a pack, given those of its members; see `joined_scores`.
+
+    Args:
+        joint: How they become one.
+        members: Rows of a scores file of each member.
+        titles: What a person calls each, at the beginning of a sentence.
+
+    Raises:
+        StudyError: they are of different files.
+    """
+    tables = [
+        table.sort_values(["slice", "name"], kind="stable", ignore_index=True) for table in members
+    ]
     shared = set.intersection(*(set(table["slice"]) for table in tables))
     first, *rest = [table[table["slice"].isin(shared)].reset_index(drop=True) for table in tables]
-    for one, table in zip(ingredients[1:], rest, strict=True):
+    for title, table in zip(titles[1:], rest, strict=True):
         if not table[_SAMPLE].equals(first[_SAMPLE]):
             raise StudyError(
-                f"Trial {one.row.number} of {one.folder.name} was scored on other files than trial "
-                f"{ingredients[0].row.number} of {ingredients[0].folder.name}, so that no pack can "
+                f"{title} was scored on other files than t{titles[0][1:]}, so that no pack can "
                 "be made of both. Name studies of the same data, searched by one version."
             )
     scores = np.stack([table["score"].to_numpy(np.float64) for table in (first, *rest)])
@@ -154,13 +174,9 @@ def joined_scores(record: PackRecord, ingredients: Sequence[Ingredient]) -> pd.D
         for table in (first, *rest)
     ]
     return first[_SAMPLE].assign(
-        score=joined(record.spec.joint, scores),
+        score=joined(joint, scores),
         neutral=np.logical_and.reduce([one.to_numpy(bool) for one in neutral]),
     )
-
-
-def _in_order(scores: pd.DataFrame) -> pd.DataFrame:
-    return scores.sort_values(["slice", "name"], kind="stable", ignore_index=True)
 
 
 def _weights_hash(one: Ingredient) -> str:
@@ -174,24 +190,31 @@ def _weights_hash(one: Ingredient) -> str:
     return hash_file(files.weights)
 
 
-def _weights(record: PackRecord, ingredients: Sequence[Ingredient]) -> dict[str, Tensor]:
-    """Return every tensor of the pack's module, by its name there.
+def pack_tensors(spec: PackSpec, trained: Sequence[TrialFolder]) -> dict[str, Tensor]:
+    """Return every tensor of a pack's module, by its name there.
 
     Views that were renamed keep their place: a model's readers stand in the order of its views.
+
+    Args:
+        spec: The pack's.
+        trained: The files of each of its members, in its order.
+
+    Raises:
+        StudyError: weights are damaged.
+        DamagedFileError: a recipe is gone or damaged.
     """
     tensors: dict[str, Tensor] = {}
-    for number, (one, member) in enumerate(zip(ingredients, record.spec.members, strict=True)):
-        trained = one.folder.trial(one.row.recipe)
-        new = dict(zip(trained.read_recipe().model.views, member.views, strict=True))
+    for number, (files, member) in enumerate(zip(trained, spec.members, strict=True)):
+        new = dict(zip(files.read_recipe().model.views, member.views, strict=True))
         try:
-            own = load_file(trained.weights)
+            own = load_file(files.weights)
         except SafetensorError as error:
             raise StudyError(
-                f"{trained.weights} is not a safetensors file ({error}). Put the file back."
+                f"{files.weights} is not a safetensors file ({error}). Put the file back."
             ) from error
         for name, tensor in own.items():
             tensors[f"members.{number}.{_renamed(name, new)}"] = tensor
-    joint = JointLayer(record.spec.joint).state_dict()
+    joint = JointLayer(spec.joint).state_dict()
     return tensors | {f"joint.{name}": tensor for name, tensor in joint.items()}
 
 

@@ -227,6 +227,8 @@ def misfit(first: Recipe, other: Recipe) -> str:
     The model must be the same, but for its dropout, and so must be its start: the pretrained
     weights, and the seed of what is drawn at random, which the head always is.
     """
+    if other.model.head.is_fitted:
+        return f"its {other.model.head.label} was fitted, and means are of weights trained by steps"
     ours, theirs = (recipe.model.model_dump(mode="json") for recipe in (first, other))
     if list(ours["views"]) != list(theirs["views"]):
         return f"its views are {', '.join(theirs['views'])}, not {', '.join(ours['views'])}"

@@ -19,12 +19,11 @@ def is_by_view(node: Any) -> bool:
     return isinstance(node, dict) and not node.keys() & draws
 
 
-def backbone_nodes(tree: dict[Any, Any]) -> list[tuple[str, str, Any]]:
+def backbone_nodes(node: Any, key: str = "backbone") -> list[tuple[str, str, Any]]:
     """Return view, key and node of each that says a backbone; the view is "" for all of them."""
-    node = tree["backbone"]
     if not is_by_view(node):
-        return [("", "backbone", node)]
-    return [(view, f"backbone.{view}", inner) for view, inner in node.items()]
+        return [("", key, node)]
+    return [(view, f"{key}.{view}", inner) for view, inner in node.items()]
 
 
 def kept_answer(mine: Any, begun: Any) -> Any:
@@ -38,7 +37,7 @@ def answered(tree: dict[Any, Any], rulebook: Rulebook, where: str) -> dict[Any, 
     """Return the tree with each question to the table of figures answered by a plain choice."""
     answers = {
         view: _answer(node, key, tree["views"], rulebook, where)
-        for view, key, node in backbone_nodes(tree)
+        for view, key, node in backbone_nodes(tree["backbone"])
     }
     return {**tree, "backbone": answers if is_by_view(tree["backbone"]) else answers[""]}
 

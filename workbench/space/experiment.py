@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from workbench.addresses import check_database, check_server
 from workbench.data.dataset import Dataset, read_experiment_tree
 from workbench.errors import ConfigError
 from workbench.gate import is_inside
@@ -60,6 +61,10 @@ class Sampler(Frozen):
     """Trials drawn by chance before what is known counts."""
 
 
+PLACES = ("storage", "tracking", "disk_budget")
+"""Keys of an experiment that say where a study is kept and how much of it; they change no number,
+and may be changed while it goes on."""
+
 LEAST_SCREENED = 4
 """Backbones from which on they are screened unless the experiment says otherwise."""
 
@@ -94,6 +99,15 @@ class Experiment(Dataset):
     """Bytes that the study's folder may take (YAML may say `2GB`): while it takes more, the worst
     trials' weights are deleted (`search.disk_budget`). It may be changed while the study goes on.
     """
+
+    storage: Annotated[str | None, BeforeValidator(check_database)] = None
+    """PostgreSQL database that keeps the trials as Optuna has them, `postgresql://HOST/DATABASE`;
+    none: the study's own journal file. It may be changed while the study goes on, `tracking` too.
+    """
+
+    tracking: Annotated[str | None, BeforeValidator(check_server)] = None
+    """MLflow server that keeps runs, artifacts and registered models; none: the store in `mlruns`.
+    User and password of both come from the environment."""
 
     calibrated: bool = False
     """Whether exported scores are divided by a temperature (`scoring.temperature`), fitted on the

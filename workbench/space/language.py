@@ -135,6 +135,12 @@ def _parse(node: Any, key: str, where: str) -> Any:
     return Range(low=bounds[0], high=bounds[1], whole=kind == "int", log=log)
 
 
+def labelled_options(node: Any, key: str, where: str) -> dict[Any, Any] | None:
+    """Return the options of a choice by their labels; None of a node that is no choice."""
+    parsed = _parse(node, key, where)
+    return dict(parsed.options) if isinstance(parsed, Choice) else None
+
+
 def options_of(node: Any, key: str, where: str) -> Iterator[Any]:
     """Yield what a node can be: each option of a choice, the low bound of a range, or its value."""
     match _parse(node, key, where):

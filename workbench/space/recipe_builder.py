@@ -73,6 +73,7 @@ class RecipeBuilder:
                 recipe.model.views,
                 image_px=recipe.model.image_px,
                 finder=self.finder,
+                head=recipe.model.head,
                 counted=self.counted,
             )
         except ConfigError as error:

@@ -8,6 +8,8 @@ Instead of a list, `backbone` may ask the table of published figures (`parts.lea
 `{leaderboard: {sort: imagenet-r, top: 12, families: 2}}`, alone or among the options of a choice.
 It becomes a plain choice when the space is read, with the question kept beside it as `asked`.
 
+`method` may be a choice, see `branches`: what a method does not read is not drawn for it.
+
 `backbone` may also be a mapping of views to such nodes: `{mel: {choice: [a, b]}, frames: c}`. Each
 is a dimension of its own, `backbone.mel`, that is drawn where the drawn `views` hold its view.
 """
@@ -28,6 +30,7 @@ from workbench.parts.per_view import in_short, values_of
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Rulebook
 from workbench.space.backbone_options import answered, backbone_nodes, is_by_view, kept_answer
+from workbench.space.branches import Node, as_written, branches, drawn_branch, nodes_of
 from workbench.space.language import (
     Suggest,
     draw_node,
@@ -58,6 +61,8 @@ class SampledConfig(ModelChoices, TrainingSpec):
     def _in_short(self) -> Self:
         if isinstance(self.backbone, dict):
             object.__setattr__(self, "backbone", in_short(self.backbone))
+        if self.probe is not None:
+            object.__setattr__(self, "dropout", 0.0)  # nothing is dropped where nothing is trained
         return self
 
     def recipe(
@@ -79,11 +84,13 @@ class SampledConfig(ModelChoices, TrainingSpec):
             precision = "bfloat16" if bfloat16 else "float32"
         of_model = {name: getattr(self, name) for name in ModelChoices.model_fields}
         of_training = {name: getattr(self, name) for name in TrainingSpec.model_fields}
+        read = {name: views[name] for name in self.views}
+        if self.probe is not None and not picture_views(read):
+            # No backbone at all: what was drawn of one says nothing.
+            of_model, weights = {"backbone": {}}, {}
         return Recipe(
             data=data,
-            model=ModelSpec(
-                views={name: views[name] for name in self.views}, weights=weights, **of_model
-            ),
+            model=ModelSpec(views=read, weights=weights, head=self.method.head, **of_model),
             training=TrainingSpec(**{**of_training, "precision": precision}),
             objective=objective,
             seed=seed,
@@ -127,17 +134,13 @@ class Space(Frozen):
         return build(SampledConfig, self._drawn(trial), where=self.file)
 
     def _drawn(self, trial: Suggest) -> dict[Any, Any]:
-        tree = self.tree
-        if is_by_view(tree["backbone"]):
-            views = draw_node(tree["views"], "views", trial, self.file)
-            tree = {**tree, "views": views, "backbone": self._backbones_for(views)}
-        drawn: dict[Any, Any] = draw_node(tree, "", trial, self.file)
-        return drawn
-
-    def _backbones_for(self, views: Any) -> dict[Any, Any]:
-        """Return the node of each view that is read: what is not read must not be drawn."""
-        nodes = self.tree["backbone"].items()
-        return {view: node for view, node in nodes if isinstance(views, list) and view in views}
+        nodes = drawn_branch(self.tree, trial, self.file).nodes
+        if is_by_view(nodes["backbone"].tree):
+            name, tree = nodes["views"]
+            views = draw_node(tree, name, trial, self.file)
+            backbone = _backbones_for(views, nodes["backbone"])
+            nodes = {**nodes, "views": Node(name, views), "backbone": backbone}
+        return {key: draw_node(tree, name, trial, self.file) for key, (name, tree) in nodes.items()}
 
     def params_of(self, draft: SampledConfig) -> dict[str, Any] | None:
         """Return what has to be drawn to get `draft`; nothing if the space does not hold it.
@@ -147,14 +150,22 @@ class Space(Frozen):
         precision = self.tree.get("precision")
         if draft.precision == "auto" and isinstance(precision, str):
             draft = draft.model_copy(update={"precision": precision})
-        drawn: dict[str, Any] = {}
-        tree, wanted = self.tree, draft.model_dump(mode="json")
-        if is_by_view(tree["backbone"]):
-            tree = {**tree, "backbone": self._backbones_for(wanted["views"])}
-            if isinstance(draft.backbone, str):
-                wanted["backbone"] = dict.fromkeys(tree["backbone"], draft.backbone)
-        held = locate_node(tree, "", wanted, drawn, self.file)
-        return drawn if held and self.at(drawn) == draft else None
+        for branch in branches(self.tree, self.file):
+            drawn, wanted = branch.drawn_label(), draft.model_dump(mode="json")
+            nodes = branch.nodes
+            if is_by_view(nodes["backbone"].tree):
+                backbone = _backbones_for(wanted["views"], nodes["backbone"])
+                nodes = {**nodes, "backbone": backbone}
+                if isinstance(draft.backbone, str):
+                    wanted["backbone"] = dict.fromkeys(backbone.tree, draft.backbone)
+            held = all(
+                key in wanted
+                and locate_node(as_written(key, tree), name, wanted[key], drawn, self.file)
+                for key, (name, tree) in nodes.items()
+            )
+            if held and self.at(drawn) == draft:
+                return drawn
+        return None
 
     def at(self, values: Mapping[str, Any]) -> SampledConfig:
         """Return the draft of `values` by dimension, of the first option or low bound elsewhere."""
@@ -188,11 +199,14 @@ class Space(Frozen):
     def backbones_by_view(self) -> dict[str, list[str]]:
         """Return those that can be drawn for each view; under "" those for all views, if so."""
         seen = {name for names in self.view_sets() for name in names}
-        return {
-            view: list(options_of(node, key, self.file))
-            for view, key, node in backbone_nodes(self.tree)
-            if view in seen or not view
-        }
+        found: dict[str, list[str]] = {}
+        for name, tree in nodes_of(self.tree, "backbone", self.file):
+            for view, key, node in backbone_nodes(tree, name):
+                if view in seen or not view:
+                    known = found.setdefault(view, [])
+                    options = options_of(node, key, self.file)
+                    known += [option for option in options if option not in known]
+        return found
 
     def most_backbones(self) -> int:
         """Return how many there are to choose from, for the view that has the most."""
@@ -200,11 +214,19 @@ class Space(Frozen):
 
     def view_sets(self) -> list[tuple[str, ...]]:
         """Return the sets of views that can be drawn."""
-        return [tuple(names) for names in options_of(self.tree["views"], "views", self.file)]
+        return [tuple(names) for names in self._options("views")]
 
     def pretrained_modes(self) -> list[Any]:
         """Return the ways to weights that can be drawn."""
-        return list(options_of(self.tree.get("pretrained", "auto"), "pretrained", self.file))
+        return self._options("pretrained", "auto")
+
+    def _options(self, key: str, default: Any = None) -> list[Any]:
+        """Return what a key can be under some method, each once."""
+        found = []
+        for name, tree in nodes_of(self.tree, key, self.file, default):
+            options = options_of(tree, name, self.file)
+            found += [option for option in options if option not in found]
+        return found
 
     def warnings(self) -> list[str]:
         """Return what speaks against an augmentation that can be drawn, a sentence each."""
@@ -213,7 +235,7 @@ class Space(Frozen):
 
     def least_image_px(self) -> int:
         """Return a picture side that can be drawn."""
-        return int(next(options_of(self.tree.get("image_px", 224), "image_px", self.file)))
+        return int(self._options("image_px", 224)[0])
 
     def as_begun(self, tree: dict[Any, Any]) -> "Space":
         """Return this space with the answer that a begun study's `tree` has to the same question.
@@ -261,13 +283,13 @@ def read_tree_as_space(
     require_checkable(tree, where)
     space = Space(file=where, tree=answered(tree, rulebook or Rulebook(), where))
     require_checkable(space.tree, where)
-    for _, key, node in backbone_nodes(space.tree):
-        for name in options_of(node, key, where):
-            if not isinstance(name, str):
-                raise ConfigError(
-                    f"{where}: `{key}` is {shown(name)}: write the name of one model. A mapping of "
-                    "views to names or choices stands first: `backbone: {VIEW: {choice: [...]}}`."
-                )
+    for view, names in space.backbones_by_view().items():
+        if wrong := [name for name in names if not isinstance(name, str)]:
+            key = f"backbone.{view}" if view else "backbone"
+            raise ConfigError(
+                f"{where}: `{key}` is {shown(wrong[0])}: write the name of one model. A mapping of "
+                "views to names or choices stands first: `backbone: {VIEW: {choice: [...]}}`."
+            )
     for draft in space.corners():
         unknown = [name for name in draft.views if name not in views]
         if unknown or len(set(draft.views)) < len(draft.views):
@@ -300,6 +322,13 @@ def require_backbones(space: Space, views: Mapping[str, AnyView]) -> None:
         )
 
 
+def _backbones_for(views: Any, backbone: Node) -> Node:
+    """Return the node of each view that is read: what is not read must not be drawn."""
+    nodes = backbone.tree.items()
+    read = {view: node for view, node in nodes if isinstance(views, list) and view in views}
+    return Node(backbone.name, read)
+
+
 class _Fixed:
     """Draws the wanted values, else the first option or the low bound; keeps what it was asked."""
 
@@ -318,32 +347,3 @@ class _Fixed:
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
         self.asked[name] = [low, high]
         return int(self._wanted.get(name, low))
-
-
-class _Every:
-    """Draws each dimension once, however often and under whichever options it is asked for."""
-
-    def __init__(self, trial: Suggest) -> None:
-        self._trial = trial
-        self._where: Mapping[str, Any] = {}
-        self.drawn: dict[str, Any] = {}
-
-    def under(self, where: Mapping[str, Any]) -> "_Every":
-        """Answer with the options `where` from here on, else with the first ones."""
-        self._where = where
-        return self
-
-    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
-        if name not in self.drawn:
-            self.drawn[name] = self._trial.suggest_categorical(name, choices)
-        return self._where.get(name, choices[0])
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        if name not in self.drawn:
-            self.drawn[name] = self._trial.suggest_float(name, low, high, log=log)
-        return float(self.drawn[name])
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
-        if name not in self.drawn:
-            self.drawn[name] = self._trial.suggest_int(name, low, high, log=log)
-        return int(self.drawn[name])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from workbench.console import say
 from workbench.media.views import AnyView
+from workbench.parts.heads import LINEAR, Head
 from workbench.parts.per_view import PerView, apply
 from workbench.parts.pretrained import resolve
 from workbench.parts.weights import Mode, Weights
@@ -40,6 +41,7 @@ def judge_start(
     *,
     image_px: int,
     finder: WeightsFinder,
+    head: Head = LINEAR,
     counted: Path | None = None,
 ) -> Verdict:
     """Judge a model of `views` on `backbone` with the weights that `mode` gives it; see `judge`.
@@ -53,4 +55,6 @@ def judge_start(
         return None if mode != "none" and "." in name and weights.source == "none" else weights
 
     weights = apply(start, backbone)
-    return judge(rulebook, backbone, views, image_px=image_px, weights=weights, counted=counted)
+    return judge(
+        rulebook, backbone, views, image_px=image_px, weights=weights, head=head, counted=counted
+    )

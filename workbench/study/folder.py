@@ -65,6 +65,7 @@ class StudyFolder:
         self.looks = path / "looks.jsonl"
         self.report = path / "compare.html"
         self.last_pack = path / "last-pack"
+        self.last_refit = path / "refit.json"
         self._lock = path / "lock"
 
     def names(self) -> dict[str, str]:
@@ -77,8 +78,8 @@ class StudyFolder:
         return names
 
     def trial(self, recipe: str) -> TrialFolder:
-        """Return the folder of the trial, of the repeat of one or of the soup of this uid."""
-        for other in (self.repeat(recipe), self.soup(recipe)):
+        """Return the folder of the trial, or of the repeat, the refit or the soup, of this uid."""
+        for other in (self.repeat(recipe), self.soup(recipe), self.refit(recipe)):
             if recipe and other.path.is_dir():
                 return other
         return TrialFolder(self.path / "trials" / recipe, recipe)
@@ -93,6 +94,14 @@ class StudyFolder:
     def soup(self, uid: str) -> TrialFolder:
         """Return the folder of the soup of several trials with this uid, as it is or will be."""
         return TrialFolder(self.path / "soups" / uid, uid)
+
+    def refit(self, uid: str) -> TrialFolder:
+        """Return the folder of the refit of a trial with this uid, as it is or will be."""
+        return TrialFolder(self.path / "refits" / uid, uid)
+
+    def refit_pack(self, uid: str) -> PackFolder:
+        """Return the folder of the pack of refits with this uid, as it is or will be."""
+        return PackFolder(self.path / "refit-packs" / uid, uid)
 
     def pack(self, uid: str) -> PackFolder:
         """Return the folder of the pack of this uid, as it is or will be."""
@@ -114,9 +123,11 @@ class StudyFolder:
         return self.pack(uid)
 
     def model(self, uid: str) -> ModelFolder:
-        """Return the folder of the pack, the trial or the repeat of one with this uid."""
-        pack = self.pack(uid)
-        return pack if uid and pack.path.is_dir() else self.trial(uid)
+        """Return the folder of the pack, the trial, the repeat or the refit with this uid."""
+        for pack in (self.pack(uid), self.refit_pack(uid)):
+            if uid and pack.path.is_dir():
+                return pack
+        return self.trial(uid)
 
     def info(self) -> StudyInfo:
         """Return what the study is.

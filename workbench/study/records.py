@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
@@ -13,6 +12,7 @@ from workbench.errors import DamagedFileError, StudyError
 from workbench.files import hash_file
 from workbench.parts.per_view import label_of
 from workbench.study.folder import StudyFolder
+from workbench.study.storage import address_of, database, find_trials
 from workbench.trial.constraints import Constraints, broken, constrained_values
 from workbench.trial.recipe import Objective
 from workbench.trial.result import Epoch, State
@@ -92,23 +92,6 @@ def place_of(row: TrialRow, objective: Objective) -> tuple[bool, float, float, i
     assert row.objective is not None, f"trial {row.number} has no objective"
     log_loss = row.metrics.get("log_loss", float("inf"))
     return bool(row.breaks), sign * row.objective, log_loss, row.number
-
-
-class _NoLock(JournalFileOpenLock):
-    """The journal has one writer, which holds the study's lock; see `StudyFolder.held`."""
-
-    def acquire(self) -> bool:
-        """Do nothing."""
-        return True
-
-    def release(self) -> None:
-        """Do nothing."""
-
-
-def open_storage(folder: StudyFolder) -> optuna.storages.JournalStorage:
-    """Return the study's Optuna storage, its journal file."""
-    backend = JournalFileBackend(str(folder.journal), lock_obj=_NoLock(str(folder.journal)))
-    return optuna.storages.JournalStorage(backend)
 
 
 def read_trials(folder: StudyFolder) -> list[TrialRow]:
@@ -201,26 +184,31 @@ def _load_journal(folder: StudyFolder) -> optuna.Study:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return optuna.load_study(study_name=folder.name, storage=open_storage(folder))
+        if (study := find_trials(folder)) is not None:
+            return study
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise DamagedFileError(f"{folder.journal} cannot be read: {why}.") from error
     except Exception as error:
         # Optuna follows a journal without looking at it: what is wrong there raises anything.
         raise DamagedFileError(f"{folder.journal} is damaged.") from error
+    raise DamagedFileError(f"{folder.journal} is damaged.")
 
 
 def read_study(folder: StudyFolder) -> optuna.Study:
-    """Return the study with its trials, as its journal has it.
+    """Return the study with its trials, as its journal or its database has it.
 
     Raises:
         StudyError: the study has no journal yet, or its folder was renamed.
         DamagedFileError: the journal is damaged, or is gone where there are trials.
+        StoreError: its database does not answer, or refuses to.
     """
+    folder.info()  # of this name, and whole
+    if (address := address_of(folder)) is not None:
+        return _read_database(folder, address)
     there = folder.journal.exists() and folder.journal.stat().st_size
     if not there and not has_trials(folder):
         raise StudyError(f"The study {folder.name} has no trials yet. Run `workbench search`.")
-    folder.info()  # of this name, and whole
     remedy = "Run `workbench search` as before: it writes it anew from the folders of the trials."
     if not there:
         raise DamagedFileError(f"{folder.journal} is gone or empty. {remedy}")
@@ -228,6 +216,18 @@ def read_study(folder: StudyFolder) -> optuna.Study:
         return _load_journal(folder)
     except DamagedFileError as error:
         raise DamagedFileError(f"{error} {remedy}") from error
+
+
+def _read_database(folder: StudyFolder, address: str) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if (study := find_trials(folder)) is not None:
+        return study
+    if not has_trials(folder):
+        raise StudyError(f"The study {folder.name} has no trials yet. Run `workbench search`.")
+    raise DamagedFileError(
+        f"{database(address)} has no record of the study {folder.name}. Run `workbench search` as "
+        "before: it writes it anew from the folders of the trials."
+    )
 
 
 def _held_to(constraints: Constraints, row: TrialRow) -> TrialRow:

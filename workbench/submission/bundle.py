@@ -27,6 +27,7 @@ from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, spec_of, title_of
+from workbench.study.refits import refit_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for
 from workbench.submission.container import dockerfile
@@ -47,6 +48,8 @@ from workbench.submission.predictions import fill, read_sheet
 from workbench.submission.scored_files import scored_files_table
 from workbench.submission.study_files import device_of, find_scored_files, folder_of_test_media
 from workbench.submission.study_page import write_study_page
+from workbench.submission.technical_report import REPORT, Reported, technical_report
+from workbench.submission.training_files import trained_models, write_training
 from workbench.tables import text_table
 from workbench.trial.result import ModelFolder
 from workbench.workspace import Workspace
@@ -69,7 +72,12 @@ class Bundle:
 
 
 def export(
-    folder: StudyFolder, out: Path, *, allow_missing: bool = False, is_calibrated: bool = False
+    folder: StudyFolder,
+    out: Path,
+    *,
+    allow_missing: bool = False,
+    is_calibrated: bool = False,
+    is_refit: bool = False,
 ) -> Bundle:
     """Write the champion of a study into the new folder `out`, all of it or nothing.
 
@@ -80,9 +88,10 @@ def export(
             or not what the model's views are made of.
         is_calibrated: Divide the logits of all scores by the temperature that makes the log-loss
             on held-out files least; else only where the experiment says `calibrated: true`.
+        is_refit: Export the champion's refit in its place; see `selection.refit`.
 
     Raises:
-        StudyError: the study has no champion.
+        StudyError: the study has no champion, or that has no refit.
         BundleError: `out` exists or lies in a bundle, files of the champion are gone or do not
             belong together, the template lacks test files, or too few files are held out to fit
             a temperature on.
@@ -101,19 +110,23 @@ def export(
             )
     check_place(out)
     champion = read_champion(folder)
-    model = folder.model(champion.recipe)
+    refit = refit_of(folder, champion.recipe, champion.title) if is_refit else None
+    uid = refit.recipe if refit else champion.recipe
+    model = folder.model(uid)
     if not model.weights.exists():
         raise BundleError(without_weights(model, title_of(champion.number, champion.recipe)))
-    spec = _read_spec(model, champion)
+    spec = _read_spec(model, champion, uid)
     verdict = judge_spec(folder.experiment().rulebook, spec)
     if not verdict.legal:
         raise RuleError(f"{verdict.sentence} Promote another trial.")
-    template = read_template(folder.template)
+    template = read_template(folder.template, folder.experiment().data.columns, may_be_empty=True)
     columns = (template.name_column, template.score_column)
     sheet = read_sheet(folder.template, name_column=columns[0], score_column=columns[1])
-    scores, temperature = _test_scores(model, champion), None
+    measured = folder.model(champion.recipe)
+    _require_measured(measured, champion)
+    scores, temperature = _test_scores(model), None
     if is_calibrated or folder.experiment().calibrated:
-        temperature = _temperature(model, champion)
+        temperature = _temperature(measured, champion)
         names, values = list(scores), tempered(list(scores.values()), temperature.temperature)
         scores = dict(zip(names, values.tolist(), strict=True))
     predictions = fill(sheet, scores)
@@ -134,6 +147,7 @@ def export(
     )
     extras = frozenset().union(*(view.libraries for view in views))
     versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
+    models = trained_models(folder, champion, refit)
 
     with finished_folder(out) as part:
         write_bytes(part / PREDICTIONS, predictions)
@@ -144,6 +158,8 @@ def export(
         if temperature:
             write_text(part / CALIBRATION, temperature.model_dump_json(indent=2) + "\n")
         shutil.copyfile(folder.champion, part / "champion.json")
+        if refit:
+            shutil.copyfile(folder.last_refit, part / folder.last_refit.name)
         write_study_page(folder, part / "report.html")
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +169,11 @@ def export(
                 (part / CODE / PACKAGE.name / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, part / CODE / PACKAGE.name / place)
         shutil.copyfile(PACKAGE / "submission" / "predict.py.txt", part / PROGRAM)
+        wheel = write_training(folder, champion, refit, models, part)
+        about = Reported(folder, champion, refit, spec, verdict, models, neutral.sentence)
+        write_text(part / REPORT, technical_report(about))
         write_text(part / "requirements.txt", documents.requirements(versions))
-        write_text(part / "Dockerfile", dockerfile())
+        write_text(part / "Dockerfile", dockerfile(f"./{wheel}" if wheel else ""))
         text = documents.readme(
             champion,
             spec,
@@ -164,6 +183,8 @@ def export(
             neutral=neutral,
             device=device,
             calibrated=_said(temperature),
+            refit=refit,
+            wheel=wheel,
             first={name: scores[name] for name in list(dict.fromkeys(sheet.names))[:NUM_EXPECTED]},
             times=_times(model),
         )
@@ -171,7 +192,7 @@ def export(
         contents = Contents(
             study=folder.name,
             trial=champion.number,
-            recipe=champion.recipe,
+            recipe=uid,
             name_column=columns[0],
             score_column=columns[1],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -210,7 +231,7 @@ def _neutral_lines(neutral: Neutral) -> list[str]:
     return ["", neutral.sentence, *neutral.lines] if neutral.files else []
 
 
-def _read_spec(model: ModelFolder, champion: Champion) -> ModelSpec | PackSpec:
+def _read_spec(model: ModelFolder, champion: Champion, uid: str) -> ModelSpec | PackSpec:
     for path in (model.record, model.weights, model.scores):
         if not path.exists():
             raise BundleError(
@@ -224,23 +245,26 @@ def _read_spec(model: ModelFolder, champion: Champion) -> ModelSpec | PackSpec:
         raise BundleError(
             f"{model.weights} is damaged ({error}). Promote another trial."
         ) from error
-    if trained != champion.recipe:
+    if trained != uid:
         raise BundleError(
             f"{model.weights} is of the recipe {trained or '(unnamed)'}, and the champion is "
-            f"{champion.title} of recipe {champion.recipe}. Put the trial's own file back."
+            f"{champion.title} of recipe {uid}. Put the trial's own file back."
         )
     model.require_unchanged()
     return spec
 
 
-def _test_scores(model: ModelFolder, champion: Champion) -> dict[str, float]:
-    stored = model.read_scores()
+def _require_measured(model: ModelFolder, champion: Champion) -> None:
     objective = champion.objective
-    if not gives(stored, objective, champion.value):
+    if not gives(model.read_scores(), objective, champion.value):
         raise BundleError(
             f"{model.scores} does not give the {objective.metric} for which {champion.title} was "
             "promoted. Put the file back, or promote again."
         )
+
+
+def _test_scores(model: ModelFolder) -> dict[str, float]:
+    stored = model.read_scores()
     test = stored[stored["slice"] == TEST]
     return dict(zip(test["name"].tolist(), test["score"].tolist(), strict=True))
 

@@ -12,6 +12,7 @@ from workbench.parts.per_view import apply, label_of
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
+from workbench.study.refits import RefitRecord
 from workbench.submission.markdown import as_cell, as_code, as_text
 from workbench.submission.neutral import Neutral
 
@@ -63,6 +64,8 @@ def readme(
     neutral: Neutral,
     device: str,
     calibrated: str,
+    refit: RefitRecord | None,
+    wheel: str,
     first: Mapping[str, float],
     times: ScoringTimes,
 ) -> str:
@@ -77,6 +80,8 @@ def readme(
         neutral: The test files that got a neutral score.
         device: What the predictions were computed on, if that is known.
         calibrated: By what the scores are divided, in sentences; empty if by nothing.
+        refit: What is exported in the champion's place, if that is its refit.
+        wheel: The file that installs the program for `train.py`; empty if the bundle has none.
         first: Some names with their scores, to compare with.
         times: What scoring took.
     """
@@ -97,6 +102,7 @@ def readme(
     told = folds_told(champion.num_folds)
     said_of_folds = f" {told}" if told else ""
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
+    said_of_refit = f"\n\n{' '.join(refit.lines)}" if refit else ""
     return f"""\
 # {champion.study}: {champion.title}
 
@@ -139,8 +145,8 @@ Among them:
 {expected}
 
 {_tolerance_told(device)} On {objective.place} the model reached
-{objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}{unseen}
-
+{objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}{said_of_refit}{unseen}
+{_training_told(wheel)}
 ## The rulebook
 
 {verdict.sentence}
@@ -168,6 +174,22 @@ def _tolerance_told(device: str) -> str:
 def _neutral_told(neutral: Neutral) -> str:
     """Return which test files have a neutral score, as Markdown."""
     return "\n".join([as_text(neutral.sentence), "", *map(as_text, neutral.lines)])
+
+
+def _training_told(wheel: str) -> str:
+    """Return the section on training again; empty where the bundle cannot say how."""
+    if not wheel:
+        return ""
+    return f"""
+## Train it again
+
+    pip install ./{wheel}
+    python train.py --data DIR --out ../retrained
+
+trains every model of this bundle from scratch, from the same starting weights, and holds it against
+this one: to the bit on a CPU of the same kind with the same threads and versions, else within a
+tolerance that it states. `TECHNICAL_REPORT.md` says how it was trained and chosen.
+"""
 
 
 def _member(spec: ModelSpec, time: float | None, *, is_one_of_many: bool) -> str:

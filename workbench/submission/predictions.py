@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.data.delimited import quoted, raw_cells, read_delimited
+from workbench.data.names import file_cell as file_cell
 from workbench.data.names import leaves_folder
 from workbench.errors import DataError
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a cell begins with that a spreadsheet program runs."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +117,3 @@ def csv_table(rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def file_cell(name: str) -> str:
-    """Return the name of a file as text that no spreadsheet program takes for a formula.
-
-    `./=1.mp4` is the same file as `=1.mp4`, and is matched with it. Bytes of a name that are no
-    UTF-8 are written by their numbers: a table cannot hold them, and the scores are to be kept.
-    """
-    name = name.encode("utf-8", "backslashreplace").decode()
-    return f"./{name}" if name.startswith(_FORMULA) else name

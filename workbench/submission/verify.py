@@ -62,7 +62,14 @@ def file_faults(bundle: Path, contents: Contents) -> Iterator[str]:
         yield f"{bundle} was changed: {name} does not belong to it. Remove it."
 
 
-def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "cpu") -> None:
+def run_predict(
+    bundle: Path,
+    files: Sequence[Path],
+    out: Path,
+    device: str = "cpu",
+    *,
+    template: tuple[Path, Path] | None = None,
+) -> None:
     """Score `files` into the CSV file `out` by the code and weights of a bundle alone.
 
     A bundle is a program: its manifest shows that it is whole, not that its author means well. A
@@ -73,6 +80,8 @@ def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "c
         files: Media files.
         out: The CSV file: a name and a score for each file.
         device: A torch device.
+        template: A template that names all files, and the folder that they are in: they may be
+            more than a command line can name.
 
     Raises:
         BundleError: the bundle was changed, or its program failed; what that said is on stderr.
@@ -97,6 +106,8 @@ def run_predict(bundle: Path, files: Sequence[Path], out: Path, device: str = "c
     # By its whole path, which no name of a folder turns into an option of Python.
     command: list[str | Path] = [sys.executable, "-I", "-B", (bundle / PROGRAM).absolute()]
     options: list[str | Path] = [f"--out={out}", f"--device={device}", "--", *files]
+    if template is not None:
+        options = [*options[:2], f"--template={template[0]}", f"--media={template[1]}"]
     code = subprocess.run([*command, *options], check=False).returncode
     if code:
         raise BundleError(

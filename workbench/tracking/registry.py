@@ -1,6 +1,7 @@
 """The model registry: a study's champion, a version of the registered model of its name."""
 
 import copy
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
+from workbench.addresses import TrackingPlace
 from workbench.errors import StudyError
-from workbench.tracking.store import Store
+from workbench.tracking.server import open_store
 from workbench.tracking.writing import KEY_LENGTH
 
 # isort: split
@@ -27,14 +29,15 @@ _CHAMPION = "champion"
 
 
 class ModelRegistry:
-    """The registered models in the tracking store in folder `root`.
+    """The registered models in the tracking store at `place`.
 
     Raises:
         StudyError: the folder cannot hold a store, or holds one that cannot be used.
+        StoreError: the server does not answer, or refuses to.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._client = Store(root).client
+    def __init__(self, place: TrackingPlace) -> None:
+        self._client = open_store(place).client
 
     def set_champion(self, name: str, uid: str) -> str | None:
         """Give the alias `champion` to the version of model `name` tagged with recipe `uid`.
@@ -43,7 +46,7 @@ class ModelRegistry:
             The version; nothing if no version of that recipe is registered, or its files are gone.
         """
         for version in self._client.search_model_versions(f"name = '{name}'"):
-            if version.tags.get("workbench.uid") == uid and _is_whole(version.source):
+            if version.tags.get("workbench.uid") == uid and self._is_whole(version.source):
                 self._client.set_registered_model_alias(name, _CHAMPION, str(version.version))
                 return str(version.version)
         return None
@@ -129,11 +132,21 @@ class ModelRegistry:
                 raise
             self._client.create_registered_model(name)
 
-
-def _is_whole(source: str | None) -> bool:
-    """Say whether a version's files are there: `mlflow gc` and people remove them."""
-    address = urlsplit(source or "file:")
-    return address.scheme != "file" or Path(unquote(address.path), "MLmodel").is_file()
+    def _is_whole(self, source: str | None) -> bool:
+        """Say whether a version's files are there: `mlflow gc` and people remove them."""
+        address = urlsplit(source or "file:")
+        if address.scheme == "file":
+            return Path(unquote(address.path), "MLmodel").is_file()
+        logged = re.search(r"/models/(m-[0-9a-f]+)/artifacts/?$", address.path)
+        if logged is None:
+            return False
+        try:
+            files = self._client.list_logged_model_artifacts(logged[1])
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+        return any(file.path == "MLmodel" for file in files)
 
 
 def _save_model(

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from workbench.addresses import TrackingPlace, folders_of
 from workbench.errors import StudyError
 from workbench.gate import is_inside
 from workbench.tracking.moving import ARTIFACTS, artifact_address
-from workbench.tracking.store import DATABASE, Store, WriteError
+from workbench.tracking.server import open_store
+from workbench.tracking.store import DATABASE, WriteError
 from workbench.values import Frozen
 
 _IDS_PER_CALL = 3000
@@ -48,9 +50,9 @@ class RemovedRecord(Frozen):
     num_versions: int = 0
 
 
-def has_store(root: Path) -> bool:
-    """Say whether folder `root` holds a tracking store; it is not opened, which takes a while."""
-    return (root / DATABASE).exists()
+def has_store(place: TrackingPlace) -> bool:
+    """Say whether there is a tracking store; it is not opened, which takes a while."""
+    return all((root / DATABASE).exists() for root in folders_of(place))
 
 
 def artifact_folder(root: Path, name: str) -> Path:
@@ -59,19 +61,20 @@ def artifact_folder(root: Path, name: str) -> Path:
 
 
 class StudyRecord:
-    """The record of one study in the tracking store in folder `root`, which is there.
+    """The record of one study in the tracking store at `place`, which is there.
 
     Args:
-        root: Folder of the store.
+        place: Of the store.
         name: The study's.
         study_id: Tells it from earlier ones of the same name.
 
     Raises:
         StudyError: the store cannot be used.
+        StoreError: the server does not answer, or refuses to.
     """
 
-    def __init__(self, root: Path, name: str, study_id: str) -> None:
-        self.store = Store(root)
+    def __init__(self, place: TrackingPlace, name: str, study_id: str) -> None:
+        self.store = open_store(place)
         self._client, self._name, self._study_id = self.store.client, name, study_id
         experiment = self._client.get_experiment_by_name(name)
         self.experiment_id: str | None = experiment.experiment_id if experiment else None
@@ -132,16 +135,20 @@ class StudyRecord:
     def remove(self) -> RemovedRecord:
         """Remove the study's runs with their artifacts, and what is registered of it, for good.
 
+        A server keeps what is deleted until its owner has `mlflow gc` run there.
+
         Raises:
             StudyError: the store does not take it.
         """
         if self.experiment_id is None:
             return RemovedRecord()
         try:
+            if not folders_of(self.store.place):
+                return self._remove_from_server(self.experiment_id)
             return self._remove(self.experiment_id)
         except WriteError as error:
             raise StudyError(
-                f"The record of the study {self._name} cannot be removed from {self.store.root}: "
+                f"The record of the study {self._name} cannot be removed from {self.store.place}: "
                 f"{error.message}. Run the same command again."
             ) from error
 
@@ -168,6 +175,18 @@ class StudyRecord:
         self._remove_empty_folders()
         self._remove_empty_model()
         return RemovedRecord(num_runs=len(runs), num_versions=len(versions))
+
+    def _remove_from_server(self, experiment_id: str) -> RemovedRecord:
+        runs, versions = self.runs(), self.versions()
+        for one in versions:
+            self._client.delete_model_version(self._name, one.version)
+        for model in self._logged_models(experiment_id, {run.info.run_id for run in runs}):
+            self._client.delete_logged_model(model.model_id)
+        active = [run.info.run_id for run in runs if run.info.lifecycle_stage == "active"]
+        for run_id in reversed(active):  # the study's own last: by it the others are found
+            self._client.delete_run(run_id)
+        self._remove_empty_model()
+        return RemovedRecord(num_runs=len(active), num_versions=len(versions))
 
     def _collect(self, experiment_id: str, runs: Sequence[str], models: Sequence[str]) -> None:
         """Have `mlflow gc` remove what was deleted, and the experiment if nothing else is in it."""
@@ -262,6 +281,5 @@ class StudyRecord:
         """Return the folder of artifacts at an address, if it is in this store."""
         parts = urlsplit(address or "")
         place = Path(unquote(parts.path))
-        if parts.scheme != "file" or not is_inside(place, self.store.root / ARTIFACTS):
-            return None
-        return place
+        roots = folders_of(self.store.place) if parts.scheme == "file" else ()
+        return place if any(is_inside(place, root / ARTIFACTS) for root in roots) else None

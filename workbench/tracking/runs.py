@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from workbench.addresses import TrackingPlace
 from workbench.errors import StudyError
-from workbench.tracking.store import Store
-from workbench.tracking.ui import leaderboard_tag, page_of
+from workbench.tracking.server import open_store
+from workbench.tracking.ui import leaderboard_tag, page_of, require_store
 from workbench.tracking.writing import TAG_LENGTH, RunState, RunWriter, flatten
 from workbench.values import Frozen
 
@@ -44,14 +45,15 @@ class TrialRun(Frozen):
 
 
 class Tracking:
-    """The runs in the tracking store in folder `root`, which is created if there is none.
+    """The runs in the tracking store at `place`; one in a folder is created if there is none.
 
     Raises:
         StudyError: the folder cannot hold a store, or holds one that cannot be used.
+        StoreError: the server does not answer, or refuses to.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.store = Store(root)
+    def __init__(self, place: TrackingPlace) -> None:
+        self.store = open_store(place)
         self._client = self.store.client
         self._writer = RunWriter(self.store)
 
@@ -214,7 +216,7 @@ class Tracking:
             run = self._find_parent(experiment.experiment_id, name, study_id)
         if run is None:
             raise StudyError(
-                f"The tracking store in {self.store.root} has no study {name!r}. Run the study "
+                f"The tracking store in {self.store.place} has no study {name!r}. Run the study "
                 "first, or name the store that it was run with."
             )
         return run.info.run_id
@@ -319,3 +321,15 @@ class Tracking:
         return self.store.find_runs(
             experiment_id, f"tags.`mlflow.parentRunId` = '{parent}'", with_deleted=with_deleted
         )
+
+
+def find_page(place: TrackingPlace, name: str, study_id: str) -> str:
+    """Return the page of a study in a store that is there; see `Tracking.page`.
+
+    Raises:
+        StudyError: there is no store at `place`, or it has no record of that study.
+        StoreError: the server does not answer, or refuses to.
+    """
+    require_store(place)
+    tracking = Tracking(place)
+    return tracking.page(tracking.find_study(name, study_id))

@@ -1,4 +1,4 @@
-"""The store: its address, opening it, its experiments, and searching its runs.
+"""The store in a folder: its address, opening it, its experiments, and searching its runs.
 
 The other rooms import this module before they import MLflow, which reads the settings below then.
 """
@@ -25,6 +25,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from workbench.access import open_lock, require_writable, take_lock
+from workbench.addresses import TrackingPlace, folders_of
 from workbench.console import say
 from workbench.errors import StudyError
 from workbench.files import finished
@@ -50,7 +51,57 @@ _PATIENCE_S = 60.0
 _RUNS_PER_PAGE = 1000
 
 
-class Store:
+class RunStore:
+    """What keeps experiments, runs and registered models; there are two, which open themselves."""
+
+    place: TrackingPlace
+    uri: str
+    """As MLflow's own tools take it."""
+
+    client: MlflowClient
+
+    @property
+    def root(self) -> Path:
+        """Its folder; raises ValueError of a server."""
+        (root,) = folders_of(self.place)
+        return root
+
+    def close(self) -> None:
+        """Let others make it anew or move it; nothing may be written through it after."""
+        raise NotImplementedError
+
+    def is_there(self) -> bool:
+        """Say whether it is still the one that was opened, not removed or replaced."""
+        raise NotImplementedError
+
+    def open_experiment(self, name: str) -> str:
+        """Return the id of experiment `name`; created if there is none, restored if deleted."""
+        raise NotImplementedError
+
+    def experiment_of(self, run_id: str) -> str:
+        """Return the id of the experiment that a run is in."""
+        return self.client.get_run(run_id).info.experiment_id
+
+    def find_runs(self, experiment_id: str, where: str, *, with_deleted: bool = False) -> list[Run]:
+        """Return all matching runs, oldest first, read page by page."""
+        runs: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [experiment_id],
+                where,
+                run_view_type=ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY,
+                max_results=_RUNS_PER_PAGE,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            runs.extend(page)
+            token = page.token
+            if not token:
+                return runs
+
+
+class Store(RunStore):
     """The tracking store in folder `root`; opening creates it, which takes some seconds once.
 
     A store that was moved or copied to `root` is made to keep its artifacts there.
@@ -62,7 +113,7 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+        self.place = root.resolve()
         # SQLite and MLflow have errors of their own for that, each another one.
         for place in (self.root, self.root / DATABASE, self.root / ARTIFACTS):
             require_writable(place)
@@ -101,28 +152,6 @@ class Store:
         if experiment.lifecycle_stage == "deleted":
             self.client.restore_experiment(experiment.experiment_id)
         return experiment.experiment_id
-
-    def experiment_of(self, run_id: str) -> str:
-        """Return the id of the experiment that a run is in."""
-        return self.client.get_run(run_id).info.experiment_id
-
-    def find_runs(self, experiment_id: str, where: str, *, with_deleted: bool = False) -> list[Run]:
-        """Return all matching runs, oldest first, read page by page."""
-        runs: list[Run] = []
-        token: str | None = None
-        while True:
-            page = self.client.search_runs(
-                [experiment_id],
-                where,
-                run_view_type=ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY,
-                max_results=_RUNS_PER_PAGE,
-                order_by=["attributes.start_time ASC"],
-                page_token=token,
-            )
-            runs.extend(page)
-            token = page.token
-            if not token:
-                return runs
 
 
 def store_uri(root: Path) -> str:

@@ -96,13 +96,25 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def artifacts_of(record: StudyRecord) -> Iterator[tuple[str, Path]]:
-    """Yield each run's id with its folder of artifacts, where that is a folder of this machine."""
+def artifacts_of(record: StudyRecord, spare: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the id of each run that has artifacts, with a folder of them.
+
+    Args:
+        record: The study's.
+        spare: An empty folder, for those that are not on this machine.
+    """
+    client = record.store.client
     for run in record.runs():
-        address = urlsplit(run.info.artifact_uri)
+        run_id, address = run.info.run_id, urlsplit(run.info.artifact_uri)
         place = Path(unquote(address.path))
-        if address.scheme == "file" and place.is_dir():
-            yield run.info.run_id, place
+        if address.scheme == "file":
+            if place.is_dir():
+                yield run_id, place
+        elif client.list_artifacts(run_id):
+            fetched = spare / run_id
+            fetched.mkdir()
+            client.download_artifacts(run_id, "", str(fetched))
+            yield run_id, fetched
 
 
 def write_runs(
@@ -130,7 +142,7 @@ def write_runs(
             ids[run.run_id] = _write(client, experiment, run, ids, artifacts.get(run.run_id))
     except WriteError as error:
         raise StudyError(
-            f"The runs of the study {name} cannot be written into {record.store.root}: "
+            f"The runs of the study {name} cannot be written into {record.store.place}: "
             f"{why_refused(error)}."
         ) from error
     return ids

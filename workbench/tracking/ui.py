@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from workbench.addresses import TrackingPlace, folders_of
 from workbench.errors import StudyError
 from workbench.tracking.moving import ARTIFACTS
 from workbench.tracking.store import DATABASE, store_uri
@@ -26,14 +27,20 @@ _NOISE = "ignore:starlette.middleware.wsgi is deprecated"
 """A warning that MLflow's server gives at each start, of which nobody here can do anything."""
 
 
+def require_store(place: TrackingPlace) -> None:
+    """Raise StudyError unless there is a store at `place`; it is not opened."""
+    for root in folders_of(place):
+        if not (root / DATABASE).is_file():
+            raise StudyError(f"{root} holds no tracking store yet. Run `workbench search` first.")
+
+
 def ui_command(root: Path, *, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
     """Return the command that serves the store in `root` as a web page until it is ended.
 
     Raises:
         StudyError: there is no store in `root`.
     """
-    if not (root / DATABASE).is_file():
-        raise StudyError(f"{root} holds no tracking store yet. Run `workbench search` first.")
+    require_store(root)
     server = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     where = ["--host", host, "--port", str(port)]
     if "MLFLOW_SERVER_ALLOWED_HOSTS" not in os.environ:  # a person's own setting is kept

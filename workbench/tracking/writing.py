@@ -9,7 +9,7 @@ from itertools import zip_longest
 from time import monotonic
 from typing import Any, Literal, TypeVar
 
-from workbench.tracking.store import Store
+from workbench.tracking.store import RunStore
 
 # isort: split
 # After the store, which sets what MLflow reads when it is imported.
@@ -38,7 +38,7 @@ the time that MLflow takes goes with the number of calls."""
 class RunWriter:
     """Writes to the runs of `store`. Every call is synchronous and names its run."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: RunStore) -> None:
         self._client = store.client
         self._epochs: dict[str, dict[str, int]] = {}  # of each open run: its metrics' last epochs
         self._waiting: dict[str, list[Metric]] = {}  # of each open run: epochs not yet written

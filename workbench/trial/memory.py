@@ -20,10 +20,12 @@ from workbench.trial.device import (
     memory_of,
 )
 from workbench.trial.memory_count import (
+    MARGIN,
     Need,
     counted_need,
     input_bytes,
     least_samples,
+    peak_of_pass,
     state_copies,
 )
 from workbench.trial.recipe import Recipe
@@ -37,6 +39,13 @@ nothing: ResNet-18 at 224 px took 20 ms a picture at 8 at once, 24 at 32 and 33 
 SCORED_FOR_TRAINED = 4
 """Samples that are scored at once for each one that is trained, where nothing is counted: a pass
 without gradient keeps few layers at a time. Running out then halves them."""
+
+PROBED_PICTURES = 32
+"""Pictures of each view that a probe's backbones read at once, if there is the memory."""
+
+FIT_BYTES = 28
+"""Of each feature of each sample while a head is fitted: as they are read, and as doubles, whole
+and standardised, with a copy of scikit-learn's."""
 
 PROCESS_BYTES = 600 * 2**20
 """About what a process takes of a GPU besides tensors."""
@@ -129,6 +138,8 @@ def plan(
     Raises:
         TooLargeError: not even the smallest part fits; says by how much.
     """
+    if recipe.training.probe is not None:
+        return _plan_of_probe(recipe, num_samples, device, limit_bytes)
     # A last batch of one joins the one before; a sample blended with itself joins its batch.
     batch = min(recipe.training.batch_size + 1, num_samples)
     batch *= 2 if recipe.training.augment.pictures.self_blend > 0 else 1
@@ -164,6 +175,40 @@ def plan(
     )
 
 
+def _plan_of_probe(recipe: Recipe, num_samples: int, device: str, limit_bytes: int) -> Plan:
+    """Return how many samples go through a probe's backbones at once within `limit_bytes`.
+
+    Raises:
+        TooLargeError: the features of all samples do not fit, or not even one sample does.
+    """
+    probe, spec = recipe.training.probe, recipe.model
+    assert probe is not None
+    wanted = recipe.training.sampling.subset
+    taken = wanted * num_samples if isinstance(wanted, float) else min(wanted, num_samples)
+    with torch.device("meta"):
+        width = sum(spec.build().widths)
+    fit_bytes = int(FIT_BYTES * taken * (1 + probe.copies) * width)
+    one, few = (peak_of_pass(recipe, device, False, n, grad=False) for n in (1, 4))
+    margin = MARGIN["cuda" if is_cuda(device) else "cpu"]
+    sample = int(margin * max(1, (few - one) // 3)) + 3 * input_bytes(recipe)
+    fixed = int(margin * one)
+    if fit_bytes > limit_bytes:
+        raise TooLargeError(
+            f"too little memory: {width} features of {taken * (1 + probe.copies):.0f} samples take "
+            f"about {_size(fit_bytes)} to fit a head on, and a trial may take "
+            f"{_size(limit_bytes)} on {device}. Take fewer samples by `sampling.subset`"
+        )
+    if fixed + sample > limit_bytes:
+        raise TooLargeError(
+            f"too little memory: {spec.backbone_label} at {spec.image_px} px takes about "
+            f"{_size(fixed + sample)} for one sample, and a trial may take {_size(limit_bytes)} on "
+            f"{device}"
+        )
+    most = first_plan(recipe, counts_memory=True).scored_at_once(recipe.training.batch_size)
+    scored = min(most, (limit_bytes - fixed) // sample)
+    return Plan(scored=scored, estimated_bytes=max(fixed + scored * sample, fit_bytes))
+
+
 def to_count(device: str, *, asked: int | None, share: float) -> int | None:
     """Return the bytes within which a trial's memory is counted first; None where it is met.
 
@@ -191,6 +236,9 @@ def limit(device: str, *, asked: int | None, share: float) -> int:
 
 def first_plan(recipe: Recipe, *, counts_memory: bool) -> Plan:
     """Return how batches go before anything is known of their memory."""
+    if recipe.training.probe is not None:
+        frames = max(shape[0] if len(shape) > 1 else 1 for shape in recipe.model.shapes.values())
+        return Plan(scored=max(1, PROBED_PICTURES // frames))
     if counts_memory:
         return WHOLE
     scored = min(SCORED_SAMPLES, SCORED_FOR_TRAINED * recipe.training.batch_size)
@@ -250,6 +298,8 @@ def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
     Half as many samples at once, down to the fewest that the model can learn from; then those with
     activations computed twice.
     """
+    if recipe.training.probe is not None:
+        return None  # half as many were read at once down to one
     if (smaller := plan.halved(recipe.training.batch_size)) is not None:
         return smaller
     if plan.least > 1 and least_samples(recipe) == 1:

@@ -4,15 +4,16 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from workbench.parts.augment import Augment
 from workbench.parts.losses import AnyLoss, CrossEntropy
+from workbench.parts.methods import AnyMethod, FeatureProbe, FineTuning, is_probe
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
-from workbench.parts.optimizers import AnyOptimizer
+from workbench.parts.optimizers import NoOptimizer, OptimizerOrNone
 from workbench.parts.schedules import AnySchedule, Constant
 from workbench.parts.transfer import Transfer
 from workbench.parts.weights import Loader
@@ -178,6 +179,12 @@ def _direction(metric: MetricName) -> Literal["maximize", "minimize"]:
 class TrainingSpec(Frozen):
     """All that is needed to train a model."""
 
+    READ_BY_PROBE: ClassVar[frozenset[str]] = frozenset({"method", "sampling", "augment"})
+    """The keys that a probe reads; of it the others have one value each, whatever was given."""
+
+    method: AnyMethod = FineTuning()
+    """Whether the model is trained by gradients, or a head is fitted on its features."""
+
     frozen: bool = False
     """Whether the backbone stays as it is and only the head learns."""
 
@@ -186,8 +193,9 @@ class TrainingSpec(Frozen):
     loss: AnyLoss = CrossEntropy()
     """What training makes small."""
 
-    optimizer: AnyOptimizer
-    """What moves the weights, with its base learning rate."""
+    optimizer: OptimizerOrNone
+    """What moves the weights, with its base learning rate; none where nothing is trained by steps.
+    """
 
     schedule: AnySchedule = Constant()
     """How the learning rate goes over the training."""
@@ -201,6 +209,48 @@ class TrainingSpec(Frozen):
 
     precision: Precision = "float32"
     """What training computes in. Scores are float32 either way."""
+
+    @property
+    def probe(self) -> FeatureProbe | None:
+        """The method, if it is a probe."""
+        return self.method if isinstance(self.method, FeatureProbe) else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_steps(cls, tree: Any) -> Any:
+        """Let a probe have no optimizer, and any other training need one."""
+        if isinstance(tree, dict) and is_probe(tree.get("method")):
+            return {**tree, "optimizer": NoOptimizer()}
+        return tree
+
+    @model_validator(mode="after")
+    def _as_its_method_reads_it(self) -> Self:
+        """Settle what a probe does not read: equal recipes must be written alike."""
+        if self.probe is None:
+            if isinstance(self.optimizer, NoOptimizer):
+                raise ValueError("`optimizer` is none, and a model that is trained needs one")
+            return self
+        settled = {"frozen": True, "optimizer": NoOptimizer(), "num_epochs": 1}
+        settled |= {} if self.probe.copies else {"augment": Augment()}
+        for name, field in TrainingSpec.model_fields.items():
+            if name in settled or name not in self.READ_BY_PROBE:
+                object.__setattr__(self, name, settled.get(name, field.default))
+        return self
+
+
+class Refit(Frozen):
+    """That a recipe is trained on the files of `val`, too: a champion trained again at the end.
+
+    Nothing is then held out to choose an epoch by, so the last one is kept, or the average that the
+    recipe has of the weights by then. What its epochs are measured on was learned from, and shows
+    that something is learned, not what it is worth.
+    """
+
+    of: str
+    """The uid of the trial, or repeat of one, that is trained again."""
+
+    history: tuple[float, ...] = ()
+    """The objective after each epoch of that one, which a schedule by plateaus goes by again."""
 
 
 class Recipe(Frozen):
@@ -218,6 +268,7 @@ class Recipe(Frozen):
     """What names the best epoch."""
 
     seed: int = Field(0, ge=0, lt=2**31)
+    refit: Refit | None = None
 
     _name: str = PrivateAttr("")
 
@@ -232,6 +283,15 @@ class Recipe(Frozen):
         for key in tree.keys() - own.keys():
             specs[_SPEC_OF[key]][key] = tree[key]
         return {**own, **specs}
+
+    @model_validator(mode="after")
+    def _fits_its_head(self) -> Self:
+        if self.model.head != self.training.method.head:
+            raise ValueError(
+                f"the model's head is {self.model.head.kind}, and the training's method makes "
+                f"one that is {self.training.method.head.kind}"
+            )
+        return self
 
     def build_model(self, load: Loader | None = None) -> MediaModel:
         """Return the model in training mode; see `ModelSpec.build`."""
@@ -260,11 +320,15 @@ class Recipe(Frozen):
         # The full dump: an unset field that gets another default must not keep its name. The
         # order of the views stays in it, since it orders the model's layers.
         dump = self.model_dump(mode="json")
-        # A key of later versions: left out where it says no more than what those before it knew.
+        # Keys of later versions: left out where they say no more than what those before them knew.
+        if not self.model.head.is_fitted:
+            del dump["model"]["head"], dump["training"]["method"]
         transfer = dump["training"]["transfer"]
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:
             del transfer["average"]
+        if dump["refit"] is None:
+            del dump["refit"]
         views = self.model.views.items()
         dump["model"]["views"] = [(name, view.identity()) for name, view in views]
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()[:12]
@@ -283,6 +347,8 @@ class Recipe(Frozen):
     def flat(self) -> dict[str, Any]:
         """Return all of it as JSON values, the keys of both specs side by side."""
         tree = self.model_dump(mode="json", exclude={"format"})
+        if self.refit is None:
+            del tree["refit"]
         return {**tree.pop("model"), **tree.pop("training"), **tree}
 
 

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from workbench.errors import DamagedFileError
 from workbench.files import finished, hash_file, write_text
+from workbench.trial.environment import Environment
 from workbench.trial.recipe import Recipe
 from workbench.validation import read_bytes, read_record
 from workbench.values import Frozen
@@ -103,6 +104,10 @@ class Result(Frozen):
     checkpointed: bool = False
     """Whether activations were computed twice instead of kept."""
 
+    environment: Environment | None = None
+    """Where it was trained, or trained last; unknown of older versions, and of what is no training.
+    """
+
     recipe_sha256: str = ""
     """Of `recipe.json`; unknown of older versions."""
 
@@ -114,7 +119,12 @@ class Result(Frozen):
 
 
 def best_epoch(recipe: Recipe, epochs: Sequence[Epoch]) -> Epoch | None:
-    """Return the epoch of the first fold with the best objective; of equals, the earliest."""
+    """Return the epoch whose weights are kept: with the best objective, of equals the earliest.
+
+    Of several folds it is one of the first; of a refit the last.
+    """
+    if recipe.refit is not None:
+        return epochs[-1] if epochs else None
     best = None
     for epoch in epochs:
         if epoch.fold != epochs[0].fold:

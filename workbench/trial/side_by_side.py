@@ -7,6 +7,7 @@ each answered with a number, or, at the end, with why it cannot be done.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +17,7 @@ from workbench.errors import WorkbenchError
 if TYPE_CHECKING:
     import torch
 
+    from workbench.parts.model import MediaModel
     from workbench.trial.recipe import Recipe
 
 WARM_UP_STEPS = 2
@@ -135,7 +137,10 @@ def _fits(recipe: "Recipe", probe: StepProbe, count: int) -> bool:
 
 
 def _stepper(recipe: "Recipe", device: "torch.device", num_samples: int) -> Callable[[], None]:
-    """Return a function that trains the recipe's model on one made batch, as a trial does."""
+    """Return a function that trains the recipe's model on one made batch, as a trial does.
+
+    Of a probe it reads the features.
+    """
     import torch
 
     from workbench.media.declared import PICTURED, modalities_of
@@ -143,6 +148,8 @@ def _stepper(recipe: "Recipe", device: "torch.device", num_samples: int) -> Call
     from workbench.trial.stepping import backward
 
     model = recipe.build_model().place(device)
+    if recipe.training.probe is not None:
+        return partial(_read, model, recipe, device, num_samples)
     model.train()
     optimizer = recipe.training.optimizer.build(
         recipe.training.transfer.groups(model, recipe.training.optimizer.weight_decay)
@@ -173,3 +180,13 @@ def _stepper(recipe: "Recipe", device: "torch.device", num_samples: int) -> Call
         optimizer.step()
 
     return step
+
+
+def _read(model: "MediaModel", recipe: "Recipe", device: "torch.device", num_samples: int) -> None:
+    """Read the features of a made batch."""
+    import torch
+
+    from workbench.parts.example_inputs import example_inputs
+
+    with torch.inference_mode():
+        model.eval().features(example_inputs(recipe.model.views, num_samples, device))

@@ -8,19 +8,23 @@ import pandas as pd
 from workbench.data.prepare import Prepared
 from workbench.scoring.slices import labelled_slices, scored_by, slices_of
 from workbench.scoring.stored_slices import StoredSlices
+from workbench.trial.model_in_training import ModelInTraining
 from workbench.trial.recipe import MetricName, Objective
-from workbench.trial.training import Training
 
 
-def all_scores(training: Training, prepared: Prepared) -> pd.DataFrame:
+def all_scores(training: ModelInTraining, prepared: Prepared) -> pd.DataFrame:
     """Return the best epoch's scores on every slice of the data as rows of the scores file.
 
     Those of the objective come first. What has their files is dealt their scores, and the rest is
-    scored now. Of several folds, a training scores the files of its own.
+    scored now. Of several folds, a training scores the files of its own. A refit learned from the
+    files with labels, so it scores those without alone.
     """
     measured, best = training.measured, training.best_scores
-    tables, left = [measured.table(best)], []
+    is_refit = training.recipe.refit is not None
+    tables, left = [] if is_refit else [measured.table(best)], []
     for whole in slices_of(prepared).values():
+        if is_refit and whole.is_labelled:
+            continue
         other = scored_by(whole, training.fold)
         if other.name in measured.names or other.rows.empty:
             continue

@@ -18,12 +18,15 @@ from workbench.trial.clock import TrialClock
 from workbench.trial.compiling import Compile
 from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
+from workbench.trial.environment import present_environment
+from workbench.trial.fitted_probe import FittedProbe
 from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.metrics import DivergedError, metrics_by_slice
+from workbench.trial.model_in_training import CHECKPOINT_FORMAT, ModelInTraining
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder, best_epoch
 from workbench.trial.slice_scores import all_scores, in_order_of_slices, whole_metrics
-from workbench.trial.training import CHECKPOINT_FORMAT, Training
+from workbench.trial.training import Training
 
 
 class UntrainableError(WorkbenchError):
@@ -77,6 +80,8 @@ def run_trial(
         CacheError: the decoded data were changed or are gone; it can go on when they are back.
     """
     clock = TrialClock()
+    if recipe.refit is not None:
+        prepared = prepared.with_val_in_train()
     files = TrialFolder(folder)
     files.write_recipe(recipe)
     told: list[Epoch] = []
@@ -94,13 +99,12 @@ def run_trial(
     segments = max(view.num_segments for view in recipe.model.views.values())
     num_samples = len(prepared.for_fold(1).rows("train")) * segments
     begin = partial(
-        Training,
+        FittedProbe if recipe.training.probe else partial(Training, compiled=compiled),
         recipe,
         prepared,
         device=device,
         store=store,
         step=step,
-        compiled=compiled,
         cache=cache,
         uses=uses,
     )
@@ -158,7 +162,7 @@ def run_trial(
         if prepared.num_folds > 1:
             files.drop_fold_scores(prepared.num_folds, with_weights=ended.state != "complete")
     best = best_epoch(recipe, told)
-    value, metrics = (best.objective, best.metrics) if best else (None, {})
+    value, metrics = (best.objective, best.metrics) if best and not recipe.refit else (None, {})
     if ended.state == "complete" and prepared.num_folds > 1:
         metrics = whole_metrics(recipe.objective, ended.by_slice)
         value = metrics[recipe.objective.metric]
@@ -178,6 +182,7 @@ def run_trial(
         estimated_memory_bytes=plan.estimated_bytes,
         micro_batch=plan.micro_batch,
         checkpointed=plan.checkpointed,
+        environment=present_environment(),
         recipe_sha256=hash_file(files.recipe),
         weights_sha256=hash_file(files.weights) if ended.state == "complete" else "",
         scores_sha256=hash_file(files.scores) if files.scores.exists() else "",
@@ -192,7 +197,7 @@ class _Work(NamedTuple):
     recipe: Recipe
     prepared: Prepared
     files: TrialFolder
-    begin: Callable[..., Training]
+    begin: Callable[..., ModelInTraining]
     """Takes the plan and the fold."""
 
     tell: Callable[[Sequence[Epoch]], Decision]
@@ -217,6 +222,8 @@ def _train(work: _Work, plan: Plan) -> "_Ended":
         tables = [pd.read_parquet(files.fold_scores(n + 1)) for n in range(num_folds)]
         scores = in_order_of_slices(tables, work.prepared, work.recipe.objective)
     files.write_scores(scores)
+    if work.recipe.refit is not None:
+        return ended  # nothing with labels was held out
     from workbench.trial import plots  # after training: Matplotlib takes a second to load
 
     # Of one slice: several may hold the same file.

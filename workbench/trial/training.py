@@ -8,45 +8,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from workbench.data.prepare import Prepared
 from workbench.media.declared import modalities_of
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
-from workbench.parts.model import is_grouped
 from workbench.parts.optimizers import lay_out_as_parameters, restore
-from workbench.parts.pretrained import loader
-from workbench.scoring.evaluator import Evaluator
-from workbench.scoring.slices import Slice, measured_slices
 from workbench.scoring.stored import StoredViews
-from workbench.scoring.stored_slices import StoredSlices
-from workbench.trial.batches import count_batches, sampled, shuffled
+from workbench.trial.batches import count_batches, shuffled
 from workbench.trial.compiling import Compile, compiled_model
-from workbench.trial.device import (
-    Capabilities,
-    capabilities,
-    forget_peak,
-    give_back,
-    go_on_with,
-    random_state,
-)
+from workbench.trial.device import Capabilities, capabilities, go_on_with, random_state
 from workbench.trial.layout import LayoutByClock
 from workbench.trial.memory import Plan
-from workbench.trial.memory_count import is_out_of_memory
-from workbench.trial.metrics import DivergedError, objective_metrics, require_numbers
+from workbench.trial.metrics import DivergedError, objective_metrics
+from workbench.trial.model_in_training import ModelInTraining
 from workbench.trial.norms import estimate_norms, training_files
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Epoch, best_epoch
 from workbench.trial.stepping import backward, checkpoint_activations
-from workbench.trial.stored_on_device import stored_for
-
-CHECKPOINT_FORMAT = 2
-"""Of a checkpoint; another one is not gone on from."""
 
 
-class Training:
-    """One recipe on its way through its epochs.
+class Training(ModelInTraining):
+    """A training by gradients on its way through its epochs; see `ModelInTraining`.
 
     Args:
         recipe: What to train.
@@ -75,23 +58,17 @@ class Training:
         uses: Capabilities | None = None,
         fold: int = 1,
     ) -> None:
-        self.recipe, self.plan, self.fold = recipe, plan, fold
-        self._tell_step = step
-        self._device = torch.device(device)
         uses = uses or capabilities(device)
-        forget_peak(self._device)
-        torch.manual_seed(recipe.seed)
-        self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._train = self.stored(
-            sampled(prepared.for_fold(fold), "train", recipe.training.sampling)
+        super().__init__(
+            recipe,
+            prepared,
+            device=device,
+            store=store,
+            plan=plan,
+            step=step,
+            uses=uses,
+            fold=fold,
         )
-        parts = measured_slices(prepared, recipe.objective.over, fold)
-        self.measured = StoredSlices(parts, self.stored)
-        """The slices of the objective."""
-
-        self._model = recipe.build_model(loader(store))
-        grouped = is_grouped(self._model)
-        self._model.place(self._device, channels_last=uses.grouped_last or not grouped)
         if plan.checkpointed:
             checkpoint_activations(self._model)
         spec = recipe.training
@@ -121,20 +98,6 @@ class Training:
             self._modalities,
         )
         self._step, self._factor = 0, 1.0
-        self._batches, self._of_batches = 0, 1
-        self.epochs: list[Epoch] = []
-        self.best_weights: dict[str, Tensor] = {}
-        """Of the best epoch, on the CPU."""
-
-        self.best_scores: list[npt.NDArray[np.float64]] = []
-        """Of the files of each source of `measured`, then."""
-
-        self.ms_per_file: float | None = None
-        """What scoring took, from stored views on: the least, since others were disturbed."""
-
-    def stored(self, part: Slice) -> StoredViews:
-        """Return the stored views of some files as the model reads them."""
-        return stored_for(part, self.recipe.model, self._device)
 
     def run_epoch(self) -> None:
         """Train the next epoch and score the slices of the objective; both go into `epochs`.
@@ -200,60 +163,16 @@ class Training:
         self._model.load_state_dict(self.best_weights)
         return self.predict(source, self._model)
 
-    def predict(self, source: StoredViews, model: torch.nn.Module) -> npt.NDArray[np.float64]:
-        """Return the probability of a fake for each file of `source`, (files,).
-
-        Where the memory runs out, half as many samples are scored at once from then on.
-
-        Raises:
-            DivergedError: some are no numbers.
-        """
-        evaluator = Evaluator(self.recipe.model, model)
-        while True:
-            started = time.monotonic()
-            try:
-                scores = evaluator.scores(source, batch_size=self._scored_at_once, step=self._moved)
-                break
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                smaller = self.plan.scoring_less(
-                    self.recipe.training.batch_size, source.num_samples
-                )
-                if smaller is None:
-                    raise
-            # Outside of the handler, which keeps what it was handed, and so its tensors.
-            self.plan = smaller
-            print(f"out of memory: {self._scored_at_once} samples are scored at once from here on")
-            give_back(self._device)
-        took_ms = 1000 * (time.monotonic() - started) / source.num_files
-        self.ms_per_file = min(took_ms, self.ms_per_file or took_ms)
-        require_numbers(scores)
-        return scores
-
-    @property
-    def _scored_at_once(self) -> int:
-        return self.plan.scored_at_once(self.recipe.training.batch_size)
-
-    def _moved(self) -> None:
-        """Tell that a batch ended; those after the last epoch, of other slices, are beyond it."""
-        self._batches += 1
-        self._tell_step(min(1.0, self._batches / self._of_batches))
-
     def state(self) -> dict[str, Any]:
         """Return what `restore` needs to go on from here bit for bit: tensors and plain values."""
         return {
-            "format": CHECKPOINT_FORMAT,
-            "recipe": self.recipe.uid,
+            **self._kept_state(),
             "model": self._model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "average": self._average.state(),
             "generator": self._generator.get_state(),
             "random": random_state(self._device),
             "step": self._step,
-            "epochs": [epoch.model_dump() for epoch in self.epochs],
-            "best_weights": self.best_weights,
-            "best_scores": torch.from_numpy(np.concatenate([*self.best_scores])),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -264,9 +183,7 @@ class Training:
         self._generator.set_state(state["generator"])
         self._step = state["step"]
         go_on_with(self._device, state["random"], else_seed=self.recipe.seed + self._step)
-        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
-        self.best_weights = state["best_weights"]
-        self.best_scores = self.measured.split(state["best_scores"].numpy())
+        self._restore_kept(state)
 
     def _held_out_loss(self) -> float:
         """Return the log-loss of the trained weights on the objective's slices."""
@@ -286,7 +203,10 @@ class Training:
         recipe, train = self.recipe, self._train
         steps = count_batches(train.num_samples, recipe.training.batch_size)
         sign = 1 if recipe.objective.direction == "maximize" else -1
-        history = [sign * past.objective for past in self.epochs]
+        values = [past.objective for past in self.epochs]
+        if recipe.refit is not None:
+            values = list(recipe.refit.history[: len(values)])
+        history = [sign * value for value in values]
         balanced = recipe.training.sampling.balanced
         losses = []
         for batch in shuffled(

@@ -1,0 +1,313 @@
+"""Data folders that are laid out otherwise than competitions': read, guessed, or refused."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.data.any_table import read_any_table
+from workbench.data.columns import Columns
+from workbench.data.folds import Validation, with_fold
+from workbench.data.guessed_columns import Answers
+from workbench.data.inspection import Inspection, inspect_data
+from workbench.data.layout import Layout
+from workbench.data.manifest import Manifest, read_labelled, read_manifest
+from workbench.data.targets import Classes
+from workbench.errors import DataError
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def put(folder: Path, *names: str) -> Path:
+    """Make files whose content is their name."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+def of_classes(folder: Path, *places: str, number: int = 6) -> Path:
+    return put(folder, *(f"{place}/{place[-1]}{n}.wav" for place in places for n in range(number)))
+
+
+def read(folder: Path, layout: Layout) -> Manifest:
+    return read_manifest(folder, layout, cache=folder.parent / "cache")
+
+
+def splits(found: Inspection) -> dict[str, int]:
+    return {str(split): len(rows) for split, rows in found.files.table.groupby("split")}
+
+
+def test_class_folders_are_read_with_and_without_splits(tmp_path: Path) -> None:
+    flat = read(of_classes(tmp_path / "a", "real", "fake"), Layout(kind="class-folders"))
+    assert flat.table["split"].unique().tolist() == ["train"]
+    targets = dict(zip(flat.table["path"], flat.table["target"], strict=True))
+    assert targets["real/l0.wav"] == 0
+    assert targets["fake/e5.wav"] == 1
+    assert flat.unnamed.empty
+    places = ("Train/Real", "Train/Fake", "dev/real", "dev/fake", "test/real")
+    deep = read(of_classes(tmp_path / "b", *places, number=3), Layout(kind="class-folders"))
+    assert deep.table["split"].value_counts().to_dict() == {"train": 6, "val": 6, "test": 3}
+    assert set(deep.table.loc[deep.table["split"] == "test", "target"]) == {-1}
+    assert list(deep.template.names) == ["real/l0.wav", "real/l1.wav", "real/l2.wav"]
+
+
+def test_a_third_folder_of_media_is_refused_and_by_name_left_out(tmp_path: Path) -> None:
+    data = of_classes(tmp_path / "d", "real", "fake", "morph")
+    (data / "papers").mkdir()
+    for ask in (inspect_data, lambda folder: read(folder, Layout(kind="class-folders"))):
+        with pytest.raises(DataError, match=r"3 folders of media.*Two classes are told apart here"):
+            ask(data)
+    found = inspect_data(data, Answers(fake=("fake", "morph"), real=("real",)))
+    assert int((found.files.table["target"] == 1).sum()) == 12
+    found = inspect_data(data, Answers(fake=("morph",), real=("real",)))
+    assert splits(found) == {"train": 12}
+
+
+@pytest.mark.parametrize(
+    ("folders", "fakes"),
+    [
+        (("training_fake", "training_real"), ("training_fake",)),
+        (("Bonafide", "Spoof"), ("Spoof",)),
+        (("0", "1"), ("1",)),
+    ],
+)
+def test_folders_are_known_by_their_words(
+    tmp_path: Path, folders: tuple[str, str], fakes: tuple[str, ...]
+) -> None:
+    found = inspect_data(of_classes(tmp_path / "d", *folders))
+    assert found.layout.classes.fake == fakes
+    assert splits(found) == {"train": 12}
+
+
+def test_two_folders_of_unknown_names_ask_which_is_fake(tmp_path: Path) -> None:
+    data = of_classes(tmp_path / "d", "original", "altered")
+    with pytest.raises(DataError, match=r"nothing says which holds the fakes.*--fake NAME"):
+        inspect_data(data)
+    found = inspect_data(data, Answers(fake=("altered",), real=("original",)))
+    assert dict(found.kinds) == {"sound": 12}
+
+
+def table(folder: Path, text: str, name: str = "labels.csv") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    return folder
+
+
+ROWS = "".join(f"f{n}.wav,{'fake' if n % 2 else 'real'}\n" for n in range(12))
+FILES = [f"clips/f{n}.wav" for n in range(12)]
+
+
+def test_a_table_is_read_with_its_media_folder_columns_and_splits(tmp_path: Path) -> None:
+    rows = [
+        f"x,f{n}.wav,{'ja' if n % 2 else 'nein'},{'dev' if n < 4 else 'Train'}" for n in range(8)
+    ]
+    rows += ["x,f8.wav,?,test", "x,f9.wav,,eval"]
+    data = put(table(tmp_path / "d", "id,wo,falsch,teil\n" + "\n".join(rows)), *FILES)
+    answers = Answers(
+        label="falsch", split="teil", fake=("ja",), real=("nein",), table="labels.csv"
+    )
+    found = inspect_data(data, answers)
+    assert found.layout.media == ("clips",)
+    assert found.layout.columns == Columns(name="wo", target="falsch", split="teil")
+    assert splits(found) == {"train": 4, "val": 4, "test": 2}
+    read_again = read(data, found.layout)
+    assert read_again.table["path"].tolist()[-2:] == ["clips/f8.wav", "clips/f9.wav"]
+    assert set(read_again.table["status"]) == {"ok"}
+    assert read_again.unnamed["path"].tolist() == ["clips/f10.wav", "clips/f11.wav"]
+
+
+def test_a_table_is_found_by_its_files_and_its_words(tmp_path: Path) -> None:
+    text = "wo,sex,verdict\n" + "".join(
+        f"f{n},{n % 2},{'spoof' if n % 2 else 'real'}\n" for n in range(12)
+    )
+    found = inspect_data(put(table(tmp_path / "d", text, "liste.csv"), *FILES))
+    assert found.layout.columns == Columns(name="wo", target="verdict")
+    assert found.validation == Validation(kind="stratified", folds=5)
+    assert "liste.csv: not used: sex" in found.lines()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ROWS + "f1.wav,morph\n", "has 3 labels: 'fake', 'morph', 'real'. Two classes"),
+        (ROWS.replace("fake", "ja").replace("real", "nein"), "nothing says which is fake"),
+        (ROWS + "../outside.wav,fake\n", "leaves the media folder"),
+        (ROWS + "/etc/passwd,fake\n", "leaves the media folder"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    data = put(table(tmp_path / "d", "filename,label\n" + text), *FILES)
+    with pytest.raises(DataError, match=re.escape(said)):
+        inspect_data(data)
+
+
+def test_a_split_that_is_none_is_named(tmp_path: Path) -> None:
+    data = put(
+        table(tmp_path / "d", "file,label,split\nf0.wav,real,train\nf1.wav,fake,7\n"), *FILES
+    )
+    with pytest.raises(DataError, match="line 3: the split '7' is none of train, val and test"):
+        inspect_data(data)
+
+
+def test_labels_that_classes_leaves_out_are_told(tmp_path: Path) -> None:
+    data = put(table(tmp_path / "d", "filename,label\n" + ROWS + "f1b.wav,morph\n"), *FILES)
+    classes = Classes(fake=("fake",), real=("real",))
+    manifest = read(data, Layout(kind="table", media=("clips",), classes=classes))
+    assert len(manifest.table) == 12
+    assert "1 rows of other labels left out (morph)" in manifest.understood[0]
+
+
+def test_groups_and_generators_are_found(tmp_path: Path) -> None:
+    rows = [
+        (f"f{n}.wav", n % 2, f"s{n // 4}", "ab"[n // 2 % 2] if n % 2 else "") for n in range(24)
+    ]
+    frame = pd.DataFrame(rows, columns=["file", "label", "speaker_id", "attack"])
+    data = put(tmp_path / "d", *(f"f{n}.wav" for n in range(24)))
+    frame.to_parquet(data / "all.parquet")
+    found = inspect_data(data)
+    assert (found.layout.generator, found.layout.groups) == ("attack", ("speaker_id",))
+    assert found.validation.kind == "group"
+    dealt = with_fold(read(data, found.layout), found.validation).table
+    assert set(dealt.groupby("meta.speaker_id")["split"].nunique()) == {1}
+
+
+def test_what_validates_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> None:
+    text = "filename,label\n"
+    turned = text + "\n".join(reversed(ROWS.split())) + "\n"
+    held = []
+    for folder, content in (("a", text + ROWS), ("b", turned)):
+        data = put(table(tmp_path / folder, content), *FILES)
+        found = inspect_data(data)
+        dealt = with_fold(read(data, found.layout), found.validation).table
+        held.append(set(dealt.loc[dealt["split"] == "val", "path"]))
+    assert held[0] == held[1]
+    assert len(held[0]) == 2
+
+
+def test_data_without_val_need_a_way_to_validate(tmp_path: Path) -> None:
+    manifest = read(of_classes(tmp_path / "a", "real", "fake"), Layout(kind="class-folders"))
+    with pytest.raises(DataError, match=r"no files of val.*kind: stratified"):
+        with_fold(manifest, Validation())
+    looked_at = with_fold(manifest, Validation(kind="cluster"))
+    assert set(looked_at.table["split"]) == {"train", "val"}
+
+
+def test_files_of_a_test_folder_are_named_so_that_no_spreadsheet_runs_them(tmp_path: Path) -> None:
+    data = of_classes(tmp_path / "d", "real", "fake")
+    put(data / "test", "=1+1.wav", "a,b.wav", ".hidden.wav", "x.txt", "c:d.wav", " e.wav")
+    manifest = read(data, Layout(kind="class-folders"))
+    assert list(manifest.template.names) == ["./=1+1.wav", "a,b.wav"]
+    assert manifest.template.text == 'file_name,score\n./=1+1.wav,0.5\n"a,b.wav",0.5\n'
+    tests = manifest.table[manifest.table["split"] == "test"]
+    assert tests["path"].tolist() == ["test/=1+1.wav", "test/a,b.wav"]
+    assert set(tests["status"]) == {"ok"}
+
+
+def test_the_competitions_layout_may_lack_val_and_template(tmp_path: Path) -> None:
+    data = put(tmp_path / "d", *(f"trainset/f{n}.wav" for n in range(12)), "testset/t.wav")
+    (data / "train_label.txt").write_text("audio_name,target\n" + ROWS)
+    found = inspect_data(data)
+    assert (found.layout.val_labels, found.layout.template) == ((), ())
+    assert splits(found) == {"train": 12, "test": 1}
+    assert inspect_data(data).lines() == found.lines()
+
+
+def test_another_labelled_folder_of_the_same_layout_is_a_slice(tmp_path: Path) -> None:
+    data = of_classes(tmp_path / "d", "real", "fake", number=2)
+    manifest = read_labelled(data, Layout(kind="class-folders"), cache=tmp_path / "cache")
+    assert manifest.table["split"].tolist() == ["val"] * 4
+
+
+def test_escapes_in_names_reach_neither_terminal_nor_file(tmp_path: Path) -> None:
+    data = of_classes(tmp_path / "d", "real", "fake")
+    put(data / "fake", "notes\x1b[31m\nname: x.txt")
+    (said,) = (line for line in inspect_data(data).lines() if "skipped" in line)
+    assert "\\u001b[31m\\nname: x.txt" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["state.json", "data-00000-of-00001.arrow"], "Hugging Face's `datasets`"),
+        (["shard-0000.tar"], "as of WebDataset"),
+        (["read.me"], "laid out in no way that is known"),
+        (["inner/real/a.wav", "inner/fake/b.wav"], "Is it .*inner"),
+    ],
+)
+def test_other_folders_are_refused(tmp_path: Path, names: list[str], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        inspect_data(put(tmp_path / "d", *names))
+
+
+def test_two_tables_of_labels_ask_which(tmp_path: Path) -> None:
+    data = put(table(tmp_path / "d", "filename,label\n" + ROWS, "a.csv"), *FILES)
+    table(data, "filename,label\n" + ROWS, "b.csv")
+    with pytest.raises(DataError, match=r"several tables of labels: a.csv, b.csv.*--table"):
+        inspect_data(data)
+    assert inspect_data(data, Answers(table="b.csv")).layout.table == ("b.csv",)
+
+
+def test_a_table_with_labels_and_scores_is_no_template(tmp_path: Path) -> None:
+    text = "filename,label,score\n" + ROWS.replace("\n", ",0.5\n")
+    found = inspect_data(put(table(tmp_path / "d", text), *FILES))
+    assert (found.layout.kind, found.layout.table) == ("table", ("labels.csv",))
+    assert found.layout.model_dump(include={"template"}, exclude_unset=True) == {}
+
+
+def test_a_table_that_is_a_link_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    secret = table(tmp_path / "elsewhere", "filename,password\nf0.wav,x\n") / "labels.csv"
+    data = put(tmp_path / "d", *FILES)
+    (data / "labels.csv").symlink_to(secret)
+    with pytest.raises(DataError, match="is a link that leads out of") as caught:
+        inspect_data(data)
+    assert "password" not in str(caught.value)
+
+
+def test_a_parquet_table_is_rows_of_cells(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "file": ["a.wav", "b.wav", None],
+            "label": pd.Categorical(["fake", "real", "real"]),
+            "n": [1, 2, 3],
+            "sure": [True, None, False],
+            "audio": [{"bytes": b"1", "path": "a"}] * 3,
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert read_any_table(tmp_path / "t.parquet").rows == [
+        ["file", "label", "n", "sure"],
+        ["a.wav", "fake", "1", "True"],
+        ["b.wav", "real", "2", ""],
+        ["", "real", "3", "False"],
+    ]
+    pd.DataFrame({"file": ["a" * 40_000, "b"]}).to_parquet(tmp_path / "long.parquet")
+    with pytest.raises(DataError, match="a cell of over 8,192 letters"):
+        read_any_table(tmp_path / "long.parquet")
+    many = pd.DataFrame({"n": np.zeros(5_000_001, np.int8)})
+    many.to_parquet(tmp_path / "many.parquet")
+    with pytest.raises(DataError, match="5,000,001 rows"):
+        read_any_table(tmp_path / "many.parquet")
+
+
+def test_damaged_and_unreadable_tables_are_told(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1\x1b[31mPAR1")
+    with pytest.raises(DataError, match="cannot be read as Parquet") as caught:
+        read_any_table(tmp_path / "t.parquet")
+    assert "\x1b" not in str(caught.value)
+    (tmp_path / "t.xlsx").write_bytes(b"no zip")
+    with pytest.raises(DataError, match="cannot be read as a spreadsheet"):
+        read_any_table(tmp_path / "t.xlsx")
+
+
+def test_every_table_shown_in_the_docs_is_understood(tmp_path: Path) -> None:
+    text = (DOCS / "your-data.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```csv\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    of_labels = [block for block in shown if "label" in block]
+    assert len(of_labels) == 2
+    for number, block in enumerate(of_labels):
+        names = re.findall(r"^(\S+?\.\w+),", block, flags=re.MULTILINE)
+        found = inspect_data(put(table(tmp_path / f"d{number}", block), *names))
+        assert found.num_labelled == 4

@@ -1,0 +1,125 @@
+"""An experiment made for a data folder and a machine: it is read, fits, and overwrites nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.data.test_layouts import of_classes, put
+from workbench.data.inspection import inspect_data
+from workbench.errors import ConfigError
+from workbench.search.fitted_experiment import (
+    FittedExperiment,
+    fit_experiment,
+    name_of,
+    named_or_fitted,
+    write_fitted,
+)
+from workbench.search.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
+from workbench.search.options import RunOptions
+from workbench.space.experiment import read_experiment
+from workbench.study.folder import StudyFolder, StudyInfo
+from workbench.workspace import Workspace
+
+LAPTOP = Machine("2 CPU cores", is_gpu=False, memory_gib=8, at_hand=SMALL[:2])
+SERVER = Machine("NVIDIA H100", is_gpu=True, memory_gib=80, at_hand=(*SMALL, *LARGER))
+BARE = Machine("1 CPU core", is_gpu=False, memory_gib=2, at_hand=())
+
+
+def fitted(data: Path, machine: Machine, name: str = "mine") -> FittedExperiment:
+    found = inspect_data(data)
+    about = experiment_text(found, machine, name, str(data))
+    return FittedExperiment(name, found, machine, about, space_text(found, machine, name))
+
+
+@pytest.mark.parametrize("machine", [LAPTOP, SERVER, BARE], ids=["laptop", "server", "bare"])
+@pytest.mark.parametrize(
+    ("ending", "views"),
+    [("wav", {"mel", "logspec"}), ("png", {"image"}), ("mp4", {"mel", "frames"})],
+)
+def test_it_is_read_and_has_the_views_of_the_media(
+    tmp_path: Path, machine: Machine, ending: str, views: set[str]
+) -> None:
+    names = [f"{place}/{n}.{ending}" for place in ("real", "fake") for n in range(5)]
+    made = fitted(put(tmp_path / "d", *names), machine)
+    experiment, space = made.read()
+    assert set(experiment.views) == views
+    assert {name for drawn in space.view_sets() for name in drawn} == views
+    assert experiment.validation.kind == "stratified"
+    assert experiment.data == made.found.layout
+    few = {"tf_efficientnet_lite0", "tf_efficientnet_lite1"}
+    assert set(space.backbones()) == ({*SMALL, *LARGER} if machine.is_gpu else few)
+    least = space.least_image_px()
+    assert least >= 160 if machine.is_gpu else least <= 128
+
+
+def test_media_of_several_kinds_are_read_together(tmp_path: Path) -> None:
+    names = [
+        f"{place}/{n}.{end}" for place in ("real", "fake") for n in (1, 2) for end in ("wav", "png")
+    ]
+    _, space = fitted(put(tmp_path / "d", *names), LAPTOP).read()
+    assert space.view_sets() == [("mel", "image")]
+
+
+def test_it_is_written_once_and_read_as_what_it_was(tmp_path: Path) -> None:
+    made = fitted(of_classes(tmp_path / "d", "real", "fake"), LAPTOP)
+    about, space = write_fitted(made, tmp_path)
+    assert read_experiment(about)[0] == made.read()[0]
+    assert read_experiment(about)[1].tree == made.read()[1].tree
+    space.unlink()
+    with pytest.raises(ConfigError, match="exists, and nothing is overwritten"):
+        write_fitted(made, tmp_path)
+    assert not space.exists()
+
+
+def test_names_of_strangers_stay_in_comments_and_values(tmp_path: Path) -> None:
+    data = of_classes(tmp_path / "a\nname: evil", "real: x", "fake # y")
+    made = fitted(data, LAPTOP)
+    experiment, _ = made.read()
+    assert experiment.name == "mine"
+    assert experiment.data.classes.fake == ("fake # y",)
+    with_notes = replace(made.found, remarks=("odd\x1b[31m\nname: evil",))
+    assert "\x1b" not in experiment_text(with_notes, LAPTOP, "mine", "d")
+    assert "\nname: evil" not in experiment_text(with_notes, LAPTOP, "mine", "d")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("faces", "faces"), ("My data (2)", "My-data-2"), ("weights", "data-weights"), ("ß", "data")],
+)
+def test_an_experiment_is_called_as_its_folder(tmp_path: Path, folder: str, name: str) -> None:
+    assert name_of(tmp_path / folder) == name
+
+
+def test_a_search_without_an_experiment_makes_one_or_takes_the_written_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = of_classes(tmp_path / "sounds", "real", "fake")
+    workspace, options = Workspace(tmp_path), RunOptions(num_trials=1, data=data, device="cpu")
+    experiment, space, file = named_or_fitted(None, workspace, options)
+    assert (experiment.name, str(file)) == ("sounds", "experiments/sounds.yaml")
+    assert "No experiment is named, so one is made" in capsys.readouterr().err
+    assert not (tmp_path / "experiments").exists()
+    write_fitted(fit_experiment(data, workspace, device="cpu"), tmp_path)
+    again, space_again, _ = named_or_fitted(None, workspace, options)
+    assert (again, space_again.tree) == (experiment, space.tree)
+    assert "it is the experiment" in capsys.readouterr().err
+
+
+def test_a_begun_study_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
+    data = of_classes(tmp_path / "sounds", "real", "fake")
+    workspace, options = Workspace(tmp_path), RunOptions(num_trials=1, data=data, device="cpu")
+    experiment, space = fitted(data, SERVER, "sounds").read()  # begun on another machine
+    study = StudyFolder(workspace.studies / "sounds")
+    about = {"experiment": experiment.model_dump(mode="json"), "space": space.tree}
+    study.path.mkdir(parents=True)
+    study.experiment_file.write_text(yaml.safe_dump(about), encoding="utf-8")
+    study.write_info(
+        StudyInfo(
+            name="sounds", id="0", experiment="e", data="d", fingerprint="f", seed=0, created=""
+        )
+    )
+    again, space_again, _ = named_or_fitted(None, workspace, options)
+    assert again.model_dump(mode="json") == about["experiment"]
+    assert space_again.tree == space.tree

@@ -1,0 +1,250 @@
+"""The training of a bundle repeated: the same bits on a CPU, and what is refused or held apart."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.submission.made_study import TrainedStudy
+from workbench.data.metadata import column_of
+from workbench.errors import BundleError, DataError, WeightsError
+from workbench.files import hash_file
+from workbench.parts.weights import Weights
+from workbench.submission.bundle import Bundle
+from workbench.submission.places import WEIGHTS
+from workbench.submission.retrain import How, retrain
+from workbench.submission.retrain_checks import (
+    Check,
+    check_model,
+    check_predictions,
+    checks_as_table,
+    tolerance_for,
+    why_not_bits,
+)
+from workbench.submission.retrain_data import require_same
+from workbench.submission.training_record import (
+    SeedSpread,
+    TrainedModel,
+    digest_of_scores,
+    digests,
+    read_training,
+)
+from workbench.trial.environment import Environment
+from workbench.trial.recipe import Objective
+from workbench.trial.result import Result
+
+HERE = Environment(processor="a CPU", num_threads=2, versions={"torch": "2.13.0"})
+
+
+def said_of(checks: tuple[Check, ...]) -> dict[str, tuple[bool | None, str]]:
+    return {check.what: (check.ok, check.said) for check in checks}
+
+
+def test_a_training_that_is_repeated_gives_the_same_bits(
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path
+) -> None:
+    out, how = tmp_path / "out", How(store=tmp_path)
+    done = retrain(bundle.path, study.data, out, how)
+    said = said_of(done.checks)
+    assert done.ok, checks_as_table(done.checks)
+    assert said["trial 7: weights"] == (True, "the same bits")
+    assert said["trial 7: scores"] == (True, "the same bits")
+    assert said["trial 7: auc"][1].endswith("0.00000 apart, none allowed")
+    assert said["predictions"] == (True, "the same 7 scores to the last digit")
+    assert said["starting weights"] == (True, "random, by the seed of the recipe")
+    assert "tolerance" not in said
+    assert hash_file(out / WEIGHTS) == hash_file(bundle.path / WEIGHTS)
+
+    # What ended is not trained again.
+    (written,) = out.glob("experiments/made/trials/*/model.safetensors")
+    before = written.stat().st_mtime_ns
+    assert retrain(bundle.path, study.data, out, how).ok
+    assert written.stat().st_mtime_ns == before
+
+
+def test_other_labels_are_refused_before_anything_is_trained(
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path
+) -> None:
+    data = shutil.copytree(study.data, tmp_path / "data")
+    file = data / "train_label.txt"
+    text = file.read_text()
+    swapped = text.replace("train0.mp4,0", "train0.mp4,1").replace("train1.mp4,1", "train1.mp4,0")
+    assert swapped != text
+    file.write_text(swapped)
+    with pytest.raises(DataError, match="the training files have other names or labels"):
+        retrain(bundle.path, data, tmp_path / "out", How(store=tmp_path))
+    assert not list((tmp_path / "out").glob("experiments/made/trials"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"target": [1, 1]}, "the training files have other names or labels"),
+        ({"content": ["x", "z"]}, "the training files hold something else than they did"),
+        ({"split": ["train", "val"]}, "the training files are 1, not 2"),
+    ],
+)
+def test_what_is_another_in_the_data_is_told(changed: dict[str, Any], said: str) -> None:
+    table = pd.DataFrame(
+        {"split": "train", "name": ["a", "b"], "target": [0, 1], "content": ["x", "y"]}
+    )
+    wanted = digests(table, ())
+    require_same(wanted, digests(table.iloc[::-1], ()), Path("data"))
+    with pytest.raises(DataError, match=said):
+        require_same(wanted, digests(table.assign(**changed), ()), Path("data"))
+
+
+def test_a_column_counts_where_numbers_depend_on_it() -> None:
+    told = {"split": "train", "name": ["a"], "target": [0], "content": ["x"]}
+    table = pd.DataFrame({**told, column_of("generator"): ["g"]})
+    other = pd.DataFrame({**told, column_of("generator"): ["h"]})
+    assert digests(table, ()) == digests(other, ())
+    assert digests(table, ("generator",)) != digests(other, ("generator",))
+
+
+def test_another_version_is_refused(
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = {"version.workbench": "9.9.9", "code_hash": ""}
+    monkeypatch.setattr("workbench.submission.retrain.code_tags", lambda: tags)
+    with pytest.raises(BundleError, match=r"and this is 9\.9\.9\. Install workbench-.*\.whl"):
+        retrain(bundle.path, study.data, tmp_path / "out", How())
+
+
+def test_a_changed_bundle_and_a_folder_in_use_are_refused(
+    study: TrainedStudy, bundle: Bundle, own_bundle: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(BundleError, match="lies in the bundle"):
+        retrain(bundle.path, study.data, bundle.path / "deep" / "out", How())
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "mine.txt").touch()
+    with pytest.raises(BundleError, match="exists and holds no training of"):
+        retrain(bundle.path, study.data, tmp_path / "used", How())
+    file = own_bundle / "training" / "training.json"
+    file.write_text(file.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(BundleError, match=r"training/training\.json is not the exported file"):
+        retrain(own_bundle, study.data, tmp_path / "out", How())
+    shutil.rmtree(file.parent)
+    with pytest.raises(BundleError, match="an older version exported it"):
+        read_training(own_bundle)
+
+
+def trained(bundle: Bundle, **changes: Any) -> TrainedModel:
+    (model,) = read_training(bundle.path).models
+    return model.model_copy(update=changes)
+
+
+def test_starting_weights_that_are_gone_are_told_before_the_data_are_read(
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = read_training(bundle.path)
+    start = Weights(source="local", name="resnet10t.c3_in1k", sha256="0" * 64, pretraining="in1k")
+    recipe = record.models[0].recipe.replaced(weights=start)
+    other = record.model_copy(
+        update={"models": (record.models[0].model_copy(update={"recipe": recipe}),)}
+    )
+    monkeypatch.setattr("workbench.submission.retrain.read_training", lambda _: other)
+    with pytest.raises(
+        WeightsError, match=r"weights that trial 7 starts from cannot be had: resnet10t\.c3_in1k"
+    ):
+        retrain(bundle.path, tmp_path / "no data", tmp_path / "out", How(store=tmp_path))
+    assert not (tmp_path / "out").exists()
+
+
+def result_of(model: TrainedModel, **changes: Any) -> Result:
+    whole = {
+        "recipe": model.uid,
+        "state": "complete",
+        "objective": model.value,
+        "device": "cpu",
+        "weights_sha256": model.weights_sha256,
+    }
+    return Result.model_validate({**whole, **changes})
+
+
+def test_bits_are_asked_for_where_nothing_is_another(bundle: Bundle) -> None:
+    model = trained(bundle, environment=HERE, code_hash="c0de")
+    assert why_not_bits(model, result_of(model), HERE, "c0de") == []
+    newer = HERE.model_copy(update={"num_threads": 1, "versions": {"torch": "2.14.0"}})
+    assert why_not_bits(model, result_of(model), newer, "0ther") == [
+        "1 threads in place of 2",
+        "torch 2.14.0 in place of 2.13.0",
+        "code 0ther in place of c0de",
+    ]
+    on_gpu = result_of(model, device="GPU")
+    assert why_not_bits(model, on_gpu, HERE, "c0de") == ["GPU in place of cpu"]
+    both = trained(bundle, environment=HERE, device="GPU")
+    assert why_not_bits(both, on_gpu, HERE, "") == ["GPU, whose sums have no fixed order"]
+    parts = result_of(model, micro_batch=4)
+    assert why_not_bits(model, parts, HERE, "c0de") == [
+        "batches went through the model in other parts"
+    ]
+
+
+def test_other_bits_fail_unless_there_is_a_reason_for_them(
+    study: TrainedStudy, bundle: Bundle
+) -> None:
+    scores = study.folder.model(bundle.contents.recipe).read_scores()
+    model = trained(bundle, value=0.80)
+    moved = result_of(model, weights_sha256="f" * 64, objective=0.815)
+    tolerance = tolerance_for(None, None)
+    assert tolerance.objective == 0.02
+
+    strict = check_model(model, moved, scores, reasons=[], tolerance=tolerance)
+    assert [check.ok for check in strict] == [False, True, False]
+    lenient = check_model(model, moved, scores, reasons=["a GPU"], tolerance=tolerance)
+    assert [check.ok for check in lenient] == [None, None, True, True]
+    tight = tolerance_for(None, 0.01)
+    far = check_model(model, moved, scores, reasons=["a GPU"], tolerance=tight)
+    assert [check.ok for check in far] == [None, None, True, False]
+
+
+def test_the_tolerance_is_what_repeats_tell() -> None:
+    found = tolerance_for(SeedSpread(num_repeats=6, deviation=0.01, scores=0.03), None)
+    assert found.objective == pytest.approx(0.0277, abs=1e-4)  # 1.96 times the root of two
+    assert (found.scores, found.source) == (0.03, "by 6 repeats with other seeds")
+
+
+def test_predictions_are_the_same_or_near() -> None:
+    tolerance = tolerance_for(None, None)
+    old, new = {"a": 0.1, "b": 0.5, "c": 0.9}, {"a": 0.1, "b": 0.8, "c": 0.6}
+    assert check_predictions(old, old, is_bits=True, tolerance=tolerance).ok is True
+    told = check_predictions(old, new, is_bits=False, tolerance=tolerance)
+    assert (told.ok, told.said) == (
+        False,
+        "up to 0.30000 apart, 0.20000 on average, rank correlation 0.500; at most 0.10000 on "
+        "average",
+    )
+    near = {**old, "b": 0.52}
+    assert check_predictions(old, near, is_bits=False, tolerance=tolerance).ok is True
+    assert check_predictions(old, near, is_bits=True, tolerance=tolerance).ok is False
+    assert check_predictions(old, {"a": 0.1}, is_bits=False, tolerance=tolerance).ok is False
+    assert check_predictions(old, None, is_bits=True, tolerance=tolerance).ok is None
+
+
+def test_scores_count_to_the_last_bit_and_in_any_order() -> None:
+    scores = pd.DataFrame(
+        {"slice": ["val", "test", "phone"], "name": ["a", "b", "c"], "score": [0.1, 0.2, 0.3]}
+    )
+    digest = digest_of_scores(scores, Objective())
+    assert digest_of_scores(scores.iloc[::-1], Objective()) == digest
+    assert digest_of_scores(scores.assign(score=[0.1, 0.2, 0.4]), Objective()) == digest
+    assert digest_of_scores(scores.assign(score=[0.1, 0.2 + 2**-54, 0.3]), Objective()) != digest
+
+
+def test_the_report_says_what_the_study_knows(bundle: Bundle) -> None:
+    text = (bundle.path / "TECHNICAL_REPORT.md").read_text()
+    for heading in (
+        "Data", "Views", "Model", "Training", "What was searched", "How it was chosen",
+        "Results", "Extra samples", "How to run it again", "The rules, line by line",
+    ):  # fmt: skip
+        assert f"\n## {heading}\n" in text
+    assert "- train: 4 files, 2 fake" in text
+    assert "- test: 7 files, without labels" in text
+    assert "| params" in text.replace("`", "") and "resnet10t" in text
+    assert "It is the only one." in text  # why it was promoted
+    assert "| optimizer | kind adamw, lr 0.001" in text
+    assert text.count("to be filled in by you") >= 5
+    assert "\n\n\n" not in text

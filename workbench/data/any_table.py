@@ -1,0 +1,146 @@
+"""A table of files in whichever format: text, Parquet, or a spreadsheet's.
+
+All of them become what text is, rows of cells, so that names and labels of each are read alike.
+"""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workbench.data.delimited import (
+    MAX_LINE_LETTERS,
+    MAX_TABLE_BYTES,
+    Delimited,
+    read_delimited,
+    shown_cell,
+)
+from workbench.errors import DataError, told
+from workbench.gate import read_file
+
+TEXT, PARQUET, SHEET = (".csv", ".tsv", ".txt"), (".parquet", ".pq"), (".xlsx",)
+TABLE_ENDINGS = (*TEXT, *PARQUET, *SHEET)
+
+MAX_ROWS = 5_000_000
+MAX_CELLS = 50_000_000
+_BATCH_ROWS = 65_536
+_MAX_SHEET_BYTES = 1 << 30
+"""Of a spreadsheet, its parts unpacked."""
+
+
+def read_any_table(path: Path) -> Delimited:
+    """Return the table that `path` holds, in the format that its name ends with.
+
+    Raises:
+        DataError: it is absent, empty, too large, damaged, or of a format that is not read here.
+    """
+    ending = path.suffix.lower()
+    if ending not in (*PARQUET, *SHEET):
+        return read_delimited(path)
+    try:
+        data = read_file(path, limit_bytes=MAX_TABLE_BYTES, kind=DataError)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist. Check the data folder and its layout.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder, not a table. Name a file.") from error
+    except OSError as error:
+        raise DataError(told(error) or f"{path} cannot be read: {error.strerror}.") from error
+    rows = _of_parquet(path, data) if ending in PARQUET else _of_sheet(path, data)
+    kept = [(row, line) for line, row in enumerate(rows, 1) if "".join(row).strip()]
+    if len(kept) < 2:
+        raise DataError(f"{path} has no rows. It needs a header and a row for each file.")
+    lines = [line for _, line in kept]
+    return Delimited(path, "UTF-8", ",", [row for row, _ in kept], lines, lines, [])
+
+
+def _of_parquet(path: Path, data: bytes) -> list[list[str]]:
+    """Return the header and the rows of the columns that hold a plain value.
+
+    Columns of bytes, lists and structures, such as media within the table, are left out.
+    """
+    try:
+        # Text stays a number of a list of words: a few words may fill billions of letters.
+        file = pq.ParquetFile(pa.BufferReader(data))
+        plain = [field.name for field in file.schema_arrow if _is_plain(field.type)]
+        words = [f.name for f in file.schema_arrow if f.name in plain and _is_text(f.type)]
+        _require_sane(path, file.metadata.num_rows, len(plain))
+        file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=words)
+        rows = [plain]
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=plain):
+            cells = [_cells(path, column) for column in batch.columns]
+            names = batch.schema.names
+            by_name = dict(zip(names, cells, strict=True))
+            rows += map(list, zip(*(by_name[name] for name in plain), strict=True))
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        said = shown_cell(" ".join(str(error).split()), most=200)
+        raise DataError(
+            f"{path} cannot be read as Parquet ({said}). Write it anew, or save it as CSV."
+        ) from error
+    return rows
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Return whether a column of this type is one of words, numbers or truth values."""
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(_is_text(kind) or is_number or pa.types.is_boolean(kind) or pa.types.is_null(kind))
+
+
+def _cells(path: Path, column: pa.Array) -> list[str]:
+    if isinstance(column, pa.DictionaryArray):
+        words = [_checked(path, word) for word in column.dictionary]
+        return ["" if at is None else words[at] for at in column.indices.to_pylist()]
+    if _is_text(column.type):
+        return [_checked(path, word) for word in column]
+    return ["" if value is None else str(value) for value in column.to_pylist()]
+
+
+def _checked(path: Path, word: pa.Scalar) -> str:
+    """Return the text of a cell.
+
+    Raises:
+        DataError: it is longer than a name can be.
+    """
+    if not word.is_valid:
+        return ""
+    if word.as_buffer().size > 4 * MAX_LINE_LETTERS:
+        raise DataError(f"{path} has a cell of over {MAX_LINE_LETTERS:,} letters: no name is so.")
+    return str(word.as_py())
+
+
+def _require_sane(path: Path, num_rows: int, num_columns: int) -> None:
+    if num_rows > MAX_ROWS or num_rows * num_columns > MAX_CELLS:
+        raise DataError(
+            f"{path} has {num_rows:,} rows of {num_columns} columns, more than a table of files "
+            f"can need ({MAX_ROWS:,} rows, {MAX_CELLS:,} cells). Keep the columns that are used."
+        )
+
+
+def _of_sheet(path: Path, data: bytes) -> list[list[str]]:
+    """Return the rows of the first sheet of a spreadsheet."""
+    remedy = "Save it as CSV."
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as parts:
+            if sum(part.file_size for part in parts.infolist()) > _MAX_SHEET_BYTES:
+                raise DataError(f"{path} unpacks to over a GiB: no table of files does. {remedy}")
+        frame = pd.read_excel(
+            io.BytesIO(data), header=None, dtype=str, keep_default_na=False, engine="openpyxl"
+        )
+    except ImportError as error:
+        raise DataError(
+            f"{path} is a spreadsheet, which takes the package openpyxl to read. Install it by "
+            f"`pip install openpyxl`, or save the table as CSV."
+        ) from error
+    except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+        said = shown_cell(" ".join(str(error).split()), most=200)
+        raise DataError(f"{path} cannot be read as a spreadsheet ({said}). {remedy}") from error
+    _require_sane(path, len(frame), len(frame.columns))
+    return [[str(cell) for cell in row] for row in frame.to_numpy().tolist()]

@@ -1,0 +1,151 @@
+"""Data with a subfolder for each class: `real` and `fake`, or `train/real`, `train/fake`, ..."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.data.delimited import quoted, shown_cell
+from workbench.data.file_rows import SplitFiles, prefix_of, rows_of
+from workbench.data.labels import Template
+from workbench.data.layout import Layout
+from workbench.data.media_files import sizes_in
+from workbench.data.metadata import MetadataTable
+from workbench.data.split_names import split_called
+from workbench.data.targets import Classes, reader_of
+from workbench.data.unlabelled import media_among, skipped_told, split_of_files
+from workbench.errors import DataError
+
+BINARY = "Two classes are told apart here, real and fake, and no more."
+
+_NAMED = 6
+"""Folders or labels that a message names."""
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Return the subfolders of `folder` by name, links followed; hidden ones are left out."""
+    there = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in there if path.is_dir())
+
+
+def split_folders(folder: Path) -> dict[str, Path]:
+    """Return the subfolders that are called as splits are, by the split.
+
+    Raises:
+        DataError: two mean one split.
+    """
+    found: dict[str, Path] = {}
+    for path in folders_in(folder):
+        split = split_called(path.name)
+        if split is None:
+            continue
+        if split in found:
+            raise DataError(
+                f"{folder} has two folders of the split {split}, {shown_cell(found[split].name)} "
+                f"and {shown_cell(path.name)}. Rename or move one of them."
+            )
+        found[split] = path
+    return found
+
+
+def is_of_classes(folder: Path, classes: Classes) -> bool:
+    """Return whether some subfolder of `folder` is called as a class is."""
+    return any(class_of(path.name, classes) is not None for path in folders_in(folder))
+
+
+def class_of(name: str, classes: Classes) -> int | None:
+    """Return which class a folder is called as: 1 for fakes, 0 for real files; None if neither."""
+    read = reader_of(name, classes)
+    return read(name.strip().casefold()) if read else None
+
+
+def read_class_folders(
+    folder: Path, layout: Layout, described: MetadataTable | None
+) -> list[SplitFiles]:
+    """Return the labelled files of `train`, and of `val` where there is such a folder.
+
+    Without folders of splits all are of `train`.
+
+    Raises:
+        DataError: there are no folders of both classes, or of a third one beside them.
+        PermissionError: this user may not look into one of them.
+    """
+    inner = {
+        split: path
+        for split, path in split_folders(folder).items()
+        if split != "test" and is_of_classes(path, layout.classes)
+    }
+    if not inner:
+        inner = {"train": folder}
+    elif "train" not in inner:
+        raise DataError(f"{folder} has a folder val with classes in it, and none of train.")
+    return [_labelled(split, inner[split], folder, layout, described) for split in sorted(inner)]
+
+
+def tests_of_class_folders(
+    folder: Path, described: MetadataTable | None
+) -> tuple[SplitFiles, Template] | None:
+    """Return the files of the folder `test`, by class or not; None if there is no such folder."""
+    media = split_folders(folder).get("test")
+    if media is None:
+        return None
+    sizes = sizes_in(media, "test")
+    names, skipped = media_among(sizes)
+    split, template = split_of_files(names, media, sizes, folder, described)
+    where = prefix_of(media, folder)
+    said = "; which class their folders are of is not looked at" if folders_in(media) else ""
+    split.understood.insert(0, f"test: the media files in {where} are predicted{said}")
+    return split._replace(understood=[*split.understood, *skipped_told(skipped, where)]), template
+
+
+def _labelled(
+    split: str, media: Path, folder: Path, layout: Layout, described: MetadataTable | None
+) -> SplitFiles:
+    """Return the files of both classes in `media`."""
+    sizes = sizes_in(media, split)
+    class_folders = _two_classes(media, sizes, layout.classes)
+    inside = {name: size for name, size in sizes.items() if name.split("/")[0] in class_folders}
+    names, skipped = media_among(inside)
+    targets = [class_folders[name.split("/")[0]] for name in names]
+    rows = pd.DataFrame({"name": names, "target": targets, "file": names})
+    understood = skipped_told(skipped, prefix_of(media, folder) or ".")
+    files = rows_of(split, rows, prefix_of(media, folder), sizes, described, understood)
+    return SplitFiles(split, files, media, inside, 0, understood)
+
+
+def _two_classes(media: Path, sizes: Iterable[str], classes: Classes) -> dict[str, int]:
+    """Return which class each subfolder is of, by its name.
+
+    What is no split's and holds media is a class: where `classes` does not name the two, there may
+    be no third.
+    """
+    with_media = {
+        name.split("/")[0] for name in media_among(dict.fromkeys(sizes, 1))[0] if "/" in name
+    }
+    found = {name: class_of(name, classes) for name in sorted(with_media)}
+    others = [name for name, target in found.items() if target is None and not split_called(name)]
+    known = {name: target for name, target in found.items() if target is not None}
+    if others and not classes.fake:
+        raise DataError(third_class(media, [*known, *others], "folders of media"))
+    if set(known.values()) != {0, 1}:
+        wanted = f"{_words(classes.real)} and {_words(classes.fake)}" if classes.fake else ""
+        raise DataError(
+            f"{media} needs a folder with media of each class, {wanted or 'real and fake'}: it has "
+            f"{', '.join(map(quoted, sorted(with_media))) or 'none'}. Name them so, or by `classes`"
+            " under `data` in the experiment."
+        )
+    return known
+
+
+def third_class(place: Path, names: Sequence[str], what: str) -> str:
+    """Return the sentence for data with more than two classes."""
+    some = ", ".join(map(quoted, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
+    return (
+        f"{place} has {len(names)} {what}: {some}. {BINARY} Say which are which by `classes` under "
+        "`data` in the experiment, or by --fake and --real of `workbench init`; the others are "
+        "left out."
+    )
+
+
+def _words(words: Sequence[str]) -> str:
+    return shown_cell(" or ".join(words), most=80)

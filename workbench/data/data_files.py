@@ -1,0 +1,115 @@
+"""Which files a data folder names, whatever its layout, before the content of any is read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.data.class_folders import read_class_folders, tests_of_class_folders
+from workbench.data.file_rows import SplitFiles, described_by
+from workbench.data.label_files import split_with_labels
+from workbench.data.label_table import read_label_table
+from workbench.data.labels import Template
+from workbench.data.layout import Layout, first_named
+from workbench.data.metadata import MetadataTable
+from workbench.data.unlabelled import (
+    made_template,
+    predicted_folder,
+    split_of_folder,
+    split_of_template,
+)
+from workbench.errors import DataError
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The files of every split."""
+
+    splits: tuple[SplitFiles, ...]
+    """Of `train`, `val` and `test`, as far as there are any."""
+
+    template: Template
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows of all splits; see `rows_of`."""
+        rows = [split.rows for split in self.splits]
+        return pd.concat(rows, ignore_index=True).astype({"target": "int8"})
+
+    @property
+    def understood(self) -> tuple[str, ...]:
+        """Lines about tables and names that were not read as they stand."""
+        return tuple(line for split in self.splits for line in split.understood)
+
+
+def list_data(folder: Path, layout: Layout) -> DataFiles:
+    """Return the files that a data folder names.
+
+    Raises:
+        DataError: the folder, a label file or a media folder is absent or unusable.
+        PermissionError: this user may not read one of them.
+    """
+    if not folder.is_dir():
+        raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
+    if layout.kind == "label-files":
+        return _of_label_files(folder, layout)
+    described = described_by(folder, layout)
+    labelled, tests = _of_one_kind(folder, layout, described)
+    if any((folder / name).exists() for name in layout.template):
+        listed = {split.media: split.sizes for split in labelled}
+        tests = split_of_template(folder, layout, described, listed)
+    elif tests is None and "test_media" in layout.model_fields_set:
+        media = predicted_folder(folder, layout)
+        tests = split_of_folder(media, folder, described) if media else None
+    return _together(labelled, tests, folder)
+
+
+def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
+    """Return the labelled files of a folder of which no file is predicted; it may lack a split.
+
+    Raises:
+        DataError, PermissionError: see `list_data`; or nothing is labelled.
+    """
+    if layout.kind != "label-files":
+        return _of_one_kind(folder, layout, described_by(folder, layout))[0]
+    names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
+    there = [split for split in names if any((folder / name).exists() for name in names[split])]
+    if not there:
+        looked = ", ".join(name for of_split in names.values() for name in of_split)
+        raise DataError(f"{folder} has no labels: looked for {looked}. Name a labelled folder.")
+    described = described_by(folder, layout)
+    return [split_with_labels(split, folder, layout, described) for split in there]
+
+
+def _of_one_kind(
+    folder: Path, layout: Layout, described: MetadataTable | None
+) -> tuple[list[SplitFiles], tuple[SplitFiles, Template] | None]:
+    """Return the labelled files of a table or of class folders, and those that are predicted."""
+    if layout.kind == "table":
+        return read_label_table(folder, layout, described)
+    labelled = read_class_folders(folder, layout, described)
+    return labelled, tests_of_class_folders(folder, described)
+
+
+def _of_label_files(folder: Path, layout: Layout) -> DataFiles:
+    first_named(folder, layout, "train_labels")  # which is named where the folder may not be read
+    described = described_by(folder, layout)
+    splits = ("train", "val") if layout.val_labels else ("train",)
+    labelled = [split_with_labels(split, folder, layout, described) for split in splits]
+    tests: tuple[SplitFiles, Template] | None
+    if layout.template:
+        listed = {split.media: split.sizes for split in labelled}
+        tests = split_of_template(folder, layout, described, listed)
+    else:
+        media = predicted_folder(folder, layout)
+        tests = split_of_folder(media, folder, described) if media else None
+    return _together(labelled, tests, folder)
+
+
+def _together(
+    labelled: list[SplitFiles], tests: tuple[SplitFiles, Template] | None, folder: Path
+) -> DataFiles:
+    if tests is None:
+        return DataFiles(tuple(labelled), made_template([], folder))
+    split, template = tests
+    return DataFiles((*labelled, split), template)

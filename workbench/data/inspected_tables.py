@@ -1,0 +1,216 @@
+"""The tables of a data folder that nobody described: which is of labels, which is the template."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workbench.data.any_table import TABLE_ENDINGS, TEXT, read_any_table
+from workbench.data.columns import OTHER_TARGETS, TARGET_COLUMNS, Columns, cells_of, fold
+from workbench.data.delimited import Delimited, shown_cell
+from workbench.data.guessed_columns import (
+    GENERATORS,
+    GROUPS,
+    LEAST_GROUPS,
+    Answers,
+    NamesFound,
+    guessed_classes,
+    header_of,
+    label_column,
+    metadata_column,
+    names_in,
+    score_column,
+    split_column,
+    values_in,
+)
+from workbench.data.layout import Layout
+from workbench.data.split_names import split_called
+from workbench.errors import DataError
+from workbench.gate import is_inside
+
+_TEMPLATES = ("submission", "prediction", "template")
+"""In the names of files."""
+
+
+@dataclass(frozen=True)
+class FolderTables:
+    """The tables beside the media."""
+
+    tables: dict[str, Delimited]
+    """By the file's name, in order."""
+
+    unread: dict[str, str] = field(default_factory=dict)
+    """Why the others are none, by the file's name."""
+
+
+def tables_in(folder: Path) -> FolderTables:
+    """Return the tables in a data folder; what is no table is left out."""
+    tables, unread = {}, {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() not in TABLE_ENDINGS:
+            continue
+        if not is_inside(path, folder):
+            unread[path.name] = f"{path} is a link that leads out of the folder"
+            continue
+        try:
+            if path.is_file():
+                tables[path.name] = read_any_table(path)
+        except DataError as error:
+            unread[path.name] = str(error)
+    return FolderTables(tables, unread)
+
+
+def is_template(name: str, table: Delimited) -> bool:
+    """Return whether a table is one that predictions are written into."""
+    if any(word in name.lower() for word in _TEMPLATES):
+        return True
+    has_label = any(fold(cell) in (*TARGET_COLUMNS, *OTHER_TARGETS) for cell in header_of(table))
+    return not has_label and score_column(table, may_be_label=False) is not None
+
+
+def label_tables(
+    found: FolderTables, files: Collection[str], answers: Answers
+) -> dict[str, tuple[NamesFound, str]]:
+    """Return where each table that has labels has its names, and its column of labels.
+
+    Raises:
+        DataError: see `label_column`.
+    """
+    labelled = {}
+    for name, table in found.tables.items():
+        if is_template(name, table) or (answers.table and name != answers.table):
+            continue
+        prefer = [word for word in _folders(files) if split_called(word) == split_of_file(name)]
+        names = names_in(table, files, answers.name, prefer if split_of_file(name) else ())
+        if names is None:
+            continue
+        target = label_column(table, answers, [names.column])
+        if target is not None:
+            labelled[name] = names, target
+    return labelled
+
+
+def split_of_file(name: str) -> str | None:
+    """Return the split that a table is named after, such as `train.csv` and `val_labels.tsv`."""
+    stem = name.partition(".")[0].lower()
+    for word in (stem, stem.partition("_")[0], stem.partition("-")[0], stem.rpartition("_")[2]):
+        if split := split_called(word):
+            return split
+    return None
+
+
+def layout_of_table(
+    name: str, table: Delimited, names: NamesFound, target: str, answers: Answers
+) -> Layout:
+    """Return the layout of a folder with one table of all labelled files.
+
+    Raises:
+        DataError: its labels are not of two classes.
+    """
+    split = split_column(table, answers.split)
+    header = header_of(table)
+    labels = cells_of(table.rows[1:], header.index(target))
+    if split is not None:
+        splits = cells_of(table.rows[1:], header.index(split))
+        both = zip(labels, splits, strict=True)
+        labels = [label for label, word in both if split_called(word) != "test"]
+    return Layout(
+        kind="table",
+        table=(name,),
+        media=(names.media,),
+        columns=Columns(name=names.column, target=target, split=split),
+        classes=guessed_classes(labels, answers, table.path),
+        **described_in(table, [names.column, target, split or ""]),
+    )
+
+
+def layout_of_label_files(
+    labelled: dict[str, tuple[NamesFound, str]], found: FolderTables, answers: Answers
+) -> Layout | None:
+    """Return the layout of a folder with a label file for each split; None if it has none.
+
+    Raises:
+        DataError: the label files call their columns otherwise than each other, or their labels are
+            not of two classes.
+    """
+    of_split: dict[str, str] = {}
+    for name in labelled:
+        if (split := split_of_file(name)) in ("train", "val"):
+            of_split.setdefault(split, name)
+    if "train" not in of_split or any(
+        found.tables[n].path.suffix.lower() not in TEXT for n in of_split.values()
+    ):
+        return None
+    names, target = labelled[of_split["train"]]
+    table = found.tables[of_split["train"]]
+    if "val" in of_split:
+        other = labelled[of_split["val"]]
+        if (other[0].column, other[1]) != (names.column, target):
+            raise DataError(
+                f"{of_split['train']} and {of_split['val']} call the columns of names and labels "
+                "otherwise. Give both the same header."
+            )
+    labels = cells_of(table.rows[1:], header_of(table).index(target))
+    keys: dict[str, tuple[str, ...]] = {
+        f"{split}_labels": (name,) for split, name in of_split.items()
+    }
+    keys |= {f"{split}_media": (labelled[name][0].media,) for split, name in of_split.items()}
+    if "val" not in of_split:
+        keys["val_labels"] = ()
+    return Layout(
+        **keys,
+        columns=Columns(name=names.column, target=target),
+        classes=guessed_classes(labels, answers, table.path),
+        **described_in(table, [names.column, target]),
+    )
+
+
+def described_in(table: Delimited, taken: list[str]) -> dict[str, object]:
+    """Return the keys of a layout that name what a table says of files besides their label."""
+    keys: dict[str, object] = {}
+    if generator := metadata_column(table, GENERATORS, taken):
+        keys["generator"] = generator
+    group = metadata_column(table, GROUPS, [*taken, generator or ""])
+    if group is not None:
+        values = values_in(table, header_of(table).index(group))
+        if LEAST_GROUPS <= len(values) < len(table.rows) - 1:
+            keys["groups"] = (group,)
+    return keys
+
+
+def template_keys(
+    found: FolderTables, files: Collection[str], used: Collection[str]
+) -> tuple[dict[str, object], str | None]:
+    """Return the keys of a layout that name the template, and its column of scores.
+
+    Raises:
+        DataError: several files could be it.
+    """
+    there = {
+        name: table
+        for name, table in found.tables.items()
+        if name not in used and is_template(name, table) and table.path.suffix.lower() in TEXT
+    }
+    usual = [name for name in Layout().template if name in there]
+    if len(there) > 1 and not usual:
+        those = ", ".join(map(shown_cell, there))
+        raise DataError(f"Several files could be the prediction template: {those}. Keep one there.")
+    if not there:
+        return {}, None
+    file = usual[0] if usual else next(iter(there))
+    score = score_column(there[file], may_be_label=True)
+    prefer = [word for word in _folders(files) if split_called(word) == "test"]
+    names = names_in(there[file], files, None, prefer)
+    if score is None or names is None:
+        return {}, None
+    return {"template": (file,), "test_media": (names.media,)}, score
+
+
+def unused_columns(table: Delimited, layout: Layout) -> list[str]:
+    """Return the columns of a table of which nothing is taken."""
+    columns = layout.columns
+    used = {columns.name, columns.target, columns.split, layout.generator, *layout.groups}
+    return [cell for cell in header_of(table) if cell and cell not in used]
+
+
+def _folders(files: Collection[str]) -> list[str]:
+    return sorted({name.partition("/")[0] for name in files if "/" in name})

@@ -1,0 +1,143 @@
+"""What is to be predicted: the rows of a template, or every media file of a folder."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from workbench.data.delimited import shown_cell
+from workbench.data.file_rows import SplitFiles, prefix_of, rows_of
+from workbench.data.labels import Template, read_template
+from workbench.data.layout import Layout, first_named
+from workbench.data.media_files import files_among, sizes_in
+from workbench.data.media_kinds import kind_by_ending
+from workbench.data.metadata import MetadataTable
+from workbench.data.names import file_cell, leaves_folder, match
+from workbench.errors import DataError
+from workbench.gate import within
+
+NAME_COLUMN, SCORE_COLUMN = "file_name", "score"
+"""Of predictions for which there is no template."""
+
+
+def made_template(names: Sequence[str], folder: Path) -> Template:
+    """Return a template with a row for each of the names, made because the data has none."""
+    text = io.StringIO(newline="")
+    rows = [(name, "0.5") for name in names]
+    csv.writer(text, lineterminator="\n").writerows([(NAME_COLUMN, SCORE_COLUMN), *rows])
+    table = pd.DataFrame(rows, columns=[NAME_COLUMN, SCORE_COLUMN], dtype="str")
+    return Template(table, NAME_COLUMN, SCORE_COLUMN, folder, text=text.getvalue())
+
+
+def split_of_template(
+    folder: Path,
+    layout: Layout,
+    described: MetadataTable | None,
+    listed: dict[Path, dict[str, int]],
+) -> tuple[SplitFiles, Template]:
+    """Return the files that the template names, and it.
+
+    Args:
+        folder: The data folder.
+        layout: Of it.
+        described: What else is said of files.
+        listed: The files of the media folders that were looked at already; see `sizes_in`.
+
+    Raises:
+        DataError: the template or its media folder is absent or unusable.
+    """
+    template = read_template(first_named(folder, layout, "template"), layout.columns)
+    media = first_named(folder, layout, "test_media", is_media=True)
+    sizes = listed[media] if media in listed else sizes_in(media, "test")
+    prefix = media.relative_to(folder).as_posix() + "/"
+    return _split(template, media, prefix, sizes, described), template
+
+
+def split_of_files(
+    names: Sequence[str],
+    media: Path,
+    sizes: dict[str, int],
+    folder: Path,
+    described: MetadataTable | None,
+) -> tuple[SplitFiles, Template]:
+    """Return the files of these names in `media` as those to be predicted, and their template."""
+    template = made_template([file_cell(name) for name in names], folder)
+    return _split(template, media, prefix_of(media, folder), sizes, described), template
+
+
+def split_of_folder(
+    media: Path, folder: Path, described: MetadataTable | None
+) -> tuple[SplitFiles, Template]:
+    """Return every media file in `media` as one to be predicted, and their template.
+
+    Raises:
+        DataError: it is no folder.
+    """
+    sizes = sizes_in(media, "test")
+    names, skipped = media_among(sizes)
+    split, template = split_of_files(names, media, sizes, folder, described)
+    where = prefix_of(media, folder) or "."
+    split.understood.append(
+        f"test: there is no template, so the media files in {where} are predicted"
+    )
+    return split._replace(understood=[*split.understood, *skipped_told(skipped, where)]), template
+
+
+def predicted_folder(folder: Path, layout: Layout) -> Path | None:
+    """Return the folder whose files are predicted where there is no template; None: none is.
+
+    A folder of labelled files is none, unless the layout names it.
+    """
+    is_said = "test_media" in layout.model_fields_set
+    labelled = () if is_said else (*layout.train_media, *layout.val_media)
+    for name in layout.test_media:
+        path = within(folder, name, what="test media", may_link_out=True, kind=DataError)
+        if name not in labelled and path.is_dir():
+            return path
+    return None
+
+
+def media_among(sizes: dict[str, int]) -> tuple[list[str], list[str]]:
+    """Return the names of the media files among those of `sizes_in`, in order, and of the others.
+
+    A file whose name no table can hold is among the others.
+    """
+    names = sorted(name for name in files_among(sizes) if not _is_hidden(name))
+    fit = [name for name in names if kind_by_ending(name) and _can_be_named(name)]
+    fitting = set(fit)
+    return fit, [name for name in names if name not in fitting]
+
+
+def skipped_told(names: Sequence[str], where: str) -> list[str]:
+    """Return a line on the files that are no media; none if there are none."""
+    if not names:
+        return []
+    count = f"{len(names)} files" if len(names) > 1 else "1 file"
+    return [f"skipped in {where}: {count} of no medium's ending, e.g. {shown_cell(names[0])}"]
+
+
+def _split(
+    template: Template,
+    media: Path,
+    prefix: str,
+    sizes: dict[str, int],
+    described: MetadataTable | None,
+) -> SplitFiles:
+    unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
+    found = match(unlabelled["name"], files_among(sizes), where="test")
+    # A submission keeps the cells of its template, so its rows keep the names.
+    unlabelled["file"] = [found.files.get(name, name) for name in unlabelled["name"]]
+    understood = [*filter(None, [template.understood]), *found.said]
+    rows = rows_of("test", unlabelled, prefix, sizes, described, understood)
+    return SplitFiles("test", rows, media, sizes, 0, understood)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _can_be_named(name: str) -> bool:
+    # What is no UTF-8 was replaced when the folder was listed.
+    return "\ufffd" not in name and name == name.strip() and not leaves_folder(name)

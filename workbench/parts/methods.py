@@ -1,0 +1,119 @@
+"""Methods: how a trial gets from data to a model. To add a fitted head, see `AnyFit`."""
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from workbench.parts.heads import LINEAR, Head, LinearHead, LogisticHead, TreesHead
+from workbench.values import Part
+
+
+class Fit(Part, ABC):
+    """A head that is fitted on features, with the settings of the fit."""
+
+    @property
+    @abstractmethod
+    def head(self) -> LogisticHead | TreesHead:
+        """The head that it fits."""
+
+
+class LogisticRegression(Fit):
+    """A logistic regression of standardised features, by L-BFGS to its end."""
+
+    kind: Literal["logistic"] = "logistic"
+    c: float = Field(0.01, ge=1e-8, le=1e4)
+    """Inverse strength of the L2 penalty on the weights (scikit-learn's `C`)."""
+
+    even_views: bool = False
+    """Whether the features of every view have the same variance together, so that the few of a
+    vector count as much as the many of a backbone; else every feature has the same."""
+
+    @property
+    def head(self) -> LogisticHead:
+        """A linear layer behind the standardisation."""
+        return LogisticHead()
+
+
+class GradientBoosting(Fit):
+    """Gradient boosting of the log-loss by regression trees.
+
+    Source: Friedman 2001, "Greedy function approximation", algorithm 5; and Friedman 2002,
+    "Stochastic gradient boosting".
+    """
+
+    kind: Literal["boosting"] = "boosting"
+    num_trees: int = Field(100, ge=1, le=2000)
+    """Trees, one grown on what those before it leave."""
+
+    depth: int = Field(3, ge=1, le=8)
+    """Splits on the way from a root to a leaf, at most."""
+
+    learning_rate: float = Field(0.1, gt=0, le=1)
+    """Share of each tree that is taken."""
+
+    leaf_samples: int = Field(5, ge=1)
+    """Fewest samples in a leaf."""
+
+    feature_share: float = Field(0.3, gt=0, le=1)
+    """Share of the features that are looked at for a split, drawn anew for each."""
+
+    sample_share: float = Field(1.0, gt=0, le=1)
+    """Share of the samples that a tree is grown on, drawn anew for each."""
+
+    @property
+    def head(self) -> TreesHead:
+        """The trees."""
+        return TreesHead(num_trees=self.num_trees, depth=self.depth)
+
+
+AnyFit = Annotated[LogisticRegression | GradientBoosting, Field(discriminator="kind")]
+
+
+class FineTuning(Part):
+    """Training by gradients, as the other keys of a training spec say."""
+
+    kind: Literal["fine-tune"] = "fine-tune"
+
+    @property
+    def head(self) -> LinearHead:
+        """One linear layer."""
+        return LINEAR
+
+
+class FeatureProbe(Part):
+    """A head fitted on features of frozen backbones and on vectors as they are.
+
+    Training is one pass over the files and a fit: one epoch, without optimizer, schedule, loss or
+    batches. Its features are kept, so that the next such trial takes seconds.
+    """
+
+    kind: Literal["probe"] = "probe"
+    fit: AnyFit = LogisticRegression()
+    """The head, with the settings of its fit."""
+
+    copies: int = Field(0, ge=0, le=50)
+    """Augmented copies of each training sample beside it, as `augment` says, its blends
+    included; nothing is mixed."""
+
+    @property
+    def head(self) -> Head:
+        """That of its fit."""
+        return self.fit.head
+
+
+def _from_word(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+AnyMethod = Annotated[
+    Annotated[FineTuning | FeatureProbe, Field(discriminator="kind")], BeforeValidator(_from_word)
+]
+"""How a trial is trained; a word alone stands for a method with its defaults."""
+
+
+def is_probe(method: Any) -> bool:
+    """Return whether a method, or what a file says of one, is a probe."""
+    if isinstance(method, dict):
+        return method.get("kind") == "probe"
+    return isinstance(method, FeatureProbe) or method == "probe"

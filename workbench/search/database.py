@@ -1,0 +1,76 @@
+"""A study that goes on in a database: opened, and filled from its journal where it had one."""
+
+from typing import Literal
+
+import optuna
+from optuna.storages import BaseStorage
+
+from workbench.console import say
+from workbench.search.journal import mend_journal
+from workbench.search.patient_storage import PatientStorage
+from workbench.study.folder import StudyFolder
+from workbench.study.storage import (
+    address_of,
+    copy_study,
+    name_in_storage,
+    open_database,
+    open_journal,
+    take_study,
+)
+
+Direction = Literal["minimize", "maximize"]
+
+_MOVED = "moved_from_journal"
+"""Noted with a study in a database once all of its journal is there."""
+
+
+def open_in_database(folder: StudyFolder, direction: Direction) -> optuna.Study:
+    """Return the study in the database that its folder names; it is made if need be.
+
+    One that was begun with a journal file has its trials there as the journal has them; a kill
+    between costs nothing, since the journal stays.
+
+    Args:
+        folder: The study's, held by this process.
+        direction: Which way its objective is better.
+
+    Raises:
+        StoreError: the database does not answer, or refuses to.
+        StudyError: another process holds the study there.
+    """
+    address, name = str(address_of(folder)), name_in_storage(folder)
+    inner = open_database(address)
+    lock = take_study(folder, inner)
+    if not folder.journal.exists():
+        return optuna.create_study(
+            study_name=name,
+            storage=PatientStorage(inner, lock, address),
+            load_if_exists=True,
+            direction=direction,
+        )
+    try:
+        study = optuna.load_study(study_name=name, storage=PatientStorage(inner, lock, address))
+        if _MOVED in study.user_attrs:
+            return study
+        optuna.delete_study(study_name=name, storage=inner)  # a kill cut the copying short
+    except KeyError:
+        pass
+    if wrong := mend_journal(folder):
+        say(wrong)
+    study = copy_trials(folder, PatientStorage(inner, lock, address), name, direction)
+    study.set_user_attr(_MOVED, True)
+    say(f"The journal of the study {folder.name} is copied into {address}, where it goes on.")
+    return study
+
+
+def copy_trials(
+    folder: StudyFolder, storage: BaseStorage, name: str, direction: Direction
+) -> optuna.Study:
+    """Return a new study in `storage` that has the trials of a study's journal, by number."""
+    journal = optuna.create_study(
+        study_name=folder.name,
+        storage=open_journal(folder),
+        load_if_exists=True,
+        direction=direction,
+    )
+    return copy_study(journal, storage, name)

@@ -1,0 +1,163 @@
+"""An experiment and a search space made for a data folder and the machine at hand."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.console import say
+from workbench.data.dataset import NAME
+from workbench.data.guessed_columns import Answers
+from workbench.data.inspection import Inspection, inspect_data
+from workbench.errors import ConfigError
+from workbench.fence import num_cores
+from workbench.files import write_text
+from workbench.parts.weights_at_hand import at_hand
+from workbench.search.devices import choose_seats
+from workbench.search.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
+from workbench.search.options import RunOptions
+from workbench.space.experiment import Experiment, read_experiment
+from workbench.space.space import Space, read_tree_as_space, require_backbones
+from workbench.study.folder import new_or_known
+from workbench.trial.device import called, is_cuda, memory_of
+from workbench.validation import build
+from workbench.workspace import RESERVED_NAMES, Workspace
+from workbench.yaml_files import parse_yaml
+
+DEMO = Path("experiments/demo.yaml")
+
+
+@dataclass(frozen=True)
+class FittedExperiment:
+    """The two files of an experiment, as texts."""
+
+    name: str
+    found: Inspection
+    machine: Machine
+    experiment: str
+    space: str
+
+    def read(self) -> tuple[Experiment, Space]:
+        """Return the experiment and the search space that the texts say."""
+        where = f"experiments/{self.name}.yaml"
+        tree: Any = parse_yaml(self.experiment, where=where)
+        experiment: Experiment = build(Experiment, tree, where=where)
+        where = f"search_spaces/{self.name}.yaml"
+        tree = parse_yaml(self.space, where=where)
+        views = experiment.views
+        space = read_tree_as_space(tree, where, tuple(views), experiment.rulebook)
+        require_backbones(space, views)
+        return experiment, space
+
+
+def fit_experiment(
+    data: Path,
+    workspace: Workspace,
+    *,
+    name: str | None = None,
+    device: str = "auto",
+    answers: Answers | None = None,
+) -> FittedExperiment:
+    """Return an experiment and a search space that fit a data folder and this machine.
+
+    Args:
+        data: The data folder.
+        workspace: Where weights of the user's are.
+        name: Of the experiment; by default the data folder's, as far as it can be one.
+        device: A torch device, or `auto`.
+        answers: What a person says of the data.
+
+    Raises:
+        DataError: the folder is laid out in no way that is known, or holds no two classes.
+        StudyError: there is no such device, or the name cannot be a study's.
+    """
+    name = new_or_known(workspace.studies, name or name_of(data)).name
+    found = inspect_data(data, answers)
+    machine = this_machine(workspace, device)
+    about = experiment_text(found, machine, name, str(data))
+    fitted = FittedExperiment(name, found, machine, about, space_text(found, machine, name))
+    fitted.read()
+    return fitted
+
+
+def this_machine(workspace: Workspace, device: str) -> Machine:
+    """Return what a search here runs on."""
+    first = choose_seats(device, None).devices[0]
+    cores = num_cores()
+    is_gpu = is_cuda(first)
+    return Machine(
+        called=called(first) if is_gpu else f"{cores} CPU core{'s' if cores > 1 else ''}",
+        is_gpu=is_gpu,
+        memory_gib=memory_of(first).total / 2**30,
+        at_hand=at_hand((*SMALL, *LARGER), workspace.weights),
+    )
+
+
+def name_of(data: Path) -> str:
+    """Return the name of an experiment about a data folder: the folder's, in plain letters."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", data.resolve().name).strip("._-")[:60].rstrip("._-")
+    if not re.fullmatch(NAME, plain) or plain in RESERVED_NAMES:
+        plain = f"data-{plain}".rstrip("-") if plain else "data"
+    return plain
+
+
+def write_fitted(fitted: FittedExperiment, root: Path) -> tuple[Path, Path]:
+    """Write both files below `root`, and return where they are.
+
+    Raises:
+        ConfigError: one of them is there.
+    """
+    files = {
+        root / "experiments" / f"{fitted.name}.yaml": fitted.experiment,
+        root / "search_spaces" / f"{fitted.name}.yaml": fitted.space,
+    }
+    for path in files:
+        if path.exists() or path.is_symlink():
+            raise ConfigError(
+                f"{path} exists, and nothing is overwritten. Name another experiment by --name, or "
+                "remove the file."
+            )
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)
+    about, space = files
+    return about, space
+
+
+def named_or_fitted(
+    file: Path | None, workspace: Workspace, options: RunOptions
+) -> tuple[Experiment, Space, Path]:
+    """Return the experiment of a search, its search space, and the experiment's file.
+
+    Where only a data folder is named, a study that was begun goes on with what it began with,
+    whatever machine it goes on on; else an experiment of the folder's name counts, which may be
+    what `workbench init` wrote; else one is made in memory.
+
+    Args:
+        file: The experiment, if one is named.
+        workspace: Where studies and experiments are.
+        options: How to search.
+
+    Raises:
+        WorkbenchError: see `read_experiment` and `fit_experiment`.
+    """
+    if file is not None or options.data is None:
+        file = file or DEMO
+        return (*read_experiment(file), file)
+    name = name_of(options.data)
+    file = Path("experiments") / f"{name}.yaml"
+    folder = new_or_known(workspace.studies, options.study or name)
+    if folder.info_file.exists():
+        experiment, tree = folder.experiment(), folder.begun()["space"]
+        where = str(folder.experiment_file)
+        space = read_tree_as_space(tree, where, tuple(experiment.views), experiment.rulebook)
+        return experiment, space, file
+    if (workspace.root / file).exists():
+        say(f"{file} is of the name of the data folder: it is the experiment.")
+        return (*read_experiment(workspace.root / file), file)
+    fitted = fit_experiment(options.data, workspace, device=options.device)
+    say(f"No experiment is named, so one is made for {options.data}.")
+    for line in (*fitted.found.about(), fitted.machine.sentence):
+        say(line)
+    say(f"`workbench init {options.data}` writes it to {file}, to be read and changed.")
+    return (*fitted.read(), file)

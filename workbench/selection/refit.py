@@ -1,0 +1,219 @@
+"""The refit of a champion: every model of it trained again on the files of `val`, too."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from safetensors.torch import save_file
+
+from workbench.access import full_disk_told, require_writable
+from workbench.data.prepare import Prepared
+from workbench.errors import StudyError
+from workbench.files import finished, finished_folder, hash_file, sweep
+from workbench.parts.averages import SWAD
+from workbench.search.devices import choose_seats
+from workbench.selection.champion import Champion, current_user, read_champion
+from workbench.selection.packing import join_tables, pack_tensors
+from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackFolder, PackRecord
+from workbench.study.provenance import code_tags, environment_tags
+from workbench.study.refits import RefitRecord, RefittedModel, write_refit
+from workbench.trial.in_process import train_here
+from workbench.trial.recipe import Recipe, Refit
+from workbench.trial.result import Result, TrialFolder
+from workbench.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A trained model that is trained again."""
+
+    folder: StudyFolder
+    number: int
+    recipe: Recipe
+    result: Result
+
+    @property
+    def title(self) -> str:
+        """What a person calls its refit."""
+        return f"refit of trial {self.number}"
+
+
+def refit_champion(
+    folder: StudyFolder, workspace: Workspace, *, device: str = "auto"
+) -> RefitRecord:
+    """Train the champion of a study again on `train` and `val` together, every member of a pack.
+
+    Epochs and schedule stay as they were chosen; the last epoch is kept, or the average that the
+    recipe has by then. What was trained before is not trained again, and what was cut off goes on.
+
+    Args:
+        folder: The study.
+        workspace: Where caches and weights are.
+        device: A torch device, or `auto`.
+
+    Raises:
+        StudyError: there is no champion, it cannot be trained without `val`, or a training failed.
+        WorkbenchError: files of the champion, or its decoded data, are gone or damaged.
+        KeyboardInterrupt: Ctrl-C; the same call goes on.
+    """
+    seats = choose_seats(device, 1)
+    require_writable(folder.path)
+    with folder.held(), ExitStack() as stack:
+        stack.enter_context(full_disk_told(folder.path))
+        sweep(folder.path)
+        champion = read_champion(folder)
+        models = _models(folder, champion)
+        recipes = [refitted(one.recipe, one.result) for one in models]
+        done = []
+        for one, recipe in zip(models, recipes, strict=True):
+            prepared = Prepared.load(one.folder.path)
+            train_here(
+                recipe,
+                prepared,
+                folder.refit(recipe.uid),
+                device=seats.devices[0],
+                num_threads=seats.num_threads,
+                title=one.title,
+                store=workspace.weights,
+                cache=workspace.cache,
+            )
+            done.append(_told(one, recipe, prepared))
+        trained = [folder.refit(recipe.uid) for recipe in recipes]
+        uid = recipes[0].uid
+        if champion.number is None:
+            uid = _write_pack(folder, folder.pack(champion.recipe).read_pack(), recipes, trained)
+        expected = champion.expected or champion.pack
+        refit = RefitRecord(
+            recipe=uid,
+            of=champion.recipe,
+            title=champion.title,
+            models=tuple(done),
+            objective=champion.objective,
+            value=champion.value,
+            expected=expected.expected if expected else None,
+            low=expected.low if expected else None,
+            high=expected.high if expected else None,
+            num_folds=champion.num_folds,
+            has_holdout=folder.experiment().holdout is not None,
+            who=current_user(),
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            made_by={**environment_tags(), **code_tags(), "device": seats.devices[0]},
+        )
+        write_refit(folder, refit)
+    return refit
+
+
+def refitted(recipe: Recipe, result: Result) -> Recipe:
+    """Return the recipe of the refit of a trial.
+
+    Args:
+        recipe: The trial's.
+        result: How it ended.
+
+    Raises:
+        StudyError: its average needs files that are held out.
+    """
+    if isinstance(recipe.training.transfer.average, SWAD):
+        raise StudyError(
+            "The champion averages its weights by SWAD, which goes by the loss on val; trained on "
+            "val it has none to go by. Refit a trial with another average, or submit the champion."
+        )
+    history = tuple(epoch.objective for epoch in result.epochs if epoch.fold == 1)
+    # What its epochs are measured on tells nothing, so it is no more than it must be.
+    objective = recipe.objective.model_copy(update={"over": ("val",), "aggregate": "mean"})
+    again = recipe.replaced(objective=objective, refit=Refit(of=recipe.uid, history=history))
+    return again.named(again.uid)
+
+
+def _models(folder: StudyFolder, champion: Champion) -> list[_Model]:
+    """Return the champion's model, or every member of its pack.
+
+    Raises:
+        StudyError: the study of a member is not here, or how a member ended is not known.
+        DamagedFileError: a record is gone or damaged.
+    """
+    if champion.number is not None:
+        return [_model(folder, champion.number, folder.trial(champion.recipe))]
+    found = []
+    for member in folder.pack(champion.recipe).read_pack().members:
+        own = folder
+        if member.study != folder.name:
+            own = StudyFolder(folder.path.parent / member.study)
+        found.append(_model(own, member.number, own.trial(member.recipe)))
+    return found
+
+
+def _model(folder: StudyFolder, number: int, files: TrialFolder) -> _Model:
+    result = files.read_result()
+    if result is None or not result.epochs:
+        raise StudyError(
+            f"Trial {number} of {folder.name} has no epochs in {files.result}, so it cannot be "
+            "trained again. Put the file back, or promote another trial."
+        )
+    return _Model(folder, number, files.read_recipe(), result)
+
+
+def _told(one: _Model, recipe: Recipe, prepared: Prepared) -> RefittedModel:
+    of_fold = [epoch for epoch in one.result.epochs if epoch.fold == 1]
+    best = max(of_fold, key=lambda epoch: epoch.epoch == one.result.best_epoch)
+    return RefittedModel(
+        study=one.folder.name,
+        number=one.number,
+        of=one.recipe.uid,
+        recipe=recipe.uid,
+        num_before=len(prepared.for_fold(1).rows("train")),
+        num_files=len(prepared.with_val_in_train().rows("train")),
+        objective=best.objective,
+        at_last_epoch=of_fold[-1].objective,
+    )
+
+
+def _write_pack(
+    folder: StudyFolder,
+    pack: PackRecord,
+    recipes: Sequence[Recipe],
+    trained: Sequence[TrialFolder],
+) -> str:
+    """Write the pack of the members' refits, with the joint that was chosen; return its uid."""
+    members = tuple(
+        member.model_copy(
+            update={
+                "study": folder.name,
+                "recipe": recipe.uid,
+                "trained": recipe,
+                "weights_sha256": hash_file(files.weights),
+            }
+        )
+        for member, recipe, files in zip(pack.members, recipes, trained, strict=True)
+    )
+    record = pack.model_copy(update={"members": members})
+    place = folder.refit_pack(record.uid)
+    if not place.path.is_dir():
+        tables = [files.read_scores() for files in trained]
+        titles = [f"The refit of trial {member.number}" for member in members]
+        tensors = pack_tensors(record.spec, trained)
+        with finished_folder(place.path) as path:
+            part = PackFolder(path, record.uid)
+            part.write_pack(record)
+            part.write_scores(join_tables(record.spec.joint, tables, titles))
+            with finished(part.weights) as file:
+                save_file(tensors, file, metadata={"recipe": record.uid})
+            part.write_result(_result(record, trained, part))
+    return record.uid
+
+
+def _result(record: PackRecord, trained: Sequence[TrialFolder], part: PackFolder) -> Result:
+    results = [files.read_result() for files in trained]
+    times = [one.ms_per_file if one else None for one in results]
+    known = [time for time in times if time is not None]
+    return Result(
+        recipe=record.uid,
+        state="complete",
+        ms_per_file=sum(known) if len(known) == len(times) else None,
+        seconds=sum(one.seconds for one in results if one),
+        recipe_sha256=hash_file(part.record),
+        weights_sha256=hash_file(part.weights),
+        scores_sha256=hash_file(part.scores),
+    )

@@ -1,0 +1,333 @@
+"""The technical report of a bundle: a draft of what the study knows, for a person to complete."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from workbench.console import visible
+from workbench.data.prepared_table import read_prepared_table
+from workbench.errors import DamagedFileError, StudyError
+from workbench.parts.model_spec import ModelSpec
+from workbench.parts.pack_spec import PackSpec, members_of
+from workbench.parts.pretraining import LABELS
+from workbench.rules.rulebook import Verdict
+from workbench.selection.champion import Champion, folds_told
+from workbench.selection.finalists_told import sentences
+from workbench.study.folder import StudyFolder
+from workbench.study.looks import read_looks, value_of
+from workbench.study.records import TrialRow, read_trials
+from workbench.study.refits import RefitRecord
+from workbench.submission.markdown import as_cell, as_text
+from workbench.submission.training_files import finalists_of
+from workbench.submission.training_record import TrainedModel
+from workbench.tables import duration
+
+REPORT = "TECHNICAL_REPORT.md"
+
+_TO_FILL_IN = "*(to be filled in by you)*"
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What is exported."""
+
+    folder: StudyFolder
+    champion: Champion
+    refit: RefitRecord | None
+    spec: ModelSpec | PackSpec
+    verdict: Verdict
+    models: Sequence[TrainedModel]
+    neutral: str
+    """How many test files got a neutral score, in a sentence; may be empty."""
+
+
+def technical_report(of: Reported) -> str:
+    """Return the report as Markdown."""
+    sections = {
+        "Summary": _summary(of),
+        "Data": _data(of),
+        "Views": _views(of),
+        "Model": _model(of),
+        "Training": _training(of),
+        "What was searched": _search(of),
+        "How it was chosen": _selection(of),
+        "Results": _results(of),
+        "Extra samples": _extra_samples(of),
+        "How to run it again": _rerun(of),
+        "The rules, line by line": _form(of),
+    }
+    title = f"# Technical report: {of.champion.study}, {of.champion.title}"
+    intro = (
+        "Drafted from the records of the study. What a program cannot know is marked "
+        f"{_TO_FILL_IN}; check the rest."
+    )
+    parts = [title, intro, *(f"## {name}\n\n{text}" for name, text in sections.items())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(of: Reported) -> str:
+    champion = of.champion
+    lines = [
+        f"- Team, authors, contact: {_TO_FILL_IN}",
+        f"- {of.verdict.sentence}",
+        f"- {champion.objective.metric} {champion.value:.5f} on {champion.objective.place}.",
+        *(f"- {line}" for line in _expected(champion)),
+    ]
+    if of.refit:
+        lines += [f"- What is exported is its refit. {line}" for line in of.refit.lines[1:2]]
+    return "\n".join(lines)
+
+
+def _expected(champion: Champion) -> Sequence[str]:
+    if champion.expected:
+        return champion.expected.lines
+    return champion.pack.lines if champion.pack else ()
+
+
+def _data(of: Reported) -> str:
+    experiment = of.folder.experiment()
+    lines = [f"- Where the data come from, and their licence: {_TO_FILL_IN}"]
+    if of.folder.manifest.exists():
+        table = read_prepared_table(of.folder.manifest)
+        for split, rows in table.groupby("split", sort=False):
+            known = int((rows["target"] >= 0).sum())
+            fake = f", {int((rows['target'] == 1).sum())} fake" if known else ", without labels"
+            lost = int((rows["status"] != "ok").sum())
+            lines.append(
+                f"- {split}: {len(rows)} files{fake}" + (f"; {lost} not readable" * bool(lost))
+            )
+    validation = experiment.validation
+    how = (
+        "the data's own `val`"
+        if validation.kind == "given"
+        else f"`{validation.kind}`, {validation.folds} folds, {validation.use} of them used"
+    )
+    lines.append(f"- Validation: {how}. {folds_told(of.champion.num_folds)}".rstrip())
+    if experiment.holdout:
+        lines.append("- A locked holdout was kept, whose labels no search read.")
+    if slices := [name for name in experiment.named_slices if name != "val"]:
+        lines.append(f"- Slices beside val: {', '.join(f'`{name}`' for name in slices)}")
+    fingerprints = ", ".join(dict.fromkeys(one.recipe.data for one in of.models))
+    lines.append(f"- Fingerprint of labels and media: {fingerprints}")
+    if of.neutral:
+        lines.append(f"- {as_text(of.neutral)}")
+    return "\n".join(lines)
+
+
+def _views(of: Reported) -> str:
+    rows = [
+        [as_cell(name), view.kind, str(view.shape), _settings(view.identity(), {"kind"})]
+        for name, view in of.spec.views.items()
+    ]
+    return _table(["view", "kind", "shape", "settings"], rows)
+
+
+def _model(of: Reported) -> str:
+    rows = [
+        [
+            one.backbone_label,
+            " + ".join(one.views),
+            f"{one.image_px} px",
+            f"{one.dropout:g}",
+            one.tta,
+            _start(one),
+        ]
+        for one in members_of(of.spec)
+    ]
+    header = ["backbone", "views", "input", "dropout", "test-time augmentation", "starts from"]
+    verdict = of.verdict
+    thop = "not countable" if verdict.params_thop is None else f"{verdict.params_thop:,}"
+    counts = [
+        f"- Parameters as {verdict.counted_by} counts them: {thop}",
+        f"- Parameters truly: {verdict.params_true:,}",
+    ]
+    if verdict.macs is not None:
+        counts.append(f"- Multiply-accumulates of a sample: {verdict.macs:,}")
+    if isinstance(of.spec, PackSpec):
+        weights = ", ".join(f"{weight:.4g}" for weight in of.spec.joint.weights)
+        counts.append(
+            f"- One module with one file of weights; its members' scores are joined by "
+            f"`{of.spec.joint.kind}` with the weights {weights}"
+        )
+    return "\n".join([_table(header, rows), "", *counts])
+
+
+def _start(spec: ModelSpec) -> str:
+    told = []
+    for weights in dict.fromkeys(spec.weights_of.values()):
+        if weights.source == "none":
+            told.append("random weights")
+        else:
+            told.append(
+                f"{weights.name} ({LABELS[weights.pretraining]}; sha256 {weights.sha256[:16]})"
+            )
+    return " + ".join(told) or "no pretraining"
+
+
+def _training(of: Reported) -> str:
+    parts = []
+    for one in of.models:
+        training = one.recipe.training.model_dump(mode="json", exclude={"augment"})
+        rows = [[key, _shown(value)] for key, value in training.items()]
+        rows.append(["augment", _augment(one)])
+        result = of.folder.model(one.uid).kept_result()
+        where = one.device or "an unknown device"
+        if one.environment and one.device == "cpu":
+            where = f"{one.environment.processor}, CPU threads: {one.environment.num_threads}"
+        took = f", in {duration(result.seconds)}" if result else ""
+        parts.append(
+            f"**{one.title}** (recipe {one.uid}, seed {one.recipe.seed}), on {where}{took}:\n\n"
+            + _table(["setting", "value"], rows)
+        )
+    if of.refit:
+        parts.insert(0, "Trained on the files of train and val together, the last epoch kept.")
+    return "\n\n".join(parts)
+
+
+def _augment(one: TrainedModel) -> str:
+    """Return what of the augmentation is not as by default, which is none."""
+    told = one.recipe.training.augment.model_dump(mode="json", exclude_defaults=True)
+    return _shown(told) if told else "none"
+
+
+def _search(of: Reported) -> str:
+    experiment, rows = of.folder.experiment(), _rows(of.folder)
+    states = Counter(row.state for row in rows)
+    counts = ", ".join(f"{number} {state}" for state, number in states.most_common())
+    lines = [
+        f"- Trials: {len(rows)} ({counts})" if rows else "- Trials: not known any more",
+        f"- Drawn by `{experiment.sampler.kind}`, stopped early by `{experiment.pruning.kind}`",
+        f"- Time of all trials: {duration(sum(row.seconds for row in rows))}",
+        f"- Objective: {experiment.objective.metric} on {experiment.objective.place}",
+        "- The search space:",
+    ]
+    space = yaml.safe_dump(of.folder.begun()["space"], sort_keys=False, allow_unicode=True)
+    fence = "````"
+    return "\n".join([*lines, "", f"{fence}yaml", _in_fence(space), fence])
+
+
+def _in_fence(text: str) -> str:
+    """Return lines of a file as they can stand in a fence of Markdown, which they cannot end."""
+    return "\n".join(visible(line) for line in text.rstrip().split("\n")).replace("````", "'''")
+
+
+def _rows(folder: StudyFolder) -> list[TrialRow]:
+    try:
+        return read_trials(folder)
+    except (StudyError, DamagedFileError):
+        return []
+
+
+def _selection(of: Reported) -> str:
+    champion = of.champion
+    lines = [champion.why, champion.sentence]
+    how = "as the best" if champion.chosen_by == "best" else "by hand"
+    lines.append(f"Promoted {how} on {champion.when[:10]}.")
+    if finalists := finalists_of(of.folder):
+        lines += sentences(finalists)
+    return "\n".join(f"- {visible(line)}" for line in lines if line)
+
+
+def _results(of: Reported) -> str:
+    champion, metric = of.champion, of.champion.objective.metric
+    parts = [f"{metric} {champion.value:.5f} on {champion.objective.place}."]
+    parts += list(_expected(champion))
+    result = of.folder.model(champion.recipe).kept_result()
+    if result and result.by_slice:
+        shown = ("auc", "log_loss", "f1", "tpr_at_fpr_1e-2")
+        rows = [
+            [as_cell(name), *(f"{values[each]:.4f}" for each in shown)]
+            for name, values in result.by_slice.items()
+        ]
+        parts.append(_table(["slice", *shown], rows))
+    told = [look for look in read_looks(of.folder) if look.is_told]
+    if told:
+        parts.append(
+            f"The holdout was looked at {len(read_looks(of.folder))} times: {value_of(told[-1])}."
+        )
+    elif of.folder.experiment().holdout:
+        parts.append("Nobody has looked at the holdout yet (`workbench audit`).")
+    if of.refit:
+        parts += of.refit.lines
+    return "\n\n".join(parts)
+
+
+def _extra_samples(of: Reported) -> str:
+    return "\n".join(
+        [
+            "None were generated: every training file is one that the data hold. What training "
+            "changes of them on the fly:",
+            "",
+            *(f"- {one.title}: {_augment(one)}" for one in of.models),
+        ]
+    )
+
+
+def _rerun(of: Reported) -> str:
+    fence = "```"
+    return "\n".join(
+        [
+            "`requirements.txt` has the versions that prediction needs; the wheel in this folder "
+            "installs the whole program.",
+            "",
+            f"{fence}sh",
+            "python predict.py --template TEMPLATE.csv --media TESTSET --out ../filled.csv",
+            "pip install ./workbench-*.whl",
+            "python train.py --data DIR --out ../retrained",
+            fence,
+            "",
+            "The last command trains every model of this bundle from scratch and compares: to the "
+            "bit on a CPU of the same kind with the same threads and versions, else within a "
+            "tolerance that it states. Starting weights are read from the folder of `--weights`, "
+            "or, where they were of the weights hub, from its cache or from there.",
+        ]
+    )
+
+
+def _form(of: Reported) -> str:
+    rulebook = of.folder.experiment().rulebook
+    refuses = {rule.name: rule.refuses for rule in rulebook.rules}
+    rows = [
+        [
+            f"`{said.name}`: none {refuses[said.name]}",
+            visible(said.sentence),
+            "yes" if said.ok else "**no**",
+        ]
+        for said in of.verdict.results
+    ]
+    looks = len(read_looks(of.folder))
+    held = f"; its holdout was looked at {looks} times" if of.folder.experiment().holdout else ""
+    rows += [
+        ["Training data", "the files of the data folder alone, told by their fingerprint", "yes"],
+        ["Generated samples", "none", "yes"],
+        [
+            "Test files",
+            f"scored, never trained on; no label of them was read{held}",
+            "yes",
+        ],
+        ["Network at run time", "prediction opens no connection", "yes"],
+        ["Seeds", ", ".join(f"{one.title}: {one.recipe.seed}" for one in of.models), "yes"],
+        ["Test files looked at or labelled by hand", "not known to the program", _TO_FILL_IN],
+        ["Data or models from elsewhere", "not known to the program", _TO_FILL_IN],
+        ["Licence of this code and these weights", "not known to the program", _TO_FILL_IN],
+        ["Any other line of the rules", "not known to the program", _TO_FILL_IN],
+    ]
+    return _table(["rule", "what was checked", "kept"], rows)
+
+
+def _settings(tree: Mapping[str, Any], without: set[str]) -> str:
+    return ", ".join(f"{key} {_shown(value)}" for key, value in tree.items() if key not in without)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(each)}" for key, each in value.items())
+    return visible(f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)

@@ -1,0 +1,260 @@
+"""The files of a bundle by which its training is repeated, written at the export."""
+
+import itertools
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from workbench.data.prepared_table import read_prepared_table
+from workbench.errors import BundleError, DamagedFileError, StudyError
+from workbench.files import read_json, write_text
+from workbench.scoring.slices import TEST, columns_used
+from workbench.screening.clusters import FILE as CLUSTERS_FILE
+from workbench.search.fold_data import FOLDS
+from workbench.search.slice_data import FOLDERS_FILE
+from workbench.selection.champion import Champion
+from workbench.selection.finalists import Finalist, Finalists, read_finalists
+from workbench.selection.leaderboard import complete_trials
+from workbench.selection.statistics import read_scored_trials
+from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackFolder
+from workbench.study.provenance import code_tags
+from workbench.study.records import MADE_BY, read_study
+from workbench.study.refits import RefitRecord
+from workbench.study.repeats import read_repeats
+from workbench.submission.bundle_code import PACKAGE
+from workbench.submission.training_record import (
+    FOLDER,
+    RECORD,
+    TRAIN_PROGRAM,
+    FilesDigest,
+    SeedSpread,
+    TrainedModel,
+    TrainingRecord,
+    digest_of_scores,
+    digests,
+)
+from workbench.submission.wheel import write_wheel
+from workbench.trial.result import ModelFolder, TrialFolder
+
+
+def trained_models(
+    folder: StudyFolder, champion: Champion, refit: RefitRecord | None
+) -> tuple[TrainedModel, ...]:
+    """Return the trainings of what is exported: of its model, or of every member of the pack.
+
+    Args:
+        folder: The study.
+        champion: What is exported, or stands for the refit that is.
+        refit: What is exported in its place, if that is a refit.
+
+    Raises:
+        BundleError: the study of a member is not here, or how a training ended is not known.
+        DamagedFileError: files of a trial are not what it wrote.
+    """
+    model = folder.model(refit.recipe if refit else champion.recipe)
+    return tuple(_model(*one) for one in _trained(folder, champion, refit, model))
+
+
+def write_training(
+    folder: StudyFolder,
+    champion: Champion,
+    refit: RefitRecord | None,
+    models: Sequence[TrainedModel],
+    part: Path,
+) -> str:
+    """Write what `workbench retrain` and `train.py` need into the bundle `part`.
+
+    Args:
+        folder: The study.
+        champion: See `trained_models`.
+        refit: See there.
+        models: What that returned.
+        part: The bundle.
+
+    Returns:
+        The name of the wheel in the bundle; empty where a study lost the table of its data, so that
+        nothing says what was trained on: then nothing is written.
+
+    Raises:
+        BundleError: the program was never installed.
+        DamagedFileError: files of a repeat are not what it wrote.
+    """
+    uid = refit.recipe if refit else champion.recipe
+    model = folder.model(uid)
+    studies = {one.study: _study(folder, one.study) for one in models}
+    if not all(one.manifest.exists() for one in studies.values()):
+        return ""
+    finalists = finalists_of(folder)
+    tags = code_tags()
+    record = TrainingRecord(
+        recipe=uid,
+        version=tags["version.workbench"],
+        code_hash=tags["code_hash"],
+        wheel=write_wheel(part).name,
+        models=tuple(models),
+        repeats=() if refit else _other_seeds(folder, champion, finalists),
+        pack=model.read_pack().spec if isinstance(model, PackFolder) else None,
+        data={name: _digests(one) for name, one in studies.items()},
+        folders={name: _labelled_folders(one) for name, one in studies.items()},
+        used_columns={name: _used(one) for name, one in studies.items()},
+        spread=_spread(folder, finalists),
+    )
+    for name, one in studies.items():
+        place = part / FOLDER / name
+        place.mkdir(parents=True)
+        shutil.copyfile(one.experiment_file, place / one.experiment_file.name)
+        for kept in (Path(CLUSTERS_FILE), Path(FOLDS, CLUSTERS_FILE)):
+            if (one.path / kept).exists():
+                (place / kept).parent.mkdir(exist_ok=True)
+                shutil.copyfile(one.path / kept, place / kept)
+    write_text(part / RECORD, record.model_dump_json(indent=2) + "\n")
+    shutil.copyfile(PACKAGE / "submission" / "train.py.txt", part / TRAIN_PROGRAM)
+    return record.wheel
+
+
+_Trained = tuple[StudyFolder, TrialFolder, str, str]
+"""A study, the files of one of its models, its title, and the hash of the code that trained it."""
+
+
+def _trained(
+    folder: StudyFolder, champion: Champion, refit: RefitRecord | None, model: ModelFolder
+) -> list[_Trained]:
+    """Return the trained model that is exported, or every member of the pack."""
+    if refit:
+        code = refit.made_by.get("code_hash", "")
+        # The data are those of the study that it was trained on, which may be another's.
+        return [
+            (
+                _study(folder, one.study),
+                folder.refit(one.recipe),
+                f"refit of trial {one.number}",
+                code,
+            )
+            for one in refit.models
+        ]
+    if not isinstance(model, PackFolder):
+        number = champion.number or 0
+        title = champion.title if not champion.repeats else f"repeat of trial {number}"
+        code = _code_of(folder, number, champion.recipe)
+        return [(folder, folder.trial(champion.recipe), title, code)]
+    found = []
+    for member in model.read_pack().members:
+        own = _study(folder, member.study)
+        code = _code_of(own, member.number, member.recipe)
+        found.append((own, own.trial(member.recipe), f"trial {member.number}", code))
+    return found
+
+
+def _study(folder: StudyFolder, name: str) -> StudyFolder:
+    own = folder if name == folder.name else StudyFolder(folder.path.parent / name)
+    if not own.path.is_dir():
+        raise BundleError(
+            f"The study {name}, of which a member of the pack is, is not in {folder.path.parent}: "
+            "nothing says how that was trained. Put its folder back."
+        )
+    return own
+
+
+def _model(folder: StudyFolder, files: TrialFolder, title: str, code: str) -> TrainedModel:
+    recipe, result = files.read_recipe(), files.read_result()
+    if result is None:
+        raise BundleError(f"{files.result} is gone. Put the file back, or promote another trial.")
+    return TrainedModel(
+        title=title,
+        study=folder.name,
+        uid=recipe.uid,
+        recipe=recipe,
+        value=result.objective,
+        weights_sha256=result.weights_sha256,
+        scores_sha256=digest_of_scores(files.read_scores(), recipe.objective),
+        environment=result.environment,
+        device=result.device,
+        micro_batch=result.micro_batch,
+        checkpointed=result.checkpointed,
+        compiled=any(epoch.compiled for epoch in result.epochs),
+        code_hash=code,
+    )
+
+
+def _code_of(folder: StudyFolder, number: int, uid: str) -> str:
+    """Return the hash of the code that trained a trial or a repeat; empty if nobody knows."""
+    try:
+        for repeat in read_repeats(folder):
+            if repeat.recipe == uid:
+                return repeat.made_by.get("code_hash", "")
+        trials = read_study(folder).get_trials(deepcopy=False)
+        made_by: dict[str, str] = trials[number].user_attrs.get(MADE_BY, {})
+    except (StudyError, DamagedFileError, IndexError):
+        return ""
+    return made_by.get("code_hash", "")
+
+
+def _used(folder: StudyFolder) -> tuple[str, ...]:
+    experiment = folder.experiment()
+    return columns_used(experiment.data.described, experiment.objective.over)
+
+
+def _digests(folder: StudyFolder) -> dict[str, FilesDigest]:
+    return digests(read_prepared_table(folder.manifest), _used(folder))
+
+
+def _labelled_folders(folder: StudyFolder) -> dict[str, str]:
+    """Return the fingerprints of the labelled folders that a study scores on, by slice."""
+    file = folder.path / FOLDERS_FILE
+    known = read_json(file) if file.exists() else {}
+    return {name: about["fingerprint"] for name, about in known.items()}
+
+
+def finalists_of(folder: StudyFolder) -> Finalists | None:
+    """Return the finalists of a study; nothing where there are none, or its journal is gone."""
+    try:
+        return read_finalists(folder, read_scored_trials(folder))
+    except (StudyError, DamagedFileError):
+        return None
+
+
+def _other_seeds(
+    folder: StudyFolder, champion: Champion, finalists: Finalists | None
+) -> tuple[TrainedModel, ...]:
+    """Return the repeats of the champion's trial, but for the one that is promoted."""
+    if not champion.repeats or finalists is None:
+        return ()
+    of_trial = [one for one in finalists.ranked if one.row.number == champion.number]
+    repeats = {repeat.recipe: repeat for repeat in read_repeats(folder)}
+    return tuple(
+        _model(
+            folder,
+            folder.repeat(row.recipe),
+            f"repeat {repeats[row.recipe].name}",
+            repeats[row.recipe].made_by.get("code_hash", ""),
+        )
+        for one in of_trial
+        for row in complete_trials(one.repeats)
+        if row.recipe != champion.recipe
+    )
+
+
+def _spread(folder: StudyFolder, finalists: Finalists | None) -> SeedSpread | None:
+    if finalists is None or finalists.seed_deviation is None:
+        return None
+    several = [one for one in finalists.ranked if len(one.values) > 1]
+    apart = [gap for one in several for gap in _gaps(folder, one)]
+    return SeedSpread(
+        num_repeats=sum(len(one.values) for one in several),
+        deviation=finalists.seed_deviation,
+        scores=max(apart),
+    )
+
+
+def _gaps(folder: StudyFolder, one: Finalist) -> list[float]:
+    """Return the mean difference of the test scores of every two repeats of a finalist."""
+    tables = []
+    for row in complete_trials(one.repeats):
+        scores = folder.repeat(row.recipe).read_scores()
+        tables.append(scores[scores["slice"] == TEST].set_index("name")["score"])
+    return [
+        float(np.abs(first - second).mean()) for first, second in itertools.combinations(tables, 2)
+    ]
