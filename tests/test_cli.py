@@ -14,6 +14,7 @@ import typer.main
 from typer.testing import CliRunner, Result
 
 from tests.study.tiny import SPACE, write_experiment
+from workbench.api.study import Study
 from workbench.cli import shared
 from workbench.cli.main import app
 from workbench.errors import WorkbenchError
@@ -349,10 +350,10 @@ def test_each_wrong_key_of_a_file_is_a_line(here: Path) -> None:
 
 
 def test_a_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def buggy(study: str | None) -> StudyFolder:
+    def buggy(study: str | None) -> Study:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("workbench.cli.study.named_study", buggy)
+    monkeypatch.setattr("workbench.cli.study.opened_study", buggy)
     assert isinstance(run("compare").exception, ZeroDivisionError)
 
 

@@ -30,6 +30,7 @@ FOLDERS = [
     "report",
     "maintenance",
     "submission",
+    "api",  # what `import workbench` offers
     "cli",
     "__main__",
 ]
@@ -109,9 +110,18 @@ def test_every_folder_has_its_place() -> None:
 
 
 def test_init_files_are_empty() -> None:
-    folders = {f.parent for f in PACKAGE.rglob("*.py")}
+    # The package itself offers the names of `api`, and its `search` is both package and function.
+    folders = {f.parent for f in PACKAGE.rglob("*.py")} - {PACKAGE, PACKAGE / "search"}
     for folder in folders:
         assert (folder / "__init__.py").read_text() == "", folder
+
+
+@pytest.mark.parametrize("package", ["", "search"])
+def test_the_other_two_load_nothing_but_the_standard_library_at_once(package: str) -> None:
+    tree = ast.parse((PACKAGE / package / "__init__.py").read_text(encoding="utf-8"))
+    at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {getattr(node, "module", None) or node.names[0].name for node in at_once}
+    assert names and names <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("tool", ONLY_IN)
@@ -148,6 +158,16 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
         "with contextlib.suppress(SystemExit):\n    workbench.cli.main.app(['--help'])"
     )
     assert loads(help_page, "workbench.cli.main", *heavy) == ["workbench.cli.main"]
+
+
+def test_the_package_itself_loads_no_library_and_none_of_its_modules() -> None:
+    heavy = ("torch", "pandas", "numpy", "optuna", "mlflow", "plotly", "pydantic", "rich", "yaml")
+    assert loads("import workbench", "workbench", "workbench.api", *heavy) == ["workbench"]
+
+
+def test_reading_a_study_loads_no_mlflow() -> None:
+    code = "import workbench; workbench.Study"
+    assert loads(code, "workbench.api.study", "mlflow") == ["workbench.api.study"]
 
 
 def test_media_and_data_load_no_torch() -> None:

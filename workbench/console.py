@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from workbench.notebook import in_notebook, track_in_notebook
+
 T = TypeVar("T")
 
 DRAWN_EVERY_S = 0.1
@@ -18,7 +20,13 @@ DRAWN_EVERY_S = 0.1
 
 
 def track(items: Iterable[T], label: str, *, unit: str, total: int | None = None) -> Iterator[T]:
-    """Yield `items` behind a progress bar on stderr; silent when stderr is no terminal."""
+    """Yield `items` behind a progress bar: on a terminal, or in the output of a notebook's cell.
+
+    Silent where stderr is neither.
+    """
+    if in_notebook():
+        yield from track_in_notebook(items, label, unit=unit, total=total)
+        return
     if not sys.stderr.isatty():
         yield from items
         return
@@ -56,8 +64,10 @@ def track(items: Iterable[T], label: str, *, unit: str, total: int | None = None
 
 
 def say(text: str) -> None:
-    """Print lines for the person at the terminal, above any progress bar."""
-    print(visible_lines(text), file=sys.stderr, flush=True)
+    """Print lines for the person at the terminal, above any progress bar, or in the notebook."""
+    # Notebooks show stderr in the colours of an error.
+    stream = sys.stdout if in_notebook() else sys.stderr
+    print(visible_lines(text), file=stream, flush=True)
 
 
 def visible(text: str) -> str:

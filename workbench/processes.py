@@ -3,11 +3,41 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import Self
+
+_STARTING = threading.Lock()
+
+
+class _Spawned(SpawnProcess):
+    def start(self) -> None:
+        # Two threads that start processes at once must not restore each other's stand-in.
+        with _STARTING:
+            script = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                super().start()
+            finally:
+                sys.modules["__main__"] = script
+
+
+class Spawning(SpawnContext):
+    """What starts processes anew that do not run the caller's script again.
+
+    Spawned, not forked: a device that was touched before a fork is lost to the child, and the
+    caller may hold threads. A process that multiprocessing spawns runs the file of `__main__` first
+    of all; a script without `if __name__ == "__main__"` would search again in each of its workers,
+    and a program read from the standard input has no file to run. What these processes compute is
+    a function of a module, so that they need nothing of the script.
+    """
+
+    Process = _Spawned
 
 
 @contextmanager

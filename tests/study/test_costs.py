@@ -17,8 +17,9 @@ from workbench.search.costs import (
     predict_cost,
     wanted_of,
 )
-from workbench.trial.recipe import Recipe, Sampling, TrainingSpec
+from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import Epoch, Result
+from workbench.trial.sampling import Sampling
 
 RECIPE = Recipe(
     data="d",

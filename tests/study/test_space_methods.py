@@ -10,8 +10,9 @@ from workbench.parts.methods import FineTuning, GradientBoosting, LogisticRegres
 from workbench.search.costs import Past, Wanted, predict_cost
 from workbench.search.open_trials import reached_in
 from workbench.space.space import SampledConfig, Space, read_tree_as_space
-from workbench.trial.recipe import Objective, Sampling
+from workbench.trial.recipe import Objective
 from workbench.trial.result import Epoch
+from workbench.trial.sampling import Sampling
 
 PROBE = {
     "kind": "probe",

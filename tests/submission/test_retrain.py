@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from tests.submission.made_study import TrainedStudy
 from workbench.data.metadata import column_of
@@ -248,3 +249,9 @@ def test_the_report_says_what_the_study_knows(bundle: Bundle) -> None:
     assert "| optimizer | kind adamw, lr 0.001" in text
     assert text.count("to be filled in by you") >= 5
     assert "\n\n\n" not in text
+
+
+def test_the_bundle_tells_no_place_of_the_author(bundle: Bundle) -> None:
+    tree = yaml.safe_load((bundle.path / "training" / "made" / "experiment.yaml").read_text())
+    assert tree["space"]["backbone"] == "resnet10t"
+    assert not tree["experiment"].keys() & {"storage", "tracking", "disk_budget"}

@@ -9,7 +9,7 @@ from workbench.errors import ConfigError
 from workbench.scoring.stored import StoredViews
 from workbench.trial import batches
 from workbench.trial.batches import count_batches, sampled, shuffled, subset
-from workbench.trial.recipe import Sampling
+from workbench.trial.sampling import Sampling
 
 
 def stored(prepared: Prepared) -> StoredViews:

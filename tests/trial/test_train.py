@@ -30,8 +30,9 @@ from workbench.trial import plots, training
 from workbench.trial.batches import Batch, shuffled
 from workbench.trial.decision import Decision
 from workbench.trial.metrics import binary_metrics
-from workbench.trial.recipe import Objective, Recipe, Sampling
+from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder, best_epoch
+from workbench.trial.sampling import Sampling
 from workbench.trial.train import run_trial
 from workbench.values import Part, kinds
 

@@ -1,5 +1,7 @@
 """The commands about data: decode it, examine it, look at it, make the demo's."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +19,10 @@ from workbench.cli.shared import (
     without_locks,
 )
 from workbench.errors import ConfigError
-from workbench.fence import num_cores
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.checks.sheet import ContactSheet
-    from workbench.data.dataset import Dataset
-    from workbench.data.manifest import Manifest
     from workbench.data.prepare import Prepared
 
 
@@ -47,12 +46,20 @@ def prepare(
     """Decode every file once into the experiment's views; a search does it by itself."""
     limit_s = seconds(limit)
     without_locks(no_lock)
+    from workbench.api.data_check import decoded_data
     from workbench.data import manifest, prepared_report
 
     with reporting_errors():
-        _, files, prepared = _prepared(
-            experiment, data, jobs, limit_s=limit_s, retry=retry, verify=verify
-        )
+        with _stoppable():
+            _, files, prepared = decoded_data(
+                experiment,
+                data,
+                Workspace(Path.cwd()),
+                jobs=jobs,
+                limit_s=limit_s,
+                retry=retry,
+                verify=verify,
+            )
         for line in (
             *manifest.describe_manifest(files),
             *prepared_report.describe_prepared(prepared),
@@ -78,23 +85,16 @@ def check(
 ) -> None:
     """Examine the data for what would fool a search: copies, shortcuts, shift, saturation."""
     without_locks(no_lock)
-    from workbench.checks import checkup, page
-    from workbench.data.facts import FactsStore
+    from workbench.api.data_check import check as check_data
 
-    workspace = Workspace(Path.cwd())
-    with reporting_errors():
-        about, files, prepared = _prepared(experiment, data, None)
-        facts = FactsStore(workspace.cache).table(prepared.contents())
-        found = checkup.run_checks(files, prepared, facts, short=False)
-        path = workspace.checks / f"{about.name}.html"
-        page.write_checks_page(found, path, title=about.name, prepared=prepared)
+    with reporting_errors(), _stoppable():
+        checked = check_data(experiment, data=data)
         if as_json:
-            typer.echo(found.model_dump_json(indent=2))
+            typer.echo(checked.found.model_dump_json(indent=2))
         else:
-            typer.echo(checkup.number_table(found))
-            typer.echo(f"\n{checkup.as_text(found)}\n\nPage: {path}")
+            typer.echo(f"{checked}\n\nPage: {checked.page}")
             typer.echo(f"\nNext: workbench search {_again(experiment, data)}")
-        raise typer.Exit(1 if strict and found.num_warnings else 0)
+        raise typer.Exit(1 if strict and checked.num_warnings else 0)
 
 
 def show(
@@ -105,11 +105,13 @@ def show(
 ) -> None:
     """Write contact sheets: samples of every view, and what the search space may do to them."""
     without_locks(no_lock)
+    from workbench.api.data_check import decoded_data
     from workbench.checks import sheet
 
     workspace = Workspace(Path.cwd())
     with reporting_errors():
-        about, _, prepared = _prepared(experiment, data, None)
+        with _stoppable():
+            about, _, prepared = decoded_data(experiment, data, workspace)
         folder = workspace.checks / f"{about.name}-views"
         augmented, why_not = _augmented(experiment, prepared, folder / "augmentations")
         *sheets, index = sheet.write_sheets(prepared, folder, per_class=samples, more=augmented)
@@ -150,43 +152,14 @@ def _augmented(
     return sheets, "" if sheets else f"No sheets of augmentations: {space.file} can draw none."
 
 
-def _prepared(
-    experiment: Path,
-    data: Path | None,
-    jobs: int | None,
-    *,
-    limit_s: float | None = None,
-    retry: bool = False,
-    verify: bool = False,
-) -> "tuple[Dataset, Manifest, Prepared]":
-    """Return an experiment's data, decoded as far as it was not yet."""
-    from workbench.data import dataset, folds, holdout, manifest
-    from workbench.data import prepare as preparation
-    from workbench.media.decoders import FILE_LIMIT_S
-
-    workspace = Workspace(Path.cwd())
-    about = dataset.read_dataset(experiment)
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C end the command with the word that nothing is lost."""
     try:
-        folder = dataset.find_data(about, workspace, data)
-        files = holdout.without_holdout(
-            manifest.read_manifest(folder, about.data, cache=workspace.cache, verify=verify),
-            about.holdout,
-        )
-        files = folds.with_fold(files, about.validation)
-        prepared = preparation.prepare(
-            files,
-            folder,
-            about.views,
-            cache=workspace.cache,
-            jobs=jobs or num_cores(),
-            limit_s=limit_s or FILE_LIMIT_S,
-            retry=retry,
-            verify=verify,
-        )
+        yield
     except KeyboardInterrupt:
         typer.echo("\nStopped. The same command goes on with the rest.", err=True)
         raise typer.Exit(130) from None
-    return about, files, prepared
 
 
 def _again(experiment: Path, data: Path | None) -> str:

@@ -21,6 +21,7 @@ from workbench.cli.shared import (
     full_disks_told,
     named_study,
     num_jobs,
+    opened_study,
     parse_bytes,
     parse_params,
     reporting_errors,
@@ -198,27 +199,25 @@ def pack(
     """Join several trials into one legal model, if that is worth more than the best of them."""
     most_params = parse_params(limit)
     without_locks(no_lock)
-    from workbench.search.mending import pack_run
-    from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
-    from workbench.selection.pack_summary import describe_pack, summarise_pack
+    from workbench.selection.pack_summary import describe_pack
 
     with reporting_errors():
         names: list[str | None] = [*studies] if studies else [None]
-        folder, *others = [named_study(name) for name in names]
-        limits = Limits(most_params, ms_per_file, members, joint.value)
-        proposal = propose_pack(folder, others, limits)
-        with full_disks_told(folder) as root:
-            files, record = make_pack(folder, proposal)
-            pack_run(folder, root, record.uid)
-        summary = summarise_pack(folder, files)
+        first, *others = [opened_study(name) for name in names]
+        made = first.pack(
+            others,
+            max_params=most_params,
+            ms_per_file=ms_per_file,
+            members=members,
+            joint=joint.value,
+        )
         if as_json:
-            found = summary.model_dump(mode="json")
-            found["decision"] = proposal.correction.sentence
+            found = made.summary.model_dump(mode="json")
+            found["decision"] = made.decision
             typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
-        typer.echo(f"{describe_pack(summary)}\n\nFolder: {files.path}")
-        better = proposal.is_promoted
-        typer.echo(f"\nNext: workbench promote {folder.name}{' --pack' if better else ''}")
+        typer.echo(f"{describe_pack(made.summary)}\n\nFolder: {made.path}")
+        typer.echo(f"\nNext: workbench promote {first.name}{' --pack' if made.is_better else ''}")
 
 
 def final_round(

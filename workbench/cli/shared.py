@@ -18,6 +18,7 @@ from workbench.visibly import printing_visibly
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
+    from workbench.api.study import Study
     from workbench.search.options import FinalistsAsked
     from workbench.study.folder import StudyFolder
 
@@ -147,6 +148,13 @@ def named_study(study: str | None) -> "StudyFolder":
     return find_study(Workspace(Path.cwd()).studies, study)
 
 
+def opened_study(study: str | None) -> "Study":
+    """Return the study of that name, or the last one searched, as Python programs use it."""
+    from workbench.api.study import Study
+
+    return Study.open(study)
+
+
 def without_locks(asked: bool) -> None:
     """Let the command take no locks, if that is asked."""
     if asked:
@@ -203,7 +211,8 @@ def compile_setting(text: str) -> Literal["on", "off"]:
 
 def tracking_of(folder: "StudyFolder") -> TrackingPlace:
     """Return where the runs of a study are."""
-    return Workspace(Path.cwd()).tracking_of(folder.experiment().tracking)
+    server = folder.experiment().tracking if folder.experiment_file.exists() else None
+    return Workspace(Path.cwd()).tracking_of(server)
 
 
 @contextmanager

@@ -1,16 +1,14 @@
 """The commands about a study: search it, compare its trials, open its runs, promote one."""
 
 import json
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.selection import final_round
 from workbench.cli.shared import (
     MOST_SEED,
     CompileOption,
@@ -27,23 +25,20 @@ from workbench.cli.shared import (
     TimeoutOption,
     compile_setting,
     finalists_asked,
-    full_disks_told,
     named_folders,
     named_study,
     num_jobs,
+    opened_study,
     parse_bytes,
     reporting_errors,
     seconds,
     tracking_of,
     without_locks,
 )
-from workbench.errors import WorkbenchError
 from workbench.tables import width
-from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.search.options import RunOptions
-    from workbench.search.start import SearchOutcome
+    from workbench.api.study import Study
 
 
 class PackSetting(StrEnum):
@@ -105,31 +100,29 @@ def search(
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     asked = finalists_asked(finalists)
     without_locks(no_lock)
-    from workbench.search.options import RunOptions
-    from workbench.search.start import run_search
+    from workbench.api.searching import search as search_study
 
-    options = RunOptions(
-        num_trials=trials,
-        study=study,
+    run = partial(
+        search_study,
+        experiment,
         data=data,
+        trials=trials,
+        study=study,
         slices=named_folders(slices or ()),
+        start_from=start_from or (),
         seed=seed,
         jobs=num_jobs(jobs),
         device=device,
-        timeout_s=timeout_s,
-        finalists=asked,
-        stall_s=stall_s,
-        stop_at_noise=stop_at_noise,
         memory_bytes=memory_bytes,
         compiled=compile_setting(compiled),
         strict=strict,
+        timeout_s=timeout_s,
+        stall_s=stall_s,
+        stop_at_noise=stop_at_noise,
+        pack=pack is PackSetting.auto,
+        finalists=asked,
     )
-
-    def run(workspace: Workspace) -> "SearchOutcome":
-        return run_search(experiment, workspace, options, start_from=start_from or ())
-
-    whole = "its trial" if trials == 1 else f"its {trials} trials"
-    _conclude(run, options, whole, packs="best" if pack is PackSetting.auto else "none")
+    _conclude(run, "its trial" if trials == 1 else f"its {trials} trials")
 
 
 def train(
@@ -149,74 +142,52 @@ def train(
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
     memory_bytes = parse_bytes(memory)
     without_locks(no_lock)
-    from workbench.search.options import RunOptions
-    from workbench.search.start import run_preset
-    from workbench.space.pack_presets import is_pack
+    from workbench.api.searching import train as train_recipe
 
-    options = RunOptions(
-        num_trials=1,
-        study=study,
+    run = partial(
+        train_recipe,
+        recipe,
         data=data,
+        settings=settings or (),
+        study=study,
         seed=seed,
-        jobs=1,
         device=device,
         memory_bytes=memory_bytes,
         compiled=compile_setting(compiled),
     )
-
-    def run(workspace: Workspace) -> "SearchOutcome":
-        return run_preset(recipe, workspace, options, settings=settings or ())
-
-    with reporting_errors():
-        many = is_pack(recipe)
-    _conclude(run, options, "its trials" if many else "its trial", packs="all" if many else "none")
+    _conclude(run, "what the recipe asks for")
 
 
-def _conclude(
-    run: Callable[[Workspace], "SearchOutcome"],
-    options: "RunOptions",
-    whole: str,
-    *,
-    packs: Literal["none", "best", "all"],
-) -> None:
-    """Run the search of a study, with its final round; print its trials and promote the best."""
-    from workbench.selection import leaderboard
-    from workbench.selection.best_model import promote_as_asked
-    from workbench.selection.champion import describe_champion
-    from workbench.selection.statistics import read_scored_trials
-    from workbench.study.alike import measured_alike
-    from workbench.tracking.registry import ModelRegistry
+def _conclude(run: "Callable[..., Study]", whole: str) -> None:
+    """Run the search of a study; print its trials once they have ended, then what came of them."""
+    told = ""
 
-    workspace, began = Workspace(Path.cwd()), time.monotonic()
+    def trials_told(study: "Study") -> None:
+        nonlocal told
+        told = study.stopped
+        typer.echo(study.table(width=width()))
+        if told:
+            typer.echo(f"\n{told}")
+        elif not study.num_new:
+            typer.echo(f"\nThe study {study.name} already has {whole}.")
+
     with reporting_errors():
         try:
-            outcome = run(workspace)
+            study = run(after_trials=trials_told)
         except KeyboardInterrupt:
             typer.echo(
                 "\nStopped. Ended trials are kept; the same command goes on with the rest.",
                 err=True,
             )
             raise typer.Exit(130) from None
-        rows, _ = measured_alike(outcome.folder, read_scored_trials(outcome.folder))
-        typer.echo(leaderboard.as_table(rows, outcome.experiment.objective, width=width()))
-        if outcome.stopped:
-            typer.echo(f"\n{outcome.stopped}")
-        elif not outcome.num_new:
-            typer.echo(f"\nThe study {outcome.folder.name} already has {whole}.")
-        if not leaderboard.complete_trials(rows):
-            if outcome.stopped:  # nothing is wrong: what stopped it is said
-                raise typer.Exit(1)
-            raise WorkbenchError(
-                "No trial is complete, so there is no champion: see the reasons above and "
-                f"{outcome.folder.path}/trials/*/log.txt."
-            )
-        if options.finalists is not None:
-            left = options.timeout_s and max(0.0, options.timeout_s - time.monotonic() + began)
-            final_round(outcome.folder, replace(options, timeout_s=left), options.finalists)
-        with full_disks_told(outcome.folder) as place:
-            champion = promote_as_asked(outcome.folder, ModelRegistry(place), place, packs)
-        typer.echo(f"\n{describe_champion(champion)}")
-        typer.echo(f"\nNext: workbench compare {outcome.folder.name}")
+        if study.champion is None:  # it was stopped before a trial was complete
+            raise typer.Exit(1)
+        if finalists := study.finalists_table():
+            typer.echo(f"\nFinalists:\n{finalists}")
+        if study.stopped != told:
+            typer.echo(f"\n{study.stopped}")
+        typer.echo(f"\n{study.champion}")
+        typer.echo(f"\nNext: workbench compare {study.name}")
 
 
 def compare(
@@ -225,52 +196,19 @@ def compare(
     top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
 ) -> None:
     """Rank the trials of a study; write one offline HTML page that one decides from."""
-    from workbench.report.page import write_report
-    from workbench.selection import leaderboard
-    from workbench.selection.finalists import read_finalists
-    from workbench.selection.finalists_told import finalists_as_table
-    from workbench.selection.pack_summary import describe_pack, kept_pack
-    from workbench.selection.statistics import read_scored_trials
-    from workbench.selection.summary import describe_summary, kept_champion, summarise
-    from workbench.study.alike import measured_alike
-    from workbench.study.disk import kept_weights
-    from workbench.study.looks import describe_looks, read_looks
-    from workbench.study.records import count_running
-
     with reporting_errors():
-        folder = named_study(study)
-        rows, other = measured_alike(folder, read_scored_trials(folder))
-        if other:
-            typer.echo(other, err=True)
-        objective = folder.experiment().objective
+        opened = opened_study(study)
+        compared = opened.compare(page=not as_json)
         if as_json:
-            summary, _ = summarise(folder, rows, objective)
-            found = {
-                "decision": summary.model_dump(mode="json"),
-                "trials": leaderboard.as_json(rows),
-            }
-            typer.echo(json.dumps(found, indent=2, allow_nan=False))
+            typer.echo(json.dumps(compared.as_json(), indent=2, allow_nan=False))
             return
-        typer.echo(leaderboard.as_table(rows, objective, top=top, width=width()))
-        if standing := read_finalists(folder, rows):
-            typer.echo(f"\nFinalists:\n{finalists_as_table(standing)}")
-        if made := kept_pack(folder, kept_champion(folder)):
-            typer.echo(f"\nPack of trials:\n{describe_pack(made)}")
-        if looks := read_looks(folder):
-            typer.echo(f"\n{describe_looks(looks)}")
-        if running := count_running(folder):
-            typer.echo(
-                f"{running} in flight, paused or cut off; `workbench search` goes on with them."
-            )
-        typer.echo(kept_weights(folder, leaderboard.rank(rows, objective)), nl=False)
-        summary = write_report(folder, rows, objective, folder.report)
-        if said := describe_summary(summary):
-            typer.echo(f"\n{said}")
+        typer.echo(compared.text(top=top, width=width()))
         after = "search"
-        if leaderboard.complete_trials(rows):
-            promoted = folder.champion.exists()
-            after = f"export {folder.name} --out bundle" if promoted else f"promote {folder.name}"
-        typer.echo(f"\nPage: {folder.report}\n\nNext: workbench {after}")
+        if compared.decision:
+            after = f"promote {opened.name}"
+            if opened.folder.champion.exists():
+                after = f"export {opened.name} --out bundle"
+        typer.echo(f"\nPage: {compared.page}\n\nNext: workbench {after}")
 
 
 def ui(
@@ -318,31 +256,19 @@ def promote(
     """Make a finished trial, or a pack, the study's champion, a registered model version."""
     if pack and trial is not None:
         raise typer.BadParameter("--trial and --pack name two models: write one of them.")
-    from workbench.report.page import write_report
-    from workbench.search.mending import mend_runs
-    from workbench.selection import best_model, promotion
-    from workbench.selection.champion import describe_champion
-    from workbench.selection.statistics import read_scored_trials
-    from workbench.selection.summary import describe_summary
-    from workbench.study.alike import measured_alike
-    from workbench.tracking.registry import ModelRegistry
-
     without_locks(no_lock)
+    from workbench.selection.summary import describe_summary
+
     with reporting_errors():
-        folder = named_study(study)
-        with full_disks_told(folder) as root:
-            mend_runs(folder, root)
-            if pack:
-                champion = best_model.promote_newest_pack(folder, ModelRegistry(root), root)
-            else:
-                champion = promotion.promote(folder, ModelRegistry(root), trial)
-            rows, _ = measured_alike(folder, read_scored_trials(folder))
-            summary = write_report(folder, rows, folder.experiment().objective, folder.report)
+        opened = opened_study(study)
+        champion = opened.promote(trial, pack=pack)
+        compared = opened.compare(page=False)
         if as_json:
             found = champion.model_dump(mode="json")
-            found["decision"] = summary.model_dump(mode="json")
+            found["decision"] = compared.as_json()["decision"]
             typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
-        typer.echo(describe_champion(champion))
-        typer.echo(f"\n{describe_summary(summary, is_after_promotion=True)}")
-        typer.echo(f"\nPage: {folder.report}\n\nNext: workbench export {folder.name} --out bundle")
+        typer.echo(champion)
+        typer.echo(f"\n{describe_summary(compared.summary, is_after_promotion=True)}")
+        page, name = opened.folder.report, opened.name
+        typer.echo(f"\nPage: {page}\n\nNext: workbench export {name} --out bundle")

@@ -10,7 +10,7 @@ from workbench.cli.shared import (
     JsonOption,
     StudyArgument,
     named_folders,
-    named_study,
+    opened_study,
     reporting_errors,
 )
 from workbench.errors import BundleError
@@ -61,21 +61,13 @@ def export(
     if not verify and (data or wheels or installed):
         raise typer.BadParameter("--data, --wheels and --installed are of --verify: add it.")
     _require_one_source(wheels, installed)
-    from workbench.submission import bundle
-
     with reporting_errors():
-        folder = named_study(study)
-        made = bundle.export(
-            folder,
-            out,
-            allow_missing=allow_missing,
-            is_calibrated=calibrated,
-            is_refit=refit,
-        )
-        typer.echo(bundle.describe_bundle(made))
+        opened = opened_study(study)
+        made = opened.export(out, allow_missing=allow_missing, calibrated=calibrated, refit=refit)
+        typer.echo(made)
         if verify:
             typer.echo()
-            _verify(out, data or Path(folder.info().data), wheels, installed, "cpu", None)
+            _verify(out, data or Path(opened.folder.info().data), wheels, installed, "cpu", None)
         typer.echo(f"\nNext: workbench predict {out} FILE... --out predictions.csv")
 
 
@@ -135,15 +127,12 @@ def predict(
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
 ) -> None:
     """Score media files by a bundle alone: its own code, its own weights."""
-    from workbench.submission import folder_predictions, verify
+    from workbench.api.prediction import predict as score_files
 
     with reporting_errors():
-        number = len(files)
-        if number == 1 and files[0].is_dir():
-            number = folder_predictions.predict_folder(bundle, files[0], out, device)
-        else:
-            verify.run_predict(bundle, files, out, device)
-        typer.echo(f"{number} scores are in {out}.")
+        is_folder = len(files) == 1 and files[0].is_dir()
+        scored = score_files(bundle, files[0] if is_folder else files, out=out, device=device)
+        typer.echo(f"{len(scored)} scores are in {out}.")
 
 
 def retrain(

@@ -53,7 +53,8 @@ def read_any_table(path: Path) -> Delimited:
     if len(kept) < 2:
         raise DataError(f"{path} has no rows. It needs a header and a row for each file.")
     lines = [line for _, line in kept]
-    return Delimited(path, "UTF-8", ",", [row for row, _ in kept], lines, lines, [])
+    cells = [row for row, _ in kept]
+    return Delimited(path, "UTF-8", ",", cells, lines, lines, [], mark=b"", codec="utf-8")
 
 
 def _of_parquet(path: Path, data: bytes) -> list[list[str]]:

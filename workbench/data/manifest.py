@@ -10,7 +10,7 @@ import pandas as pd
 from workbench.data.contents import ReadContents, Stamp, read_file_contents
 from workbench.data.data_files import list_data, list_labelled
 from workbench.data.delimited import shown_cell
-from workbench.data.labels import Template
+from workbench.data.labels import Template, without_repeats
 from workbench.data.layout import Layout as Layout
 from workbench.data.media_files import unnamed_files
 from workbench.data.metadata import Metadata, column_of, metadata_of

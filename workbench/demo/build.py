@@ -9,7 +9,6 @@ is in the test split only.
 import csv
 import io
 import json
-import multiprocessing
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,6 +24,7 @@ from workbench.demo.plan import DEMO_VERSION, SPLITS, Clip, Split, deal
 from workbench.errors import DataError
 from workbench.fence import num_cores
 from workbench.files import read_json, sweep, write_json, write_text
+from workbench.processes import Spawning
 
 _STARTED = "making.json"
 _FINISHED = "demo.json"
@@ -121,10 +121,8 @@ def _in_turn(work: Sequence[tuple[Clip, Path]]) -> Iterator[Path]:
 
 
 def _in_processes(work: Sequence[tuple[Clip, Path]], jobs: int) -> Iterator[Path]:
-    # Spawned, not forked: the caller may hold threads, and every system has it.
-    context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(jobs, context, initializer=_start_process) as pool:
+        with ProcessPoolExecutor(jobs, Spawning(), initializer=_start_process) as pool:
             tasks = {pool.submit(make_clip, clip, path): path for clip, path in work}
             try:
                 for task in as_completed(tasks):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -59,25 +60,20 @@ def write_report(
         DamagedFileError: the stored scores of one of the best trials are gone or damaged.
     """
     complete = rank(complete_trials(rows), objective)
-    top = complete[:CURVES]
-    scores = {row.number: read_scores(folder, row, objective) for row in top}
-    error = None
-    if top and objective.has_standard_error(top[0].by_slice):
-        best = scores[top[0].number]
-        error = auc(best["target"], best["score"]).standard_error
+    best = _best_trials(folder, rows, objective)
     summary, labelled = summarise(folder, rows, objective)
     sections = [
         contenders_section(summary, objective),
         pack_section(summary),
         holdout_section(folder),
         slices_section(summary, complete, objective),
-        degradation_section(summary, top, objective),
+        degradation_section(summary, best.rows, objective),
         calibration_section(summary),
         costs_section(summary),
         mistakes_section(folder, summary, labelled),
         evidence_section(summary),
         leaders(folder, complete, objective),
-        *_sections(folder, rows, objective, top, scores, error),
+        *_plotted(rows, _plots(folder, rows, objective, best)),
         screening_section(folder, rows, objective),
         reasons(rows),
     ]
@@ -92,7 +88,7 @@ def write_report(
         ),
         body=[
             decision_callout(folder, summary),
-            _cards(rows, objective, top, error),
+            _cards(rows, objective, best),
             *filter(None, sections),
         ],
         style=Path(__file__).with_name("report.css"),
@@ -102,34 +98,60 @@ def write_report(
     return summary
 
 
-def _sections(
-    folder: StudyFolder,
-    rows: Sequence[TrialRow],
-    objective: Objective,
-    top: Sequence[TrialRow],
-    scores: Mapping[int, pd.DataFrame],
-    error: float | None,
-) -> list[str]:
-    """Return the plots that this study's trials are enough for."""
+def study_plots(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective) -> list[Plot]:
+    """Return the plots of a study's page, those that its trials are enough for.
+
+    Raises:
+        DamagedFileError: the stored scores of one of the best trials are gone or damaged.
+    """
+    return _plots(folder, rows, objective, _best_trials(folder, rows, objective))
+
+
+class _Best(NamedTuple):
+    """The trials whose curves are drawn, best first."""
+
+    rows: Sequence[TrialRow]
+    scores: Mapping[int, pd.DataFrame]
+    """On the objective's slices, by trial."""
+
+    error: float | None
+    """The standard error of the first one's objective, where it is known."""
+
+
+def _best_trials(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective) -> _Best:
+    top = rank(complete_trials(rows), objective)[:CURVES]
+    scores = {row.number: read_scores(folder, row, objective) for row in top}
+    error = None
+    if top and objective.has_standard_error(top[0].by_slice):
+        first = scores[top[0].number]
+        error = auc(first["target"], first["score"]).standard_error
+    return _Best(top, scores, error)
+
+
+def _plots(
+    folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective, best: _Best
+) -> list[Plot]:
     if not rows:
         return []
     shares = importances(folder)
-    if shares:
-        about_dimensions = _section(figures.importance_bars(shares))
-    else:
-        note = _TOO_FEW.format(count=len(complete_trials(rows)))
-        about_dimensions = text_section("Parameter importances", note)
     found = [
+        figures.history(rows, objective, best.error),
+        figures.importance_bars(shares) if shares else None,
         figures.parallel(rows, objective, shares),
-        figures.learning_curves(rows, objective, top),
-        figures.roc(scores, top) if top else None,
-        figures.precision_recall(scores, top) if top else None,
+        figures.learning_curves(rows, objective, best.rows),
+        figures.roc(best.scores, best.rows) if best.rows else None,
+        figures.precision_recall(best.scores, best.rows) if best.rows else None,
     ]
-    return [
-        _section(figures.history(rows, objective, error)),
-        about_dimensions,
-        *(_section(plot) for plot in found if plot is not None),
-    ]
+    return [plot for plot in found if plot is not None]
+
+
+def _plotted(rows: Sequence[TrialRow], plots: Sequence[Plot]) -> list[str]:
+    """Return the sections of the plots, with why there are no importances in their place."""
+    found = [_section(plot) for plot in plots]
+    if plots and all(plot.name != "importances" for plot in plots):
+        note = _TOO_FEW.format(count=len(complete_trials(rows)))
+        found.insert(1, text_section("Parameter importances", note))
+    return found
 
 
 def _section(plot: Plot) -> str:
@@ -140,17 +162,17 @@ def _section(plot: Plot) -> str:
 def _cards(
     rows: Sequence[TrialRow],
     objective: Objective,
-    top: Sequence[TrialRow],
-    error: float | None,
+    best: _Best,
 ) -> str:
     states: tuple[State, ...] = ("complete", "pruned", "failed")
     cards: list[tuple[str, str, str]] = [
         (state, str(sum(row.state == state for row in rows)), "") for state in states
     ]
-    if top:
-        spread = f"± {Z95 * error:.5f} (95%, DeLong), " if error else ""
-        value = f"{objective_of(top[0]):.5f}"
-        cards.append((f"best {objective.metric}", value, f"{spread}trial {top[0].number}"))
+    if best.rows:
+        first = best.rows[0]
+        spread = f"± {Z95 * best.error:.5f} (95%, DeLong), " if best.error else ""
+        value = f"{objective_of(first):.5f}"
+        cards.append((f"best {objective.metric}", value, f"{spread}trial {first.number}"))
     hours = sum(row.seconds for row in rows) / 3600
     cards.append(("time in trials", f"{hours:.2f} h", ""))
     return pages.cards(cards)

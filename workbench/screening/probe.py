@@ -29,7 +29,7 @@ from workbench.trial.delong import auc
 from workbench.trial.device import capabilities, most_kept_bytes
 from workbench.trial.memory import TooLargeError
 from workbench.trial.memory_count import is_out_of_memory
-from workbench.trial.recipe import Sampling
+from workbench.trial.sampling import Sampling
 
 MOST_PROBED = 2000
 """Files of each split that are looked at: they tell an AUC of 0.8 to 0.01."""

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ from workbench.files import write_json
 from workbench.media.declared import PICTURED
 from workbench.media.views import AnyView
 from workbench.parts.weights import RANDOM, Mode, Weights
-from workbench.processes import be_a_child, environment, interrupts_held
+from workbench.processes import Spawning, be_a_child, environment, interrupts_held
 from workbench.rules.rulebook import Rulebook
 from workbench.screening.probe import Asked, Where, compute, probe
 from workbench.screening.screening import (
@@ -186,8 +185,7 @@ def candidates_of(
 @contextmanager
 def child_process() -> Iterator[ProcessPool]:
     """Yield the process that computes; another takes its place when it dies."""
-    # Spawned, not forked: a device that was touched before a fork is lost to the child.
-    pool = ProcessPool(1, initializer=be_a_child, context=get_context("spawn"))
+    pool = ProcessPool(1, initializer=be_a_child, context=Spawning())
     with environment(KEEP_MEMORY):
         with interrupts_held():
             pool.schedule(os.getpid)

@@ -1,4 +1,7 @@
-"""What a person at a terminal sees of a search while it runs; elsewhere lines alone are said."""
+"""What a person sees of a search while it runs, at a terminal or in a notebook.
+
+Elsewhere, as in a log file, lines alone are said.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from workbench.console import visible
-from workbench.tables import duration
+from workbench.notebook import ReplacedText, in_notebook
+from workbench.tables import USUAL_WIDTH, duration
 
 BAR = 30
 """Letters of the bar of a study."""
@@ -111,6 +115,8 @@ def lines(standing: Standing, width: int) -> list[str]:
 class SearchView:
     """Shows a search on stderr, below the lines that are said meanwhile, if it is a terminal.
 
+    In a notebook, it is shown in the output of the running cell.
+
     Args:
         situation: Returns how the search stands; asked only where somebody looks.
     """
@@ -125,6 +131,7 @@ class SearchView:
             if console.is_terminal
             else None
         )
+        self._cell = ReplacedText() if in_notebook() else None
         if self._live is not None:
             self._live.start()
         return self
@@ -132,12 +139,16 @@ class SearchView:
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+        if self._cell is not None:
+            self._cell.clear()
 
     def update(self) -> None:
         """Bring what is seen up to date."""
         if self._live is not None:
             text = "\n".join(lines(self._situation(), self._live.console.width))
             self._live.update(Text(text, no_wrap=True, overflow="crop"), refresh=True)
+        if self._cell is not None:
+            self._cell.show("\n".join(lines(self._situation(), USUAL_WIDTH)))
 
 
 def _pace(s: Standing) -> str:

@@ -1,6 +1,5 @@
 """Worker processes that train trials, and what comes from them, as one stream of events."""
 
-import multiprocessing
 import signal
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from workbench.fence import KEEP_MEMORY
-from workbench.processes import environment, interrupts_held
+from workbench.processes import Spawning, environment, interrupts_held
 from workbench.search.runner import Event
 from workbench.tables import duration
 from workbench.trial.decision import Decision
@@ -47,8 +46,7 @@ class WorkerPool:
 
     def __init__(self, num_workers: int, *, stall_s: float = 900.0, warm: bool = False) -> None:
         self._stall_s, self._warm = stall_s, warm
-        # Spawned, not forked: a device that was touched before a fork is lost to the child.
-        self._context = multiprocessing.get_context("spawn")
+        self._context = Spawning()
         self._workers = {slot: self._start() for slot in range(num_workers)}
 
     @contextmanager

@@ -3,7 +3,9 @@
 import getpass
 from typing import Literal
 
+from workbench.console import visible_lines
 from workbench.errors import StudyError
+from workbench.notebook import ShownAsText
 from workbench.selection.estimate import Expected
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate
@@ -37,7 +39,7 @@ class Lead(Frozen):
     """The same for a person."""
 
 
-class Champion(Lead):
+class Champion(ShownAsText, Lead):
     """The promoted trial or pack of a study, as `champion.json` keeps it."""
 
     study: str
@@ -79,6 +81,9 @@ class Champion(Lead):
     params_true: int | None
     num_folds: int = 1
     """How often it was trained, each time without another fold; see `folds_told`."""
+
+    def __str__(self) -> str:
+        return visible_lines(describe_champion(self))
 
     @property
     def title(self) -> str:

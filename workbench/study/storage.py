@@ -61,7 +61,8 @@ class HeldElsewhereError(Exception):
 
 def address_of(folder: StudyFolder) -> str | None:
     """Return the address of the database that keeps a study's trials; None of a journal."""
-    return folder.experiment().storage
+    # Without that file nothing names another place.
+    return folder.experiment().storage if folder.experiment_file.exists() else None
 
 
 def open_storage(folder: StudyFolder) -> BaseStorage:

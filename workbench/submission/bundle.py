@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from workbench.console import visible_lines
 from workbench.data.delimited import quoted
 from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
@@ -15,6 +16,7 @@ from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_bytes, write_json, write_text
 from workbench.media.still import LIBRARIES
+from workbench.notebook import ShownAsText
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.rules.judge import judge_spec
@@ -59,7 +61,7 @@ NUM_EXPECTED = 5
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Bundle(ShownAsText):
     """An exported folder."""
 
     path: Path
@@ -69,6 +71,9 @@ class Bundle:
 
     neutral: Neutral
     """The test files that got a neutral score."""
+
+    def __str__(self) -> str:
+        return visible_lines(describe_bundle(self))
 
 
 def export(

@@ -11,7 +11,25 @@ PACKAGE = Path(__file__).parents[1]
 ENTRY = "workbench.submission.api"
 _VIEWS = Path(PACKAGE.name, "media", "views.py")
 _MODELS = Path(PACKAGE.name, "parts", "own_models.py")
+_ROOT = Path(PACKAGE.name, "__init__.py")
+_NOTEBOOK = Path(PACKAGE.name, "notebook.py")
 
+
+_NO_NOTEBOOK = '''"""What a bundle shows is for a terminal."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def in_notebook() -> bool:
+    """Return whether what is shown is for a notebook."""
+    return False
+
+
+def track_in_notebook(items: Any, label: str, **how: Any) -> Iterator[Any]:
+    """Yield `items`."""
+    yield from items
+'''
 
 _ANY_MODEL = Path(PACKAGE.name, "scoring", "any_model.py")
 _ONE_MODEL = '''"""Reading and scoring the one model of this bundle."""
@@ -62,6 +80,9 @@ def code_for(
     written = {
         _VIEWS: views_module(views).encode(),
         _MODELS: models_module(backbones).encode(),
+        # The whole package's names are not here.
+        _NOTEBOOK: _NO_NOTEBOOK.encode(),
+        _ROOT: b'"""What this bundle needs of workbench."""\n',
     }
     if not is_pack:
         written[_ANY_MODEL] = _ONE_MODEL.encode()

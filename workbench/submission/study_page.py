@@ -8,11 +8,12 @@ from workbench.report.page import write_report
 from workbench.selection.statistics import read_scored_trials
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
+from workbench.study.storage import address_of
 
 
 def write_study_page(folder: StudyFolder, path: Path) -> None:
     """Write the page of the study as it is now; one that lost its trials has none."""
-    if not folder.journal.exists():
+    if address_of(folder) is None and not folder.journal.exists():
         return
     rows, _ = measured_alike(folder, read_scored_trials(folder))
     write_report(folder, rows, folder.experiment().objective, path)

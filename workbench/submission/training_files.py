@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, DamagedFileError, StudyError
@@ -18,6 +19,7 @@ from workbench.selection.champion import Champion
 from workbench.selection.finalists import Finalist, Finalists, read_finalists
 from workbench.selection.leaderboard import complete_trials
 from workbench.selection.statistics import read_scored_trials
+from workbench.space.experiment import PLACES
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
 from workbench.study.provenance import code_tags
@@ -105,7 +107,7 @@ def write_training(
     for name, one in studies.items():
         place = part / FOLDER / name
         place.mkdir(parents=True)
-        shutil.copyfile(one.experiment_file, place / one.experiment_file.name)
+        write_text(place / one.experiment_file.name, _experiment(one))
         for kept in (Path(CLUSTERS_FILE), Path(FOLDS, CLUSTERS_FILE)):
             if (one.path / kept).exists():
                 (place / kept).parent.mkdir(exist_ok=True)
@@ -190,6 +192,16 @@ def _code_of(folder: StudyFolder, number: int, uid: str) -> str:
     except (StudyError, DamagedFileError, IndexError):
         return ""
     return made_by.get("code_hash", "")
+
+
+def _experiment(folder: StudyFolder) -> str:
+    """Return what a study was about, as YAML, without places that are this user's own."""
+    begun = folder.begun()
+    about = {key: value for key, value in begun["experiment"].items() if key not in PLACES}
+    if about.get("holdout") and about["holdout"].get("data"):
+        about["holdout"] = None
+    tree = {"experiment": about, "space": begun["space"]}
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def _used(folder: StudyFolder) -> tuple[str, ...]:

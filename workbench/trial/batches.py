@@ -12,7 +12,7 @@ from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
-from workbench.trial.recipe import Sampling
+from workbench.trial.sampling import Sampling
 
 
 @dataclass(frozen=True)

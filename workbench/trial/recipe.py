@@ -17,6 +17,7 @@ from workbench.parts.optimizers import NoOptimizer, OptimizerOrNone
 from workbench.parts.schedules import AnySchedule, Constant
 from workbench.parts.transfer import Transfer
 from workbench.parts.weights import Loader
+from workbench.trial.sampling import Sampling
 from workbench.values import Frozen
 
 MetricName = Literal[
@@ -45,19 +46,6 @@ LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr"})
 
 Precision = Literal["float32", "bfloat16"]
 """Of the model's pass in training; see `precision`."""
-
-
-class Sampling(Frozen):
-    """Which training files are seen, and how often."""
-
-    subset: Annotated[int, Field(ge=2)] | Annotated[float, Field(gt=0, le=1)] = 1.0
-    """So many files, or this share of them, the share of fakes kept; the same at every epoch."""
-
-    seed: int = Field(0, ge=0, lt=2**31)
-    """Of the subset."""
-
-    balanced: bool = False
-    """As many real as fake files in each epoch: of the rarer class some are seen again."""
 
 
 class Objective(Frozen):

@@ -1,0 +1,50 @@
+"""The pack of a study's trials that is worth most, made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.api.disks import full_disks_told
+from workbench.console import visible_lines
+from workbench.notebook import ShownAsText
+from workbench.search.mending import pack_run
+from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
+from workbench.selection.pack_summary import PackSummary, describe_pack, summarise_pack
+from workbench.study.folder import StudyFolder
+from workbench.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class MadePack(ShownAsText):
+    """A pack that `Study.pack` made: several trained trials in one module, judged as one model."""
+
+    summary: PackSummary
+    """Its members with their weights, and what it is worth."""
+
+    path: Path
+    """Its folder."""
+
+    decision: str
+    """Whether it is worth more than the best single trial, in a sentence."""
+
+    is_better: bool
+    """The same as a value: whether it is the pack that is to be promoted."""
+
+    def __str__(self) -> str:
+        return visible_lines(f"{describe_pack(self.summary)}\n{self.decision}")
+
+
+def pack_trials(
+    folder: StudyFolder, others: Sequence[StudyFolder], limits: Limits, workspace: Workspace
+) -> MadePack:
+    """Choose a pack and write it into the study; see `Study.pack`."""
+    proposal = propose_pack(folder, others, limits)
+    with full_disks_told(folder, workspace) as root:
+        files, record = make_pack(folder, proposal)
+        pack_run(folder, root, record.uid)
+    return MadePack(
+        summary=summarise_pack(folder, files),
+        path=files.path,
+        decision=proposal.correction.sentence,
+        is_better=proposal.is_promoted,
+    )

@@ -1,0 +1,53 @@
+"""Media files scored by a bundle."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from workbench.submission.folder_predictions import predict_folder
+from workbench.submission.verify import run_predict
+
+
+def predict(
+    bundle: str | Path,
+    files: str | Path | Iterable[str | Path],
+    *,
+    out: str | Path | None = None,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Score media files by a bundle alone: its own code and weights, in a process of its own.
+
+    A bundle is a program: predict by those whose author you trust.
+
+    Args:
+        bundle: The bundle's folder.
+        files: Media files, or one folder of them.
+        out: A CSV file to write as well.
+        device: A torch device.
+
+    Returns:
+        (files, 2), in the order of `files`, those of a folder in that of their names: the file's
+        name and its probability of being fake, a float64, under the two names that the bundle's
+        template has for them. A file that cannot be read gets a neutral score, and a line on stderr
+        says so.
+
+    Raises:
+        BundleError: the bundle was changed, or its program failed; what that said is on stderr.
+        DataError: a file does not exist, or `out` cannot be written.
+
+    Example:
+        >>> wb.predict("bundle", Path("clips").glob("*.mp4"))
+    """
+    with TemporaryDirectory(prefix="workbench-") as folder:
+        target = Path(folder, "scores.csv") if out is None else Path(out)
+        if isinstance(files, str | Path) and Path(files).is_dir():
+            predict_folder(Path(bundle), Path(files), target, device)
+        else:
+            each = [files] if isinstance(files, str | Path) else files
+            run_predict(Path(bundle), [Path(file) for file in each], target, device)
+        # A file may be called `NA` or `007.wav`, and scores are to be what they were to the bit.
+        table = pd.read_csv(target, dtype=str, keep_default_na=False)
+    score = table.columns[1]
+    return table.assign(**{score: table[score].astype(float)})
