@@ -203,8 +203,10 @@ def read_study(folder: StudyFolder) -> optuna.Study:
         DamagedFileError: the journal is damaged, or is gone where there are trials.
         StoreError: its database does not answer, or refuses to.
     """
-    folder.info()  # of this name, and whole
-    if (address := address_of(folder)) is not None:
+    begun = folder.info_file.exists() or has_trials(folder)
+    if begun:
+        folder.info()  # of this name, and whole
+    if begun and (address := address_of(folder)) is not None:
         return _read_database(folder, address)
     there = folder.journal.exists() and folder.journal.stat().st_size
     if not there and not has_trials(folder):

@@ -309,7 +309,8 @@ class Recipe(Frozen):
         # order of the views stays in it, since it orders the model's layers.
         dump = self.model_dump(mode="json")
         # Keys of later versions: left out where they say no more than what those before them knew.
-        if not self.model.head.is_fitted:
+        plain = {"kind": "linear"}, {"kind": "fine-tune"}
+        if (dump["model"]["head"], dump["training"]["method"]) == plain:
             del dump["model"]["head"], dump["training"]["method"]
         transfer = dump["training"]["transfer"]
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
