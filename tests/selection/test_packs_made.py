@@ -189,6 +189,27 @@ def test_a_trial_without_weights_is_no_member_and_one_of_those_chosen_among(
         propose_pack(made.folder)
 
 
+def test_a_trial_that_breaks_a_constraint_on_a_metric_is_no_member_and_counts_in_the_choice(
+    tmp_path: Path,
+) -> None:
+    plain = MadeStudy(tmp_path, "plain")
+    add_trials(plain, 4)
+    rates = sorted(row.metrics["fpr"] for row in plain.rows)
+    assert rates[2] < rates[3]
+    made = MadeStudy(tmp_path, constraints={"fpr": {"at_most": (rates[2] + rates[3]) / 2}})
+    add_trials(made, 4)
+    (breaking,) = [row.number for row in made.rows if row.breaks]
+    proposal = propose_pack(made.folder)
+    assert proposal.num_trials == 4
+    named = {proposal.best.row.number, *(one.row.number for one in proposal.ingredients)}
+    assert breaking not in named
+    # Too large whatever the files are: the choice is among none.
+    small = MadeStudy(tmp_path, "small", constraints={"params": {"at_most": 10}})
+    add_trials(small, 2)
+    with pytest.raises(StudyError, match="keep the constraints"):
+        propose_pack(small.folder)
+
+
 def test_a_study_of_other_files_is_not_passed_over_in_silence(tmp_path: Path) -> None:
     made, other = MadeStudy(tmp_path), MadeStudy(tmp_path, "other")
     add_trials(made, 2)
