@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from tests.selection.studies import MadeStudy, normal_scores
 from tests.selection.test_promotion import ListedModels, save_weights
 from workbench.errors import DamagedFileError, RuleError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
+from workbench.report.decision import decision_callout
+from workbench.report.pack import pack_section
 from workbench.rules.rulebook import Rulebook
 from workbench.selection import packing
 from workbench.selection.champion import describe_champion, read_champion
@@ -259,11 +262,24 @@ def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> N
     assert scores[0].item() == pytest.approx(scores[1].item())
     said = describe_champion(champion)
     assert said.startswith(f"Champion: {champion.title}, auc ")
-    assert "the pack is better than the best single trial by" in said
+    gain = record.estimate.gain_sentence if record.estimate else ""
+    assert gain.startswith("It is expected to be better than the best single trial by ")
+    weights = record.spec.joint.weights
+    heaviest = record.members[weights.index(max(weights))].number
+    assert said.splitlines()[1:-1] == [
+        record.estimate.sentence if record.estimate else "",
+        gain,
+        f"Trial {heaviest} counts most in it; the best single trial was trial "
+        f"{record.best_single}.",
+    ]
 
     summary, _ = summarise(made.folder, made.rows, made.objective)
     assert summary.pack is not None and summary.pack.uid == record.uid
     assert summary.decision[0].startswith("The pack of trials ")
+    box = decision_callout(made.folder, summary)
+    assert "Registered as made version" in box
+    assert box.count(escape(gain)) == box.count("pack of trials") == 1
+    assert "xpected on new data" not in pack_section(summary)
     lines = describe_summary(summary).splitlines()
     of_single = lines.index(f"Of trial {summary.contenders[0].number}, the best single one:")
     assert lines[of_single - 1] == summary.pack.rates_in_words

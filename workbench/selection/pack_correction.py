@@ -106,14 +106,12 @@ class PackCorrection:
         num = len(self.pack.members)
         names = [f"pack of {num} trials" if num > 1 else "pack of one trial", "best single trial"]
         taken, other = names if self.is_pack_promoted else names[::-1]
-        reason = f"is expected to be better than the {other}"
+        within = f"(gain of the pack {self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
         if abs(self.gain) <= self.rounding:
-            reason = f"is expected to be as good as the {other} and is no larger"
-        return (
-            f"The {taken} {reason}: {self.metric} {self.of_pack.value:.3f} of the pack, "
-            f"{self.of_trial.value:.3f} of the trial; gain {self.gain:+.3f} "
-            f"(95%: {self.gain_low:+.3f} to {self.gain_high:+.3f})."
-        )
+            reason = f"as good as the {other} and is no larger"
+        else:
+            reason = f"better than the {other} by {abs(self.gain):.3f}"
+        return f"The {taken} is expected to be {reason} {within}."
 
 
 def correct_pack(
