@@ -22,6 +22,7 @@ from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackRecord
 from workbench.study.records import TrialRow
+from workbench.study.slice_folders import slice_folders
 from workbench.trial.constraints import Constraints, broken, constrained_values
 from workbench.trial.recipe import Objective
 
@@ -128,7 +129,7 @@ def propose_pack(
             f"the same files, and there {'is one' if num_kept else 'is none'}. Search on, or name "
             "studies of the same data."
         )
-    measured = measured_on(tables, groups_of_files(folder))
+    measured = measured_on(tables, groups_of_files(folder), slice_folders(folder))
     found = correct_pack(
         measured,
         objective,
