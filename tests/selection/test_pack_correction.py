@@ -17,7 +17,7 @@ from workbench.selection.pack_correction import (
     correct_pack,
 )
 from workbench.selection.pack_limits import MemberCost, PackLimits
-from workbench.trial.constraints import Bound
+from workbench.trial.constraints import Bound, Constraints
 from workbench.trial.delong import auc
 from workbench.trial.recipe import Objective
 
@@ -72,7 +72,7 @@ def test_who_keeps_a_constraint_on_a_metric_is_chosen_anew_by_each_part() -> Non
     noise = [SliceScores(targets, scores, np.arange(100))]
     accuracy = Objective(metric="accuracy")
     keeps = (scores[:, targets == 0] >= 0.5).mean(axis=1) <= 0.44
-    constraints = {"fpr": Bound(at_most=0.44)}
+    constraints: Constraints = {"fpr": Bound(at_most=0.44)}
     whole = keeping(noise, accuracy, constraints, np.ones((100, 1), bool))
     assert whole[:, 0].tolist() == keeps.tolist()
     costs = [MemberCost(1, keeps_constraints=kept) for kept in keeps]
@@ -87,7 +87,7 @@ def test_who_keeps_a_constraint_on_a_metric_is_chosen_anew_by_each_part() -> Non
     assert keeps[[*found.pack.members, found.trial]].all()
     assert found.of_pack.naive == alone.of_pack.naive
     assert found.of_pack.value < alone.of_pack.value - 0.01
-    impossible = {"fpr": Bound(at_most=-1.0)}
+    impossible: Constraints = {"fpr": Bound(at_most=-1.0)}
     assert correct_pack(noise, accuracy, costs, constraints=impossible) is None
 
 
