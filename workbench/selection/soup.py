@@ -210,7 +210,8 @@ def choose_ingredients(
         have = "" if len(kept) == len(ranked) else f", {len(kept)} of which have their weights,"
         raise StudyError(
             f"Of {len(ranked)} complete trials{have} no two have the same model and the same "
-            "start, so none can be averaged. Search a space with one backbone, size and set of views."
+            "start, so none can be averaged. Search a space with one backbone, size and set of "
+            "views."
         )
     if len(set(numbers)) < 2:
         raise StudyError("A soup needs two trials or more. Name others by --trials.")
