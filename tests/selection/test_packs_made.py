@@ -123,6 +123,9 @@ def test_members_that_help_one_another_are_chosen_and_held_against_the_best(tmp_
     assert proposal.num_trials == 5
     assert proposal.is_promoted
     assert proposal.estimate.gain is not None and proposal.estimate.gain > 0
+    with made.folder.held(), pytest.raises(StudyError, match="is held by another"):
+        make_pack(made.folder, proposal)  # it is cleaned, for one
+    assert not (made.folder.path / "packs").exists()
     files, record = make_pack(made.folder, proposal)
     assert made.folder.newest_pack().path == files.path
     summary = summarise_pack(made.folder, files)

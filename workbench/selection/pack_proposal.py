@@ -162,21 +162,23 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
 
     Raises:
         RuleError: the rulebook refuses it.
-        StudyError: files of a member are gone, or of other data.
+        StudyError: another process holds the study, or files of a member are gone, or of other
+            data.
         DamagedFileError: files of a member are not what its trial wrote.
     """
-    record = record_of(
-        proposal.ingredients, proposal.joint, proposal.objective, num_trials=proposal.num_trials
-    )
-    record = counted(record, folder.experiment().rulebook)
-    best = proposal.best
-    record = record.model_copy(
-        update={
-            "estimate": proposal.estimate,
-            "best_single": best.row.number if best.folder.name == folder.name else None,
-        }
-    )
-    return write_pack(folder, record, proposal.ingredients), record
+    with folder.held():  # so that no cleaning deletes what it joins, or the pack itself
+        record = record_of(
+            proposal.ingredients, proposal.joint, proposal.objective, num_trials=proposal.num_trials
+        )
+        record = counted(record, folder.experiment().rulebook)
+        best = proposal.best
+        record = record.model_copy(
+            update={
+                "estimate": proposal.estimate,
+                "best_single": best.row.number if best.folder.name == folder.name else None,
+            }
+        )
+        return write_pack(folder, record, proposal.ingredients), record
 
 
 def _usable(study: StudyFolder, objective: Objective, constraints: Constraints) -> list[Ingredient]:
