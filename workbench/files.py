@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,31 @@ def finished_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def spare_folder(folder: Path, begin: str) -> Iterator[Path]:
+    """Yield a new folder in `folder` whose name begins so; it goes when the body ends.
+
+    What a killed process leaves of it, `sweep_spare` removes.
+    """
+    with _part(lambda: _new_folder(folder / "spare", begin)) as spare:
+        try:
+            yield spare
+        finally:
+            shutil.rmtree(spare, ignore_errors=True)
+
+
+def sweep_spare(folder: Path, begin: str) -> None:
+    """Remove what in `folder` begins so and is a spare folder that no living process holds."""
+    _remove_left(folder.glob(f"{begin}*/"))
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed writers left half-written below `folder`; what is being written stays."""
-    for part in list(folder.rglob(f"{PART}*")):
+    _remove_left(folder.rglob(f"{PART}*"))
+
+
+def _remove_left(parts: Iterable[Path]) -> None:
+    for part in list(parts):
         # Another one may have swept it, or it may be inside a folder that is swept already. What
         # cannot be removed harms nobody.
         with suppress(OSError):
@@ -91,8 +113,8 @@ def _new_file(path: Path) -> Path:
     return part
 
 
-def _new_folder(path: Path) -> Path:
-    part = path.parent / f"{PART}{secrets.token_hex(8)}"
+def _new_folder(path: Path, begin: str = PART) -> Path:
+    part = path.parent / f"{begin}{secrets.token_hex(8)}"
     with _named(path):
         part.mkdir()
     return part

@@ -76,6 +76,25 @@ def test_copies_stay_together() -> None:
     assert not set(held.table["content"]) & set(left.table["content"])
 
 
+def test_one_file_with_both_labels_is_refused_where_it_is_held_out() -> None:
+    whole, holdout = made(), Holdout(share=0.3, by="speaker")
+
+    def torn(split: pd.DataFrame) -> Manifest:
+        """The whole, a real and a fake file of the split the same byte for byte."""
+        real, fake = (split[split["target"] == target].iloc[0] for target in (0, 1))
+        contents = whole.table["content"].replace(fake["content"], real["content"])
+        return Manifest(whole.table.assign(content=contents), NOTHING, 0)
+
+    held = torn(holdout_of(whole, holdout).table)
+    for refused in (holdout_of, without_holdout):
+        with pytest.raises(
+            DataError, match=r"trainset/\d+\.png and trainset/\d+\.png of the holdout"
+        ):
+            refused(held, holdout)
+    left = torn(without_holdout(whole, holdout).table)
+    assert names(holdout_of(left, holdout)) == names(holdout_of(whole, holdout))
+
+
 def test_without_a_holdout_and_with_one_in_a_folder_all_is_left(tmp_path: Path) -> None:
     whole = made()
     assert without_holdout(whole, None) is whole

@@ -8,7 +8,7 @@ from tests.maintenance.conftest import ranked, register, with_weights, write_cha
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.errors import StudyError
-from workbench.files import write_json
+from workbench.files import PART, write_json
 from workbench.maintenance.caches import view_caches
 from workbench.maintenance.cleaning import (
     carry_out,
@@ -146,7 +146,12 @@ def test_views_that_no_study_uses_go_unless_that_cannot_be_told(
 
 def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: InlineTrials) -> None:
     folder = bench.search(bench.experiment(), 2).folder
-    for place, uid in (("packs", "a" * 12), ("packs", "b" * 12), ("soups", "c" * 12)):
+    for place, uid in (
+        ("packs", "a" * 12),
+        ("packs", "b" * 12),
+        ("soups", "c" * 12),
+        ("packs", f"{PART}0"),
+    ):
         made = folder.path / place / uid
         made.mkdir(parents=True)
         (made / "model.safetensors").write_bytes(bytes(1000))
@@ -159,8 +164,12 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
         ("pack", "a" * 12, 1000),
         ("soup", "c" * 12, 1000),
     ]
+    killed = bench.workspace.studies / ".import-0"
+    killed.mkdir()
     assert carry_out(folder, bench.workspace, keep=5).freed_bytes == 2000
-    assert [path.name for path in (folder.path / "packs").iterdir()] == ["b" * 12]
+    assert not killed.exists()
+    left = sorted(path.name for path in (folder.path / "packs").iterdir())
+    assert left == [f"{PART}0", "b" * 12]  # the one that is being written stays
     assert not (folder.path / "soups" / ("c" * 12)).exists()
 
 

@@ -10,11 +10,20 @@ import pytest
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from workbench.access import is_locked
 from workbench.errors import StudyError
-from workbench.maintenance.archive import entry_of, read_manifest, write_archive
+from workbench.files import sweep_spare
+from workbench.maintenance import archive, study_import
+from workbench.maintenance.archive import (
+    UNPACKED,
+    ArchiveManifest,
+    entry_of,
+    read_manifest,
+    write_archive,
+)
 from workbench.maintenance.listing import list_studies
 from workbench.maintenance.study_export import describe_exported, export_study
-from workbench.maintenance.study_import import describe_imported, import_study
+from workbench.maintenance.study_import import LOCK, describe_imported, import_study
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.tracking.runs import Tracking
@@ -66,7 +75,11 @@ def cut_off(bench: Bench, trials: InlineTrials, tmp_path: Path) -> Bench:
 
 
 def test_it_goes_on_as_if_it_had_never_moved(
-    cut_off: Bench, trials: InlineTrials, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cut_off: Bench,
+    trials: InlineTrials,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here = StudyFolder(cut_off.workspace.studies / "study0")
     [before] = list_studies(cut_off.workspace)
@@ -86,7 +99,21 @@ def test_it_goes_on_as_if_it_had_never_moved(
     root.mkdir(parents=True)
     there = Bench(Workspace(root), root / "media", trials.make_runner)
     shutil.copytree(cut_off.data, there.data)
+    studies = there.workspace.studies
+    killed = studies / f"{UNPACKED}0123"
+    (killed / "study").mkdir(parents=True)
+
+    def extract(file: Path, place: Path) -> ArchiveManifest:
+        assert is_locked(studies / LOCK)
+        assert not killed.exists()
+        sweep_spare(studies, UNPACKED)  # as `clean` would at this moment
+        assert place.is_dir()
+        return archive.extract(file, place)
+
+    monkeypatch.setattr(study_import, "extract", extract)
     imported = import_study(tmp_path / "study.tar", there.workspace)
+    assert not is_locked(studies / LOCK)
+    assert list(studies.glob(f"{UNPACKED}*")) == []
     assert imported.written
     assert imported.next_command == "workbench search experiments/study0.yaml --data DIR --trials N"
     assert "experiments/study0.yaml was not here" in describe_imported(imported)
@@ -159,7 +186,8 @@ def test_an_archive_that_would_read_a_file_of_here_or_be_no_study_leaves_nothing
         write_archive(tmp_path / "forged.tar", whole, files)
         with pytest.raises(StudyError, match=said):
             import_study(tmp_path / "forged.tar", other)
-        assert not other.studies.exists() or list(other.studies.iterdir()) == []
+        left = {file.name for file in other.studies.iterdir()} if other.studies.exists() else set()
+        assert left <= {LOCK}
         assert not other.tracking.exists()
 
     refused(r"experiment\.yaml .* is damaged", "study/experiment.yaml", "experiment: 3\nspace: 4\n")
@@ -169,6 +197,11 @@ def test_an_archive_that_would_read_a_file_of_here_or_be_no_study_leaves_nothing
     begun = json.dumps({"experiment": {"views": [detector]}, "space": {}})
     refused("a file of this machine", "study/experiment.yaml", begun)
     late = manifest.runs.runs[0].model_copy(update={"start_ms": 2**63})
+    odd = manifest.runs.runs[0].model_copy(update={"params": {"../up": "1"}})
+    refused(
+        r"'\.\./up' is no name that MLflow takes for a param",
+        runs=manifest.runs.model_copy(update={"runs": (odd,)}),
+    )
     refused("start_ms", runs=manifest.runs.model_copy(update={"runs": (late,)}))
 
 
@@ -199,7 +232,7 @@ def test_a_strangers_study_names_no_file_of_elsewhere_and_a_wrong_one_leaves_not
     with_array("../..", tmp_path / "bad.tar")
     with pytest.raises(StudyError, match=r"prepared\.json of the archive is damaged"):
         import_study(tmp_path / "bad.tar", other)
-    assert list(other.studies.iterdir()) == []
+    assert [file.name for file in other.studies.iterdir()] == [LOCK]
     folder = import_study(tmp_path / "odd.tar", other).folder
     array = json.loads((folder.path / "prepared.json").read_text())["views"]["image"]["array"]
     assert (folder.path / array).resolve() == other.cache / "views" / "shadow" / "array.u8"

@@ -4,11 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from tests.selection.studies import MadeStudy
 from workbench.data.metadata import column_of
 from workbench.data.prepared_table import write_prepared_table
 from workbench.files import write_json
+from workbench.report.mistakes import _files
+from workbench.selection.estimate import measured_on
 from workbench.selection.file_groups import groups_of_files, joined
+from workbench.selection.mistakes import Mistake
 from workbench.study.folder import StudyFolder
+from workbench.study.slice_folders import slice_folders
 
 
 def table(**columns: list[str]) -> pd.DataFrame:
@@ -66,3 +71,33 @@ def test_nothing_is_known_where_the_table_is_gone_and_content_alone_without_the_
     assert groups_of_files(study) == {"f0": "f0", "f1": "f1", "f2": "f0", "f3": "f3"}
     study.manifest.unlink()
     assert groups_of_files(study) == {}
+
+
+def test_a_file_of_another_folder_is_in_no_group_of_val_that_is_called_alike(
+    tmp_path: Path,
+) -> None:
+    study = made(tmp_path / "study", [])
+    assert slice_folders(study) == frozenset()
+    write_json(study.path / "slices.json", {"wild": {"data": "there", "fingerprint": "0"}})
+    scores = pd.DataFrame(
+        {
+            "slice": ["val", "val", "val", "degraded.blur", "wild", "wild"],
+            "name": ["f0", "f1", "f2", "f0", "f0", "f1"],
+            "target": [0, 1, 0, 0, 0, 1],
+            "score": 0.5,
+        }
+    )
+    found = measured_on([scores], groups_of_files(study), slice_folders(study))
+    # f2 is a copy of f0 in val, as is the degraded copy; what `wild` calls so are two other files.
+    assert [one.groups.tolist() for one in found] == [[0, 1, 0], [0], [2, 3]]
+
+
+def test_no_file_of_val_is_shown_for_one_of_another_folder(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path).folder
+    study.write_info(study.info().model_copy(update={"data": str(tmp_path)}))
+    (tmp_path / "x.png").touch()
+    rows = pd.DataFrame({"split": ["val"], "name": ["x"], "path": ["x.png"], "target": [1]})
+    write_prepared_table(rows, study.manifest)
+    mistake = Mistake(name="x", target=1, score=0.1, slices=("val",))
+    assert _files(study, [mistake]) == {"x": tmp_path / "x.png"}
+    assert _files(study, [mistake.model_copy(update={"source": "wild"})]) == {}

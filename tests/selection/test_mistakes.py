@@ -28,6 +28,20 @@ def test_each_slice_takes_its_turn() -> None:
     assert found[0].slices == ("generators.a", "val")
 
 
+def test_a_file_of_another_folder_is_not_the_one_of_val_that_is_called_alike() -> None:
+    scores = table(
+        ("val", "x", 1, 0.1),
+        ("generators.a", "x", 1, 0.1),
+        ("wild", "x", 1, 0.2),
+        ("val", "y", 0, 0),
+    )
+    found = worst_mistakes(scores, 6, {"wild"})
+    assert [(one.source, one.slices, one.score) for one in found] == [
+        ("val", ("val", "generators.a"), 0.1),
+        ("wild", ("wild",), 0.2),
+    ]
+
+
 def test_degraded_copies_are_not_shown_but_counted() -> None:
     scores = table(("val", "x", 1, 0.9), ("degraded.blur", "x", 1, 0.1))
     assert worst_mistakes(scores, 6) == []

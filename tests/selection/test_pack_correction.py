@@ -8,6 +8,7 @@ from scipy.special import expit
 
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.selection.choosing import SliceScores
+from workbench.selection.in_parts import keeping
 from workbench.selection.pack_choice import ChosenPack
 from workbench.selection.pack_correction import (
     ExpectedValue,
@@ -16,6 +17,7 @@ from workbench.selection.pack_correction import (
     correct_pack,
 )
 from workbench.selection.pack_limits import MemberCost, PackLimits
+from workbench.trial.constraints import Bound, Constraints
 from workbench.trial.delong import auc
 from workbench.trial.recipe import Objective
 
@@ -59,6 +61,34 @@ def test_a_choice_among_those_whose_weights_are_left_is_one_among_all() -> None:
     assert found.of_pack.naive > 0.65
     # Of the five alone, chosen by these same files, it would be told to be worth as much.
     assert found.of_pack.value < 0.58
+
+
+def test_who_keeps_a_constraint_on_a_metric_is_chosen_anew_by_each_part() -> None:
+    # Guesses that call few real files fake on these very files. Chosen among them alone, a pack is
+    # told to have more than the accuracy of 0.5 that every guess has.
+    rng = np.random.default_rng(4)
+    targets = np.arange(100) % 2
+    scores = rng.random((40, 100))
+    noise = [SliceScores(targets, scores, np.arange(100))]
+    accuracy = Objective(metric="accuracy")
+    keeps = (scores[:, targets == 0] >= 0.5).mean(axis=1) <= 0.44
+    constraints: Constraints = {"fpr": Bound(at_most=0.44)}
+    whole = keeping(noise, accuracy, constraints, np.ones((100, 1), bool))
+    assert whole[:, 0].tolist() == keeps.tolist()
+    costs = [MemberCost(1, keeps_constraints=kept) for kept in keeps]
+    found = correct_pack(noise, accuracy, costs, PackLimits(members=4), constraints=constraints)
+    alone = correct_pack(
+        [replace(noise[0], scores=scores[keeps])],
+        accuracy,
+        [MemberCost(1)] * keeps.sum(),
+        PackLimits(members=4),
+    )
+    assert found is not None and alone is not None
+    assert keeps[[*found.pack.members, found.trial]].all()
+    assert found.of_pack.naive == alone.of_pack.naive
+    assert found.of_pack.value < alone.of_pack.value - 0.01
+    impossible: Constraints = {"fpr": Bound(at_most=-1.0)}
+    assert correct_pack(noise, accuracy, costs, constraints=impossible) is None
 
 
 def test_trials_that_err_apart_are_better_together() -> None:

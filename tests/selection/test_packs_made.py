@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from tests.selection.studies import MadeStudy, normal_scores
 from tests.selection.test_promotion import ListedModels, save_weights
 from workbench.errors import DamagedFileError, RuleError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
+from workbench.report.decision import decision_callout
+from workbench.report.pack import pack_section
 from workbench.rules.rulebook import Rulebook
 from workbench.selection import packing
 from workbench.selection.champion import describe_champion, read_champion
@@ -121,6 +124,9 @@ def test_members_that_help_one_another_are_chosen_and_held_against_the_best(tmp_
     assert proposal.num_trials == 5
     assert proposal.is_promoted
     assert proposal.estimate.gain is not None and proposal.estimate.gain > 0
+    with made.folder.held(), pytest.raises(StudyError, match="is held by another"):
+        make_pack(made.folder, proposal)  # it is cleaned, for one
+    assert not (made.folder.path / "packs").exists()
     files, record = make_pack(made.folder, proposal)
     assert made.folder.newest_pack().path == files.path
     summary = summarise_pack(made.folder, files)
@@ -190,6 +196,27 @@ def test_a_trial_without_weights_is_no_member_and_one_of_those_chosen_among(
         propose_pack(made.folder)
 
 
+def test_a_trial_that_breaks_a_constraint_on_a_metric_is_no_member_and_counts_in_the_choice(
+    tmp_path: Path,
+) -> None:
+    plain = MadeStudy(tmp_path, "plain")
+    add_trials(plain, 4)
+    rates = sorted(row.metrics["fpr"] for row in plain.rows)
+    assert rates[2] < rates[3]
+    made = MadeStudy(tmp_path, constraints={"fpr": {"at_most": (rates[2] + rates[3]) / 2}})
+    add_trials(made, 4)
+    (breaking,) = [row.number for row in made.rows if row.breaks]
+    proposal = propose_pack(made.folder)
+    assert proposal.num_trials == 4
+    named = {proposal.best.row.number, *(one.row.number for one in proposal.ingredients)}
+    assert breaking not in named
+    # Too large whatever the files are: the choice is among none.
+    small = MadeStudy(tmp_path, "small", constraints={"params": {"at_most": 10}})
+    add_trials(small, 2)
+    with pytest.raises(StudyError, match="keep the constraints"):
+        propose_pack(small.folder)
+
+
 def test_a_study_of_other_files_is_not_passed_over_in_silence(tmp_path: Path) -> None:
     made, other = MadeStudy(tmp_path), MadeStudy(tmp_path, "other")
     add_trials(made, 2)
@@ -239,11 +266,24 @@ def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> N
     assert scores[0].item() == pytest.approx(scores[1].item())
     said = describe_champion(champion)
     assert said.startswith(f"Champion: {champion.title}, auc ")
-    assert "the pack is better than the best single trial by" in said
+    gain = record.estimate.gain_sentence if record.estimate else ""
+    assert gain.startswith("It is expected to be better than the best single trial by ")
+    weights = record.spec.joint.weights
+    heaviest = record.members[weights.index(max(weights))].number
+    assert said.splitlines()[1:-1] == [
+        record.estimate.sentence if record.estimate else "",
+        gain,
+        f"Trial {heaviest} counts most in it; the best single trial was trial "
+        f"{record.best_single}.",
+    ]
 
     summary, _ = summarise(made.folder, made.rows, made.objective)
     assert summary.pack is not None and summary.pack.uid == record.uid
     assert summary.decision[0].startswith("The pack of trials ")
+    box = decision_callout(made.folder, summary)
+    assert "Registered as made version" in box
+    assert box.count(escape(gain)) == box.count("pack of trials") == 1
+    assert "xpected on new data" not in pack_section(summary)
     lines = describe_summary(summary).splitlines()
     of_single = lines.index(f"Of trial {summary.contenders[0].number}, the best single one:")
     assert lines[of_single - 1] == summary.pack.rates_in_words

@@ -144,6 +144,23 @@ def test_without_numbers_those_are_taken_that_fit_the_best_that_others_fit(
     assert made.soup and sorted(made.soup.numbers) == [0, 1, 2]
 
 
+def test_without_numbers_those_without_weights_are_left_out_and_counted(
+    study: TrainedStudy, tmp_path: Path
+) -> None:
+    weights = [study.folder.trial(row.recipe).weights for row in study.rows]
+    gone = weights[1].rename(tmp_path / "gone")
+    made = make_soup(study.folder, device="cpu")
+    assert made.soup and made.soup.numbers
+    assert sorted(made.soup.numbers) == [0, 2]
+    assert "One more trial fits, and is left out: the weights are gone." in describe_soup(made)
+    assert soup_as_json(made)["num_without_weights"] == 1
+    other = weights[2].rename(tmp_path / "other")
+    with pytest.raises(StudyError, match="Of 4 complete trials, 2 of which have their weights, no"):
+        make_soup(study.folder, device="cpu")
+    gone.rename(weights[1])
+    other.rename(weights[2])
+
+
 def test_the_choice_is_told_with_what_each_was_worth(
     study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from workbench.report.page import study_plots, write_report
 from workbench.selection import leaderboard
 from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import finalists_as_table
-from workbench.selection.pack_summary import describe_pack
+from workbench.selection.pack_summary import PackSummary, describe_pack
 from workbench.selection.statistics import read_scored_trials
 from workbench.selection.summary import Summary, describe_summary, summarise
 from workbench.study.alike import measured_alike
@@ -95,7 +95,7 @@ class Comparison:
         if finalists := finalists_text(folder, rows):
             parts.append(f"Finalists:\n{finalists}")
         if self.summary.pack:
-            parts.append(f"Pack of trials:\n{describe_pack(self.summary.pack)}")
+            parts.append(f"Pack of trials:\n{self._pack_text(self.summary.pack)}")
         if looks := read_looks(folder):
             parts.append(describe_looks(looks))
         if running := count_running(folder):
@@ -105,6 +105,12 @@ class Comparison:
         parts.append(kept_weights(folder, leaderboard.rank(rows, self.objective)).strip())
         parts.append(describe_summary(self.summary))
         return "\n\n".join(filter(None, parts))
+
+    def _pack_text(self, pack: PackSummary) -> str:
+        if not (self.summary.is_pack_promoted and pack.estimate):
+            return describe_pack(pack)
+        # What to expect of one that is promoted is said by the decision.
+        return describe_pack(pack, list(filter(None, [pack.estimate.gain_sentence])))
 
     def as_json(self) -> dict[str, Any]:
         """Return what `workbench compare --json` prints: `decision` and `trials`, of plain values.

@@ -31,7 +31,9 @@ class MadePack(ShownAsText):
     """The same as a value: whether it is the pack that is to be promoted."""
 
     def __str__(self) -> str:
-        return visible_lines(f"{describe_pack(self.summary)}\n{self.decision}")
+        estimate = self.summary.estimate
+        expected = [estimate.sentence] if estimate else []
+        return visible_lines(describe_pack(self.summary, [*expected, self.decision]))
 
 
 def pack_trials(

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field, model_validator
 
+from workbench.data.columns import and_more
+from workbench.data.delimited import shown_cell
 from workbench.data.manifest import Layout, Manifest, check_splits, read_labelled
 from workbench.data.metadata import column_of
 from workbench.errors import DataError
@@ -98,6 +100,25 @@ def holdout_of(manifest: Manifest, holdout: Holdout) -> Manifest:
     return replace(manifest, table=rows.reset_index(drop=True))
 
 
+def _require_one_label(held: pd.DataFrame) -> None:
+    """Refuse files of a holdout that are the same byte for byte and have both labels.
+
+    One of them is wrong, and which one would say what an audit measures.
+    """
+    known = held[held["content"] != ""]
+    twice = known.groupby("content")["target"].transform("nunique") > 1
+    if not twice.any():
+        return
+    same = known[twice]
+    first = same[same["content"] == same["content"].iloc[0]].drop_duplicates("target")
+    one, other = (shown_cell(path) for path in first["path"])
+    raise DataError(
+        f"{one} and {other} of the holdout are the same file, byte for byte, and are labelled both "
+        f"real and fake{and_more(same['content'].nunique())}. Correct the labels, or take the "
+        "files out."
+    )
+
+
 def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     """Return the files and labels of a holdout that is a folder, as the split `HOLDOUT`.
 
@@ -137,7 +158,8 @@ def _is_held(table: pd.DataFrame, holdout: Holdout) -> npt.NDArray[np.bool_]:
     stay together, too, where `by` does not say otherwise.
 
     Raises:
-        DataError: the table has no such column, or a class of the holdout would be empty.
+        DataError: the table has no such column, a class of the holdout would be empty, or the same
+            file has both labels there.
     """
     assert holdout.share is not None
     labelled = table[table["target"] >= 0]
@@ -168,4 +190,5 @@ def _is_held(table: pd.DataFrame, holdout: Holdout) -> npt.NDArray[np.bool_]:
             f"A holdout of {holdout.share:g} of the labelled files would lack a class: it has "
             f"{int(held.sum())} files. Raise `share`, or deal by a column of more values."
         )
+    _require_one_label(table[held])
     return held

@@ -27,6 +27,9 @@ MANIFEST = "manifest.json"
 STUDY, RUNS = "study", "runs"
 """The folders of an archive: the study's files; artifacts, a folder for each run by its place."""
 
+UNPACKED = ".import-"
+"""Begins the name of the folder, beside the studies, where an archive is unpacked."""
+
 MOST_MANIFEST_BYTES = 256 << 20
 """A trial of ten epochs takes some 25 kB of it."""
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from workbench.errors import StudyError
+from workbench.files import PART, sweep_spare
+from workbench.maintenance.archive import UNPACKED
 from workbench.maintenance.caches import view_caches
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.study.alike import measured_alike
@@ -170,7 +172,7 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
     """Return the packs, soups and refits that nothing needs.
 
     The last pack may still be promoted, and the last refit exported. All packs stay where nothing
-    says which one was the last.
+    says which one was the last. So does what is being written.
     """
     needed_uids = set(kept)
     kinds: dict[str, Kind] = {
@@ -189,7 +191,7 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
         _deletion(kind, file.parent.name, file)
         for place, kind in kinds.items()
         for file in sorted(folder.path.glob(f"{place}/*/model.safetensors"))
-        if file.parent.name not in needed_uids
+        if file.parent.name not in needed_uids and not file.parent.name.startswith(PART)
     ]
 
 
@@ -241,6 +243,7 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
     Raises:
         StudyError: a search holds the study, or it has no trials.
     """
+    sweep_spare(workspace.studies, UNPACKED)
     with folder.held():
         plan = plan_cleaning(folder, workspace, keep=keep)
         for one in plan.deletions:

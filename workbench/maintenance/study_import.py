@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,10 +11,18 @@ from typing import Any
 
 import yaml
 
+from workbench.access import locked
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError, WorkbenchError
-from workbench.files import write_json, write_text
-from workbench.maintenance.archive import RUNS, STUDY, ArchiveManifest, extract, read_manifest
+from workbench.files import spare_folder, sweep_spare, write_json, write_text
+from workbench.maintenance.archive import (
+    RUNS,
+    STUDY,
+    UNPACKED,
+    ArchiveManifest,
+    extract,
+    read_manifest,
+)
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.registration import register
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
@@ -23,9 +30,12 @@ from workbench.study.records import TrialRow, read_trials
 from workbench.study.repeats import read_repeats, row_of_repeat
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import StudyRecord
-from workbench.tracking.transfer import write_runs
+from workbench.tracking.transfer import require_names, write_runs
 from workbench.validation import read_record, shown
 from workbench.workspace import Workspace
+
+LOCK = ".import.lock"
+"""File beside the studies that an import holds."""
 
 _RUN_ID = re.compile(rb"\b[0-9a-f]{32}\b")
 _STORE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -68,40 +78,59 @@ def import_study(archive: Path, workspace: Workspace) -> ImportedStudy:
         workspace: Where it belongs.
 
     Raises:
-        StudyError: it is no such archive, or there is a study of that name.
+        StudyError: it is no such archive, there is a study of that name, or the tracking store
+            does not take its runs.
+        LockError: there can be no lock beside the studies.
     """
     folder = new_or_known(workspace.studies, read_manifest(archive).study)
     workspace.studies.mkdir(parents=True, exist_ok=True)
-    if folder.path.exists():
-        raise StudyError(
-            f"There is a study {folder.name} in {workspace.studies}. Delete it by `workbench "
-            f"studies --delete {folder.name}`, or import in another folder."
-        )
-    with tempfile.TemporaryDirectory(dir=workspace.studies, prefix=".import-") as name:
-        unpacked = Path(name)
-        manifest = extract(archive, unpacked)
-        info = _check(unpacked / STUDY, manifest)
-        _keep_here(StudyFolder(unpacked / STUDY))
-        _keep_to_cache(unpacked / STUDY, folder.path, workspace.cache)
-        record = StudyRecord(workspace.tracking, info.name, info.id)
-        replaced = record.remove().num_runs
-        artifacts = {
-            run.run_id: unpacked / RUNS / str(place)
-            for place, run in enumerate(manifest.runs.runs)
-            if (unpacked / RUNS / str(place)).is_dir()
-        }
-        ids = write_runs(
-            StudyRecord(workspace.tracking, info.name, info.id),
-            info.name,
-            manifest.runs,
-            artifacts,
-        )
-        _rename_runs(unpacked / STUDY, ids)
-        (unpacked / STUDY).rename(folder.path)
+    # One after the other: a second one of the same study would remove the runs of the first.
+    with locked(workspace.studies / LOCK):
+        sweep_spare(workspace.studies, UNPACKED)
+        _require_free(folder)
+        with spare_folder(workspace.studies, UNPACKED) as unpacked:
+            manifest = extract(archive, unpacked)
+            info, num_replaced = _put(unpacked, manifest, folder, workspace)
     remember_last(folder)
     experiment, written = _experiment_file(folder, info, workspace)
     unregistered = _register_champion(folder, workspace)
-    return ImportedStudy(folder, manifest, replaced, experiment, written, unregistered)
+    return ImportedStudy(folder, manifest, num_replaced, experiment, written, unregistered)
+
+
+def _require_free(folder: StudyFolder) -> None:
+    if folder.path.exists():
+        raise StudyError(
+            f"There is a study {folder.name} in {folder.path.parent}. Delete it by `workbench "
+            f"studies --delete {folder.name}`, or import in another folder."
+        )
+
+
+def _put(
+    unpacked: Path, manifest: ArchiveManifest, folder: StudyFolder, workspace: Workspace
+) -> tuple[StudyInfo, int]:
+    """Put an unpacked study and its runs where they belong.
+
+    Returns:
+        What it is, and how many runs of it the store had.
+    """
+    info = _check(unpacked / STUDY, manifest)
+    require_names(info.name, manifest.runs)
+    _keep_here(StudyFolder(unpacked / STUDY))
+    _keep_to_cache(unpacked / STUDY, folder.path, workspace.cache)
+    num_replaced = StudyRecord(workspace.tracking, info.name, info.id).remove().num_runs
+    artifacts = {
+        run.run_id: unpacked / RUNS / str(place)
+        for place, run in enumerate(manifest.runs.runs)
+        if (unpacked / RUNS / str(place)).is_dir()
+    }
+    record = StudyRecord(workspace.tracking, info.name, info.id)
+    _rename_runs(unpacked / STUDY, write_runs(record, info.name, manifest.runs, artifacts))
+    try:
+        (unpacked / STUDY).rename(folder.path)
+    except OSError:
+        _require_free(folder)  # a search began one of this name meanwhile
+        raise
+    return info, num_replaced
 
 
 def _check(study: Path, manifest: ArchiveManifest) -> StudyInfo:

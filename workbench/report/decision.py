@@ -115,10 +115,15 @@ def evidence_section(summary: Summary) -> str:
 
 
 def _record(champion: Champion) -> tuple[str, ...]:
+    where = (
+        f"as {champion.model_name} version {champion.model_version} by {champion.who} "
+        f"on {champion.when[:10]}."
+    )
+    if champion.number is None:  # what it is stands above
+        return f"Registered {where}", *champion.reasons
     title = f"{champion.title[0].upper()}{champion.title[1:]}"
     return (
-        f"{title}, registered as {champion.model_name} version {champion.model_version} by "
-        f"{champion.who} on {champion.when[:10]}.",
+        f"{title}, registered {where}",
         champion.why,
         f"When it was promoted: {champion.sentence}",
     )

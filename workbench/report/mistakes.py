@@ -19,6 +19,7 @@ from workbench.selection.mistakes import Mistake, mistakes_by_slice, worst_mista
 from workbench.selection.slice_values import CLEAN, ScoresByTrial
 from workbench.selection.summary import Summary
 from workbench.study.folder import StudyFolder
+from workbench.study.slice_folders import slice_folders
 
 MOST_EXCERPTS = 6
 MOST_BYTES = 3 << 20
@@ -42,14 +43,16 @@ def mistakes_section(folder: StudyFolder, summary: Summary, scores: ScoresByTria
     if not summary.contenders:
         return ""
     own = scores[summary.contenders[0].number]
-    shown = worst_mistakes(own, MOST_EXCERPTS)
+    shown = worst_mistakes(own, MOST_EXCERPTS, slice_folders(folder))
     if not shown:
         return ""
-    files = _files(folder, own, shown)
+    files = _files(folder, shown)
     played = _excerpts(files)
     figures, num_bytes = [], 0
     for one in shown:
-        found = played.get(one.name, "the file is not there any more")
+        found: Excerpt | str = f"a file of the folder of {one.source}"
+        if one.source == CLEAN:
+            found = played.get(one.name, "the file is not there any more")
         if isinstance(found, Excerpt):
             num_bytes += len(found.data)
             if num_bytes > MOST_BYTES:
@@ -94,11 +97,8 @@ def _by_slice(scores: pd.DataFrame) -> str:
     return table(header, lines, words=("slice", "surest mistake"))
 
 
-def _files(folder: StudyFolder, scores: pd.DataFrame, shown: Sequence[Mistake]) -> dict[str, Path]:
-    """Return where the files lie that are known for sure, by their names.
-
-    A slice of another folder may use the names of `val` for other files: none of it is looked for.
-    """
+def _files(folder: StudyFolder, shown: Sequence[Mistake]) -> dict[str, Path]:
+    """Return where the files of `val` lie that are known for sure, by their names."""
     try:
         prepared = read_prepared_table(folder.manifest, ["split", "name", "path", "target"])
     except WorkbenchError:
@@ -107,15 +107,10 @@ def _files(folder: StudyFolder, scores: pd.DataFrame, shown: Sequence[Mistake]) 
     in_val = labelled[labelled["split"] == CLEAN]
     known = in_val if len(in_val) else labelled.drop_duplicates("name", keep=False)
     paths = dict(zip(known["name"], known["path"], strict=True))
-    own = {
-        str(name)
-        for name, part in scores.groupby("slice", sort=False)
-        if part["name"].isin(paths.keys()).all()
-    }
     media = Path(folder.info().data)
     found = {}
     for one in shown:
-        if one.name in paths and own.issuperset(one.slices):
+        if one.name in paths and one.source == CLEAN:
             try:
                 found[one.name] = within(media, paths[one.name], what="media file", kind=DataError)
             except WorkbenchError:

@@ -16,7 +16,7 @@ def pack_section(summary: Summary) -> str:
     metric = pack.objective.metric
     header = ("trial", "model", "weight", metric, "pack without it", "change", "agreement", "ms")
     drawn = table(header, [_line(pack, member) for member in pack.members], words=_WORDS)
-    return pages.section(f"Pack of {pack.title}", drawn, note=" ".join(_notes(pack)))
+    return pages.section(f"Pack of {pack.title}", drawn, note=" ".join(_notes(summary, pack)))
 
 
 def _line(pack: PackSummary, member: MemberSummary) -> list[str]:
@@ -33,11 +33,13 @@ def _line(pack: PackSummary, member: MemberSummary) -> list[str]:
     ]
 
 
-def _notes(pack: PackSummary) -> list[str]:
+def _notes(summary: Summary, pack: PackSummary) -> list[str]:
     metric, place = pack.objective.metric, pack.objective.place
     notes = [f"Its score is {pack.joint}: {metric} {pack.value:.4f} on {place}."]
     if pack.estimate:
-        notes += [*pack.estimate.lines, f"{pack.estimate.method}."]
+        # The head of the page says what to expect of a pack that is promoted.
+        worth = () if summary.is_pack_promoted else pack.estimate.lines
+        notes += [*worth, f"{pack.estimate.method}."]
     if pack.rates_in_words:
         notes.append(pack.rates_in_words)
     notes.append(

@@ -24,12 +24,10 @@ from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
+from workbench.study.slice_folders import FOLDERS_FILE
 
 SLICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 """What names the slice of a labelled folder."""
-
-FOLDERS_FILE = "slices.json"
-"""File of the study that says where the labelled folders are, and what they held."""
 
 
 def with_made_slices(

@@ -87,8 +87,9 @@ def promote_whole_pack(folder: StudyFolder, registry: Registry, place: TrackingP
         )
     ingredients = [Ingredient(folder, row) for row in complete]
     even = MeanOfProbabilities(weights=(1 / len(complete),) * len(complete))
-    record = record_of(ingredients, even, objective, num_trials=len(complete))
-    write_pack(folder, counted(record, folder.experiment().rulebook), ingredients)
+    with folder.held():
+        record = record_of(ingredients, even, objective, num_trials=len(complete))
+        write_pack(folder, counted(record, folder.experiment().rulebook), ingredients)
     return promote_pack(
         folder,
         registry,

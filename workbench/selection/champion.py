@@ -93,6 +93,14 @@ class Champion(ShownAsText, Lead):
         *most, last = self.members
         return f"the pack of trials {', '.join(most)} and {last}" if most else f"a pack of {last}"
 
+    @property
+    def reasons(self) -> list[str]:
+        """Why it was promoted and what it was held against, in sentences."""
+        gain = self.pack.gain_sentence if self.pack else ""
+        # Why a pack was promoted as the best is the same in other words.
+        why = "" if gain and self.chosen_by == "best" else self.why
+        return [said for said in (gain, why, self.sentence) if said]
+
 
 def folds_told(num_folds: int) -> str:
     """Return in a sentence what scores on `val` of so many folds are; empty for one."""
@@ -113,11 +121,10 @@ def describe_champion(champion: Champion) -> str:
     lines = [
         f"Champion: {champion.title}, {which} on {champion.objective.place}.",
         *(champion.expected.lines if champion.expected else ()),
-        *(champion.pack.lines if champion.pack else ()),
+        *([champion.pack.sentence] if champion.pack else ()),
         *filter(None, [folds_told(champion.num_folds)]),
         *_near_chance(champion),
-        champion.why,
-        champion.sentence,
+        *champion.reasons,
         f"Registered as {champion.model_name}, version {champion.model_version}, alias champion.",
     ]
     return "\n".join(lines)

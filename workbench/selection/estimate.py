@@ -1,6 +1,6 @@
 """What a trial that was chosen as the best of many is worth on new data of the same kind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from workbench.selection.statistics import read_scores
 from workbench.selection.weighted import FAST, metric_elsewhere
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.study.slice_folders import slice_folders
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import MetricName, Objective
 from workbench.values import Frozen
@@ -149,7 +150,8 @@ def expect(
     complete = [one for one in in_order if tables[one.number][_SAMPLE].equals(wanted)]
     left_out = len(in_order) - len(complete)
     together = groups_of_files(folder) if groups is None else groups
-    measured = measured_on([tables[one.number] for one in complete], together)
+    of_complete = [tables[one.number] for one in complete]
+    measured = measured_on(of_complete, together, slice_folders(folder))
     trial = complete.index(row)
     found = correct(measured, objective, trial=trial, divisions=_divisions(measured, objective))
     return Expected(
@@ -175,13 +177,25 @@ def _in_order(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.sort_values(["slice", "name"], kind="stable", ignore_index=True)
 
 
-def measured_on(tables: Sequence[pd.DataFrame], groups: Mapping[str, str]) -> list[SliceScores]:
-    """Return the scores of trials on each slice, of tables with the same samples in one order."""
+def measured_on(
+    tables: Sequence[pd.DataFrame], groups: Mapping[str, str], folders: Collection[str] = ()
+) -> list[SliceScores]:
+    """Return the scores of trials on each slice, of tables with the same samples in one order.
+
+    Args:
+        tables: Of each trial: `slice`, `name`, `target` and `score`.
+        groups: The group of a file of `val` by its name.
+        folders: Slices with files of their own, which may be called as others of `val` are.
+    """
     first = tables[0]
-    # A file may be called as a group is.
-    of_file = [
-        ("group", groups[name]) if name in groups else ("file", name) for name in first["name"]
-    ]
+
+    def group_of(part: str, name: str) -> tuple[str, str]:
+        # A file may be called as a group is.
+        if part in folders:
+            return f"of {part}", name
+        return ("group", groups[name]) if name in groups else ("file", name)
+
+    of_file = [group_of(*key) for key in zip(first["slice"], first["name"], strict=True)]
     number = pd.factorize(pd.Series(of_file, dtype=object))[0].astype(np.int64)
     values = np.stack([table["score"].to_numpy(np.float64) for table in tables])
     measured = []

@@ -1,5 +1,7 @@
 """The most confident mistakes of a trial: files on the wrong side of 0.5, the surest first."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from workbench.data.degraded import DEGRADED
@@ -18,6 +20,9 @@ class Mistake(Frozen):
     slices: tuple[str, ...]
     """The slices that it is in, degraded copies left out."""
 
+    source: str = CLEAN
+    """The slice whose folder it lies in, where that is no file of `val`."""
+
 
 class SliceMistakes(Frozen):
     """The mistakes on one slice."""
@@ -33,7 +38,7 @@ class SliceMistakes(Frozen):
     worst: Mistake
 
 
-def worst_mistakes(scores: pd.DataFrame, most: int) -> list[Mistake]:
+def worst_mistakes(scores: pd.DataFrame, most: int, folders: Collection[str] = ()) -> list[Mistake]:
     """Return the most confident mistakes, of each slice in turn.
 
     So that one hard slice does not take all places: the surest mistake of each slice, those with
@@ -42,17 +47,18 @@ def worst_mistakes(scores: pd.DataFrame, most: int) -> list[Mistake]:
     Args:
         scores: Labelled scores: `slice`, `name`, `score`, `target`.
         most: Files to return.
+        folders: Slices with files of their own, which may be called as others of `val` are.
     """
-    found = _mistakes(scores)
+    found = _mistakes(scores, folders)
     parts = _in_turn(scores)
     queues = [[one for one in found if part in one.slices] for part in parts]
-    chosen: dict[tuple[str, int], Mistake] = {}
+    chosen: dict[tuple[str, str, int], Mistake] = {}
     depth = max(map(len, queues), default=0)
     for at in range(depth):
         turn = sorted((queue[at] for queue in queues if at < len(queue)), key=_order)
         for one in turn:
             if len(chosen) < most:
-                chosen.setdefault((one.name, one.target), one)
+                chosen.setdefault((one.source, one.name, one.target), one)
     return sorted(chosen.values(), key=_order)
 
 
@@ -82,11 +88,13 @@ def mistakes_by_slice(scores: pd.DataFrame) -> list[SliceMistakes]:
     return sorted(found, key=lambda one: -(one.num_missed + one.num_alarms) / one.num_files)
 
 
-def _mistakes(scores: pd.DataFrame) -> list[Mistake]:
+def _mistakes(scores: pd.DataFrame, folders: Collection[str]) -> list[Mistake]:
     """Return every mistake once, the surest first."""
     clean = scores[~scores["slice"].str.startswith(f"{DEGRADED}.")]
+    wrong = _ordered(_wrong(clean))
+    wrong = wrong.assign(source=wrong["slice"].where(wrong["slice"].isin(list(folders)), CLEAN))
     found = []
-    for _, rows in _ordered(_wrong(clean)).groupby(["name", "target"], sort=False):
+    for _, rows in wrong.groupby(["source", "name", "target"], sort=False):
         first = rows.iloc[0]
         found.append(
             Mistake(
@@ -94,6 +102,7 @@ def _mistakes(scores: pd.DataFrame) -> list[Mistake]:
                 target=int(first["target"]),
                 score=float(first["score"]),
                 slices=tuple(dict.fromkeys(rows["slice"])),
+                source=first["source"],
             )
         )
     return found

@@ -6,7 +6,7 @@ is chosen and scored by the same divisions, so that the two can be compared pair
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,6 @@ from workbench.selection.choosing import (
     in_halves,
     in_thirds,
     kinds_of_groups,
-    metric_in_parts,
     slice_weights,
 )
 from workbench.selection.correction import (
@@ -32,11 +31,13 @@ from workbench.selection.correction import (
     interval_of_auc,
     interval_of_other,
 )
+from workbench.selection.in_parts import keeping, metrics_in_parts, never_chosen
 from workbench.selection.joining import JointName
 from workbench.selection.pack_choice import ChosenPack, ForwardSearch, choose_pack, legal_trials
 from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.row_metrics import metric_of_rows
-from workbench.selection.weighted import FAST, metric_elsewhere
+from workbench.selection.weighted import metric_elsewhere
+from workbench.trial.constraints import Bound, ConstraintName
 from workbench.trial.intervals import Z95
 from workbench.trial.recipe import MetricName, Objective
 
@@ -105,14 +106,12 @@ class PackCorrection:
         num = len(self.pack.members)
         names = [f"pack of {num} trials" if num > 1 else "pack of one trial", "best single trial"]
         taken, other = names if self.is_pack_promoted else names[::-1]
-        reason = f"is expected to be better than the {other}"
+        within = f"(gain of the pack {self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
         if abs(self.gain) <= self.rounding:
-            reason = f"is expected to be as good as the {other} and is no larger"
-        return (
-            f"The {taken} {reason}: {self.metric} {self.of_pack.value:.3f} of the pack, "
-            f"{self.of_trial.value:.3f} of the trial; gain {self.gain:+.3f} "
-            f"(95%: {self.gain_low:+.3f} to {self.gain_high:+.3f})."
-        )
+            reason = f"as good as the {other} and is no larger"
+        else:
+            reason = f"better than the {other} by {abs(self.gain):.3f}"
+        return f"The {taken} is expected to be {reason} {within}."
 
 
 def correct_pack(
@@ -123,6 +122,7 @@ def correct_pack(
     *,
     joint: JointName = "mean",
     search: ForwardSearch | None = None,
+    constraints: Mapping[ConstraintName, Bound] | None = None,
     divisions: int | None = None,
     seed: int = 0,
 ) -> PackCorrection | None:
@@ -137,51 +137,56 @@ def correct_pack(
     Args:
         measured: The trials on each slice of the objective.
         objective: What is chosen by.
-        costs: Of each trial, in the order of `SliceScores.scores`. Those without weights are in
-            no pack that is taken, but in the choices that say what such a choice is worth.
+        costs: Of each trial, in the order of `SliceScores.scores`. Those without weights, and
+            those that break a constraint, are in no pack that is taken, but in the choices that say
+            what such a choice is worth.
         limits: As for `choose_pack`; the single trial keeps them, too.
         joint: As for `choose_pack`.
         search: As for `choose_pack`.
+        constraints: Which trials may be chosen. Those on metrics are held to anew in each part: who
+            keeps one is told by the same samples as who is the best.
         divisions: Into thirds: three choices each. By default 12 to 60, the more the fewer the
             trials and samples are.
         seed: Of all that is drawn.
 
     Returns:
-        Nothing where no trial keeps the limits, or a class of a slice has a single group, which
-        cannot be divided.
+        Nothing where no trial keeps limits and constraints, or a class of a slice has a single
+        group, which cannot be divided.
     """
     limits = limits or PackLimits()
     if divisions is None:
         work = sum(one.scores.size for one in measured)
         divisions = min(_MOST, max(_FEWEST, _AS_MANY // work))
     in_part = in_thirds(measured, divisions, np.random.default_rng(seed))
-    parts = [[_inside(one, part) for one in measured] for part in in_part.T]
+    legal = legal_trials(measured, objective, costs, limits)
+    in_part, keeps = _with_a_choice(measured, objective, legal, constraints or {}, in_part)
+
+    def choose(among: Sequence[SliceScores], places: Sequence[int], seed: int) -> ChosenPack | None:
+        some = [replace(one, scores=one.scores[places]) for one in among]
+        its_costs = [costs[place] for place in places]
+        pack = choose_pack(
+            some, objective, its_costs, limits, joint=joint, search=search, seed=seed
+        )
+        return pack and replace(pack, members=tuple(places[member] for member in pack.members))
+
     # The weights of the worst are often deleted: what is left was chosen by these same scores.
-    kept = [place for place, cost in enumerate(costs) if cost.has_weights]
-    taken = choose_pack(
-        [replace(one, scores=one.scores[kept]) for one in measured],
-        objective,
-        [costs[place] for place in kept],
-        limits,
-        joint=joint,
-        search=search,
-        seed=seed,
-    )
+    places = [p for p, cost in enumerate(costs) if cost.has_weights and cost.keeps_constraints]
+    pack = choose(measured, places, seed)
     packs = [
-        choose_pack(part, objective, costs, limits, joint=joint, search=search, seed=seed + number)
-        for number, part in enumerate(parts, start=1)
+        choose([_inside(one, part) for one in measured], np.flatnonzero(kept).tolist(), seed + n)
+        for n, (part, kept) in enumerate(zip(in_part.T, keeps.T, strict=True), start=1)
     ]
-    # The same trials keep the limits in every part: all of these are packs, or none is.
+    # In each of the parts a trial keeps limits and constraints: all of these are packs.
     again = [one for one in packs if one is not None]
-    if taken is None or not again:
+    if pack is None or not again:
         return None
-    pack = replace(taken, members=tuple(kept[place] for place in taken.members))
     values = [
         _outside(measured, objective, one, part) for one, part in zip(again, in_part.T, strict=True)
     ]
-    legal = legal_trials(measured, objective, costs, limits)
     trials = [replace(one, scores=one.scores[legal]) for one in measured]
-    alone = choose_again(trials, objective, in_part, _inside_all(trials, objective, in_part))
+    first = next(n for n, place in enumerate(legal) if costs[place].keeps_constraints)
+    inside = never_chosen(metrics_in_parts(trials, objective, in_part), objective, keeps[legal])
+    alone = choose_again(trials, objective, in_part, inside)
     rows = _Rows(measured, objective, legal, packs=(pack, *again))
     place = len(legal)
     chosen = place + 1 + np.arange(len(again))
@@ -190,8 +195,8 @@ def correct_pack(
     gain = float(gains.mean())
     by_division = _chance_of_division(gains, divisions)
     variances = (
-        rows.variance_of_difference((place, chosen), (0, alone.chosen), seed),
-        float(rows.totals[_choices_of_chance(trials, objective, seed)].var()),
+        rows.variance_of_difference((place, chosen), (first, alone.chosen), seed),
+        float(rows.totals[_choices_of_chance(trials, objective, seed, constraints)].var()),
         by_division**2,
     )
     reach = Z95 * math.sqrt(sum(variances))
@@ -200,9 +205,9 @@ def correct_pack(
         pack=pack,
         of_pack=rows.expected(float(np.mean(values)), place, chosen, seed),
         pack_params=sum(costs[member].params for member in pack.members),
-        trial=int(legal[0]),
-        of_trial=rows.expected(alone.mean, 0, alone.chosen, seed),
-        trial_params=costs[legal[0]].params,
+        trial=int(legal[first]),
+        of_trial=rows.expected(alone.mean, first, alone.chosen, seed),
+        trial_params=costs[legal[first]].params,
         gain=gain,
         gain_low=gain - reach,
         gain_high=gain + reach,
@@ -216,23 +221,28 @@ def _inside(one: SliceScores, in_part: BoolArray) -> SliceScores:
     return SliceScores(one.targets[kept], one.scores[:, kept], one.groups[kept])
 
 
-def _inside_all(
-    trials: Sequence[SliceScores], objective: Objective, in_part: BoolArray
-) -> Float64Array:
-    """Return the metric of every trial on every slice in every part, (slices, trials, parts)."""
-    if objective.metric in FAST:
-        return metric_in_parts(trials, objective, in_part)
-    found = []
-    for one in trials:
-        kept = in_part[one.groups].T
-        of_parts = [
-            metric_of_rows(objective.metric, one.targets[k], one.scores[:, k]) for k in kept
-        ]
-        found.append(np.stack(of_parts, axis=1))
-    return np.stack(found)
+def _with_a_choice(
+    measured: Sequence[SliceScores],
+    objective: Objective,
+    legal: IntArray,
+    constraints: Mapping[ConstraintName, Bound],
+    in_part: BoolArray,
+) -> tuple[BoolArray, BoolArray]:
+    """Return the parts in which a legal trial keeps the constraints, and which trials do there.
+
+    Where none does nothing would be chosen, so that such a part says nothing of what was.
+    """
+    keeps = keeping(measured, objective, constraints, in_part)
+    has_some = keeps[legal].any(axis=0)
+    return in_part[:, has_some], keeps[:, has_some]
 
 
-def _choices_of_chance(trials: Sequence[SliceScores], objective: Objective, seed: int) -> IntArray:
+def _choices_of_chance(
+    trials: Sequence[SliceScores],
+    objective: Objective,
+    seed: int,
+    constraints: Mapping[ConstraintName, Bound] | None = None,
+) -> IntArray:
     """Return the trials that other samples of this kind might have chosen, each as often.
 
     They are chosen by halves: what a half of the samples differs from all of them by has the
@@ -241,9 +251,12 @@ def _choices_of_chance(trials: Sequence[SliceScores], objective: Objective, seed
     that leaves out so many. By thirds, choices would vary too little.
     """
     in_part = in_halves(trials, _HALVINGS, np.random.default_rng([seed, 1]))
+    every = np.arange(len(trials[0].scores))
+    in_part, keeps = _with_a_choice(trials, objective, every, constraints or {}, in_part)
     if not in_part.shape[1]:
         return np.zeros(1, np.int64)
-    return choices(objective, _inside_all(trials, objective, in_part))
+    inside = never_chosen(metrics_in_parts(trials, objective, in_part), objective, keeps)
+    return choices(objective, inside)
 
 
 def _outside(

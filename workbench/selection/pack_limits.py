@@ -14,6 +14,9 @@ class MemberCost:
     has_weights: bool = True
     """Whether they are there: without, it cannot be a member."""
 
+    keeps_constraints: bool = True
+    """On all samples: else it is neither a member nor the best single trial."""
+
 
 @dataclass(frozen=True)
 class PackLimits:

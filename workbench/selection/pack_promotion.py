@@ -81,6 +81,10 @@ def promote_pack(
 def _against(pack: PackRecord) -> str:
     weights = pack.spec.joint.weights
     most = pack.members[weights.index(max(weights))]
-    which = "all count alike" if len(set(weights)) == 1 else f"trial {most.number} counts most"
-    held = "" if pack.best_single is None else f" It was held against trial {pack.best_single}."
-    return f"It joins {len(pack.members)} of {pack.num_trials} trials; {which}.{held}"
+    if len(set(weights)) == 1:
+        said = f"It joins {len(pack.members)} of {pack.num_trials} trials."
+    else:
+        said = f"Trial {most.number} counts most in it."
+    if pack.best_single is None:
+        return said
+    return f"{said[:-1]}; the best single trial was trial {pack.best_single}."

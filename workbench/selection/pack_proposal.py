@@ -10,15 +10,20 @@ from workbench.parts.joint import Joint
 from workbench.rules.rulebook import Rulebook
 from workbench.selection.estimate import measured_on
 from workbench.selection.file_groups import groups_of_files
+from workbench.selection.in_parts import NOT_OF_SCORES
 from workbench.selection.joining import JointName
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.pack_correction import PackCorrection, correct_pack
 from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.statistics import read_scored_trials, read_scores
+from workbench.space.experiment import Experiment
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackRecord
+from workbench.study.records import TrialRow
+from workbench.study.slice_folders import slice_folders
+from workbench.trial.constraints import Constraints, broken, constrained_values
 from workbench.trial.recipe import Objective
 
 _SAMPLE = ["slice", "name", "target"]
@@ -107,21 +112,24 @@ def propose_pack(
             "under `rulebook`, and search into a new study."
         )
     objective = experiment.objective
-    usable = [one for study in (folder, *others) for one in _usable(study, objective)]
+    constraints = experiment.constraints
+    usable = [one for study in (folder, *others) for one in _usable(study, objective, constraints)]
     alike, tables = _scored_alike(usable, objective)
     for study in {one.folder.name for one in usable} - {one.folder.name for one in alike}:
         raise StudyError(
             f"The trials of {study} were scored on other files than those of {folder.name}, so "
             "that none can be a member. Name studies of the same data."
         )
-    costs = [_cost(one, experiment.rulebook) for one in alike]
-    if (num_kept := sum(cost.has_weights for cost in costs)) < 2:
+    costs = [_cost(one, experiment) for one in alike]
+    num_kept = sum(cost.has_weights and cost.keeps_constraints for cost in costs)
+    if num_kept < 2:
+        keep = ", keep the constraints" if constraints else ""
         raise StudyError(
-            f"A pack needs two complete trials that have their weights and were scored on the same "
-            f"files, and there {'is one' if num_kept else 'is none'}. Search on, or name studies "
-            "of the same data."
+            f"A pack needs two complete trials that have their weights{keep} and were scored on "
+            f"the same files, and there {'is one' if num_kept else 'is none'}. Search on, or name "
+            "studies of the same data."
         )
-    measured = measured_on(tables, groups_of_files(folder))
+    measured = measured_on(tables, groups_of_files(folder), slice_folders(folder))
     found = correct_pack(
         measured,
         objective,
@@ -132,6 +140,7 @@ def propose_pack(
             members=limits.members,
         ),
         joint=limits.joint,
+        constraints=constraints,
     )
     if found is None:
         raise StudyError(
@@ -153,27 +162,31 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
 
     Raises:
         RuleError: the rulebook refuses it.
-        StudyError: files of a member are gone, or of other data.
+        StudyError: another process holds the study, or files of a member are gone, or of other
+            data.
         DamagedFileError: files of a member are not what its trial wrote.
     """
-    record = record_of(
-        proposal.ingredients, proposal.joint, proposal.objective, num_trials=proposal.num_trials
-    )
-    record = counted(record, folder.experiment().rulebook)
-    best = proposal.best
-    record = record.model_copy(
-        update={
-            "estimate": proposal.estimate,
-            "best_single": best.row.number if best.folder.name == folder.name else None,
-        }
-    )
-    return write_pack(folder, record, proposal.ingredients), record
+    with folder.held():  # so that no cleaning deletes what it joins, or the pack itself
+        record = record_of(
+            proposal.ingredients, proposal.joint, proposal.objective, num_trials=proposal.num_trials
+        )
+        record = counted(record, folder.experiment().rulebook)
+        best = proposal.best
+        record = record.model_copy(
+            update={
+                "estimate": proposal.estimate,
+                "best_single": best.row.number if best.folder.name == folder.name else None,
+            }
+        )
+        return write_pack(folder, record, proposal.ingredients), record
 
 
-def _usable(study: StudyFolder, objective: Objective) -> list[Ingredient]:
-    """Return the trials of a study that may be members if they have their weights, best first.
+def _usable(study: StudyFolder, objective: Objective, constraints: Constraints) -> list[Ingredient]:
+    """Return the trials of a study that a pack is chosen among, best first.
 
-    Those whose weights were deleted are there too: the others were kept for being better.
+    Those whose weights were deleted are there too: the others were kept for being better. So are
+    those that break a constraint on a metric, which other files might have let pass; not those of
+    too many parameters or that take too long.
     """
     own = study.experiment().objective
     if own != objective:
@@ -183,7 +196,13 @@ def _usable(study: StudyFolder, objective: Objective) -> list[Ingredient]:
         )
     rows, _ = measured_alike(study, read_scored_trials(study))
     ranked = rank(complete_trials(rows), objective)
-    return [Ingredient(study, row) for row in ranked if not row.breaks]
+    fixed = {name: bound for name, bound in constraints.items() if name in NOT_OF_SCORES}
+    return [Ingredient(study, row) for row in ranked if not _broken(fixed, row)]
+
+
+def _broken(constraints: Constraints, row: TrialRow) -> tuple[str, ...]:
+    values = constrained_values(row, params=(row.params_thop, row.params_true))
+    return broken(constraints, values)
 
 
 def _scored_alike(
@@ -201,13 +220,18 @@ def _scored_alike(
     return alike, tables
 
 
-def _cost(one: Ingredient, rulebook: Rulebook) -> MemberCost:
-    row = one.row
+def _cost(one: Ingredient, experiment: Experiment) -> MemberCost:
+    row, rulebook = one.row, experiment.rulebook
     known = [count for count in (row.params_thop, row.params_true) if count is not None]
     counted = {"thop": row.params_thop, "true": row.params_true}.get(rulebook.counter)
     params = counted if counted is not None else max(known, default=0)
     has_weights = one.folder.trial(row.recipe).weights.exists()
-    return MemberCost(params=params, ms_per_file=row.ms_per_file, has_weights=has_weights)
+    return MemberCost(
+        params=params,
+        ms_per_file=row.ms_per_file,
+        has_weights=has_weights,
+        keeps_constraints=not row.breaks and not _broken(experiment.constraints, row),
+    )
 
 
 def _limit(limits: Limits, rulebook: Rulebook) -> int:

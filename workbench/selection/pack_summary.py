@@ -137,8 +137,15 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     )
 
 
-def describe_pack(summary: PackSummary) -> str:
-    """Return a pack for a terminal: its members in a table, and what it is worth."""
+def describe_pack(summary: PackSummary, worth: Sequence[str] | None = None) -> str:
+    """Return a pack for a terminal: its members in a table, and what it is worth.
+
+    Args:
+        summary: Of the pack.
+        worth: What it is worth, in sentences; by default what its estimate says.
+    """
+    if worth is None:
+        worth = summary.estimate.lines if summary.estimate else ()
     metric = summary.objective.metric
     header = ["trial", "weight", metric, "pack without it", "agrees", "model"]
     rows = [
@@ -161,7 +168,7 @@ def describe_pack(summary: PackSummary) -> str:
         "",
         f"Pack {summary.uid}: {summary.joint}; {metric} {summary.value:.4f} on "
         f"{summary.objective.place}; {cost}.",
-        *(summary.estimate.lines if summary.estimate else ()),
+        *worth,
     ]
     return "\n".join(lines)
 

@@ -62,6 +62,9 @@ class MadeSoup:
     is_new: bool = True
     """Whether it was made now; it may have been there."""
 
+    num_without_weights: int = 0
+    """Complete trials that would fit, and were passed by since their weights are gone."""
+
 
 def make_soup(
     folder: StudyFolder,
@@ -74,7 +77,8 @@ def make_soup(
 
     Args:
         folder: The study.
-        numbers: The trials; by default the best one that others fit, and all of those.
+        numbers: The trials; by default the best one that others fit, and all of those, as far as
+            they have their weights.
         greedy: Whether to add one after the other, best first, and leave out each that would make
             the objective worse; else all are averaged.
         device: A torch device, or `auto`.
@@ -93,10 +97,11 @@ def make_soup(
         prepared = Prepared.load(folder.path)
         _require_one_fold(folder, prepared)
         chosen = choose_ingredients(folder, rows, objective, numbers)
+        num_lost = 0 if numbers else _num_without_weights(folder, rows, chosen[0])
         scorer = SoupScorer(folder, prepared, chosen, device=device)
         taken, tried = _choose(scorer, chosen, objective, greedy=greedy)
         if len(taken) < 2:
-            return MadeSoup(None, None, tried, objective)
+            return MadeSoup(None, None, tried, objective, num_without_weights=num_lost)
         numbers_taken = {row.number for row in taken}
         soup = Soup(
             recipe=soup_uid(row.recipe for row in taken),
@@ -111,7 +116,7 @@ def make_soup(
         row, gain = row_of_soup(folder, taken[0], there or soup), None
         if objective.has_standard_error(row.by_slice):
             gain = trial_auc_difference(folder, row, taken[0], objective)
-        return MadeSoup(there or soup, row, tried, objective, gain, there is None)
+        return MadeSoup(there or soup, row, tried, objective, gain, there is None, num_lost)
 
 
 def _require_one_fold(folder: StudyFolder, prepared: Prepared) -> None:
@@ -187,7 +192,8 @@ def choose_ingredients(
         folder: The study.
         rows: Its ended trials, alike measured.
         objective: By what they are ranked.
-        numbers: Of the trials; none stands for the best one that others fit, and all of those.
+        numbers: Of the trials; none stands for the best one that others fit, and all of those, of
+            the trials that have their weights.
 
     Raises:
         StudyError: they are fewer than two, one is not complete, or one does not fit the others.
@@ -196,13 +202,16 @@ def choose_ingredients(
     ranked = rank(complete_trials(rows), objective)
     recipes = {row.number: folder.trial(row.recipe).read_recipe() for row in ranked}
     if not numbers:
-        for first in ranked:
-            fit = [row for row in ranked if not misfit(recipes[first.number], recipes[row.number])]
+        kept = [row for row in ranked if _has_weights(folder, row)]
+        for first in kept:
+            fit = [row for row in kept if not misfit(recipes[first.number], recipes[row.number])]
             if len(fit) > 1:
                 return fit
+        have = "" if len(kept) == len(ranked) else f", {len(kept)} of which have their weights,"
         raise StudyError(
-            f"Of {len(ranked)} complete trials no two have the same model and the same start, so "
-            "none can be averaged. Search a space with one backbone, size and set of views."
+            f"Of {len(ranked)} complete trials{have} no two have the same model and the same "
+            "start, so none can be averaged. Search a space with one backbone, size and set of "
+            "views."
         )
     if len(set(numbers)) < 2:
         raise StudyError("A soup needs two trials or more. Name others by --trials.")
@@ -219,6 +228,17 @@ def choose_ingredients(
                 "Leave one of them out."
             )
     return named
+
+
+def _has_weights(folder: StudyFolder, row: TrialRow) -> bool:
+    return folder.trial(row.recipe).weights.exists()
+
+
+def _num_without_weights(folder: StudyFolder, rows: Sequence[TrialRow], first: TrialRow) -> int:
+    """Return how many complete trials fit `first`, and lack the weights to be averaged."""
+    recipe = folder.trial(first.recipe).read_recipe()
+    lost = [row for row in complete_trials(rows) if not _has_weights(folder, row)]
+    return sum(not misfit(recipe, folder.trial(row.recipe).read_recipe()) for row in lost)
 
 
 def misfit(first: Recipe, other: Recipe) -> str:

@@ -11,11 +11,16 @@ from workbench.trial.delong import Z95
 def describe_soup(made: MadeSoup) -> str:
     """Return a soup in a few lines for a terminal."""
     metric, best = made.objective.metric, made.tried[0]
+    lost = ""
+    if num := made.num_without_weights:
+        which = f"{num} more trials fit" if num > 1 else "One more trial fits"
+        lost = f"{which}, and {'are' if num > 1 else 'is'} left out: the weights are gone."
     if made.soup is None or made.row is None:
-        return (
+        said = (
             f"No soup: added to trial {best.number}, the best ({metric} {best.objective:.5f} on "
             f"{made.objective.place}), each of the other {len(made.tried) - 1} makes it worse."
         )
+        return f"{said}\n{lost}".strip()
     soup = made.soup
     known = "" if made.is_new else "It was there already. "
     lines = [
@@ -25,6 +30,8 @@ def describe_soup(made: MadeSoup) -> str:
     ]
     if soup.left_out:
         lines.append(f"Left out, for making it worse: {', '.join(_tried(soup.left_out))}.")
+    if lost:
+        lines.append(lost)
     if made.gain and made.gain.standard_error is not None:
         lines.append(
             f"The soup is {made.gain.value:+.5f} ± {Z95 * made.gain.standard_error:.5f} ahead "
@@ -54,5 +61,6 @@ def soup_as_json(made: MadeSoup) -> dict[str, object]:
         "gain": made.gain.value if made.gain else None,
         "gain_standard_error": made.gain.standard_error if made.gain else None,
         "is_new": made.is_new,
+        "num_without_weights": made.num_without_weights,
         "tried": [each.model_dump() for each in made.tried],
     }

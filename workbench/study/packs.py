@@ -69,27 +69,34 @@ class PackEstimate(Frozen):
     """How the numbers were made, in one sentence."""
 
     @property
-    def lines(self) -> list[str]:
-        """Return it for a person, a sentence each."""
+    def sentence(self) -> str:
+        """Return what to expect of it, for a person."""
         if self.expected is None:
-            return ["Too few files of a class to tell what new data would bring."]
-        said = f"Expected on new data of this kind {self.expected:.3f}"
+            return "Too few files of a class to tell what new data would bring."
+        within = ""
         if self.low is not None and self.high is not None:
-            said += (
+            within = (
                 f" ({self.low:.2f} to {self.high:.2f}, 95%: members and weights chosen among "
                 f"{self.num_trials} trials)"
             )
-        lines = [f"{said}."]
-        if self.gain is not None:
-            way = "better" if self.gain >= 0 else "worse"
-            within = ""
-            if self.gain_low is not None and self.gain_high is not None:
-                within = f" ({self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
-            lines.append(
-                f"Both chosen anew on parts of the files, the pack is {way} than the best single "
-                f"trial by {abs(self.gain):.3f}{within}."
-            )
-        return lines
+        return f"Expected on new data of this kind {self.expected:.3f}{within}."
+
+    @property
+    def gain_sentence(self) -> str:
+        """Return how it stands to the best single trial, for a person; empty if nothing tells."""
+        if self.gain is None:
+            return ""
+        way = "better" if self.gain >= 0 else "worse"
+        within = ""
+        if self.gain_low is not None and self.gain_high is not None:
+            within = f" (gain {self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
+        than = f"{way} than the best single trial by {abs(self.gain):.3f}"
+        return f"It is expected to be {than}{within}."
+
+    @property
+    def lines(self) -> list[str]:
+        """Return it for a person, a sentence each."""
+        return [said for said in (self.sentence, self.gain_sentence) if said]
 
 
 class PackRecord(Frozen):

@@ -84,7 +84,7 @@ def _summary(of: Reported) -> str:
 def _expected(champion: Champion) -> Sequence[str]:
     if champion.expected:
         return champion.expected.lines
-    return champion.pack.lines if champion.pack else ()
+    return [champion.pack.sentence] if champion.pack else ()
 
 
 def _data(of: Reported) -> str:
@@ -223,7 +223,7 @@ def _rows(folder: StudyFolder) -> list[TrialRow]:
 
 def _selection(of: Reported) -> str:
     champion = of.champion
-    lines = [champion.why, champion.sentence]
+    lines = list(champion.reasons)
     how = "as the best" if champion.chosen_by == "best" else "by hand"
     lines.append(f"Promoted {how} on {champion.when[:10]}.")
     if finalists := finalists_of(of.folder):

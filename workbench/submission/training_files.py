@@ -14,7 +14,6 @@ from workbench.files import read_json, write_text
 from workbench.scoring.slices import TEST, columns_used
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
 from workbench.search.fold_data import FOLDS
-from workbench.search.slice_data import FOLDERS_FILE
 from workbench.selection.champion import Champion
 from workbench.selection.finalists import Finalist, Finalists, read_finalists
 from workbench.selection.leaderboard import complete_trials
@@ -26,6 +25,7 @@ from workbench.study.provenance import code_tags
 from workbench.study.records import MADE_BY, read_study
 from workbench.study.refits import RefitRecord
 from workbench.study.repeats import read_repeats
+from workbench.study.slice_folders import FOLDERS_FILE
 from workbench.submission.bundle_code import PACKAGE
 from workbench.submission.training_record import (
     FOLDER,

@@ -4,6 +4,7 @@ Run ids are the store's to give, so the runs get others there; everything that n
 """
 
 import math
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,11 +15,14 @@ from pydantic import Field
 from workbench.errors import StudyError
 from workbench.tracking.removal import StudyRecord
 from workbench.tracking.store import WriteError, why_refused
+from workbench.tracking.writing import allowed
+from workbench.validation import shown
 from workbench.values import Frozen
 
 # isort: split
 # After the store, which sets what MLflow reads when it is imported.
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.validation import MAX_EXPERIMENT_TAG_VAL_LENGTH
 
 Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
 
@@ -115,6 +119,39 @@ def artifacts_of(record: StudyRecord, spare: Path) -> Iterator[tuple[str, Path]]
             fetched.mkdir()
             client.download_artifacts(run_id, "", str(fetched))
             yield run_id, fetched
+
+
+def require_names(name: str, stored: StoredRuns) -> None:
+    """Refuse runs of a study that MLflow would not take for a name: before anything is removed.
+
+    Long values of params and tags it cuts; those of an experiment's tags it refuses.
+
+    Raises:
+        StudyError: a param, a metric or a tag is called as MLflow lets none be called.
+    """
+    for run in stored.runs:
+        for kind, names in (("param", run.params), ("metric", run.metrics), ("tag", run.tags)):
+            _require_allowed(name, kind, names)
+    _require_allowed(name, "tag of an experiment", stored.experiment_tags)
+    for key, value in stored.experiment_tags.items():
+        if len(value) > MAX_EXPERIMENT_TAG_VAL_LENGTH:
+            raise StudyError(
+                f"The runs of the study {name} cannot be imported: the tag {shown(key)} of their "
+                f"experiment has {len(value)} letters, and MLflow takes "
+                f"{MAX_EXPERIMENT_TAG_VAL_LENGTH}."
+            )
+
+
+def _require_allowed(study: str, kind: str, names: Iterable[str]) -> None:
+    for name in names:
+        # MLflow takes names for paths, too, and none that would lead elsewhere.
+        path = posixpath.normpath(name)
+        if name != allowed(name) or path != name or path.startswith(("..", "/")) or path == ".":
+            raise StudyError(
+                f"The runs of the study {study} cannot be imported: {shown(name)} is no name that "
+                f"MLflow takes for a {kind}. Rename it where the study comes from, and export it "
+                "again."
+            )
 
 
 def write_runs(
