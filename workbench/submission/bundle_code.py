@@ -12,9 +12,8 @@ ENTRY = "workbench.submission.api"
 _VIEWS = Path(PACKAGE.name, "media", "views.py")
 _MODELS = Path(PACKAGE.name, "parts", "own_models.py")
 _ROOT = Path(PACKAGE.name, "__init__.py")
+
 _NOTEBOOK = Path(PACKAGE.name, "notebook.py")
-
-
 _NO_NOTEBOOK = '''"""What a bundle shows is for a terminal."""
 
 from collections.abc import Iterator
@@ -80,8 +79,8 @@ def code_for(
     written = {
         _VIEWS: views_module(views).encode(),
         _MODELS: models_module(backbones).encode(),
-        # The whole package's names are not here.
         _NOTEBOOK: _NO_NOTEBOOK.encode(),
+        # The whole package's names are not here.
         _ROOT: b'"""What this bundle needs of workbench."""\n',
     }
     if not is_pack:
