@@ -101,10 +101,11 @@ def require_fake_is_one(column: str, words: Sequence[str], classes: Classes, pat
     known = sorted({word.strip() for word in words if means(word) == 1})
     others = sorted({word.strip() for word in words if means(word) == 0})
     if known or others:
+        fake, real = ", ".join(others) or "0", ", ".join(known) or "1"
         raise DataError(
             f"{path}: by its name the column {quoted(column)} says which files are real, and 1 or "
             "True would be read as fake. Say which is which by `classes: {fake: "
-            f"[{shown_cell(', '.join(others) or '0')}], real: [{shown_cell(', '.join(known) or '1')}]"
+            f"[{shown_cell(fake)}], real: [{shown_cell(real)}]"
             "}` under `data` in the experiment, or by --fake and --real of `workbench init`."
         )
 
