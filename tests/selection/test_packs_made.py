@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,7 +21,7 @@ from workbench.selection.operating_points import operating_points
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import describe_pack, summarise_pack
-from workbench.selection.packing import Ingredient, counted, record_of, write_pack
+from workbench.selection.packing import Ingredient, counted, join_tables, record_of, write_pack
 from workbench.selection.summary import describe_summary, summarise
 from workbench.trial.delong import auc
 
@@ -262,3 +263,21 @@ def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> N
     # Promoted again, nothing is registered twice.
     promote_pack(made.folder, registry, record.uid, run_id="x", why="Since.", is_by_hand=True)
     assert len(registry.kept) == 1
+
+
+def test_members_of_studies_with_other_clusters_are_joined_on_what_they_share() -> None:
+    def scored(cluster: str, scores: tuple[float, float, float]) -> pd.DataFrame:
+        names = ["a", "b", cluster]
+        slices = ["val", "val", "clusters.1"]
+        return pd.DataFrame({"slice": slices, "name": names, "target": [0, 1, 1], "score": scores})
+
+    tables = [scored("a", (0.25, 0.5, 0.5)), scored("b", (0.75, 0.5, 0.5))]
+    joint = MeanOfProbabilities(weights=(0.5, 0.5))
+    found = join_tables(joint, tables, ["Trial 0 of one", "Trial 0 of two"])
+    assert found[["slice", "name", "score"]].to_numpy().tolist() == [
+        ["val", "a", 0.5],
+        ["val", "b", 0.5],
+    ]
+    both = [table.assign(slice="test") for table in tables]
+    with pytest.raises(StudyError, match="scored on other files"):
+        join_tables(joint, both, ["Trial 0 of one", "Trial 0 of two"])

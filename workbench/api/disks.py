@@ -18,6 +18,7 @@ def full_disks_told(folder: StudyFolder, workspace: Workspace) -> Iterator[Track
     Raises:
         DiskFullError: the body failed, and a disk is full.
     """
-    tracking = workspace.tracking_of(folder.experiment().tracking)
+    server = folder.experiment().tracking if folder.experiment_file.exists() else None
+    tracking = workspace.tracking_of(server)
     with full_disk_told(folder.path, *folders_of(tracking), Path(gettempdir())):
         yield tracking

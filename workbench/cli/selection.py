@@ -18,7 +18,6 @@ from workbench.cli.shared import (
     StudyArgument,
     TimeoutOption,
     compile_setting,
-    full_disks_told,
     named_study,
     num_jobs,
     opened_study,
@@ -61,6 +60,7 @@ def finalists(
     """Train the best trials again with new seeds; promote the one with the best mean."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     without_locks(no_lock)
+    from workbench.api.disks import full_disks_told
     from workbench.search.options import FinalistsAsked, RunOptions
     from workbench.selection import promotion
     from workbench.selection.champion import describe_champion
@@ -81,7 +81,7 @@ def finalists(
     with reporting_errors():
         folder = named_study(study)
         ended = final_round(folder, options, asked, is_shown=not as_json)
-        with full_disks_told(folder) as root:
+        with full_disks_told(folder, Workspace(Path.cwd())) as root:
             champion = promotion.promote_best(folder, ModelRegistry(root))
         if as_json:
             typer.echo(json.dumps(finalists_as_json(ended.finalists), indent=2, allow_nan=False))

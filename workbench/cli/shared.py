@@ -6,12 +6,11 @@ import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
 
 import typer
 
-from workbench.addresses import TrackingPlace, folders_of
+from workbench.addresses import TrackingPlace
 from workbench.console import visible_lines
 from workbench.errors import WorkbenchError, told
 from workbench.visibly import printing_visibly
@@ -213,16 +212,6 @@ def tracking_of(folder: "StudyFolder") -> TrackingPlace:
     """Return where the runs of a study are."""
     server = folder.experiment().tracking if folder.experiment_file.exists() else None
     return Workspace(Path.cwd()).tracking_of(server)
-
-
-@contextmanager
-def full_disks_told(folder: "StudyFolder") -> Iterator[TrackingPlace]:
-    """Give the body where the runs of a study are; tell of full disks, which it may write to."""
-    from workbench.access import full_disk_told
-
-    tracking = tracking_of(folder)
-    with full_disk_told(folder.path, *folders_of(tracking), Path(gettempdir())):
-        yield tracking
 
 
 def parse_bytes(text: str | None) -> int | None:

@@ -15,6 +15,7 @@ from workbench.selection.operating_points import (
     operating_points,
     rates_in_words,
 )
+from workbench.selection.packing import on_shared_slices
 from workbench.selection.slice_values import main_slice
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord
@@ -239,9 +240,9 @@ def _columns(
     for member in record.members:
         scores = _study_of(folder, member).trial(member.recipe).read_scores()
         labelled = scores[scores["target"] >= 0]
-        tables.append(labelled.sort_values(["slice", "name"], kind="stable", ignore_index=True))
-    shared = set.intersection(*(set(table["slice"]) for table in tables))
-    kept = [table[table["slice"].isin(shared)].reset_index(drop=True) for table in tables]
+        tables.append(labelled)
+    titles = [f"Trial {member.number} of {member.study}" for member in record.members]
+    kept = on_shared_slices(tables, titles)
     columns = np.stack([table["score"].to_numpy(np.float64) for table in kept], axis=1)
     return kept[0][_SAMPLE], columns
 

@@ -15,6 +15,7 @@ from workbench.parts.joint import Joint, JointLayer
 from workbench.parts.pack_spec import PackSpec, with_views_told_apart
 from workbench.rules.judge import judge_spec
 from workbench.rules.rulebook import Rulebook
+from workbench.scoring.slices import TEST
 from workbench.selection.joining import joined
 from workbench.selection.leaderboard import objective_of
 from workbench.study.folder import StudyFolder
@@ -157,17 +158,7 @@ def join_tables(
     Raises:
         StudyError: they are of different files.
     """
-    tables = [
-        table.sort_values(["slice", "name"], kind="stable", ignore_index=True) for table in members
-    ]
-    shared = set.intersection(*(set(table["slice"]) for table in tables))
-    first, *rest = [table[table["slice"].isin(shared)].reset_index(drop=True) for table in tables]
-    for title, table in zip(titles[1:], rest, strict=True):
-        if not table[_SAMPLE].equals(first[_SAMPLE]):
-            raise StudyError(
-                f"{title} was scored on other files than t{titles[0][1:]}, so that no pack can "
-                "be made of both. Name studies of the same data, searched by one version."
-            )
+    first, *rest = on_shared_slices(members, titles)
     scores = np.stack([table["score"].to_numpy(np.float64) for table in (first, *rest)])
     neutral = [
         table["neutral"] if "neutral" in table else pd.Series(False, index=table.index)
@@ -177,6 +168,38 @@ def join_tables(
         score=joined(joint, scores),
         neutral=np.logical_and.reduce([one.to_numpy(bool) for one in neutral]),
     )
+
+
+def on_shared_slices(members: Sequence[pd.DataFrame], titles: Sequence[str]) -> list[pd.DataFrame]:
+    """Return the rows of each of some scores files on the slices that all have of the same files.
+
+    Two studies may have other clusters of the same files: those are in no slice of both.
+
+    Args:
+        members: Rows of a scores file of each model.
+        titles: What a person calls each, at the beginning of a sentence.
+
+    Raises:
+        StudyError: they have none of the same files, or predict other ones.
+    """
+    tables = [
+        table.sort_values(["slice", "name"], kind="stable", ignore_index=True) for table in members
+    ]
+    files = [{name: rows[_SAMPLE] for name, rows in table.groupby("slice")} for table in tables]
+    shared = set.intersection(*map(set, files))
+    for title, of_member in zip(titles[1:], files[1:], strict=True):
+        other = {name for name in shared if not _are_equal(files[0][name], of_member[name])}
+        if shared <= other or TEST in other:
+            raise StudyError(
+                f"{title} was scored on other files than t{titles[0][1:]}, so that no pack can "
+                "be made of both. Name studies of the same data, searched by one version."
+            )
+        shared -= other
+    return [table[table["slice"].isin(shared)].reset_index(drop=True) for table in tables]
+
+
+def _are_equal(some: pd.DataFrame, others: pd.DataFrame) -> bool:
+    return some.reset_index(drop=True).equals(others.reset_index(drop=True))
 
 
 def _weights_hash(one: Ingredient) -> str:
