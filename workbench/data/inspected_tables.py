@@ -137,9 +137,9 @@ def layout_of_label_files(
         split = split_of_file(name)
         if split not in ("train", "val"):
             continue
-        if (other := of_split.setdefault(split, name)) != name:
+        if (earlier := of_split.setdefault(split, name)) != name:
             raise DataError(
-                f"{shown_cell(other)} and {shown_cell(name)} both look like the labels of {split}, "
+                f"{shown_cell(earlier)} and {shown_cell(name)} both look like the labels of {split}, "
                 "and one alone would be read. Put their rows into one file, or say by --table "
                 "which one has the labels of all files."
             )
