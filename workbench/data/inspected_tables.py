@@ -139,9 +139,9 @@ def layout_of_label_files(
             continue
         if (earlier := of_split.setdefault(split, name)) != name:
             raise DataError(
-                f"{shown_cell(earlier)} and {shown_cell(name)} both look like the labels of {split}, "
-                "and one alone would be read. Put their rows into one file, or say by --table "
-                "which one has the labels of all files."
+                f"{shown_cell(earlier)} and {shown_cell(name)} both look like the labels of "
+                f"{split}, and one alone would be read. Put their rows into one file, or say by "
+                "--table which one has the labels of all files."
             )
     if "train" not in of_split or any(
         found.tables[n].path.suffix.lower() not in TEXT for n in of_split.values()
