@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _SECRETS = (
-    (re.compile(r"://.*@", re.DOTALL), "://***@"),
+    (re.compile(r"://.*(?:@|%40)", re.DOTALL), "://***@"),
     (
-        re.compile(r"(?i)((?:password|passwd|pwd|token|secret)\w*=)('[^']*'|\"[^\"]*\"|[^&\s]*)"),
+        re.compile(
+            r"(?i)((?:password|passwd|pwd|token|secret)\w*(?:=|%3D))('[^']*'|\"[^\"]*\"|[^&\s]*)"
+        ),
         r"\1***",
     ),
 )
