@@ -7,11 +7,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _SECRETS = (
-    (re.compile(r"://.*@", re.DOTALL), "://***@"),
-    (re.compile(r"(?i)((?:password|passwd|pwd|token|secret)\w*=)[^&\s]*"), r"\1***"),
+    (re.compile(r"://.*(?:@|%40)", re.DOTALL), "://***@"),
+    (
+        re.compile(
+            r"(?i)((?:password|passwd|pwd|token|secret)\w*(?:=|%3D))('[^']*'|\"[^\"]*\"|[^&\s]*)"
+        ),
+        r"\1***",
+    ),
 )
 
 _OF_DATABASE = "PGUSER and PGPASSWORD, or a file that PGPASSFILE names"
@@ -82,7 +87,8 @@ def check_server(address: Any) -> Any:
 
 def _parts(address: str, named: str, *, others: str, example: str) -> SplitResult:
     """Return the parts of an address that is nothing but a place."""
-    if "@" in address:
+    plain = unquote(address)
+    if "@" in plain or without_secrets(plain) != plain:
         raise ValueError(
             "an address in a file must hold neither user nor password. Take them out and give "
             f"them by the environment variables {named}"

@@ -10,7 +10,7 @@ import workbench as wb
 from tests.selection.studies import MadeStudy, row
 from workbench.api import prediction
 from workbench.api.comparison import trials_table
-from workbench.errors import ConfigError, StudyError
+from workbench.errors import ConfigError, DataError, StudyError
 from workbench.search import start
 from workbench.trial.recipe import Objective
 
@@ -99,6 +99,14 @@ def test_the_last_study_is_opened_by_default_and_others_are_told(tmp_path: Path)
 def test_a_trial_and_a_pack_are_not_promoted_together(made: MadeStudy, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name two models"):
         wb.Study.open("made", root=tmp_path).promote(1, pack=True)
+    # True is no trial, though Python counts it as 1.
+    with pytest.raises(ConfigError, match="`trial` is True: give a trial's number"):
+        wb.Study.open("made", root=tmp_path).promote(True)
+
+
+def test_a_prediction_of_nothing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="There is no file to score"):
+        wb.predict(tmp_path, [])
 
 
 @pytest.mark.parametrize(
@@ -107,6 +115,13 @@ def test_a_trial_and_a_pack_are_not_promoted_together(made: MadeStudy, tmp_path:
         ({"trials": 0}, "`trials` is 0: give 1 or more"),
         ({"jobs": -1}, "`jobs` is -1: give 1 or more"),
         ({"finalists": (5, 0)}, "`seeds of finalists` is 0: give 1 or more"),
+        ({"finalists": (5,)}, r"`finalists` is \(5,\): give two numbers"),
+        ({"trials": "2"}, "`trials` is '2': give a whole number"),
+        ({"trials": 2.5}, r"`trials` is 2\.5: give a whole number"),
+        ({"seed": True}, "`seed` is True: give a whole number"),
+        ({"memory_bytes": -5}, "`memory_bytes` is -5: give 1 or more"),
+        ({"timeout_s": float("nan")}, "`timeout_s` is nan: give seconds"),
+        ({"timeout_s": -1}, "`timeout_s` is -1: give seconds"),
         ({"seed": -1}, "`seed` is -1: give 0 to 2147483647"),
     ],
 )

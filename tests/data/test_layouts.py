@@ -1,6 +1,7 @@
 """Data folders that are laid out otherwise than competitions': read, guessed, or refused."""
 
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -311,3 +312,72 @@ def test_every_table_shown_in_the_docs_is_understood(tmp_path: Path) -> None:
         names = re.findall(r"^(\S+?\.\w+),", block, flags=re.MULTILINE)
         found = inspect_data(put(table(tmp_path / f"d{number}", block), *names))
         assert found.num_labelled == 4
+
+
+@pytest.mark.parametrize("values", [[True, False], [1, 0], ["true", "false"]])
+def test_a_column_that_says_what_is_real_is_not_read_as_one_of_fakes(
+    tmp_path: Path, values: list[object]
+) -> None:
+    names = [f"{n}.png" for n in range(20)]
+    for name in names:
+        put(tmp_path, name)
+    table = pd.DataFrame({"file": names, "is_real": [values[n % 2] for n in range(20)]})
+    table.to_parquet(tmp_path / "labels.parquet")
+    with pytest.raises(DataError, match="laid out in no way that is known"):
+        inspect_data(tmp_path)
+    with pytest.raises(DataError, match="column 'is_real' says which files are real"):
+        inspect_data(tmp_path, Answers(label="is_real"))
+    answers = Answers(label="is_real", fake=(str(values[1]),), real=(str(values[0]),))
+    found = inspect_data(tmp_path, answers).files.table
+    assert found.loc[found["target"] == 1, "name"].tolist() == names[1::2]
+
+
+def test_true_and_false_in_any_column_are_no_labels(tmp_path: Path) -> None:
+    names = [f"{n}.png" for n in range(20)]
+    for name in names:
+        put(tmp_path, name)
+    table = pd.DataFrame({"file": names, "indoors": [n % 3 == 0 for n in range(20)]})
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(DataError, match="laid out in no way that is known"):
+        inspect_data(tmp_path)
+
+
+def test_splits_within_classes_are_refused(tmp_path: Path) -> None:
+    for n in range(8):
+        place = tmp_path / ("fake" if n % 2 else "real") / ("test" if n % 4 < 2 else "train")
+        put(place, f"{n}.png")
+    with pytest.raises(DataError, match=r"splits within those of classes \(fake/test, fake/train"):
+        inspect_data(tmp_path)
+
+
+def test_two_label_tables_of_one_split_are_refused_and_of_test_told(tmp_path: Path) -> None:
+    for n in range(20):
+        put(tmp_path / "train", f"{n}.png")
+    rows = pd.DataFrame({"file": [f"{n}.png" for n in range(20)], "label": [0, 1] * 10})
+    rows[:16].to_csv(tmp_path / "train_a.csv", index=False)
+    rows[16:].to_csv(tmp_path / "train_b.csv", index=False)
+    with pytest.raises(DataError, match=r"train_a\.csv and train_b\.csv both look like"):
+        inspect_data(tmp_path)
+    (tmp_path / "train_b.csv").rename(tmp_path / "test.csv")
+    assert "test.csv: its labels are not used" in inspect_data(tmp_path).remarks
+
+
+def test_a_file_that_is_real_in_train_and_fake_in_val_is_refused(tmp_path: Path) -> None:
+    for n in range(20):
+        put(tmp_path, f"{n}.png")
+    rows = [(f"{n}.png", n % 2, "val" if n > 15 else "train") for n in range(20)]
+    table = pd.DataFrame([*rows, ("3.png", 0, "val")], columns=["file", "label", "split"])
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(
+        DataError, match=r"The file 3\.png is real in one split and fake in another"
+    ):
+        inspect_data(tmp_path)
+
+
+def test_a_spreadsheet_of_two_tables_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as parts:
+        for number, rows in ((1, "<row r='1'/>"), (2, "<row r='1'/>"), (3, "")):
+            sheet = f"<worksheet><sheetData>{rows}</sheetData></worksheet>"
+            parts.writestr(f"xl/worksheets/sheet{number}.xml", sheet)
+    with pytest.raises(DataError, match="has 2 sheets with rows, and one alone would be read"):
+        read_any_table(tmp_path / "labels.xlsx")

@@ -31,6 +31,9 @@ def test_a_database_is_taken_as_it_is(address: str) -> None:
         (f"postgresql://me:{SECRET}/@db/optuna", "PGUSER and PGPASSWORD"),
         ("postgresql://me@db/optuna", "PGUSER and PGPASSWORD"),
         (f"postgresql://db/optuna?password={SECRET}", "PGUSER and PGPASSWORD"),
+        (f"postgresql://db/optuna;password={SECRET}", "PGUSER and PGPASSWORD"),
+        (f"postgresql://db/optuna%3Fpassword%3D{SECRET}", "PGUSER and PGPASSWORD"),
+        (f"postgresql://me:{SECRET}%40db/optuna", "PGUSER and PGPASSWORD"),
         ("postgresql://db", "must be postgresql://HOST/DATABASE"),
         ("postgresql+psycopg://db/optuna", "must be postgresql://HOST/DATABASE"),
         ("sqlite:///optuna.db", "must be postgresql://HOST/DATABASE"),
@@ -80,6 +83,7 @@ def test_secrets_are_starred_out() -> None:
     assert without_secrets("at http://me:p@ss@host/x") == "at http://***@host/x"
     assert without_secrets("host/x?password=abc&y=1") == "host/x?password=***&y=1"
     assert without_secrets("http://host/x?y=1") == "http://host/x?y=1"
+    assert without_secrets("host=db password='two words' x") == "host=db password=*** x"
 
 
 def test_a_slash_behind_a_server_says_nothing() -> None:

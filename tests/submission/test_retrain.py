@@ -11,10 +11,10 @@ import yaml
 from tests.submission.made_study import TrainedStudy
 from workbench.data.metadata import column_of
 from workbench.errors import BundleError, DataError, WeightsError
-from workbench.files import hash_file
+from workbench.files import hash_file, read_json, write_json
 from workbench.parts.weights import Weights
 from workbench.submission.bundle import Bundle
-from workbench.submission.places import WEIGHTS
+from workbench.submission.places import MANIFEST, WEIGHTS
 from workbench.submission.retrain import How, retrain
 from workbench.submission.retrain_checks import (
     Check,
@@ -43,11 +43,27 @@ def said_of(checks: tuple[Check, ...]) -> dict[str, tuple[bool | None, str]]:
     return {check.what: (check.ok, check.said) for check in checks}
 
 
+def with_ended_trial(bundle: Path, study: TrainedStudy) -> Path:
+    """Put the files of the ended trial into a bundle, as its author can, with their hashes."""
+    (trial,) = (study.folder.path / "trials").iterdir()
+    place = bundle / "training" / "made" / "trials" / trial.name
+    shutil.copytree(trial, place)
+    manifest = read_json(bundle / MANIFEST)
+    for file in place.iterdir():
+        about = {"sha256": hash_file(file), "size_bytes": file.stat().st_size}
+        manifest["files"][file.relative_to(bundle).as_posix()] = about
+    write_json(bundle / MANIFEST, manifest)
+    return bundle
+
+
 def test_a_training_that_is_repeated_gives_the_same_bits(
-    study: TrainedStudy, bundle: Bundle, tmp_path: Path
+    study: TrainedStudy, own_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, how = tmp_path / "out", How(store=tmp_path)
-    done = retrain(bundle.path, study.data, out, how)
+    path = with_ended_trial(own_bundle, study)
+    done = retrain(path, study.data, out, how)
+    # What the bundle holds of an ended trial does not stand for a training.
+    assert "trial 7: epoch 1 of 1" in capsys.readouterr().err
     said = said_of(done.checks)
     assert done.ok, checks_as_table(done.checks)
     assert said["trial 7: weights"] == (True, "the same bits")
@@ -56,12 +72,12 @@ def test_a_training_that_is_repeated_gives_the_same_bits(
     assert said["predictions"] == (True, "the same 7 scores to the last digit")
     assert said["starting weights"] == (True, "random, by the seed of the recipe")
     assert "tolerance" not in said
-    assert hash_file(out / WEIGHTS) == hash_file(bundle.path / WEIGHTS)
+    assert hash_file(out / WEIGHTS) == hash_file(path / WEIGHTS)
 
     # What ended is not trained again.
     (written,) = out.glob("experiments/made/trials/*/model.safetensors")
     before = written.stat().st_mtime_ns
-    assert retrain(bundle.path, study.data, out, how).ok
+    assert retrain(path, study.data, out, how).ok
     assert written.stat().st_mtime_ns == before
 
 

@@ -3,8 +3,10 @@
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,12 +22,13 @@ from workbench.submission.contents import Contents, read_manifest_of_bundle
 from workbench.submission.predictions import PredictionSheet
 from workbench.submission.verify_bundle import media_folder, verify_bundle
 from workbench.submission.verify_environment import (
+    CleanEnvironment,
     link_packages,
     make_environment,
     read_requirements,
 )
 from workbench.submission.verify_report import VerifyReport, report_folder
-from workbench.submission.verify_run import memory_of_tree, run_program
+from workbench.submission.verify_run import ProgramRun, memory_of_tree, run_program
 from workbench.submission.verify_scores import compare_rows, compare_scores, tolerance_of
 
 AFTER = ("environment", "packages", "run", "rows", "scores", "network", "files after")
@@ -248,6 +251,27 @@ def test_a_program_is_run_to_its_end_and_measured(tmp_path: Path) -> None:
         return  # a system that does not tell
     assert done.peak_memory_bytes is not None
     assert 120_000_000 < done.peak_memory_bytes < 400_000_000
+
+
+def test_a_program_that_gives_its_template_back_does_not_pass(
+    bundle: Bundle, study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = read_manifest_of_bundle(bundle.path)
+    python = Path(sys.executable)
+    there = CleanEnvironment(python, "made up", contents.python, contents.versions, "")
+
+    def echo(command: Sequence[str | Path], **_: object) -> ProgramRun:
+        template, out = (command[command.index(name) + 1] for name in ("--template", "--out"))
+        shutil.copyfile(template, out)
+        return ProgramRun(0, 0.1, None)
+
+    monkeypatch.setattr(
+        "workbench.submission.verify_bundle.make_environment", lambda *_, **__: there
+    )
+    monkeypatch.setattr("workbench.submission.verify_bundle.run_program", echo)
+    report = verify_bundle(bundle.path, study.data)
+    found = results(report)
+    assert (found["run"], found["rows"], found["scores"]) == ("pass", "pass", "fail")
 
 
 @pytest.mark.slow

@@ -224,6 +224,30 @@ def test_features_are_kept_for_the_same_pixels_and_weights(tmp_path: Path) -> No
     assert again.count == 3
 
 
+def test_kept_features_that_were_changed_or_are_of_other_files_are_computed_anew(
+    tmp_path: Path,
+) -> None:
+    pictures = prepare_pictures(tmp_path)
+    known = Weights(source="local", name="test_resnet.made", sha256="0" * 64)
+    views = {"image": pictures.views["image"]}
+    spec = ModelSpec(views=views, backbone="test_resnet", weights=known, image_px=32)
+    val = Slice("val", pictures, pictures.rows("val"))
+    turned = Slice("val", pictures, val.rows.iloc[::-1])
+    passes = Passes(spec, tmp_path)
+    features = passes.features.of(val)
+    (file,) = (tmp_path / "features").iterdir()
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 0x40  # another number, in a file that is whole
+    file.write_bytes(data)
+    assert torch.equal(passes.features.of(val), features)
+    assert passes.count == 2
+    passes.features.of(turned)
+    (other,) = set((tmp_path / "features").iterdir()) - {file}
+    other.write_bytes(file.read_bytes())
+    assert not torch.equal(passes.features.of(turned), features)
+    assert passes.count == 4
+
+
 def test_features_of_random_weights_are_not_kept(prepared: Prepared, tmp_path: Path) -> None:
     spec = recipe_of(("image",), {"kind": "probe"}).model
     Passes(spec, tmp_path).features.of(Slice("val", prepared, prepared.rows("val")))

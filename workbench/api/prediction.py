@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from workbench.errors import DataError
 from workbench.submission.folder_predictions import predict_folder
 from workbench.submission.verify import run_predict
 
@@ -35,7 +36,7 @@ def predict(
 
     Raises:
         BundleError: the bundle was changed, or its program failed; what that said is on stderr.
-        DataError: a file does not exist, or `out` cannot be written.
+        DataError: there is no file, one does not exist, or `out` cannot be written.
 
     Example:
         >>> wb.predict("bundle", Path("clips").glob("*.mp4"))
@@ -46,7 +47,9 @@ def predict(
             predict_folder(Path(bundle), Path(files), target, device)
         else:
             each = [files] if isinstance(files, str | Path) else files
-            run_predict(Path(bundle), [Path(file) for file in each], target, device)
+            if not (paths := [Path(file) for file in each]):
+                raise DataError("There is no file to score. Name one, or a folder of them.")
+            run_predict(Path(bundle), paths, target, device)
         # A file may be called `NA` or `007.wav`, and scores are to be what they were to the bit.
         table = pd.read_csv(target, dtype=str, keep_default_na=False)
     score = table.columns[1]

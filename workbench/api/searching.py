@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Literal
 
@@ -110,7 +111,7 @@ def search(
         timeout_s=timeout_s,
         stall_s=stall_s,
         stop_at_noise=stop_at_noise,
-        finalists=None if finalists is None else FinalistsAsked(*finalists),
+        finalists=_finalists(finalists),
     )
     workspace, first = Workspace(Path(root).absolute()), [Path(file) for file in start_from]
 
@@ -183,17 +184,38 @@ def _options(**asked: object) -> RunOptions:
     """Return how a study is to be searched.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: a number is none, or out of its range.
     """
     options = RunOptions(**asked)  # type: ignore[arg-type]
-    counts = {"trials": options.num_trials, "jobs": options.jobs}
+    counts = {"trials": options.num_trials, "seed": options.seed, "jobs": options.jobs}
+    counts |= {"memory_bytes": options.memory_bytes}
     counts |= dict(zip(("finalists", "seeds of finalists"), options.finalists or (), strict=False))
     for name, number in counts.items():
-        if isinstance(number, int) and number < 1:
+        if number is None or (name == "jobs" and number == "auto"):
+            continue
+        if isinstance(number, bool) or not isinstance(number, Integral):
+            raise ConfigError(f"`{name}` is {number!r}: give a whole number.")
+        if name != "seed" and number < 1:
             raise ConfigError(f"`{name}` is {number}: give 1 or more.")
+    for name, seconds in {"timeout_s": options.timeout_s, "stall_s": options.stall_s}.items():
+        if seconds is not None and not (isinstance(seconds, Real) and seconds >= 0):
+            raise ConfigError(f"`{name}` is {seconds!r}: give seconds, 0 or more.")
     if not 0 <= options.seed <= MOST_SEED:
         raise ConfigError(f"`seed` is {options.seed}: give 0 to {MOST_SEED}.")
     return options
+
+
+def _finalists(asked: Sequence[int] | None) -> FinalistsAsked | None:
+    """Return how many finalists are asked for, with how many seeds.
+
+    Raises:
+        ConfigError: these are not two numbers.
+    """
+    if asked is None:
+        return None
+    if not isinstance(asked, Sequence) or len(asked) != 2:
+        raise ConfigError(f"`finalists` is {asked!r}: give two numbers, such as (5, 3).")
+    return FinalistsAsked(*asked)
 
 
 def _concluded(

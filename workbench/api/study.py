@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -195,7 +196,7 @@ class Study:
             pack: Promote the pack that was made last.
 
         Raises:
-            ConfigError: both a trial and a pack are asked for.
+            ConfigError: both a trial and a pack are asked for, or `trial` is no number.
             StudyError: there is no such trial or pack, or its files are gone.
             RuleError: the rulebook refuses the pack.
             DamagedFileError: files of the trial are not what it wrote.
@@ -210,6 +211,8 @@ class Study:
 
         if pack and trial is not None:
             raise ConfigError("`trial` and `pack` name two models: give one of them.")
+        if trial is not None and (isinstance(trial, bool) or not isinstance(trial, Integral)):
+            raise ConfigError(f"`trial` is {trial!r}: give a trial's number.")
         folder = self.folder
         with full_disks_told(folder, self.workspace) as root:
             mend_runs(folder, root)

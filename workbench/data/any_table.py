@@ -125,6 +125,16 @@ def _require_sane(path: Path, num_rows: int, num_columns: int) -> None:
         )
 
 
+def _num_filled_sheets(parts: zipfile.ZipFile) -> int:
+    """Return how many sheets of a spreadsheet have a row, seen by the beginning of each."""
+    number = 0
+    for name in parts.namelist():
+        if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+            with parts.open(name) as sheet:
+                number += b"<row" in sheet.read(1 << 20)
+    return number
+
+
 def _of_sheet(path: Path, data: bytes) -> list[list[str]]:
     """Return the rows of the first sheet of a spreadsheet."""
     remedy = "Save it as CSV."
@@ -132,6 +142,11 @@ def _of_sheet(path: Path, data: bytes) -> list[list[str]]:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
             if sum(part.file_size for part in parts.infolist()) > _MAX_SHEET_BYTES:
                 raise DataError(f"{path} unpacks to over a GiB: no table of files does. {remedy}")
+            if (number := _num_filled_sheets(parts)) > 1:
+                raise DataError(
+                    f"{path} has {number} sheets with rows, and one alone would be read. Save the "
+                    "table that is meant as CSV, or keep one sheet."
+                )
         frame = pd.read_excel(
             io.BytesIO(data), header=None, dtype=str, keep_default_na=False, engine="openpyxl"
         )

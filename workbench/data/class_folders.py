@@ -104,6 +104,7 @@ def _labelled(
     """Return the files of both classes in `media`."""
     sizes = sizes_in(media, split)
     class_folders = _two_classes(media, sizes, layout.classes)
+    _refuse_splits_within(media, sizes, class_folders)
     inside = {name: size for name, size in sizes.items() if name.split("/")[0] in class_folders}
     names, skipped = media_among(inside)
     targets = [class_folders[name.split("/")[0]] for name in names]
@@ -135,6 +136,22 @@ def _two_classes(media: Path, sizes: Iterable[str], classes: Classes) -> dict[st
             " under `data` in the experiment."
         )
     return known
+
+
+def _refuse_splits_within(media: Path, sizes: Iterable[str], classes: Iterable[str]) -> None:
+    """Raise DataError if the folders of classes hold those of splits: all would be of one split."""
+    found: dict[str, str] = {}
+    for name in sizes:
+        inner, *rest = name.split("/")
+        if inner in classes and len(rest) > 1 and (split := split_called(rest[0])):
+            found.setdefault(split, f"{inner}/{rest[0]}")
+    if len(found) > 1:
+        first, second = sorted(found.values())[:2]
+        raise DataError(
+            f"{media} has folders of splits within those of classes ({shown_cell(first)}, "
+            f"{shown_cell(second)}), and all would be files of one split. Move them so that each "
+            "split has its classes: train/real, train/fake, test/real, ..."
+        )
 
 
 def third_class(place: Path, names: Sequence[str], what: str) -> str:

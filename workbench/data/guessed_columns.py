@@ -19,7 +19,7 @@ from workbench.data.columns import (
 )
 from workbench.data.delimited import Delimited, quoted
 from workbench.data.split_names import SPLIT_COLUMNS
-from workbench.data.targets import Classes, reader_of
+from workbench.data.targets import Classes, means, reader_of
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -241,9 +241,12 @@ def require_column(table: Delimited, named: str) -> int:
 
 
 def _has_words(table: Delimited, at: int) -> bool:
-    """Return whether every cell of a column is a word for real or fake, and both are there."""
+    """Return whether every cell of a column is a word for real or fake, and both are there.
+
+    Numbers, true and false are none: they may say anything, such as whether a file is real.
+    """
     words = values_in(table, at)
-    if not words or any(word.replace(".", "").isdigit() for word in words):
+    if not words or any(means(word) is not None for word in words):
         return False
     readers = [reader_of(word, Classes()) for word in words]
     read = {reader(word.casefold()) for reader, word in zip(readers, words, strict=True) if reader}

@@ -129,13 +129,20 @@ def layout_of_label_files(
     """Return the layout of a folder with a label file for each split; None if it has none.
 
     Raises:
-        DataError: the label files call their columns otherwise than each other, or their labels are
-            not of two classes.
+        DataError: there are several of one split, they call their columns otherwise than each
+            other, or their labels are not of two classes.
     """
     of_split: dict[str, str] = {}
     for name in labelled:
-        if (split := split_of_file(name)) in ("train", "val"):
-            of_split.setdefault(split, name)
+        split = split_of_file(name)
+        if split not in ("train", "val"):
+            continue
+        if (earlier := of_split.setdefault(split, name)) != name:
+            raise DataError(
+                f"{shown_cell(earlier)} and {shown_cell(name)} both look like the labels of "
+                f"{split}, and one alone would be read. Put their rows into one file, or say by "
+                "--table which one has the labels of all files."
+            )
     if "train" not in of_split or any(
         found.tables[n].path.suffix.lower() not in TEXT for n in of_split.values()
     ):

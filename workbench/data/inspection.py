@@ -132,9 +132,10 @@ def _layout(
     split_files = None if answers.table else layout_of_label_files(labelled, found, answers)
     if split_files is not None:
         used = (*split_files.train_labels, *split_files.val_labels)
+        left = [f"{shown_cell(n)}: its labels are not used" for n in labelled if n not in used]
         keys, score = template_keys(found, media, used)
         layout = _updated(split_files, {"template": (), **keys}, score)
-        return layout, _columns_told(found, split_files.train_labels[0], layout)
+        return layout, [*_columns_told(found, split_files.train_labels[0], layout), *left]
     if len(labelled) > 1:
         those = ", ".join(map(shown_cell, labelled))
         raise DataError(f"{folder} has several tables of labels: {those}. Say which by --table.")

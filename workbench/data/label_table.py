@@ -31,7 +31,7 @@ from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, metadata_cells
 from workbench.data.names import match
 from workbench.data.split_names import SPLIT_COLUMNS, split_called
-from workbench.data.targets import Classes, read_targets, reader_of
+from workbench.data.targets import Classes, read_targets, reader_of, require_fake_is_one
 from workbench.data.unlabelled import split_of_files
 from workbench.errors import DataError
 
@@ -117,10 +117,11 @@ def read_label_table(
         }
     )
     labelled, tests = frame[frame["split"] != "test"], frame[frame["split"] == "test"]
+    header = [cell.strip() for cell in table.rows[0]]
+    require_fake_is_one(header[at.target], labelled["label"].tolist(), layout.classes, path)
     labelled, left_out = _of_two_classes(labelled, layout.classes)
     targets, reading = _targets(labelled, layout.classes, path)
     labelled = labelled.assign(target=targets)
-    header = [cell.strip() for cell in table.rows[0]]
     said = [*_columns_told(header, at), *filter(None, [reading, left_out])]
     understood = [*filter(None, [understood_as(table, said)]), *found.said]
     parts = []

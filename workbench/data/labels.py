@@ -28,7 +28,7 @@ from workbench.data.columns import (
 )
 from workbench.data.delimited import Delimited, read_delimited, shown_cell
 from workbench.data.metadata import Metadata, metadata_cells
-from workbench.data.targets import Classes, read_targets, reader_of
+from workbench.data.targets import Classes, read_targets, reader_of, require_fake_is_one
 from workbench.errors import DataError
 
 
@@ -118,6 +118,8 @@ def read_labels(
     cells = cells_of(rows, name_at)
     check_names(cells, lines, path)
     words = cells_of(rows, target_at)
+    if first:
+        require_fake_is_one(header[target_at], words, classes, path)
     targets, reading = read_targets(words, classes, cells, lines, path)
     if reading or (said and fold(header[target_at]) not in TARGET_COLUMNS):
         said.append(reading or "1 is fake")

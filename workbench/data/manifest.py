@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from workbench.data.columns import and_more
 from workbench.data.contents import ReadContents, Stamp, read_file_contents
 from workbench.data.data_files import list_data, list_labelled
 from workbench.data.delimited import shown_cell
@@ -152,7 +153,17 @@ def _with_contents(
 
 
 def check_splits(table: pd.DataFrame) -> None:
-    """Raise DataError unless `train` and `val` have files of both classes that are there."""
+    """Raise DataError unless `train` and `val` have files of both classes that are there.
+
+    Nor may a file that is in both be real in one and fake in the other.
+    """
+    labelled = table.loc[table["target"] >= 0, ["path", "target"]].drop_duplicates()
+    torn = labelled.loc[labelled["path"].duplicated(), "path"]
+    if len(torn):
+        raise DataError(
+            f"The file {shown_cell(torn.iloc[0], most=200)} is real in one split and fake in "
+            f"another{and_more(len(torn))}. Correct the labels, or keep it in one split."
+        )
     for split, rows in table.groupby("split", sort=False):
         there = rows[rows["status"] == "ok"]
         if split != "test" and there["target"].nunique() < 2:

@@ -86,6 +86,37 @@ def read_targets(
     return np.array(found, np.int8), "" if is_usual else f"{said} read as {numbers}"
 
 
+def require_fake_is_one(column: str, words: Sequence[str], classes: Classes, path: Path) -> None:
+    """Refuse labels 1 and True in a column that by its name says which files are real.
+
+    Read as labels are, every one of them would mean the other class.
+
+    Raises:
+        DataError: the column is such a one, and `classes` says nothing.
+    """
+    parts = {part for part in re.split(r"[\W_]+", _plain(column)) if part}
+    is_of_real = bool(parts & {*_WORDS["real"]}) and not parts & {*_WORDS["fake"]}
+    if classes.fake or not is_of_real:
+        return
+    known = sorted({word.strip() for word in words if means(word) == 1})
+    others = sorted({word.strip() for word in words if means(word) == 0})
+    if known or others:
+        fake, real = ", ".join(others) or "0", ", ".join(known) or "1"
+        raise DataError(
+            f"{path}: by its name the column {quoted(column)} says which files are real, and 1 or "
+            "True would be read as fake. Say which is which by `classes: {fake: "
+            f"[{shown_cell(fake)}], real: [{shown_cell(real)}]"
+            "}` under `data` in the experiment, or by --fake and --real of `workbench init`."
+        )
+
+
+def means(word: str) -> int | None:
+    """Return what a label says that is no word for a class: a number, or true or false."""
+    plain = _plain(word)
+    number = _read_number(plain)
+    return _of_words(("true",), ("false",))(plain) if number is None else number
+
+
 def reader_of(word: str, classes: Classes) -> _Reader | None:
     """Return what reads labels of the kind that `word` is of; None if it is of none.
 

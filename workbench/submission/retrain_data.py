@@ -11,8 +11,9 @@ from workbench.data.manifest import read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.errors import BundleError, DataError
 from workbench.fence import num_cores
+from workbench.screening.clusters import FILE as CLUSTERS_FILE
 from workbench.screening.probe import Where
-from workbench.search.fold_data import dealt
+from workbench.search.fold_data import FOLDS, dealt
 from workbench.search.slice_data import with_made_slices
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space, read_tree_as_space
@@ -100,17 +101,23 @@ def has_same_test(record: TrainingRecord, study: str, prepared: Prepared) -> boo
 
 
 def _study_of(bundle: Path, study: str, workspace: Workspace) -> StudyFolder:
-    """Return a study's folder with what the bundle keeps of it."""
+    """Return a study's folder with what the bundle keeps of it.
+
+    Only what a training goes by is taken over. A bundle may hold more there, such as the files of a
+    trial that has ended: taken over, they would stand for the training that is to be repeated.
+    """
     source = bundle / FOLDER / study
     if not source.is_dir():
         raise BundleError(
             f"{bundle} does not say what the study {study} was about. Export it again."
         )
     folder = StudyFolder(workspace.studies / study)
-    for file in sorted(path for path in source.rglob("*") if path.is_file()):
-        target = folder.path / file.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+    clusters = Path(CLUSTERS_FILE)
+    for name in (Path(folder.experiment_file.name), clusters, Path(FOLDS) / clusters):
+        if (source / name).is_file():
+            target = folder.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, target)
     return folder
 
 

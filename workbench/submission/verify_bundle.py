@@ -15,10 +15,11 @@ from workbench.data.delimited import quoted
 from workbench.data.manifest import Layout
 from workbench.data.names import find_files
 from workbench.errors import BundleError, DataError, WorkbenchError
-from workbench.files import hash_file
+from workbench.files import hash_file, write_bytes
 from workbench.submission.contents import Contents, read_manifest_of_bundle
 from workbench.submission.neutral import neutral_of
 from workbench.submission.places import MANIFEST, PREDICTIONS, PROGRAM, SCORED_FILES
+from workbench.submission.predictions import fill
 from workbench.submission.scored_files import read_scored_files
 from workbench.submission.verify import file_faults
 from workbench.submission.verify_environment import (
@@ -230,9 +231,13 @@ class _Verification:
         home.mkdir()
         say(f"predict.py of {self._bundle} scores the test set on {self._device} ...")
         program: list[str | Path] = [self._environment.python, "-I", "-B", self._bundle / PROGRAM]
+        # Without the stored scores: a program that left rows as they are would seem to give them.
+        stored = read_predictions(self._bundle / PREDICTIONS, self._contents)
+        template = self._place / "template.csv"
+        write_bytes(template, fill(stored, dict.fromkeys(stored.names, 0.5)))
         what: list[str | Path] = [
             "--template",
-            self._bundle / PREDICTIONS,
+            template,
             "--media",
             media.absolute(),
         ]

@@ -5,6 +5,7 @@ differ in their heads alone compute none of them again. What random weights make
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +25,8 @@ from workbench.scoring.stored import StoredViews
 from workbench.trial.device import called
 from workbench.trial.metrics import DivergedError
 
-_FORMAT = 1
+_FORMAT = 2
+_SUM_BYTES = 32
 _UNREADABLE = (OSError, ValueError, EOFError)
 
 Compute = Callable[[Callable[[int], Tensor], int], Tensor]
@@ -89,8 +91,7 @@ class FrozenFeatures:
         if not torch.isfinite(found).all():
             raise DivergedError(f"the features of the view {name} are no numbers")
         if file is not None:
-            with finished(file) as partly:
-                np.save(partly, found.numpy(), allow_pickle=False)
+            _write(file, found)
         return found
 
     def _read_out(self, name: str, reader: nn.Module, part: Slice, augmented: bool) -> Tensor:
@@ -151,12 +152,28 @@ def _rows_of(view: str, part: Slice) -> bytes | None:
     return f"{store}\n{part.rows[columns].to_csv(index=False)}".encode()
 
 
+def _write(file: Path, found: Tensor) -> None:
+    """Store features: a SHA-256, then the array that it is of, in NumPy's format."""
+    data = io.BytesIO()
+    np.save(data, found.numpy(), allow_pickle=False)
+    with finished(file) as partly:
+        partly.write_bytes(_digest(file, data.getvalue()) + data.getvalue())
+
+
+def _digest(file: Path, data: bytes) -> bytes:
+    """Return what tells stored features from damaged ones, and from those of another name."""
+    return hashlib.sha256(file.stem.encode() + data).digest()
+
+
 def _read(file: Path) -> Tensor | None:
-    """Return stored features; None if there are none, or the file was damaged."""
+    """Return stored features; None if there are none, or the file was damaged or is another's."""
     if not file.exists():
         return None
     try:
-        found = np.load(file, allow_pickle=False)
+        whole = file.read_bytes()
+        if whole[:_SUM_BYTES] != _digest(file, whole[_SUM_BYTES:]):
+            return None
+        found = np.load(io.BytesIO(whole[_SUM_BYTES:]), allow_pickle=False)
     except _UNREADABLE:
         return None
     return torch.from_numpy(found) if found.ndim == 4 else None
