@@ -15,10 +15,10 @@ def keys(
     ] = "",
 ) -> None:
     """Explain the keys of experiments and search spaces: type, bounds, default, meaning."""
-    from workbench.space.reference import as_text, matching
+    from workbench.space.reference import keys_as_text, matching
 
     with reporting_errors():
         found = matching(word)
         if not found:
             raise ConfigError(f"No key holds {word!r}. `workbench keys` without a word lists all.")
-        typer.echo(as_text(found, width()))
+        typer.echo(keys_as_text(found, width()))

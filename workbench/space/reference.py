@@ -95,7 +95,7 @@ def _names_of(key: Key, place: str) -> str:
     return f"{key.name} {place}.{key.name.rpartition('.')[2]}"
 
 
-def as_text(found: Iterable[Section], width: int) -> str:
+def keys_as_text(found: Iterable[Section], width: int) -> str:
     """Return keys as a terminal shows them, in lines of at most `width` letters."""
     blocks = []
     for section in found:
@@ -114,7 +114,7 @@ def as_text(found: Iterable[Section], width: int) -> str:
     return "\n".join(blocks).rstrip()
 
 
-def as_markdown(model: type[BaseModel], title: str, about: str) -> str:
+def keys_as_markdown(model: type[BaseModel], title: str, about: str) -> str:
     """Return the page of one file's keys."""
     lines = [f"# {title}", "", about, ""]
     for section in sections(model):
@@ -131,12 +131,12 @@ def pages() -> dict[str, str]:
     """Return the reference pages by the name of their file."""
     made = "Made from the program by `python -m workbench.space.reference docs`."
     return {
-        "experiment-keys.md": as_markdown(
+        "experiment-keys.md": keys_as_markdown(
             Experiment,
             "Every key of an experiment",
             f"An experiment is a YAML file in `experiments/`. {made}",
         ),
-        "search-space-keys.md": as_markdown(
+        "search-space-keys.md": keys_as_markdown(
             SampledConfig,
             "Every key of a search space",
             "A search space is a YAML file in `search_spaces/`. Each value below may also be a "
