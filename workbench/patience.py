@@ -50,12 +50,15 @@ class Patience:
             StoreError: the outage takes too long, or one before it did.
         """
         try:
-            return attempt()
+            result = attempt()
         except Exception as error:
             if not (why := self._why_away(error)):
                 raise
             if self._has_given_up:
                 raise self._give_up(why) from error
+        else:
+            self._has_given_up = False  # it is well again: the next outage is waited for
+            return result
         try:
             return self._repeat(attempt, done)
         except KeyboardInterrupt:
@@ -79,9 +82,9 @@ class Patience:
                 if not said:  # not the first time: that is a lost connection, which is made anew
                     said = True
                     say(
-                        f"{self._what} does not answer ({why}). What trains goes on to the end of "
-                        f"its epoch and waits there, {duration(MOST_WAITED_S)} at most. Ctrl-C "
-                        "twice ends it; the same command then goes on."
+                        f"{self._what} does not answer ({why}). It is waited for, "
+                        f"{duration(MOST_WAITED_S)} at most; what trains goes on to the end of its "
+                        "epoch. Ctrl-C twice ends it; the same command then goes on."
                     )
             else:
                 if said:
@@ -93,5 +96,5 @@ class Patience:
         self._has_given_up = True
         return StoreError(
             f"{self._what} does not answer ({why}). See that it runs; the same command then goes "
-            "on from the last epochs."
+            "on."
         )

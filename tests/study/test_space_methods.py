@@ -158,3 +158,11 @@ def test_a_probe_is_held_against_nobody_and_foretells_only_probes() -> None:
     probe = Wanted("a", ("v",), 64, 8, 1, 200.0, method="probe")
     expected = predict_cost([past], probe)
     assert expected is not None and expected.seconds == pytest.approx(6.0)
+
+
+def test_the_only_methods_copies_are_changed_as_the_file_says() -> None:
+    augment = {"pictures": {"hflip": 0.5}}
+    copied = space_of(method={"kind": "probe", "copies": 2}, augment=augment).at({})
+    assert copied.augment.pictures.hflip == 0.5
+    plain = space_of(method="probe", augment=augment).at({})
+    assert plain.augment.pictures.hflip == 0.0

@@ -304,7 +304,7 @@ def test_what_a_bundle_does_otherwise_fails_its_own_line(
     )
     assert said(report, "scores").startswith("1 of 8 scores differ by over 1e-5, the most that of")
     assert said(report, "network") == (
-        "It asked the network, which was closed, 1 times, first for '192.0.2.1'."
+        "It asked for the network, which was closed: 1 in all, first '192.0.2.1'."
     )
     assert report.seconds is not None
     assert report.neutral.startswith("3 of the 7 test files have a neutral score")

@@ -52,7 +52,7 @@ class DataCheck(ShownAsText):
 
 
 def check(
-    experiment: str | Path = "experiments/demo.yaml",
+    experiment: str | Path | None = None,
     *,
     data: str | Path | None = None,
     root: str | Path = ".",
@@ -62,7 +62,7 @@ def check(
     Files that were not decoded yet are; a search then finds them decoded.
 
     Args:
-        experiment: An experiment file.
+        experiment: An experiment file; by default that of the demo.
         data: The data folder; by default the demo, where the experiment is about it.
         root: The folder that holds `experiments/`, where the cache and the page are written.
 
@@ -76,7 +76,8 @@ def check(
     """
     workspace = Workspace(Path(root).absolute())
     folder = None if data is None else Path(data)
-    about, files, prepared = decoded_data(Path(experiment), folder, workspace)
+    place = Path(experiment) if experiment else workspace.root / "experiments" / "demo.yaml"
+    about, files, prepared = decoded_data(place, folder, workspace)
     facts = FactsStore(workspace.cache).table(prepared.contents())
     found = checkup.run_checks(files, prepared, facts, short=False)
     page = workspace.checks / f"{about.name}.html"

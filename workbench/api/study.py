@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, get_args
 
 import pandas as pd
 
@@ -189,7 +189,7 @@ class Study:
     def promote(self, trial: int | None = None, *, pack: bool = False) -> Champion:
         """Make a complete trial, or a pack, the champion: a registered version of the model.
 
-        The study's page is written anew, so that an export holds one that names this champion.
+        The study's page is written anew, so that it names this champion.
 
         Args:
             trial: The trial's number; the best finalist or trial by default.
@@ -258,6 +258,12 @@ class Study:
         from workbench.api.made_pack import pack_trials
         from workbench.selection.pack_proposal import Limits
 
+        if joint not in get_args(JointName):
+            raise ConfigError(f"`joint` is {joint!r}: give {', '.join(get_args(JointName))}.")
+        for name, number, least in (("members", members, 2), ("max_params", max_params, 1)):
+            is_whole = isinstance(number, Integral) and not isinstance(number, bool)
+            if number is not None and not (is_whole and number >= least):
+                raise ConfigError(f"`{name}` is {number!r}: give {least} or more.")
         limits = Limits(max_params, ms_per_file, members, joint)
         folders = [other.folder for other in others]
         return pack_trials(self.folder, folders, limits, self.workspace)

@@ -11,7 +11,8 @@ from workbench.tables import width
 
 def keys(
     word: Annotated[
-        str, typer.Argument(help="Part of a dotted key, e.g. optimizer or data.columns; or all.")
+        str,
+        typer.Argument(help="Part of a dotted key, e.g. optimizer; without it all are listed."),
     ] = "",
 ) -> None:
     """Explain the keys of experiments and search spaces: type, bounds, default, meaning."""

@@ -199,7 +199,6 @@ def pack(
     """Join several trials into one legal model, if that is worth more than the best of them."""
     most_params = parse_params(limit)
     without_locks(no_lock)
-    from workbench.selection.pack_summary import describe_pack
 
     with reporting_errors():
         names: list[str | None] = [*studies] if studies else [None]
@@ -216,7 +215,7 @@ def pack(
             found["decision"] = made.decision
             typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
-        typer.echo(f"{describe_pack(made.summary)}\n\nFolder: {made.path}")
+        typer.echo(f"{made}\n\nFolder: {made.path}")
         typer.echo(f"\nNext: workbench promote {first.name}{' --pack' if made.is_better else ''}")
 
 

@@ -24,7 +24,7 @@ InstalledOption = Annotated[
     bool,
     typer.Option(
         "--installed",
-        help="Verify by the packages installed here, this program hidden, in place of new ones.",
+        help="Verify with the packages installed here, without this program; install none.",
     ),
 ]
 
@@ -59,7 +59,7 @@ def export(
 ) -> None:
     """Write the champion as a bundle: predictions, weights, recipe, code and hashes."""
     if not verify and (data or wheels or installed):
-        raise typer.BadParameter("--data, --wheels and --installed are of --verify: add it.")
+        raise typer.BadParameter("--data, --wheels and --installed need --verify: add it.")
     _require_one_source(wheels, installed)
     with reporting_errors():
         opened = opened_study(study)

@@ -29,7 +29,16 @@ from workbench.workspace import Workspace
 
 BY = "`workbench clean`"
 
-Kind = Literal["weights", "pack", "soup", "refit", "checkpoint", "registered model", "decoded view"]
+Kind = Literal[
+    "weights",
+    "pack",
+    "soup",
+    "refit",
+    "checkpoint",
+    "registered model",
+    "decoded view",
+    "features",
+]
 
 
 class Deletion(Frozen):
@@ -99,6 +108,11 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
         for one in caches
         if not one.is_used and not one.folder.is_symlink()  # of what lies elsewhere nothing goes
     ]
+    features = [
+        Deletion(kind="features", what=file.name, path=file, size_bytes=file.stat().st_size)
+        for file in sorted((workspace.cache / "features").glob("*.np[yz]"))
+        if not file.is_symlink()
+    ]
     whole = size_of(folder)
     taken = (
         _taken("weights", whole.weights, weights, _kept_trials(folder, ranked, kept, keep)),
@@ -112,8 +126,13 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
             f"{len(caches) - len(views)} that a study uses",
         ),
     )
+    if features:  # they are computed anew where a probe needs them
+        size_bytes = sum(one.size_bytes for one in features)
+        taken = (*taken, _taken("features of probes", size_bytes, features, ""))
     return CleaningPlan(
-        study=folder.name, taken=taken, deletions=(*weights, *checkpoints, *registered, *views)
+        study=folder.name,
+        taken=taken,
+        deletions=(*weights, *checkpoints, *registered, *views, *features),
     )
 
 
@@ -250,9 +269,9 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
             match one.kind:
                 case "weights":
                     delete_weights(TrialFolder(one.path.parent), by=BY)
-                case "pack" | "soup":
+                case "pack" | "soup" | "refit":
                     shutil.rmtree(one.path.parent)
-                case "checkpoint":
+                case "checkpoint" | "features":
                     one.path.unlink(missing_ok=True)
                 case "decoded view":
                     shutil.rmtree(one.path)

@@ -139,7 +139,7 @@ class FaceView(VideoView):
 class Faces(FaceView):
     """The main person's face at even times, RGB, (num_frames, image_px, image_px, 3).
 
-    The largest face is followed through the sampled frames (`face_tracks.follow`); where it is not
+    The largest face is followed through the sampled frames; where it is not
     found in one of them, its place is interpolated and cut from a picture of at most 640 pixels.
     Where no frame has a face, the squares in the middle of the frames stand for it, with the status
     `no_face`.

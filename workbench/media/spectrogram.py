@@ -43,7 +43,7 @@ class Spectrogram(SoundView):
     """Pictures of one file, of stretches of `segment_s` at even times."""
 
     segment_s: float | None = Field(None, ge=0.1, le=MAX_DURATION_S)
-    """Length of one segment, in seconds; None: the whole sound is the one segment."""
+    """Length of one segment, in seconds; by default the whole sound is the one segment."""
 
     modality: ClassVar[Modality] = "spectrogram"
     neutral_level: ClassVar[int] = 0

@@ -19,6 +19,10 @@ from workbench.media.view import Array, View
 from workbench.parts.model_spec import TTA, ModelSpec
 from workbench.parts.pixels import as_input, to_tensor
 
+HEAD_ROWS = 4096
+"""Samples whose features go through a head at once: boosted trees keep several numbers for each
+sample and tree."""
+
 
 class ViewSource(ABC):
     """The views of some files; a file is one sample, or one for each segment of its sound.
@@ -105,7 +109,7 @@ class Evaluator:
             step: Called after every batch.
         """
         self._model.eval()
-        with _full_precision():
+        with full_precision():
             scored = per_file(source, self._of_samples, batch_size=batch_size, step=step)
         scores: npt.NDArray[np.float64] = scored.cpu().numpy()
         return scores
@@ -205,7 +209,7 @@ def features_of(
         seen = [reader(each[name]).float() for each in variants(inputs, modalities, shown)]
         return torch.stack(seen, dim=1).cpu()
 
-    with _full_precision():
+    with full_precision():
         rows = _per_sample(source, read, batch_size=batch_size, step=step)
     return rows.unflatten(0, (-1, source.num_segments))
 
@@ -221,7 +225,12 @@ def scores_of_features(head: nn.Module, features: Tensor) -> npt.NDArray[np.floa
         features: (files, segments, variants, width), of all views end to end.
     """
     samples = features.flatten(0, 1)
-    by_sample = _mean_probability(head(samples[:, n]) for n in range(samples.shape[1]))
+    by_sample = torch.cat(
+        [
+            _mean_probability(head(some[:, n]) for n in range(some.shape[1]))
+            for some in samples.split(HEAD_ROWS)
+        ]
+    )
     scores: npt.NDArray[np.float64] = mean_of_samples(by_sample, features.shape[1]).cpu().numpy()
     return scores
 
@@ -253,7 +262,7 @@ def _shown(pictures: Tensor, side: float, mirrored: bool) -> Tensor:
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """Keep cuDNN from TF32: its 10 bits would give a bundle on a CPU other scores than a GPU's."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False

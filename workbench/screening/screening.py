@@ -18,6 +18,7 @@ from typing import Any
 from workbench.parts.leaderboard import family_of
 from workbench.parts.per_view import for_each, in_short, label_of
 from workbench.parts.weights import Mode
+from workbench.space.backbone_options import is_by_view
 from workbench.space.space import SampledConfig, Space
 from workbench.tables import duration, text_table
 from workbench.validation import read_record
@@ -125,9 +126,12 @@ def narrowed(space: Space, screening: Screening) -> Space:
     """Return the space with the backbones that go on alone; all else stays."""
     node, kept = space.tree["backbone"], screening.kept
     if isinstance(kept, dict):
-        backbone = node | {view: _only(node[view], names) for view, names in kept.items()}
+        views = kept.keys() & node.keys() if is_by_view(node) else set()
+        backbone = node | {view: _some(node[view], kept[view]) for view in views} if views else node
+    elif is_by_view(node):
+        backbone = node  # one method has a backbone for each view, another one for all
     else:
-        backbone = _only(node, kept)
+        backbone = _some(node, kept)
     return space.model_copy(update={"tree": {**space.tree, "backbone": backbone}})
 
 
@@ -141,7 +145,7 @@ def first_drafts(space: Space, screening: Screening) -> list[SampledConfig]:
     best = screening.best
     if isinstance(screening.kept, dict):
         return _first_of_views(space, screening, middle) if best else []
-    return [
+    drafts = [
         middle.model_copy(
             update={
                 "backbone": backbone,
@@ -152,6 +156,8 @@ def first_drafts(space: Space, screening: Screening) -> list[SampledConfig]:
         for backbone in screening.kept
         if backbone in best
     ]
+    # The best views may be those of another method.
+    return [draft for draft in drafts if space.params_of(draft) is not None]
 
 
 def _first_of_views(
@@ -273,6 +279,12 @@ def _only(node: Any, kept: Collection[str]) -> Any:
     options = [_only(option, kept) for option in node["choice"]]
     left = [o for o in options if (o["choice"] if isinstance(o, dict) else str(o) in kept)]
     return {**node, "choice": left}
+
+
+def _some(node: Any, kept: Collection[str]) -> Any:
+    """Return what `_only` does; the node itself where nothing would be left."""
+    only = _only(node, kept)
+    return node if isinstance(only, dict) and not only["choice"] else only
 
 
 class _Middle:

@@ -142,12 +142,17 @@ def named_or_fitted(
         WorkbenchError: see `read_experiment` and `fit_experiment`.
     """
     if file is not None or options.data is None:
-        file = file or DEMO
-        return (*read_experiment(file), file)
+        place = workspace.root / DEMO if file is None else file
+        return (*read_experiment(place), file or DEMO)
     name = name_of(options.data)
     file = Path("experiments") / f"{name}.yaml"
     folder = new_or_known(workspace.studies, options.study or name)
-    if folder.info_file.exists():
+    if folder.info_file.exists() and folder.experiment().name == name:
+        if (workspace.root / file).exists():
+            say(
+                f"The study {folder.name} goes on with what it began with. For changes of {file}: "
+                f"workbench search {file} --data {options.data}"
+            )
         experiment, tree = folder.experiment(), folder.begun()["space"]
         where = str(folder.experiment_file)
         space = read_tree_as_space(tree, where, tuple(experiment.views), experiment.rulebook)

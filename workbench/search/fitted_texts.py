@@ -68,7 +68,7 @@ def experiment_text(found: Inspection, machine: Machine, name: str, data: str) -
 #
 #     workbench search experiments/{name}.yaml --data {data} --trials {trials_for(machine)}
 
-name: {name}
+name: "{name}"
 
 {_data(found)}{_validation(found)}# What is made of each file, once, and what a model may read.
 views:
@@ -92,7 +92,8 @@ def space_text(found: Inspection, machine: Machine, name: str) -> str:
     """Return a search space file; see `experiment_text`."""
     chosen, others = _backbones(machine)
     lacking = f"# Weights of others are not here: {', '.join(others)}.\n" if others else ""
-    where = "whose weights are on this machine" if machine.at_hand else "to be downloaded"
+    is_here = bool(chosen) and set(chosen) <= set(machine.at_hand)
+    where = "whose weights are on this machine" if is_here else "to be downloaded"
     return f"""\
 # What a trial of experiments/{name}.yaml may choose, for {visible(machine.called)} with
 # {machine.memory_gib:.0f} GiB and {found.num_labelled} labelled files. A leaf is a value or a draw:

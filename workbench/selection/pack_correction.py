@@ -96,6 +96,8 @@ class PackCorrection:
     @property
     def is_pack_promoted(self) -> bool:
         """Whether the pack is to be taken: it is expected to be better, or as good and smaller."""
+        if len(self.pack.members) < 2:
+            return False
         if abs(self.gain) <= self.rounding:
             return self.pack_params < self.trial_params
         return self.gain > 0

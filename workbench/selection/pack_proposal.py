@@ -82,6 +82,7 @@ class Proposal:
             gain=found.gain,
             gain_low=found.gain_low,
             gain_high=found.gain_high,
+            rounding=found.rounding,
             num_trials=self.num_trials,
             method=_METHOD,
         )

@@ -88,10 +88,12 @@ def _branch(tree: dict[Any, Any], label: Any, option: Any, where: str) -> Branch
         )
     own = {key: value for key, value in settings.items() if key not in _OF_METHODS}
     rest = {key: value for key, value in settings.items() if key in _OF_METHODS}
+    # Where there is one method, the augmentation of its copies is that of the file.
+    changes_copies = label is None and bool(settings.get("copies"))
     nodes = {
         key: Node(str(key), value)
         for key, value in tree.items()
-        if key != METHOD and _is_read(key, kind)
+        if key != METHOD and (_is_read(key, kind) or (key == "augment" and changes_copies))
     }
     if unread := [key for key in own if is_probe(kind) and key in _UNREAD]:
         raise ConfigError(

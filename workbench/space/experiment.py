@@ -25,7 +25,7 @@ class Pruning(Frozen):
 
     kind: Literal["median", "halving", "none"] = "halving"
     """By successive halving over the epochs, where a trial that is not among the best waits and may
-    go on later (`search.halving`); or for good, below the median of earlier trials."""
+    go on later; or for good, below the median of earlier trials."""
 
     startup_trials: int = Field(5, ge=0)
     """Trials that run in full before any is stopped (median)."""
@@ -92,12 +92,12 @@ class Experiment(Dataset):
     pruning: Pruning = Pruning()
     sampler: Sampler = Sampler()
     screening: Literal["auto", "on", "off"] = "auto"
-    """Whether a probe of each backbone's features chooses which are trained (`screening`);
-    `auto` does where there are at least `LEAST_SCREENED` to choose from."""
+    """Whether a quick look at each backbone's features chooses which are trained; `auto` does where
+    there are four or more to choose from."""
 
     disk_budget: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(parse_size)] = None
     """Bytes that the study's folder may take (YAML may say `2GB`): while it takes more, the worst
-    trials' weights are deleted (`search.disk_budget`). It may be changed while the study goes on.
+    trials' weights are deleted. It may be changed while the study goes on.
     """
 
     storage: Annotated[str | None, BeforeValidator(check_database)] = None
@@ -110,7 +110,7 @@ class Experiment(Dataset):
     User and password of both come from the environment."""
 
     calibrated: bool = False
-    """Whether exported scores are divided by a temperature (`scoring.temperature`), fitted on the
+    """Whether exported scores are divided by a temperature fitted on the
     champion's scores of `val`: it moves the log-loss and no ranking."""
 
     @property

@@ -62,6 +62,9 @@ class PackEstimate(Frozen):
 
     gain_low: float | None
     gain_high: float | None
+    rounding: float = 0.0
+    """A gain up to this counts as none; 0 of older versions."""
+
     num_trials: int
     """Complete trials that both were chosen among."""
 
@@ -91,6 +94,8 @@ class PackEstimate(Frozen):
         if self.gain_low is not None and self.gain_high is not None:
             within = f" (gain {self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
         than = f"{way} than the best single trial by {abs(self.gain):.3f}"
+        if abs(self.gain) <= self.rounding:
+            than = "as good as the best single trial"
         return f"It is expected to be {than}{within}."
 
     @property

@@ -268,6 +268,13 @@ def take_study(folder: StudyFolder, storage: RDBStorage) -> DatabaseLock:
             f"The study {folder.name} is held in {address_of(folder)} by another search, from "
             "another copy of this folder. Wait for its end, or give another name by --study."
         ) from error
+    except Exception as error:
+        if not (why := why_away(error)):
+            raise
+        raise StoreError(
+            f"{database(str(address_of(folder)))} does not answer ({why}). See that it runs; the "
+            "same command then goes on."
+        ) from error
     _open[str(folder.path)] = lock.release
     return lock
 

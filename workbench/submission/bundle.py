@@ -175,7 +175,7 @@ def export(
                 shutil.copyfile(file, part / CODE / PACKAGE.name / place)
         shutil.copyfile(PACKAGE / "submission" / "predict.py.txt", part / PROGRAM)
         wheel = write_training(folder, champion, refit, models, part)
-        about = Reported(folder, champion, refit, spec, verdict, models, neutral.sentence)
+        about = Reported(folder, champion, refit, spec, verdict, models, wheel, neutral.sentence)
         write_text(part / REPORT, technical_report(about))
         write_text(part / "requirements.txt", documents.requirements(versions))
         write_text(part / "Dockerfile", dockerfile(f"./{wheel}" if wheel else ""))

@@ -21,7 +21,8 @@ def dockerfile(training: str = "") -> str:
     train = train_usage = ""
     if training:
         train_usage = (
-            '#   docker run --rm --network none -v "$PWD:/data" bundle train --data /data --help\n'
+            '#   docker run --rm --network none -v "$PWD:/data:ro" -v "$PWD-retrained:/out" \\\n'
+            "#       bundle train --data /data --out /out/retrained\n"
         )
         train = f"RUN python -m pip install -c requirements.txt {training}\n" + _LAUNCHER.format(
             options="", program="train.py", name="train"

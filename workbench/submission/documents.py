@@ -144,7 +144,7 @@ Among them:
 | --- | --- |
 {expected}
 
-{_tolerance_told(device)} On {objective.place} the model reached
+{_tolerance_told(device)} On {objective.place} {champion.title if refit else "the model"} reached
 {objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}{said_of_refit}{unseen}
 {_training_told(wheel)}
 ## The rulebook
@@ -161,7 +161,7 @@ Among them:
 | views | {views} |
 | parameters as {verdict.counted_by} counts them | {thop} |
 | parameters truly | {verdict.params_true:,} |{_time(times.whole, "all of it")}
-| {"pack" if is_pack else "recipe"} | {champion.recipe} |
+| {"pack" if is_pack else "recipe"} | {refit.recipe if refit else champion.recipe} |
 """
 
 

@@ -273,6 +273,8 @@ def _predictions(
 ) -> Check:
     """Return how the scores of the test files compare with those that were exported."""
     exported = _exported(bundle, contents)
+    if not exported:
+        return Check(what="predictions", ok=None, said="none: the data have no test files")
     study = record.models[0].study
     if not has_same_test(record, study, prepared[study]):
         return check_predictions(exported, None, is_bits=is_bits, tolerance=tolerance)
@@ -289,6 +291,6 @@ def _predictions(
 def _exported(bundle: Path, contents: Contents) -> dict[str, float]:
     """Return the scores that the bundle has of the test files."""
     columns = Columns(name=contents.name_column, score=contents.score_column)
-    template = read_template(bundle / PREDICTIONS, columns)
+    template = read_template(bundle / PREDICTIONS, columns, may_be_empty=True)
     scores = [float(cell) for cell in template.table[template.score_column]]
     return dict(zip(template.names, scores, strict=True))

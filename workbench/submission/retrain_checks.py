@@ -65,7 +65,8 @@ def tolerance_for(spread: SeedSpread | None, asked: float | None) -> Tolerance:
         )
     if asked is None:
         return found
-    return found.model_copy(update={"objective": asked, "source": "as asked"})
+    source = f"the first as asked, the second {found.source}"
+    return found.model_copy(update={"objective": asked, "source": source})
 
 
 def why_not_bits(
@@ -119,12 +120,12 @@ def check_model(
     checks = []
     if reasons:
         what = f"{model.title}: conditions"
-        checks.append(Check(what=what, ok=None, said=f"others: {'; '.join(reasons)}"))
+        checks.append(Check(what=what, ok=None, said=f"not the same: {'; '.join(reasons)}"))
     for what, is_same in same.items():
         if is_same:
             checks.append(Check(what=f"{model.title}: {what}", ok=True, said="the same bits"))
         elif reasons:
-            said = "other bits, as may be"
+            said = "other bits, which these conditions allow"
             checks.append(Check(what=f"{model.title}: {what}", ok=None, said=said))
         else:
             said = "other bits, with the same processor, threads, versions and code"

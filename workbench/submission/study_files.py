@@ -48,18 +48,33 @@ def device_of(folder: StudyFolder, model: ModelFolder) -> str:
     """
     models = [model]
     if isinstance(model, PackFolder):
-        models += [folder.model(member.recipe) for member in model.read_pack().members]
+        models += [
+            _study_of(folder, member.study).model(member.recipe)
+            for member in model.read_pack().members
+        ]
     results = [one.kept_result() for one in models]
     devices = {result.device for result in results if result and result.device}
     return min(devices, key=lambda device: (device == "cpu", device), default="")
 
 
+def _study_of(folder: StudyFolder, name: str) -> StudyFolder:
+    return folder if name == folder.name else StudyFolder(folder.path.parent / name)
+
+
 def folder_of_test_media(folder: StudyFolder) -> str:
-    """Return the folder of the test media within the data folder; empty if it is not known."""
+    """Return the folder of the test media within the data folder.
+
+    It is `.` where that is the data folder itself, and empty if it is not known.
+    """
     if not folder.manifest.exists():
         return ""
-    table = read_prepared_table(folder.manifest, columns=["split", "path"])
-    paths = table.loc[table["split"] == "test", "path"].tolist()
+    table = read_prepared_table(folder.manifest, columns=["split", "name", "path"])
+    test = table[table["split"] == "test"]
+    paths = test["path"].tolist()
+    pairs = zip(paths, test["name"], strict=True)
+    places = {path.removesuffix(name) for path, name in pairs if path.endswith(name)}
+    if len(places) == 1 and ((place := places.pop()) == "" or place.endswith("/")):
+        return place.rstrip("/") or "."
     for name in folder.experiment().data.test_media:
         if all(str(path).startswith(f"{name}/") for path in paths):
             return name

@@ -40,6 +40,9 @@ class Reported:
     spec: ModelSpec | PackSpec
     verdict: Verdict
     models: Sequence[TrainedModel]
+    wheel: str
+    """The file that installs the program for `train.py`; empty if the bundle has none."""
+
     neutral: str
     """How many test files got a neutral score, in a sentence; may be empty."""
 
@@ -56,13 +59,13 @@ def technical_report(of: Reported) -> str:
         "How it was chosen": _selection(of),
         "Results": _results(of),
         "Extra samples": _extra_samples(of),
-        "How to run it again": _rerun(of),
+        **({"How to run it again": _rerun(of)} if of.wheel else {}),
         "The rules, line by line": _form(of),
     }
     title = f"# Technical report: {of.champion.study}, {of.champion.title}"
     intro = (
         "Drafted from the records of the study. What a program cannot know is marked "
-        f"{_TO_FILL_IN}; check the rest."
+        f"{_TO_FILL_IN}; check the rest. Fill in a copy: nothing in the bundle may be changed."
     )
     parts = [title, intro, *(f"## {name}\n\n{text}" for name, text in sections.items())]
     return "\n\n".join(parts) + "\n"
@@ -173,7 +176,9 @@ def _training(of: Reported) -> str:
         training = one.recipe.training.model_dump(mode="json", exclude={"augment"})
         rows = [[key, _shown(value)] for key, value in training.items()]
         rows.append(["augment", _augment(one)])
-        result = of.folder.model(one.uid).kept_result()
+        studies = of.folder.path.parent
+        own = of.folder if of.refit else StudyFolder(studies / (one.study or of.folder.name))
+        result = own.model(one.uid).kept_result()
         where = one.device or "an unknown device"
         if one.environment and one.device == "cpu":
             where = f"{one.environment.processor}, CPU threads: {one.environment.num_threads}"

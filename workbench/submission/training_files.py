@@ -267,6 +267,8 @@ def _gaps(folder: StudyFolder, one: Finalist) -> list[float]:
     for row in complete_trials(one.repeats):
         scores = folder.repeat(row.recipe).read_scores()
         tables.append(scores[scores["slice"] == TEST].set_index("name")["score"])
+    if tables and tables[0].empty:  # there are no test files
+        return [0.0]
     return [
         float(np.abs(first - second).mean()) for first, second in itertools.combinations(tables, 2)
     ]

@@ -135,7 +135,8 @@ def read_training(bundle: Path) -> TrainingRecord:
     path = bundle / RECORD
     if not path.exists():
         raise BundleError(
-            f"{bundle} holds no {RECORD}: an older version exported it. Export it again."
+            f"{bundle} holds no {RECORD}: an older version exported it, or its study had lost the "
+            "table of its data. Run `workbench search` for the study, and export it again."
         )
     try:
         return read_record(TrainingRecord, path, remedy="Export the bundle again.")

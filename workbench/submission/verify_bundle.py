@@ -91,10 +91,11 @@ class _Verification:
         self._check("files", self._files)
         self._check("requirements", self._requirements)
         self._check("test files", lambda: self._test_files(media))
-        can_run = self._passed("files") and self._passed("requirements")
+        is_whole = self._passed("files") and self._passed("requirements")
+        can_run = is_whole and self._num_there > 0
         if can_run:
             say(f"A clean environment for {self._bundle} is made ...")
-        why = "a bundle that was changed is not run"
+        why = "there are no test files to run on" if is_whole else "a changed bundle is not run"
         self._check(
             "environment",
             lambda: self._make(wheels=wheels, is_linked=is_linked),
@@ -103,7 +104,7 @@ class _Verification:
         why = why if not can_run else "there is no environment"
         self._check("packages", self._packages, unless="" if self._environment else why)
         self._check("run", lambda: self._run(media), unless="" if self._environment else why)
-        why = why if self._ran is None else "predict.py failed"
+        why = "predict.py did not run to its end" if self._environment else why
         for name, check in (
             ("rows", self._rows),
             ("scores", self._scores),
@@ -177,6 +178,8 @@ class _Verification:
 
     def _test_files(self, media: Path) -> str:
         stored = read_predictions(self._bundle / PREDICTIONS, self._contents)
+        if not stored.names:
+            raise DataError("The bundle predicts no files: its data had no test files.")
         files = find_files(stored.names, media, where=PREDICTIONS).files
         self._num_there = len(files)
         if not files:
@@ -185,8 +188,8 @@ class _Verification:
                 "folder, or the folder of the test media, by --data."
             )
         scored = read_scored_files(self._bundle)
-        if not scored:
-            return f"{len(files)} lie in {media}; this older bundle does not tell their content"
+        if not any(one.sha256 for one in scored):
+            return f"{len(files)} lie in {media}; this bundle does not tell their content"
         others = []
         for one in track(scored, "test files", unit="file"):
             there = files.get(one.name)
@@ -225,8 +228,6 @@ class _Verification:
 
     def _run(self, media: Path) -> str:
         assert self._environment is not None
-        if not self._num_there:
-            raise DataError(f"There is nothing to score: {media} holds none of the test files.")
         home = self._place / "home"
         home.mkdir()
         say(f"predict.py of {self._bundle} scores the test set on {self._device} ...")
@@ -258,7 +259,7 @@ class _Verification:
         if asked := self._environment.asked:
             first = visible(cut_text(asked[0], 80))
             raise BundleError(
-                f"It asked the network, which was closed, {len(asked)} times, first for {first}."
+                f"It asked for the network, which was closed: {len(asked)} in all, first {first}."
             )
         return "it asked for nothing from the network, which was closed to its Python code"
 

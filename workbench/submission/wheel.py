@@ -7,7 +7,7 @@ import base64
 import hashlib
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from workbench.errors import BundleError
@@ -32,13 +32,14 @@ def write_wheel(folder: Path) -> Path:
     Raises:
         BundleError: the program was never installed, so that nothing says what it needs.
     """
-    try:
-        installed = distribution(PACKAGE.name)
-    except PackageNotFoundError as error:
+    # A Python that runs in a clone finds its `egg-info` first, which has no METADATA.
+    found = distributions(name=PACKAGE.name)
+    installed = next((one for one in found if one.read_text("METADATA")), None)
+    if installed is None:
         raise BundleError(
             f"{PACKAGE.name} runs from {PACKAGE.parent} and was never installed, so the bundle "
             "cannot hold a wheel of it for train.py. Install it by `pip install -e .` there."
-        ) from error
+        )
     version = installed.version
     place = f"{PACKAGE.name}-{version}.dist-info"
     files = dict(_modules()) | {f"{place}/{name}": data for name, data in _metadata(installed)}

@@ -15,7 +15,7 @@ from workbench.data.prepare import Prepared
 from workbench.media.declared import modalities_of
 from workbench.parts.augment import change, with_blends
 from workbench.parts.methods import FeatureProbe
-from workbench.scoring.evaluator import scores_of_features
+from workbench.scoring.evaluator import HEAD_ROWS, full_precision, scores_of_features
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.trial.batches import shuffled
@@ -173,13 +173,16 @@ class FittedProbe(ModelInTraining):
                 batch.inputs, batch.targets, modalities, augment, self._generator
             )
             changed = change(inputs, modalities, augment, self._generator)
-            yield self._model.features(changed).float().cpu(), targets
+            with full_precision():
+                found = self._model.features(changed).float().cpu()
+            yield found, targets
             self._moved()
 
     @torch.inference_mode()
     def _loss(self, features: Tensor, targets: Tensor) -> float:
         """Return the mean log-loss of the head on what it was fitted on, in nats."""
-        logits = self._model.head(features.to(self._device)).cpu()
+        parts = features.split(HEAD_ROWS)
+        logits = torch.cat([self._model.head(rows.to(self._device)).cpu() for rows in parts])
         odds = logits[:, 1] - logits[:, 0]
         return float(F.binary_cross_entropy_with_logits(odds, targets.to(odds.dtype)))
 

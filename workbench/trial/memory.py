@@ -184,7 +184,8 @@ def _plan_of_probe(recipe: Recipe, num_samples: int, device: str, limit_bytes: i
     probe, spec = recipe.training.probe, recipe.model
     assert probe is not None
     wanted = recipe.training.sampling.subset
-    taken = wanted * num_samples if isinstance(wanted, float) else min(wanted, num_samples)
+    share = wanted if isinstance(wanted, float) else wanted * spec.num_segments / num_samples
+    taken = min(1.0, share) * num_samples
     with torch.device("meta"):
         width = sum(spec.build().widths)
     fit_bytes = int(FIT_BYTES * taken * (1 + probe.copies) * width)
@@ -192,7 +193,7 @@ def _plan_of_probe(recipe: Recipe, num_samples: int, device: str, limit_bytes: i
     margin = MARGIN["cuda" if is_cuda(device) else "cpu"]
     sample = int(margin * max(1, (few - one) // 3)) + 3 * input_bytes(recipe)
     fixed = int(margin * one)
-    if fit_bytes > limit_bytes:
+    if not is_cuda(device) and fit_bytes > limit_bytes:  # the head is fitted on the CPU
         raise TooLargeError(
             f"too little memory: {width} features of {taken * (1 + probe.copies):.0f} samples take "
             f"about {_size(fit_bytes)} to fit a head on, and a trial may take "
@@ -206,7 +207,8 @@ def _plan_of_probe(recipe: Recipe, num_samples: int, device: str, limit_bytes: i
         )
     most = first_plan(recipe, counts_memory=True).scored_at_once(recipe.training.batch_size)
     scored = min(most, (limit_bytes - fixed) // sample)
-    return Plan(scored=scored, estimated_bytes=max(fixed + scored * sample, fit_bytes))
+    read = fixed + scored * sample
+    return Plan(scored=scored, estimated_bytes=read if is_cuda(device) else max(read, fit_bytes))
 
 
 def to_count(device: str, *, asked: int | None, share: float) -> int | None:

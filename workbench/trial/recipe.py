@@ -57,7 +57,7 @@ class Objective(Frozen):
     where one real in a hundred is taken for a fake."""
 
     over: Annotated[tuple[str, ...], Field(min_length=1)] = ("val",)
-    """The names of slices, and of families that stand for all of theirs; see `scoring.slices`."""
+    """The names of slices, and of families, such as `generators`, that stand for all of theirs."""
 
     aggregate: Literal["mean", "worst", "lowest-quartile"] = "mean"
     """Of the metric's values on several slices: the mean, the worst, or the mean of the worst
