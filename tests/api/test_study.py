@@ -104,6 +104,21 @@ def test_a_trial_and_a_pack_are_not_promoted_together(made: MadeStudy, tmp_path:
         wb.Study.open("made", root=tmp_path).promote(True)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"joint": "average"}, "`joint` is 'average': give mean, calibrated, logistic"),
+        ({"members": 1}, "`members` is 1: give 2 or more"),
+        ({"max_params": 0}, "`max_params` is 0: give 1 or more"),
+    ],
+)
+def test_a_pack_of_wrong_settings_is_refused(
+    made: MadeStudy, tmp_path: Path, wrong: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        wb.Study.open("made", root=tmp_path).pack(**wrong)  # type: ignore[arg-type]
+
+
 def test_a_prediction_of_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is no file to score"):
         wb.predict(tmp_path, [])

@@ -193,3 +193,17 @@ def test_a_refit_that_was_made_before_the_last_one_goes(bench: Bench, trials: In
     )  # fmt: skip
     found = plan_cleaning(folder, bench.workspace, keep=1).deletions
     assert [one.path for one in found if one.kind == "refit"] == [folder.refit(old).weights]
+    carry_out(folder, bench.workspace, keep=1)
+    assert not folder.refit(old).path.exists()
+    assert folder.refit(new).weights.exists()
+
+
+def test_kept_features_are_told_and_deleted(bench: Bench, trials: InlineTrials) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    kept = bench.workspace.cache / "features" / "0123.npy"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(bytes(1234))
+    plan = carry_out(folder, bench.workspace, keep=1)
+    told = {line.what: line for line in plan.taken}
+    assert told["features of probes"].deletable_bytes == 1234
+    assert not kept.exists()

@@ -26,6 +26,7 @@ from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import describe_pack, summarise_pack
 from workbench.selection.packing import Ingredient, counted, join_tables, record_of, write_pack
 from workbench.selection.summary import describe_summary, summarise
+from workbench.study.packs import PackEstimate
 from workbench.trial.delong import auc
 
 SHIFT = 0.7
@@ -321,3 +322,21 @@ def test_members_of_studies_with_other_clusters_are_joined_on_what_they_share() 
     both = [table.assign(slice="test") for table in tables]
     with pytest.raises(StudyError, match="scored on other files"):
         join_tables(joint, both, ["Trial 0 of one", "Trial 0 of two"])
+
+
+def test_a_gain_within_its_rounding_is_none() -> None:
+    estimate = PackEstimate(
+        expected=0.8,
+        low=0.7,
+        high=0.9,
+        gain=-0.0004,
+        gain_low=-0.05,
+        gain_high=0.05,
+        rounding=0.0005,
+        num_trials=9,
+        method="made",
+    )
+    said = "It is expected to be as good as the best single trial (gain -0.050 to +0.050, 95%)."
+    assert estimate.gain_sentence == said
+    worse = estimate.model_copy(update={"gain": -0.004})
+    assert "worse than the best single trial by 0.004" in worse.gain_sentence

@@ -71,6 +71,25 @@ def test_an_outage_that_took_too_long_is_not_waited_for_again(
     assert len(calls) == 3  # the last of them once
 
 
+def test_after_it_was_well_again_the_next_outage_is_waited_for(
+    no_pause: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "MOST_WAITED_S", -1.0)
+    patient, errors = Patience("It", why), [ConnectionError() for _ in range(2)]
+
+    def attempt() -> int:
+        if errors:
+            raise errors.pop()
+        return 7
+
+    with pytest.raises(StoreError):
+        patient.keep_trying(attempt)
+    assert patient.keep_trying(attempt) == 7
+    monkeypatch.setattr(patience, "MOST_WAITED_S", 3600.0)
+    errors.append(ConnectionError())
+    assert patient.keep_trying(attempt) == 7
+
+
 def test_ctrl_c_while_it_tries_again_ends_it_too(no_pause: None) -> None:
     errors: list[BaseException] = [ConnectionError(), KeyboardInterrupt(), ConnectionError()]
 
