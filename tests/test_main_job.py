@@ -147,6 +147,7 @@ def assert_whole(place: Place, name: str, num_trials: int) -> None:
     assert place.parent_status(name) == "FINISHED"
 
 
+@pytest.mark.slow(minutes=1.5)
 def test_from_an_experiment_to_predictions(place: Place) -> None:
     words = ("search", "experiments/tiny.yaml", "--data", "data", "--trials", "3")
     searched = place.run(*words, "--jobs", "1")

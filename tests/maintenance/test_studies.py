@@ -16,6 +16,7 @@ from workbench.tracking.removal import artifact_folder
 from workbench.tracking.runs import Tracking
 
 
+@pytest.mark.slow
 def test_a_study_is_listed_and_deleted_in_all_three_places(
     bench: Bench, trials: InlineTrials
 ) -> None:

@@ -53,6 +53,7 @@ def assert_agree(own: Bench, outcome: SearchOutcome) -> None:
     assert "RUNNING" not in {run.status for run in own.runs(outcome)}
 
 
+@pytest.mark.slow
 def test_a_removed_store_is_written_anew_and_its_new_runs_are_known(
     own: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:

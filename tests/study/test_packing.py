@@ -189,6 +189,7 @@ def tried(workers: WorkerPool, about: StepProbe, *counts: int) -> list[Tried]:
     return found
 
 
+@pytest.mark.slow
 def test_workers_train_side_by_side_and_then_trials(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workers: WorkerPool
 ) -> None:

@@ -153,6 +153,7 @@ print(model.predict(numpy.full((1, 30), 255, numpy.uint8)).tolist())
 """
 
 
+@pytest.mark.slow
 def test_a_champion_loads_without_this_package_without_pickle_and_beside_a_gpu(
     registry: ModelRegistry, tracking: Tracking, trial: str, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_trial_folder_that_cannot_be_made_blocks_the_trial(
     assert said.reason.startswith(f"{folder}: ")
 
 
+@pytest.mark.slow
 def test_a_worker_outlives_a_bug_and_runs_one_trial_after_another(
     worker: Worker, pictures: Prepared, tmp_path: Path
 ) -> None:
