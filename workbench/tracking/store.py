@@ -9,6 +9,7 @@ import os
 import random
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO
@@ -51,7 +52,7 @@ _PATIENCE_S = 60.0
 _RUNS_PER_PAGE = 1000
 
 
-class RunStore:
+class RunStore(ABC):
     """What keeps experiments, runs and registered models; there are two, which open themselves."""
 
     place: TrackingPlace
@@ -66,17 +67,17 @@ class RunStore:
         (root,) = folders_of(self.place)
         return root
 
+    @abstractmethod
     def close(self) -> None:
         """Let others make it anew or move it; nothing may be written through it after."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_there(self) -> bool:
         """Say whether it is still the one that was opened, not removed or replaced."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open_experiment(self, name: str) -> str:
         """Return the id of experiment `name`; created if there is none, restored if deleted."""
-        raise NotImplementedError
 
     def experiment_of(self, run_id: str) -> str:
         """Return the id of the experiment that a run is in."""
