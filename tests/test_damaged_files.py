@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from tests.study.inline import InlineTrials
 from tests.study.tiny import write_data, write_experiment
 from workbench.cli.main import app
-from workbench.search import start
+from workbench.searching import start
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.trial.recipe import Recipe

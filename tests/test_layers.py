@@ -25,7 +25,7 @@ FOLDERS = [
     "space",
     "study",
     "screening",
-    "search",
+    "searching",
     "selection",
     "report",
     "maintenance",
@@ -46,14 +46,14 @@ ONLY_IN = {
     "optuna": {
         "study.records",
         "study.storage",
-        "search.database",
-        "search.patient_storage",
-        "search.recording",
-        "search.journal",
-        "search.samplers",
-        "search.proposals",
-        "search.drawing",
-        "search.study_store",
+        "searching.database",
+        "searching.patient_storage",
+        "searching.recording",
+        "searching.journal",
+        "searching.samplers",
+        "searching.proposals",
+        "searching.drawing",
+        "searching.study_store",
     },
     "mlflow": {
         "tracking.store",
@@ -110,15 +110,14 @@ def test_every_folder_has_its_place() -> None:
 
 
 def test_init_files_are_empty() -> None:
-    # The package itself offers the names of `api`, and its `search` is both package and function.
-    folders = {f.parent for f in PACKAGE.rglob("*.py")} - {PACKAGE, PACKAGE / "search"}
+    # The package itself offers the names of `api`.
+    folders = {f.parent for f in PACKAGE.rglob("*.py")} - {PACKAGE}
     for folder in folders:
         assert (folder / "__init__.py").read_text() == "", folder
 
 
-@pytest.mark.parametrize("package", ["", "search"])
-def test_the_other_two_load_nothing_but_the_standard_library_at_once(package: str) -> None:
-    tree = ast.parse((PACKAGE / package / "__init__.py").read_text(encoding="utf-8"))
+def test_the_package_loads_nothing_but_the_standard_library_at_once() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     at_once = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {getattr(node, "module", None) or node.names[0].name for node in at_once}
     assert names and names <= sys.stdlib_module_names

@@ -6,7 +6,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from workbench import console, notebook
-from workbench.search.live import SearchView, Standing
+from workbench.searching.live import SearchView, Standing
 
 
 class Outputs:

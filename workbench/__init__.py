@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from workbench.api.data_check import DataCheck, check
     from workbench.api.made_pack import MadePack
     from workbench.api.prediction import predict
-    from workbench.api.searching import search, train
+    from workbench.api.search import search, train
     from workbench.api.study import Study
     from workbench.errors import WorkbenchError
     from workbench.selection.champion import Champion
@@ -46,15 +46,14 @@ _MODULES = {
     "WorkbenchError": "errors",
     "check": "api.data_check",
     "predict": "api.prediction",
-    "train": "api.searching",
+    "search": "api.search",
+    "train": "api.search",
 }
-"""Where each name is; `search` is the package of that name, which can be called."""
+"""Where each name is."""
 
 if not TYPE_CHECKING:  # a checker of types knows the names above, and no others
 
     def __getattr__(name: str) -> Any:
-        if name == "search":
-            return import_module("workbench.search")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import workbench
-from workbench.api.searching import search
 
 
 def test_checkers_of_types_and_programs_see_the_same_names() -> None:
@@ -19,19 +18,13 @@ def test_checkers_of_types_and_programs_see_the_same_names() -> None:
     for name in workbench.__all__:
         found = getattr(workbench, name)
         assert callable(found)
-        if name != "search":
-            assert found.__module__ == places[name], name
+        assert found.__module__ == places[name], name
     assert set(workbench.__all__) <= set(dir(workbench))
 
 
 def test_a_name_that_is_not_offered_is_no_attribute() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'serach'"):
         _ = workbench.serach  # type: ignore[attr-defined]
-
-
-def test_search_is_the_function_though_its_package_has_the_name() -> None:
-    assert workbench.search.__name__ == "workbench.search"
-    assert inspect.signature(workbench.search) == inspect.signature(search)
 
 
 @pytest.mark.parametrize("name", workbench.__all__)

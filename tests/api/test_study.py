@@ -11,7 +11,7 @@ from tests.selection.studies import MadeStudy, row
 from workbench.api import prediction
 from workbench.api.comparison import trials_table
 from workbench.errors import ConfigError, DataError, StudyError
-from workbench.search import start
+from workbench.searching import start
 from workbench.trial.recipe import Objective
 
 TARGETS = [0, 0, 1, 1]

@@ -33,8 +33,8 @@ from safetensors.numpy import save_file
 from workbench.files import write_text
 from workbench.parts.weights import RANDOM
 from workbench.rules.rulebook import Verdict
-from workbench.search.recording import StudyRuns
-from workbench.search.study_store import StudyStore
+from workbench.searching.recording import StudyRuns
+from workbench.searching.study_store import StudyStore
 from workbench.space.experiment import Experiment, read_experiment
 from workbench.space.space import SampledConfig
 from workbench.study.folder import StudyFolder, StudyInfo

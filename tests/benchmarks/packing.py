@@ -24,8 +24,8 @@ from workbench.parts.augment import Augment, Pictures
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.search.packing import most_side_by_side, pack, seats_for
-from workbench.search.pool import WorkerPool
+from workbench.searching.packing import most_side_by_side, pack, seats_for
+from workbench.searching.pool import WorkerPool
 from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import Epoch, Result

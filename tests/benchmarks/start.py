@@ -21,7 +21,7 @@ from workbench.media.image import Image
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.search.pool import WorkerPool
+from workbench.searching.pool import WorkerPool
 from workbench.trial.job import Bug, Job
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.trial.result import Epoch

@@ -24,9 +24,9 @@ from workbench.parts.losses import Brier
 from workbench.rules.rulebook import Rulebook
 from workbench.rules.subject import Counts, Subject
 from workbench.scoring.slices import slices_of
-from workbench.search.logging_runner import LoggingRunner
-from workbench.search.options import RunOptions
-from workbench.search.start import run_search
+from workbench.searching.logging_runner import LoggingRunner
+from workbench.searching.options import RunOptions
+from workbench.searching.start import run_search
 from workbench.workspace import Workspace
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import TTA
 from workbench.parts.weights import RANDOM
 from workbench.scoring.evaluator import variants
-from workbench.search.augment_sheet import KINDS
+from workbench.searching.augment_sheet import KINDS
 from workbench.values import kinds
 
 PX = 32

@@ -19,7 +19,7 @@ from workbench.parts.per_view import apply, for_each, in_short, label_of, mismat
 from workbench.parts.weights import RANDOM, Weights
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook
-from workbench.search.costs import epoch_work, wanted_of
+from workbench.searching.costs import epoch_work, wanted_of
 from workbench.trial.memory_count import least_samples
 from workbench.trial.recipe import Recipe, TrainingSpec
 from workbench.validation import build

@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage
 from tests.stores.cutting import CuttingProxy
 from tests.stores.servers import Postgres
 from workbench import patience
-from workbench.search.patient_storage import PatientStorage
+from workbench.searching.patient_storage import PatientStorage
 from workbench.study.records import HIDDEN
 from workbench.study.storage import DatabaseLock, HeldElsewhereError, open_database
 

@@ -10,7 +10,7 @@ from tests.stores.servers import MlflowServer, Postgres
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE
-from workbench.search.start import SearchOutcome
+from workbench.searching.start import SearchOutcome
 from workbench.study.records import read_trials
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe

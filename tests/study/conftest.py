@@ -10,10 +10,10 @@ import pytest
 
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE, write_data, write_experiment
-from workbench.search.local_runner import LocalRunner
-from workbench.search.options import RunOptions
-from workbench.search.runner import MakeRunner
-from workbench.search.start import SearchOutcome, run_search
+from workbench.searching.local_runner import LocalRunner
+from workbench.searching.options import RunOptions
+from workbench.searching.runner import MakeRunner
+from workbench.searching.start import SearchOutcome, run_search
 from workbench.tracking.runs import Tracking, TrialRun
 from workbench.workspace import Workspace
 

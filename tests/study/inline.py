@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from tests.study.workers import epoch
-from workbench.search.devices import Seats
-from workbench.search.options import RunOptions
-from workbench.search.runner import Event
+from workbench.searching.devices import Seats
+from workbench.searching.options import RunOptions
+from workbench.searching.runner import Event
 from workbench.study.folder import StudyFolder
 from workbench.trial.decision import Decision
 from workbench.trial.job import Job

@@ -25,8 +25,8 @@ from workbench.media.mel import Mel
 from workbench.media.view import View
 from workbench.parts.augment import Augment, Pictures, Spectrograms
 from workbench.parts.pixels import to_tensor
-from workbench.search import beside
-from workbench.search.augment_sheet import rows_of, write_augment_sheets
+from workbench.searching import beside
+from workbench.searching.augment_sheet import rows_of, write_augment_sheets
 from workbench.space.space import Space, read_space
 from workbench.study.folder import StudyFolder
 from workbench.tracking.runs import Tracking

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.search.beside import Beside
+from workbench.searching.beside import Beside
 
 
 def test_files_are_recorded_once_by_the_one_who_looks() -> None:

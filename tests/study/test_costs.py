@@ -9,7 +9,7 @@ from workbench.media.image import Image
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.search.costs import (
+from workbench.searching.costs import (
     Past,
     Wanted,
     epoch_work,

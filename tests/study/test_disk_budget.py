@@ -10,8 +10,8 @@ from tests.commands import COMMAND, ENVIRONMENT, WAIT_S
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE, write_data, write_experiment
-from workbench.search.start import SearchOutcome
-from workbench.search.stopping import LEAST_FREE_BYTES
+from workbench.searching.start import SearchOutcome
+from workbench.searching.stopping import LEAST_FREE_BYTES
 from workbench.study.disk import bytes_below, delete_weights, kept_weights, size_of, without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
@@ -110,7 +110,7 @@ def test_a_disk_too_small_for_all_weights_is_enough_with_a_budget(
         used = bytes_below(folder)
         return _Disk(0, used, LEAST_FREE_BYTES + 5 * MB + MB // 2 - used)
 
-    monkeypatch.setattr("workbench.search.stopping.shutil.disk_usage", usage)
+    monkeypatch.setattr("workbench.searching.stopping.shutil.disk_usage", usage)
     inline.reset(by_rate)
     inline.weights_bytes = MB
     outcome = bench.search(bench.experiment(**budget), 10)

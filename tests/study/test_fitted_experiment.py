@@ -9,15 +9,15 @@ import yaml
 from tests.data.test_layouts import of_classes, put
 from workbench.data.inspection import inspect_data
 from workbench.errors import ConfigError
-from workbench.search.fitted_experiment import (
+from workbench.searching.fitted_experiment import (
     FittedExperiment,
     fit_experiment,
     name_of,
     named_or_fitted,
     write_fitted,
 )
-from workbench.search.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
-from workbench.search.options import RunOptions
+from workbench.searching.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
+from workbench.searching.options import RunOptions
 from workbench.space.experiment import read_experiment
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.workspace import Workspace

@@ -8,7 +8,7 @@ from tests.study.workers import epoch
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.search.forecast import Forecast
+from workbench.searching.forecast import Forecast
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result
 

@@ -3,7 +3,7 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workbench.search.halving import SuccessiveHalving, rungs, worth
+from workbench.searching.halving import SuccessiveHalving, rungs, worth
 
 
 def ladder(values: list[float], *, maximize: bool = True, factor: int = 3) -> SuccessiveHalving:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.search.live import InFlight, SearchView, Standing, lines
+from workbench.searching.live import InFlight, SearchView, Standing, lines
 
 FLIGHT = (
     InFlight("12", "tf_efficientnet_lite1 mel+frames 128 px", 1, 3, 0.5, 30.0),

@@ -12,10 +12,10 @@ import pytest
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.errors import DamagedFileError, StudyError
-from workbench.search.journal import mend_journal
-from workbench.search.mending import mend_runs
-from workbench.search.recording import StudyRuns
-from workbench.search.start import SearchOutcome
+from workbench.searching.journal import mend_journal
+from workbench.searching.mending import mend_runs
+from workbench.searching.recording import StudyRuns
+from workbench.searching.start import SearchOutcome
 from workbench.study.folder import StudyFolder
 from workbench.study.records import MADE_BY, read_study, read_trials
 from workbench.tracking.runs import Tracking

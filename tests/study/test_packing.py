@@ -13,8 +13,8 @@ from workbench.media.image import Image
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.search import packing
-from workbench.search.packing import (
+from workbench.searching import packing
+from workbench.searching.packing import (
     SeatsPerDevice,
     Tried,
     _side_by_side,
@@ -22,7 +22,7 @@ from workbench.search.packing import (
     pack,
     seats_for,
 )
-from workbench.search.pool import WorkerPool
+from workbench.searching.pool import WorkerPool
 from workbench.trial.job import Bug, Job
 from workbench.trial.memory import PROCESS_BYTES
 from workbench.trial.recipe import Recipe, TrainingSpec
@@ -128,7 +128,7 @@ def test_no_count_is_begun_after_the_time_for_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     now = iter([0.0, 11.0, packing.BUDGET_S + 0.1])  # the start, then after each count
-    monkeypatch.setattr("workbench.search.packing.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("workbench.searching.packing.time.monotonic", lambda: next(now))
     found, device = packed(monkeypatch, tmp_path, 8, {1: 10.0, 2: 20.0, 4: 40.0})
     assert [count for count, _ in device.asked] == [1, 2]
     assert (found.count, found.threads) == (2, 4)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.study.workers import epoch, scripted_work
-from workbench.search import pool as pool_module
-from workbench.search.pool import WorkerPool
-from workbench.search.runner import Event
+from workbench.searching import pool as pool_module
+from workbench.searching.pool import WorkerPool
+from workbench.searching.runner import Event
 from workbench.trial.job import Bug, Died, Job
 from workbench.trial.result import Result
 from workbench.trial.worker import LocalJob
@@ -246,7 +246,7 @@ def test_workers_run_side_by_side_and_none_is_left_after_the_end(
 
 INTERRUPTED = """
 import os, signal, time
-from workbench.search.pool import WorkerPool
+from workbench.searching.pool import WorkerPool
 if __name__ == "__main__":
     pools = []
     try:

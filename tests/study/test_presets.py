@@ -11,8 +11,8 @@ from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE
 from workbench.errors import ConfigError
 from workbench.media.image import Image
-from workbench.search.options import RunOptions
-from workbench.search.start import run_preset
+from workbench.searching.options import RunOptions
+from workbench.searching.start import run_preset
 from workbench.space.experiment import read_experiment
 from workbench.space.presets import draft_for, read_preset
 from workbench.study.records import importances, read_trials

@@ -9,9 +9,9 @@ import pytest
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.test_search import Clock, pace
-from workbench.search.options import FinalistsAsked, RunOptions
-from workbench.search.repeats import train_repeats
-from workbench.search.start import SearchOutcome
+from workbench.searching.options import FinalistsAsked, RunOptions
+from workbench.searching.repeats import train_repeats
+from workbench.searching.start import SearchOutcome
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.repeats import read_plan, read_repeats, repeated, row_of_repeat
 from workbench.tracking.runs import Tracking, TrialRun
@@ -172,7 +172,7 @@ def test_a_result_that_mlflow_was_not_told_is_told_the_next_time(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("workbench.search.recording.StudyRuns.end", killed)
+        patch.setattr("workbench.searching.recording.StudyRuns.end", killed)
         with pytest.raises(KeyboardInterrupt):
             train(bench, inline, outcome, 1, num_seeds=1)
     assert train(bench, inline, outcome, 1, num_seeds=1) == "" and inline.trained == []

@@ -7,8 +7,8 @@ import pytest
 from tests.study.conftest import Bench
 from tests.study.inline import InlineRunner, InlineTrials
 from tests.study.tiny import SPACE
-from workbench.search.devices import Seats
-from workbench.search.options import RunOptions
+from workbench.searching.devices import Seats
+from workbench.searching.options import RunOptions
 from workbench.study.records import read_trials
 from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.search.halving import SuccessiveHalving
-from workbench.search.scheduler import MedianRule, NoPruning, make_scheduler
+from workbench.searching.halving import SuccessiveHalving
+from workbench.searching.scheduler import MedianRule, NoPruning, make_scheduler
 from workbench.space.experiment import Experiment
 from workbench.validation import build
 

@@ -21,9 +21,9 @@ from tests.study.tiny import SPACE, THREE
 from tests.study.workers import epoch
 from workbench.errors import RuleError, StudyError
 from workbench.parts.weights import RANDOM
-from workbench.search.local_runner import LocalRunner
-from workbench.search.loop import TrialBug
-from workbench.search.start import SearchOutcome
+from workbench.searching.local_runner import LocalRunner
+from workbench.searching.loop import TrialBug
+from workbench.searching.start import SearchOutcome
 from workbench.space.experiment import read_experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.records import (
@@ -302,7 +302,7 @@ def test_paused_trials_wait_through_a_kill(
     inline.reset(killed)
     # A killed process puts nothing back.
     monkeypatch.setattr(
-        "workbench.search.study_store.StudyStore.requeue", lambda self, running: None
+        "workbench.searching.study_store.StudyStore.requeue", lambda self, running: None
     )
     experiment = bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING)
     with pytest.raises(KeyboardInterrupt):
@@ -329,7 +329,7 @@ def test_a_nearly_full_disk_takes_the_paused_trials_first(
     # The second look finds no space, the third some again.
     free = iter([10**10, 10**10, 0])
     monkeypatch.setattr(
-        "workbench.search.stopping.shutil.disk_usage",
+        "workbench.searching.stopping.shutil.disk_usage",
         lambda path: SimpleNamespace(free=next(free, 10**10)),
     )
     outcome = bench.search(bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING), 3, jobs=1)
@@ -452,7 +452,7 @@ def test_a_disk_that_fills_up_stops_the_search_and_it_goes_on_when_there_is_spac
     experiment = bench.experiment()
     free = [2**40]
     monkeypatch.setattr(
-        "workbench.search.stopping.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0])
+        "workbench.searching.stopping.shutil.disk_usage", lambda _: SimpleNamespace(free=free[0])
     )
 
     def curve(recipe: Recipe, number: int) -> float:

@@ -7,8 +7,8 @@ import pytest
 from workbench.errors import ConfigError
 from workbench.media.audio_features import Features
 from workbench.parts.methods import FineTuning, GradientBoosting, LogisticRegression
-from workbench.search.costs import Past, Wanted, predict_cost
-from workbench.search.open_trials import reached_in
+from workbench.searching.costs import Past, Wanted, predict_cost
+from workbench.searching.open_trials import reached_in
 from workbench.space.space import SampledConfig, Space, read_tree_as_space
 from workbench.trial.recipe import Objective
 from workbench.trial.result import Epoch

@@ -15,9 +15,9 @@ from workbench.errors import ConfigError, DataError, StudyError
 from workbench.files import write_json
 from workbench.parts.leaderboard import Table, read_table
 from workbench.screening.screening import FILE, Candidate, Screening
-from workbench.search import devices
-from workbench.search import start as start_module
-from workbench.search.devices import choose_seats
+from workbench.searching import devices
+from workbench.searching import start as start_module
+from workbench.searching.devices import choose_seats
 from workbench.space import backbone_options
 from workbench.space import precisions as precisions_module
 from workbench.space.space import Space

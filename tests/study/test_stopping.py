@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workbench.search.noise import expected_gain, noise_rules
+from workbench.searching.noise import expected_gain, noise_rules
 from workbench.trial.delong import Estimate
 
 

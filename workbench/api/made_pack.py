@@ -7,7 +7,7 @@ from pathlib import Path
 from workbench.api.disks import full_disks_told
 from workbench.console import visible_lines
 from workbench.notebook import ShownAsText
-from workbench.search.mending import pack_run
+from workbench.searching.mending import pack_run
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import PackSummary, describe_pack, summarise_pack
 from workbench.study.folder import StudyFolder

@@ -204,7 +204,7 @@ class Study:
         Example:
             >>> print(study.promote(trial=4))
         """
-        from workbench.search.mending import mend_runs
+        from workbench.searching.mending import mend_runs
         from workbench.selection.best_model import promote_newest_pack
         from workbench.selection.promotion import promote
         from workbench.tracking.registry import ModelRegistry

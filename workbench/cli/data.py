@@ -141,7 +141,7 @@ def _augmented(
     experiment: Path, prepared: "Prepared", folder: Path
 ) -> "tuple[list[ContactSheet], str]":
     """Return the sheets of augmentations, or none and why: data is looked at without a space."""
-    from workbench.search.augment_sheet import write_augment_sheets
+    from workbench.searching.augment_sheet import write_augment_sheets
     from workbench.space.experiment import read_experiment
 
     try:

@@ -33,8 +33,8 @@ def init(
 ) -> None:
     """Look at a data folder; write an experiment that fits it and this machine."""
     from workbench.data.guessed_columns import Answers
-    from workbench.search.fitted_experiment import fit_experiment, write_fitted
-    from workbench.search.fitted_texts import trials_for
+    from workbench.searching.fitted_experiment import fit_experiment, write_fitted
+    from workbench.searching.fitted_texts import trials_for
 
     answers = Answers(
         table=table,

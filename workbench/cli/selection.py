@@ -31,7 +31,7 @@ from workbench.cli.shared import (
 from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.search.options import FinalistsAsked, RunOptions
+    from workbench.searching.options import FinalistsAsked, RunOptions
     from workbench.selection.final_round import FinalRound
     from workbench.study.folder import StudyFolder
 
@@ -61,7 +61,7 @@ def finalists(
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     without_locks(no_lock)
     from workbench.api.disks import full_disks_told
-    from workbench.search.options import FinalistsAsked, RunOptions
+    from workbench.searching.options import FinalistsAsked, RunOptions
     from workbench.selection import promotion
     from workbench.selection.champion import describe_champion
     from workbench.selection.finalists_told import finalists_as_json

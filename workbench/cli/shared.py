@@ -18,7 +18,7 @@ from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.api.study import Study
-    from workbench.search.options import FinalistsAsked
+    from workbench.searching.options import FinalistsAsked
     from workbench.study.folder import StudyFolder
 
 DEMO = Path("experiments/demo.yaml")
@@ -248,7 +248,7 @@ def finalists_asked(text: str | None) -> "FinalistsAsked | None":
     """Return what a final round such as 5x3 is: so many finalists, each with so many seeds."""
     if text is None:
         return None
-    from workbench.search.options import FinalistsAsked
+    from workbench.searching.options import FinalistsAsked
 
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:

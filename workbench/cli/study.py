@@ -100,7 +100,7 @@ def search(
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     asked = finalists_asked(finalists)
     without_locks(no_lock)
-    from workbench.api.searching import search as search_study
+    from workbench.api.search import search as search_study
 
     run = partial(
         search_study,
@@ -142,7 +142,7 @@ def train(
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
     memory_bytes = parse_bytes(memory)
     without_locks(no_lock)
-    from workbench.api.searching import train as train_recipe
+    from workbench.api.search import train as train_recipe
 
     run = partial(
         train_recipe,

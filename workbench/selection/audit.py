@@ -30,7 +30,7 @@ from workbench.scoring.any_model import scores_of
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores
-from workbench.search.devices import choose_seats
+from workbench.searching.devices import choose_seats
 from workbench.selection.champion import current_user, read_champion
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial

@@ -6,7 +6,7 @@ from workbench.addresses import TrackingPlace
 from workbench.console import say
 from workbench.errors import DamagedFileError, RuleError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
-from workbench.search.mending import pack_run
+from workbench.searching.mending import pack_run
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.finalists import read_finalists
 from workbench.selection.leaderboard import complete_trials

@@ -4,10 +4,10 @@ import time
 from typing import NamedTuple
 
 from workbench.errors import StudyError
-from workbench.search.local_runner import LocalRunner
-from workbench.search.options import RunOptions
-from workbench.search.repeats import train_repeats
-from workbench.search.runner import MakeRunner
+from workbench.searching.local_runner import LocalRunner
+from workbench.searching.options import RunOptions
+from workbench.searching.repeats import train_repeats
+from workbench.searching.runner import MakeRunner
 from workbench.selection.finalists import Finalists, choose_finalists, read_finalists
 from workbench.selection.statistics import read_scored_trials
 from workbench.study.alike import measured_alike

@@ -12,7 +12,7 @@ from workbench.data.prepare import Prepared
 from workbench.errors import StudyError
 from workbench.files import finished, finished_folder, hash_file, sweep
 from workbench.parts.averages import SWAD
-from workbench.search.devices import choose_seats
+from workbench.searching.devices import choose_seats
 from workbench.selection.champion import Champion, current_user, read_champion
 from workbench.selection.packing import join_tables, pack_tensors
 from workbench.study.folder import StudyFolder

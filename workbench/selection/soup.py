@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from workbench.data.prepare import Prepared
 from workbench.errors import StudyError
 from workbench.files import finished, finished_folder, hash_file, sweep
-from workbench.search.devices import choose_seats
+from workbench.searching.devices import choose_seats
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.soup_scoring import SoupScorer
 from workbench.selection.statistics import read_scored_trials, trial_auc_difference

@@ -17,7 +17,7 @@ from workbench.files import finished, hash_file, read_json, write_json
 from workbench.parts.pretrained import overlay
 from workbench.scoring.slices import TEST
 from workbench.scoring.temperature import tempered
-from workbench.search.devices import Seats, choose_seats
+from workbench.searching.devices import Seats, choose_seats
 from workbench.selection.packing import join_tables, pack_tensors
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags

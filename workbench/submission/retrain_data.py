@@ -13,8 +13,8 @@ from workbench.errors import BundleError, DataError
 from workbench.fence import num_cores
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
 from workbench.screening.probe import Where
-from workbench.search.fold_data import FOLDS, dealt
-from workbench.search.slice_data import with_made_slices
+from workbench.searching.fold_data import FOLDS, dealt
+from workbench.searching.slice_data import with_made_slices
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space, read_tree_as_space
 from workbench.space.weights_finder import WeightsFinder

@@ -13,7 +13,7 @@ from workbench.errors import BundleError, DamagedFileError, StudyError
 from workbench.files import read_json, write_text
 from workbench.scoring.slices import TEST, columns_used
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
-from workbench.search.fold_data import FOLDS
+from workbench.searching.fold_data import FOLDS
 from workbench.selection.champion import Champion
 from workbench.selection.finalists import Finalist, Finalists, read_finalists
 from workbench.selection.leaderboard import complete_trials

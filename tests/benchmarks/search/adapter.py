@@ -21,15 +21,15 @@ from workbench.screening.screening import (
     first_drafts,
     narrowed,
 )
-from workbench.search.devices import Seats
-from workbench.search.forecast import Forecast
-from workbench.search.loop import Search
-from workbench.search.options import RunOptions
-from workbench.search.queue import TrialQueue
-from workbench.search.recording import StudyRuns
-from workbench.search.scheduler import make_scheduler
-from workbench.search.stopping import SearchLimits
-from workbench.search.study_store import StudyStore
+from workbench.searching.devices import Seats
+from workbench.searching.forecast import Forecast
+from workbench.searching.loop import Search
+from workbench.searching.options import RunOptions
+from workbench.searching.queue import TrialQueue
+from workbench.searching.recording import StudyRuns
+from workbench.searching.scheduler import make_scheduler
+from workbench.searching.stopping import SearchLimits
+from workbench.searching.study_store import StudyStore
 from workbench.space import recipe_builder
 from workbench.space.experiment import Experiment
 from workbench.space.precisions import Precisions

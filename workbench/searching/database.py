@@ -6,8 +6,8 @@ import optuna
 from optuna.storages import BaseStorage
 
 from workbench.console import say
-from workbench.search.journal import mend_journal
-from workbench.search.patient_storage import PatientStorage
+from workbench.searching.journal import mend_journal
+from workbench.searching.patient_storage import PatientStorage
 from workbench.study.folder import StudyFolder
 from workbench.study.storage import (
     address_of,

@@ -9,19 +9,19 @@ from typing import assert_never
 
 from workbench.console import say
 from workbench.processes import Interrupts
-from workbench.search import messages
-from workbench.search.disk_budget import DiskBudget
-from workbench.search.forecast import Forecast
-from workbench.search.live import SearchView
-from workbench.search.noise import NoiseWatch
-from workbench.search.open_trials import OpenTrial
-from workbench.search.options import RunOptions
-from workbench.search.queue import Queue
-from workbench.search.runner import Event, Runner
-from workbench.search.scheduler import Scheduler
-from workbench.search.situation import Situation
-from workbench.search.stopping import FREE_SOME, SearchLimits
-from workbench.search.store import TrialStore
+from workbench.searching import messages
+from workbench.searching.disk_budget import DiskBudget
+from workbench.searching.forecast import Forecast
+from workbench.searching.live import SearchView
+from workbench.searching.noise import NoiseWatch
+from workbench.searching.open_trials import OpenTrial
+from workbench.searching.options import RunOptions
+from workbench.searching.queue import Queue
+from workbench.searching.runner import Event, Runner
+from workbench.searching.scheduler import Scheduler
+from workbench.searching.situation import Situation
+from workbench.searching.stopping import FREE_SOME, SearchLimits
+from workbench.searching.store import TrialStore
 from workbench.study.folder import StudyFolder
 from workbench.trial.decision import Decision
 from workbench.trial.job import Blocked, Bug, Died, Full

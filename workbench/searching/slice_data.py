@@ -19,7 +19,7 @@ from workbench.files import read_json, write_json
 from workbench.scoring.slices import CLUSTERS, families_of
 from workbench.screening.clusters import describe_clusters, find_clusters, with_clusters
 from workbench.screening.probe import Where
-from workbench.search.new_study import keep_data
+from workbench.searching.new_study import keep_data
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder

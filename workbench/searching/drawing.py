@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import optuna
 
-from workbench.search.proposals import Proposals
+from workbench.searching.proposals import Proposals
 from workbench.space.recipe_builder import RecipeBuilder
 from workbench.space.space import SampledConfig
 from workbench.trial.recipe import Recipe

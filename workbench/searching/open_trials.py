@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from workbench.search.options import RunOptions
+from workbench.searching.options import RunOptions
 from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, best_epoch

@@ -8,9 +8,9 @@ import optuna
 from optuna.trial import TrialState
 
 from workbench.console import say
-from workbench.search.database import open_in_database
-from workbench.search.journal import mend_journal
-from workbench.search.samplers import make_sampler
+from workbench.searching.database import open_in_database
+from workbench.searching.journal import mend_journal
+from workbench.searching.samplers import make_sampler
 from workbench.space.experiment import Experiment
 from workbench.space.space import SampledConfig, Space
 from workbench.study.folder import StudyFolder

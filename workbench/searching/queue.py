@@ -2,13 +2,13 @@
 
 from typing import Protocol
 
-from workbench.search import messages
-from workbench.search.drawing import Drawing
-from workbench.search.forecast import Forecast
-from workbench.search.open_trials import OpenTrial
-from workbench.search.scheduler import Scheduler
-from workbench.search.stopping import SearchLimits
-from workbench.search.study_store import StudyStore
+from workbench.searching import messages
+from workbench.searching.drawing import Drawing
+from workbench.searching.forecast import Forecast
+from workbench.searching.open_trials import OpenTrial
+from workbench.searching.scheduler import Scheduler
+from workbench.searching.stopping import SearchLimits
+from workbench.searching.study_store import StudyStore
 from workbench.space.recipe_builder import RecipeBuilder
 from workbench.trial.result import Result
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workbench.console import say
-from workbench.search.devices import Seats
-from workbench.search.messages import NEARLY_FULL
-from workbench.search.options import RunOptions
-from workbench.search.store import TrialStore
+from workbench.searching.devices import Seats
+from workbench.searching.messages import NEARLY_FULL
+from workbench.searching.options import RunOptions
+from workbench.searching.store import TrialStore
 
 FREE_SOME = "Make space; the same command then goes on."
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from workbench.search.devices import Seats
-from workbench.search.options import RunOptions
-from workbench.search.packing import most_side_by_side, pack_seats
-from workbench.search.pool import WorkerPool
-from workbench.search.runner import Event
+from workbench.searching.devices import Seats
+from workbench.searching.options import RunOptions
+from workbench.searching.packing import most_side_by_side, pack_seats
+from workbench.searching.pool import WorkerPool
+from workbench.searching.runner import Event
 from workbench.study.folder import StudyFolder
 from workbench.trial.decision import Decision
 from workbench.trial.job import Job

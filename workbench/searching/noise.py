@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from workbench.console import say
 from workbench.errors import DamagedFileError
-from workbench.search.study_store import StudyStore
+from workbench.searching.study_store import StudyStore
 from workbench.study.folder import StudyFolder
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective

@@ -15,10 +15,10 @@ from optuna.trial import TrialState
 from workbench.console import say
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
-from workbench.search.journal import restore_trials
-from workbench.search.open_trials import Ended, OpenTrial, PastTrial, reached_in
-from workbench.search.proposals import Proposals, open_study
-from workbench.search.recording import StudyRuns, cannot_be_written
+from workbench.searching.journal import restore_trials
+from workbench.searching.open_trials import Ended, OpenTrial, PastTrial, reached_in
+from workbench.searching.proposals import Proposals, open_study
+from workbench.searching.recording import StudyRuns, cannot_be_written
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder

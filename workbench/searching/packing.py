@@ -15,9 +15,9 @@ from workbench.console import say
 from workbench.data.measured import Measured
 from workbench.errors import ConfigError
 from workbench.fence import num_cores
-from workbench.search.costs import epoch_work
-from workbench.search.devices import Seats
-from workbench.search.pool import WorkerPool
+from workbench.searching.costs import epoch_work
+from workbench.searching.devices import Seats
+from workbench.searching.pool import WorkerPool
 from workbench.trial.device import called, is_cuda
 from workbench.trial.recipe import Recipe
 from workbench.trial.side_by_side import Ask, StepProbe

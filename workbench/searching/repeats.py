@@ -14,18 +14,18 @@ from workbench.console import say
 from workbench.data.prepare import Prepared
 from workbench.files import sweep
 from workbench.scoring.slices import measured_slices, num_files
-from workbench.search.devices import Seats, choose_seats
-from workbench.search.disk_budget import DiskBudget
-from workbench.search.forecast import Forecast
-from workbench.search.local_runner import LocalRunner
-from workbench.search.loop import Search
-from workbench.search.options import RunOptions
-from workbench.search.places import require_places
-from workbench.search.recording import StudyRuns, changes_told, written_anew
-from workbench.search.repeat_store import RepeatQueue, RepeatStore
-from workbench.search.runner import MakeRunner
-from workbench.search.scheduler import NoPruning
-from workbench.search.stopping import SearchLimits
+from workbench.searching.devices import Seats, choose_seats
+from workbench.searching.disk_budget import DiskBudget
+from workbench.searching.forecast import Forecast
+from workbench.searching.local_runner import LocalRunner
+from workbench.searching.loop import Search
+from workbench.searching.options import RunOptions
+from workbench.searching.places import require_places
+from workbench.searching.recording import StudyRuns, changes_told, written_anew
+from workbench.searching.repeat_store import RepeatQueue, RepeatStore
+from workbench.searching.runner import MakeRunner
+from workbench.searching.scheduler import NoPruning
+from workbench.searching.stopping import SearchLimits
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import TrialRow

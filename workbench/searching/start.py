@@ -27,26 +27,26 @@ from workbench.scoring.slices import (
 from workbench.screening.probe import Where
 from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
-from workbench.search import messages
-from workbench.search.beside import Beside, sheets_beside
-from workbench.search.devices import choose_seats
-from workbench.search.disk_budget import DiskBudget
-from workbench.search.fitted_experiment import named_or_fitted
-from workbench.search.fold_data import dealt
-from workbench.search.forecast import Forecast
-from workbench.search.local_runner import LocalRunner
-from workbench.search.loop import Search
-from workbench.search.new_study import begin_or_check
-from workbench.search.noise import NoiseWatch
-from workbench.search.options import RunOptions
-from workbench.search.places import require_places
-from workbench.search.queue import TrialQueue
-from workbench.search.recording import StudyRuns, changes_told, written_anew
-from workbench.search.runner import MakeRunner
-from workbench.search.scheduler import make_scheduler
-from workbench.search.slice_data import with_made_slices
-from workbench.search.stopping import SearchLimits, final_round_s
-from workbench.search.study_store import StudyStore
+from workbench.searching import messages
+from workbench.searching.beside import Beside, sheets_beside
+from workbench.searching.devices import choose_seats
+from workbench.searching.disk_budget import DiskBudget
+from workbench.searching.fitted_experiment import named_or_fitted
+from workbench.searching.fold_data import dealt
+from workbench.searching.forecast import Forecast
+from workbench.searching.local_runner import LocalRunner
+from workbench.searching.loop import Search
+from workbench.searching.new_study import begin_or_check
+from workbench.searching.noise import NoiseWatch
+from workbench.searching.options import RunOptions
+from workbench.searching.places import require_places
+from workbench.searching.queue import TrialQueue
+from workbench.searching.recording import StudyRuns, changes_told, written_anew
+from workbench.searching.runner import MakeRunner
+from workbench.searching.scheduler import make_scheduler
+from workbench.searching.slice_data import with_made_slices
+from workbench.searching.stopping import SearchLimits, final_round_s
+from workbench.searching.study_store import StudyStore
 from workbench.space.experiment import Experiment
 from workbench.space.pack_presets import read_known, require_legal_members
 from workbench.space.precisions import Precisions

@@ -8,7 +8,7 @@ from typing import Protocol, assert_never
 
 import numpy as np
 
-from workbench.search.halving import SuccessiveHalving
+from workbench.searching.halving import SuccessiveHalving
 from workbench.space.experiment import Experiment
 from workbench.trial.decision import Decision
 from workbench.trial.result import State

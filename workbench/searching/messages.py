@@ -1,7 +1,7 @@
 """What a search says to the person at the terminal, in lines."""
 
-from workbench.search.costs import CostForecast
-from workbench.search.open_trials import OpenTrial
+from workbench.searching.costs import CostForecast
+from workbench.searching.open_trials import OpenTrial
 from workbench.tables import duration
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result

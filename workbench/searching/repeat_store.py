@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from workbench.search import messages
-from workbench.search.forecast import Forecast
-from workbench.search.open_trials import Ended, OpenTrial, PastTrial
-from workbench.search.recording import StudyRuns, cannot_be_written
+from workbench.searching import messages
+from workbench.searching.forecast import Forecast
+from workbench.searching.open_trials import Ended, OpenTrial, PastTrial
+from workbench.searching.recording import StudyRuns, cannot_be_written
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.study.repeats import Repeat, read_repeats, repeated, write_repeat

@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 
 from workbench.fence import KEEP_MEMORY
 from workbench.processes import Spawning, environment, interrupts_held
-from workbench.search.runner import Event
+from workbench.searching.runner import Event
 from workbench.tables import duration
 from workbench.trial.decision import Decision
 from workbench.trial.job import Died

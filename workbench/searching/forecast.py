@@ -5,7 +5,14 @@ from collections import deque
 from collections.abc import Iterable
 
 from workbench.errors import WorkbenchError
-from workbench.search.costs import CostForecast, Past, epoch_work, past_of, predict_cost, wanted_of
+from workbench.searching.costs import (
+    CostForecast,
+    Past,
+    epoch_work,
+    past_of,
+    predict_cost,
+    wanted_of,
+)
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 

@@ -6,8 +6,8 @@ A search hands out jobs and reads what comes of them; where and how they run it 
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from workbench.search.devices import Seats
-from workbench.search.options import RunOptions
+from workbench.searching.devices import Seats
+from workbench.searching.options import RunOptions
 from workbench.trial.decision import Decision
 from workbench.trial.job import Blocked, Bug, Died, Full, Job
 from workbench.trial.recipe import Recipe

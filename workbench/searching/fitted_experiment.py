@@ -13,9 +13,9 @@ from workbench.errors import ConfigError
 from workbench.fence import num_cores
 from workbench.files import write_text
 from workbench.parts.weights_at_hand import at_hand
-from workbench.search.devices import choose_seats
-from workbench.search.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
-from workbench.search.options import RunOptions
+from workbench.searching.devices import choose_seats
+from workbench.searching.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
+from workbench.searching.options import RunOptions
 from workbench.space.experiment import Experiment, read_experiment
 from workbench.space.space import Space, read_tree_as_space, require_backbones
 from workbench.study.folder import new_or_known

@@ -2,11 +2,11 @@
 
 import time
 
-from workbench.search.live import InFlight, Standing
-from workbench.search.messages import of_recipe
-from workbench.search.options import RunOptions
-from workbench.search.runner import Runner
-from workbench.search.store import TrialStore
+from workbench.searching.live import InFlight, Standing
+from workbench.searching.messages import of_recipe
+from workbench.searching.options import RunOptions
+from workbench.searching.runner import Runner
+from workbench.searching.store import TrialStore
 
 
 class Situation:

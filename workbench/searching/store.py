@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from workbench.search.open_trials import Ended, OpenTrial, PastTrial
+from workbench.searching.open_trials import Ended, OpenTrial, PastTrial
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result, State
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from workbench.data.prepare import Prepared
-from workbench.search.augment_sheet import write_augment_sheets
-from workbench.search.recording import StudyRuns
+from workbench.searching.augment_sheet import write_augment_sheets
+from workbench.searching.recording import StudyRuns
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
 

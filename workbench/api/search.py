@@ -10,8 +10,8 @@ from typing import Literal
 from workbench.api.disks import full_disks_told
 from workbench.api.study import Study
 from workbench.errors import ConfigError, StudyError
-from workbench.search import start
-from workbench.search.options import FinalistsAsked, RunOptions
+from workbench.searching import start
+from workbench.searching.options import FinalistsAsked, RunOptions
 from workbench.selection.best_model import promote_as_asked
 from workbench.selection.final_round import run_final_round
 from workbench.selection.leaderboard import complete_trials

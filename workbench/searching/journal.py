@@ -23,8 +23,8 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import TrialState, create_trial
 
 from workbench.files import write_text
-from workbench.search.open_trials import reached_in
-from workbench.search.recording import StudyRuns
+from workbench.searching.open_trials import reached_in
+from workbench.searching.recording import StudyRuns
 from workbench.space.space import SampledConfig, Space
 from workbench.study.folder import StudyFolder
 from workbench.study.records import (
