@@ -41,14 +41,15 @@ class Dataset(Frozen):
     """What an experiment says of its data."""
 
     name: str = Field(pattern=f"^{NAME}$")
-    """The experiment's; the study's too, unless `--study` gives another."""
+    """Name of the experiment, and of its study unless `--study` gives another."""
 
     source: Literal["folder", "demo"] = "folder"
-    """Where the data is without `--data`: nowhere, or in the demo that the program makes."""
+    """Which data is used without `--data`: none, so that `--data` must name it (`folder`), or the
+    demo data that the program makes (`demo`)."""
 
     data: Annotated[Layout, BeforeValidator(_one_or_many)] = Layout()
     validation: Validation = Validation()
-    """Which of the labelled files validate."""
+    """Which of the labelled files are used for validation."""
 
     views: dict[str, AnyView] = Field(min_length=1)
     """The views that a search space may name."""

@@ -24,26 +24,29 @@ from workbench.values import Frozen
 
 
 class Validation(Frozen):
-    """Which labelled files validate."""
+    """Which of the labelled files are used for validation."""
 
     kind: Literal["given", "stratified", "group", "cluster", "leave-one-out-by-column"] = "given"
-    """Those of the data's own `val`; as many of each class in every fold; the same, with files of
-    one group together; the fakes whose features are alike, with a share of the reals, groups
-    together; or the files of one value of a column, such as a generator's fakes."""
+    """`given`: the data's own `val`. `stratified`: folds with the same share of each class.
+    `group`: the same, with files of one group together. `cluster`: each fold has fakes whose
+    features are alike and a share of the real files, groups together. `leave-one-out-by-column`:
+    the files of one value of a column, such as the fakes of one generator."""
 
     folds: int = Field(5, ge=2, le=100)
-    """How many there are; by a column, as many as it has values; by clusters, at most."""
+    """Number of folds; for `cluster` the most that there may be. `leave-one-out-by-column` has one
+    for each value and does not read this."""
 
     fold: int = Field(1, ge=1)
-    """The one that is `val`, counted from 1."""
+    """The fold that is `val`, counted from 1."""
 
     use: int = Field(1, ge=1, le=100)
-    """How many folds are, from `fold` on and then from the first. A trial is trained once without
-    each of them, and its scores on `val` are those of each file by the model that did not see it.
-    The weights that are kept are those of the first."""
+    """How many folds are `val` in turn, beginning with `fold` and, after the last one, going on
+    with the first. A trial is trained once without each of them, and a file's score on `val` is by
+    the model that did not see it. The weights of the first training are kept."""
 
     by: str | None = None
-    """The column: by default the first of `groups` under `data`; to leave one out, `generator`."""
+    """The column to divide by: by default the first of `groups` under `data`, and `generator` for
+    `leave-one-out-by-column`."""
 
     @model_validator(mode="after")
     def _has_the_fold(self) -> Self:

@@ -31,7 +31,7 @@ _MEDIA = ("media", "testset", "test")
 
 
 class Holdout(Frozen):
-    """Which labelled files no search may read the labels of."""
+    """Labelled files whose labels no search may read."""
 
     data: str | None = None
     """A folder with a label file and its media; relative to where the commands run, as `--data`.
@@ -40,10 +40,11 @@ class Holdout(Frozen):
     is laid out like a data folder, of which both splits count."""
 
     share: float | None = Field(None, gt=0, lt=1)
-    """This share of the files of `train` and `val`."""
+    """Share of the files of `train` and `val` that is held out."""
 
     by: str | None = None
-    """Files that have the same in this column of the tables, such as `speaker`, stay together."""
+    """A column such as `speaker`: files with the same value in it are held out together or not at
+    all."""
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:

@@ -31,13 +31,13 @@ def _words(value: Any) -> Any:
 
 
 class Classes(Frozen):
-    """What the labels of each class are, in any case of letters; read instead of the usual ones."""
+    """The labels of each class, in upper or lower case; they replace the usual ones."""
 
     fake: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
-    """Labels of the class that scores are the probability of."""
+    """Labels of the fakes: a score is the probability of this class."""
 
     real: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
-    """Labels of the other class."""
+    """Labels of the real files."""
 
     @model_validator(mode="after")
     def _are_two(self) -> "Classes":

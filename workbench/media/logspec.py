@@ -29,7 +29,7 @@ class Logspec(BandSpectrogram):
 
     kind: Literal["logspec"] = "logspec"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     @model_validator(mode="after")
     def _check_bins(self) -> Self:

@@ -36,7 +36,7 @@ class Mel(BandSpectrogram):
 
     kind: Literal["mel"] = "mel"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     num_mels: int = Field(128, ge=16, le=256)
     """Frequency bands, evenly spaced in mel."""

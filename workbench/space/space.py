@@ -52,10 +52,11 @@ class SampledConfig(ModelChoices, TrainingSpec):
     """Names of the experiment's views that the model reads."""
 
     pretrained: Literal["auto", "hub", "local", "none"] = "auto"
-    """Where pretrained weights come from; `auto` takes what can be had, and says what."""
+    """Where pretrained weights come from: the weights hub, or files on this machine (`local`);
+    `none` is random weights. `auto` takes what can be had, and says what."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # type: ignore[assignment]
-    """What training computes in; `auto` takes bfloat16 where the study's device is faster so."""
+    """Number format of training; `auto` takes bfloat16 where the study's device is faster so."""
 
     @model_validator(mode="after")
     def _in_short(self) -> Self:
