@@ -195,5 +195,7 @@ def test_an_absent_search_space_is_named(tmp_path: Path) -> None:
 
 def test_a_view_that_the_experiment_lacks_is_refused_by_the_space_file(tmp_path: Path) -> None:
     file = write_experiment(tmp_path, {**SPACE, "views": ["frames"]})
-    with pytest.raises(ConfigError, match=r"search_spaces/tiny\.yaml: .*the experiment has image"):
+    with pytest.raises(
+        ConfigError, match=r"search_spaces/tiny\.yaml: .*views of the experiment \(image"
+    ):
         read_experiment(file)

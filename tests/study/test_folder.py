@@ -150,7 +150,7 @@ def test_a_lock_that_a_reused_process_number_seems_to_hold_is_free(tmp_path: Pat
 
 def test_a_folder_in_the_place_of_a_lock_is_named(tmp_path: Path) -> None:
     (tmp_path / "one" / "lock").mkdir(parents=True)
-    with pytest.raises(LockError, match="lock is a folder, and a lock file belongs there"):
+    with pytest.raises(LockError, match="lock is a folder, where a lock file has to be written"):
         begun(tmp_path, "one").held().__enter__()
 
 

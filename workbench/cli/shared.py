@@ -196,7 +196,7 @@ def trial_numbers(text: str | None) -> list[int]:
     if text is None:
         return []
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise typer.BadParameter(f"{text!r} are no numbers of trials: write e.g. 3,5,9.")
+        raise typer.BadParameter(f"{text!r} is not a list of trial numbers: write e.g. 3,5,9.")
     return list(dict.fromkeys(map(int, text.split(","))))
 
 
@@ -253,6 +253,7 @@ def finalists_asked(text: str | None) -> "FinalistsAsked | None":
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:
         raise typer.BadParameter(
-            f"{text!r} is no final round: write e.g. 5x3, five finalists with three seeds each."
+            f"{text!r} is not a number of finalists and of seeds: write e.g. 5x3, five "
+            "finalists with three seeds each."
         )
     return FinalistsAsked(int(match[1]), int(match[2]))

@@ -54,9 +54,9 @@ class Validation(Frozen):
             raise ValueError("the data's own `val` is one fold: name another `kind` to use several")
         if self.kind in ("stratified", "group", "cluster"):
             if self.fold > self.folds:
-                raise ValueError(f"there is no fold {self.fold} of {self.folds}")
+                raise ValueError(f"`fold` is {self.fold}, and there are only {self.folds} folds")
             if self.use > self.folds:
-                raise ValueError(f"there are no {self.use} folds to use, but {self.folds}")
+                raise ValueError(f"`use` is {self.use}, and there are only {self.folds} folds")
         return self
 
 
@@ -154,8 +154,8 @@ def _dealt(
     column = validation.by or next(iter(manifest.metadata.groups), None)
     if validation.kind == "group" and column is None:
         raise DataError(
-            "`validation` deals by groups, and nothing says what they are. Name a column by "
-            "`groups` under `data` in the experiment."
+            "`validation` keeps the files of a group together, and nothing says what the "
+            "groups are. Name a column by `groups` under `data` in the experiment."
         )
     if validation.kind != "stratified" and column is not None:
         said = _cells(rows, column)
@@ -164,8 +164,9 @@ def _dealt(
         num_folds, by = max(clusters.values(), default=0), " by clusters"
         if max(validation.fold, validation.use) > num_folds:
             raise DataError(
-                f"`validation` uses fold {max(validation.fold, validation.use)}, and the fakes are "
-                f"in {num_folds} clusters. Use fewer folds, or another `kind`."
+                f"`validation` uses fold {max(validation.fold, validation.use)}, and the "
+                f"fakes form only {num_folds} clusters, one for each fold. Use fewer "
+                "folds, or another `kind`."
             )
         folds = _by_cluster(keys, rows, clusters, num_folds)
     else:
@@ -225,8 +226,9 @@ def _left_out(
     values = sorted(set(cells[is_fake]) - {""})
     if max(validation.fold, validation.use) > len(values):
         raise DataError(
-            f"`validation` leaves out value {max(validation.fold, validation.use)} of `{column}`, "
-            f"and the fakes have {len(values)}. Choose a `fold` from 1 on, up to that."
+            f"`validation` leaves out value number {max(validation.fold, validation.use)} "
+            f"of `{column}`, and the fakes have only {len(values)}. Choose a lower "
+            "`fold` or `use`."
         )
     keys = rows["content"].where(rows["content"] != "", rows["path"])
     shares = _folds(keys, rows["target"], len(values))
@@ -248,7 +250,8 @@ def _cells(rows: pd.DataFrame, column: str) -> "pd.Series[str]":
     """
     if column_of(column) not in rows:
         raise DataError(
-            f"`validation` deals by `{column}`, which no table of the data has, or which `groups` "
-            "and `generator` under `data` do not name. Correct the experiment, or add the column."
+            f"`validation` divides the files by `{column}`, which is no column of the "
+            "data's tables, or is not named by `groups` or `generator` under `data`. "
+            "Correct the experiment, or add the column."
         )
     return rows[column_of(column)]

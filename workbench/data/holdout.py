@@ -51,7 +51,7 @@ class Holdout(Frozen):
         if (self.data is None) == (self.share is None):
             raise ValueError("give either `data`, a folder, or `share`, e.g. 0.2")
         if self.by is not None and self.share is None:
-            raise ValueError("`by` says how a `share` is dealt: give that, too")
+            raise ValueError("`by` says which files of a `share` stay together: give `share` too")
         return self
 
     def folder(self) -> Path | None:
@@ -169,8 +169,8 @@ def _is_held(table: pd.DataFrame, holdout: Holdout) -> npt.NDArray[np.bool_]:
         column = column_of(holdout.by)
         if column not in table:
             raise DataError(
-                f"`holdout` deals by {holdout.by!r}, which is no column that is known of the "
-                "files. Name it by `groups` under `data`, or correct `by`."
+                f"`holdout` is by {holdout.by!r}, which is no known column. Name it by "
+                "`groups` under `data`, or correct `by`."
             )
         said = labelled[column].fillna("").astype(str)
         keys = keys.where(said == "", said)

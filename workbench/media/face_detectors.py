@@ -186,8 +186,8 @@ class YuNet(_Settings):
                 return path
         what = "has another content" if Path(self.file).is_file() else "is not a file"
         raise ConfigError(
-            f"The face detector's model {self.file} {what}: sha256 {self.sha256} was asked for. "
-            "Put that file back, or name another one without its sha256."
+            f"The face detector's model {self.file} {what}: the experiment asks for sha256 "
+            f"{self.sha256}. Put that file back, or name another one without its sha256."
         )
 
     def _found(self, bgr: Picture) -> list[Face]:

@@ -36,8 +36,9 @@ class Logspec(BandSpectrogram):
         num_bins = self._bins.stop - self._bins.start
         if num_bins < _MIN_BINS:
             raise ValueError(
-                f"{self.low_hz:g} to {self.high_hz:g} Hz holds {num_bins} frequencies of "
-                f"window {self.window}, under {_MIN_BINS}. Choose a wider band or a longer window"
+                f"window {self.window} has only {num_bins} frequencies from "
+                f"{self.low_hz:g} to {self.high_hz:g} Hz, and {_MIN_BINS} are needed. "
+                "Choose a wider band or a longer window"
             )
         return self
 

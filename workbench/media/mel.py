@@ -47,8 +47,9 @@ class Mel(BandSpectrogram):
         empty = np.flatnonzero(~filters.any(axis=1))
         if len(empty):
             raise ValueError(
-                f"{len(empty)} of {self.num_mels} bands lie between two frequencies of "
-                f"window {self.window}. Choose fewer num_mels, a longer window or a wider band"
+                f"{len(empty)} of {self.num_mels} mel bands are empty: they fall between "
+                f"two frequencies of window {self.window}. Choose fewer num_mels, a longer "
+                "window or a wider band"
             )
         return self
 

@@ -52,7 +52,8 @@ class Spectrogram(SoundView):
     def _check_segments(self) -> Self:
         if self.segments > 1 and self.segment_s is None:
             raise ValueError(
-                f"{self.segments} segments of no length. Set segment_s, in seconds, or segments: 1"
+                f"`segments` is {self.segments}, and segment_s is missing. Set segment_s, "
+                "in seconds, or segments: 1"
             )
         return self
 

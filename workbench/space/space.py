@@ -270,7 +270,7 @@ def read_space(path: Path, views: tuple[str, ...], rulebook: Rulebook | None = N
     """
     tree = read_yaml(path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is not a mapping of keys to values. Start from a shipped one.")
+        raise ConfigError(f"{path} holds no keys with values. Start from search_spaces/demo.yaml.")
     return read_tree_as_space(tree, str(path), views, rulebook)
 
 
@@ -288,15 +288,15 @@ def read_tree_as_space(
         if wrong := [name for name in names if not isinstance(name, str)]:
             key = f"backbone.{view}" if view else "backbone"
             raise ConfigError(
-                f"{where}: `{key}` is {shown(wrong[0])}: write the name of one model. A mapping of "
-                "views to names or choices stands first: `backbone: {VIEW: {choice: [...]}}`."
+                f"{where}: `{key}` is {shown(wrong[0])}: write one model's name. To choose "
+                "for each view: `backbone: {VIEW: {choice: [...]}}`."
             )
     for draft in space.corners():
         unknown = [name for name in draft.views if name not in views]
         if unknown or len(set(draft.views)) < len(draft.views):
             raise ConfigError(
-                f"{where}: `views` {shown(list(draft.views))} must name each view once, and the "
-                f"experiment has {', '.join(views)}. Use those names."
+                f"{where}: `views` is {shown(list(draft.views))}, and must be views of the "
+                f"experiment ({', '.join(views)}), each once. Correct it."
             )
     return space
 

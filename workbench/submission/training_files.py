@@ -154,8 +154,9 @@ def _study(folder: StudyFolder, name: str) -> StudyFolder:
     own = folder if name == folder.name else StudyFolder(folder.path.parent / name)
     if not own.path.is_dir():
         raise BundleError(
-            f"The study {name}, of which a member of the pack is, is not in {folder.path.parent}: "
-            "nothing says how that was trained. Put its folder back."
+            f"A member of the pack is a trial of the study {name}, which is not in "
+            f"{folder.path.parent}: nothing says how it was trained. Put that study's "
+            "folder back."
         )
     return own
 
