@@ -136,7 +136,7 @@ def test_what_a_study_is_reads_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cache", "recipes", "demo-data"])
 def test_a_study_cannot_take_the_name_of_a_folder_beside_it(tmp_path: Path, name: str) -> None:
-    with pytest.raises(StudyError, match=f"'{name}' is taken"):
+    with pytest.raises(StudyError, match=f"'{name}' cannot be used: a folder of that name"):
         new_or_known(tmp_path, name)
 
 

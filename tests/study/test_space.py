@@ -174,7 +174,10 @@ def test_what_can_be_drawn_is_told_without_drawing(read: Callable[..., Space]) -
         ({"views": []}, "`views`"),
         ({"views": "image"}, "`views` is 'image'"),
         ({"views": ["face"]}, "`views` is ['face'], and must be views of"),
-        ({"views": {"choice": [["image"], ["image", "image"]]}}, "['image', 'image'] must name"),
+        (
+            {"views": {"choice": [["image"], ["image", "image"]]}},
+            "['image', 'image'], and must be views",
+        ),
         ({"backbone": {"choice": ["test_resnet", 3]}}, "`backbone` is 3"),
         ({"augment": {"pictures": {"hflip": {"float": [0.0, 2.0]}}}}, "`augment.pictures.hflip`"),
         ({"augment": {3: 4}}, "`augment"),
@@ -238,7 +241,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
 def test_a_space_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text("- views\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="not a mapping"):
+    with pytest.raises(ConfigError, match="space.yaml holds no .key: value. pairs"):
         read_space(file, ("image",))
 
 

@@ -123,7 +123,10 @@ def test_a_view_that_can_not_be_drawn_needs_and_offers_none() -> None:
         ({"image": "test_vit", "small": {"choice": [3]}}, "`backbone.small` is 3"),
         ({"choice": ["test_vit", {"image": "a", "small": "b"}]}, "To choose for each view"),
         ({"image": {"leaderboard": {"top": 0}}, "small": "a"}, "`backbone.image.leaderboard`"),
-        ({"image": {"leaderboard": {}, "top": 2}, "small": "a"}, "`backbone.image` is a `leaderb"),
+        (
+            {"image": {"leaderboard": {}, "top": 2}, "small": "a"},
+            "`backbone.image` has other keys beside `leaderb",
+        ),
         ({"image": {"choice": ["a", "a"]}, "small": "a"}, "`backbone.image.choice` holds an opt"),
     ],
 )

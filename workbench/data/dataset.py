@@ -93,7 +93,7 @@ def read_tree(path: Path) -> dict[Any, Any]:
         )
     tree = read_yaml(path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds no keys with values. Start from experiments/demo.yaml.")
+        raise ConfigError(f"{path} holds no `key: value` pairs. Start from experiments/demo.yaml.")
     return tree
 
 
