@@ -46,7 +46,6 @@ PretrainingLabels = Annotated[tuple[str, ...], AfterValidator(known_labels)]
 CountedBy = Literal["larger", "thop", "true"]
 OnHelpers = Literal["allow", "count", "refuse"]
 OneModel = Literal["backbone", "module"]
-OfTestMedia = Literal["predict", "select"]
 
 
 class RuleResult(Frozen):
@@ -296,10 +295,6 @@ class Rulebook(Frozen):
     helpers: OnHelpers = "allow"
     """What of trained models that help to make views, such as a face detector: they may and do not
     count, they count among the parameters, or they are refused."""
-
-    test_media: OfTestMedia = "predict"
-    """What the unlabelled test files may be used for: predictions alone, or to `select` a model too
-    (the slice `like-test` looks at them). Rules differ here; no model is ever trained on them."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:

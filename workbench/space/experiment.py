@@ -13,7 +13,6 @@ from workbench.errors import ConfigError
 from workbench.gate import is_inside
 from workbench.rules.ranking import parse_size
 from workbench.rules.rulebook import Rulebook
-from workbench.scoring.slices import LIKE_TEST
 from workbench.space.space import Space, read_space, require_backbones
 from workbench.trial.constraints import Constraints
 from workbench.trial.recipe import Objective
@@ -113,16 +112,6 @@ class Experiment(Dataset):
     calibrated: bool = False
     """Whether exported scores are divided by a temperature fitted on the
     champion's scores of `val`: it moves the log-loss and no ranking."""
-
-    @model_validator(mode="after")
-    def _looks_at_test_files_only_where_it_may(self) -> Self:
-        names = {name.partition(".")[0] for name in self.named_slices}
-        if LIKE_TEST in names and self.rulebook.test_media == "predict":
-            raise ValueError(
-                f"the slice {LIKE_TEST} chooses by a look at the test files, which the rulebook "
-                "does not allow: write `rulebook: {test_media: select}` if your rules do"
-            )
-        return self
 
     @property
     def named_slices(self) -> tuple[str, ...]:

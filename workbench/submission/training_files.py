@@ -13,7 +13,6 @@ from workbench.errors import BundleError, DamagedFileError, StudyError
 from workbench.files import read_json, write_text
 from workbench.scoring.slices import TEST, columns_used
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
-from workbench.screening.likeness import FILE as LIKENESS_FILE
 from workbench.searching.fold_data import FOLDS
 from workbench.selection.champion import Champion
 from workbench.selection.finalists import Finalist, Finalists, read_finalists
@@ -109,7 +108,7 @@ def write_training(
         place = part / FOLDER / name
         place.mkdir(parents=True)
         write_text(place / one.experiment_file.name, _experiment(one))
-        for kept in (Path(CLUSTERS_FILE), Path(LIKENESS_FILE), Path(FOLDS, CLUSTERS_FILE)):
+        for kept in (Path(CLUSTERS_FILE), Path(FOLDS, CLUSTERS_FILE)):
             if (one.path / kept).exists():
                 (place / kept).parent.mkdir(exist_ok=True)
                 shutil.copyfile(one.path / kept, place / kept)
