@@ -167,7 +167,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "list.yaml"
     file.write_text("- a\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="list.yaml holds no .key: value. pairs"):
+    with pytest.raises(ConfigError, match=r"list\.yaml holds no .key: value. pairs"):
         read_experiment(file)
 
 

@@ -241,7 +241,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
 def test_a_space_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text("- views\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="space.yaml holds no .key: value. pairs"):
+    with pytest.raises(ConfigError, match=r"space\.yaml holds no .key: value. pairs"):
         read_space(file, ("image",))
 
 

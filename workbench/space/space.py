@@ -270,9 +270,7 @@ def read_space(path: Path, views: tuple[str, ...], rulebook: Rulebook | None = N
     """
     tree = read_yaml(path)
     if not isinstance(tree, dict):
-        raise ConfigError(
-            f"{path} holds no `key: value` pairs. Start from search_spaces/demo.yaml."
-        )
+        raise ConfigError(f"{path} holds no `key: value` pairs. Copy search_spaces/demo.yaml.")
     return read_tree_as_space(tree, str(path), views, rulebook)
 
 
