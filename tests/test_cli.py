@@ -100,7 +100,7 @@ SURFACE: dict[str, list[str]] = {
         "--json",
         "--no-lock",
     ],
-    "promote": ["study", "--trial", "--pack", "--json", "--no-lock"],
+    "promote": ["study", "--trial", "--pack", "--soup", "--json", "--no-lock"],
     "soup": ["study", "--trials", "--greedy", "--device", "--json", "--no-lock"],
     "refit": ["study", "--device", "--json", "--no-lock"],
     "audit": ["study", "--trial", "--device", "--json", "--no-lock"],

@@ -120,6 +120,7 @@ def soup(
         typer.echo(describe_soup(made))
         if made.soup is not None:
             typer.echo(f"\nFolder: {folder.soup(made.soup.recipe).path}")
+            typer.echo(f"\nNext: workbench promote {folder.name} --soup")
 
 
 def audit(

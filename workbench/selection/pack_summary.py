@@ -180,7 +180,7 @@ def kept_pack(folder: StudyFolder, champion: Champion | None) -> PackSummary | N
 
     Nothing where there is none, or where its files or those of a member are gone or damaged.
     """
-    is_champion = champion is not None and champion.number is None
+    is_champion = champion is not None and champion.is_pack
     if not is_champion and not folder.last_pack.exists():
         return None
     try:

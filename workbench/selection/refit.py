@@ -135,9 +135,15 @@ def _models(folder: StudyFolder, champion: Champion) -> list[_Model]:
     """Return the champion's model, or every member of its pack.
 
     Raises:
-        StudyError: the study of a member is not here, or how a member ended is not known.
+        StudyError: it is a soup, the study of a member is not here, or how a member ended is
+            not known.
         DamagedFileError: a record is gone or damaged.
     """
+    if champion.is_soup:
+        raise StudyError(
+            f"The champion is {champion.title}, a mean of weights, which cannot be trained as one "
+            "model. Promote a trial or a pack to refit that, or submit the champion."
+        )
     if champion.number is not None:
         return [_model(folder, champion.number, folder.trial(champion.recipe))]
     found = []

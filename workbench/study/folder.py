@@ -65,6 +65,7 @@ class StudyFolder:
         self.looks = path / "looks.jsonl"
         self.report = path / "compare.html"
         self.last_pack = path / "last-pack"
+        self.last_soup = path / "last-soup"
         self.last_refit = path / "refit.json"
         self._lock = path / "lock"
 
