@@ -13,7 +13,6 @@ from workbench.parts.weights import RANDOM
 from workbench.rules.rulebook import Rulebook
 from workbench.scoring.slices import families_of, labelled_slices
 from workbench.screening import clusters as module
-from workbench.screening import feature_network
 from workbench.screening.clusters import (
     Clusters,
     cluster_fakes,
@@ -109,7 +108,7 @@ def found(
             ("seeing", ("image", "small"), ""),
         )
     ]
-    monkeypatch.setattr(feature_network, "candidates_of", lambda *_: candidates)
+    monkeypatch.setattr(module, "candidates_of", lambda *_: candidates)
     monkeypatch.setattr(module, "child_process", nullcontext)
     monkeypatch.setattr(module, "ask", lambda *_: features)
     return find_clusters(

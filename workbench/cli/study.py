@@ -82,7 +82,10 @@ def search(
         bool,
         typer.Option(
             "--stop-at-noise",
-            help="Start no more once chance moves the best AUC by more than is still to be gained.",
+            help=(
+                "Start no more trials once chance moves the best AUC by more than new trials "
+                "are expected to."
+            ),
         ),
     ] = False,
     pack: Annotated[
@@ -195,7 +198,7 @@ def compare(
     as_json: JsonOption = False,
     top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
 ) -> None:
-    """Rank the trials of a study; write one offline HTML page that one decides from."""
+    """Rank the trials of a study; write one offline HTML page to decide from."""
     with reporting_errors():
         opened = opened_study(study)
         compared = opened.compare(page=not as_json)

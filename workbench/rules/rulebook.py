@@ -46,7 +46,6 @@ PretrainingLabels = Annotated[tuple[str, ...], AfterValidator(known_labels)]
 CountedBy = Literal["larger", "thop", "true"]
 OnHelpers = Literal["allow", "count", "refuse"]
 OneModel = Literal["backbone", "module"]
-OfTestMedia = Literal["predict", "select"]
 
 
 class RuleResult(Frozen):
@@ -272,7 +271,7 @@ class Verdict(Frozen):
 
 
 class Rulebook(Frozen):
-    """What a model must obey to be submitted, by the keys of an experiment's `rulebook`."""
+    """The rules that a model must obey to be submitted."""
 
     max_params: Params = 200_000_000
     """The most parameters the whole model may have. YAML may say `200M` or `1.5B`."""
@@ -294,12 +293,8 @@ class Rulebook(Frozen):
     track of 2024 was judged: its first was seven backbones in one module of 188M parameters."""
 
     helpers: OnHelpers = "allow"
-    """What of trained models that help to make views, such as a face detector: they may and do not
-    count, they count among the parameters, or they are refused."""
-
-    test_media: OfTestMedia = "predict"
-    """What the unlabelled test files may be used for: predictions alone, or to `select` a model too
-    (the slice `like-test` looks at them). Rules differ here; no model is ever trained on them."""
+    """How trained models that help to make views, such as a face detector, are judged: allowed and
+    not counted (`allow`), counted among the parameters (`count`), or not allowed (`refuse`)."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:

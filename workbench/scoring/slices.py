@@ -28,12 +28,6 @@ CLUSTER = "cluster"
 """Column of the prepared table: the number of the cluster that a fake of `val` is in, from 1 on; 0
 of all other files."""
 
-LIKE_TEST = "like-test"
-"""The slice of the half of `val` that looks most like the test files."""
-
-NEAREST = "is_like_test"
-"""Column of the prepared table: whether a file of `val` is in that half."""
-
 GENERATORS = "generators"
 """The family of what made the fakes."""
 
@@ -121,23 +115,11 @@ def _by_cluster(prepared: Prepared) -> Iterator[SliceFamily]:
     yield SliceFamily(CLUSTERS, tuple(slices), note)
 
 
-def _like_test(prepared: Prepared) -> Iterator[SliceFamily]:
-    """Yield the half of `val` that looks most like the test files."""
-    rows = prepared.rows("val")
-    if NEAREST not in rows or not rows[NEAREST].any():
-        note = f"No {LIKE_TEST}: no files of val were chosen by their likeness to the test files."
-        yield SliceFamily(LIKE_TEST, note=note)
-        return
-    inside = rows[rows[NEAREST]].reset_index(drop=True)
-    yield SliceFamily(LIKE_TEST, (Slice(LIKE_TEST, prepared, inside),))
-
-
 _KINDS: tuple[Callable[[Prepared], Iterator[SliceFamily]], ...] = (
     _splits,
     _by_generator,
     _by_group,
     _by_cluster,
-    _like_test,
     _beside,
 )
 
@@ -188,7 +170,7 @@ def labelled_slices(prepared: Prepared, names: Iterable[str]) -> list[Slice]:
         if not labelled and (family is None or family.slices):
             why = "has no labels" if parts else "is no slice of the data"
             raise ConfigError(
-                f"`objective.over` names {name!r}, which {why}. Name of these: "
+                f"`objective.over` names {name!r}, which {why}. Choose from "
                 f"{', '.join(_nameable(families.values()))}."
             )
         found |= {part.name: part for part in labelled}

@@ -18,12 +18,12 @@ from pydantic import Field
 
 from workbench.data.prepare import Prepared
 from workbench.files import write_json
+from workbench.media.declared import PICTURED
 from workbench.media.views import AnyView
 from workbench.rules.rulebook import Rulebook
 from workbench.scoring.slices import CLUSTER, LEAST_OF_CLASS
-from workbench.screening.feature_network import NO_NETWORK, feature_network
-from workbench.screening.probe import FeatureRows, Where, val_features
-from workbench.screening.probing import LIMIT_S, ask, child_process
+from workbench.screening.probe import Asked, FeatureRows, Where, val_features
+from workbench.screening.probing import LIMIT_S, ask, candidates_of, child_process
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.validation import read_record
@@ -84,22 +84,15 @@ def find_clusters(
         remedy = "Remove it: the next search makes it anew."
         return read_record(Clusters, folder / FILE, remedy=remedy)
     started = time.monotonic()
-    network = feature_network(space, views, folder, rulebook, finder)
-    if network.asked:
+    asked, found = _network(space, views, folder, rulebook, finder)
+    if asked:
         with child_process() as child:
-            features = ask(child, limit_s, val_features, network.asked, where)
+            features = ask(child, limit_s, val_features, asked, where)
         if isinstance(features, str):
-            what: dict[str, object] = {"reason": f"No clusters: {features}."}
+            found = found.model_copy(update={"reason": f"No clusters: {features}."})
         else:
-            what = _numbered(features, prepared, num_clusters)
-    else:
-        what = {"reason": f"No clusters: {NO_NETWORK}."}
-    found = Clusters(
-        views=network.views,
-        backbone=network.backbone,
-        weights=network.weights,
-        seconds=time.monotonic() - started,
-    ).model_copy(update=what)
+            found = found.model_copy(update=_numbered(features, prepared, num_clusters))
+    found = found.model_copy(update={"seconds": time.monotonic() - started})
     write_json(folder / FILE, found.model_dump(mode="json"))
     return found
 
@@ -162,3 +155,29 @@ def _numbered(features: FeatureRows, prepared: Prepared, num_clusters: int) -> d
     if not numbers.any():
         return {"reason": f"No clusters: there are no two of {LEAST_OF_CLASS} fakes or more."}
     return {"numbers": dict(zip(rows["name"][fake], numbers.tolist(), strict=True))}
+
+
+def _network(
+    space: Space,
+    views: Mapping[str, AnyView],
+    folder: Path,
+    rulebook: Rulebook,
+    finder: WeightsFinder,
+) -> tuple[tuple[Asked, ...], Clusters]:
+    """Return what is to be computed, and what it is of; nothing, and why, without weights."""
+    able = [each for each in candidates_of(space, views, rulebook, finder) if not each[0].reason]
+    if able:
+        one, weights = max(able, key=lambda each: len(each[0].views))
+        asked = tuple(
+            Asked(folder, name, one.image_px, one.backbone, weights)
+            if views[name].modality in PICTURED
+            else Asked(folder, name, one.image_px)
+            for name in one.views
+        )
+        return asked, Clusters(views=one.views, backbone=one.backbone, weights=one.weights)
+    vectors = tuple(name for name, view in views.items() if view.modality not in PICTURED)
+    if vectors:
+        sides = [draft.image_px for draft in space.corners()]
+        return tuple(Asked(folder, name, min(sides)) for name in vectors), Clusters(views=vectors)
+    why = "no backbone of the search space has weights here, and random ones tell nothing"
+    return (), Clusters(reason=f"No clusters: {why}.")

@@ -22,7 +22,7 @@ from workbench.parts.model import PictureReader, is_grouped
 from workbench.parts.pretrained import loader
 from workbench.parts.weights import RANDOM, Weights
 from workbench.scoring.evaluator import per_file
-from workbench.scoring.slices import TEST, Slice
+from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.trial.batches import subset
 from workbench.trial.delong import auc
@@ -80,13 +80,6 @@ class Pooled(NamedTuple):
     val: FeatureRows
 
 
-class ValAndTest(NamedTuple):
-    """The features of the files of two splits, (files, features) each."""
-
-    val: FeatureRows
-    test: FeatureRows
-
-
 class Probe(NamedTuple):
     """How far a linear model of some features tells fake from real."""
 
@@ -140,30 +133,10 @@ def val_features(asked: tuple[Asked, ...], where: Where) -> FeatureRows:
     Raises:
         WorkbenchError: as `pooled`.
     """
-    return _features_of(["val"], Prepared.rows, asked, where)[0]
-
-
-def val_and_test_features(asked: tuple[Asked, ...], where: Where) -> ValAndTest:
-    """Return the features of every file of `val`, and of the `some_of_test`, in several views.
-
-    Nothing is cached.
-
-    Raises:
-        WorkbenchError: as `pooled`.
-    """
-
-    def rows(prepared: Prepared, split: str) -> pd.DataFrame:
-        return some_of_test(prepared) if split == TEST else prepared.rows(split)
-
-    return ValAndTest(*_features_of(ValAndTest._fields, rows, asked, where))
-
-
-def some_of_test(prepared: Prepared) -> pd.DataFrame:
-    """Return the rows of at most `MOST_PROBED` test files, the same each time."""
-    rows = prepared.rows(TEST)
-    if len(rows) <= MOST_PROBED:
-        return rows
-    return rows.sample(MOST_PROBED, random_state=0).reset_index(drop=True)
+    torch.set_num_threads(where.num_threads)
+    prepared = Prepared.load(asked[0].prepared)
+    of_views = [_features(one, where, prepared, ["val"], Prepared.rows)[0] for one in asked]
+    return np.concatenate(of_views, axis=1)
 
 
 def probe(asked: tuple[Asked, ...], where: Where) -> Probe:
@@ -322,24 +295,11 @@ def _features(
         batch //= 2
 
 
-def _features_of(
-    splits: Sequence[str],
-    rows: Callable[[Prepared, str], pd.DataFrame],
-    asked: tuple[Asked, ...],
-    where: Where,
-) -> list[FeatureRows]:
-    """Return the features of the `rows` of each split in several views, end to end."""
-    torch.set_num_threads(where.num_threads)
-    prepared = Prepared.load(asked[0].prepared)
-    of_views = [_features(one, where, prepared, splits, rows) for one in asked]
-    return [np.concatenate(split, axis=1) for split in zip(*of_views, strict=True)]
-
-
 def _read_out(reader: torch.nn.Module, files: StoredViews, view: str, batch: int) -> FeatureRows:
     """Return what `reader` makes of each file, the mean over its samples, (files, features)."""
     found: FeatureRows = per_file(
         files, lambda inputs: reader(inputs[view]).float().cpu(), batch_size=batch
     ).numpy()
     if not np.isfinite(found).all():
-        raise DataError("its features are no numbers")
+        raise DataError("its features are NaN or infinite")
     return found

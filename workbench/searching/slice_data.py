@@ -16,9 +16,8 @@ from workbench.data.prepared_table import PREPARED_TABLE
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.files import read_json, write_json
-from workbench.scoring.slices import CLUSTERS, LIKE_TEST, families_of
+from workbench.scoring.slices import CLUSTERS, families_of
 from workbench.screening.clusters import describe_clusters, find_clusters, with_clusters
-from workbench.screening.likeness import describe_likeness, find_likeness, with_likeness
 from workbench.screening.probe import Where
 from workbench.searching.new_study import keep_data
 from workbench.space.experiment import Experiment
@@ -74,12 +73,10 @@ def with_made_slices(
         prepared = replace(prepared, beside={**prepared.beside, **copies})
     keep_data(folder, manifest, prepared)
     _require_known(prepared, experiment)
-    families = {name.partition(".")[0] for name in experiment.named_slices}
-    views = {name: experiment.views[name] for name in prepared.views}
-    if CLUSTERS in families:
+    if CLUSTERS in {name.partition(".")[0] for name in experiment.named_slices}:
         clusters = find_clusters(
             space,
-            views,
+            {name: experiment.views[name] for name in prepared.views},
             prepared,
             folder.path,
             num_clusters=experiment.num_clusters,
@@ -89,19 +86,6 @@ def with_made_slices(
         )
         say(describe_clusters(clusters))
         prepared = with_clusters(prepared, clusters)
-        keep_data(folder, manifest, prepared)
-    if LIKE_TEST in families:
-        likeness = find_likeness(
-            space,
-            views,
-            prepared,
-            folder.path,
-            rulebook=experiment.rulebook,
-            finder=finder,
-            where=where,
-        )
-        say(describe_likeness(likeness))
-        prepared = with_likeness(prepared, likeness)
         keep_data(folder, manifest, prepared)
     return prepared
 
@@ -139,8 +123,9 @@ def _with_folders(
         rows = beside[name].rows("val")
         if rows["target"].nunique() < 2:
             raise DataError(
-                f"Of the slice {name} in {place}, the files that can be decoded are not of both "
-                "classes. Check that the experiment's views are what they hold."
+                f"Of the slice {name} in {place}, no files of both classes can be decoded. "
+                "Check that it has real and fake files, and that the experiment's views "
+                "suit them."
             )
         say(f"{name}: {len(rows)} files, {int(rows['target'].sum())} fake, of {place}")
         if num_known := _num_known(rows, prepared):
@@ -179,7 +164,9 @@ def _require_free(name: str, prepared: Prepared) -> None:
             f"The slice name {name!r} cannot be used: letters, digits, '_' and '-', 40 at most."
         )
     if name in families_of(prepared):
-        raise ConfigError(f"The slice name {name} is taken by the data's own. Choose another.")
+        raise ConfigError(
+            f"The slice name {name} is taken by a slice of the data itself. Choose another."
+        )
 
 
 def _require_known(prepared: Prepared, experiment: Experiment) -> None:
@@ -188,7 +175,7 @@ def _require_known(prepared: Prepared, experiment: Experiment) -> None:
     for name in experiment.slices:
         if name.partition(".")[0] not in families:
             raise ConfigError(
-                f"`slices` names {name!r}, which is no slice of the data. Name of these: "
+                f"`slices` names {name!r}, which is no slice of the data. Choose from "
                 f"{', '.join(families)}."
             )
 

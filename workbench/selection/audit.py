@@ -243,7 +243,8 @@ def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) ->
     champion = read_champion(folder)
     if champion.number is not None and champion.number not in {row.number for row in rows}:
         raise StudyError(
-            f"The study has no trial {champion.number}, which was promoted. Promote again."
+            f"The study no longer has trial {champion.number}, which was promoted. Promote "
+            "another one."
         )
     return _Asked(champion.recipe, champion.number, champion.value, champion.is_soup)
 
@@ -257,8 +258,8 @@ def _require_there(folder: StudyFolder, rows: Sequence[TrialRow], look: Look) ->
         is_there = look.of_trial in {row.number for row in rows}
     if not is_there:
         raise StudyError(
-            f"The value of {look.of_title} stands, and the study does not have that any more: "
-            "nothing can be held against it. Put its folder back."
+            f"The holdout's value that stands is that of {look.of_title}, whose files the study "
+            "no longer has, so nothing can be compared with it. Put its folder back."
         )
 
 

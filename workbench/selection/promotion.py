@@ -126,7 +126,10 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
     try:
         champion = read_champion(folder) if folder.champion.exists() else None
     except DamagedFileError as error:
-        say(f"{error} The best trial is promoted, whatever was before.")
+        say(
+            f"{error} Which trial was promoted before is not known any more: the best one is "
+            "promoted."
+        )
         champion = None
     if champion is None or champion.chosen_by == "best":
         return promote(folder, registry)

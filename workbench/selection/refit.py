@@ -120,8 +120,9 @@ def refitted(recipe: Recipe, result: Result) -> Recipe:
     """
     if isinstance(recipe.training.transfer.average, SWAD):
         raise StudyError(
-            "The champion averages its weights by SWAD, which goes by the loss on val; trained on "
-            "val it has none to go by. Refit a trial with another average, or submit the champion."
+            "The champion averages its weights by SWAD, which needs the loss on val; a "
+            "refit trains on val too, so there is none. Refit a trial with another "
+            "average, or submit the champion."
         )
     history = tuple(epoch.objective for epoch in result.epochs if epoch.fold == 1)
     # What its epochs are measured on tells nothing, so it is no more than it must be.

@@ -110,7 +110,7 @@ def export(
     for parent in out.absolute().parents:
         if (parent / MANIFEST).is_file() and (parent / PROGRAM).is_file():
             raise BundleError(
-                f"{out} lies in the bundle {parent}, which then would not be what was exported. "
+                f"{out} is inside the bundle {parent}, which must stay as it was exported. "
                 "Name another folder by --out."
             )
     check_place(out)

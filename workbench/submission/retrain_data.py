@@ -12,7 +12,6 @@ from workbench.data.prepare import Prepared, prepare
 from workbench.errors import BundleError, DataError
 from workbench.fence import num_cores
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
-from workbench.screening.likeness import FILE as LIKENESS_FILE
 from workbench.screening.probe import Where
 from workbench.searching.fold_data import FOLDS, dealt
 from workbench.searching.slice_data import with_made_slices
@@ -113,9 +112,8 @@ def _study_of(bundle: Path, study: str, workspace: Workspace) -> StudyFolder:
             f"{bundle} does not say what the study {study} was about. Export it again."
         )
     folder = StudyFolder(workspace.studies / study)
-    clusters, likeness = Path(CLUSTERS_FILE), Path(LIKENESS_FILE)
-    own = Path(folder.experiment_file.name)
-    for name in (own, clusters, likeness, Path(FOLDS) / clusters):
+    clusters = Path(CLUSTERS_FILE)
+    for name in (Path(folder.experiment_file.name), clusters, Path(FOLDS) / clusters):
         if (source / name).is_file():
             target = folder.path / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,6 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.parts.pretraining import LABELS
 from workbench.rules.rulebook import Verdict
-from workbench.scoring.slices import LIKE_TEST
 from workbench.selection.champion import Champion, folds_told
 from workbench.selection.finalists_told import sentences
 from workbench.study.folder import StudyFolder
@@ -114,10 +113,6 @@ def _data(of: Reported) -> str:
         lines.append("- A locked holdout was kept, whose labels no search read.")
     if slices := [name for name in experiment.named_slices if name != "val"]:
         lines.append(f"- Slices beside val: {', '.join(f'`{name}`' for name in slices)}")
-    if LIKE_TEST in experiment.named_slices:
-        lines.append(
-            "- The unlabelled test files were looked at to choose the model (`like-test`)."
-        )
     fingerprints = ", ".join(dict.fromkeys(one.recipe.data for one in of.models))
     lines.append(f"- Fingerprint of labels and media: {fingerprints}")
     if of.neutral:

@@ -13,7 +13,6 @@ from workbench.errors import BundleError, DamagedFileError, StudyError
 from workbench.files import read_json, write_text
 from workbench.scoring.slices import TEST, columns_used
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
-from workbench.screening.likeness import FILE as LIKENESS_FILE
 from workbench.searching.fold_data import FOLDS
 from workbench.selection.champion import Champion
 from workbench.selection.finalists import Finalist, Finalists, read_finalists
@@ -112,7 +111,7 @@ def write_training(
         place = part / FOLDER / name
         place.mkdir(parents=True)
         write_text(place / one.experiment_file.name, _experiment(one))
-        for kept in (Path(CLUSTERS_FILE), Path(LIKENESS_FILE), Path(FOLDS, CLUSTERS_FILE)):
+        for kept in (Path(CLUSTERS_FILE), Path(FOLDS, CLUSTERS_FILE)):
             if (one.path / kept).exists():
                 (place / kept).parent.mkdir(exist_ok=True)
                 shutil.copyfile(one.path / kept, place / kept)
@@ -179,8 +178,9 @@ def _study(folder: StudyFolder, name: str) -> StudyFolder:
     own = folder if name == folder.name else StudyFolder(folder.path.parent / name)
     if not own.path.is_dir():
         raise BundleError(
-            f"The study {name}, of which a member of the pack is, is not in {folder.path.parent}: "
-            "nothing says how that was trained. Put its folder back."
+            f"A member of the pack is a trial of the study {name}, which is not in "
+            f"{folder.path.parent}: nothing says how it was trained. Put that study's "
+            "folder back."
         )
     return own
 
