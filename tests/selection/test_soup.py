@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -27,7 +28,7 @@ from workbench.selection.promotion import promote_best
 from workbench.selection.refit import refit_champion
 from workbench.selection.registration import load_trained
 from workbench.selection.soup import choose_greedily, make_soup, misfit
-from workbench.selection.soup_promotion import promote_newest_soup
+from workbench.selection.soup_promotion import promote_newest_soup, register_soup
 from workbench.selection.soup_scoring import SoupScorer
 from workbench.selection.soup_told import describe_soup, soup_as_json
 from workbench.selection.statistics import gives, read_scored_trials, read_scores
@@ -37,6 +38,8 @@ from workbench.study.soups import read_soups, row_of_soup, soup_uid
 from workbench.submission.api import Predictor
 from workbench.submission.bundle import describe_bundle, export
 from workbench.submission.technical_report import REPORT
+from workbench.tracking.registry import ModelRegistry
+from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial
@@ -419,3 +422,32 @@ def test_a_search_keeps_a_promoted_soup(promoting: TrainedStudy) -> None:
     assert promote_best(folder, models) == champion
     with pytest.raises(StudyError, match=r"lost the soup of trials .* promote --soup` again"):
         promote_best(folder, ListedModels())
+
+
+@pytest.mark.slow
+def test_a_soup_from_the_registry_gives_its_stored_scores(
+    promoting: TrainedStudy, tmp_path: Path
+) -> None:
+    import mlflow.pyfunc
+    from mlflow import MlflowClient
+
+    made = make_soup(promoting.folder, [0, 1, 2], device="cpu")
+    assert made.soup
+    tracking = Tracking(tmp_path / "mlruns")
+    parent = tracking.open_study("made", tags={})
+    run = tracking.start_trial(parent, number=0, uid="0" * 12, name="any", recipe={}, tags={})
+    tracking.end_trial(run, state="complete")
+    rows = [row.model_copy(update={"run_id": run}) for row in promoting.rows]
+    registry = ModelRegistry(tmp_path / "mlruns")
+    version = register_soup(promoting.folder, registry, made.soup.recipe, rows)
+    assert registry.set_champion("made", made.soup.recipe) == version
+
+    client = MlflowClient(tracking.store.uri, tracking.store.uri)
+    found = client.get_model_version_by_alias("made", "champion")
+    model = mlflow.pyfunc.load_model(found.source)
+    prepared = promoting.prepared
+    pixels = prepared.open_array("image")[prepared.rows("test")["row.image"]]
+    scores = promoting.folder.soup(made.soup.recipe).read_scores().query("slice == 'test'")
+    assert scores["name"].tolist() == prepared.rows("test")["name"].tolist()
+    served = np.ravel(model.predict(pixels.reshape(len(pixels), -1)))
+    np.testing.assert_allclose(served, scores["score"], atol=1e-5)
