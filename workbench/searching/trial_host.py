@@ -27,7 +27,8 @@ class TrialHost:
     """
 
     def __init__(self, stall_s: float) -> None:
-        self._pool = WorkerPool(1, stall_s=stall_s)
+        self._stall_s = stall_s
+        self._pool: WorkerPool | None = None
         self._answered = threading.Event()
 
     def run(self, local: LocalJob) -> Iterator[Event | Beat]:
@@ -42,18 +43,19 @@ class TrialHost:
                 "of them see it: `--shared DIR`."
             )
             return
-        self._pool.submit(0, local)
+        pool = self._pool = WorkerPool(1, stall_s=self._stall_s)
+        pool.submit(0, local)
         said = time.monotonic()
         while True:
-            events = self._pool.events(BEAT_S)
+            events = pool.events(BEAT_S)
             if not events:
                 if time.monotonic() - said >= HOST_BEAT_S:
                     said = time.monotonic()
-                    yield Beat(0, self._pool.share(0))
+                    yield Beat(0, pool.share(0))
                 continue
             [(_, event)] = events
             if not isinstance(event, Epoch):
-                self._pool.close(at_once=False)  # its memory is free before the trial has ended
+                pool.close(at_once=False)  # its memory is free before the trial has ended
                 yield event
                 return
             self._answered.clear()
@@ -63,7 +65,8 @@ class TrialHost:
 
     def answer(self, decision: Decision) -> None:
         """Tell the trial, which reported an epoch, how to go on."""
-        self._pool.answer(0, decision)
+        if self._pool is not None:
+            self._pool.answer(0, decision)
         self._answered.set()
 
 
