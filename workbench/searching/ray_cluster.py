@@ -9,6 +9,7 @@ import math
 import os
 import secrets
 import socket
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,8 @@ class RayCluster:
     def room(self) -> int:
         """Return how many trials the machines that are there now have room for, in all."""
         if time.monotonic() - self._looked >= LOOK_S:
-            self.require_head()
+            self._head_looked = -math.inf
+            self.require_head()  # what asks it for the machines would wait for a minute
             self._room = sum(self._room_on(node["Resources"]) for node in self._nodes())
             self._looked = time.monotonic()
         return self._room
@@ -281,6 +283,7 @@ def _ray() -> Any:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)  # read when it is imported, and by what it starts
+    hook = sys.excepthook
     try:
         import ray
     except ImportError as error:
@@ -288,6 +291,7 @@ def _ray() -> Any:
             "Trials on a cluster need Ray, which is not installed. Install the extra `ray`: "
             'pip install "workbench[ray]".'
         ) from error
+    sys.excepthook = hook  # Ray's asks the head first, which may be what is lost
     return ray
 
 
