@@ -10,6 +10,7 @@ from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.submission.training_record import read_training
+from workbench.tracking.runs import Tracking
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,15 @@ def test_a_pack_and_its_refit_are_exported_and_trained_again(tmp_path: Path) -> 
     assert [(row.recipe, row.objective) for row in read_trials(folder)] == before
     refit = json.loads(run_here(tmp_path, "refit", "--device", "cpu", "--json"))
     assert len(refit["models"]) == 2 and refit["recipe"] != refit["of"]
+    tracking = Tracking(tmp_path / "mlruns")
+    runs = tracking.trial_runs(
+        tracking.find_study("tiny", folder.info().id), kind="refit"
+    )  # once, though the command ran twice
+    assert {run.uid for run in runs} == {model["recipe"] for model in refit["models"]}
+    assert len(runs) == 2 and all(run.state == "complete" for run in runs)
+    # Nothing that was measured on files that it learned from.
+    assert all(run.metrics["files"] == 40 and "auc" not in run.metrics for run in runs)
+    assert all("train_loss" in run.metrics for run in runs)
 
     run_here(tmp_path, "export", "--out", "bundle")
     run_here(tmp_path, "export", "--refit", "--out", "refitted")

@@ -7,6 +7,7 @@ from workbench.searching.recording import StudyRuns, written_anew
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import is_row, read_study, runs_of
+from workbench.study.refits import RefitRecord
 from workbench.study.repeats import read_repeats
 from workbench.tracking.runs import Tracking
 
@@ -22,6 +23,22 @@ def pack_run(folder: StudyFolder, place: TrackingPlace, uid: str) -> str:
         runs = StudyRuns(folder, place, {**environment_tags(), **code_tags()})
         try:
             return runs.write_pack(folder.pack(uid))
+        finally:
+            runs.close("complete")
+
+
+def refit_runs(folder: StudyFolder, place: TrackingPlace, refit: RefitRecord) -> None:
+    """Write the runs of a refit's models that the tracking store at `place` lacks.
+
+    Raises:
+        StudyError: the store cannot be used, or another process holds the study.
+        DamagedFileError: what a model is cannot be read.
+    """
+    with folder.held():
+        runs = StudyRuns(folder, place, {**environment_tags(), **code_tags()})
+        try:
+            for model in refit.models:
+                runs.write_refit(model, refit.made_by)
         finally:
             runs.close("complete")
 

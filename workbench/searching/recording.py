@@ -28,6 +28,7 @@ from workbench.study.records import (
     runs_of,
     state_of,
 )
+from workbench.study.refits import RefittedModel
 from workbench.study.repeats import Repeat, read_repeats, write_repeat
 from workbench.tracking.runs import Tracking
 from workbench.tracking.store import WriteError, why_refused
@@ -156,10 +157,39 @@ class StudyRuns:
         self.end(run, result, {THOP: pack.params_thop, TRUE: pack.params_true})
         return run
 
+    def write_refit(self, model: RefittedModel, made_by: Mapping[str, str]) -> str:
+        """Write the run of the refit of a model, unless the store has it; return its id.
+
+        It has no metrics but of training: the files of `val` were learned from.
+        """
+        known = self.tracking.trial_runs(self.parent, kind="refit")
+        if there := [run for run in known if run.uid == model.recipe and run.state == "complete"]:
+            return there[-1].run_id
+        files = self._folder.refit(model.recipe)
+        recipe, result = files.read_recipe(), files.read_result()
+        if result is None:
+            raise StudyError(f"{files.path} is no whole refit. Remove it, and make it again.")
+        backbone = recipe.model.backbone_label
+        run = self.tracking.start_trial(
+            self.parent,
+            number=model.number,
+            uid=recipe.uid,
+            name=f"{backbone}, refit",
+            params={"backbone": backbone},
+            recipe=recipe.flat(),
+            tags={**self._about, **made_by, "workbench.refit_of": model.of},
+            kind="refit",
+        )
+        for epoch in result.epochs:
+            self.tracking.log_epoch(run, _of_training(epoch), epoch.epoch)
+        made = [file for file in (files.result, files.log) if file.exists()]
+        metrics = {SECONDS: result.seconds, "files": float(model.num_files)}
+        self.tracking.end_trial(run, state="complete", reason="", metrics=metrics, artifacts=made)
+        return run
+
     def log(self, run: str, epoch: Epoch) -> None:
         """Record an epoch."""
-        own = {"train_loss": epoch.train_loss, "lr": epoch.lr, "epoch_seconds": epoch.seconds}
-        self.tracking.log_epoch(run, {**epoch.metrics, **own}, epoch.epoch)
+        self.tracking.log_epoch(run, {**epoch.metrics, **_of_training(epoch)}, epoch.epoch)
 
     def end(self, run: str, result: Result, attrs: Mapping[str, Any], *, restarts: int = 0) -> None:
         """Record how a trial ended, with its files."""
@@ -263,6 +293,10 @@ class StudyRuns:
         run = self.start(trial.number, recipe, trial.user_attrs, result.epochs)
         self.end(run, result, trial.user_attrs)
         return run
+
+
+def _of_training(epoch: Epoch) -> dict[str, float]:
+    return {"train_loss": epoch.train_loss, "lr": epoch.lr, "epoch_seconds": epoch.seconds}
 
 
 def _ended(state: State) -> Literal["complete", "pruned", "failed"]:

@@ -13,6 +13,7 @@ from workbench.errors import StudyError
 from workbench.files import finished, finished_folder, hash_file, sweep
 from workbench.parts.averages import SWAD
 from workbench.searching.devices import choose_seats
+from workbench.searching.mending import refit_runs
 from workbench.selection.champion import Champion, current_user, read_champion
 from workbench.selection.packing import join_tables, pack_tensors
 from workbench.study.folder import StudyFolder
@@ -47,6 +48,7 @@ def refit_champion(
 
     Epochs and schedule stay as they were chosen; the last epoch is kept, or the average that the
     recipe has by then. What was trained before is not trained again, and what was cut off goes on.
+    Each model gets a run in MLflow beside those of the trials.
 
     Args:
         folder: The study.
@@ -102,6 +104,7 @@ def refit_champion(
             made_by={**environment_tags(), **code_tags(), "device": seats.devices[0]},
         )
         write_refit(folder, refit)
+    refit_runs(folder, workspace.tracking_of(folder.experiment().tracking), refit)
     return refit
 
 

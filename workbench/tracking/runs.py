@@ -23,7 +23,7 @@ from workbench.values import Frozen
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-Kind = Literal["trial", "repeat", "pack"]
+Kind = Literal["trial", "repeat", "pack", "refit"]
 """Of a run below a study: a trial of it, the repeat of one with another seed, or several of its
 trials joined."""
 
