@@ -1,5 +1,6 @@
 """Trials on a cluster: what the runner makes of what the machines say, here without any."""
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.study.workers import epoch, scripted_work
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, StudyError
 from workbench.searching import pool as pool_module
 from workbench.searching import ray_runner
 from workbench.searching.devices import Seats
 from workbench.searching.options import RunOptions
-from workbench.searching.ray_cluster import ClusterOptions
+from workbench.searching.ray_cluster import ClusterOptions, require_answer
 from workbench.searching.ray_runner import RayRunner, on_ray
 from workbench.searching.runner import Event
 from workbench.searching.trial_host import TrialHost, answer_mark
@@ -179,12 +180,29 @@ def test_what_cannot_be_asked_of_a_cluster_is_told(tmp_path: Path) -> None:
         make(Workspace(tmp_path), Seats(("cpu",), 1), RunOptions(num_trials=1, jobs="auto"))
 
 
+def test_a_head_that_does_not_answer_is_told_at_once() -> None:
+    require_answer("auto")  # Ray looks for it
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        require_answer(address)
+    with pytest.raises(StudyError, match=f"No Ray cluster answers at {address}"):
+        require_answer(address)
+    with pytest.raises(ConfigError, match="--address head is no HOST:PORT"):
+        require_answer("head")
+
+
 @pytest.fixture
 def local(tmp_path: Path) -> Callable[[str], LocalJob]:
     def made(recipe: str) -> LocalJob:
-        where = {name: tmp_path for name in ("prepared", "weights", "cache")}
-        asked = Job(study="tiny", trial=0, uid="uid", recipe=recipe)
-        return LocalJob(asked, folder=tmp_path / "uid", device="cpu", num_threads=1, **where)
+        return LocalJob(
+            Job(study="tiny", trial=0, uid="uid", recipe=recipe),
+            prepared=tmp_path,
+            folder=tmp_path / "uid",
+            weights=tmp_path,
+            cache=tmp_path,
+            device="cpu",
+            num_threads=1,
+        )
 
     return made
 

@@ -48,6 +48,13 @@ class PackSetting(StrEnum):
     off = "off"
 
 
+class RunnerSetting(StrEnum):
+    """What trains the trials."""
+
+    local = "local"
+    ray = "ray"
+
+
 def search(
     experiment: FittedArgument = None,
     trials: Annotated[
@@ -95,8 +102,8 @@ def search(
     ] = None,
     stall: StallOption = "15m",
     runner: Annotated[
-        str, typer.Option(metavar="[local|ray]", help="What trains: this machine, or a cluster.")
-    ] = "local",
+        RunnerSetting, typer.Option(help="What trains: this machine, or a Ray cluster.")
+    ] = RunnerSetting.local,
     address: Annotated[
         str | None,
         typer.Option(help="The cluster's head, or auto; by default a cluster of this machine."),
@@ -139,7 +146,7 @@ def search(
         stop_at_noise=stop_at_noise,
         pack=pack is PackSetting.auto,
         finalists=asked,
-        runner=runner,
+        runner="ray" if runner is RunnerSetting.ray else "local",
         address=address,
         trial_cpus=trial_cpus,
         trial_gpus=trial_gpus,

@@ -179,16 +179,13 @@ class RayCluster:
             StudyError: it is lost. Ray would end this process some time later.
         """
         while time.monotonic() - self._head_looked >= HEAD_S:
-            host, _, port = self._head.rpartition(":")
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
-            except OSError:
+            if not _answers(self._head):
                 self._head_missed += 1
                 if self._head_missed >= HEAD_TRIES:
                     raise StudyError(
                         f"The head of the Ray cluster at {self._head} is lost. Start the cluster "
                         "again: the same command goes on from each trial's last epoch."
-                    ) from None
+                    )
                 time.sleep(1.0)
                 continue
             self._head_missed, self._head_looked = 0, time.monotonic()
@@ -247,6 +244,7 @@ class RayCluster:
         quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
         try:
             if address is not None:
+                require_answer(address)
                 del quiet["include_dashboard"]
                 self._ray.init(address=address, **quiet)
                 return
@@ -273,6 +271,33 @@ class RayCluster:
         # A part of a GPU is always of one: two fifths of each of two do not make another trial.
         on_one = int(1 / self._gpus + 1e-9) if self._gpus <= 1 else 1 / self._gpus
         return int(min(by_cpus, has.get("GPU", 0.0) * on_one))
+
+
+def require_answer(address: str) -> None:
+    """See that something listens at HOST:PORT; Ray itself would try for minutes.
+
+    Raises:
+        ConfigError: it is no such address, and not `auto`.
+        StudyError: nothing listens there.
+    """
+    if address == "auto":
+        return
+    if not address.rpartition(":")[0] or not address.rpartition(":")[2].isdigit():
+        raise ConfigError(f"--address {address} is no HOST:PORT. Write that of the head, or auto.")
+    if not _answers(address):
+        raise StudyError(
+            f"No Ray cluster answers at {address}. Start it: ray start --head --port=PORT."
+        )
+
+
+def _answers(address: str) -> bool:
+    """Return whether something listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def _ray() -> Any:
