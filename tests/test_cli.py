@@ -105,7 +105,7 @@ SURFACE: dict[str, list[str]] = {
         "--json",
         "--no-lock",
     ],
-    "promote": ["study", "--trial", "--pack", "--json", "--no-lock"],
+    "promote": ["study", "--trial", "--pack", "--soup", "--json", "--no-lock"],
     "soup": ["study", "--trials", "--greedy", "--device", "--json", "--no-lock"],
     "refit": ["study", "--device", "--json", "--no-lock"],
     "audit": ["study", "--trial", "--device", "--json", "--no-lock"],
@@ -268,7 +268,7 @@ def test_a_data_folder_of_a_name_that_is_no_text_is_told(
     data = here / os.fsdecode(name)
     data.mkdir(parents=True)
     result = run(command, "experiments/tiny.yaml", "--data", str(data))
-    assert_refused(result, "is no UTF-8 text. Rename it.")
+    assert_refused(result, "is not UTF-8 text. Rename it.")
 
 
 def test_a_time_span_that_is_none_is_answered_by_examples() -> None:
@@ -287,8 +287,8 @@ def test_a_time_span_is_read_in_its_unit(text: str | None, seconds: float | None
     [
         (["search"], "experiments/demo.yaml does not exist. Run this in the project's folder."),
         (["search", "x.yaml"], "x.yaml does not exist"),
-        (["search", "--data", "."], "laid out in no way that is known"),
-        (["init", "."], "laid out in no way that is known"),
+        (["search", "--data", "."], "not laid out in a known way"),
+        (["init", "."], "not laid out in a known way"),
         (["init", "nowhere"], "data folder nowhere does not exist"),
         (["compare"], "There is no study yet. Run `workbench search` first."),
         (["compare", "mine"], "There is no study 'mine'"),

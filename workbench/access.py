@@ -74,7 +74,9 @@ def open_lock(path: Path) -> IO[str]:
     try:
         return path.open("a+", encoding="utf-8")
     except IsADirectoryError as error:
-        raise LockError(f"{path} is a folder, and a lock file belongs there. Remove it.") from error
+        raise LockError(
+            f"{path} is a folder, where a lock file has to be written. Remove the folder."
+        ) from error
     except PermissionError as error:
         raise LockError(
             f"{path} cannot be written: permission denied. Allow it, or use another folder."

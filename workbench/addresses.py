@@ -98,12 +98,12 @@ def _parts(address: str, named: str, *, others: str, example: str) -> SplitResul
         _ = parts.port
     except ValueError as error:
         # Its own message may quote the address.
-        raise ValueError(f"it is no address such as {example}") from error
+        raise ValueError(f"it is not an address of the form {example}") from error
     if re.search(r"[\s\x00-\x1f\\]", address):
-        raise ValueError(f"it is no address such as {example}")
+        raise ValueError(f"it is not an address of the form {example}")
     if parts.query or parts.fragment:
         raise ValueError(
-            "it must end with its path. Give user and password by the environment variables "
-            f"{named}, and other settings by {others}"
+            "nothing may follow its path, no ? and no #. Give user and password by the "
+            f"environment variables {named}, and other settings by {others}"
         )
     return parts

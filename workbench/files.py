@@ -39,7 +39,9 @@ def finished(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         except Exception as error:  # each library has its own for a full disk: the disk is asked
             if no_space(path.parent):
-                raise DiskFullError(f"The disk is full: {path} could not be written.") from error
+                raise DiskFullError(
+                    f"The disk is full: {path} could not be written. Make space; run this again."
+                ) from error
             raise
         finally:
             temporary.unlink(missing_ok=True)

@@ -60,7 +60,10 @@ class _Loader(yaml.SafeLoader):
         is_alias = isinstance(event, yaml.AliasEvent)
         if is_alias and id(node) not in self._extents:
             raise yaml.composer.ComposerError(
-                None, None, "an alias stands within what it is the alias of", event.start_mark
+                None,
+                None,
+                "an alias (*name) stands inside the value that it repeats (&name)",
+                event.start_mark,
             )
         if not is_alias:
             self._extents[id(node)] = self._extent(node)
@@ -80,7 +83,7 @@ class _Loader(yaml.SafeLoader):
             for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 if not isinstance(part, yaml.MappingNode):
                     raise yaml.constructor.ConstructorError(
-                        None, None, "what is merged is no mapping", part.start_mark
+                        None, None, "`<<` merges something that is not a mapping", part.start_mark
                     )
                 self.flatten_mapping(part)
                 merged += part.value

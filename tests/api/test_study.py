@@ -97,7 +97,7 @@ def test_the_last_study_is_opened_by_default_and_others_are_told(tmp_path: Path)
 
 
 def test_a_trial_and_a_pack_are_not_promoted_together(made: MadeStudy, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="name two models"):
+    with pytest.raises(ConfigError, match="name several models"):
         wb.Study.open("made", root=tmp_path).promote(1, pack=True)
     # True is no trial, though Python counts it as 1.
     with pytest.raises(ConfigError, match="`trial` is True: give a trial's number"):

@@ -126,9 +126,12 @@ def test_one_speaker_is_left_out_with_its_own_reals() -> None:
 @pytest.mark.parametrize(
     ("validation", "said"),
     [
-        (Validation(kind="group"), "nothing says what they are"),
-        (Validation(kind="group", by="speaker"), "deals by `speaker`, which no table"),
-        (Validation(kind="leave-one-out-by-column", fold=3), "fakes have 1"),
+        (Validation(kind="group"), "nothing says what the groups are"),
+        (
+            Validation(kind="group", by="speaker"),
+            "divides the files by `speaker`, which is no column",
+        ),
+        (Validation(kind="leave-one-out-by-column", fold=3), "fakes have only 1"),
         (Validation(kind="leave-one-out-by-column"), "train would lack a class"),
     ],
 )
@@ -139,7 +142,7 @@ def test_folds_that_cannot_be_dealt_are_an_error(validation: Validation, said: s
 
 
 def test_a_fold_that_is_none_of_them_is_refused() -> None:
-    with pytest.raises(ConfigError, match="there is no fold 4 of 3"):
+    with pytest.raises(ConfigError, match="`fold` is 4, and there are only 3 folds"):
         build(Validation, {"kind": "stratified", "folds": 3, "fold": 4}, where="x")
 
 
@@ -227,7 +230,7 @@ def test_fakes_are_dealt_by_their_clusters_and_a_group_goes_where_most_of_its_fa
 def test_fewer_clusters_than_folds_are_told() -> None:
     data = manifest([0, 1] * 10)
     clusters = {f"media/c{number}.mp4": 1 + number % 4 // 2 for number in range(1, 20, 2)}
-    with pytest.raises(DataError, match="uses fold 3, and the fakes are in 2 clusters"):
+    with pytest.raises(DataError, match="uses fold 3, and the fakes form only 2 clusters"):
         with_fold(data, Validation(kind="cluster", folds=4, use=3), clusters)
     waiting = with_fold(data, Validation(kind="cluster", folds=4, use=2))
     assert waiting.table.equals(data.table)
@@ -238,7 +241,7 @@ def test_fewer_clusters_than_folds_are_told() -> None:
     ("keys", "said"),
     [
         ({"use": 2}, "is one fold"),
-        ({"kind": "stratified", "folds": 3, "use": 4}, "no 4 folds to use, but 3"),
+        ({"kind": "stratified", "folds": 3, "use": 4}, "`use` is 4, and there are only 3 folds"),
     ],
 )
 def test_more_folds_than_there_are_cannot_be_used(keys: dict[str, object], said: str) -> None:

@@ -108,7 +108,7 @@ def test_without_a_holdout_and_with_one_in_a_folder_all_is_left(tmp_path: Path) 
     [
         ({}, "give either `data`"),
         ({"data": "d", "share": 0.2}, "give either `data`"),
-        ({"data": "d", "by": "speaker"}, "`by` says how"),
+        ({"data": "d", "by": "speaker"}, "`by` says which files of a `share`"),
         ({"share": 1.0}, "less than 1"),
     ],
 )
@@ -118,7 +118,7 @@ def test_what_is_no_holdout_says_why(tree: dict[str, object], said: str) -> None
 
 
 def test_a_column_that_is_not_there_and_a_share_that_is_too_small_say_what_to_do() -> None:
-    with pytest.raises(DataError, match="deals by 'identity'"):
+    with pytest.raises(DataError, match="is by 'identity', which is no known column"):
         without_holdout(made(), Holdout(share=0.2, by="identity"))
     with pytest.raises(DataError, match="would lack a class"):
         without_holdout(made(), Holdout(share=0.001))

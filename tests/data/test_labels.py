@@ -129,8 +129,8 @@ def test_a_missing_name_is_refused(tmp_path: Path) -> None:
         ("video_name target\na 1\n", "needs one column"),
         ("video_name,target\na,1,0\nb,0,0\n", "more cells than its header"),
         ("video_name,target\na,1\n\nb,0,0\n", "line 4 has 3 cells, more cells than its header"),
-        ('video_name,target\n"a,1\nb,0\n', "line 2: this is not a table of cells between commas"),
-        ('video_name;target\na"b;1\n"a"b;0\n', "line 3: this is not .* between semicolons"),
+        ('video_name,target\n"a,1\nb,0\n', "line 2 cannot be split into cells at commas"),
+        ('video_name;target\na"b;1\n"a"b;0\n', "line 3 cannot be split .* at semicolons"),
         (b"video_name,target\na,1\n\xe9.mp4,0\n", "line 3 is not UTF-8 text"),
         (b"\xff\xfev\x00i", "line 1 is not UTF-16 text"),
     ],
@@ -148,7 +148,7 @@ def test_a_file_that_is_no_label_file_is_refused(
 def test_a_line_of_a_hundred_thousand_cells_is_refused_at_once(tmp_path: Path, place: int) -> None:
     lines = ["video_name,target", "a,1", "b,0"]
     lines[place] += "," * 100_000
-    with pytest.raises(DataError, match=f"line {place + 1} has 100,0.. letters"):
+    with pytest.raises(DataError, match=f"line {place + 1} has 100,0.. characters"):
         read_labels(written(tmp_path, "\r".join(lines)))
 
 

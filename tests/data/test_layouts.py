@@ -10,6 +10,7 @@ import pytest
 
 from workbench.data.any_table import read_any_table
 from workbench.data.columns import Columns
+from workbench.data.data_files import list_data
 from workbench.data.folds import Validation, with_fold
 from workbench.data.guessed_columns import Answers
 from workbench.data.inspection import Inspection, inspect_data
@@ -233,14 +234,27 @@ def test_escapes_in_names_reach_neither_terminal_nor_file(tmp_path: Path) -> Non
     ("names", "said"),
     [
         (["state.json", "data-00000-of-00001.arrow"], "Hugging Face's `datasets`"),
-        (["shard-0000.tar"], "as of WebDataset"),
-        (["read.me"], "laid out in no way that is known"),
+        (["shard-0000.tar"], "as WebDataset has them"),
+        (["read.me"], "not laid out in a known way"),
         (["inner/real/a.wav", "inner/fake/b.wav"], "Is it .*inner"),
     ],
 )
 def test_other_folders_are_refused(tmp_path: Path, names: list[str], said: str) -> None:
     with pytest.raises(DataError, match=said):
         inspect_data(put(tmp_path / "d", *names))
+
+
+@pytest.mark.parametrize("place", ["", "train/"])
+@pytest.mark.parametrize("others", [[], ["read.me"]])
+def test_an_empty_folder_of_a_class_is_named(tmp_path: Path, place: str, others: list[str]) -> None:
+    data = put(tmp_path / "d", f"{place}real/a.png", f"{place}real/b.png")
+    (data / place / "fake").mkdir()
+    put(data / place / "fake", *others)
+    said = f"{place}fake is there, but has no file with the ending of a sound"
+    with pytest.raises(DataError, match=said):
+        inspect_data(data)
+    with pytest.raises(DataError, match=said):
+        list_data(data, Layout(kind="class-folders"))
 
 
 def test_two_tables_of_labels_ask_which(tmp_path: Path) -> None:
@@ -285,7 +299,7 @@ def test_a_parquet_table_is_rows_of_cells(tmp_path: Path) -> None:
         ["", "real", "3", "False"],
     ]
     pd.DataFrame({"file": ["a" * 40_000, "b"]}).to_parquet(tmp_path / "long.parquet")
-    with pytest.raises(DataError, match="a cell of over 8,192 letters"):
+    with pytest.raises(DataError, match="a cell of over 8,192 characters"):
         read_any_table(tmp_path / "long.parquet")
     many = pd.DataFrame({"n": np.zeros(5_000_001, np.int8)})
     many.to_parquet(tmp_path / "many.parquet")
@@ -323,7 +337,7 @@ def test_a_column_that_says_what_is_real_is_not_read_as_one_of_fakes(
         put(tmp_path, name)
     table = pd.DataFrame({"file": names, "is_real": [values[n % 2] for n in range(20)]})
     table.to_parquet(tmp_path / "labels.parquet")
-    with pytest.raises(DataError, match="laid out in no way that is known"):
+    with pytest.raises(DataError, match="not laid out in a known way"):
         inspect_data(tmp_path)
     with pytest.raises(DataError, match="column 'is_real' says which files are real"):
         inspect_data(tmp_path, Answers(label="is_real"))
@@ -338,7 +352,7 @@ def test_true_and_false_in_any_column_are_no_labels(tmp_path: Path) -> None:
         put(tmp_path, name)
     table = pd.DataFrame({"file": names, "indoors": [n % 3 == 0 for n in range(20)]})
     table.to_csv(tmp_path / "labels.csv", index=False)
-    with pytest.raises(DataError, match="laid out in no way that is known"):
+    with pytest.raises(DataError, match="not laid out in a known way"):
         inspect_data(tmp_path)
 
 
@@ -346,7 +360,7 @@ def test_splits_within_classes_are_refused(tmp_path: Path) -> None:
     for n in range(8):
         place = tmp_path / ("fake" if n % 2 else "real") / ("test" if n % 4 < 2 else "train")
         put(place, f"{n}.png")
-    with pytest.raises(DataError, match=r"splits within those of classes \(fake/test, fake/train"):
+    with pytest.raises(DataError, match=r"splits inside those of classes \(fake/test, fake/train"):
         inspect_data(tmp_path)
 
 
@@ -379,5 +393,5 @@ def test_a_spreadsheet_of_two_tables_is_refused(tmp_path: Path) -> None:
         for number, rows in ((1, "<row r='1'/>"), (2, "<row r='1'/>"), (3, "")):
             sheet = f"<worksheet><sheetData>{rows}</sheetData></worksheet>"
             parts.writestr(f"xl/worksheets/sheet{number}.xml", sheet)
-    with pytest.raises(DataError, match="has 2 sheets with rows, and one alone would be read"):
+    with pytest.raises(DataError, match="has 2 sheets with rows, and only one can be read"):
         read_any_table(tmp_path / "labels.xlsx")

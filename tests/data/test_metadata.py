@@ -67,8 +67,8 @@ def test_what_the_label_file_says_counts_before_the_metadata_table(data: Path) -
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name,speaker\ntrain0.mp4,a\ntrain0.mp4,b\n", r"two things of train0\.mp4"),
-        ("name,speaker\ntrain0.mp4,a\ntrainset/train0.mp4,b\n", r"train says two things"),
+        ("name,speaker\ntrain0.mp4,a\ntrain0.mp4,b\n", r"rows that differ on train0\.mp4"),
+        ("name,speaker\ntrain0.mp4,a\ntrainset/train0.mp4,b\n", r"train has rows that differ"),
         ("person,speaker\ntrain0.mp4,a\n", "needs one column of video_name"),
         ("name,speaker,Speaker\ntrain0.mp4,a,b\n", "the column 'speaker' twice"),
         ("name,speaker\n../train0.mp4,a\n", "leaves the media folder"),

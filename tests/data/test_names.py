@@ -67,7 +67,9 @@ def test_a_name_that_could_be_two_files_is_an_error(names: list[str], there: lis
 
 
 def test_two_names_that_could_be_one_file_are_an_error() -> None:
-    with pytest.raises(DataError, match=r"names 'Clip\.mp4' and 'CLIP\.mp4' both read .*'clip\.mp"):
+    with pytest.raises(
+        DataError, match=r"names 'Clip\.mp4' and 'CLIP\.mp4' both match .*'clip\.mp"
+    ):
         match(["Clip.mp4", "CLIP.mp4"], {"clip.mp4"}, where="val")
 
 

@@ -491,9 +491,9 @@ def test_anothers_pixels_under_the_same_labels_are_never_read(tmp_path: Path) ->
     # The whole cache: whole and sound, and of other data.
     shutil.move(one / "cache", tmp_path / "away")
     shutil.copytree(two / "cache", one / "cache")
-    with pytest.raises(CacheError, match="were made anew since, or are those of other data"):
+    with pytest.raises(CacheError, match="were replaced since, or belong to other data"):
         Prepared.load(tmp_path / "study")
-    with pytest.raises(CacheError, match="were made anew since"):
+    with pytest.raises(CacheError, match="were replaced since"):
         made.open_array("v")
     decoded(one)
     assert levels(run(one)) == {"a": 65, "b": 66}
@@ -675,5 +675,5 @@ def test_the_table_of_another_study_is_refused(tmp_path: Path) -> None:
     made.save(tmp_path / "study")
     other = made.table.assign(target=1 - made.table["target"])
     write_prepared_table(other, tmp_path / "study" / PREPARED_TABLE)
-    with pytest.raises(CacheError, match="is of other data"):
+    with pytest.raises(CacheError, match="belongs to other data"):
         Prepared.load(tmp_path / "study")

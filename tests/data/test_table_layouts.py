@@ -108,8 +108,11 @@ def test_columns_that_are_not_there_are_told(
 @pytest.mark.parametrize(
     ("targets", "says"),
     [
-        (["true", "fake"], r"line 3: the target of f1 is 'fake'\. Others are such as 'true'"),
-        (["1", "real"], r"line 3: the target of f1 is 'real'\. Others are such as '1'"),
+        (
+            ["true", "fake"],
+            r"line 3: the target of f1 is 'fake'\. Other rows have labels such as 'true'",
+        ),
+        (["1", "real"], r"line 3: the target of f1 is 'real'\. Other rows have labels such as '1'"),
         (["real", "reel"], r"line 3: the target of f1 is 'reel'\. A target is 0 \(real\)"),
         (["2", "1", "0"], r"line 2: the target of f0 is '2'\. A target is"),
         (["yes", "no", ""], r"line 2: the target of f0 is 'yes' \(and 2 more such rows\)"),
@@ -129,7 +132,7 @@ def test_labels_of_two_kinds_or_of_none_are_told_with_their_line(
     ("classes", "says"),
     [
         ({"fake": ["f"]}, "name the labels of both classes"),
-        ({"fake": ["a", "B"], "real": ["b"]}, "'b' stands for both classes"),
+        ({"fake": ["a", "B"], "real": ["b"]}, "'b' is named for both classes"),
     ],
 )
 def test_classes_that_cannot_be_are_told(classes: dict[str, list[str]], says: str) -> None:

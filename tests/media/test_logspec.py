@@ -85,8 +85,8 @@ def test_a_sound_without_content_in_the_band_is_silent() -> None:
     ("settings", "said"),
     [
         ({"low_hz": 5_000, "high_hz": 4_000}, "not below high_hz"),
-        ({"low_hz": 5_000, "high_hz": 5_070}, "5000 to 5070 Hz holds 6 frequencies"),
-        ({"low_hz": 5_001, "high_hz": 5_002}, "holds 0 frequencies"),
+        ({"low_hz": 5_000, "high_hz": 5_070}, "only 6 frequencies from 5000 to 5070 Hz"),
+        ({"low_hz": 5_001, "high_hz": 5_002}, "only 0 frequencies"),
         ({"window": 16_384}, "256, 512, 1024, 2048, 4096 or 8192"),
     ],
 )

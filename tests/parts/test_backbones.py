@@ -80,7 +80,7 @@ def test_nothing_but_a_model_name_is_a_name(name: str) -> None:
 def test_a_size_that_does_not_fit_the_model_is_refused_with_its_own_size(
     name: str, image_px: int
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"{name} cannot take {image_px} px .*own size is \d+"):
+    with pytest.raises(ConfigError, match=rf"{name} cannot take {image_px} px .*was made for \d+"):
         backbones.create(name, in_chans=3, image_px=image_px, weights=RANDOM)
 
 

@@ -51,7 +51,7 @@ def test_a_refit_is_the_recipe_with_what_its_schedule_went_by() -> None:
 
 def test_an_average_that_goes_by_val_cannot_be_refitted() -> None:
     one = recipe(transfer={"average": {"kind": "swad"}})
-    with pytest.raises(StudyError, match="SWAD, which goes by the loss on val"):
+    with pytest.raises(StudyError, match="SWAD, which needs the loss on val"):
         refitted(one, Result(recipe=one.uid, state="complete", epochs=(epoch(1, 0.7),)))
 
 

@@ -1,5 +1,6 @@
 """Soups: the mean of the weights of trials that fit, chosen, built, scored and kept whole."""
 
+import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,24 +12,35 @@ from safetensors.torch import load_file
 from torch import nn
 
 from tests.selection.studies import MadeStudy, row
+from tests.selection.test_promotion import ListedModels
 from tests.trial.pictures import prepare_pictures, recipe_for
 from workbench.data.out_of_fold import FOLD, with_all_folds
 from workbench.data.prepare import Prepared
 from workbench.errors import StudyError
-from workbench.files import PART, sweep
+from workbench.files import PART, sweep, write_text
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import Weights
+from workbench.selection.champion import describe_champion, read_champion
+from workbench.selection.leaderboard import complete_trials, rank
+from workbench.selection.promotion import promote_best
+from workbench.selection.refit import refit_champion
 from workbench.selection.registration import load_trained
 from workbench.selection.soup import choose_greedily, make_soup, misfit
+from workbench.selection.soup_promotion import promote_newest_soup
 from workbench.selection.soup_scoring import SoupScorer
 from workbench.selection.soup_told import describe_soup, soup_as_json
 from workbench.selection.statistics import gives, read_scored_trials, read_scores
+from workbench.selection.summary import describe_summary, summarise
 from workbench.study.records import TrialRow
 from workbench.study.soups import read_soups, row_of_soup, soup_uid
+from workbench.submission.api import Predictor
+from workbench.submission.bundle import describe_bundle, export
+from workbench.submission.technical_report import REPORT
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial
+from workbench.workspace import Workspace
 
 AUC = Objective()
 
@@ -294,3 +306,116 @@ def test_what_a_killed_one_left_is_no_soup_and_goes_away(study: TrainedStudy) ->
     assert read_soups(study.folder) == [made.soup]
     sweep(study.folder.path)
     assert not left.exists() and whole.exists()
+
+
+@pytest.fixture
+def promoting(study: TrainedStudy) -> Iterator[TrainedStudy]:
+    """The same, without the champion that a test promotes."""
+    yield study
+    for file in (study.folder.champion, study.folder.last_soup, study.folder.report):
+        file.unlink(missing_ok=True)
+
+
+def test_a_promoted_soup_goes_out_as_a_bundle_with_its_stored_scores(
+    promoting: TrainedStudy, tmp_path: Path
+) -> None:
+    folder = promoting.folder
+    made = make_soup(folder, [0, 1, 2], device="cpu")
+    assert made.soup and made.row
+    models = ListedModels()
+    champion = promote_newest_soup(folder, models)
+    assert champion == read_champion(folder)
+    assert (champion.number, champion.recipe) == (None, made.soup.recipe)
+    assert (champion.value, champion.chosen_by) == (made.row.objective, "by hand")
+    numbers = made.soup.numbers
+    names = f"{numbers[0]}, {numbers[1]} and {numbers[2]}"
+    assert champion.title == f"the soup of trials {names}"
+    (kept,) = models.kept
+    assert kept["tags"] == {
+        "workbench.soup": ",".join(map(str, numbers)),
+        "workbench.uid": made.soup.recipe,
+    }
+    assert kept["run_id"] == promoting.rows[numbers[0]].run_id
+
+    data = promoting.folder.path.parent / "pictures" / "data"
+    write_text(folder.template, (data / "prediction.csv").read_text(encoding="utf-8"))
+    bundle = export(folder, tmp_path / "bundle")
+    assert f"soup {made.soup.recipe} of made" in describe_bundle(bundle)
+    readme = (bundle.path / "README.md").read_text(encoding="utf-8")
+    assert f"# made: the soup of trials {names}" in readme
+    assert f"| soup | {made.soup.recipe} |" in readme
+    # A bundle of a soup says of which trainings it is, and offers no command that trains it.
+    report = (bundle.path / REPORT).read_text(encoding="utf-8")
+    assert all(f"trial {number}" in report for number in numbers)
+    assert bundle.contents.is_soup and not (bundle.path / "train.py").exists()
+
+    files = folder.soup(made.soup.recipe)
+    stored = files.read_scores().query("slice == 'test'").set_index("name")["score"]
+    assert stored.nunique() > 1
+    with Predictor(bundle.path, num_decoders=0) as predictor:
+        again = predictor.predict_many([data / "testset" / name for name in stored.index])
+    assert again == pytest.approx(stored.tolist(), abs=1e-5)
+    with (bundle.path / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        written = {row["img_name"]: float(row["y_pred"]) for row in csv.DictReader(file)}
+    assert written == pytest.approx(stored.to_dict(), abs=1e-9)
+
+
+def test_what_a_soup_is_worth_depends_on_how_its_trials_were_chosen(
+    promoting: TrainedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = promoting.folder
+    with monkeypatch.context() as patch:
+        patch.setattr(SoupScorer, "value", lambda self, rows: 0.2 if len(rows) > 2 else 1.0)
+        made = make_soup(folder, greedy=True, device="cpu")
+    assert made.soup and len(made.soup.numbers) == 2
+    greedy = promote_newest_soup(folder, ListedModels())
+    assert (greedy.recipe, greedy.soup) == (made.soup.recipe, "greedily")
+    assert greedy.why.startswith("Its 2 of 3 trials that can be averaged were chosen by the value")
+    assert "of their mean on val, which flatters that" in greedy.why
+    make_soup(folder, device="cpu")
+    whole = promote_newest_soup(folder, ListedModels())
+    assert whole.why.startswith("All 3 trials that can be averaged are in it, so none was chosen")
+    worst = min(made.soup.numbers, key=lambda number: promoting.rows[number].objective or 0.0)
+    other = next(number for number in (0, 1, 2) if number not in made.soup.numbers)
+    make_soup(folder, [worst, other], device="cpu")
+    some = promote_newest_soup(folder, ListedModels())
+    assert some.why.startswith("It averages 2 of 3 trials that can be averaged: as far as")
+
+
+def test_the_study_tells_of_its_promoted_soup(promoting: TrainedStudy) -> None:
+    folder = promoting.folder
+    made = make_soup(folder, device="cpu")
+    assert made.soup
+    champion = promote_newest_soup(folder, ListedModels())
+    rows = read_scored_trials(folder)
+    # It stands against the best trial, though that is in it.
+    best = rank(complete_trials(rows), AUC)[0]
+    assert champion.runner_up and champion.runner_up.number == best.number
+    assert champion.margin == pytest.approx(champion.value - champion.runner_up.objective)
+    found, _ = summarise(folder, rows, AUC)
+    title = f"{champion.title[0].upper()}{champion.title[1:]}"
+    assert found.decision[0].startswith(f"{title} is promoted, named by hand")
+    assert champion.why in found.decision[1]
+    assert found.contenders[0].number == best.number and not found.is_pack_promoted
+    assert f"Of trial {best.number}, the best single one:" in describe_summary(found)
+    assert "version 1, alias champion" in describe_champion(champion)
+    with pytest.raises(StudyError, match=r"a mean of weights, which cannot be trained as one"):
+        refit_champion(folder, Workspace(folder.path.parent), device="cpu")
+
+
+def test_only_a_soup_that_is_there_can_be_promoted(promoting: TrainedStudy) -> None:
+    with pytest.raises(StudyError, match=r"has no soup that was made last\. Run `workbench soup"):
+        promote_newest_soup(promoting.folder, ListedModels())
+    write_text(promoting.folder.last_soup, "../../elsewhere\n")
+    with pytest.raises(StudyError, match="has no soup that was made last"):
+        promote_newest_soup(promoting.folder, ListedModels())
+
+
+def test_a_search_keeps_a_promoted_soup(promoting: TrainedStudy) -> None:
+    folder = promoting.folder
+    make_soup(folder, [0, 1], device="cpu")
+    models = ListedModels()
+    champion = promote_newest_soup(folder, models)
+    assert promote_best(folder, models) == champion
+    with pytest.raises(StudyError, match=r"lost the soup of trials .* promote --soup` again"):
+        promote_best(folder, ListedModels())

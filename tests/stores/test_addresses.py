@@ -37,7 +37,7 @@ def test_a_database_is_taken_as_it_is(address: str) -> None:
         ("postgresql://db", "must be postgresql://HOST/DATABASE"),
         ("postgresql+psycopg://db/optuna", "must be postgresql://HOST/DATABASE"),
         ("sqlite:///optuna.db", "must be postgresql://HOST/DATABASE"),
-        ("postgresql://db:port/optuna", "no address"),
+        ("postgresql://db:port/optuna", "not an address"),
     ],
 )
 def test_another_database_is_refused_and_no_secret_shown(

@@ -167,7 +167,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "list.yaml"
     file.write_text("- a\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="not a mapping"):
+    with pytest.raises(ConfigError, match=r"list\.yaml holds no .key: value. pairs"):
         read_experiment(file)
 
 
@@ -195,5 +195,7 @@ def test_an_absent_search_space_is_named(tmp_path: Path) -> None:
 
 def test_a_view_that_the_experiment_lacks_is_refused_by_the_space_file(tmp_path: Path) -> None:
     file = write_experiment(tmp_path, {**SPACE, "views": ["frames"]})
-    with pytest.raises(ConfigError, match=r"search_spaces/tiny\.yaml: .*the experiment has image"):
+    with pytest.raises(
+        ConfigError, match=r"search_spaces/tiny\.yaml: .*views of the experiment \(image"
+    ):
         read_experiment(file)

@@ -104,7 +104,7 @@ def test_a_search_without_an_experiment_makes_one_or_takes_the_written_one(
     write_fitted(fit_experiment(data, workspace, device="cpu"), tmp_path)
     again, space_again, _ = named_or_fitted(None, workspace, options)
     assert (again, space_again.tree) == (experiment, space.tree)
-    assert "it is the experiment" in capsys.readouterr().err
+    assert "it is taken as the experiment" in capsys.readouterr().err
 
 
 def test_a_begun_study_goes_on_with_what_it_began_with(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_what_a_study_is_reads_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cache", "recipes", "demo-data"])
 def test_a_study_cannot_take_the_name_of_a_folder_beside_it(tmp_path: Path, name: str) -> None:
-    with pytest.raises(StudyError, match=f"'{name}' is taken"):
+    with pytest.raises(StudyError, match=f"'{name}' cannot be used: a folder of that name"):
         new_or_known(tmp_path, name)
 
 
@@ -150,7 +150,7 @@ def test_a_lock_that_a_reused_process_number_seems_to_hold_is_free(tmp_path: Pat
 
 def test_a_folder_in_the_place_of_a_lock_is_named(tmp_path: Path) -> None:
     (tmp_path / "one" / "lock").mkdir(parents=True)
-    with pytest.raises(LockError, match="lock is a folder, and a lock file belongs there"):
+    with pytest.raises(LockError, match="lock is a folder, where a lock file has to be written"):
         begun(tmp_path, "one").held().__enter__()
 
 

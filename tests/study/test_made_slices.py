@@ -56,7 +56,7 @@ def test_a_copy_that_no_view_notices_is_told_and_left_out(
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"objective": {"over": ["degraded.fog"]}}, "no degradation 'fog'"),
+        ({"objective": {"over": ["degraded.fog"]}}, "the degradation 'fog', which there is not"),
         ({"slices": ["fog"]}, "`slices` names 'fog'"),
     ],
 )

@@ -299,7 +299,7 @@ def test_probes_that_are_no_surer_than_chance_change_nothing() -> None:
     names = [*"abcdef"]
     unsure = [judged(name, 0.56).model_copy(update={"standard_error": 0.03}) for name in names]
     assert choose_backbones(unsure, names) == tuple(names)
-    assert "no probe is surely above chance" in summary(screening(*unsure, kept=tuple(names)))
+    assert "no probe is surely better than chance" in summary(screening(*unsure, kept=tuple(names)))
     sure = [judged("a", 0.57).model_copy(update={"standard_error": 0.03}), *unsure[1:]]
     assert choose_backbones(sure, names) == ("a", "b")
 

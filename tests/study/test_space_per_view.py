@@ -119,11 +119,14 @@ def test_a_view_that_can_not_be_drawn_needs_and_offers_none() -> None:
         ({}, "`backbone` names none for the view image, small"),
         ({**TREE["backbone"], "smal": "x"}, "`backbone` names smal, and the views that go through"),
         ({**TREE["backbone"], "values": "x"}, "a backbone are image, small. Use those names."),
-        ({"image": "test_vit", "small": 3}, "`backbone.small` is 3: write the name of one model"),
+        ({"image": "test_vit", "small": 3}, "`backbone.small` is 3: write one model's name"),
         ({"image": "test_vit", "small": {"choice": [3]}}, "`backbone.small` is 3"),
-        ({"choice": ["test_vit", {"image": "a", "small": "b"}]}, "A mapping of views to names or"),
+        ({"choice": ["test_vit", {"image": "a", "small": "b"}]}, "To choose for each view"),
         ({"image": {"leaderboard": {"top": 0}}, "small": "a"}, "`backbone.image.leaderboard`"),
-        ({"image": {"leaderboard": {}, "top": 2}, "small": "a"}, "`backbone.image` is a `leaderb"),
+        (
+            {"image": {"leaderboard": {}, "top": 2}, "small": "a"},
+            "`backbone.image` has other keys beside `leaderb",
+        ),
         ({"image": {"choice": ["a", "a"]}, "small": "a"}, "`backbone.image.choice` holds an opt"),
     ],
 )

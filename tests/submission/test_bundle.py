@@ -192,10 +192,10 @@ def test_what_is_there_is_never_overwritten(
 def test_a_bundle_is_exported_neither_into_another_nor_where_nothing_may_be_written(
     study: TrainedStudy, own_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(BundleError, match="lies in the bundle"):
+    with pytest.raises(BundleError, match="is inside the bundle"):
         export(study.folder, own_bundle / "deep" / "out")
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="file is no folder"):
+    with pytest.raises(DataError, match="file is not a folder"):
         export(study.folder, tmp_path / "file" / "out")
     # Root may write everywhere, so the system's answer is given here.
     monkeypatch.setattr("workbench.submission.paths.os.access", lambda path, mode: False)

@@ -96,7 +96,7 @@ def test_one_exception_on_many_files_is_a_bug_and_no_score(
         Path(clips[-1]).touch()
     out = tmp_path / "out.csv"
     assert main(bundle.path, [*clips, "--jobs", "0", "--out", str(out)]) == 1
-    assert "20 of 20 files ended by the same unexpected IndexError" in capsys.readouterr().err
+    assert "20 of 20 files failed with the same unexpected IndexError" in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -89,7 +89,7 @@ def test_a_bundle_stays_what_was_exported(tmp_path: Path) -> None:
     bundle.mkdir()
     (tmp_path / "link").symlink_to(bundle)
     for out in (bundle / "out.csv", bundle / "deep" / "out.csv", tmp_path / "link" / "out.csv"):
-        with pytest.raises(DataError, match="lies in the bundle"):
+        with pytest.raises(DataError, match="is inside the bundle"):
             check(out, bundle=bundle)
     check(tmp_path / "bundle.csv", bundle=bundle)
 
@@ -98,7 +98,7 @@ def test_a_place_that_cannot_be_written_is_told_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file is no folder"):
+    with pytest.raises(DataError, match=r"file is not a folder"):
         check(tmp_path / "file" / "out.csv")
     # Root may write everywhere, so the system's answer is given here.
     monkeypatch.setattr("workbench.submission.paths.os.access", lambda path, mode: False)

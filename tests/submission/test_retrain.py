@@ -133,7 +133,7 @@ def test_another_version_is_refused(
 def test_a_changed_bundle_and_a_folder_in_use_are_refused(
     study: TrainedStudy, bundle: Bundle, own_bundle: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(BundleError, match="lies in the bundle"):
+    with pytest.raises(BundleError, match="is inside the bundle"):
         retrain(bundle.path, study.data, bundle.path / "deep" / "out", How())
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine.txt").touch()

@@ -233,7 +233,7 @@ def test_a_report_lies_beside_the_bundle_or_where_it_is_asked_for(
     monkeypatch.chdir(bundle)
     assert report_folder(Path(), None) == tmp_path / "bundle-verify"
     assert report_folder(Path(), tmp_path / "here") == tmp_path / "here"
-    with pytest.raises(DataError, match="lies in the bundle"):
+    with pytest.raises(DataError, match="is inside the bundle"):
         report_folder(bundle, bundle / "report")
 
 

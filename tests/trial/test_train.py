@@ -251,7 +251,7 @@ def test_scores_that_are_no_numbers_fail_the_trial(
     monkeypatch.setattr(MediaModel, "forward", broken)
     result = run(recipe_for(pictures), pictures, tmp_path)
     assert result.state == "failed"
-    assert "8 of 8 scores are no numbers" in result.reason
+    assert "8 of 8 scores are NaN or infinite" in result.reason
     assert result.epochs == ()
     assert result.objective is None
 

@@ -138,7 +138,7 @@ class Study:
 
     @property
     def champion(self) -> Champion | None:
-        """The promoted trial or pack; None where nothing is promoted, or its record is damaged."""
+        """The promoted trial, pack or soup; None without one, or where its record is damaged."""
         return kept_champion(self.folder)
 
     def table(self, *, top: int = SHOWN, width: int = USUAL_WIDTH) -> str:
@@ -186,18 +186,21 @@ class Study:
             say(compared.note)
         return compared
 
-    def promote(self, trial: int | None = None, *, pack: bool = False) -> Champion:
-        """Make a complete trial, or a pack, the champion: a registered version of the model.
+    def promote(
+        self, trial: int | None = None, *, pack: bool = False, soup: bool = False
+    ) -> Champion:
+        """Make a complete trial, a pack or a soup the champion: a registered version of the model.
 
         The study's page is written anew, so that it names this champion.
 
         Args:
             trial: The trial's number; the best finalist or trial by default.
             pack: Promote the pack that was made last.
+            soup: Promote the soup that was made last (`workbench soup`).
 
         Raises:
-            ConfigError: both a trial and a pack are asked for, or `trial` is no number.
-            StudyError: there is no such trial or pack, or its files are gone.
+            ConfigError: two models are asked for, or `trial` is no number.
+            StudyError: there is no such trial, pack or soup, or its files are gone.
             RuleError: the rulebook refuses the pack.
             DamagedFileError: files of the trial are not what it wrote.
 
@@ -207,10 +210,11 @@ class Study:
         from workbench.searching.mending import mend_runs
         from workbench.selection.best_model import promote_newest_pack
         from workbench.selection.promotion import promote
+        from workbench.selection.soup_promotion import promote_newest_soup
         from workbench.tracking.registry import ModelRegistry
 
-        if pack and trial is not None:
-            raise ConfigError("`trial` and `pack` name two models: give one of them.")
+        if pack + soup + (trial is not None) > 1:
+            raise ConfigError("`trial`, `pack` and `soup` name several models: give one of them.")
         if trial is not None and (isinstance(trial, bool) or not isinstance(trial, Integral)):
             raise ConfigError(f"`trial` is {trial!r}: give a trial's number.")
         folder = self.folder
@@ -218,6 +222,8 @@ class Study:
             mend_runs(folder, root)
             if pack:
                 champion = promote_newest_pack(folder, ModelRegistry(root), root)
+            elif soup:
+                champion = promote_newest_soup(folder, ModelRegistry(root))
             else:
                 champion = promote(folder, ModelRegistry(root), trial)
             compare_trials(folder, page=True)

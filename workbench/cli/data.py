@@ -38,7 +38,7 @@ def prepare(
     ] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Hold every file and every cached row against its hash."),
+        typer.Option("--verify", help="Check every file and every cached row against its hash."),
     ] = False,
     strict: StrictOption = False,
     no_lock: NoLockOption = False,

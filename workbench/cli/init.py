@@ -13,16 +13,21 @@ from workbench.workspace import Workspace
 def init(
     data: Annotated[Path, typer.Argument(help="Data folder, in any layout.", readable=False)],
     name: Annotated[
-        str | None, typer.Option(help="Of the experiment; the data folder's by default.")
+        str | None, typer.Option(help="Name of the experiment; the data folder's by default.")
     ] = None,
     table: Annotated[
         str | None, typer.Option(help="The table of labels, by its name in the data folder.")
     ] = None,
     file_column: Annotated[
-        str | None, typer.Option(help="Its column of file names, where that is not plain.")
+        str | None,
+        typer.Option(help="The table's column of file names, where it cannot be guessed."),
     ] = None,
-    label_column: Annotated[str | None, typer.Option(help="Its column of labels.")] = None,
-    split_column: Annotated[str | None, typer.Option(help="Its column of splits.")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(help="The table's column of labels, where it cannot be guessed.")
+    ] = None,
+    split_column: Annotated[
+        str | None, typer.Option(help="The table's column of splits, where it cannot be guessed.")
+    ] = None,
     fake: Annotated[
         list[str] | None, typer.Option(help="Label, or folder, of fakes; repeatable.")
     ] = None,

@@ -68,7 +68,7 @@ def _delete(name: str, workspace: Workspace, *, yes: bool) -> None:
 def clean(
     study: StudyArgument = None,
     keep: Annotated[
-        int, typer.Option(help="How many of the best trials keep their weights.", min=1)
+        int, typer.Option(help="Number of the best trials that keep their weights.", min=1)
     ] = 5,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")

@@ -46,8 +46,8 @@ class Joint(StrEnum):
 
 def finalists(
     study: StudyArgument = None,
-    top: Annotated[int, typer.Option(help="How many of the best trials.", min=1)] = 5,
-    seeds: Annotated[int, typer.Option(help="How often each is trained again.", min=1)] = 3,
+    top: Annotated[int, typer.Option(help="Number of the best trials to train again.", min=1)] = 5,
+    seeds: Annotated[int, typer.Option(help="Number of new seeds for each.", min=1)] = 3,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
@@ -120,6 +120,7 @@ def soup(
         typer.echo(describe_soup(made))
         if made.soup is not None:
             typer.echo(f"\nFolder: {folder.soup(made.soup.recipe).path}")
+            typer.echo(f"\nNext: workbench promote {folder.name} --soup")
 
 
 def audit(
@@ -180,12 +181,12 @@ def pack(
         ),
     ] = None,
     limit: Annotated[
-        str | None, typer.Option(help="Parameters at most, e.g. 100M; the rulebook's by default.")
+        str | None, typer.Option(help="Most parameters, e.g. 100M; the rulebook's by default.")
     ] = None,
     ms_per_file: Annotated[
-        float | None, typer.Option(help="Milliseconds to score a file at most.", min=0.0)
+        float | None, typer.Option(help="Most milliseconds that scoring a file may take.", min=0.0)
     ] = None,
-    members: Annotated[int, typer.Option(help="Different trials at most.", min=2)] = 8,
+    members: Annotated[int, typer.Option(help="Most different trials in the pack.", min=2)] = 8,
     joint: Annotated[
         Joint,
         typer.Option(

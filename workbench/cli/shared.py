@@ -55,7 +55,7 @@ StrictOption = Annotated[
 ]
 MemoryOption = Annotated[
     str | None,
-    typer.Option(help="What a trial may take of its device's memory, e.g. 16GiB; all by default."),
+    typer.Option(help="Memory that a trial may take on its device, e.g. 16GiB; all by default."),
 ]
 CompileOption = Annotated[
     str,
@@ -67,7 +67,10 @@ NoLockOption = Annotated[
     bool,
     typer.Option(
         "--no-lock",
-        help="Take no locks, on a file system without: see that no two commands write at once.",
+        help=(
+            "Take no locks, for a file system that has none: make sure that no two commands "
+            "write at once."
+        ),
     ),
 ]
 JobsOption = Annotated[
@@ -76,9 +79,11 @@ JobsOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or e.g. cuda:1.")]
 TimeoutOption = Annotated[
-    str | None, typer.Option(help="No epoch begins after so long, e.g. 90s, 30m, 8h.")
+    str | None, typer.Option(help="Time after which no new epoch begins, e.g. 90s, 30m, 8h.")
 ]
-StallOption = Annotated[str, typer.Option(help="A trial of which no batch ends for so long hangs.")]
+StallOption = Annotated[
+    str, typer.Option(help="Time without a finished batch after which a trial counts as hung.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -196,7 +201,7 @@ def trial_numbers(text: str | None) -> list[int]:
     if text is None:
         return []
     if not re.fullmatch(r"\d+(,\d+)*", text):
-        raise typer.BadParameter(f"{text!r} are no numbers of trials: write e.g. 3,5,9.")
+        raise typer.BadParameter(f"{text!r} is not a list of trial numbers: write e.g. 3,5,9.")
     return list(dict.fromkeys(map(int, text.split(","))))
 
 
@@ -253,6 +258,7 @@ def finalists_asked(text: str | None) -> "FinalistsAsked | None":
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:
         raise typer.BadParameter(
-            f"{text!r} is no final round: write e.g. 5x3, five finalists with three seeds each."
+            f"{text!r} is not a number of finalists and of seeds: write e.g. 5x3, five "
+            "finalists with three seeds each."
         )
     return FinalistsAsked(int(match[1]), int(match[2]))

@@ -89,7 +89,10 @@ def search(
         bool,
         typer.Option(
             "--stop-at-noise",
-            help="Start no more once chance moves the best AUC by more than is still to be gained.",
+            help=(
+                "Start no more trials once chance moves the best AUC by more than new trials "
+                "are expected to."
+            ),
         ),
     ] = False,
     pack: Annotated[
@@ -225,7 +228,7 @@ def compare(
     as_json: JsonOption = False,
     top: Annotated[int, typer.Option(help="Trials in the table.", min=1)] = 10,
 ) -> None:
-    """Rank the trials of a study; write one offline HTML page that one decides from."""
+    """Rank the trials of a study; write one offline HTML page to decide from."""
     with reporting_errors():
         opened = opened_study(study)
         compared = opened.compare(page=not as_json)
@@ -280,18 +283,23 @@ def promote(
     pack: Annotated[
         bool, typer.Option("--pack", help="The pack that `workbench pack` made last.")
     ] = False,
+    soup: Annotated[
+        bool, typer.Option("--soup", help="The soup that `workbench soup` made last.")
+    ] = False,
     as_json: JsonOption = False,
     no_lock: NoLockOption = False,
 ) -> None:
-    """Make a finished trial, or a pack, the study's champion, a registered model version."""
-    if pack and trial is not None:
-        raise typer.BadParameter("--trial and --pack name two models: write one of them.")
+    """Make a finished trial, a pack or a soup the study's champion, a registered model version."""
+    if pack + soup + (trial is not None) > 1:
+        raise typer.BadParameter(
+            "--trial, --pack and --soup name different models: write one of them."
+        )
     without_locks(no_lock)
     from workbench.selection.summary import describe_summary
 
     with reporting_errors():
         opened = opened_study(study)
-        champion = opened.promote(trial, pack=pack)
+        champion = opened.promote(trial, pack=pack, soup=soup)
         compared = opened.compare(page=False)
         if as_json:
             found = champion.model_dump(mode="json")

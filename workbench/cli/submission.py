@@ -155,14 +155,17 @@ def retrain(
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Of the objective, where bits cannot be the same.", min=0.0),
+        typer.Option(
+            help="Largest difference of the objective that passes, where equal bits cannot be had.",
+            min=0.0,
+        ),
     ] = None,
     all_seeds: Annotated[
         bool, typer.Option("--all-seeds", help="Train the champion's other repeats, too.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a bundle's model again from scratch, and hold it against the exported one."""
+    """Train a bundle's model again from scratch, and compare it with the exported one."""
     folders = named_folders(slices or [])
     from workbench.submission import retrain as training
     from workbench.submission.retrain_checks import checks_as_table
@@ -195,7 +198,7 @@ def score(
     labels: Annotated[Path, typer.Argument(help="Labels of the same files.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Hold predictions against labels that no search has seen."""
+    """Score predictions by labels that no search has seen."""
     from workbench.selection import grade
 
     with reporting_errors():

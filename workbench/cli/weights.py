@@ -42,7 +42,7 @@ def add(
         str, typer.Option(help="What the weights saw, e.g. in1k, if the tag does not tell.")
     ] = "",
     replace: Annotated[
-        bool, typer.Option("--replace", help="Put it in the place of another file.")
+        bool, typer.Option("--replace", help="Overwrite a file that is already there.")
     ] = False,
 ) -> None:
     """Copy a file of weights into the store, if the model loads it."""

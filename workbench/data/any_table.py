@@ -113,7 +113,10 @@ def _checked(path: Path, word: pa.Scalar) -> str:
     if not word.is_valid:
         return ""
     if word.as_buffer().size > 4 * MAX_LINE_LETTERS:
-        raise DataError(f"{path} has a cell of over {MAX_LINE_LETTERS:,} letters: no name is so.")
+        raise DataError(
+            f"{path} has a cell of over {MAX_LINE_LETTERS:,} characters, longer than any file "
+            "name or label. Check that it is the right table."
+        )
     return str(word.as_py())
 
 
@@ -141,19 +144,21 @@ def _of_sheet(path: Path, data: bytes) -> list[list[str]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
             if sum(part.file_size for part in parts.infolist()) > _MAX_SHEET_BYTES:
-                raise DataError(f"{path} unpacks to over a GiB: no table of files does. {remedy}")
+                raise DataError(
+                    f"{path} unpacks to over 1 GiB, more than a table of files can need. {remedy}"
+                )
             if (number := _num_filled_sheets(parts)) > 1:
                 raise DataError(
-                    f"{path} has {number} sheets with rows, and one alone would be read. Save the "
-                    "table that is meant as CSV, or keep one sheet."
+                    f"{path} has {number} sheets with rows, and only one can be read. Keep "
+                    "one sheet, or save the right one as CSV."
                 )
         frame = pd.read_excel(
             io.BytesIO(data), header=None, dtype=str, keep_default_na=False, engine="openpyxl"
         )
     except ImportError as error:
         raise DataError(
-            f"{path} is a spreadsheet, which takes the package openpyxl to read. Install it by "
-            f"`pip install openpyxl`, or save the table as CSV."
+            f"{path} is a spreadsheet, and the package openpyxl that reads it is missing. "
+            "Install it by `pip install openpyxl`, or save the table as CSV."
         ) from error
     except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
         said = shown_cell(" ".join(str(error).split()), most=200)

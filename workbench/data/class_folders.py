@@ -78,7 +78,10 @@ def read_class_folders(
     if not inner:
         inner = {"train": folder}
     elif "train" not in inner:
-        raise DataError(f"{folder} has a folder val with classes in it, and none of train.")
+        raise DataError(
+            f"{folder} has a folder of validation files with classes in it, and no such folder "
+            "of training files. Add train/real and train/fake."
+        )
     return [_labelled(split, inner[split], folder, layout, described) for split in sorted(inner)]
 
 
@@ -129,6 +132,9 @@ def _two_classes(media: Path, sizes: Iterable[str], classes: Classes) -> dict[st
     if others and not classes.fake:
         raise DataError(third_class(media, [*known, *others], "folders of media"))
     if set(known.values()) != {0, 1}:
+        called = [path for path in folders_in(media) if class_of(path.name, classes) is not None]
+        if empty := [path for path in called if path.name not in with_media]:
+            raise DataError(without_media(empty))
         wanted = f"{_words(classes.real)} and {_words(classes.fake)}" if classes.fake else ""
         raise DataError(
             f"{media} needs a folder with media of each class, {wanted or 'real and fake'}: it has "
@@ -148,9 +154,9 @@ def _refuse_splits_within(media: Path, sizes: Iterable[str], classes: Iterable[s
     if len(found) > 1:
         first, second = sorted(found.values())[:2]
         raise DataError(
-            f"{media} has folders of splits within those of classes ({shown_cell(first)}, "
-            f"{shown_cell(second)}), and all would be files of one split. Move them so that each "
-            "split has its classes: train/real, train/fake, test/real, ..."
+            f"{media} has folders of splits inside those of classes ({shown_cell(first)}, "
+            f"{shown_cell(second)}), so that the splits would be lost. Move them so that "
+            "each split has its classes: train/real, train/fake, test/real, ..."
         )
 
 
@@ -161,6 +167,16 @@ def third_class(place: Path, names: Sequence[str], what: str) -> str:
         f"{place} has {len(names)} {what}: {some}. {BINARY} Say which are which by `classes` under "
         "`data` in the experiment, or by --fake and --real of `workbench init`; the others are "
         "left out."
+    )
+
+
+def without_media(folders: Sequence[Path]) -> str:
+    """Return the sentence for folders that are called as classes are and hold no media."""
+    those = " and ".join(map(str, folders))
+    have = "is there, but has" if len(folders) == 1 else "are there, but have"
+    return (
+        f"{those} {have} no file with the ending of a sound, picture or video. Put files of each "
+        "class into its folder."
     )
 
 

@@ -43,16 +43,16 @@ class Columns(Frozen):
     """What the columns of label files and template are called, where that cannot be guessed."""
 
     name: str | None = None
-    """Of the files' names."""
+    """Name of the column with the names of the files."""
 
     target: str | None = None
-    """Of the labels."""
+    """Name of the column with the labels."""
 
     score: str | None = None
-    """Of the template."""
+    """Name of the template's column for the scores."""
 
     split: str | None = None
-    """Of a table of all files."""
+    """Name of the column that says each file's split, in a table of all files."""
 
 
 def find_column(

@@ -41,14 +41,15 @@ class Dataset(Frozen):
     """What an experiment says of its data."""
 
     name: str = Field(pattern=f"^{NAME}$")
-    """The experiment's; the study's too, unless `--study` gives another."""
+    """Name of the experiment, and of its study unless `--study` gives another."""
 
     source: Literal["folder", "demo"] = "folder"
-    """Where the data is without `--data`: nowhere, or in the demo that the program makes."""
+    """Which data is used without `--data`: none, so that `--data` must name it (`folder`), or the
+    demo data that the program makes (`demo`)."""
 
     data: Annotated[Layout, BeforeValidator(_one_or_many)] = Layout()
     validation: Validation = Validation()
-    """Which of the labelled files validate."""
+    """Which of the labelled files are used for validation."""
 
     views: dict[str, AnyView] = Field(min_length=1)
     """The views that a search space may name."""
@@ -70,7 +71,10 @@ class Dataset(Frozen):
         counts = {view.num_segments for view in self.views.values()} - {1}
         if len(counts) > 1:
             # A model reads a segment of one view beside the same segment of another.
-            raise ValueError(f"views of {sorted(counts)} segments: give all the same number")
+            raise ValueError(
+                f"the views have different numbers of segments, {sorted(counts)}: give all the "
+                "same number"
+            )
         return self
 
 
@@ -89,7 +93,7 @@ def read_tree(path: Path) -> dict[Any, Any]:
         )
     tree = read_yaml(path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is not a mapping of keys to values. Start from a shipped one.")
+        raise ConfigError(f"{path} holds no `key: value` pairs. Start from experiments/demo.yaml.")
     return tree
 
 
@@ -102,9 +106,9 @@ def read_experiment_tree(path: Path) -> dict[Any, Any]:
     tree = read_tree(path)
     if "backbone" in tree and "search_space" not in tree:
         raise ConfigError(
-            f"{path} names a backbone and no search space: it is a recipe or a search space, and "
-            f"an experiment is asked for. A recipe runs by `workbench train {path} --data DIR`; a "
-            "search space is named by `search_space` in an experiment file."
+            f"{path} is a recipe or a search space, not an experiment: it has `backbone` "
+            f"and no `search_space`. Run a recipe by `workbench train {path} --data DIR`; "
+            "name a search space by `search_space` in an experiment file."
         )
     return tree
 
@@ -138,7 +142,7 @@ def check_data(dataset: Dataset, workspace: Workspace, data: Path | None) -> Non
             name.encode()
         except UnicodeEncodeError as error:
             raise DataError(
-                f"The name of the folder {name} is no UTF-8 text. Rename it."
+                f"The name of the folder {name} is not UTF-8 text. Rename it."
             ) from error
 
 

@@ -54,14 +54,14 @@ def _require_known(copy: str) -> None:
     for part in parts:
         if part not in DEGRADATIONS:
             raise ConfigError(
-                f"There is no degradation {part!r} for the slice '{DEGRADED}.{copy}'. There is "
-                f"{', '.join(DEGRADATIONS)}; for one of pictures and one of sounds in one copy, "
-                f"write {DEGRADED}.jpeg30{_AND}mp3."
+                f"The slice '{DEGRADED}.{copy}' asks for the degradation {part!r}, which "
+                f"there is not. Choose from {', '.join(DEGRADATIONS)}; to damage picture "
+                f"and sound in one copy, join two: {DEGRADED}.jpeg30{_AND}mp3."
             )
     if len({bool(DEGRADATIONS[part].of_sound) for part in parts}) < len(parts):
         raise ConfigError(
-            f"The slice '{DEGRADED}.{copy}' changes the same twice. Name one degradation of "
-            "pictures and one of sounds at most."
+            f"The slice '{DEGRADED}.{copy}' names two degradations of one medium. Name at "
+            "most one of pictures and one of sounds."
         )
 
 

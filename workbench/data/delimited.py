@@ -120,8 +120,8 @@ def read_delimited(path: Path) -> Delimited:
     for number, line in enumerate(file_lines, 1):
         if len(line) > MAX_LINE_LETTERS:
             raise DataError(
-                f"{path} line {number} has {len(line):,} letters, so it is no table of names. "
-                "It needs a header and a row for each file."
+                f"{path} line {number} has {len(line):,} characters, so this is not a "
+                "table of file names. It needs a header and a row for each file."
             )
     separator = _separator(file_lines)
     rows, lines, ends = [], [], []
@@ -137,8 +137,8 @@ def read_delimited(path: Path) -> Delimited:
             before = end
     except csv.Error as error:
         raise DataError(
-            f"{path} line {before + 1}: this is not a table of cells between "
-            f"{SEPARATORS[separator]} ({error}). Write a quote within quotes twice."
+            f"{path} line {before + 1} cannot be split into cells at "
+            f"{SEPARATORS[separator]} ({error}). Inside a quoted cell, write a quote twice."
         ) from error
     if not rows:
         raise DataError(f"{path} is empty. It needs a header and a row for each file.")

@@ -24,26 +24,29 @@ from workbench.values import Frozen
 
 
 class Validation(Frozen):
-    """Which labelled files validate."""
+    """Which of the labelled files are used for validation."""
 
     kind: Literal["given", "stratified", "group", "cluster", "leave-one-out-by-column"] = "given"
-    """Those of the data's own `val`; as many of each class in every fold; the same, with files of
-    one group together; the fakes whose features are alike, with a share of the reals, groups
-    together; or the files of one value of a column, such as a generator's fakes."""
+    """`given`: the data's own `val`. `stratified`: folds with the same share of each class.
+    `group`: the same, with files of one group together. `cluster`: each fold has fakes whose
+    features are alike and a share of the real files, groups together. `leave-one-out-by-column`:
+    the files of one value of a column, such as the fakes of one generator."""
 
     folds: int = Field(5, ge=2, le=100)
-    """How many there are; by a column, as many as it has values; by clusters, at most."""
+    """Number of folds; for `cluster` the most that there may be. `leave-one-out-by-column` has one
+    for each value and does not read this."""
 
     fold: int = Field(1, ge=1)
-    """The one that is `val`, counted from 1."""
+    """The fold that is `val`, counted from 1."""
 
     use: int = Field(1, ge=1, le=100)
-    """How many folds are, from `fold` on and then from the first. A trial is trained once without
-    each of them, and its scores on `val` are those of each file by the model that did not see it.
-    The weights that are kept are those of the first."""
+    """How many folds are `val` in turn, beginning with `fold` and, after the last one, going on
+    with the first. A trial is trained once without each of them, and a file's score on `val` is by
+    the model that did not see it. The weights of the first training are kept."""
 
     by: str | None = None
-    """The column: by default the first of `groups` under `data`; to leave one out, `generator`."""
+    """The column to divide by: by default the first of `groups` under `data`, and `generator` for
+    `leave-one-out-by-column`."""
 
     @model_validator(mode="after")
     def _has_the_fold(self) -> Self:
@@ -51,9 +54,9 @@ class Validation(Frozen):
             raise ValueError("the data's own `val` is one fold: name another `kind` to use several")
         if self.kind in ("stratified", "group", "cluster"):
             if self.fold > self.folds:
-                raise ValueError(f"there is no fold {self.fold} of {self.folds}")
+                raise ValueError(f"`fold` is {self.fold}, and there are only {self.folds} folds")
             if self.use > self.folds:
-                raise ValueError(f"there are no {self.use} folds to use, but {self.folds}")
+                raise ValueError(f"`use` is {self.use}, and there are only {self.folds} folds")
         return self
 
 
@@ -151,8 +154,8 @@ def _dealt(
     column = validation.by or next(iter(manifest.metadata.groups), None)
     if validation.kind == "group" and column is None:
         raise DataError(
-            "`validation` deals by groups, and nothing says what they are. Name a column by "
-            "`groups` under `data` in the experiment."
+            "`validation` keeps the files of a group together, and nothing says what the "
+            "groups are. Name a column by `groups` under `data` in the experiment."
         )
     if validation.kind != "stratified" and column is not None:
         said = _cells(rows, column)
@@ -161,8 +164,9 @@ def _dealt(
         num_folds, by = max(clusters.values(), default=0), " by clusters"
         if max(validation.fold, validation.use) > num_folds:
             raise DataError(
-                f"`validation` uses fold {max(validation.fold, validation.use)}, and the fakes are "
-                f"in {num_folds} clusters. Use fewer folds, or another `kind`."
+                f"`validation` uses fold {max(validation.fold, validation.use)}, and the "
+                f"fakes form only {num_folds} clusters, one for each fold. Use fewer "
+                "folds, or another `kind`."
             )
         folds = _by_cluster(keys, rows, clusters, num_folds)
     else:
@@ -222,8 +226,9 @@ def _left_out(
     values = sorted(set(cells[is_fake]) - {""})
     if max(validation.fold, validation.use) > len(values):
         raise DataError(
-            f"`validation` leaves out value {max(validation.fold, validation.use)} of `{column}`, "
-            f"and the fakes have {len(values)}. Choose a `fold` from 1 on, up to that."
+            f"`validation` leaves out value number {max(validation.fold, validation.use)} "
+            f"of `{column}`, and the fakes have only {len(values)}. Choose a lower "
+            "`fold` or `use`."
         )
     keys = rows["content"].where(rows["content"] != "", rows["path"])
     shares = _folds(keys, rows["target"], len(values))
@@ -245,7 +250,8 @@ def _cells(rows: pd.DataFrame, column: str) -> "pd.Series[str]":
     """
     if column_of(column) not in rows:
         raise DataError(
-            f"`validation` deals by `{column}`, which no table of the data has, or which `groups` "
-            "and `generator` under `data` do not name. Correct the experiment, or add the column."
+            f"`validation` divides the files by `{column}`, which is no column of the "
+            "data's tables, or is not named by `groups` or `generator` under `data`. "
+            "Correct the experiment, or add the column."
         )
     return rows[column_of(column)]

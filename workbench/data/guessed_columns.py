@@ -87,7 +87,9 @@ class Answers(Frozen):
         try:
             return Classes(fake=self.fake, real=self.real)
         except ValueError as error:
-            raise DataError("--fake and --real name one label: it stands for one class.") from error
+            raise DataError(
+                "--fake and --real name the same label. Give each class labels of its own."
+            ) from error
 
 
 class NamesFound(Frozen):
@@ -234,8 +236,8 @@ def require_column(table: Delimited, named: str) -> int:
     if len(found) != 1:
         which = "no column" if not found else "two columns"
         raise DataError(
-            f"{table.path} has {which} {quoted(named)}: its header is {table.header()}. Name "
-            "another."
+            f"{table.path} has {which} {quoted(named)}: its header is {table.header()}. "
+            "Name one that it has once."
         )
     return found[0]
 

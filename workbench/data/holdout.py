@@ -31,7 +31,7 @@ _MEDIA = ("media", "testset", "test")
 
 
 class Holdout(Frozen):
-    """Which labelled files no search may read the labels of."""
+    """Labelled files whose labels no search may read."""
 
     data: str | None = None
     """A folder with a label file and its media; relative to where the commands run, as `--data`.
@@ -40,17 +40,18 @@ class Holdout(Frozen):
     is laid out like a data folder, of which both splits count."""
 
     share: float | None = Field(None, gt=0, lt=1)
-    """This share of the files of `train` and `val`."""
+    """Share of the files of `train` and `val` that is held out."""
 
     by: str | None = None
-    """Files that have the same in this column of the tables, such as `speaker`, stay together."""
+    """A column such as `speaker`: files with the same value in it are held out together or not at
+    all."""
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
         if (self.data is None) == (self.share is None):
             raise ValueError("give either `data`, a folder, or `share`, e.g. 0.2")
         if self.by is not None and self.share is None:
-            raise ValueError("`by` says how a `share` is dealt: give that, too")
+            raise ValueError("`by` says which files of a `share` stay together: give `share` too")
         return self
 
     def folder(self) -> Path | None:
@@ -168,8 +169,8 @@ def _is_held(table: pd.DataFrame, holdout: Holdout) -> npt.NDArray[np.bool_]:
         column = column_of(holdout.by)
         if column not in table:
             raise DataError(
-                f"`holdout` deals by {holdout.by!r}, which is no column that is known of the "
-                "files. Name it by `groups` under `data`, or correct `by`."
+                f"`holdout` is by {holdout.by!r}, which is no known column. Name it by "
+                "`groups` under `data`, or correct `by`."
             )
         said = labelled[column].fillna("").astype(str)
         keys = keys.where(said == "", said)

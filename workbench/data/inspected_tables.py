@@ -139,9 +139,9 @@ def layout_of_label_files(
             continue
         if (earlier := of_split.setdefault(split, name)) != name:
             raise DataError(
-                f"{shown_cell(earlier)} and {shown_cell(name)} both look like the labels of "
-                f"{split}, and one alone would be read. Put their rows into one file, or say by "
-                "--table which one has the labels of all files."
+                f"{shown_cell(earlier)} and {shown_cell(name)} both look like the labels "
+                f"of {split}, and only one can be read. Put their rows into one file, or "
+                "say by --table which one has the labels of all files."
             )
     if "train" not in of_split or any(
         found.tables[n].path.suffix.lower() not in TEXT for n in of_split.values()
@@ -153,8 +153,8 @@ def layout_of_label_files(
         other = labelled[of_split["val"]]
         if (other[0].column, other[1]) != (names.column, target):
             raise DataError(
-                f"{of_split['train']} and {of_split['val']} call the columns of names and labels "
-                "otherwise. Give both the same header."
+                f"{of_split['train']} and {of_split['val']} have different headers for the "
+                "columns of names and labels. Give both the same header."
             )
     labels = cells_of(table.rows[1:], header_of(table).index(target))
     keys: dict[str, tuple[str, ...]] = {

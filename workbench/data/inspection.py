@@ -11,6 +11,7 @@ from workbench.data.class_folders import (
     is_of_classes,
     split_folders,
     third_class,
+    without_media,
 )
 from workbench.data.columns import Columns
 from workbench.data.data_files import DataFiles, list_data
@@ -104,13 +105,13 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
     files = list_data(folder, layout)
     table = files.table
     if not len(table):
-        raise DataError(f"{folder} has no labelled file. {_LOOKED_FOR.capitalize()} is looked for.")
+        raise DataError(f"{folder} has no labelled file. Looked for {_LOOKED_FOR}.")
     check_splits(table)
     kinds = count_kinds(table["path"])
     if not kinds:
         raise DataError(
-            f"{folder}: none of the files that are named is a sound, a picture or a video by its "
-            f"ending, e.g. {quoted(table['path'].iloc[0])}. Give the files their endings."
+            f"{folder}: no file that is named has an ending of a sound, a picture or a "
+            f"video, e.g. {quoted(table['path'].iloc[0])}. Give the files their endings."
         )
     layout = _with_known_groups(layout, files)
     validation, said = _validation(files, layout)
@@ -190,16 +191,22 @@ def _class_folders(
     places = [path for path in splits if given.fake and is_of_classes(path, given)]
     places = places or [path for path in splits if folders_in(path)] or [folder]
     names: dict[str, int | None] = {}
+    empty: list[Path] = []
     for place in places:
         for inner in folders_in(place):
             prefix = inner.relative_to(folder).as_posix() + "/"
             is_split = place == folder and split_called(inner.name) is not None
+            target = _class_by_words(inner.name, given)
             if not is_split and any(name.startswith(prefix) for name in media):
-                names[inner.name] = _class_by_words(inner.name, given)
+                names[inner.name] = target
+            elif target is not None:
+                empty.append(inner)
     if set(names.values()) >= {0, 1}:
         others = [name for name, target in names.items() if target is None]
         if others and not given.fake:
             raise DataError(third_class(folder, list(names), "folders of media"))
+    elif empty:
+        raise DataError(without_media(empty))
     elif len(names) > 2:
         raise DataError(third_class(folder, list(names), "folders of media"))
     elif len(names) == 2:
@@ -296,8 +303,9 @@ def _refuse_archives(folder: Path) -> None:
     tars = [name for name in names if name.endswith((".tar", ".tar.gz", ".tgz"))]
     if tars and not any((folder / name).is_dir() for name in names):
         raise DataError(
-            f"{folder} holds archives ({shown_cell(tars[0])}), as of WebDataset, which are not "
-            "read. Unpack them, with a table of names and labels (docs/your-data.md)."
+            f"{folder} holds tar archives ({shown_cell(tars[0])}), as WebDataset has them, "
+            "which are not read. Unpack them, with a table of names and labels "
+            "(docs/your-data.md)."
         )
 
 
@@ -309,8 +317,9 @@ def _not_known(folder: Path, found: FolderTables) -> str:
     inner = [path for path in folders_in(folder) if _looks_like_data(path)]
     hint = f" Is it {inner[0]}?" if inner else ""
     return (
-        f"{folder} is laid out in no way that is known: {_LOOKED_FOR} are looked for.{there}{hint} "
-        "docs/your-data.md shows each layout; --file-column and --label-column name columns."
+        f"{folder} is not laid out in a known way: looked for {_LOOKED_FOR}.{there}{hint} "
+        "docs/your-data.md shows each layout; --file-column and --label-column name "
+        "columns."
     )
 
 

@@ -14,57 +14,59 @@ Kind = Literal["label-files", "table", "class-folders"]
 
 
 class Layout(Frozen):
-    """Where a data folder keeps its files and what its tables say.
+    """Where a data folder keeps its files, and what its tables say.
 
-    Of several names of one thing the first that exists counts.
+    Of several names that a key lists, the first that exists counts.
     """
 
     kind: Kind = "label-files"
-    """A label file and a media folder for each split, as competitions have them; one table of all
-    labelled files, with a column that says the split or without; or a subfolder for each class,
-    alone or within a folder for each split."""
+    """`label-files`: a label file and a media folder for each split, as competitions have them.
+    `table`: one table of all labelled files, with or without a column of splits. `class-folders`: a
+    subfolder for each class, directly or inside a folder for each split."""
 
     train_labels: tuple[str, ...] = ("train_label.txt", "trainset_label.txt")
-    """The label file of the files to learn from."""
+    """The label file of the training files."""
 
     train_media: tuple[str, ...] = ("trainset", "train")
     """The folder of these files."""
 
     val_labels: tuple[str, ...] = ("val_label.txt", "valset_label.txt")
-    """The label file of the files that trials are held against; none where it is empty, and
-    `validation` says which of the labelled files they are."""
+    """The label file of the validation files. An empty list: there is none, and `validation` says
+    which of the labelled files validate."""
 
     val_media: tuple[str, ...] = ("valset", "val")
     """The folder of these files."""
 
     table: tuple[str, ...] = ("labels.csv", "labels.tsv", "labels.parquet", "labels.xlsx")
-    """Of the kind `table`: CSV, TSV, Parquet or XLSX."""
+    """The table of all labelled files, for the kind `table`: CSV, TSV, Parquet or XLSX."""
 
     media: tuple[str, ...] = (".",)
-    """Of the kind `table`: the folder that its names are relative to."""
+    """The folder that the table's file names are relative to, for the kind `table`."""
 
     template: tuple[str, ...] = ("prediction.txt.csv", "prediction.csv")
-    """The table that names the files to predict, in the order and the form of the predictions; none
-    where it is empty, and every media file of `test_media` is predicted. The kinds `table` and
-    `class-folders` do without where there is none of the usual names."""
+    """The table that names the files to predict, in the order and the form of the predictions. An
+    empty list: there is none, and every media file of `test_media` is predicted. The kinds `table`
+    and `class-folders` need none."""
 
     test_media: tuple[str, ...] = ("testset", "testset1", "test", "valset", "val")
-    """In the competition's first phase the template names the validation clips."""
+    """The folder of the files to predict. It may be that of the validation files, which the
+    template of a competition's first phase names."""
 
     metadata: tuple[str, ...] = ("metadata.csv",)
-    """A table that says more of the files, by their names; there need be none of the usual name."""
+    """A table with more columns on the files, found by the files' names; without one of the usual
+    name there is none."""
 
     columns: Columns = Columns()
     """What columns are called, where that cannot be guessed."""
 
     classes: Classes = Classes()
-    """What the labels, or the folders, of each class are, if not the usual words."""
+    """Labels, or names of folders, of each class, where they are not the usual words."""
 
     generator: str = "generator"
     """The column, of label files or metadata, that says what made a fake."""
 
     groups: tuple[str, ...] = ()
-    """The columns that say whom or what several files are of, such as `speaker`."""
+    """Columns whose equal values say that files belong together, such as `speaker`."""
 
     @property
     def described(self) -> Metadata:

@@ -45,8 +45,8 @@ def metadata_changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
     rows = differs.any(axis=1)
     return (
         f"warning: {', '.join(column.partition('.')[2] for column in changed)} of "
-        f"{int(rows.sum())} files, e.g. {both[rows][0]}, is not what the tables said before. "
-        "Earlier trials were scored on slices by that: their values on such slices are of other "
-        "files than those of new trials. To have them alike, search into a new study by --study "
-        "NAME."
+        f"{int(rows.sum())} files, e.g. {both[rows][0]}, is not what the tables said "
+        "before. Slices by that hold other files now, so that values of earlier trials on "
+        "them cannot be compared with those of new ones. To compare all, search into a new "
+        "study by --study NAME."
     )

@@ -48,7 +48,9 @@ class Measured:
                 lines.flush()
         except OSError as error:
             if no_space(self._file.parent):
-                raise DiskFullError(f"The disk is full: {self._file} was not written.") from error
+                raise DiskFullError(
+                    f"The disk is full: {self._file} was not written. Make space; run this again."
+                ) from error
             raise
 
 

@@ -143,6 +143,7 @@ def _require_one_row_each(rows: pd.DataFrame, key: str, where: str) -> None:
     torn = rows.loc[rows[key].duplicated(), key]
     if len(torn):
         raise DataError(
-            f"{where} says two things of {shown_cell(torn.iloc[0])}. Keep one row for each file; "
-            "where two splits have files of one name, write them with their media folder."
+            f"{where} has rows that differ on {shown_cell(torn.iloc[0])}. Keep one row for "
+            "each file; where two splits have files of one name, write them with their "
+            "media folder."
         )

@@ -195,7 +195,7 @@ def _check_apart(found: dict[str, str], where: str) -> None:
     for name, file in found.items():
         if file in name_of:
             raise DataError(
-                f"{where}: the names {quoted(name_of[file])} and {quoted(name)} both read as the "
-                f"file {quoted(file)}. Write them as the files are called."
+                f"{where}: the names {quoted(name_of[file])} and {quoted(name)} both match "
+                f"the file {quoted(file)}. Write each name as its file is called."
             )
         name_of[file] = name

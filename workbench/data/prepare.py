@@ -192,7 +192,7 @@ class Prepared:
         table = read_prepared_table(folder / PREPARED_TABLE)
         # Earlier versions did not note it.
         if saved.get("table_sha256") not in (None, hash_file(folder / PREPARED_TABLE)):
-            raise CacheError(f"{folder / PREPARED_TABLE} is of other data. {AGAIN}")
+            raise CacheError(f"{folder / PREPARED_TABLE} belongs to other data. {AGAIN}")
         beside = {name: Prepared.load(other) for name, other in others.items()}
         loaded = Prepared(table, views, arrays, fingerprint, stores, metadata, beside)
         for name, view in views.items():
@@ -208,7 +208,7 @@ class Prepared:
         file = self.arrays[name]
         if (uid := self.stores.get(name)) and uid != store_uid(file.parent):
             raise CacheError(
-                f"The cached {name} arrays {file} were made anew since, or are those of other "
+                f"The cached {name} arrays {file} were replaced since, or belong to other "
                 f"data. {AGAIN}"
             )
         if len(self.table) and num_rows <= self.table[f"row.{name}"].max():

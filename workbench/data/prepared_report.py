@@ -70,8 +70,9 @@ def require_all(prepared: Prepared) -> None:
     bad = np.logical_or.reduce([table[f"status.{name}"] != "ok" for name in prepared.views])
     if num_bad := table.loc[bad, "path"].nunique():
         raise DataError(
-            f"{_files(num_bad)} could not be decoded as asked, and --strict allows none. Repair "
-            "what is named above or take it out of the tables, or leave --strict away."
+            f"{_files(num_bad)} could not be decoded as asked, and --strict allows none. "
+            "Repair what is named above, take it out of the tables, or run without "
+            "--strict."
         )
 
 
@@ -86,7 +87,7 @@ def require_classes(prepared: Prepared) -> None:
             reason = shown_cell(str(first[f"reason.{next(iter(prepared.views))}"]), most=200)
             raise DataError(
                 f"Of the {len(rows) + len(lost)} files of {split}, {counts[0]} real and "
-                f"{counts[1]} fake can be looked at, and both are needed (e.g. "
-                f"{shown_cell(first['path'])}: {reason}). Get the files, or take views that they "
-                "have."
+                f"{counts[1]} fake can be decoded, and both classes are needed (e.g. "
+                f"{shown_cell(first['path'])}: {reason}). Get the files, or choose views "
+                "that they have."
             )

@@ -31,20 +31,20 @@ def _words(value: Any) -> Any:
 
 
 class Classes(Frozen):
-    """What the labels of each class are, in any case of letters; read instead of the usual ones."""
+    """The labels of each class, in upper or lower case; they replace the usual ones."""
 
     fake: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
-    """Labels of the class that scores are the probability of."""
+    """Labels of the fakes: a score is the probability of this class."""
 
     real: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
-    """Labels of the other class."""
+    """Labels of the real files."""
 
     @model_validator(mode="after")
     def _are_two(self) -> "Classes":
         if bool(self.fake) != bool(self.real):
             raise ValueError("name the labels of both classes, `fake` and `real`")
         if both := {_plain(word) for word in self.fake} & {_plain(word) for word in self.real}:
-            raise ValueError(f"{min(both)!r} stands for both classes")
+            raise ValueError(f"{min(both)!r} is named for both classes: name it for one")
         return self
 
 
@@ -68,10 +68,14 @@ def read_targets(
         )
         if classes.fake:
             those = shown_cell(", ".join((*classes.real, *classes.fake)), most=120)
-            raise DataError(f"{said} `classes` knows {those}.")
+            raise DataError(
+                f"{said} `classes` names only {those}. Add it there, or correct the label."
+            )
         if reader_of(words[row], classes):
             other = quoted(known.strip())
-            raise DataError(f"{said} Others are such as {other}: write all of them in one way.")
+            raise DataError(
+                f"{said} Other rows have labels such as {other}: write all of them in one way."
+            )
         raise DataError(
             f"{said} A target is 0 (real) or 1 (fake): write it so, or name other labels by "
             "`classes` under `data` in the experiment, which a search reads."

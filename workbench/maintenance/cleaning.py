@@ -88,7 +88,7 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
         workspace: Where caches and the tracking store are.
         keep: How many of the best trials keep their weights, besides the champion, finalists with
             their repeats, and what was audited. Of packs and soups the champion stays, what was
-            audited, and the pack that was made last.
+            audited, and those that were made last.
 
     Raises:
         StudyError: it has no trials.
@@ -190,8 +190,8 @@ def _weights(
 def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
     """Return the packs, soups and refits that nothing needs.
 
-    The last pack may still be promoted, and the last refit exported. All packs stay where nothing
-    says which one was the last. So does what is being written.
+    The last pack and the last soup may still be promoted, and the last refit exported. All packs
+    stay where nothing says which one was the last. So does what is being written.
     """
     needed_uids = set(kept)
     kinds: dict[str, Kind] = {
@@ -204,6 +204,8 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
         needed_uids.add(folder.newest_pack().path.name)
     except StudyError:
         del kinds["packs"]
+    if folder.last_soup.exists():
+        needed_uids.add(folder.last_soup.read_text(encoding="utf-8", errors="replace").strip())
     if refit := read_refit(folder):
         needed_uids |= {refit.recipe, *(one.recipe for one in refit.models)}
     return [

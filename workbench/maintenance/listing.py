@@ -20,7 +20,9 @@ class ListedChampion(Frozen):
     """What a study promoted."""
 
     trial: int | None
-    """The trial's number; none of a pack."""
+    """The trial's number; none of a pack or a soup."""
+
+    is_soup: bool = False
 
     metric: str
     value: float
@@ -78,7 +80,10 @@ def _listed(study: StudyFolder, workspace: Workspace) -> ListedStudy:
         if study.champion.exists():
             champion = read_champion(study)
             known["champion"] = ListedChampion(
-                trial=champion.number, metric=champion.objective.metric, value=champion.value
+                trial=champion.number,
+                is_soup=champion.is_soup,
+                metric=champion.objective.metric,
+                value=champion.value,
             )
     except WorkbenchError as error:
         problem = str(error)
@@ -161,7 +166,8 @@ _LONGEST = 18
 def _champion(one: ListedChampion | None) -> str:
     if one is None:
         return "-"
-    return f"{'pack' if one.trial is None else one.trial}: {one.value:.4f}"
+    what = one.trial if one.trial is not None else "soup" if one.is_soup else "pack"
+    return f"{what}: {one.value:.4f}"
 
 
 def _short(name: str) -> str:

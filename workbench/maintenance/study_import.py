@@ -25,6 +25,7 @@ from workbench.maintenance.archive import (
 )
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.registration import register
+from workbench.selection.soup_promotion import register_soup
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.repeats import read_repeats, row_of_repeat
@@ -246,19 +247,30 @@ def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
         return ""
     try:
         champion = read_champion(folder)
-        if champion.number is None:
+        if champion.is_pack:
             raise StudyError("It is a pack.")
-        row = _row_of(folder, champion, champion.number)
-        if row is None:
-            raise StudyError(f"The journal does not know {champion.title}.")
         say(f"Registering the champion, {champion.title} ...")
-        registry = ModelRegistry(workspace.tracking)
-        version = register(folder, registry, row, champion.objective)
+        version = _register(folder, champion, ModelRegistry(workspace.tracking))
     except WorkbenchError as error:
         return f"{error} `workbench promote {folder.name}` registers a champion."
     champion = champion.model_copy(update={"model_version": version})
     write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
     return ""
+
+
+def _register(folder: StudyFolder, champion: Champion, registry: ModelRegistry) -> str:
+    """Register the trial, the repeat of one or the soup that the champion is; return the version.
+
+    Raises:
+        StudyError: the journal does not know it, or what it is made of is gone.
+        DamagedFileError: a record or weights are not what was written.
+    """
+    if champion.is_soup:
+        return register_soup(folder, registry, champion.recipe, read_trials(folder))
+    row = None if champion.number is None else _row_of(folder, champion, champion.number)
+    if row is None:
+        raise StudyError(f"The journal does not know {champion.title}.")
+    return register(folder, registry, row, champion.objective)
 
 
 def _row_of(folder: StudyFolder, champion: Champion, number: int) -> TrialRow | None:

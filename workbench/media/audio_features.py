@@ -52,7 +52,7 @@ class Features(SoundView):
 
     kind: Literal["features"] = "features"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     modality: ClassVar[Modality] = "vector"
     neutral_level: ClassVar[int] = 0

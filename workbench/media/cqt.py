@@ -37,7 +37,7 @@ class Cqt(Spectrogram):
 
     kind: Literal["cqt"] = "cqt"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     bins_per_octave: int = Field(24, ge=12, le=48)
     """Rows from one frequency to twice that."""

@@ -86,8 +86,9 @@ class Tally:
             count = len(files)
             if count >= MANY_FILES and count > MANY_SHARE * self._num_files:
                 raise DataError(
-                    f"{count} of {self._num_files} files ended by the same unexpected {exception}, "
-                    f"so it is rather this program's fault than theirs.{where} Report the first "
+                    f"{count} of {self._num_files} files failed with the same unexpected "
+                    f"{exception}, which points to a fault of this program rather than of "
+                    f"the files.{where} Report the first "
                     f"one:\n\n{self._first.get(exception, '')}"
                 )
 

@@ -90,7 +90,7 @@ class _Settings(Part, ABC):
     """Pictures whose longer side is longer than this many pixels are shrunk to it before."""
 
     min_confidence: float = Field(0.5, ge=0.05, lt=1)
-    """Fainter faces are left out."""
+    """Faces that are found with less confidence are left out."""
 
     @property
     def libraries(self) -> frozenset[str]:
@@ -152,7 +152,7 @@ class YuNet(_Settings):
     """Path of the model file."""
 
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
-    """Of the model file, in hex; read from it when left out."""
+    """SHA-256 of the model file, in hex; computed from the file when left out."""
 
     @model_validator(mode="before")
     @classmethod
@@ -186,8 +186,8 @@ class YuNet(_Settings):
                 return path
         what = "has another content" if Path(self.file).is_file() else "is not a file"
         raise ConfigError(
-            f"The face detector's model {self.file} {what}: sha256 {self.sha256} was asked for. "
-            "Put that file back, or name another one without its sha256."
+            f"The face detector's model {self.file} {what}: the experiment asks for sha256 "
+            f"{self.sha256}. Put that file back, or name another one without its sha256."
         )
 
     def _found(self, bgr: Picture) -> list[Face]:

@@ -43,7 +43,7 @@ class FaceTrace(FaceView):
 
     kind: Literal["face-trace"] = "face-trace"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     num_frames: int = Field(4, ge=2, le=64)
     """With as many frames as `faces`, the same frames are read and their faces found once."""

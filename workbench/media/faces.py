@@ -148,7 +148,7 @@ class Faces(FaceView):
     modality: ClassVar[Modality] = "picture"
     kind: Literal["faces"] = "faces"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     image_px: int = Field(224, ge=16, le=1024)
     """Side of each square picture, in pixels."""

@@ -24,7 +24,7 @@ class FrameDiff(VideoView):
     modality: ClassVar[Modality] = "picture"
     kind: Literal["frame-diff"] = "frame-diff"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     num_frames: int = Field(4, ge=1, le=64)
     """Pairs of neighbouring frames."""

@@ -20,7 +20,7 @@ class Frames(VideoView):
     modality: ClassVar[Modality] = "picture"
     kind: Literal["frames"] = "frames"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     num_frames: int = Field(4, ge=1, le=64)
     """Frames of one file."""

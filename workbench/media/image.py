@@ -51,7 +51,7 @@ class Image(FileView):
     modality: ClassVar[Modality] = "picture"
     kind: Literal["image"] = "image"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     image_px: int = Field(224, ge=16, le=1024)
     """Side of the square picture, in pixels."""

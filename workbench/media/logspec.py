@@ -29,15 +29,16 @@ class Logspec(BandSpectrogram):
 
     kind: Literal["logspec"] = "logspec"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     @model_validator(mode="after")
     def _check_bins(self) -> Self:
         num_bins = self._bins.stop - self._bins.start
         if num_bins < _MIN_BINS:
             raise ValueError(
-                f"{self.low_hz:g} to {self.high_hz:g} Hz holds {num_bins} frequencies of "
-                f"window {self.window}, under {_MIN_BINS}. Choose a wider band or a longer window"
+                f"window {self.window} has only {num_bins} frequencies from "
+                f"{self.low_hz:g} to {self.high_hz:g} Hz, and {_MIN_BINS} are needed. "
+                "Choose a wider band or a longer window"
             )
         return self
 

@@ -36,7 +36,7 @@ class Mel(BandSpectrogram):
 
     kind: Literal["mel"] = "mel"
     version: Literal[1, 2] = 2
-    """Of how the array is made; a study keeps the one it began with, new ones take the latest."""
+    """Version of how the array is made: a study keeps its own, new ones take the latest."""
 
     num_mels: int = Field(128, ge=16, le=256)
     """Frequency bands, evenly spaced in mel."""
@@ -47,8 +47,9 @@ class Mel(BandSpectrogram):
         empty = np.flatnonzero(~filters.any(axis=1))
         if len(empty):
             raise ValueError(
-                f"{len(empty)} of {self.num_mels} bands lie between two frequencies of "
-                f"window {self.window}. Choose fewer num_mels, a longer window or a wider band"
+                f"{len(empty)} of {self.num_mels} mel bands are empty: they fall between "
+                f"two frequencies of window {self.window}. Choose fewer num_mels, a longer "
+                "window or a wider band"
             )
         return self
 

@@ -54,9 +54,10 @@ class SoundView(StreamView):
     version: int
 
     align: bool = False
-    """Whether the sound is on the clock of the file's picture, for a view beside frames: silence
-    before a late start and in gaps, and nothing of what is heard before the first frame. Otherwise
-    it begins at 0 and has no gaps, as the competition's public baseline has it."""
+    """Whether the sound is placed in time as it is heard beside the file's picture, for use with a
+    view of frames: silence before a late start and in gaps, and nothing of what is heard before the
+    first frame. Otherwise it begins at 0 and has no gaps, as the competition's public baseline has
+    it."""
 
     def identity(self) -> dict[str, Any]:
         """As `View.identity`, without `align` where it is off.

@@ -40,7 +40,7 @@ class Spectrogram(SoundView):
     """Side of each square picture, in pixels."""
 
     segments: int = Field(1, ge=1, le=64)
-    """Pictures of one file, of stretches of `segment_s` at even times."""
+    """Number of pictures of one file, each of `segment_s` seconds of it, at even times."""
 
     segment_s: float | None = Field(None, ge=0.1, le=MAX_DURATION_S)
     """Length of one segment, in seconds; by default the whole sound is the one segment."""
@@ -52,7 +52,8 @@ class Spectrogram(SoundView):
     def _check_segments(self) -> Self:
         if self.segments > 1 and self.segment_s is None:
             raise ValueError(
-                f"{self.segments} segments of no length. Set segment_s, in seconds, or segments: 1"
+                f"`segments` is {self.segments}, and segment_s is missing. Set segment_s, "
+                "in seconds, or segments: 1"
             )
         return self
 

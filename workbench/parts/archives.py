@@ -61,8 +61,8 @@ def require_sane_zip(file: IO[bytes], *, called: str) -> None:
         ) from error
     if inflated > MAX_RATIO * size:
         raise WeightsError(
-            f"{called} would inflate from {size:,} bytes to {inflated:,}, and weights hardly "
-            "shrink. It is not read: download it again, from its maker."
+            f"{called} would unpack from {size:,} bytes to {inflated:,}, far more than "
+            "weights do, so it is not read. Download it again, from its maker."
         )
 
 

@@ -71,16 +71,16 @@ class Pictures(Frozen):
     """Changes that RandAugment makes of each sample."""
 
     policy_magnitude: int = Field(9, ge=0, le=STRONGEST)
-    """Their strength, of 30."""
+    """Strength of RandAugment's changes, 0 to 30."""
 
     brightness: float = Field(0.0, ge=0, le=1)
     """Levels are multiplied by a factor drawn evenly from [1 - this, 1 + this]."""
 
     contrast: float = Field(0.0, ge=0, le=1)
-    """So is their distance from the mean grey of the clip."""
+    """As `brightness`, for the distance of levels from the mean grey of the clip."""
 
     saturation: float = Field(0.0, ge=0, le=1)
-    """So is the distance of each colour from its grey."""
+    """As `brightness`, for the distance of each colour from its grey."""
 
     hue_deg: float = Field(0.0, ge=0, le=180)
     """Colours turn about the axis of greys by an angle drawn evenly from [-this, this]."""
@@ -92,31 +92,31 @@ class Pictures(Frozen):
     """Chance of a Gaussian blur."""
 
     blur_sigma_px: float = Field(2.0, ge=0, le=8)
-    """Its largest deviation, in pixels; drawn evenly from [0, this]."""
+    """Largest standard deviation of the blur, in pixels; drawn evenly from [0, this]."""
 
     noise: float = Field(0.0, ge=0, le=1)
     """Chance of Gaussian noise."""
 
     noise_levels: float = Field(10.0, ge=0, le=64)
-    """Its largest deviation, in grey levels of 255; drawn evenly from [0, this]."""
+    """Largest deviation of the noise, in grey levels of 255; drawn evenly from [0, this]."""
 
     rescale: float = Field(0.0, ge=0, le=1)
     """Chance of being made smaller and large again."""
 
     rescale_to: float = Field(0.5, ge=0.1, le=1)
-    """Least share of the side that it is made smaller to; drawn evenly from [this, 1]."""
+    """Least share of the side that `rescale` shrinks to; drawn evenly from [this, 1]."""
 
     jpeg: float = Field(0.0, ge=0, le=1)
     """Chance of JPEG compression, by libjpeg."""
 
     jpeg_quality: int = Field(30, ge=10, le=BEST_QUALITY)
-    """Its worst quality; drawn evenly from [this, 95]."""
+    """Worst quality of `jpeg`; drawn evenly from [this, 95]."""
 
     erase: float = Field(0.0, ge=0, le=1)
     """Chance of a covered box: random erasing. Zhong et al. 2020, arXiv:1708.04896."""
 
     erase_share: float = Field(0.33, ge=0, le=0.5)
-    """Largest share of the area that it covers; drawn evenly from [0.02, this]."""
+    """Largest share of the area that `erase` covers; drawn evenly from [0.02, this]."""
 
 
 class Spectrograms(Frozen):
@@ -157,10 +157,10 @@ class Augment(Frozen):
     """All augmentations of a recipe."""
 
     pictures: Pictures = Pictures()
-    """For views of the seen: frames, faces, images."""
+    """For views of pictures: frames, faces, images."""
 
     spectrograms: Spectrograms = Spectrograms()
-    """For pictures of the heard."""
+    """For pictures of sound: mel, logspec, cqt."""
 
     mixup_alpha: float = Field(0.0, ge=0, le=10)
     """Mixup's Beta parameter; 0 is off. Zhang et al. 2018, arXiv:1710.09412."""

@@ -50,14 +50,15 @@ class NoAverage(Averaging):
 
 
 class EMA(Averaging):
-    """An exponential moving average over all steps, and of what batch norms keep.
+    """An exponential moving average of the weights, and of the batch norms' statistics.
 
-    It warms up, so that the first steps are not the random start's (timm's ModelEmaV3).
+    Its decay warms up, so that the random start has no part in it after a few steps (timm's
+    ModelEmaV3).
     """
 
     kind: Literal["ema"] = "ema"
     decay: float = Field(0.99, gt=0, lt=1)
-    """Share of the average that a step leaves."""
+    """Share of the average that is kept at each step."""
 
     @property
     def num_copies(self) -> int:
@@ -95,28 +96,30 @@ class SWA(Averaging):
 class SWAD(Averaging):
     """Stochastic weight averaging, densely: the mean over all steps of the valley of the loss.
 
-    The loss is that of the trained weights on the objective's slices, the log-loss, measured
-    several times in an epoch. The valley begins with a loss that is the least of `start_patience`
-    in a row, itself the first, and ends before the first of `end_patience` in a row that are all
-    above `tolerance` times the mean of those first ones; else with the last step. The steps from
-    one loss to the next count as one with the latter. While no valley has begun, the trained
-    weights are scored; after its end the average stays.
+    The loss is the log-loss of the trained weights on the objective's slices, measured several
+    times in an epoch. The valley begins with the first loss that is the lowest of `start_patience`
+    in a row, counted from itself. It ends before the first of `end_patience` losses in a row that
+    are all above the limit, which is `tolerance` times the mean of the losses at its beginning; if
+    there are none, it ends with the last step. The steps from one loss to the next belong to the
+    latter. Until a valley begins, the trained weights are scored; after its end the average stays
+    as it is.
 
     Source: Cha et al. 2021, arXiv:2102.08604, algorithm 1; the names there are N_s, N_e and r.
     """
 
     kind: Literal["swad"] = "swad"
     start_patience: int = Field(3, ge=1, le=100)
-    """Losses in a row of which the first is the least, where the valley begins."""
+    """The valley begins with a loss that is the lowest of this many in a row, counted from itself.
+    """
 
     end_patience: int = Field(6, ge=1, le=100)
-    """Losses in a row above the tolerance, where the valley ends."""
+    """The valley ends before this many losses in a row above the limit that `tolerance` sets."""
 
     tolerance: float = Field(1.3, ge=1, le=100)
-    """What a loss is still in the valley below: so many times the loss at its beginning."""
+    """Limit of the valley: this many times the mean of the losses at its beginning."""
 
     losses_per_epoch: int = Field(4, ge=1, le=100)
-    """How often the loss is measured in an epoch; at most after every step."""
+    """How often the loss is measured in an epoch, at most once after each step."""
 
     @model_validator(mode="after")
     def _ends_after_its_start(self) -> Self:

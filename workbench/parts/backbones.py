@@ -127,6 +127,7 @@ def _unsuitable(name: str, in_chans: int, image_px: int, error: Exception) -> Co
     cfg = published(name)
     reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
     return ConfigError(
-        f"Backbone {name} cannot take {image_px} px images of {in_chans} channel(s) ({reason}). "
-        f"Its own size is {cfg.input_size[-1]} px with {cfg.input_size[0]} channels."
+        f"Backbone {name} cannot take {image_px} px images of {in_chans} channel(s) "
+        f"({reason}). It was made for {cfg.input_size[-1]} px and {cfg.input_size[0]} "
+        "channels: set `image_px` to that, or choose another backbone."
     )

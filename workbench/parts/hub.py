@@ -119,8 +119,8 @@ def _require_whole(path: Path) -> None:
     blob = path.resolve()
     if published_sha256(path) != _sha256_now(blob):
         raise WeightsError(
-            f"{blob} in the hub's cache is damaged: its bytes are not those of its name. Remove "
-            "the file; it is downloaded again."
+            f"{blob} in the hub's cache is damaged: its content does not have the hash in "
+            "its name. Delete the file; it is downloaded again."
         )
 
 

@@ -148,8 +148,8 @@ class Asymmetric(Loss):
 class Dice(Loss):
     """Soft Dice over the batch: 1 less the mean of both classes' overlap.
 
-    With squares below the line it is least where each probability is its label, also a soft one;
-    without them it would push every probability to 0 or 1.
+    With squares in the denominator it is least where each probability is its label, also a soft
+    one; without them it would push every probability to 0 or 1.
 
     Source: Milletari et al. 2016 (V-Net), arXiv:1606.04797, section 3.
     """
@@ -157,7 +157,7 @@ class Dice(Loss):
     over_batch: ClassVar[bool] = True
     kind: Literal["dice"] = "dice"
     smooth: float = Field(1.0, ge=0.01, le=100)
-    """Added above and below the line: a class that the batch lacks still has a gradient."""
+    """Added to numerator and denominator: a class that the batch lacks still has a gradient."""
 
     def _of_odds(self, odds: Tensor, targets: Tensor, fake_share: float) -> Tensor:
         fakes = self._overlap(torch.sigmoid(odds), targets)

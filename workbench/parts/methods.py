@@ -19,7 +19,7 @@ class Fit(Part, ABC):
 
 
 class LogisticRegression(Fit):
-    """A logistic regression of standardised features, by L-BFGS to its end."""
+    """A logistic regression of standardised features, fitted by L-BFGS until it converges."""
 
     kind: Literal["logistic"] = "logistic"
     c: float = Field(0.01, ge=1e-8, le=1e4)
@@ -44,22 +44,22 @@ class GradientBoosting(Fit):
 
     kind: Literal["boosting"] = "boosting"
     num_trees: int = Field(100, ge=1, le=2000)
-    """Trees, one grown on what those before it leave."""
+    """Number of trees; each is fitted to what those before it leave unexplained."""
 
     depth: int = Field(3, ge=1, le=8)
-    """Splits on the way from a root to a leaf, at most."""
+    """Largest depth of a tree."""
 
     learning_rate: float = Field(0.1, gt=0, le=1)
-    """Share of each tree that is taken."""
+    """Factor on the output of each tree (shrinkage)."""
 
     leaf_samples: int = Field(5, ge=1)
     """Fewest samples in a leaf."""
 
     feature_share: float = Field(0.3, gt=0, le=1)
-    """Share of the features that are looked at for a split, drawn anew for each."""
+    """Share of the features that are tried at a split, drawn anew for each split."""
 
     sample_share: float = Field(1.0, gt=0, le=1)
-    """Share of the samples that a tree is grown on, drawn anew for each."""
+    """Share of the samples that a tree is fitted to, drawn anew for each tree."""
 
     @property
     def head(self) -> TreesHead:
@@ -93,8 +93,8 @@ class FeatureProbe(Part):
     """The head, with the settings of its fit."""
 
     copies: int = Field(0, ge=0, le=50)
-    """Augmented copies of each training sample beside it, as `augment` says, its blends
-    included; nothing is mixed."""
+    """Number of augmented copies of each training sample that the head is fitted on beside the
+    sample. They are made as `augment` says, self-blends included, but without Mixup and CutMix."""
 
     @property
     def head(self) -> Head:

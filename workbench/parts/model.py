@@ -166,7 +166,10 @@ class MediaModel(nn.Module):
             raise ConfigError("A model needs at least one view. Name one under `views`.")
         for name in views:
             if "." in name or not name or hasattr(nn.ModuleDict, name):
-                raise ConfigError(f"{name!r} cannot name a view of a model. Rename the view.")
+                raise ConfigError(
+                    f"{name!r} cannot be the name of a view: a dot or a name of "
+                    "torch.nn.ModuleDict is not allowed. Rename the view."
+                )
         self.views = dict(views)
         pictures = picture_views(views)
         backbone_of, weights_of = for_each(backbone, pictures), for_each(weights, pictures)

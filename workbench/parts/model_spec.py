@@ -39,7 +39,8 @@ class ModelChoices(Frozen):
     """Share of the pooled features dropped before the head."""
 
     tta: TTA = "none"
-    """Test-time augmentation: what is scored of each file, everywhere."""
+    """Test-time augmentation of pictures: a score is the mean over the picture and its mirror image
+    (`hflip`), or over these and two centre crops with their mirror images (`six`)."""
 
     @property
     def backbone_names(self) -> list[str]:

@@ -156,7 +156,7 @@ class Timm(Optimizer):
 
 
 class NoOptimizer(Optimizer):
-    """Of a model that takes no steps: a head fitted on features."""
+    """For a head that is fitted on features, without steps of an optimizer."""
 
     kind: Literal["none"] = "none"
     lr: float = Field(0.0, ge=0, le=0)

@@ -119,7 +119,7 @@ class Plateau(Schedule):
     gamma: float = Field(0.1, gt=0, lt=1)
     """What the rate is multiplied by each time."""
     patience_epochs: int = Field(2, ge=0)
-    """Epochs in a row without a new best that are borne; the next one lowers the rate."""
+    """Epochs in a row without a new best that change nothing; one more lowers the rate."""
 
     def factor(
         self, step: int, *, steps_per_epoch: int, num_epochs: int, history: Sequence[float] = ()

@@ -13,10 +13,13 @@ from workbench.values import Frozen
 
 
 class Transfer(Frozen):
-    """What of the pretrained weights may change, when, and how fast; by default all, at once."""
+    """Which of the pretrained weights may change, when, and how fast.
+
+    By default all may, from the first step on, at the same rate.
+    """
 
     frozen_epochs: int = Field(0, ge=0)
-    """Epochs at the start in which the head alone learns. `frozen` is for all of them."""
+    """Epochs at the start in which only the head learns; `frozen` makes that all epochs."""
 
     layer_decay: float = Field(1.0, gt=0, le=1)
     """A layer's learning rate is that of the layer above times this (Clark et al. 2020,
@@ -24,7 +27,7 @@ class Transfer(Frozen):
     norms then do not decay, as in timm."""
 
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """The decay of `average` where that is an EMA, in short; 0 is none."""
+    """Short for `average: {kind: ema, decay: ...}`; 0 is off."""
 
     average: AnyAveraging = NoAverage()
     """Which average of the weights is scored and kept."""

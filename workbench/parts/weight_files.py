@@ -52,7 +52,10 @@ def load(path: Path, name: str, *, called: str) -> None:
 def _shapes(path: Path, called: str) -> dict[str, Tensor]:
     """Return the tensors of a file on the meta device: their names and shapes."""
     if ending(path) != path.suffix:
-        raise WeightsError(f"{called} is written as {ending(path)}. Name it so.")
+        raise WeightsError(
+            f"{called} has the format of a {ending(path)} file, which its ending does not say. "
+            "Rename it."
+        )
     require_sane(path, called=called)
     try:
         if path.suffix == ".safetensors":
@@ -73,14 +76,14 @@ def _shapes(path: Path, called: str) -> dict[str, Tensor]:
             f"{called} is damaged or cut off ({reason}). Download it again."
         ) from error
     except AttributeError as error:  # what timm's loader does where there is no dictionary
-        raise WeightsError(f"{called} holds no table of tensors by name.") from error
+        raise WeightsError(
+            f"{called} holds no table of tensors by name. Write one by "
+            "`torch.save(model.state_dict(), FILE)`."
+        ) from error
 
 
 def require_numbers(tensors: Mapping[str, Tensor], *, called: str) -> None:
     """Refuse tensors in which a number is NaN or infinite."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise WeightsError(
-                f"{called} holds numbers that are none (NaN or infinite) in {name}. "
-                "Download it again."
-            )
+            raise WeightsError(f"{called} has NaN or infinite values in {name}. Download it again.")

@@ -86,7 +86,9 @@ def add_weights(
     if file.suffix == ".whl":
         return _add_wheel(file, name, store, pretraining=pretraining, replace=replace)
     if not name:
-        raise WeightsError(f"Nothing says whose weights are in {file}. Say it by --as NAME.TAG.")
+        raise WeightsError(
+            f"Nothing says which model the weights in {file} are of. Say it by --as NAME.TAG."
+        )
     published(name)
     label = _label(name, pretraining)
     target = store / f"{name}{weight_files.ending(file)}"
@@ -95,8 +97,7 @@ def add_weights(
     for path in others if same else (target, *others):
         if path.exists() and not replace:
             raise WeightsError(
-                f"{path} is there already and is another file than {file}. "
-                "Say --replace to put the new one in its place."
+                f"{path} exists with other content than {file}. Give --replace to overwrite it."
             )
     if same:
         weight_files.load(target, name, called=str(file))
@@ -146,7 +147,10 @@ def _add_wheel(
     arch = _arch_of(file)
     if arch is None:
         known = ", ".join(wheel.package.replace("_", "-") for wheel in wheels.WHEELS.values())
-        raise WeightsError(f"{file} is no package of weights that is known here: {known}.")
+        raise WeightsError(
+            f"{file} is not one of the packages of weights that are known here ({known}). Name "
+            "one of them, or a safetensors or torch file."
+        )
     wheel = wheels.WHEELS[arch]
     if name not in ("", arch, wheel.name) or pretraining not in ("", "in1k"):
         raise WeightsError(
@@ -161,8 +165,7 @@ def _add_wheel(
     if not (target.exists() and sha256_of(target) == sha256_of(file)):
         if target.exists() and not replace:
             raise WeightsError(
-                f"{target} is there already and is another file. "
-                "Say --replace to put the new one in its place."
+                f"{target} exists with other content. Give --replace to overwrite it."
             )
         with finished(target) as part:
             shutil.copyfile(file, part)

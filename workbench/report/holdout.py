@@ -5,7 +5,6 @@ from workbench.errors import DamagedFileError
 from workbench.report.cells import number_cell, said_cell, table, text_section, word_cell
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, read_looks
-from workbench.study.packs import title_of
 
 
 def holdout_section(folder: StudyFolder) -> str:
@@ -22,11 +21,11 @@ def holdout_section(folder: StudyFolder) -> str:
             number_cell(number, "d"),
             word_cell(look.when),
             word_cell(look.who),
-            word_cell(title_of(look.trial, look.recipe)),
+            word_cell(look.title),
             word_cell(look.metric),
             number_cell(look.num_files, "d"),
             _told(look),
-            word_cell(title_of(look.of_trial, look.of_recipe)),
+            word_cell(look.of_title),
         ]
         for number, look in enumerate(looks, 1)
     ]

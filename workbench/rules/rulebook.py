@@ -271,7 +271,7 @@ class Verdict(Frozen):
 
 
 class Rulebook(Frozen):
-    """What a model must obey to be submitted, by the keys of an experiment's `rulebook`."""
+    """The rules that a model must obey to be submitted."""
 
     max_params: Params = 200_000_000
     """The most parameters the whole model may have. YAML may say `200M` or `1.5B`."""
@@ -293,8 +293,8 @@ class Rulebook(Frozen):
     track of 2024 was judged: its first was seven backbones in one module of 188M parameters."""
 
     helpers: OnHelpers = "allow"
-    """What of trained models that help to make views, such as a face detector: they may and do not
-    count, they count among the parameters, or they are refused."""
+    """How trained models that help to make views, such as a face detector, are judged: allowed and
+    not counted (`allow`), counted among the parameters (`count`), or not allowed (`refuse`)."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:

@@ -170,7 +170,7 @@ def labelled_slices(prepared: Prepared, names: Iterable[str]) -> list[Slice]:
         if not labelled and (family is None or family.slices):
             why = "has no labels" if parts else "is no slice of the data"
             raise ConfigError(
-                f"`objective.over` names {name!r}, which {why}. Name of these: "
+                f"`objective.over` names {name!r}, which {why}. Choose from "
                 f"{', '.join(_nameable(families.values()))}."
             )
         found |= {part.name: part for part in labelled}

@@ -41,7 +41,7 @@ class StoredViews(ViewSource):
         if rows.empty:
             raise DataError(
                 f"No file of {part.name} can be decoded. Check that the views "
-                f"({', '.join(views)}) are what these files hold."
+                f"({', '.join(views)}) suit these files."
             )
         super().__init__(views, len(rows))
         self.part = part

@@ -301,5 +301,5 @@ def _read_out(reader: torch.nn.Module, files: StoredViews, view: str, batch: int
         files, lambda inputs: reader(inputs[view]).float().cpu(), batch_size=batch
     ).numpy()
     if not np.isfinite(found).all():
-        raise DataError("its features are no numbers")
+        raise DataError("its features are NaN or infinite")
     return found

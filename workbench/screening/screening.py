@@ -236,9 +236,12 @@ def summary(screening: Screening) -> str:
     all_of_them = {screening.name_of(one) for one in screening.candidates}
     took = f"The screening took {duration(screening.seconds)}"
     if not screening.best:
-        return f"{took} and cannot help: no candidate could be judged. Nothing changes."
+        return (
+            f"{took} and cannot help: no candidate could be judged. All backbones stay in the "
+            "search."
+        )
     if not any(_is_sure(one) for one in screening.candidates):
-        return f"{took}: no probe is surely above chance. Nothing changes."
+        return f"{took}: no probe is surely better than chance. All backbones stay in the search."
     kept = f"{screening.num_kept} of {len(all_of_them)} backbones go on"
     return f"{took}: {kept}."
 

@@ -37,7 +37,10 @@ def choose_seats(device: str, jobs: int | None) -> Seats:
         jobs = jobs or min(cores, 4)
         return Seats(("cpu",) * jobs, _num_threads(cores, jobs))
     if int(index or 0) >= num_cuda:
-        raise StudyError(f"--device {device} is not there: torch sees {num_cuda} CUDA devices.")
+        raise StudyError(
+            f"--device {device} is not there: torch sees {num_cuda} CUDA devices, counted from "
+            "0. Use one of them, auto or cpu."
+        )
     those = [f"cuda:{index}"] if index else [f"cuda:{i}" for i in range(num_cuda)]
     jobs = jobs or len(those)
     return Seats(tuple(those[i % len(those)] for i in range(jobs)), _num_threads(cores, jobs))

@@ -158,7 +158,7 @@ def named_or_fitted(
         space = read_tree_as_space(tree, where, tuple(experiment.views), experiment.rulebook)
         return experiment, space, file
     if (workspace.root / file).exists():
-        say(f"{file} is of the name of the data folder: it is the experiment.")
+        say(f"{file} has the name of the data folder, so it is taken as the experiment.")
         return (*read_experiment(workspace.root / file), file)
     fitted = fit_experiment(options.data, workspace, device=options.device)
     say(f"No experiment is named, so one is made for {options.data}.")

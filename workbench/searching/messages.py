@@ -78,6 +78,5 @@ def time_is_up(*, missing: int, waiting: int, in_flight: int) -> str:
 def adopted(told: int, again: int) -> str:
     """Return what became of the trials that a search left which was cut off."""
     return (
-        f"The last search was cut off: {told} trials had ended and are kept, {again} are asked "
-        "again."
+        f"The last search was cut off: {told} trials had ended and are kept, {again} are run again."
     )

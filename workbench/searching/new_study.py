@@ -107,9 +107,9 @@ def _check(
         changed.append(f"its seed (was {info.seed}, is {seed})")
     if changed:
         raise StudyError(
-            f"The study {folder.name} was begun otherwise: {' and '.join(changed)} changed. "
-            "Scores of different things cannot be ranked together: undo the change, or start "
-            "another study by --study NAME."
+            f"The study {folder.name} was begun with other settings: "
+            f"{' and '.join(changed)} changed. Scores of different things cannot be ranked "
+            "together: undo the change, or start another study by --study NAME."
         )
 
 

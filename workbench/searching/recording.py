@@ -140,7 +140,10 @@ class StudyRuns:
         """Write the run of a pack, unless the store has it; return its id."""
         pack, result = files.read_pack(), files.read_result()
         if result is None:
-            raise StudyError(f"{files.path} is no whole pack. Remove it, and make it again.")
+            raise StudyError(
+                f"The pack in {files.path} is incomplete. Remove this folder, and make the "
+                "pack again."
+            )
         if (known := self.tracking.find_pack(self.parent, pack.uid)) is not None:
             return known
         names = ", ".join(pack.member_names(self._folder.name))

@@ -123,8 +123,9 @@ def _with_folders(
         rows = beside[name].rows("val")
         if rows["target"].nunique() < 2:
             raise DataError(
-                f"Of the slice {name} in {place}, the files that can be decoded are not of both "
-                "classes. Check that the experiment's views are what they hold."
+                f"Of the slice {name} in {place}, no files of both classes can be decoded. "
+                "Check that it has real and fake files, and that the experiment's views "
+                "suit them."
             )
         say(f"{name}: {len(rows)} files, {int(rows['target'].sum())} fake, of {place}")
         if num_known := _num_known(rows, prepared):
@@ -163,7 +164,9 @@ def _require_free(name: str, prepared: Prepared) -> None:
             f"The slice name {name!r} cannot be used: letters, digits, '_' and '-', 40 at most."
         )
     if name in families_of(prepared):
-        raise ConfigError(f"The slice name {name} is taken by the data's own. Choose another.")
+        raise ConfigError(
+            f"The slice name {name} is taken by a slice of the data itself. Choose another."
+        )
 
 
 def _require_known(prepared: Prepared, experiment: Experiment) -> None:
@@ -172,7 +175,7 @@ def _require_known(prepared: Prepared, experiment: Experiment) -> None:
     for name in experiment.slices:
         if name.partition(".")[0] not in families:
             raise ConfigError(
-                f"`slices` names {name!r}, which is no slice of the data. Name of these: "
+                f"`slices` names {name!r}, which is no slice of the data. Choose from "
                 f"{', '.join(families)}."
             )
 

@@ -321,7 +321,7 @@ def _search(
     state: RunState = "interrupted"
     try:
         if restored := store.restore():
-            say(f"The journal lacked {restored} trials: entered from their folders.")
+            say(f"The journal lacked {restored} trials: they were added to it from their folders.")
         told, again = store.adopt()
         if told or again:
             say(messages.adopted(told, again))

@@ -38,7 +38,7 @@ from workbench.selection.registration import load_trained
 from workbench.selection.statistics import read_scored_trials
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
-from workbench.study.packs import spec_of, title_of
+from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import binary_metrics
@@ -124,18 +124,20 @@ def audit(
             who=current_user(),
             trial=asked.number,
             recipe=asked.uid,
+            is_soup=asked.is_soup,
             holdout=manifest.fingerprint,
             num_files=len(targets),
             metric=metric,
             is_told=is_told,
             of_trial=asked.number,
             of_recipe=asked.uid,
+            of_soup=asked.is_soup,
             value=found.value,
             low=low,
             high=high,
         )
         if before is not None and not is_told:
-            stands = ("of_trial", "of_recipe", "value", "low", "high")
+            stands = ("of_trial", "of_recipe", "of_soup", "value", "low", "high")
             look = look.model_copy(update={key: getattr(before, key) for key in stands})
         append_look(folder, look)
     return Audited(look, before, len(looks) + 1, asked.objective, num_copies)
@@ -144,7 +146,7 @@ def audit(
 def describe_audit(audited: Audited) -> str:
     """Return what an audit told, in lines for a terminal."""
     look, before = audited.look, audited.before
-    title = title_of(look.trial, look.recipe)
+    title = look.title
     lines = [f"Holdout {look.holdout}: {look.num_files} files, look {audited.num_looks}."]
     if audited.num_copies:
         lines.append(
@@ -227,9 +229,10 @@ class _Asked(NamedTuple):
 
     uid: str
     number: int | None
-    """Of the trial; none of a pack."""
+    """Of the trial; none of a pack or a soup."""
 
     objective: float
+    is_soup: bool = False
 
 
 def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) -> _Asked:
@@ -240,22 +243,23 @@ def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) ->
     champion = read_champion(folder)
     if champion.number is not None and champion.number not in {row.number for row in rows}:
         raise StudyError(
-            f"The study has no trial {champion.number}, which was promoted. Promote again."
+            f"The study no longer has trial {champion.number}, which was promoted. Promote "
+            "another one."
         )
-    return _Asked(champion.recipe, champion.number, champion.value)
+    return _Asked(champion.recipe, champion.number, champion.value, champion.is_soup)
 
 
 def _require_there(folder: StudyFolder, rows: Sequence[TrialRow], look: Look) -> None:
     """Raise StudyError if the study has the model no more whose value stands."""
     if look.of_trial is None:
-        is_there = folder.pack(look.of_recipe).path.is_dir()
+        place = folder.soup if look.of_soup else folder.pack
+        is_there = place(look.of_recipe).path.is_dir()
     else:
         is_there = look.of_trial in {row.number for row in rows}
     if not is_there:
-        title = title_of(look.of_trial, look.of_recipe)
         raise StudyError(
-            f"The value of {title} stands, and the study does not have that any more: nothing can "
-            "be held against it. Put its folder back."
+            f"The holdout's value that stands is that of {look.of_title}, whose files the study "
+            "no longer has, so nothing can be compared with it. Put its folder back."
         )
 
 

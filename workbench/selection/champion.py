@@ -1,4 +1,4 @@
-"""The champion of a study: the promoted trial or pack, as its record tells it."""
+"""The champion of a study: the promoted trial, pack or soup, as its record tells it."""
 
 import getpass
 from typing import Literal
@@ -9,6 +9,7 @@ from workbench.notebook import ShownAsText
 from workbench.selection.estimate import Expected
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate
+from workbench.study.soups import Choice
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
 from workbench.validation import read_record
@@ -40,17 +41,20 @@ class Lead(Frozen):
 
 
 class Champion(ShownAsText, Lead):
-    """The promoted trial or pack of a study, as `champion.json` keeps it."""
+    """The promoted trial, pack or soup of a study, as `champion.json` keeps it."""
 
     study: str
     number: int | None
-    """The trial's; none of a pack."""
+    """The trial's; none of a pack or a soup."""
 
     recipe: str
-    """The uid of the recipe that was trained, or of the pack."""
+    """The uid of the recipe that was trained, of the pack, or of the soup."""
 
     members: tuple[str, ...] = ()
-    """The trials of a pack: their numbers, and the study where it is another."""
+    """The trials of a pack or a soup: their numbers, and the study where it is another."""
+
+    soup: Choice | None = None
+    """Of a soup, how its trials were chosen."""
 
     pack: PackEstimate | None = None
     """What the pack is worth on new data, and against the best single trial."""
@@ -86,11 +90,23 @@ class Champion(ShownAsText, Lead):
         return visible_lines(describe_champion(self))
 
     @property
+    def is_pack(self) -> bool:
+        """Whether it is a pack of several trials."""
+        return self.number is None and self.soup is None
+
+    @property
+    def is_soup(self) -> bool:
+        """Whether it is the mean of several trials' weights."""
+        return self.soup is not None
+
+    @property
     def title(self) -> str:
         """What a person calls it: `trial 5`, or `the pack of trials 3, 5 and 9`."""
         if self.number is not None:
             return f"trial {self.number}"
         *most, last = self.members
+        if self.is_soup:
+            return f"the soup of trials {', '.join(most)} and {last}"
         return f"the pack of trials {', '.join(most)} and {last}" if most else f"a pack of {last}"
 
     @property

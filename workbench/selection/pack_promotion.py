@@ -36,7 +36,9 @@ def promote_pack(
     files = folder.pack(uid)
     pack, result = files.read_pack(), files.read_result()
     if result is None or result.objective is None:
-        raise StudyError(f"{files.path} is no whole pack. Remove it, and run `workbench pack`.")
+        raise StudyError(
+            f"The pack in {files.path} is incomplete. Remove this folder, and run `workbench pack`."
+        )
     objective, names = pack.objective, pack.member_names(folder.name)
     version = registry.set_champion(folder.name, uid)
     if version is None:

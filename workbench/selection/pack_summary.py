@@ -99,7 +99,9 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     """
     record, result = files.read_pack(), files.read_result()
     if result is None or result.objective is None:
-        raise StudyError(f"{files.path} is no whole pack. Remove it, and run `workbench pack`.")
+        raise StudyError(
+            f"The pack in {files.path} is incomplete. Remove this folder, and run `workbench pack`."
+        )
     table, columns = _columns(folder, record)
     names = record.member_names(folder.name)
     value = _value(table, columns, record.spec.joint, record.objective)
@@ -178,7 +180,7 @@ def kept_pack(folder: StudyFolder, champion: Champion | None) -> PackSummary | N
 
     Nothing where there is none, or where its files or those of a member are gone or damaged.
     """
-    is_champion = champion is not None and champion.number is None
+    is_champion = champion is not None and champion.is_pack
     if not is_champion and not folder.last_pack.exists():
         return None
     try:

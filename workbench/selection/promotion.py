@@ -126,7 +126,10 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
     try:
         champion = read_champion(folder) if folder.champion.exists() else None
     except DamagedFileError as error:
-        say(f"{error} The best trial is promoted, whatever was before.")
+        say(
+            f"{error} Which trial was promoted before is not known any more: the best one is "
+            "promoted."
+        )
         champion = None
     if champion is None or champion.chosen_by == "best":
         return promote(folder, registry)
@@ -136,7 +139,7 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
     if champion.number is None:
         raise StudyError(
             f"The registry lost {champion.title}, which was promoted by hand. Run `workbench "
-            "promote --pack` again."
+            f"promote --{'soup' if champion.is_soup else 'pack'}` again."
         )
     again = promote(folder, registry, champion.number, why=champion.why)
     champion = champion.model_copy(update={"model_version": again.model_version})
@@ -145,15 +148,28 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
 
 
 def lead_of(
-    folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective, row: TrialRow
+    folder: StudyFolder,
+    rows: Sequence[TrialRow],
+    objective: Objective,
+    row: TrialRow,
+    *,
+    is_soup: bool = False,
 ) -> Lead:
-    """Return how far complete trial `row` is ahead of the best other complete trial.
+    """Return how far a complete trial is ahead of the best other, or a soup of the best of all.
+
+    Args:
+        folder: The study.
+        rows: Its ended trials.
+        objective: What it improves.
+        row: The trial's, or the soup's (`soups.row_of_soup`).
+        is_soup: Whether it is a soup, which was not picked among the trials.
 
     Raises:
         StudyError: scores are gone, or of different samples.
     """
     complete = complete_trials(rows)
-    others = rank([other for other in complete if other.number != row.number], objective)
+    rivals = [other for other in complete if is_soup or other.number != row.number]
+    others = rank(rivals, objective)
     if not others:
         return Lead(sentence="It is the only complete trial, so nothing tells how good a lead is.")
     other = others[0]
@@ -166,7 +182,7 @@ def lead_of(
         margin=margin,
         margin_standard_error=paired.standard_error if paired else None,
         confidence=paired.confidence if paired else None,
-        sentence=_say(margin, paired, other.number, objective, len(complete)),
+        sentence=_say(margin, paired, other.number, objective, 1 if is_soup else len(complete)),
     )
 
 

@@ -120,8 +120,9 @@ def refitted(recipe: Recipe, result: Result) -> Recipe:
     """
     if isinstance(recipe.training.transfer.average, SWAD):
         raise StudyError(
-            "The champion averages its weights by SWAD, which goes by the loss on val; trained on "
-            "val it has none to go by. Refit a trial with another average, or submit the champion."
+            "The champion averages its weights by SWAD, which needs the loss on val; a "
+            "refit trains on val too, so there is none. Refit a trial with another "
+            "average, or submit the champion."
         )
     history = tuple(epoch.objective for epoch in result.epochs if epoch.fold == 1)
     # What its epochs are measured on tells nothing, so it is no more than it must be.
@@ -134,9 +135,15 @@ def _models(folder: StudyFolder, champion: Champion) -> list[_Model]:
     """Return the champion's model, or every member of its pack.
 
     Raises:
-        StudyError: the study of a member is not here, or how a member ended is not known.
+        StudyError: it is a soup, the study of a member is not here, or how a member ended is
+            not known.
         DamagedFileError: a record is gone or damaged.
     """
+    if champion.is_soup:
+        raise StudyError(
+            f"The champion is {champion.title}, a mean of weights, which cannot be trained as one "
+            "model. Promote a trial or a pack to refit that, or submit the champion."
+        )
     if champion.number is not None:
         return [_model(folder, champion.number, folder.trial(champion.recipe))]
     found = []

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from workbench.data.prepare import Prepared
 from workbench.errors import StudyError
-from workbench.files import finished, finished_folder, hash_file, sweep
+from workbench.files import finished, finished_folder, hash_file, sweep, write_text
 from workbench.searching.devices import choose_seats
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.soup_scoring import SoupScorer
@@ -113,6 +113,7 @@ def make_soup(
         there = read_soup(folder, soup.recipe)
         if there is None:
             _write(folder, soup, scorer, taken, objective, began, device)
+        write_text(folder.last_soup, soup.recipe + "\n")
         row, gain = row_of_soup(folder, taken[0], there or soup), None
         if objective.has_standard_error(row.by_slice):
             gain = trial_auc_difference(folder, row, taken[0], objective)

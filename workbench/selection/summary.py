@@ -28,6 +28,7 @@ from workbench.selection.slice_values import (
     read_labelled_scores,
     slice_values,
 )
+from workbench.selection.soup_decision import decision_for_soup
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Z95
@@ -68,6 +69,9 @@ class Summary(Frozen):
 
     is_pack_promoted: bool = False
     """Whether that is the champion; then the first contender is the best single trial."""
+
+    is_soup_promoted: bool = False
+    """Whether a soup is the champion; the first contender is then the best single trial, too."""
 
 
 def summarise(
@@ -111,7 +115,11 @@ def summarise(
     seeds = tuple(sentences(finalists)) if finalists else ()
     pack = kept_pack(folder, champion)
     changed: dict[str, object] = {"seeds": seeds, "pack": pack}
-    if champion and champion.number is None:
+    if champion and champion.is_soup:
+        limit = folder.experiment().rulebook.max_params
+        changed["decision"] = decision_for_soup(champion, limit)
+        changed["is_soup_promoted"] = True
+    if champion and champion.is_pack:
         by_hand = champion.chosen_by == "by hand"
         limit = folder.experiment().rulebook.max_params
         decision = [
@@ -151,7 +159,9 @@ def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> s
     rates = rates_in_words(summary.clean_slice, first.operating_points)
     if summary.is_pack_promoted:
         of_pack = summary.pack.rates_in_words if summary.pack else ""
-        lines += [of_pack, f"Of trial {first.number}, the best single one:"]
+        lines.append(of_pack)
+    if summary.is_pack_promoted or summary.is_soup_promoted:
+        lines += [f"Of trial {first.number}, the best single one:"]
     lines += [rates, _slices_line(summary), _calibration_line(summary)]
     lines = [line for line in lines if line]
     return "\n".join([*lines, *summary.evidence])

@@ -51,8 +51,8 @@ def _answer(node: Any, key: str, views: Any, rulebook: Rulebook, where: str) -> 
         return node
     if num_asked > MAX_QUESTIONS:
         raise ConfigError(
-            f"{where}: `{key}` asks the table of figures {num_asked} times, and may do so "
-            f"{MAX_QUESTIONS} times. Ask one question for more models."
+            f"{where}: `{key}` has {num_asked} options with a `leaderboard`, and at most "
+            f"{MAX_QUESTIONS} are allowed. Ask for more models by one of them."
         )
     sets = options_of(views, "views", where)
     most_views = max(len(names) if isinstance(names, list) else 1 for names in sets)
@@ -70,8 +70,8 @@ def _ask(
     """Return the models that a question asks for, the best first."""
     if extra := node.keys() - {"leaderboard"}:
         raise ConfigError(
-            f"{where}: `{key}` is a `leaderboard` with the unknown keys "
-            f"{in_words(extra)}. Put them into it."
+            f"{where}: `{key}` has other keys beside `leaderboard`: {in_words(extra)}. "
+            "Move them into it."
         )
     query: Query = build(Query, node["leaderboard"], where=f"{where}, `{key}.leaderboard`")
     ranking = rank_backbones(read_table(), query, rulebook, num_views=num_views)

@@ -24,21 +24,19 @@ class Pruning(Frozen):
     """When a trial is stopped because others did better at the same epoch."""
 
     kind: Literal["median", "halving", "none"] = "halving"
-    """By successive halving over the epochs, where a trial that is not among the best waits and may
-    go on later; or for good, below the median of earlier trials."""
+    """`halving`: successive halving over the epochs; a trial that is not among the best waits, and
+    may go on later. `median`: a trial below the median of earlier ones is stopped for good."""
 
     startup_trials: int = Field(5, ge=0)
-    """Trials that run in full before any is stopped (median)."""
+    """For `median`: trials that run to their end before any is stopped."""
 
     warmup_epochs: int = Field(2, ge=0)
-    """Epochs that no trial is stopped in (median); epochs before the first halving."""
+    """Epochs before the first halving; for `median`, epochs in which no trial is stopped."""
 
     factor: int = Field(2, ge=2)
-    """One trial in so many goes on at a halving; the next one comes after so many times the epochs.
-
-    By 3, or after one epoch, less is trained and the best is missed: see
-    tests/benchmarks/BENCHMARKS.md.
-    """
+    """For `halving`: one trial in this many goes on, and the next halving comes after this many
+    times the epochs. With 3, or a first halving after one epoch, less is trained but the best trial
+    is missed: see tests/benchmarks/BENCHMARKS.md."""
 
     @model_validator(mode="before")
     @classmethod
@@ -53,12 +51,13 @@ class Sampler(Frozen):
     """What draws recipes from the search space."""
 
     kind: Literal["tpe", "gp", "random"] = "tpe"
-    """A tree-structured Parzen estimator, with each branch of the space modelled apart; Optuna's
-    Gaussian process, which knows complete trials alone, draws by chance what only some of them
-    have, and after hundreds of them takes seconds a draw; or chance alone."""
+    """`tpe`: a tree-structured Parzen estimator, with each branch of the space modelled apart.
+    `gp`: Optuna's Gaussian process, which learns from complete trials only, draws by chance the
+    keys that only some trials have, and takes seconds a draw after hundreds of trials. `random`:
+    chance alone."""
 
     startup_trials: int = Field(10, ge=1)
-    """Trials drawn by chance before what is known counts."""
+    """Trials that are drawn by chance before the sampler uses what earlier ones scored."""
 
 
 PLACES = ("storage", "tracking", "disk_budget")
@@ -83,11 +82,11 @@ class Experiment(Dataset):
     breaks one is not promoted unless it is named by hand."""
 
     slices: tuple[str, ...] = ()
-    """Slices and families beside the objective's that are to be made, for the report: finished
-    trials are scored on them too."""
+    """Slices and families that the report shows beside the objective's; finished trials are scored
+    on them too."""
 
     num_clusters: int = Field(4, ge=2, le=50)
-    """Clusters of the fakes, where `clusters` is named."""
+    """Number of clusters of the fakes, where `objective.over` or `slices` names `clusters`."""
 
     pruning: Pruning = Pruning()
     sampler: Sampler = Sampler()
@@ -101,17 +100,17 @@ class Experiment(Dataset):
     """
 
     storage: Annotated[str | None, BeforeValidator(check_database)] = None
-    """PostgreSQL database that keeps the trials as Optuna has them, `postgresql://HOST/DATABASE`;
-    none: the study's own journal file. It may be changed while the study goes on, `tracking` too.
+    """PostgreSQL database for Optuna's records of the trials, `postgresql://HOST/DATABASE`; null: a
+    journal file in the study's folder. This and `tracking` may be changed while the study goes on.
     """
 
     tracking: Annotated[str | None, BeforeValidator(check_server)] = None
-    """MLflow server that keeps runs, artifacts and registered models; none: the store in `mlruns`.
-    User and password of both come from the environment."""
+    """MLflow server for runs, artifacts and registered models; null: the store in `mlruns`. The
+    user and password of server and database come from the environment."""
 
     calibrated: bool = False
-    """Whether exported scores are divided by a temperature fitted on the
-    champion's scores of `val`: it moves the log-loss and no ranking."""
+    """Whether the logits of exported scores are divided by a temperature, fitted on the champion's
+    scores of `val`. It changes the log-loss, and no ranking."""
 
     @property
     def named_slices(self) -> tuple[str, ...]:

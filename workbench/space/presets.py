@@ -42,8 +42,8 @@ def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, S
     tree = read_tree(path)
     if "search_space" in tree:
         raise ConfigError(
-            f"{path} is an experiment, and a recipe is asked for. Run it by "
-            f"`workbench search {path}`, or name a file such as those in experiments/recipes."
+            f"{path} is an experiment, not a recipe. Run it by `workbench search {path}`, "
+            "or name a file such as those in experiments/recipes."
         )
     of_views = [setting for setting in settings if setting.startswith("backbone.")]
     for setting in settings:

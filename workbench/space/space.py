@@ -52,10 +52,11 @@ class SampledConfig(ModelChoices, TrainingSpec):
     """Names of the experiment's views that the model reads."""
 
     pretrained: Literal["auto", "hub", "local", "none"] = "auto"
-    """Where pretrained weights come from; `auto` takes what can be had, and says what."""
+    """Where pretrained weights come from: the weights hub, or files on this machine (`local`);
+    `none` is random weights. `auto` takes what can be had, and says what."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # type: ignore[assignment]
-    """What training computes in; `auto` takes bfloat16 where the study's device is faster so."""
+    """Number format of training; `auto` takes bfloat16 where the study's device is faster so."""
 
     @model_validator(mode="after")
     def _in_short(self) -> Self:
@@ -269,7 +270,7 @@ def read_space(path: Path, views: tuple[str, ...], rulebook: Rulebook | None = N
     """
     tree = read_yaml(path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path} is not a mapping of keys to values. Start from a shipped one.")
+        raise ConfigError(f"{path} holds no `key: value` pairs. Copy search_spaces/demo.yaml.")
     return read_tree_as_space(tree, str(path), views, rulebook)
 
 
@@ -287,15 +288,15 @@ def read_tree_as_space(
         if wrong := [name for name in names if not isinstance(name, str)]:
             key = f"backbone.{view}" if view else "backbone"
             raise ConfigError(
-                f"{where}: `{key}` is {shown(wrong[0])}: write the name of one model. A mapping of "
-                "views to names or choices stands first: `backbone: {VIEW: {choice: [...]}}`."
+                f"{where}: `{key}` is {shown(wrong[0])}: write one model's name. To choose "
+                "for each view: `backbone: {VIEW: {choice: [...]}}`."
             )
     for draft in space.corners():
         unknown = [name for name in draft.views if name not in views]
         if unknown or len(set(draft.views)) < len(draft.views):
             raise ConfigError(
-                f"{where}: `views` {shown(list(draft.views))} must name each view once, and the "
-                f"experiment has {', '.join(views)}. Use those names."
+                f"{where}: `views` is {shown(list(draft.views))}, and must be views of the "
+                f"experiment ({', '.join(views)}), each once. Correct it."
             )
     return space
 

@@ -42,10 +42,9 @@ def measured_alike(
     such = "" if len(numbers) == 1 else f" (e.g. trial {numbers[0]})"
     said = (
         f"In the study {folder.name}, {which} scored on {others[numbers[0]]} files of "
-        f"{objective.place}{such}, and now {wanted} are scored: what cannot be decoded is left out "
-        "since. They cannot be "
-        "ranked together, so the earlier ones are not ranked; to have them all, search into a new "
-        "study by --study NAME."
+        f"{objective.place}{such}, and now {wanted} are scored: files that cannot be "
+        "decoded are left out now. They cannot be ranked together, so the earlier ones are "
+        "not ranked; to have them all, search into a new study by --study NAME."
     )
     reason = f"scored on other files of {objective.place} than the {wanted} that are scored now"
     left = [

@@ -65,6 +65,7 @@ class StudyFolder:
         self.looks = path / "looks.jsonl"
         self.report = path / "compare.html"
         self.last_pack = path / "last-pack"
+        self.last_soup = path / "last-soup"
         self.last_refit = path / "refit.json"
         self._lock = path / "lock"
 
@@ -227,7 +228,10 @@ def new_or_known(root: Path, name: str) -> StudyFolder:
             "64 at most, and no '.', '_' or '-' first."
         )
     if name in RESERVED_NAMES:
-        raise StudyError(f"The study name {name!r} is taken by a folder of another use. Rename it.")
+        raise StudyError(
+            f"The study name {name!r} cannot be used: a folder of that name holds something "
+            "else here. Choose another."
+        )
     return StudyFolder(root / name)
 
 
@@ -245,7 +249,9 @@ def find_study(root: Path, name: str | None) -> StudyFolder:
         try:
             name = last.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise StudyError(f"{last} cannot be read. Remove it, and name the study.") from error
+            raise StudyError(
+                f"{last} cannot be read. Remove it, and give the name of the study."
+            ) from error
     if name not in known:
         there = f"There is {', '.join(known)}." if known else "There is none yet."
         raise StudyError(f"There is no study {name!r} in {root}. {there}")

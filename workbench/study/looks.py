@@ -24,10 +24,13 @@ class Look(Frozen):
 
     who: str
     trial: int | None
-    """The trial that was asked about; none where it was a pack."""
+    """The trial that was asked about; none where it was a pack or a soup."""
 
     recipe: str
-    """The uid of its recipe, of the repeat of it that was promoted, or of the pack."""
+    """The uid of its recipe, of the repeat of it that was promoted, of the pack, or of the soup."""
+
+    is_soup: bool = False
+    """Whether it was a soup."""
 
     holdout: str
     """Fingerprint of the holdout's labels and media; other files are another holdout."""
@@ -41,13 +44,26 @@ class Look(Frozen):
     stood by more than the paired standard error. Else what stood is repeated."""
 
     of_trial: int | None
-    """The trial whose value it is; none where it is a pack's."""
+    """The trial whose value it is; none where it is a pack's or a soup's."""
 
     of_recipe: str
+    of_soup: bool = False
+    """Whether it is a soup's value."""
+
     value: float
     low: float | None
     high: float | None
     """The ends of its 95% interval."""
+
+    @property
+    def title(self) -> str:
+        """What a person calls the model that was asked about."""
+        return title_of(self.trial, self.recipe, is_soup=self.is_soup)
+
+    @property
+    def of_title(self) -> str:
+        """What a person calls the model whose value was told."""
+        return title_of(self.of_trial, self.of_recipe, is_soup=self.of_soup)
 
 
 def read_looks(folder: StudyFolder) -> list[Look]:
@@ -118,4 +134,4 @@ def value_of(look: Look) -> str:
     interval = ""
     if look.low is not None and look.high is not None:
         interval = f" ({look.low:.4f} to {look.high:.4f}, 95%)"
-    return f"{look.metric} {look.value:.4f}{interval} of {title_of(look.of_trial, look.of_recipe)}"
+    return f"{look.metric} {look.value:.4f}{interval} of {look.of_title}"

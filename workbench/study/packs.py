@@ -176,6 +176,8 @@ def spec_of(files: ModelFolder) -> ModelSpec | PackSpec:
     return files.read_recipe().model
 
 
-def title_of(number: int | None, uid: str) -> str:
+def title_of(number: int | None, uid: str, *, is_soup: bool = False) -> str:
     """Return what a person calls a model: `trial 5`, or `pack 1f0c...` where it is of no trial."""
-    return f"pack {uid}" if number is None else f"trial {number}"
+    if number is not None:
+        return f"trial {number}"
+    return f"{'soup' if is_soup else 'pack'} {uid}"

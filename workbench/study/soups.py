@@ -6,6 +6,7 @@ The name of a soup is that of its trials, whichever way they were chosen: the we
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,10 @@ from workbench.values import Frozen
 
 _FILE = "soup.json"
 _REMEDY = "Put the file back, or remove the folder: `workbench soup` makes it again."
+
+
+Choice = Literal["all", "greedily"]
+"""How the trials of a soup are chosen: all that are named or fit, or one after the other."""
 
 
 class Ingredient(Frozen):
@@ -44,7 +49,7 @@ class Soup(Frozen):
     recipe: str
     """What it is known by, as a trial is by its recipe's uid: it names the folder."""
 
-    chosen: Literal["all", "greedily"]
+    chosen: Choice
     ingredients: tuple[Ingredient, ...] = Field(min_length=2)
     """Best first; the recipe in its folder is that of the first."""
 
@@ -90,6 +95,25 @@ def read_soup(folder: StudyFolder, recipe: str) -> Soup | None:
     """
     file = folder.soup(recipe).path / _FILE
     return read_record(Soup, file, remedy=_REMEDY) if file.exists() else None
+
+
+def newest_soup(folder: StudyFolder) -> Soup:
+    """Return the soup of a study that was made last.
+
+    Raises:
+        StudyError: none was made, or it is gone.
+        DamagedFileError: what it is cannot be read.
+    """
+    uid = ""
+    if folder.last_soup.exists():
+        uid = folder.last_soup.read_text(encoding="utf-8", errors="replace").strip()
+    soup = read_soup(folder, uid) if re.fullmatch(r"[0-9a-f]{12}", uid) else None
+    if soup is None:
+        raise StudyError(
+            f"The study {folder.name} has no soup that was made last. Run `workbench soup "
+            f"{folder.name}` first: it takes one that is there already."
+        )
+    return soup
 
 
 def row_of_soup(folder: StudyFolder, first: TrialRow, soup: Soup) -> TrialRow:

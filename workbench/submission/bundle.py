@@ -110,7 +110,7 @@ def export(
     for parent in out.absolute().parents:
         if (parent / MANIFEST).is_file() and (parent / PROGRAM).is_file():
             raise BundleError(
-                f"{out} lies in the bundle {parent}, which then would not be what was exported. "
+                f"{out} is inside the bundle {parent}, which must stay as it was exported. "
                 "Name another folder by --out."
             )
     check_place(out)
@@ -119,7 +119,8 @@ def export(
     uid = refit.recipe if refit else champion.recipe
     model = folder.model(uid)
     if not model.weights.exists():
-        raise BundleError(without_weights(model, title_of(champion.number, champion.recipe)))
+        title = title_of(champion.number, champion.recipe, is_soup=champion.is_soup)
+        raise BundleError(without_weights(model, title))
     spec = _read_spec(model, champion, uid)
     verdict = judge_spec(folder.experiment().rulebook, spec)
     if not verdict.legal:
@@ -198,6 +199,7 @@ def export(
             study=folder.name,
             trial=champion.number,
             recipe=uid,
+            is_soup=champion.is_soup,
             name_column=columns[0],
             score_column=columns[1],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -223,9 +225,10 @@ def describe_bundle(bundle: Bundle) -> str:
     rows.append([f"{CODE}/ ({len(code)} modules)", _kilobytes(sum(code))])
     is_trial = bundle.contents.trial is not None
     recipe = f" (recipe {bundle.contents.recipe})" if is_trial else ""
+    about = bundle.contents
+    title = title_of(about.trial, about.recipe, is_soup=about.is_soup)
     return (
-        f"{bundle.path}: {title_of(bundle.contents.trial, bundle.contents.recipe)} of "
-        f"{bundle.contents.study}{recipe}, {bundle.num_rows} predictions\n\n"
+        f"{bundle.path}: {title} of {about.study}{recipe}, {bundle.num_rows} predictions\n\n"
         + text_table(["file", "kB"], rows)
         + "".join(f"\n{line}" for line in _neutral_lines(bundle.neutral))
     )

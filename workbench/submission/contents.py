@@ -55,10 +55,13 @@ class Contents(Frozen):
 
     study: str
     trial: int | None
-    """The trial; none where it is a pack of several."""
+    """The trial; none where it is a pack or a soup of several."""
 
     recipe: str
-    """The uid of the recipe, or of the pack."""
+    """The uid of the recipe, of the pack, or of the soup."""
+
+    is_soup: bool = False
+    """Whether it is the mean of several trials' weights."""
 
     name_column: str
     """Of the prediction template."""

@@ -93,6 +93,7 @@ def readme(
     )
     thop = "cannot count it" if verdict.params_thop is None else f"{verdict.params_thop:,}"
     is_pack = isinstance(spec, PackSpec)
+    kind = "soup" if champion.is_soup else "pack" if is_pack else "recipe"
     specs = members_of(spec)
     members = "\n".join(
         _member(one, time, is_one_of_many=is_pack)
@@ -161,7 +162,7 @@ Among them:
 | views | {views} |
 | parameters as {verdict.counted_by} counts them | {thop} |
 | parameters truly | {verdict.params_true:,} |{_time(times.whole, "all of it")}
-| {"pack" if is_pack else "recipe"} | {refit.recipe if refit else champion.recipe} |
+| {kind} | {refit.recipe if refit else champion.recipe} |
 """
 
 

@@ -44,7 +44,7 @@ def check_out(out: Path, *, inputs: Iterable[Path], bundle: Path, columns: Seque
     whole = _real(out)
     if whole.is_relative_to(_real(bundle)):
         raise DataError(
-            f"--out {out} lies in the bundle, which then would not be what was exported. Name a "
+            f"--out {out} is inside the bundle, which must stay as it was exported. Name a "
             "file elsewhere."
         )
     there = _identity(out)
@@ -63,9 +63,13 @@ def check_place(out: Path) -> None:
     """Raise DataError unless something new may be put at `out`, as far as its folder goes."""
     folder = next(parent for parent in _real(out).parents if parent.exists())
     if not folder.is_dir():
-        raise DataError(f"--out {out} cannot be written: {folder} is no folder.")
+        raise DataError(
+            f"--out {out} cannot be written: {folder} is not a folder. Name another file."
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(f"--out {out} cannot be written: {folder}: permission denied.")
+        raise DataError(
+            f"--out {out} cannot be written: {folder}: permission denied. Name another file."
+        )
 
 
 def _real(path: Path) -> Path:

@@ -160,7 +160,7 @@ def _begin(out: Path, bundle: Path) -> None:
     """
     if out.resolve().is_relative_to(bundle.resolve()):
         raise BundleError(
-            f"--out {out} lies in the bundle, which then would not be what was exported. Name a "
+            f"--out {out} is inside the bundle, which must stay as it was exported. Name a "
             "folder elsewhere."
         )
     check_place(out)

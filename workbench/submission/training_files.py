@@ -26,6 +26,7 @@ from workbench.study.records import MADE_BY, read_study
 from workbench.study.refits import RefitRecord
 from workbench.study.repeats import read_repeats
 from workbench.study.slice_folders import FOLDERS_FILE
+from workbench.study.soups import read_soup
 from workbench.submission.bundle_code import PACKAGE
 from workbench.submission.training_record import (
     FOLDER,
@@ -45,7 +46,7 @@ from workbench.trial.result import ModelFolder, TrialFolder
 def trained_models(
     folder: StudyFolder, champion: Champion, refit: RefitRecord | None
 ) -> tuple[TrainedModel, ...]:
-    """Return the trainings of what is exported: of its model, or of every member of the pack.
+    """Return the trainings of what is exported: of its model, or of each trial that it joins.
 
     Args:
         folder: The study.
@@ -78,12 +79,14 @@ def write_training(
 
     Returns:
         The name of the wheel in the bundle; empty where a study lost the table of its data, so that
-        nothing says what was trained on: then nothing is written.
+        nothing says what was trained on, and of a soup: then nothing is written.
 
     Raises:
         BundleError: the program was never installed.
         DamagedFileError: files of a repeat are not what it wrote.
     """
+    if champion.is_soup:  # nothing here averages the weights of what `retrain` trains
+        return ""
     uid = refit.recipe if refit else champion.recipe
     model = folder.model(uid)
     studies = {one.study: _study(folder, one.study) for one in models}
@@ -124,7 +127,7 @@ _Trained = tuple[StudyFolder, TrialFolder, str, str]
 def _trained(
     folder: StudyFolder, champion: Champion, refit: RefitRecord | None, model: ModelFolder
 ) -> list[_Trained]:
-    """Return the trained model that is exported, or every member of the pack."""
+    """Return the trained model that is exported, or every trial in the pack or soup."""
     if refit:
         code = refit.made_by.get("code_hash", "")
         # The data are those of the study that it was trained on, which may be another's.
@@ -137,6 +140,8 @@ def _trained(
             )
             for one in refit.models
         ]
+    if champion.is_soup:
+        return _averaged(folder, champion)
     if not isinstance(model, PackFolder):
         number = champion.number or 0
         title = champion.title if not champion.repeats else f"repeat of trial {number}"
@@ -150,12 +155,32 @@ def _trained(
     return found
 
 
+def _averaged(folder: StudyFolder, champion: Champion) -> list[_Trained]:
+    """Return the trials whose weights a soup averages."""
+    soup = read_soup(folder, champion.recipe)
+    if soup is None:
+        raise BundleError(
+            f"What {champion.title} is made of is gone from {folder.soup(champion.recipe).path}. "
+            "Put the file back, or promote another model."
+        )
+    return [
+        (
+            folder,
+            folder.trial(one.recipe),
+            f"trial {one.number}",
+            _code_of(folder, one.number, one.recipe),
+        )
+        for one in soup.ingredients
+    ]
+
+
 def _study(folder: StudyFolder, name: str) -> StudyFolder:
     own = folder if name == folder.name else StudyFolder(folder.path.parent / name)
     if not own.path.is_dir():
         raise BundleError(
-            f"The study {name}, of which a member of the pack is, is not in {folder.path.parent}: "
-            "nothing says how that was trained. Put its folder back."
+            f"A member of the pack is a trial of the study {name}, which is not in "
+            f"{folder.path.parent}: nothing says how it was trained. Put that study's "
+            "folder back."
         )
     return own
 

@@ -221,7 +221,9 @@ class _Verification:
         if there.split(".")[:2] != made_with.split(".")[:2]:
             other.append(f"Python {there} in place of {visible(cut_text(made_with, 40))}")
         if self._environment.project:
-            raise BundleError(f"This program is not hidden: {self._environment.project}.")
+            raise BundleError(
+                f"The clean environment still finds this program, at {self._environment.project}."
+            )
         if other:
             raise BundleError(f"The environment has {', '.join(other)}.")
         return f"{len(wanted)} packages in the recorded versions, Python {there}"

@@ -105,8 +105,8 @@ def report_folder(bundle: Path, out: Path | None) -> Path:
     folder = out or whole.with_name(f"{whole.name}-verify")
     if folder.resolve().is_relative_to(whole):
         raise DataError(
-            f"--out {folder} lies in the bundle, which then would not be what was exported. Name "
-            "a folder elsewhere."
+            f"--out {folder} is inside the bundle, which must stay as it was exported. "
+            "Name a folder elsewhere."
         )
     check_place(folder / TEXT_NAME)
     return folder

@@ -43,8 +43,8 @@ def subset(targets: npt.NDArray[np.int8], sampling: Sampling) -> npt.NDArray[np.
     share = wanted if isinstance(wanted, float) else wanted / len(targets)
     if share > 1:
         raise ConfigError(
-            f"sampling.subset is {wanted}, and {len(targets)} training files can be decoded. "
-            "Ask for fewer, or for a share of them such as 0.5."
+            f"sampling.subset is {wanted}, and only {len(targets)} training files can be "
+            "decoded. Ask for fewer, or for a share of them such as 0.5."
         )
     random = np.random.default_rng(sampling.seed)
     num_fake = round(share * int((targets == 1).sum()))

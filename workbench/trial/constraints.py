@@ -24,7 +24,7 @@ Limit = Annotated[float, BeforeValidator(_in_millions)]
 
 
 class Bound(Frozen):
-    """Where a value must lie."""
+    """Bounds that a value must keep."""
 
     at_least: Limit | None = None
     """The least that is allowed."""

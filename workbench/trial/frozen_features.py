@@ -89,7 +89,7 @@ class FrozenFeatures:
             return known
         found = self._read_out(name, reader, part, augmented)
         if not torch.isfinite(found).all():
-            raise DivergedError(f"the features of the view {name} are no numbers")
+            raise DivergedError(f"the features of the view {name} are NaN or infinite")
         if file is not None:
             _write(file, found)
         return found

@@ -81,7 +81,7 @@ def _fit_line(
         warnings.simplefilter("ignore", ConvergenceWarning)  # said below
         line.fit(rows, targets)
     if line.n_iter_[0] >= MOST_STEPS:
-        print(f"the regression has not settled after {MOST_STEPS} steps: `c` {fit.c:g} is large")
+        print(f"the regression has not converged after {MOST_STEPS} steps: `c` {fit.c:g} is large")
     head = LogisticHead().build(features.shape[1])
     state: dict[str, Any] = {
         "mean": mean,

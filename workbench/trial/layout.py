@@ -87,7 +87,7 @@ class LayoutByClock:
         self._lay_out(True)
         seconds, why = rehearse(self._model, self._model, self._recipe, self._samples)
         if why:
-            print(f"channels not laid innermost: {why}")
+            print(f"memory format stays contiguous (channels_last does not work here: {why})")
             self._lay_out(False)
             self._settle(Worth(cost_s=0.0, saved_s=0.0))
             return
@@ -104,8 +104,8 @@ class LayoutByClock:
         before, now = min(self._before), min(self._paces[1:])
         cost_s = self._cost_s + max(0.0, self._paces[0] - now) * self._num_samples
         print(
-            f"channels laid innermost in {cost_s:.0f} s: from {1e3 * before:.2f} to "
-            f"{1e3 * now:.2f} ms a sample"
+            f"memory format channels_last, set in {cost_s:.0f} s: from {1e3 * before:.2f} "
+            f"to {1e3 * now:.2f} ms a sample"
         )
         self._settle(Worth(cost_s=cost_s, saved_s=before - now))
         if now >= before:

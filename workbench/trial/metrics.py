@@ -20,8 +20,8 @@ def require_numbers(scores: npt.NDArray[np.float64]) -> None:
     bad = int((~np.isfinite(scores)).sum())
     if bad:
         raise DivergedError(
-            f"{bad} of {len(scores)} scores are no numbers: the weights have diverged, so the "
-            "learning rate is too high for this model"
+            f"{bad} of {len(scores)} scores are NaN or infinite: the weights have "
+            "diverged, so the learning rate is too high for this model"
         )
 
 

@@ -57,11 +57,11 @@ class Objective(Frozen):
     where one real in a hundred is taken for a fake."""
 
     over: Annotated[tuple[str, ...], Field(min_length=1)] = ("val",)
-    """The names of slices, and of families, such as `generators`, that stand for all of theirs."""
+    """Slices, or families of slices such as `generators`, which stand for all slices of theirs."""
 
     aggregate: Literal["mean", "worst", "lowest-quartile"] = "mean"
-    """Of the metric's values on several slices: the mean, the worst, or the mean of the worst
-    quarter of them, rounded up to whole slices."""
+    """How the metric's values on several slices become one: their mean, the worst of them, or the
+    mean of the worst quarter of them, rounded up to whole slices."""
 
     @model_validator(mode="before")
     @classmethod
@@ -171,7 +171,8 @@ class TrainingSpec(Frozen):
     """The keys that a probe reads; of it the others have one value each, whatever was given."""
 
     method: AnyMethod = FineTuning()
-    """Whether the model is trained by gradients, or a head is fitted on its features."""
+    """Whether the model is trained by gradients (`fine-tune`), or only a head is fitted on the
+    features of its frozen backbones (`probe`)."""
 
     frozen: bool = False
     """Whether the backbone stays as it is and only the head learns."""
@@ -179,21 +180,20 @@ class TrainingSpec(Frozen):
     transfer: Transfer = Transfer()
     sampling: Sampling = Sampling()
     loss: AnyLoss = CrossEntropy()
-    """What training makes small."""
+    """The loss that training minimises."""
 
     optimizer: OptimizerOrNone
-    """What moves the weights, with its base learning rate; none where nothing is trained by steps.
-    """
+    """The optimizer, with its base learning rate; `none` where a head is fitted without steps."""
 
     schedule: AnySchedule = Constant()
-    """How the learning rate goes over the training."""
+    """How the learning rate changes during training."""
 
     augment: Augment = Augment()
     batch_size: int = Field(32, ge=1, le=4096)
     """Samples of one step of the optimizer."""
 
     num_epochs: int = Field(5, ge=1, le=1000)
-    """Times that all training files are seen, at most: pruning may end a trial before."""
+    """Most passes over the training files; pruning may end a trial earlier."""
 
     precision: Precision = "float32"
     """What training computes in. Scores are float32 either way."""

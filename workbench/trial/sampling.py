@@ -11,10 +11,12 @@ class Sampling(Frozen):
     """Which training files are seen, and how often."""
 
     subset: Annotated[int, Field(ge=2)] | Annotated[float, Field(gt=0, le=1)] = 1.0
-    """So many files, or this share of them, the share of fakes kept; the same at every epoch."""
+    """Number of training files that are used, or their share, such as 0.5. The share of fakes stays
+    the same, and so do the files in every epoch."""
 
     seed: int = Field(0, ge=0, lt=2**31)
-    """Of the subset."""
+    """Seed by which the files of `subset` are drawn."""
 
     balanced: bool = False
-    """As many real as fake files in each epoch: of the rarer class some are seen again."""
+    """Whether each epoch has as many real as fake files: some of the rarer class are then seen
+    several times."""

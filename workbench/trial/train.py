@@ -342,4 +342,4 @@ def _say(plan: Plan, recipe: Recipe) -> None:
     if plan.micro_batch is not None:
         print(f"batches of {recipe.training.batch_size} go in parts of at most {plan.micro_batch}")
     if plan.checkpointed:
-        print("activations are computed twice instead of kept")
+        print("activations are recomputed instead of kept (gradient checkpointing)")

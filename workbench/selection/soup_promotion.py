@@ -1,0 +1,130 @@
+"""The promotion of a soup: it becomes the champion of its study as a trial does."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from workbench.errors import StudyError
+from workbench.files import write_text
+from workbench.selection.champion import Champion, current_user
+from workbench.selection.leaderboard import complete_trials, objective_of
+from workbench.selection.promotion import lead_of
+from workbench.selection.registration import Registry, register_model
+from workbench.selection.soup import misfit
+from workbench.selection.soup_decision import worth_of_soup
+from workbench.selection.statistics import read_scored_trials, trial_auc
+from workbench.study.alike import measured_alike
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow
+from workbench.study.soups import Soup, newest_soup, read_soup, row_of_soup
+
+
+def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
+    """Promote the soup that was made last, as a person asked; return the record of it.
+
+    Args:
+        folder: The study.
+        registry: Where the model is registered, under the study's name.
+
+    Raises:
+        StudyError: none was made, its files are gone, or its best trial has no run.
+        DamagedFileError: its files are not what was written.
+    """
+    soup = newest_soup(folder)
+    rows, _ = measured_alike(folder, read_scored_trials(folder))
+    row = row_of_soup(folder, _first_of(folder, soup, rows), soup)
+    objective = folder.experiment().objective
+    lead = lead_of(folder, rows, objective, row, is_soup=True)
+    has_error = objective.has_standard_error(row.by_slice)
+    error = trial_auc(folder, row, objective).standard_error if has_error else None
+    version = registry.set_champion(folder.name, soup.recipe)
+    if version is None:
+        version = register_soup(folder, registry, soup.recipe, rows)
+    champion = Champion(
+        **lead.model_dump(),
+        study=folder.name,
+        number=None,
+        recipe=soup.recipe,
+        members=tuple(map(str, soup.numbers)),
+        soup=soup.chosen,
+        objective=objective,
+        value=objective_of(row),
+        standard_error=error,
+        chosen_by="by hand",
+        who=current_user(),
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        why=worth_of_soup(
+            len(soup.ingredients),
+            _num_fitting(folder, soup, rows),
+            objective.place,
+            is_greedy=soup.chosen == "greedily",
+        ),
+        model_name=folder.name,
+        model_version=version,
+        params_thop=row.params_thop,
+        params_true=row.params_true,
+        num_folds=folder.experiment().validation.use,
+    )
+    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    return champion
+
+
+def register_soup(
+    folder: StudyFolder, registry: Registry, uid: str, rows: Sequence[TrialRow]
+) -> str:
+    """Register a soup's model; return the version. It comes from the run of its best trial.
+
+    Args:
+        folder: The study that keeps the soup.
+        registry: Where the model is registered, under the study's name.
+        uid: The soup's.
+        rows: The ended trials of the study.
+
+    Raises:
+        StudyError: its files or its best trial are gone, or that has no run.
+        DamagedFileError: its files are not what was written.
+    """
+    soup = read_soup(folder, uid)
+    if soup is None:
+        raise StudyError(f"The study {folder.name} has no soup {uid} any more.")
+    first = _first_of(folder, soup, rows)
+    if first.run_id is None:
+        raise StudyError(
+            f"Trial {first.number}, the best in the soup, has no run in the tracking store, so the "
+            "soup cannot be registered. Promote another model."
+        )
+    row, objective = row_of_soup(folder, first, soup), folder.experiment().objective
+    names = ", ".join(map(str, soup.numbers))
+    return register_model(
+        folder,
+        registry,
+        uid,
+        run_id=first.run_id,
+        title=f"soup {uid}",
+        tags={"workbench.soup": names.replace(" ", "")},
+        description=(
+            f"the mean of the weights of trials {names} ({row.backbone}), {objective.metric} "
+            f"{row.objective:.5f} on {objective.place}."
+        ),
+    )
+
+
+def _first_of(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> TrialRow:
+    """Return the row of the best of a soup's trials."""
+    number = soup.ingredients[0].number
+    first = next((row for row in complete_trials(rows) if row.number == number), None)
+    if first is None:
+        raise StudyError(
+            f"The study {folder.name} has no complete trial {number}, the best in the soup. "
+            "Make another by `workbench soup`."
+        )
+    return first
+
+
+def _num_fitting(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> int:
+    """Return how many complete trials can be averaged with those of a soup, and those."""
+    inside = {one.recipe for one in soup.ingredients}
+    first = folder.soup(soup.recipe).read_recipe()
+    others = [row for row in complete_trials(rows) if row.recipe not in inside]
+    recipes = [folder.trial(row.recipe).kept_recipe() for row in others]
+    fitting = [recipe for recipe in recipes if recipe and not misfit(first, recipe)]
+    return len(inside) + len(fitting)
