@@ -51,6 +51,11 @@ SURFACE: dict[str, list[str]] = {
         "--pack",
         "--finalists",
         "--stall",
+        "--runner",
+        "--address",
+        "--shared",
+        "--trial-cpus",
+        "--trial-gpus",
         "--no-lock",
     ],
     "train": [

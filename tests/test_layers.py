@@ -67,6 +67,7 @@ ONLY_IN = {
     "plotly": {"checks.figures", "pages", "report.figures", "report.figure_parts"},
     "timm": {"parts.alexnet", "parts.torchvision_fix"},
     "thop": {"rules.counts"},
+    "ray": {"searching.ray_cluster"},
 }
 """Each tool's door: the modules that import it."""
 

@@ -11,7 +11,11 @@ from workbench.api.disks import full_disks_told
 from workbench.api.study import Study
 from workbench.errors import ConfigError, StudyError
 from workbench.searching import start
+from workbench.searching.local_runner import LocalRunner
 from workbench.searching.options import FinalistsAsked, RunOptions
+from workbench.searching.ray_cluster import ClusterOptions
+from workbench.searching.ray_runner import on_ray
+from workbench.searching.runner import MakeRunner
 from workbench.selection.best_model import promote_as_asked
 from workbench.selection.final_round import run_final_round
 from workbench.selection.leaderboard import complete_trials
@@ -45,6 +49,10 @@ def search(
     stop_at_noise: bool = False,
     pack: bool = True,
     finalists: tuple[int, int] | None = None,
+    runner: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    trial_cpus: int = 1,
+    trial_gpus: float | None = None,
     root: str | Path = ".",
     after_trials: Callable[[Study], None] | None = None,
 ) -> Study:
@@ -77,7 +85,14 @@ def search(
         pack: Also promote a pack of trials, if it is worth more than the best one.
         finalists: `(5, 3)` trains the best five again at the end, with three seeds each, and
             promotes by the mean.
-        root: The folder that holds `experiments/` and `mlruns/`.
+        runner: `local` trains in processes of this machine; `ray` on a Ray cluster, for which the
+            extra `ray` is installed.
+        address: Of the cluster's head, or `auto` for the one that this machine is of; by default a
+            cluster of this machine alone.
+        trial_cpus: CPU cores of a trial on a cluster.
+        trial_gpus: GPUs of a trial on a cluster, 1 or a part of one; by default 1 where this
+            machine trains on one.
+        root: The folder that holds `experiments/` and `mlruns/`; each machine of a cluster sees it.
         after_trials: Called with the study when its trials have ended, before the finalists are
             trained and the best model is promoted.
 
@@ -114,12 +129,13 @@ def search(
         finalists=_finalists(finalists),
     )
     workspace, first = Workspace(Path(root).absolute()), [Path(file) for file in start_from]
+    make = _make_runner(runner, ClusterOptions(address, trial_cpus, trial_gpus))
 
     def run() -> start.SearchOutcome:
         file = None if experiment is None else Path(experiment)
-        return start.run_search(file, workspace, options, start_from=first)
+        return start.run_search(file, workspace, options, start_from=first, make_runner=make)
 
-    return _concluded(run, workspace, options, "best" if pack else "none", after_trials)
+    return _concluded(run, workspace, options, "best" if pack else "none", after_trials, make)
 
 
 def train(
@@ -205,6 +221,23 @@ def _options(**asked: object) -> RunOptions:
     return options
 
 
+def _make_runner(runner: str, cluster: ClusterOptions) -> MakeRunner:
+    """Return what starts the runner of this name.
+
+    Raises:
+        ConfigError: it is not known, or what is asked of a cluster cannot be, or is asked of none.
+    """
+    if runner == "ray":
+        return on_ray(cluster)
+    if runner != "local":
+        raise ConfigError(f"--runner {runner} is not known. Use local or ray.")
+    if cluster != ClusterOptions():
+        raise ConfigError(
+            "--address, --trial-cpus and --trial-gpus are for a cluster. Add --runner ray."
+        )
+    return LocalRunner
+
+
 def _finalists(asked: Sequence[int] | None) -> FinalistsAsked | None:
     """Return how many finalists are asked for, with how many seeds.
 
@@ -224,6 +257,7 @@ def _concluded(
     options: RunOptions,
     packs: Literal["none", "best", "all"],
     after_trials: Callable[[Study], None] | None,
+    make_runner: MakeRunner = LocalRunner,
 ) -> Study:
     """Run the search of a study, with its final round, and promote the best; return the study."""
     began = time.monotonic()
@@ -248,6 +282,7 @@ def _concluded(
             replace(options, timeout_s=left),
             top=options.finalists.top,
             num_seeds=options.finalists.num_seeds,
+            make_runner=make_runner,
         )
         stopped = ended.stopped or stopped
     with full_disks_told(folder, workspace) as root:

@@ -48,6 +48,13 @@ class PackSetting(StrEnum):
     off = "off"
 
 
+class RunnerSetting(StrEnum):
+    """What trains the trials."""
+
+    local = "local"
+    ray = "ray"
+
+
 def search(
     experiment: FittedArgument = None,
     trials: Annotated[
@@ -97,6 +104,24 @@ def search(
         typer.Option(help="Train the best again at the end, e.g. 5x3: five, with three seeds."),
     ] = None,
     stall: StallOption = "15m",
+    runner: Annotated[
+        RunnerSetting, typer.Option(help="What trains: this machine, or a Ray cluster.")
+    ] = RunnerSetting.local,
+    address: Annotated[
+        str | None,
+        typer.Option(help="The cluster's head, or auto; by default a cluster of this machine."),
+    ] = None,
+    shared: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Where studies are kept and each machine of a cluster sees them; by default here.",
+        ),
+    ] = Path(),
+    trial_cpus: Annotated[int, typer.Option(help="CPU cores of a trial on a cluster.", min=1)] = 1,
+    trial_gpus: Annotated[
+        float | None, typer.Option(help="GPUs of a trial on a cluster, e.g. 0.25.", min=0, max=1)
+    ] = None,
     no_lock: NoLockOption = False,
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
@@ -124,6 +149,11 @@ def search(
         stop_at_noise=stop_at_noise,
         pack=pack is PackSetting.auto,
         finalists=asked,
+        runner="ray" if runner is RunnerSetting.ray else "local",
+        address=address,
+        trial_cpus=trial_cpus,
+        trial_gpus=trial_gpus,
+        root=shared,
     )
     _conclude(run, "its trial" if trials == 1 else f"its {trials} trials")
 

@@ -55,13 +55,9 @@ class LocalRunner:
         if slot is None:
             raise RuntimeError(f"no worker is free for trial {job.trial}")
         device = self._seats.devices[slot]
-        study = StudyFolder(self._workspace.studies / job.study)
-        local = LocalJob(
+        local = local_job(
             job,
-            prepared=study.path,
-            folder=study.trial(job.uid).path,
-            weights=self._workspace.weights,
-            cache=self._workspace.cache,
+            self._workspace,
             device=device,
             num_threads=self._seats.num_threads,
             share=1 / self._seats.devices.count(device),
@@ -93,3 +89,20 @@ class LocalRunner:
     def close(self, *, at_once: bool) -> None:
         """End the workers."""
         self._pool.close(at_once=at_once)
+
+
+def local_job(
+    job: Job, workspace: Workspace, *, device: str, num_threads: int, share: float
+) -> LocalJob:
+    """Return `job` with what a machine has for it that sees this workspace."""
+    study = StudyFolder(workspace.studies / job.study)
+    return LocalJob(
+        job,
+        prepared=study.path,
+        folder=study.trial(job.uid).path,
+        weights=workspace.weights,
+        cache=workspace.cache,
+        device=device,
+        num_threads=num_threads,
+        share=share,
+    )
