@@ -30,7 +30,7 @@ from workbench.selection.registration import load_trained
 from workbench.selection.soup import choose_greedily, make_soup, misfit
 from workbench.selection.soup_promotion import promote_newest_soup, register_soup
 from workbench.selection.soup_scoring import SoupScorer
-from workbench.selection.soup_told import describe_soup, soup_as_json
+from workbench.selection.soup_told import describe_soup, is_clearly_behind, soup_as_json
 from workbench.selection.statistics import gives, read_scored_trials, read_scores
 from workbench.selection.summary import describe_summary, summarise
 from workbench.study.records import TrialRow
@@ -40,6 +40,7 @@ from workbench.submission.bundle import describe_bundle, export
 from workbench.submission.technical_report import REPORT
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
+from workbench.trial.delong import Estimate
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial
@@ -150,6 +151,14 @@ def test_the_same_soup_again_is_the_one_that_is_there(study: TrainedStudy) -> No
     assert not again.is_new and again.soup == first.soup and again.row == first.row
     assert study.folder.soup(first.soup.recipe).weights.stat().st_mtime_ns == written
     assert "It was there already." in describe_soup(again)
+    ahead, even, behind = (
+        replace(again, gain=Estimate(value=gain, standard_error=0.1))
+        for gain in (0.05, -0.19, -0.2)
+    )
+    assert "The soup is 0.05000 ± 0.19600 ahead of it" in describe_soup(ahead)
+    assert "The soup is 0.20000 ± 0.19600 behind it" in describe_soup(behind)
+    # What chance explains is no reason against it.
+    assert [is_clearly_behind(made) for made in (ahead, even, behind)] == [False, False, True]
 
 
 def test_without_numbers_those_are_taken_that_fit_the_best_that_others_fit(

@@ -109,7 +109,11 @@ def soup(
     numbers = trial_numbers(trials)
     without_locks(no_lock)
     from workbench.selection.soup import make_soup
-    from workbench.selection.soup_told import describe_soup, soup_as_json
+    from workbench.selection.soup_told import (
+        describe_soup,
+        is_clearly_behind,
+        soup_as_json,
+    )
 
     with reporting_errors():
         folder = named_study(study)
@@ -120,7 +124,9 @@ def soup(
         typer.echo(describe_soup(made))
         if made.soup is not None:
             typer.echo(f"\nFolder: {folder.soup(made.soup.recipe).path}")
-            typer.echo(f"\nNext: workbench promote {folder.name} --soup")
+            words = "compare" if is_clearly_behind(made) else "promote"
+            option = " --soup" if words == "promote" else ""
+            typer.echo(f"\nNext: workbench {words} {folder.name}{option}")
 
 
 def audit(

@@ -33,13 +33,22 @@ def describe_soup(made: MadeSoup) -> str:
     if lost:
         lines.append(lost)
     if made.gain and made.gain.standard_error is not None:
+        way = "ahead of it" if made.gain.value >= 0 else "behind it"
+        spread = Z95 * made.gain.standard_error
         lines.append(
-            f"The soup is {made.gain.value:+.5f} ± {Z95 * made.gain.standard_error:.5f} ahead "
-            "of it (95%, paired DeLong)."
+            f"The soup is {abs(made.gain.value):.5f} ± {spread:.5f} {way} (95%, paired DeLong)."
         )
     if soup.chosen == "greedily":
         lines.append("It was chosen on these same files, which flatters it a little.")
     return "\n".join(lines)
+
+
+def is_clearly_behind(made: MadeSoup) -> bool:
+    """Return whether a soup is worse than its best trial by more than chance explains."""
+    gain = made.gain
+    if gain is None or gain.standard_error is None:
+        return False
+    return gain.value + Z95 * gain.standard_error < 0
 
 
 def _tried(left_out: Sequence[Ingredient]) -> list[str]:
