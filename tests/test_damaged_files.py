@@ -3,8 +3,8 @@
 import random
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +16,7 @@ from tests.study.inline import InlineTrials
 from tests.study.tiny import write_data, write_experiment
 from workbench.cli.main import app
 from workbench.searching import start
+from workbench.searching.start import SearchOutcome
 from workbench.study.folder import StudyFolder
 from workbench.study.records import read_trials
 from workbench.trial.recipe import Recipe
@@ -42,7 +43,11 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> InlineTrials:
     trials.scores = pd.DataFrame(
         {"slice": "val", "name": NAMES, "score": SCORES, "target": TARGETS}
     )
-    search = partial(start.run_search, make_runner=trials.make_runner)
+    run_search = start.run_search
+
+    def search(*given: Any, **named: Any) -> SearchOutcome:
+        return run_search(*given, **{**named, "make_runner": trials.make_runner})
+
     monkeypatch.setattr(start, "run_search", search)
     return trials
 

@@ -144,7 +144,7 @@ def test_a_changed_bundle_and_a_folder_in_use_are_refused(
     with pytest.raises(BundleError, match=r"training/training\.json is not the exported file"):
         retrain(own_bundle, study.data, tmp_path / "out", How())
     shutil.rmtree(file.parent)
-    with pytest.raises(BundleError, match="an older version exported it"):
+    with pytest.raises(BundleError, match="an older version wrote it"):
         read_training(own_bundle)
 
 

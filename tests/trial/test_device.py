@@ -103,8 +103,8 @@ def test_memory_is_counted_where_running_out_kills_or_a_limit_is_asked_for(cuda:
 def test_torch_cuda_is_asked_in_one_module_alone() -> None:
     """A call elsewhere would again be one that no test without a GPU reaches."""
     elsewhere = {
-        "search/devices.py": {"is_available", "device_count"},
-        "search/packing.py": {"get_device_name", "synchronize"},
+        "searching/devices.py": {"is_available", "device_count"},
+        "searching/packing.py": {"get_device_name", "synchronize"},
     }
     for file in PACKAGE.rglob("*.py"):
         name = file.relative_to(PACKAGE).as_posix()

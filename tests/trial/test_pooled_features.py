@@ -178,7 +178,7 @@ def test_features_that_are_no_numbers_are_refused(
     monkeypatch.setattr(
         PictureReader, "forward", lambda self, view: torch.full((len(view), 3), torch.inf)
     )
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="NaN or infinite"):
         pooled(asked, where)
 
 

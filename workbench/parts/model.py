@@ -167,8 +167,7 @@ class MediaModel(nn.Module):
         for name in views:
             if "." in name or not name or hasattr(nn.ModuleDict, name):
                 raise ConfigError(
-                    f"{name!r} cannot be the name of a view: a dot or a name of "
-                    "torch.nn.ModuleDict is not allowed. Rename the view."
+                    f"No view can be called {name!r}: torch forbids it. Rename it."
                 )
         self.views = dict(views)
         pictures = picture_views(views)

@@ -63,13 +63,9 @@ def check_place(out: Path) -> None:
     """Raise DataError unless something new may be put at `out`, as far as its folder goes."""
     folder = next(parent for parent in _real(out).parents if parent.exists())
     if not folder.is_dir():
-        raise DataError(
-            f"--out {out} cannot be written: {folder} is not a folder. Name another file."
-        )
+        raise DataError(f"--out {out} cannot be written: {folder} is not a folder.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(
-            f"--out {out} cannot be written: {folder}: permission denied. Name another file."
-        )
+        raise DataError(f"--out {out} cannot be written: {folder}: permission denied.")
 
 
 def _real(path: Path) -> Path:

@@ -56,8 +56,7 @@ def read_sheet(path: Path, *, name_column: str, score_column: str) -> Prediction
         ]
         if len(fits) != 1:
             raise DataError(
-                f"The template {path} needs one column `{column}`: its header is "
-                f"{table.header()}. Name the right template."
+                f"The template {path} needs one column `{column}`: its header is {table.header()}."
             )
         at[column] = fits[0]
     table.check_widths()
@@ -75,10 +74,7 @@ def read_sheet(path: Path, *, name_column: str, score_column: str) -> Prediction
     )
     for name in dict.fromkeys(names):
         if leaves_folder(name):
-            raise DataError(
-                f"The template {path} names {quoted(name)}, which is no path inside a media "
-                "folder. Correct the name."
-            )
+            raise DataError(f"The template {path} names {quoted(name)}, no file in a media folder.")
     scores = tuple(score for _, score, _ in cut)
     return PredictionSheet(before + header + gap, rows, names, scores, table.mark, table.codec)
 
