@@ -166,9 +166,7 @@ class MediaModel(nn.Module):
             raise ConfigError("A model needs at least one view. Name one under `views`.")
         for name in views:
             if "." in name or not name or hasattr(nn.ModuleDict, name):
-                raise ConfigError(
-                    f"No view can be called {name!r}: torch forbids it. Rename it."
-                )
+                raise ConfigError(f"No view can be called {name!r}: torch forbids it. Rename it.")
         self.views = dict(views)
         pictures = picture_views(views)
         backbone_of, weights_of = for_each(backbone, pictures), for_each(weights, pictures)
