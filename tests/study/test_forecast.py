@@ -56,6 +56,17 @@ def test_a_trial_takes_its_epochs_and_what_others_took_besides() -> None:
     assert left.seconds == pytest.approx(13.0)
 
 
+def test_it_learns_from_the_last_two_hundred_trials() -> None:
+    forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
+    for epoch_s, times in ((10.0, 201), (2.0, 200)):
+        done = ended(recipe(), num_epochs=2, epoch_s=epoch_s, besides_s=0.0)
+        for _ in range(times):
+            forecast.learn(recipe(), done)
+    known = forecast.of(recipe())
+    assert known is not None
+    assert known.epoch_seconds == pytest.approx(2.0)
+
+
 def test_half_of_the_training_files_take_as_much_less_as_they_are_of_the_work() -> None:
     forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
     forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=0.0))

@@ -20,6 +20,9 @@ SHOWN_AFTER, USED_AFTER = 10, 3
 """Trials whose forecasts are held against what they took: before a person is shown any, and before
 they decide what is tried first where time is short."""
 
+LEARNT_FROM = 200
+"""It learns from at most so many of the latest trials."""
+
 TOLERANCE = 2.0
 """The last forecasts must not have been off by more than this factor."""
 
@@ -36,8 +39,8 @@ class Forecast:
     def __init__(self, *, num_train: int, num_scored: int, num_folds: int = 1) -> None:
         self._num_train, self._num_scored = num_train, num_scored
         self._num_folds = num_folds
-        self._past: list[Past] = []
-        self._besides: list[float] = []
+        self._past = deque[Past](maxlen=LEARNT_FROM)
+        self._besides = deque[float](maxlen=LEARNT_FROM)
         """Seconds that trials took besides their epochs' usual pace: the start, what a first epoch
         takes longer, and the scoring of other slices."""
 

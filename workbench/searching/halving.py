@@ -9,6 +9,8 @@ arXiv:1810.05934, algorithm 2. Here a trial is over once no number of worse ones
 """
 
 import math
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from workbench.trial.decision import Decision
@@ -27,8 +29,11 @@ class SuccessiveHalving:
     def __init__(self, *, first: int, factor: int, maximize: bool) -> None:
         self._first, self._factor = first, factor
         self._sign = -1 if maximize else 1
-        self._worth: dict[int, dict[int, float]] = {}
-        """By rung and number."""
+        self._worth: dict[int, dict[int, tuple[float, int]]] = defaultdict(dict)
+        """By rung and number, less is better; with the number, which tells equals apart."""
+
+        self._order: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        """Of each rung, best first; kept so, for a study may have thousands of trials."""
 
         self._waiting: dict[int, int] = {}
         """The rung of each trial that waits."""
@@ -60,8 +65,9 @@ class SuccessiveHalving:
     def forget(self, trial: int) -> None:
         """Hold nobody against a trial any more."""
         self._waiting.pop(trial, None)
-        for there in self._worth.values():
-            there.pop(trial, None)
+        for rung, there in self._worth.items():
+            if trial in there:
+                self._order[rung].remove(there.pop(trial))
 
     def resume(
         self,
@@ -82,9 +88,11 @@ class SuccessiveHalving:
         """
         may = [
             (-rung, price, rank, number)
-            for number, rung in self._waiting.items()
-            if (rank := self._rank(number, rung)) < max(at_least, self._places(rung))
-            and affordable(price := cost(number))
+            for rung in set(self._waiting.values())
+            for rank, (_, number) in enumerate(
+                self._order[rung][: max(at_least, self._places(rung))]
+            )
+            if self._waiting.get(number) == rung and affordable(price := cost(number))
         ]
         if not may:
             return None
@@ -100,12 +108,16 @@ class SuccessiveHalving:
         Args:
             to_come: Trials that wait nowhere and may still come to where these wait.
         """
-        waits = list(self._waiting.values())
-        over = []
-        for number, rung in self._waiting.items():
-            others = to_come + sum(lower < rung for lower in waits)
-            if self._rank(number, rung) >= max(1, self._places(rung, to_come=others)):
-                over.append(number)
+        waits = Counter(self._waiting.values())
+        places = {}
+        for rung in sorted(waits):
+            places[rung] = self._places(rung, to_come=to_come)
+            to_come += waits[rung]  # to the rungs above
+        over = [
+            number
+            for number, rung in self._waiting.items()
+            if self._rank(number, rung) >= max(1, places[rung])
+        ]
         for number in over:
             del self._waiting[number]
         return over
@@ -114,26 +126,30 @@ class SuccessiveHalving:
         """Return the waiting trial with the least hope, if one waits; it waits no longer."""
         if not self._waiting:
             return None
-        number = min(
-            self._waiting, key=lambda n: (self._waiting[n], -self._rank(n, self._waiting[n]))
-        )
+        rung = min(self._waiting.values())
+        worst_first = (number for _, number in reversed(self._order[rung]))
+        number = next(one for one in worst_first if self._waiting.get(one) == rung)
         del self._waiting[number]
         return number
 
     def _enter(self, trial: int, reached: Mapping[int, float]) -> None:
         rung = self._first
         while rung in reached:
-            self._worth.setdefault(rung, {})[trial] = worth(reached, rung)
+            there, order = self._worth[rung], self._order[rung]
+            mine = (self._sign * worth(reached, rung), trial)
+            if there.get(trial) != mine:
+                if trial in there:
+                    order.remove(there[trial])
+                there[trial] = mine
+                insort(order, mine)
             rung *= self._factor
 
     def _places(self, rung: int, *, to_come: int = 0) -> int:
-        return (len(self._worth[rung]) + to_come) // self._factor
+        return (len(self._order[rung]) + to_come) // self._factor
 
     def _rank(self, number: int, rung: int) -> int:
         """Return how many are ahead of a trial at a rung."""
-        there = self._worth[rung]
-        mine = (self._sign * there[number], number)
-        return sum((self._sign * value, other) < mine for other, value in there.items())
+        return bisect_left(self._order[rung], self._worth[rung][number])
 
 
 def rungs(num_epochs: int, *, first: int, factor: int) -> Sequence[int]:

@@ -3,6 +3,8 @@
 Elsewhere, as in a log file, lines alone are said.
 """
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -12,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from workbench.console import visible
-from workbench.notebook import ReplacedText, in_notebook
+from workbench.notebook import SHOWN_EVERY_S, ReplacedText, in_notebook
 from workbench.tables import USUAL_WIDTH, duration
 
 BAR = 30
@@ -122,7 +124,7 @@ class SearchView:
     """
 
     def __init__(self, situation: Callable[[], Standing]) -> None:
-        self._situation = situation
+        self._situation, self._updated = situation, -math.inf
 
     def __enter__(self) -> Self:
         console = Console(stderr=True, highlight=False)
@@ -143,7 +145,10 @@ class SearchView:
             self._cell.clear()
 
     def update(self) -> None:
-        """Bring what is seen up to date."""
+        """Bring what is seen up to date, unless it was a moment ago."""
+        if time.monotonic() - self._updated < SHOWN_EVERY_S:
+            return  # hundreds of trials make as many lines
+        self._updated = time.monotonic()
         if self._live is not None:
             text = "\n".join(lines(self._situation(), self._live.console.width))
             self._live.update(Text(text, no_wrap=True, overflow="crop"), refresh=True)

@@ -11,7 +11,7 @@ from workbench.console import say
 from workbench.processes import Interrupts
 from workbench.searching import messages
 from workbench.searching.disk_budget import DiskBudget
-from workbench.searching.forecast import Forecast
+from workbench.searching.forecast import LEARNT_FROM, Forecast
 from workbench.searching.live import SearchView
 from workbench.searching.noise import NoiseWatch
 from workbench.searching.open_trials import OpenTrial
@@ -29,9 +29,6 @@ from workbench.trial.result import Epoch, Result
 
 MOST_RESTARTS = 1
 """How often a trial is started again from its last kept epoch after its worker died."""
-
-LEARNT_FROM = 200
-"""The forecast learns from at most so many of the latest trials."""
 
 
 class TrialBug(Exception):

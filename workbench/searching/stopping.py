@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
+from heapq import nsmallest
 from pathlib import Path
 
 from workbench.console import say
@@ -65,5 +66,5 @@ def final_round_s(store: TrialStore, options: RunOptions, seats: Seats) -> float
         return 0.0
     top, num_seeds = options.finalists
     sign = -1 if store.objective.direction == "maximize" else 1
-    best = sorted(store.complete(), key=lambda ended: sign * ended.objective)[:top]
+    best = nsmallest(top, store.complete(), key=lambda ended: sign * ended.objective)
     return num_seeds * sum(ended.seconds for ended in best) / len(seats.devices)

@@ -16,7 +16,7 @@ from workbench.console import say
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
 from workbench.searching.journal import restore_trials
-from workbench.searching.open_trials import Ended, OpenTrial, PastTrial, reached_in
+from workbench.searching.open_trials import Ended, OpenTrial, PastTrial, Tally, reached_in
 from workbench.searching.proposals import Proposals, open_study
 from workbench.searching.recording import StudyRuns, cannot_be_written
 from workbench.space.experiment import Experiment
@@ -82,6 +82,7 @@ class StudyStore:
         self._asked: dict[int, optuna.Trial] = {}
         """Of those that were begun and have not ended, by number."""
 
+        self._tally = Tally(self._study.get_trials(deepcopy=False))
         self._importances, self._importances_of = list[tuple[str, float]](), 0
 
     def restore(self) -> int:
@@ -282,14 +283,15 @@ class StudyStore:
                 values = constrained_values(result, params=counts)
                 for name, excess in excesses(self._constraints, values).items():
                     trial.set_constraint(f"constraints.{name}", excess)
-                self._study.tell(trial, result.objective)
+                told = self._study.tell(trial, result.objective)
             case "pruned":
-                self._study.tell(trial, state=TrialState.PRUNED)
+                told = self._study.tell(trial, state=TrialState.PRUNED)
             case "failed":
                 # Samplers pass by what failed in Optuna. This one is a pruned one to them, and
                 # worse than all that broke no constraint.
                 trial.set_constraint(FAILED, 1.0)
-                self._study.tell(trial, state=TrialState.PRUNED)
+                told = self._study.tell(trial, state=TrialState.PRUNED)
+        self._tally.note(told)
 
     def requeue(self, running: OpenTrial) -> None:
         """Have a trial in flight asked again the next time."""
@@ -312,7 +314,7 @@ class StudyStore:
 
     def num_ended(self) -> int:
         """Return how many trials of the study have ended, whenever that was."""
-        return sum(is_row(trial) for trial in self._study.get_trials(deepcopy=False))
+        return self._tally.counts.total()
 
     def trained(self, *, most: int) -> Iterator[tuple[Recipe, Result]]:
         """Yield the last trials that were trained, with what came of them."""
@@ -327,16 +329,12 @@ class StudyStore:
                 left -= 1
 
     def complete(self) -> list[Ended]:
-        """Return the complete trials."""
-        return [
-            Ended(str(trial.number), trial.user_attrs[UID], trial.value, trial.user_attrs[SECONDS])
-            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-            if trial.value is not None and is_row(trial)
-        ]
+        """Return the complete trials, by number."""
+        return self._tally.complete
 
     def counts(self) -> Counter[State]:
         """Return how many trials ended in which way."""
-        return Counter(trial.state for trial in self.past())
+        return self._tally.counts
 
     def importances(self) -> list[tuple[str, float]]:
         """Return the three dimensions that matter most so far; see `records.importances_of`.
