@@ -27,8 +27,9 @@ from workbench.scoring.slices import slices_of
 from workbench.trial.delong import auc
 from workbench.trial.memory import WHOLE
 from workbench.trial.norms import estimate_norms, training_files
-from workbench.trial.recipe import Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe
 from workbench.trial.training import Training
+from workbench.trial.training_spec import TrainingSpec
 from workbench.validation import build
 
 BACKBONE = "tf_efficientnet_lite0"

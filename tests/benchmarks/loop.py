@@ -37,9 +37,10 @@ from workbench.trial import device as devices
 from workbench.trial.compiling import Compile
 from workbench.trial.memory import WHOLE
 from workbench.trial.precision import has_bfloat16
-from workbench.trial.recipe import Precision, Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe
 from workbench.trial.stepping import backward
 from workbench.trial.training import Training
+from workbench.trial.training_spec import Precision, TrainingSpec
 
 IMAGE_PX, STORED_PX = 224, 256
 LOADED = 40

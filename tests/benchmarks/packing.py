@@ -27,8 +27,9 @@ from workbench.parts.weights import RANDOM
 from workbench.searching.packing import most_side_by_side, pack, seats_for
 from workbench.searching.pool import WorkerPool
 from workbench.trial.job import Job
-from workbench.trial.recipe import Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
+from workbench.trial.training_spec import TrainingSpec
 from workbench.trial.worker import LocalJob
 
 NUM_TRAIN = {"cpu": 128, "cuda": 1024}

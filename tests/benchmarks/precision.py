@@ -21,7 +21,7 @@ from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM, published
 from workbench.space.space import read_space
 from workbench.trial.precision import LEAST_GAIN, gain_of_bfloat16, has_bfloat16, logits_of
-from workbench.trial.recipe import Precision
+from workbench.trial.training_spec import Precision
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
 VIEWS = (

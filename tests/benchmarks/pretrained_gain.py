@@ -23,9 +23,10 @@ from workbench.parts.pretrained import resolve
 from workbench.parts.schedules import Cosine
 from workbench.parts.weights import RANDOM
 from workbench.trial.delong import auc
-from workbench.trial.recipe import Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 from workbench.trial.train import run_trial
+from workbench.trial.training_spec import TrainingSpec
 from workbench.validation import build
 
 BACKBONE = "tf_efficientnet_lite0"

@@ -23,8 +23,9 @@ from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.searching.pool import WorkerPool
 from workbench.trial.job import Bug, Job
-from workbench.trial.recipe import Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch
+from workbench.trial.training_spec import TrainingSpec
 from workbench.trial.worker import LocalJob
 
 NUM_TRAIN = {"cpu": 32, "cuda": 512}

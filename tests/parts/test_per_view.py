@@ -21,7 +21,8 @@ from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook
 from workbench.searching.costs import epoch_work, wanted_of
 from workbench.trial.memory_count import least_samples
-from workbench.trial.recipe import Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe
+from workbench.trial.training_spec import TrainingSpec
 from workbench.validation import build
 
 VIEWS: dict[str, AnyView] = {"image": Image(image_px=32), "small": Image(image_px=16)}

@@ -67,3 +67,31 @@ def test_a_thawed_backbone_learns_and_a_frozen_one_does_not() -> None:
         after = tested.readers["frames"].state_dict()
         changed = [name for name in before if not torch.equal(before[name], after[name])]
         assert bool(changed) != is_frozen
+
+
+def test_samples_skip_blocks_in_training_alone_and_weights_stay() -> None:
+    tested = model()
+    for layer in tested.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(layer.weight)  # timm's blocks begin as nothing, skipped or not
+    weights = copy.deepcopy(tested.state_dict())
+    inputs = {name: x + torch.rand_like(x) for name, x in example_inputs(VIEWS, 4).items()}
+    with torch.no_grad():
+        before = tested.eval()(inputs)
+        Transfer(stochastic_depth=0.5).skip_blocks(tested, {"frames": "test_resnet"})
+        assert torch.equal(tested.eval()(inputs), before)
+        after = tested.state_dict()
+        assert all(torch.equal(after[name], weights[name]) for name in weights)
+        torch.manual_seed(0)
+        passes = [tested.train()(inputs) for _ in range(2)]
+    assert not torch.equal(*passes)  # all else that draws is off
+
+
+def test_a_backbone_without_such_blocks_is_trained_as_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tested = MediaModel("densenet121", VIEWS, image_px=64, weights=RANDOM)
+    before = [*tested.modules()]
+    Transfer(stochastic_depth=0.5).skip_blocks(tested, {"frames": "densenet121"})
+    assert [*tested.modules()] == before
+    assert "densenet121 is trained without stochastic depth" in capsys.readouterr().out

@@ -21,8 +21,9 @@ from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.storage import open_storage
 from workbench.trial.metrics import objective_metrics
-from workbench.trial.recipe import MetricName, Objective, Recipe, TrainingSpec
+from workbench.trial.recipe import MetricName, Objective, Recipe
 from workbench.trial.result import Epoch, Result, State
+from workbench.trial.training_spec import TrainingSpec
 
 OPTUNA_STATES = {state: number for number, state in records.STATES.items()}
 MEL = Mel(num_mels=16, image_px=32)

@@ -13,8 +13,9 @@ from workbench.parts.weights import RANDOM
 from workbench.selection.refit import refitted
 from workbench.study.folder import StudyFolder
 from workbench.study.refits import RefitRecord, RefittedModel, read_refit, refit_of, write_refit
-from workbench.trial.recipe import Objective, Recipe, TrainingSpec
+from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result
+from workbench.trial.training_spec import TrainingSpec
 
 
 def recipe(**training: Any) -> Recipe:

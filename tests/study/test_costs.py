@@ -17,9 +17,10 @@ from workbench.searching.costs import (
     predict_cost,
     wanted_of,
 )
-from workbench.trial.recipe import Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result
 from workbench.trial.sampling import Sampling
+from workbench.trial.training_spec import TrainingSpec
 
 RECIPE = Recipe(
     data="d",

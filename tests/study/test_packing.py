@@ -25,8 +25,9 @@ from workbench.searching.packing import (
 from workbench.searching.pool import WorkerPool
 from workbench.trial.job import Bug, Job
 from workbench.trial.memory import PROCESS_BYTES
-from workbench.trial.recipe import Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe
 from workbench.trial.side_by_side import Ask, StepProbe
+from workbench.trial.training_spec import TrainingSpec
 from workbench.trial.worker import LocalJob
 
 RECIPE = Recipe(

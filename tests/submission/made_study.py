@@ -19,8 +19,9 @@ from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.space.experiment import Experiment
 from workbench.study.folder import StudyFolder
-from workbench.trial.recipe import Recipe, TrainingSpec
+from workbench.trial.recipe import Recipe
 from workbench.trial.train import run_trial
+from workbench.trial.training_spec import TrainingSpec
 
 # A row twice, a column more than the competition's, a cell with a comma, and files that are broken,
 # empty, missing and without sound.

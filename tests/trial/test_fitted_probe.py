@@ -30,10 +30,11 @@ from workbench.scoring.slices import Slice
 from workbench.space.space import SampledConfig
 from workbench.trial import memory, plots
 from workbench.trial.frozen_features import FrozenFeatures
-from workbench.trial.recipe import Objective, Recipe, TrainingSpec
+from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import TrialFolder
 from workbench.trial.stored_on_device import stored_for
 from workbench.trial.train import run_trial
+from workbench.trial.training_spec import TrainingSpec
 
 SIZES = {"train": 12, "val": 6, "test": 3}
 BOOSTING = {"kind": "boosting", "num_trees": 5, "leaf_samples": 2}

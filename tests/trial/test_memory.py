@@ -14,6 +14,7 @@ from workbench.data.prepare import Prepared
 from workbench.media.image import Image
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.averages import EMA, SWA, SWAD
+from workbench.parts.gradient import Gradient
 from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer, Timm
@@ -101,7 +102,11 @@ def test_a_pass_is_counted_by_its_tensors(pictures: Prepared) -> None:
 def test_what_an_optimizer_keeps_is_counted(
     pictures: Prepared, optimizer: AnyOptimizer, copies: int
 ) -> None:
-    assert memory_count.state_copies(vit(pictures, optimizer=optimizer)) == copies
+    recipe = vit(pictures, optimizer=optimizer)
+    assert memory_count.state_copies(recipe) == copies
+    # The weights that a step in two passes comes back to are one more.
+    sharp = recipe.replaced(gradient=Gradient(sam_rho=0.05))
+    assert memory_count.state_copies(sharp) == copies + 1
 
 
 def test_what_is_kept_beside_a_pass_is_added(pictures: Prepared) -> None:

@@ -20,8 +20,9 @@ from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer
 from workbench.parts.schedules import AnySchedule, Cosine
 from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM, Weights
-from workbench.trial.recipe import LOWER_IS_BETTER, Objective, Recipe, TrainingSpec
+from workbench.trial.recipe import LOWER_IS_BETTER, Objective, Recipe
 from workbench.trial.result import TrialFolder
+from workbench.trial.training_spec import TrainingSpec
 from workbench.validation import build
 from workbench.values import kinds
 

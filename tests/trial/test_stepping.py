@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from workbench.parts.contrast import Contrast
 from workbench.parts.losses import BCE, Asymmetric, CrossEntropy, Dice, Focal, Loss, PairwiseAUC
-from workbench.trial.stepping import backward
+from workbench.trial.stepping import backward, sharpness_aware
 
 NUM = 7
 
@@ -98,3 +99,77 @@ def test_each_part_moves_the_running_averages_once(loss: Loss) -> None:
     model = Small(norm=True)
     gradient(model, loss, 2)
     assert int(model.norm.num_batches_tracked) == 2  # type: ignore[arg-type]
+
+
+class Featured(Small):
+    """Gives its features apart, as a `MediaModel` does."""
+
+    def features(self, inputs: dict[str, Tensor]) -> Tensor:
+        self.passes += 1
+        features: Tensor = torch.tanh(self.first(inputs["x"]))
+        return features
+
+    @property
+    def dropout(self) -> nn.Module:
+        return self.drop
+
+
+@pytest.mark.parametrize("num_parts", [1, 3])
+def test_a_loss_of_the_features_is_added_in_parts_too(num_parts: int) -> None:
+    x = torch.randn(NUM, 3, generator=torch.Generator().manual_seed(1))
+    targets = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0])
+    contrast, model, plain = Contrast(weight=0.5), Featured(), Featured()
+    cost = backward(
+        model,
+        CrossEntropy(),
+        {"x": x},
+        targets,
+        num_parts=num_parts,
+        fake_share=0.4,
+        contrast=contrast,
+    )
+    features = plain.features({"x": x})
+    whole = CrossEntropy()(plain.head(features), targets) + 0.5 * contrast(features, targets)
+    whole.backward()
+    assert float(cost) == pytest.approx(float(whole.detach()), rel=1e-5)
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_is_that_at_the_weights_moved_uphill() -> None:
+    # The loss is w1^2 + 2 w2^2 at (3, 1): the gradient (6, 4) has the norm sqrt(52). With rho so
+    # long, the weights move by (6, 4) to (9, 5), where it is (18, 20).
+    model = nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[3.0, 1.0]]))
+
+    def add_gradient() -> Tensor:
+        loss = (torch.tensor([1.0, 2.0]) * model.weight**2).sum()
+        loss.backward()
+        return loss.detach()
+
+    loss = sharpness_aware(model, 52**0.5, add_gradient)
+    assert float(loss) == 11
+    assert model.weight.tolist() == [[3.0, 1.0]]
+    assert model.weight.grad is not None
+    torch.testing.assert_close(model.weight.grad, torch.tensor([[18.0, 20.0]]))
+
+
+def test_the_second_pass_moves_no_average_and_drops_the_same_units() -> None:
+    model = Small(norm=True, drop=0.5)
+    seen: list[Tensor] = []
+    model.drop.register_forward_hook(lambda _m, _i, out: seen.append(out.detach() == 0))
+    sharpness_aware(
+        model,
+        0.1,
+        lambda: backward(
+            model,
+            CrossEntropy(),
+            {"x": torch.randn(NUM, 3)},
+            torch.ones(NUM),
+            num_parts=1,
+            fake_share=0.4,
+        ),
+    )
+    assert int(model.norm.num_batches_tracked) == 1  # type: ignore[arg-type]
+    assert bool((seen[0] == seen[1]).all()) and bool(seen[0].any())

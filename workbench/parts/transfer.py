@@ -1,11 +1,13 @@
 """How pretrained backbones are carried over to a new task."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from workbench.parts.averages import EMA, AnyAveraging, NoAverage
+from workbench.parts.backbones import build_backbone
 from workbench.parts.model import MediaModel, PictureReader
 from workbench.parts.optimizers import ParamGroup
 from workbench.parts.torchvision_fix import import_timm
@@ -26,6 +28,11 @@ class Transfer(Frozen):
     arXiv:2003.10555); the top layer and the head have the full rate. The backbone's biases and
     norms then do not decay, as in timm."""
 
+    stochastic_depth: float = Field(0.0, ge=0, lt=1)
+    """Chance with which a sample skips the last block of a backbone in training; it falls evenly to
+    0 at the first one (Huang et al. 2016, arXiv:1603.09382). 0 is off. Backbones that timm makes
+    without it are trained without."""
+
     ema_decay: float = Field(0.0, ge=0, lt=1)
     """Short for `average: {kind: ema, decay: ...}`; 0 is off."""
 
@@ -44,6 +51,31 @@ class Transfer(Frozen):
             )
         object.__setattr__(self, "ema_decay", own)
         return self
+
+    def skip_blocks(self, model: MediaModel, backbone_of: Mapping[str, str]) -> None:
+        """Let samples skip blocks of the model's backbones in training; its weights stay the same.
+
+        Args:
+            model: As it was built.
+            backbone_of: The backbone of each view of pictures.
+        """
+        for view, name in backbone_of.items() if self.stochastic_depth else ():
+            reader = model.readers[view]
+            assert isinstance(reader, PictureReader)
+            channels = model.views[view].shape[3]
+            try:
+                backbone = build_backbone(
+                    name,
+                    in_chans=channels,
+                    image_px=reader.image_px,
+                    drop_path_rate=self.stochastic_depth,
+                )
+            except TypeError:  # how Python says that there is no such argument
+                print(f"{name} is trained without stochastic depth: timm has none for it")
+                continue
+            backbone.load_state_dict(reader.backbone.state_dict())
+            reader.backbone = backbone
+            reader.lay_out(channels_last=reader.channels_last)
 
     def groups(self, model: MediaModel, weight_decay: float) -> list[ParamGroup]:
         """Return the parameters of `model` that learn, with their share of the learning rate."""

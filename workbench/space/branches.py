@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from workbench.errors import ConfigError
 from workbench.parts.methods import FeatureProbe, FineTuning, is_probe
 from workbench.space.language import Suggest, in_words, labelled_options
-from workbench.trial.recipe import TrainingSpec
+from workbench.trial.training_spec import TrainingSpec
 from workbench.validation import shown
 
 METHOD = "method"

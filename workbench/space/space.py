@@ -39,7 +39,8 @@ from workbench.space.language import (
     options_of,
     require_checkable,
 )
-from workbench.trial.recipe import Objective, Recipe, TrainingSpec
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.training_spec import TrainingSpec
 from workbench.validation import build, shown
 from workbench.values import Frozen
 from workbench.yaml_files import read_yaml

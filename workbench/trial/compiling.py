@@ -30,8 +30,9 @@ def compiled_model(
         recipe: What is trained.
         samples_at_once: Samples of a whole batch that go through the model at once.
     """
-    # Blends make batches of any size, of which hardly one is that which was compiled.
-    if recipe.training.augment.pictures.self_blend > 0:
+    # Blends make batches of any size, of which hardly one is that which was compiled. What is
+    # compiled gives no features.
+    if recipe.training.augment.pictures.self_blend > 0 or recipe.training.contrast.weight > 0:
         return None
     # As many threads as the trial may use: torch would start a process for each core.
     torch._inductor.config.compile_threads = torch.get_num_threads()

@@ -218,7 +218,7 @@ def run_pass(recipe: Recipe, device: str, checkpointed: bool, num_samples: int, 
 
 
 def state_copies(recipe: Recipe) -> float:
-    """Return how many numbers the optimizer keeps for each one that learns."""
+    """Return how many numbers a step keeps for each one that learns, besides its gradient."""
     if recipe.training.probe is not None:
         return 0.0
     weight = torch.nn.Parameter(torch.zeros(8, 8))
@@ -226,7 +226,9 @@ def state_copies(recipe: Recipe) -> float:
     optimizer = recipe.training.optimizer.build([weight])
     optimizer.step()
     kept = (value for state in optimizer.state.values() for value in state.values())
-    return sum(v.numel() for v in kept if isinstance(v, Tensor) and v.dim()) / weight.numel()
+    aside = recipe.training.gradient.sam_rho > 0  # the weights that it comes back to
+    count = sum(v.numel() for v in kept if isinstance(v, Tensor) and v.dim())
+    return count / weight.numel() + aside
 
 
 def input_bytes(recipe: Recipe) -> int:

@@ -21,7 +21,7 @@ from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.parts.weights import RANDOM, published
 from workbench.trial.device import gpu_has_bfloat16, is_cuda
-from workbench.trial.recipe import Precision
+from workbench.trial.training_spec import Precision
 
 LEAST_GAIN = 1.1
 """A step in bfloat16 must be so many times as fast as one in float32 to be taken on a CPU."""

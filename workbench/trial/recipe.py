@@ -4,20 +4,16 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from workbench.parts.augment import Augment
-from workbench.parts.losses import AnyLoss, CrossEntropy
-from workbench.parts.methods import AnyMethod, FeatureProbe, FineTuning, is_probe
+from workbench.parts.contrast import Contrast
+from workbench.parts.gradient import Gradient
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
-from workbench.parts.optimizers import NoOptimizer, OptimizerOrNone
-from workbench.parts.schedules import AnySchedule, Constant
-from workbench.parts.transfer import Transfer
 from workbench.parts.weights import Loader
-from workbench.trial.sampling import Sampling
+from workbench.trial.training_spec import TrainingSpec
 from workbench.values import Frozen
 
 MetricName = Literal[
@@ -42,10 +38,6 @@ MetricName = Literal[
 best F1 on these same samples, so they flatter a little."""
 
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr"})
-
-
-Precision = Literal["float32", "bfloat16"]
-"""Of the model's pass in training; see `precision`."""
 
 
 class Objective(Frozen):
@@ -164,68 +156,6 @@ def _direction(metric: MetricName) -> Literal["maximize", "minimize"]:
     return "minimize" if metric in LOWER_IS_BETTER else "maximize"
 
 
-class TrainingSpec(Frozen):
-    """All that is needed to train a model."""
-
-    READ_BY_PROBE: ClassVar[frozenset[str]] = frozenset({"method", "sampling", "augment"})
-    """The keys that a probe reads; of it the others have one value each, whatever was given."""
-
-    method: AnyMethod = FineTuning()
-    """Whether the model is trained by gradients (`fine-tune`), or only a head is fitted on the
-    features of its frozen backbones (`probe`)."""
-
-    frozen: bool = False
-    """Whether the backbone stays as it is and only the head learns."""
-
-    transfer: Transfer = Transfer()
-    sampling: Sampling = Sampling()
-    loss: AnyLoss = CrossEntropy()
-    """The loss that training minimises."""
-
-    optimizer: OptimizerOrNone
-    """The optimizer, with its base learning rate; `none` where a head is fitted without steps."""
-
-    schedule: AnySchedule = Constant()
-    """How the learning rate changes during training."""
-
-    augment: Augment = Augment()
-    batch_size: int = Field(32, ge=1, le=4096)
-    """Samples of one step of the optimizer."""
-
-    num_epochs: int = Field(5, ge=1, le=1000)
-    """Most passes over the training files; pruning may end a trial earlier."""
-
-    precision: Precision = "float32"
-    """What training computes in. Scores are float32 either way."""
-
-    @property
-    def probe(self) -> FeatureProbe | None:
-        """The method, if it is a probe."""
-        return self.method if isinstance(self.method, FeatureProbe) else None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_steps(cls, tree: Any) -> Any:
-        """Let a probe have no optimizer, and any other training need one."""
-        if isinstance(tree, dict) and is_probe(tree.get("method")):
-            return {**tree, "optimizer": NoOptimizer()}
-        return tree
-
-    @model_validator(mode="after")
-    def _as_its_method_reads_it(self) -> Self:
-        """Settle what a probe does not read: equal recipes must be written alike."""
-        if self.probe is None:
-            if isinstance(self.optimizer, NoOptimizer):
-                raise ValueError("`optimizer` is none, and a model that is trained needs one")
-            return self
-        settled = {"frozen": True, "optimizer": NoOptimizer(), "num_epochs": 1}
-        settled |= {} if self.probe.copies else {"augment": Augment()}
-        for name, field in TrainingSpec.model_fields.items():
-            if name in settled or name not in self.READ_BY_PROBE:
-                object.__setattr__(self, name, settled.get(name, field.default))
-        return self
-
-
 class Refit(Frozen):
     """That a recipe is trained on the files of `val`, too: a champion trained again at the end.
 
@@ -284,6 +214,7 @@ class Recipe(Frozen):
     def build_model(self, load: Loader | None = None) -> MediaModel:
         """Return the model in training mode; see `ModelSpec.build`."""
         model = self.model.build(load)
+        self.training.transfer.skip_blocks(model, self.model.backbone_of)
         model.freeze(self.training.frozen)
         return model.train()
 
@@ -316,6 +247,11 @@ class Recipe(Frozen):
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:
             del transfer["average"]
+        if transfer["stochastic_depth"] == 0:
+            del transfer["stochastic_depth"]
+        for key, off in (("contrast", Contrast()), ("gradient", Gradient())):
+            if getattr(self.training, key) == off:
+                del dump["training"][key]
         if dump["refit"] is None:
             del dump["refit"]
         views = self.model.views.items()

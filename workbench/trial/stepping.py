@@ -1,16 +1,19 @@
 """The gradient of a batch, in one go or in parts that add up to it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from workbench.parts.contrast import Contrast
+from workbench.parts.heads import NUM_CLASSES
 from workbench.parts.losses import Loss
 from workbench.parts.model import MediaModel, PictureReader
 from workbench.trial.device import random_state, set_random_state
 from workbench.trial.precision import logits_of
-from workbench.trial.recipe import Precision
+from workbench.trial.training_spec import Precision
 
 ViewTensors = Mapping[str, Tensor]
 
@@ -24,6 +27,7 @@ def backward(
     num_parts: int,
     fake_share: float,
     precision: Precision = "float32",
+    contrast: Contrast = Contrast(),  # noqa: B008 (a frozen value)
 ) -> Tensor:
     """Add the gradient of the batch's loss to the model's, and return that loss, a scalar.
 
@@ -40,13 +44,23 @@ def backward(
         num_parts: How many parts the batch goes in, as even as they can be.
         fake_share: See `Loss`.
         precision: What the model computes in.
+        contrast: A loss of the features of a `MediaModel`, in which samples meet, too.
     """
+    of_features = contrast.weight > 0
+    passes = _WithFeatures(model) if of_features else model
+
+    def cost_of(out: Tensor, labels: Tensor) -> Tensor:
+        cost = loss(out[:, :NUM_CLASSES], labels, fake_share=fake_share)
+        return (
+            cost + contrast.weight * contrast(out[:, NUM_CLASSES:], labels) if of_features else cost
+        )
+
     if num_parts == 1:
-        cost = loss(logits_of(model, inputs, precision), targets, fake_share=fake_share)
+        cost = cost_of(logits_of(passes, inputs, precision), targets)
         cost.backward()
         return cost.detach()
     parts = list(parts_of(inputs, targets, num_parts))
-    if not loss.over_batch:
+    if not loss.over_batch and not of_features:
         total = torch.zeros((), device=targets.device)
         for part, labels in parts:
             logits = logits_of(model, part, precision)
@@ -59,16 +73,61 @@ def backward(
         ahead = []
         for part, _ in parts:
             states.append(random_state(targets.device))
-            ahead.append(logits_of(model, part, precision))
-    logits = torch.cat(ahead).requires_grad_()
-    cost = loss(logits, targets, fake_share=fake_share)
+            ahead.append(logits_of(passes, part, precision))
+    out = torch.cat(ahead).requires_grad_()
+    cost = cost_of(out, targets)
     cost.backward()
-    assert logits.grad is not None
-    pulls = logits.grad.tensor_split(num_parts)
+    assert out.grad is not None
+    pulls = out.grad.tensor_split(num_parts)
     for (part, _), pull, state in zip(parts, pulls, states, strict=True):
         set_random_state(targets.device, state)  # the same units dropped as the first time
-        logits_of(model, part, precision).backward(pull)
+        logits_of(passes, part, precision).backward(pull)
     return cost.detach()
+
+
+class _WithFeatures(nn.Module):
+    """A model that gives (batch, 2 + width): its logits, and behind them the features."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = model
+
+    def forward(self, inputs: ViewTensors) -> Tensor:
+        features = self._model.features(inputs)
+        logits = self._model.head(self._model.dropout(features))
+        return torch.cat([logits, features], dim=1)
+
+
+def sharpness_aware(model: nn.Module, rho: float, add_gradient: Callable[[], Tensor]) -> Tensor:
+    """Add the gradient at the weights moved uphill, and return the loss at the weights themselves.
+
+    Running averages and random numbers move once, and the same units are dropped in both passes.
+
+    Args:
+        model: Without gradients.
+        rho: How far uphill, in the norm over all weights.
+        add_gradient: Adds the gradient of a batch's loss to the model's, and returns the loss.
+
+    Source: Foret et al. 2021, arXiv:2010.01412, equation 2 and algorithm 1.
+    """
+    device = next(model.parameters()).device
+    state = random_state(device)
+    loss = add_gradient()
+    learned = [p for p in model.parameters() if p.grad is not None]
+    here = [p.detach().clone() for p in learned]
+    with torch.no_grad():
+        norm = torch.nn.utils.get_total_norm([p.grad for p in learned if p.grad is not None])
+        for p in learned:
+            assert p.grad is not None
+            p.add_(p.grad * (rho / norm.clamp(min=1e-12)))
+    model.zero_grad(set_to_none=True)
+    set_random_state(device, state)
+    with buffers_kept(model):
+        add_gradient()
+    with torch.no_grad():
+        for p, kept in zip(learned, here, strict=True):
+            p.copy_(kept)
+    return loss
 
 
 def parts_of(

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.utils import clip_grad_norm_
 
 from workbench.data.prepare import Prepared
 from workbench.media.declared import modalities_of
@@ -25,7 +27,12 @@ from workbench.trial.norms import estimate_norms, training_files
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Epoch, best_epoch
-from workbench.trial.stepping import backward, checkpoint_activations
+from workbench.trial.stepping import (
+    ViewTensors,
+    backward,
+    checkpoint_activations,
+    sharpness_aware,
+)
 
 
 class Training(ModelInTraining):
@@ -185,6 +192,27 @@ class Training(ModelInTraining):
         go_on_with(self._device, state["random"], else_seed=self.recipe.seed + self._step)
         self._restore_kept(state)
 
+    def _add_gradient(self, inputs: ViewTensors, targets: torch.Tensor) -> torch.Tensor:
+        """Let the model have the gradient that the next step goes by; return the batch's loss."""
+        spec = self.recipe.training
+        self._optimizer.zero_grad(set_to_none=True)
+        add = partial(
+            backward,
+            self._compiled or self._model,
+            spec.loss,
+            inputs,
+            targets.to(self._device, non_blocking=True),
+            num_parts=self.plan.num_parts(len(targets)),
+            fake_share=self._fake_share,
+            precision=spec.precision,
+            contrast=spec.contrast,
+        )
+        rho = spec.gradient.sam_rho
+        loss = sharpness_aware(self._model, rho, add) if rho else add()
+        if spec.gradient.clip_norm:
+            clip_grad_norm_(self._model.parameters(), spec.gradient.clip_norm)
+        return loss
+
     def _held_out_loss(self) -> float:
         """Return the log-loss of the trained weights on the objective's slices."""
         scores = [self.predict(each, self._model) for each in self.measured.sources]
@@ -231,16 +259,7 @@ class Training(ModelInTraining):
             # Not a sum of two products, which can miss 1 by rounding where both labels are 1.
             targets = labels.float()
             targets = targets[mixed.partner].lerp(targets, mixed.share)
-            self._optimizer.zero_grad(set_to_none=True)
-            loss = backward(
-                self._compiled or self._model,
-                recipe.training.loss,
-                mixed.inputs,
-                targets.to(self._device, non_blocking=True),
-                num_parts=self.plan.num_parts(len(targets)),
-                fake_share=self._fake_share,
-                precision=recipe.training.precision,
-            )
+            loss = self._add_gradient(mixed.inputs, targets)
             self._optimizer.step()
             losses.append(loss)
             self._step += 1
