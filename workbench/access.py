@@ -16,12 +16,15 @@ _NO_LOCKS = "WORKBENCH_NO_LOCKS"
 def require_writable(path: Path) -> None:
     """Check that a file can be read and written, and that files can be made in a folder.
 
-    What is not there yet could be made in the folder above.
+    What is not there yet could be made in the folder above; not behind a link that leads nowhere.
 
     Raises:
         AccessError: it cannot.
     """
-    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    if not there.exists() or (there is not path and not there.is_dir()):
+        why = "is not a folder" if there.exists() else "is a link that leads nowhere"
+        raise AccessError(f"{path} cannot be written: {there} {why}. Name another place.")
     if not os.access(there, os.W_OK | (os.X_OK if there.is_dir() else os.R_OK)):
         why = "permission denied"
         if os.statvfs(there).f_flag & os.ST_RDONLY:

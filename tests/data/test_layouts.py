@@ -68,6 +68,23 @@ def test_a_third_folder_of_media_is_refused_and_by_name_left_out(tmp_path: Path)
     assert splits(found) == {"train": 12}
 
 
+def test_media_beside_the_folders_of_classes_are_told(tmp_path: Path) -> None:
+    flat = of_classes(tmp_path / "a", "real", "fake")
+    put(flat, "loose.wav", "val/v.wav", "test/t.wav", "notes.txt", ".hidden.wav")
+    said = "left out: 2 media files in a, outside of the folders of classes, e.g. loose.wav"
+    assert said in inspect_data(flat).lines()
+    assert said in read(flat, Layout(kind="class-folders")).understood
+    deep = of_classes(tmp_path / "b", "train/real", "train/fake")
+    put(deep, "train/loose.wav", "extra/e.wav", "val/v.wav", "b.mp4", "test/t.wav")
+    told = [line for line in inspect_data(deep).lines() if line.startswith("left out")]
+    assert told == [
+        "left out: 1 media file in train, outside of the folders of classes, e.g. loose.wav",
+        "left out: 3 media files in b, outside of the folders of classes, e.g. b.mp4",
+    ]
+    clean = inspect_data(of_classes(tmp_path / "c", "real", "fake", "test"))
+    assert not any("left out" in line for line in clean.lines())
+
+
 @pytest.mark.parametrize(
     ("folders", "fakes"),
     [
@@ -100,6 +117,21 @@ def table(folder: Path, text: str, name: str = "labels.csv") -> Path:
 
 ROWS = "".join(f"f{n}.wav,{'fake' if n % 2 else 'real'}\n" for n in range(12))
 FILES = [f"clips/f{n}.wav" for n in range(12)]
+
+
+def test_a_name_that_files_of_two_folders_have_is_told(tmp_path: Path) -> None:
+    names = [f"{place}/f{n}.wav" for place in ("clips", "older/2019") for n in range(12)]
+    data = put(table(tmp_path / "d", f"file,label\n{ROWS}"), *names)
+    (told,) = [line for line in inspect_data(data).remarks if "two folders" in line]
+    assert told == (
+        "labels.csv: 12 names are of files in two folders, e.g. 'clips/f0.wav', which is taken, "
+        "and 'older/2019/f0.wav'"
+    )
+    # What another split's folder holds is another file, and no row means it.
+    rest = put(
+        table(tmp_path / "e", f"file,label\n{ROWS}", "train.csv"), *names[:12], "test/f1.wav"
+    )
+    assert not any("two folders" in line for line in inspect_data(rest).remarks)
 
 
 def test_a_table_is_read_with_its_media_folder_columns_and_splits(tmp_path: Path) -> None:

@@ -116,6 +116,22 @@ def test_a_draft_is_found_again_in_the_space(method: str) -> None:
     assert space.params_of(other) is None
 
 
+@pytest.mark.parametrize("backbone", [TREE["backbone"], {"mel": TREE["backbone"]}])
+def test_a_probe_of_vectors_alone_is_found_again_by_its_recipe(backbone: Any) -> None:
+    """As the books of a study are made anew: nothing but the recipe is left of what was drawn."""
+    space, chosen = space_of(backbone=backbone, image_px={"choice": [32, 48]}), Chosen()
+    chosen.wanted = {"method.probe.views": "features"}
+    drafted = space.draw(chosen)
+    views: dict[str, Any] = {"features": Features()}
+    recipe = drafted.recipe(data="", views=views, weights={}, objective=Objective(), seed=0)
+    params = space.params_of(SampledConfig.of(recipe))
+    assert params is not None and set(params) == set(chosen.asked)
+    again = space.at(params).recipe(data="", views=views, weights={}, objective=Objective(), seed=0)
+    assert again == recipe
+    other = SampledConfig.of(recipe).model_copy(update={"views": ("frames",)})
+    assert space.params_of(other) is None
+
+
 def test_a_space_of_one_method_draws_no_method() -> None:
     space = space_of(method="probe")
     assert space.at({}).probe is not None

@@ -13,7 +13,9 @@ from workbench.data.facts import FactsStore
 from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
 from workbench.files import hash_file, write_text
 from workbench.media.facts import Facts
+from workbench.selection.champion import read_champion
 from workbench.study.folder import StudyFolder
+from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.submission.bundle import Bundle, describe_bundle, export
 from workbench.submission.documents import installed_versions
 from workbench.submission.markdown import as_cell
@@ -387,3 +389,30 @@ def test_a_changed_byte_among_the_weights_is_told(own_study: StudyFolder, tmp_pa
     weights.write_bytes(content)
     with pytest.raises(DamagedFileError, match="is not what the trial wrote"):
         export(own_study, tmp_path / "out", allow_missing=True)
+
+
+@pytest.mark.parametrize("changed", ["value", "high", "objective of trial 7"])
+def test_a_refit_that_says_something_else_of_its_champion_is_not_exported(
+    own_study: StudyFolder, tmp_path: Path, changed: str
+) -> None:
+    """Its record is where a bundle's README takes what the champion is worth from."""
+    champion = read_champion(own_study)
+    result = own_study.trial(champion.recipe).read_result()
+    assert result is not None and result.objective is not None
+    model = RefittedModel(
+        study="made",
+        number=7,
+        of=champion.recipe,
+        recipe="b" * 12,
+        num_before=4,
+        num_files=8,
+        objective=0.99 if changed == "objective of trial 7" else result.objective,
+        at_last_epoch=result.objective,
+    )
+    told = {"objective": champion.objective, "value": champion.value, changed: 0.99}
+    record = {"of": champion.recipe, "title": champion.title, "models": (model,), **told}
+    whole = {"recipe": "b" * 12, "who": "a test", "when": "2026-01-01", **record}
+    whole.pop("objective of trial 7", None)
+    write_refit(own_study, RefitRecord.model_validate(whole))
+    with pytest.raises(StudyError, match=rf"has 0\.99 as the {changed}, and the champion has"):
+        export(own_study, tmp_path / "out", is_refit=True, allow_missing=True)

@@ -21,6 +21,7 @@ from workbench.submission.retrain_checks import (
     check_model,
     check_predictions,
     checks_as_table,
+    nothing_compared,
     tolerance_for,
     why_not_bits,
 )
@@ -111,6 +112,17 @@ def test_what_is_another_in_the_data_is_told(changed: dict[str, Any], said: str)
     require_same(wanted, digests(table.iloc[::-1], ()), Path("data"))
     with pytest.raises(DataError, match=said):
         require_same(wanted, digests(table.assign(**changed), ()), Path("data"))
+
+
+def test_a_bundle_that_does_not_tell_its_files_is_refused() -> None:
+    table = pd.DataFrame(
+        {"split": ["train", "val"], "name": ["a", "b"], "target": 0, "content": ["x", "y"]}
+    )
+    wanted = digests(table, ())
+    for told in ({}, {"val": wanted["val"]}, {"train": wanted["train"]}):
+        with pytest.raises(BundleError, match="does not say which were the"):
+            require_same(told, wanted, Path("data"))
+    require_same({"train": wanted["train"]}, {"train": wanted["train"]}, Path("data"))
 
 
 def test_a_column_counts_where_numbers_depend_on_it() -> None:
@@ -221,7 +233,21 @@ def test_other_bits_fail_unless_there_is_a_reason_for_them(
 def test_the_tolerance_is_what_repeats_tell() -> None:
     found = tolerance_for(SeedSpread(num_repeats=6, deviation=0.01, scores=0.03), None)
     assert found.objective == pytest.approx(0.0277, abs=1e-4)  # 1.96 times the root of two
-    assert (found.scores, found.source) == (0.03, "by 6 repeats with other seeds")
+    assert found.scores == 0.03
+    assert found.source == "by 6 repeats with other seeds, at most 0.1 and 0.2"
+
+
+def test_a_bundle_cannot_widen_the_tolerance_without_limit() -> None:
+    wide = tolerance_for(SeedSpread(num_repeats=6, deviation=1e9, scores=1.0), None)
+    assert (wide.objective, wide.scores) == (0.1, 0.2)
+    assert tolerance_for(SeedSpread(num_repeats=6, deviation=1e9, scores=1.0), 0.3).objective == 0.3
+
+
+def test_a_training_of_which_nothing_could_be_compared_does_not_pass() -> None:
+    told = [Check(what=what, ok=None, said="") for what in ("weights", "scores", "predictions")]
+    (line,) = nothing_compared(told)
+    assert line.ok is False
+    assert nothing_compared([*told, Check(what="auc", ok=True, said="")]) == []
 
 
 def test_predictions_are_the_same_or_near() -> None:

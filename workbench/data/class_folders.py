@@ -1,6 +1,6 @@
 """Data with a subfolder for each class: `real` and `fake`, or `train/real`, `train/fake`, ..."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -76,13 +76,38 @@ def read_class_folders(
         if split != "test" and is_of_classes(path, layout.classes)
     }
     if not inner:
-        inner = {"train": folder}
-    elif "train" not in inner:
+        return [_labelled("train", folder, folder, layout, described)]
+    if "train" not in inner:
         raise DataError(
             f"{folder} has a folder of validation files with classes in it, and no such folder "
             "of training files. Add train/real and train/fake."
         )
-    return [_labelled(split, inner[split], folder, layout, described) for split in sorted(inner)]
+    found = [_labelled(split, inner[split], folder, layout, described) for split in sorted(inner)]
+    used = {*inner.values(), split_folders(folder).get("test")}
+    found[0].understood.extend(_loose_told(_media_beside(folder, used), folder))
+    return found
+
+
+def _media_beside(folder: Path, used: Collection[Path | None]) -> list[str]:
+    """Return the media files in `folder` that are in none of the subfolders `used`."""
+    names: list[str] = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path not in used:
+            names += [f"{path.name}/{name}" for name in sizes_in(path, "the data")]
+        elif path.is_file():
+            names.append(path.name)
+    return media_among(dict.fromkeys(names, 1))[0]
+
+
+def _loose_told(names: Sequence[str], place: Path) -> list[str]:
+    """Return a line on the media files outside of the folders of classes; none without any."""
+    if not names:
+        return []
+    count = f"{len(names)} media files" if len(names) > 1 else "1 media file"
+    return [
+        f"left out: {count} in {shown_cell(place.name)}, outside of the folders of classes, e.g. "
+        f"{shown_cell(names[0])}"
+    ]
 
 
 def tests_of_class_folders(
@@ -112,7 +137,11 @@ def _labelled(
     names, skipped = media_among(inside)
     targets = [class_folders[name.split("/")[0]] for name in names]
     rows = pd.DataFrame({"name": names, "target": targets, "file": names})
-    understood = skipped_told(skipped, prefix_of(media, folder) or ".")
+    apart = {*class_folders}
+    if media == folder and (tests := split_folders(folder).get("test")):
+        apart.add(tests.name)
+    loose = [name for name in media_among(sizes)[0] if name.split("/")[0] not in apart]
+    understood = skipped_told(skipped, prefix_of(media, folder) or ".") + _loose_told(loose, media)
     files = rows_of(split, rows, prefix_of(media, folder), sizes, described, understood)
     return SplitFiles(split, files, media, inside, 0, understood)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from workbench.data.any_table import TABLE_ENDINGS, TEXT, read_any_table
 from workbench.data.columns import OTHER_TARGETS, TARGET_COLUMNS, Columns, cells_of, fold
-from workbench.data.delimited import Delimited, shown_cell
+from workbench.data.delimited import Delimited, quoted, shown_cell
 from workbench.data.guessed_columns import (
     GENERATORS,
     GROUPS,
@@ -210,6 +210,40 @@ def template_keys(
     if score is None or names is None:
         return {}, None
     return {"template": (file,), "test_media": (names.media,)}, score
+
+
+def elsewhere_told(
+    name: str, table: Delimited, names: NamesFound, files: Collection[str]
+) -> list[str]:
+    """Return a line on names of a table of labels that files of other folders have, too.
+
+    Args:
+        name: The table's.
+        table: Its rows.
+        names: Its column of names, and the folder that was taken.
+        files: The media files of the data folder.
+    """
+    asked = {
+        cell.strip() for cell in cells_of(table.rows[1:], header_of(table).index(names.column))
+    }
+    prefix, split = "" if names.media == "." else f"{names.media}/", split_of_file(name)
+    taken = {prefix + cell for cell in asked}
+    others: dict[str, str] = {}
+    for file in sorted(file for file in files if file not in taken):
+        parts = file.split("/")
+        if split and split_called(parts[0]) not in (None, split):
+            continue  # files of another split may be called alike
+        for inner in ("/".join(parts[cut:]) for cut in range(len(parts))):
+            if inner in asked and prefix + inner in files:
+                others.setdefault(inner, file)
+    if not others:
+        return []
+    inner, file = next(iter(others.items()))
+    count = f"{len(others)} names are" if len(others) > 1 else "1 name is"
+    return [
+        f"{shown_cell(name)}: {count} of files in two folders, e.g. {quoted(prefix + inner)}, "
+        f"which is taken, and {quoted(file)}"
+    ]
 
 
 def unused_columns(table: Delimited, layout: Layout) -> list[str]:

@@ -21,6 +21,7 @@ from workbench.data.guessed_columns import Answers
 from workbench.data.inspected_tables import (
     FolderTables,
     described_in,
+    elsewhere_told,
     label_tables,
     layout_of_label_files,
     layout_of_table,
@@ -136,6 +137,9 @@ def _layout(
         left = [f"{shown_cell(n)}: its labels are not used" for n in labelled if n not in used]
         keys, score = template_keys(found, media, used)
         layout = _updated(split_files, {"template": (), **keys}, score)
+        left += [
+            line for n in used for line in elsewhere_told(n, found.tables[n], labelled[n][0], media)
+        ]
         return layout, [*_columns_told(found, split_files.train_labels[0], layout), *left]
     if len(labelled) > 1:
         those = ", ".join(map(shown_cell, labelled))
@@ -145,7 +149,8 @@ def _layout(
         layout = layout_of_table(name, found.tables[name], names, target, answers)
         keys, score = template_keys(found, media, [name])
         layout = _updated(layout, keys, score)
-        return layout, _columns_told(found, name, layout)
+        told = elsewhere_told(name, found.tables[name], names, media)
+        return layout, [*_columns_told(found, name, layout), *told]
     layout = _class_folders(folder, found, media, answers)
     keys, score = template_keys(found, media, layout.metadata)
     return _updated(layout, keys, score), []

@@ -8,7 +8,6 @@ is in the test split only.
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,6 +17,7 @@ from typing import Any
 
 import cv2
 
+from workbench.access import require_writable
 from workbench.console import track
 from workbench.demo.clip import make_clip
 from workbench.demo.plan import DEMO_VERSION, SPLITS, Clip, Split, deal
@@ -48,6 +48,7 @@ def make_demo(
     `jobs`, the number of processes (by default one a core).
 
     Raises:
+        AccessError: `out` cannot be written.
         DataError: `out` holds something else, or a process died.
     """
     num_clips: dict[Split, int] = {"train": num_train, "val": num_val, "test": num_test}
@@ -72,9 +73,9 @@ def is_complete(out: Path) -> bool:
     """Return whether `out` holds demo data of this version whose making was finished."""
     try:
         record = read_json(out / _FINISHED)
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return False
-    if record.get("version") != DEMO_VERSION:
+    if not isinstance(record, dict) or record.get("version") != DEMO_VERSION:
         return False
     folders = ((out / f"{split}set", record["num_clips"][split]) for split in SPLITS)
     labels = (out / "train_label.txt", out / "val_label.txt", out / "prediction.txt.csv")
@@ -90,11 +91,15 @@ def clip_path(out: Path, clip: Clip) -> Path:
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Take the folder `out` for a making of `settings`, so that two are never mixed."""
-    if out.is_file():
+    require_writable(out)
+    if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file. Name a folder for the demo data.")
     started = out / _STARTED
     if started.exists():
-        found = read_json(started)
+        try:
+            found = read_json(started)
+        except ValueError:
+            found = f"a damaged {_STARTED}"
         if found != settings:
             raise DataError(
                 f"{out} holds demo data of other settings ({found}; asked for {settings}). "

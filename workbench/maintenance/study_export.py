@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from workbench.access import require_writable
 from workbench.addresses import TrackingPlace
 from workbench.errors import StudyError
 from workbench.maintenance.archive import (
@@ -51,12 +52,15 @@ def export_study(folder: StudyFolder, tracking: TrackingPlace, out: Path) -> Exp
 
     Raises:
         StoreError: its database or server does not answer, or refuses to.
+        AccessError: `out` cannot be written.
         StudyError: a search holds the study, `out` is there, or something of the study is a link.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise StudyError(f"{out} exists. Name another file, or remove it.")
     info = folder.info()
     folder.experiment()  # whole
+    require_writable(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with folder.held(), TemporaryDirectory(dir=out.absolute().parent, prefix=".export-") as name:
         spare = Path(name)
         _require_no_links(folder.path)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.access import require_writable
 from workbench.console import say
 from workbench.data.dataset import NAME
 from workbench.data.guessed_columns import Answers
@@ -106,6 +107,7 @@ def write_fitted(fitted: FittedExperiment, root: Path) -> tuple[Path, Path]:
 
     Raises:
         ConfigError: one of them is there.
+        AccessError: one of them cannot be written.
     """
     files = {
         root / "experiments" / f"{fitted.name}.yaml": fitted.experiment,
@@ -117,6 +119,7 @@ def write_fitted(fitted: FittedExperiment, root: Path) -> tuple[Path, Path]:
                 f"{path} exists, and nothing is overwritten. Name another experiment by --name, or "
                 "remove the file."
             )
+        require_writable(path)
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from safetensors.torch import save_file
 
@@ -22,7 +23,8 @@ from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.trial.in_process import train_here
 from workbench.trial.recipe import Recipe, Refit
-from workbench.trial.result import Result, TrialFolder
+from workbench.trial.result import Epoch, Result, TrialFolder
+from workbench.validation import shown
 from workbench.workspace import Workspace
 
 
@@ -86,18 +88,10 @@ def refit_champion(
         uid = recipes[0].uid
         if champion.number is None:
             uid = _write_pack(folder, folder.pack(champion.recipe).read_pack(), recipes, trained)
-        expected = champion.expected or champion.pack
         refit = RefitRecord(
             recipe=uid,
-            of=champion.recipe,
-            title=champion.title,
             models=tuple(done),
-            objective=champion.objective,
-            value=champion.value,
-            expected=expected.expected if expected else None,
-            low=expected.low if expected else None,
-            high=expected.high if expected else None,
-            num_folds=champion.num_folds,
+            **_carried_over(champion),
             has_holdout=folder.experiment().holdout is not None,
             who=current_user(),
             when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -129,6 +123,45 @@ def refitted(recipe: Recipe, result: Result) -> Recipe:
     objective = recipe.objective.model_copy(update={"over": ("val",), "aggregate": "mean"})
     again = recipe.replaced(objective=objective, refit=Refit(of=recipe.uid, history=history))
     return again.named(again.uid)
+
+
+def _carried_over(champion: Champion) -> dict[str, Any]:
+    """Return the fields of a refit's record that are the champion's own."""
+    expected = champion.expected or champion.pack
+    return {
+        "of": champion.recipe,
+        "title": champion.title,
+        "objective": champion.objective,
+        "value": champion.value,
+        "expected": expected.expected if expected else None,
+        "low": expected.low if expected else None,
+        "high": expected.high if expected else None,
+        "num_folds": champion.num_folds,
+    }
+
+
+def require_carried_over(folder: StudyFolder, champion: Champion, refit: RefitRecord) -> None:
+    """Refuse a refit's record that says something else of its champion than the champion's own.
+
+    Raises:
+        StudyError: it does; or see `_models`.
+    """
+    wanted = _carried_over(champion)
+    told = [(key, getattr(refit, key), value) for key, value in wanted.items()]
+    for one, model in zip(_models(folder, champion), refit.models, strict=False):
+        best, last = _best_and_last(one.result)
+        of_trial = f"of trial {one.number}"
+        told += [
+            (f"objective {of_trial}", model.objective, best.objective),
+            (f"last epoch {of_trial}", model.at_last_epoch, last.objective),
+        ]
+    for key, here, value in told:
+        if here != value:
+            raise StudyError(
+                f"{folder.last_refit} has {shown(here)} as the {key}, and the champion has "
+                f"{shown(value)}. Run `workbench refit {folder.name}` again: what is trained is "
+                "not trained again."
+            )
 
 
 def _models(folder: StudyFolder, champion: Champion) -> list[_Model]:
@@ -165,9 +198,13 @@ def _model(folder: StudyFolder, number: int, files: TrialFolder) -> _Model:
     return _Model(folder, number, files.read_recipe(), result)
 
 
+def _best_and_last(result: Result) -> tuple[Epoch, Epoch]:
+    of_fold = [epoch for epoch in result.epochs if epoch.fold == 1]
+    return max(of_fold, key=lambda epoch: epoch.epoch == result.best_epoch), of_fold[-1]
+
+
 def _told(one: _Model, recipe: Recipe, prepared: Prepared) -> RefittedModel:
-    of_fold = [epoch for epoch in one.result.epochs if epoch.fold == 1]
-    best = max(of_fold, key=lambda epoch: epoch.epoch == one.result.best_epoch)
+    best, last = _best_and_last(one.result)
     return RefittedModel(
         study=one.folder.name,
         number=one.number,
@@ -176,7 +213,7 @@ def _told(one: _Model, recipe: Recipe, prepared: Prepared) -> RefittedModel:
         num_before=len(prepared.for_fold(1).rows("train")),
         num_files=len(prepared.with_val_in_train().rows("train")),
         objective=best.objective,
-        at_last_epoch=of_fold[-1].objective,
+        at_last_epoch=last.objective,
     )
 
 

@@ -1,7 +1,7 @@
 """The language of search spaces: trees of values and draws."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from workbench.console import cut_text
@@ -26,6 +26,29 @@ class Suggest(Protocol):
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
         """Return a whole number in [low, high]."""
+
+
+class Fixed:
+    """Draws the wanted values, else the first option or the low bound; keeps what it was asked."""
+
+    def __init__(self, wanted: Mapping[str, Any]) -> None:
+        self._wanted = wanted
+        self.asked: dict[str, list[Any]] = {}
+
+    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
+        """Return the wanted option, or the first."""
+        self.asked[name] = choices
+        return self._wanted.get(name, choices[0])
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
+        """Return the wanted number, or `low`."""
+        self.asked[name] = [low, high]
+        return float(self._wanted.get(name, low))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
+        """Return the wanted number, or `low`."""
+        self.asked[name] = [low, high]
+        return int(self._wanted.get(name, low))
 
 
 class Range(Frozen):

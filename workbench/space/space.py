@@ -32,6 +32,7 @@ from workbench.rules.rulebook import Rulebook
 from workbench.space.backbone_options import answered, backbone_nodes, is_by_view, kept_answer
 from workbench.space.branches import Node, as_written, branches, drawn_branch, nodes_of
 from workbench.space.language import (
+    Fixed,
     Suggest,
     draw_node,
     in_words,
@@ -147,8 +148,11 @@ class Space(Frozen):
     def params_of(self, draft: SampledConfig) -> dict[str, Any] | None:
         """Return what has to be drawn to get `draft`; nothing if the space does not hold it.
 
-        A draft that leaves its precision open is held whatever the space says of that.
+        A draft that leaves its precision open is held whatever the space says of that. One of a
+        probe without a backbone is held whatever the space says of the model: see `recipe`.
         """
+        is_bare = draft.probe is not None and draft.backbone == {}
+        unsaid = ModelChoices.model_fields.keys() if is_bare else set[str]()
         precision = self.tree.get("precision")
         if draft.precision == "auto" and isinstance(precision, str):
             draft = draft.model_copy(update={"precision": precision})
@@ -160,18 +164,22 @@ class Space(Frozen):
                 nodes = {**nodes, "backbone": backbone}
                 if isinstance(draft.backbone, str):
                     wanted["backbone"] = dict.fromkeys(backbone.tree, draft.backbone)
+            for key in unsaid & nodes.keys():
+                name, tree = nodes[key]
+                wanted[key] = draw_node(tree, name, Fixed({}), self.file)
             held = all(
                 key in wanted
                 and locate_node(as_written(key, tree), name, wanted[key], drawn, self.file)
                 for key, (name, tree) in nodes.items()
             )
-            if held and self.at(drawn) == draft:
+            same = {key: getattr(draft, key) for key in unsaid}
+            if held and self.at(drawn).model_copy(update=same) == draft:
                 return drawn
         return None
 
     def at(self, values: Mapping[str, Any]) -> SampledConfig:
         """Return the draft of `values` by dimension, of the first option or low bound elsewhere."""
-        return self.draw(_Fixed(values))
+        return self.draw(Fixed(values))
 
     def dimensions(self) -> list[Dimension]:
         """Return all that can be drawn; what an option opens follows that option's dimension."""
@@ -179,7 +187,7 @@ class Space(Frozen):
         waiting: list[dict[str, Any]] = [{}]
         while waiting:
             where = waiting.pop(0)
-            probe = _Fixed(where)
+            probe = Fixed(where)
             self._drawn(probe)
             for name, values in probe.asked.items():
                 if name not in found:
@@ -329,23 +337,3 @@ def _backbones_for(views: Any, backbone: Node) -> Node:
     nodes = backbone.tree.items()
     read = {view: node for view, node in nodes if isinstance(views, list) and view in views}
     return Node(backbone.name, read)
-
-
-class _Fixed:
-    """Draws the wanted values, else the first option or the low bound; keeps what it was asked."""
-
-    def __init__(self, wanted: Mapping[str, Any]) -> None:
-        self._wanted = wanted
-        self.asked: dict[str, list[Any]] = {}
-
-    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
-        self.asked[name] = choices
-        return self._wanted.get(name, choices[0])
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        self.asked[name] = [low, high]
-        return float(self._wanted.get(name, low))
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
-        self.asked[name] = [low, high]
-        return int(self._wanted.get(name, low))

@@ -24,6 +24,7 @@ from workbench.scoring.slices import TEST
 from workbench.scoring.temperature import tempered
 from workbench.selection.calibration import calibrate
 from workbench.selection.champion import Champion, read_champion
+from workbench.selection.refit import require_carried_over
 from workbench.selection.slice_values import main_slice
 from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
@@ -96,7 +97,8 @@ def export(
         is_refit: Export the champion's refit in its place; see `selection.refit`.
 
     Raises:
-        StudyError: the study has no champion, or that has no refit.
+        StudyError: the study has no champion, or that has no refit, or the refit's record says
+            something else of it.
         BundleError: `out` exists or lies in a bundle, files of the champion are gone or do not
             belong together, the template lacks test files, or too few files are held out to fit
             a temperature on.
@@ -116,6 +118,8 @@ def export(
     check_place(out)
     champion = read_champion(folder)
     refit = refit_of(folder, champion.recipe, champion.title) if is_refit else None
+    if refit:
+        require_carried_over(folder, champion, refit)
     uid = refit.recipe if refit else champion.recipe
     model = folder.model(uid)
     if not model.weights.exists():

@@ -61,9 +61,12 @@ def check_out(out: Path, *, inputs: Iterable[Path], bundle: Path, columns: Seque
 
 def check_place(out: Path) -> None:
     """Raise DataError unless something new may be put at `out`, as far as its folder goes."""
+    # As it is written, a part of it may be a link that leads nowhere.
+    named = next(parent for parent in out.absolute().parents if os.path.lexists(parent))
     folder = next(parent for parent in _real(out).parents if parent.exists())
-    if not folder.is_dir():
-        raise DataError(f"--out {out} cannot be written: {folder} is not a folder.")
+    if not (named.is_dir() and folder.is_dir()):
+        which = folder if named.is_dir() else named
+        raise DataError(f"--out {out} cannot be written: {which} is not a folder.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(f"--out {out} cannot be written: {folder}: permission denied.")
 

@@ -1,5 +1,6 @@
 """The training of a bundle repeated from scratch, and held against what was exported."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from workbench.submission.retrain_checks import (
     Tolerance,
     check_model,
     check_predictions,
+    nothing_compared,
     tolerance_for,
     tolerance_told,
     why_not_bits,
@@ -120,7 +122,7 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
         }
         checks.append(_data_told(record, prepared))
         tolerance = tolerance_for(record.spread, how.tolerance)
-        is_bits, tables = True, []
+        is_bits, tables, num_told = True, [], len(checks)
         for one in trained:
             files, reasons = _trained(one, prepared[one.study], workspace, seats, how.store, tags)
             result, scores = files.read_result(), files.read_scores()
@@ -136,6 +138,7 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
             checks.append(tolerance_told(tolerance, metric))
         checks.append(_model_file(record, contents, workspace, out, is_bits=is_bits))
         checks.append(_predictions(record, contents, bundle, prepared, tables, is_bits, tolerance))
+        checks += nothing_compared(checks[num_told:])
         outcome = {"bundle": hash_file(bundle / MANIFEST), "recipe": record.recipe}
         lines_told = [check.model_dump() for check in checks]
         write_json(out / OUTCOME, {**outcome, "checks": lines_told})
@@ -165,7 +168,7 @@ def _begin(out: Path, bundle: Path) -> None:
         )
     check_place(out)
     of_bundle = {"bundle": hash_file(bundle / MANIFEST)}
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / OUTCOME, of_bundle)
         return

@@ -22,6 +22,10 @@ USUAL_TOLERANCE = 0.02
 USUAL_SCORES_TOLERANCE = 0.1
 """Of the mean difference of scores, where no repeats tell."""
 
+MOST_TOLERANCE, MOST_SCORES_TOLERANCE = 0.1, 0.2
+"""What repeats may widen the two to: a bundle's own record tells them, and whoever wrote it could
+let any model pass."""
+
 
 class Check(Frozen):
     """One line of the outcome."""
@@ -59,9 +63,10 @@ def tolerance_for(spread: SeedSpread | None, asked: float | None) -> Tolerance:
         )
     else:
         found = Tolerance(
-            objective=REPEATABILITY * spread.deviation,
-            scores=spread.scores,
-            source=f"by {spread.num_repeats} repeats with other seeds",
+            objective=min(REPEATABILITY * spread.deviation, MOST_TOLERANCE),
+            scores=min(spread.scores, MOST_SCORES_TOLERANCE),
+            source=f"by {spread.num_repeats} repeats with other seeds, at most "
+            f"{MOST_TOLERANCE} and {MOST_SCORES_TOLERANCE}",
         )
     if asked is None:
         return found
@@ -180,6 +185,21 @@ def check_predictions(
         return Check(what=what, ok=False, said=f"{said}; none allowed")
     said += f"; at most {tolerance.scores:.5f} on average"
     return Check(what=what, ok=mean <= tolerance.scores, said=said)
+
+
+def nothing_compared(checks: Sequence[Check]) -> list[Check]:
+    """Return the line that fails a repeated training of which nothing could be compared.
+
+    Args:
+        checks: Of the models, the file of weights and the predictions.
+    """
+    if any(check.ok is not None for check in checks):
+        return []
+    said = (
+        "nothing of the exported model could be compared: its bits may be others here, and it has "
+        "neither a measured value nor predictions of these test files"
+    )
+    return [Check(what="comparison", ok=False, said=said)]
 
 
 def checks_as_table(checks: Sequence[Check]) -> str:

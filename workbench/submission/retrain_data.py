@@ -72,7 +72,7 @@ def retraining_data(
     files = replace(files, used=record.used_columns.get(study, ()))
     prepared = prepare(files, data, views, cache=workspace.cache, jobs=where.num_threads)
     prepared = prepared.with_all_folds()
-    require_same(record.data[study], digests(prepared.table, files.used), data)
+    require_same(record.data.get(study, {}), digests(prepared.table, files.used), data)
     prepared = with_made_slices(
         prepared,
         files,
@@ -96,7 +96,7 @@ def retraining_data(
 def has_same_test(record: TrainingRecord, study: str, prepared: Prepared) -> bool:
     """Say whether the test files are those of which the bundle holds predictions."""
     here = digests(prepared.table, ()).get("test")
-    wanted = record.data[study].get("test")
+    wanted = record.data.get(study, {}).get("test")
     return here is not None and wanted is not None and here.media == wanted.media
 
 
@@ -152,9 +152,15 @@ def require_same(
 
     Raises:
         DataError: says what is another.
+        BundleError: the bundle does not tell which files they were.
     """
     for split, words in _WORDS.items():
         was, now = wanted.get(split), here.get(split)
+        if was is None and (split == "train" or now is not None):
+            raise BundleError(
+                f"The bundle does not say which were {words}, so nothing shows that {data} is what "
+                "its model was trained on. Export it again."
+            )
         if was is None or now == was:
             continue
         if now is None or now.num_files != was.num_files:
