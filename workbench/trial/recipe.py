@@ -14,6 +14,7 @@ from workbench.parts.methods import AnyMethod, FeatureProbe, FineTuning, is_prob
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import NoOptimizer, OptimizerOrNone
+from workbench.parts.plugins import Plugin
 from workbench.parts.schedules import AnySchedule, Constant
 from workbench.parts.transfer import Transfer
 from workbench.parts.weights import Loader
@@ -42,7 +43,6 @@ MetricName = Literal[
 best F1 on these same samples, so they flatter a little."""
 
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr"})
-
 
 Precision = Literal["float32", "bfloat16"]
 """Of the model's pass in training; see `precision`."""
@@ -88,12 +88,10 @@ class Objective(Frozen):
     def place(self) -> str:
         """What it is measured on, for a person: `val`, or `the worst of val, phone`."""
         names = ", ".join(self.over)
-        words = {"lowest-quartile": "worst quarter"}
-        return (
-            names
-            if self.is_of_one()
-            else f"the {words.get(self.aggregate, self.aggregate)} of {names}"
-        )
+        if self.is_of_one():
+            return names
+        words = "worst quarter" if self.aggregate == "lowest-quartile" else self.aggregate
+        return f"the {words} of {names}"
 
     @property
     def label(self) -> str:
@@ -250,6 +248,8 @@ class Recipe(Frozen):
     data: str
     """Fingerprint of labels and media."""
 
+    plugins: tuple[Plugin, ...] = ()  # before the parts that they bring: those are known then
+
     model: ModelSpec
     training: TrainingSpec
     objective: Objective = Objective()
@@ -316,8 +316,9 @@ class Recipe(Frozen):
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:
             del transfer["average"]
-        if dump["refit"] is None:
-            del dump["refit"]
+        for key in ("refit", "plugins"):
+            if not dump[key]:
+                del dump[key]
         views = self.model.views.items()
         dump["model"]["views"] = [(name, view.identity()) for name, view in views]
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()[:12]
@@ -335,9 +336,10 @@ class Recipe(Frozen):
 
     def flat(self) -> dict[str, Any]:
         """Return all of it as JSON values, the keys of both specs side by side."""
-        tree = self.model_dump(mode="json", exclude={"format"})
+        tree = self.model_dump(mode="json", exclude={"format", "plugins"})
         if self.refit is None:
             del tree["refit"]
+        tree |= {f"plugin.{plugin.file}": plugin.sha256 for plugin in self.plugins}
         return {**tree.pop("model"), **tree.pop("training"), **tree}
 
 
