@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from pydantic import TypeAdapter
 
 from tests.study.tiny import THREE, write_data, write_experiment
+from workbench.parts.backbones import feature_width
+from workbench.parts.losses import AnyLoss, Loss
+from workbench.parts.plugins import Plugin
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +57,16 @@ if __name__ == "__main__":
     assert len(small.rows) + len(large.rows) == 16
     assert len(large.rows) and small.rows["size_bytes"].max() < large.rows["size_bytes"].min()
 """
+
+
+def test_the_file_of_own_parts_brings_what_the_page_says() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert Plugin(file="my_parts.py", source=source).brings == "brier, small_net"
+    loss: Loss = TypeAdapter(AnyLoss).validate_python({"kind": "brier", "power": 1})
+    # One sure and right, one even: 0 and 1/2.
+    assert loss(torch.tensor([[0.0, 99.0], [0.0, 0.0]]), torch.tensor([1.0, 0.0])).item() == 0.25
+    assert feature_width("small_net", in_chans=1, image_px=64) == 64
 
 
 @pytest.mark.slow

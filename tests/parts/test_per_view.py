@@ -20,7 +20,7 @@ from workbench.parts.weights import RANDOM, Weights
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook
 from workbench.searching.costs import epoch_work, wanted_of
-from workbench.trial.memory_count import least_samples
+from workbench.trial.memory_count import cost_key, least_samples
 from workbench.trial.recipe import Recipe
 from workbench.trial.training_spec import TrainingSpec
 from workbench.validation import build
@@ -182,5 +182,5 @@ def test_costs_are_of_all_backbones() -> None:
     # Its head is theirs, end to end.
     assert work() == pytest.approx(alone, rel=1e-6)
     assert wanted_of(recipe(), 1.0).backbone == "test_resnet image + test_vit small"
-    assert recipe().model.cost_key != recipe(backbone="test_vit").model.cost_key
+    assert cost_key(recipe().model) != cost_key(recipe(backbone="test_vit").model)
     assert least_samples(recipe()) == 1

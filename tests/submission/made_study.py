@@ -16,6 +16,7 @@ from workbench.media.mel import Mel
 from workbench.media.views import AnyView
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
+from workbench.parts.plugins import Plugin
 from workbench.parts.weights import RANDOM
 from workbench.space.experiment import Experiment
 from workbench.study.folder import StudyFolder
@@ -63,7 +64,9 @@ class TrainedStudy:
     data: Path
 
 
-def make_study(root: Path) -> TrainedStudy:
+def make_study(
+    root: Path, *, backbone: str = "resnet10t", plugins: tuple[Plugin, ...] = ()
+) -> TrainedStudy:
     """Make clips, prepare them, train one trial, and write what a promotion writes."""
     data = _write_data(root / "data")
     manifest = read_manifest(data, Layout(), cache=root / "cache")
@@ -71,9 +74,10 @@ def make_study(root: Path) -> TrainedStudy:
     folder = StudyFolder(root / "experiments" / "made")
     recipe = Recipe(
         data=manifest.fingerprint,
+        plugins=plugins,
         model=ModelSpec(
             views=VIEWS,
-            backbone="resnet10t",
+            backbone=backbone,
             weights=RANDOM,
             image_px=40,
         ),
@@ -89,8 +93,9 @@ def make_study(root: Path) -> TrainedStudy:
     assert result.objective is not None
     write_text(folder.template, TEMPLATE)
     prepared.save(folder.path)
-    experiment = Experiment(name="made", views=VIEWS, search_space="unused.yaml")
-    about = {"experiment": experiment.model_dump(mode="json"), "space": SPACE}
+    experiment = Experiment(name="made", views=VIEWS, search_space="unused.yaml", plugins=plugins)
+    space = {**SPACE, "backbone": backbone}
+    about = {"experiment": experiment.model_dump(mode="json"), "space": space}
     write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
     record = champion(
         7,

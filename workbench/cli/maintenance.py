@@ -134,6 +134,9 @@ def study_import(
     archive: Annotated[
         Path, typer.Argument(help="File made by `workbench study-export`.", readable=False)
     ],
+    trust_plugins: Annotated[
+        bool, typer.Option("--trust-plugins", help="Take a study whose plugins run as programs.")
+    ] = False,
     no_lock: NoLockOption = False,
 ) -> None:
     """Put a study that was exported elsewhere among those here, to go on with it."""
@@ -141,6 +144,6 @@ def study_import(
     from workbench.maintenance.study_import import describe_imported, import_study
 
     with reporting_errors():
-        imported = import_study(archive, Workspace(Path.cwd()))
+        imported = import_study(archive, Workspace(Path.cwd()), trust_plugins=trust_plugins)
         typer.echo(describe_imported(imported))
         typer.echo(f"\nNext: {imported.next_command}")

@@ -68,7 +68,9 @@ class ImportedStudy:
         return f"workbench search {self.experiment} --data DIR --trials N{study}"
 
 
-def import_study(archive: Path, workspace: Workspace) -> ImportedStudy:
+def import_study(
+    archive: Path, workspace: Workspace, *, trust_plugins: bool = False
+) -> ImportedStudy:
     """Put an exported study among those of `workspace`, with its runs and its champion.
 
     The runs get other ids here, which the study's records then have. The champion is registered
@@ -77,10 +79,11 @@ def import_study(archive: Path, workspace: Workspace) -> ImportedStudy:
     Args:
         archive: What `export_study` wrote, here or elsewhere; anybody may have made it.
         workspace: Where it belongs.
+        trust_plugins: Whether to take over a study with plugins, which are run as programs.
 
     Raises:
-        StudyError: it is no such archive, there is a study of that name, or the tracking store
-            does not take its runs.
+        StudyError: it is no such archive, there is a study of that name, it has plugins that are
+            not trusted, or the tracking store does not take its runs.
         LockError: there can be no lock beside the studies.
     """
     folder = new_or_known(workspace.studies, read_manifest(archive).study)
@@ -91,11 +94,32 @@ def import_study(archive: Path, workspace: Workspace) -> ImportedStudy:
         _require_free(folder)
         with spare_folder(workspace.studies, UNPACKED) as unpacked:
             manifest = extract(archive, unpacked)
+            if not trust_plugins:
+                _require_no_plugins(unpacked / STUDY)
             info, num_replaced = _put(unpacked, manifest, folder, workspace)
     remember_last(folder)
     experiment, written = _experiment_file(folder, info, workspace)
     unregistered = _register_champion(folder, workspace)
     return ImportedStudy(folder, manifest, num_replaced, experiment, written, unregistered)
+
+
+def _require_no_plugins(study: Path) -> None:
+    """Refuse an unpacked study with parts of its user's own: they run as soon as it is read.
+
+    Raises:
+        StudyError: it has some.
+    """
+    trees: list[Any] = []
+    with suppress(DamagedFileError):
+        trees.append(StudyFolder(study).begun()["experiment"])
+    for file in study.rglob("recipe.json"):
+        with suppress(ValueError, RecursionError):  # damaged: no command reads it either
+            trees.append(json.loads(file.read_bytes()))
+    if any(isinstance(tree, dict) and tree.get("plugins") for tree in trees):
+        raise StudyError(
+            "The study has plugins: programs that run as you when it is read. If you trust who "
+            "made the archive, import it with --trust-plugins."
+        )
 
 
 def _require_free(folder: StudyFolder) -> None:
@@ -236,6 +260,10 @@ def _experiment_file(
     if own.exists() or space.exists():
         return own.relative_to(workspace.root), False
     begun["experiment"]["search_space"] = os.path.relpath(space, own.parent)
+    for place, plugin in enumerate(begun["experiment"].get("plugins", ())):
+        if not (file := own.parent / plugin["file"]).exists():  # else it keeps the text itself
+            write_text(file, plugin["source"])
+            begun["experiment"]["plugins"][place] = file.name
     write_text(space, yaml.safe_dump(begun["space"], sort_keys=False))
     write_text(own, yaml.safe_dump(begun["experiment"], sort_keys=False))
     return own.relative_to(workspace.root), True

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from workbench.errors import ConfigError
+from workbench.parts.plugins import Kinds
 from workbench.values import Part
 
 
@@ -190,9 +191,7 @@ class PairwiseAUC(Loss):
         return (weights * costs).sum() / weights.sum().clamp(min=1)
 
 
-AnyLoss = Annotated[
-    CrossEntropy | BCE | Focal | Asymmetric | Dice | PairwiseAUC, Field(discriminator="kind")
-]
+AnyLoss = Annotated[CrossEntropy | BCE | Focal | Asymmetric | Dice | PairwiseAUC, Kinds(Loss)]
 
 
 def _fading(log_p: Tensor, gamma: float) -> Tensor:

@@ -104,13 +104,6 @@ class ModelSpec(ModelChoices):
         rest = [name for name in self.views if name not in self.backbone]
         return f"{' + '.join([self.backbone_label, *rest])} {self.image_px} px"
 
-    @property
-    def cost_key(self) -> dict[str, Any]:
-        """What its time and memory depend on, as JSON values."""
-        shapes = self.shapes if isinstance(self.backbone, dict) else list(self.shapes.values())
-        key = {"backbone": self.backbone, "views": shapes, "image_px": self.image_px}
-        return {**key, "head": self.head.model_dump()} if self.head.is_fitted else key
-
     def build(self, load: Loader | None = None) -> MediaModel:
         """Return the model.
 

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 
 from workbench.errors import ConfigError
+from workbench.parts.plugins import Kinds
 from workbench.parts.torchvision_fix import import_timm
 from workbench.values import Part
 
@@ -165,11 +166,9 @@ class NoOptimizer(Optimizer):
         raise ValueError("a model that is fitted takes no steps")
 
 
-AnyOptimizer = Annotated[Adam | AdamW | RAdam | SGD | Timm, Field(discriminator="kind")]
+AnyOptimizer = Annotated[Adam | AdamW | RAdam | SGD | Timm, Kinds(Optimizer)]
 
-OptimizerOrNone = Annotated[
-    Adam | AdamW | RAdam | SGD | Timm | NoOptimizer, Field(discriminator="kind")
-]
+OptimizerOrNone = Annotated[Adam | AdamW | RAdam | SGD | Timm | NoOptimizer, Kinds(Optimizer)]
 
 
 def _groups(parameters: Iterable[torch.nn.Parameter] | Iterable[ParamGroup]) -> list[ParamGroup]:

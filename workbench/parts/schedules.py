@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from workbench.parts.plugins import Kinds
 from workbench.values import Part
 
 
@@ -134,9 +135,7 @@ class Plateau(Schedule):
         return float(self.gamma**plateaus)
 
 
-AnySchedule = Annotated[
-    Constant | StepLR | Cosine | OneCycle | Plateau, Field(discriminator="kind")
-]
+AnySchedule = Annotated[Constant | StepLR | Cosine | OneCycle | Plateau, Kinds(Schedule)]
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:

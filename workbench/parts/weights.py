@@ -1,7 +1,7 @@
 """The weights a backbone starts from, as values; `pretrained` finds and reads them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -29,6 +29,16 @@ class Weights(Frozen):
 
 
 RANDOM = Weights()
+
+OWN_VERSIONS: dict[str, str] = {}
+"""Which version of its file a backbone is of that a plugin brings, by its name without a tag."""
+
+
+def own_versions(backbones: Iterable[str]) -> dict[str, str]:
+    """Return those of some backbones: what is kept about them must be told apart by it."""
+    names = {name.partition(".")[0] for name in backbones}
+    return {f"own.{name}": OWN_VERSIONS[name] for name in sorted(names & OWN_VERSIONS.keys())}
+
 
 Loader = Callable[[str, Weights, int, int], nn.Module]
 """Returns the backbone of a name with its weights read, for images of so many channels and of such
@@ -58,4 +68,5 @@ def published(backbone: str) -> Any:
         known = [name.partition(".")[2] for name in tagged]
         hint = f"It has: {', '.join(filter(None, known)) or 'none'}."
         raise ConfigError(f"timm has no weights {tag!r} of backbone {arch}. {hint}")
-    return timm.get_pretrained_cfg(backbone)
+    # A model that a plugin registers need not have one: then it is made for ImageNet's pictures.
+    return timm.get_pretrained_cfg(backbone) or timm.models.PretrainedCfg(architecture=arch)

@@ -23,7 +23,7 @@ from workbench.parts.pack import PackModel
 from workbench.parts.pack_spec import PackSpec
 from workbench.parts.per_view import PerView, for_each, label_of
 from workbench.parts.pretraining import saw
-from workbench.parts.weights import RANDOM, Weights, published
+from workbench.parts.weights import RANDOM, Weights, own_versions, published
 from workbench.rules.counts import count, counted_by
 from workbench.rules.helper_models import helpers_of
 from workbench.rules.rulebook import Rulebook, Verdict
@@ -71,7 +71,8 @@ def judge(
     # A name for all views is judged even where none of them goes through it.
     names = for_each(backbone, picture_views(views) or ([""] if isinstance(backbone, str) else []))
     found = for_each(weights, names)
-    built = _counted(tuple(names.items()), tuple(views.items()), image_px, head, counted)
+    own = tuple(own_versions(names.values()).items())
+    built = _counted(tuple(names.items()), tuple(views.items()), image_px, head, own, counted)
     subject = Subject(
         starts=tuple(dict.fromkeys(_start(name, found[view]) for view, name in names.items())),
         counts=built.counts,
@@ -188,16 +189,17 @@ def networks_of(model: nn.Module) -> dict[str, int]:
 
 
 def _counted(
-    backbones: _Named, views: _Views, image_px: int, head: Head, folder: Path | None
+    backbones: _Named, views: _Views, image_px: int, head: Head, own: _Named, folder: Path | None
 ) -> Built:
     """Return what `_built` returns, as it was kept in `folder` or kept there from now on."""
     if folder is None:
-        return _built(backbones, views, image_px, head)
+        return _built(backbones, views, image_px, head, own)
     about = {
         "backbones": backbones,
         "views": [(name, view.model_dump(mode="json")) for name, view in views],
         "image_px": image_px,
         **({"head": head.model_dump()} if head.is_fitted else {}),
+        **({"own": own} if own else {}),
         "counted_by": counted_by(),
         "timm": version("timm"),
         "torch": torch.__version__,
@@ -206,7 +208,7 @@ def _counted(
     kept = Measured(folder, "counts")
     if (known := kept.get(about)) is not None:
         return Built(**known)
-    built = _built(backbones, views, image_px, head)
+    built = _built(backbones, views, image_px, head, own)
     if os.access(folder, os.W_OK):
         kept.keep(about, built.model_dump())
     return built
@@ -222,8 +224,11 @@ def _digest_of_parts() -> str:
 
 
 @lru_cache(maxsize=1024)
-def _built(backbones: _Named, views: _Views, image_px: int, head: Head) -> Built:
-    """Return what a model without weights tells, built and counted."""
+def _built(backbones: _Named, views: _Views, image_px: int, head: Head, own: _Named) -> Built:
+    """Return what a model without weights tells, built and counted.
+
+    `own` are the versions of backbones that plugins bring: another version is another model.
+    """
     for _, name in backbones:
         published(name)  # an unknown name is the caller's error, not one of counting
     networks: dict[str, int] = {}

@@ -20,7 +20,7 @@ from workbench.errors import DataError
 from workbench.files import finished
 from workbench.parts.model import PictureReader, is_grouped
 from workbench.parts.pretrained import loader
-from workbench.parts.weights import RANDOM, Weights
+from workbench.parts.weights import RANDOM, Weights, own_versions
 from workbench.scoring.evaluator import per_file
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
@@ -227,6 +227,7 @@ def _key(asked: Asked, prepared: Prepared, rows: dict[str, pd.DataFrame]) -> str
         "format": _FORMAT,
         "backbone": asked.backbone,
         "weights": asked.weights.model_dump(),
+        **own_versions([asked.backbone]),
         "view": prepared.views[asked.view].uid,
         "image_px": asked.image_px,
     }

@@ -90,11 +90,16 @@ def _check(
     info = folder.info()
     # What an older version did not know of has its default. What the search space says is looked
     # at, not where it lies: its file may be moved. Where a study is kept changes no number.
-    was = folder.experiment().model_dump(mode="json")
-    for free in ("search_space", *PLACES):
+    experiment = folder.experiment()
+    was = experiment.model_dump(mode="json")
+    changed = []
+    if was["plugins"] != about["experiment"]["plugins"]:
+        had = ", ".join(plugin.label for plugin in experiment.plugins) or "none"
+        changed.append(f"its plugins (were {had})")
+    for free in ("search_space", "plugins", *PLACES):
         was[free] = about["experiment"][free]
     begun = {"experiment": was, "space": folder.begun()["space"]}
-    changed = [f"its {part}" for part in about if about[part] != begun.get(part)]
+    changed += [f"its {part}" for part in about if about[part] != begun.get(part)]
     if info.fingerprint != manifest.fingerprint:
         what = f"was {info.fingerprint}, is {manifest.fingerprint}"
         with suppress(CacheError):

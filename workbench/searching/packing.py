@@ -19,6 +19,7 @@ from workbench.searching.costs import epoch_work
 from workbench.searching.devices import Seats
 from workbench.searching.pool import WorkerPool
 from workbench.trial.device import called, is_cuda
+from workbench.trial.memory_count import cost_key
 from workbench.trial.recipe import Recipe
 from workbench.trial.side_by_side import Ask, StepProbe
 from workbench.values import Frozen
@@ -153,7 +154,7 @@ def pack(
     about = {
         "device": name,
         "cores": cores,
-        **recipe.model.cost_key,
+        **cost_key(recipe.model),
         "batch_size": recipe.training.batch_size,
         "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,

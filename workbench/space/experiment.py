@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.addresses import check_database, check_server
+from workbench.console import say
 from workbench.data.dataset import Dataset, read_experiment_tree
 from workbench.errors import ConfigError
 from workbench.gate import is_inside
+from workbench.parts.plugins import Plugin, read_plugin
 from workbench.rules.ranking import parse_size
 from workbench.rules.rulebook import Rulebook
 from workbench.space.space import Space, read_space, require_backbones
@@ -75,6 +77,10 @@ class Experiment(Dataset):
     search_space: str
     """Path of the search space file, relative to the experiment file's folder: a `.yaml` or `.yml`
     file in that folder or the one above, links followed."""
+
+    plugins: tuple[Plugin, ...] = ()
+    """Files of your own losses, optimizers, schedules and backbones, e.g. `[my_parts.py]`, in the
+    folder of the experiment file. They are run as programs: see docs/extending.md."""
 
     objective: Objective = Objective()
     constraints: Constraints = Field(default_factory=dict)
@@ -171,13 +177,28 @@ def read_experiment(path: Path) -> tuple[Experiment, Space]:
     """
     tree = read_experiment_tree(path)
     require_no_gone_setting(tree, of=str(path), remedy="Remove it.")
-    experiment: Experiment = build(Experiment, tree, where=str(path))
+    experiment = build_experiment(tree, path)
     # experiments/../search_spaces/x.yaml reads badly in an error.
     file = Path(os.path.normpath(path.parent / experiment.search_space))
     _require_in_project(file, path)
     space = read_space(file, tuple(experiment.views), experiment.rulebook)
     require_backbones(space, experiment.views)
     return experiment, space
+
+
+def build_experiment(tree: Mapping[str, Any], path: Path) -> Experiment:
+    """Return the experiment of a tree that file `path` says, with its plugins read and run.
+
+    Raises:
+        ConfigError: one line for each wrong key; or a plugin cannot be read or run.
+    """
+    if isinstance(names := tree.get("plugins"), list):
+        read = [read_plugin(path.parent, one) if isinstance(one, str) else one for one in names]
+        tree = {**tree, "plugins": read}
+    experiment: Experiment = build(Experiment, tree, where=str(path))
+    for plugin in experiment.plugins:
+        say(f"The plugin {plugin.label} brings {plugin.brings}.")
+    return experiment
 
 
 def _require_in_project(space: Path, experiment: Path) -> None:

@@ -1,7 +1,8 @@
 """Known recipes: files that say the whole of a recipe, to be trained alone or first in a search.
 
 A file has the keys of a search space, every one of them a plain value, and says its own `views`
-as an experiment does; `data`, `rulebook` and `objective` may be there as in an experiment.
+as an experiment does; `data`, `rulebook`, `objective` and `plugins` may be there as in an
+experiment.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from workbench.errors import ConfigError
 from workbench.media.views import AnyView
 from workbench.parts.model import picture_views
 from workbench.space.backbone_options import is_by_view
-from workbench.space.experiment import Experiment
+from workbench.space.experiment import Experiment, build_experiment
 from workbench.space.space import (
     SampledConfig,
     Space,
@@ -26,7 +27,7 @@ from workbench.space.space import (
 from workbench.validation import build, shown
 from workbench.yaml_files import parse_yaml
 
-OF_EXPERIMENT = ("data", "rulebook", "objective")
+OF_EXPERIMENT = ("data", "rulebook", "objective", "plugins")
 
 
 def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, Space]:
@@ -70,18 +71,8 @@ def take_experiment(tree: dict[Any, Any], path: Path) -> Experiment:
             f"{path}: `views` is {shown(views)}. A recipe says its views itself, "
             "e.g. `views: {mel: {kind: mel}}`."
         )
-    experiment: Experiment = build(
-        Experiment,
-        {
-            "name": path.stem,
-            "views": views,
-            "search_space": str(path),
-            "pruning": {"kind": "none"},
-            **about,
-        },
-        where=str(path),
-    )
-    return experiment
+    own = {"name": path.stem, "views": views, "search_space": str(path)}
+    return build_experiment({**own, "pruning": {"kind": "none"}, **about}, path)
 
 
 def space_of_one(tree: dict[Any, Any], where: str, experiment: Experiment) -> Space:

@@ -10,6 +10,7 @@ from workbench.errors import ConfigError, RuleError
 from workbench.media.declared import PICTURED
 from workbench.parts.backbones import check_name
 from workbench.parts.per_view import PerView, apply, in_short
+from workbench.parts.plugins import used
 from workbench.parts.weights import Mode
 from workbench.rules.rulebook import HelpersRule, Verdict
 from workbench.space.experiment import Experiment
@@ -60,6 +61,9 @@ class RecipeBuilder:
             seed=self.seed,
             bfloat16=bfloat16,
         )
+        parts = (draft.loss, draft.optimizer, draft.schedule)
+        if own := used(self.experiment.plugins, parts, draft.backbone_names):
+            recipe = recipe.replaced(plugins=own)
         name = self.names.get(recipe.fingerprint)
         return recipe.named(name) if name else recipe
 

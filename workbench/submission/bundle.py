@@ -32,7 +32,7 @@ from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, spec_of, title_of
 from workbench.study.refits import refit_of
 from workbench.submission import documents
-from workbench.submission.bundle_code import PACKAGE, code_for
+from workbench.submission.bundle_code import PACKAGE, code_for, place_of
 from workbench.submission.container import dockerfile
 from workbench.submission.contents import Contents, FileRecord, Temperature
 from workbench.submission.neutral import Neutral, neutral_of, require_few
@@ -52,7 +52,7 @@ from workbench.submission.scored_files import scored_files_table
 from workbench.submission.study_files import device_of, find_scored_files, folder_of_test_media
 from workbench.submission.study_page import write_study_page
 from workbench.submission.technical_report import REPORT, Reported, technical_report
-from workbench.submission.training_files import trained_models, write_training
+from workbench.submission.training_files import needed_plugins, trained_models, write_training
 from workbench.tables import text_table
 from workbench.trial.result import ModelFolder
 from workbench.workspace import Workspace
@@ -152,12 +152,16 @@ def export(
         require_few(neutral)
     device = device_of(folder, model)
     views = spec.views.values()
+    models = trained_models(folder, champion, refit)
+    plugins = needed_plugins(models, spec.backbone_names)
     code = code_for(
-        {type(view) for view in views}, spec.backbone_names, is_pack=isinstance(spec, PackSpec)
+        {type(view) for view in views},
+        spec.backbone_names,
+        is_pack=isinstance(spec, PackSpec),
+        plugins=plugins,
     )
     extras = frozenset().union(*(view.libraries for view in views))
     versions = documents.installed_versions(code.libraries | extras | _picture_libraries(folder))
-    models = trained_models(folder, champion, refit)
 
     with finished_folder(out) as part:
         write_bytes(part / PREDICTIONS, predictions)
@@ -197,6 +201,7 @@ def export(
             wheel=wheel,
             first={name: scores[name] for name in list(dict.fromkeys(sheet.names))[:NUM_EXPECTED]},
             times=_times(model),
+            plugins={f"{CODE}/{place_of(one).as_posix()}": one.brings for one in plugins},
         )
         write_text(part / "README.md", text)
         contents = Contents(

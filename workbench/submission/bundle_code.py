@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.media.view import View
+from workbench.parts.plugins import Plugin
 from workbench.submission.import_closure import closure
 
 PACKAGE = Path(__file__).parents[1]
@@ -73,12 +74,20 @@ class Code:
 
 
 def code_for(
-    views: Collection[type[View]], backbones: Collection[str], *, is_pack: bool = False
+    views: Collection[type[View]],
+    backbones: Collection[str],
+    *,
+    is_pack: bool = False,
+    plugins: Collection[Plugin] = (),
 ) -> Code:
-    """Return the code that scores files by a model, or a pack, of such views and backbones."""
+    """Return the code that scores files by a model, or a pack, of such views and backbones.
+
+    `plugins` are the files of its user that bring some of the backbones.
+    """
     written = {
         _VIEWS: views_module(views).encode(),
-        _MODELS: models_module(backbones).encode(),
+        _MODELS: models_module(backbones, plugins).encode(),
+        **{place_of(plugin): plugin.source.encode() for plugin in plugins},
         _NOTEBOOK: _NO_NOTEBOOK.encode(),
         # The whole package's names are not here.
         _ROOT: b'"""What this bundle needs of workbench."""\n',
@@ -106,8 +115,13 @@ def views_module(views: Collection[type[View]]) -> str:
     )
 
 
-def models_module(backbones: Collection[str]) -> str:
-    """Return the source of `parts/own_models.py` for these backbones alone."""
+def place_of(plugin: Plugin) -> Path:
+    """Return where a bundle has a plugin, below the folder that holds the package."""
+    return Path(*plugin.module.split(".")).with_suffix(".py")
+
+
+def models_module(backbones: Collection[str], plugins: Collection[Plugin] = ()) -> str:
+    """Return the source of `parts/own_models.py` for these backbones and plugins alone."""
     names = {backbone.partition(".")[0] for backbone in backbones}
     lines = (PACKAGE.parent / _MODELS).read_text(encoding="utf-8").splitlines()
     kept = [
@@ -115,4 +129,5 @@ def models_module(backbones: Collection[str]) -> str:
         for line in lines
         if not line.startswith("import ") or line.split()[1].rpartition(".")[2] in names
     ]
+    kept += [f"import {plugin.module}" for plugin in plugins]
     return "\n".join(kept) + "\n"

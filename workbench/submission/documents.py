@@ -68,6 +68,7 @@ def readme(
     wheel: str,
     first: Mapping[str, float],
     times: ScoringTimes,
+    plugins: Mapping[str, str],
 ) -> str:
     """Return what a stranger needs to know of a bundle.
 
@@ -84,6 +85,7 @@ def readme(
         wheel: The file that installs the program for `train.py`; empty if the bundle has none.
         first: Some names with their scores, to compare with.
         times: What scoring took.
+        plugins: Backbones of the user's own, by the file of the bundle that brings them.
     """
     objective = champion.objective
     views = ", ".join(f"{name} {view.shape}" for name, view in spec.views.items())
@@ -99,6 +101,7 @@ def readme(
         _member(one, time, is_one_of_many=is_pack)
         for one, time in zip(specs, times.of_members or [None] * len(specs), strict=True)
     )
+    members += "".join(f"\n| {own}, of its user's own | {file} |" for file, own in plugins.items())
     unseen = f"\n\n{_neutral_told(neutral)}" if neutral.files else ""
     told = folds_told(champion.num_folds)
     said_of_folds = f" {told}" if told else ""

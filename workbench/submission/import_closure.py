@@ -25,7 +25,8 @@ def closure(module: str, root: Path, written: Mapping[Path, bytes] | None = None
     Args:
         module: Its full name, e.g. `workbench.submission.api`.
         root: The folder that holds the package.
-        written: The source of files that are others than in that folder, by their place in it.
+        written: The source of files that are others than in that folder, or not in it at all, by
+            their place in it.
     """
     package = module.partition(".")[0]
     files: dict[str, Path] = {}
@@ -33,7 +34,7 @@ def closure(module: str, root: Path, written: Mapping[Path, bytes] | None = None
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        path = _file(name, root)
+        path = _file(name, root, written or {})
         if name in files or path is None:
             continue
         files[name] = path
@@ -60,10 +61,10 @@ def _imports(code: bytes, path: Path, module: str) -> Iterator[str]:
             yield from (f"{source}.{alias.name}" for alias in node.names)
 
 
-def _file(module: str, root: Path) -> Path | None:
+def _file(module: str, root: Path, written: Mapping[Path, bytes]) -> Path | None:
     """Return the file of a module relative to `root`; none if the name is not a module's."""
     stem = Path(*module.split("."))
     for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-        if (root / path).is_file():
+        if path in written or (root / path).is_file():
             return path
     return None

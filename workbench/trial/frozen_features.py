@@ -18,7 +18,7 @@ from workbench.data.prepare import Prepared
 from workbench.files import finished
 from workbench.parts.model import MediaModel, PictureReader
 from workbench.parts.model_spec import ModelSpec
-from workbench.parts.weights import Weights
+from workbench.parts.weights import Weights, own_versions
 from workbench.scoring.evaluator import features_of
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
@@ -127,6 +127,7 @@ class FrozenFeatures:
             "format": _FORMAT,
             "backbone": self._spec.backbone_of[name],
             "weights": weights.model_dump(),
+            **own_versions([self._spec.backbone_of[name]]),
             "view": self._spec.views[name].uid,
             "image_px": self._spec.image_px,
             "tta": self._spec.tta if augmented else "none",

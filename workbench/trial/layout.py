@@ -16,6 +16,7 @@ import torch
 from workbench.data.measured import Measured
 from workbench.parts.model import MediaModel
 from workbench.trial.device import called
+from workbench.trial.memory_count import cost_key
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import rehearse
 from workbench.values import Frozen
@@ -132,7 +133,7 @@ class LayoutByClock:
 def about(model: MediaModel, recipe: Recipe, samples_at_once: int) -> Mapping[str, object]:
     """Return what the worth of a layout depends on."""
     return {
-        **recipe.model.cost_key,
+        **cost_key(recipe.model),
         "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,
         "at_once": samples_at_once,

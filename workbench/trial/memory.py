@@ -22,6 +22,7 @@ from workbench.trial.device import (
 from workbench.trial.memory_count import (
     MARGIN,
     Need,
+    cost_key,
     counted_need,
     input_bytes,
     least_samples,
@@ -271,7 +272,7 @@ class Fitted:
     ) -> None:
         self._measured = Measured(cache, "fitted")
         self._about = {
-            **recipe.model.cost_key,
+            **cost_key(recipe.model),
             "frozen": recipe.training.frozen,
             "precision": recipe.training.precision,
             "batch": min(recipe.training.batch_size, num_samples),

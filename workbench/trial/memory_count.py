@@ -18,7 +18,8 @@ from workbench.data.measured import Measured
 from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
-from workbench.parts.weights import RANDOM
+from workbench.parts.model_spec import ModelSpec
+from workbench.parts.weights import RANDOM, own_versions
 from workbench.trial.device import (
     called,
     forget_peak,
@@ -118,6 +119,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def cost_key(spec: ModelSpec) -> dict[str, Any]:
+    """Return what a model's time and memory depend on, as JSON values."""
+    shapes = spec.shapes if isinstance(spec.backbone, dict) else list(spec.shapes.values())
+    key = {"backbone": spec.backbone, "views": shapes, "image_px": spec.image_px}
+    key |= own_versions(spec.backbone_names)
+    return {**key, "head": spec.head.model_dump()} if spec.head.is_fitted else key
+
+
 def counted_need(
     recipe: Recipe, device: str, checkpointed: bool, batch: int, cache: Path | None
 ) -> Need:
@@ -125,7 +134,7 @@ def counted_need(
     cuda = is_cuda(device)
     batch = max(64, 1 << (batch - 1).bit_length())  # one count for many sizes
     about = {
-        **recipe.model.cost_key,
+        **cost_key(recipe.model),
         "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,
         "checkpointed": checkpointed,

@@ -19,7 +19,7 @@ from workbench.data.measured import Measured
 from workbench.media.image import Image
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
-from workbench.parts.weights import RANDOM, published
+from workbench.parts.weights import RANDOM, own_versions, published
 from workbench.trial.device import gpu_has_bfloat16, is_cuda
 from workbench.trial.training_spec import Precision
 
@@ -75,6 +75,7 @@ def gain_of_bfloat16(
         "threads": num_threads,
         "cpu": sorted(name for name, has in torch.cpu.get_capabilities().items() if has),
         "torch": torch.__version__,
+        **own_versions([backbone]),
     }
     gains = Measured(cache, "precision")
     if (known := gains.get(about)) is not None:

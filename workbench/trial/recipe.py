@@ -12,6 +12,7 @@ from workbench.parts.contrast import Contrast
 from workbench.parts.gradient import Gradient
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.plugins import Plugin
 from workbench.parts.weights import Loader
 from workbench.trial.training_spec import TrainingSpec
 from workbench.values import Frozen
@@ -80,12 +81,10 @@ class Objective(Frozen):
     def place(self) -> str:
         """What it is measured on, for a person: `val`, or `the worst of val, phone`."""
         names = ", ".join(self.over)
-        words = {"lowest-quartile": "worst quarter"}
-        return (
-            names
-            if self.is_of_one()
-            else f"the {words.get(self.aggregate, self.aggregate)} of {names}"
-        )
+        if self.is_of_one():
+            return names
+        words = "worst quarter" if self.aggregate == "lowest-quartile" else self.aggregate
+        return f"the {words} of {names}"
 
     @property
     def label(self) -> str:
@@ -180,6 +179,8 @@ class Recipe(Frozen):
     data: str
     """Fingerprint of labels and media."""
 
+    plugins: tuple[Plugin, ...] = ()  # before the parts that they bring: those are known then
+
     model: ModelSpec
     training: TrainingSpec
     objective: Objective = Objective()
@@ -252,8 +253,9 @@ class Recipe(Frozen):
         for key, off in (("contrast", Contrast()), ("gradient", Gradient())):
             if getattr(self.training, key) == off:
                 del dump["training"][key]
-        if dump["refit"] is None:
-            del dump["refit"]
+        for key in ("refit", "plugins"):
+            if not dump[key]:
+                del dump[key]
         views = self.model.views.items()
         dump["model"]["views"] = [(name, view.identity()) for name, view in views]
         return hashlib.sha256(json.dumps(dump, sort_keys=True).encode()).hexdigest()[:12]
@@ -271,9 +273,10 @@ class Recipe(Frozen):
 
     def flat(self) -> dict[str, Any]:
         """Return all of it as JSON values, the keys of both specs side by side."""
-        tree = self.model_dump(mode="json", exclude={"format"})
+        tree = self.model_dump(mode="json", exclude={"format", "plugins"})
         if self.refit is None:
             del tree["refit"]
+        tree |= {f"plugin.{plugin.file}": plugin.sha256 for plugin in self.plugins}
         return {**tree.pop("model"), **tree.pop("training"), **tree}
 
 

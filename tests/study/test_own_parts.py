@@ -1,0 +1,90 @@
+"""Parts of a user's own in a study: trained, named in the recipe, and kept to."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.own_parts import LOSS
+from tests.study.conftest import Bench
+from tests.study.inline import InlineTrials
+from tests.study.tiny import THREE
+from workbench.errors import ConfigError, StudyError
+from workbench.maintenance.study_export import export_study
+from workbench.maintenance.study_import import import_study
+from workbench.space.experiment import read_experiment
+from workbench.study.folder import StudyFolder
+from workbench.study.records import read_trials
+from workbench.trial.recipe import Recipe
+from workbench.workspace import Workspace
+
+
+def with_loss(bench: Bench, source: str = LOSS, **keys: Any) -> Path:
+    """Write an experiment with an own loss of this text."""
+    loss = {
+        "choice": [{"kind": "brier", "power": {"choice": [2.0, 4.0]}}, {"kind": "cross_entropy"}]
+    }
+    space = {**THREE, "dropout": 0.0, "loss": loss | keys}
+    file = bench.experiment(space, plugins=["my_parts.py"])
+    (file.parent / "my_parts.py").write_text(source, encoding="utf-8")
+    return file
+
+
+def recipes(folder: StudyFolder) -> list[Recipe]:
+    return [folder.trial(row.recipe).read_recipe() for row in read_trials(folder)]
+
+
+@pytest.mark.slow
+def test_a_loss_of_ones_own_is_trained_by_a_worker(bench: Bench) -> None:
+    file = with_loss(bench, LOSS.replace("** self.power", "* 0 + 7"), choice=[{"kind": "brier"}])
+    folder = bench.search(file, 1).folder
+    (row,) = read_trials(folder)
+    assert row.state == "complete", row.reason
+    assert [epoch.train_loss for epoch in row.epochs] == [7.0, 7.0]
+
+
+def test_only_recipes_with_an_own_part_hold_its_file(bench: Bench, inline: InlineTrials) -> None:
+    outcome = bench.search(with_loss(bench), 3)
+    held = {str(recipe.training.loss.kind): recipe.plugins for recipe in recipes(outcome.folder)}
+    assert held["cross_entropy"] == ()
+    (plugin,) = held["brier"]
+    assert (plugin.file, plugin.source) == ("my_parts.py", LOSS)
+    # Its text is part of what names a trial.
+    (own, *_) = [recipe for recipe in inline.trained if recipe.plugins]
+    assert own.replaced(plugins=()).fingerprint != own.fingerprint
+    assert own.flat()["plugin.my_parts.py"] == plugin.sha256
+
+
+def test_a_study_keeps_to_the_text_that_it_began_with(bench: Bench, inline: InlineTrials) -> None:
+    file = with_loss(bench)
+    bench.search(file, 1)
+    (file.parent / "my_parts.py").write_text(LOSS + "# changed\n", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"its plugins \(were my_parts.py \(.{12}\)\) changed"):
+        bench.search(file, 2)
+    (file.parent / "my_parts.py").write_text(LOSS, encoding="utf-8")
+    assert bench.search(file, 2).num_new == 1
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.py", "/tmp/elsewhere.py", "none.py", "data.txt"])
+def test_a_plugin_lies_in_the_folder_of_the_experiment(bench: Bench, name: str) -> None:
+    file = bench.experiment(THREE, plugins=[name])
+    (bench.workspace.root / "elsewhere.py").write_text(LOSS, encoding="utf-8")
+    (file.parent / "data.txt").write_text(LOSS, encoding="utf-8")
+    with pytest.raises(ConfigError, match=name.rpartition("/")[2]):
+        read_experiment(file)
+
+
+def test_a_study_with_plugins_is_imported_where_it_is_trusted(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.search(with_loss(bench), 2).folder
+    export_study(folder, bench.workspace.tracking, tmp_path / "study.tar")
+    there = Workspace(tmp_path / "there")
+    with pytest.raises(StudyError, match="--trust-plugins"):
+        import_study(tmp_path / "study.tar", there)
+    assert not (there.studies / folder.name).exists()
+    imported = import_study(tmp_path / "study.tar", there, trust_plugins=True)
+    assert recipes(imported.folder) == recipes(folder)
+    # The experiment that is written for it can be read there, and its parts are files again.
+    (plugin,) = read_experiment(there.root / imported.experiment)[0].plugins
+    assert plugin.source == LOSS == (there.studies / "my_parts.py").read_text(encoding="utf-8")
