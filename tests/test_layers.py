@@ -47,6 +47,7 @@ ONLY_IN = {
         "study.records",
         "study.storage",
         "searching.database",
+        "searching.ended_trials",
         "searching.patient_storage",
         "searching.recording",
         "searching.journal",

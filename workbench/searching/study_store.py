@@ -15,8 +15,9 @@ from optuna.trial import TrialState
 from workbench.console import say
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
+from workbench.searching.ended_trials import EndedTrials
 from workbench.searching.journal import restore_trials
-from workbench.searching.open_trials import Ended, OpenTrial, PastTrial, Tally, reached_in
+from workbench.searching.open_trials import Ended, OpenTrial, PastTrial, reached_in
 from workbench.searching.proposals import Proposals, open_study
 from workbench.searching.recording import StudyRuns, cannot_be_written
 from workbench.space.experiment import Experiment
@@ -82,7 +83,7 @@ class StudyStore:
         self._asked: dict[int, optuna.Trial] = {}
         """Of those that were begun and have not ended, by number."""
 
-        self._tally = Tally(self._study.get_trials(deepcopy=False))
+        self._ended = EndedTrials(self._study.get_trials(deepcopy=False))
         self._importances, self._importances_of = list[tuple[str, float]](), 0
 
     def restore(self) -> int:
@@ -291,7 +292,7 @@ class StudyStore:
                 # worse than all that broke no constraint.
                 trial.set_constraint(FAILED, 1.0)
                 told = self._study.tell(trial, state=TrialState.PRUNED)
-        self._tally.note(told)
+        self._ended.note(told)
 
     def requeue(self, running: OpenTrial) -> None:
         """Have a trial in flight asked again the next time."""
@@ -314,7 +315,7 @@ class StudyStore:
 
     def num_ended(self) -> int:
         """Return how many trials of the study have ended, whenever that was."""
-        return self._tally.counts.total()
+        return self._ended.counts.total()
 
     def trained(self, *, most: int) -> Iterator[tuple[Recipe, Result]]:
         """Yield the last trials that were trained, with what came of them."""
@@ -330,11 +331,11 @@ class StudyStore:
 
     def complete(self) -> list[Ended]:
         """Return the complete trials, by number."""
-        return self._tally.complete
+        return self._ended.complete
 
     def counts(self) -> Counter[State]:
         """Return how many trials ended in which way."""
-        return self._tally.counts
+        return self._ended.counts
 
     def importances(self) -> list[tuple[str, float]]:
         """Return the three dimensions that matter most so far; see `records.importances_of`.

@@ -1,0 +1,37 @@
+"""How the trials of a study ended, as a running search counts them."""
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable
+
+from optuna.trial import FrozenTrial, TrialState
+
+from workbench.searching.open_trials import Ended
+from workbench.study.records import SECONDS, UID, is_row, state_of
+from workbench.trial.result import State
+
+
+class EndedTrials:
+    """How the trials of a study ended, kept as they end: to count thousands anew takes its time.
+
+    Args:
+        trials: Those of Optuna that there are.
+    """
+
+    def __init__(self, trials: Iterable[FrozenTrial]) -> None:
+        self.counts: Counter[State] = Counter()
+        self.complete: list[Ended] = []
+        """By number."""
+
+        for trial in trials:
+            self.note(trial)
+
+    def note(self, trial: FrozenTrial) -> None:
+        """Take note of a trial, if it is one of the study that has ended."""
+        if not is_row(trial):
+            return
+        self.counts[state_of(trial)] += 1
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            uid, seconds = trial.user_attrs[UID], trial.user_attrs[SECONDS]
+            ended = Ended(str(trial.number), uid, trial.value, seconds)
+            insort(self.complete, ended, key=lambda each: int(each.name))
