@@ -5,7 +5,10 @@ a trial of ten epochs "takes" about ten minutes on one of 500 workers, by a cloc
 and every epoch and every end comes to the search alone, as they would. So its CPU seconds, without
 those of the runner, by the seconds of that clock are the share of a core that it would take.
 
-python -m tests.benchmarks.scale [TRIALS [WORKERS [none|halving|median [tpe|random]]]]
+A study can be given ended trials before: what an event costs with so many behind it is then known
+without as many hours. They are in its journal alone, and the tracking store is left as it is.
+
+python -m tests.benchmarks.scale [TRIALS [WORKERS [none|halving|median [tpe|random [BEFORE]]]]]
 With PROFILE=FILE in the environment, a profile of it is written there.
 """
 
@@ -18,12 +21,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import optuna
 import pandas as pd
+from optuna.trial import TrialState
 
 from tests.study.inline import make_result
 from tests.study.tiny import write_data, write_experiment
@@ -31,9 +37,14 @@ from tests.study.workers import epoch
 from workbench.searching import loop
 from workbench.searching.devices import Seats
 from workbench.searching.options import RunOptions
+from workbench.searching.recording import StudyRuns
 from workbench.searching.runner import Event
 from workbench.searching.start import run_search
+from workbench.space.experiment import read_experiment
+from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
+from workbench.study.records import REASON, SECONDS, UID
+from workbench.study.storage import open_journal
 from workbench.tracking import writing
 from workbench.trial.decision import Decision
 from workbench.trial.job import Job
@@ -192,7 +203,29 @@ class MadeUp:
         )
 
 
-def main(num_trials: int, num_workers: int, pruning: str, sampler: str) -> None:
+def give(folder: StudyFolder, space: Space, number: int) -> None:
+    """Write so many ended trials into the journal of a study: two of three after one epoch."""
+    study = optuna.load_study(study_name=folder.name, storage=open_journal(folder))
+    draws = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    chance = random.Random(0)
+    for place in range(number):
+        drawn = draws.ask()
+        space.draw(drawn)
+        worth, num_epochs = chance.gauss(0.7, 0.05), 1 if place % 3 else NUM_EPOCHS
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.PRUNED if place % 3 else TrialState.COMPLETE,
+                value=worth,
+                params=drawn.params,
+                distributions=drawn.distributions,
+                user_attrs={UID: f"made-{place}", SECONDS: num_epochs * EPOCH_S, REASON: ""},
+                intermediate_values={n: worth - 0.2 / n for n in range(1, num_epochs + 1)},
+            )
+        )
+        draws.tell(drawn, worth)
+
+
+def main(num_trials: int, num_workers: int, pruning: str, sampler: str, before: int) -> None:
     """Search, and print figures after every tenth of the trials."""
     with tempfile.TemporaryDirectory() as folder:
         data = write_data(Path(folder) / "data")
@@ -202,21 +235,31 @@ def main(num_trials: int, num_workers: int, pruning: str, sampler: str) -> None:
         def make(workspace: Workspace, seats: Seats, options: RunOptions) -> MadeUp:
             return MadeUp(workspace, num_workers, max(1, num_trials // 10))
 
-        options = RunOptions(num_trials=num_trials, data=data, device="cpu", jobs=1)
+        workspace = Workspace(Path(folder))
+        options = RunOptions(num_trials=before + num_trials, data=data, device="cpu", jobs=1)
         # Epochs a minute apart are each written on their own.
-        with mock.patch.object(writing, "TOGETHER_S", 0.0), mock.patch.object(loop, "say"):
-            began = time.monotonic()
-            run_search(experiment, Workspace(Path(folder)), options, make_runner=make)
-            print(f"{time.monotonic() - began:.0f} s in all")
+        with ExitStack() as stack:
+            stack.enter_context(mock.patch.object(writing, "TOGETHER_S", 0.0))
+            stack.enter_context(mock.patch.object(loop, "say"))
+            if before:
+                none = replace(options, num_trials=0)
+                study = run_search(experiment, workspace, none, make_runner=make).folder
+                give(study, read_experiment(experiment)[1], before)
+                stack.enter_context(mock.patch.object(StudyRuns, "agree", return_value=0))
+            began, used = time.monotonic(), time.process_time()
+            run_search(experiment, workspace, options, make_runner=make)
+            print(
+                f"{time.monotonic() - began:.0f} s in all, {time.process_time() - used:.0f} of CPU"
+            )
 
 
 if __name__ == "__main__":
     asked = sys.argv[1:]
-    usual = ("10000", "500", "halving", "tpe")
-    trials, workers, kind, draws = (*asked, *usual[len(asked) :])
+    usual = ("10000", "500", "halving", "tpe", "0")
+    trials, workers, kind, draws, there = (*asked, *usual[len(asked) :])
     if file := os.environ.get("PROFILE"):
         with cProfile.Profile() as profile:
-            main(int(trials), int(workers), kind, draws)
+            main(int(trials), int(workers), kind, draws, int(there))
         profile.dump_stats(file)
     else:
-        main(int(trials), int(workers), kind, draws)
+        main(int(trials), int(workers), kind, draws, int(there))

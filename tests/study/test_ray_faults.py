@@ -76,6 +76,7 @@ def test_a_process_and_the_head_are_killed_and_no_epoch_is_lost(tmp_path: Path) 
         try:
             wait_until(has_checkpoint, searching)
             [host] = processes("ray::TrialHost", mark)
+            assert os.getpriority(os.PRIO_PROCESS, host) == os.getpriority(os.PRIO_PROCESS, 0)
             os.kill(host, signal.SIGKILL)
             wait_until(lambda: told("Another worker goes on after epoch"), searching)
             [head] = processes("gcs_server", mark)

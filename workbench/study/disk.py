@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,16 +54,27 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 def bytes_below(folder: Path) -> int:
     """Return the bytes of the files below a folder; 0 where there is none."""
-    return sum(_bytes(file) for file in files_below(folder))
+    return sum(size for _, size in _sizes_below(str(folder)))
 
 
 def size_of(folder: StudyFolder) -> StudySize:
     """Return what the folder of a study takes; a running search may change it meanwhile."""
     taken = dict.fromkeys(StudySize.model_fields, 0)
-    for file in files_below(folder.path):
-        kind = {".safetensors": "weights", ".pt": "checkpoints"}.get(file.suffix, "rest")
-        taken[kind] += _bytes(file)
+    for name, size in _sizes_below(str(folder.path)):
+        kind = {".safetensors": "weights", ".pt": "checkpoints"}.get(Path(name).suffix, "rest")
+        taken[kind] += size
     return StudySize(**taken)
+
+
+def _sizes_below(folder: str) -> Iterator[tuple[str, int]]:
+    """Yield name and bytes of the files that `files_below` yields, in a fraction of its time."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # of a trial that ended meanwhile
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _sizes_below(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    yield entry.name, entry.stat(follow_symlinks=False).st_size
 
 
 def _bytes(file: Path) -> int:
