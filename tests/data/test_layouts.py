@@ -2,10 +2,14 @@
 
 import re
 import zipfile
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from workbench.data.any_table import read_any_table
@@ -83,6 +87,18 @@ def test_media_beside_the_folders_of_classes_are_told(tmp_path: Path) -> None:
     ]
     clean = inspect_data(of_classes(tmp_path / "c", "real", "fake", "test"))
     assert not any("left out" in line for line in clean.lines())
+
+
+def test_folders_of_the_other_class_within_one_and_unused_tables_are_told(tmp_path: Path) -> None:
+    data = of_classes(tmp_path / "d", "real", "fake")
+    put(data, "fake/real/a.wav", "fake/x/Real/b.wav", "real/real/c.wav", "fake/0/d.wav")
+    table(data, "file,split\nreal/l0.wav,val\n", "splits.csv")
+    told = inspect_data(data).lines()
+    assert [line for line in told if "of the class of" in line] == [
+        "fake: 1 files in folders called real within it are of the class of fake",
+        "fake: 1 files in folders called Real within it are of the class of fake",
+    ]
+    assert "tables of which nothing is taken: splits.csv" in told
 
 
 @pytest.mark.parametrize(
@@ -337,6 +353,22 @@ def test_a_parquet_table_is_rows_of_cells(tmp_path: Path) -> None:
     many.to_parquet(tmp_path / "many.parquet")
     with pytest.raises(DataError, match="5,000,001 rows"):
         read_any_table(tmp_path / "many.parquet")
+
+
+def test_no_column_of_a_parquet_table_that_says_something_is_lost(tmp_path: Path) -> None:
+    """Without the column of splits, files of val would be trained on."""
+    split = pa.array(["train"] * 2 + ["val"], pa.string_view())
+    label = pa.array([Decimal(1), Decimal(0), None], pa.decimal128(3, 1))
+    day, kind = pa.array([None, None, date(2026, 1, 2)]), pa.array([7, 8, 7]).dictionary_encode()
+    media = pa.array([b"x", b"y", b"z"])
+    columns = {"split": split, "label": label, "day": day, "kind": kind, "media": media}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    assert read_any_table(tmp_path / "t.parquet").rows == [
+        ["split", "label", "day", "kind"],
+        ["train", "1.0", "", "7"],
+        ["train", "0.0", "", "8"],
+        ["val", "", "2026-01-02", "7"],
+    ]
 
 
 def test_damaged_and_unreadable_tables_are_told(tmp_path: Path) -> None:

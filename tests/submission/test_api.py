@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from tests.submission.made_study import TrainedStudy
 from workbench.errors import BundleError, ConfigError
@@ -103,6 +105,29 @@ def test_weights_that_do_not_fit_the_model_spec_are_refused(own_bundle: Path) ->
     (own_bundle / "model.json").write_text(json.dumps(spec | {"backbone": "resnet14t"}))
     with pytest.raises(BundleError, match="cannot be built"):
         Predictor(own_bundle)
+
+
+def test_a_model_that_gives_no_number_writes_no_scores(
+    own_bundle: Path, study: TrainedStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = {
+        name: tensor * torch.nan if name.startswith("head") else tensor
+        for name, tensor in load_file(own_bundle / "model.safetensors").items()
+    }
+    save_file(weights, own_bundle / "model.safetensors")
+    clip = study.data / "testset" / "t0.mp4"
+    arguments = [str(clip), "--out", str(tmp_path / "out.csv"), "--jobs", "0"]
+    assert main(own_bundle, arguments) == 1
+    assert "The model gives no number of" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_name_that_is_too_long_to_write_to_is_told(
+    bundle: Bundle, study: TrainedStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, out = study.data / "testset" / "t0.mp4", tmp_path / ("x" * 300)
+    assert main(bundle.path, [str(clip), "--out", str(out), "--jobs", "0"]) == 1
+    assert "cannot be written: File name too long" in capsys.readouterr().err
 
 
 def test_absent_weights_are_refused(own_bundle: Path) -> None:

@@ -84,19 +84,29 @@ def _of_parquet(path: Path, data: bytes) -> list[list[str]]:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    kind = _value_type(kind)
+    is_long = pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or is_long)
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """Return whether a column of this type is one of words, numbers or truth values."""
-    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    return bool(_is_text(kind) or is_number or pa.types.is_boolean(kind) or pa.types.is_null(kind))
+    """Return whether a column of this type is one of words, numbers, truth values or times."""
+    kind = _value_type(kind)
+    # A column that is lost might be that of splits: whatever may say something is kept.
+    return bool(_is_text(kind) or pa.types.is_null(kind) or _is_number(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    is_one = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return bool(is_one or pa.types.is_boolean(kind) or pa.types.is_temporal(kind))
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _cells(path: Path, column: pa.Array) -> list[str]:
-    if isinstance(column, pa.DictionaryArray):
+    if isinstance(column, pa.DictionaryArray) and _is_text(column.type):
         words = [_checked(path, word) for word in column.dictionary]
         return ["" if at is None else words[at] for at in column.indices.to_pylist()]
     if _is_text(column.type):

@@ -1,6 +1,6 @@
 """Data with a subfolder for each class: `real` and `fake`, or `train/real`, `train/fake`, ..."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -142,8 +142,28 @@ def _labelled(
         apart.add(tests.name)
     loose = [name for name in media_among(sizes)[0] if name.split("/")[0] not in apart]
     understood = skipped_told(skipped, prefix_of(media, folder) or ".") + _loose_told(loose, media)
+    understood += _inner_told(names, class_folders, layout.classes)
     files = rows_of(split, rows, prefix_of(media, folder), sizes, described, understood)
     return SplitFiles(split, files, media, inside, 0, understood)
+
+
+def _inner_told(names: Sequence[str], of_class: Mapping[str, int], classes: Classes) -> list[str]:
+    """Return a line for each folder within one of a class that is called as the other class is.
+
+    Numbers are none: they may count people or scenes.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for name in names:
+        outer, *inner, _ = name.split("/")
+        for word in inner:
+            other = class_of(word, classes)
+            if other is not None and other != of_class[outer] and not word.isdigit():
+                found[outer, word] = found.get((outer, word), 0) + 1
+    return [
+        f"{shown_cell(outer)}: {count} files in folders called {shown_cell(word)} within it are of "
+        f"the class of {shown_cell(outer)}"
+        for (outer, word), count in found.items()
+    ]
 
 
 def _two_classes(media: Path, sizes: Iterable[str], classes: Classes) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """A data folder that nobody described, looked at: its layout, its classes, splits and media."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,6 +114,7 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
             f"{folder}: no file that is named has an ending of a sound, a picture or a "
             f"video, e.g. {quoted(table['path'].iloc[0])}. Give the files their endings."
         )
+    remarks = [*remarks, *_unused_told(found, layout, remarks)]
     layout = _with_known_groups(layout, files)
     validation, said = _validation(files, layout)
     remarks = [*remarks, *filter(None, [said])]
@@ -295,6 +296,14 @@ def _columns_told(found: FolderTables, name: str, layout: Layout) -> list[str]:
     if left := unused_columns(found.tables[name], layout):
         said.append(f"not used: {shown_cell(', '.join(left), most=120)}")
     return [f"{shown_cell(name)}: {'; '.join(said)}"] if said else []
+
+
+def _unused_told(found: FolderTables, layout: Layout, told: Sequence[str]) -> list[str]:
+    """Return a line on the tables beside the media of which nothing is taken; none without any."""
+    used = {*layout.train_labels, *layout.val_labels, *layout.table, *layout.template}
+    used |= {*layout.metadata, *(line.partition(":")[0] for line in told)}
+    left = [shown_cell(name) for name in found.tables if name not in used]
+    return [f"tables of which nothing is taken: {', '.join(left)}"] if left else []
 
 
 def _refuse_archives(folder: Path) -> None:

@@ -178,6 +178,8 @@ class Predictor:
             return DecodedViews(member, own, device=self._device)
 
         whole = scores_of(self._spec, self._model, source_for, batch_size=BATCH_SIZE)
+        if not np.isfinite(whole).all():
+            raise BundleError(f"The model gives no number of {some[0][0]} or the next few files.")
         scores = tempered(whole, self._temperature).tolist()
         for (path, _), of_file, value in zip(some, made, scores, strict=True):
             failed = {name: why for name, why in of_file.items() if isinstance(why, MediaError)}
@@ -220,7 +222,7 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
         parser.error("--jobs takes 0 or more")
     try:
         table = _of_template(bundle, given) if given.template else _of_files(bundle, given)
-        is_there = given.out.exists()
+        is_there = os.path.exists(given.out)  # noqa: PTH110 (also where its name is too long)
         try:
             # A link stays one: what it names gets the scores.
             write_bytes(Path(os.path.realpath(given.out)), table)

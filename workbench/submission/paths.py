@@ -12,6 +12,9 @@ from workbench.errors import DataError
 _PLACEHOLDERS = {0.0, 0.5, 1.0}
 """Scores that stand in every row of a template which nobody has filled in yet."""
 
+_LABELS = {"target", "label", "class", "split"}
+"""Columns of a table of labels: whatever else it holds, no prediction has them."""
+
 
 def check_files(files: Iterable[Path]) -> None:
     """Raise DataError unless each of `files`, which a person named, is a file that can be read.
@@ -61,12 +64,9 @@ def check_out(out: Path, *, inputs: Iterable[Path], bundle: Path, columns: Seque
 
 def check_place(out: Path) -> None:
     """Raise DataError unless something new may be put at `out`, as far as its folder goes."""
-    # As it is written, a part of it may be a link that leads nowhere.
-    named = next(parent for parent in out.absolute().parents if os.path.lexists(parent))
-    folder = next(parent for parent in _real(out).parents if parent.exists())
-    if not (named.is_dir() and folder.is_dir()):
-        which = folder if named.is_dir() else named
-        raise DataError(f"--out {out} cannot be written: {which} is not a folder.")
+    folder = next(parent for parent in out.absolute().parents if os.path.lexists(parent))
+    if not folder.is_dir():  # a file, or a link that leads nowhere
+        raise DataError(f"--out {out} cannot be written: {folder} is not a folder.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(f"--out {out} cannot be written: {folder}: permission denied.")
 
@@ -91,12 +91,10 @@ def _is_predictions(path: Path, columns: Sequence[str]) -> bool:
     A template is one as well before it is filled in. It has the same round number in every row,
     and whoever got it from others may have no second one.
     """
-    if not path.is_file():
-        return False
     try:
         header, *rows = read_delimited(path).rows
         names = [cell.strip() for cell in header]
-        if any(names.count(column) != 1 for column in columns):
+        if any(names.count(column) != 1 for column in columns) or _LABELS & {*names}:
             return False
         at = names.index(columns[-1])
         scores = [float(row[at]) for row in rows]
