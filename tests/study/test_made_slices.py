@@ -44,6 +44,22 @@ def test_a_study_that_goes_on_has_the_same_copies(bench: Bench, inline: InlineTr
     assert after.table.equals(before["degraded.jpeg30"].table)
 
 
+def test_a_study_has_the_copies_of_training_files_that_its_space_can_draw(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    # No view of these pictures notices what is done to a sound.
+    copies = {"degraded": {"choice": [0.0, 0.5]}, "splice": 0.2}
+    folder = bench.search(bench.experiment({**THREE, "copies": copies}), 1).folder
+    prepared = Prepared.load(folder.path)
+    assert [*prepared.beside] == ["copies.degraded"]
+    rows, own = prepared.beside["copies.degraded"].table, prepared.rows("train")
+    assert rows["name"].tolist() == own["name"].tolist()
+    assert rows["target"].tolist() == own["target"].tolist()
+    assert not set(rows["row.image"]) & set(prepared.table["row.image"])
+    plain = bench.search(bench.experiment(THREE), 1).folder
+    assert not Prepared.load(plain.path).beside
+
+
 def test_a_copy_that_no_view_notices_is_told_and_left_out(
     bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
 ) -> None:

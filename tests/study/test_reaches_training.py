@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from safetensors.torch import load_file
 from torch import Generator
 
 from workbench.data.prepare import Prepared
+from workbench.data.training_copies import copies_name
+from workbench.degradation.degradations import FORGERIES
+from workbench.media.sound_view import SoundView
 from workbench.media.view import View
 from workbench.media.views import AnyView
 from workbench.parts.weights import RANDOM
@@ -47,6 +50,13 @@ SPACES = {
 BACKBONE = "test_resnet"
 SIZES = {"train": 34, "val": 12, "test": 2}
 """One batch of 64 or two of 32 or three of 16."""
+
+COPIES = [
+    copies_name(forgery, degraded=degraded)
+    for forgery in ("", *FORGERIES)
+    for degraded in (True, False)
+    if forgery or degraded
+]
 
 SHORT, LONG = 2, 12
 """Epochs of a training; what shows only late needs the long one: a plateau, or a decay of 0.9 of a
@@ -122,7 +132,20 @@ def made_data(folder: Path, sizes: Mapping[str, int] = SIZES) -> Prepared:
         made = [view.neutral(), *(clouds(view, int(fake), rng) for fake in rows["target"])]
         arrays[name] = folder / f"{name}.array"
         np.stack(made).tofile(arrays[name])
-    return Prepared(pd.DataFrame(rows), VIEWS, arrays, "made")
+    table = pd.DataFrame({**rows, "content": rows["name"]})
+    plain = Prepared(table, VIEWS, arrays, "made")
+    return replace(plain, beside={name: copies_of(plain, name) for name in COPIES})
+
+
+def copies_of(prepared: Prepared, name: str) -> Prepared:
+    """Return copies that look like the file one, two, ... further on."""
+    rows = prepared.rows("train")
+    table = rows[rows["target"] == 0].assign(target=1) if name != "copies.degraded" else rows
+    for view in prepared.views:
+        if isinstance(VIEWS[view], SoundView) or "degraded" in name:
+            moved = (table[f"row.{view}"] + COPIES.index(name)) % len(rows) + 1
+            table = table.assign(**{f"row.{view}": moved})
+    return replace(prepared, table=table)
 
 
 def clouds(view: View, fake: int, rng: np.random.Generator) -> npt.NDArray[Any]:
@@ -183,12 +206,14 @@ def small(space: Space, draft: SampledConfig, *, epochs: int, keep: str) -> Samp
 def fewest_views(space: Space, name: str) -> tuple[str, ...]:
     """Return the smallest set of views in which dimension `name` has something to work on."""
     several = name.endswith(".even_views")  # of one view there is nothing to even
+    both = name == "copies.mismatch"  # of picture and sound
     channels = 1 if ".spectrograms." in name else 3 if ".pictures." in name or name == "tta" else 0
     fit = [
         names
         for names in space.view_sets()
         if not channels or any(VIEWS[view].shape[-1] == channels for view in names)
         if not several or len({len(VIEWS[view].shape) for view in names}) > 1
+        if not both or len({isinstance(VIEWS[view], SoundView) for view in names}) > 1
     ]
     return min(fit, key=len)
 

@@ -34,10 +34,13 @@ class Place:
     array_file: Path
     row: int
     content: str
-    """What the row is stored by: the file's content, or what names a degraded copy of it."""
+    """What the row is stored by: the file's content, or what names a changed copy of it."""
 
     copy: str = ""
-    """The degradation whose copy of the file it is of; "" for the file itself."""
+    """The copy of the file that it is of, see `degradations.content_of`; "" for the file itself."""
+
+    other: Path | None = None
+    """The other file that goes into the copy."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,8 @@ def _decode(task: Task) -> Done:
     if passing := _unread(task):
         return _not_kept(task, passing)
     wanted = {name: (place.copy, place.view) for name, place in task.places.items()}
-    reading = read_copies(task.path, wanted, loudness=task.loudness)
+    others = {place.copy: place.other for place in task.places.values() if place.other}
+    reading = read_copies(task.path, wanted, loudness=task.loudness, others=others)
     outcomes, unexpected = {}, {}
     for name, made in reading.made.items():
         place = task.places[name]

@@ -10,7 +10,7 @@ from workbench.data.contents import Stamp
 from workbench.data.filling import How, Media, decoded
 from workbench.data.prepare import Prepared, enter
 from workbench.data.view_store import ViewStore
-from workbench.degradation.degradations import DEGRADATIONS, content_of
+from workbench.degradation.degradations import AND, DEGRADATIONS, content_of
 from workbench.errors import ConfigError
 from workbench.media.decoders import FILE_LIMIT_S
 from workbench.media.view import View
@@ -18,8 +18,8 @@ from workbench.media.view import View
 DEGRADED = "degraded"
 """The family of the copies' slices: that of `jpeg30` is `degraded.jpeg30`."""
 
-_AND = "_"
-"""Between the degradations of one copy: a picture by the one, its sound by the other."""
+COPIES = "copies"
+"""The family of copies of training files, which are no slices; see `training_copies`."""
 
 
 def copies_for(names: Iterable[str], views: Mapping[str, View]) -> tuple[str, ...]:
@@ -42,11 +42,11 @@ def copies_for(names: Iterable[str], views: Mapping[str, View]) -> tuple[str, ..
 
 def _default(views: Mapping[str, View]) -> str:
     names = [each.name for each in DEGRADATIONS.values() if each.is_default]
-    return _AND.join(name for name in names if _touched(name, views))
+    return AND.join(name for name in names if _touched(name, views))
 
 
 def _parts(copy: str) -> list[str]:
-    return copy.split(_AND) if copy else []
+    return copy.split(AND) if copy else []
 
 
 def _require_known(copy: str) -> None:
@@ -56,7 +56,7 @@ def _require_known(copy: str) -> None:
             raise ConfigError(
                 f"The slice '{DEGRADED}.{copy}' asks for the degradation {part!r}, which "
                 f"there is not. Choose from {', '.join(DEGRADATIONS)}; to damage picture "
-                f"and sound in one copy, join two: {DEGRADED}.jpeg30{_AND}mp3."
+                f"and sound in one copy, join two: {DEGRADED}.jpeg30{AND}mp3."
             )
     if len({bool(DEGRADATIONS[part].of_sound) for part in parts}) < len(parts):
         raise ConfigError(

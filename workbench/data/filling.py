@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.console import say, track
@@ -36,15 +36,25 @@ class Media:
     """By path, as the file was before its content was read."""
 
     copies: Mapping[str, Sequence[str]]
-    """The views of each copy that is wanted of every file, by the name of its degradation; of the
-    file itself by ""."""
+    """The views of each copy that is wanted, see `degradations.content_of`; of the file itself by
+    ""."""
+
+    made_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By copy, the contents of which alone it is wanted, each with the content of the other file
+    that goes into it, or "". What is not named is wanted of every file."""
 
     def wanted(self, content: str) -> Iterator[tuple[str, str, str]]:
         """Yield the copy, the view and what the copy's content is called, of all that is wanted."""
         for copy, views in self.copies.items():
-            called = content_of(content, copy)
-            for view in views:
-                yield copy, view, called
+            if content in self.made_of.get(copy, self.paths):
+                called = content_of(content, copy, self.made_of.get(copy, {}).get(content, ""))
+                for view in views:
+                    yield copy, view, called
+
+    def other(self, content: str, copy: str) -> Path | None:
+        """Return the other file that goes into a copy of a content."""
+        other = self.made_of.get(copy, {}).get(content)
+        return self.folder / self.paths[other] if other else None
 
     def contents(self) -> set[str]:
         """Return what is to be in the stores."""
@@ -140,7 +150,7 @@ class _Lacking:
         """Yield the reading of each file, its rows reserved."""
         for content, path in self._media.paths.items():
             places = {
-                f"{copy}/{view}": self._place(copy, view, called)
+                f"{copy}/{view}": self._place(copy, view, called, self._media.other(content, copy))
                 for copy, view, called in list(self._lacking(content))
             }
             loudness = self.lacks_facts(content)
@@ -153,10 +163,10 @@ class _Lacking:
             if called not in self._writers[view].outcomes:
                 yield copy, view, called
 
-    def _place(self, copy: str, view: str, called: str) -> Place:
+    def _place(self, copy: str, view: str, called: str, other: Path | None) -> Place:
         store = self._stores[view]
         row = self._writers[view].reserve(called)
-        return Place(view, store.view, store.array_file, row, called, copy)
+        return Place(view, store.view, store.array_file, row, called, copy, other)
 
 
 def _fill(

@@ -1,6 +1,8 @@
-"""All degradations: what is done to copies of held-out media, to see what a model makes of them.
+"""All that is done to copies of media: degradations, and forgeries, which make fakes of real ones.
 
-To add one: write its function, and name it in `DEGRADATIONS`.
+A model is measured on degraded copies of held-out media, and may learn from degraded and forged
+ones of the training files. To add one: write its function, and name it in `DEGRADATIONS` or
+`FORGERIES`.
 """
 
 import hashlib
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.degradation.forgeries import mismatched, resynthesised, spliced
 from workbench.degradation.pictures import as_jpeg, half_size, noisy, with_blur
 from workbench.degradation.recoding import write_h264
 from workbench.degradation.sounds import (
@@ -29,7 +32,7 @@ from workbench.media.view import Array, FileView, Picture, Sound, View
 
 @dataclass(frozen=True)
 class Degradation:
-    """One way in which media get worse; exactly one of the three functions does it."""
+    """One way in which media are changed; exactly one of the four functions does it."""
 
     name: str
     what: str
@@ -42,6 +45,9 @@ class Degradation:
     """Changes still images, and videos frame by frame."""
 
     of_sound: Callable[[Sound, np.random.Generator], Sound] | None = None
+    of_two_sounds: Callable[[Sound, Sound, np.random.Generator], Sound] | None = None
+    """Changes a sound by another one: that of another file."""
+
     of_video: Callable[[Path, Path], None] | None = None
     """Writes the pictures of a video into another file."""
 
@@ -50,14 +56,30 @@ class Degradation:
 
     def touches(self, view: View) -> bool:
         """Return whether the view of a copy is another one than that of the file itself."""
-        if self.of_sound:
+        if self.of_sound or self.of_two_sounds:
             return isinstance(view, SoundView)
         is_still = isinstance(view, FileView) and view.modality == "picture"
         return isinstance(view, VideoView) or (bool(self.of_picture) and is_still)
 
-    def content_of(self, content: str) -> str:
-        """Return what names the copy of a content, as a hash names a content."""
-        return hashlib.sha256(f"{content} {self.name} {self.version}".encode()).hexdigest()
+    def content_of(self, content: str, other: str = "") -> str:
+        """Return what names the copy of a content, as a hash names a content.
+
+        Args:
+            content: The hash of the file.
+            other: That of the other file, if one goes into the copy.
+        """
+        about = [content, self.name, str(self.version)]
+        about += [other] if self.of_two_sounds else []
+        return hashlib.sha256(" ".join(about).encode()).hexdigest()
+
+    def heard(self, sound: Sound, other: Sound | None) -> Sound:
+        """Return the sound of the copy; `other` is that of the other file, if one goes into it."""
+        rng = self.random(sound)
+        if self.of_two_sounds:
+            assert other is not None
+            return self.of_two_sounds(sound, other, rng)
+        assert self.of_sound
+        return self.of_sound(sound, rng)
 
     def random(self, values: Array) -> np.random.Generator:
         """Return the random numbers for a picture or sound: the same for the same, always."""
@@ -94,7 +116,30 @@ _ALL = (
 DEGRADATIONS: Mapping[str, Degradation] = {each.name: each for each in _ALL}
 """By name."""
 
+FORGERIES: Mapping[str, Degradation] = {
+    each.name: each
+    for each in (
+        Degradation("resynthesis", "rebuilt from its mel spectrogram", of_sound=resynthesised),
+        Degradation("splice", "a stretch of another sound", of_two_sounds=spliced),
+        Degradation("mismatch", "another sound, or one moved in time", of_two_sounds=mismatched),
+    )
+}
+"""By name: what makes a fake of a real file."""
 
-def content_of(content: str, copy: str) -> str:
-    """Return what names a copy of a content, by the degradation's name; "" is the file itself."""
-    return DEGRADATIONS[copy].content_of(content) if copy else content
+CHANGES = {**DEGRADATIONS, **FORGERIES}
+
+AND = "_"
+"""Between the changes of one copy, in the order in which they are made."""
+
+
+def content_of(content: str, copy: str, other: str = "") -> str:
+    """Return what names a copy of a content.
+
+    Args:
+        content: The hash of the file.
+        copy: The names of its changes, joined by `AND`; "" is the file itself.
+        other: The hash of the other file, if one goes into it.
+    """
+    for name in copy.split(AND) if copy else ():
+        content = CHANGES[name].content_of(content, other)
+    return content

@@ -1,4 +1,4 @@
-"""Views of degraded copies: what a view makes of a file after a degradation.
+"""Views of changed copies: what a view makes of a file that was degraded or forged.
 
 Pictures and sounds are changed between the decoder and the view, so that one pass over a file
 serves all of its copies, and a view has the same frames of each as of the file itself. Only where
@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
 
-from workbench.degradation.degradations import DEGRADATIONS, Degradation
+from workbench.degradation.degradations import AND, CHANGES, Degradation
+from workbench.degradation.sounds import sound_of
 from workbench.errors import MediaError
 from workbench.media.declared import Modality
 from workbench.media.decoders import read_any
@@ -30,14 +32,20 @@ from workbench.media.view import FileView, Made, MadeOrNot, Sound, View, read_vi
 
 
 def read_copies(
-    path: Path, wanted: Mapping[str, tuple[str, View]], *, loudness: bool = False
+    path: Path,
+    wanted: Mapping[str, tuple[str, View]],
+    *,
+    loudness: bool = False,
+    others: Mapping[str, Path] = MappingProxyType({}),
 ) -> Reading:
-    """Do as `decoders.read_any`, for views of a file and of its degraded copies.
+    """Do as `decoders.read_any`, for views of a file and of its changed copies.
 
     Args:
         path: The file.
-        wanted: By any name, the name of a degradation ("" for the file itself) and the view.
+        wanted: By any name, a copy (see `degradations.content_of`; of pictures one change at most)
+            and the view.
         loudness: See there.
+        others: By copy, the other file that goes into it.
     """
     here: dict[str, View] = {}
     apart: defaultdict[str, dict[str, View]] = defaultdict(dict)
@@ -45,16 +53,16 @@ def read_copies(
     for name, (copy, view) in wanted.items():
         if not copy:
             here[name] = view
-        elif DEGRADATIONS[copy].of_video:
+        elif copy in CHANGES and CHANGES[copy].of_video:
             apart[copy][name] = view
         else:
-            here[name] = _degraded(view, copy, heard)
+            here[name] = _degraded(view, copy, heard, others.get(copy))
     reading = Reading({}, Facts())
     if here:
         reading = read_media(path, here, loudness=loudness, guarded=read_any)
     made = dict(reading.made)
     for copy, views in apart.items():
-        read = partial(_read_recoded, DEGRADATIONS[copy])
+        read = partial(_read_recoded, CHANGES[copy])
         made |= read_any(path, views, read=read)
     return Reading(made, reading.facts)
 
@@ -72,11 +80,16 @@ def _read_recoded(
         return read_views(recoded, views, onlooker)
 
 
-def _degraded(view: View, copy: str, heard: dict[Any, Sound]) -> View:
+def _degraded(view: View, copy: str, heard: dict[Any, Sound], other: Path | None) -> View:
     """Return the view of a copy; `heard` keeps its sound for other views of the same file."""
     if isinstance(view, SoundView):
-        return _DegradedSound(
-            inner=view, degradation=copy, heard=heard, version=view.version, align=view.align
+        return _ChangedSound(
+            inner=view,
+            copied=copy,
+            heard=heard,
+            other=other,
+            version=view.version,
+            align=view.align,
         )
     if isinstance(view, VideoView):
         return _DegradedFrames(
@@ -86,26 +99,30 @@ def _degraded(view: View, copy: str, heard: dict[Any, Sound]) -> View:
     return _DegradedFile(inner=view, degradation=copy)
 
 
-class _DegradedSound(SoundView):
-    """A view of the sound after a degradation."""
+class _ChangedSound(SoundView):
+    """A view of the sound after one change or several."""
 
     modality: ClassVar[Modality] = "vector"  # the inner view's counts
-    kind: Literal["degraded-sound"] = "degraded-sound"
+    kind: Literal["changed-sound"] = "changed-sound"
     inner: SoundView
-    degradation: str
+    copied: str
     heard: Any
+    other: Path | None
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.inner.shape
 
     def of_sound(self, sound: Sound) -> Made:
-        key = (self.degradation, self.align, self.version == 1)
-        if key not in self.heard:
-            degradation = DEGRADATIONS[self.degradation]
-            assert degradation.of_sound
-            self.heard[key] = degradation.of_sound(sound, degradation.random(sound))
-        return self.inner.of_sound(self.heard[key])
+        key: tuple[Any, ...] = (self.align, self.version == 1)
+        for name in self.copied.split(AND):
+            key = (*key, name)
+            if key not in self.heard:
+                change = CHANGES[name]
+                other = sound_of(self.other) if change.of_two_sounds and self.other else None
+                self.heard[key] = change.heard(sound, other)
+            sound = self.heard[key]
+        return self.inner.of_sound(sound)
 
 
 class _DegradedFrames(VideoView):
@@ -157,6 +174,6 @@ class _DegradedFile(FileView):
 
 
 def _changed(picture: Any, name: str) -> Any:
-    degradation = DEGRADATIONS[name]
+    degradation = CHANGES[name]
     assert degradation.of_picture
     return np.ascontiguousarray(degradation.of_picture(picture, degradation.random(picture)))

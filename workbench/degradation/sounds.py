@@ -47,10 +47,19 @@ def as_mp3(sound: Sound) -> Sound:
             str(file), RATE_HZ, nchannels=1, codec="libmp3lame", bitrate=_MP3_BIT_RATE
         ) as writer:
             writer.write_frames(samples)
-        with opened(file, for_sound=True) as container:
-            reader = SoundReader(container)
-            feed(container, [reader])
-            return _of_length(reader.sound(), len(sound))
+        return _of_length(sound_of(file), len(sound))
+
+
+def sound_of(path: Path) -> Sound:
+    """Return the sound of a file.
+
+    Raises:
+        MediaError: it has none, or it cannot be decoded.
+    """
+    with opened(path, for_sound=True) as container:
+        reader = SoundReader(container)
+        feed(container, [reader])
+        return reader.sound()
 
 
 def through_telephone(sound: Sound) -> Sound:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from workbench.data.degraded import DEGRADED
+from workbench.data.degraded import COPIES, DEGRADED
 from workbench.data.delimited import shown_cell
 from workbench.data.metadata import Metadata, column_of
 from workbench.data.out_of_fold import FOLD
@@ -90,7 +90,8 @@ def _beside(prepared: Prepared) -> Iterator[SliceFamily]:
     families: dict[str, list[Slice]] = {DEGRADED: []}
     for name, other in prepared.beside.items():
         part = Slice(name, other, other.rows("val"))
-        families.setdefault(name.partition(".")[0], []).append(part)
+        if (family := name.partition(".")[0]) != COPIES:
+            families.setdefault(family, []).append(part)
     for name, parts in families.items():
         note = "" if parts else f"No {name}: no copy that was asked for differs in these views."
         yield SliceFamily(name, tuple(parts), note)

@@ -13,6 +13,7 @@ from workbench.data.degraded import copies_for, prepare_copies
 from workbench.data.manifest import Layout, Manifest, read_labelled
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.prepared_table import PREPARED_TABLE
+from workbench.data.training_copies import prepare_training_copies
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.files import read_json, write_json
@@ -71,6 +72,7 @@ def with_made_slices(
         for line in _lost(prepared, copies):
             say(line)
         prepared = replace(prepared, beside={**prepared.beside, **copies})
+    prepared = _with_training_copies(prepared, manifest, space, data, where)
     keep_data(folder, manifest, prepared)
     _require_known(prepared, experiment)
     if CLUSTERS in {name.partition(".")[0] for name in experiment.named_slices}:
@@ -88,6 +90,25 @@ def with_made_slices(
         prepared = with_clusters(prepared, clusters)
         keep_data(folder, manifest, prepared)
     return prepared
+
+
+def _with_training_copies(
+    prepared: Prepared, manifest: Manifest, space: Space, data: Path, where: Where
+) -> Prepared:
+    """Return the data with the copies beside that the space's trials may be trained on."""
+    drawn = [draft.copies for draft in space.corners()]
+    forgeries = dict.fromkeys(forgery for copies in drawn for forgery in copies.forged)
+    degraded = any(copies.degraded for copies in drawn)
+    made = prepare_training_copies(
+        prepared,
+        forgeries,
+        data,
+        manifest.stamps,
+        degraded=degraded,
+        cache=where.cache,
+        jobs=where.num_threads,
+    )
+    return replace(prepared, beside={**prepared.beside, **made})
 
 
 def _with_folders(

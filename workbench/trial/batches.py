@@ -12,6 +12,7 @@ from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
+from workbench.trial.drawn_copies import DrawnCopies
 from workbench.trial.sampling import Sampling
 
 
@@ -62,7 +63,12 @@ def subset(targets: npt.NDArray[np.int8], sampling: Sampling) -> npt.NDArray[np.
 
 
 def shuffled(
-    source: StoredViews, batch_size: int, generator: torch.Generator, *, balanced: bool = False
+    source: StoredViews,
+    batch_size: int,
+    generator: torch.Generator,
+    *,
+    balanced: bool = False,
+    copies: DrawnCopies | None = None,
 ) -> Iterator[Batch]:
     """Yield the samples in a random order; a last batch of one sample joins the one before.
 
@@ -74,8 +80,11 @@ def shuffled(
         generator: A CPU generator.
         balanced: As many samples, half of each class: of the rarer class some come again, of the
             other some are left out.
+        copies: Draws which samples are seen as copies, before classes are balanced.
     """
     order = torch.randperm(source.num_samples, generator=generator)
+    if copies is not None:
+        order = copies.drawn(order, generator, source.num_segments)
     if balanced:
         targets = source.targets_of(order)
         wanted = (len(order) - len(order) // 2, len(order) // 2)

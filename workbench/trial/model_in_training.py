@@ -20,6 +20,7 @@ from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import StoredSlices
 from workbench.trial.batches import sampled
 from workbench.trial.device import Capabilities, capabilities, forget_peak, give_back
+from workbench.trial.drawn_copies import DrawnCopies
 from workbench.trial.memory import Plan
 from workbench.trial.memory_count import is_out_of_memory
 from workbench.trial.metrics import require_numbers
@@ -66,9 +67,14 @@ class ModelInTraining(ABC):
         forget_peak(self._device)
         torch.manual_seed(recipe.seed)
         self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._train = self.stored(
-            sampled(prepared.for_fold(fold), "train", recipe.training.sampling)
-        )
+        part = sampled(prepared.for_fold(fold), "train", recipe.training.sampling)
+        self._copies: DrawnCopies | None = None
+        if recipe.training.copies.are_made:
+            self._copies = DrawnCopies(part, recipe.training.copies, recipe.model.views)
+            part = self._copies.part
+        self._train = self.stored(part)
+        if self._copies is not None:
+            self._train.num_files = self._copies.num_files  # copies are no further samples
         parts = measured_slices(prepared, recipe.objective.over, fold)
         self.measured = StoredSlices(parts, self.stored)
         """The slices of the objective."""

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from workbench.parts.contrast import Contrast
+from workbench.parts.copies import Copies
 from workbench.parts.gradient import Gradient
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
@@ -250,7 +251,7 @@ class Recipe(Frozen):
             del transfer["average"]
         if transfer["stochastic_depth"] == 0:
             del transfer["stochastic_depth"]
-        for key, off in (("contrast", Contrast()), ("gradient", Gradient())):
+        for key, off in (("contrast", Contrast()), ("copies", Copies()), ("gradient", Gradient())):
             if getattr(self.training, key) == off:
                 del dump["training"][key]
         for key in ("refit", "plugins"):

@@ -97,7 +97,9 @@ class Training(ModelInTraining):
                 num_samples=num_samples,
                 cache=cache,
             )
-        fake_share = float(self._train.targets.double().mean())
+        num_fakes = float(self._train.targets[: self._train.num_files].sum())
+        num_fakes += self._copies.num_forged if self._copies else 0
+        fake_share = num_fakes / self._train.num_files
         self._modalities = modalities_of(recipe.model.views)
         self._fake_share = fake_share_with_blends(
             0.5 if recipe.training.sampling.balanced else fake_share,
@@ -238,7 +240,11 @@ class Training(ModelInTraining):
         balanced = recipe.training.sampling.balanced
         losses = []
         for batch in shuffled(
-            train, recipe.training.batch_size, self._generator, balanced=balanced
+            train,
+            recipe.training.batch_size,
+            self._generator,
+            balanced=balanced,
+            copies=self._copies,
         ):
             self._factor = recipe.training.schedule.factor(
                 self._step,

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from workbench.parts.augment import Augment
 from workbench.parts.contrast import Contrast
+from workbench.parts.copies import Copies
 from workbench.parts.gradient import Gradient
 from workbench.parts.losses import AnyLoss, CrossEntropy
 from workbench.parts.methods import AnyMethod, FeatureProbe, FineTuning, is_probe
@@ -34,6 +35,7 @@ class TrainingSpec(Frozen):
 
     transfer: Transfer = Transfer()
     sampling: Sampling = Sampling()
+    copies: Copies = Copies()
     loss: AnyLoss = CrossEntropy()
     """The loss that training minimises."""
 

@@ -1,0 +1,162 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.media.clips import chirp, moving, write_media
+from workbench.data.labels import Template
+from workbench.data.manifest import Manifest
+from workbench.data.out_of_fold import FOLD
+from workbench.data.prepare import Prepared, prepare
+from workbench.data.training_copies import _partners, prepare_training_copies
+from workbench.data.view_store import NEUTRAL_ROW
+from workbench.files import hash_file
+from workbench.media.frames import Frames
+from workbench.media.mel import Mel
+from workbench.parts.copies import Copies
+from workbench.scoring.slices import Slice, families_of
+from workbench.trial.drawn_copies import DrawnCopies
+
+VIEWS = {"frames": Frames(num_frames=2, image_px=32), "mel": Mel()}
+REAL, FAKE = ("a.mp4", "b.mp4", "mute.mp4"), ("f.mp4",)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three real training clips, one of them without sound, a fake one and a real one of `val`."""
+    folder = tmp_path_factory.mktemp("clips")
+    for number, name in enumerate((*REAL, *FAKE, "v.mp4")):
+        sound = None if name == "mute.mp4" else chirp(0.5 + 0.1 * number)
+        write_media(folder / name, sound=sound, pictures=moving(10 + number))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(folder: Path) -> Prepared:
+    names = [*REAL, *FAKE, "v.mp4"]
+    table = pd.DataFrame(
+        {
+            "split": ["train"] * 4 + ["val"],
+            "name": names,
+            "path": names,
+            "target": np.array([0, 0, 0, 1, 0], np.int8),
+            "status": "ok",
+            "content": [hash_file(folder / name) for name in names],
+        }
+    )
+    template = Template(pd.DataFrame({"n": [], "p": []}), "n", "p", folder / "p.csv")
+    manifest = Manifest(table, template, 0)
+    data = prepare(manifest, folder, VIEWS, cache=folder / "cache", jobs=1)
+    copies = prepare_training_copies(
+        data,
+        ("resynthesis", "splice", "mismatch"),
+        folder,
+        {},
+        degraded=True,
+        cache=folder / "cache",
+        jobs=1,
+    )
+    return Prepared(
+        data.table, data.views, data.arrays, data.fingerprint, data.stores, beside=copies
+    )
+
+
+def rows_of(prepared: Prepared, kind: str) -> pd.DataFrame:
+    return prepared.beside[f"copies.{kind}"].table.set_index("name")
+
+
+def test_copies_are_of_training_files_and_forged_ones_of_real_ones_which_are_fakes_then(
+    prepared: Prepared,
+) -> None:
+    kinds = [f"{f}{d}" for f in ("resynthesis", "splice", "mismatch") for d in ("", "_degraded")]
+    assert {*prepared.beside} == {f"copies.{kind}" for kind in ("degraded", *kinds)}
+    degraded = rows_of(prepared, "degraded")
+    assert [*degraded.index] == [*REAL, *FAKE]
+    assert degraded["target"].tolist() == [0, 0, 0, 1]
+    for forgery in ("resynthesis", "splice", "mismatch"):
+        for kind in (forgery, f"{forgery}_degraded"):
+            assert [*rows_of(prepared, kind).index] == ["a.mp4", "b.mp4"]  # what is heard
+            assert rows_of(prepared, kind)["target"].tolist() == [1, 1]
+
+
+def test_a_forgery_changes_the_sound_alone_and_damage_changes_both(prepared: Prepared) -> None:
+    own = prepared.rows("train").set_index("name").loc[["a.mp4", "b.mp4"]]
+    for kind in ("resynthesis", "splice", "mismatch"):
+        rows = rows_of(prepared, kind).loc[own.index]
+        assert rows["row.frames"].tolist() == own["row.frames"].tolist()
+        assert not set(rows["row.mel"]) & {*own["row.mel"], NEUTRAL_ROW}
+        damaged = rows_of(prepared, f"{kind}_degraded").loc[own.index]
+        assert not set(damaged["row.mel"]) & {*rows["row.mel"], *own["row.mel"], NEUTRAL_ROW}
+        of_files = rows_of(prepared, "degraded").loc[own.index]
+        assert damaged["row.frames"].tolist() == of_files["row.frames"].tolist()
+        assert not set(damaged["row.frames"]) & set(own["row.frames"])
+
+
+def test_copies_are_the_same_the_next_time_and_are_no_slices(
+    prepared: Prepared, folder: Path
+) -> None:
+    again = prepare_training_copies(
+        prepared, ("splice",), folder, {}, degraded=False, cache=folder / "cache", jobs=1
+    )
+    assert [*again] == ["copies.splice"]
+    pd.testing.assert_frame_equal(
+        again["copies.splice"].table, prepared.beside["copies.splice"].table
+    )
+    assert "copies" not in families_of(prepared)
+
+
+def test_nothing_of_a_held_out_fold_goes_into_a_copy() -> None:
+    real = pd.DataFrame({"content": [*"abcdef"], FOLD: [1, 1, 1, 2, 2, 3]})
+    partners = _partners(real)
+    assert {*partners} == {*"abcde"}  # the fold of one has no other
+    folds = dict(zip(real["content"], real[FOLD], strict=True))
+    for one, other in partners.items():
+        assert one != other and folds[one] == folds[other]
+    assert sorted(partners.values()) == [*"abcde"]
+
+
+def drawn(prepared: Prepared, views: tuple[str, ...], **chances: float) -> pd.DataFrame:
+    """Return the rows that an epoch sees of the training files, in their order."""
+    rows = prepared.rows("train")
+    copies = DrawnCopies(Slice("train", prepared, rows), Copies(**chances), views)
+    order = copies.drawn(torch.arange(len(rows)), torch.Generator().manual_seed(0), 1)
+    return copies.part.rows.iloc[order.numpy()].set_index("name")
+
+
+def test_what_always_happens_is_seen_of_every_file_that_it_can_happen_to(
+    prepared: Prepared,
+) -> None:
+    def seen(table: pd.DataFrame, name: str) -> list[int]:
+        return [int(table[column][name]) for column in ("row.mel", "row.frames")]
+
+    own = prepared.rows("train").set_index("name")
+    plain = drawn(prepared, ("mel", "frames"), splice=1.0)
+    assert [*plain.index] == [*own.index]
+    # The real clip without sound stays real, and a fake one stays as it is.
+    assert plain["target"].tolist() == [1, 1, 0, 1]
+    assert seen(plain, "f.mp4") == seen(own, "f.mp4")
+    assert seen(plain, "a.mp4") == seen(rows_of(prepared, "splice"), "a.mp4")
+    both = drawn(prepared, ("mel", "frames"), splice=1.0, degraded=1.0)
+    assert both["target"].tolist() == [1, 1, 0, 1]
+    assert seen(both, "a.mp4") == seen(rows_of(prepared, "splice_degraded"), "a.mp4")
+    for name in ("mute.mp4", "f.mp4"):
+        assert seen(both, name) == seen(rows_of(prepared, "degraded"), name)
+
+
+@pytest.mark.parametrize(
+    ("views", "forgery"),
+    [(("frames",), "splice"), (("frames",), "mismatch"), (("mel",), "mismatch")],
+)
+def test_a_model_that_cannot_notice_a_forgery_is_not_told_of_a_fake(
+    prepared: Prepared, views: tuple[str, ...], forgery: str
+) -> None:
+    for degraded in (0.0, 1.0):
+        table = drawn(prepared, views, **{forgery: 1.0}, degraded=degraded)
+        assert table["target"].tolist() == [0, 0, 0, 1]
+
+
+def test_chances_that_add_up_to_more_than_one_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"splice \+ mismatch is 1\.2"):
+        Copies(splice=0.6, mismatch=0.6)

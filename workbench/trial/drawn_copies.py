@@ -1,0 +1,101 @@
+"""Which training files are seen as copies of them: drawn anew in each epoch."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Generator, Tensor
+
+from workbench.data.training_copies import copies_name
+from workbench.data.view_store import NEUTRAL_ROW
+from workbench.media.sound_view import SoundView
+from workbench.parts.copies import Copies
+from workbench.scoring.slices import Slice
+
+Places = npt.NDArray[np.int64]
+
+
+class DrawnCopies:
+    """The files of a training with their copies behind them, and the drawing among these.
+
+    Args:
+        part: The files; their prepared data have the copies beside them.
+        copies: How often which copy of a file is seen.
+        views: Names of the views that the model reads; a copy in which they see no change is none.
+    """
+
+    def __init__(self, part: Slice, copies: Copies, views: Collection[str]) -> None:
+        self._files, self._views = part, views
+        self._tables = [part.rows]
+        self._degraded = copies.degraded
+        self._is_real = torch.from_numpy(part.rows["target"].to_numpy() == 0)
+        chances = [0.0, *copies.forged.values()]
+        self._ends = torch.tensor(chances, dtype=torch.float64).cumsum(0)
+        self.num_files = len(part.rows)
+        """Of the files themselves, which come first."""
+
+        own = np.arange(self.num_files)
+        damaged = self._added("", own, own >= 0, degraded=True) if copies.degraded else own
+        places = [np.stack([own, damaged])]
+        self.num_forged = 0.0
+        """Real files that an epoch sees as fakes, on average."""
+
+        for forgery, chance in copies.forged.items():
+            forged = self._added(forgery, own, own >= 0, degraded=False)
+            is_forged = forged != own
+            damaged = np.where(is_forged, forged, places[0][1])
+            if copies.degraded:
+                damaged = self._added(forgery, damaged, is_forged, degraded=True)
+            places.append(np.stack([forged, damaged]))
+            self.num_forged += chance * int(is_forged.sum())
+        self._places = torch.from_numpy(np.stack(places))
+        """Where each file is, not forged or in each way, as it is and damaged: (ways, 2, files)."""
+
+        table = pd.concat(self._tables, ignore_index=True)
+        self.part = replace(part, prepared=replace(part.prepared, table=table), rows=table)
+        """The files, and behind them their copies."""
+
+    def drawn(self, order: Tensor, generator: Generator, num_segments: int) -> Tensor:
+        """Return samples `order` with copies in place of some, (samples,) int64.
+
+        Args:
+            order: Samples of the files themselves.
+            generator: A CPU generator.
+            num_segments: Samples of each file.
+        """
+        files, segments = order // num_segments, order % num_segments
+        drawn = torch.rand(len(order), generator=generator, dtype=torch.float64)
+        way = torch.searchsorted(self._ends, drawn, right=True)
+        way[(way == len(self._ends)) | ~self._is_real[files]] = 0
+        damaged = torch.rand(len(order), generator=generator) < self._degraded
+        return self._places[way, damaged.long(), files] * num_segments + segments
+
+    def _added(
+        self, forgery: str, places: Places, wanted: npt.NDArray[np.bool_], *, degraded: bool
+    ) -> Places:
+        """Add the copies of one kind of the files that are wanted; return `places` with theirs."""
+        prepared, rows = self._files.prepared, self._files.rows
+        other = prepared.beside.get(copies_name(forgery, degraded=degraded))
+        if other is None:
+            return places
+        table = other.table.drop_duplicates("content")
+        found = pd.Index(table["content"]).get_indexer(rows["content"])
+        wanted = wanted & (found >= 0)
+        table, rows = table.iloc[found[wanted]], rows[wanted]
+        changed, lost, pictured = (np.zeros(len(table), bool) for _ in range(3))
+        for name in self._views:
+            was, now = rows[f"row.{name}"].to_numpy(), table[f"row.{name}"].to_numpy()
+            changed |= (now != was) & (now != NEUTRAL_ROW)
+            lost |= (now == NEUTRAL_ROW) & (was != NEUTRAL_ROW)
+            if not isinstance(prepared.views[name], SoundView):
+                pictured |= was != NEUTRAL_ROW
+        seen = changed & ~lost
+        if forgery == "mismatch":
+            seen &= pictured
+        added = places.copy()
+        added[np.flatnonzero(wanted)[seen]] = sum(map(len, self._tables)) + np.arange(seen.sum())
+        self._tables.append(table[seen])
+        return added
