@@ -80,7 +80,7 @@ def test_what_was_deleted_by_hand_in_mlflow_stays_in_its_trash(
     assert client.get_run(run.run_id).info.lifecycle_stage == "deleted"
     assert client.get_experiment(trash).lifecycle_stage == "deleted"
     names = {one.name for one in client.search_experiments()}
-    assert names == {"Default", kept.folder.name}
+    assert names == {kept.folder.name}
 
 
 def test_a_study_that_a_search_holds_is_not_deleted(bench: Bench, trials: InlineTrials) -> None:

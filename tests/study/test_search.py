@@ -183,7 +183,7 @@ def test_a_refused_backbone_is_a_pruned_trial_that_was_never_trained(
     for row in legal:
         assert all(c <= 0 for c in journal(outcome.folder).trials[row.number].constraints.values())
     runs = {run.uid: run for run in bench.runs(outcome)}
-    assert {runs[row.recipe].status for row in refused} == {"KILLED"}
+    assert {runs[row.recipe].status for row in refused} == {"FINISHED"}
     assert {runs[row.recipe].state for row in refused} == {"pruned"}
 
 
@@ -225,7 +225,7 @@ def test_a_trial_below_the_median_is_stopped_after_the_warm_up(
     assert [row.state for row in rows] == ["complete", "complete", "pruned", "pruned"]
     assert [len(row.epochs) for row in rows] == [4, 4, 2, 2]
     assert rows[2].reason == "pruned after epoch 2"
-    assert [run.status for run in bench.runs(outcome)] == ["FINISHED"] * 2 + ["KILLED"] * 2
+    assert [run.status for run in bench.runs(outcome)] == ["FINISHED"] * 4
 
 
 def test_without_pruning_every_trial_runs_in_full(bench: Bench, inline: InlineTrials) -> None:

@@ -101,11 +101,28 @@ def test_a_trial_is_a_child_run_with_its_recipe_three_ways(
     assert json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/recipe.json")) == recipe
 
 
+def test_what_is_as_usual_is_no_parameter(
+    tracking: Tracking, client: MlflowClient, parent: str
+) -> None:
+    recipe = {"augment": {"hflip": 0.5, "vflip": 0.0}, "lr": 0.0}
+    usual = {"augment.hflip": "0.0", "augment.vflip": "0.0"}
+    run_id = tracking.start_trial(
+        parent, number=7, uid="abc", name="vit", recipe=recipe, usual=usual, tags={}
+    )
+    run = client.get_run(run_id)
+    assert run.data.params == {"augment.hflip": "0.5", "lr": "0.0"}
+    assert json.loads(run.data.tags["workbench.recipe"]) == recipe
+
+
+def test_a_new_store_has_no_empty_experiment(client: MlflowClient, parent: str) -> None:
+    assert "Default" not in {one.name for one in client.search_experiments()}
+
+
 @pytest.mark.parametrize(
     ("state", "status"),
     [
         ("complete", "FINISHED"),
-        ("pruned", "KILLED"),
+        ("pruned", "FINISHED"),
         ("failed", "FAILED"),
         ("interrupted", "KILLED"),
     ],
@@ -150,7 +167,9 @@ def test_trials_are_listed_over_more_than_one_page(
     runs = tracking.trial_runs(parent)
     assert [run.run_id for run in sorted(runs, key=lambda run: run.number)] == ids
     by_number = {run.number: run for run in runs}
-    assert (by_number[1].status, by_number[1].state) == ("KILLED", "pruned")
+    # MLflow would mark a killed run as a failure.
+    assert (by_number[1].status, by_number[1].state) == ("FINISHED", "pruned")
+    assert by_number[1].name == "001 pruned: lite0"
     assert (by_number[4].status, by_number[4].state) == ("RUNNING", "running")
     assert (by_number[4].uid, by_number[4].name) == ("uid4", "004 lite0")
 

@@ -211,6 +211,7 @@ class Study:
         from workbench.selection.best_model import promote_newest_pack
         from workbench.selection.promotion import promote
         from workbench.selection.soup_promotion import promote_newest_soup
+        from workbench.selection.told_in_mlflow import tell_in_mlflow
         from workbench.tracking.registry import ModelRegistry
 
         if pack + soup + (trial is not None) > 1:
@@ -226,6 +227,7 @@ class Study:
                 champion = promote_newest_soup(folder, ModelRegistry(root))
             else:
                 champion = promote(folder, ModelRegistry(root), trial)
+            tell_in_mlflow(folder, root, champion)
             compare_trials(folder, page=True)
         return champion
 

@@ -65,6 +65,7 @@ def finalists(
     from workbench.selection import promotion
     from workbench.selection.champion import describe_champion
     from workbench.selection.finalists_told import finalists_as_json
+    from workbench.selection.told_in_mlflow import tell_in_mlflow
     from workbench.tracking.registry import ModelRegistry
 
     asked = FinalistsAsked(top, seeds)
@@ -83,6 +84,7 @@ def finalists(
         ended = final_round(folder, options, asked, is_shown=not as_json)
         with full_disks_told(folder, Workspace(Path.cwd())) as root:
             champion = promotion.promote_best(folder, ModelRegistry(root))
+            tell_in_mlflow(folder, root, champion)
         if as_json:
             typer.echo(json.dumps(finalists_as_json(ended.finalists), indent=2, allow_nan=False))
             return

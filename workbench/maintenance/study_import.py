@@ -26,6 +26,7 @@ from workbench.maintenance.archive import (
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.registration import register
 from workbench.selection.soup_promotion import register_soup
+from workbench.selection.told_in_mlflow import tell_in_mlflow
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.repeats import read_repeats, row_of_repeat
@@ -283,6 +284,7 @@ def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
         return f"{error} `workbench promote {folder.name}` registers a champion."
     champion = champion.model_copy(update={"model_version": version})
     write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    tell_in_mlflow(folder, workspace.tracking, champion)
     return ""
 
 

@@ -3,7 +3,8 @@
 from workbench.addresses import TrackingPlace
 from workbench.console import say
 from workbench.errors import StudyError
-from workbench.searching.recording import StudyRuns, written_anew
+from workbench.searching.messages import written_anew
+from workbench.searching.recording import StudyRuns
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import is_row, read_study, runs_of

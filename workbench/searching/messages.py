@@ -80,3 +80,8 @@ def adopted(told: int, again: int) -> str:
     return (
         f"The last search was cut off: {told} trials had ended and are kept, {again} are run again."
     )
+
+
+def written_anew(mended: int) -> str:
+    """Return the sentence about so many runs that the tracking store lacked."""
+    return f"MLflow lacked {mended} ended trials: written anew from their folders."

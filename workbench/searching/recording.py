@@ -13,6 +13,8 @@ import optuna
 from workbench.access import require_writable
 from workbench.addresses import ServerAddress, TrackingPlace, folders_of
 from workbench.errors import StudyError
+from workbench.parts.augment import Augment
+from workbench.parts.transfer import Transfer
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
 from workbench.study.records import (
@@ -33,12 +35,18 @@ from workbench.study.repeats import Repeat, read_repeats, write_repeat
 from workbench.tracking.runs import Tracking
 from workbench.tracking.store import WriteError, why_refused
 from workbench.tracking.writing import RunState as Ending
+from workbench.tracking.writing import flatten
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
+from workbench.trial.sampling import Sampling
 
 SHOWN_METRICS = ("auc", "f1", "log_loss", "tpr", "fpr", "params_true", "seconds")
-SHOWN_PARAMS = ("backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
+SHOWN_PARAMS = ("views", "backbone", "image_px", "optimizer.kind", "optimizer.lr", "loss.kind")
 """What the study's page in the MLflow user interface shows of each trial."""
+
+_OFF = {"augment": Augment(), "sampling": Sampling(), "transfer": Transfer()}
+_USUAL = dict(flatten({key: value.model_dump(mode="json") for key, value in _OFF.items()}))
+"""Some sixty settings that change nothing as they are; `recipe.json` has them all the same."""
 
 
 class StudyRuns:
@@ -109,9 +117,7 @@ class StudyRuns:
             self.parent,
             number=number,
             uid=recipe.uid,
-            name=recipe.model.backbone_label,
-            params={"backbone": recipe.model.backbone_label},
-            recipe=recipe.flat(),
+            **_of_recipe(recipe),
             # Not what runs now: one that is written anew was trained by the code of its time.
             tags={**self._about, **attrs.get(MADE_BY, {}), **start},
         )
@@ -121,14 +127,11 @@ class StudyRuns:
 
     def start_repeat(self, repeat: Repeat, recipe: Recipe, epochs: Iterable[Epoch] = ()) -> str:
         """Open the run of a repeat, a child of the study's as those of trials; return its id."""
-        backbone = recipe.model.backbone_label
         run = self.tracking.start_trial(
             self.parent,
             number=repeat.number,
             uid=repeat.recipe,
-            name=f"{backbone}, repeat {repeat.place}",
-            params={"backbone": backbone},
-            recipe=recipe.flat(),
+            **_of_recipe(recipe, f", repeat {repeat.place}"),
             tags={**self._about, **repeat.made_by, "workbench.repeat_of": str(repeat.number)},
             kind="repeat",
         )
@@ -172,14 +175,11 @@ class StudyRuns:
         recipe, result = files.read_recipe(), files.read_result()
         if result is None:
             raise StudyError(f"{files.path} is no whole refit. Remove it, and make it again.")
-        backbone = recipe.model.backbone_label
         run = self.tracking.start_trial(
             self.parent,
             number=model.number,
             uid=recipe.uid,
-            name=f"{backbone}, refit",
-            params={"backbone": backbone},
-            recipe=recipe.flat(),
+            **_of_recipe(recipe, ", refit"),
             tags={**self._about, **made_by, "workbench.refit_of": model.of},
             kind="refit",
         )
@@ -298,6 +298,13 @@ class StudyRuns:
         return run
 
 
+def _of_recipe(recipe: Recipe, ending: str = "") -> dict[str, Any]:
+    """Return what a run says of its recipe, for `Tracking.start_trial`."""
+    views, backbone = "+".join(recipe.model.views), recipe.model.backbone_label
+    own = {"name": f"{recipe.model.label}{ending}", "recipe": recipe.flat()}
+    return {**own, "params": {"views": views, "backbone": backbone}, "usual": _USUAL}
+
+
 def _of_training(epoch: Epoch) -> dict[str, float]:
     return {"train_loss": epoch.train_loss, "lr": epoch.lr, "epoch_seconds": epoch.seconds}
 
@@ -306,11 +313,6 @@ def _ended(state: State) -> Literal["complete", "pruned", "failed"]:
     if state == "paused":
         raise ValueError("a paused trial has not ended")
     return state
-
-
-def written_anew(mended: int) -> str:
-    """Return the sentence about so many runs that the tracking store lacked."""
-    return f"MLflow lacked {mended} ended trials: written anew from their folders."
 
 
 @contextmanager

@@ -19,9 +19,10 @@ from workbench.searching.disk_budget import DiskBudget
 from workbench.searching.forecast import Forecast
 from workbench.searching.local_runner import LocalRunner
 from workbench.searching.loop import Search
+from workbench.searching.messages import written_anew
 from workbench.searching.options import RunOptions
 from workbench.searching.places import require_places
-from workbench.searching.recording import StudyRuns, changes_told, written_anew
+from workbench.searching.recording import StudyRuns, changes_told
 from workbench.searching.repeat_store import RepeatQueue, RepeatStore
 from workbench.searching.runner import MakeRunner
 from workbench.searching.scheduler import NoPruning

@@ -41,7 +41,7 @@ from workbench.searching.noise import NoiseWatch
 from workbench.searching.options import RunOptions
 from workbench.searching.places import require_places
 from workbench.searching.queue import TrialQueue
-from workbench.searching.recording import StudyRuns, changes_told, written_anew
+from workbench.searching.recording import StudyRuns, changes_told
 from workbench.searching.runner import MakeRunner
 from workbench.searching.scheduler import make_scheduler
 from workbench.searching.slice_data import with_made_slices
@@ -326,7 +326,7 @@ def _search(
         if told or again:
             say(messages.adopted(told, again))
         if mended := store.agree():
-            say(written_anew(mended))
+            say(messages.written_anew(mended))
         if other := store.other_code():
             before, now = map(describe_code, other)
             say(f"The study goes on with other code: {now}; its last trial was made by {before}.")

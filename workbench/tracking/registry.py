@@ -51,6 +51,10 @@ class ModelRegistry:
                 return str(version.version)
         return None
 
+    def describe(self, name: str, text: str) -> None:
+        """Let the page of a registered model begin with `text`, which is Markdown."""
+        self._client.update_registered_model(name, text)
+
     def register_champion(
         self,
         name: str,

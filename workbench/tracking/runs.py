@@ -14,7 +14,7 @@ from pydantic import Field
 from workbench.addresses import TrackingPlace
 from workbench.errors import StudyError
 from workbench.tracking.server import open_store
-from workbench.tracking.ui import leaderboard_tag, page_of, require_store
+from workbench.tracking.ui import KIND, leaderboard_tag, page_of, require_store
 from workbench.tracking.writing import TAG_LENGTH, RunState, RunWriter, flatten
 from workbench.values import Frozen
 
@@ -23,6 +23,7 @@ from workbench.values import Frozen
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+_PRUNED = " pruned: "
 Kind = Literal["trial", "repeat", "pack", "refit"]
 """Of a run below a study: a trial of it, the repeat of one with another seed, or several of its
 trials joined."""
@@ -96,6 +97,7 @@ class Tracking:
         name: str,
         recipe: Mapping[str, Any],
         params: Mapping[str, str] | None = None,
+        usual: Mapping[str, str] | None = None,
         tags: Mapping[str, str],
         kind: Kind = "trial",
     ) -> str:
@@ -113,6 +115,7 @@ class Tracking:
                 name alone.
             recipe: The full dump of the recipe.
             params: Parameters besides the leaves of the recipe.
+            usual: Leaves that are no parameters where they have this value, which most trials have.
             tags: Anything else worth keeping, such as versions, commit and device.
             kind: What it is; the page of a study shows trials alone.
         """
@@ -132,9 +135,8 @@ class Tracking:
         run_id = run.info.run_id
         text = json.dumps(recipe, ensure_ascii=False)
         whole = {"workbench.recipe": text} if len(text) <= TAG_LENGTH else {}
-        self._writer.log(
-            run_id, params={**dict(flatten(recipe)), **(params or {})}, tags={**tags, **whole}
-        )
+        leaves = {k: v for k, v in flatten(recipe) if (usual or {}).get(k) != v}
+        self._writer.log(run_id, params={**leaves, **(params or {})}, tags={**tags, **whole})
         self._client.log_text(
             run_id, json.dumps(recipe, indent=2, ensure_ascii=False) + "\n", "recipe.json"
         )
@@ -181,7 +183,19 @@ class Tracking:
                 self._client.log_artifacts(run_id, str(path), path.name)
             else:
                 self._client.log_artifact(run_id, str(path))
-        self._writer.end(run_id, state, reason, metrics=metrics)
+        tags = {}
+        if state == "pruned":
+            name = (self._client.get_run(run_id).info.run_name or "").replace(_PRUNED, " ", 1)
+            tags["mlflow.runName"] = name.replace(" ", _PRUNED, 1)  # a page shows its beginning
+        self._writer.end(run_id, state, reason, metrics=metrics, tags=tags)
+
+    def describe(self, parent: str, text: str) -> None:
+        """Let the page of a study, and its run, begin with `text`, which is Markdown."""
+        for set_tag, of in (
+            (self._client.set_experiment_tag, self.store.experiment_of(parent)),
+            (self._client.set_tag, parent),
+        ):
+            set_tag(of, "mlflow.note.content", text)
 
     def end_study(
         self,
@@ -228,8 +242,8 @@ class Tracking:
 
         MLflow's own page of an experiment folds the trials into their parent and shows no metric.
         """
-        tag, view = leaderboard_tag(metrics, params, greatest=greatest)
-        self._client.set_experiment_tag(self.store.experiment_of(parent), tag, view)
+        for tag, value in (KIND, leaderboard_tag(metrics, params, greatest=greatest)):
+            self._client.set_experiment_tag(self.store.experiment_of(parent), tag, value)
 
     def page(self, parent: str) -> str:
         """Return the page of a study, to be put behind the address of the user interface."""

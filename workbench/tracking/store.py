@@ -227,7 +227,8 @@ def _make(database: Path) -> None:
     # Made beside its name, then renamed: MLflow cannot open a store whose making was
     # interrupted, and making one takes long enough for an impatient Ctrl-C.
     with finished(database) as part:
-        MlflowClient(tracking_uri=_address(part))
+        # MLflow begins with an empty experiment that nothing here uses.
+        MlflowClient(tracking_uri=_address(part)).delete_experiment("0")
 
 
 def _open_client(database: Path) -> MlflowClient:

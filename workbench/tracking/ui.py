@@ -20,6 +20,9 @@ from workbench.tracking.moving import ARTIFACTS
 from workbench.tracking.store import DATABASE, store_uri
 from workbench.tracking.writing import allowed
 
+KIND = ("mlflow.experimentKind", "custom_model_development")
+"""The experiment's tag without which MLflow shows pages of conversations with language models."""
+
 _LEADERBOARD = "trials"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -165,7 +168,6 @@ def leaderboard_tag(
             _column("tags", "workbench.state"),
             *columns,
             *(_column("params", allowed(name)) for name in params),
-            _column("attributes", "Description"),
         ],
     }
     packed = base64.b64encode(zlib.compress(json.dumps(view).encode())).decode()

@@ -18,10 +18,11 @@ from mlflow.entities import Metric, Param, RunTag
 T = TypeVar("T")
 RunState = Literal["complete", "pruned", "failed", "interrupted"]
 
-# MLflow has no status for a pruned run; the tag `workbench.state` tells it from an interrupted one.
+# MLflow has no status for a pruned run, and marks a killed one as a failure: the tag
+# `workbench.state` and the run's name tell it from a complete one.
 _STATUS: dict[str, str] = {
     "complete": "FINISHED",
-    "pruned": "KILLED",
+    "pruned": "FINISHED",
     "failed": "FAILED",
     "interrupted": "KILLED",
 }
