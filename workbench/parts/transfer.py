@@ -6,7 +6,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from workbench.parts.averages import EMA, AnyAveraging, NoAverage
-from workbench.parts.model import MediaModel, PictureReader
+from workbench.parts.model import BackboneReader, MediaModel
 from workbench.parts.optimizers import ParamGroup
 from workbench.parts.torchvision_fix import import_timm
 from workbench.values import Frozen
@@ -53,7 +53,7 @@ class Transfer(Frozen):
         optim = importlib.import_module("timm.optim")
         groups: list[ParamGroup] = []
         for reader in model.readers.values():
-            if isinstance(reader, PictureReader):
+            if isinstance(reader, BackboneReader):
                 groups += optim.param_groups_layer_decay(
                     reader.backbone, weight_decay=weight_decay, layer_decay=self.layer_decay
                 )

@@ -113,6 +113,7 @@ def models_module(backbones: Collection[str]) -> str:
     kept = [
         line
         for line in lines
-        if not line.startswith("import ") or line.split()[1].rpartition(".")[2] in names
+        if not line.startswith("import ")
+        or any(name.startswith(line.split()[1].rpartition(".")[2]) for name in names)
     ]
     return "\n".join(kept) + "\n"

@@ -316,6 +316,8 @@ class Recipe(Frozen):
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:
             del transfer["average"]
+        if not any(dump["training"]["augment"]["waveforms"].values()):
+            del dump["training"]["augment"]["waveforms"]
         if dump["refit"] is None:
             del dump["refit"]
         views = self.model.views.items()
