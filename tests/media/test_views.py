@@ -88,7 +88,7 @@ def test_the_views_of_studies_that_were_begun_before_keep_their_uids() -> None:
     assert uids == ["26cd1887d2aa", "442674e5c4e2", "208b43dece11"]
 
 
-@pytest.mark.parametrize("kind", ["mel", "logspec", "cqt", "features"])
+@pytest.mark.parametrize("kind", ["mel", "logspec", "cqt", "waveform", "features"])
 def test_a_sound_on_the_clips_clock_is_stored_apart(kind: str, tmp_path: Path) -> None:
     view = TypeAdapter(AnyView).validate_python({"kind": kind})
     aligned = TypeAdapter(AnyView).validate_python({"kind": kind, "align": True})

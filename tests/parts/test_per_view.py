@@ -66,7 +66,7 @@ def test_labels_name_the_view_of_each() -> None:
 def test_a_mapping_must_fit_the_views() -> None:
     assert mismatch(TWO, VIEWS) == ""
     assert mismatch(TWO, [*VIEWS, "mel"]) == "it lacks the view mel"
-    said = "it names small, and the views of pictures are image"
+    said = "it names small, and the views that go through a backbone are image"
     assert mismatch(TWO, ["image"]) == said
 
 
@@ -116,7 +116,10 @@ def test_a_vector_goes_through_no_backbone() -> None:
     ("keys", "said"),
     [
         ({"backbone": {"image": "a", "smal": "b"}}, "`backbone` does not fit the views: it lacks"),
-        ({"backbone": {**TWO, "mel": "c"}}, "it names mel, and the views of pictures are image"),
+        (
+            {"backbone": {**TWO, "mel": "c"}},
+            "it names mel, and the views that go through a backbone are image",
+        ),
         ({"weights": {"image": IN1K, "mel": RANDOM}}, "`weights` does not fit the views: it lacks"),
         ({"backbone": 3}, "`backbone` is 3: write one model's name, or a mapping of views"),
         ({"backbone": {"image": ["a"], "small": "b"}}, "write one model's name, or a mapping"),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tests.scoring.views import Numbers, spec_of
 from workbench.media.view import Array
+from workbench.media.waveform import Waveform
 from workbench.parts.model_spec import TTA
 from workbench.scoring.evaluator import DecodedViews, Evaluator
 from workbench.scoring.served import FlatModel
@@ -131,6 +132,29 @@ def test_its_scores_are_those_of_the_evaluator_and_of_its_exported_graph(tta: TT
     ).module()
     np.testing.assert_allclose(graph(rows).numpy(), expected, atol=1e-6)
     assert np.ptp(expected) > 0.01
+
+
+def test_a_waveform_is_read_from_a_row_as_it_is_from_its_store() -> None:
+    model, spec = (
+        Loudness(),
+        spec_of({"waveform": Waveform(num_samples=4_000, segments=2)}, image_px=32),
+    )
+    arrays = {"waveform": np.full((2, 2, 4_000), 8_192, np.int16)}  # a quarter of full scale
+    arrays["waveform"][1, 1] = -16_384  # and half of it
+    source = DecodedViews(spec, arrays, device=torch.device("cpu"))
+    expected = Evaluator(spec, model).scores(source, batch_size=4)
+    np.testing.assert_allclose(expected, [0.25, 0.375])
+    served = FlatModel(spec, model)
+    assert not served.takes_bytes
+    np.testing.assert_allclose(served(rows_of(arrays).float()).numpy(), expected)
+
+
+class Loudness(nn.Module):
+    """Its P(fake) is the mean distance of `waveform` from 0."""
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        level = inputs["waveform"].abs().mean(dim=1)
+        return torch.stack([torch.zeros_like(level), torch.logit(level)], dim=1)
 
 
 def test_a_row_of_another_length_is_refused() -> None:

@@ -22,6 +22,7 @@ from workbench.degradation.degradations import FORGERIES
 from workbench.media.sound_view import SoundView
 from workbench.media.view import View
 from workbench.media.views import AnyView
+from workbench.parts.backbones import reads_waveforms
 from workbench.parts.weights import RANDOM
 from workbench.space.space import Dimension, SampledConfig, Space, read_space
 from workbench.trial import plots, training
@@ -32,7 +33,7 @@ from workbench.trial.train import run_trial
 from workbench.validation import build
 from workbench.values import kinds
 
-SMALLEST = {"image_px": 32, "num_frames": 2}
+SMALLEST = {"image_px": 32, "num_frames": 2, "num_samples": 4_000}
 VIEWS: dict[str, AnyView] = {
     kind: build(
         AnyView,
@@ -47,7 +48,7 @@ SPACES = {
     file.stem: read_space(file, tuple(VIEWS))
     for file in sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 }
-BACKBONE = "test_resnet"
+BACKBONE, WAVES = "test_resnet", "raw_resnet"
 SIZES = {"train": 34, "val": 12, "test": 2}
 """One batch of 64 or two of 32 or three of 16."""
 
@@ -150,6 +151,8 @@ def copies_of(prepared: Prepared, name: str) -> Prepared:
 
 def clouds(view: View, fake: int, rng: np.random.Generator) -> npt.NDArray[Any]:
     """Return an array of `view` with structure of its own in every frame and channel."""
+    if view.modality == "waveform":
+        return rng.normal(0, 2000 + 2000 * fake, view.stored_shape).astype(view.dtype)
     if len(view.shape) == 1:
         return rng.normal(fake, 1, view.stored_shape).astype(view.dtype)
     side, planes = view.shape[1], math.prod(view.stored_shape) // view.shape[1] ** 2
@@ -195,12 +198,18 @@ def small(space: Space, draft: SampledConfig, *, epochs: int, keep: str) -> Samp
     """Return `draft` made cheap to train in all but what `keep`, a dimension, is about."""
     cheap: dict[str, Any] = {
         "views": fewest_views(space, keep),
-        "backbone": BACKBONE,
+        "backbone": None,
         "image_px": 32,
         "num_epochs": 1 if keep == "image_px" else epochs,
         "batch_size": 16,
     }
-    return draft.model_copy(update={key: v for key, v in cheap.items() if key != keep})
+    made = draft.model_copy(update={key: v for key, v in cheap.items() if key != keep})
+    return made.model_copy(update={"backbone": backbone_for(made.views)})
+
+
+def backbone_for(views: tuple[str, ...]) -> str:
+    """Return a small backbone for views that all go through pictures' or waveforms'."""
+    return WAVES if "waveform" in views else BACKBONE
 
 
 def fewest_views(space: Space, name: str) -> tuple[str, ...]:
@@ -208,6 +217,8 @@ def fewest_views(space: Space, name: str) -> tuple[str, ...]:
     several = name.endswith(".even_views")  # of one view there is nothing to even
     both = name == "copies.mismatch"  # of picture and sound
     channels = 1 if ".spectrograms." in name else 3 if ".pictures." in name or name == "tta" else 0
+    if ".waveforms." in name:
+        return ("waveform",)
     fit = [
         names
         for names in space.view_sets()
@@ -276,6 +287,12 @@ def marks(space: str) -> list[pytest.MarkDecorator]:
 )
 def test_the_backbones_of_a_space_are_different_models(space: Space, dimension: Dimension) -> None:
     drafts = [space.at({"backbone": value}) for value in dimension.values]
+    drafts = [
+        draft.model_copy(update={"views": ("waveform",)})
+        if reads_waveforms(draft.backbone_names[0])
+        else draft
+        for draft in drafts
+    ]
     built = [architecture(recipe_of(draft, "made")) for draft in drafts]
     assert all_differ(built)
     assert len({shapes for _, _, shapes in built}) > 1
@@ -332,4 +349,4 @@ def architecture(recipe: Recipe) -> tuple[str, str, str]:
     reader: Any = next(r for r in model.readers.values() if hasattr(r, "backbone"))
     cfg = reader.backbone.pretrained_cfg
     shapes = [(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()]
-    return cfg["architecture"], cfg["tag"], str(shapes)
+    return cfg["architecture"], cfg.get("tag", ""), str(shapes)

@@ -108,8 +108,9 @@ def drawn(number: int) -> tuple[SampledConfig, Capabilities, tuple[int, int]]:
     sampler = optuna.samplers.RandomSampler(seed=number)
     draft = SPACES["everything"].draw(optuna.create_study(sampler=sampler).ask())
     rng = np.random.default_rng(number)
+    backbone = str(rng.choice(BACKBONES))
     tiny = {
-        "backbone": str(rng.choice(BACKBONES)),
+        "backbone": backbone if "waveform" not in draft.views else "raw_resnet",
         "image_px": int(rng.choice([32, 48])),
         "batch_size": int(rng.choice([1, 2, 4, 8, 16])),
         "num_epochs": 2,

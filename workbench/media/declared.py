@@ -9,12 +9,15 @@ Modality = Literal["picture", "spectrogram", "waveform", "vector"]
 - `picture`: what a camera may see, upright, (frames, height, width, 3) in RGB; its mirror image may
   be one too;
 - `spectrogram`: frequency (rows) by time (columns), (frames, height, width, channels);
-- `waveform`: samples of sound (no view is one yet);
+- `waveform`: samples of sound, (samples,) int16: 1 is 32,768 of them where a model reads it;
 - `vector`: (values,), in no order.
 """
 
 PICTURED: frozenset[Modality] = frozenset({"picture", "spectrogram"})
-"""What is stored and shown as pictures, and goes through a backbone."""
+"""What is stored and shown as pictures."""
+
+BACKBONED: frozenset[Modality] = PICTURED | {"waveform"}
+"""What goes through a backbone."""
 
 Modalities = Mapping[str, Modality]
 """By the name of the view."""
@@ -29,7 +32,7 @@ class ViewLike(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What a model reads at once: (frames, height, width, channels), or (values,)."""
+        """(frames, height, width, channels), (samples,) or (values,) that a model reads at once."""
 
 
 def modalities_of(views: Mapping[str, ViewLike]) -> dict[str, Modality]:

@@ -69,7 +69,7 @@ class View(Part, ABC):
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """What a model reads at once: (frames, height, width, channels), or (values,)."""
+        """(frames, height, width, channels), (samples,) or (values,) that a model reads at once."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from workbench.media.frames import Frames
 from workbench.media.image import Image
 from workbench.media.logspec import Logspec
 from workbench.media.mel import Mel
+from workbench.media.waveform import Waveform
 
 AnyView = Annotated[
-    Mel | Logspec | Cqt | Features | Frames | FrameDiff | Faces | FaceTrace | Image,
+    Mel | Logspec | Cqt | Waveform | Features | Frames | FrameDiff | Faces | FaceTrace | Image,
     Field(discriminator="kind"),
 ]

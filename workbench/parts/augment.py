@@ -23,6 +23,7 @@ from workbench.parts.augment_damage import BEST_QUALITY
 from workbench.parts.augment_draws import chance, seeds
 from workbench.parts.augment_mixing import Mixed, mixed
 from workbench.parts.augment_policy import STRONGEST, Policy, apply_policy
+from workbench.parts.augment_sound import Waveforms
 from workbench.values import Frozen
 
 
@@ -162,6 +163,9 @@ class Augment(Frozen):
     spectrograms: Spectrograms = Spectrograms()
     """For pictures of sound: mel, logspec, cqt."""
 
+    waveforms: Waveforms = Waveforms()
+    """For sound as it is."""
+
     mixup_alpha: float = Field(0.0, ge=0, le=10)
     """Mixup's Beta parameter; 0 is off. Zhang et al. 2018, arXiv:1710.09412."""
 
@@ -198,7 +202,7 @@ def with_blends(
     """Return the batch with blends of some real samples added as fakes, and the targets of all.
 
     Pictures of these samples in the batch become the targets of their blends (`self_blended`), by
-    the same draws in every view. Their spectrograms and vectors are repeated as they are.
+    the same draws in every view. Their other views are repeated as they are.
 
     Args:
         inputs: By name, as `change` takes them. Nothing is drawn, and nothing added, for a batch
@@ -249,8 +253,7 @@ def change(
     """Return each view with every sample changed as drawn for it; what was given stays as it is.
 
     Args:
-        views: By name, (batch, frames, channels, height, width) float in [0, 1]. What is neither a
-            picture nor a spectrogram is returned as given.
+        views: By name, floats as a model reads them. A vector is returned as given.
         modalities: Of the views, by name.
         augment: What may happen.
         generator: A CPU generator, so that the draws are the same on every device.
@@ -261,6 +264,8 @@ def change(
             x = _change_spectrograms(x, augment.spectrograms, generator)
         elif modalities[name] == "picture":
             x = _change_pictures(x, augment.pictures, generator)
+        elif modalities[name] == "waveform":
+            x = sound.change_waveforms(x, augment.waveforms, generator)
         changed[name] = x
     return changed
 
@@ -270,11 +275,7 @@ def mix(
 ) -> Mixed:
     """Return the batch after Mixup or CutMix; one of them by chance where both are on.
 
-    Args:
-        views: By name, (batch, frames, channels, height, width) or (batch, values) float.
-        modalities: Of the views, by name.
-        augment: Which are on.
-        generator: A CPU generator.
+    Its arguments are those of `change`.
     """
     return mixed(views, modalities, generator, augment.mixup_alpha, augment.cutmix_alpha)
 

@@ -1,11 +1,37 @@
-"""Changes of spectrograms, (batch, frames, 1, bands, columns) in [0, 1]: time runs to the right."""
+"""Changes of sounds, in which time runs to the right.
+
+Spectrograms are (batch, frames, channels, bands, columns) in [0, 1], waveforms (batch, samples) in
+[-1, 1].
+"""
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor
 
 from workbench.media.spectrogram import RANGE_DB
 from workbench.parts.augment_damage import inside
 from workbench.parts.augment_draws import between
+from workbench.values import Frozen
+
+
+class Waveforms(Frozen):
+    """How each sample of a waveform may be changed; the defaults change nothing."""
+
+    time_shift: float = Field(0.0, ge=0, le=0.5)
+    """Shift by a share of the time drawn evenly from [-this, this]; what leaves comes in again."""
+
+    gain_db: float = Field(0.0, ge=0, le=40)
+    """Louder by decibels drawn evenly from [-this, this]; full scale clips, as it does in files."""
+
+
+def change_waveforms(x: Tensor, how: Waveforms, generator: Generator) -> Tensor:
+    """Return (batch, samples) with every sample changed as drawn for it."""
+    if how.time_shift > 0:
+        x = shift_time(x[:, None, None, None], generator, share=how.time_shift)[:, 0, 0, 0]
+    if how.gain_db > 0:
+        by_db = between(-how.gain_db, how.gain_db, len(x), generator)
+        x = (x * (10 ** (by_db / 20)).to(x, non_blocking=True)[:, None]).clamp_(-1, 1)
+    return x
 
 
 def shift_time(x: Tensor, generator: Generator, *, share: float) -> Tensor:

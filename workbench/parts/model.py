@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from workbench.errors import ConfigError
-from workbench.media.declared import PICTURED, ViewLike
+from workbench.media.declared import BACKBONED, ViewLike
 from workbench.parts import backbones
 from workbench.parts.heads import LINEAR, Head
 from workbench.parts.per_view import PerView, for_each
 from workbench.parts.weights import Loader, Weights
 
 Shape = tuple[int, ...]
-"""Of one view: (frames, height, width, channels) of pictures, or (values,) of a vector."""
+"""Of one view: (frames, height, width, channels) of pictures, (samples,) or (values,)."""
 
 VECTOR_WIDTH = 64
 """Features that a vector view is turned into."""
@@ -34,7 +34,34 @@ def is_grouped(model: nn.Module) -> bool:
     return any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in model.modules())
 
 
-class PictureReader(nn.Module):
+class BackboneReader(nn.Module):
+    """Turn one view into one vector of `width` features by a backbone."""
+
+    backbone: nn.Module
+    width: int
+
+    def lay_out(self, *, channels_last: bool) -> None:
+        """Let the channels of weights be their innermost dimension, or not."""
+        self.to(memory_format=_layout(channels_last))  # type: ignore[call-overload]
+
+
+class WaveReader(BackboneReader):
+    """Turn one waveform into one vector: the backbone takes the samples as they are."""
+
+    def __init__(
+        self, backbone: str, num_samples: int, *, weights: Weights, load: Loader | None = None
+    ) -> None:
+        super().__init__()
+        of_waves: dict[str, int] = {"in_chans": 1, "image_px": 0, "num_samples": num_samples}
+        self.width = backbones.feature_width(backbone, **of_waves)
+        self.backbone = backbones.create(backbone, **of_waves, weights=weights, load=load)
+
+    def forward(self, view: Tensor) -> Tensor:
+        """Return (batch, width) features of (batch, samples) in [-1, 1]."""
+        return self.backbone(view)
+
+
+class PictureReader(BackboneReader):
     """Turn one view into one vector: normalise, apply the backbone, average over the frames."""
 
     mean: Tensor
@@ -86,7 +113,7 @@ class PictureReader(nn.Module):
         it, grouped convolutions get contiguous inputs even where the backbone turns its pictures
         over in between, as ConvNeXt and CaFormer do: cuDNN goes by what it is handed.
         """
-        self.to(memory_format=_layout(channels_last))  # type: ignore[call-overload]
+        super().lay_out(channels_last=channels_last)
         self.channels_last = channels_last
         for hook in self._hooks:
             hook.remove()
@@ -132,9 +159,9 @@ class MediaModel(nn.Module):
     """Tell real media from fake ones by one or several views of each.
 
     Args:
-        backbone: A timm model name, with or without a tag, for every view of pictures, or one for
-            each; every view has its own copy. A vector view has a small network instead, or, where
-            the head is fitted, nothing.
+        backbone: A timm model name, with or without a tag, for every view that goes through one, or
+            one for each; every view has its own copy. A vector view has a small network instead,
+            or, where the head is fitted, nothing.
         views: What the model reads, by its name.
         image_px: Side of the square images that all backbones see, in pixels; views of another size
             are resized on their way in.
@@ -168,23 +195,23 @@ class MediaModel(nn.Module):
             if "." in name or not name or hasattr(nn.ModuleDict, name):
                 raise ConfigError(f"No view can be called {name!r}: torch forbids it. Rename it.")
         self.views = dict(views)
-        pictures = picture_views(views)
-        backbone_of, weights_of = for_each(backbone, pictures), for_each(weights, pictures)
+        read = backboned(views)
+        backbone_of, weights_of = for_each(backbone, read), for_each(weights, read)
         vector_reader = RawVector if head.is_fitted else VectorReader
-        readers: dict[str, PictureReader | VectorReader | RawVector] = {
-            name: PictureReader(
-                backbone_of[name],
-                view.shape,
-                image_px=image_px,
-                weights=weights_of[name],
-                load=load,
-            )
-            if name in backbone_of
-            else vector_reader(*view.shape)
-            for name, view in self.views.items()
-        }
+        readers: dict[str, BackboneReader | VectorReader | RawVector] = {}
+        for name, view in self.views.items():
+            if name not in backbone_of:
+                readers[name] = vector_reader(*view.shape)
+                continue
+            network, start = backbone_of[name], weights_of[name]
+            if view.modality == "waveform":
+                readers[name] = WaveReader(network, *view.shape, weights=start, load=load)
+            else:
+                readers[name] = PictureReader(
+                    network, view.shape, image_px=image_px, weights=start, load=load
+                )
         self.readers = nn.ModuleDict(readers)
-        self._frozen: list[PictureReader] = []
+        self._frozen: list[BackboneReader] = []
         self.freeze(frozen)
         self.dropout = nn.Dropout(dropout)
         self.widths = tuple(reader.width for reader in readers.values())
@@ -207,7 +234,7 @@ class MediaModel(nn.Module):
         """Let the channels of weights and pictures be their innermost dimension, or not."""
         self.channels_last = channels_last
         for reader in self.readers.values():
-            if isinstance(reader, PictureReader):
+            if isinstance(reader, BackboneReader):
                 reader.lay_out(channels_last=channels_last)
 
     def freeze(self, frozen: bool) -> None:
@@ -215,7 +242,7 @@ class MediaModel(nn.Module):
 
         A vector's head was never trained before, so it learns either way.
         """
-        backbones = [r for r in self.readers.values() if isinstance(r, PictureReader)]
+        backbones = [r for r in self.readers.values() if isinstance(r, BackboneReader)]
         for reader in backbones:
             reader.requires_grad_(not frozen)
         self._frozen = backbones if frozen else []
@@ -225,7 +252,7 @@ class MediaModel(nn.Module):
 
         Args:
             inputs: Each view by its name: pictures (batch, frames, channels, height, width) float
-                in [0, 1], vectors (batch, values) float.
+                in [0, 1], waveforms (batch, samples) in [-1, 1], vectors (batch, values) float.
         """
         return self.head(self.dropout(self.features(inputs)))
 
@@ -245,9 +272,9 @@ class MediaModel(nn.Module):
         return self
 
 
-def picture_views(views: Mapping[str, ViewLike]) -> list[str]:
+def backboned(views: Mapping[str, ViewLike]) -> list[str]:
     """Return the names of the views that go through a backbone; vectors do not."""
-    return [name for name, view in views.items() if view.modality in PICTURED]
+    return [name for name, view in views.items() if view.modality in BACKBONED]
 
 
 def _layout(channels_last: bool) -> torch.memory_format:

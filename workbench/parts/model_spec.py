@@ -7,14 +7,14 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.media.views import AnyView
 from workbench.parts.heads import LINEAR, AnyHead
-from workbench.parts.model import MediaModel, Shape, picture_views
+from workbench.parts.model import MediaModel, Shape, backboned
 from workbench.parts.per_view import for_each, in_short, label_of, mismatch, values_of
 from workbench.parts.weights import Loader, Weights
 from workbench.values import Frozen
 
 TTA = Literal["none", "hflip", "six"]
 """Test-time augmentation of pictures: as they are; also their mirror images; also two centre crops
-(0.9 and 0.8 of a side) and the mirror images of those. Spectrograms and vectors stay as they are.
+(0.9 and 0.8 of a side) and the mirror images of those. What is no picture stays as it is.
 """
 
 
@@ -30,7 +30,8 @@ class ModelChoices(Frozen):
 
     backbone: Annotated[str | dict[str, str], BeforeValidator(_names)]
     """A timm model name, with or without a pretrained tag, for every view of pictures; or one for
-    each by the view's name. Names that are all the same are one name."""
+    each by the view's name. Names that are all the same are one name. Waveforms are read by
+    `raw_resnet`, `aasist_l` and `aasist`, which start from random numbers."""
 
     image_px: int = Field(224, ge=32, le=1024)
     """Side of the square picture that every backbone sees, in pixels."""
@@ -70,7 +71,7 @@ class ModelSpec(ModelChoices):
     def _of_its_views(self) -> Self:
         for key in ("backbone", "weights"):
             if isinstance(setting := getattr(self, key), dict):
-                if why := mismatch(setting, picture_views(self.views)):
+                if why := mismatch(setting, backboned(self.views)):
                     raise ValueError(f"`{key}` does not fit the views: {why}")
                 # A frozen value is settled here: equal models must be written alike.
                 object.__setattr__(self, key, in_short(setting))
@@ -78,13 +79,13 @@ class ModelSpec(ModelChoices):
 
     @property
     def backbone_of(self) -> dict[str, str]:
-        """The backbone of each view of pictures."""
-        return for_each(self.backbone, picture_views(self.views))
+        """The backbone of each view that goes through one."""
+        return for_each(self.backbone, backboned(self.views))
 
     @property
     def weights_of(self) -> dict[str, Weights]:
-        """The weights that the backbone of each view of pictures starts from."""
-        return for_each(self.weights, picture_views(self.views))
+        """The weights that the backbone of each such view starts from."""
+        return for_each(self.weights, backboned(self.views))
 
     @property
     def backbone_label(self) -> str:

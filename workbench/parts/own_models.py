@@ -1,3 +1,8 @@
-"""The models that this program adds to those of timm, each in a module of its name."""
+"""The models that this program adds to those of timm.
 
-import workbench.parts.alexnet  # noqa: F401 (it registers itself with timm)
+Each stands in a module that its name begins with: a bundle carries that of its backbone alone.
+"""
+
+import workbench.parts.aasist
+import workbench.parts.alexnet
+import workbench.parts.raw_resnet  # noqa: F401 (each registers its models with timm)

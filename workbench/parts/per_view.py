@@ -1,4 +1,4 @@
-"""A setting of a model's views of pictures: one value for all of them, or one for each by name."""
+"""A setting of the views that go through a backbone: one value for all, or one for each by name."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 PerView: TypeAlias = T | Mapping[str, T]
-"""One value for every view of pictures, or one for each, by the view's name."""
+"""One value for every view that goes through a backbone, or one for each, by the view's name."""
 
 
 def for_each(setting: PerView[T], views: Iterable[str]) -> dict[str, T]:
@@ -42,10 +42,11 @@ def label_of(backbone: PerView[str]) -> str:
 
 
 def mismatch(setting: Mapping[str, object], views: Iterable[str]) -> str:
-    """Return why a mapping does not fit a model's views of pictures; empty if it does."""
+    """Return why a mapping does not fit the views that go through a backbone; empty if it does."""
     views = list(views)
     if lacking := [view for view in views if view not in setting]:
         return f"it lacks the view {', '.join(lacking)}"
     if unread := [name for name in setting if name not in views]:
-        return f"it names {', '.join(unread)}, and the views of pictures are {', '.join(views)}"
+        read = ", ".join(views)
+        return f"it names {', '.join(unread)}, and the views that go through a backbone are {read}"
     return ""

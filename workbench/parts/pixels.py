@@ -13,12 +13,13 @@ def to_tensor(rows: npt.NDArray[Any], image_px: int, device: torch.device) -> Te
     """Return stored rows as they are kept on a device.
 
     Args:
-        rows: (batch, frames, height, width, channels) uint8, or (batch, values) float32.
+        rows: (batch, frames, height, width, channels) uint8, or (batch, values) float32, or
+            (batch, samples) int16.
         image_px: Side of the square pictures.
         device: Where the result is.
 
     Returns:
-        Pictures as `as_pixels` makes them; vectors as they are.
+        Pictures as `as_pixels` makes them; vectors and waveforms as they are.
     """
     x = torch.from_numpy(np.ascontiguousarray(rows))
     if device.type == "cuda":
@@ -45,5 +46,6 @@ def as_pixels(pictures: Tensor, image_px: int) -> Tensor:
 
 
 def as_input(x: Tensor) -> Tensor:
-    """Return what `to_tensor` made as floats: grey levels in [0, 1], vectors as they are."""
-    return x.float().div_(255) if x.dtype == torch.uint8 else x
+    """Return what `to_tensor` made as floats: vectors as they are, levels in [0, 1] or [-1, 1]."""
+    full = {torch.uint8: 255, torch.int16: 1 << 15}.get(x.dtype)
+    return x.float().div_(full) if full else x

@@ -2,13 +2,14 @@
 
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from workbench.parts.averages import EMA, AnyAveraging, NoAverage
 from workbench.parts.backbones import build_backbone
-from workbench.parts.model import MediaModel, PictureReader
+from workbench.parts.model import BackboneReader, MediaModel, PictureReader
 from workbench.parts.optimizers import ParamGroup
 from workbench.parts.torchvision_fix import import_timm
 from workbench.values import Frozen
@@ -57,24 +58,24 @@ class Transfer(Frozen):
 
         Args:
             model: As it was built.
-            backbone_of: The backbone of each view of pictures.
+            backbone_of: The backbone of each view that goes through one.
         """
         for view, name in backbone_of.items() if self.stochastic_depth else ():
             reader = model.readers[view]
-            assert isinstance(reader, PictureReader)
-            channels = model.views[view].shape[3]
-            try:
-                backbone = build_backbone(
-                    name,
-                    in_chans=channels,
-                    image_px=reader.image_px,
-                    drop_path_rate=self.stochastic_depth,
-                )
-            except TypeError:  # how Python says that there is no such argument
-                print(f"{name} is trained without stochastic depth: timm has none for it")
+            skipping = None
+            if isinstance(reader, PictureReader):  # no network on waveforms has blocks to skip
+                with suppress(TypeError):  # how Python says that there is no such argument
+                    skipping = build_backbone(
+                        name,
+                        in_chans=model.views[view].shape[3],
+                        image_px=reader.image_px,
+                        drop_path_rate=self.stochastic_depth,
+                    )
+            if skipping is None:
+                print(f"{name} is trained without stochastic depth: it has none")
                 continue
-            backbone.load_state_dict(reader.backbone.state_dict())
-            reader.backbone = backbone
+            skipping.load_state_dict(reader.backbone.state_dict())
+            reader.backbone = skipping
             reader.lay_out(channels_last=reader.channels_last)
 
     def groups(self, model: MediaModel, weight_decay: float) -> list[ParamGroup]:
@@ -85,7 +86,7 @@ class Transfer(Frozen):
         optim = importlib.import_module("timm.optim")
         groups: list[ParamGroup] = []
         for reader in model.readers.values():
-            if isinstance(reader, PictureReader):
+            if isinstance(reader, BackboneReader):
                 groups += optim.param_groups_layer_decay(
                     reader.backbone, weight_decay=weight_decay, layer_decay=self.layer_decay
                 )

@@ -14,10 +14,12 @@ from torch import nn
 from workbench.data.measured import Measured
 from workbench.media.image import Image
 from workbench.media.view import View
+from workbench.media.waveform import Waveform
 from workbench.parts import model as model_module
+from workbench.parts.backbones import reads_waveforms
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.heads import LINEAR, Head
-from workbench.parts.model import MediaModel, picture_views
+from workbench.parts.model import MediaModel, backboned
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack import PackModel
 from workbench.parts.pack_spec import PackSpec
@@ -69,7 +71,7 @@ def judge(
         ConfigError: timm knows no such backbone, or it cannot take such images.
     """
     # A name for all views is judged even where none of them goes through it.
-    names = for_each(backbone, picture_views(views) or ([""] if isinstance(backbone, str) else []))
+    names = for_each(backbone, backboned(views) or ([""] if isinstance(backbone, str) else []))
     found = for_each(weights, names)
     own = tuple(own_versions(names.values()).items())
     built = _counted(tuple(names.items()), tuple(views.items()), image_px, head, own, counted)
@@ -155,13 +157,16 @@ def _start(backbone: str, weights: Weights | None) -> StartWeights:
 
 
 def judge_published(rulebook: Rulebook, backbone: str) -> Verdict:
-    """Judge one backbone with the weights that timm publishes for it, on one image.
+    """Judge one backbone with the weights that timm publishes for it, on one image or sound.
 
     Raises:
         ConfigError: timm knows no such backbone.
     """
-    image_px = published(backbone).input_size[-1]
-    views = {"image": Image(image_px=image_px)}
+    side = published(backbone).input_size[-1]
+    views: dict[str, View] = {"waveform": Waveform(num_samples=side)}
+    image_px = 224
+    if not reads_waveforms(backbone):
+        image_px, views = side, {"image": Image(image_px=side)}
     return judge(rulebook, backbone, views, image_px=image_px, weights=None)
 
 

@@ -56,7 +56,7 @@ class ViewSource(ABC):
         """Return the views of samples `index`, (batch,) int64 on the CPU.
 
         Each is on the device: pictures (batch, frames, channels, image_px, image_px) float in
-        [0, 1], vectors (batch, values) float.
+        [0, 1], waveforms (batch, samples) in [-1, 1], vectors (batch, values) float.
         """
         files, segments = index // self.num_segments, index % self.num_segments
         return {
@@ -240,7 +240,7 @@ def variants(
 ) -> Iterator[dict[str, Tensor]]:
     """Yield the inputs as test-time augmentation shows them; see `model_spec.TTA`.
 
-    Spectrograms, which have no other way round, and vectors stay.
+    Spectrograms and waveforms, which have no other way round, and vectors stay.
     """
     for side in (1.0, 0.9, 0.8) if tta == "six" else (1.0,):
         for mirrored in (False, True) if tta != "none" else (False,):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -37,15 +38,15 @@ class FlatModel(nn.Module):
 
     @property
     def takes_bytes(self) -> bool:
-        """Whether a row of bytes can hold every view; the values of vectors need floats."""
+        """Whether a row of bytes can hold every view; vectors and waveforms need floats."""
         return all(len(view.shape) > 1 for view in self._spec.views.values())
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return the probability of each row's file to be fake.
 
         Args:
-            rows: (batch, num_values), grey levels from 0 to 255 as uint8 or float, vectors as
-                floats.
+            rows: (batch, num_values), grey levels from 0 to 255 as uint8 or float, vectors and
+                16-bit samples of waveforms as floats.
 
         Returns:
             (batch,) float64 in [0, 1].
@@ -72,7 +73,10 @@ class _Rows(ViewSource):
     def read(self, view: str, files: Tensor, segments: Tensor) -> Tensor:
         """See `ViewSource.read`."""
         those = self._parts[view][files, segments]
-        return those.float() if those.dim() == 2 else as_pixels(those, self._image_px)
+        if those.dim() > 2:
+            return as_pixels(those, self._image_px)
+        # As they are stored: what is made of them goes by that.
+        return those.to(torch.from_numpy(np.empty(0, self.views[view].dtype)).dtype)
 
 
 def _parted(views: Mapping[str, View], rows: Tensor) -> dict[str, Tensor]:

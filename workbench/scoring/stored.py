@@ -107,6 +107,6 @@ class StoredViews(ViewSource):
 def _resized_bytes(view: View, image_px: int) -> int:
     """Return the bytes of one file's view as it is kept on the device."""
     if len(view.shape) == 1:
-        return view.num_segments * view.shape[0] * 4
+        return view.num_segments * view.shape[0] * np.dtype(view.dtype).itemsize
     frames, _, _, channels = view.shape
     return view.num_segments * frames * channels * image_px**2

@@ -175,7 +175,7 @@ def _network(
             for name in one.views
         )
         return asked, Clusters(views=one.views, backbone=one.backbone, weights=one.weights)
-    vectors = tuple(name for name, view in views.items() if view.modality not in PICTURED)
+    vectors = tuple(name for name, view in views.items() if view.modality == "vector")
     if vectors:
         sides = [draft.image_px for draft in space.corners()]
         return tuple(Asked(folder, name, min(sides)) for name in vectors), Clusters(views=vectors)

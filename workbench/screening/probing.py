@@ -162,6 +162,8 @@ def candidates_of(
                 ways.setdefault(weights, mode)
         if all(views[name].modality not in PICTURED for name in names):
             reason, ways = "these views go through no backbone", {}
+        if any(views[name].modality == "waveform" for name in names):
+            reason, ways = "waveforms are not screened", {}
         plain = Candidate(backbone=backbone, views=names, image_px=sides[0])
         if not ways:
             yield plain.model_copy(update={"reason": reason}), RANDOM

@@ -15,7 +15,7 @@ from workbench.console import cut_text
 from workbench.data.dataset import read_tree
 from workbench.errors import ConfigError
 from workbench.media.views import AnyView
-from workbench.parts.model import picture_views
+from workbench.parts.model import backboned
 from workbench.space.backbone_options import is_by_view
 from workbench.space.experiment import Experiment, build_experiment
 from workbench.space.space import (
@@ -52,7 +52,7 @@ def read_preset(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, S
             change(tree, setting)
     experiment = take_experiment(tree, path)
     if of_views and isinstance(name := tree.get("backbone"), str):
-        tree["backbone"] = dict.fromkeys(picture_views(experiment.views), name)
+        tree["backbone"] = dict.fromkeys(backboned(experiment.views), name)
     for setting in of_views:
         change(tree, setting)
     whole = {**tree, "views": list(experiment.views)}

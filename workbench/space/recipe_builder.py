@@ -8,7 +8,7 @@ from pathlib import Path
 from workbench.console import say
 from workbench.errors import ConfigError, RuleError
 from workbench.media.declared import PICTURED
-from workbench.parts.backbones import check_name
+from workbench.parts.backbones import check_name, suits
 from workbench.parts.per_view import PerView, apply, in_short
 from workbench.parts.plugins import used
 from workbench.parts.weights import Mode
@@ -115,7 +115,15 @@ def check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> 
         check_name(backbone)
     drawn = list(itertools.product(space.pretrained_modes(), space.view_sets()))
     for_all = of_view.get("", [])
-    legal = any([judged(one, mode, names).legal for one in for_all for mode, names in drawn])
+    legal = any(
+        [
+            judged(one, mode, names).legal
+            for one in for_all
+            for mode, names in drawn
+            # What does not suit a view fails the trial that draws both.
+            if all(suits(one, experiment.views[name].modality) for name in names)
+        ]
+    )
     for mode, names in [] if "" in of_view else drawn:
         smallest = {}
         for view in filter(of_view.__contains__, names):

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from workbench.errors import ConfigError
 from workbench.media.views import AnyView
 from workbench.parts.augment import warnings
-from workbench.parts.model import picture_views
+from workbench.parts.model import backboned
 from workbench.parts.model_spec import ModelChoices, ModelSpec
 from workbench.parts.per_view import in_short, values_of
 from workbench.parts.weights import Weights
@@ -88,7 +88,7 @@ class SampledConfig(ModelChoices, TrainingSpec):
         of_model = {name: getattr(self, name) for name in ModelChoices.model_fields}
         of_training = {name: getattr(self, name) for name in TrainingSpec.model_fields}
         read = {name: views[name] for name in self.views}
-        if self.probe is not None and not picture_views(read):
+        if self.probe is not None and not backboned(read):
             # No backbone at all: what was drawn of one says nothing.
             of_model, weights = {"backbone": {}}, {}
         return Recipe(
@@ -318,7 +318,7 @@ def require_backbones(space: Space, views: Mapping[str, AnyView]) -> None:
     """
     if not is_by_view(node := space.tree["backbone"]):
         return
-    pictures = picture_views(views)
+    pictures = backboned(views)
     if wrong := [name for name in node if name not in pictures]:
         raise ConfigError(
             f"{space.file}: `backbone` names {in_words(wrong)}, and the views that go through a "

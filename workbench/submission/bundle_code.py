@@ -127,7 +127,8 @@ def models_module(backbones: Collection[str], plugins: Collection[Plugin] = ()) 
     kept = [
         line
         for line in lines
-        if not line.startswith("import ") or line.split()[1].rpartition(".")[2] in names
+        if not line.startswith("import ")
+        or any(name.startswith(line.split()[1].rpartition(".")[2]) for name in names)
     ]
     kept += [f"import {plugin.module}" for plugin in plugins]
     return "\n".join(kept) + "\n"

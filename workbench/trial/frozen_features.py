@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from workbench.data.prepare import Prepared
 from workbench.files import finished
-from workbench.parts.model import MediaModel, PictureReader
+from workbench.parts.model import BackboneReader, MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import Weights, own_versions
 from workbench.scoring.evaluator import features_of
@@ -82,7 +82,7 @@ class FrozenFeatures:
 
     def _of_view(self, name: str, part: Slice, augmented: bool) -> Tensor:
         reader = self._model.readers[name]
-        kept = isinstance(reader, PictureReader) and self._folder is not None
+        kept = isinstance(reader, BackboneReader) and self._folder is not None
         key = self._key(name, part, augmented) if kept else ""
         file = self._folder / f"{key}.npy" if key and self._folder is not None else None
         if file is not None and (known := _read(file)) is not None:

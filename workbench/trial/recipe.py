@@ -254,6 +254,8 @@ class Recipe(Frozen):
         for key, off in (("contrast", Contrast()), ("copies", Copies()), ("gradient", Gradient())):
             if getattr(self.training, key) == off:
                 del dump["training"][key]
+        if not any(dump["training"]["augment"]["waveforms"].values()):
+            del dump["training"]["augment"]["waveforms"]
         for key in ("refit", "plugins"):
             if not dump[key]:
                 del dump[key]

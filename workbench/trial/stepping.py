@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from workbench.parts.contrast import Contrast
 from workbench.parts.heads import NUM_CLASSES
 from workbench.parts.losses import Loss
-from workbench.parts.model import MediaModel, PictureReader
+from workbench.parts.model import BackboneReader, MediaModel
 from workbench.trial.device import random_state, set_random_state
 from workbench.trial.precision import logits_of
 from workbench.trial.training_spec import Precision
@@ -157,7 +157,7 @@ def checkpoint_activations(model: MediaModel) -> bool:
     Source: Chen et al. 2016, arXiv:1604.06174.
     """
     for reader in model.readers.values():
-        if isinstance(reader, PictureReader):
+        if isinstance(reader, BackboneReader):
             switch = getattr(reader.backbone, "set_grad_checkpointing", None)
             if switch is None:
                 return False
