@@ -149,7 +149,7 @@ def test_a_backbone_reads_pictures_or_waveforms() -> None:
 
 def test_its_backbone_is_frozen_and_laid_out_as_all_are() -> None:
     model = wave_model("aasist_l")
-    first = model.get_submodule("readers.waveform.backbone.encoder.0.layers.0").weight
+    first = model.get_parameter("readers.waveform.backbone.encoder.0.layers.0.weight")
     assert first.is_contiguous(memory_format=torch.channels_last)
     model.freeze(True)
     assert {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad} == {"head"}

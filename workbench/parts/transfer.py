@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -62,17 +61,17 @@ class Transfer(Frozen):
         """
         for view, name in backbone_of.items() if self.stochastic_depth else ():
             reader = model.readers[view]
-            skipping = None
-            if isinstance(reader, PictureReader):  # no network on waveforms has blocks to skip
-                with suppress(TypeError):  # how Python says that there is no such argument
-                    skipping = build_backbone(
-                        name,
-                        in_chans=model.views[view].shape[3],
-                        image_px=reader.image_px,
-                        drop_path_rate=self.stochastic_depth,
-                    )
-            if skipping is None:
-                print(f"{name} is trained without stochastic depth: it has none")
+            if not isinstance(reader, PictureReader):
+                continue  # no network on waveforms has blocks to skip
+            try:
+                skipping = build_backbone(
+                    name,
+                    in_chans=model.views[view].shape[3],
+                    image_px=reader.image_px,
+                    drop_path_rate=self.stochastic_depth,
+                )
+            except TypeError:  # how Python says that there is no such argument
+                print(f"{name} is trained without stochastic depth: timm has none for it")
                 continue
             skipping.load_state_dict(reader.backbone.state_dict())
             reader.backbone = skipping
