@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tests.selection.studies import MadeStudy, normal_scores
 from tests.selection.test_promotion import ListedModels, save_weights
 from workbench.errors import DamagedFileError, RuleError, StudyError
+from workbench.files import PART
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.report.decision import decision_callout
 from workbench.report.pack import pack_section
@@ -102,6 +103,18 @@ def test_a_pack_that_is_cut_short_leaves_nothing(
         write_pack(made.folder, record, ingredients)
     assert not made.folder.pack(record.uid).path.exists()
     assert list((made.folder.path / "packs").iterdir()) == []
+
+
+def test_what_a_killed_one_left_is_no_pack_and_goes_away(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 2)
+    left = made.folder.path / "packs" / f"{PART}0123"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(StudyError, match="has no pack"):
+        made.folder.newest_pack()
+    files, _ = make_pack(made.folder, propose_pack(made.folder))
+    assert list((made.folder.path / "packs").iterdir()) == [files.path]
 
 
 def test_a_changed_weight_of_a_member_is_noticed(tmp_path: Path) -> None:

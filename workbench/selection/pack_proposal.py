@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from workbench.errors import RuleError, StudyError
+from workbench.files import sweep
 from workbench.parts.joint import Joint
 from workbench.rules.rulebook import Rulebook
 from workbench.selection.estimate import measured_on
@@ -168,6 +169,7 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
         DamagedFileError: files of a member are not what its trial wrote.
     """
     with folder.held():  # so that no cleaning deletes what it joins, or the pack itself
+        sweep(folder.path)  # one that was killed may have left the weights of a whole pack
         record = record_of(
             proposal.ingredients, proposal.joint, proposal.objective, num_trials=proposal.num_trials
         )
