@@ -10,7 +10,7 @@ from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared, prepare
-from workbench.data.training_copies import _partners, prepare_training_copies
+from workbench.data.training_copies import partners_of, prepare_training_copies
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.files import hash_file
 from workbench.media.frames import Frames
@@ -109,7 +109,7 @@ def test_copies_are_the_same_the_next_time_and_are_no_slices(
 
 def test_nothing_of_a_held_out_fold_goes_into_a_copy() -> None:
     real = pd.DataFrame({"content": [*"abcdef"], FOLD: [1, 1, 1, 2, 2, 3]})
-    partners = _partners(real)
+    partners = partners_of(real.assign(target=0, **{"row.mel": 1}), VIEWS)
     assert {*partners} == {*"abcde"}  # the fold of one has no other
     folds = dict(zip(real["content"], real[FOLD], strict=True))
     for one, other in partners.items():

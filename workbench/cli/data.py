@@ -23,7 +23,7 @@ from workbench.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.checks.sheet import ContactSheet
-    from workbench.data.prepare import Prepared
+    from workbench.space.space import Space
 
 
 def prepare(
@@ -107,18 +107,32 @@ def show(
     without_locks(no_lock)
     from workbench.api.data_check import decoded_data
     from workbench.checks import sheet
+    from workbench.checks.forged_page import write_forged_page
+    from workbench.data.dataset import find_data
+    from workbench.searching.augment_sheet import write_augment_sheets
 
     workspace = Workspace(Path.cwd())
     with reporting_errors():
         with _stoppable():
             about, _, prepared = decoded_data(experiment, data, workspace)
         folder = workspace.checks / f"{about.name}-views"
-        augmented, why_not = _augmented(experiment, prepared, folder / "augmentations")
+        space, why_not = _space_of(experiment)
+        augmented: list[ContactSheet] = []
+        if space is not None:
+            augmented = write_augment_sheets(space, prepared, folder / "augmentations")
+            if not augmented:
+                why_not = f"No sheets of augmentations: {space.file} can draw none."
         *sheets, index = sheet.write_sheets(prepared, folder, per_class=samples, more=augmented)
         for path in sheets:
             typer.echo(path)
         if why_not:
             typer.echo(f"\n{why_not}")
+        if space is not None:
+            drawn = [draft.copies.forged for draft in space.corners()]
+            names = list(dict.fromkeys(name for chances in drawn for name in chances))
+            forged = folder / "forged.html"
+            if write_forged_page(prepared, find_data(about, workspace, data), names, forged):
+                typer.echo(f"\nForged sounds: {forged}")
         typer.echo(f"\nPage: {index}")
         typer.echo(f"\nNext: workbench check {_again(experiment, data)}")
 
@@ -137,19 +151,14 @@ def demo_data(
         )
 
 
-def _augmented(
-    experiment: Path, prepared: "Prepared", folder: Path
-) -> "tuple[list[ContactSheet], str]":
-    """Return the sheets of augmentations, or none and why: data is looked at without a space."""
-    from workbench.searching.augment_sheet import write_augment_sheets
+def _space_of(experiment: Path) -> "tuple[Space | None, str]":
+    """Return an experiment's search space, or none and why: data is looked at without one."""
     from workbench.space.experiment import read_experiment
 
     try:
-        _, space = read_experiment(experiment)
+        return read_experiment(experiment)[1], ""
     except ConfigError as error:
-        return [], f"No sheets of augmentations: {error}"
-    sheets = write_augment_sheets(space, prepared, folder)
-    return sheets, "" if sheets else f"No sheets of augmentations: {space.file} can draw none."
+        return None, f"No sheets of augmentations: {error}"
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def prepare_training_copies(
         DataError: see `prepare.prepare`.
     """
     rows = prepared.rows("train")
-    partners = _partners(rows[(rows["target"] == 0) & _is_heard(rows, prepared.views)])
+    partners = partners_of(rows, prepared.views)
     kinds: dict[str, _Kind] = {}
     views_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
     made_of: defaultdict[str, dict[str, str]] = defaultdict(dict)
@@ -126,14 +126,15 @@ def _made(
     return made
 
 
-def _is_heard(rows: pd.DataFrame, views: Mapping[str, View]) -> "pd.Series[bool]":
-    """Return of each file whether some view has its sound; nothing else is forged."""
+def partners_of(rows: pd.DataFrame, views: Mapping[str, View]) -> dict[str, str]:
+    """Return each content that can be forged, with that which goes into it; each goes into one.
+
+    Args:
+        rows: Training files. Those are forged that are real and of whose sound there is a view.
+        views: By name.
+    """
     sounds = [f"row.{name}" for name, view in views.items() if isinstance(view, SoundView)]
-    return (rows[sounds] != NEUTRAL_ROW).any(axis=1)
-
-
-def _partners(real: pd.DataFrame) -> dict[str, str]:
-    """Return the other real content that goes into each one; each goes into one."""
+    real = rows[(rows["target"] == 0) & (rows[sounds] != NEUTRAL_ROW).any(axis=1)]
     found: dict[str, str] = {}
     for _, rows in real.groupby(FOLD) if FOLD in real else [(0, real)]:
         contents = sorted(set(rows["content"]), key=lambda content: _number(f"{content} partner"))

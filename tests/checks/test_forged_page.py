@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.media.clips import chirp, write_media
+from workbench.checks.forged_page import write_forged_page
+from workbench.data.prepare import Prepared
+from workbench.degradation.degradations import FORGERIES
+from workbench.media.mel import Mel
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepared:
+    """Two real sounds, one of them too short to be forged, and a fake one."""
+    names = ["one.wav", "<b>.wav", "fake.wav"]
+    for name, seconds in zip(names, (0.6, 0.04, 0.6), strict=True):
+        write_media(tmp_path / name, sound=chirp(seconds), sound_codec="pcm_s16le")
+    rows = {"split": "train", "name": names, "path": names, "content": names, "row.mel": [1, 2, 3]}
+    table = pd.DataFrame({**rows, "target": np.array([0, 0, 1], np.int8)})
+    return Prepared(table, {"mel": Mel()}, {}, "made")
+
+
+def test_each_real_file_is_heard_with_what_is_made_of_it(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    page = tmp_path / "forged.html"
+    assert write_forged_page(prepared, tmp_path, [*FORGERIES], page)
+    text = page.read_text()
+    assert text.count("<section") == 2 and "fake.wav" not in text
+    assert "&lt;b&gt;.wav" in text and "<b>.wav" not in text
+    # One long enough: itself and three; the other can be heard as it is, and as another's.
+    assert 5 <= text.count("<audio") <= 6
+    assert "too short to be forged" in text
+    for name, forgery in FORGERIES.items():
+        assert text.count(f"<p>{name}: {forgery.what}</p>") == 2
+
+
+def test_without_forgeries_there_is_no_page(prepared: Prepared, tmp_path: Path) -> None:
+    assert not write_forged_page(prepared, tmp_path, [], tmp_path / "forged.html")
+    alone = Prepared(prepared.table[prepared.table["target"] == 1], prepared.views, {}, "made")
+    assert not write_forged_page(alone, tmp_path, [*FORGERIES], tmp_path / "forged.html")
+    assert not (tmp_path / "forged.html").exists()
