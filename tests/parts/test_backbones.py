@@ -3,7 +3,7 @@ import torch
 
 from workbench.errors import ConfigError
 from workbench.parts import backbones
-from workbench.parts.weights import RANDOM
+from workbench.parts.weights import RANDOM, published
 
 # One small member of each family, and a size it takes.
 FAMILIES = [
@@ -48,9 +48,10 @@ def test_a_backbone_has_no_head_and_computes_on_real_numbers() -> None:
     assert not any(parameter.shape[0] == 1000 for parameter in model.parameters())
 
 
-def test_a_name_is_completed_with_its_tag() -> None:
-    assert backbones.check_name("tf_efficientnet_lite0") == "tf_efficientnet_lite0.in1k"
-    assert backbones.check_name("resnet18.tv_in1k") == "resnet18.tv_in1k"
+def test_a_name_without_a_tag_has_that_of_the_best_weights() -> None:
+    assert published("tf_efficientnet_lite0").tag == "in1k"
+    assert published("resnet18").tag == "a1_in1k"
+    assert published("resnet18.tv_in1k").tag == "tv_in1k"
 
 
 @pytest.mark.parametrize(
@@ -58,13 +59,13 @@ def test_a_name_is_completed_with_its_tag() -> None:
 )
 def test_an_unknown_name_lists_close_ones(name: str, close: str) -> None:
     with pytest.raises(ConfigError, match=f"'{name}' is not a model of timm.*{close}"):
-        backbones.check_name(name)
+        published(name)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "hf-hub:timm/resnet18", "../resnet18"])
 def test_nothing_but_a_model_name_is_a_name(name: str) -> None:
     with pytest.raises(ConfigError, match="is not a model of timm"):
-        backbones.check_name(name)
+        published(name)
 
 
 @pytest.mark.parametrize(

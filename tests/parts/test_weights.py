@@ -21,7 +21,7 @@ from workbench.errors import ConfigError, WeightsError
 from workbench.parts import backbones
 from workbench.parts.pretrained import loader, overlay, resolve
 from workbench.parts.torchvision_fix import import_timm
-from workbench.parts.weights import RANDOM, Weights
+from workbench.parts.weights import RANDOM, Weights, published
 
 # Two tiny architectures of timm's own test suite; both have a tag and a 1000-class head.
 CONV, VIT = "test_resnet", "test_vit"
@@ -195,8 +195,8 @@ def test_a_file_without_one_tensor_is_refused(tmp_path: Path, name: str, change:
     tensor = state.pop(list(state)[10])
     if change == "rename":
         state["stranger"] = tensor
-    tag = backbones.check_name(name)
-    put(tmp_path, f"{tag}.safetensors", state)
+    tag = published(name).tag
+    put(tmp_path, f"{name}.{tag}.safetensors" if tag else f"{name}.safetensors", state)
     weights, _ = resolve(name, "local", tmp_path)
     with pytest.raises(WeightsError, match=r"does not load into .*[Mm]issing key"):
         backbones.create(name, in_chans=3, image_px=64, weights=weights, load=loader(tmp_path))

@@ -16,17 +16,6 @@ from workbench.parts.weights import Loader, Weights, published
 _SIZE_ERRORS = (AssertionError, RuntimeError, ZeroDivisionError)
 
 
-def check_name(name: str) -> str:
-    """Return `name` with the tag it stands for, e.g. `resnet18` as `resnet18.a1_in1k`.
-
-    Raises:
-        ConfigError: timm knows no such model or tag; close names are listed.
-    """
-    tag = published(name).tag
-    arch = name.partition(".")[0]
-    return f"{arch}.{tag}" if tag else arch
-
-
 def reads_waveforms(name: str) -> bool:
     """Say whether a backbone reads (batch, samples), and not pictures.
 

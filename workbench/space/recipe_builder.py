@@ -8,10 +8,10 @@ from pathlib import Path
 from workbench.console import say
 from workbench.errors import ConfigError, RuleError
 from workbench.media.declared import PICTURED
-from workbench.parts.backbones import check_name, suits
+from workbench.parts.backbones import suits
 from workbench.parts.per_view import PerView, apply, in_short
 from workbench.parts.plugins import used
-from workbench.parts.weights import Mode
+from workbench.parts.weights import Mode, published
 from workbench.rules.rulebook import HelpersRule, Verdict
 from workbench.space.experiment import Experiment
 from workbench.space.precisions import Precisions
@@ -112,7 +112,7 @@ def check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> 
 
     of_view = space.backbones_by_view()
     for backbone in space.backbones():
-        check_name(backbone)
+        published(backbone)  # an unknown name is an error of its own
     drawn = list(itertools.product(space.pretrained_modes(), space.view_sets()))
     for_all = of_view.get("", [])
     legal = any(
