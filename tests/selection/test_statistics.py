@@ -80,7 +80,7 @@ def test_auc_error_and_f1_are_those_of_exact_fractions() -> None:
         fakes = [Fraction(score) for score in scores[y == 1]]
         reals = [Fraction(score) for score in scores[y == 0]]
         wins = [[Fraction((a > b) + (a >= b), 2) for b in reals] for a in fakes]
-        value = sum(map(sum, wins)) / (len(fakes) * len(reals))  # type: ignore[arg-type]
+        value = sum(map(sum, wins)) / (len(fakes) * len(reals))
         of_fakes = [sum(row) / len(reals) for row in wins]
         of_reals = [sum(row) / len(fakes) for row in zip(*wins, strict=True)]
         variance = sum(
