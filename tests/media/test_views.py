@@ -1,5 +1,6 @@
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +201,47 @@ def test_a_playlist_opens_no_other_file(view: View, clip: Path, tmp_path: Path) 
     (tmp_path / clip.name).write_bytes(clip.read_bytes())
     assert status_of(view, concat) == "broken"
     assert status_of(view, hls) == "broken"
+
+
+LISTS = {
+    "m3u": "#EXTM3U\n{}\n",
+    "m3u8 with a key": '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-KEY:METHOD=AES-128,URI="{}"\n'
+    "#EXTINF:2.0,\n{}\n#EXT-X-ENDLIST\n",
+    "m3u8 of lists": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{}\n",
+    "concat": "ffconcat version 1.0\nfile '{}'\n",
+    "pls": "[playlist]\nFile1={}\nNumberOfEntries=1\n",
+    "xspf": '<?xml version="1.0"?><playlist><trackList><track><location>{}</location></track>'
+    "</trackList></playlist>",
+    "asx": '<asx version="3.0"><entry><ref href="{}"/></entry></asx>',
+    "mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+    'mediaPresentationDuration="PT1S"><Period><AdaptationSet mimeType="video/mp4">'
+    '<Representation id="1" bandwidth="1"><BaseURL>{}</BaseURL></Representation>'
+    "</AdaptationSet></Period></MPD>",
+    "smil": '<smil><body><video src="{}"/></body></smil>',
+    "ram": "{}\n",
+    "reference movie": "RTSPtext\n{}\n",
+    "imf": '<?xml version="1.0"?><CompositionPlaylist><Id>{}</Id></CompositionPlaylist>',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns={}\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+    "avisynth": 'DirectShowSource("{}")\n',
+    "svg": '<svg xmlns="http://www.w3.org/2000/svg"><image href="{}"/></svg>',
+}
+
+
+@pytest.mark.parametrize("ending", ["mp4", "m3u8", "wav"])
+@pytest.mark.parametrize("view", [VIEWS[0], VIEWS[1]], ids=NAMES[:2])
+def test_a_list_of_any_form_opens_neither_a_file_nor_an_address(
+    view: View, ending: str, clip: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        addresses = (clip, f"file:{clip}", f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4")
+        for name, text in LISTS.items():
+            for number, address in enumerate(addresses):
+                path = tmp_path / f"{name} {number}.{ending}"
+                path.write_text(text.replace("{}", str(address)))
+                assert status_of(view, path) == "broken", path.name
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_a_name_is_never_taken_for_a_protocol(clip: Path, tmp_path: Path) -> None:

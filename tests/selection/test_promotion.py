@@ -96,6 +96,15 @@ def test_a_named_trial_is_chosen_over_a_better_one() -> None:
     assert choose_trial([row(0, 0.7), row(1, 0.9)], AUC, 0).number == 0
 
 
+def test_a_better_trial_that_cannot_be_ranked_is_told(
+    study: MadeStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = study.folder.trial(study.rows[0].recipe).result
+    result.write_text(json.dumps({**json.loads(result.read_text()), "objective": 0.2}))
+    assert promote(study.folder, ListedModels()).number == 1
+    assert "Trial 0 is left out: scores.parquet does not give the auc" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("number", "message"),
     [

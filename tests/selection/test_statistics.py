@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.selection.studies import MadeStudy
 from workbench.errors import DamagedFileError, StudyError
 from workbench.selection.statistics import read_scored_trials, trial_auc, trial_auc_difference
 from workbench.trial.delong import Estimate, auc, auc_difference
+from workbench.trial.metrics import binary_metrics
 from workbench.trial.result import Result
 
 # Two fakes, then three reals; one fake ties with one real.
@@ -70,6 +72,28 @@ def test_midranks_agree_with_all_pairs_and_with_ties(seed: int) -> None:
     assert difference.value == pytest.approx(a[0].mean() - b[0].mean())
     expected = variance_by_pairs(a[0] - b[0], a[1] - b[1])
     assert difference.standard_error == pytest.approx(math.sqrt(expected))
+
+
+def test_auc_error_and_f1_are_those_of_exact_fractions() -> None:
+    for seed in range(40):
+        y, scores, _ = tied_sample(seed)
+        fakes = [Fraction(score) for score in scores[y == 1]]
+        reals = [Fraction(score) for score in scores[y == 0]]
+        wins = [[Fraction((a > b) + (a >= b), 2) for b in reals] for a in fakes]
+        value = sum(map(sum, wins)) / (len(fakes) * len(reals))
+        of_fakes = [sum(row) / len(reals) for row in wins]
+        of_reals = [sum(row) / len(fakes) for row in zip(*wins, strict=True)]
+        variance = sum(
+            sum((share - value) ** 2 for share in shares) / (len(shares) - 1) / len(shares)
+            for shares in (of_fakes, of_reals)
+        )
+        found = auc(y, scores)
+        assert found.value == pytest.approx(float(value), rel=0, abs=1e-15)
+        error = math.sqrt(variance)
+        assert found.standard_error == pytest.approx(error, rel=1e-14, abs=0)
+        hits, called = int(((scores >= 0.5) & (y == 1)).sum()), int((scores >= 0.5).sum())
+        f1 = float(Fraction(2 * hits, called + len(fakes)))
+        assert binary_metrics(y, scores.clip(0, 1))["f1"] == pytest.approx(f1, rel=0, abs=1e-15)
 
 
 def test_the_errors_agree_with_a_bootstrap() -> None:

@@ -119,7 +119,11 @@ def test_a_last_study_that_was_removed_is_not_found(tmp_path: Path) -> None:
         find_study(tmp_path, None)
 
 
-@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "-x", "a b", "x" * 65, "ü", "a\n"])
+ACTING = ["a\\b", "a\0", "\x1b[2J", "*", "~", "$(id)", "a;b", "\u202ea", "_x", "a:b", "models:/x"]
+LEADING = ["", ".hidden", "a/b", "..", "-x", ".", "/", "/tmp/x", "../x", "a/.."]
+
+
+@pytest.mark.parametrize("name", [*LEADING, *ACTING, "a b", "x" * 65, "ü", "a\n"])
 def test_a_name_that_no_folder_should_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(StudyError, match="cannot be used"):
         new_or_known(tmp_path, name)

@@ -5,21 +5,27 @@ import shutil
 import sqlite3
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import optuna
 import pytest
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from tests.study.tiny import THREE
 from workbench.errors import DamagedFileError, StudyError
-from workbench.searching.journal import mend_journal
+from workbench.media.image import Image
+from workbench.parts.weights import RANDOM
+from workbench.searching.journal import _restore, mend_journal
 from workbench.searching.mending import mend_runs
 from workbench.searching.recording import StudyRuns
 from workbench.searching.start import SearchOutcome
+from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
 from workbench.study.records import MADE_BY, read_study, read_trials
-from workbench.tracking.runs import Tracking
-from workbench.trial.recipe import Recipe
+from workbench.tracking.runs import Tracking, TrialRun
+from workbench.trial.recipe import Objective, Recipe
+from workbench.trial.result import TrialFolder
 from workbench.workspace import Workspace
 
 # isort: split
@@ -281,3 +287,25 @@ def test_what_is_lost_of_one_trial_is_a_reason_and_no_end(own: Bench, inline: In
     assert after[1].reason.startswith("recipe.json is gone (")
     assert after[1].backbone == rows[1].backbone
     assert own.search(own.workspace.studies / f"{outcome.folder.name}.yaml", 4).num_new == 1
+
+
+def test_a_number_that_no_study_reaches_makes_no_room_for_lost_trials(tmp_path: Path) -> None:
+    """It is a tag in MLflow, which anybody can change: room for it would take days to make."""
+    recipe = (
+        Space(file="s.yaml", tree=THREE)
+        .at({})
+        .recipe(
+            data="",
+            views={"image": Image(image_px=32)},
+            weights=RANDOM,
+            objective=Objective(),
+            seed=0,
+        )
+    )
+    files = TrialFolder(tmp_path / recipe.uid)
+    study, runs = optuna.create_study(), cast(StudyRuns, None)
+    about = {"run_id": "a", "uid": "b", "name": "", "status": "", "state": ""}
+    for number in (2_000_000_000, 3):
+        run = TrialRun.model_validate({**about, "number": number})
+        _restore(study, files, recipe, Space(file="s.yaml", tree=THREE), run, runs)
+    assert [trial.state.name for trial in study.trials] == ["RUNNING", "FAIL", "FAIL", "RUNNING"]

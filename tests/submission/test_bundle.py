@@ -391,7 +391,7 @@ def test_a_changed_byte_among_the_weights_is_told(own_study: StudyFolder, tmp_pa
         export(own_study, tmp_path / "out", allow_missing=True)
 
 
-@pytest.mark.parametrize("changed", ["value", "high", "objective of trial 7"])
+@pytest.mark.parametrize("changed", ["value", "high", "objective of trial 7", "files of trial 7"])
 def test_a_refit_that_says_something_else_of_its_champion_is_not_exported(
     own_study: StudyFolder, tmp_path: Path, changed: str
 ) -> None:
@@ -405,14 +405,15 @@ def test_a_refit_that_says_something_else_of_its_champion_is_not_exported(
         of=champion.recipe,
         recipe="b" * 12,
         num_before=4,
-        num_files=8,
+        num_files=4000 if changed == "files of trial 7" else 8,
         objective=0.99 if changed == "objective of trial 7" else result.objective,
         at_last_epoch=result.objective,
     )
     told = {"objective": champion.objective, "value": champion.value, changed: 0.99}
     record = {"of": champion.recipe, "title": champion.title, "models": (model,), **told}
     whole = {"recipe": "b" * 12, "who": "a test", "when": "2026-01-01", **record}
-    whole.pop("objective of trial 7", None)
+    for key in ("objective of trial 7", "files of trial 7"):
+        whole.pop(key, None)
     write_refit(own_study, RefitRecord.model_validate(whole))
-    with pytest.raises(StudyError, match=rf"has 0\.99 as the {changed}, and the champion has"):
+    with pytest.raises(StudyError, match=rf" as the {changed}, and the champion has"):
         export(own_study, tmp_path / "out", is_refit=True, allow_missing=True)

@@ -179,6 +179,17 @@ def test_trials_of_another_study_are_not_listed(tracking: Tracking, parent: str)
     assert tracking.trial_runs(parent) == []
 
 
+def test_a_run_whose_tags_a_person_changed_is_no_trial(
+    tracking: Tracking, client: MlflowClient, parent: str
+) -> None:
+    runs = [start(tracking, parent, number) for number in range(4)]
+    client.set_tag(runs[0], "workbench.number", "seven")
+    client.set_tag(runs[1], "workbench.kind", "")
+    client.delete_tag(runs[2], "workbench.uid")
+    assert [run.run_id for run in tracking.trial_runs(parent)] == [runs[3]]
+    assert tracking.find_pack(parent, "0" * 12) is None
+
+
 def test_runs_left_open_are_closed_as_interrupted(
     tracking: Tracking, client: MlflowClient, parent: str
 ) -> None:

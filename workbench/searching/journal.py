@@ -42,6 +42,9 @@ from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 from workbench.validation import shown
 
+_MOST_LOST = 10_000
+"""Trials that may be lost before one: a run's number is a tag, which anybody can change."""
+
 
 def mend_journal(folder: StudyFolder) -> str:
     """Make the journal one that can be followed to its end and written on.
@@ -186,7 +189,8 @@ def _restore(
     runs: StudyRuns,
 ) -> None:
     number = len(study.get_trials(deepcopy=False))
-    for _ in range(number, run.number if run else 0):
+    is_near = run is not None and run.number - number <= _MOST_LOST
+    for _ in range(number, run.number if run and is_near else 0):
         # Hidden ones were among them; without these the numbers would not be those of the runs.
         lost = create_trial(state=TrialState.FAIL, user_attrs={HIDDEN: "lost with the journal"})
         study.add_trial(lost)

@@ -12,7 +12,12 @@ from workbench.selection.finalists import Finalists, read_finalists
 from workbench.selection.finalists_told import reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.registration import Registry, register
-from workbench.selection.statistics import read_scored_trials, trial_auc, trial_auc_difference
+from workbench.selection.statistics import (
+    read_scored_trials,
+    set_aside,
+    trial_auc,
+    trial_auc_difference,
+)
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
@@ -77,7 +82,10 @@ def promote(
     Raises:
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
     """
-    rows, _ = measured_alike(folder, read_scored_trials(folder))
+    rows, note = measured_alike(folder, read_scored_trials(folder))
+    for line in (note, *set_aside(folder, rows)):
+        if line:
+            say(line)
     objective = folder.experiment().objective
     finalists = read_finalists(folder, rows) if number is None else None
     best = finalists.best if finalists else None

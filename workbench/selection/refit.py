@@ -1,7 +1,7 @@
 """The refit of a champion: every model of it trained again on the files of `val`, too."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from workbench.access import full_disk_told, require_writable
 from workbench.data.prepare import Prepared
-from workbench.errors import StudyError
+from workbench.errors import StudyError, WorkbenchError
 from workbench.files import finished, finished_folder, hash_file, sweep
 from workbench.parts.averages import SWAD
 from workbench.searching.devices import choose_seats
@@ -148,6 +148,7 @@ def require_carried_over(folder: StudyFolder, champion: Champion, refit: RefitRe
     """
     wanted = _carried_over(champion)
     told = [(key, getattr(refit, key), value) for key, value in wanted.items()]
+    told.append(("has_holdout", refit.has_holdout, folder.experiment().holdout is not None))
     for one, model in zip(_models(folder, champion), refit.models, strict=False):
         best, last = _best_and_last(one.result)
         of_trial = f"of trial {one.number}"
@@ -155,6 +156,9 @@ def require_carried_over(folder: StudyFolder, champion: Champion, refit: RefitRe
             (f"objective {of_trial}", model.objective, best.objective),
             (f"last epoch {of_trial}", model.at_last_epoch, last.objective),
         ]
+        with suppress(WorkbenchError):  # without its decoded data it is exported all the same
+            counts = _num_files(Prepared.load(one.folder.path))
+            told.append((f"files {of_trial}", (model.num_before, model.num_files), counts))
     for key, here, value in told:
         if here != value:
             raise StudyError(
@@ -198,6 +202,12 @@ def _model(folder: StudyFolder, number: int, files: TrialFolder) -> _Model:
     return _Model(folder, number, files.read_recipe(), result)
 
 
+def _num_files(prepared: Prepared) -> tuple[int, int]:
+    """Return how many files a trial is trained on, and how many its refit."""
+    before, after = prepared.for_fold(1), prepared.with_val_in_train()
+    return len(before.rows("train")), len(after.rows("train"))
+
+
 def _best_and_last(result: Result) -> tuple[Epoch, Epoch]:
     of_fold = [epoch for epoch in result.epochs if epoch.fold == 1]
     return max(of_fold, key=lambda epoch: epoch.epoch == result.best_epoch), of_fold[-1]
@@ -205,13 +215,14 @@ def _best_and_last(result: Result) -> tuple[Epoch, Epoch]:
 
 def _told(one: _Model, recipe: Recipe, prepared: Prepared) -> RefittedModel:
     best, last = _best_and_last(one.result)
+    num_before, num_files = _num_files(prepared)
     return RefittedModel(
         study=one.folder.name,
         number=one.number,
         of=one.recipe.uid,
         recipe=recipe.uid,
-        num_before=len(prepared.for_fold(1).rows("train")),
-        num_files=len(prepared.with_val_in_train().rows("train")),
+        num_before=num_before,
+        num_files=num_files,
         objective=best.objective,
         at_last_epoch=last.objective,
     )

@@ -1,6 +1,7 @@
 """How sure the AUCs of a study's trials are, from the scores that they left; see `trial.delong`."""
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -43,6 +44,13 @@ def read_scored_trials(folder: StudyFolder) -> list[TrialRow]:
     rows = read_trials(folder)
     objective = folder.experiment().objective
     return [with_scores(folder, row, objective) for row in rows]
+
+
+def set_aside(folder: StudyFolder, rows: Sequence[TrialRow]) -> list[str]:
+    """Return a line for each complete trial that cannot be ranked; `rows` as they were read."""
+    complete = {row.number for row in read_trials(folder) if row.state == "complete"}
+    lost = [row for row in rows if row.state == "failed" and row.number in complete]
+    return [f"Trial {row.number} is left out: {row.reason}" for row in lost]
 
 
 def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:

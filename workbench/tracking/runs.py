@@ -5,6 +5,7 @@ There is no current run: every call names its run, and the study process is the 
 
 import json
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,9 @@ _PRUNED = " pruned: "
 Kind = Literal["trial", "repeat", "pack", "refit"]
 """Of a run below a study: a trial of it, the repeat of one with another seed, or several of its
 trials joined."""
+
+_UID = "workbench.uid"
+_NUMBER = re.compile(r"\d{1,9}")
 
 
 class TrialRun(Frozen):
@@ -254,18 +258,20 @@ class Tracking:
     ) -> list[TrialRun]:
         """Return every run of the study's trials, oldest first; a retried trial has several.
 
-        Those that a person deleted are there only if asked for.
+        Those that a person deleted are there only if asked for, and one whose tags a person changed
+        so that they name no trial is none.
         """
         found = []
         for run in self._children(parent, with_deleted=deleted):
             tags = run.data.tags
-            if tags["workbench.kind"] != kind:
+            is_named = _NUMBER.fullmatch(tags.get("workbench.number", "")) and _UID in tags
+            if tags.get("workbench.kind") != kind or not is_named:
                 continue
             found.append(
                 TrialRun(
                     run_id=run.info.run_id,
                     number=int(tags["workbench.number"]),
-                    uid=tags["workbench.uid"],
+                    uid=tags[_UID],
                     name=run.info.run_name or "",
                     status=run.info.status,
                     state=tags.get("workbench.state", ""),
@@ -279,7 +285,7 @@ class Tracking:
         """Return the run of a pack of the study that was ended; nothing where there is none."""
         for run in self._children(parent):
             tags = run.data.tags
-            is_it = (tags["workbench.kind"], tags["workbench.uid"]) == ("pack", uid)
+            is_it = (tags.get("workbench.kind"), tags.get(_UID)) == ("pack", uid)
             if is_it and run.info.status == "FINISHED":
                 return run.info.run_id
         return None
