@@ -1,16 +1,11 @@
 """The trials of a study as a running search sees them."""
 
 import time
-from bisect import insort
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from optuna.trial import FrozenTrial, TrialState
-
 from workbench.searching.options import RunOptions
-from workbench.study.records import SECONDS, UID, is_row, state_of
 from workbench.trial.job import Job
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, best_epoch
@@ -31,32 +26,6 @@ class PastTrial(NamedTuple):
     number: int
     state: State
     reached: Mapping[int, float]
-
-
-class Tally:
-    """How the trials of a study ended, kept as they end: to count thousands anew takes its time.
-
-    Args:
-        trials: Those of Optuna that there are.
-    """
-
-    def __init__(self, trials: Iterable[FrozenTrial]) -> None:
-        self.counts: Counter[State] = Counter()
-        self.complete: list[Ended] = []
-        """By number."""
-
-        for trial in trials:
-            self.note(trial)
-
-    def note(self, trial: FrozenTrial) -> None:
-        """Take note of a trial, if it is one of the study that has ended."""
-        if not is_row(trial):
-            return
-        self.counts[state_of(trial)] += 1
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            uid, seconds = trial.user_attrs[UID], trial.user_attrs[SECONDS]
-            ended = Ended(str(trial.number), uid, trial.value, seconds)
-            insort(self.complete, ended, key=lambda each: int(each.name))
 
 
 def reached_in(recipe: Recipe, epochs: Iterable[Epoch]) -> dict[int, float]:

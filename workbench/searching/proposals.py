@@ -1,21 +1,28 @@
-"""What a study tries next, as Optuna has it: what was asked for by hand, else what it draws."""
+"""The trials of a study as Optuna has them: what it tries next, and how those before ended.
+
+Next is what was asked for by hand, else what it draws.
+"""
 
 import warnings
-from collections.abc import Mapping
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from workbench.console import say
 from workbench.searching.database import open_in_database
 from workbench.searching.journal import mend_journal
+from workbench.searching.open_trials import Ended
 from workbench.searching.samplers import make_sampler
 from workbench.space.experiment import Experiment
 from workbench.space.space import SampledConfig, Space
 from workbench.study.folder import StudyFolder
-from workbench.study.records import GIVEN, HIDDEN, START, UID
+from workbench.study.records import GIVEN, HIDDEN, SECONDS, START, UID, is_row, state_of
 from workbench.study.storage import address_of, open_journal
+from workbench.trial.result import State
 
 
 def open_study(folder: StudyFolder, experiment: Experiment, *, seed: int) -> optuna.Study:
@@ -123,3 +130,29 @@ class Proposals:
         """End an Optuna trial that is no trial of the study; it teaches the sampler nothing."""
         trial.set_user_attr(HIDDEN, why)
         self._study.tell(trial, state=TrialState.FAIL)
+
+
+class Tally:
+    """How the trials of a study ended, kept as they end: to count thousands anew takes its time.
+
+    Args:
+        trials: Those of Optuna that there are.
+    """
+
+    def __init__(self, trials: Iterable[FrozenTrial]) -> None:
+        self.counts: Counter[State] = Counter()
+        self.complete: list[Ended] = []
+        """By number."""
+
+        for trial in trials:
+            self.note(trial)
+
+    def note(self, trial: FrozenTrial) -> None:
+        """Take note of a trial, if it is one of the study that has ended."""
+        if not is_row(trial):
+            return
+        self.counts[state_of(trial)] += 1
+        if trial.state == TrialState.COMPLETE and trial.value is not None:
+            uid, seconds = trial.user_attrs[UID], trial.user_attrs[SECONDS]
+            ended = Ended(str(trial.number), uid, trial.value, seconds)
+            insort(self.complete, ended, key=lambda each: int(each.name))

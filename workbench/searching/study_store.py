@@ -16,8 +16,8 @@ from workbench.console import say
 from workbench.files import sweep
 from workbench.rules.rulebook import Verdict
 from workbench.searching.journal import restore_trials
-from workbench.searching.open_trials import Ended, OpenTrial, PastTrial, Tally, reached_in
-from workbench.searching.proposals import Proposals, open_study
+from workbench.searching.open_trials import Ended, OpenTrial, PastTrial, reached_in
+from workbench.searching.proposals import Proposals, Tally, open_study
 from workbench.searching.recording import StudyRuns, cannot_be_written
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
