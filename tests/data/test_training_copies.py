@@ -145,6 +145,20 @@ def test_what_always_happens_is_seen_of_every_file_that_it_can_happen_to(
         assert seen(both, name) == seen(rows_of(prepared, "degraded"), name)
 
 
+def test_copies_are_no_further_samples_and_forged_ones_are_counted_as_fakes(
+    prepared: Prepared,
+) -> None:
+    rows = prepared.rows("train")
+    chances = Copies(splice=0.25, mismatch=0.5, degraded=0.5)
+    copies = DrawnCopies(Slice("train", prepared, rows), chances, ("mel", "frames"))
+    assert copies.num_files == 4 < len(copies.part.rows)
+    assert copies.num_forged == 2 * 0.75  # of the two that are heard
+    order, generator = torch.arange(4), torch.Generator().manual_seed(0)
+    targets = copies.part.rows["target"].to_numpy()
+    seen = np.stack([targets[copies.drawn(order, generator, 1)] for _ in range(400)])
+    assert seen.mean(axis=0) == pytest.approx([0.75, 0.75, 0, 1], abs=0.08)
+
+
 @pytest.mark.parametrize(
     ("views", "forgery"),
     [(("frames",), "splice"), (("frames",), "mismatch"), (("mel",), "mismatch")],

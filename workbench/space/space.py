@@ -101,10 +101,7 @@ class SampledConfig(ModelChoices, TrainingSpec):
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
-        """Return what becomes `recipe`.
-
-        A recipe says which weights it starts from, not how they were asked for.
-        """
+        """Return what becomes `recipe`, which does not say how its weights were asked for."""
         flat = {key: value for key, value in recipe.flat().items() if key in cls.model_fields}
         sources = {weights.source for weights in values_of(recipe.model.weights)}
         mode = "none" if sources == {"none"} else "auto"
