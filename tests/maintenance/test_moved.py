@@ -120,6 +120,10 @@ def test_it_goes_on_as_if_it_had_never_moved(
     moved = imported.folder
     assert list(told(moved)) == list(told(here))
     require_record(there, moved)
+    # MLflow's user interface opens on its trials.
+    experiment = Tracking(there.workspace.tracking).store.client.get_experiment_by_name("study0")
+    assert experiment is not None
+    assert {"mlflow.sharedViewState.trials", "mlflow.experimentKind"} <= experiment.tags.keys()
     with pytest.raises(StudyError, match="There is a study study0 in"):
         import_study(tmp_path / "study.tar", there.workspace)
 

@@ -23,6 +23,7 @@ from workbench.maintenance.archive import (
     extract,
     read_manifest,
 )
+from workbench.searching.recording import show_trials
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.registration import register
 from workbench.selection.soup_promotion import register_soup
@@ -32,6 +33,7 @@ from workbench.study.records import TrialRow, read_trials
 from workbench.study.repeats import read_repeats, row_of_repeat
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import StudyRecord
+from workbench.tracking.runs import Tracking
 from workbench.tracking.transfer import require_names, write_runs
 from workbench.validation import read_record, shown
 from workbench.workspace import Workspace
@@ -99,6 +101,8 @@ def import_study(
                 _require_no_plugins(unpacked / STUDY)
             info, num_replaced = _put(unpacked, manifest, folder, workspace)
     remember_last(folder)
+    tracking = Tracking(workspace.tracking)
+    show_trials(tracking, tracking.find_study(info.name, info.id), folder.experiment().objective)
     experiment, written = _experiment_file(folder, info, workspace)
     unregistered = _register_champion(folder, workspace)
     return ImportedStudy(folder, manifest, num_replaced, experiment, written, unregistered)

@@ -34,8 +34,7 @@ from workbench.study.refits import RefittedModel
 from workbench.study.repeats import Repeat, read_repeats, write_repeat
 from workbench.tracking.runs import Tracking
 from workbench.tracking.store import WriteError, why_refused
-from workbench.tracking.writing import RunState as Ending
-from workbench.tracking.writing import flatten
+from workbench.tracking.writing import RunState, flatten
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.sampling import Sampling
@@ -47,6 +46,13 @@ SHOWN_PARAMS = ("views", "backbone", "image_px", "optimizer.kind", "optimizer.lr
 _OFF = {"augment": Augment(), "sampling": Sampling(), "transfer": Transfer()}
 _USUAL = dict(flatten({key: value.model_dump(mode="json") for key, value in _OFF.items()}))
 """Some sixty settings that change nothing as they are; `recipe.json` has them all the same."""
+
+
+def show_trials(tracking: Tracking, parent: str, objective: Objective) -> None:
+    """Choose what the page of a study in the MLflow user interface shows."""
+    metrics = [*dict.fromkeys((objective.metric, *SHOWN_METRICS))]
+    greatest = objective.direction == "maximize"
+    tracking.set_leaderboard(parent, metrics=metrics, params=SHOWN_PARAMS, greatest=greatest)
 
 
 class StudyRuns:
@@ -81,12 +87,7 @@ class StudyRuns:
         self.tracking = Tracking(self.place)
         tags = {**self._about, **self.made_by}
         self.parent = self.tracking.open_study(info.name, study_id=info.id, tags=tags)
-        self.tracking.set_leaderboard(
-            self.parent,
-            metrics=list(dict.fromkeys((self._objective.metric, *SHOWN_METRICS))),
-            params=SHOWN_PARAMS,
-            greatest=self._objective.direction == "maximize",
-        )
+        show_trials(self.tracking, self.parent, self._objective)
 
     def is_there(self) -> bool:
         """Say whether the store is still the one that was opened."""
@@ -97,7 +98,7 @@ class StudyRuns:
         self.tracking.store.close()
         self._open()
 
-    def close(self, state: Ending) -> None:
+    def close(self, state: RunState) -> None:
         """Record how this run of the search ended."""
         self.tracking.end_study(self.parent, state=state)
 
