@@ -5,7 +5,6 @@ There is no current run: every call names its run, and the study process is the 
 
 import json
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,9 +27,6 @@ _PRUNED = " pruned: "
 Kind = Literal["trial", "repeat", "pack", "refit"]
 """Of a run below a study: a trial of it, the repeat of one with another seed, or several of its
 trials joined."""
-
-_UID = "workbench.uid"
-_NUMBER = re.compile(r"\d{1,9}")
 
 
 class TrialRun(Frozen):
@@ -195,11 +191,9 @@ class Tracking:
 
     def describe(self, parent: str, text: str) -> None:
         """Let the page of a study, and its run, begin with `text`, which is Markdown."""
-        for set_tag, of in (
-            (self._client.set_experiment_tag, self.store.experiment_of(parent)),
-            (self._client.set_tag, parent),
-        ):
-            set_tag(of, "mlflow.note.content", text)
+        note = "mlflow.note.content"
+        self._client.set_experiment_tag(self.store.experiment_of(parent), note, text)
+        self._client.set_tag(parent, note, text)
 
     def end_study(
         self,
@@ -264,14 +258,15 @@ class Tracking:
         found = []
         for run in self._children(parent, with_deleted=deleted):
             tags = run.data.tags
-            is_named = _NUMBER.fullmatch(tags.get("workbench.number", "")) and _UID in tags
+            number = tags.get("workbench.number", "")
+            is_named = number.isdecimal() and len(number) < 10 and "workbench.uid" in tags
             if tags.get("workbench.kind") != kind or not is_named:
                 continue
             found.append(
                 TrialRun(
                     run_id=run.info.run_id,
-                    number=int(tags["workbench.number"]),
-                    uid=tags[_UID],
+                    number=int(number),
+                    uid=tags["workbench.uid"],
                     name=run.info.run_name or "",
                     status=run.info.status,
                     state=tags.get("workbench.state", ""),
@@ -285,7 +280,7 @@ class Tracking:
         """Return the run of a pack of the study that was ended; nothing where there is none."""
         for run in self._children(parent):
             tags = run.data.tags
-            is_it = (tags.get("workbench.kind"), tags.get(_UID)) == ("pack", uid)
+            is_it = (tags.get("workbench.kind"), tags.get("workbench.uid")) == ("pack", uid)
             if is_it and run.info.status == "FINISHED":
                 return run.info.run_id
         return None
