@@ -235,6 +235,15 @@ def test_a_report_lies_beside_the_bundle_or_where_it_is_asked_for(
     assert report_folder(Path(), tmp_path / "here") == tmp_path / "here"
     with pytest.raises(DataError, match="is inside the bundle"):
         report_folder(bundle, bundle / "report")
+    # What is not its own is not written over; an earlier report of it is.
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name, text in (("verify.md", "notes"), ("verify.json", "[]")):
+        (mine / name).write_text(text)
+        with pytest.raises(DataError, match="is no report of an earlier verification"):
+            report_folder(bundle, mine)
+    (mine / "verify.json").write_text('{"passed": true, "manifest_sha256": ""}')
+    assert report_folder(bundle, mine) == mine
 
 
 def test_a_program_is_run_to_its_end_and_measured(tmp_path: Path) -> None:

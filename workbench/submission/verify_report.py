@@ -1,13 +1,14 @@
 """What a verification found: a line for each check, for people and for programs."""
 
 import json
+import os
 import textwrap
 from pathlib import Path
 from typing import Literal
 
 from workbench.console import visible
 from workbench.errors import DataError
-from workbench.files import write_text
+from workbench.files import read_json, write_text
 from workbench.submission.markdown import as_text
 from workbench.submission.paths import check_place
 from workbench.tables import duration, size, width
@@ -99,7 +100,8 @@ def report_folder(bundle: Path, out: Path | None) -> Path:
     """Return where the report of a bundle is to be written, `out` or beside the bundle.
 
     Raises:
-        DataError: nothing may be written there, or it lies in the bundle.
+        DataError: nothing may be written there, it lies in the bundle, or it holds other files of
+            the report's names.
     """
     whole = bundle.resolve()
     folder = out or whole.with_name(f"{whole.name}-verify")
@@ -109,7 +111,20 @@ def report_folder(bundle: Path, out: Path | None) -> Path:
             "Name a folder elsewhere."
         )
     check_place(folder / TEXT_NAME)
+    for name in (JSON_NAME, TEXT_NAME):
+        if os.path.lexists(folder / name) and not _is_report(folder / JSON_NAME):
+            raise DataError(
+                f"{folder / name} is no report of an earlier verification. Name another folder by "
+                "--out."
+            )
     return folder
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        return "manifest_sha256" in dict(read_json(path))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def describe_verify(report: VerifyReport) -> str:
