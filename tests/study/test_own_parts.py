@@ -74,6 +74,26 @@ def test_a_plugin_lies_in_the_folder_of_the_experiment(bench: Bench, name: str) 
         read_experiment(file)
 
 
+@pytest.mark.parametrize(
+    ("name", "source", "said"),
+    [
+        ("none_such.py", None, "cannot be read: no such file or directory. Correct `plugins`."),
+        ("My-Parts.py", LOSS, "Call it by small letters, digits and _, e.g. my_parts.py."),
+        ("wrong.py", "1 / 0", "cannot be used: it ends with ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_plugin_that_cannot_be_used_is_told_in_a_sentence(
+    bench: Bench, name: str, source: str | None, said: str
+) -> None:
+    file = bench.experiment(THREE, plugins=[name])
+    if source is not None:
+        (file.parent / name).write_text(source, encoding="utf-8")
+    with pytest.raises(ConfigError) as told:
+        read_experiment(file)
+    assert str(told.value).startswith(f"The plugin {file.parent / name} ")
+    assert said in str(told.value)
+
+
 def test_a_study_with_plugins_is_imported_where_it_is_trusted(
     bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import itertools
 import linecache
+import re
 import sys
 import traceback
 import warnings
@@ -22,6 +23,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    ValidationError,
     ValidatorFunctionWrapHandler,
     model_validator,
 )
@@ -38,6 +40,7 @@ PACKAGE = "workbench.plugins"
 """Where a plugin's module is found; in a bundle it is a folder of that name."""
 
 MOST_BYTES = 1 << 18
+_FILE = r"^[a-z][a-z0-9_]{0,63}\.py$"
 
 _parts: dict[str, list[type[Part]]] = {}
 """What the plugins that run now bring, by the name of their module."""
@@ -52,7 +55,7 @@ _running: dict[str, str] = {}
 class Plugin(Frozen):
     """A file of one's own parts; it is run when it is read. An experiment writes its path alone."""
 
-    file: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}\.py$")
+    file: str = Field(pattern=_FILE)
     """Its name, without the folder; small letters, digits and _, and `.py`."""
 
     source: str = Field(max_length=MOST_BYTES)
@@ -89,13 +92,18 @@ class Plugin(Frozen):
         return ", ".join([*kinds, *own])
 
 
-def read_plugin(folder: Path, name: str) -> dict[str, str]:
-    """Return what makes a `Plugin` of the file `name` in the folder of an experiment.
+def read_plugin(folder: Path, name: str) -> Plugin:
+    """Read and run the file `name` in the folder of an experiment.
 
     Raises:
-        ConfigError: the path leaves the folder, or there is no such file of Python.
+        ConfigError: the path leaves the folder, there is no such file, or it cannot be used.
     """
     path = within(folder, name, what="plugin")
+    if not re.fullmatch(_FILE, path.name):
+        raise ConfigError(
+            f"The plugin {path} cannot be imported by that name. Call it by small letters, digits "
+            "and _, e.g. my_parts.py."
+        )
     try:
         source = read_file(path, limit_bytes=MOST_BYTES).decode()
     except OSError as error:
@@ -103,7 +111,11 @@ def read_plugin(folder: Path, name: str) -> dict[str, str]:
         raise ConfigError(f"The plugin {path} cannot be read: {why}. Correct `plugins`.") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"The plugin {path} is no UTF-8 text. Save it as such.") from error
-    return {"file": path.name, "source": source}
+    try:
+        return Plugin(file=path.name, source=source)
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ").rstrip(".")
+        raise ConfigError(f"The plugin {path} cannot be used: {why}. Correct it.") from error
 
 
 def used(
