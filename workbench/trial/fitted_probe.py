@@ -15,7 +15,8 @@ from workbench.data.prepare import Prepared
 from workbench.media.declared import modalities_of
 from workbench.parts.augment import change, with_blends
 from workbench.parts.methods import FeatureProbe
-from workbench.scoring.evaluator import HEAD_ROWS, full_precision, scores_of_features
+from workbench.scoring.evaluator import full_precision
+from workbench.scoring.features import HEAD_ROWS, scores_of_features
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.trial.batches import shuffled

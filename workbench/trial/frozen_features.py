@@ -19,7 +19,7 @@ from workbench.files import finished
 from workbench.parts.model import BackboneReader, MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import Weights
-from workbench.scoring.evaluator import features_of
+from workbench.scoring.features import features_of
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.trial.device import called
