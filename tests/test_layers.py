@@ -66,7 +66,13 @@ ONLY_IN = {
     },
     "typer": {module for module in MODULES if module.startswith("cli.")},
     "plotly": {"checks.figures", "pages", "report.figures", "report.figure_parts"},
-    "timm": {"parts.aasist", "parts.alexnet", "parts.raw_resnet", "parts.torchvision_fix"},
+    "timm": {
+        "parts.aasist",
+        "parts.alexnet",
+        "parts.lcnn",
+        "parts.raw_resnet",
+        "parts.torchvision_fix",
+    },
     "thop": {"rules.counts"},
     "ray": {"searching.ray_cluster"},
 }

@@ -13,6 +13,7 @@ from tests.parts.declared import Declared, picture
 from workbench.errors import ConfigError
 from workbench.media.declared import Modality
 from workbench.media.image import Image
+from workbench.media.view import View
 from workbench.media.waveform import Waveform
 from workbench.parts.augment import Augment, Pictures, Spectrograms, change, mix
 from workbench.parts.augment_sound import Waveforms, change_waveforms
@@ -137,14 +138,16 @@ def test_the_exported_graph_says_the_same(name: str) -> None:
 
 
 def test_a_backbone_reads_pictures_or_waveforms() -> None:
-    views = {"waveform": SHORT, "frames": picture(1, 32, 32, 3)}
-    both = {"waveform": "raw_resnet", "frames": "test_resnet"}
-    assert MediaModel(both, views, image_px=32, weights=RANDOM).widths[0] == 256
-    said = r"test_resnet reads pictures, and no view of a waveform\. Write a backbone for each view"
+    views: dict[str, View] = {"waveform": Waveform(), "image": Image(image_px=32)}
+    both = {"waveform": "raw_resnet", "image": "test_resnet"}
+    assert judge(Rulebook(), both, views, image_px=32, weights=RANDOM).legal
+    declared = {"waveform": SHORT, "image": picture(1, 32, 32, 3)}
+    assert MediaModel(both, declared, image_px=32, weights=RANDOM).widths[0] == 256
+    said = "test_resnet reads pictures, and the view waveform holds none. Write a backbone for each"
     with pytest.raises(ConfigError, match=said):
-        MediaModel("test_resnet", views, image_px=32, weights=RANDOM)
-    with pytest.raises(ConfigError, match="aasist_l reads a waveform, and no view of pictures"):
-        MediaModel("aasist_l", {"frames": views["frames"]}, image_px=32, weights=RANDOM)
+        judge(Rulebook(), "test_resnet", views, image_px=32, weights=RANDOM)
+    with pytest.raises(ConfigError, match="aasist_l reads waveforms, and the view image holds non"):
+        judge(Rulebook(), "aasist_l", views, image_px=32, weights=RANDOM)
 
 
 def test_its_backbone_is_frozen_and_laid_out_as_all_are() -> None:

@@ -22,7 +22,7 @@ from workbench.degradation.degradations import FORGERIES
 from workbench.media.sound_view import SoundView
 from workbench.media.view import View
 from workbench.media.views import AnyView
-from workbench.parts.backbones import reads_waveforms
+from workbench.parts.suited import reads_waveforms
 from workbench.parts.weights import RANDOM
 from workbench.space.space import Dimension, SampledConfig, Space, read_space
 from workbench.trial import plots, training

@@ -161,7 +161,7 @@ class Augment(Frozen):
     """For views of pictures: frames, faces, images."""
 
     spectrograms: Spectrograms = Spectrograms()
-    """For pictures of sound: mel, logspec, cqt."""
+    """For pictures of sound: mel, logspec, cqt, lfcc."""
 
     waveforms: Waveforms = Waveforms()
     """For sound as it is."""

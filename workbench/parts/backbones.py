@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from workbench.errors import ConfigError
-from workbench.media.declared import BACKBONED, Modality
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.weights import Loader, Weights, published
 
@@ -16,52 +15,21 @@ from workbench.parts.weights import Loader, Weights, published
 _SIZE_ERRORS = (AssertionError, RuntimeError, ZeroDivisionError)
 
 
-def reads_waveforms(name: str) -> bool:
-    """Say whether a backbone reads (batch, samples), and not pictures.
-
-    Raises:
-        ConfigError: timm knows no such model.
-    """
-    return bool(published(name).input_size[1] == 1)  # (channels, height, width)
-
-
-def suits(name: str, modality: Modality) -> bool:
-    """Say whether backbone `name` reads views of a modality; a vector goes through none.
-
-    Raises:
-        ConfigError: timm knows no such model.
-    """
-    return modality not in BACKBONED or reads_waveforms(name) == (modality == "waveform")
-
-
 @lru_cache(maxsize=1024)
-def feature_width(name: str, *, in_chans: int, image_px: int, num_samples: int = 0) -> int:
+def feature_width(name: str, *, in_chans: int, image_px: int) -> int:
     """Return the length of the feature vector of backbone `name`, found without any memory.
 
     The model is built and run on the meta device, so this takes well under a second.
 
-    Args:
-        name: A timm model name, with or without a tag.
-        in_chans: Channels of the images.
-        image_px: Side of the square images, in pixels.
-        num_samples: Of a waveform, which it is to take instead of images; 0 for images.
-
     Raises:
         ConfigError: timm knows no such model, it has no pooled features, or it cannot take
-            (batch, in_chans, image_px, image_px), or (batch, num_samples).
+            (batch, in_chans, image_px, image_px).
     """
-    if not suits(name, "waveform" if num_samples else "picture"):
-        reads, other = ("a waveform", "pictures")[:: -1 if num_samples else 1]
-        raise ConfigError(
-            f"Backbone {name} reads {reads}, and no view of {other}. Write a backbone for each "
-            f"view, e.g. `backbone: {{waveform: aasist_l, mel: tf_efficientnet_lite0}}`."
-        )
-    shape = (num_samples,) if num_samples else (in_chans, image_px, image_px)
     with torch.device("meta"):
         model = build_backbone(name, in_chans=in_chans, image_px=image_px)
         try:
             with torch.no_grad():
-                features = model.eval()(torch.zeros(1, *shape))
+                features = model.eval()(torch.zeros(1, in_chans, image_px, image_px))
         except _SIZE_ERRORS as error:
             raise _unsuitable(name, in_chans, image_px, error) from error
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
@@ -78,7 +46,6 @@ def create(
     in_chans: int,
     image_px: int,
     weights: Weights,
-    num_samples: int = 0,
     load: Loader | None = None,
 ) -> nn.Module:
     """Return backbone `name`: (batch, in_chans, image_px, image_px) to (batch, features).
@@ -88,14 +55,13 @@ def create(
         in_chans: Channels of the images.
         image_px: Side of the square images, in pixels.
         weights: What it starts from.
-        num_samples: Of a waveform, which it is to take instead of images; 0 for images.
         load: Reads the weights; without it, the architecture is built and nothing is read.
 
     Raises:
         ConfigError: timm knows no such model, or it cannot take such images.
         WeightsError: the weights are gone, damaged, or not those of this model.
     """
-    feature_width(name, in_chans=in_chans, image_px=image_px, num_samples=num_samples)
+    feature_width(name, in_chans=in_chans, image_px=image_px)
     if load is None or weights.source == "none":
         return build_backbone(name, in_chans=in_chans, image_px=image_px)
     return load(name, weights, in_chans, image_px)

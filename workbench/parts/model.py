@@ -48,13 +48,14 @@ class BackboneReader(nn.Module):
 class WaveReader(BackboneReader):
     """Turn one waveform into one vector: the backbone takes the samples as they are."""
 
-    def __init__(
-        self, backbone: str, num_samples: int, *, weights: Weights, load: Loader | None = None
-    ) -> None:
+    def __init__(self, backbone: str, *, weights: Weights, load: Loader | None = None) -> None:
         super().__init__()
-        of_waves: dict[str, int] = {"in_chans": 1, "image_px": 0, "num_samples": num_samples}
-        self.width = backbones.feature_width(backbone, **of_waves)
-        self.backbone = backbones.create(backbone, **of_waves, weights=weights, load=load)
+        self.backbone = (
+            load(backbone, weights, 1, 0)
+            if load is not None and weights.source != "none"
+            else backbones.build_backbone(backbone, in_chans=1, image_px=0)
+        )
+        self.width = int(self.backbone.num_features)  # type: ignore[arg-type]
 
     def forward(self, view: Tensor) -> Tensor:
         """Return (batch, width) features of (batch, samples) in [-1, 1]."""
@@ -205,7 +206,7 @@ class MediaModel(nn.Module):
                 continue
             network, start = backbone_of[name], weights_of[name]
             if view.modality == "waveform":
-                readers[name] = WaveReader(network, *view.shape, weights=start, load=load)
+                readers[name] = WaveReader(network, weights=start, load=load)
             else:
                 readers[name] = PictureReader(
                     network, view.shape, image_px=image_px, weights=start, load=load

@@ -16,7 +16,6 @@ from workbench.media.image import Image
 from workbench.media.view import View
 from workbench.media.waveform import Waveform
 from workbench.parts import model as model_module
-from workbench.parts.backbones import reads_waveforms
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.heads import LINEAR, Head
 from workbench.parts.model import MediaModel, backboned
@@ -25,6 +24,7 @@ from workbench.parts.pack import PackModel
 from workbench.parts.pack_spec import PackSpec
 from workbench.parts.per_view import PerView, for_each, label_of
 from workbench.parts.pretraining import saw
+from workbench.parts.suited import reads_waveforms, require_suited
 from workbench.parts.weights import RANDOM, Weights, own_versions, published
 from workbench.rules.counts import count, counted_by
 from workbench.rules.helper_models import helpers_of
@@ -72,6 +72,7 @@ def judge(
     """
     # A name for all views is judged even where none of them goes through it.
     names = for_each(backbone, backboned(views) or ([""] if isinstance(backbone, str) else []))
+    require_suited(names, views)
     found = for_each(weights, names)
     own = tuple(own_versions(names.values()).items())
     built = _counted(tuple(names.items()), tuple(views.items()), image_px, head, own, counted)
@@ -163,10 +164,9 @@ def judge_published(rulebook: Rulebook, backbone: str) -> Verdict:
         ConfigError: timm knows no such backbone.
     """
     side = published(backbone).input_size[-1]
-    views: dict[str, View] = {"waveform": Waveform(num_samples=side)}
-    image_px = 224
-    if not reads_waveforms(backbone):
-        image_px, views = side, {"image": Image(image_px=side)}
+    hears = reads_waveforms(backbone)
+    view: View = Waveform(num_samples=side) if hears else Image(image_px=side)
+    views, image_px = {view.kind: view}, 224 if hears else side
     return judge(rulebook, backbone, views, image_px=image_px, weights=None)
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -75,8 +74,7 @@ class _Rows(ViewSource):
         those = self._parts[view][files, segments]
         if those.dim() > 2:
             return as_pixels(those, self._image_px)
-        # As they are stored: what is made of them goes by that.
-        return those.to(torch.from_numpy(np.empty(0, self.views[view].dtype)).dtype)
+        return those.to(torch.int16 if self.views[view].modality == "waveform" else torch.float32)
 
 
 def _parted(views: Mapping[str, View], rows: Tensor) -> dict[str, Tensor]:

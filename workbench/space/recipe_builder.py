@@ -8,9 +8,9 @@ from pathlib import Path
 from workbench.console import say
 from workbench.errors import ConfigError, RuleError
 from workbench.media.declared import PICTURED
-from workbench.parts.backbones import suits
 from workbench.parts.per_view import PerView, apply, in_short
 from workbench.parts.plugins import used
+from workbench.parts.suited import suits
 from workbench.parts.weights import Mode, published
 from workbench.rules.rulebook import HelpersRule, Verdict
 from workbench.space.experiment import Experiment
@@ -121,7 +121,7 @@ def check_rules(experiment: Experiment, space: Space, finder: WeightsFinder) -> 
             for one in for_all
             for mode, names in drawn
             # What does not suit a view fails the trial that draws both.
-            if all(suits(one, experiment.views[name].modality) for name in names)
+            if all(suits(one, experiment.views[name]) for name in names)
         ]
     )
     for mode, names in [] if "" in of_view else drawn:
