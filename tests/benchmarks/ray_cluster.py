@@ -205,6 +205,9 @@ def storm(cluster: Cluster, num_trials: int, stall_s: int) -> None:
     for row in rows:
         if row.state == "complete":
             assert [epoch.epoch for epoch in row.epochs] == [*range(1, NUM_EPOCHS + 1)], row
+    # A second death fails a trial, and the head is lost once.
+    of_trial = Counter(key.split()[0] for key in again.elements())
+    assert max(of_trial.values(), default=0) <= 2, of_trial
     assert len(rows) == len({row.recipe for row in rows}) == num_trials
     assert len(begun) >= NUM_EPOCHS * sum(row.state == "complete" for row in rows)
 
