@@ -16,13 +16,16 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from tests.study.conftest import Bench
-from tests.study.inline import InlineTrials, make_result
+from tests.study.inline import InlineRunner, InlineTrials, make_result
 from tests.study.tiny import SPACE, THREE
 from tests.study.workers import epoch
 from workbench.errors import RuleError, StudyError
 from workbench.parts.weights import RANDOM
+from workbench.searching.devices import Seats
 from workbench.searching.local_runner import LocalRunner
 from workbench.searching.loop import TrialBug
+from workbench.searching.options import RunOptions
+from workbench.searching.runner import Event
 from workbench.searching.start import SearchOutcome
 from workbench.space.experiment import read_experiment
 from workbench.study.folder import StudyFolder
@@ -38,6 +41,8 @@ from workbench.study.storage import open_storage
 from workbench.tracking.runs import Tracking
 from workbench.trial.job import Blocked, Bug, Died, Full, Job
 from workbench.trial.recipe import Recipe
+from workbench.trial.result import Result
+from workbench.workspace import Workspace
 
 RULES = {"max_params": "250K", "pretraining": []}
 """Allows test_efficientnet (0.1M), refuses test_resnet (0.4M)."""
@@ -806,3 +811,19 @@ def test_a_journal_that_holds_no_study_yet_is_begun(
 def test_a_study_without_a_journal_has_no_trials_to_read(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no trials yet"):
         read_trials(StudyFolder(tmp_path))
+
+
+def test_a_trial_whose_worker_dies_after_its_result_is_not_trained_again(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    class Unheard(InlineRunner):
+        def events(self, timeout_s: float) -> list[tuple[int, Event]]:
+            heard = super().events(timeout_s)
+            return [(n, Died("gone.") if isinstance(e, Result) else e) for n, e in heard]
+
+    def make_runner(workspace: Workspace, seats: Seats, options: RunOptions) -> Unheard:
+        return Unheard(inline, workspace, len(seats.devices))
+
+    outcome = bench.search(bench.experiment(), 2, make_runner=make_runner)
+    assert states(outcome) == ["complete"] * 2
+    assert len(inline.trained) == 2

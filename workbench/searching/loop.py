@@ -205,7 +205,10 @@ class Search:
 
     def _handle_death(self, running: OpenTrial, reason: str) -> None:
         """Let another worker go on with a trial whose worker died, or give it up."""
-        if self._at_epoch_ends:
+        result = self._folder.trial(running.recipe.uid).kept_result()
+        if result is not None:  # it ended, and died before that was heard: its checkpoint is gone
+            self._handle(running, result)
+        elif self._at_epoch_ends:
             self._requeue(running)
         elif running.restarts < MOST_RESTARTS:
             running.restarts += 1
