@@ -1,6 +1,7 @@
 """A trial that is cut off goes on after its last whole epoch, to the bits of one that was not."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -91,12 +92,15 @@ def test_a_trial_goes_on_to_the_same_bits(
     assert not files.checkpoint.exists()
 
 
+@pytest.mark.parametrize("killed", ["after an epoch", "before the result is there"])
 def test_whole_epochs_are_not_trained_again(
-    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str
 ) -> None:
     recipe = drawing(pictures)
-    with pytest.raises(CutError):
-        run(recipe, pictures, tmp_path, cut=3)
+    with monkeypatch.context() as patch, pytest.raises(CutError):
+        if killed == "before the result is there":
+            patch.setattr(TrialFolder, "write_result", Mock(side_effect=CutError))
+        run(recipe, pictures, tmp_path, cut=3 if killed == "after an epoch" else None)
     begun: list[int] = []
     learn = training.Training._learn
 

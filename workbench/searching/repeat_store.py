@@ -115,13 +115,12 @@ class RepeatStore:
     def fail(self, running: OpenTrial, reason: str) -> Result:
         """Write how a repeat ended whose worker could not; it is to be ended so."""
         result = running.failed(reason)
-        files = self._folder.repeat(running.recipe.uid)
-        files.checkpoint.unlink(missing_ok=True)
-        files.write_result(result)
+        self._folder.repeat(running.recipe.uid).write_result(result)
         return result
 
     def end(self, running: OpenTrial, result: Result) -> None:
         """Enter how a repeat ended."""
+        self._folder.repeat(running.recipe.uid).checkpoint.unlink(missing_ok=True)
         counts = self._planned[running.number].repeat.counts()
         self._record(lambda: self._runs.end(running.run, result, counts, restarts=running.restarts))
         del self.in_flight[running.number]

@@ -258,19 +258,17 @@ class StudyStore:
         reason = paused.reason.replace("paused", "pruned")
         result = paused.model_copy(update={"state": "pruned", "reason": reason})
         files.write_result(result)
-        files.checkpoint.unlink(missing_ok=True)
         self.end(running, result)
 
     def fail(self, running: OpenTrial, reason: str) -> Result:
         """Write how a trial ended whose worker could not; it is to be ended so."""
         result = running.failed(reason)
-        files = self._folder.trial(running.recipe.uid)
-        files.checkpoint.unlink(missing_ok=True)
-        files.write_result(result)
+        self._folder.trial(running.recipe.uid).write_result(result)
         return result
 
     def end(self, running: OpenTrial, result: Result) -> None:
         """Enter how a trial ended."""
+        self._folder.trial(running.recipe.uid).checkpoint.unlink(missing_ok=True)
         trial = self._asked[running.number]
         self._record(
             lambda: self._runs.end(running.run, result, trial.user_attrs, restarts=running.restarts)

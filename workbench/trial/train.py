@@ -157,10 +157,6 @@ def run_trial(
     plan = ended.plan
     if fitted is not None:
         fitted.keep(plan)
-    if ended.state != "paused":
-        files.checkpoint.unlink(missing_ok=True)
-        if prepared.num_folds > 1:
-            files.drop_fold_scores(prepared.num_folds, with_weights=ended.state != "complete")
     best = best_epoch(recipe, told)
     value, metrics = (best.objective, best.metrics) if best and not recipe.refit else (None, {})
     if ended.state == "complete" and prepared.num_folds > 1:
@@ -188,6 +184,10 @@ def run_trial(
         scores_sha256=hash_file(files.scores) if files.scores.exists() else "",
     )
     files.write_result(result)
+    if ended.state != "paused":  # only now: a trial that is killed before goes on from these
+        files.checkpoint.unlink(missing_ok=True)
+        if prepared.num_folds > 1:
+            files.drop_fold_scores(prepared.num_folds, with_weights=ended.state != "complete")
     return result
 
 
