@@ -452,6 +452,18 @@ def test_a_file_that_is_real_in_train_and_fake_in_val_is_refused(tmp_path: Path)
         inspect_data(tmp_path)
 
 
+def test_a_spreadsheet_is_rows_of_cells(tmp_path: Path) -> None:
+    names = ["007.mp4", "NA", "c d.mp4"]
+    frame = pd.DataFrame({"file": names, "label": [1, 0, 1], "p": [0.5, None, 2.0]})
+    frame.to_excel(tmp_path / "labels.xlsx", index=False)
+    assert read_any_table(tmp_path / "labels.xlsx").rows == [
+        ["file", "label", "p"],
+        ["007.mp4", "1", "0.5"],
+        ["NA", "0", ""],
+        ["c d.mp4", "1", "2"],
+    ]
+
+
 def test_a_spreadsheet_of_two_tables_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as parts:
         for number, rows in ((1, "<row r='1'/>"), (2, "<row r='1'/>"), (3, "")):
