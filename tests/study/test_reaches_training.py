@@ -277,15 +277,10 @@ def marks(space: str) -> list[pytest.MarkDecorator]:
 
 
 @pytest.mark.parametrize(
-    ("space", "dimension"),
-    [
-        pytest.param(space, dimension, id=name, marks=[] if name == "ffdv" else pytest.mark.slow)
-        for name, space in SPACES.items()
-        for dimension in space.dimensions()
-        if dimension.name == "backbone"  # the demo's space has one backbone: no dimension
-    ],
+    "space", [pytest.param(space, id=name, marks=marks(name)) for name, space in SPACES.items()]
 )
-def test_the_backbones_of_a_space_are_different_models(space: Space, dimension: Dimension) -> None:
+def test_the_backbones_of_a_space_are_different_models(space: Space) -> None:
+    [dimension] = [d for d in space.dimensions() if d.name == "backbone"]
     drafts = [space.at({"backbone": value}) for value in dimension.values]
     drafts = [
         draft.model_copy(update={"views": ("waveform",)})
