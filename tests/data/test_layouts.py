@@ -95,8 +95,8 @@ def test_folders_of_the_other_class_within_one_and_unused_tables_are_told(tmp_pa
     table(data, "file,split\nreal/l0.wav,val\n", "splits.csv")
     told = inspect_data(data).lines()
     assert [line for line in told if "of the class of" in line] == [
-        "fake: 1 files in folders called real within it are of the class of fake",
-        "fake: 1 files in folders called Real within it are of the class of fake",
+        "fake: 1 file in folders called real within it is of the class of fake",
+        "fake: 1 file in folders called Real within it is of the class of fake",
     ]
     assert "tables of which nothing is taken: splits.csv" in told
 

@@ -49,6 +49,24 @@ def test_shards_of_webdataset_become_files_and_a_table(tmp_path: Path) -> None:
     assert "train: 12 files, 6 fake" in said
 
 
+def test_samples_of_two_folders_of_a_shard_stay_two(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "train.tar", "w") as tar:
+        for name, content in (
+            ("real/7.png", png(1)),
+            ("real/7.cls", b"0"),
+            ("fake/7.png", png(2)),
+            ("fake/7.cls", b"1"),
+            ("fake/7.txt", b"a caption"),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    made = unpack(tmp_path, 0, "train.tar")
+    rows = (made / "labels.csv").read_text().splitlines()
+    assert rows == ["filename,target", "0-real-7.png,0", "0-fake-7.png,1"]
+    assert (made / "media" / "0-fake-7.png").read_bytes() == png(2)
+
+
 def test_a_folder_of_datasets_becomes_files_and_a_table(tmp_path: Path) -> None:
     kinds = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     for split, number in (("train", 8), ("validation", 4)):

@@ -80,6 +80,7 @@ def test_a_plugin_lies_in_the_folder_of_the_experiment(bench: Bench, name: str) 
         ("none_such.py", None, "cannot be read: no such file or directory. Correct `plugins`."),
         ("My-Parts.py", LOSS, "Call it by small letters, digits and _, e.g. my_parts.py."),
         ("wrong.py", "1 / 0", "cannot be used: it ends with ZeroDivisionError: division by zero"),
+        ("leaves.py", "raise SystemExit(0)", "cannot be used: it ends with SystemExit: 0"),
     ],
 )
 def test_a_plugin_that_cannot_be_used_is_told_in_a_sentence(

@@ -160,8 +160,9 @@ def _inner_told(names: Sequence[str], of_class: Mapping[str, int], classes: Clas
             if other is not None and other != of_class[outer] and not word.isdigit():
                 found[outer, word] = found.get((outer, word), 0) + 1
     return [
-        f"{shown_cell(outer)}: {count} files in folders called {shown_cell(word)} within it are of "
-        f"the class of {shown_cell(outer)}"
+        f"{shown_cell(outer)}: {count} {'files' if count > 1 else 'file'} in folders called "
+        f"{shown_cell(word)} within it {'are' if count > 1 else 'is'} of the class of "
+        f"{shown_cell(outer)}"
         for (outer, word), count in found.items()
     ]
 

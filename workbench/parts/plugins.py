@@ -149,18 +149,19 @@ def _run(plugin: Plugin) -> None:
         warnings.filterwarnings("ignore", message="Overwriting ")  # refused below
         try:
             exec(compile(plugin.source, plugin.file, "exec"), module.__dict__)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {error}"
             raise ValueError(f"it ends with {said}{_line(error)}") from error
         now = {name: timm.model_entrypoint(name) for name in timm.list_models()}
         backbones = [name for name, make in now.items() if make.__globals__ is vars(module)]
-        for name in backbones:
-            if name in there and there[name].__module__ != plugin.module:
-                timm.models.register_model(there[name])
-                raise ValueError(
-                    f"there is a model {name} already, of {there[name].__module__}: give yours "
-                    "another name"
-                )
+        taken = [n for n in backbones if n in there and there[n].__module__ != plugin.module]
+        for name in taken:
+            timm.models.register_model(there[name])
+        if taken:
+            raise ValueError(
+                f"there is a model {taken[0]} already, of {there[taken[0]].__module__}: give "
+                "yours another name"
+            )
     parts: list[type[Part]] = [
         value
         for value in vars(module).values()
@@ -186,7 +187,7 @@ def _run(plugin: Plugin) -> None:
     feature_width.cache_clear()
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """Return where in the plugin an error was raised, in words."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)]
     return f" (line {lines[1]})" if len(lines) > 1 else ""  # the first is of this module

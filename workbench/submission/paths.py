@@ -94,7 +94,7 @@ def _is_predictions(path: Path, columns: Sequence[str]) -> bool:
     try:
         header, *rows = read_delimited(path).rows
         names = [cell.strip() for cell in header]
-        if any(names.count(column) != 1 for column in columns) or _LABELS & {*names}:
+        if any(names.count(column) != 1 for column in columns) or _LABELS & {*names} - {*columns}:
             return False
         at = names.index(columns[-1])
         scores = [float(row[at]) for row in rows]
