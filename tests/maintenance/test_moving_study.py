@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,11 +39,15 @@ def killed(root: Path, num_trials: int, num_epochs: int) -> None:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    ledger, deadline = hooks / "ledger", time.monotonic() + 240
-    while time.monotonic() < deadline and process.poll() is None:
-        if ledger.exists() and len(ledger.read_text().splitlines()) >= num_epochs:
-            break
-        time.sleep(0.05)
+    ledger, hang, deadline = hooks / "ledger", hooks / "hang", time.monotonic() + 240
+
+    def wait(until: Callable[[], bool]) -> None:
+        while time.monotonic() < deadline and process.poll() is None and not until():
+            time.sleep(0.05)
+
+    wait(lambda: ledger.exists() and len(ledger.read_text().splitlines()) >= num_epochs)
+    hang.touch()  # in a later epoch of a trial: between two trials there is nothing to cut off
+    wait(lambda: not hang.exists())
     assert process.poll() is None, "it ended before it was killed"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,4 +1,5 @@
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -44,6 +45,15 @@ def test_every_sample_comes_once_and_no_batch_is_left_with_one(
     assert (distances.min(1).values < 1e-4).all()
     assert sorted(origin.tolist()) == list(range(source.num_samples))
     assert torch.equal(torch.cat([batch.targets for batch in every]), source.targets[origin])
+
+
+def test_an_epoch_whose_reals_are_all_forged_is_not_balanced(pictures: Prepared) -> None:
+    source = stored(pictures)
+    fakes = torch.flatten(torch.nonzero(source.targets == 1))
+    forged = Mock(drawn=lambda order, *_: fakes[order % len(fakes)])
+    every = list(shuffled(source, 4, seeded(), balanced=True, copies=forged))
+    assert sum(len(batch.targets) for batch in every) == source.num_samples
+    assert all((batch.targets == 1).all() for batch in every)
 
 
 def test_each_epoch_has_its_order_and_each_seed_its_epochs(pictures: Prepared) -> None:

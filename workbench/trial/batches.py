@@ -85,8 +85,9 @@ def shuffled(
     order = torch.randperm(source.num_samples, generator=generator)
     if copies is not None:
         order = copies.drawn(order, generator, source.num_segments)
-    if balanced:
-        targets = source.targets_of(order)
+    targets = source.targets_of(order)
+    # Forged copies may leave no real sample in an epoch: then there is nothing to balance.
+    if balanced and len(targets.unique()) > 1:
         wanted = (len(order) - len(order) // 2, len(order) // 2)
         halves = [
             _repeated(order[targets == target], count, generator)
