@@ -132,7 +132,7 @@ SURFACE: dict[str, list[str]] = {
     "studies": ["--delete", "--yes", "--json", "--no-lock"],
     "clean": ["study", "--keep", "--dry-run", "--yes", "--json", "--no-lock"],
     "study-export": ["study", "--out", "--no-lock"],
-    "study-import": ["archive", "--no-lock"],
+    "study-import": ["archive", "--trust-plugins", "--no-lock"],
     "demo-data": ["folder", "--seed"],
     "keys": ["word"],
     "backbones": [

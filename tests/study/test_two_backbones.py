@@ -42,7 +42,7 @@ def test_a_search_draws_records_and_tells_each_views_backbone(
     label = f"{mixed.backbone_of['image']} image + {mixed.backbone_of['small']} small"
     assert mixed.backbone == label
     run = {run.number: run for run in bench.runs(outcome)}[mixed.number]
-    assert run.name == f"{mixed.number:03d} {label}"
+    assert run.name == f"{mixed.number:03d} {label} 32 px"
     # What is left of a trial whose recipe is gone.
     outcome.folder.trial(mixed.recipe).recipe.unlink()
     lost = read_trials(outcome.folder)[mixed.number]

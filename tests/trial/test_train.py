@@ -538,9 +538,9 @@ def test_a_mixed_sample_has_the_label_of_its_own_parts(
     labels, given = list[Tensor](), list[Tensor]()
 
     def seen(
-        source: StoredViews, batch_size: int, generator: torch.Generator, *, balanced: bool
+        source: StoredViews, batch_size: int, generator: torch.Generator, **others: Any
     ) -> Iterator[Batch]:
-        for batch in shuffled(source, batch_size, generator, balanced=balanced):
+        for batch in shuffled(source, batch_size, generator, **others):
             labels.append(batch.targets)
             yield batch
 
