@@ -202,3 +202,21 @@ def test_a_recipe_is_found_within_a_choice_between_mappings(bench: Bench, tmp_pa
         "optimizer": "adamw",
         "optimizer.adamw.lr": 1e-3,
     }
+
+
+def test_a_recipe_on_copies_that_the_study_does_not_make_is_refused(
+    bench: Bench, tmp_path: Path
+) -> None:
+    known = write(tmp_path / "known", copies={"splice": 0.2, "degraded": 0.1})
+    with pytest.raises(ConfigError, match=r"known\.yaml trains on copies \(splice, degraded\)"):
+        bench.search(bench.experiment(SPACE), 1, start_from=[known])
+    assert not (tmp_path / "experiments" / "tiny" / "study.json").exists()
+
+
+def test_a_recipe_on_copies_that_the_space_draws_is_tried(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    known = write(tmp_path / "known", copies={"degraded": 0.1})
+    space = {**SPACE, "copies": {"degraded": {"choice": [0.0, 0.5]}}}
+    bench.search(bench.experiment(space), 1, start_from=[known])
+    assert inline.trained[0].training.copies.degraded == 0.1

@@ -1,7 +1,7 @@
 """The data of slices that a search needs beside its own: degraded copies, clusters, folders."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from workbench.screening.clusters import describe_clusters, find_clusters, with_
 from workbench.screening.probe import Where
 from workbench.searching.new_study import keep_data
 from workbench.space.experiment import Experiment
-from workbench.space.space import Space
+from workbench.space.space import SampledConfig, Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
 from workbench.study.slice_folders import FOLDERS_FILE
@@ -92,13 +92,41 @@ def with_made_slices(
     return prepared
 
 
+def require_copies(space: Space, drafts: Mapping[str, SampledConfig]) -> None:
+    """Refuse drafts that train on copies which are not made, since the space draws none such.
+
+    Args:
+        space: Decides which copies a study makes.
+        drafts: By where each came from.
+
+    Raises:
+        ConfigError: one does.
+    """
+    made, is_degraded = _copies_of(space.corners())
+    for source, draft in drafts.items():
+        asked, degraded = _copies_of([draft])
+        lacking = [*(name for name in asked if name not in made)]
+        lacking += ["degraded"] * (degraded and not is_degraded)
+        if lacking:
+            raise ConfigError(
+                f"{source} trains on copies ({', '.join(lacking)}) that the study does not make, "
+                f"since {space.file} draws none. Add `copies` with these keys there, or take "
+                "`copies` out of the recipe."
+            )
+
+
+def _copies_of(drafts: Iterable[SampledConfig]) -> tuple[list[str], bool]:
+    """Return the forgeries that drafts train on, each once, and whether on degraded copies."""
+    copies = [draft.copies for draft in drafts]
+    forged = dict.fromkeys(name for each in copies for name in each.forged)
+    return [*forged], any(each.degraded for each in copies)
+
+
 def _with_training_copies(
     prepared: Prepared, manifest: Manifest, space: Space, data: Path, where: Where
 ) -> Prepared:
     """Return the data with the copies beside that the space's trials may be trained on."""
-    drawn = [draft.copies for draft in space.corners()]
-    forgeries = dict.fromkeys(forgery for copies in drawn for forgery in copies.forged)
-    degraded = any(copies.degraded for copies in drawn)
+    forgeries, degraded = _copies_of(space.corners())
     made = prepare_training_copies(
         prepared,
         forgeries,

@@ -44,7 +44,7 @@ from workbench.searching.queue import TrialQueue
 from workbench.searching.recording import StudyRuns, changes_told
 from workbench.searching.runner import MakeRunner
 from workbench.searching.scheduler import make_scheduler
-from workbench.searching.slice_data import with_made_slices
+from workbench.searching.slice_data import require_copies, with_made_slices
 from workbench.searching.stopping import SearchLimits, final_round_s
 from workbench.searching.study_store import StudyStore
 from workbench.space.experiment import Experiment
@@ -157,6 +157,7 @@ class _Run:
         """Search, with the drafts `first` tried first, by where each came from; a pack `as_one`."""
         # Before weights are looked for on the network.
         check_data(self.experiment, self.workspace, self.options.data)
+        require_copies(self.space, first)
         if as_one:
             require_legal_members(self.experiment, first, self.finder)
         folder, tracking = self.folder.path, self.workspace.tracking_of(self.experiment.tracking)
