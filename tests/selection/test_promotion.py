@@ -298,7 +298,7 @@ def test_the_terminal_is_told_what_why_and_how_sure(study: MadeStudy) -> None:
     # An interval that knows nothing of the choice is not said beside one that does.
     first, second, *_ = describe_champion(champion).splitlines()
     assert first == "Champion: trial 0, auc 0.91667 on val."
-    assert second.startswith("val auc 0.9167; expected on new data of this kind 0.9")
+    assert second.startswith("auc 0.9167 on val; expected on new data of this kind 0.9")
     assert second.endswith("95%: the best of 2).")
 
 

@@ -88,7 +88,7 @@ class Expected(Frozen):
     @property
     def sentence(self) -> str:
         """Return the estimate for a person, in one sentence."""
-        said = f"{self.place} {self.metric} {self.naive:.4f}"
+        said = f"{self.metric} {self.naive:.4f} on {self.place}"
         if self.expected is None:
             return f"{said}; too few files of a class to tell what new data would bring."
         return f"{said}; expected on new data of this kind {self.expected:.3f} {self.interval}."
