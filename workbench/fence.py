@@ -31,6 +31,11 @@ KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 that is decoded, asks for the same ones again: a third of the CPU time can go there. A process with
 this environment keeps them. The C library reads it when a process starts."""
 
+SLEEP_AT_BARRIERS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of OpenMP that wait for one another spin by default: where another program has the core
+that they wait for, a training step takes several times as long. OpenMP reads it when it is loaded.
+"""
+
 _DYING_S = 5.0
 
 # The import path is the parent's, whatever it came from: an environment, an editable install, the

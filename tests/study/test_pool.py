@@ -275,3 +275,10 @@ def test_a_ctrl_c_while_workers_start_is_left_to_the_parent() -> None:
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["interrupted", "[0]", "[0]", "[0]", "[0]"]
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_threads_of_a_worker_sleep_while_they_wait_for_one_another(pool: WorkerPool) -> None:
+    [worker] = [one for one in multiprocessing.active_children() if one.name == "workbench-trial"]
+    told = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
+    assert b"OMP_WAIT_POLICY=PASSIVE" in told

@@ -3,6 +3,7 @@
 A command parses, calls the library, and prints its result and the next command to type.
 """
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 from workbench.cli import backbones, data, keys, maintenance, selection, study, submission, weights
 from workbench.cli.init import init
 from workbench.cli.shared import reporting_errors, require_address_space
+from workbench.fence import SLEEP_AT_BARRIERS
 from workbench.visibly import print_traceback
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -36,6 +38,8 @@ def main(
     if "--help" not in sys.argv:
         with reporting_errors():
             require_address_space()
+    for name, value in SLEEP_AT_BARRIERS.items():
+        os.environ.setdefault(name, value)  # before torch is imported
     sys.excepthook = print_traceback
 
 

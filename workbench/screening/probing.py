@@ -13,7 +13,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from workbench.console import track
 from workbench.errors import CacheError, ConfigError, DiskFullError, WeightsError, WorkbenchError
-from workbench.fence import KEEP_MEMORY
+from workbench.fence import KEEP_MEMORY, SLEEP_AT_BARRIERS
 from workbench.files import write_json
 from workbench.media.declared import PICTURED
 from workbench.media.views import AnyView
@@ -188,7 +188,7 @@ def candidates_of(
 def child_process() -> Iterator[ProcessPool]:
     """Yield the process that computes; another takes its place when it dies."""
     pool = ProcessPool(1, initializer=be_a_child, context=Spawning())
-    with environment(KEEP_MEMORY):
+    with environment({**KEEP_MEMORY, **SLEEP_AT_BARRIERS}):
         with interrupts_held():
             pool.schedule(os.getpid)
         try:

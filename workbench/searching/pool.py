@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from workbench.fence import KEEP_MEMORY
+from workbench.fence import KEEP_MEMORY, SLEEP_AT_BARRIERS
 from workbench.processes import Spawning, environment, interrupts_held
 from workbench.searching.runner import Event
 from workbench.tables import duration
@@ -171,7 +171,7 @@ class WorkerPool:
         process = self._context.Process(
             target=work, args=(theirs, self._warm), name="workbench-trial"
         )
-        with environment(KEEP_MEMORY), interrupts_held():
+        with environment({**KEEP_MEMORY, **SLEEP_AT_BARRIERS}), interrupts_held():
             process.start()
         theirs.close()  # so that the worker's death closes the pipe
         return _Worker(process, ours)
