@@ -827,3 +827,24 @@ def test_a_trial_whose_worker_dies_after_its_result_is_not_trained_again(
     outcome = bench.search(bench.experiment(), 2, make_runner=make_runner)
     assert states(outcome) == ["complete"] * 2
     assert len(inline.trained) == 2
+
+
+def test_a_trial_that_ended_when_the_cluster_was_lost_is_not_trained_again(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    class Lost(InlineRunner):
+        def events(self, timeout_s: float) -> list[tuple[int, Event]]:
+            heard = super().events(timeout_s)
+            if any(isinstance(event, Result) for _, event in heard):
+                raise StudyError("The head is lost.")
+            return heard
+
+    def make_runner(workspace: Workspace, seats: Seats, options: RunOptions) -> Lost:
+        return Lost(inline, workspace, len(seats.devices))
+
+    experiment = bench.experiment()
+    with pytest.raises(StudyError, match="head is lost"):
+        bench.search(experiment, 2, make_runner=make_runner)
+    assert len(inline.trained) == 1
+    assert states(bench.search(experiment, 2)) == ["complete"] * 2
+    assert len(inline.trained) == 2

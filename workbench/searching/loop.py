@@ -130,7 +130,9 @@ class Search:
         finally:
             self._runner.close(at_once=not clean)
             for running in list(self._store.in_flight.values()):
-                self._requeue(running)
+                # One that has ended unheard is entered by the next search, not trained again.
+                if self._folder.trial(running.recipe.uid).kept_result() is None:
+                    self._requeue(running)
             self._queue.close()
 
     def _start_trials(self, view: SearchView) -> None:
