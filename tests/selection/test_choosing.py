@@ -12,7 +12,7 @@ from workbench.selection.choosing import (
     metric_in_parts,
     slice_weights,
 )
-from workbench.selection.correction import correct
+from workbench.selection.correction import correct, interval_of_auc
 from workbench.selection.weighted import FAST, metric_elsewhere, weighted_metric
 from workbench.trial.delong import auc, auc_influences
 from workbench.trial.metrics import binary_metrics
@@ -147,6 +147,17 @@ def test_the_best_of_equal_trials_is_drawn_down_to_their_true_auc() -> None:
         flattery.append(found.naive - 0.688)
     assert np.mean(flattery) > 0.04
     assert abs(float(np.mean(errors))) < 0.02
+
+
+def test_the_interval_reaches_towards_the_measured_value_as_the_trial_is_chosen_again() -> None:
+    one = drawn(2, 90, seed=1)
+    found = correct([one], AUC)
+    assert found is not None and found.naive > found.value and 0.5 < found.share < 1
+    aucs = np.array([auc(one.targets, row).value for row in one.scores])
+    shares = np.array([found.share, 1 - found.share])[:: 1 if found.trial == 0 else -1]
+    low, high = interval_of_auc([one], found.value, shares, np.ones((1, 2)), aucs)
+    assert found.low == pytest.approx(low)
+    assert found.high == pytest.approx(high + found.share * (found.naive - found.value))
 
 
 def test_a_trial_far_ahead_keeps_its_value() -> None:

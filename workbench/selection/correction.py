@@ -67,7 +67,8 @@ def correct(
 
     A trial that is alone was not chosen, and keeps its value. The interval is that of an AUC or a
     rate of the corrected value, as wide as the measured variance of those trials says that the
-    thirds choose; see `trial.intervals`.
+    thirds choose (see `trial.intervals`), and wider towards the measured value: by the share of
+    their difference by which the trial is chosen again.
 
     Args:
         measured: The trials on each slice of the objective.
@@ -103,14 +104,20 @@ def correct(
     else:
         chosen = ChosenRow(trial, naive, weights[:, trial])
         low, high = interval_of_other(measured, objective, choices.mean, chosen, seed)
-    return Correction(
-        trial=trial,
-        naive=naive,
-        value=choices.mean,
-        low=low,
-        high=high,
-        share=float(shares[trial]),
-    )
+    share = float(shares[trial])
+    low, high = _reach(low, high, share * (naive - choices.mean), objective)
+    return Correction(trial=trial, naive=naive, value=choices.mean, low=low, high=high, share=share)
+
+
+def _reach(low: float, high: float, shift: float, objective: Objective) -> tuple[float, float]:
+    """Return the interval with its end on the side of the measured value moved by `shift`.
+
+    Where the trial is truly ahead of the others, being chosen flattered it by less than the
+    correction takes off, by as much less as it is chosen again more often.
+    """
+    if shift < 0:
+        return (max(0.0, low + shift), high)
+    return low, (high + shift if objective.metric == "log_loss" else min(1.0, high + shift))
 
 
 @dataclass(frozen=True)
