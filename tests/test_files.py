@@ -275,3 +275,11 @@ def test_a_folder_that_another_made_meanwhile_is_kept(tmp_path: Path) -> None:
     with pytest.raises(AccessError, match="was made by another command meanwhile"):
         write()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "prepared.json").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_json(tmp_path / "prepared.json", {})
+    assert told(caught.value).startswith(f"{tmp_path / 'prepared.json'} is a folder, where a file ")
+    assert [path.name for path in tmp_path.iterdir()] == ["prepared.json"]
