@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from workbench.errors import AccessError, DiskFullError, told
 from workbench.files import (
@@ -131,9 +133,12 @@ def test_who_may_read_a_finished_file_is_for_the_umask_to_say(
         write_text(tmp_path / "note.txt", "x")
         with finished(tmp_path / "table.csv") as part:
             assert part.stat().st_mode & 0o777 == mode  # while it is written, too
+        with finished(tmp_path / "weights.safetensors") as part:
+            save_file({"a": np.zeros(3)}, part)
     finally:
         os.umask(before)
     assert (tmp_path / "note.txt").stat().st_mode & 0o777 == mode
+    assert (tmp_path / "weights.safetensors").stat().st_mode & 0o777 == mode
     assert (tmp_path / "table.csv").stat().st_mode & 0o777 == mode
 
 
@@ -270,3 +275,11 @@ def test_a_folder_that_another_made_meanwhile_is_kept(tmp_path: Path) -> None:
     with pytest.raises(AccessError, match="was made by another command meanwhile"):
         write()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "theirs"]
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "prepared.json").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_json(tmp_path / "prepared.json", {})
+    assert told(caught.value).startswith(f"{tmp_path / 'prepared.json'} is a folder, where a file ")
+    assert [path.name for path in tmp_path.iterdir()] == ["prepared.json"]

@@ -38,9 +38,22 @@ def linked(folder: Path) -> Path:
     return folder / "link"
 
 
+def circle(folder: Path) -> Path:
+    (folder / "circle").symlink_to("circle")
+    return folder / "circle"
+
+
+def below_a_file(folder: Path) -> Path:
+    (folder / "file").touch()
+    return folder / "file" / "x.yaml"
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
+        (circle, "cannot be opened: too many levels of symbolic links. Correct the path."),
+        (below_a_file, "cannot be opened: not a directory"),
+        (lambda folder: folder / ("a" * 5000), "a cannot be opened: file name too long"),
         (pipe, "is a pipe"),
         (listening, "is a socket"),
         (lambda _: Path("/dev/zero"), "is a device"),
@@ -48,7 +61,17 @@ def linked(folder: Path) -> Path:
         (sparse, "over 1 MiB"),
         (lambda _: Path("a\0b"), "is no path"),
     ],
-    ids=["pipe", "socket", "device", "link to a device", "sparse", "zero byte"],
+    ids=[
+        "circle",
+        "below a file",
+        "long name",
+        "pipe",
+        "socket",
+        "device",
+        "link to a device",
+        "sparse",
+        "zero byte",
+    ],
 )
 @pytest.mark.parametrize("door", [require_file, read_file])
 def test_what_is_no_file_of_a_sane_size_is_refused_at_once(

@@ -169,6 +169,7 @@ def chained(times: int) -> str:
         ("n: " + "1:" * 50_000 + "1.5", "too long for 64 bits"),
         ("n: 9223372036854775808", "too long for 64 bits"),
         ("a: !!int ''", "is not valid YAML"),
+        (r'groups: ["\ud800"]', "half a character"),
         (f"*{'x' * 100_000}", "undefined alias"),
         (f"a: !{'x' * 100_000} 1", "could not determine a constructor"),
         ("#" * (1 << 20) + "#", "over 1 MiB"),

@@ -86,7 +86,7 @@ class BundleError(WorkbenchError):
 
 
 def told(error: OSError) -> str:
-    """Return what is to be said of an error of rights, space, limits or disks, with its remedy.
+    """Return what is to be said of an error of rights, space, places or disks, with its remedy.
 
     Empty for every other one: a file that is not there, or there already, can be a bug, and so can
     rights that are lacking to something without a name.
@@ -94,6 +94,9 @@ def told(error: OSError) -> str:
     named = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else ""
     path = os.fsdecode(named)
     number = error.errno or 0
+    if number == errno.EISDIR and error.filename2:  # of a rename, what was to be replaced
+        place = os.fsdecode(error.filename2)
+        return f"{place} is a folder, where a file has to be. Remove it, or give it another name."
     if number in _RIGHTS and path:
         return (
             f"{path}: {_RIGHTS[number]}. Give the user who runs this the right to it, or name "

@@ -32,8 +32,12 @@ def finished(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _part(lambda: _new_file(path)) as temporary:
+        mode = temporary.stat().st_mode
         try:
             yield temporary
+            # safetensors puts a file of its own in its place, which nobody else may read.
+            if temporary.stat().st_mode != mode:
+                temporary.chmod(mode & 0o777)
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)

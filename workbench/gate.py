@@ -4,6 +4,7 @@ What is let in is a regular file of a sane size that lies where it belongs. It i
 that never quotes what the file holds.
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -16,6 +17,8 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+_NO_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 
 
 def require_file(
@@ -34,7 +37,13 @@ def require_file(
     """
     if "\x00" in str(path):
         raise kind(f"{str(path)!r} is no path: it holds a zero byte. Correct it.")
-    found = path.stat()
+    try:
+        found = path.stat()
+    except OSError as error:
+        if error.errno not in _NO_PATHS:
+            raise
+        said = os.strerror(error.errno or 0).lower()
+        raise kind(f"{str(path)[:300]} cannot be opened: {said}. Correct the path.") from error
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(21, os.strerror(21), str(path))
     _require_regular(path, found, kind)

@@ -57,6 +57,9 @@ class _Loader(yaml.SafeLoader):
         self._num_open -= 1
         if node is None:
             return None
+        if isinstance(node, yaml.ScalarNode) and re.search("[\ud800-\udfff]", node.value):
+            said = "a text holds half a character (\\ud800 to \\udfff), which no file can keep"
+            raise yaml.composer.ComposerError(None, None, said, event.start_mark)
         is_alias = isinstance(event, yaml.AliasEvent)
         if is_alias and id(node) not in self._extents:
             raise yaml.composer.ComposerError(

@@ -1,5 +1,6 @@
 """Which files a holdout takes: always the same, groups whole, and nothing of them left behind."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -159,3 +160,10 @@ def test_a_file_that_is_real_in_one_label_file_and_fake_in_the_other_is_refused(
         read_holdout(data, layout, cache=tmp_path / "cache")
     (data / "train_label.txt").write_text(rows)
     assert len(read_holdout(data, layout, cache=tmp_path / "cache").table) == 16
+
+
+def test_a_folder_in_which_one_file_has_both_labels_is_refused(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    shutil.copyfile(data / "valset" / "val0.png", data / "valset" / "val3.png")
+    with pytest.raises(DataError, match=r"val0\.png and valset/val3\.png .* both real and fake"):
+        read_holdout(data, Layout(), cache=tmp_path / "cache")

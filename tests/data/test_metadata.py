@@ -83,6 +83,30 @@ def test_a_metadata_table_that_cannot_be_meant_so_is_refused(
         read(data, SPEAKERS)
 
 
+def test_a_row_for_two_files_or_for_none_is_told(data: Path) -> None:
+    (data / "metadata.csv").write_text("file,generator\ntrain1.mp4,tts\n")
+    assert read(data).understood == ()
+    (data / "metadata.csv").write_text("file,generator\nother1.mp4,tts\n")
+    (line,) = read(data).understood
+    assert (
+        line == "metadata.csv says nothing of any labelled file; its names are such as other1.mp4"
+    )
+    for split in ("train", "val"):
+        (data / f"{split}set" / f"{split}1.mp4").rename(data / f"{split}set" / "1.mp4")
+        file = data / f"{split}_label.txt"
+        file.write_text(file.read_text().replace(f"{split}1.mp4", "1.mp4"))
+    (data / "metadata.csv").write_text("file,generator\n1.mp4,tts\n")
+    (line,) = read(data).understood
+    assert line.startswith("metadata.csv: a row says something of two files, both called 1.mp4; ")
+    (data / "metadata.csv").write_text("file,generator\ntrainset/1.mp4,tts\n")
+    assert read(data).understood == ()
+
+
+def test_a_speaker_is_one_however_the_accents_are_written(data: Path) -> None:
+    label_train(data, ",speaker", ",Jos\u00e9", ",Jose\u0301", ",", ",")
+    assert set(told(data, "speaker", SPEAKERS).values()) == {"Jos\u00e9"}
+
+
 def test_a_metadata_table_that_is_named_must_be_there(data: Path) -> None:
     with pytest.raises(DataError, match=r"no metadata: looked for about\.csv"):
         read(data, Layout(metadata=("about.csv",)))

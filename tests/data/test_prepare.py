@@ -19,7 +19,7 @@ from workbench.data.contents import stamp
 from workbench.data.decoding import Done, Task
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
-from workbench.data.prepare import Prepared, prepare
+from workbench.data.prepare import Prepared, prepare, stored_arrays
 from workbench.data.prepared_report import (
     describe_prepared,
     prepared_as_table,
@@ -30,7 +30,7 @@ from workbench.data.prepared_table import PREPARED_TABLE, write_prepared_table
 from workbench.data.unexpected import Unexpected
 from workbench.data.view_store import ViewStore
 from workbench.errors import CacheError, DataError, MediaError
-from workbench.files import hash_file
+from workbench.files import hash_file, read_json, write_json
 from workbench.media.audio_features import Features
 from workbench.media.image import Image
 from workbench.media.view import FileView, Made, View
@@ -677,3 +677,14 @@ def test_the_table_of_another_study_is_refused(tmp_path: Path) -> None:
     write_prepared_table(other, tmp_path / "study" / PREPARED_TABLE)
     with pytest.raises(CacheError, match="belongs to other data"):
         Prepared.load(tmp_path / "study")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("name", ["..", ".", "../../elsewhere", "/etc"])
+def test_data_beside_lie_beside(tmp_path: Path, name: str) -> None:
+    run(write_data(tmp_path / "data", a="A")).save(tmp_path / "study")
+    file = tmp_path / "study" / "prepared.json"
+    write_json(file, {**read_json(file), "beside": [name]})
+    for read in (Prepared.load, stored_arrays):
+        with pytest.raises(CacheError, match=r"prepared\.json is damaged"):
+            read(tmp_path / "study")

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from tests.media.clips import chirp, moving, write_media
+from workbench.data.contents import stamp
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
 from workbench.data.out_of_fold import FOLD
@@ -105,6 +107,21 @@ def test_copies_are_the_same_the_next_time_and_are_no_slices(
         again["copies.splice"].table, prepared.beside["copies.splice"].table
     )
     assert "copies" not in families_of(prepared)
+
+
+def test_a_copy_into_which_another_file_goes_is_not_kept_once_that_changed(
+    prepared: Prepared, folder: Path, tmp_path: Path
+) -> None:
+    for name in (*REAL, *FAKE):
+        shutil.copyfile(folder / name, tmp_path / name)
+    stamps = {name: stamp(tmp_path / name) for name in REAL}
+    write_media(tmp_path / "b.mp4", sound=chirp(0.9), pictures=moving(4))
+    made = prepare_training_copies(
+        prepared, ("splice",), tmp_path, stamps, degraded=False, cache=tmp_path / "cache", jobs=1
+    )
+    rows = made["copies.splice"].table.set_index("name")
+    # `b.mp4` goes into the copy of `a.mp4`, and is no longer what the copy is named by.
+    assert rows["status.mel"].tolist() == ["changed", "changed"]
 
 
 def test_nothing_of_a_held_out_fold_goes_into_a_copy() -> None:

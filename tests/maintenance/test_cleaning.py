@@ -7,7 +7,7 @@ import pytest
 from tests.maintenance.conftest import ranked, register, with_weights, write_champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.files import PART, write_json
 from workbench.maintenance.caches import view_caches
 from workbench.maintenance.cleaning import (
@@ -63,6 +63,10 @@ def test_all_but_the_best_and_the_needed_lose_their_weights(
     folder.trial("b" * 12).path.mkdir()
     folder.trial("b" * 12).checkpoint.write_bytes(bytes(70))
 
+    folder.champion.touch()  # cut short: which weights it needs is not known
+    with pytest.raises(DamagedFileError, match=r"champion\.json names no champion"):
+        plan_cleaning(folder, bench.workspace, keep=2)
+    folder.champion.unlink()
     plan = plan_cleaning(folder, bench.workspace, keep=2)
     assert plan == plan_cleaning(folder, bench.workspace, keep=2)  # and nothing was deleted
     lost = sorted((third.number, fourth.number, seventh.number))

@@ -200,6 +200,8 @@ def test_an_archive_that_would_read_a_file_of_here_or_be_no_study_leaves_nothing
     refused(r"experiment\.yaml .* is damaged", "study/experiment.yaml", "[")
     recipe = json.dumps({"model": {"views": {"faces": {"detector": detector}}}})
     refused("a file of this machine", "study/trials/0123456789ab/recipe.json", recipe)
+    deep = f'{{"views": {json.dumps(detector)}, "other": {"[" * 900}{"]" * 900}}}'
+    refused("a file of this machine", "study/prepared.json", deep)
     begun = json.dumps({"experiment": {"views": [detector]}, "space": {}})
     refused("a file of this machine", "study/experiment.yaml", begun)
     late = manifest.runs.runs[0].model_copy(update={"start_ms": 2**63})

@@ -52,6 +52,12 @@ def test_weights_of_a_mean_are_shares(weights: tuple[float, ...]) -> None:
         MeanOfProbabilities(weights=weights)
 
 
+def test_no_weight_makes_a_sum_that_is_no_number() -> None:
+    for joint in (MeanOfProbabilities, LinearOfLogits):
+        with pytest.raises(ValidationError):
+            joint(weights=(1e308, 1e308))
+
+
 def test_a_pack_has_a_weight_for_each_member_and_one_view_for_each_name() -> None:
     half = MeanOfProbabilities(weights=(0.5, 0.5))
     with pytest.raises(ValidationError, match="2 weights for 1 members"):

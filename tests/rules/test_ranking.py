@@ -169,6 +169,11 @@ def test_a_memory_size_is_read_in_its_unit(text: str, size_bytes: float) -> None
     assert parse_size(text) == size_bytes
 
 
+def test_yes_is_no_memory_size() -> None:  # it would be 1 byte, and a budget of that deletes
+    with pytest.raises(ValueError, match="write a memory size"):
+        parse_size(True)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -21,12 +21,27 @@ def test_the_auc_is_that_of_the_names_in_any_order(tmp_path: Path) -> None:
     graded = grade(*write(tmp_path, text))
     assert graded.metrics["auc"] == 0.75
     assert graded.num_files == 4
-    assert describe_grade(graded).startswith("AUC 0.7500 ±")
+    # Four files tell next to nothing, and two reals nothing of one false alarm in a hundred.
+    said = describe_grade(graded)
+    assert said.startswith("AUC 0.7500 (0.207 to 0.970, 95%) on 4 files")
+    assert said.endswith(
+        "TPR 0.5000 without a false positive (under 100 real files can show no FPR of 0.01)"
+    )
 
 
 def test_other_predictions_than_the_labelled_ones_are_ignored(tmp_path: Path) -> None:
     text = "video_name,y_pred\nd.mp4,0.1\nb.mp4,0.4\na.mp4,0.9\nc.mp4,0.3\nz.mp4,0.99\n"
-    assert grade(*write(tmp_path, text)).metrics["auc"] == 1.0
+    graded = grade(*write(tmp_path, text))
+    assert graded.metrics["auc"] == 1.0
+    assert describe_grade(graded).startswith("AUC 1.0000 (0.386 to 1.000, 95%) on 4 files")
+
+
+def test_an_fpr_of_one_in_a_hundred_is_told_where_a_hundred_reals_show_it(tmp_path: Path) -> None:
+    names = [f"{number}.mp4" for number in range(101)]
+    labels = "".join(f"{name},{int(name == '0.mp4')}\n" for name in names)
+    text = "".join(f"{name},0.5\n" for name in names)
+    files = write(tmp_path, f"video_name,y_pred\n{text}", f"video_name,target\n{labels}")
+    assert describe_grade(grade(*files)).endswith("TPR 0.0000 at FPR 0.01")
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,20 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import THREE, write_data
+from workbench.data.holdout import HOLDOUT
 from workbench.data.prepare import Prepared
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, DataError
 from workbench.selection import audit
+from workbench.study.folder import StudyFolder
 
 
 @pytest.mark.parametrize("use", [1, 3])
@@ -51,3 +56,28 @@ def test_files_that_trials_were_measured_on_are_no_holdout_and_trained_ones_are_
     assert len(manifest.table) == 40
     left, num_copies = audit._without_copies(manifest, searched)
     assert (len(left.table), num_copies) == (0, 40)
+
+
+def test_files_of_a_holdout_that_cannot_be_decoded_are_left_out_and_told(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = write_data(tmp_path / "torn", seed=2)
+    for number in range(3):  # two real ones and a fake
+        next(held.glob(f"valset/val{number}.*")).write_bytes(bytes([number]))
+    names = [f"val{number}" for number in range(16)]
+    values = {"slice": "val", "name": names, "score": 0.5, "neutral": False}
+    inline.scores = pd.DataFrame({**values, "target": [number % 2 for number in range(16)]})
+    folder = bench.search(bench.experiment(THREE, holdout={"data": str(held)}), 1).folder
+
+    def scored(folder: StudyFolder, uid: str, prepared: Prepared, device: str) -> tuple[Any, Any]:
+        targets = prepared.rows(HOLDOUT)["target"].to_numpy()
+        return targets, np.full(len(targets), 0.5)
+
+    monkeypatch.setattr(audit, "_scored", scored)
+    told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
+    assert "37 files, look 1.\nLeft out: 3 files that are missing or could not be decoded." in told
+    for file in [*held.glob("valset/*"), *held.glob("trainset/*")]:
+        if int(file.stem.strip("trainvl")) % 2:  # every fake
+            file.write_bytes(f"torn {file}".encode())
+    with pytest.raises(DataError, match="18 real and 0 fake can be decoded"):
+        audit.audit(folder, bench.workspace, 0, device="cpu")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.errors import LockError, StudyError
+from workbench.errors import DamagedFileError, LockError, StudyError
 from workbench.study.folder import StudyFolder, StudyInfo, find_study, new_or_known, remember_last
 
 HOLD = """
@@ -172,3 +172,12 @@ def test_a_file_system_without_locks_says_how_to_go_on(
     monkeypatch.setenv("WORKBENCH_NO_LOCKS", "1")
     with folder.held():
         pass
+
+
+@pytest.mark.parametrize("uid", ["../../other/trials/0123456789ab", "/etc", "..", "a/b"])
+def test_what_a_record_names_lies_in_the_study(tmp_path: Path, uid: str) -> None:
+    folder = begun(tmp_path, "mine")
+    places = (folder.trial, folder.repeat, folder.soup, folder.refit, folder.pack, folder.model)
+    for place in (*places, folder.refit_pack):
+        with pytest.raises(DamagedFileError, match="is no trial, pack or soup: it is damaged"):
+            place(uid)

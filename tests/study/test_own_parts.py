@@ -1,5 +1,6 @@
 """Parts of a user's own in a study: trained, named in the recipe, and kept to."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import THREE
 from workbench.errors import ConfigError, StudyError
+from workbench.files import write_json
 from workbench.maintenance.study_export import export_study
 from workbench.maintenance.study_import import import_study
 from workbench.space.experiment import read_experiment
@@ -109,3 +111,23 @@ def test_a_study_with_plugins_is_imported_where_it_is_trusted(
     # The experiment that is written for it can be read there, and its parts are files again.
     (plugin,) = read_experiment(there.root / imported.experiment)[0].plugins
     assert plugin.source == LOSS == (there.studies / "my_parts.py").read_text(encoding="utf-8")
+
+
+def test_a_program_in_the_record_of_a_pack_is_not_imported_unasked(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    folder = bench.search(bench.experiment(THREE), 1).folder
+    pack = folder.path / "packs" / "0123456789ab" / "pack.json"
+    deep: list[object] = []
+    for _ in range(900):
+        deep = [deep]
+    own = {"plugins": [{"file": "a.py", "source": "1 / 0"}]}
+    pack.parent.mkdir(parents=True)
+    pack.write_text(json.dumps({"members": [{"trained": own}], "other": deep}))
+    (folder.path / "packs" / "recipe.json").mkdir()  # no record
+    write_json(folder.path / "packs" / "recipe.json" / "more.json", {})
+    export_study(folder, bench.workspace.tracking, tmp_path / "study.tar")
+    there = Workspace(tmp_path / "there")
+    with pytest.raises(StudyError, match="--trust-plugins"):
+        import_study(tmp_path / "study.tar", there)
+    assert not (there.studies / folder.name).exists()

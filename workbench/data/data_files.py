@@ -61,7 +61,7 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
     elif tests is None and "test_media" in layout.model_fields_set:
         media = predicted_folder(folder, layout)
         tests = split_of_folder(media, folder, described) if media else None
-    return _together(labelled, tests, folder)
+    return _together(labelled, tests, folder, described)
 
 
 def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
@@ -103,12 +103,17 @@ def _of_label_files(folder: Path, layout: Layout) -> DataFiles:
     else:
         media = predicted_folder(folder, layout)
         tests = split_of_folder(media, folder, described) if media else None
-    return _together(labelled, tests, folder)
+    return _together(labelled, tests, folder, described)
 
 
 def _together(
-    labelled: list[SplitFiles], tests: tuple[SplitFiles, Template] | None, folder: Path
+    labelled: list[SplitFiles],
+    tests: tuple[SplitFiles, Template] | None,
+    folder: Path,
+    described: MetadataTable | None,
 ) -> DataFiles:
+    if described is not None:
+        labelled[-1].understood.extend(described.doubts(split.rows for split in labelled))
     if tests is None:
         return DataFiles(tuple(labelled), made_template([], folder))
     split, template = tests

@@ -42,6 +42,9 @@ class Place:
     other: Path | None = None
     """The other file that goes into the copy."""
 
+    other_stamp: Stamp | None = None
+    """Of that file, before its content was read."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -130,15 +133,18 @@ def _decode(task: Task) -> Done:
 
 def _unread(task: Task) -> Outcome | None:
     """Return why what was or would be read is not the content that the task names, if so."""
-    try:
-        os.close(os.open(task.path, os.O_RDONLY | os.O_NONBLOCK))
-        now = stamp(task.path)
-    except OSError as error:
-        status = status_of(error)
-        return Outcome(NEUTRAL_ROW, status, why_unread(status))
-    if task.stamp in (None, now):
-        return None
-    return Outcome(NEUTRAL_ROW, "changed", "the file changed while it was read")
+    places = task.places.values()
+    others = {place.other: place.other_stamp for place in places if place.other}
+    for path, before in {**others, task.path: task.stamp}.items():
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            now = stamp(path)
+        except OSError as error:
+            status = status_of(error)
+            return Outcome(NEUTRAL_ROW, status, why_unread(status))
+        if before not in (None, now):
+            return Outcome(NEUTRAL_ROW, "changed", "the file changed while it was read")
+    return None
 
 
 def _not_kept(task: Task, outcome: Outcome) -> Done:

@@ -51,10 +51,11 @@ class Media:
                 for view in views:
                     yield copy, view, called
 
-    def other(self, content: str, copy: str) -> Path | None:
-        """Return the other file that goes into a copy of a content."""
+    def other(self, content: str, copy: str) -> tuple[Path | None, Stamp | None]:
+        """Return the other file that goes into a copy of a content, and its stamp."""
         other = self.made_of.get(copy, {}).get(content)
-        return self.folder / self.paths[other] if other else None
+        path = self.paths[other] if other else ""
+        return (self.folder / path, self.stamps.get(path)) if path else (None, None)
 
     def contents(self) -> set[str]:
         """Return what is to be in the stores."""
@@ -150,7 +151,7 @@ class _Lacking:
         """Yield the reading of each file, its rows reserved."""
         for content, path in self._media.paths.items():
             places = {
-                f"{copy}/{view}": self._place(copy, view, called, self._media.other(content, copy))
+                f"{copy}/{view}": self._place(copy, view, called, content)
                 for copy, view, called in list(self._lacking(content))
             }
             loudness = self.lacks_facts(content)
@@ -163,10 +164,11 @@ class _Lacking:
             if called not in self._writers[view].outcomes:
                 yield copy, view, called
 
-    def _place(self, copy: str, view: str, called: str, other: Path | None) -> Place:
+    def _place(self, copy: str, view: str, called: str, content: str) -> Place:
         store = self._stores[view]
         row = self._writers[view].reserve(called)
-        return Place(view, store.view, store.array_file, row, called, copy, other)
+        other = self._media.other(content, copy)
+        return Place(view, store.view, store.array_file, row, called, copy, *other)
 
 
 def _fill(

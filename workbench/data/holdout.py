@@ -130,15 +130,14 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
         cache: Folder where the hashes of the contents are remembered.
 
     Raises:
-        DataError: label file or media are absent or unusable, or hold one class.
+        DataError: label file or media are absent or unusable, or hold one class, or one file with
+            both labels.
     """
     places = layout.model_copy(update={"metadata": Layout().metadata})
     has_labels = any((folder / name).exists() for name in _LABELS)
-    if layout.kind == "class-folders" or (layout.kind == "table" and not has_labels):
-        manifest = read_labelled(folder, places, cache=cache)
-        return replace(manifest, table=manifest.table.assign(split=HOLDOUT))
+    is_as_data = layout.kind == "class-folders" or (layout.kind == "table" and not has_labels)
     usual = (*layout.train_labels, *layout.val_labels)
-    if not any((folder / name).exists() for name in usual):
+    if not is_as_data and not any((folder / name).exists() for name in usual):
         if not has_labels:
             raise DataError(
                 f"The holdout {folder} has no label file: looked for "
@@ -147,6 +146,7 @@ def read_holdout(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
         own = {"train_labels": (), "val_labels": _LABELS, "val_media": (*_MEDIA, ".")}
         places = places.model_copy(update=own)
     manifest = read_labelled(folder, places, cache=cache)
+    _require_one_label(manifest.table)
     return replace(manifest, table=manifest.table.assign(split=HOLDOUT))
 
 

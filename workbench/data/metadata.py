@@ -3,7 +3,8 @@
 No model ever sees it. It sorts files into slices and into groups that stay together.
 """
 
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from workbench.data.columns import (
     NAME_COLUMNS,
     OTHER_NAMES,
     Columns,
+    and_more,
     cells_of,
     check_names,
     find_column,
@@ -63,7 +65,9 @@ def metadata_cells(table: Delimited, metadata: Metadata) -> dict[str, list[str]]
     for name in metadata.columns:
         at = find_column(table, None, (fold(name),), (), name)
         if at is not None:
-            found[column_of(name)] = [cell.strip() for cell in cells_of(table.rows[1:], at)]
+            # A speaker whose accents one program composes and another does not is one speaker.
+            cells = [unicodedata.normalize("NFC", cell) for cell in cells_of(table.rows[1:], at)]
+            found[column_of(name)] = [cell.strip() for cell in cells]
     return found
 
 
@@ -112,6 +116,30 @@ class MetadataTable:
                 values = labels[column].where(labels[column] != "", values)
             joined[column] = values
         return joined, lines
+
+    def doubts(self, splits: Iterable[pd.DataFrame]) -> list[str]:
+        """Return lines on what it says of no file at all, or of files of one name in two folders.
+
+        Args:
+            splits: The rows of each, joined with this.
+        """
+        rows = pd.concat(splits)
+        rows, own = rows[rows["target"] >= 0], self.rows.drop(columns="cell")
+        names = set(self.rows["cell"].str.strip())
+        num_paths = rows.groupby("name")["path"].nunique()
+        said = []
+        if twice := [name for name in num_paths.index[num_paths > 1] if name in names]:
+            said.append(
+                f"{self.name}: a row says something of two files, both called "
+                f"{shown_cell(twice[0])}{and_more(len(twice))}; if it means one of them, write its "
+                "name with the media folder"
+            )
+        if (own != "").any(axis=None) and not (rows[list(own)] != "").any(axis=None):
+            said.append(
+                f"{self.name} says nothing of any labelled file; its names are such as "
+                f"{shown_cell(self.rows['cell'].iloc[0].strip())}"
+            )
+        return said
 
 
 def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataTable | None:

@@ -186,7 +186,7 @@ class Prepared:
             arrays = {name: (folder / each[name]["array"]).resolve() for name in each}
             stores = {name: each[name].get("store", "") for name in each}
             metadata: Metadata = build(Metadata, saved.get("metadata", {}), where=str(folder))
-            others = {name: folder / _BESIDE / name for name in saved.get("beside", [])}
+            others = _folders_beside(folder, saved)
         except (ValueError, LookupError, TypeError, AttributeError, ConfigError) as error:
             raise CacheError(f"{folder / 'prepared.json'} is damaged. {AGAIN}") from error
         table = read_prepared_table(folder / PREPARED_TABLE)
@@ -228,10 +228,22 @@ def stored_arrays(folder: Path) -> list[Path]:
     try:
         saved: dict[str, Any] = read_json(file)
         found = [(folder / view["array"]).resolve() for view in saved["views"].values()]
-        others = [folder / _BESIDE / name for name in saved.get("beside", [])]
+        others = _folders_beside(folder, saved).values()
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise CacheError(f"{file} is damaged. {AGAIN}") from error
     return found + [array for other in others for array in stored_arrays(other)]
+
+
+def _folders_beside(folder: Path, saved: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the folders of the data beside those in `folder`, by name.
+
+    Raises:
+        ValueError: a name leads elsewhere: the record may be a stranger's.
+    """
+    names: list[str] = saved.get("beside", [])
+    if any("/" in name or name in (".", "..") for name in names):
+        raise ValueError("no plain name")
+    return {name: folder / _BESIDE / name for name in names}
 
 
 def _named_from(folder: Path, file: Path, home: Path) -> str:

@@ -3,9 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -109,22 +110,37 @@ def import_study(
 
 
 def _require_no_plugins(study: Path) -> None:
-    """Refuse an unpacked study with parts of its user's own: they run as soon as it is read.
+    """Raise StudyError if an unpacked study has parts of its user's own: to read it runs them.
 
-    Raises:
-        StudyError: it has some.
+    Any record may hold a recipe, as that of a pack does, so all are looked through.
     """
-    trees: list[Any] = []
+    trees: Iterator[Any] = map(_read_tree, study.rglob("*.json"))
     with suppress(DamagedFileError):
-        trees.append(StudyFolder(study).begun()["experiment"])
-    for file in study.rglob("recipe.json"):
-        with suppress(ValueError, RecursionError):  # damaged: no command reads it either
-            trees.append(json.loads(file.read_bytes()))
-    if any(isinstance(tree, dict) and tree.get("plugins") for tree in trees):
+        trees = chain([StudyFolder(study).begun()["experiment"]], trees)
+    if any(one.get("plugins") for tree in trees for one in _dicts_in(tree)):
         raise StudyError(
             "The study has plugins: programs that run as you when it is read. If you trust who "
             "made the archive, import it with --trust-plugins."
         )
+
+
+def _read_tree(file: Path) -> Any:
+    """Return what a record holds; nothing where it is damaged: no command reads it either."""
+    with suppress(OSError, ValueError, RecursionError):
+        return json.loads(file.read_bytes())
+    return None
+
+
+def _dicts_in(tree: object) -> Iterator[dict[str, Any]]:
+    """Yield every mapping in a record, however deep it lies."""
+    waiting = [tree]
+    while waiting:
+        match waiting.pop():
+            case dict() as one:
+                yield one
+                waiting += one.values()
+            case list() as several:
+                waiting += several
 
 
 def _require_free(folder: StudyFolder) -> None:
@@ -183,8 +199,7 @@ def _check(study: Path, manifest: ArchiveManifest) -> StudyInfo:
     _require_named_files(begun, "experiment.yaml")
     for kind in ("recipe.json", "pack.json", "prepared.json"):
         for file in study.rglob(kind):
-            with suppress(ValueError, RecursionError):  # damaged: no command reads it either
-                _require_named_files(json.loads(file.read_bytes()), kind)
+            _require_named_files(_read_tree(file), kind)
     return info
 
 
@@ -206,18 +221,12 @@ def _require_named_files(value: object, where: str) -> None:
     Raises:
         StudyError: there is one.
     """
-    inner: Iterable[object] = ()
-    if isinstance(value, dict):
-        if value.get("kind") == "yunet" and not value.get("sha256"):
+    for one in _dicts_in(value):
+        if one.get("kind") == "yunet" and not one.get("sha256"):
             raise StudyError(
                 f"{where} of the archive names a file of this machine, "
-                f"{shown(value.get('file'))}, without its hash. No export writes that."
+                f"{shown(one.get('file'))}, without its hash. No export writes that."
             )
-        inner = value.values()
-    elif isinstance(value, list):
-        inner = value
-    for one in inner:
-        _require_named_files(one, where)
 
 
 def _keep_to_cache(study: Path, home: Path, cache: Path) -> None:

@@ -12,7 +12,10 @@ from workbench.values import Frozen
 SUREST_LOGIT = 30.0
 """Logits are kept within this of 0, those of 0 and 1 too: no member can decide alone."""
 
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_MOST = 1e9
+"""Of a weight: sums of such are numbers, too."""
+
+Weight = Annotated[float, Field(ge=0, le=_MOST, allow_inf_nan=False)]
 
 
 class MeanOfProbabilities(Frozen):
@@ -38,7 +41,7 @@ class LinearOfLogits(Frozen):
 
     kind: Literal["logits"] = "logits"
     weights: Annotated[tuple[Weight, ...], Field(min_length=1)]
-    bias: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    bias: Annotated[float, Field(ge=-_MOST, le=_MOST, allow_inf_nan=False)] = 0.0
 
 
 Joint = MeanOfProbabilities | LinearOfLogits

@@ -22,6 +22,8 @@ _BYTES = {"MIB": 2**20, "GIB": 2**30, "MB": 10**6, "GB": 10**9}
 
 def parse_size(value: Any) -> Any:
     """Return a memory size written as `16GiB` in bytes; anything but text as it is."""
+    if isinstance(value, bool):  # YAML's `yes`, and to pydantic 1 byte
+        raise ValueError("write a memory size such as 16GiB or 800MiB")
     if not isinstance(value, str):
         return value
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([MG]i?B)\s*", value, re.IGNORECASE)

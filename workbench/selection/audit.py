@@ -23,6 +23,7 @@ import torch
 from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
 from workbench.data.manifest import Manifest, read_manifest
 from workbench.data.prepare import Prepared, prepare
+from workbench.data.prepared_report import require_classes
 from workbench.errors import DataError, StudyError
 from workbench.fence import num_cores
 from workbench.parts.model_spec import ModelSpec
@@ -68,6 +69,9 @@ class Audited:
     num_copies: int
     """Files that were left out, being copies of files that were trained or chosen on."""
 
+    num_unseen: int = 0
+    """Files that were left out, being missing or such as no view could be made of."""
+
 
 def audit(
     folder: StudyFolder,
@@ -87,7 +91,8 @@ def audit(
     Raises:
         StudyError: the study has no holdout or no champion, the trial is not there, or its data
             changed since.
-        DataError: the holdout's files are absent or unusable, or hold one class.
+        DataError: the holdout's files are absent or unusable, or those that can be decoded hold one
+            class.
         DamagedFileError: the log or what the trial wrote is damaged.
     """
     device = choose_seats(device, 1).devices[0]
@@ -111,6 +116,7 @@ def audit(
             cache=workspace.cache,
             jobs=num_cores(),
         )
+        require_classes(prepared)
         targets, scores = _scored(folder, asked.uid, prepared, device)
         is_told = before is None
         if before is not None and before.of_recipe != asked.uid:
@@ -140,7 +146,8 @@ def audit(
             stands = ("of_trial", "of_recipe", "of_soup", "value", "low", "high")
             look = look.model_copy(update={key: getattr(before, key) for key in stands})
         append_look(folder, look)
-    return Audited(look, before, len(looks) + 1, asked.objective, num_copies)
+    num_unseen = len(manifest.table) - len(targets)
+    return Audited(look, before, len(looks) + 1, asked.objective, num_copies, num_unseen)
 
 
 def describe_audit(audited: Audited) -> str:
@@ -151,6 +158,10 @@ def describe_audit(audited: Audited) -> str:
     if audited.num_copies:
         lines.append(
             f"Left out: {audited.num_copies} files that are copies of files trained or chosen on."
+        )
+    if audited.num_unseen:
+        lines.append(
+            f"Left out: {audited.num_unseen} files that are missing or could not be decoded."
         )
     if before is None:
         lines.append(f"{value_of(look)}.")

@@ -10,7 +10,7 @@ from workbench.data.delimited import shown_cell
 from workbench.data.labels import read_labels, read_template, without_repeats
 from workbench.data.names import match
 from workbench.errors import DataError
-from workbench.trial.delong import Z95, Estimate, auc
+from workbench.trial.delong import Estimate, auc
 from workbench.trial.metrics import binary_metrics
 from workbench.values import Frozen
 
@@ -22,6 +22,12 @@ class Grade(Frozen):
     metrics: dict[str, float]
     auc_standard_error: float | None
     """DeLong."""
+
+    auc_low: float | None
+    auc_high: float | None
+    """The ends of the 95% interval of the AUC."""
+
+    num_reals: int
 
 
 def grade(predictions: Path, labels: Path) -> Grade:
@@ -72,15 +78,25 @@ def grade(predictions: Path, labels: Path) -> Grade:
         raise DataError(f"{labels} holds one class only ({targets[0]}): nothing can be ranked.")
     estimate: Estimate = auc(targets, values)
     metrics = {str(name): value for name, value in binary_metrics(targets, values).items()}
-    return Grade(num_files=len(both), metrics=metrics, auc_standard_error=estimate.standard_error)
+    return Grade(
+        num_files=len(both),
+        metrics=metrics,
+        auc_standard_error=estimate.standard_error,
+        auc_low=estimate.low,
+        auc_high=estimate.high,
+        num_reals=int((targets == 0).sum()),
+    )
 
 
 def describe_grade(graded: Grade) -> str:
     """Return the grade in a few lines for a terminal."""
-    m, error = graded.metrics, graded.auc_standard_error
-    spread = f" ± {Z95 * error:.4f} (95%, DeLong)" if error else ""
+    m, within, limit = graded.metrics, "", "at FPR 0.01"
+    if graded.auc_low is not None and graded.auc_high is not None:
+        within = f" ({graded.auc_low:.3f} to {graded.auc_high:.3f}, 95%)"
+    if graded.num_reals < 100:
+        limit = "without a false positive (under 100 real files can show no FPR of 0.01)"
     return (
-        f"AUC {m['auc']:.4f}{spread} on {graded.num_files} files\n"
+        f"AUC {m['auc']:.4f}{within} on {graded.num_files} files\n"
         f"log-loss {m['log_loss']:.4f}, F1 {m['f1']:.4f}, TPR {m['tpr']:.4f}, "
-        f"FPR {m['fpr']:.4f} at 0.5; TPR {m['tpr_at_fpr_1e-2']:.4f} at FPR 0.01"
+        f"FPR {m['fpr']:.4f} at 0.5; TPR {m['tpr_at_fpr_1e-2']:.4f} {limit}"
     )

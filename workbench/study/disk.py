@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from workbench.errors import DamagedFileError
 from workbench.files import write_text
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks
@@ -109,6 +110,11 @@ def needed(folder: StudyFolder, rows: Sequence[TrialRow]) -> dict[str, str]:
         why |= dict.fromkeys((look.recipe, look.of_recipe), "audited")
     if folder.champion.exists():
         named = _UID.findall(folder.champion.read_text(encoding="utf-8", errors="replace"))
+        if not named:
+            raise DamagedFileError(
+                f"{folder.champion} names no champion: it is damaged. Put the file back, or run "
+                f"`workbench promote {folder.name}`."
+            )
         why |= dict.fromkeys(named, "champion")
     return why
 

@@ -17,7 +17,7 @@ from workbench.files import write_json, write_text
 from workbench.space.experiment import Experiment, require_no_gone_setting
 from workbench.study.packs import PackFolder
 from workbench.trial.result import ModelFolder, TrialFolder
-from workbench.validation import build, read_record
+from workbench.validation import build, read_record, shown
 from workbench.values import Frozen
 from workbench.workspace import RESERVED_NAMES
 from workbench.yaml_files import read_yaml
@@ -83,30 +83,43 @@ class StudyFolder:
         for other in (self.repeat(recipe), self.soup(recipe), self.refit(recipe)):
             if recipe and other.path.is_dir():
                 return other
-        return TrialFolder(self.path / "trials" / recipe, recipe)
+        return TrialFolder(self._place("trials", recipe), recipe)
 
     def repeat(self, recipe: str) -> TrialFolder:
         """Return the folder of the repeat of a trial with this recipe uid, as it is or will be.
 
         It lies beside those of the trials: a repeat is no trial of the study.
         """
-        return TrialFolder(self.path / "repeats" / recipe, recipe)
+        return TrialFolder(self._place("repeats", recipe), recipe)
 
     def soup(self, uid: str) -> TrialFolder:
         """Return the folder of the soup of several trials with this uid, as it is or will be."""
-        return TrialFolder(self.path / "soups" / uid, uid)
+        return TrialFolder(self._place("soups", uid), uid)
 
     def refit(self, uid: str) -> TrialFolder:
         """Return the folder of the refit of a trial with this uid, as it is or will be."""
-        return TrialFolder(self.path / "refits" / uid, uid)
+        return TrialFolder(self._place("refits", uid), uid)
 
     def refit_pack(self, uid: str) -> PackFolder:
         """Return the folder of the pack of refits with this uid, as it is or will be."""
-        return PackFolder(self.path / "refit-packs" / uid, uid)
+        return PackFolder(self._place("refit-packs", uid), uid)
 
     def pack(self, uid: str) -> PackFolder:
         """Return the folder of the pack of this uid, as it is or will be."""
-        return PackFolder(self.path / "packs" / uid, uid)
+        return PackFolder(self._place("packs", uid), uid)
+
+    def _place(self, kind: str, uid: str) -> Path:
+        """Return the folder of what a record names: a stranger may have written that.
+
+        Raises:
+            DamagedFileError: it would lie outside of the study.
+        """
+        if not re.fullmatch(r"[\w-]{0,64}", uid):
+            raise DamagedFileError(
+                f"A record of {self.path} names {shown(uid)}, which is no trial, pack or soup: it "
+                f"is damaged. {_PUT_BACK}"
+            )
+        return self.path / kind / uid
 
     def newest_pack(self) -> PackFolder:
         """Return the pack that was made last.

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from workbench.data.dataset import NAME
 from workbench.files import write_text
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
@@ -26,7 +27,7 @@ _REMEDY = "Put the file back, or remove the folder: `workbench pack` makes it an
 class PackMember(Frozen):
     """A trained trial in a pack."""
 
-    study: str
+    study: str = Field(pattern=f"^{NAME}$")
     number: int
     """The trial's, in its study."""
 

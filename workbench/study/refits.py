@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from workbench.data.dataset import NAME
 from workbench.errors import StudyError
 from workbench.files import write_text
 from workbench.study.folder import StudyFolder
@@ -22,7 +23,7 @@ _REMEDY = "Run `workbench refit` again: what is trained is not trained again."
 class RefittedModel(Frozen):
     """One model of a refit: the champion's, or a member of its pack."""
 
-    study: str
+    study: str = Field(pattern=f"^{NAME}$")
     number: int
     """The trial's, in its study."""
 
