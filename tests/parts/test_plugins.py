@@ -15,6 +15,7 @@ from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.weights import RANDOM
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook
+from workbench.trial.recipe import Recipe
 from workbench.trial.training_spec import TrainingSpec
 
 OPTIMIZER = {"kind": "adam", "lr": 0.1}
@@ -114,3 +115,22 @@ def test_a_backbone_that_its_file_drops_or_that_is_refused_is_none_of_timm() -> 
         Plugin(file="dropping.py", source=source + BACKBONE.replace("my_tiny", "resnet18") + "1/0")
     assert not timm.is_model("dropped")
     assert timm.model_entrypoint("resnet18").__module__ == "timm.models.resnet"
+
+
+def test_a_recipe_builds_the_backbone_of_its_own_version_whatever_was_read_since() -> None:
+    def read(width: int) -> Recipe:
+        source = BACKBONE.replace("my_tiny", "of_two").replace(
+            "4, 3, stride", f"{width}, 3, stride"
+        )
+        model = {
+            "views": {"image": {"kind": "image", "image_px": 32}},
+            "backbone": "of_two",
+            "weights": {"source": "none"},
+            "image_px": 32,
+        }
+        plugins = [{"file": "versions.py", "source": source}]
+        tree = {"data": "d", "plugins": plugins, "model": model}
+        return Recipe.model_validate({**tree, "training": {"optimizer": OPTIMIZER}})
+
+    four, eight = read(4), read(8)
+    assert [sum(each.build_model().widths) for each in (four, eight, four)] == [4, 8, 4]

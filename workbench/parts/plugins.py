@@ -62,11 +62,19 @@ class Plugin(Frozen):
     """Its text."""
 
     @model_validator(mode="after")
-    def _run(self) -> Self:
+    def _runs(self) -> Self:
+        self.run()
+        return self
+
+    def run(self) -> None:
+        """Let this process have what it brings, in place of another version of the same file.
+
+        Raises:
+            ValueError: it cannot be run, brings nothing, or brings what there is already.
+        """
         if _running.get(self.module) != self.sha256:
             _forget(self.module)
             _run(self)
-        return self
 
     @property
     def module(self) -> str:
@@ -132,11 +140,7 @@ def module_of(backbone: str) -> str:
 
 
 def _run(plugin: Plugin) -> None:
-    """Import a plugin, and note what it brings; one that is refused leaves nothing behind.
-
-    Raises:
-        ValueError: it cannot be run, brings nothing, or brings what there is already.
-    """
+    """Import a plugin, and note what it brings; one that is refused leaves nothing behind."""
     timm = import_timm()
     there = {name: timm.model_entrypoint(name) for name in timm.list_models()}
     try:
