@@ -142,6 +142,16 @@ def drawn(prepared: Prepared, views: tuple[str, ...], **chances: float) -> pd.Da
     return copies.part.rows.iloc[order.numpy()].set_index("name")
 
 
+def test_a_degraded_copy_has_the_label_of_its_own_file(prepared: Prepared) -> None:
+    rows = prepared.rows("train")
+    fake = rows[rows["name"] == "f.mp4"]
+    both = pd.concat([fake, fake.assign(name="same.mp4", target=np.int8(0))], ignore_index=True)
+    copies = DrawnCopies(Slice("train", prepared, both), Copies(degraded=1.0), ("mel",))
+    order = copies.drawn(torch.arange(2), torch.Generator().manual_seed(0), 1)
+    assert min(order) >= 2
+    assert copies.part.rows["target"].iloc[order.numpy()].tolist() == [1, 0]
+
+
 def test_what_always_happens_is_seen_of_every_file_that_it_can_happen_to(
     prepared: Prepared,
 ) -> None:

@@ -134,9 +134,7 @@ def test_it_goes_on_as_if_it_had_never_moved(
         outcome = bench.search(bench.workspace.studies / "study0.yaml", 9)
         text = capsys.readouterr().err
         assert outcome.stopped == ""
-        assert (
-            "The last search was cut off: 0 trials had ended and are kept, 1 are run again" in text
-        )
+        assert "was cut off: 0 trials of it had ended, 1 trial will run again." in text
         assert "MLflow lacked" not in text
         ended[bench.workspace.root.name] = list(told(folder))
         require_record(bench, folder)

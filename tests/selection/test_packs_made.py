@@ -335,6 +335,10 @@ def test_members_of_studies_with_other_clusters_are_joined_on_what_they_share() 
     both = [table.assign(slice="test") for table in tables]
     with pytest.raises(StudyError, match="scored on other files"):
         join_tables(joint, both, ["Trial 0 of one", "Trial 0 of two"])
+    none = [table[:0] for table in tables]
+    assert join_tables(joint, none, ["The refit of trial 0", "The refit of trial 1"]).empty
+    with pytest.raises(StudyError, match="scored on other files"):
+        join_tables(joint, [tables[0], none[1]], ["Trial 0 of one", "Trial 0 of two"])
 
 
 def test_a_gain_within_its_rounding_is_none() -> None:

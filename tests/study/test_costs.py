@@ -6,6 +6,7 @@ import pytest
 
 from workbench.media.audio_features import Features
 from workbench.media.image import Image
+from workbench.parts.gradient import Gradient
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
@@ -171,6 +172,8 @@ def test_the_work_of_an_epoch_is_counted() -> None:
     assert epoch_work(half, num_train=10, num_scored=4) == (3 * 5 + 6 * 4) * sample
     few = recipe.replaced(sampling=Sampling(subset=2), frozen=True)
     assert epoch_work(few, num_train=10, num_scored=4) == (2 + 4) * sample
+    twice = recipe.replaced(gradient=Gradient(sam_rho=0.05))
+    assert epoch_work(twice, num_train=10, num_scored=4) == (2 * 3 * 10 + 4) * sample
 
 
 def test_a_backbone_counts_once_for_each_view_and_frame() -> None:

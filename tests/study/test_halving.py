@@ -49,6 +49,16 @@ def test_one_trial_in_three_goes_on_at_once_once_there_are_three() -> None:
     assert went == ["pause", "pause", "go on", "pause", "go on", "go on"]
 
 
+def test_a_short_trial_is_held_against_at_its_last_epoch_as_after_a_kill() -> None:
+    live, again = (SuccessiveHalving(first=2, factor=2, maximize=True) for _ in range(2))
+    short, longer = {1: 0.5, 2: 0.5}, {1: 0.6, 2: 0.6}
+    assert live.on_epoch(0, short, 2) == "go on"
+    live.on_end(0, short, "complete")
+    again.recall(0, short, "complete")
+    # Of the two that came to epoch 2 one has a place, and it is the better one.
+    assert live.on_epoch(1, longer, 4) == again.on_epoch(1, longer, 4) == "go on"
+
+
 def test_at_no_rung_and_at_the_last_epochs_every_trial_goes_on() -> None:
     on = ladder([0.9, 0.1])
     reached = {1: 0.1, 2: 0.1, 3: 0.1}

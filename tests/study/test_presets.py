@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.own_parts import LOSS
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE
@@ -85,6 +86,15 @@ def test_a_recipe_takes_the_experiments_name_for_the_same_view(tmp_path: Path) -
     assert draft_for(write(tmp_path), VIEWS).views == ("image",)
     with pytest.raises(ConfigError, match=r"reads the view .*image_px: 32.*does not have"):
         draft_for(write(tmp_path), {"image": Image(image_px=48)})
+
+
+def test_a_recipe_with_a_plugin_needs_an_experiment_with_the_same(tmp_path: Path) -> None:
+    file = write(tmp_path, plugins=["of_recipe.py"], loss={"kind": "of_recipe"})
+    (tmp_path / "of_recipe.py").write_text(LOSS.replace("brier", "of_recipe"))
+    with pytest.raises(ConfigError, match=r"has the plugin of_recipe.py .*does not have"):
+        draft_for(file, VIEWS)
+    draft = draft_for(file, VIEWS, read_preset(file)[0].plugins)
+    assert draft.model_dump()["loss"] == {"kind": "of_recipe", "power": 2.0}
 
 
 @pytest.mark.slow

@@ -539,7 +539,9 @@ def test_noise_that_rules_is_said_and_stops_if_asked(
     outcome = bench.search(bench.experiment(), 12, jobs=1, stop_at_noise=stop)
     said = capsys.readouterr().err
     # The best third of nine lies 0.003, 0.002 and 0.001 above the next: 0.002 (1/10 + 1/11 + 1/12).
-    expected = "3 more trials are expected to raise auc by 0.0005, and another val set of 4 files"
+    expected = (
+        "3 more trials can be expected to raise auc by 0.0005, and another val set of 4 files"
+    )
     assert len(read_trials(outcome.folder)) == (9 if stop else 12)
     if stop:
         assert outcome.stopped.startswith(f"Noise rules: {expected}")

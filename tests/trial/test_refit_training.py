@@ -1,5 +1,6 @@
 """The refit of a recipe: trained on the files of val, too, with nothing left to choose by."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_a_refit_follows_the_plateaus_of_its_trial_and_scores_no_labelled_file(
     assert set(files.read_scores()["slice"]) == {"test"}
     assert not files.roc.exists()
     assert result.environment is not None and result.environment.num_threads >= 1
+
+
+def test_a_refit_where_the_data_have_no_test_files_scores_none(tmp_path: Path) -> None:
+    prepared = prepare_pictures(tmp_path)
+    labelled = prepared.table[prepared.table["split"] != "test"].reset_index(drop=True)
+    recipe = recipe_for(prepared, num_epochs=1).replaced(refit=Refit(of="0" * 12))
+    files = TrialFolder(tmp_path / "refit")
+    alone = replace(prepared, table=labelled)
+    result = run_trial(recipe, alone, files.path, device="cpu", report=lambda _: "go on")
+    assert result.state == "complete", result.reason
+    assert files.read_scores().empty
 
 
 def green_pictures(root: Path) -> Prepared:

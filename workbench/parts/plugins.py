@@ -12,7 +12,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -62,12 +62,19 @@ class Plugin(Frozen):
     """Its text."""
 
     @model_validator(mode="after")
-    def _run(self) -> Self:
+    def _runs(self) -> Self:
+        self.run()
+        return self
+
+    def run(self) -> None:
+        """Let this process have what it brings, in place of another version of the same file.
+
+        Raises:
+            ValueError: it cannot be run, brings nothing, or brings what there is already.
+        """
         if _running.get(self.module) != self.sha256:
             _forget(self.module)
             _run(self)
-            _running[self.module] = self.sha256
-        return self
 
     @property
     def module(self) -> str:
@@ -87,7 +94,7 @@ class Plugin(Frozen):
     @property
     def brings(self) -> str:
         """What it brings, in words."""
-        kinds = [str(part.model_fields["kind"].default) for part in _parts[self.module]]
+        kinds = [_kind(part) for part in _parts[self.module]]
         own = [name for name, of in OWN_VERSIONS.items() if self.sha256.startswith(of)]
         return ", ".join([*kinds, *own])
 
@@ -133,58 +140,86 @@ def module_of(backbone: str) -> str:
 
 
 def _run(plugin: Plugin) -> None:
-    """Import a plugin, and note what it brings.
-
-    Raises:
-        ValueError: it cannot be run, brings nothing, or brings what there is already.
-    """
+    """Import a plugin, and note what it brings; one that is refused leaves nothing behind."""
     timm = import_timm()
     there = {name: timm.model_entrypoint(name) for name in timm.list_models()}
+    try:
+        module = _imported(plugin)
+        backbones = _backbones_of(plugin.module)
+        for name in backbones:
+            if name in there:
+                raise ValueError(
+                    f"there is a model {name} already, of {there[name].__module__}: give yours "
+                    f"another name{_or_apart(there[name], plugin)}"
+                )
+        parts = [value for value in vars(module).values() if _is_part_of(value, plugin.module)]
+        parts = list(dict.fromkeys(parts))
+        for place, part in enumerate(parts):
+            if not isinstance(_kind(part), str):
+                raise ValueError(
+                    f"{part.__name__} has no kind: write e.g. kind: Literal['x'] = 'x'"
+                )
+            if other := _of_same_kind(part, parts[:place]):
+                raise ValueError(
+                    f"there is a kind {_kind(part)} already, {other.__name__} of "
+                    f"{other.__module__}: give {part.__name__} another{_or_apart(other, plugin)}"
+                )
+        if not parts and not backbones:
+            raise ValueError(
+                "it brings nothing: no subclass of Loss, Optimizer or Schedule, and no backbone "
+                "that it registers with timm"
+            )
+    except ValueError:
+        taken = [name for name in _backbones_of(plugin.module) if name in there]
+        _forget(plugin.module)
+        for name in taken:
+            timm.models.register_model(there[name])
+        raise
+    _parts[plugin.module], _running[plugin.module] = parts, plugin.sha256
+    OWN_VERSIONS.update(dict.fromkeys(backbones, plugin.sha256[:12]))
+    feature_width.cache_clear()
+
+
+def _imported(plugin: Plugin) -> ModuleType:
+    """Return a plugin's module.
+
+    Raises:
+        ValueError: it cannot be run.
+    """
     sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE))
     module = sys.modules[plugin.module] = ModuleType(plugin.module)
     # So that tracebacks show its lines.
     lines = plugin.source.splitlines(keepends=True)
     linecache.cache[plugin.file] = (len(plugin.source), None, lines, plugin.file)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Overwriting ")  # refused below
+        warnings.filterwarnings("ignore", message="Overwriting ")  # refused by `_run`
         try:
             exec(compile(plugin.source, plugin.file, "exec"), module.__dict__)
         except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {error}"
             raise ValueError(f"it ends with {said}{_line(error)}") from error
-        now = {name: timm.model_entrypoint(name) for name in timm.list_models()}
-        backbones = [name for name, make in now.items() if make.__globals__ is vars(module)]
-        taken = [n for n in backbones if n in there and there[n].__module__ != plugin.module]
-        for name in taken:
-            timm.models.register_model(there[name])
-        if taken:
-            raise ValueError(
-                f"there is a model {taken[0]} already, of {there[taken[0]].__module__}: give "
-                "yours another name"
-            )
-    parts: list[type[Part]] = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
+    return module
+
+
+def _backbones_of(module: str) -> list[str]:
+    """Return the models that a module has registered with timm."""
+    timm = import_timm()
+    return [n for n in timm.list_models() if timm.model_entrypoint(n).__module__ == module]
+
+
+def _is_part_of(value: Any, module: str) -> bool:
+    """Return whether something of a module is a part that is to be chosen by its kind."""
+    return (
+        inspect.isclass(value)
         and issubclass(value, Part)
         and issubclass(value, tuple(_bases))
-        and value.__module__ == plugin.module
+        and value.__module__ == module
         and not inspect.isabstract(value)
-    ]
-    for part in parts:
-        kind = part.model_fields["kind"].default
-        if not isinstance(kind, str):
-            raise ValueError(f"{part.__name__} has no kind: write e.g. kind: Literal['x'] = 'x'")
-        if kind in _kinds_beside(part):
-            raise ValueError(f"there is a kind {kind} already: give {part.__name__} another")
-    if not parts and not backbones:
-        raise ValueError(
-            "it brings nothing: no subclass of Loss, Optimizer or Schedule, and no backbone that "
-            "it registers with timm"
-        )
-    _parts[plugin.module] = parts
-    OWN_VERSIONS.update(dict.fromkeys(backbones, plugin.sha256[:12]))
-    feature_width.cache_clear()
+    )
+
+
+def _kind(part: type[Part]) -> Any:
+    return part.model_fields["kind"].default
 
 
 def _line(error: BaseException) -> str:
@@ -193,23 +228,40 @@ def _line(error: BaseException) -> str:
     return f" (line {lines[1]})" if len(lines) > 1 else ""  # the first is of this module
 
 
-def _kinds_beside(part: type[Part]) -> set[str]:
-    """Return the kinds that the other parts of this sort have."""
-    found: set[str] = set()
-    waiting = [base for base in _bases if issubclass(part, base)]
+def _of_same_kind(part: type[Part], before: Sequence[type[Part]]) -> type[Part] | None:
+    """Return what has the kind of `part` already: of `before`, of a plugin that runs, or of ours.
+
+    The classes of a plugin that runs no more may be there still, and have no kind any more.
+    """
+    there = [*before, *itertools.chain(*_parts.values())]
+    bases = [base for base in _bases if issubclass(part, base)]
+    waiting = [*bases]
     while waiting:
-        one = waiting.pop()
-        waiting += one.__subclasses__()
-        is_old = one.__module__ == part.__module__  # of this version, or of one before it
-        if not is_old and isinstance(kind := one.model_fields["kind"].default, str):
-            found.add(kind)
-    return found
+        there.append(one := waiting.pop())
+        waiting += [sub for sub in one.__subclasses__() if not _is_plugin(sub)]
+    return next((o for o in there if issubclass(o, tuple(bases)) and _kind(o) == _kind(part)), None)
+
+
+def _is_plugin(part: Any) -> bool:
+    return part.__module__.startswith(f"{PACKAGE}.")
+
+
+def _or_apart(other: Any, plugin: Plugin) -> str:
+    """Return what else can be done where another plugin has what this one brings."""
+    is_apart = _is_plugin(other) and other.__module__ != plugin.module
+    return ", or open the studies of the two files in two processes" if is_apart else ""
 
 
 def _forget(module: str) -> None:
+    """Undo what a plugin brought to this process."""
     _parts.pop(module, None)
     _running.pop(module, None)
     sys.modules.pop(module, None)
+    registry = import_timm().models._registry  # which has no public way to take a model out
+    for name in _backbones_of(module):
+        registry._clear_model_entries(name)
+        del registry._model_entrypoints[name]
+        OWN_VERSIONS.pop(name, None)
 
 
 @dataclass(frozen=True)
@@ -238,12 +290,12 @@ class Kinds:
     def _read(self, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
         kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
         for part in itertools.chain(*_parts.values()):
-            if issubclass(part, self.base) and part.model_fields["kind"].default == kind:
+            if issubclass(part, self.base) and _kind(part) == kind:
                 return part.model_validate(value)
         return read(value)
 
 
 def _written(part: Part, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> Any:
-    if type(part).__module__.startswith(f"{PACKAGE}."):
+    if _is_plugin(type(part)):
         return part.model_dump(mode=info.mode)
     return write(part)

@@ -83,6 +83,8 @@ class CostForecast:
 def epoch_work(recipe: Recipe, *, num_train: int, num_scored: int) -> float:
     """Return the multiply-adds of an epoch; a backward pass counts as two forward ones.
 
+    Sharpness-aware steps go through the model twice.
+
     A probe reads each training sample and each of its copies once. What its fit takes is no part.
 
     Args:
@@ -92,7 +94,8 @@ def epoch_work(recipe: Recipe, *, num_train: int, num_scored: int) -> float:
     """
     wanted = recipe.training.sampling.subset
     seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
-    passes = (1 if recipe.training.frozen else 3) * seen + _SCORED[recipe.model.tta] * num_scored
+    steps = seen * (2 if recipe.training.gradient.sam_rho else 1)
+    passes = (1 if recipe.training.frozen else 3) * steps + _SCORED[recipe.model.tta] * num_scored
     if recipe.training.probe is not None:
         passes += recipe.training.probe.copies * seen
     model = recipe.model

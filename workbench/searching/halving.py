@@ -40,10 +40,8 @@ class SuccessiveHalving:
 
     def on_epoch(self, trial: int, reached: Mapping[int, float], num_epochs: int) -> Decision:
         """Return whether a trial goes on at once or pauses."""
+        self._enter(trial, reached)  # also its last epoch: others are held against it there
         epoch = max(reached)
-        if epoch == num_epochs:
-            return "go on"
-        self._enter(trial, reached)
         if epoch not in rungs(num_epochs, first=self._first, factor=self._factor):
             return "go on"
         return "go on" if self._rank(trial, epoch) < self._places(epoch) else "pause"

@@ -6,6 +6,7 @@ same size would change.
 
 from collections.abc import Mapping, Sequence
 
+from workbench.checks.findings import counted
 from workbench.console import say
 from workbench.errors import DamagedFileError
 from workbench.searching.study_store import StudyStore
@@ -87,7 +88,7 @@ def noise(
     if not noise_rules(gain, best):
         return ""
     return (
-        f"{to_come} more trials are expected to raise auc by {gain:.4f}, and another "
+        f"{counted(to_come, 'more trial')} can be expected to raise auc by {gain:.4f}, and another "
         f"{objective.place} set of {len(there)} files would move the best one's by "
         f"{best.standard_error:.4f} (one standard error, DeLong)"
     )

@@ -98,7 +98,8 @@ def run_search(
         KeyboardInterrupt: Ctrl-C; the study can go on.
     """
     experiment, space, file = named_or_fitted(experiment_file, workspace, options)
-    first = {str(path): draft_for(path, experiment.views) for path in start_from}
+    known = experiment.views, experiment.plugins
+    first = {str(path): draft_for(path, *known) for path in start_from}
     return _Run(experiment, space, file, workspace, options, make_runner).search(first)
 
 

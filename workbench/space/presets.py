@@ -5,7 +5,7 @@ as an experiment does; `data`, `rulebook`, `objective` and `plugins` may be ther
 experiment.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from workbench.data.dataset import read_tree
 from workbench.errors import ConfigError
 from workbench.media.views import AnyView
 from workbench.parts.model import backboned
+from workbench.parts.plugins import Plugin
 from workbench.space.backbone_options import is_by_view
 from workbench.space.experiment import Experiment, build_experiment
 from workbench.space.space import (
@@ -91,13 +92,21 @@ def space_of_one(tree: dict[Any, Any], where: str, experiment: Experiment) -> Sp
     return space
 
 
-def draft_for(path: Path, views: Mapping[str, AnyView]) -> SampledConfig:
+def draft_for(
+    path: Path, views: Mapping[str, AnyView], plugins: Collection[Plugin] = ()
+) -> SampledConfig:
     """Return the known recipe `path` as a draft on the views of another experiment.
 
     Raises:
-        ConfigError: it reads a view that is not among them.
+        ConfigError: it reads a view that is not among them, or has a plugin that the other
+            experiment has not, or in another version.
     """
     experiment, space = read_preset(path)
+    if lacking := [plugin for plugin in experiment.plugins if plugin not in plugins]:
+        raise ConfigError(
+            f"{path} has the plugin {lacking[0].label}, which the experiment does not have. Add "
+            "it to the experiment's `plugins`, or train the recipe alone by `workbench train`."
+        )
     called = {}
     for own, view in experiment.views.items():
         same = [name for name, other in views.items() if other == view]

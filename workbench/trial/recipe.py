@@ -215,6 +215,8 @@ class Recipe(Frozen):
 
     def build_model(self, load: Loader | None = None) -> MediaModel:
         """Return the model in training mode; see `ModelSpec.build`."""
+        for plugin in self.plugins:
+            plugin.run()  # a recipe that was read since may have another version of the file
         model = self.model.build(load)
         self.training.transfer.skip_blocks(model, self.model.backbone_of)
         model.freeze(self.training.frozen)

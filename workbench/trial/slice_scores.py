@@ -17,11 +17,11 @@ def all_scores(training: ModelInTraining, prepared: Prepared) -> pd.DataFrame:
 
     Those of the objective come first. What has their files is dealt their scores, and the rest is
     scored now. Of several folds, a training scores the files of its own. A refit learned from the
-    files with labels, so it scores those without alone.
+    files with labels, so it scores those without alone: none, where the data have none.
     """
     measured, best = training.measured, training.best_scores
     is_refit = training.recipe.refit is not None
-    tables, left = [] if is_refit else [measured.table(best)], []
+    tables, left = [measured.table(best)[: 0 if is_refit else None]], []
     for whole in slices_of(prepared).values():
         if is_refit and whole.is_labelled:
             continue

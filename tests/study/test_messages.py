@@ -1,0 +1,10 @@
+"""What a search says, of one thing as of several."""
+
+from workbench.searching.messages import adopted, written_anew
+
+
+def test_one_trial_is_said_as_one() -> None:
+    said = "The last search was cut off: 1 trial of it had ended, 2 trials will run again."
+    assert adopted(1, 2) == said
+    assert written_anew(1) == "MLflow lacked 1 ended trial: written anew from the study's folder."
+    assert "3 ended trials" in written_anew(3)
