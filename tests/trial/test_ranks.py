@@ -144,8 +144,11 @@ def test_without_shared_norms_the_step_is_another(tmp_path: Path) -> None:
     assert not torch.allclose(found["head.weight"], wanted["head.weight"], rtol=1e-2)
 
 
-def test_norms_are_shared_in_the_body_alone_and_in_training_alone(tmp_path: Path) -> None:
-    x = torch.arange(16.0).view(4, 1, 2, 2)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_norms_are_shared_in_the_body_alone_and_in_training_alone(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    x = torch.arange(16.0, dtype=dtype).view(4, 1, 2, 2)
 
     def act(group: Group) -> tuple[Tensor, ...]:
         norm = nn.BatchNorm2d(1)
@@ -159,11 +162,14 @@ def test_norms_are_shared_in_the_body_alone_and_in_training_alone(tmp_path: Path
     first, second = by_ranks(2, tmp_path, act)
     mean, std = 7.5, (255 / 12) ** 0.5  # of 0 to 15
     for rows, (shared, kept_mean, kept_var, scored, alone) in ((x[:2], first), (x[2:], second)):
-        torch.testing.assert_close(shared, (rows - mean) / std)
+        torch.testing.assert_close(shared, (rows.float() - mean).div(std).to(dtype))
         torch.testing.assert_close(kept_mean, torch.tensor([0.1 * mean]))
         torch.testing.assert_close(kept_var, torch.tensor([0.9 + 0.1 * std**2 * 16 / 15]))
-        torch.testing.assert_close(scored, (rows - kept_mean) / kept_var.sqrt())
-        torch.testing.assert_close(alone, (rows - rows.mean()) / rows.std(correction=0))
+        for found, centre, scale in (
+            (scored, kept_mean, kept_var.sqrt()),
+            (alone, rows.float().mean(), rows.float().std(correction=0)),
+        ):
+            torch.testing.assert_close(found, ((rows.float() - centre) / scale).to(dtype))
 
 
 def test_shares_are_even_and_no_rank_is_without() -> None:
@@ -212,22 +218,26 @@ MIXED = Augment(pictures=Pictures(hflip=0.5, self_blend=0.3), mixup_alpha=0.4)
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "plan"),
     [
-        {"augment": MIXED},
-        {"loss": PairwiseAUC()},
-        {
-            "augment": MIXED,
-            "loss": PairwiseAUC(),
-            "contrast": {"weight": 0.3},
-            "gradient": {"sam_rho": 0.05, "clip_norm": 1.0},
-            "transfer": Transfer(average=EMA(decay=0.9)),
-        },
+        ({"augment": MIXED}, WHOLE),
+        # Activations that are computed again, norms too.
+        ({"loss": PairwiseAUC()}, Plan(checkpointed=True)),
+        (
+            {
+                "augment": MIXED,
+                "loss": PairwiseAUC(),
+                "contrast": {"weight": 0.3},
+                "gradient": {"sam_rho": 0.05, "clip_norm": 1.0},
+                "transfer": Transfer(average=EMA(decay=0.9)),
+            },
+            WHOLE,
+        ),
     ],
     ids=["mixup", "pairwise", "all"],
 )
 def test_an_epoch_of_two_ranks_is_that_of_one(
-    pictures: Prepared, tmp_path: Path, changes: dict[str, Any]
+    pictures: Prepared, tmp_path: Path, changes: dict[str, Any], plan: Plan
 ) -> None:
     # Batches of seven: a norm over two values is a step, which rounding may fall from.
     recipe = recipe_for(pictures, optimizer=SGD(lr=1e-2), batch_size=7, **changes)
@@ -238,7 +248,7 @@ def test_an_epoch_of_two_ranks_is_that_of_one(
             pictures,
             device="cpu",
             store=None,
-            plan=WHOLE,
+            plan=plan,
             step=lambda share: None,
             ranks=ranks,
         )

@@ -25,6 +25,7 @@ from workbench.trial.device import Capabilities
 from workbench.trial.job import RankDiedError
 from workbench.trial.memory import Plan
 from workbench.trial.memory_count import is_out_of_memory
+from workbench.trial.metrics import DivergedError
 from workbench.trial.ranks import Group, LostRankError, Ranks
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, TrialFolder
@@ -115,8 +116,9 @@ class Leader(Group):
         try:
             self._tell(Turn((*epochs,), channels_last))
             yield
-        except Exception as error:
-            if isinstance(error, LostRankError | OSError):
+        except (LostRankError, OSError, DivergedError) as error:
+            # On a GPU what was waited for is any number, where the wait was ended.
+            if not isinstance(error, DivergedError):
                 self._noticed.wait(NOTICE_S)
             if self._ended not in (None, error):
                 raise self._ended from error
