@@ -70,6 +70,15 @@ def be_a_child() -> None:
     threading.Thread(target=end_with_parent, name="end-with-parent", daemon=True).start()
 
 
+def how_ended(exitcode: int | None) -> str:
+    """Return what a process died of, in a few words."""
+    code = exitcode or 0
+    cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    if code == -signal.SIGKILL:
+        cause += ", which the system sends when memory runs out"
+    return cause
+
+
 class Interrupts:
     """Ctrl-C in its body: the first is noted, for the body to end in its own time; the next stops.
 

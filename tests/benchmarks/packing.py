@@ -49,7 +49,7 @@ def main(device: str, num_trials: int, num_rounds: int) -> None:
         asked = recipe_of(prepared, 0)
         packing = pack(asked, [device], pool, memory_bytes=None, cache=root / "cache")
         print(packing.sentence, flush=True)
-        devices, threads = seats_for(packing, [device])
+        devices, threads, _ = seats_for(packing, [device])
         pool.resize(len(devices))
         pools = {
             "one after another": (WorkerPool(1), (device,), os.cpu_count() or 1),

@@ -14,6 +14,7 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
 from workbench.searching import packing
+from workbench.searching.devices import Seats
 from workbench.searching.packing import (
     SeatsPerDevice,
     Tried,
@@ -90,7 +91,7 @@ def test_more_are_tried_until_that_does_not_help_by_a_tenth(
         "--jobs auto: 3 trials side by side on cpu, 1.55 times the images of one "
         "(1: 20.0 images/s, 2: 26.0 images/s, 3: 31.0 images/s, 6: 33.0 images/s)"
     )
-    assert seats_for(found, ["cpu"] * 6) == (("cpu",) * 3, 2)
+    assert seats_for(found, ["cpu"] * 6) == Seats(("cpu",) * 3, 2)
 
 
 def test_where_more_do_not_help_one_is_left_with_all_threads(
@@ -155,7 +156,7 @@ def test_the_recipe_with_the_most_work_is_measured() -> None:
 
 def test_each_of_several_devices_gets_a_set() -> None:
     found = SeatsPerDevice(device="a GPU", count=3, threads=2, table=())
-    devices, threads = seats_for(found, ["cuda:0", "cuda:1"])
+    devices, threads, _ = seats_for(found, ["cuda:0", "cuda:1"])
     assert sorted(devices) == ["cuda:0"] * 3 + ["cuda:1"] * 3
     assert devices[:2] == ("cuda:0", "cuda:1")  # the first trials do not share one
     assert threads == 2

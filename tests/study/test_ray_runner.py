@@ -178,6 +178,9 @@ def test_what_cannot_be_asked_of_a_cluster_is_told(tmp_path: Path) -> None:
     make = on_ray(ClusterOptions())
     with pytest.raises(ConfigError, match="--jobs auto measures this machine alone"):
         make(Workspace(tmp_path), Seats(("cpu",), 1), RunOptions(num_trials=1, jobs="auto"))
+    pair = Seats(("cuda:0",), 1, (("cuda:1",),))
+    with pytest.raises(ConfigError, match="is 2, and a trial on a cluster takes one GPU at most"):
+        make(Workspace(tmp_path), pair, RunOptions(num_trials=1))
 
 
 def test_a_head_that_does_not_answer_is_told_at_once() -> None:

@@ -17,7 +17,7 @@ from workbench.parts.leaderboard import Table, read_table
 from workbench.screening.screening import FILE, Candidate, Screening
 from workbench.searching import devices
 from workbench.searching import start as start_module
-from workbench.searching.devices import choose_seats
+from workbench.searching.devices import Seats, choose_seats
 from workbench.space import backbone_options
 from workbench.space import precisions as precisions_module
 from workbench.space.space import Space
@@ -390,18 +390,18 @@ def test_a_cpu_gets_a_worker_a_core_and_the_cores_are_shared_out(
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(devices, "num_cores", lambda: 2)
-    assert choose_seats("cpu", None) == (("cpu", "cpu"), 1)
-    assert choose_seats("cpu", 1) == (("cpu",), 2)
+    assert choose_seats("cpu", None) == Seats(("cpu", "cpu"), 1)
+    assert choose_seats("cpu", 1) == Seats(("cpu",), 2)
     monkeypatch.setattr(devices, "num_cores", lambda: 16)
-    assert choose_seats("cpu", None) == (("cpu",) * 4, 4)
-    assert choose_seats("cpu", 32) == (("cpu",) * 32, 1)
+    assert choose_seats("cpu", None) == Seats(("cpu",) * 4, 4)
+    assert choose_seats("cpu", 32) == Seats(("cpu",) * 32, 1)
 
 
 def test_a_user_may_bound_the_threads_of_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "num_cores", lambda: 16)
     for asked, threads in (("1", 1), ("6", 6), ("99", 8), ("0", 8), ("", 8), ("many", 8)):
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-        assert choose_seats("cpu", 2) == (("cpu", "cpu"), threads)
+        assert choose_seats("cpu", 2) == Seats(("cpu", "cpu"), threads)
 
 
 def test_several_cuda_devices_share_the_workers_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,11 +409,73 @@ def test_several_cuda_devices_share_the_workers_out(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(devices, "num_cores", lambda: 12)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert choose_seats("auto", None) == (("cuda:0", "cuda:1"), 6)
-    assert choose_seats("cuda", 3) == (("cuda:0", "cuda:1", "cuda:0"), 4)
-    assert choose_seats("cuda:1", 2) == (("cuda:1", "cuda:1"), 6)
+    assert choose_seats("auto", None) == Seats(("cuda:0", "cuda:1"), 6)
+    assert choose_seats("cuda", 3) == Seats(("cuda:0", "cuda:1", "cuda:0"), 4)
+    assert choose_seats("cuda:1", 2) == Seats(("cuda:1", "cuda:1"), 6)
     with pytest.raises(StudyError, match=r"cuda:2 is not there: torch sees 2"):
         choose_seats("cuda:2", None)
+
+
+def test_a_trial_may_take_several_cuda_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(devices, "num_cores", lambda: 12)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 5)
+    pairs = Seats(("cuda:0", "cuda:2"), 3, (("cuda:1",), ("cuda:3",)))
+    assert choose_seats("auto", None, 2) == pairs  # the fifth takes none
+    assert pairs.all_devices == ("cuda:0", "cuda:2", "cuda:1", "cuda:3")
+    # Two share the devices.
+    both = (("cuda:1", "cuda:2", "cuda:3"),) * 2
+    assert choose_seats("cuda", 2, 4) == Seats(("cuda:0", "cuda:0"), 1, both)
+
+
+@pytest.mark.parametrize(
+    ("device", "num", "words"),
+    [
+        ("cpu", 2, "is 2, and --device cpu has 0. Set it to 1 in the experiment."),
+        ("auto", 6, "is 6, and --device cuda has 5. Set it to 5 in the experiment."),
+        ("cuda:1", 2, "--device cuda:1 has 1. Set it to 1 in the experiment, or give --device cu"),
+    ],
+)
+def test_fewer_gpus_than_a_trial_takes_are_refused(
+    monkeypatch: pytest.MonkeyPatch, device: str, num: int, words: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 5)
+    with pytest.raises(StudyError, match=words):
+        choose_seats(device, None, num)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"jobs": "auto"}, "^--jobs auto measures how many trials share one GPU"),
+        ({"compiled": "on"}, "^--compile on compiles the pass of one GPU"),
+        ({}, "^`gpus_per_trial` is 2, and --device cpu has 0"),
+    ],
+    ids=str,
+)
+def test_what_goes_with_one_gpu_alone_is_refused_before_the_search(
+    bench: Bench, options: dict[str, Any], words: str
+) -> None:
+    experiment = bench.experiment(gpus_per_trial=2)
+    with pytest.raises(StudyError, match=words):
+        bench.search(experiment, 1, **options)
+    assert not StudyFolder(bench.workspace.studies / experiment.stem).info_file.exists()
+
+
+def test_a_study_goes_on_with_another_number_of_gpus(
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = bench.experiment()
+    bench.search(experiment, 1)
+    with monkeypatch.context() as patch:
+        seats = Seats(("cpu",), 1, (("cpu",),))
+        patch.setattr(start_module, "seats_asked", lambda options, experiment: seats)
+        experiment.write_text(experiment.read_text() + "gpus_per_trial: 2\n")
+        outcome = bench.search(experiment, 2)
+    assert outcome.num_new == 1
+    assert outcome.folder.experiment().gpus_per_trial == 2
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:x", ""])

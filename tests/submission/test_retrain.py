@@ -296,4 +296,4 @@ def test_the_report_says_what_the_study_knows(bundle: Bundle) -> None:
 def test_the_bundle_tells_no_place_of_the_author(bundle: Bundle) -> None:
     tree = yaml.safe_load((bundle.path / "training" / "made" / "experiment.yaml").read_text())
     assert tree["space"]["backbone"] == "resnet10t"
-    assert not tree["experiment"].keys() & {"storage", "tracking", "disk_budget"}
+    assert not tree["experiment"].keys() & {"storage", "tracking", "disk_budget", "gpus_per_trial"}

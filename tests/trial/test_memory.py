@@ -321,6 +321,30 @@ def test_a_batch_goes_in_as_many_parts_as_it_must(
     assert Plan(micro_batch=micro_batch, least=least).num_parts(num_samples) == parts
 
 
+def test_each_of_two_ranks_needs_memory_for_half_of_a_batch(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    def planned(limit_bytes: int, num_ranks: int) -> Plan:
+        return plan(
+            vit(pictures),
+            num_samples=14,
+            device="cpu",
+            limit_bytes=limit_bytes,
+            cache=tmp_path,
+            num_ranks=num_ranks,
+        )
+
+    half = planned(2**40, 2)
+    assert half.micro_batch is None
+    assert half.estimated_bytes is not None
+    assert planned(half.estimated_bytes, 2) == half
+    assert planned(half.estimated_bytes, 1).micro_batch == 7
+    # Where it was not counted and ran out, half of a share of seven follows.
+    after = memory.after_running_out(Plan(), vit(pictures), 2)
+    assert after is not None
+    assert after.micro_batch == 3
+
+
 def test_half_as_many_samples_go_at_once_after_memory_ran_out() -> None:
     sizes = []
     now: Plan | None = Plan(least=2)

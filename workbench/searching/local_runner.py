@@ -61,6 +61,7 @@ class LocalRunner:
             device=device,
             num_threads=self._seats.num_threads,
             share=1 / self._seats.devices.count(device),
+            others=self._seats.others[slot] if self._seats.others else (),
         )
         self._pool.submit(slot, local)
         self._slots[job.trial] = slot
@@ -92,7 +93,13 @@ class LocalRunner:
 
 
 def local_job(
-    job: Job, workspace: Workspace, *, device: str, num_threads: int, share: float
+    job: Job,
+    workspace: Workspace,
+    *,
+    device: str,
+    num_threads: int,
+    share: float,
+    others: tuple[str, ...] = (),
 ) -> LocalJob:
     """Return `job` with what a machine has for it that sees this workspace."""
     study = StudyFolder(workspace.studies / job.study)
@@ -105,4 +112,5 @@ def local_job(
         device=device,
         num_threads=num_threads,
         share=share,
+        others=others,
     )

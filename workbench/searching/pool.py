@@ -1,6 +1,5 @@
 """Worker processes that train trials, and what comes from them, as one stream of events."""
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from workbench.fence import KEEP_MEMORY, SLEEP_AT_BARRIERS
-from workbench.processes import Spawning, environment, interrupts_held
+from workbench.processes import Spawning, environment, how_ended, interrupts_held
 from workbench.searching.runner import Event
 from workbench.tables import duration
 from workbench.trial.decision import Decision
@@ -180,11 +179,7 @@ class WorkerPool:
 def _last_words(worker: _Worker) -> str:
     """Return why a dead worker died: its signal or exit code, and the end of its log."""
     worker.process.join()
-    code = worker.process.exitcode or 0
-    cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    if code == -signal.SIGKILL:
-        cause += ", which the system sends when memory runs out"
-    return f"the worker process died ({cause}).{_log_tail(worker)}"
+    return f"the worker process died ({how_ended(worker.process.exitcode)}).{_log_tail(worker)}"
 
 
 def _log_tail(worker: _Worker) -> str:

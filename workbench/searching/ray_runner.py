@@ -176,6 +176,11 @@ def on_ray(asked: ClusterOptions) -> MakeRunner:
                 "--jobs auto measures this machine alone. On a cluster say what a trial takes: "
                 "--trial-gpus 0.25."
             )
+        if seats.others:
+            raise ConfigError(
+                f"`gpus_per_trial` is {1 + len(seats.others[0])}, and a trial on a cluster takes "
+                "one GPU at most. Set it to 1 in the experiment, or leave --runner ray out."
+            )
         has_gpu = seats.devices[0].startswith("cuda")
         takes = (1.0 if has_gpu else 0.0) if gpus is None else gpus
         cluster = RayCluster(

@@ -14,7 +14,7 @@ from workbench.console import say
 from workbench.data.prepare import Prepared
 from workbench.files import sweep
 from workbench.scoring.slices import measured_slices, num_files
-from workbench.searching.devices import Seats, choose_seats
+from workbench.searching.devices import Seats, seats_asked
 from workbench.searching.disk_budget import DiskBudget
 from workbench.searching.forecast import Forecast
 from workbench.searching.local_runner import LocalRunner
@@ -65,7 +65,7 @@ def train_repeats(
     """
     tracking = workspace.tracking_of(folder.experiment().tracking)
     require_places(folder.path, tracking)
-    seats = choose_seats(options.device, None if options.jobs == "auto" else options.jobs)
+    seats = seats_asked(options, folder.experiment())
     with folder.held(), ExitStack() as stack:
         prepared = Prepared.load(folder.path)
         numbers = tuple(row.number for row in rows)

@@ -29,7 +29,7 @@ from workbench.screening.probing import screen
 from workbench.screening.screening import FILE, describe_screening, first_drafts, narrowed
 from workbench.searching import messages
 from workbench.searching.beside import Beside, sheets_beside
-from workbench.searching.devices import choose_seats
+from workbench.searching.devices import seats_asked
 from workbench.searching.disk_budget import DiskBudget
 from workbench.searching.fitted_experiment import named_or_fitted
 from workbench.searching.fold_data import dealt
@@ -150,7 +150,7 @@ class _Run:
             experiment = experiment.as_begun(self.folder.experiment())
         self.experiment, self.space, self.file = experiment, space, file
         self.workspace, self.options, self.make_runner = workspace, options, make_runner
-        self.seats = choose_seats(options.device, None if options.jobs == "auto" else options.jobs)
+        self.seats = seats_asked(options, experiment)
         self.finder = WeightsFinder(workspace.weights)
         self.deadline = None if options.timeout_s is None else began + options.timeout_s
 
@@ -242,7 +242,7 @@ class _Run:
             file=self.file,
             data=data,
             seed=self.options.seed,
-            devices=self.seats.devices,
+            devices=self.seats.all_devices,
         )
         for line in manifest.describe_manifest(files):
             say(line)

@@ -62,9 +62,9 @@ class Sampler(Frozen):
     """Trials that are drawn by chance before the sampler uses what earlier ones scored."""
 
 
-PLACES = ("storage", "tracking", "disk_budget")
-"""Keys of an experiment that say where a study is kept and how much of it; they change no number,
-and may be changed while it goes on."""
+PLACES = ("storage", "tracking", "disk_budget", "gpus_per_trial")
+"""Keys of an experiment that say where a study is kept, how much of it, and what it runs on; but
+for rounding they change no number, and may be changed while it goes on."""
 
 LEAST_SCREENED = 4
 """Backbones from which on they are screened unless the experiment says otherwise."""
@@ -104,6 +104,10 @@ class Experiment(Dataset):
     """Bytes that the study's folder may take (YAML may say `2GB`): while it takes more, the worst
     trials' weights are deleted. It may be changed while the study goes on.
     """
+
+    gpus_per_trial: int = Field(1, ge=1, le=16)
+    """GPUs of this machine that train each trial together; each takes a part of every batch. It may
+    be changed while the study goes on."""
 
     storage: Annotated[str | None, BeforeValidator(check_database)] = None
     """PostgreSQL database for Optuna's records of the trials, `postgresql://HOST/DATABASE`; null: a

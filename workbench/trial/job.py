@@ -60,3 +60,10 @@ class Died:
     """The process that ran the trial ended without a result."""
 
     reason: str
+
+
+class RankDiedError(Exception):
+    """The process of a further rank of a trial died, which has to begin again like a dead worker's.
+
+    The message is a sentence.
+    """

@@ -29,6 +29,7 @@ from workbench.trial.memory_count import (
     peak_of_pass,
     state_copies,
 )
+from workbench.trial.ranks import largest_share
 from workbench.trial.recipe import Recipe
 from workbench.trial.stepping import checkpoint_activations
 from workbench.values import Frozen
@@ -90,11 +91,15 @@ class Plan(Frozen):
         """Return how many samples are scored at once where batches of `batch_size` are trained."""
         return self.scored or self.trained_at_once(batch_size)
 
-    def num_parts(self, num_samples: int) -> int:
-        """Return how many parts a batch of `num_samples` goes in; none is smaller than `least`."""
+    def num_parts(self, num_samples: int, num_ranks: int = 1) -> int:
+        """Return how many parts a batch of `num_samples` goes in, or each rank's share of it.
+
+        None is smaller than `least`.
+        """
         if self.micro_batch is None:
             return 1
-        return max(1, min(-(-num_samples // self.micro_batch), num_samples // self.least))
+        most, fewest = largest_share(num_samples, num_ranks), num_samples // num_ranks
+        return max(1, min(-(-most // self.micro_batch), fewest // self.least))
 
     def halved(self, batch_size: int) -> "Plan | None":
         """Return the plan after this one ran out of memory; None if there is nothing smaller."""
@@ -122,7 +127,13 @@ WHOLE = Plan()
 
 
 def plan(
-    recipe: Recipe, *, num_samples: int, device: str, limit_bytes: int, cache: Path | None
+    recipe: Recipe,
+    *,
+    num_samples: int,
+    device: str,
+    limit_bytes: int,
+    cache: Path | None,
+    num_ranks: int = 1,
 ) -> Plan:
     """Return how the recipe's batches go through its model within `limit_bytes`.
 
@@ -135,6 +146,7 @@ def plan(
         device: A torch device.
         limit_bytes: Memory that it may take there.
         cache: Folder in which counts are kept for the next trial; None keeps none.
+        num_ranks: How many share each batch, each on a device of its own.
 
     Raises:
         TooLargeError: not even the smallest part fits; says by how much.
@@ -148,16 +160,17 @@ def plan(
     for checkpointed in (False, True):
         if checkpointed and not _can_checkpoint(recipe):
             break
-        need = counted_need(recipe, device, checkpointed, batch, cache)
+        share = largest_share(batch, num_ranks)
+        need = counted_need(recipe, device, checkpointed, share, cache)
         needs.append(need)
         kept = 3 * batch * input_bytes(recipe)  # as it is, changed and mixed
         kept += int(state_copies(recipe) * need.trained)
         kept += recipe.training.transfer.average.num_copies * need.weights
         room = limit_bytes - need.fixed - kept
-        most = batch if need.sample <= 0 else room // need.sample
+        most = share if need.sample <= 0 else room // need.sample
         if most >= need.least:
-            whole = most >= batch
-            most = min(most, batch)
+            whole = most >= share
+            most = min(most, share)
             return Plan(
                 micro_batch=None if whole else most,
                 checkpointed=checkpointed,
@@ -258,6 +271,7 @@ class Fitted:
         memory_bytes: What the trial may take, if that was said.
         share: Of the device, where trials run side by side on it.
         cache: Folder that keeps it; None keeps nothing.
+        num_ranks: How many share each batch, each on a device of its own.
     """
 
     def __init__(
@@ -269,13 +283,14 @@ class Fitted:
         memory_bytes: int | None,
         share: float,
         cache: Path | None,
+        num_ranks: int = 1,
     ) -> None:
         self._measured = Measured(cache, "fitted")
         self._about = {
             **cost_key(recipe.model),
             "frozen": recipe.training.frozen,
             "precision": recipe.training.precision,
-            "batch": min(recipe.training.batch_size, num_samples),
+            "batch": largest_share(min(recipe.training.batch_size, num_samples), num_ranks),
             "blends": recipe.training.augment.pictures.self_blend > 0,
             "copies": round(state_copies(recipe)) + recipe.training.transfer.average.num_copies,
             "device": called(device),
@@ -295,7 +310,7 @@ class Fitted:
             self._measured.keep(self._about, plan.model_dump(include=sizes))
 
 
-def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
+def after_running_out(plan: Plan, recipe: Recipe, num_ranks: int = 1) -> Plan | None:
     """Return the plan to go on with after training by `plan` ran out of memory; None if none is.
 
     Half as many samples at once, down to the fewest that the model can learn from; then those with
@@ -303,10 +318,11 @@ def after_running_out(plan: Plan, recipe: Recipe) -> Plan | None:
     """
     if recipe.training.probe is not None:
         return None  # half as many were read at once down to one
-    if (smaller := plan.halved(recipe.training.batch_size)) is not None:
+    batch = largest_share(recipe.training.batch_size, num_ranks)
+    if (smaller := plan.halved(batch)) is not None:
         return smaller
     if plan.least > 1 and least_samples(recipe) == 1:
-        return plan.model_copy(update={"least": 1}).halved(recipe.training.batch_size)
+        return plan.model_copy(update={"least": 1}).halved(batch)
     if plan.checkpointed or not _can_checkpoint(recipe):
         return None
     return plan.model_copy(update={"checkpointed": True, "estimated_bytes": None, "met": True})

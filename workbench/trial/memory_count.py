@@ -6,7 +6,7 @@ And how running out shows, and that a batch is too small.
 import weakref
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.data.measured import Measured
+from workbench.errors import WorkbenchError
 from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
@@ -93,6 +94,30 @@ def _least(
                 raise
             return 2
     return 1
+
+
+class UntrainableError(WorkbenchError):
+    """Nothing can be learnt by this recipe, whatever the device."""
+
+    @classmethod
+    def of_one_sample(cls, recipe: Recipe) -> Self:
+        """Say that a step of one sample teaches the recipe's model nothing."""
+        return cls(
+            f"one sample at a time teaches {recipe.model.backbone_label} at "
+            f"{recipe.model.image_px} px nothing: the model has a norm over the samples of a "
+            f"batch, and `batch_size` is {recipe.training.batch_size}. Give it 2 or more"
+        )
+
+
+def check(recipe: Recipe, num_samples: int) -> None:
+    """Find out before training what the first steps would fail of.
+
+    Raises:
+        UntrainableError: the recipe cannot be trained.
+        ConfigError: its backbone takes no such pictures.
+    """
+    if min(recipe.training.batch_size, num_samples) == 1 and least_samples(recipe) > 1:
+        raise UntrainableError.of_one_sample(recipe)
 
 
 def is_of_one_value(error: BaseException) -> bool:

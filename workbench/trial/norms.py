@@ -56,7 +56,12 @@ def estimate_norms(model: MediaModel, inputs: Iterable[ViewTensors]) -> None:
 
 
 def training_files(
-    train: StoredViews, recipe: Recipe, plan: Plan, step: Callable[[], None] = lambda: None
+    train: StoredViews,
+    recipe: Recipe,
+    plan: Plan,
+    step: Callable[[], None] = lambda: None,
+    *,
+    num_ranks: int = 1,
 ) -> Iterator[ViewTensors]:
     """Yield the training files as they are, in batches as training makes them, each time the same.
 
@@ -65,11 +70,12 @@ def training_files(
         recipe: How batches are made.
         plan: In how many parts a batch goes: batch norms see the parts in training, too.
         step: Called after every batch.
+        num_ranks: How many share each batch in training.
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     balanced = recipe.training.sampling.balanced
     for batch in shuffled(train, recipe.training.batch_size, generator, balanced=balanced):
-        num_parts = plan.num_parts(len(batch.targets))
+        num_parts = plan.num_parts(len(batch.targets), num_ranks)
         for views, _ in parts_of(batch.inputs, batch.targets, num_parts):
             yield views
         step()

@@ -10,14 +10,15 @@ from workbench.trial.device import random_state, set_random_state, wait_for
 from workbench.trial.memory import Plan
 from workbench.trial.memory_count import is_out_of_memory
 from workbench.trial.precision import logits_of
+from workbench.trial.ranks import largest_share
 from workbench.trial.recipe import Recipe
 from workbench.trial.stepping import buffers_kept
 
 
-def at_once(recipe: Recipe, plan: Plan, num_samples: int) -> int:
-    """Return how many samples of a whole batch go through the model at once."""
+def at_once(recipe: Recipe, plan: Plan, num_samples: int, num_ranks: int = 1) -> int:
+    """Return how many samples of a whole batch go through the model of a rank at once."""
     batch = min(recipe.training.batch_size, num_samples)
-    return -(-batch // plan.num_parts(batch))
+    return -(-largest_share(batch, num_ranks) // plan.num_parts(batch, num_ranks))
 
 
 def rehearse(

@@ -1,7 +1,7 @@
 """The gradient of a batch, in one go or in parts that add up to it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from workbench.parts.losses import Loss
 from workbench.parts.model import BackboneReader, MediaModel
 from workbench.trial.device import random_state, set_random_state
 from workbench.trial.precision import logits_of
+from workbench.trial.ranks import Ranks
 from workbench.trial.training_spec import Precision
 
 ViewTensors = Mapping[str, Tensor]
@@ -28,6 +29,7 @@ def backward(
     fake_share: float,
     precision: Precision = "float32",
     contrast: Contrast = Contrast(),  # noqa: B008 (a frozen value)
+    ranks: Ranks = Ranks(),  # noqa: B008 (one that keeps nothing)
 ) -> Tensor:
     """Add the gradient of the batch's loss to the model's, and return that loss, a scalar.
 
@@ -41,10 +43,12 @@ def backward(
         loss: The recipe's.
         inputs: Each view by its name, (batch, ...), on the model's device.
         targets: (batch,) float in [0, 1], there too.
-        num_parts: How many parts the batch goes in, as even as they can be.
+        num_parts: How many parts the batch goes in, or a rank's share of it; as even as can be.
         fake_share: See `Loss`.
         precision: What the model computes in.
         contrast: A loss of the features of a `MediaModel`, in which samples meet, too.
+        ranks: Those that train on the batch together. Each adds the gradient that its share of the
+            samples has in the loss of the batch, and returns that loss.
     """
     of_features = contrast.weight > 0
     passes = _WithFeatures(model) if of_features else model
@@ -55,30 +59,38 @@ def backward(
             cost + contrast.weight * contrast(out[:, NUM_CLASSES:], labels) if of_features else cost
         )
 
-    if num_parts == 1:
+    if num_parts == ranks.size == 1:
         cost = cost_of(logits_of(passes, inputs, precision), targets)
         cost.backward()
         return cost.detach()
-    parts = list(parts_of(inputs, targets, num_parts))
+    rows, weight = ranks.share(len(targets))
+    share = {name: x[rows] for name, x in inputs.items()}
+    parts = list(parts_of(share, targets[rows], num_parts))
     if not loss.over_batch and not of_features:
         total = torch.zeros((), device=targets.device)
         for part, labels in parts:
             logits = logits_of(model, part, precision)
-            cost = loss(logits, labels, fake_share=fake_share) * (len(labels) / len(targets))
+            counts = weight * (len(labels) / len(targets))
+            cost = loss(logits, labels, fake_share=fake_share) * counts
             cost.backward()
             total += cost.detach()
-        return total
-    states = []
-    with torch.no_grad(), buffers_kept(model):
-        ahead = []
+        return ranks.sum(total)
+    states, ahead = [], []
+    with ExitStack() as stack:
+        if num_parts > 1:  # one part alone is not computed twice
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(buffers_kept(model))
         for part, _ in parts:
             states.append(random_state(targets.device))
             ahead.append(logits_of(passes, part, precision))
-    out = torch.cat(ahead).requires_grad_()
+    out = ranks.gather(torch.cat(ahead), len(targets)).requires_grad_()
     cost = cost_of(out, targets)
     cost.backward()
     assert out.grad is not None
-    pulls = out.grad.tensor_split(num_parts)
+    pulls = (weight * out.grad[rows]).tensor_split(num_parts)
+    if num_parts == 1:
+        ahead[0].backward(*pulls)
+        return cost.detach()
     for (part, _), pull, state in zip(parts, pulls, states, strict=True):
         set_random_state(targets.device, state)  # the same units dropped as the first time
         logits_of(passes, part, precision).backward(pull)

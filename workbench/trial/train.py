@@ -1,12 +1,13 @@
 """The training of one trial: a function from a recipe to epoch results and one final result."""
 
 import gc
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 from safetensors.torch import save_file
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
@@ -20,6 +21,7 @@ from workbench.trial.decision import Decision
 from workbench.trial.device import Capabilities, called, capabilities, give_back, peak_bytes
 from workbench.trial.environment import present_environment
 from workbench.trial.fitted_probe import FittedProbe
+from workbench.trial.followers import Followed, led
 from workbench.trial.memory import Plan, TooLargeError
 from workbench.trial.metrics import DivergedError, metrics_by_slice
 from workbench.trial.model_in_training import CHECKPOINT_FORMAT, ModelInTraining
@@ -27,10 +29,6 @@ from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, State, TrialFolder, best_epoch
 from workbench.trial.slice_scores import all_scores, in_order_of_slices, whole_metrics
 from workbench.trial.training import Training
-
-
-class UntrainableError(WorkbenchError):
-    """Nothing can be learnt by this recipe, whatever the device."""
 
 
 def run_trial(
@@ -47,6 +45,7 @@ def run_trial(
     compiled: Compile = "off",
     share: float = 1.0,
     uses: Capabilities | None = None,
+    others: Sequence[str] = (),
 ) -> Result:
     """Train `recipe` and keep its scores, weights and result in `folder`.
 
@@ -70,6 +69,7 @@ def run_trial(
             of other roundings.
         share: Of the device, where trials run side by side on it: other sizes fit then.
         uses: How the device is made use of; by default as suits it.
+        others: Devices of further ranks, which train along; see `ranks`.
 
     Returns:
         The result: complete, or pruned or paused as `report` said. Running out of memory, a
@@ -98,20 +98,35 @@ def run_trial(
     plan = memory.first_plan(recipe, counts_memory=uses.counts_memory)
     segments = max(view.num_segments for view in recipe.model.views.values())
     num_samples = len(prepared.for_fold(1).rows("train")) * segments
-    begin = partial(
-        FittedProbe if recipe.training.probe else partial(Training, compiled=compiled),
-        recipe,
-        prepared,
-        device=device,
-        store=store,
-        step=step,
-        cache=cache,
-        uses=uses,
-    )
+    num_ranks = 1 if recipe.training.probe else 1 + len(others)
+
+    @contextmanager
+    def begin(plan: Plan, fold: int) -> Iterator[ModelInTraining]:
+        how: dict[str, Any] = {"device": device, "store": store, "uses": uses}
+        how |= {"plan": plan, "fold": fold, "step": step, "cache": cache}
+        if recipe.training.probe:
+            yield FittedProbe(recipe, prepared, **how)
+            return
+        told = Followed(
+            recipe.model_dump_json(),
+            recipe.uid,
+            prepared,
+            folder,
+            store=store,
+            uses=uses,
+            num_threads=torch.get_num_threads(),
+            memory_bytes=memory_bytes,
+            share=share,
+            plan=plan,
+            fold=fold,
+        )
+        with led(told, (device, *others)) as ranks:
+            yield Training(recipe, prepared, compiled=compiled, ranks=ranks, **how)
+
     work = _Work(recipe, prepared, files, begin, tell, clock)
     fitted = None
     try:
-        _check(recipe, num_samples)
+        memory_count.check(recipe, num_samples)
         fitted = memory.Fitted(
             recipe,
             device=device,
@@ -119,6 +134,7 @@ def run_trial(
             memory_bytes=memory_bytes,
             share=share,
             cache=cache,
+            num_ranks=num_ranks,
         )
         if memory_bytes is not None:
             plan = memory.plan(
@@ -127,6 +143,7 @@ def run_trial(
                 device=device,
                 limit_bytes=memory_bytes,
                 cache=cache,
+                num_ranks=num_ranks,
             )
         plan = fitted.known(plan)
         _say(plan, recipe)
@@ -137,7 +154,7 @@ def run_trial(
             except ValueError as error:
                 if not memory_count.is_of_one_value(error):
                     raise
-                raise UntrainableError(_of_one_sample(recipe)) from error
+                raise memory_count.UntrainableError.of_one_sample(recipe) from error
             except LinAlgError as error:  # of an optimizer that decomposes matrices
                 said = str(error).strip().splitlines()[0]
                 raise DivergedError(
@@ -149,7 +166,7 @@ def run_trial(
                     raise
                 said = str(error).strip().splitlines()[0]
             # Outside of the handler, which keeps what it was handed, and so its tensors.
-            plan = _smaller(plan, recipe, device, said)
+            plan = _smaller(plan, recipe, device, said, num_ranks=num_ranks)
     except (DiskFullError, CacheError, AccessError):
         raise  # none of the recipe's doing
     except WorkbenchError as error:
@@ -197,7 +214,7 @@ class _Work(NamedTuple):
     recipe: Recipe
     prepared: Prepared
     files: TrialFolder
-    begin: Callable[..., ModelInTraining]
+    begin: Callable[[Plan, int], AbstractContextManager[ModelInTraining]]
     """Takes the plan and the fold."""
 
     tell: Callable[[Sequence[Epoch]], Decision]
@@ -255,35 +272,37 @@ def _train_fold(
         saved: What a training of this fold left that was cut off.
     """
     # Held by this frame alone: where the memory runs out, the next one needs all of it.
-    training = work.begin(plan=plan, fold=fold)
-    recipe, files, num_folds = work.recipe, work.files, work.prepared.num_folds
-    # An older version scored files of `val` that could not be decoded, too.
-    if saved is not None and len(saved["best_scores"]) == training.measured.num_files:
-        training.restore(saved)
-        work.clock.go_on(after_s=saved["seconds"])
-    while True:
-        epochs = [*past, *training.epochs]
-        decision = work.tell(epochs)
-        if decision != "go on":
-            files.write_scores(training.measured.table(training.best_scores))
-            state: State = "pruned" if decision == "prune" else "paused"
-            reason = f"{state} after epoch {len(epochs)}"
-            return _Ended(state, reason, training.plan, training.ms_per_file)
-        if len(training.epochs) == recipe.training.num_epochs:
-            break
-        training.run_epoch()
-        if fold < num_folds or len(training.epochs) < recipe.training.num_epochs:
-            of_folds = {"fold": fold, "past": [epoch.model_dump() for epoch in past]}
-            seconds = {"seconds": work.clock.seconds()}
-            files.write_checkpoint({**training.state(), **of_folds, **seconds})
-    scores = all_scores(training, work.prepared)
-    if fold == 1:
-        with finished(files.weights) as part:
-            save_file(training.best_weights, part, metadata={"recipe": recipe.uid})
-    if num_folds > 1:
-        with finished(files.fold_scores(fold)) as part:
-            scores.to_parquet(part, index=False)
-    return _Ended("complete", "", training.plan, training.ms_per_file, epochs=epochs, scores=scores)
+    with work.begin(plan, fold) as training:
+        recipe, files, num_folds = work.recipe, work.files, work.prepared.num_folds
+        # An older version scored files of `val` that could not be decoded, too.
+        if saved is not None and len(saved["best_scores"]) == training.measured.num_files:
+            training.restore(saved)
+            work.clock.go_on(after_s=saved["seconds"])
+        while True:
+            epochs = [*past, *training.epochs]
+            decision = work.tell(epochs)
+            if decision != "go on":
+                files.write_scores(training.measured.table(training.best_scores))
+                state: State = "pruned" if decision == "prune" else "paused"
+                reason = f"{state} after epoch {len(epochs)}"
+                return _Ended(state, reason, training.plan, training.ms_per_file)
+            if len(training.epochs) == recipe.training.num_epochs:
+                break
+            training.run_epoch()
+            if fold < num_folds or len(training.epochs) < recipe.training.num_epochs:
+                of_folds = {"fold": fold, "past": [epoch.model_dump() for epoch in past]}
+                seconds = {"seconds": work.clock.seconds()}
+                files.write_checkpoint({**training.state(), **of_folds, **seconds})
+        scores = all_scores(training, work.prepared)
+        if fold == 1:
+            with finished(files.weights) as part:
+                save_file(training.best_weights, part, metadata={"recipe": recipe.uid})
+        if num_folds > 1:
+            with finished(files.fold_scores(fold)) as part:
+                scores.to_parquet(part, index=False)
+        return _Ended(
+            "complete", "", training.plan, training.ms_per_file, epochs=epochs, scores=scores
+        )
 
 
 class _Ended(NamedTuple):
@@ -298,33 +317,13 @@ class _Ended(NamedTuple):
     scores: pd.DataFrame = pd.DataFrame()
 
 
-def _check(recipe: Recipe, num_samples: int) -> None:
-    """Find out before training what the first steps would fail of.
-
-    Raises:
-        UntrainableError: the recipe cannot be trained.
-        ConfigError: its backbone takes no such pictures.
-    """
-    if min(recipe.training.batch_size, num_samples) == 1 and memory_count.least_samples(recipe) > 1:
-        raise UntrainableError(_of_one_sample(recipe))
-
-
-def _of_one_sample(recipe: Recipe) -> str:
-    """Say that a step of one sample teaches the recipe's model nothing."""
-    return (
-        f"one sample at a time teaches {recipe.model.backbone_label} at {recipe.model.image_px} px "
-        "nothing: the model has a norm over the samples of a batch, and `batch_size` is "
-        f"{recipe.training.batch_size}. Give it 2 or more"
-    )
-
-
-def _smaller(plan: Plan, recipe: Recipe, device: str, said: str) -> Plan:
+def _smaller(plan: Plan, recipe: Recipe, device: str, said: str, *, num_ranks: int) -> Plan:
     """Return the plan to go on with after running out of memory.
 
     Raises:
         TooLargeError: there is nothing smaller.
     """
-    smaller = memory.after_running_out(plan, recipe)
+    smaller = memory.after_running_out(plan, recipe, num_ranks)
     if smaller is None:
         raise TooLargeError(
             f"out of memory on {device} with {plan.least} sample{'s' * (plan.least > 1)} at a "

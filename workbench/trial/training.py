@@ -1,8 +1,7 @@
 """A training in progress: what an epoch does, and what has to be kept to go on after a stop."""
 
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from workbench.data.prepare import Prepared
 from workbench.media.declared import modalities_of
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
+from workbench.parts.averages import NoAverage
 from workbench.parts.optimizers import lay_out_as_parameters, restore
 from workbench.scoring.stored import StoredViews
 from workbench.trial.batches import count_batches, shuffled
@@ -24,6 +24,7 @@ from workbench.trial.memory import Plan
 from workbench.trial.metrics import DivergedError, objective_metrics
 from workbench.trial.model_in_training import ModelInTraining
 from workbench.trial.norms import estimate_norms, training_files
+from workbench.trial.ranks import Ranks
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Epoch, best_epoch
@@ -49,6 +50,7 @@ class Training(ModelInTraining):
         cache: Folder in which is kept what another layout was worth.
         uses: How the device is made use of; by default as suits it.
         fold: Which of the data's folds it is trained without, from 1 on.
+        ranks: Those that it is trained by; only rank 0 scores, and decides what the clock says.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Training(ModelInTraining):
         cache: Path | None = None,
         uses: Capabilities | None = None,
         fold: int = 1,
+        ranks: Ranks = Ranks(),  # noqa: B008 (one that keeps nothing)
     ) -> None:
         uses = uses or capabilities(device)
         super().__init__(
@@ -81,21 +84,24 @@ class Training(ModelInTraining):
         spec = recipe.training
         groups = spec.transfer.groups(self._model, spec.optimizer.weight_decay)
         self._optimizer = spec.optimizer.build(groups, steps=uses.steps)
-        self._average = spec.transfer.average.begin(self._model, num_epochs=spec.num_epochs)
+        average = NoAverage() if ranks.rank else spec.transfer.average
+        self._average = average.begin(self._model, num_epochs=spec.num_epochs)
+        self._ranks = ranks
         num_samples = self._train.num_samples
-        self._samples_at_once = at_once(recipe, plan, num_samples)
+        self._samples_at_once = at_once(recipe, plan, num_samples, ranks.size)
         self._is_to_compile = compiled == "on"
         self._compiled: torch.nn.Module | None = None
         self._layout: LayoutByClock | None = None
         # One that is compiled stays as it is: laid anew, it would be compiled anew.
-        if uses.by_clock and not self._model.channels_last and not self._is_to_compile:
+        by_clock = uses.by_clock and not ranks.rank
+        if by_clock and not self._model.channels_last and not self._is_to_compile:
             self._layout = LayoutByClock(
                 self._model,
                 recipe,
                 samples_at_once=self._samples_at_once,
                 lay_out=self._lay_out,
                 num_samples=num_samples,
-                cache=cache,
+                cache=cache if ranks.size == 1 else None,  # what is kept is of one device
             )
         num_fakes = float(self._train.targets[: self._train.num_files].sum())
         num_fakes += self._copies.num_forged if self._copies else 0
@@ -117,9 +123,7 @@ class Training(ModelInTraining):
         recipe, model = self.recipe, self._model
         started = time.monotonic()
         number = len(self.epochs) + 1
-        is_frozen = recipe.training.frozen or number <= recipe.training.transfer.frozen_epochs
-        model.freeze(is_frozen)
-        model.train()
+        is_frozen = self._begin_epoch(number)
         scored = sum(-(-each.num_samples // self._scored_at_once) for each in self.measured.sources)
         self._batches = 0
         self._of_batches = (
@@ -127,12 +131,15 @@ class Training(ModelInTraining):
         )
         self.settle_passes(number)
         learning = time.monotonic()
-        train_loss = self._learn(number)
+        with self._ranks.leading(self.epochs, channels_last=model.channels_last):
+            train_loss = self._learn(number)
         compiled, channels_last = self._compiled is not None, self._model.channels_last
         averaging = time.monotonic()
         if self._average.after_epoch(number):
             self._average.model.freeze(is_frozen)
-            files = training_files(self._train, recipe, self.plan, self._moved)
+            files = training_files(
+                self._train, recipe, self.plan, self._moved, num_ranks=self._ranks.size
+            )
             estimate_norms(self._average.model, files)
         learning += time.monotonic() - averaging  # no layout is to be judged by it
         scores = [self.predict(each, self._average.model) for each in self.measured.sources]
@@ -157,6 +164,29 @@ class Training(ModelInTraining):
                 for name, tensor in self._average.model.state_dict().items()
             }
             self.best_scores = scores
+
+    def follow_epoch(self, epochs: Sequence[Epoch], *, channels_last: bool) -> None:
+        """Train the next epoch along with rank 0, which trained `epochs` and lies as is said.
+
+        Raises:
+            DivergedError: the loss is no number.
+        """
+        self.epochs = [*epochs]
+        number = len(epochs) + 1
+        self._begin_epoch(number)
+        if channels_last != self._model.channels_last:
+            self._lay_out(channels_last)
+        # A trial that was cut off goes on to the same bits: only rank 0 keeps what it drew.
+        torch.manual_seed((self.recipe.seed * 10_007 + number) * 10_007 + self._ranks.rank)
+        self._learn(number)
+
+    def _begin_epoch(self, number: int) -> bool:
+        """Let those weights learn that shall in epoch `number`; return whether it is the head's."""
+        spec = self.recipe.training
+        is_frozen = spec.frozen or number <= spec.transfer.frozen_epochs
+        self._model.freeze(is_frozen)
+        self._model.train()
+        return is_frozen
 
     def settle_passes(self, number: int) -> None:
         """Compile the training pass or lay it out anew before epoch `number`, if it is time to."""
@@ -196,19 +226,27 @@ class Training(ModelInTraining):
 
     def _add_gradient(self, inputs: ViewTensors, targets: torch.Tensor) -> torch.Tensor:
         """Let the model have the gradient that the next step goes by; return the batch's loss."""
-        spec = self.recipe.training
+        spec, ranks = self.recipe.training, self._ranks
+        num_samples = len(targets)
         self._optimizer.zero_grad(set_to_none=True)
-        add = partial(
-            backward,
-            self._compiled or self._model,
-            spec.loss,
-            inputs,
-            targets.to(self._device, non_blocking=True),
-            num_parts=self.plan.num_parts(len(targets)),
-            fake_share=self._fake_share,
-            precision=spec.precision,
-            contrast=spec.contrast,
-        )
+        targets = targets.to(self._device, non_blocking=True)
+
+        def add() -> torch.Tensor:
+            with ranks.norms_shared(self._model, num_samples):
+                loss = backward(
+                    self._compiled or self._model,
+                    spec.loss,
+                    inputs,
+                    targets,
+                    num_parts=self.plan.num_parts(num_samples, ranks.size),
+                    fake_share=self._fake_share,
+                    precision=spec.precision,
+                    contrast=spec.contrast,
+                    ranks=ranks,
+                )
+            ranks.add_gradients(self._model)
+            return loss
+
         rho = spec.gradient.sam_rho
         loss = sharpness_aware(self._model, rho, add) if rho else add()
         if spec.gradient.clip_norm:
@@ -230,6 +268,7 @@ class Training(ModelInTraining):
 
     def _learn(self, number: int) -> float:
         """Take the steps of epoch `number`; return their mean loss."""
+        self._ranks.agree(self._model)
         recipe, train = self.recipe, self._train
         steps = count_batches(train.num_samples, recipe.training.batch_size)
         sign = 1 if recipe.objective.direction == "maximize" else -1

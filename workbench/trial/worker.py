@@ -2,8 +2,8 @@
 
 What goes over the pipe: the study process sends a `LocalJob` or None (end); the worker answers with
 an `Epoch` after every epoch, waits for a decision, and ends with a `Result`, a `Bug`, `Full` or
-`Blocked`. A `Beat` every few seconds says that it lives. What a `StepProbe` begins is in
-`side_by_side`.
+`Blocked`, or with `Died` where a further rank of the trial did. A `Beat` every few seconds says
+that it lives. What a `StepProbe` begins is in `side_by_side`.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from typing import Self
 
 from workbench.errors import AccessError, CacheError, DiskFullError, told
 from workbench.processes import be_a_child
-from workbench.trial.job import Blocked, Bug, Full, Job
+from workbench.trial.job import Blocked, Bug, Died, Full, Job, RankDiedError
 from workbench.trial.side_by_side import Ask, StepProbe, step_when_asked
 
 BEAT_S = 2.0
@@ -50,6 +50,9 @@ class LocalJob:
 
     share: float = 1.0
     """Of the device, where trials run side by side on it."""
+
+    others: tuple[str, ...] = ()
+    """The devices of its further ranks; see `ranks`."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ def work(connection: Connection, warm: bool = False) -> None:
                     ended = _run(asked, connection, pulse)
                 except DiskFullError as error:
                     ended = Full(str(error))
+                except RankDiedError as error:
+                    ended = Died(str(error))
                 except (CacheError, AccessError) as error:
                     ended = Blocked(str(error))
                 except OSError as error:
@@ -205,4 +210,5 @@ def _run(asked: LocalJob, connection: Connection, pulse: _Pulse) -> object:
         share=asked.share,
         cache=asked.cache,
         compiled=job.compiled,
+        others=asked.others,
     )
