@@ -7,7 +7,14 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from workbench.parts.heads import BoostedTrees, Head, LogisticHead, StandardisedLinear, TreesHead
+from workbench.parts.heads import (
+    BoostedTrees,
+    Head,
+    LogisticHead,
+    NoisyOr,
+    StandardisedLinear,
+    TreesHead,
+)
 from workbench.parts.methods import AnyMethod, FeatureProbe, GradientBoosting, is_probe
 
 
@@ -29,6 +36,24 @@ def test_a_standardised_line_by_hand() -> None:
     head.load_state_dict({name: value.double() for name, value in values.items()})
     # (5 - 1) / 2 = 2 and (3 - 2) / 0.5 = 2: 3 * 2 - 2 + 0.25.
     assert head(torch.tensor([[5.0, 3.0]])).tolist() == [[0.0, 4.25]]
+
+
+def test_a_noisy_or_by_hand() -> None:
+    head = NoisyOr(2)
+    before = head(torch.tensor([[5.0, 3.0]]))
+    assert before.tolist() == [[0.0, pytest.approx(0, abs=1e-9)]]  # one half
+    values = {
+        "mean": torch.tensor([0.0, 0.0]),
+        "scale": torch.tensor([1.0, 2.0]),
+        "linear.weight": torch.tensor([[1.0, 0.0], [0.0, 1.0]]),
+        "linear.bias": torch.tensor([0.0, 0.0]),
+    }
+    head.load_state_dict({name: value.double() for name, value in values.items()})
+    # Odds of 3 to 1 and 1 to 4: 1 - 0.25 * 0.8 = 0.8, which is 4 to 1.
+    rows = torch.tensor([[math.log(3), 2 * math.log(0.25)], [-900.0, -1800.0], [900.0, 0.0]])
+    found = head(rows)[:, 1].tolist()
+    assert found[0] == pytest.approx(math.log(4), abs=1e-6)
+    assert math.isfinite(found[1]) and found[1] < -60 and found[2] == pytest.approx(900, abs=1)
 
 
 def test_two_trees_by_hand() -> None:

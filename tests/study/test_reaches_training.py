@@ -216,7 +216,8 @@ def fewest_views(space: Space, name: str) -> tuple[str, ...]:
     """Return the smallest set of views in which dimension `name` has something to work on."""
     several = name.endswith(".even_views")  # of one view there is nothing to even
     both = name == "copies.mismatch"  # of picture and sound
-    channels = 1 if ".spectrograms." in name else 3 if ".pictures." in name or name == "tta" else 0
+    seen = ".pictures." in name or name == "tta" or name.endswith(".picture_c")
+    channels = 1 if ".spectrograms." in name else 3 if seen else 0
     if ".waveforms." in name:
         return ("waveform",)
     fit = [

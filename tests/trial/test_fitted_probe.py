@@ -1,6 +1,7 @@
 """Trials that are probes: what they leave, and which features they compute."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,11 @@ def recipe_of(views: tuple[str, ...], method: dict[str, Any], **keys: Any) -> Re
     return draft.recipe(data="made", views=VIEWS, weights=RANDOM, objective=Objective(), seed=0)
 
 
-@pytest.mark.parametrize("fit", [{"kind": "logistic"}, BOOSTING], ids=["logistic", "boosting"])
+@pytest.mark.parametrize(
+    "fit",
+    [{"kind": "logistic"}, BOOSTING, {"kind": "noisy-or"}],
+    ids=["logistic", "boosting", "noisy-or"],
+)
 def test_its_scores_are_those_of_the_evaluator_with_the_weights_that_it_leaves(
     prepared: Prepared, tmp_path: Path, fit: dict[str, Any]
 ) -> None:
@@ -253,3 +258,34 @@ def test_features_of_random_weights_are_not_kept(prepared: Prepared, tmp_path: P
     spec = recipe_of(("image",), {"kind": "probe"}).model
     Passes(spec, tmp_path).features.of(Slice("val", prepared, prepared.rows("val")))
     assert not (tmp_path / "features").exists()
+
+
+def test_what_the_tables_say_of_fakes_reaches_a_noisy_or_and_its_copies(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    recipe = recipe_of(
+        ("frames", "features"),
+        {"kind": "probe", "fit": {"kind": "noisy-or"}, "copies": 1},
+        augment={"pictures": {"self_blend": 1.0}},
+    )
+    weights = []
+    for number, (sound, picture) in enumerate((("", ""), ("1", "0"), ("0", "1"))):
+        is_fake = prepared.table["target"] == 1
+        table = prepared.table.assign(
+            **{
+                "meta.sound_fake": np.where(is_fake, sound, ""),
+                "meta.picture_fake": np.where(is_fake, picture, ""),
+            }
+        )
+        folder = tmp_path / str(number)
+        told = replace(prepared, table=table)
+        assert run_trial(recipe, told, folder, device="cpu", report=go_on).state == "complete"
+        weights.append(load_file(TrialFolder(folder).weights)["head.linear.weight"])
+    assert not torch.equal(weights[0], weights[1])
+    width = weights[0].shape[1] - 74
+    of_picture, of_sound = weights[1][:, :width], weights[1][:, width:]
+    assert not of_picture[0].any() and not of_sound[1].any()
+    # Its fakes are heard alone; the blends, whose sound is real, are seen alone.
+    assert of_picture[1].any() and of_sound[0].any()
+    # And where fakes are seen alone, nothing is heard: no sound is fake.
+    assert weights[2][0].abs().max() < 1e-3

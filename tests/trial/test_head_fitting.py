@@ -8,7 +8,12 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression as SklearnLine
 from sklearn.utils.class_weight import compute_sample_weight
 
-from workbench.parts.methods import AnyFit, GradientBoosting, LogisticRegression
+from workbench.parts.methods import (
+    AnyFit,
+    GradientBoosting,
+    LogisticRegression,
+    NoisyOrRegression,
+)
 from workbench.trial.head_fitting import fit_head
 
 
@@ -29,9 +34,19 @@ def probability(
     *,
     balanced: bool = False,
     asked: npt.NDArray[np.float32] | None = None,
+    parts: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
     widths = (2, features.shape[1] - 2) if features.shape[1] > 2 else (features.shape[1],)
-    state = fit_head(fit, features, targets, widths=widths, balanced=balanced, seed=3)
+    state = fit_head(
+        fit,
+        features,
+        targets,
+        widths=widths,
+        are_sounds=[True, False][: len(widths)],
+        fake_parts=np.full((len(targets), 2), np.nan) if parts is None else parts,
+        balanced=balanced,
+        seed=3,
+    )
     head = fit.head.build(features.shape[1])
     head.load_state_dict(state)
     logits = head(torch.from_numpy(features if asked is None else asked))
@@ -98,6 +113,8 @@ def test_views_are_evened_by_their_variance_together() -> None:
         features,
         targets,
         widths=(2, 4),
+        are_sounds=(True, False),
+        fake_parts=np.full((len(targets), 2), np.nan),
         balanced=False,
         seed=0,
     )
@@ -112,3 +129,59 @@ def test_the_same_seed_grows_the_same_trees() -> None:
     fit = GradientBoosting(num_trees=5, feature_share=0.3, sample_share=0.5)
     first, again = (probability(fit, features, targets) for _ in range(2))
     np.testing.assert_array_equal(first, again)
+
+
+def of_two_parts() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Return features of which two tell the sound and four the picture, and what of each is fake.
+
+    A file is fake by its sound, by its picture, or by both.
+    """
+    rng = np.random.default_rng(1)
+    parts = (rng.random((160, 2)) < 0.4).astype(np.float64)
+    features = rng.normal(0, 1, (160, 6))
+    features[:, :2] += parts[:, :1]
+    features[:, 2:] += parts[:, 1:] / 2
+    return features.astype(np.float32), parts
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_a_noisy_or_of_known_parts_is_two_regressions_each_of_its_own_views(
+    balanced: bool,
+) -> None:
+    features, parts = of_two_parts()
+    targets = parts.max(axis=1).astype(np.int64)
+    weights = compute_sample_weight("balanced", targets) if balanced else np.ones(len(targets))
+    neither = np.ones(len(targets))
+    for views, part, c in ((slice(0, 2), 0, 0.5), (slice(2, 6), 1, 0.1)):
+        rows = features[:, views].astype(np.float64)
+        rows = (rows - rows.mean(axis=0)) / rows.std(axis=0) / np.sqrt(rows.shape[1])
+        line = SklearnLine(C=c, tol=1e-8).fit(rows, parts[:, part], sample_weight=weights)
+        neither *= line.predict_proba(rows)[:, 0]
+    fit = NoisyOrRegression(sound_c=0.5, picture_c=0.1)
+    found = probability(fit, features, targets, balanced=balanced, parts=parts)
+    np.testing.assert_allclose(found, 1 - neither, atol=1e-4)
+
+
+def test_what_one_part_and_the_target_say_of_the_other_is_known() -> None:
+    features, parts = of_two_parts()
+    targets = parts.max(axis=1).astype(np.int64)
+    some = parts.copy()
+    some[targets == 0] = np.nan  # a real file: neither
+    some[(parts == [0, 1]).all(axis=1), 1] = np.nan  # a fake of real sound: the picture
+    assert np.isnan(some).any()
+    whole, told = (
+        probability(NoisyOrRegression(), features, targets, parts=each) for each in (parts, some)
+    )
+    np.testing.assert_allclose(told, whole, atol=1e-6)
+
+
+def test_a_noisy_or_of_unknown_parts_is_the_likeliest_that_explains_the_labels() -> None:
+    # Where no feature moves, only the biases learn: 1 - (1 - a) (1 - b) is the share of fakes.
+    features, targets = np.full((40, 3), 3.0, np.float32), np.arange(40) % 4 // 3
+    found = probability(NoisyOrRegression(), features, targets)
+    np.testing.assert_allclose(found, 0.25, atol=1e-4)
+    features, parts = of_two_parts()
+    targets = parts.max(axis=1).astype(np.int64)
+    fit = NoisyOrRegression(sound_c=10, picture_c=10)
+    found = probability(fit, features, targets)
+    assert found[targets == 1].mean() > found[targets == 0].mean() + 0.2

@@ -26,6 +26,9 @@ from workbench.data.names import match
 from workbench.errors import DataError
 from workbench.values import Frozen
 
+SOUND_FAKE, PICTURE_FAKE = "sound_fake", "picture_fake"
+"""Columns that say of a fake whether its sound is fake, and its picture; see `fake_parts`."""
+
 _PREFIX = "meta."
 """Of its columns in the manifest's table, whose own columns may be called the same."""
 
@@ -58,11 +61,13 @@ def metadata_of(table: pd.DataFrame) -> list[str]:
 def metadata_cells(table: Delimited, metadata: Metadata) -> dict[str, list[str]]:
     """Return the cells of the metadata columns that a table with a header has, by `column_of`.
 
+    Those that say what of a fake is fake are among them, whatever `metadata` names.
+
     Raises:
         DataError: it has one of them twice.
     """
     found = {}
-    for name in metadata.columns:
+    for name in dict.fromkeys((*metadata.columns, SOUND_FAKE, PICTURE_FAKE)):
         at = find_column(table, None, (fold(name),), (), name)
         if at is not None:
             # A speaker whose accents one program composes and another does not is one speaker.

@@ -4,10 +4,12 @@ A linear head is trained by gradients, with its backbones or alone. The others a
 features of frozen backbones, see `parts.methods`; here is what they compute once they are.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -66,7 +68,20 @@ class TreesHead(Head):
         return BoostedTrees(self.num_trees, self.depth)
 
 
-AnyHead = Annotated[LinearHead | LogisticHead | TreesHead, Field(discriminator="kind")]
+class NoisyOrHead(Head):
+    """Two logistic regressions, of the sound's features and of the picture's, joined by "or"."""
+
+    label: ClassVar[str] = "noisy-or"
+    kind: Literal["noisy-or"] = "noisy-or"
+
+    def build(self, width: int) -> nn.Module:
+        """Return the module, which says 0.5 of everything before it is fitted."""
+        return NoisyOr(width)
+
+
+AnyHead = Annotated[
+    LinearHead | LogisticHead | TreesHead | NoisyOrHead, Field(discriminator="kind")
+]
 
 LINEAR = LinearHead()
 
@@ -77,11 +92,11 @@ class StandardisedLinear(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, outputs: int = 1) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(width, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(width, dtype=torch.float64))
-        self.linear = nn.Linear(width, 1, dtype=torch.float64)
+        self.linear = nn.Linear(width, outputs, dtype=torch.float64)
         self.requires_grad_(False)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
@@ -89,6 +104,25 @@ class StandardisedLinear(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return (batch, 2) logits of (batch, width) features, that of a real one always 0."""
         return _with_zero(self.linear((features.double() - self.mean) / self.scale)[:, 0])
+
+
+class NoisyOr(StandardisedLinear):
+    """Is the sound fake (a), is the picture (b), and so is the file: 1 - (1 - a) (1 - b).
+
+    Each is a logistic regression of standardised features whose weights are 0 where a feature is
+    the other's. Source: Pearl 1988, "Probabilistic Reasoning in Intelligent Systems", 4.3.2.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, outputs=2)
+        nn.init.constant_(self.linear.bias, math.log(math.sqrt(2) - 1))  # either is 1 - sqrt(1/2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (batch, 2) logits of (batch, width) features, that of a real one always 0."""
+        odds = self.linear((features.double() - self.mean) / self.scale)
+        # -log of the probability that neither is fake.
+        neither = F.softplus(odds).sum(dim=1).clamp(min=1e-30)
+        return _with_zero(neither + torch.log(-torch.expm1(-neither)))
 
 
 class BoostedTrees(nn.Module):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from workbench.parts.heads import LINEAR, Head, LinearHead, LogisticHead, TreesHead
+from workbench.parts.heads import LINEAR, Head, LinearHead, LogisticHead, NoisyOrHead, TreesHead
 from workbench.values import Part
 
 
@@ -14,7 +14,7 @@ class Fit(Part, ABC):
 
     @property
     @abstractmethod
-    def head(self) -> LogisticHead | TreesHead:
+    def head(self) -> LogisticHead | TreesHead | NoisyOrHead:
         """The head that it fits."""
 
 
@@ -67,7 +67,31 @@ class GradientBoosting(Fit):
         return TreesHead(num_trees=self.num_trees, depth=self.depth)
 
 
-AnyFit = Annotated[LogisticRegression | GradientBoosting, Field(discriminator="kind")]
+class NoisyOrRegression(Fit):
+    """Two logistic regressions, one of the views of sound and one of the others, joined by "or".
+
+    Columns `sound_fake` and `picture_fake` of the data's tables say what of a fake is fake: then
+    neither learns from fakes that are real in what it sees. Of fakes of which that is not said, it
+    is learned that at least one of both is fake. All views have features of the same variance
+    together, 1.
+    """
+
+    kind: Literal["noisy-or"] = "noisy-or"
+    sound_c: float = Field(1.0, ge=1e-8, le=1e4)
+    """Inverse strength of the L2 penalty on the weights of what is heard."""
+
+    picture_c: float = Field(0.3, ge=1e-8, le=1e4)
+    """The same of what is seen."""
+
+    @property
+    def head(self) -> NoisyOrHead:
+        """Both layers behind the standardisation."""
+        return NoisyOrHead()
+
+
+AnyFit = Annotated[
+    LogisticRegression | GradientBoosting | NoisyOrRegression, Field(discriminator="kind")
+]
 
 
 class FineTuning(Part):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from workbench.data.degraded import COPIES, DEGRADED
 from workbench.data.delimited import shown_cell
-from workbench.data.metadata import Metadata, column_of
+from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, Metadata, column_of
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
@@ -220,11 +220,14 @@ def measured_slices(prepared: Prepared, names: Iterable[str], fold: int) -> list
 
 
 def columns_used(metadata: Metadata, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the metadata columns that slices and families called `names` depend on."""
+    """Return the metadata columns that a study's numbers depend on.
+
+    They are those that slices and families called `names` are of, and those that trainings read.
+    """
     of_family = {_plain(column): column for column in metadata.groups}
     of_family[GENERATORS] = metadata.generator
     asked = dict.fromkeys(name.partition(".")[0] for name in names)
-    return tuple(of_family[name] for name in asked if name in of_family)
+    return (*(of_family[name] for name in asked if name in of_family), SOUND_FAKE, PICTURE_FAKE)
 
 
 def num_files(slices: Iterable[Slice]) -> int:

@@ -22,6 +22,8 @@ class Batch:
 
     inputs: dict[str, Tensor]
     targets: Tensor
+    index: Tensor
+    """Which samples they are."""
 
 
 def sampled(prepared: Prepared, split: str, sampling: Sampling) -> Slice:
@@ -95,7 +97,7 @@ def shuffled(
         ]
         order = torch.cat(halves)[torch.randperm(len(order), generator=generator)]
     for index in _pieces(order, batch_size):
-        yield Batch(source.inputs(index), source.targets_of(index))
+        yield Batch(source.inputs(index), source.targets_of(index), index)
 
 
 def count_batches(num_samples: int, batch_size: int) -> int:

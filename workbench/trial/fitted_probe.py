@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from workbench.data.fake_parts import fake_parts_of
 from workbench.data.prepare import Prepared
 from workbench.media.declared import modalities_of
+from workbench.media.sound_view import SoundView
 from workbench.parts.augment import change, with_blends
 from workbench.parts.methods import FeatureProbe
 from workbench.scoring.evaluator import full_precision
@@ -98,12 +100,14 @@ class FittedProbe(ModelInTraining):
         """
         started = time.monotonic()
         self._batches, self._of_batches = 0, self._count_batches()
-        features, targets = self._samples()
+        features, targets, fake_parts = self._samples()
         fitted = fit_head(
             self._method.fit,
             features.numpy(),
             targets.numpy(),
             widths=self._model.widths,
+            are_sounds=[isinstance(v, SoundView) for v in self.recipe.model.views.values()],
+            fake_parts=fake_parts.numpy(),
             balanced=self.recipe.training.sampling.balanced,
             seed=self.recipe.seed,
             step=lambda: self._tell_step(min(1.0, self._batches / self._of_batches)),
@@ -145,29 +149,36 @@ class FittedProbe(ModelInTraining):
         self._restore_kept(state)
         self._model.load_state_dict(self.best_weights)
 
-    def _samples(self) -> tuple[Tensor, Tensor]:
-        """Return the features of all training samples and of their copies, and their targets."""
+    def _samples(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the features of all training samples and of their copies, with their targets.
+
+        Last, (samples, 2): see `head_fitting.fit_head`.
+        """
+        parts = torch.from_numpy(fake_parts_of(self._train.part.rows))
+        parts = parts.repeat_interleave(self._train.num_segments, dim=0)
         plain = self._features.of(self._train.part, augmented=False)
         every = torch.arange(self._train.num_samples)
-        samples = [(plain.flatten(0, 2), self._train.targets_of(every))]
-        samples += [self._copy() for _ in range(self._method.copies)]
-        features, targets = zip(*samples, strict=True)
-        return torch.cat(features), torch.cat(targets)
+        samples = [(plain.flatten(0, 2), self._train.targets_of(every), parts)]
+        samples += [self._copy(parts) for _ in range(self._method.copies)]
+        features, targets, of_parts = zip(*samples, strict=True)
+        return torch.cat(features), torch.cat(targets), torch.cat(of_parts)
 
-    def _copy(self) -> tuple[Tensor, Tensor]:
-        """Return the features of each training sample changed as is drawn for it."""
+    def _copy(self, parts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `_samples` of each training sample changed as is drawn for it."""
         before = self._generator.get_state()
 
-        def read(batch_size: int) -> tuple[Tensor, Tensor]:
+        def read(batch_size: int) -> tuple[Tensor, Tensor, Tensor]:
             self._generator.set_state(before)
-            found, labels = zip(*self._changed_batches(batch_size), strict=True)
-            return torch.cat(found), torch.cat(labels)
+            found, labels, told = zip(*self._changed_batches(batch_size, parts), strict=True)
+            return torch.cat(found), torch.cat(labels), torch.cat(told)
 
         return self._as_fits(read, self._train.num_samples)
 
     @torch.inference_mode()
-    def _changed_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield features and targets of all training samples, changed, in a random order."""
+    def _changed_batches(
+        self, batch_size: int, parts: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield `_samples` of all training samples, changed, in a random order."""
         augment, modalities = self.recipe.training.augment, modalities_of(self.recipe.model.views)
         for batch in shuffled(self._train, batch_size, self._generator):
             inputs, targets = with_blends(
@@ -176,7 +187,9 @@ class FittedProbe(ModelInTraining):
             changed = change(inputs, modalities, augment, self._generator)
             with full_precision():
                 found = self._model.features(changed).float().cpu()
-            yield found, targets
+            # Blends, which are last, are real ones with a fake picture.
+            blends = torch.tensor([[0.0, 1.0]]).repeat(len(targets) - len(batch.index), 1)
+            yield found, targets, torch.cat([parts[batch.index], blends])
             self._moved()
 
     @torch.inference_mode()

@@ -11,10 +11,16 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from workbench.parts.heads import LogisticHead
-from workbench.parts.methods import AnyFit, GradientBoosting, LogisticRegression
+from workbench.parts.methods import (
+    AnyFit,
+    GradientBoosting,
+    LogisticRegression,
+    NoisyOrRegression,
+)
 
 Rows = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
+Parts = npt.NDArray[np.float64]
 
 MOST_STEPS = 5000
 """Of L-BFGS; from there on a regression counts as fitted."""
@@ -26,6 +32,8 @@ def fit_head(
     targets: Labels,
     *,
     widths: Sequence[int],
+    are_sounds: Sequence[bool],
+    fake_parts: Parts,
     balanced: bool,
     seed: int,
     step: Callable[[], None] = lambda: None,
@@ -37,6 +45,9 @@ def fit_head(
         features: (samples, features), of all views end to end.
         targets: (samples,), 1 is fake; both classes are there.
         widths: The number of features of each view.
+        are_sounds: Whether each view is one of the sound.
+        fake_parts: (samples, 2), whether the sound and the picture are fake, NaN where that is not
+            known; what a target says is known without.
         balanced: Whether both classes weigh the same; else every sample does.
         seed: Of what is drawn.
         step: Called after every tree.
@@ -47,6 +58,11 @@ def fit_head(
                 return _fit_line(fit, features, targets, widths=widths, balanced=balanced)
             case GradientBoosting():
                 return _fit_trees(fit, features, targets, balanced=balanced, seed=seed, step=step)
+            case NoisyOrRegression():
+                of_sound = np.repeat(are_sounds, widths)
+                parts = _told(fake_parts, targets)
+                weights = _weights(targets, balanced)
+                return _fit_noisy_or(fit, features, parts, weights, widths, of_sound)
             case _:
                 assert_never(fit)
 
@@ -90,6 +106,69 @@ def _fit_line(
         "linear.bias": line.intercept_,
     }
     return _state_of(head, state)
+
+
+def _told(parts: Parts, targets: Labels) -> Parts:
+    """Return what is known of both parts of each sample: of a real one, neither is fake."""
+    told = np.where(targets[:, None] == 0, 0.0, parts)
+    is_other = np.isnan(told) & (told[:, ::-1] == 0)  # of a fake, whose other part is real
+    return np.where(is_other & (targets[:, None] == 1), 1.0, told)
+
+
+def _fit_noisy_or(
+    fit: NoisyOrRegression,
+    features: Rows,
+    parts: Parts,
+    weights: npt.NDArray[np.float64],
+    widths: Sequence[int],
+    of_sound: npt.NDArray[np.bool_],
+) -> dict[str, Tensor]:
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
+    rows = features.astype(np.float64)
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    scale[scale < 1e-6] = 1
+    scale *= np.repeat([np.sqrt(width) for width in widths], widths)
+    rows = (rows - mean) / scale
+    own = np.stack([of_sound, ~of_sound])
+    penalty = 1 / np.array([[fit.sound_c], [fit.picture_c]])
+    is_known, both = ~np.isnan(parts), np.isnan(parts).all(axis=1)
+    fake = np.nan_to_num(parts)
+
+    def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return the penalised log-loss of weights and biases, and how it changes with them."""
+        line = flat.reshape(2, -1)
+        odds = rows @ line[:, :-1].T + line[:, -1]
+        soft = np.logaddexp(0, odds)
+        neither = soft.sum(axis=1)
+        each = np.where(is_known, soft - fake * odds, 0).sum(axis=1)
+        each[both] = -np.log(-np.expm1(-neither[both]))
+        change = np.where(is_known, expit(odds) - fake, 0)
+        change[both] = -expit(odds[both]) / np.expm1(neither[both])[:, None]
+        change *= weights[:, None]
+        slope = np.column_stack([change.T @ rows * own + penalty * line[:, :-1], change.sum(0)])
+        held = (penalty * line[:, :-1] ** 2).sum() / 2
+        return float(weights @ each + held), slope.ravel()
+
+    start = np.zeros(2 * (rows.shape[1] + 1))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS})
+    if not found.success:
+        print(f"the noisy-or has not converged: {found.message}")
+    line = found.x.reshape(2, -1)
+    state = {
+        "mean": mean,
+        "scale": scale,
+        "linear.weight": line[:, :-1],
+        "linear.bias": line[:, -1],
+    }
+    return _state_of(fit.head.build(rows.shape[1]), state)
+
+
+def _weights(targets: Labels, balanced: bool) -> npt.NDArray[np.float64]:
+    """Return the weight of each sample; both classes weigh the same together if `balanced`."""
+    count = np.bincount(targets, minlength=2)
+    return len(targets) / (2 * count[targets]) if balanced else np.ones(len(targets))
 
 
 def _fit_trees(
