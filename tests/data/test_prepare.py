@@ -212,7 +212,7 @@ def test_a_file_that_kills_its_decoder_costs_no_other_file(tmp_path: Path, jobs:
 
 def test_a_file_that_takes_too_long_or_too_much_memory_costs_no_other_file(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", a="A", b="hang", c="eat", d="D")
-    made = run(data, limit_s=2)
+    made = run(data, limit_s=4)
     assert statuses(made) == {"a": "ok", "b": "timed_out", "c": "too_large", "d": "ok"}
     assert levels(made) == {"a": 65, "b": 128, "c": 128, "d": 68}
     assert describe_prepared(made) == [
