@@ -216,7 +216,7 @@ def test_a_file_that_takes_too_long_or_too_much_memory_costs_no_other_file(tmp_p
     assert statuses(made) == {"a": "ok", "b": "timed_out", "c": "too_large", "d": "ok"}
     assert levels(made) == {"a": 65, "b": 128, "c": 128, "d": 68}
     assert describe_prepared(made) == [
-        "v: 1 file timed_out, e.g. m/b: decoding took over 2 s",
+        "v: 1 file timed_out, e.g. m/b: decoding took over 4 s",
         "v: 1 file too_large, e.g. m/c: decoding takes over 4 GiB of memory",
     ]
     assert not multiprocessing.active_children()
