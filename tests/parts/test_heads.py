@@ -7,14 +7,14 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from workbench.parts.heads import (
+from workbench.parts.fitted_heads import (
     BoostedTrees,
-    Head,
     LogisticHead,
     NoisyOr,
     StandardisedLinear,
     TreesHead,
 )
+from workbench.parts.heads import Head
 from workbench.parts.methods import AnyMethod, FeatureProbe, GradientBoosting, is_probe
 
 

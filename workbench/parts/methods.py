@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from workbench.parts.heads import LINEAR, Head, LinearHead, LogisticHead, NoisyOrHead, TreesHead
+from workbench.parts.fitted_heads import LogisticHead, NoisyOrHead, TreesHead
+from workbench.parts.heads import LINEAR, Head, LinearHead
 from workbench.values import Part
 
 

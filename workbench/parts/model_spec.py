@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.media.views import AnyView
-from workbench.parts.heads import LINEAR, AnyHead
+from workbench.parts.any_head import AnyHead
+from workbench.parts.heads import LINEAR
 from workbench.parts.model import MediaModel, Shape, backboned
 from workbench.parts.per_view import for_each, in_short, label_of, mismatch, values_of
 from workbench.parts.weights import Loader, Weights

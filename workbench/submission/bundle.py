@@ -18,7 +18,7 @@ from workbench.files import finished_folder, hash_file, write_bytes, write_json,
 from workbench.media.still import LIBRARIES
 from workbench.notebook import ShownAsText
 from workbench.parts.model_spec import ModelSpec
-from workbench.parts.pack_spec import PackSpec
+from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
 from workbench.scoring.temperature import tempered
@@ -158,6 +158,7 @@ def export(
         {type(view) for view in views},
         spec.backbone_names,
         is_pack=isinstance(spec, PackSpec),
+        has_fitted_head=any(member.head.is_fitted for member in members_of(spec)),
         plugins=plugins,
     )
     extras = frozenset().union(*(view.libraries for view in views))

@@ -12,6 +12,13 @@ PACKAGE = Path(__file__).parents[1]
 ENTRY = "workbench.submission.api"
 _VIEWS = Path(PACKAGE.name, "media", "views.py")
 _MODELS = Path(PACKAGE.name, "parts", "own_models.py")
+_HEADS = Path(PACKAGE.name, "parts", "any_head.py")
+_LINEAR_HEAD = '''"""The head of this bundle's model."""
+
+from workbench.parts.heads import LinearHead
+
+AnyHead = LinearHead
+'''
 _ROOT = Path(PACKAGE.name, "__init__.py")
 
 _NOTEBOOK = Path(PACKAGE.name, "notebook.py")
@@ -78,6 +85,7 @@ def code_for(
     backbones: Collection[str],
     *,
     is_pack: bool = False,
+    has_fitted_head: bool = False,
     plugins: Collection[Plugin] = (),
 ) -> Code:
     """Return the code that scores files by a model, or a pack, of such views and backbones.
@@ -94,6 +102,8 @@ def code_for(
     }
     if not is_pack:
         written[_ANY_MODEL] = _ONE_MODEL.encode()
+    if not has_fitted_head:
+        written[_HEADS] = _LINEAR_HEAD.encode()
     found = closure(ENTRY, PACKAGE.parent, written)
     files = {
         file: written[file] if file in written else (PACKAGE.parent / file).read_bytes()

@@ -10,7 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from workbench.parts.heads import LogisticHead
+from workbench.parts.fitted_heads import LogisticHead
 from workbench.parts.methods import (
     AnyFit,
     GradientBoosting,
@@ -218,7 +218,7 @@ def _fit_trees(
 def _lay_out(
     tree: Any, split: npt.NDArray[Any], thresholds: npt.NDArray[Any], values: npt.NDArray[Any]
 ) -> None:
-    """Write scikit-learn's tree as a complete one; see `heads.BoostedTrees`."""
+    """Write scikit-learn's tree as a complete one; see `fitted_heads.BoostedTrees`."""
     num_nodes = len(split)
     waiting = [(0, 0)]
     while waiting:
