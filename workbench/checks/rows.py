@@ -50,7 +50,7 @@ def row_findings(manifest: Manifest) -> Iterator[Finding]:
         yield finding(
             "repeated_label_rows",
             "note",
-            f"{counted(manifest.num_repeated, 'label row')} repeat an earlier one word for word.",
+            f"{counted(manifest.num_repeated, 'label row')} with name and label of an earlier one.",
             "Nothing has to be done: each file counts once.",
         )
 

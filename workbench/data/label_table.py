@@ -25,7 +25,7 @@ from workbench.data.columns import (
 )
 from workbench.data.delimited import Delimited, quoted, shown_cell
 from workbench.data.file_rows import SplitFiles, prefix_of, rows_of
-from workbench.data.labels import Template, without_repeats
+from workbench.data.labels import Template, torn_repeats, without_repeats
 from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, metadata_cells
@@ -126,6 +126,8 @@ def read_label_table(
     understood = [*filter(None, [understood_as(table, said)]), *found.said]
     parts = []
     for split, rows in labelled.groupby("split"):
+        if torn := torn_repeats(rows, "name"):
+            understood.append(f"{path.name}: {torn}")
         kept, num_repeated = without_repeats(rows.assign(file=rows["name"]), "name", path)
         files = rows_of(str(split), kept, prefix_of(media, folder), sizes, described, understood)
         parts.append(SplitFiles(str(split), files, media, sizes, num_repeated, understood))

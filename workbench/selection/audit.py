@@ -39,7 +39,7 @@ from workbench.selection.registration import load_trained
 from workbench.selection.statistics import read_scored_trials
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
-from workbench.study.packs import spec_of
+from workbench.study.packs import PackFolder, spec_of
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import binary_metrics
@@ -102,7 +102,8 @@ def audit(
         asked = _asked(folder, rows, number)
         searched = Prepared.load(folder.path)
         manifest, place = _manifest(folder, workspace, holdout, searched)
-        manifest, num_copies = _without_copies(manifest, searched)
+        seen = [searched, *_of_other_studies(folder, asked.uid)]
+        manifest, num_copies = _without_copies(manifest, seen)
         _require_classes(manifest)
         looks = read_looks(folder)
         same = [look for look in looks if look.holdout == manifest.fingerprint]
@@ -308,12 +309,32 @@ def _labelled_files(table: pd.DataFrame) -> set[tuple[str, int, str]]:
     return set(zip(rows["path"], rows["target"], rows["content"], strict=True))
 
 
-def _without_copies(manifest: Manifest, searched: Prepared) -> tuple[Manifest, int]:
-    """Return the manifest without copies of labelled files of the study, and how many there were.
+def _of_other_studies(folder: StudyFolder, uid: str) -> list[Prepared]:
+    """Return the data of the other studies that a pack has members of; none of a trial.
+
+    Raises:
+        StudyError: one is gone, so nobody can tell what its trials were measured on.
+    """
+    files = folder.model(uid)
+    members = files.read_pack().members if isinstance(files, PackFolder) else ()
+    found = []
+    for name in sorted({member.study for member in members} - {folder.name}):
+        if not (other := folder.path.parent / name).is_dir():
+            raise StudyError(
+                f"The pack has members of the study {name}, which is gone, so nothing tells "
+                f"whether files of the holdout chose them. Put {other} back, or promote another "
+                "model."
+            )
+        found.append(Prepared.load(other))
+    return found
+
+
+def _without_copies(manifest: Manifest, searched: Sequence[Prepared]) -> tuple[Manifest, int]:
+    """Return the manifest without copies of labelled files of studies, and how many there were.
 
     Those of slices that are folders of their own count too: trials were measured on them.
     """
-    tables = [searched.table, *(other.table for other in searched.beside.values())]
+    tables = [one.table for own in searched for one in (own, *own.beside.values())]
     seen = pd.concat([table[["target", "content"]] for table in tables])
     known = set(seen.loc[seen["target"] >= 0, "content"]) - {""}
     is_copy = manifest.table["content"].isin(known)

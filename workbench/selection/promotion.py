@@ -96,7 +96,7 @@ def promote(
         row = choose_trial(rows, objective, number)
         lead = lead_of(folder, rows, objective, row)
     has_error = objective.has_standard_error(row.by_slice)
-    error = trial_auc(folder, row, objective).standard_error if has_error else None
+    found = trial_auc(folder, row, objective) if has_error else None
     version = registry.set_champion(folder.name, row.recipe)
     if version is None:
         version = register(folder, registry, row, objective)
@@ -107,7 +107,9 @@ def promote(
         recipe=row.recipe,
         objective=objective,
         value=objective_of(row),
-        standard_error=error,
+        standard_error=found.standard_error if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
         # What trials are expected to be says nothing of a repeat with another seed.
         expected=None if best else expect(folder, rows, objective, number=row.number),
         chosen_by="best" if number is None else "by hand",
