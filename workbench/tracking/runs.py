@@ -224,7 +224,8 @@ class Tracking:
         """
         experiment = self._client.get_experiment_by_name(name)
         run = None
-        if experiment is not None:
+        # Of one that was deleted nothing can be written: `open_study` restores it.
+        if experiment is not None and experiment.lifecycle_stage == "active":
             run = self._find_parent(experiment.experiment_id, name, study_id)
         if run is None:
             raise StudyError(
