@@ -16,7 +16,7 @@ from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.parts.pack_spec import PackSpec
-from workbench.selection import audit
+from workbench.selection import audit, audited_files
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackMember, PackRecord
 from workbench.trial.recipe import Objective
@@ -58,7 +58,7 @@ def test_files_that_trials_were_measured_on_are_no_holdout_and_trained_ones_are_
     assert holdout is not None
     manifest, _ = audit._manifest(folder, bench.workspace, holdout, searched)
     assert len(manifest.table) == 40
-    left, num_copies = audit._without_copies(manifest, [searched])
+    left, num_copies = audited_files.without_copies(manifest, [searched])
     assert (len(left.table), num_copies) == (0, 40)
 
 
@@ -79,7 +79,7 @@ def test_files_of_a_holdout_that_cannot_be_decoded_are_left_out_and_told(
 
     monkeypatch.setattr(audit, "_scored", scored)
     told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
-    assert "37 files, look 1.\nLeft out: 3 files that are missing or could not be decoded." in told
+    assert "37 files, look 1.\nLeft out: 3 files missing or not to be decoded." in told
     for file in [*held.glob("valset/*"), *held.glob("trainset/*")]:
         if int(file.stem.strip("trainvl")) % 2:  # every fake
             file.write_bytes(f"torn {file}".encode())
@@ -113,9 +113,9 @@ def test_files_that_a_member_of_another_study_was_measured_on_are_no_holdout(
     assert holdout is not None
     searched = Prepared.load(folder.path)
     manifest, _ = audit._manifest(folder, bench.workspace, holdout, searched)
-    assert audit._without_copies(manifest, [searched])[1] == 0
-    others = audit._of_other_studies(folder, "0123456789ab")
-    assert audit._without_copies(manifest, [searched, *others])[1] == len(manifest.table)
+    assert audited_files.without_copies(manifest, [searched])[1] == 0
+    others = audited_files.of_other_studies(folder, "0123456789ab")
+    assert audited_files.without_copies(manifest, [searched, *others])[1] == len(manifest.table)
     shutil.rmtree(other.path)
     with pytest.raises(StudyError, match=f"members of the study {other.name}, which is gone"):
-        audit._of_other_studies(folder, "0123456789ab")
+        audited_files.of_other_studies(folder, "0123456789ab")

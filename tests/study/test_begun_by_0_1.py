@@ -66,7 +66,7 @@ def test_it_goes_on_is_compared_promoted_and_exported(root: Path) -> None:
     recipe_file = folder.trial(COMPLETE).recipe.read_bytes()
 
     said = run(root, *SEARCH, "--jobs", "1").stderr
-    assert "MLflow lacked 1 ended trials: written anew from their folders." in said
+    assert "MLflow lacked 1 ended trial: written anew from the folders." in said
 
     rows = {row.recipe: row for row in read_trials(folder)}
     assert len(rows) == 8

@@ -34,6 +34,7 @@ from workbench.data.split_names import SPLIT_COLUMNS, split_called
 from workbench.data.targets import Classes, read_targets, reader_of, require_fake_is_one
 from workbench.data.unlabelled import split_of_files
 from workbench.errors import DataError
+from workbench.tables import counted
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _of_two_classes(rows: pd.DataFrame, classes: Classes) -> tuple[pd.DataFrame,
     if is_one.all():
         return rows, ""
     others = sorted(set(rows.loc[~is_one, "label"].str.strip()))
-    count = f"{int((~is_one).sum())} rows of other labels"
+    count = f"{counted(int((~is_one).sum()), 'row')} of other labels"
     return rows[is_one], f"{count} left out ({shown_cell(', '.join(others), most=120)})"
 
 

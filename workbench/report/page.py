@@ -29,6 +29,7 @@ from workbench.selection.statistics import read_scores
 from workbench.selection.summary import Summary, summarise
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, importances
+from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
@@ -84,7 +85,7 @@ def write_report(
         about=(
             f"Data {info.fingerprint} · begun {info.created} · seed {info.seed} · objective: "
             f"{objective.metric} on {objective.place}, {objective.direction} · page made "
-            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC of {len(rows)} ended trials"
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC of {counted(len(rows), 'ended trial')}"
         ),
         body=[
             decision_callout(folder, summary),

@@ -2,7 +2,7 @@
 
 from workbench.searching.costs import CostForecast
 from workbench.searching.open_trials import OpenTrial
-from workbench.tables import duration
+from workbench.tables import counted, duration
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 
@@ -78,10 +78,11 @@ def time_is_up(*, missing: int, waiting: int, in_flight: int) -> str:
 def adopted(told: int, again: int) -> str:
     """Return what became of the trials that a search left which was cut off."""
     return (
-        f"The last search was cut off: {told} trials had ended and are kept, {again} are run again."
+        f"The last search was cut off. Kept of it: {counted(told, 'ended trial')}; run again: "
+        f"{counted(again, 'trial')}."
     )
 
 
 def written_anew(mended: int) -> str:
     """Return the sentence about so many runs that the tracking store lacked."""
-    return f"MLflow lacked {mended} ended trials: written anew from their folders."
+    return f"MLflow lacked {counted(mended, 'ended trial')}: written anew from the folders."

@@ -26,6 +26,7 @@ from workbench.space.space import SampledConfig, Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
 from workbench.study.slice_folders import FOLDERS_FILE, noted_folders
+from workbench.tables import counted
 
 SLICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 """What names the slice of a labelled folder."""
@@ -175,7 +176,7 @@ def _with_folders(
                 "Check that it has real and fake files, and that the experiment's views "
                 "suit them."
             )
-        say(f"{name}: {len(rows)} files, {int(rows['target'].sum())} fake, of {place}")
+        say(f"{name}: {counted(len(rows), 'file')}, {int(rows['target'].sum())} fake, of {place}")
         if num_known := _num_known(rows, prepared):
             say(
                 f"warning: {num_known} of the {len(rows)} files of {name} are copies of files that "

@@ -10,7 +10,7 @@ arXiv:1502.04585, algorithm 2 (the step is the standard error of the paired diff
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,7 @@ from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores
 from workbench.searching.devices import choose_seats
+from workbench.selection.audited_files import of_other_studies, without_copies
 from workbench.selection.champion import current_user, read_champion
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
@@ -39,8 +40,9 @@ from workbench.selection.registration import load_trained
 from workbench.selection.statistics import read_scored_trials
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
-from workbench.study.packs import PackFolder, spec_of
+from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
+from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import LOWER_IS_BETTER, MetricName
@@ -102,8 +104,8 @@ def audit(
         asked = _asked(folder, rows, number)
         searched = Prepared.load(folder.path)
         manifest, place = _manifest(folder, workspace, holdout, searched)
-        seen = [searched, *_of_other_studies(folder, asked.uid)]
-        manifest, num_copies = _without_copies(manifest, seen)
+        seen = [searched, *of_other_studies(folder, asked.uid)]
+        manifest, num_copies = without_copies(manifest, seen)
         _require_classes(manifest)
         looks = read_looks(folder)
         same = [look for look in looks if look.holdout == manifest.fingerprint]
@@ -155,14 +157,16 @@ def describe_audit(audited: Audited) -> str:
     """Return what an audit told, in lines for a terminal."""
     look, before = audited.look, audited.before
     title = look.title
-    lines = [f"Holdout {look.holdout}: {look.num_files} files, look {audited.num_looks}."]
+    files = counted(look.num_files, "file")
+    lines = [f"Holdout {look.holdout}: {files}, look {audited.num_looks}."]
     if audited.num_copies:
         lines.append(
-            f"Left out: {audited.num_copies} files that are copies of files trained or chosen on."
+            f"Left out: {counted(audited.num_copies, 'copy', 'copies')} of files that were trained "
+            "or chosen on."
         )
     if audited.num_unseen:
         lines.append(
-            f"Left out: {audited.num_unseen} files that are missing or could not be decoded."
+            f"Left out: {counted(audited.num_unseen, 'file')} missing or not to be decoded."
         )
     if before is None:
         lines.append(f"{value_of(look)}.")
@@ -307,39 +311,6 @@ def _labelled_files(table: pd.DataFrame) -> set[tuple[str, int, str]]:
     """Return path, label and content of each labelled file."""
     rows = table[table["target"] >= 0]
     return set(zip(rows["path"], rows["target"], rows["content"], strict=True))
-
-
-def _of_other_studies(folder: StudyFolder, uid: str) -> list[Prepared]:
-    """Return the data of the other studies that a pack has members of; none of a trial.
-
-    Raises:
-        StudyError: one is gone, so nobody can tell what its trials were measured on.
-    """
-    files = folder.model(uid)
-    members = files.read_pack().members if isinstance(files, PackFolder) else ()
-    found = []
-    for name in sorted({member.study for member in members} - {folder.name}):
-        if not (other := folder.path.parent / name).is_dir():
-            raise StudyError(
-                f"The pack has members of the study {name}, which is gone, so nothing tells "
-                f"whether files of the holdout chose them. Put {other} back, or promote another "
-                "model."
-            )
-        found.append(Prepared.load(other))
-    return found
-
-
-def _without_copies(manifest: Manifest, searched: Sequence[Prepared]) -> tuple[Manifest, int]:
-    """Return the manifest without copies of labelled files of studies, and how many there were.
-
-    Those of slices that are folders of their own count too: trials were measured on them.
-    """
-    tables = [one.table for own in searched for one in (own, *own.beside.values())]
-    seen = pd.concat([table[["target", "content"]] for table in tables])
-    known = set(seen.loc[seen["target"] >= 0, "content"]) - {""}
-    is_copy = manifest.table["content"].isin(known)
-    left = manifest.table[~is_copy].reset_index(drop=True)
-    return replace(manifest, table=left), int(is_copy.sum())
 
 
 def _require_classes(manifest: Manifest) -> None:

@@ -21,6 +21,7 @@ from workbench.selection.statistics import (
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.tables import counted
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective
 
@@ -246,6 +247,6 @@ def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> st
     ranked = rank(complete_trials(rows), objective)
     which = f"{objective.metric} on {objective.place}"
     if ranked[0].number == row.number:
-        return f"It has the best {which} of {len(ranked)} complete trials."
+        return f"It has the best {which} of {counted(len(ranked), 'complete trial')}."
     place = 1 + [other.number for other in ranked].index(row.number)
     return f"It was named by hand; by {which} it is number {place} of {len(ranked)}."
