@@ -98,10 +98,7 @@ def told(error: OSError) -> str:
         place = os.fsdecode(error.filename2)
         return f"{place} is a folder, where a file has to be. Remove it, or give it another name."
     if number == errno.ENOTDIR and path:
-        return (
-            f"{path} cannot be reached: something on the way to it is a file, where a folder has "
-            "to be. Remove that file, or give it another name."
-        )
+        return f"{path} cannot be reached: on the way to it is a file. Give that another name."
     if number in _RIGHTS and path:
         return (
             f"{path}: {_RIGHTS[number]}. Give the user who runs this the right to it, or name "
