@@ -189,24 +189,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the value that JSON file `path` holds.
-
-    Raises:
-        ValueError: it holds none.
-    """
-    return parse_json(path.read_bytes())
-
-
-def parse_json(text: bytes) -> Any:
-    """Return the value of JSON `text`, which a stranger may have nested without end.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return json.loads(text.decode())
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+    """Return the value that JSON file `path` holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def hash_file(path: Path) -> str:

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from workbench.files import parse_json
-
 
 def read_lines(path: Path) -> Iterator[Any]:
     """Yield the value of each line, up to one that is torn or damaged; none: no file.
@@ -27,8 +25,8 @@ def _sound_lines(path: Path) -> Iterator[tuple[Any, int]]:
     with path.open("rb") as lines:
         for line in lines:
             try:
-                value = parse_json(line)
-            except ValueError:  # no JSON, or not even text
+                value = json.loads(line)
+            except (ValueError, RecursionError):  # no JSON, nested too deep, or not even text
                 return
             if not line.endswith(b"\n"):
                 return

@@ -48,7 +48,7 @@ def joined(rows: pd.DataFrame, columns: list[str]) -> dict[str, str]:
 def _group_columns(folder: StudyFolder) -> list[str]:
     try:
         kept = read_json(folder.path / "prepared.json")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
     metadata = kept.get("metadata", {}) if isinstance(kept, dict) else {}
     names = metadata.get("groups", []) if isinstance(metadata, dict) else []

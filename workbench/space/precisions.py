@@ -112,7 +112,7 @@ def _read(file: Path) -> dict[str, bool]:
     """
     try:
         decided = read_json(file)
-    except ValueError:
+    except (ValueError, RecursionError):
         decided = None
     if isinstance(decided, dict) and all(isinstance(one, bool) for one in decided.values()):
         return decided

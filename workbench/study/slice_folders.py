@@ -31,7 +31,7 @@ def noted_folders(folder: StudyFolder) -> dict[str, dict[str, str]]:
         return {}
     try:
         noted = read_json(file)
-    except ValueError:
+    except (ValueError, RecursionError):
         noted = None
     if not isinstance(noted, dict) or not all(map(_is_note, noted.values())):
         raise DamagedFileError(
