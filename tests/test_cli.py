@@ -530,6 +530,7 @@ def test_without_a_limit_nothing_is_said() -> None:
         (PermissionError(errno.EACCES, "", "a/b"), "a/b: permission denied. Give the user"),
         (PermissionError(errno.EPERM, "", b"a/b"), "a/b: permission denied. Give the user"),
         (OSError(errno.EROFS, "", "a/b"), "a/b: it is on a read-only file system."),
+        (NotADirectoryError(errno.ENOTDIR, "", "a/b"), "a/b cannot be reached: on the way"),
         (OSError(errno.ENOSPC, "", "a/b"), "There is no space left for a/b. Make some"),
         (OSError(errno.EDQUOT, ""), "There is no space left. Make some"),
         (OSError(errno.EMFILE, ""), "as many files open as it may. Raise `ulimit -n`."),

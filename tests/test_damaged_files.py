@@ -107,6 +107,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "flipped": flip,
     "gone": Path.unlink,
     "other": lambda file: other_study(file),
+    "folder": lambda file: to_folder(file),
 }
 BEST, OTHER = "BEST", "OTHER"
 FILES = [
@@ -175,12 +176,17 @@ def test_a_damaged_file_never_ends_in_a_traceback(place: Path, name: str, damage
         assert done.stdout.count("test_") >= 3, done.stdout
 
 
+def to_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
 def other_study(file: Path) -> None:
     """Make a journal that of another study."""
     file.write_text(file.read_text().replace('"study_name":"tiny"', '"study_name":"other"'))
 
 
-@pytest.mark.parametrize("damage", ["empty", "flipped", "gone", "other"])
+@pytest.mark.parametrize("damage", ["empty", "flipped", "gone", "other", "folder"])
 def test_a_lost_journal_is_written_anew_from_the_trials(
     place: Path, inline: InlineTrials, damage: str
 ) -> None:
@@ -189,7 +195,8 @@ def test_a_lost_journal_is_written_anew_from_the_trials(
     DAMAGES[damage](folder.journal)
     compared = run("compare", "tiny")
     assert compared.exit_code == 1
-    assert "journal.log is" in compared.stderr
+    said = "cannot be read: is a directory" if damage == "folder" else "is"
+    assert f"journal.log {said}" in compared.stderr
     assert "Run `workbench search` as before: it writes it anew" in compared.stderr
     done = run(*SEARCH, "--trials", "4")
     ends_well(done)

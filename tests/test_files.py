@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from workbench.data.lines import read_lines
 from workbench.errors import AccessError, DiskFullError, told
 from workbench.files import (
     PART,
@@ -283,3 +284,8 @@ def test_a_folder_in_the_place_of_a_file_is_told(tmp_path: Path) -> None:
         write_json(tmp_path / "prepared.json", {})
     assert told(caught.value).startswith(f"{tmp_path / 'prepared.json'} is a folder, where a file ")
     assert [path.name for path in tmp_path.iterdir()] == ["prepared.json"]
+
+
+def test_json_that_is_nested_without_end_is_none(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_bytes(b"[1]\n" + b"[" * 100_000 + b"\n[2]\n")
+    assert list(read_lines(tmp_path / "lines")) == [[1]]

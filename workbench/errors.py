@@ -97,6 +97,8 @@ def told(error: OSError) -> str:
     if number == errno.EISDIR and error.filename2:  # of a rename, what was to be replaced
         place = os.fsdecode(error.filename2)
         return f"{place} is a folder, where a file has to be. Remove it, or give it another name."
+    if number == errno.ENOTDIR and path:
+        return f"{path} cannot be reached: on the way to it is a file. Give that another name."
     if number in _RIGHTS and path:
         return (
             f"{path}: {_RIGHTS[number]}. Give the user who runs this the right to it, or name "

@@ -58,3 +58,8 @@ def size(size_bytes: float) -> str:
             break
         amount, unit = amount / 1000, larger
     return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return e.g. `1 file`, `1,200 files`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -110,6 +110,7 @@ def test_a_trial_and_a_pack_are_not_promoted_together(made: MadeStudy, tmp_path:
         ({"joint": "average"}, "`joint` is 'average': give mean, calibrated, logistic"),
         ({"members": 1}, "`members` is 1: give 2 or more"),
         ({"max_params": 0}, "`max_params` is 0: give 1 or more"),
+        ({"others": ["made"]}, "`others` has 'made': give studies"),
     ],
 )
 def test_a_pack_of_wrong_settings_is_refused(
@@ -138,6 +139,13 @@ def test_a_prediction_of_nothing_is_told(tmp_path: Path) -> None:
         ({"timeout_s": float("nan")}, "`timeout_s` is nan: give seconds"),
         ({"timeout_s": -1}, "`timeout_s` is -1: give seconds"),
         ({"seed": -1}, "`seed` is -1: give 0 to 2147483647"),
+        ({"trials": None}, "`trials` is None: give a whole number"),
+        ({"seed": None}, "`seed` is None: give a whole number"),
+        ({"device": 0}, "`device` is 0: give auto"),
+        ({"study": 5}, "`study` is 5: give a study's name"),
+        ({"start_from": "a.yaml"}, r"`start_from` is 'a.yaml': give a list, \['a.yaml'\]"),
+        ({"slices": ["a"]}, r"`slices` is \['a'\]: give a name for each folder"),
+        ({"after_trials": "f"}, "`after_trials` is 'f': give a function"),
     ],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_read(
@@ -182,3 +190,14 @@ def test_predictions_keep_names_and_every_digit(
     assert (tmp_path / "out.csv").exists()
     assert found["name"].tolist() == expected["name"].tolist()
     assert found["y_pred"].tolist() == expected["y_pred"].tolist()
+
+
+@pytest.mark.parametrize("top", [0, -1, "3", True])
+def test_a_table_of_no_trials_is_refused(made: MadeStudy, tmp_path: Path, top: object) -> None:
+    with pytest.raises(ConfigError, match=f"`top` is {top!r}: give 1 or more"):
+        wb.Study.open("made", root=tmp_path).table(top=top)  # type: ignore[arg-type]
+
+
+def test_settings_of_a_recipe_are_several(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`settings` is 'num_epochs=1': give a list"):
+        wb.train("a.yaml", data=tmp_path, settings="num_epochs=1")

@@ -247,3 +247,9 @@ def test_fewer_clusters_than_folds_are_told() -> None:
 def test_more_folds_than_there_are_cannot_be_used(keys: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         build(Validation, keys, where="e.yaml")
+
+
+def test_groups_that_are_unknown_of_every_file_are_told() -> None:
+    whole = manifest([0, 1] * 6, speaker=[""] * 12)
+    with pytest.raises(DataError, match="the tables say it of no labelled file"):
+        with_fold(whole, Validation(kind="group", folds=3, by="speaker"))

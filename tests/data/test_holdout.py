@@ -167,3 +167,12 @@ def test_a_folder_in_which_one_file_has_both_labels_is_refused(tmp_path: Path) -
     shutil.copyfile(data / "valset" / "val0.png", data / "valset" / "val3.png")
     with pytest.raises(DataError, match=r"val0\.png and valset/val3\.png .* both real and fake"):
         read_holdout(data, Layout(), cache=tmp_path / "cache")
+
+
+def test_a_holdout_that_takes_a_class_of_val_says_that_it_is_the_holdout() -> None:
+    whole = made(40)
+    rows = whole.table["split"].eq("val") & whole.table["target"].eq(1)
+    speakers = ["A31" if is_one else f"B{number}" for number, is_one in enumerate(rows)]
+    whole.table["meta.speaker"] = speakers
+    with pytest.raises(DataError, match="labelled files leaves too few: The val split needs"):
+        without_holdout(whole, Holdout(share=0.3, by="speaker"))

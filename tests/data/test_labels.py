@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from workbench.data.labels import read_labels, read_template
+from workbench.data.metadata import Metadata
 from workbench.data.names import leaves_folder
 from workbench.errors import DataError
 
@@ -192,3 +193,17 @@ def test_many_rows_are_read(tmp_path: Path) -> None:
     assert len(labels.table) == count
     assert labels.table["target"].sum() == 66_667
     assert labels.table["name"].iloc[-1] == "clip_0199999.mp4"
+
+
+def test_a_repeat_that_says_another_generator_is_told(tmp_path: Path) -> None:
+    rows = "name,target,generator\na,1,tts\nb,0,\na,1,vocoder\nb,0,\n"
+    labels = read_labels(written(tmp_path, rows), metadata=Metadata())
+    assert labels.num_repeated == 2
+    assert labels.table["meta.generator"].tolist() == ["tts", ""]
+    assert labels.understood.endswith(
+        "repeated rows say another generator or the like of a: the first row counts"
+    )
+    again = written(tmp_path, rows.replace("vocoder", "tts"))
+    same = read_labels(again, metadata=Metadata())
+    assert same.num_repeated == 2
+    assert "repeated rows" not in same.understood

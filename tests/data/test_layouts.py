@@ -207,7 +207,7 @@ def test_labels_that_classes_leaves_out_are_told(tmp_path: Path) -> None:
     classes = Classes(fake=("fake",), real=("real",))
     manifest = read(data, Layout(kind="table", media=("clips",), classes=classes))
     assert len(manifest.table) == 12
-    assert "1 rows of other labels left out (morph)" in manifest.understood[0]
+    assert "1 row of other labels left out (morph)" in manifest.understood[0]
 
 
 def test_groups_and_generators_are_found(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_missing_and_empty_files_are_counted_and_listed(data: Path) -> None:
 def test_repeated_label_rows_are_said(data: Path) -> None:
     with (data / "train_label.txt").open("a") as labels:
         labels.write("\ntrain0.mp4,0\n")
-    assert describe_manifest(read(data))[-1].startswith("1 label rows repeat")
+    assert describe_manifest(read(data))[-1].startswith("dropped: 1 label row with")
 
 
 def test_a_template_without_a_testset_names_the_validation_files(data: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_change_that_leaves_size_and_time_as_they_were_is_noticed_and_told(dat
     assert second.altered == ("valset/val2.mp4",)
     assert second.fingerprint != first.fingerprint
     assert (
-        "1 files had changed, though size and time were the same, e.g. valset/val2.mp4"
+        "1 file had changed, though size and time were the same, e.g. valset/val2.mp4"
         in describe_manifest(second)
     )
     assert read(data).altered == ()

@@ -1,14 +1,18 @@
 """What a cleaning deletes, what it keeps, and what is said of it afterwards."""
 
+import errno
 import shutil
+from pathlib import Path
 
 import pytest
 
 from tests.maintenance.conftest import ranked, register, with_weights, write_champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from workbench import files
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import PART, write_json
+from workbench.maintenance import cleaning
 from workbench.maintenance.caches import view_caches
 from workbench.maintenance.cleaning import (
     carry_out,
@@ -213,3 +217,35 @@ def test_kept_features_are_told_and_deleted(bench: Bench, trials: InlineTrials) 
     told = {line.what: line for line in plan.taken}
     assert told["features of probes"].deletable_bytes == 1234
     assert not kept.exists()
+
+
+def test_space_is_freed_though_mlflow_does_not_open_on_a_full_disk(
+    bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials.weights_bytes = 1000
+    folder = bench.search(bench.experiment(), 3).folder
+    best, *_ = ranked(folder)
+
+    def full(*_: object) -> None:
+        raise StudyError("database or disk is full")
+
+    monkeypatch.setattr(cleaning, "StudyRecord", full)
+    with pytest.raises(StudyError, match="database or disk is full"):
+        carry_out(folder, bench.workspace, keep=1)
+    monkeypatch.setattr(cleaning, "no_space", lambda folder: True)
+    monkeypatch.setattr(files, "no_space", lambda folder: True)
+    write_bytes = Path.write_bytes
+
+    def no_note(path: Path, data: bytes) -> int:
+        # A note fits where weights have made room for it.
+        if path.name.startswith(PART) and len(with_weights(folder)) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", no_note)
+    artifacts = artifact_folder(bench.workspace.tracking, folder.name) / "models"
+    artifacts.mkdir(parents=True)
+    write_bytes(artifacts / "model", bytes(10))
+    plan = carry_out(folder, bench.workspace, keep=1)
+    assert with_weights(folder) == {best.number}
+    assert "kept of models in MLflow: all: the disk is full" in describe_plan(plan)

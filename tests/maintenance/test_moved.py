@@ -90,7 +90,7 @@ def test_it_goes_on_as_if_it_had_never_moved(
     exported = export_study(here, cut_off.workspace.tracking, tmp_path / "study.tar")
     assert exported.left_out == ()
     said = describe_exported(exported)
-    assert f"{len(exported.manifest.runs.runs)} MLflow runs" in said
+    assert f"{len(exported.manifest.runs.runs)} MLflow run" in said
     with pytest.raises(StudyError, match=r"study\.tar exists"):
         export_study(here, cut_off.workspace.tracking, tmp_path / "study.tar")
     assert not any("cache" in name for name in exported.manifest.files)

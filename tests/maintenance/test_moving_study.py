@@ -100,7 +100,7 @@ def test_a_killed_study_goes_on_elsewhere_as_if_it_had_never_moved(tmp_path: Pat
     assert waiting, "nothing was cut off"
 
     said = run(first, "study-export", "moved", "--out", "moved.tar").stdout
-    assert f"{len(waiting)} checkpoints to go on from" in said
+    assert f"{len(waiting)} checkpoint" in said
     second.mkdir(parents=True)
     shutil.copytree(first / "data", second / "pictures")
     shutil.move(first / "moved.tar", second / "moved.tar")

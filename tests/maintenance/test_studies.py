@@ -1,7 +1,11 @@
 """The list of studies, and the deletion of one from all places."""
 
 import fcntl
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +16,10 @@ from workbench.errors import StudyError
 from workbench.files import write_text
 from workbench.maintenance.deletion import delete_study
 from workbench.maintenance.listing import describe_studies, list_studies
-from workbench.tracking.removal import artifact_folder
+from workbench.study.folder import StudyFolder
+from workbench.tracking.removal import StudyRecord, artifact_folder
 from workbench.tracking.runs import Tracking
+from workbench.tracking.transfer import artifacts_of
 
 
 @pytest.mark.slow
@@ -104,3 +110,40 @@ def test_a_damaged_study_is_listed_with_its_problem_and_can_be_deleted(
     assert one.problem in describe_studies([one], bench.workspace, now=datetime.now(UTC))
     delete_study(folder, bench.workspace)
     assert list_studies(bench.workspace) == []
+
+
+def test_an_address_of_other_files_neither_deletes_nor_exports_them(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = bench.search(bench.experiment(), 1).folder
+    folder = bench.search(bench.experiment(), 3).folder
+    (mine := tmp_path / "mine").mkdir()
+    (mine / "note.txt").write_text("my own")
+    store = bench.workspace.tracking
+    others = artifact_folder(store, other.name)
+    kept = {file: file.read_bytes() for file in [*others.rglob("*.json"), mine / "note.txt"]}
+    assert len(kept) > 1
+    wrong = (mine, store / "artifacts", others / "models")
+    first, *ids = [run.info.run_id for run in record(bench, folder).runs()]
+    with closing(sqlite3.connect(store / "mlflow.db")) as database, database:
+        for run_id, place in zip(ids, wrong, strict=True):
+            changed = place.as_uri(), run_id
+            database.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", changed)
+    removed = record(bench, folder)
+    (spare := tmp_path / "spare").mkdir()
+    assert {run_id for run_id, _ in artifacts_of(removed, spare)} <= {first}
+    named: list[str] = []
+
+    def gc(self: StudyRecord, runs: Sequence[str], *_: object) -> None:
+        # MLflow removes whatever the addresses name.
+        named.extend(self._client.get_run(run_id).info.artifact_uri for run_id in runs)
+
+    monkeypatch.setattr(StudyRecord, "_gc", gc)
+    removed.remove()
+    assert {file: file.read_bytes() for file in kept} == kept
+    own = artifact_folder(store, folder.name).as_uri()
+    assert [address.startswith(f"{own}/") for address in named] == [True] * 4
+
+
+def record(bench: Bench, folder: StudyFolder) -> StudyRecord:
+    return StudyRecord(bench.workspace.tracking, folder.name, folder.info().id)

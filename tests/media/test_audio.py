@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile  # type: ignore[import-untyped]
 
 from tests.media.clips import chirp, moving, read_sound, tone, write_media
 from workbench.errors import MediaError
@@ -131,3 +132,16 @@ def test_a_scratch_in_the_file_does_not_lose_the_rest(clip: Path, tmp_path: Path
     sound, whole = read_sound(scratched), read_sound(clip)
     assert len(sound) == len(whole)
     np.testing.assert_allclose(sound[:4_000], whole[:4_000], atol=1e-3)
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 16_000])
+@pytest.mark.parametrize("peak", [1e4, 2e5, 1e20, np.inf])
+def test_samples_far_above_full_scale_are_clipped_and_do_not_wrap(
+    tmp_path: Path, rate_hz: int, peak: float
+) -> None:
+    samples = np.full(rate_hz, peak, np.float32)
+    samples[: rate_hz // 2] = 0
+    soundfile.write(tmp_path / "loud.wav", samples, rate_hz, subtype="FLOAT")
+    heard = read_sound(tmp_path / "loud.wav")
+    # Away from the edge, where the filter rings.
+    np.testing.assert_allclose(heard[-8_000:-2_000], 0.99, atol=1e-3)

@@ -18,6 +18,7 @@ from workbench.errors import DamagedFileError
 from workbench.report import figures
 from workbench.report.axes import ABSENT, axis, axis_names
 from workbench.report.page import write_report
+from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 
 AUC = Objective(metric="auc")
@@ -227,21 +228,25 @@ def test_lost_scores_of_a_top_trial_are_named(tmp_path: Path) -> None:
 def test_the_best_so_far_only_improves() -> None:
     rows = [row(0, 0.6), row(1, 0.9, state="pruned"), row(2, 0.5), row(3, 0.8), row(4, None)]
     rows[4] = row(4, None, state="failed", reason="out of memory")
-    figure = figures.history(rows, AUC, 0.01).figure
+    sure = Estimate(value=0.8, standard_error=0.01, low=0.75, high=0.84)
+    figure = figures.history(rows, AUC, sure).figure
     best = next(trace for trace in figure.data if trace.name == "best so far")
     # The pruned trial's 0.9 comes from fewer epochs; the line goes on to the last trial.
     assert (list(best.x), list(best.y)) == ([0, 2, 3, 4], [0.6, 0.6, 0.8, 0.8])
     bar = figure.data[-1]
     assert (list(bar.x), list(bar.y)) == ([3], [0.8])
-    assert bar.error_y.arrayminus[0] == pytest.approx(0.0196)
+    assert bar.error_y.arrayminus[0] == pytest.approx(0.05)
+    assert bar.error_y.array[0] == pytest.approx(0.04)
     failed = next(trace for trace in figure.data if trace.name == "failed")
     assert list(failed.x) == [4]
     assert failed.yaxis == "y2"
 
 
 def test_an_error_bar_of_an_auc_ends_at_one() -> None:
-    bar = figures.history([row(0, 0.995)], AUC, 0.01).figure.data[-1]
-    assert bar.error_y.array[0] == pytest.approx(0.005)
+    sure = auc([0] * 20 + [1] * 20, [*range(19), 20, 19, *range(21, 40)])
+    assert sure.value + 1.96 * (sure.standard_error or 0) > 1
+    bar = figures.history([row(0, sure.value)], AUC, sure).figure.data[-1]
+    assert 0 < bar.error_y.array[0] < 1 - sure.value
 
 
 def test_a_lower_log_loss_is_an_improvement() -> None:
@@ -410,3 +415,12 @@ def test_a_click_on_a_head_sorts_the_table(wide: MadeStudy, tmp_path: Path) -> N
     complete = [row.number for row in wide.rows if row.state == "complete"]
     shown = [int(row[1]) for row in cells[start : start + len(complete)]]
     assert shown == sorted(complete, reverse=True)
+
+
+def test_the_card_of_the_best_auc_has_an_interval_within_0_and_1(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    targets = [0] * 20 + [1] * 20
+    made.add(targets, [*np.linspace(0.1, 0.4, 19), 0.62, 0.6, *np.linspace(0.65, 0.9, 19)])
+    page = write(made)
+    assert re.search(r"0\.\d{5} to 0\.99\d{3} \(95%\), trial 0", page)
+    assert "DeLong), trial" not in page

@@ -3,17 +3,19 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tests.selection.studies import MadeStudy
 from workbench.data.metadata import column_of
 from workbench.data.prepared_table import write_prepared_table
+from workbench.errors import DamagedFileError
 from workbench.files import write_json
 from workbench.report.mistakes import _files
 from workbench.selection.estimate import measured_on
 from workbench.selection.file_groups import groups_of_files, joined
 from workbench.selection.mistakes import Mistake
 from workbench.study.folder import StudyFolder
-from workbench.study.slice_folders import slice_folders
+from workbench.study.slice_folders import noted_folders, slice_folders
 
 
 def table(**columns: list[str]) -> pd.DataFrame:
@@ -101,3 +103,13 @@ def test_no_file_of_val_is_shown_for_one_of_another_folder(tmp_path: Path) -> No
     mistake = Mistake(name="x", target=1, score=0.1, slices=("val",))
     assert _files(study, [mistake]) == {"x": tmp_path / "x.png"}
     assert _files(study, [mistake.model_copy(update={"source": "wild"})]) == {}
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", '{"wild": {"data": 5}}'])
+def test_a_damaged_note_of_folders_is_a_sentence(tmp_path: Path, text: str) -> None:
+    folder = StudyFolder(tmp_path)
+    assert noted_folders(folder) == {}
+    (tmp_path / "slices.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DamagedFileError, match=r"slices\.json is damaged\. Put the file back"):
+        noted_folders(folder)
+    assert slice_folders(folder) == frozenset()

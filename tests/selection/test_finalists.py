@@ -239,3 +239,10 @@ def test_the_table_and_json_say_the_same(final: Round) -> None:
     assert [r["objective"] for r in tree["finalists"][0]["repeats"]] == found.ranked[0].values
     assert "Seeds move auc by" in table and "that is what picking owes to the seed" in table
     assert f"{found.ranked[0].mean:.5f}" in reason(found)
+
+
+def test_a_plan_of_endless_seeds_is_read_at_once(final: Round) -> None:
+    fill(final)
+    final.plan(0, 1, num_seeds=10**12)
+    assert final.read().num_missing == 2 * (10**12 - 3)
+    assert final.read().best is None

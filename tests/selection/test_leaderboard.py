@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 
-from tests.selection.studies import row
+from tests.selection.studies import MadeStudy, row
+from workbench.errors import DamagedFileError
 from workbench.selection.leaderboard import (
     as_json,
     as_table,
@@ -11,7 +13,7 @@ from workbench.selection.leaderboard import (
     rank,
     shorten,
 )
-from workbench.study.records import TrialRow
+from workbench.study.records import TrialRow, read_trials
 from workbench.trial.recipe import Objective
 
 AUC = Objective(metric="auc")
@@ -195,3 +197,24 @@ def test_of_an_objective_over_slices_the_other_metrics_are_those_on_val() -> Non
     assert note == "auc to FPR: on val alone; worst auc: on the worst of val, generators."
     # Of trials without their slices, all is of the objective.
     assert "on val alone" not in as_table([row(0, 0.5, metrics={"auc": 0.5})], worst)
+
+
+@pytest.mark.parametrize(
+    ("was", "changed"),
+    [
+        ('"seconds":10.0', '"seconds":Infinity'),
+        ('"seconds":10.0', '"seconds":"x"'),
+        ('"params_thop":1000000', '"params_thop":[1]'),
+        ('"recipe":"', '"recipe":5,"was":"'),
+    ],
+)
+def test_a_value_in_the_journal_that_cannot_be_is_a_sentence(
+    tmp_path: Path, was: str, changed: str
+) -> None:
+    made = MadeStudy(tmp_path)
+    made.add([1, 0], [0.9, 0.2])
+    text = made.folder.journal.read_text(encoding="utf-8")
+    assert was in text
+    made.folder.journal.write_text(text.replace(was, changed), encoding="utf-8")
+    with pytest.raises(DamagedFileError, match=r"a value of a trial cannot be\. Move it away"):
+        read_trials(made.folder)

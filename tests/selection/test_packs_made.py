@@ -27,6 +27,7 @@ from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import describe_pack, summarise_pack
 from workbench.selection.packing import Ingredient, counted, join_tables, record_of, write_pack
 from workbench.selection.summary import describe_summary, summarise
+from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate
 from workbench.trial.delong import auc
 
@@ -357,3 +358,11 @@ def test_a_gain_within_its_rounding_is_none() -> None:
     assert estimate.gain_sentence == said
     worse = estimate.model_copy(update={"gain": -0.004})
     assert "worse than the best single trial by 0.004" in worse.gain_sentence
+
+
+def test_a_study_that_is_named_twice_counts_its_trials_once(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path, rulebook={"single_model": "module"})
+    add_trials(made, 2)
+    (tmp_path / "elsewhere").mkdir()
+    again = StudyFolder(tmp_path / "elsewhere" / ".." / "made")
+    assert propose_pack(made.folder, [made.folder, again]).num_trials == 2

@@ -14,7 +14,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from tests.selection.studies import MadeStudy, row
+from tests.selection.studies import MadeStudy, champion, row
 from workbench.errors import StudyError
 from workbench.scoring.evaluator import fake_probability
 from workbench.selection.champion import Champion, describe_champion, read_champion
@@ -289,7 +289,8 @@ def test_the_terminal_is_told_what_why_and_how_sure(study: MadeStudy) -> None:
     champion = promote(study.folder, ListedModels())
     before = champion.model_copy(update={"expected": None})
     assert describe_champion(before).splitlines() == [
-        "Champion: trial 0, auc 0.91667 ± 0.23099 (95%, DeLong) on val.",
+        "Champion: trial 0, auc 0.91667 (0.39381 to 0.99404, 95%, DeLong) on val.",
+        "The interval reaches 0.5, which guessing has: nothing tells that it learnt anything.",
         "It has the best auc on val of 2 complete trials.",
         "It is ahead of trial 1 by 0.25000 in auc ± 0.56580 (95%, paired DeLong), which chance "
         "alone could make: the two cannot be told apart.",
@@ -324,7 +325,7 @@ def test_a_champion_that_may_be_a_guess_is_told(
     study: MadeStudy, value: float, error: float | None, said: str
 ) -> None:
     champion = promote(study.folder, ListedModels())
-    changes = {"value": value, "standard_error": error, "expected": None}
+    changes = {"value": value, "standard_error": error, "expected": None, "low": None, "high": None}
     champion = champion.model_copy(update=changes)
     second = describe_champion(champion).splitlines()[1]
     assert second.startswith(said or champion.why)
@@ -378,3 +379,12 @@ def test_what_scores_of_several_folds_are_is_told(study: MadeStudy) -> None:
     assert summarise(study.folder, study.rows, AUC)[0].decision[1].endswith(f". {told}")
     one = champion.model_copy(update={"num_folds": 1})
     assert "out of fold" not in describe_champion(one)
+
+
+def test_the_interval_of_a_champion_stays_within_0_and_1() -> None:
+    made = champion(value=0.99, standard_error=0.02, low=0.91, high=0.998)
+    first = "Champion: trial 0, auc 0.99000 (0.91000 to 0.99800, 95%, DeLong) on val."
+    assert describe_champion(made).splitlines()[0] == first
+    # Of an older version, which kept the standard error alone.
+    older = made.model_copy(update={"low": None, "high": None})
+    assert "0.99000 (0.95080 to 1.00000, 95%, DeLong)" in describe_champion(older)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.selection.studies import MEL
-from workbench.errors import StudyError
+from tests.selection.studies import MEL, MadeStudy
+from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.selection.refit import refitted
+from workbench.selection.refit import _require_whole, refitted
 from workbench.study.folder import StudyFolder
 from workbench.study.refits import RefitRecord, RefittedModel, read_refit, refit_of, write_refit
 from workbench.trial.recipe import Objective, Recipe
@@ -105,3 +105,15 @@ def test_a_refit_of_another_champion_is_none(tmp_path: Path) -> None:
     assert refit_of(folder, "a" * 12, "trial 5") == record()
     with pytest.raises(StudyError, match="has a refit of trial 5, and its champion is trial 6"):
         refit_of(folder, "c" * 12, "trial 6")
+
+
+def test_a_damaged_refit_says_what_to_remove(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    files = made.folder.trial(made.add([1, 0], [0.9, 0.2]).uid)
+    _require_whole(files)
+    files.recipe.write_bytes(files.recipe.read_bytes() + b" ")
+    with pytest.raises(DamagedFileError, match="Remove this folder and run the same command again"):
+        _require_whole(files)
+    files.recipe.unlink()
+    with pytest.raises(DamagedFileError, match="is damaged or lacks a file"):
+        _require_whole(files)

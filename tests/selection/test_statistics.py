@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -206,3 +207,15 @@ def test_a_result_that_its_scores_do_not_give_is_not_ranked(tmp_path: Path) -> N
     assert (first.recipe, first.state) == (changed.uid, "failed")
     assert "does not give the auc" in first.reason
     assert (second.recipe, second.state) == (sound.uid, "complete")
+
+
+def test_a_trial_whose_scores_lack_the_slice_is_left_out_alone(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    for scores in ([0.9, 0.2], [0.8, 0.1]):
+        made.add([1, 0], scores)
+    file = made.folder.trial(made.rows[0].recipe).scores
+    table = pd.read_parquet(file)
+    table[table["slice"] != "val"].to_parquet(file)
+    lost, whole = read_scored_trials(made.folder)
+    assert (lost.state, whole.state) == ("failed", "complete")
+    assert "has no scores on the slice 'val'" in lost.reason

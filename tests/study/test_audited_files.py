@@ -13,9 +13,13 @@ from tests.study.inline import InlineTrials
 from tests.study.tiny import THREE, write_data
 from workbench.data.holdout import HOLDOUT
 from workbench.data.prepare import Prepared
-from workbench.errors import ConfigError, DataError
-from workbench.selection import audit
+from workbench.errors import ConfigError, DataError, StudyError
+from workbench.parts.joint import MeanOfProbabilities
+from workbench.parts.pack_spec import PackSpec
+from workbench.selection import audit, audited_files
 from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackMember, PackRecord
+from workbench.trial.recipe import Objective
 
 
 @pytest.mark.parametrize("use", [1, 3])
@@ -54,7 +58,7 @@ def test_files_that_trials_were_measured_on_are_no_holdout_and_trained_ones_are_
     assert holdout is not None
     manifest, _ = audit._manifest(folder, bench.workspace, holdout, searched)
     assert len(manifest.table) == 40
-    left, num_copies = audit._without_copies(manifest, searched)
+    left, num_copies = audited_files.without_copies(manifest, [searched])
     assert (len(left.table), num_copies) == (0, 40)
 
 
@@ -75,9 +79,43 @@ def test_files_of_a_holdout_that_cannot_be_decoded_are_left_out_and_told(
 
     monkeypatch.setattr(audit, "_scored", scored)
     told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
-    assert "37 files, look 1.\nLeft out: 3 files that are missing or could not be decoded." in told
+    assert "37 files, look 1.\nLeft out: 3 files missing or not to be decoded." in told
     for file in [*held.glob("valset/*"), *held.glob("trainset/*")]:
         if int(file.stem.strip("trainvl")) % 2:  # every fake
             file.write_bytes(f"torn {file}".encode())
     with pytest.raises(DataError, match="18 real and 0 fake can be decoded"):
         audit.audit(folder, bench.workspace, 0, device="cpu")
+
+
+def test_files_that_a_member_of_another_study_was_measured_on_are_no_holdout(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    held = write_data(tmp_path / "own", seed=3)
+    folder = bench.search(bench.experiment(THREE, holdout={"data": str(held)}), 1).folder
+    objective = {"over": ["val", "mine"]}
+    other = bench.search(
+        bench.experiment(THREE, objective=objective), 1, slices={"mine": held}
+    ).folder
+    (uid,) = [path.name for path in (other.path / "trials").iterdir()]
+    trained = other.trial(uid).read_recipe()
+    member = PackMember(
+        study=other.name, number=0, recipe=uid, trained=trained, weights_sha256="", objective=0.5
+    )
+    joint = MeanOfProbabilities(weights=(1.0,))
+    pack = PackRecord(
+        spec=PackSpec(members=(trained.model,), joint=joint), members=(member,), data="",
+        objective=Objective(), num_trials=1,
+    )  # fmt: skip
+    files = folder.pack("0123456789ab")
+    files.path.mkdir(parents=True)
+    files.write_pack(pack)
+    holdout = folder.experiment().holdout
+    assert holdout is not None
+    searched = Prepared.load(folder.path)
+    manifest, _ = audit._manifest(folder, bench.workspace, holdout, searched)
+    assert audited_files.without_copies(manifest, [searched])[1] == 0
+    others = audited_files.of_other_studies(folder, "0123456789ab")
+    assert audited_files.without_copies(manifest, [searched, *others])[1] == len(manifest.table)
+    shutil.rmtree(other.path)
+    with pytest.raises(StudyError, match=f"members of the study {other.name}, which is gone"):
+        audited_files.of_other_studies(folder, "0123456789ab")

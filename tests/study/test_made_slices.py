@@ -118,7 +118,7 @@ def test_metadata_that_change_in_mid_study_are_told(
     table.write_text("img_name,generator\nval1.jpg,espeak\nval3.png,xtts\n")
     bench.search(file, 2, data=data)
     said = capsys.readouterr().err
-    assert "generator of 1 files, e.g. valset/val3.png, is not what the tables said before" in said
+    assert "generator of 1 file, e.g. valset/val3.png, is not what the tables said before" in said
 
 
 def test_a_labelled_folder_has_a_name_of_its_own(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, DamagedFileError
 from workbench.parts.optimizers import AdamW
 from workbench.space import precisions
 from workbench.space.precisions import Precisions, settled_for
@@ -98,3 +98,10 @@ def test_a_gpu_that_has_it_is_faster_so_and_a_cpu_is_asked(
 ) -> None:
     monkeypatch.setattr(precisions, "has_bfloat16", lambda device: has)
     assert settled_for(devices) is expected
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", '{"resnet18": "yes"}'])
+def test_damaged_precisions_are_a_sentence(tmp_path: Path, text: str) -> None:
+    (file := tmp_path / "precisions.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DamagedFileError, match=r"precisions\.json is damaged\. Put the file back"):
+        Precisions(None, file=file)

@@ -206,3 +206,12 @@ def test_runs_left_open_are_closed_as_interrupted(
     assert tracking.close_open_runs(parent, and_parent=True) == 1
     assert client.get_run(parent).info.status == "KILLED"
     assert tracking.close_open_runs(parent, and_parent=True) == 0
+
+
+def test_a_study_whose_experiment_was_deleted_is_not_found_to_be_written(
+    tracking: Tracking, client: MlflowClient
+) -> None:
+    run_id = tracking.open_study("gone", tags={})
+    client.delete_experiment(client.get_run(run_id).info.experiment_id)
+    with pytest.raises(StudyError, match="has no study 'gone'"):
+        tracking.find_study("gone")

@@ -1,5 +1,6 @@
 """Trials that are probes: what they leave, and which features they compute."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from workbench.scoring.any_model import read_spec
 from workbench.scoring.evaluator import Evaluator
 from workbench.scoring.slices import Slice
 from workbench.space.space import SampledConfig
-from workbench.trial import memory, plots
+from workbench.trial import frozen_features, memory, plots
 from workbench.trial.frozen_features import FrozenFeatures
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import TrialFolder
@@ -289,3 +290,20 @@ def test_what_the_tables_say_of_fakes_reaches_a_noisy_or_and_its_copies(
     assert of_picture[1].any() and of_sound[0].any()
     # And where fakes are seen alone, nothing is heard: no sound is fake.
     assert weights[2][0].abs().max() < 1e-3
+
+
+def test_kept_features_that_are_none_are_computed_anew(tmp_path: Path) -> None:
+    file = tmp_path / "0123.npy"
+    found = torch.arange(6.0).reshape(3, 1, 1, 2)
+    frozen_features._write(file, found)
+    kept = frozen_features._read(file)
+    assert kept is not None
+    assert torch.equal(kept, found)
+    whole = io.BytesIO()
+    np.save(whole, np.array(["a"]).reshape(1, 1, 1, 1))
+    deep = b"\x93NUMPY\x01\x00" + (2000).to_bytes(2, "little") + b"(" * 1999 + b"\n"
+    said = b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999, 9999, 9, 9), }"
+    giant = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + said.ljust(117) + b"\n"
+    for data in (whole.getvalue(), deep, giant):
+        file.write_bytes(frozen_features._digest(file, data) + data)
+        assert frozen_features._read(file) is None

@@ -113,6 +113,10 @@ def search(
         >>> study.champion.value
         0.9431
     """
+    _require_several("start_from", start_from)
+    _require_call("after_trials", after_trials)
+    if slices is not None and not isinstance(slices, Mapping):
+        raise ConfigError(f"`slices` is {slices!r}: give a name for each folder, as a dict.")
     options = _options(
         num_trials=trials,
         study=study,
@@ -178,6 +182,8 @@ def train(
     Example:
         >>> wb.train("experiments/recipes/alexnet.yaml", data="../data", settings=["num_epochs=1"])
     """
+    _require_several("settings", settings)
+    _require_call("after_trials", after_trials)
     options = _options(
         num_trials=1,
         study=study,
@@ -208,7 +214,9 @@ def _options(**asked: object) -> RunOptions:
     counts |= {"memory_bytes": options.memory_bytes}
     counts |= dict(zip(("finalists", "seeds of finalists"), options.finalists or (), strict=False))
     for name, number in counts.items():
-        if number is None or (name == "jobs" and number == "auto"):
+        if number is None and name in ("jobs", "memory_bytes"):
+            continue
+        if name == "jobs" and number == "auto":
             continue
         if isinstance(number, bool) or not isinstance(number, Integral):
             raise ConfigError(f"`{name}` is {number!r}: give a whole number.")
@@ -217,9 +225,25 @@ def _options(**asked: object) -> RunOptions:
     for name, seconds in {"timeout_s": options.timeout_s, "stall_s": options.stall_s}.items():
         if seconds is not None and not (isinstance(seconds, Real) and seconds >= 0):
             raise ConfigError(f"`{name}` is {seconds!r}: give seconds, 0 or more.")
+    if not isinstance(options.device, str):
+        raise ConfigError(f"`device` is {options.device!r}: give auto, cpu, cuda or e.g. cuda:1.")
+    if not isinstance(options.study, str | None):
+        raise ConfigError(f"`study` is {options.study!r}: give a study's name.")
     if not 0 <= options.seed <= MOST_SEED:
         raise ConfigError(f"`seed` is {options.seed}: give 0 to {MOST_SEED}.")
     return options
+
+
+def _require_several(name: str, given: object) -> None:
+    """Raise ConfigError where one text is given for several: its letters would be taken."""
+    if isinstance(given, str | Path):
+        raise ConfigError(f"`{name}` is {str(given)!r}: give a list, [{str(given)!r}].")
+
+
+def _require_call(name: str, given: object) -> None:
+    """Raise ConfigError, before hours of training, where what is to be called cannot be."""
+    if given is not None and not callable(given):
+        raise ConfigError(f"`{name}` is {given!r}: give a function of the study.")
 
 
 def _make_runner(runner: str, cluster: ClusterOptions) -> MakeRunner:

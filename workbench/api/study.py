@@ -149,9 +149,12 @@ class Study:
             width: Columns that it may take.
 
         Raises:
+            ConfigError: `top` is no number of trials.
             StudyError: no trial was begun yet.
             DamagedFileError: the study's journal is damaged; says what to do.
         """
+        if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
+            raise ConfigError(f"`top` is {top!r}: give 1 or more.")
         objective = self.folder.experiment().objective
         return leaderboard.as_table(self._rows(), objective, top=top, width=width)
 
@@ -253,6 +256,7 @@ class Study:
                 each by its own temperature; or `logistic`, a logistic regression on them.
 
         Raises:
+            ConfigError: an argument says what cannot be used.
             RuleError: the rulebook allows no pack.
             StudyError: fewer than two trials can be members, or the files are too few to tell what
                 a choice is worth.
@@ -272,6 +276,12 @@ class Study:
             is_whole = isinstance(number, Integral) and not isinstance(number, bool)
             if number is not None and not (is_whole and number >= least):
                 raise ConfigError(f"`{name}` is {number!r}: give {least} or more.")
+        others = [others] if isinstance(others, Study) else list(others)
+        for other in others:
+            if not isinstance(other, Study):
+                raise ConfigError(
+                    f"`others` has {other!r}: give studies, such as `Study.open(NAME)` returns."
+                )
         limits = Limits(max_params, ms_per_file, members, joint)
         folders = [other.folder for other in others]
         return pack_trials(self.folder, folders, limits, self.workspace)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from workbench.checks.copies import near_copy_pairs as near_pairs
 from workbench.checks.duplicates import exact_copies, files_of, find_near_copies
-from workbench.checks.findings import Finding, counted
+from workbench.checks.findings import Finding
 from workbench.checks.metadata import harder_slices, metadata_findings
 from workbench.checks.profiles import Looks, sample_files, view_profile
 from workbench.checks.rows import row_findings, undecodable
@@ -26,8 +26,8 @@ from workbench.checks.splits import (
 from workbench.checks.thumbnails import MOST_FRAMES, thumbnails, unique_contents
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared
+from workbench.tables import counted, width
 from workbench.tables import text_table as text_table
-from workbench.tables import width
 from workbench.values import Frozen
 
 _MOST_IN_SHORT = 2

@@ -10,8 +10,9 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from workbench.checks.findings import Finding, Severity, counted, finding, listed
+from workbench.checks.findings import Finding, Severity, finding, listed
 from workbench.checks.hashes import Pairs
+from workbench.tables import counted
 
 
 @dataclass(frozen=True)

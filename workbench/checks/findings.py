@@ -59,11 +59,6 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return e.g. `1 file`, `1,200 files`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def listed(words: Sequence[str]) -> str:
     """Return e.g. `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

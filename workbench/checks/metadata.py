@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from workbench.checks.findings import Finding, counted, finding, listed
+from workbench.checks.findings import Finding, finding, listed
 from workbench.data.delimited import shown_cell
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import Metadata, column_of
+from workbench.tables import counted
 
 _EXAMPLES = 3
 

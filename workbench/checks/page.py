@@ -8,13 +8,14 @@ from typing import Any
 
 from workbench import pages
 from workbench.checks.checkup import Checkup
-from workbench.checks.findings import Finding, counted, printable
+from workbench.checks.findings import Finding, printable
 from workbench.checks.saturation import CEILING_AUC
 from workbench.checks.shift import SHIFT_AUC
 from workbench.checks.shortcuts import SHORTCUT_AUC
 from workbench.checks.thumbnails import grey, is_picture
 from workbench.data.prepare import Prepared
 from workbench.data.view_store import NEUTRAL_ROW
+from workbench.tables import counted
 
 _STYLE = Path(__file__).with_name("page.css")
 # Groups of copies that are shown as pictures, files of a group, and the side of a picture.

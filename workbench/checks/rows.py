@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from workbench.checks.findings import Finding, counted, finding, listed
+from workbench.checks.findings import Finding, finding, listed
 from workbench.data.delimited import shown_cell
 from workbench.data.manifest import Manifest
 from workbench.data.prepare import Prepared
+from workbench.tables import counted
 
 
 def row_findings(manifest: Manifest) -> Iterator[Finding]:
@@ -50,7 +51,7 @@ def row_findings(manifest: Manifest) -> Iterator[Finding]:
         yield finding(
             "repeated_label_rows",
             "note",
-            f"{counted(manifest.num_repeated, 'label row')} repeat an earlier one word for word.",
+            f"{counted(manifest.num_repeated, 'label row')} with name and label of an earlier one.",
             "Nothing has to be done: each file counts once.",
         )
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from workbench import pages
 from workbench.checks import sheet_drawing as drawing
-from workbench.checks.findings import counted, printable
+from workbench.checks.findings import printable
 from workbench.checks.sheet_drawing import INK, Picture, PillowImage, Strip, Words
 from workbench.checks.sheet_values import draw_values, telling
 from workbench.checks.thumbnails import is_picture
@@ -21,6 +21,7 @@ from workbench.data.prepare import Prepared
 from workbench.errors import DataError
 from workbench.files import finished
 from workbench.media.view import Array, View
+from workbench.tables import counted
 
 CLASS_COLOURS = {"real": "#0072b2", "fake": "#d55e00", "unlabelled": "#5f6b7a"}
 

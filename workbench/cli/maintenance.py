@@ -50,7 +50,7 @@ def studies(
 
 def _delete(name: str, workspace: Workspace, *, yes: bool) -> None:
     from workbench.maintenance.deletion import delete_study, describe_study
-    from workbench.tables import size
+    from workbench.tables import counted, size
 
     folder = named_study(name)
     if not yes:
@@ -58,8 +58,10 @@ def _delete(name: str, workspace: Workspace, *, yes: bool) -> None:
         typer.confirm(f"Delete the study {name} for good?", abort=True)
     deleted = delete_study(folder, workspace)
     typer.echo(
-        f"The study {name} is deleted: its folder, {deleted.record.num_runs} MLflow runs and\n"
-        f"{deleted.record.num_versions} registered versions, {size(deleted.freed_bytes)}."
+        f"The study {name} is deleted: its folder, "
+        f"{counted(deleted.record.num_runs, 'MLflow run')} and\n"
+        f"{counted(deleted.record.num_versions, 'registered version')}, "
+        f"{size(deleted.freed_bytes)}."
     )
     if deleted.server is not None:
         typer.echo(f"{deleted.server} keeps what is deleted until `mlflow gc` is run there.")

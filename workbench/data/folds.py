@@ -159,6 +159,11 @@ def _dealt(
         )
     if validation.kind != "stratified" and column is not None:
         said = _cells(rows, column)
+        if validation.kind == "group" and (said == "").all():
+            raise DataError(
+                f"`validation` keeps the files of one `{column}` together, and the tables say it "
+                "of no labelled file. Fill the column, or name another one by `by`."
+            )
         keys, by = keys.where(said == "", said), f" by {column}"
     if validation.kind == "cluster":
         num_folds, by = max(clusters.values(), default=0), " by clusters"

@@ -86,7 +86,14 @@ def without_holdout(manifest: Manifest, holdout: Holdout | None) -> Manifest:
             f"A holdout of {holdout.share:g} of the labelled files leaves no file of "
             f"{min(emptied)}. Lower `share`."
         )
-    check_splits(left)
+    try:
+        check_splits(left)
+    except DataError as error:
+        why = str(error).split(" (first path")[0]
+        raise DataError(
+            f"A holdout of {int(held.sum())} labelled files leaves too few: {why}. Lower `share`, "
+            "or deal by a column of more values."
+        ) from error
     return replace(manifest, table=left)
 
 

@@ -25,7 +25,7 @@ from workbench.data.columns import (
 )
 from workbench.data.delimited import Delimited, quoted, shown_cell
 from workbench.data.file_rows import SplitFiles, prefix_of, rows_of
-from workbench.data.labels import Template, without_repeats
+from workbench.data.labels import Template, torn_repeats, without_repeats
 from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, metadata_cells
@@ -34,6 +34,7 @@ from workbench.data.split_names import SPLIT_COLUMNS, split_called
 from workbench.data.targets import Classes, read_targets, reader_of, require_fake_is_one
 from workbench.data.unlabelled import split_of_files
 from workbench.errors import DataError
+from workbench.tables import counted
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def read_label_table(
     understood = [*filter(None, [understood_as(table, said)]), *found.said]
     parts = []
     for split, rows in labelled.groupby("split"):
+        if torn := torn_repeats(rows, "name"):
+            understood.append(f"{path.name}: {torn}")
         kept, num_repeated = without_repeats(rows.assign(file=rows["name"]), "name", path)
         files = rows_of(str(split), kept, prefix_of(media, folder), sizes, described, understood)
         parts.append(SplitFiles(str(split), files, media, sizes, num_repeated, understood))
@@ -155,7 +158,7 @@ def _of_two_classes(rows: pd.DataFrame, classes: Classes) -> tuple[pd.DataFrame,
     if is_one.all():
         return rows, ""
     others = sorted(set(rows.loc[~is_one, "label"].str.strip()))
-    count = f"{int((~is_one).sum())} rows of other labels"
+    count = f"{counted(int((~is_one).sum()), 'row')} of other labels"
     return rows[is_one], f"{count} left out ({shown_cell(', '.join(others), most=120)})"
 
 

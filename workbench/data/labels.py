@@ -27,7 +27,7 @@ from workbench.data.columns import (
     understood_as,
 )
 from workbench.data.delimited import Delimited, read_delimited, shown_cell
-from workbench.data.metadata import Metadata, metadata_cells
+from workbench.data.metadata import Metadata, metadata_cells, metadata_of
 from workbench.data.targets import Classes, read_targets, reader_of, require_fake_is_one
 from workbench.errors import DataError
 
@@ -127,6 +127,8 @@ def read_labels(
     if first and metadata:
         labels = labels.assign(**metadata_cells(table, metadata))
     kept, num_repeated = without_repeats(labels, "cell", path)
+    if torn := torn_repeats(labels, "cell"):
+        said.append(torn)
     return Labels(kept, num_repeated, understood_as(table, said))
 
 
@@ -189,6 +191,19 @@ def without_repeats(labels: pd.DataFrame, key: str, path: Path) -> tuple[pd.Data
             "Keep one row for each name."
         )
     return labels, int(repeated.sum())
+
+
+def torn_repeats(labels: pd.DataFrame, key: str) -> str:
+    """Return in words that repeated rows say other metadata of a `key` than its first; or empty."""
+    told = metadata_of(labels)
+    firsts = labels.drop_duplicates(key).set_index(key)[told].loc[labels[key]].to_numpy()
+    torn = labels.loc[(labels[told].to_numpy() != firsts).any(axis=1), key].tolist()
+    if not torn:
+        return ""
+    return (
+        f"repeated rows say another generator or the like of {shown_cell(torn[0])}"
+        f"{and_more(len(torn))}: the first row counts"
+    )
 
 
 def _without_header(table: Delimited, classes: Classes) -> tuple[int, int]:

@@ -26,7 +26,7 @@ def _sound_lines(path: Path) -> Iterator[tuple[Any, int]]:
         for line in lines:
             try:
                 value = json.loads(line)
-            except ValueError:  # no JSON, or not even text
+            except (ValueError, RecursionError):  # no JSON, nested too deep, or not even text
                 return
             if not line.endswith(b"\n"):
                 return

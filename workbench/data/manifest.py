@@ -17,6 +17,7 @@ from workbench.data.media_files import unnamed_files
 from workbench.data.metadata import Metadata, column_of, metadata_of
 from workbench.data.out_of_fold import FOLD
 from workbench.errors import DataError
+from workbench.tables import counted
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def describe_manifest(manifest: Manifest) -> list[str]:
         known = rows[rows["target"] >= 0]
         fake = f", {(known['target'] == 1).sum()} fake" if len(known) else ", no labels"
         absent = rows[rows["status"] != "ok"]
-        line = f"{split}: {len(rows)} files{fake}"
+        line = f"{split}: {counted(len(rows), 'file')}{fake}"
         if len(absent):
             counts = absent["status"].value_counts().sort_index()
             sample = ", ".join(map(shown_cell, absent["name"].head(3)))
@@ -128,11 +129,13 @@ def describe_manifest(manifest: Manifest) -> list[str]:
         lines.append(line)
     if manifest.altered:
         lines.append(
-            f"{len(manifest.altered)} files had changed, though size and time were the same, e.g. "
+            f"{counted(len(manifest.altered), 'file')} had changed, though size and time were the "
+            f"same, e.g. "
             f"{manifest.altered[0]}"
         )
     if manifest.num_repeated:
-        lines.append(f"{manifest.num_repeated} label rows repeat an earlier one and were dropped")
+        repeated = counted(manifest.num_repeated, "label row")
+        lines.append(f"dropped: {repeated} with name and label of an earlier one")
     return lines
 
 

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from workbench.data.metadata import metadata_of
+from workbench.tables import counted
 
 
 def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
@@ -45,7 +46,7 @@ def metadata_changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
     rows = differs.any(axis=1)
     return (
         f"warning: {', '.join(column.partition('.')[2] for column in changed)} of "
-        f"{int(rows.sum())} files, e.g. {both[rows][0]}, is not what the tables said "
+        f"{counted(int(rows.sum()), 'file')}, e.g. {both[rows][0]}, is not what the tables said "
         "before. Slices by that hold other files now, so that values of earlier trials on "
         "them cannot be compared with those of new ones. To compare all, search into a new "
         "study by --study NAME."

@@ -187,7 +187,14 @@ class Prepared:
             stores = {name: each[name].get("store", "") for name in each}
             metadata: Metadata = build(Metadata, saved.get("metadata", {}), where=str(folder))
             others = _folders_beside(folder, saved)
-        except (ValueError, LookupError, TypeError, AttributeError, ConfigError) as error:
+        except (
+            ValueError,
+            RecursionError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            ConfigError,
+        ) as error:
             raise CacheError(f"{folder / 'prepared.json'} is damaged. {AGAIN}") from error
         table = read_prepared_table(folder / PREPARED_TABLE)
         # Earlier versions did not note it.
@@ -229,7 +236,7 @@ def stored_arrays(folder: Path) -> list[Path]:
         saved: dict[str, Any] = read_json(file)
         found = [(folder / view["array"]).resolve() for view in saved["views"].values()]
         others = _folders_beside(folder, saved).values()
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise CacheError(f"{file} is damaged. {AGAIN}") from error
     return found + [array for other in others for array in stored_arrays(other)]
 

@@ -103,7 +103,7 @@ class Unexpected:
         """Return, by store and content, which code read it and what was raised."""
         try:
             known = read_json(self._file)
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return {}  # what a damaged one held stays as it is stored
         return {
             store: {c: both for c, both in ended.items() if list(map(type, both)) == [str, str]}

@@ -256,7 +256,7 @@ def _said(file: Path) -> dict[str, Any]:
     """Return what a JSON file of the store says; nothing if it is absent or damaged."""
     try:
         said = read_json(file)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from workbench.errors import StudyError
-from workbench.files import PART, sweep_spare
+from workbench.files import PART, no_space, sweep_spare
 from workbench.maintenance.archive import UNPACKED
 from workbench.maintenance.caches import view_caches
 from workbench.selection.leaderboard import complete_trials, rank
@@ -23,6 +23,7 @@ from workbench.study.refits import read_refit
 from workbench.study.repeats import read_repeats
 from workbench.tables import size, text_table
 from workbench.tracking.removal import RegisteredVersion, StudyRecord, artifact_folder, has_store
+from workbench.tracking.store import WriteError
 from workbench.trial.result import TrialFolder
 from workbench.values import Frozen
 from workbench.workspace import Workspace
@@ -99,7 +100,7 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     kept = {row.recipe: "" for row in ranked[:keep]} | needed(folder, rows)
     weights = _weights(folder, rows, kept) + _joined(folder, kept)
     checkpoints = _checkpoints(folder)
-    registered = _registered(folder, workspace, rows, kept)
+    registered = _registered(folder, workspace, kept)
     caches = view_caches(workspace)
     views = [
         Deletion(
@@ -132,12 +133,12 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     return CleaningPlan(
         study=folder.name,
         taken=taken,
-        deletions=(*weights, *checkpoints, *registered, *views, *features),
+        deletions=(*weights, *checkpoints, *(registered or ()), *views, *features),
     )
 
 
 def _in_mlflow(
-    folder: StudyFolder, workspace: Workspace, registered: Sequence[Deletion]
+    folder: StudyFolder, workspace: Workspace, registered: Sequence[Deletion] | None
 ) -> tuple[Taken, ...]:
     """Return what the tracking store takes; a server is not asked, and not cleaned."""
     if (server := folder.experiment().tracking) is not None:
@@ -145,8 +146,11 @@ def _in_mlflow(
         return (Taken(what="MLflow", size_bytes=0, deletable_bytes=0, kept=what),)
     artifacts = artifact_folder(workspace.tracking, folder.name)
     models = bytes_below(artifacts / "models")
+    kept = "of trials that keep their weights"
+    if registered is None:
+        kept = f"all: the disk is full, and MLflow does not open on one. Run {BY} again afterwards"
     return (
-        _taken("models in MLflow", models, registered, "of trials that keep their weights"),
+        _taken("models in MLflow", models, registered or (), kept),
         _taken("rest in MLflow", bytes_below(artifacts) - models, [], "runs' files"),
     )
 
@@ -235,9 +239,18 @@ def _deletion(kind: Kind, what: str, path: Path) -> Deletion:
 
 
 def _registered(
-    folder: StudyFolder, workspace: Workspace, rows: Sequence[TrialRow], kept: Mapping[str, str]
-) -> list[Deletion]:
-    """Return the registered versions of trials that keep no weights; none that has an alias."""
+    folder: StudyFolder, workspace: Workspace, kept: Mapping[str, str]
+) -> list[Deletion] | None:
+    """Return the registered versions of trials that keep no weights; none that has an alias.
+
+    None where the store cannot be opened since the disk is full: to be freed is what this is for.
+    """
+    try:
+        versions = _old_versions(folder, workspace, kept)
+    except (StudyError, WriteError):
+        if not no_space(workspace.tracking):
+            raise
+        return None
     return [
         Deletion(
             kind="registered model",
@@ -245,7 +258,7 @@ def _registered(
             path=one.folder or Path(),
             size_bytes=bytes_below(one.folder) if one.folder else 0,
         )
-        for one in _old_versions(folder, workspace, kept)
+        for one in versions
     ]
 
 

@@ -21,7 +21,7 @@ from workbench.study.disk import files_below
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags
 from workbench.study.storage import address_of, copy_study, find_trials, open_journal
-from workbench.tables import size
+from workbench.tables import counted, size
 from workbench.tracking.removal import StudyRecord, has_store
 from workbench.tracking.transfer import StoredRuns, artifacts_of, read_runs
 
@@ -145,8 +145,8 @@ def describe_exported(exported: ExportedStudy) -> str:
     lines = [
         f"{exported.path}: the study {exported.manifest.study}, "
         f"{size(exported.path.stat().st_size)}.",
-        f"{len(trials)} trials, {waiting} checkpoints to go on from, "
-        f"{len(exported.manifest.runs.runs)} MLflow runs.",
+        f"{counted(len(trials), 'trial')}, {counted(waiting, 'checkpoint')} to go on from, "
+        f"{counted(len(exported.manifest.runs.runs), 'MLflow run')}.",
         "Decoded views are not in it: they are made anew from the media.",
     ]
     if exported.left_out:

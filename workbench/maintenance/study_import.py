@@ -32,6 +32,7 @@ from workbench.selection.told_in_mlflow import tell_in_mlflow
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.repeats import read_repeats, row_of_repeat
+from workbench.tables import counted
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import StudyRecord
 from workbench.tracking.runs import Tracking
@@ -338,7 +339,7 @@ def describe_imported(imported: ImportedStudy) -> str:
     ]
     if imported.num_replaced:
         lines.append(
-            f"MLflow held {imported.num_replaced} runs of it without its folder: they are replaced."
+            f"Replaced in MLflow: {counted(imported.num_replaced, 'run')} of it without its folder."
         )
     if imported.written:
         lines.append(f"{imported.experiment} was not here: written from what the study keeps.")

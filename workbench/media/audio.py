@@ -54,6 +54,9 @@ _SLACK_S = 0.15
 _HEADLESS = ("mpegts", "mpeg")
 # Samples that are resampled at once: bounds the memory beside the sound itself.
 _BLOCK = 1 << 16
+# Full scales. FFmpeg's conversion to 16 bits wraps from 65,536 on; mixing channels and filtering
+# raise a sample by less than four times.
+_MOST_FULL_SCALES = 1e4
 # Power of the faintest sound that has a loudness: -120 dB.
 _FAINTEST = 1e-12
 
@@ -201,9 +204,9 @@ class SoundReader(MediaReader):
             self._num_waiting = 0
             return
         samples = _joined(self._waiting, self._end_s)
-        if samples.dtype.kind == "f" and not np.isfinite(samples).all():
+        if samples.dtype.kind == "f" and not (np.abs(samples) <= _MOST_FULL_SCALES).all():
             # What a number-that-is-none becomes depends on the processor, and it spreads.
-            samples = np.nan_to_num(samples, posinf=1e6, neginf=-1e6)
+            samples = np.nan_to_num(samples).clip(-_MOST_FULL_SCALES, _MOST_FULL_SCALES)
         self._waiting.clear()
         self._num_waiting = 0
         if self._form == _AS_WANTED:

@@ -23,7 +23,7 @@ from workbench.report.figure_parts import (
 )
 from workbench.selection.leaderboard import complete_trials, objective_of, rank, shorten
 from workbench.study.records import TrialRow
-from workbench.trial.delong import Z95, auc
+from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 
@@ -62,13 +62,13 @@ class Plot:
     """Where the page is narrower, the plot scrolls sideways."""
 
 
-def history(rows: Sequence[TrialRow], objective: Objective, standard_error: float | None) -> Plot:
+def history(rows: Sequence[TrialRow], objective: Objective, sureness: Estimate | None) -> Plot:
     """Return the objective by trial number, with the best so far.
 
     Args:
         rows: All trials.
         objective: What the study improves.
-        standard_error: Of the best trial's objective, if it is known.
+        sureness: Of the best trial's objective, where it is an AUC.
     """
     figure = new_figure(height=380, x="trial", y=objective_label(objective))
     complete = sorted(complete_trials(rows), key=lambda row: row.number)
@@ -95,14 +95,12 @@ def history(rows: Sequence[TrialRow], objective: Objective, standard_error: floa
         lost = [row for row in rows if row.state == state and row.objective is None]
         # What ended without an objective stands on the lower edge, whatever the range of the rest.
         add_states(figure, lost, [0.02] * len(lost), state, colour, symbol, yaxis="y2")
-    if complete and standard_error:
+    if complete and sureness and sureness.low is not None and sureness.high is not None:
         best = rank(complete, objective)[0]
-        reach = Z95 * standard_error
-        # No AUC is above 1, however wide the error.
         bar = {
             "type": "data",
-            "array": [min(reach, 1 - objective_of(best))],
-            "arrayminus": [reach],
+            "array": [sureness.high - sureness.value],
+            "arrayminus": [sureness.value - sureness.low],
             "color": "#0072b2",
             "width": 5,
         }
@@ -112,7 +110,7 @@ def history(rows: Sequence[TrialRow], objective: Objective, standard_error: floa
             mode="markers",
             error_y=bar,
             marker={"color": "#0072b2", "size": 11, "line": {"color": "white", "width": 1.5}},
-            name="best, ± 95%",
+            name="best, 95%",
             hoverinfo="skip",
         )
     figure.update_layout(

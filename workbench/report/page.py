@@ -29,7 +29,8 @@ from workbench.selection.statistics import read_scores
 from workbench.selection.summary import Summary, summarise
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, importances
-from workbench.trial.delong import Z95, auc
+from workbench.tables import counted
+from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 
@@ -84,7 +85,7 @@ def write_report(
         about=(
             f"Data {info.fingerprint} · begun {info.created} · seed {info.seed} · objective: "
             f"{objective.metric} on {objective.place}, {objective.direction} · page made "
-            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC of {len(rows)} ended trials"
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC of {counted(len(rows), 'ended trial')}"
         ),
         body=[
             decision_callout(folder, summary),
@@ -114,18 +115,18 @@ class _Best(NamedTuple):
     scores: Mapping[int, pd.DataFrame]
     """On the objective's slices, by trial."""
 
-    error: float | None
-    """The standard error of the first one's objective, where it is known."""
+    sureness: Estimate | None
+    """Of the first one's objective, where it is an AUC."""
 
 
 def _best_trials(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective) -> _Best:
     top = rank(complete_trials(rows), objective)[:CURVES]
     scores = {row.number: read_scores(folder, row, objective) for row in top}
-    error = None
+    sureness = None
     if top and objective.has_standard_error(top[0].by_slice):
         first = scores[top[0].number]
-        error = auc(first["target"], first["score"]).standard_error
-    return _Best(top, scores, error)
+        sureness = auc(first["target"], first["score"])
+    return _Best(top, scores, sureness)
 
 
 def _plots(
@@ -135,7 +136,7 @@ def _plots(
         return []
     shares = importances(folder)
     found = [
-        figures.history(rows, objective, best.error),
+        figures.history(rows, objective, best.sureness),
         figures.importance_bars(shares) if shares else None,
         figures.parallel(rows, objective, shares),
         figures.learning_curves(rows, objective, best.rows),
@@ -170,7 +171,9 @@ def _cards(
     ]
     if best.rows:
         first = best.rows[0]
-        spread = f"± {Z95 * best.error:.5f} (95%, DeLong), " if best.error else ""
+        spread, found = "", best.sureness
+        if found and found.low is not None and found.high is not None:
+            spread = f"{found.low:.5f} to {found.high:.5f} (95%), "
         value = f"{objective_of(first):.5f}"
         cards.append((f"best {objective.metric}", value, f"{spread}trial {first.number}"))
     hours = sum(row.seconds for row in rows) / 3600

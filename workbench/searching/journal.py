@@ -55,6 +55,13 @@ def mend_journal(folder: StudyFolder) -> str:
     Returns:
         What was wrong, in a sentence; empty if nothing was but such a last line.
     """
+    if folder.journal.is_dir():
+        kept = _free(folder.path / f"{folder.journal.name}.damaged")
+        folder.journal.rename(kept)
+        return (
+            f"{folder.journal} was a folder, which is called {kept.name} now: the trials are taken "
+            "from their folders."
+        )
     if not folder.journal.exists() or not folder.journal.stat().st_size:
         if has_trials(folder):
             what = "is empty" if folder.journal.exists() else "is gone"

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from workbench.console import visible
 from workbench.notebook import SHOWN_EVERY_S, ReplacedText, in_notebook
-from workbench.tables import USUAL_WIDTH, duration
+from workbench.tables import USUAL_WIDTH, counted, duration
 
 BAR = 30
 """Letters of the bar of a study."""
@@ -93,7 +93,7 @@ def lines(standing: Standing, width: int) -> list[str]:
         for state in ("complete", "pruned", "failed", "paused")
         if (number := getattr(s, state))
     ]
-    head = f"{s.name}: {s.tried} of {s.num_trials} trials"
+    head = f"{s.name}: {s.tried} of {counted(s.num_trials, 'trial')}"
     head += f" ({', '.join(states)})" if states else ""
     head += f", best {s.best}" if s.best else ""
     full = round(BAR * s.tried / s.num_trials)

@@ -1,9 +1,8 @@
 """What a search says to the person at the terminal, in lines."""
 
-from workbench.checks.findings import counted
 from workbench.searching.costs import CostForecast
 from workbench.searching.open_trials import OpenTrial
-from workbench.tables import duration
+from workbench.tables import counted, duration
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 

@@ -6,11 +6,11 @@ same size would change.
 
 from collections.abc import Mapping, Sequence
 
-from workbench.checks.findings import counted
 from workbench.console import say
 from workbench.errors import DamagedFileError
 from workbench.searching.study_store import StudyStore
 from workbench.study.folder import StudyFolder
+from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 

@@ -16,7 +16,7 @@ from workbench.data.prepared_table import PREPARED_TABLE
 from workbench.data.training_copies import prepare_training_copies
 from workbench.data.view_store import NEUTRAL_ROW
 from workbench.errors import ConfigError, DataError, StudyError
-from workbench.files import read_json, write_json
+from workbench.files import write_json
 from workbench.scoring.slices import CLUSTERS, families_of
 from workbench.screening.clusters import describe_clusters, find_clusters, with_clusters
 from workbench.screening.probe import Where
@@ -25,7 +25,8 @@ from workbench.space.experiment import Experiment
 from workbench.space.space import SampledConfig, Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.study.folder import StudyFolder
-from workbench.study.slice_folders import FOLDERS_FILE
+from workbench.study.slice_folders import FOLDERS_FILE, noted_folders
+from workbench.tables import counted
 
 SLICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
 """What names the slice of a labelled folder."""
@@ -147,8 +148,7 @@ def _with_folders(
     where: Where,
 ) -> Prepared:
     """Return the data with labelled folders beside; those that the study began with, always."""
-    noted = folder.path / FOLDERS_FILE
-    known: dict[str, dict[str, str]] = read_json(noted) if noted.exists() else {}
+    noted, known = folder.path / FOLDERS_FILE, noted_folders(folder)
     if is_begun := (folder.path / PREPARED_TABLE).exists():
         for name in given.keys() - known.keys():
             raise StudyError(
@@ -176,7 +176,7 @@ def _with_folders(
                 "Check that it has real and fake files, and that the experiment's views "
                 "suit them."
             )
-        say(f"{name}: {len(rows)} files, {int(rows['target'].sum())} fake, of {place}")
+        say(f"{name}: {counted(len(rows), 'file')}, {int(rows['target'].sum())} fake, of {place}")
         if num_known := _num_known(rows, prepared):
             say(
                 f"warning: {num_known} of the {len(rows)} files of {name} are copies of files that "

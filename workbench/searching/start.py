@@ -59,6 +59,7 @@ from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remembe
 from workbench.study.provenance import code_tags, describe_code, environment_tags
 from workbench.study.records import read_trials
 from workbench.study.storage import leave_study
+from workbench.tables import counted
 from workbench.tracking.writing import RunState
 from workbench.workspace import Workspace
 
@@ -323,7 +324,7 @@ def _search(
     state: RunState = "interrupted"
     try:
         if restored := store.restore():
-            say(f"The journal lacked {restored} trials: they were added to it from their folders.")
+            say(f"Added to the journal from their folders: {counted(restored, 'trial')}.")
         told, again = store.adopt()
         if told or again:
             say(messages.adopted(told, again))

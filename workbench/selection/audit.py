@@ -10,7 +10,7 @@ arXiv:1502.04585, algorithm 2 (the step is the standard error of the paired diff
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,7 @@ from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores
 from workbench.searching.devices import choose_seats
+from workbench.selection.audited_files import of_other_studies, without_copies
 from workbench.selection.champion import current_user, read_champion
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
@@ -41,6 +42,7 @@ from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
 from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
+from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import LOWER_IS_BETTER, MetricName
@@ -102,7 +104,8 @@ def audit(
         asked = _asked(folder, rows, number)
         searched = Prepared.load(folder.path)
         manifest, place = _manifest(folder, workspace, holdout, searched)
-        manifest, num_copies = _without_copies(manifest, searched)
+        seen = [searched, *of_other_studies(folder, asked.uid)]
+        manifest, num_copies = without_copies(manifest, seen)
         _require_classes(manifest)
         looks = read_looks(folder)
         same = [look for look in looks if look.holdout == manifest.fingerprint]
@@ -154,14 +157,16 @@ def describe_audit(audited: Audited) -> str:
     """Return what an audit told, in lines for a terminal."""
     look, before = audited.look, audited.before
     title = look.title
-    lines = [f"Holdout {look.holdout}: {look.num_files} files, look {audited.num_looks}."]
+    files = counted(look.num_files, "file")
+    lines = [f"Holdout {look.holdout}: {files}, look {audited.num_looks}."]
     if audited.num_copies:
         lines.append(
-            f"Left out: {audited.num_copies} files that are copies of files trained or chosen on."
+            f"Left out: {counted(audited.num_copies, 'copy', 'copies')} of files that were trained "
+            "or chosen on."
         )
     if audited.num_unseen:
         lines.append(
-            f"Left out: {audited.num_unseen} files that are missing or could not be decoded."
+            f"Left out: {counted(audited.num_unseen, 'file')} missing or not to be decoded."
         )
     if before is None:
         lines.append(f"{value_of(look)}.")
@@ -306,19 +311,6 @@ def _labelled_files(table: pd.DataFrame) -> set[tuple[str, int, str]]:
     """Return path, label and content of each labelled file."""
     rows = table[table["target"] >= 0]
     return set(zip(rows["path"], rows["target"], rows["content"], strict=True))
-
-
-def _without_copies(manifest: Manifest, searched: Prepared) -> tuple[Manifest, int]:
-    """Return the manifest without copies of labelled files of the study, and how many there were.
-
-    Those of slices that are folders of their own count too: trials were measured on them.
-    """
-    tables = [searched.table, *(other.table for other in searched.beside.values())]
-    seen = pd.concat([table[["target", "content"]] for table in tables])
-    known = set(seen.loc[seen["target"] >= 0, "content"]) - {""}
-    is_copy = manifest.table["content"].isin(known)
-    left = manifest.table[~is_copy].reset_index(drop=True)
-    return replace(manifest, table=left), int(is_copy.sum())
 
 
 def _require_classes(manifest: Manifest) -> None:

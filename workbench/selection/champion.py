@@ -66,6 +66,10 @@ class Champion(ShownAsText, Lead):
     standard_error: float | None
     """DeLong; known for an AUC alone. It knows nothing of the choice; `expected` does."""
 
+    low: float | None = None
+    high: float | None = None
+    """The ends of the 95% interval of `value`; unknown of older versions."""
+
     expected: Expected | None = None
     """What it is worth on new data; unknown of older versions."""
 
@@ -136,7 +140,8 @@ def describe_champion(champion: Champion) -> str:
     """Return the champion in a few lines for a terminal."""
     which = f"{champion.objective.metric} {champion.value:.5f}"
     if champion.standard_error and not champion.expected:
-        which += f" ± {Z95 * champion.standard_error:.5f} (95%, DeLong)"
+        low, high = _ends(champion)
+        which += f" ({low:.5f} to {high:.5f}, 95%, DeLong)"
     lines = [
         f"Champion: {champion.title}, {which} on {champion.objective.place}.",
         *(champion.expected.lines if champion.expected else ()),
@@ -149,11 +154,18 @@ def describe_champion(champion: Champion) -> str:
     return "\n".join(lines)
 
 
+def _ends(champion: Champion) -> tuple[float, float]:
+    """Return the ends of the 95% interval of the value, which lie within 0 and 1."""
+    if champion.low is not None and champion.high is not None:
+        return champion.low, champion.high
+    spread = Z95 * (champion.standard_error or 0)
+    return max(champion.value - spread, 0.0), min(champion.value + spread, 1.0)
+
+
 def _near_chance(champion: Champion) -> list[str]:
     """Return a sentence if the AUC may be that of a guess, as far as its interval tells."""
-    plain = champion.value - Z95 * (champion.standard_error or 0)
     estimate = champion.expected or champion.pack
-    least = (estimate.low if estimate else None) or plain
+    least = (estimate.low if estimate else None) or _ends(champion)[0]
     if champion.objective.metric != "auc" or least > 0.5:
         return []
     if champion.value < 0.5:

@@ -1,7 +1,5 @@
 """Which files of a study belong together: copies of one file, clips of one speaker."""
 
-import json
-
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix
@@ -50,7 +48,7 @@ def joined(rows: pd.DataFrame, columns: list[str]) -> dict[str, str]:
 def _group_columns(folder: StudyFolder) -> list[str]:
     try:
         kept = read_json(folder.path / "prepared.json")
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, ValueError, RecursionError):
         return []
     metadata = kept.get("metadata", {}) if isinstance(kept, dict) else {}
     names = metadata.get("groups", []) if isinstance(metadata, dict) else []

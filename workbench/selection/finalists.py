@@ -176,8 +176,9 @@ def read_finalists(folder: StudyFolder, rows: Sequence[TrialRow]) -> Finalists |
             continue
         ended = [
             with_scores(folder, again, objective)
-            for place in range(1, plan.num_seeds + 1)
-            if (repeat := begun.get((row.recipe, place)))
+            for repeat in begun.values()
+            if repeat.of == row.recipe
+            and 1 <= repeat.place <= plan.num_seeds
             and (again := row_of_repeat(folder, row, repeat))
         ]
         found.append(Finalist(row=row, repeats=tuple(ended), num_seeds=plan.num_seeds))

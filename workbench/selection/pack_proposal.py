@@ -115,7 +115,9 @@ def propose_pack(
         )
     objective = experiment.objective
     constraints = experiment.constraints
-    usable = [one for study in (folder, *others) for one in _usable(study, objective, constraints)]
+    # One that is named twice would count its trials twice.
+    studies = {study.path.resolve(): study for study in (folder, *others)}.values()
+    usable = [one for study in studies for one in _usable(study, objective, constraints)]
     alike, tables = _scored_alike(usable, objective)
     for study in {one.folder.name for one in usable} - {one.folder.name for one in alike}:
         raise StudyError(

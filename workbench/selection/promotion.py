@@ -21,6 +21,7 @@ from workbench.selection.statistics import (
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.tables import counted
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective
 
@@ -96,7 +97,7 @@ def promote(
         row = choose_trial(rows, objective, number)
         lead = lead_of(folder, rows, objective, row)
     has_error = objective.has_standard_error(row.by_slice)
-    error = trial_auc(folder, row, objective).standard_error if has_error else None
+    found = trial_auc(folder, row, objective) if has_error else None
     version = registry.set_champion(folder.name, row.recipe)
     if version is None:
         version = register(folder, registry, row, objective)
@@ -107,7 +108,9 @@ def promote(
         recipe=row.recipe,
         objective=objective,
         value=objective_of(row),
-        standard_error=error,
+        standard_error=found.standard_error if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
         # What trials are expected to be says nothing of a repeat with another seed.
         expected=None if best else expect(folder, rows, objective, number=row.number),
         chosen_by="best" if number is None else "by hand",
@@ -244,6 +247,6 @@ def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> st
     ranked = rank(complete_trials(rows), objective)
     which = f"{objective.metric} on {objective.place}"
     if ranked[0].number == row.number:
-        return f"It has the best {which} of {len(ranked)} complete trials."
+        return f"It has the best {which} of {counted(len(ranked), 'complete trial')}."
     place = 1 + [other.number for other in ranked].index(row.number)
     return f"It was named by hand; by {which} it is number {place} of {len(ranked)}."

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from workbench.access import full_disk_told, require_writable
 from workbench.data.prepare import Prepared
-from workbench.errors import StudyError, WorkbenchError
+from workbench.errors import DamagedFileError, StudyError, WorkbenchError
 from workbench.files import finished, finished_folder, hash_file, sweep
 from workbench.parts.averages import SWAD
 from workbench.searching.devices import choose_seats
@@ -73,6 +73,7 @@ def refit_champion(
         done = []
         for one, recipe in zip(models, recipes, strict=True):
             prepared = Prepared.load(one.folder.path)
+            _require_whole(folder.refit(recipe.uid))
             train_here(
                 recipe,
                 prepared,
@@ -123,6 +124,17 @@ def refitted(recipe: Recipe, result: Result) -> Recipe:
     objective = recipe.objective.model_copy(update={"over": ("val",), "aggregate": "mean"})
     again = recipe.replaced(objective=objective, refit=Refit(of=recipe.uid, history=history))
     return again.named(again.uid)
+
+
+def _require_whole(files: TrialFolder) -> None:
+    """Raise DamagedFileError if a refit that was trained before is not what was written."""
+    try:
+        files.require_unchanged()
+    except (DamagedFileError, FileNotFoundError) as error:
+        raise DamagedFileError(
+            f"The refit in {files.path} is damaged or lacks a file. Remove this folder and run the "
+            "same command again: it is trained anew."
+        ) from error
 
 
 def _carried_over(champion: Champion) -> dict[str, Any]:

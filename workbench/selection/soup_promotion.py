@@ -35,7 +35,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
     objective = folder.experiment().objective
     lead = lead_of(folder, rows, objective, row, is_soup=True)
     has_error = objective.has_standard_error(row.by_slice)
-    error = trial_auc(folder, row, objective).standard_error if has_error else None
+    found = trial_auc(folder, row, objective) if has_error else None
     version = registry.set_champion(folder.name, soup.recipe)
     if version is None:
         version = register_soup(folder, registry, soup.recipe, rows)
@@ -48,7 +48,9 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
         soup=soup.chosen,
         objective=objective,
         value=objective_of(row),
-        standard_error=error,
+        standard_error=found.standard_error if found else None,
+        low=found.low if found else None,
+        high=found.high if found else None,
         chosen_by="by hand",
         who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),

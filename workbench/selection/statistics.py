@@ -60,6 +60,8 @@ def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> Tri
     file = folder.trial(row.recipe).scores
     try:
         scores = read_scores(folder, row, objective)
+    except StudyError as error:
+        return row.model_copy(update={"state": "failed", "reason": str(error)})
     except DamagedFileError:
         reason = f"{file.name} is {'damaged' if file.exists() else 'gone'} ({file})."
         return row.model_copy(update={"state": "failed", "reason": reason})

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.console import say
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, DamagedFileError
 from workbench.files import read_json, write_json
 from workbench.space.space import SampledConfig
 from workbench.tables import duration
@@ -52,7 +52,7 @@ class Precisions:
         self._device, self._num_threads, self._cache = device, num_threads, cache
         self._decided: dict[str, bool] = {}
         if file is not None and file.exists():
-            self._decided = read_json(file)
+            self._decided = _read(file)
 
     def in_bfloat16(self, draft: SampledConfig, *, has_pictures: bool) -> bool:
         """Say whether `draft`, which leaves it open, is trained in bfloat16.
@@ -102,3 +102,20 @@ class Precisions:
             f"{duration(time.monotonic() - began)})"
         )
         return faster
+
+
+def _read(file: Path) -> dict[str, bool]:
+    """Return what was decided of each backbone.
+
+    Raises:
+        DamagedFileError: the file is not what was written.
+    """
+    try:
+        decided = read_json(file)
+    except (ValueError, RecursionError):
+        decided = None
+    if isinstance(decided, dict) and all(isinstance(one, bool) for one in decided.values()):
+        return decided
+    raise DamagedFileError(
+        f"{file} is damaged. Put the file back, or remove it: it is measured anew."
+    )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from workbench.errors import DamagedFileError
+from workbench.errors import DamagedFileError, DiskFullError
 from workbench.files import write_text
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks
@@ -125,7 +125,12 @@ def delete_weights(files: TrialFolder, *, by: str) -> int:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     # First, so that a kill in between leaves no gap without a reason.
     note = DeletedWeights(by=by, when=now)
-    write_text(files.path / _NOTE, note.model_dump_json(indent=2) + "\n")
+    text = note.model_dump_json(indent=2) + "\n"
+    try:
+        write_text(files.path / _NOTE, text)
+    except DiskFullError:  # there is space for it once they are gone
+        files.weights.unlink(missing_ok=True)
+        write_text(files.path / _NOTE, text)
     files.weights.unlink(missing_ok=True)
     return freed
 

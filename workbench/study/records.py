@@ -104,8 +104,19 @@ def read_trials(folder: StudyFolder) -> list[TrialRow]:
         StudyError: the study has no journal yet, or a damaged one.
     """
     study = read_study(folder)
-    runs = runs_of(study)
-    rows = [_row(folder, trial, runs) for trial in study.trials if is_row(trial)]
+    try:
+        runs = runs_of(study)
+        rows = [_row(folder, trial, runs) for trial in study.trials if is_row(trial)]
+    except (ValueError, TypeError) as error:  # a value that no search writes
+        if (address := address_of(folder)) is not None:
+            raise StudyError(
+                f"{database(address)} has a value of a trial of {folder.name} that cannot be. Put "
+                "the database back from a copy, or start another study by --study NAME."
+            ) from error
+        raise DamagedFileError(
+            f"{folder.journal} is damaged: a value of a trial cannot be. Move it away and run "
+            "`workbench search` as before: it writes it anew from the folders of the trials."
+        ) from error
     constraints = folder.experiment().constraints
     return [_held_to(constraints, row) for row in rows] if constraints else rows
 

@@ -23,7 +23,7 @@ from workbench.study.refits import RefitRecord
 from workbench.submission.markdown import as_cell, as_text
 from workbench.submission.training_files import finalists_of
 from workbench.submission.training_record import TrainedModel
-from workbench.tables import duration
+from workbench.tables import counted, duration
 
 REPORT = "TECHNICAL_REPORT.md"
 
@@ -100,7 +100,8 @@ def _data(of: Reported) -> str:
             fake = f", {int((rows['target'] == 1).sum())} fake" if known else ", without labels"
             lost = int((rows["status"] != "ok").sum())
             lines.append(
-                f"- {split}: {len(rows)} files{fake}" + (f"; {lost} not readable" * bool(lost))
+                f"- {split}: {counted(len(rows), 'file')}{fake}"
+                + (f"; {lost} not readable" * bool(lost))
             )
     validation = experiment.validation
     how = (
@@ -251,7 +252,8 @@ def _results(of: Reported) -> str:
     told = [look for look in read_looks(of.folder) if look.is_told]
     if told:
         parts.append(
-            f"The holdout was looked at {len(read_looks(of.folder))} times: {value_of(told[-1])}."
+            f"The holdout was looked at {counted(len(read_looks(of.folder)), 'time')}: "
+            f"{value_of(told[-1])}."
         )
     elif of.folder.experiment().holdout:
         parts.append("Nobody has looked at the holdout yet (`workbench audit`).")
@@ -304,7 +306,11 @@ def _form(of: Reported) -> str:
         for said in of.verdict.results
     ]
     looks = len(read_looks(of.folder))
-    held = f"; its holdout was looked at {looks} times" if of.folder.experiment().holdout else ""
+    held = (
+        f"; its holdout was looked at {counted(looks, 'time')}"
+        if of.folder.experiment().holdout
+        else ""
+    )
     rows += [
         ["Training data", "the files of the data folder alone, told by their fingerprint", "yes"],
         ["Generated samples", "none", "yes"],

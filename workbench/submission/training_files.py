@@ -10,7 +10,7 @@ import yaml
 
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, DamagedFileError, StudyError
-from workbench.files import read_json, write_text
+from workbench.files import write_text
 from workbench.parts.plugins import Plugin, used
 from workbench.scoring.slices import TEST, columns_used
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
@@ -26,7 +26,7 @@ from workbench.study.provenance import code_tags
 from workbench.study.records import MADE_BY, read_study
 from workbench.study.refits import RefitRecord
 from workbench.study.repeats import read_repeats
-from workbench.study.slice_folders import FOLDERS_FILE
+from workbench.study.slice_folders import noted_folders
 from workbench.study.soups import read_soup
 from workbench.submission.bundle_code import PACKAGE
 from workbench.submission.training_record import (
@@ -262,9 +262,7 @@ def _digests(folder: StudyFolder) -> dict[str, FilesDigest]:
 
 def _labelled_folders(folder: StudyFolder) -> dict[str, str]:
     """Return the fingerprints of the labelled folders that a study scores on, by slice."""
-    file = folder.path / FOLDERS_FILE
-    known = read_json(file) if file.exists() else {}
-    return {name: about["fingerprint"] for name, about in known.items()}
+    return {name: about["fingerprint"] for name, about in noted_folders(folder).items()}
 
 
 def finalists_of(folder: StudyFolder) -> Finalists | None:

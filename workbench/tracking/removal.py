@@ -4,12 +4,13 @@ What MLflow deletes it keeps, artifacts and all, until its own `mlflow gc` remov
 here exactly what to remove: left to itself it empties the whole trash of the store.
 """
 
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -101,13 +102,16 @@ class StudyRecord:
     def versions(self) -> list[RegisteredVersion]:
         """Return the registered versions that runs of this study gave, oldest first."""
         ids = {run.info.run_id for run in self.runs()}
+        if self.experiment_id is None or not ids:
+            return []
+        names = ids | {model.model_id for model in self._logged_models(self.experiment_id, ids)}
         found = []
         for version in self._client.search_model_versions(f"name = '{self._name}'"):
             if version.run_id not in ids:
                 continue
             # A search does not tell the aliases.
             whole = self._client.get_model_version(self._name, version.version)
-            folder = self._own_folder(whole.source)
+            folder = self.own_folder(whole.source, names)
             # The registry does not keep the id of the logged model, by which its folder is named.
             is_logged = folder is not None and folder.parent.parent.name == "models"
             found.append(
@@ -157,9 +161,10 @@ class StudyRecord:
         if not runs:
             return RemovedRecord()
         ids = [run.info.run_id for run in runs]
-        places = [self._own_folder(run.info.artifact_uri) for run in runs]
         models = self._logged_models(experiment_id, set(ids))
-        places += [self._own_folder(model.artifact_location) for model in models]
+        addresses = {run.info.run_id: run.info.artifact_uri for run in runs}
+        addresses |= {model.model_id: model.artifact_location for model in models}
+        places = [self.own_folder(address, [name]) for name, address in addresses.items()]
         self.remove_versions(versions)
         for model in models:
             if model.model_id not in {one.model_id for one in versions}:
@@ -168,6 +173,9 @@ class StudyRecord:
             if run.info.lifecycle_stage == "active":
                 self._client.delete_run(run.info.run_id)
         self._forget_outputs([model.model_id for model in models])
+        self._leave_out(
+            [name for name, place in zip(addresses, places, strict=True) if place is None]
+        )
         self._collect(experiment_id, ids, [model.model_id for model in models])
         for place in places:
             if place is not None:
@@ -264,6 +272,20 @@ class StudyRecord:
                 [(model,) for model in models],
             )
 
+    def _leave_out(self, names: Sequence[str]) -> None:
+        """Let gc, which removes whatever an address names, find nothing at those of these."""
+        database = sqlite3.connect(self.store.root / DATABASE, timeout=30)
+        with closing(database), database:
+            for name in names:
+                address = f"{artifact_address(self.store.root, self._name)}/{name}/artifacts"
+                database.execute(
+                    "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (address, name)
+                )
+                database.execute(
+                    "UPDATE logged_models SET artifact_location = ? WHERE model_id = ?",
+                    (address, name),
+                )
+
     def _remove_empty_folders(self) -> None:
         whole = artifact_folder(self.store.root, self._name)
         for folder in sorted((whole, *whole.rglob("*/")), reverse=True):
@@ -277,9 +299,18 @@ class StudyRecord:
         if self._client.search_registered_models(f"name = '{self._name}'"):
             self._client.delete_registered_model(self._name)
 
-    def _own_folder(self, address: str | None) -> Path | None:
-        """Return the folder of artifacts at an address, if it is in this store."""
+    def own_folder(self, address: str | None, names: Collection[str]) -> Path | None:
+        """Return the folder of artifacts at an address, if it is in this store and of `names`.
+
+        An address is what somebody wrote into a database: that of a run or a model of another name,
+        or of the store as a whole, is none of this study.
+
+        Args:
+            address: The address.
+            names: Ids of runs and models; MLflow calls the folders by them.
+        """
         parts = urlsplit(address or "")
-        place = Path(unquote(parts.path))
+        place = Path(os.path.realpath(unquote(parts.path)))
         roots = folders_of(self.store.place) if parts.scheme == "file" else ()
-        return place if any(is_inside(place, root / ARTIFACTS) for root in roots) else None
+        is_here = any(is_inside(place, root / ARTIFACTS) for root in roots)
+        return place if is_here and set(names) & set(place.parent.parts) else None

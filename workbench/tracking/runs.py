@@ -220,11 +220,11 @@ class Tracking:
         """Return the parent run of study `name`, without touching it.
 
         Raises:
-            StudyError: the store has no record of that study.
+            StudyError: the store has no record of that study, or it was deleted.
         """
         experiment = self._client.get_experiment_by_name(name)
         run = None
-        if experiment is not None:
+        if experiment is not None and experiment.lifecycle_stage == "active":
             run = self._find_parent(experiment.experiment_id, name, study_id)
         if run is None:
             raise StudyError(

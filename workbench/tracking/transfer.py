@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -110,10 +110,11 @@ def artifacts_of(record: StudyRecord, spare: Path) -> Iterator[tuple[str, Path]]
     client = record.store.client
     for run in record.runs():
         run_id, address = run.info.run_id, urlsplit(run.info.artifact_uri)
-        place = Path(unquote(address.path))
         if address.scheme == "file":
-            if place.is_dir():
-                yield run_id, place
+            # What another address names, a person's own files for one, is none of the study.
+            own = record.own_folder(run.info.artifact_uri, [run_id])
+            if own is not None and own.is_dir():
+                yield run_id, own
         elif client.list_artifacts(run_id):
             fetched = spare / run_id
             fetched.mkdir()

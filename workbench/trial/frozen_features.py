@@ -27,7 +27,6 @@ from workbench.trial.metrics import DivergedError
 
 _FORMAT = 2
 _SUM_BYTES = 32
-_UNREADABLE = (OSError, ValueError, EOFError)
 
 Compute = Callable[[Callable[[int], Tensor], int], Tensor]
 """Calls its first argument with the number of samples that are read at once, of so many."""
@@ -175,6 +174,7 @@ def _read(file: Path) -> Tensor | None:
         if whole[:_SUM_BYTES] != _digest(file, whole[_SUM_BYTES:]):
             return None
         found = np.load(io.BytesIO(whole[_SUM_BYTES:]), allow_pickle=False)
-    except _UNREADABLE:
+    except Exception:  # noqa: BLE001 (NumPy reads the header as Python: it raises anything)
         return None
-    return torch.from_numpy(found) if found.ndim == 4 else None
+    is_whole = found.ndim == 4 and found.dtype == np.float32
+    return torch.from_numpy(found) if is_whole else None

@@ -1,0 +1,45 @@
+"""Which files of a holdout an audit may score: those that chose nothing of what it is about."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from workbench.data.manifest import Manifest
+from workbench.data.prepare import Prepared
+from workbench.errors import StudyError
+from workbench.study.folder import StudyFolder
+from workbench.study.packs import PackFolder
+
+
+def of_other_studies(folder: StudyFolder, uid: str) -> list[Prepared]:
+    """Return the data of the other studies that a pack has members of; none of a trial.
+
+    Raises:
+        StudyError: one is gone, so nobody can tell what its trials were measured on.
+    """
+    files = folder.model(uid)
+    members = files.read_pack().members if isinstance(files, PackFolder) else ()
+    found = []
+    for name in sorted({member.study for member in members} - {folder.name}):
+        if not (other := folder.path.parent / name).is_dir():
+            raise StudyError(
+                f"The pack has members of the study {name}, which is gone, so nothing tells "
+                f"whether files of the holdout chose them. Put {other} back, or promote another "
+                "model."
+            )
+        found.append(Prepared.load(other))
+    return found
+
+
+def without_copies(manifest: Manifest, searched: Sequence[Prepared]) -> tuple[Manifest, int]:
+    """Return the manifest without copies of labelled files of studies, and how many there were.
+
+    Those of slices that are folders of their own count too: trials were measured on them.
+    """
+    tables = [one.table for own in searched for one in (own, *own.beside.values())]
+    seen = pd.concat([table[["target", "content"]] for table in tables])
+    known = set(seen.loc[seen["target"] >= 0, "content"]) - {""}
+    is_copy = manifest.table["content"].isin(known)
+    left = manifest.table[~is_copy].reset_index(drop=True)
+    return replace(manifest, table=left), int(is_copy.sum())
