@@ -52,6 +52,7 @@ ONLY_IN = {
         "searching.recording",
         "searching.journal",
         "searching.samplers",
+        "searching.short_memory",
         "searching.proposals",
         "searching.drawing",
         "searching.study_store",

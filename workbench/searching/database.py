@@ -7,7 +7,7 @@ from optuna.storages import BaseStorage
 
 from workbench.console import say
 from workbench.searching.journal import mend_journal
-from workbench.searching.patient_storage import PatientStorage
+from workbench.searching.short_memory import Database
 from workbench.study.folder import StudyFolder
 from workbench.study.storage import (
     address_of,
@@ -24,8 +24,8 @@ _MOVED = "moved_from_journal"
 """Noted with a study in a database once all of its journal is there."""
 
 
-def open_in_database(folder: StudyFolder, direction: Direction) -> optuna.Study:
-    """Return the study in the database that its folder names; it is made if need be.
+def open_in_database(folder: StudyFolder, direction: Direction) -> tuple[optuna.Study, Database]:
+    """Return the study in the database that its folder names, made if need be, and its storage.
 
     One that was begun with a journal file has its trials there as the journal has them; a kill
     between costs nothing, since the journal stays.
@@ -40,27 +40,26 @@ def open_in_database(folder: StudyFolder, direction: Direction) -> optuna.Study:
     """
     address, name = str(address_of(folder)), name_in_storage(folder)
     inner = open_database(address)
-    lock = take_study(folder, inner)
+    storage = Database(inner, take_study(folder, inner), address)
     if not folder.journal.exists():
-        return optuna.create_study(
-            study_name=name,
-            storage=PatientStorage(inner, lock, address),
-            load_if_exists=True,
-            direction=direction,
+        study = optuna.create_study(
+            study_name=name, storage=storage, load_if_exists=True, direction=direction
         )
+        return study, storage
     try:
-        study = optuna.load_study(study_name=name, storage=PatientStorage(inner, lock, address))
+        study = optuna.load_study(study_name=name, storage=storage)
         if _MOVED in study.user_attrs:
-            return study
+            return study, storage
         optuna.delete_study(study_name=name, storage=inner)  # a kill cut the copying short
+        storage = Database(inner, storage.lock, address)  # the other one knows its trials
     except KeyError:
         pass
     if wrong := mend_journal(folder):
         say(wrong)
-    study = copy_trials(folder, PatientStorage(inner, lock, address), name, direction)
+    study = copy_trials(folder, storage, name, direction)
     study.set_user_attr(_MOVED, True)
     say(f"The journal of the study {folder.name} is copied into {address}, where it goes on.")
-    return study
+    return study, storage
 
 
 def copy_trials(

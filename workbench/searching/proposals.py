@@ -11,15 +11,20 @@ from workbench.console import say
 from workbench.searching.database import open_in_database
 from workbench.searching.journal import mend_journal
 from workbench.searching.samplers import make_sampler
+from workbench.searching.short_memory import Journal, ShortMemory
 from workbench.space.experiment import Experiment
 from workbench.space.space import SampledConfig, Space
 from workbench.study.folder import StudyFolder
 from workbench.study.records import GIVEN, HIDDEN, START, UID
-from workbench.study.storage import address_of, open_journal
+from workbench.study.storage import address_of, journal_file
 
 
-def open_study(folder: StudyFolder, experiment: Experiment, *, seed: int) -> optuna.Study:
-    """Return the Optuna study of a study folder that this process holds; it is made if need be.
+def open_study(
+    folder: StudyFolder, experiment: Experiment, *, seed: int
+) -> tuple[optuna.Study, ShortMemory]:
+    """Return the Optuna study of a folder that this process holds, and its storage.
+
+    The study is made if need be.
 
     Args:
         folder: Holds the journal, which is mended first where it is damaged; or says which database
@@ -34,14 +39,16 @@ def open_study(folder: StudyFolder, experiment: Experiment, *, seed: int) -> opt
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     direction = experiment.objective.direction
+    storage: ShortMemory
     if address_of(folder) is not None:
-        study = open_in_database(folder, direction)
+        study, storage = open_in_database(folder, direction)
     else:
         if wrong := mend_journal(folder):
             say(wrong)
+        storage = Journal(journal_file(folder))
         study = optuna.create_study(
             study_name=folder.name,
-            storage=open_journal(folder),
+            storage=storage,
             load_if_exists=True,
             direction=direction,
         )
@@ -50,19 +57,19 @@ def open_study(folder: StudyFolder, experiment: Experiment, *, seed: int) -> opt
     # With the seed of the first run it would draw the recipes of the first run again.
     study.sampler = make_sampler(experiment.sampler, seed + asked)
     study.pruner = optuna.pruners.NopPruner()  # that is a scheduler's to decide
-    return study
+    return study, storage
 
 
 class Proposals:
     """Proposes what to try.
 
     Args:
-        study: As `open_study` returns it.
+        study, storage: As `open_study` returns them.
         space: What is drawn from.
     """
 
-    def __init__(self, study: optuna.Study, space: Space) -> None:
-        self._study, self._space = study, space
+    def __init__(self, study: optuna.Study, storage: ShortMemory, space: Space) -> None:
+        self._study, self._storage, self._space = study, storage, space
         self._sampler = study.sampler
 
     def start_from(self, draft: SampledConfig, source: str) -> None:
@@ -83,6 +90,10 @@ class Proposals:
 
     def ask(self) -> tuple[optuna.Trial, SampledConfig]:
         """Return a new trial and what it is to be: what the space draws, or what was asked for."""
+        with self._storage.shown_to_sampler(self._study):
+            return self._ask()
+
+    def _ask(self) -> tuple[optuna.Trial, SampledConfig]:
         trial = self._study.ask()
         given = trial.user_attrs.get(GIVEN)
         if given is None:

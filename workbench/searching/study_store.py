@@ -72,8 +72,8 @@ class StudyStore:
         self._folder, self._space, self._runs = folder, space, runs
         self.objective, self._constraints = experiment.objective, experiment.constraints
         self._num_folds = experiment.validation.use
-        self._study = open_study(folder, experiment, seed=seed)
-        self.proposals = Proposals(self._study, space)
+        self._study, storage = open_study(folder, experiment, seed=seed)
+        self.proposals = Proposals(self._study, storage, space)
         self.in_flight: dict[int, OpenTrial] = {}
         """The trials that were begun and have not ended, by number."""
 

@@ -77,8 +77,12 @@ def open_storage(folder: StudyFolder) -> BaseStorage:
 
 def open_journal(folder: StudyFolder) -> BaseStorage:
     """Return the journal file of a study as a storage."""
-    backend = JournalFileBackend(str(folder.journal), lock_obj=_NoLock(str(folder.journal)))
-    return optuna.storages.JournalStorage(backend)
+    return optuna.storages.JournalStorage(journal_file(folder))
+
+
+def journal_file(folder: StudyFolder) -> JournalFileBackend:
+    """Return the journal file of a study, which needs no lock: its folder has one."""
+    return JournalFileBackend(str(folder.journal), lock_obj=_NoLock(str(folder.journal)))
 
 
 def name_in_storage(folder: StudyFolder) -> str:
