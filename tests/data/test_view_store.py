@@ -74,6 +74,18 @@ def test_the_array_cannot_be_written_to(tmp_path: Path) -> None:
         open_rows(store.array_file, VIEW)[0] = 0
 
 
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    store = ViewStore(tmp_path, VIEW)
+    fill(store, a=1)
+    own = tmp_path / "own.txt"
+    own.write_text("somebody's")
+    store.array_file.unlink()
+    store.array_file.symlink_to(own)
+    with pytest.raises(CacheError, match="is a link"):
+        fill(store, b=2)
+    assert own.read_text() == "somebody's"
+
+
 def test_failures_have_no_row_of_their_own(tmp_path: Path) -> None:
     store = ViewStore(tmp_path, VIEW)
     with store.writing() as writer:

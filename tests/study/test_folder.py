@@ -1,11 +1,13 @@
 """The folder of a study: who may write it, and how it is found."""
 
 import errno
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +70,19 @@ def test_the_lock_is_free_after_the_body_and_after_an_error_in_it(tmp_path: Path
         raise ZeroDivisionError
     with folder.held(), pytest.raises(StudyError, match=f"process {os.getpid()} "), folder.held():
         pass
+    with folder.held():
+        pass
+
+
+def test_who_only_asks_whether_a_study_is_held_is_no_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = StudyFolder(tmp_path / "mine")
+    with folder.held():
+        pass
+    asking = (tmp_path / "mine" / "lock").open("rb")
+    fcntl.flock(asking, fcntl.LOCK_EX)
+    monkeypatch.setattr(time, "sleep", lambda seconds: asking.close())
     with folder.held():
         pass
 

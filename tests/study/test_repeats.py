@@ -9,6 +9,7 @@ import pytest
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.test_search import Clock, pace
+from workbench.errors import DamagedFileError
 from workbench.searching.options import FinalistsAsked, RunOptions
 from workbench.searching.repeats import train_repeats
 from workbench.searching.start import SearchOutcome
@@ -79,6 +80,23 @@ def test_a_repeat_differs_in_its_seed_alone(bench: Bench, inline: InlineTrials) 
     ]
     plan = read_plan(outcome.folder)
     assert plan and plan.numbers == (best.number, second.number) and plan.num_seeds == 2
+
+
+def test_a_record_that_names_another_recipe_or_trial_is_told(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    outcome = begun(bench, inline, 2)
+    train(bench, inline, outcome, 2, num_seeds=1)
+    best, second = best_first(outcome)
+    one, other = read_repeats(outcome.folder)
+    of_best = one if one.of == best.recipe else other
+    assert row_of_repeat(outcome.folder, best, of_best)
+    with pytest.raises(DamagedFileError, match=f"is no repeat of trial {second.number}"):
+        row_of_repeat(outcome.folder, second, of_best)
+    file = outcome.folder.repeat(one.recipe).path / "repeat.json"
+    file.write_text(file.read_text().replace(one.recipe, other.recipe))
+    with pytest.raises(DamagedFileError, match=f"names another recipe, {other.recipe}"):
+        read_repeats(outcome.folder)
 
 
 @pytest.mark.slow

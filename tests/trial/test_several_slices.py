@@ -14,6 +14,7 @@ from torch.nn import Module
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
+from workbench.errors import DamagedFileError
 from workbench.scoring import slices
 from workbench.scoring.slices import Slice, SliceFamily
 from workbench.scoring.stored import StoredViews
@@ -105,3 +106,15 @@ def test_slices_outside_of_the_objective_are_dealt_the_scores_of_their_files(
     for name, found in result.by_slice.items():
         part = scores[scores["slice"] == name]
         assert binary_metrics(part["target"], part["score"]) == found
+
+
+def test_scores_with_a_file_twice_are_damaged(tmp_path: Path) -> None:
+    files = TrialFolder(tmp_path / "trial")
+    files.path.mkdir()
+    rows = [(name, "a.png", 0.5, 1, False) for name in ("val", "degraded")]
+    scores = pd.DataFrame(rows, columns=["slice", "name", "score", "target", "neutral"])
+    files.write_scores(scores)
+    assert files.read_scores().equals(scores)
+    files.write_scores(pd.concat([scores, scores[:1]]))
+    with pytest.raises(DamagedFileError, match="is damaged"):
+        files.read_scores()

@@ -113,8 +113,16 @@ class ViewStore:
 
         Args:
             thorough: Check every row even if nothing says that the array was changed.
+
+        Raises:
+            CacheError: the array is a link to somewhere else.
         """
         with locked(self.folder / "lock"):
+            if self.array_file.is_symlink():
+                raise CacheError(
+                    f"{self.array_file} is a link, and nothing is written through one. Delete "
+                    f"{self.folder}: it is made anew."
+                )
             if not self._view_file.exists():
                 write_json(self._view_file, self.view.model_dump(mode="json"))
             outcomes = self.outcomes()

@@ -4,11 +4,12 @@ import fcntl
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from workbench.access import is_locked, open_lock, take_lock
 from workbench.data.dataset import NAME
@@ -215,18 +216,28 @@ class StudyFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with open_lock(self._lock) as lock:
             try:
-                take_lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _take_now(lock)
             except BlockingIOError as error:
                 lock.seek(0)
                 raise StudyError(
                     f"The study {self.name} is held by another search ({lock.read().strip()}). "
-                    "Wait for its end, or give another name by --study."
+                    "Wait for its end; a search may go into another one, by --study NAME."
                 ) from error
             lock.truncate(0)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             lock.write(f"process {os.getpid()} on {socket.gethostname()} since {now}\n")
             lock.flush()
             yield
+
+
+def _take_now(lock: IO[str]) -> None:
+    """Take a lock without waiting for its holder; one who only asks has it for an instant."""
+    for _ in range(4):
+        with suppress(BlockingIOError):
+            take_lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.05)
+    take_lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def new_or_known(root: Path, name: str) -> StudyFolder:

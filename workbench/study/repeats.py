@@ -6,6 +6,7 @@ them. Each has a folder of its own with the files of a trial, and beside them wh
 
 from pydantic import Field
 
+from workbench.errors import DamagedFileError
 from workbench.files import write_text
 from workbench.study.folder import StudyFolder
 from workbench.study.records import THOP, TRUE, TrialRow
@@ -75,8 +76,12 @@ def read_repeats(folder: StudyFolder) -> list[Repeat]:
     Raises:
         DamagedFileError: what one of them is cannot be read.
     """
-    files = folder.path.glob(f"repeats/*/{_FILE}")
-    found = [read_record(Repeat, file, remedy=_REMEDY) for file in files]
+    found = []
+    for file in folder.path.glob(f"repeats/*/{_FILE}"):
+        repeat = read_record(Repeat, file, remedy=_REMEDY)
+        if repeat.recipe != file.parent.name:
+            raise DamagedFileError(f"{file} names another recipe, {repeat.recipe}. {_REMEDY}")
+        found.append(repeat)
     return sorted(found, key=lambda repeat: (repeat.number, repeat.place))
 
 
@@ -104,10 +109,18 @@ def write_plan(folder: StudyFolder, plan: FinalistsPlan) -> None:
 
 
 def row_of_repeat(folder: StudyFolder, row: TrialRow, repeat: Repeat) -> TrialRow | None:
-    """Return the row of a trial with what its repeat reached; nothing while that has not ended."""
-    result = folder.repeat(repeat.recipe).kept_result()
+    """Return the row of a trial with what its repeat reached; nothing while that has not ended.
+
+    Raises:
+        DamagedFileError: what was trained is no repeat of the trial.
+    """
+    files = folder.repeat(repeat.recipe)
+    result, recipe = files.kept_result(), files.kept_recipe()
     if result is None:
         return None
+    repeats = folder.trial(row.recipe).kept_recipe()
+    if recipe and repeats and recipe.replaced() != repeats.replaced(seed=recipe.seed):
+        raise DamagedFileError(f"{files.path} is no repeat of trial {row.number}. {_REMEDY}")
     return row.model_copy(
         update={
             "recipe": repeat.recipe,

@@ -211,6 +211,7 @@ class ModelFolder:
         try:
             scores = pd.read_parquet(io.BytesIO(data), page_checksum_verification=True)
             sound = scores["score"].between(0, 1).all() and scores.columns.isin(_SCORES).sum() == 4
+            sound = sound and not scores.duplicated(["slice", "name"]).any()
         # Arrow has an error of its own for every way in which a file can be damaged.
         except (OSError, ValueError, KeyError, MemoryError, RuntimeError, TypeError) as error:
             raise DamagedFileError(f"{self.scores} is damaged. {_PUT_BACK}") from error
