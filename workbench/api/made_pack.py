@@ -25,7 +25,7 @@ class MadePack(ShownAsText):
     """Its folder."""
 
     decision: str
-    """Whether it is worth more than the best single trial, in a sentence."""
+    """Whether it is worth more than the best single model, in a sentence."""
 
     is_better: bool
     """The same as a value: whether it is the pack that is to be promoted."""
@@ -47,6 +47,6 @@ def pack_trials(
     return MadePack(
         summary=summarise_pack(folder, files),
         path=files.path,
-        decision=proposal.correction.sentence,
+        decision=proposal.sentence,
         is_better=proposal.is_promoted,
     )

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from workbench.errors import StudyError
 from workbench.files import write_text
-from workbench.selection.champion import Champion, current_user
+from workbench.selection.champion import Champion, RunnerUp, current_user
 from workbench.selection.registration import Registry, register_model
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackRecord
@@ -55,8 +55,10 @@ def promote_pack(
             ),
         )
     estimate = pack.estimate
+    held = estimate.finalist if estimate else None
     champion = Champion(
-        margin=estimate.gain if estimate else None,
+        runner_up=RunnerUp(number=held.number, objective=held.mean) if held else None,
+        margin=estimate.lead if estimate else None,
         sentence=_against(pack),
         study=folder.name,
         number=None,

@@ -11,6 +11,7 @@ from workbench.parts.joint import Joint
 from workbench.rules.rulebook import Rulebook
 from workbench.selection.estimate import measured_on
 from workbench.selection.file_groups import groups_of_files
+from workbench.selection.finalists import read_finalists
 from workbench.selection.in_parts import NOT_OF_SCORES
 from workbench.selection.joining import JointName
 from workbench.selection.leaderboard import complete_trials, rank
@@ -21,7 +22,7 @@ from workbench.selection.statistics import read_scored_trials, read_scores
 from workbench.space.experiment import Experiment
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackEstimate, PackFolder, PackRecord
+from workbench.study.packs import FinalistHeld, PackEstimate, PackFolder, PackRecord
 from workbench.study.records import TrialRow
 from workbench.study.slice_folders import slice_folders
 from workbench.trial.constraints import Constraints, broken, constrained_values
@@ -67,10 +68,35 @@ class Proposal:
     best: Ingredient
     """The best single trial."""
 
+    finalist: FinalistHeld | None = None
+    """The best finalist, where all repeats have ended: the single model then, in place of the best
+    trial, since its mean owes nothing to having been picked."""
+
     @property
     def is_promoted(self) -> bool:
-        """Whether the pack is to be promoted, and not the single trial."""
-        return len(self.ingredients) > 1 and self.correction.is_pack_promoted
+        """Whether the pack is to be promoted, and not the single model."""
+        found, held = self.correction, self.finalist
+        if held is None or len(self.ingredients) < 2:
+            return found.is_pack_promoted
+        if abs(held.lead) <= found.rounding:
+            return found.pack_params < held.params
+        return held.lead > 0
+
+    @property
+    def sentence(self) -> str:
+        """The decision and its reason, for a person."""
+        held = self.finalist
+        if held is None:
+            return self.correction.sentence
+        num, value = len(self.ingredients), self.correction.of_pack.value
+        names = [f"pack of {num} trials" if num > 1 else "pack of one trial", "best finalist"]
+        values = [f"{self.objective.metric} {value:.3f}", held.told]
+        way = 1 if self.is_promoted else -1
+        taken, other = names[::way]
+        reason = f"better than the {other} by {abs(held.lead):.3f}"
+        if abs(held.lead) <= self.correction.rounding:
+            reason = f"as good as the {other} and is no larger"
+        return f"The {taken} is expected to be {reason} ({' against '.join(values[::way])})."
 
     @property
     def estimate(self) -> PackEstimate:
@@ -84,6 +110,7 @@ class Proposal:
             gain_low=found.gain_low,
             gain_high=found.gain_high,
             rounding=found.rounding,
+            finalist=self.finalist,
             num_trials=self.num_trials,
             method=_METHOD,
         )
@@ -158,6 +185,7 @@ def propose_pack(
         correction=found,
         num_trials=len(alike),
         best=alike[found.trial],
+        finalist=_finalist(folder, usable, found),
     )
 
 
@@ -205,6 +233,24 @@ def _usable(study: StudyFolder, objective: Objective, constraints: Constraints) 
     return [Ingredient(study, row) for row in ranked if not _broken(fixed, row)]
 
 
+def _finalist(
+    folder: StudyFolder, usable: Sequence[Ingredient], found: PackCorrection
+) -> FinalistHeld | None:
+    """Return the best finalist of a study as the chosen pack is held against it."""
+    standing = read_finalists(folder, [one.row for one in usable if one.folder.name == folder.name])
+    best = standing.best if standing else None
+    if standing is None or best is None or best.mean is None:
+        return None
+    sign = 1 if standing.objective.direction == "maximize" else -1
+    return FinalistHeld(
+        number=best.row.number,
+        mean=best.mean,
+        num_seeds=len(best.values),
+        params=_params(best.row, folder.experiment().rulebook),
+        lead=sign * (found.of_pack.value - best.mean),
+    )
+
+
 def _broken(constraints: Constraints, row: TrialRow) -> tuple[str, ...]:
     values = constrained_values(row, params=(row.params_thop, row.params_true))
     return broken(constraints, values)
@@ -226,17 +272,20 @@ def _scored_alike(
 
 
 def _cost(one: Ingredient, experiment: Experiment) -> MemberCost:
-    row, rulebook = one.row, experiment.rulebook
-    known = [count for count in (row.params_thop, row.params_true) if count is not None]
-    counted = {"thop": row.params_thop, "true": row.params_true}.get(rulebook.counter)
-    params = counted if counted is not None else max(known, default=0)
+    row = one.row
     has_weights = one.folder.trial(row.recipe).weights.exists()
     return MemberCost(
-        params=params,
+        params=_params(row, experiment.rulebook),
         ms_per_file=row.ms_per_file,
         has_weights=has_weights,
         keeps_constraints=not row.breaks and not _broken(experiment.constraints, row),
     )
+
+
+def _params(row: TrialRow, rulebook: Rulebook) -> int:
+    known = [count for count in (row.params_thop, row.params_true) if count is not None]
+    counted = {"thop": row.params_thop, "true": row.params_true}.get(rulebook.counter)
+    return counted if counted is not None else max(known, default=0)
 
 
 def _limit(limits: Limits, rulebook: Rulebook) -> int:

@@ -47,6 +47,27 @@ class PackMember(Frozen):
     """What scoring took of a file by it, from its stored views on; unknown of older versions."""
 
 
+class FinalistHeld(Frozen):
+    """The best finalist of a study, as a pack was held against it."""
+
+    number: int
+    """The trial's."""
+
+    mean: float
+    """Of the objective over its repeats: nobody picked them, so it needs no correction."""
+
+    num_seeds: int
+    params: int
+    lead: float
+    """How much better what the pack is expected to have is; below 0 if it is worse."""
+
+    @property
+    def told(self) -> str:
+        """What it is and has, for a person."""
+        seeds = "a new seed" if self.num_seeds == 1 else f"{self.num_seeds} new seeds"
+        return f"trial {self.number}, mean {self.mean:.3f} over {seeds}"
+
+
 class PackEstimate(Frozen):
     """What a pack is worth on new data of the same kind, its choosing allowed for."""
 
@@ -65,6 +86,9 @@ class PackEstimate(Frozen):
     gain_high: float | None
     rounding: float = 0.0
     """A gain up to this counts as none; 0 of older versions."""
+
+    finalist: FinalistHeld | None = None
+    """What it is held against in place of the best single trial, where that was trained again."""
 
     num_trials: int
     """Complete trials that both were chosen among."""
@@ -87,17 +111,29 @@ class PackEstimate(Frozen):
 
     @property
     def gain_sentence(self) -> str:
-        """Return how it stands to the best single trial, for a person; empty if nothing tells."""
-        if self.gain is None:
+        """Return how it stands to the best single model, for a person; empty if nothing tells."""
+        lead, other, within = self.lead, "the best single trial", ""
+        if lead is None:
             return ""
-        way = "better" if self.gain >= 0 else "worse"
-        within = ""
-        if self.gain_low is not None and self.gain_high is not None:
+        if self.finalist is not None:
+            other, within = "the best finalist", f" ({self.finalist.told})"
+        elif self.gain_low is not None and self.gain_high is not None:
             within = f" (gain {self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
-        than = f"{way} than the best single trial by {abs(self.gain):.3f}"
-        if abs(self.gain) <= self.rounding:
-            than = "as good as the best single trial"
+        way = "better" if lead >= 0 else "worse"
+        than = f"{way} than {other} by {abs(lead):.3f}"
+        if self.is_tie:
+            than = f"as good as {other}"
         return f"It is expected to be {than}{within}."
+
+    @property
+    def lead(self) -> float | None:
+        """How much better it is than what it is held against; below 0 if it is worse."""
+        return self.finalist.lead if self.finalist else self.gain
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether it is worth as much as what it is held against, so that the size decides."""
+        return self.lead is not None and abs(self.lead) <= self.rounding
 
     @property
     def lines(self) -> list[str]:
