@@ -37,10 +37,15 @@ class MadePack(ShownAsText):
 
 
 def pack_trials(
-    folder: StudyFolder, others: Sequence[StudyFolder], limits: Limits, workspace: Workspace
+    folder: StudyFolder,
+    others: Sequence[StudyFolder],
+    limits: Limits,
+    workspace: Workspace,
+    *,
+    soups: bool,
 ) -> MadePack:
     """Choose a pack and write it into the study; see `Study.pack`."""
-    proposal = propose_pack(folder, others, limits)
+    proposal = propose_pack(folder, others, limits, soups=soups)
     with full_disks_told(folder, workspace) as root:
         files, record = make_pack(folder, proposal)
         pack_run(folder, root, record.uid)

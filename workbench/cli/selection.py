@@ -206,6 +206,9 @@ def pack(
             "own temperature; or a logistic regression on them."
         ),
     ] = Joint.calibrated,
+    soups: Annotated[
+        bool, typer.Option("--soups", help="Let soups that were made be members, too.")
+    ] = False,
     as_json: JsonOption = False,
     no_lock: NoLockOption = False,
 ) -> None:
@@ -222,6 +225,7 @@ def pack(
             ms_per_file=ms_per_file,
             members=members,
             joint=joint.value,
+            soups=soups,
         )
         if as_json:
             found = made.summary.model_dump(mode="json")

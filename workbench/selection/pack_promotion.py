@@ -88,7 +88,7 @@ def _against(pack: PackRecord) -> str:
     if len(set(weights)) == 1:
         said = f"It joins {len(pack.members)} of {pack.num_trials} trials."
     else:
-        said = f"Trial {most.number} counts most in it."
+        said = f"{most.title[0].upper()}{most.title[1:]} counts most in it."
     if pack.best_single is None:
         return said
     return f"{said[:-1]}; the best single trial was trial {pack.best_single}."

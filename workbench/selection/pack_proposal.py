@@ -1,6 +1,6 @@
 """The best pack that a study's trials make, held against the best single trial."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -18,13 +18,15 @@ from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.pack_correction import PackCorrection, correct_pack
 from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
-from workbench.selection.statistics import read_scored_trials, read_scores
+from workbench.selection.soup import num_fitting
+from workbench.selection.statistics import read_scored_trials, read_scores, with_scores
 from workbench.space.experiment import Experiment
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import FinalistHeld, PackEstimate, PackFolder, PackRecord
 from workbench.study.records import TrialRow
 from workbench.study.slice_folders import slice_folders
+from workbench.study.soups import read_soups, row_of_soup
 from workbench.trial.constraints import Constraints, broken, constrained_values
 from workbench.trial.recipe import Objective
 
@@ -67,6 +69,9 @@ class Proposal:
 
     best: Ingredient
     """The best single trial."""
+
+    caveat: str = ""
+    """What the correction does not allow for, in a sentence."""
 
     finalist: FinalistHeld | None = None
     """The best finalist, where all repeats have ended: the single model then, in place of the best
@@ -113,11 +118,16 @@ class Proposal:
             finalist=self.finalist,
             num_trials=self.num_trials,
             method=_METHOD,
+            caveat=self.caveat,
         )
 
 
 def propose_pack(
-    folder: StudyFolder, others: Sequence[StudyFolder] = (), limits: Limits | None = None
+    folder: StudyFolder,
+    others: Sequence[StudyFolder] = (),
+    limits: Limits | None = None,
+    *,
+    soups: bool = False,
 ) -> Proposal:
     """Choose the pack that is worth most on new data, of the complete trials of some studies.
 
@@ -125,11 +135,12 @@ def propose_pack(
         folder: The study that will keep it; its objective and its rulebook count.
         others: Studies of the same data, whose trials may be members, too.
         limits: What it may cost.
+        soups: Whether the soups that were made of these trials may be members, too.
 
     Raises:
         RuleError: the rulebook allows no pack.
-        StudyError: fewer than two trials were scored on the same files, none is small enough, or
-            the files are too few to tell what a choice is worth.
+        StudyError: there is no soup, fewer than two trials were scored on the same files, none is
+            small enough, or the files are too few to tell what a choice is worth.
         DamagedFileError: scores are gone or damaged.
     """
     limits = limits or Limits()
@@ -144,7 +155,12 @@ def propose_pack(
     constraints = experiment.constraints
     # One that is named twice would count its trials twice.
     studies = {study.path.resolve(): study for study in (folder, *others)}.values()
-    usable = [one for study in studies for one in _usable(study, objective, constraints)]
+    usable = [one for study in studies for one in _usable(study, objective, constraints, soups)]
+    if soups and not any(one.soup for one in usable):
+        raise StudyError(
+            f"There is no soup of {folder.name} to be a member. Make one by `workbench soup "
+            f"{folder.name}`, or leave out --soups."
+        )
     alike, tables = _scored_alike(usable, objective)
     for study in {one.folder.name for one in usable} - {one.folder.name for one in alike}:
         raise StudyError(
@@ -178,13 +194,15 @@ def propose_pack(
             "No pack can be chosen: no trial is within the limits, or a class has too few files to "
             "tell what a choice is worth. Raise the limits, or hold out more files."
         )
+    ingredients = tuple(alike[place] for place in found.pack.members)
     return Proposal(
         objective=objective,
-        ingredients=tuple(alike[place] for place in found.pack.members),
+        ingredients=ingredients,
         joint=found.pack.joint,
         correction=found,
         num_trials=len(alike),
         best=alike[found.trial],
+        caveat=_caveat(ingredients),
         finalist=_finalist(folder, usable, found),
     )
 
@@ -214,8 +232,10 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
         return write_pack(folder, record, proposal.ingredients), record
 
 
-def _usable(study: StudyFolder, objective: Objective, constraints: Constraints) -> list[Ingredient]:
-    """Return the trials of a study that a pack is chosen among, best first.
+def _usable(
+    study: StudyFolder, objective: Objective, constraints: Constraints, soups: bool
+) -> list[Ingredient]:
+    """Return the trials of a study that a pack is chosen among, best first, and then its soups.
 
     Those whose weights were deleted are there too: the others were kept for being better. So are
     those that break a constraint on a metric, which other files might have let pass; not those of
@@ -230,7 +250,41 @@ def _usable(study: StudyFolder, objective: Objective, constraints: Constraints) 
     rows, _ = measured_alike(study, read_scored_trials(study))
     ranked = rank(complete_trials(rows), objective)
     fixed = {name: bound for name, bound in constraints.items() if name in NOT_OF_SCORES}
-    return [Ingredient(study, row) for row in ranked if not _broken(fixed, row)]
+    found = [Ingredient(study, row) for row in ranked]
+    if soups:
+        found += _soups(study, {row.number: row for row in ranked}, objective)
+    return [one for one in found if not _broken(fixed, one.row)]
+
+
+def _soups(
+    study: StudyFolder, trials: Mapping[int, TrialRow], objective: Objective
+) -> list[Ingredient]:
+    """Return the soups of a study whose best trial is complete and whose scores are whole."""
+    found = []
+    for soup in read_soups(study):
+        first = trials.get(soup.ingredients[0].number)
+        row = first and with_scores(study, row_of_soup(study, first, soup), objective)
+        if row and row.state == "complete":
+            found.append(Ingredient(study, row, soup))
+    return found
+
+
+def _caveat(ingredients: Sequence[Ingredient]) -> str:
+    """Return which members are soups of trials that were picked by the same files, if any is."""
+    picked = []
+    for one in ingredients:
+        if one.soup:
+            rows = read_scored_trials(one.folder)
+            if one.soup.chosen == "greedily" or len(one.soup.ingredients) < num_fitting(
+                one.folder, one.soup, rows
+            ):
+                picked.append(one.title)
+    if not picked:
+        return ""
+    return (
+        f"That does not allow for how the trials in {' and '.join(picked)} were picked, as far as "
+        "that was by these same files: expect less."
+    )
 
 
 def _finalist(
@@ -278,6 +332,7 @@ def _cost(one: Ingredient, experiment: Experiment) -> MemberCost:
         params=_params(row, experiment.rulebook),
         ms_per_file=row.ms_per_file,
         has_weights=has_weights,
+        is_trial=one.soup is None,
         keeps_constraints=not row.breaks and not _broken(experiment.constraints, row),
     )
 

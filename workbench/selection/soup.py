@@ -235,6 +235,16 @@ def _has_weights(folder: StudyFolder, row: TrialRow) -> bool:
     return folder.trial(row.recipe).weights.exists()
 
 
+def num_fitting(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> int:
+    """Return how many complete trials can be averaged with those of a soup, and those."""
+    inside = {one.recipe for one in soup.ingredients}
+    first = folder.soup(soup.recipe).read_recipe()
+    others = [row for row in complete_trials(rows) if row.recipe not in inside]
+    recipes = [folder.trial(row.recipe).kept_recipe() for row in others]
+    fitting = [recipe for recipe in recipes if recipe and not misfit(first, recipe)]
+    return len(inside) + len(fitting)
+
+
 def _num_without_weights(folder: StudyFolder, rows: Sequence[TrialRow], first: TrialRow) -> int:
     """Return how many complete trials fit `first`, and lack the weights to be averaged."""
     recipe = folder.trial(first.recipe).read_recipe()

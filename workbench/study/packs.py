@@ -1,4 +1,4 @@
-"""The packs of a study: several of its trained trials joined into one model.
+"""The packs of a study: several of its trained trials, or soups of them, joined into one model.
 
 A pack is no trial: nothing is trained for it, and no number of trials counts it. It has a folder of
 its own with the files of a trained model, and in place of a recipe the record of what it joins.
@@ -25,14 +25,17 @@ _REMEDY = "Put the file back, or remove the folder: `workbench pack` makes it an
 
 
 class PackMember(Frozen):
-    """A trained trial in a pack."""
+    """A trained trial in a pack, or a soup of several."""
 
     study: str = Field(pattern=f"^{NAME}$")
     number: int
-    """The trial's, in its study."""
+    """The trial's, in its study; of a soup that of the best in it."""
 
     recipe: str
-    """The uid of its recipe."""
+    """The uid of its recipe, or of the soup."""
+
+    soup: tuple[int, ...] = ()
+    """The trials whose weights it is the mean of, where it is a soup."""
 
     trained: Recipe
     """The recipe itself."""
@@ -45,6 +48,11 @@ class PackMember(Frozen):
 
     ms_per_file: float | None = None
     """What scoring took of a file by it, from its stored views on; unknown of older versions."""
+
+    @property
+    def title(self) -> str:
+        """What a person calls it within its study: `trial 5`, or `soup 1f0c...`."""
+        return title_of(None if self.soup else self.number, self.recipe, is_soup=bool(self.soup))
 
 
 class FinalistHeld(Frozen):
@@ -96,6 +104,9 @@ class PackEstimate(Frozen):
     method: str
     """How the numbers were made, in one sentence."""
 
+    caveat: str = ""
+    """What they do not allow for, in a sentence."""
+
     @property
     def sentence(self) -> str:
         """Return what to expect of it, for a person."""
@@ -107,7 +118,9 @@ class PackEstimate(Frozen):
                 f" ({self.low:.2f} to {self.high:.2f}, 95%: members and weights chosen among "
                 f"{self.num_trials} trials)"
             )
-        return f"Expected on new data of this kind {self.expected:.3f}{within}."
+        return (
+            f"Expected on new data of this kind {self.expected:.3f}{within}. {self.caveat}".strip()
+        )
 
     @property
     def gain_sentence(self) -> str:
@@ -171,9 +184,10 @@ class PackRecord(Frozen):
 
     def member_names(self, study: str) -> tuple[str, ...]:
         """Return what a person calls the members: their numbers, with the study if another."""
+        names = [one.title.removeprefix("trial ") for one in self.members]
         return tuple(
-            str(one.number) if one.study == study else f"{one.study}:{one.number}"
-            for one in self.members
+            name if one.study == study else f"{one.study}:{name}"
+            for one, name in zip(self.members, names, strict=True)
         )
 
 

@@ -101,16 +101,17 @@ def write_training(
 
     Returns:
         The name of the wheel in the bundle; empty where a study lost the table of its data, so that
-        nothing says what was trained on, and of a soup: then nothing is written.
+        nothing says what was trained on, and of a soup or a pack with one: then nothing is written.
 
     Raises:
         BundleError: the program was never installed.
         DamagedFileError: files of a repeat are not what it wrote.
     """
-    if champion.is_soup:  # nothing here averages the weights of what `retrain` trains
-        return ""
     uid = refit.recipe if refit else champion.recipe
     model = folder.model(uid)
+    members = model.read_pack().members if isinstance(model, PackFolder) else ()
+    if champion.is_soup or any(member.soup for member in members):
+        return ""  # nothing here averages the weights of what `retrain` trains
     studies = {one.study: _study(folder, one.study) for one in models}
     if not all(one.manifest.exists() for one in studies.values()):
         return ""
@@ -163,7 +164,7 @@ def _trained(
             for one in refit.models
         ]
     if champion.is_soup:
-        return _averaged(folder, champion)
+        return _averaged(folder, champion.recipe, champion.title)
     if not isinstance(model, PackFolder):
         number = champion.number or 0
         title = champion.title if not champion.repeats else f"repeat of trial {number}"
@@ -172,18 +173,21 @@ def _trained(
     found = []
     for member in model.read_pack().members:
         own = _study(folder, member.study)
+        if member.soup:
+            found += _averaged(own, member.recipe, member.title)
+            continue
         code = _code_of(own, member.number, member.recipe)
         found.append((own, own.trial(member.recipe), f"trial {member.number}", code))
     return found
 
 
-def _averaged(folder: StudyFolder, champion: Champion) -> list[_Trained]:
+def _averaged(folder: StudyFolder, uid: str, title: str) -> list[_Trained]:
     """Return the trials whose weights a soup averages."""
-    soup = read_soup(folder, champion.recipe)
+    soup = read_soup(folder, uid)
     if soup is None:
         raise BundleError(
-            f"What {champion.title} is made of is gone from {folder.soup(champion.recipe).path}. "
-            "Put the file back, or promote another model."
+            f"What {title} is made of is gone from {folder.soup(uid).path}. Put the file back, or "
+            "promote another model."
         )
     return [
         (

@@ -135,9 +135,9 @@ def read_training(bundle: Path) -> TrainingRecord:
     path = bundle / RECORD
     if not path.exists():
         raise BundleError(
-            f"{bundle} holds no {RECORD}: its model is a soup, an older version wrote it, or its "
-            "study had lost the table of its data. A soup cannot be trained again as one model; "
-            "else run `workbench search` for the study, and export it again."
+            f"{bundle} holds no {RECORD}: its model is or has a soup, an older version wrote it, "
+            "or its study had lost the table of its data. A soup cannot be trained again as one "
+            "model; else run `workbench search` for the study, and export it again."
         )
     try:
         return read_record(TrainingRecord, path, remedy="Export the bundle again.")
