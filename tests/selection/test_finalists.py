@@ -122,6 +122,7 @@ class Round:
         recipe = repeated(self.folder.trial(trial.recipe).read_recipe(), place)
         targets, scores = normal_scores(shift, seed=100 * number + place)
         metrics = {str(k): v for k, v in binary_metrics(targets, scores).items()}
+        metric = self.study.objective.metric
         self.folder.repeat(recipe.uid).path.mkdir(parents=True)
         files = self.folder.trial(recipe.uid)
         files.write_recipe(recipe)
@@ -131,7 +132,7 @@ class Round:
                 recipe=recipe.uid,
                 state=state,
                 reason="" if state == "complete" else "it diverged",
-                objective=metrics["auc"] if state == "complete" else None,
+                objective=metrics[metric] if state == "complete" else None,
                 metrics=metrics,
             )
         )

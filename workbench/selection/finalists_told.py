@@ -68,7 +68,7 @@ def sentences(finalists: Finalists) -> list[str]:
     if finalists.num_missing:
         found.append(
             f"{finalists.num_missing} repeats are still to be trained; `workbench finalists` goes "
-            "on, and until then the best trial is promoted as it is."
+            "on, and until then the best model is promoted without them."
         )
     return found
 

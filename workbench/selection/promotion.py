@@ -68,7 +68,12 @@ def choose_trial(
 
 
 def promote(
-    folder: StudyFolder, registry: Registry, number: int | None = None, *, why: str = ""
+    folder: StudyFolder,
+    registry: Registry,
+    number: int | None = None,
+    *,
+    why: str = "",
+    held: str = "",
 ) -> Champion:
     """Register a trial's model as the study's champion and keep why; return that record.
 
@@ -79,6 +84,7 @@ def promote(
         registry: Where the model is registered, under the study's name.
         number: The trial; if none is named, the best finalist, else the best one.
         why: A sentence; if empty, one that names the objective.
+        held: How it stands to a pack that it was held against, in a sentence.
 
     Raises:
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
@@ -117,7 +123,7 @@ def promote(
         who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         repeats=tuple(best.values) if best else (),
-        why=why or _reason(rows, objective, row),
+        why=f"{why or _reason(rows, objective, row)} {held}".strip(),
         model_name=folder.name,
         model_version=version,
         params_thop=row.params_thop,
@@ -128,11 +134,11 @@ def promote(
     return champion
 
 
-def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
+def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> Champion:
     """Promote the best trial after a search, unless a person named the champion by hand.
 
     That one is registered again if the registry does not have it any more. A damaged record is
-    written anew.
+    written anew. `held` is as for `promote`.
     """
     try:
         champion = read_champion(folder) if folder.champion.exists() else None
@@ -143,7 +149,7 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
         )
         champion = None
     if champion is None or champion.chosen_by == "best":
-        return promote(folder, registry)
+        return promote(folder, registry, held=held)
     version = registry.set_champion(champion.model_name, champion.recipe)
     if version == champion.model_version:
         return champion
