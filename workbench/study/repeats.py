@@ -8,7 +8,7 @@ from pydantic import Field
 
 from workbench.files import write_text
 from workbench.study.folder import StudyFolder
-from workbench.study.records import THOP, TRUE, TrialRow
+from workbench.study.records import THOP, TRUE, TrialRow, held_to
 from workbench.trial.recipe import Recipe
 from workbench.validation import read_record
 from workbench.values import Frozen
@@ -108,15 +108,20 @@ def row_of_repeat(folder: StudyFolder, row: TrialRow, repeat: Repeat) -> TrialRo
     result = folder.repeat(repeat.recipe).kept_result()
     if result is None:
         return None
-    return row.model_copy(
+    again = row.model_copy(
         update={
             "recipe": repeat.recipe,
             "state": result.state,
             "reason": result.reason,
             "objective": result.objective,
             "metrics": result.metrics,
+            "by_slice": result.by_slice,
+            "ms_per_file": result.ms_per_file,
             "epochs": result.epochs,
             "seconds": result.seconds,
             "run_id": repeat.run,
+            "breaks": (),
         }
     )
+    # Another seed may break what the trial keeps to.
+    return held_to(folder.experiment().constraints, again)
