@@ -7,14 +7,12 @@ from typing import get_args
 import pandas as pd
 
 from workbench.errors import DamagedFileError, StudyError
+from workbench.selection.weighted import FAST
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import MetricName, Objective
-
-_TOLD = ("auc", "log_loss", "f1", "tpr", "fpr")
-"""Metrics that tables of trials show, and that order equal trials."""
 
 
 def read_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.DataFrame:
@@ -60,7 +58,7 @@ def set_aside(folder: StudyFolder, rows: Sequence[TrialRow]) -> list[str]:
 def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
     """Return a trial; a complete one whose scores are no good is a failed one, with the reason.
 
-    They are to give its objective, and the metrics that it is held to constraints by, or shown by.
+    They are to give its objective, its plain metrics, and those that constraints limit.
     """
     if row.state != "complete":
         return row
@@ -74,9 +72,10 @@ def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> Tri
         return row.model_copy(update={"state": "failed", "reason": reason})
     if row.objective is None:
         return row
-    limited = [name for name in folder.experiment().constraints if name in get_args(MetricName)]
-    told = [(name, row.metrics[name]) for name in _TOLD if name in row.metrics]
-    told += [(name, row.metrics.get(name, math.nan)) for name in limited]
+    limits = [name for name in folder.experiment().constraints if name in get_args(MetricName)]
+    # Of the others an older version may have had another notion.
+    told = [(name, row.metrics[name]) for name in sorted(FAST) if name in row.metrics]
+    told += [(name, row.metrics.get(name, math.nan)) for name in limits]
     wrong = _not_given(scores, objective, [(objective.metric, row.objective), *told])
     if wrong is None:
         return row
