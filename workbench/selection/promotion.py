@@ -98,6 +98,11 @@ def promote(
     best = finalists.best if finalists else None
     if finalists and best:
         row, lead = best.nearest_mean(objective), _lead_of_finalist(finalists)
+        if row.breaks:
+            raise StudyError(
+                f"All repeats of the finalists break a constraint: of trial {row.number}, "
+                f"{row.breaks[0]}. Name a trial by --trial, or search on."
+            )
         why = why or _reason_of_finalist(finalists, rows)
     else:
         row = choose_trial(rows, objective, number)

@@ -16,8 +16,7 @@ from pydantic import Field
 from workbench.errors import StudyError
 from workbench.files import PART, write_text
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow
-from workbench.trial.constraints import broken, constrained_values
+from workbench.study.records import TrialRow, held_to
 from workbench.validation import read_record
 from workbench.values import Frozen
 
@@ -146,5 +145,4 @@ def row_of_soup(folder: StudyFolder, first: TrialRow, soup: Soup) -> TrialRow:
             "seconds": result.seconds,
         }
     )
-    values = constrained_values(row, params=(row.params_thop, row.params_true))
-    return row.model_copy(update={"breaks": broken(folder.experiment().constraints, values)})
+    return held_to(folder.experiment().constraints, row)

@@ -39,7 +39,7 @@ MetricName = Literal[
 """`f1` to `accuracy` count a score of 0.5 or more as fake; `best_f1_*` use the threshold with the
 best F1 on these same samples, so they flatter a little."""
 
-LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr"})
+LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr", "best_f1_fpr"})
 
 
 class Objective(Frozen):
