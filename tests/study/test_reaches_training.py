@@ -216,6 +216,7 @@ def fewest_views(space: Space, name: str) -> tuple[str, ...]:
     """Return the smallest set of views in which dimension `name` has something to work on."""
     several = name.endswith(".even_views")  # of one view there is nothing to even
     both = name == "copies.mismatch"  # of picture and sound
+    frames = name.startswith("over_frames")
     seen = ".pictures." in name or name == "tta" or name.endswith(".picture_c")
     channels = 1 if ".spectrograms." in name else 3 if seen else 0
     if ".waveforms." in name:
@@ -224,6 +225,7 @@ def fewest_views(space: Space, name: str) -> tuple[str, ...]:
         names
         for names in space.view_sets()
         if not channels or any(VIEWS[view].shape[-1] == channels for view in names)
+        if not frames or any(VIEWS[view].shape[0] > 1 for view in names if view == "frames")
         if not several or len({len(VIEWS[view].shape) for view in names}) > 1
         if not both or len({isinstance(VIEWS[view], SoundView) for view in names}) > 1
     ]

@@ -7,8 +7,10 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.media.views import AnyView
 from workbench.parts.any_head import AnyHead
+from workbench.parts.any_over_frames import AnyOverFrames
 from workbench.parts.heads import LINEAR
-from workbench.parts.model import MediaModel, Shape, backboned
+from workbench.parts.model import MediaModel, Reading, Shape, backboned
+from workbench.parts.over_frames import MEAN
 from workbench.parts.per_view import for_each, in_short, label_of, mismatch, values_of
 from workbench.parts.weights import Loader, Weights
 from workbench.values import Frozen
@@ -43,6 +45,16 @@ class ModelChoices(Frozen):
     tta: TTA = "none"
     """Test-time augmentation of pictures: a score is the mean over the picture and its mirror image
     (`hflip`), or over these and two centre crops with their mirror images (`six`)."""
+
+    over_frames: AnyOverFrames = MEAN
+    """How the frames of a view become one: by their features (`mean`, `attention`, `transformer`),
+    or by the logits that the head makes of each (`top-k`, `confident`). Anything but the mean wants
+    a view of more than one frame, and a model that is trained by gradients."""
+
+    @property
+    def reading(self) -> Reading:
+        """How pictures are read."""
+        return Reading(over_frames=self.over_frames)
 
     @property
     def backbone_names(self) -> list[str]:
@@ -123,6 +135,7 @@ class ModelSpec(ModelChoices):
             weights=self.weights,
             dropout=self.dropout,
             head=self.head,
+            reading=self.reading,
             load=load,
         )
 

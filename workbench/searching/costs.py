@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.heads import Head
-from workbench.parts.model import MediaModel
+from workbench.parts.model import MediaModel, Reading
 from workbench.parts.model_spec import TTA
 from workbench.parts.weights import RANDOM
 from workbench.tables import duration
@@ -100,7 +100,7 @@ def epoch_work(recipe: Recipe, *, num_train: int, num_scored: int) -> float:
         passes += recipe.training.probe.copies * seen
     model = recipe.model
     backbones, views = tuple(model.backbone_of.items()), tuple(model.views.items())
-    return passes * _multiply_adds(backbones, views, model.image_px, model.head)
+    return passes * _multiply_adds(backbones, views, model.image_px, model.head, model.reading)
 
 
 def wanted_of(recipe: Recipe, work: float, estimated_memory_bytes: int | None = None) -> Wanted:
@@ -227,11 +227,17 @@ def _multiply_adds(
     views: tuple[tuple[str, View], ...],
     image_px: int,
     head: Head,
+    reading: Reading,
 ) -> int:
     """Return the multiply-adds of a forward pass of one sample, on tensors without contents."""
     with torch.device("meta"):
         model = MediaModel(
-            dict(backbones), dict(views), image_px=image_px, weights=RANDOM, head=head
+            dict(backbones),
+            dict(views),
+            image_px=image_px,
+            weights=RANDOM,
+            head=head,
+            reading=reading,
         )
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(example_inputs(model.views, 1, "meta"))

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench.errors import RuleError, StudyError
-from workbench.files import finished, finished_folder, hash_file, write_text
+from workbench.files import finished, hash_file, write_text
+from workbench.folders import finished_folder
 from workbench.parts.joint import Joint, JointLayer
 from workbench.parts.pack_spec import PackSpec, with_views_told_apart
 from workbench.rules.judge import judge_spec

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from workbench.access import full_disk_told, require_writable
 from workbench.data.prepare import Prepared
 from workbench.errors import DamagedFileError, StudyError, WorkbenchError
-from workbench.files import finished, finished_folder, hash_file, sweep
+from workbench.files import finished, hash_file, sweep
+from workbench.folders import finished_folder
 from workbench.parts.averages import SWAD
 from workbench.searching.devices import choose_seats
 from workbench.searching.mending import refit_runs

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from workbench.data.prepare import Prepared
 from workbench.errors import StudyError
-from workbench.files import finished, finished_folder, hash_file, sweep, write_text
+from workbench.files import finished, hash_file, sweep, write_text
+from workbench.folders import finished_folder
 from workbench.searching.devices import choose_seats
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.soup_scoring import Averaged, SoupScorer

@@ -19,6 +19,13 @@ from workbench.parts.heads import LinearHead
 
 AnyHead = LinearHead
 '''
+_OVER_FRAMES = Path(PACKAGE.name, "parts", "any_over_frames.py")
+_MEAN_OF_FRAMES = '''"""How the frames of a view become one in this bundle's model."""
+
+from workbench.parts.over_frames import MeanOfFrames
+
+AnyOverFrames = MeanOfFrames
+'''
 _ROOT = Path(PACKAGE.name, "__init__.py")
 
 _NOTEBOOK = Path(PACKAGE.name, "notebook.py")
@@ -86,6 +93,7 @@ def code_for(
     *,
     is_pack: bool = False,
     has_fitted_head: bool = False,
+    has_over_frames: bool = False,
     plugins: Collection[Plugin] = (),
 ) -> Code:
     """Return the code that scores files by a model, or a pack, of such views and backbones.
@@ -104,6 +112,8 @@ def code_for(
         written[_ANY_MODEL] = _ONE_MODEL.encode()
     if not has_fitted_head:
         written[_HEADS] = _LINEAR_HEAD.encode()
+    if not has_over_frames:
+        written[_OVER_FRAMES] = _MEAN_OF_FRAMES.encode()
     found = closure(ENTRY, PACKAGE.parent, written)
     files = {
         file: written[file] if file in written else (PACKAGE.parent / file).read_bytes()

@@ -20,6 +20,7 @@ from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.suited import about
 from workbench.parts.weights import RANDOM, own_versions
 from workbench.trial.device import (
     called,
@@ -148,7 +149,7 @@ def cost_key(spec: ModelSpec) -> dict[str, Any]:
     """Return what a model's time and memory depend on, as JSON values."""
     shapes = spec.shapes if isinstance(spec.backbone, dict) else list(spec.shapes.values())
     key = {"backbone": spec.backbone, "views": shapes, "image_px": spec.image_px}
-    key |= own_versions(spec.backbone_names)
+    key |= own_versions(spec.backbone_names) | about(spec.reading)
     return {**key, "head": spec.head.model_dump()} if spec.head.is_fitted else key
 
 

@@ -13,6 +13,7 @@ from workbench.parts.copies import Copies
 from workbench.parts.gradient import Gradient
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.over_frames import MEAN
 from workbench.parts.plugins import Plugin
 from workbench.parts.weights import Loader
 from workbench.trial.training_spec import TrainingSpec
@@ -211,6 +212,11 @@ class Recipe(Frozen):
                 f"the model's head is {self.model.head.kind}, and the training's method makes "
                 f"one that is {self.training.method.head.kind}"
             )
+        if self.model.head.is_fitted and self.model.over_frames != MEAN:
+            raise ValueError(
+                f"`over_frames` is {self.model.over_frames.kind}, and a head that is fitted reads "
+                "the mean: leave it out"
+            )
         return self
 
     def build_model(self, load: Loader | None = None) -> MediaModel:
@@ -247,6 +253,8 @@ class Recipe(Frozen):
         plain = {"kind": "linear"}, {"kind": "fine-tune"}
         if (dump["model"]["head"], dump["training"]["method"]) == plain:
             del dump["model"]["head"], dump["training"]["method"]
+        if dump["model"]["over_frames"] == MEAN.model_dump():
+            del dump["model"]["over_frames"]
         transfer = dump["training"]["transfer"]
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:

@@ -106,8 +106,8 @@ class _WithFeatures(nn.Module):
 
     def forward(self, inputs: ViewTensors) -> Tensor:
         features = self._model.features(inputs)
-        logits = self._model.head(self._model.dropout(features))
-        return torch.cat([logits, features], dim=1)
+        pooled = features if features.ndim == 2 else features.mean(dim=1)
+        return torch.cat([self._model.logits(features), pooled], dim=1)
 
 
 def sharpness_aware(model: nn.Module, rho: float, add_gradient: Callable[[], Tensor]) -> Tensor:
