@@ -218,7 +218,8 @@ class MediaModel(nn.Module):
         self.widths = tuple(reader.width for reader in readers.values())
         """The number of features of each view."""
 
-        self.head: nn.Module = head.build(sum(self.widths))
+        are_sounds = [view.is_sound for view in self.views.values()]
+        self.head: nn.Module = head.build_for(self.widths, are_sounds)
         self.lay_out(channels_last=True)
         self.train()
 
@@ -249,7 +250,7 @@ class MediaModel(nn.Module):
         self._frozen = backbones if frozen else []
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (batch, 2) logits, real before fake.
+        """Return (batch, 2) logits, real before fake; in training, a head may add more behind them.
 
         Args:
             inputs: Each view by its name: pictures (batch, frames, channels, height, width) float

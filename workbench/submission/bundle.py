@@ -17,6 +17,7 @@ from workbench.errors import BundleError, RuleError
 from workbench.files import finished_folder, hash_file, write_bytes, write_json, write_text
 from workbench.media.still import LIBRARIES
 from workbench.notebook import ShownAsText
+from workbench.parts.heads import LINEAR
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.rules.judge import judge_spec
@@ -158,7 +159,7 @@ def export(
         {type(view) for view in views},
         spec.backbone_names,
         is_pack=isinstance(spec, PackSpec),
-        has_fitted_head=any(member.head.is_fitted for member in members_of(spec)),
+        has_own_head=any(member.head != LINEAR for member in members_of(spec)),
         plugins=plugins,
     )
     extras = frozenset().union(*(view.libraries for view in views))

@@ -85,7 +85,7 @@ def code_for(
     backbones: Collection[str],
     *,
     is_pack: bool = False,
-    has_fitted_head: bool = False,
+    has_own_head: bool = False,
     plugins: Collection[Plugin] = (),
 ) -> Code:
     """Return the code that scores files by a model, or a pack, of such views and backbones.
@@ -102,7 +102,7 @@ def code_for(
     }
     if not is_pack:
         written[_ANY_MODEL] = _ONE_MODEL.encode()
-    if not has_fitted_head:
+    if not has_own_head:
         written[_HEADS] = _LINEAR_HEAD.encode()
     found = closure(ENTRY, PACKAGE.parent, written)
     files = {

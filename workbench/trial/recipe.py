@@ -244,7 +244,7 @@ class Recipe(Frozen):
         # order of the views stays in it, since it orders the model's layers.
         dump = self.model_dump(mode="json")
         # Keys of later versions: left out where they say no more than what those before them knew.
-        plain = {"kind": "linear"}, {"kind": "fine-tune"}
+        plain = {"kind": "linear"}, {"kind": "fine-tune", "two_labels": False}
         if (dump["model"]["head"], dump["training"]["method"]) == plain:
             del dump["model"]["head"], dump["training"]["method"]
         transfer = dump["training"]["transfer"]
