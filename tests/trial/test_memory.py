@@ -142,6 +142,19 @@ def test_a_frozen_backbone_takes_less(pictures: Prepared) -> None:
     assert frozen.trained < usual.trained / 100
 
 
+def test_a_last_block_takes_less_than_all_and_is_counted_apart(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    usual = vit(pictures)
+    top = usual.replaced(transfer=Transfer(scope="last_block"))
+    all_of_it, last = (
+        memory_count.counted_need(recipe, "cpu", False, 8, tmp_path) for recipe in (usual, top)
+    )
+    assert last.of(8) < all_of_it.of(8)
+    assert last.trained < all_of_it.trained
+    assert last.weights == all_of_it.weights
+
+
 def test_computing_activations_twice_takes_less(pictures: Prepared) -> None:
     recipe = vit(pictures)
     kept, twice = (count(recipe, checkpointed=c) for c in (False, True))

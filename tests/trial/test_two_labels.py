@@ -135,7 +135,7 @@ def test_what_the_tables_say_of_fakes_reaches_both_heads(
 ) -> None:
     for plot in ("write_roc", "write_pr"):
         monkeypatch.setattr(plots, plot, lambda *_: None)
-    prepared = made_data(tmp_path / "made", {"train": 12, "val": 6, "test": 3})
+    prepared = made_data(tmp_path, {"train": 12, "val": 6, "test": 3})
     recipe = recipe_of(
         ("frames", "mel"),
         {"kind": "fine-tune", "two_labels": True},

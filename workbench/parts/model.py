@@ -1,6 +1,6 @@
 """The model of every trial: one timm backbone a view, averaged over frames, and one head."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 import torch
@@ -212,7 +212,7 @@ class MediaModel(nn.Module):
                     network, view.shape, image_px=image_px, weights=start, load=load
                 )
         self.readers = nn.ModuleDict(readers)
-        self._frozen: list[BackboneReader] = []
+        self._frozen: list[nn.Module] = []
         self.freeze(frozen)
         self.dropout = nn.Dropout(dropout)
         self.widths = tuple(reader.width for reader in readers.values())
@@ -247,7 +247,11 @@ class MediaModel(nn.Module):
         backbones = [r for r in self.readers.values() if isinstance(r, BackboneReader)]
         for reader in backbones:
             reader.requires_grad_(not frozen)
-        self._frozen = backbones if frozen else []
+        self._frozen = [*backbones] if frozen else []
+
+    def keep_still(self, modules: Iterable[nn.Module]) -> None:
+        """Let some modules be in evaluation mode in training, too, until `freeze` is called."""
+        self._frozen += modules
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (batch, 2) logits, real before fake; in training, a head may add more behind them.

@@ -152,6 +152,12 @@ def cost_key(spec: ModelSpec) -> dict[str, Any]:
     return {**key, "head": spec.head.model_dump()} if spec.head.is_fitted else key
 
 
+def learned_key(recipe: Recipe) -> dict[str, Any]:
+    """Return which weights learn, on which time and memory of training depend, as JSON values."""
+    scope = recipe.training.transfer.scope
+    return {"frozen": recipe.training.frozen, **({} if scope == "all" else {"scope": scope})}
+
+
 def counted_need(
     recipe: Recipe, device: str, checkpointed: bool, batch: int, cache: Path | None
 ) -> Need:
@@ -160,8 +166,8 @@ def counted_need(
     batch = max(64, 1 << (batch - 1).bit_length())  # one count for many sizes
     about = {
         **cost_key(recipe.model),
-        "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,
+        **learned_key(recipe),
         "checkpointed": checkpointed,
         "batch": batch,
         "device": called(device) if cuda else "count",

@@ -219,7 +219,7 @@ class Recipe(Frozen):
             plugin.run()  # a recipe that was read since may have another version of the file
         model = self.model.build(load)
         self.training.transfer.skip_blocks(model, self.model.backbone_of)
-        model.freeze(self.training.frozen)
+        self.training.transfer.freeze(model, self.training.frozen)
         return model.train()
 
     @property
@@ -251,8 +251,9 @@ class Recipe(Frozen):
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:
             del transfer["average"]
-        if transfer["stochastic_depth"] == 0:
-            del transfer["stochastic_depth"]
+        for key, unsaid in (("stochastic_depth", 0), ("scope", "all")):
+            if transfer[key] == unsaid:
+                del transfer[key]
         for key, off in (("contrast", Contrast()), ("copies", Copies()), ("gradient", Gradient())):
             if getattr(self.training, key) == off:
                 del dump["training"][key]

@@ -147,7 +147,7 @@ class Training(ModelInTraining):
         compiled, channels_last = self._compiled is not None, self._model.channels_last
         averaging = time.monotonic()
         if self._average.after_epoch(number):
-            self._average.model.freeze(is_frozen)
+            recipe.training.transfer.freeze(self._average.model, is_frozen)
             files = training_files(
                 self._train, recipe, self.plan, self._moved, num_ranks=self._ranks.size
             )
@@ -195,7 +195,7 @@ class Training(ModelInTraining):
         """Let those weights learn that shall in epoch `number`; return whether it is the head's."""
         spec = self.recipe.training
         is_frozen = spec.frozen or number <= spec.transfer.frozen_epochs
-        self._model.freeze(is_frozen)
+        spec.transfer.freeze(self._model, is_frozen)
         self._model.train()
         return is_frozen
 
