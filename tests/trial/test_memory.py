@@ -18,11 +18,12 @@ from workbench.parts.gradient import Gradient
 from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer, Timm
+from workbench.parts.train_size import TrainSize
 from workbench.parts.transfer import Transfer
 from workbench.trial import memory, memory_count
 from workbench.trial.decision import Decision
 from workbench.trial.memory import Plan, TooLargeError, plan
-from workbench.trial.memory_count import Need, is_out_of_memory
+from workbench.trial.memory_count import Need, UntrainableError, is_out_of_memory
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.train import run_trial
@@ -153,6 +154,21 @@ def test_a_last_block_takes_less_than_all_and_is_counted_apart(
     assert last.of(8) < all_of_it.of(8)
     assert last.trained < all_of_it.trained
     assert last.weights == all_of_it.weights
+
+
+def test_smaller_pictures_in_training_take_less(pictures: Prepared) -> None:
+    usual = recipe_for(pictures, backbone="test_resnet", image_px=64)
+    small = usual.replaced(train_size=TrainSize(first=0.5, last=0.5))
+    grown = usual.replaced(train_size=TrainSize(first=0.5))
+    whole, half, most = (count(recipe).sample for recipe in (usual, small, grown))
+    assert half < 0.5 * whole
+    assert most == whole
+
+
+def test_a_backbone_of_one_size_is_told_before_training(pictures: Prepared) -> None:
+    recipe = vit(pictures).replaced(train_size=TrainSize(first=0.5))
+    with pytest.raises(UntrainableError, match="test_vit reads pictures of one size alone"):
+        memory_count.check(recipe, 8)
 
 
 def test_computing_activations_twice_takes_less(pictures: Prepared) -> None:

@@ -84,7 +84,7 @@ class Transfer(Frozen):
             reader.lay_out(channels_last=reader.channels_last)
 
     def freeze(self, model: MediaModel, frozen: bool) -> None:
-        """Let the backbones of `model` stay as they are, or those of their weights learn that may."""
+        """Let the backbones stay as they are, or those of their weights learn that may."""
         model.freeze(frozen)
         for reader in model.readers.values():
             if frozen or self.scope == "all" or not isinstance(reader, BackboneReader):

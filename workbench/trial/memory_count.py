@@ -20,7 +20,8 @@ from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
-from workbench.parts.weights import RANDOM, own_versions
+from workbench.parts.train_size import read_at
+from workbench.parts.weights import RANDOM, own_versions, published
 from workbench.trial.device import (
     called,
     forget_peak,
@@ -116,6 +117,13 @@ def check(recipe: Recipe, num_samples: int) -> None:
         UntrainableError: the recipe cannot be trained.
         ConfigError: its backbone takes no such pictures.
     """
+    if set(recipe.train_sides) != {recipe.model.image_px}:
+        for name in recipe.model.backbone_names:
+            if published(name).fixed_input_size:
+                raise UntrainableError(
+                    f"{name} reads pictures of one size alone, and `train_size` asks for smaller "
+                    "ones in training: leave it out, or take another backbone"
+                )
     if min(recipe.training.batch_size, num_samples) == 1 and least_samples(recipe) > 1:
         raise UntrainableError.of_one_sample(recipe)
 
@@ -153,9 +161,13 @@ def cost_key(spec: ModelSpec) -> dict[str, Any]:
 
 
 def learned_key(recipe: Recipe) -> dict[str, Any]:
-    """Return which weights learn, on which time and memory of training depend, as JSON values."""
-    scope = recipe.training.transfer.scope
-    return {"frozen": recipe.training.frozen, **({} if scope == "all" else {"scope": scope})}
+    """Return which weights learn, and at which size: time and memory of training depend on it."""
+    key: dict[str, Any] = {"frozen": recipe.training.frozen}
+    if (scope := recipe.training.transfer.scope) != "all":
+        key["scope"] = scope
+    if (sides := set(recipe.train_sides)) != {recipe.model.image_px}:
+        key["sides"] = sorted(sides)
+    return key
 
 
 def counted_need(
@@ -253,7 +265,9 @@ def run_pass(recipe: Recipe, device: str, checkpointed: bool, num_samples: int, 
         checkpoint_activations(model)
     # On tensors without contents everything is float32.
     precision = "float32" if device == "meta" else recipe.training.precision
-    odds = logits_of(model, example_inputs(model.views, num_samples, device), precision)[:, 1]
+    inputs = example_inputs(model.views, num_samples, device)
+    with read_at(model, max(recipe.train_sides)):
+        odds = logits_of(model, inputs, precision)[:, 1]
     F.softplus(odds).mean().backward()
 
 

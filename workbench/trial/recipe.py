@@ -8,9 +8,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from workbench.parts.contrast import Contrast
-from workbench.parts.copies import Copies
-from workbench.parts.gradient import Gradient
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.plugins import Plugin
@@ -223,6 +220,12 @@ class Recipe(Frozen):
         return model.train()
 
     @property
+    def train_sides(self) -> list[int]:
+        """The side of the pictures in training, in pixels, of each epoch."""
+        spec = self.training
+        return spec.train_size.sides(self.model.image_px, spec.num_epochs)
+
+    @property
     def uid(self) -> str:
         """The name of the trial that computes this recipe: see `named`; else its fingerprint."""
         return self._name or self.fingerprint
@@ -254,8 +257,8 @@ class Recipe(Frozen):
         for key, unsaid in (("stochastic_depth", 0), ("scope", "all")):
             if transfer[key] == unsaid:
                 del transfer[key]
-        for key, off in (("contrast", Contrast()), ("copies", Copies()), ("gradient", Gradient())):
-            if getattr(self.training, key) == off:
+        for key in ("contrast", "copies", "gradient", "train_size"):
+            if getattr(self.training, key) == TrainingSpec.model_fields[key].default:
                 del dump["training"][key]
         if not any(dump["training"]["augment"]["waveforms"].values()):
             del dump["training"]["augment"]["waveforms"]

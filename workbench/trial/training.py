@@ -16,6 +16,7 @@ from workbench.parts.augment import change, fake_share_with_blends, mix, with_bl
 from workbench.parts.averages import NoAverage
 from workbench.parts.losses import Loss
 from workbench.parts.optimizers import lay_out_as_parameters, restore
+from workbench.parts.train_size import read_at, resized
 from workbench.parts.two_labels import TwoLabelsHead
 from workbench.scoring.stored import StoredViews
 from workbench.trial.batches import count_batches, shuffled
@@ -301,6 +302,7 @@ class Training(ModelInTraining):
             values = list(recipe.refit.history[: len(values)])
         history = [sign * value for value in values]
         balanced = recipe.training.sampling.balanced
+        side = recipe.train_sides[number - 1]
         losses = []
         for batch in shuffled(
             train,
@@ -317,7 +319,7 @@ class Training(ModelInTraining):
             )
             recipe.training.optimizer.set_lr(self._optimizer, self._factor)
             inputs, labels = with_blends(
-                batch.inputs,
+                resized(batch.inputs, self._modalities, side),
                 batch.targets,
                 self._modalities,
                 recipe.training.augment,
@@ -328,7 +330,8 @@ class Training(ModelInTraining):
             # Not a sum of two products, which can miss 1 by rounding where both labels are 1.
             targets = self._targets(labels, batch.index)
             targets = targets[mixed.partner].lerp(targets, mixed.share)
-            loss = self._add_gradient(mixed.inputs, targets)
+            with read_at(self._model, side):
+                loss = self._add_gradient(mixed.inputs, targets)
             self._optimizer.step()
             losses.append(loss)
             self._step += 1
