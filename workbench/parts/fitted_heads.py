@@ -83,10 +83,7 @@ class NoisyOr(StandardisedLinear):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (batch, 2) logits of (batch, width) features, that of a real one always 0."""
-        odds = self.linear((features.double() - self.mean) / self.scale)
-        # -log of the probability that neither is fake.
-        neither = F.softplus(odds).sum(dim=1).clamp(min=1e-30)
-        return _with_zero(neither + torch.log(-torch.expm1(-neither)))
+        return noisy_or(self.linear((features.double() - self.mean) / self.scale))
 
 
 class BoostedTrees(nn.Module):
@@ -114,6 +111,13 @@ class BoostedTrees(nn.Module):
             node = 2 * node + 1 + (seen > self.thresholds[trees, node]).long()
         leaf = node - self.features.shape[1]
         return _with_zero(self.leaves[trees, leaf].sum(dim=1) + self.constant)
+
+
+def noisy_or(odds: Tensor) -> Tensor:
+    """Return (batch, 2) logits that one of two is fake, of (batch, 2) log-odds that each is."""
+    # -log of the probability that neither is fake.
+    neither = F.softplus(odds).sum(dim=1).clamp(min=1e-30)
+    return _with_zero(neither + torch.log(-torch.expm1(-neither)))
 
 
 def _constant(values: Tensor) -> nn.Parameter:

@@ -1,6 +1,6 @@
 """The model of every trial: one timm backbone a view, its frames made one, and one head."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -231,13 +231,14 @@ class MediaModel(nn.Module):
                     network, view.shape, image_px=image_px, weights=start, load=load
                 )
         self.readers = nn.ModuleDict(readers)
-        self._frozen: list[BackboneReader] = []
+        self._frozen: list[nn.Module] = []
         self.freeze(frozen)
         self.dropout = nn.Dropout(dropout)
         self.widths = tuple(reader.width for reader in readers.values())
         """The number of features of each view."""
 
-        self.head: nn.Module = head.build(sum(self.widths))
+        are_sounds = [view.is_sound for view in self.views.values()]
+        self.head: nn.Module = head.build_for(self.widths, are_sounds)
         build, of_logits = reading.over_frames.build, reading.over_frames.of_logits
         self._several = [n for n, v in views.items() if len(v.shape) == 4 and v.shape[0] > 1]
         pooled = {n: build(readers[n].width) for n in self._several if not of_logits}
@@ -270,10 +271,14 @@ class MediaModel(nn.Module):
         backbones = [r for r in self.readers.values() if isinstance(r, BackboneReader)]
         for reader in backbones:
             reader.requires_grad_(not frozen)
-        self._frozen = backbones if frozen else []
+        self._frozen = [*backbones] if frozen else []
+
+    def keep_still(self, modules: Iterable[nn.Module]) -> None:
+        """Let some modules be in evaluation mode in training, too, until `freeze` is called."""
+        self._frozen += modules
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (batch, 2) logits, real before fake.
+        """Return (batch, 2) logits, real before fake; in training, a head may add more behind them.
 
         Args:
             inputs: Each view by its name: pictures (batch, frames, channels, height, width) float

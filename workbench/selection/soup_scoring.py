@@ -10,6 +10,7 @@ from torch import Tensor
 
 from workbench.data.prepare import Prepared
 from workbench.parts.model import MediaModel
+from workbench.parts.transfer import Transfer
 from workbench.scoring.evaluator import Evaluator
 from workbench.scoring.slices import Slice, labelled_slices, slices_of
 from workbench.scoring.stored import StoredViews
@@ -59,6 +60,8 @@ class SoupScorer:
 
         recipes = [folder.trial(row.recipe).read_recipe() for row in rows]
         self._is_frozen = all(recipe.training.frozen for recipe in recipes)
+        scopes = {recipe.training.transfer.scope for recipe in recipes}
+        self._transfer = Transfer(scope=scopes.pop() if len(scopes) == 1 else "all")
         results = [folder.trial(row.recipe).kept_result() for row in rows]
         sizes = [result.micro_batch for result in results if result and result.micro_batch]
         self._plan = Plan(micro_batch=min(sizes, default=None))
@@ -81,7 +84,7 @@ class SoupScorer:
         """
         model = self.recipe.model.build()
         model.load_state_dict(mean_state(self._sum(rows), len(rows), like=model.state_dict()))
-        model.freeze(self._is_frozen)
+        self._transfer.freeze(model, self._is_frozen)
         model.to(self._device)
         estimate_norms(model, training_files(self._train, self.recipe, self._plan))
         return model.eval()

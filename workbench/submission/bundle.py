@@ -18,6 +18,7 @@ from workbench.files import hash_file, write_bytes, write_json, write_text
 from workbench.folders import finished_folder
 from workbench.media.still import LIBRARIES
 from workbench.notebook import ShownAsText
+from workbench.parts.heads import LINEAR
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.over_frames import MEAN
 from workbench.parts.pack_spec import PackSpec, members_of
@@ -160,7 +161,7 @@ def export(
         {type(view) for view in views},
         spec.backbone_names,
         is_pack=isinstance(spec, PackSpec),
-        has_fitted_head=any(member.head.is_fitted for member in members_of(spec)),
+        has_own_head=any(member.head != LINEAR for member in members_of(spec)),
         has_over_frames=any(member.over_frames != MEAN for member in members_of(spec)),
         plugins=plugins,
     )

@@ -92,7 +92,7 @@ def code_for(
     backbones: Collection[str],
     *,
     is_pack: bool = False,
-    has_fitted_head: bool = False,
+    has_own_head: bool = False,
     has_over_frames: bool = False,
     plugins: Collection[Plugin] = (),
 ) -> Code:
@@ -110,7 +110,7 @@ def code_for(
     }
     if not is_pack:
         written[_ANY_MODEL] = _ONE_MODEL.encode()
-    if not has_fitted_head:
+    if not has_own_head:
         written[_HEADS] = _LINEAR_HEAD.encode()
     if not has_over_frames:
         written[_OVER_FRAMES] = _MEAN_OF_FRAMES.encode()

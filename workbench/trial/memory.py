@@ -25,6 +25,7 @@ from workbench.trial.memory_count import (
     cost_key,
     counted_need,
     input_bytes,
+    learned_key,
     least_samples,
     peak_of_pass,
     state_copies,
@@ -288,7 +289,7 @@ class Fitted:
         self._measured = Measured(cache, "fitted")
         self._about = {
             **cost_key(recipe.model),
-            "frozen": recipe.training.frozen,
+            **learned_key(recipe),
             "precision": recipe.training.precision,
             "batch": largest_share(min(recipe.training.batch_size, num_samples), num_ranks),
             "blends": recipe.training.augment.pictures.self_blend > 0,

@@ -12,6 +12,7 @@ from workbench.parts.losses import AnyLoss, CrossEntropy
 from workbench.parts.methods import AnyMethod, FeatureProbe, FineTuning, is_probe
 from workbench.parts.optimizers import NoOptimizer, OptimizerOrNone
 from workbench.parts.schedules import AnySchedule, Constant
+from workbench.parts.train_size import TrainSize
 from workbench.parts.transfer import Transfer
 from workbench.trial.sampling import Sampling
 from workbench.values import Frozen
@@ -34,6 +35,9 @@ class TrainingSpec(Frozen):
     """Whether the backbone stays as it is and only the head learns."""
 
     transfer: Transfer = Transfer()
+    train_size: TrainSize = TrainSize()
+    """How large pictures are in training, against `image_px`, in which they are scored."""
+
     sampling: Sampling = Sampling()
     copies: Copies = Copies()
     loss: AnyLoss = CrossEntropy()
