@@ -1,4 +1,5 @@
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.training_copies import partners_of, prepare_training_copies
 from workbench.data.view_store import NEUTRAL_ROW
+from workbench.degradation.degradations import DAMAGES, FORGERIES
+from workbench.errors import ConfigError
 from workbench.files import hash_file
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
@@ -54,9 +57,9 @@ def prepared(folder: Path) -> Prepared:
     copies = prepare_training_copies(
         data,
         ("resynthesis", "splice", "mismatch"),
+        ("degraded",),
         folder,
         {},
-        degraded=True,
         cache=folder / "cache",
         jobs=1,
     )
@@ -100,7 +103,7 @@ def test_copies_are_the_same_the_next_time_and_are_no_slices(
     prepared: Prepared, folder: Path
 ) -> None:
     again = prepare_training_copies(
-        prepared, ("splice",), folder, {}, degraded=False, cache=folder / "cache", jobs=1
+        prepared, ("splice",), (), folder, {}, cache=folder / "cache", jobs=1
     )
     assert [*again] == ["copies.splice"]
     pd.testing.assert_frame_equal(
@@ -117,7 +120,7 @@ def test_a_copy_into_which_another_file_goes_is_not_kept_once_that_changed(
     stamps = {name: stamp(tmp_path / name) for name in REAL}
     write_media(tmp_path / "b.mp4", sound=chirp(0.9), pictures=moving(4))
     made = prepare_training_copies(
-        prepared, ("splice",), tmp_path, stamps, degraded=False, cache=tmp_path / "cache", jobs=1
+        prepared, ("splice",), (), tmp_path, stamps, cache=tmp_path / "cache", jobs=1
     )
     rows = made["copies.splice"].table.set_index("name")
     # `b.mp4` goes into the copy of `a.mp4`, and is no longer what the copy is named by.
@@ -201,3 +204,28 @@ def test_a_model_that_cannot_notice_a_forgery_is_not_told_of_a_fake(
 def test_chances_that_add_up_to_more_than_one_are_refused() -> None:
     with pytest.raises(ValueError, match=r"splice \+ mismatch is 1\.2"):
         Copies(splice=0.6, mismatch=0.6)
+    with pytest.raises(ValueError, match=r"pitch \+ world is 1\.5"):
+        Copies(pitch=0.75, world=0.75)
+
+
+def test_a_later_key_that_is_off_is_in_no_record() -> None:
+    first = {"degraded": 0.3, "resynthesis": 0.0, "splice": 0.0, "mismatch": 0.0}
+    assert Copies(degraded=0.3).model_dump() == first
+    assert Copies(degraded=0.3, pitch=0.5).model_dump() == first | {"pitch": 0.5}
+    assert Copies(**first, pitch=0.0) == Copies(degraded=0.3)
+
+
+def test_what_cannot_be_made_here_is_refused_before_anything_is_decoded(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyworld", None)
+    with pytest.raises(ConfigError, match=r"pyworld, which cannot be loaded .*install it with"):
+        prepare_training_copies(
+            prepared, ("world",), (), tmp_path, {}, cache=tmp_path / "cache", jobs=1
+        )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_ways_of_damage_and_forgery_are_the_keys_of_a_space() -> None:
+    assert {*Copies.DAMAGES} == {*DAMAGES}
+    assert {*Copies.model_fields} == {*DAMAGES, *FORGERIES}

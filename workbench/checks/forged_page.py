@@ -39,7 +39,12 @@ def write_forged_page(
 
     Returns:
         Whether there is anything to show.
+
+    Raises:
+        ConfigError: one of them cannot be made on this machine.
     """
+    for name in forgeries:
+        FORGERIES[name].require()
     rows = prepared.rows("train")
     partners = partners_of(rows, prepared.views)
     names, paths = (dict(zip(rows["content"], rows[key], strict=True)) for key in ("name", "path"))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.degradation.forgeries import mismatched, resynthesised, spliced
+from workbench.degradation.forgeries import mismatched, resynthesised, spliced, transplanted
 from workbench.degradation.pictures import as_jpeg, half_size, noisy, with_blur
 from workbench.degradation.recoding import write_h264
 from workbench.degradation.sounds import (
@@ -24,6 +24,13 @@ from workbench.degradation.sounds import (
     quiet,
     through_telephone,
     with_noise,
+)
+from workbench.degradation.voices import (
+    formant_shifted,
+    pitch_shifted,
+    require_world,
+    through_vocoder,
+    through_world,
 )
 from workbench.media.sound_view import SoundView
 from workbench.media.video_view import VideoView
@@ -50,6 +57,9 @@ class Degradation:
 
     of_video: Callable[[Path, Path], None] | None = None
     """Writes the pictures of a video into another file."""
+
+    require: Callable[[], None] = lambda: None
+    """Raises a ConfigError where it cannot be done on this machine."""
 
     is_default: bool = False
     """Whether it is among those that `degraded` alone stands for."""
@@ -122,9 +132,24 @@ FORGERIES: Mapping[str, Degradation] = {
         Degradation("resynthesis", "rebuilt from its mel spectrogram", of_sound=resynthesised),
         Degradation("splice", "a stretch of another sound", of_two_sounds=spliced),
         Degradation("mismatch", "another sound, or one moved in time", of_two_sounds=mismatched),
+        Degradation("pitch", "1 to 4 semitones higher or lower", of_sound=pitch_shifted),
+        Degradation("formants", "formants 8 to 25% higher or lower", of_sound=formant_shifted),
+        Degradation("world", "made anew by WORLD", of_sound=through_world, require=require_world),
+        Degradation("vocoder", "a low-pass, and few steps", of_sound=through_vocoder),
+        Degradation("transplant", "a stretch of its own elsewhere", of_sound=transplanted),
     )
 }
 """By name: what makes a fake of a real file."""
+
+DAMAGES: Mapping[str, tuple[str, ...]] = {
+    # As they were when studies began with them: which one a file gets hangs on their number.
+    "degraded": (
+        *("jpeg50", "jpeg30", "half-size", "blur", "picture-noise", "h264"),
+        *("mp3", "telephone", "sound-noise", "room", "quiet", "clipped"),
+    ),
+}
+"""By the name of a way of damage, the degradations of which a training file gets one of each
+medium."""
 
 CHANGES = {**DEGRADATIONS, **FORGERIES}
 
