@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 
@@ -5,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.media.clips import chirp, write_media
+from tests.media.clips import chirp, moving, write_media
 from workbench.checks.forged_page import write_forged_page
 from workbench.data.prepare import Prepared
 from workbench.degradation.degradations import FORGERIES
 from workbench.errors import ConfigError
+from workbench.media.frames import Frames
 from workbench.media.mel import Mel
 
-NAMES = [name for name in FORGERIES if name != "world"]  # it needs an extra
+NAMES = [name for name, each in FORGERIES.items() if not each.of_pictures and name != "world"]
+SEEN = [name for name, each in FORGERIES.items() if each.of_pictures]
 
 
 @pytest.fixture
@@ -39,6 +42,18 @@ def test_each_real_file_is_heard_with_what_is_made_of_it(
     assert "too short to be forged" in text
     for name in NAMES:
         assert text.count(f"<p>{name}: {FORGERIES[name].what}</p>") == 2
+
+
+def test_each_real_video_is_seen_with_what_is_made_of_its_frames(tmp_path: Path) -> None:
+    write_media(tmp_path / "clip.mp4", pictures=moving(30))
+    rows = {"split": "train", "name": ["clip.mp4"], "path": "clip.mp4", "content": "c"}
+    table = pd.DataFrame({**rows, "row.frames": [1], "target": np.array([0], np.int8)})
+    prepared = Prepared(table, {"frames": Frames(num_frames=2, image_px=32)}, {}, "made")
+    assert write_forged_page(prepared, tmp_path, [*SEEN, *NAMES], tmp_path / "forged.html")
+    text = (tmp_path / "forged.html").read_text()
+    pictures = re.findall("data:image/png;base64,[^']*", text)
+    assert len(pictures) == len(set(pictures)) == 1 + len(SEEN)
+    assert "<audio" not in text
 
 
 def test_a_forgery_that_cannot_be_made_here_is_refused(

@@ -1,5 +1,6 @@
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from workbench.parts.copies import Copies
 from workbench.scoring.slices import Slice, families_of
 from workbench.trial.drawn_copies import DrawnCopies
 
-VIEWS = {"frames": Frames(num_frames=2, image_px=32), "mel": Mel()}
+VIEWS = {"frames": Frames(num_frames=16, image_px=32), "mel": Mel()}  # every frame is seen
 REAL, FAKE = ("a.mp4", "b.mp4", "mute.mp4"), ("f.mp4",)
 
 
@@ -206,6 +207,50 @@ def test_chances_that_add_up_to_more_than_one_are_refused() -> None:
         Copies(splice=0.6, mismatch=0.6)
     with pytest.raises(ValueError, match=r"pitch \+ world is 1\.5"):
         Copies(pitch=0.75, world=0.75)
+
+
+def test_frames_are_forged_of_real_videos_without_sound_too_and_damage_goes_on_top(
+    prepared: Prepared, folder: Path
+) -> None:
+    made = prepare_training_copies(
+        prepared, ("freeze",), ("trimmed", "recoded"), folder, {}, cache=folder / "cache", jobs=1
+    )
+    both = Prepared(
+        prepared.table, prepared.views, prepared.arrays, "made", prepared.stores, beside=made
+    )
+    own = prepared.rows("train").set_index("name")
+    rows = {kind: rows_of(both, kind) for kind in ("freeze", "freeze_recoded", "trimmed")}
+    assert [*rows["freeze"].index] == [*REAL]
+    assert rows["freeze"]["target"].tolist() == [1, 1, 1]
+    assert rows["freeze"]["row.mel"].tolist() == own["row.mel"][[*REAL]].tolist()
+    assert not set(rows["freeze"]["row.frames"]) & set(own["row.frames"])
+    assert rows["trimmed"]["row.frames"].tolist() == own["row.frames"].tolist()
+    assert not set(rows["trimmed"]["row.mel"][:2]) & set(own["row.mel"])
+    assert not set(rows["freeze_recoded"]["row.frames"]) & set(rows["freeze"]["row.frames"])
+    seen = drawn(both, ("mel", "frames"), freeze=1.0, trimmed=1.0)
+    assert seen["target"].tolist() == [1, 1, 1, 1]
+    # The frames of one are forged, its sound is trimmed; the fake one is damaged alone.
+    for name in (*REAL[:2], *FAKE):
+        assert seen["row.mel"][name] == rows["trimmed"]["row.mel"][name] != own["row.mel"][name]
+    assert seen["row.frames"]["f.mp4"] == own["row.frames"]["f.mp4"]
+
+
+def test_a_file_is_damaged_in_one_of_several_ways_at_a_time(prepared: Prepared) -> None:
+    rows = pd.concat([prepared.rows("train")] * 100, ignore_index=True)
+    degraded = prepared.beside["copies.degraded"]
+    shifted = degraded.table.assign(**{"row.mel": degraded.table["row.mel"] + 50})
+    other = replace(prepared, table=shifted)
+    beside = {"copies.degraded": degraded, "copies.recoded": other}
+    part = Slice("train", replace(prepared, beside=beside), rows)
+    copies = DrawnCopies(part, Copies(degraded=0.5, recoded=0.25), ("mel",))
+    order = copies.drawn(torch.arange(len(rows)), torch.Generator().manual_seed(0), 1)
+    seen = copies.part.rows.iloc[order.numpy()]
+    heard = seen["row.mel"][seen["name"] == "a.mp4"]
+    [own] = set(prepared.rows("train").set_index("name")["row.mel"][["a.mp4"]])
+    [one] = degraded.table.set_index("name")["row.mel"][["a.mp4"]]
+    counts = [int((heard == row).sum()) for row in (own, one, one + 50)]
+    assert sum(counts) == 100
+    assert counts == pytest.approx([25, 50, 25], abs=12)
 
 
 def test_a_later_key_that_is_off_is_in_no_record() -> None:

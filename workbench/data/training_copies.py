@@ -65,14 +65,16 @@ def prepare_training_copies(
         DataError: see `prepare.prepare`.
     """
     for name in (*forgeries, *(name for damage in damages for name in DAMAGES[damage])):
-        CHANGES[name].require()
+        CHANGES[name].require(prepared.views.values())
     rows = prepared.rows("train")
     partners = partners_of(rows, prepared.views)
     kinds: dict[str, _Kind] = {}
     views_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
     made_of: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for forgery in ("", *forgeries):
-        table = rows[rows["content"].isin(partners)].assign(target=1) if forgery else rows
+        table = rows
+        if forgery:
+            table = rows[forgeable(forgery, rows, prepared.views, partners)].assign(target=1)
         for damage in ("", *damages):
             made = _made(prepared.views, table["content"], forgery, damage)
             if not made:
@@ -126,6 +128,16 @@ def _made(
             drawn = [fitting[number % len(fitting)] if fitting else "" for number in numbers]
             made[name] = [AND.join(filter(None, (first, each))) for each in drawn]
     return made
+
+
+def forgeable(
+    forgery: str, rows: pd.DataFrame, views: Mapping[str, View], partners: Mapping[str, str]
+) -> "pd.Series[bool]":
+    """Return which files can be forged so: real ones of which there is a view that it changes."""
+    if not CHANGES[forgery].of_pictures:
+        return rows["content"].isin(partners)
+    seen = [f"row.{name}" for name, view in views.items() if CHANGES[forgery].touches(view)]
+    return (rows["target"] == 0) & (rows[seen] != NEUTRAL_ROW).any(axis=1)
 
 
 def partners_of(rows: pd.DataFrame, views: Mapping[str, View]) -> dict[str, str]:

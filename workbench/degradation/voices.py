@@ -2,6 +2,7 @@
 
 import importlib
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import soxr
 from workbench.degradation.forgeries import Wave, as_loud, require
 from workbench.errors import ConfigError
 from workbench.media.audio import RATE_HZ
-from workbench.media.view import Sound
+from workbench.media.view import Sound, View
 
 _WINDOW, _HOP = 1024, 256
 _SEMITONES = (1.0, 4.0)
@@ -105,7 +106,7 @@ def through_world(sound: Sound, rng: np.random.Generator) -> Sound:
     return as_loud(_fitted(made, len(sound)), sound)
 
 
-def require_world() -> None:
+def require_world(views: Iterable[View]) -> None:
     """Make sure that `through_world` can be called.
 
     Raises:

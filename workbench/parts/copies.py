@@ -18,7 +18,7 @@ class Copies(Frozen):
     FIRST: ClassVar = ("degraded", "resynthesis", "splice", "mismatch")
     """The keys that the first version had."""
 
-    DAMAGES: ClassVar = ("degraded",)
+    DAMAGES: ClassVar = ("degraded", "recoded", "trimmed", "cutout")
     """The keys of what real and fake files get alike; all others make fakes of real ones."""
 
     degraded: float = Field(0.0, ge=0, le=1)
@@ -53,6 +53,21 @@ class Copies(Frozen):
 
     transplant: float = Field(0.0, ge=0, le=1)
     """The same, with a stretch of its own sound in another place, over a tenth to a third."""
+
+    freeze: float = Field(0.0, ge=0, le=1)
+    """The same, with a stretch of its video in which a frame stays, frames come again, or are left
+    out, while its sound goes on."""
+
+    recoded: float = Field(0.0, ge=0, le=1)
+    """As `degraded`, with what platforms do alone: the video as H.264 or H.265 at crf 17 to 40, 15
+    to 30 frames a second and a quarter to all of its size; the sound as MP3 or Opus."""
+
+    trimmed: float = Field(0.0, ge=0, le=1)
+    """As `degraded`, with the sound alone, without the silence at its ends: fakes often have none,
+    and nothing shall be learned of that."""
+
+    cutout: float = Field(0.0, ge=0, le=1)
+    """As `degraded`, with the pictures alone: the eyes or the mouth of each face are covered."""
 
     @property
     def forged(self) -> Mapping[str, float]:
