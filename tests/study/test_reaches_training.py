@@ -18,7 +18,7 @@ from torch import Generator
 
 from workbench.data.prepare import Prepared
 from workbench.data.training_copies import copies_name
-from workbench.degradation.degradations import FORGERIES
+from workbench.degradation.degradations import DAMAGES, FORGERIES
 from workbench.media.sound_view import SoundView
 from workbench.media.view import View
 from workbench.media.views import AnyView
@@ -53,10 +53,10 @@ SIZES = {"train": 34, "val": 12, "test": 2}
 """One batch of 64 or two of 32 or three of 16."""
 
 COPIES = [
-    copies_name(forgery, degraded=degraded)
+    copies_name(forgery, damage)
     for forgery in ("", *FORGERIES)
-    for degraded in (True, False)
-    if forgery or degraded
+    for damage in (*DAMAGES, "")
+    if forgery or damage
 ]
 
 SHORT, LONG = 2, 12
@@ -141,9 +141,10 @@ def made_data(folder: Path, sizes: Mapping[str, int] = SIZES) -> Prepared:
 def copies_of(prepared: Prepared, name: str) -> Prepared:
     """Return copies that look like the file one, two, ... further on."""
     rows = prepared.rows("train")
-    table = rows[rows["target"] == 0].assign(target=1) if name != "copies.degraded" else rows
+    is_damaged, is_forged = (any(one in name for one in some) for some in (DAMAGES, FORGERIES))
+    table = rows[rows["target"] == 0].assign(target=1) if is_forged else rows
     for view in prepared.views:
-        if isinstance(VIEWS[view], SoundView) or "degraded" in name:
+        if isinstance(VIEWS[view], SoundView) or is_damaged:
             moved = (table[f"row.{view}"] + COPIES.index(name)) % len(rows) + 1
             table = table.assign(**{f"row.{view}": moved})
     return replace(prepared, table=table)

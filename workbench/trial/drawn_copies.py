@@ -30,29 +30,32 @@ class DrawnCopies:
     def __init__(self, part: Slice, copies: Copies, views: Collection[str]) -> None:
         self._files, self._views = part, views
         self._tables = [part.rows]
-        self._degraded = copies.degraded
         self._is_real = torch.from_numpy(part.rows["target"].to_numpy() == 0)
-        chances = [0.0, *copies.forged.values()]
-        self._ends = torch.tensor(chances, dtype=torch.float64).cumsum(0)
+        self._forged, self._damaged = (
+            torch.tensor([0.0, *chances.values()], dtype=torch.float64).cumsum(0)
+            for chances in (copies.forged, copies.damaged)
+        )
         self.num_files = len(part.rows)
         """Of the files themselves, which come first."""
 
         own = np.arange(self.num_files)
-        damaged = self._added("", own, own >= 0, degraded=True) if copies.degraded else own
-        places = [np.stack([own, damaged])]
+        places = [
+            np.stack([own, *(self._added("", d, own, own >= 0) for d in copies.damaged)]),
+        ]
         self.num_forged = 0.0
         """Real files that an epoch sees as fakes, on average."""
 
         for forgery, chance in copies.forged.items():
-            forged = self._added(forgery, own, own >= 0, degraded=False)
+            forged = self._added(forgery, "", own, own >= 0)
             is_forged = forged != own
-            damaged = np.where(is_forged, forged, places[0][1])
-            if copies.degraded:
-                damaged = self._added(forgery, damaged, is_forged, degraded=True)
-            places.append(np.stack([forged, damaged]))
+            both = [forged]
+            for damage, damaged in zip(copies.damaged, places[0][1:], strict=True):
+                at_least = np.where(is_forged, forged, damaged)
+                both.append(self._added(forgery, damage, at_least, is_forged))
+            places.append(np.stack(both))
             self.num_forged += chance * int(is_forged.sum())
         self._places = torch.from_numpy(np.stack(places))
-        """Where each file is, not forged or in each way, as it is and damaged: (ways, 2, files)."""
+        """Where each file is: (1 + ways to forge it, 1 + ways to damage it, files)."""
 
         table = pd.concat(self._tables, ignore_index=True)
         self.part = replace(part, prepared=replace(part.prepared, table=table), rows=table)
@@ -68,17 +71,17 @@ class DrawnCopies:
         """
         files, segments = order // num_segments, order % num_segments
         drawn = torch.rand(len(order), generator=generator, dtype=torch.float64)
-        way = torch.searchsorted(self._ends, drawn, right=True)
-        way[(way == len(self._ends)) | ~self._is_real[files]] = 0
-        damaged = torch.rand(len(order), generator=generator) < self._degraded
-        return self._places[way, damaged.long(), files] * num_segments + segments
+        forged = _which(self._forged, drawn)
+        forged[~self._is_real[files]] = 0
+        damaged = _which(self._damaged, torch.rand(len(order), generator=generator).double())
+        return self._places[forged, damaged, files] * num_segments + segments
 
     def _added(
-        self, forgery: str, places: Places, wanted: npt.NDArray[np.bool_], *, degraded: bool
+        self, forgery: str, damage: str, places: Places, wanted: npt.NDArray[np.bool_]
     ) -> Places:
         """Add the copies of one kind of the files that are wanted; return `places` with theirs."""
         prepared, rows = self._files.prepared, self._files.rows
-        other = prepared.beside.get(copies_name(forgery, degraded=degraded))
+        other = prepared.beside.get(copies_name(forgery, damage))
         if other is None:
             return places
         table = other.table.drop_duplicates("content")
@@ -101,3 +104,9 @@ class DrawnCopies:
         added[np.flatnonzero(wanted)[seen]] = sum(map(len, self._tables)) + np.arange(seen.sum())
         self._tables.append(table[seen])
         return added
+
+
+def _which(ends: Tensor, drawn: Tensor) -> Tensor:
+    """Return in which of the spans that `ends` bound each number lies, from 1 on; 0: in none."""
+    way = torch.searchsorted(ends, drawn, right=True)
+    return way.where(way < len(ends), 0)
