@@ -5,6 +5,7 @@ from html import escape
 
 from workbench import pages
 from workbench.data.degraded import DEGRADED
+from workbench.pages import LEGEND
 from workbench.report.cells import number_cell
 from workbench.report.figure_parts import new_figure
 from workbench.report.figures import TRIAL_COLOURS
@@ -101,9 +102,7 @@ def degradation_section(summary: Summary, top: Sequence[TrialRow], objective: Ob
             hovertemplate=f"trial {number}, %{{x}}: %{{y:.4f}}<extra></extra>",
         )
     figure.update_xaxes(type="category")
-    figure.update_layout(
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True
-    )
+    figure.update_layout(legend=LEGEND, showlegend=True)
     plot = pages.plot("degraded", figure, least_width_px=60 * len(places) + 120, has_buttons=True)
     first = summary.contenders[0].number
     return pages.section("Degraded copies", plot, note=_fall(values, first, copies, objective))

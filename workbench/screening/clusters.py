@@ -18,12 +18,11 @@ from pydantic import Field
 
 from workbench.data.prepare import Prepared
 from workbench.files import write_json
-from workbench.media.declared import PICTURED
 from workbench.media.views import AnyView
 from workbench.rules.rulebook import Rulebook
 from workbench.scoring.slices import CLUSTER, LEAST_OF_CLASS
 from workbench.screening.probe import Asked, FeatureRows, Where, val_features
-from workbench.screening.probing import LIMIT_S, ask, candidates_of, child_process
+from workbench.screening.probing import LIMIT_S, ask, asked_of, candidates_of, child_process
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.validation import read_record
@@ -168,12 +167,7 @@ def _network(
     able = [each for each in candidates_of(space, views, rulebook, finder) if not each[0].reason]
     if able:
         one, weights = max(able, key=lambda each: len(each[0].views))
-        asked = tuple(
-            Asked(folder, name, one.image_px, one.backbone, weights)
-            if views[name].modality in PICTURED
-            else Asked(folder, name, one.image_px)
-            for name in one.views
-        )
+        asked = asked_of(one, weights, views, folder)
         return asked, Clusters(views=one.views, backbone=one.backbone, weights=one.weights)
     vectors = tuple(name for name, view in views.items() if view.modality == "vector")
     if vectors:

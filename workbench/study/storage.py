@@ -5,7 +5,7 @@ User and password of the database are never seen here: libpq takes them from its
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from workbench.errors import StoreError, StudyError
+from workbench.patience import causes
 from workbench.study.folder import StudyFolder
 
 # What it logs there, with the whole of its SQL, it raises or repeats as well.
@@ -190,7 +191,7 @@ def why_away(error: BaseException) -> str:
     """Return in a few words why a database did not answer; empty for any other error."""
     import sqlalchemy.exc
 
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, HeldElsewhereError):
             return str(cause)
         lost = getattr(cause, "connection_invalidated", False)
@@ -199,13 +200,6 @@ def why_away(error: BaseException) -> str:
             text = str(getattr(cause, "orig", cause)).lower()
             return next((told for piece, told in _AWAY if piece in text), "the connection is lost")
     return ""
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
 
 
 class DatabaseLock:

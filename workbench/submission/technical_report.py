@@ -177,8 +177,7 @@ def _training(of: Reported) -> str:
         training = one.recipe.training.model_dump(mode="json", exclude={"augment"})
         rows = [[key, _shown(value)] for key, value in training.items()]
         rows.append(["augment", _augment(one)])
-        studies = of.folder.path.parent
-        own = of.folder if of.refit else StudyFolder(studies / (one.study or of.folder.name))
+        own = of.folder if of.refit else of.folder.beside(one.study)
         result = own.model(one.uid).kept_result()
         where = one.device or "an unknown device"
         if one.environment and one.device == "cpu":

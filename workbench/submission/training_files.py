@@ -197,7 +197,7 @@ def _averaged(folder: StudyFolder, champion: Champion) -> list[_Trained]:
 
 
 def _study(folder: StudyFolder, name: str) -> StudyFolder:
-    own = folder if name == folder.name else StudyFolder(folder.path.parent / name)
+    own = folder.beside(name)
     if not own.path.is_dir():
         raise BundleError(
             f"A member of the pack is a trial of the study {name}, which is not in "

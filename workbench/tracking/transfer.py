@@ -15,7 +15,7 @@ from pydantic import Field
 from workbench.errors import StudyError
 from workbench.tracking.removal import StudyRecord
 from workbench.tracking.store import WriteError, why_refused
-from workbench.tracking.writing import allowed
+from workbench.tracking.writing import allowed, chunks
 from workbench.validation import shown
 from workbench.values import Frozen
 
@@ -202,12 +202,12 @@ def _write(
         for name, history in run.metrics.items()
         for step, timestamp, value in history
     ]
-    for some in _chunks(metrics, _METRICS_PER_CALL):
-        client.log_batch(run_id, metrics=some, synchronous=True)
-    for some in _chunks(params, _PER_CALL):
-        client.log_batch(run_id, params=some, synchronous=True)
-    for some in _chunks(others, _PER_CALL):
-        client.log_batch(run_id, tags=some, synchronous=True)
+    for some_metrics in chunks(metrics, _METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=some_metrics, synchronous=True)
+    for some_params in chunks(params, _PER_CALL):
+        client.log_batch(run_id, params=some_params, synchronous=True)
+    for some_tags in chunks(others, _PER_CALL):
+        client.log_batch(run_id, tags=some_tags, synchronous=True)
     if artifacts is not None:
         client.log_artifacts(run_id, str(artifacts))
     if run.status in ("FINISHED", "FAILED", "KILLED"):
@@ -215,8 +215,3 @@ def _write(
     if run.deleted:
         client.delete_run(run_id)
     return run_id
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    whole = list(items)
-    return (whole[start : start + size] for start in range(0, len(whole), size))
