@@ -22,6 +22,9 @@ LAYOUT = {
 AXIS = {"gridcolor": "#eef0f3", "zeroline": False, "linecolor": "#c4c8cf"}
 """The same of their axes."""
 
+LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+"""In a row above a plot."""
+
 _BASE = Path(__file__).with_name("page.html")
 _SCRIPT = Path(__file__).with_name("page.js")
 _CONFIG = {

@@ -1,7 +1,7 @@
 """Waiting for a database or a server that does not answer, so that its loss costs only time."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from workbench.console import say
@@ -14,6 +14,14 @@ MOST_WAITED_S = 3600.0
 """How long one outage is waited for."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, then what it came of."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 class Patience:

@@ -63,3 +63,8 @@ def size(size_bytes: float) -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """Return e.g. `1 file`, `1,200 files`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def cut(text: str, width: int) -> str:
+    """Return the beginning of `text`, of at most `width` letters, the last one an ellipsis."""
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -36,8 +36,9 @@ from workbench.selection.soup_scoring import SoupScorer
 from workbench.selection.soup_told import describe_soup, is_clearly_behind, soup_as_json
 from workbench.selection.statistics import gives, read_scored_trials, read_scores
 from workbench.selection.summary import describe_summary, summarise
+from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
-from workbench.study.soups import read_soups, row_of_soup, soup_uid
+from workbench.study.soups import Soup, read_soup, row_of_soup, soup_uid
 from workbench.submission.api import Predictor
 from workbench.submission.bundle import describe_bundle, export
 from workbench.submission.technical_report import REPORT
@@ -86,10 +87,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedStudy:
 def study(trained: TrainedStudy) -> Iterator[TrainedStudy]:
     """The same, without the soups that a test makes."""
     yield trained
-    for soup in read_soups(trained.folder):
+    for soup in filter(None, read_soups(trained.folder)):
         for file in trained.folder.soup(soup.recipe).path.iterdir():
             file.unlink()
         trained.folder.soup(soup.recipe).path.rmdir()
+
+
+def read_soups(folder: StudyFolder) -> list[Soup | None]:
+    files = folder.path.glob("soups/*/soup.json")
+    names = sorted(file.parent.name for file in files if not file.parent.name.startswith(PART))
+    return [read_soup(folder, name) for name in names]
 
 
 def states_of(study: TrainedStudy, numbers: Sequence[int]) -> list[dict[str, torch.Tensor]]:

@@ -6,8 +6,14 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from workbench.console import say
+from workbench.data.media_files import sizes_in
+from workbench.data.names import file_cell
+from workbench.data.unlabelled import media_among, skipped_told
 from workbench.errors import DataError
-from workbench.submission.folder_predictions import predict_folder
+from workbench.files import write_text
+from workbench.submission.places import read_columns
+from workbench.submission.predictions import csv_table
 from workbench.submission.verify import run_predict
 
 
@@ -44,7 +50,7 @@ def predict(
     with TemporaryDirectory(prefix="workbench-") as folder:
         target = Path(folder, "scores.csv") if out is None else Path(out)
         if isinstance(files, str | Path) and Path(files).is_dir():
-            predict_folder(Path(bundle), Path(files), target, device)
+            _predict_folder(Path(bundle), Path(files), target, device)
         else:
             run_predict(Path(bundle), paths_of(files), target, device)
         # A file may be called `NA` or `007.wav`, and scores are to be what they were to the bit.
@@ -59,3 +65,18 @@ def paths_of(files: str | Path | Iterable[str | Path]) -> list[Path]:
     if not (paths := [Path(file) for file in each]):
         raise DataError("There is no file to score. Name one, or a folder of them.")
     return paths
+
+
+def _predict_folder(bundle: Path, folder: Path, out: Path, device: str) -> None:
+    """Score the media files in `folder`, each named as within it, in the order of their names."""
+    names, skipped = media_among(sizes_in(folder, "what is predicted"))
+    if not names:
+        raise DataError(f"{folder} holds no sound, picture or video by its ending. Name another.")
+    for line in skipped_told(skipped, str(folder)):
+        say(line)
+    rows = [read_columns(bundle), *((file_cell(name), "0.5") for name in names)]
+    with TemporaryDirectory() as place:
+        template = Path(place) / "template.csv"
+        write_text(template, csv_table(rows))
+        files = [folder / name for name in names]
+        run_predict(bundle, files, out, device, template=(template, folder))

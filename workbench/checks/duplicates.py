@@ -1,7 +1,9 @@
 """Files that are there more than once: in two splits, with two labels, or just twice."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from workbench.checks.findings import Finding, Severity, finding, listed
+from workbench.checks.findings import Finding, finding, listed
 from workbench.checks.hashes import Pairs
 from workbench.tables import counted
 
@@ -108,12 +110,9 @@ def _across(groups: list[CopyGroup], code: str, how: str) -> Iterator[Finding]:
     shared = [group for group in groups if group.is_across]
     if not shared:
         return
-    pairs: dict[tuple[str, str], int] = {}
-    for group in shared:
-        splits = list(dict.fromkeys(group.splits))
-        for place, one in enumerate(splits):
-            for other in splits[place + 1 :]:
-                pairs[one, other] = pairs.get((one, other), 0) + 1
+    pairs = Counter(
+        pair for group in shared for pair in combinations(dict.fromkeys(group.splits), 2)
+    )
     said = listed(
         [f"{number:,} in both {one} and {other}" for (one, other), number in pairs.items()]
     )
@@ -140,11 +139,10 @@ def _within(groups: list[CopyGroup], code: str, how: str) -> Iterator[Finding]:
     plain = [group for group in groups if not group.is_across and not group.is_torn]
     if not plain:
         return
-    severity: Severity = "note"
     extra = sum(len(group.paths) - 1 for group in plain)
     yield finding(
         code,
-        severity,
+        "note",
         f"{counted(len(plain), 'group')} of files within one split are {how} "
         f"({counted(extra, 'file')} too many).",
         "Drop all but one of each, or know that they count more than others do.",

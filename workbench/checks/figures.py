@@ -1,6 +1,7 @@
 """The plots of the data check's page."""
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import plotly.graph_objects as go
 
 from workbench.checks.shortcuts import SHORTCUT_AUC, CueScore
 from workbench.checks.splits import Distribution
-from workbench.pages import AXIS, LAYOUT
+from workbench.pages import AXIS, LAYOUT, LEGEND
 
 _REAL, _FAKE, _UNLABELLED = "#0072b2", "#d55e00", "#5f6b7a"
 _DASHES = {"train": "solid", "val": "dash", "test": "dot"}
@@ -19,7 +20,8 @@ _MAX_CUES = 30
 def cue_bars(scores: Sequence[CueScore]) -> Any:
     """Return the AUC of each cue within train as bars, val's as marks, the limit as a line."""
     some = list(scores[:_MAX_CUES])[::-1]
-    names = [_plain(score.cue) for score in some]
+    # Plotly reads some HTML in its texts.
+    names = [escape(score.cue, quote=False) for score in some]
     figure = go.Figure()
     figure.add_bar(
         x=[score.auc - 0.5 for score in some],
@@ -41,7 +43,7 @@ def cue_bars(scores: Sequence[CueScore]) -> Any:
     in_val = [score for score in some if score.val_auc is not None]
     figure.add_scatter(
         x=[score.val_auc for score in in_val],
-        y=[_plain(score.cue) for score in in_val],
+        y=[escape(score.cue, quote=False) for score in in_val],
         mode="markers",
         marker={"symbol": "diamond-open", "size": 8, "color": "#1c2430"},
         name="val",
@@ -60,7 +62,7 @@ def spread_plot(distribution: Distribution) -> Any:
     figure = go.Figure()
     for label, counts in distribution.counts.items():
         split, _, kind = label.partition(" ")
-        name = _plain(label)
+        name = escape(label, quote=False)
         shares = np.r_[0, np.cumsum(counts)] / max(1, sum(counts))
         figure.add_scatter(
             x=list(distribution.edges),
@@ -90,15 +92,10 @@ def _dress(figure: Any, *, height: int, x: str, y: str) -> None:
         LAYOUT,
         height=height,
         margin={"l": 60, "r": 20, "t": 34, "b": 48},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        legend=LEGEND,
         xaxis_title=x,
         yaxis_title=y,
         dragmode=False,
     )
     figure.update_xaxes(AXIS)
     figure.update_yaxes(AXIS)
-
-
-def _plain(text: str) -> str:
-    """Return `text` such that Plotly, which reads some HTML, shows it as it is."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

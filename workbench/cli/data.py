@@ -1,7 +1,5 @@
 """The commands about data: decode it, examine it, look at it, make the demo's."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +14,7 @@ from workbench.cli.shared import (
     StrictOption,
     reporting_errors,
     seconds,
-    without_locks,
+    stoppable,
 )
 from workbench.errors import ConfigError
 from workbench.workspace import Workspace
@@ -24,6 +22,8 @@ from workbench.workspace import Workspace
 if TYPE_CHECKING:
     from workbench.checks.sheet import ContactSheet
     from workbench.space.space import Space
+
+_GOES_ON = "The same command goes on with the rest."
 
 
 def prepare(
@@ -41,16 +41,15 @@ def prepare(
         typer.Option("--verify", help="Check every file and every cached row against its hash."),
     ] = False,
     strict: StrictOption = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Decode every file once into the experiment's views; a search does it by itself."""
     limit_s = seconds(limit)
-    without_locks(no_lock)
     from workbench.api.data_check import decoded_data
     from workbench.data import manifest, prepared_report
 
     with reporting_errors():
-        with _stoppable():
+        with stoppable(_GOES_ON):
             _, files, prepared = decoded_data(
                 experiment,
                 data,
@@ -81,13 +80,12 @@ def check(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if there is any warning.")
     ] = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Examine the data for what would fool a search: copies, shortcuts, shift, saturation."""
-    without_locks(no_lock)
     from workbench.api.data_check import check as check_data
 
-    with reporting_errors(), _stoppable():
+    with reporting_errors(), stoppable(_GOES_ON):
         checked = check_data(experiment, data=data)
         if as_json:
             typer.echo(checked.found.model_dump_json(indent=2))
@@ -101,10 +99,9 @@ def show(
     experiment: ExperimentArgument = DEMO,
     data: DataOption = None,
     samples: Annotated[int, typer.Option(help="Files of each class.", min=1, max=64)] = 8,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Write contact sheets: samples of every view, and what the search space may do to them."""
-    without_locks(no_lock)
     from workbench.api.data_check import decoded_data
     from workbench.checks import sheet
     from workbench.checks.forged_page import write_forged_page
@@ -113,7 +110,7 @@ def show(
 
     workspace = Workspace(Path.cwd())
     with reporting_errors():
-        with _stoppable():
+        with stoppable(_GOES_ON):
             about, _, prepared = decoded_data(experiment, data, workspace)
         folder = workspace.checks / f"{about.name}-views"
         space, why_not = _space_of(experiment)
@@ -159,16 +156,6 @@ def _space_of(experiment: Path) -> "tuple[Space | None, str]":
         return read_experiment(experiment)[1], ""
     except ConfigError as error:
         return None, f"No sheets of augmentations: {error}"
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let Ctrl-C end the command with the word that nothing is lost."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("\nStopped. The same command goes on with the rest.", err=True)
-        raise typer.Exit(130) from None
 
 
 def _again(experiment: Path, data: Path | None) -> str:

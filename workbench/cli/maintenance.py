@@ -14,7 +14,6 @@ from workbench.cli.shared import (
     named_study,
     reporting_errors,
     tracking_of,
-    without_locks,
 )
 from workbench.workspace import Workspace
 
@@ -28,10 +27,9 @@ def studies(
     ] = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """List the studies with how far each is and what it takes; delete one from all places."""
-    without_locks(no_lock)
     from workbench.maintenance.listing import describe_studies, list_studies
 
     workspace = Workspace(Path.cwd())
@@ -77,10 +75,9 @@ def clean(
     ] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Say what takes the space; delete weights of all but the best trials, and unused views."""
-    without_locks(no_lock)
     from workbench.maintenance.cleaning import (
         carry_out,
         describe_deletions,
@@ -118,10 +115,9 @@ def study_export(
     out: Annotated[
         Path | None, typer.Option(help="File to make; STUDY.tar by default.", readable=False)
     ] = None,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Write a study into one file, to go on with it in another folder or on another machine."""
-    without_locks(no_lock)
     from workbench.maintenance.study_export import describe_exported, export_study
 
     with reporting_errors():
@@ -139,10 +135,9 @@ def study_import(
     trust_plugins: Annotated[
         bool, typer.Option("--trust-plugins", help="Take a study whose plugins run as programs.")
     ] = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Put a study that was exported elsewhere among those here, to go on with it."""
-    without_locks(no_lock)
     from workbench.maintenance.study_import import describe_imported, import_study
 
     with reporting_errors():

@@ -27,8 +27,8 @@ from workbench.cli.shared import (
     parse_params,
     reporting_errors,
     seconds,
+    stoppable,
     trial_numbers,
-    without_locks,
 )
 from workbench.workspace import Workspace
 
@@ -58,11 +58,10 @@ def finalists(
     timeout: TimeoutOption = None,
     stall: StallOption = "15m",
     as_json: JsonOption = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Train the best trials again with new seeds; promote the best mean, or a better pack."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
-    without_locks(no_lock)
     from workbench.api.disks import full_disks_told
     from workbench.searching.options import FinalistsAsked, RunOptions
     from workbench.selection.best_model import promote_as_asked
@@ -109,11 +108,10 @@ def soup(
     ] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Average the weights of several trials of one model and one start; score the mean."""
     numbers = trial_numbers(trials)
-    without_locks(no_lock)
     from workbench.selection.soup import make_soup
     from workbench.selection.soup_told import (
         describe_soup,
@@ -142,10 +140,9 @@ def audit(
     ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Score the champion on the locked holdout; every look is logged."""
-    without_locks(no_lock)
     from workbench.selection.audit import audit as look_at
     from workbench.selection.audit import describe_audit
 
@@ -163,19 +160,15 @@ def refit(
     study: StudyArgument = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Train the champion again on train and val together, to be exported in its place."""
-    without_locks(no_lock)
     from workbench.selection.refit import refit_champion
 
     with reporting_errors():
         folder = named_study(study)
-        try:
+        with stoppable("The same command goes on after the last epoch."):
             made = refit_champion(folder, Workspace(Path.cwd()), device=device)
-        except KeyboardInterrupt:
-            typer.echo("\nStopped. The same command goes on after the last epoch.", err=True)
-            raise typer.Exit(130) from None
         if as_json:
             typer.echo(made.model_dump_json(indent=2))
             return
@@ -210,11 +203,10 @@ def pack(
         bool, typer.Option("--soups", help="Let soups that were made be members, too.")
     ] = False,
     as_json: JsonOption = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Join several trials into one legal model, if that is worth more than the best of them."""
     most_params = parse_params(limit)
-    without_locks(no_lock)
 
     with reporting_errors():
         names: list[str | None] = [*studies] if studies else [None]
@@ -247,20 +239,10 @@ def final_round(
     from workbench.selection.final_round import run_final_round
     from workbench.selection.finalists_told import finalists_as_table
 
-    try:
+    with stoppable("Repeats that ended are kept; the same command goes on with the rest."):
         ended = run_final_round(
-            folder,
-            Workspace(Path.cwd()),
-            options,
-            top=asked.top,
-            num_seeds=asked.num_seeds,
+            folder, Workspace(Path.cwd()), options, top=asked.top, num_seeds=asked.num_seeds
         )
-    except KeyboardInterrupt:
-        typer.echo(
-            "\nStopped. Repeats that ended are kept; the same command goes on with the rest.",
-            err=True,
-        )
-        raise typer.Exit(130) from None
     if is_shown:
         typer.echo(f"\nFinalists:\n{finalists_as_table(ended.finalists)}")
     if ended.stopped:

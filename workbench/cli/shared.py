@@ -72,10 +72,20 @@ CompileOption = Annotated[
         "--compile", metavar="[on|off]", help="Compile the training pass by torch.compile."
     ),
 ]
+
+
+def _without_locks(asked: bool) -> None:
+    if asked:
+        from workbench.access import go_without_locks
+
+        go_without_locks()
+
+
 NoLockOption = Annotated[
     bool,
     typer.Option(
         "--no-lock",
+        callback=_without_locks,
         help=(
             "Take no locks, for a file system that has none: make sure that no two commands "
             "write at once."
@@ -116,6 +126,16 @@ def reporting_errors() -> Iterator[None]:
         if not (sentence := told(error)):
             raise
         _end_with(sentence, error)
+
+
+@contextmanager
+def stoppable(what_then: str) -> Iterator[None]:
+    """Let Ctrl-C end the command with the word of what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"\nStopped. {what_then}", err=True)
+        raise typer.Exit(130) from None
 
 
 def _end_with(sentence: str, error: Exception) -> NoReturn:
@@ -170,14 +190,6 @@ def opened_study(study: str | None) -> "Study":
     from workbench.api.study import Study
 
     return Study.open(study)
-
-
-def without_locks(asked: bool) -> None:
-    """Let the command take no locks, if that is asked."""
-    if asked:
-        from workbench.access import go_without_locks
-
-        go_without_locks()
 
 
 @overload

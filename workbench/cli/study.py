@@ -34,8 +34,8 @@ from workbench.cli.shared import (
     parse_bytes,
     reporting_errors,
     seconds,
+    stoppable,
     tracking_of,
-    without_locks,
 )
 from workbench.tables import width
 
@@ -114,12 +114,11 @@ def search(
     trial_gpus: Annotated[
         float | None, typer.Option(help="GPUs of a trial on a cluster, e.g. 0.25.", min=0, max=1)
     ] = None,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Run a study: try recipes of a search space, record each, promote the best single model."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     asked = finalists_asked(finalists)
-    without_locks(no_lock)
     from workbench.api.search import search as search_study
 
     run = partial(
@@ -162,11 +161,10 @@ def train(
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
     compiled: CompileOption = "off",
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Train one known recipe as it is: a study of one trial, to compare, promote and export."""
     memory_bytes = parse_bytes(memory)
-    without_locks(no_lock)
     from workbench.api.search import train as train_recipe
 
     run = partial(
@@ -197,14 +195,8 @@ def _conclude(run: "Callable[..., Study]", whole: str) -> None:
             typer.echo(f"\nThe study {study.name} already has {whole}.")
 
     with reporting_errors():
-        try:
+        with stoppable("Ended trials are kept; the same command goes on with the rest."):
             study = run(after_trials=trials_told)
-        except KeyboardInterrupt:
-            typer.echo(
-                "\nStopped. Ended trials are kept; the same command goes on with the rest.",
-                err=True,
-            )
-            raise typer.Exit(130) from None
         if study.champion is None:  # it was stopped before a trial was complete
             raise typer.Exit(1)
         if finalists := study.finalists_table():
@@ -240,10 +232,9 @@ def ui(
     study: StudyArgument = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5000,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Open the tracking store in the MLflow user interface."""
-    without_locks(no_lock)
     from workbench.tracking import ui as mlflow_ui
     from workbench.tracking.runs import find_page
 
@@ -279,14 +270,13 @@ def promote(
         bool, typer.Option("--soup", help="The soup that `workbench soup` made last.")
     ] = False,
     as_json: JsonOption = False,
-    no_lock: NoLockOption = False,
+    _no_lock: NoLockOption = False,
 ) -> None:
     """Make a finished trial, a pack or a soup the study's champion, a registered model version."""
     if pack + soup + (trial is not None) > 1:
         raise typer.BadParameter(
             "--trial, --pack and --soup name different models: write one of them."
         )
-    without_locks(no_lock)
     from workbench.selection.summary import describe_summary
 
     with reporting_errors():

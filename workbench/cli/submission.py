@@ -12,6 +12,7 @@ from workbench.cli.shared import (
     named_folders,
     opened_study,
     reporting_errors,
+    stoppable,
 )
 from workbench.errors import BundleError
 from workbench.files import write_text
@@ -190,11 +191,8 @@ def retrain(
             tolerance=tolerance,
             all_seeds=all_seeds,
         )
-        try:
+        with stoppable("The same command goes on after the last epoch."):
             done = training.retrain(bundle, data, out, how)
-        except KeyboardInterrupt:
-            typer.echo("\nStopped. The same command goes on after the last epoch.", err=True)
-            raise typer.Exit(130) from None
         if as_json:
             checks = [check.model_dump() for check in done.checks]
             typer.echo(json.dumps({"ok": done.ok, "checks": checks}, indent=2, allow_nan=False))

@@ -39,11 +39,7 @@ def split_of_template(
 ) -> tuple[SplitFiles, Template]:
     """Return the files that the template names, and it.
 
-    Args:
-        folder: The data folder.
-        layout: Of it.
-        described: What else is said of files.
-        listed: The files of the media folders that were looked at already; see `sizes_in`.
+    `listed` has the files of the media folders that were looked at already; see `sizes_in`.
 
     Raises:
         DataError: the template or its media folder is absent or unusable.
@@ -104,7 +100,8 @@ def media_among(sizes: dict[str, int]) -> tuple[list[str], list[str]]:
 
     A file whose name no table can hold is among the others.
     """
-    names = sorted(name for name in files_among(sizes) if not _is_hidden(name))
+    there = sorted(files_among(sizes))
+    names = [name for name in there if not any(part.startswith(".") for part in name.split("/"))]
     fit = [name for name in names if kind_by_ending(name) and _can_be_named(name)]
     fitting = set(fit)
     return fit, [name for name in names if name not in fitting]
@@ -132,10 +129,6 @@ def _split(
     understood = [*filter(None, [template.understood]), *found.said]
     rows = rows_of("test", unlabelled, prefix, sizes, described, understood)
     return SplitFiles("test", rows, media, sizes, 0, understood)
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
 
 
 def _can_be_named(name: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from workbench.console import cut_text
 from workbench.errors import StudyError, WorkbenchError
 from workbench.maintenance.caches import studies_of, view_caches
 from workbench.selection.champion import read_champion
@@ -115,15 +116,12 @@ def _counted(study: StudyFolder) -> dict[str, object]:
 def describe_studies(studies: Sequence[ListedStudy], workspace: Workspace, *, now: datetime) -> str:
     """Return the studies as tables for a terminal of 80 columns: how far each is, what it takes.
 
-    Args:
-        studies: The list.
-        workspace: Of what the last lines say what else takes space.
-        now: What ages are counted from.
+    Ages are counted from `now`; the last lines say what else in the workspace takes space.
     """
     header = ["study", "complete", "pruned", "failed", "paused", "champion", "changed"]
     progress = [
         [
-            _short(one.name),
+            cut_text(one.name, _LONGEST),
             *(str(number) for number in (one.complete, one.pruned, one.failed)),
             str(one.paused),
             _champion(one.champion),
@@ -133,7 +131,7 @@ def describe_studies(studies: Sequence[ListedStudy], workspace: Workspace, *, no
     ]
     taken = [
         [
-            _short(one.name),
+            cut_text(one.name, _LONGEST),
             *(size(part) for part in (one.size.weights, one.size.checkpoints, one.size.rest)),
             size(one.tracking_bytes),
             size(one.total_bytes),
@@ -168,10 +166,6 @@ def _champion(one: ListedChampion | None) -> str:
         return "-"
     what = one.trial if one.trial is not None else "soup" if one.is_soup else "pack"
     return f"{what}: {one.value:.4f}"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
 
 
 def _age(changed: str, now: datetime) -> str:

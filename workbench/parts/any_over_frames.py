@@ -125,12 +125,13 @@ class _Top(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         odds = logits[..., 1] - logits[..., 0]
         top = odds.topk(min(self.k, odds.shape[1]), dim=1).indices
-        return logits.gather(1, top[..., None].expand(-1, -1, 2)).mean(dim=1)
+        return logits.gather(1, top[..., None].expand(-1, -1, logits.shape[2])).mean(dim=1)
 
 
 class _Confident(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
-        log_p = F.log_softmax(logits.float(), dim=2)  # the logarithms: near 1 there are no numbers
+        besides = logits[..., 2:].mean(dim=1)  # of a head of two labels, in training
+        log_p = F.log_softmax(logits[..., :2].float(), dim=2)  # near 1 there are no numbers
         counted = torch.ones_like(log_p[..., 0], dtype=torch.bool)
         if not self.training:
             p, how = log_p[..., 1].exp(), ConfidentFrames
@@ -139,7 +140,8 @@ class _Confident(nn.Module):
             is_real = real.float().mean(1, keepdim=True) > how.REAL_SHARE
             counted = torch.where(is_fake, fake, torch.where(is_real, real, counted))
         masked = log_p.masked_fill(~counted[..., None], -torch.inf)
-        return masked.logsumexp(dim=1) - counted.sum(dim=1, keepdim=True).log()
+        joined = masked.logsumexp(dim=1) - counted.sum(dim=1, keepdim=True).log()
+        return torch.cat([joined, besides], dim=1)
 
 
 AnyOverFrames = Annotated[

@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from workbench.console import cut_text
 from workbench.errors import WeightsError
 from workbench.files import hash_file
 
@@ -165,8 +166,7 @@ def _network_errors() -> tuple[type[Exception], ...]:
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 120 else text[:117] + "..."
+    return cut_text(" ".join(str(error).split()) or type(error).__name__, 120)
 
 
 @lru_cache(maxsize=256)

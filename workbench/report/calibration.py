@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench import pages
+from workbench.pages import LEGEND
 from workbench.report.figure_parts import add_diagonal, new_figure
 from workbench.report.figures import TRIAL_COLOURS
 from workbench.selection.calibration import ReliabilityBin
@@ -22,9 +23,7 @@ def calibration_section(summary: Summary) -> str:
     square = {"range": [-0.02, 1.02], "constrain": "domain"}
     figure.update_xaxes(square)
     figure.update_yaxes(square)
-    figure.update_layout(
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True
-    )
+    figure.update_layout(legend=LEGEND, showlegend=True)
     sure = "is too sure" if found.temperature > 1 else "is not sure enough"
     note = (
         f"Of trial {summary.contenders[0].number} on {summary.clean_slice}, {found.num_samples} "

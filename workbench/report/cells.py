@@ -20,6 +20,12 @@ def said_cell(text: str, value: float | None = None) -> str:
     return f"<td class='number'{at}>{escape(text)}</td>"
 
 
+def interval_cell(value: float, low: float | None, high: float | None, digits: int) -> str:
+    """Return a cell with a number and, where it has one, its interval."""
+    spread = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
+    return said_cell(f"{value:.{digits}f}{spread}", value)
+
+
 def word_cell(text: str) -> str:
     """Return a cell with a name, its middle cut out where it is long."""
     return f"<td title='{escape(text)}'>{escape(shorten(text, 32))}</td>"

@@ -4,7 +4,14 @@ from html import escape
 
 from workbench import pages
 from workbench.errors import DamagedFileError
-from workbench.report.cells import number_cell, said_cell, table, text_section, word_cell
+from workbench.report.cells import (
+    interval_cell,
+    number_cell,
+    said_cell,
+    table,
+    text_section,
+    word_cell,
+)
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.contenders import Contender, macs_in_words
 from workbench.selection.operating_points import who_decides
@@ -44,7 +51,7 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
     lines = []
     for row in summary.contenders:
         cells = [number_cell(row.number, "d"), word_cell(row.role)]
-        cells.append(_in_interval(row.value, row.low, row.high, 4))
+        cells.append(interval_cell(row.value, row.low, row.high, 4))
         if corrected:
             cells.append(_corrected(row))
         if has_means:
@@ -52,7 +59,7 @@ def contenders_section(summary: Summary, objective: Objective) -> str:
             cells.append(said_cell(seeds, row.mean))
         cells.append(_behind(row))
         cells += [
-            _in_interval(point.tpr, point.low, point.high, 3) for point in row.operating_points
+            interval_cell(point.tpr, point.low, point.high, 3) for point in row.operating_points
         ]
         cells += [said_cell("–")] * (len(points) - len(row.operating_points))
         cells += [word_cell(row.backbone), word_cell("+".join(row.views))]
@@ -133,7 +140,7 @@ def _corrected(row: Contender) -> str:
     found = row.expected
     if found is None or found.expected is None:
         return said_cell("–")
-    return _in_interval(found.expected, found.low, found.high, 3)
+    return interval_cell(found.expected, found.low, found.high, 3)
 
 
 def _behind(row: Contender) -> str:
@@ -142,8 +149,3 @@ def _behind(row: Contender) -> str:
     error = row.behind_standard_error
     spread = "" if error is None else f" ± {Z95 * error:.4f}"
     return said_cell(f"{row.behind:.4f}{spread}", row.behind)
-
-
-def _in_interval(value: float, low: float | None, high: float | None, digits: int) -> str:
-    spread = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return said_cell(f"{value:.{digits}f}{spread}", value)

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from workbench.pages import LEGEND
 from workbench.report.axes import ABSENT, axis, axis_names, distinct, safe
 from workbench.report.figure_parts import (
     GREY,
@@ -115,7 +116,7 @@ def history(rows: Sequence[TrialRow], objective: Objective, sureness: Estimate |
         )
     figure.update_layout(
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        legend=LEGEND,
     )
     figure.update_xaxes(dtick=1 if len(rows) <= 12 else None, tickformat="d")
     notes = []

@@ -2,9 +2,9 @@
 
 from workbench import pages
 from workbench.errors import DamagedFileError
-from workbench.report.cells import number_cell, said_cell, table, text_section, word_cell
+from workbench.report.cells import interval_cell, number_cell, table, text_section, word_cell
 from workbench.study.folder import StudyFolder
-from workbench.study.looks import Look, read_looks
+from workbench.study.looks import read_looks
 
 
 def holdout_section(folder: StudyFolder) -> str:
@@ -24,7 +24,7 @@ def holdout_section(folder: StudyFolder) -> str:
             word_cell(look.title),
             word_cell(look.metric),
             number_cell(look.num_files, "d"),
-            _told(look),
+            interval_cell(look.value, look.low, look.high, 4),
             word_cell(look.of_title),
         ]
         for number, look in enumerate(looks, 1)
@@ -37,8 +37,3 @@ def holdout_section(folder: StudyFolder) -> str:
     )
     drawn = table(header, lines, words=("when", "who", "asked", "metric", "of"), is_sortable=False)
     return pages.section("Locked holdout", drawn, note=note)
-
-
-def _told(look: Look) -> str:
-    within = "" if look.low is None else f" [{look.low:.4f}, {look.high:.4f}]"
-    return said_cell(f"{look.value:.4f}{within}", look.value)

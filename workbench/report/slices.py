@@ -5,6 +5,7 @@ from html import escape
 
 from workbench import pages
 from workbench.data.degraded import DEGRADED
+from workbench.pages import LEGEND
 from workbench.report.cells import number_cell
 from workbench.report.figure_parts import new_figure
 from workbench.report.figures import TRIAL_COLOURS
@@ -26,13 +27,7 @@ _STRENGTH = 0.75
 
 
 def slices_section(summary: Summary, ranked: Sequence[TrialRow], objective: Objective) -> str:
-    """Return the table of slices: a row a trial, a column a slice; none with one slice.
-
-    Args:
-        summary: Of the study.
-        ranked: The complete trials, best first.
-        objective: What the study improves.
-    """
+    """Return the table of slices: a row a trial, a column a slice; none with one slice."""
     values = summary.slices
     if len(values.slices) < 2:
         return ""
@@ -101,9 +96,7 @@ def degradation_section(summary: Summary, top: Sequence[TrialRow], objective: Ob
             hovertemplate=f"trial {number}, %{{x}}: %{{y:.4f}}<extra></extra>",
         )
     figure.update_xaxes(type="category")
-    figure.update_layout(
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True
-    )
+    figure.update_layout(legend=LEGEND, showlegend=True)
     plot = pages.plot("degraded", figure, least_width_px=60 * len(places) + 120, has_buttons=True)
     first = summary.contenders[0].number
     return pages.section("Degraded copies", plot, note=_fall(values, first, copies, objective))

@@ -18,12 +18,11 @@ from pydantic import Field
 
 from workbench.data.prepare import Prepared
 from workbench.files import write_json
-from workbench.media.declared import PICTURED
 from workbench.media.views import AnyView
 from workbench.rules.rulebook import Rulebook
 from workbench.scoring.slices import CLUSTER, LEAST_OF_CLASS
 from workbench.screening.probe import Asked, FeatureRows, Where, val_features
-from workbench.screening.probing import LIMIT_S, ask, candidates_of, child_process
+from workbench.screening.probing import LIMIT_S, ask, asked_of, candidates_of, child_process
 from workbench.space.space import Space
 from workbench.space.weights_finder import WeightsFinder
 from workbench.validation import read_record
@@ -66,19 +65,9 @@ def find_clusters(
 ) -> Clusters:
     """Return the clusters of a study: those in its folder, or new ones that are put there.
 
-    The features are those of the space's first backbone with weights, and of the most views that
-    it reads together.
-
-    Args:
-        space: Of the study.
-        views: Those that the space may read.
-        prepared: The data.
-        folder: The study's, with the prepared data.
-        num_clusters: How many there are to be; fewer where one would be too small for a slice.
-        rulebook: What it refuses is not used.
-        finder: Of the weights.
-        where: How and where features are computed.
-        limit_s: Time that it may take.
+    The features are those of the space's first backbone with weights, and of the most views that it
+    reads together. What the rulebook refuses is not used. There are fewer than `num_clusters` where
+    one would be too small for a slice. The folder has the prepared data.
     """
     if (folder / FILE).exists():
         remedy = "Remove it: the next search makes it anew."
@@ -168,12 +157,7 @@ def _network(
     able = [each for each in candidates_of(space, views, rulebook, finder) if not each[0].reason]
     if able:
         one, weights = max(able, key=lambda each: len(each[0].views))
-        asked = tuple(
-            Asked(folder, name, one.image_px, one.backbone, weights)
-            if views[name].modality in PICTURED
-            else Asked(folder, name, one.image_px)
-            for name in one.views
-        )
+        asked = asked_of(one, weights, views, folder)
         return asked, Clusters(views=one.views, backbone=one.backbone, weights=one.weights)
     vectors = tuple(name for name, view in views.items() if view.modality == "vector")
     if vectors:

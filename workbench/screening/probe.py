@@ -114,7 +114,7 @@ def pooled(asked: Asked, where: Where) -> Pooled:
     found = _read(file)
     if found is None:
         torch.set_num_threads(where.num_threads)
-        found = _compute(asked, where, prepared)
+        found = Pooled(*_features(asked, where, prepared, Pooled._fields, taken))
         with finished(file) as part:
             np.savez(part, **found._asdict())
     return found
@@ -247,10 +247,6 @@ def _read(file: Path) -> Pooled | None:
             return Pooled(*(stored[split] for split in Pooled._fields))
     except _UNREADABLE:
         return None
-
-
-def _compute(asked: Asked, where: Where, prepared: Prepared) -> Pooled:
-    return Pooled(*(_features(asked, where, prepared, Pooled._fields, taken)))
 
 
 def _features(

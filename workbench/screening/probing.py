@@ -53,17 +53,8 @@ def screen(
     """Return the screening of a study: the one in its folder, or a new one that is put there.
 
     Features are computed in a process of their own: one that dies or hangs costs its candidate.
-
-    Args:
-        space: What is screened.
-        views: The experiment's.
-        folder: The study's, with its prepared data.
-        rulebook: What it refuses is not judged.
-        finder: Of the weights.
-        cache: Folder in which features are kept, so that a screening that was cut off goes on.
-        device: A torch device.
-        num_threads: CPU threads that it may use.
-        limit_s: See `LIMIT_S`.
+    What the rulebook refuses is not judged. Features are kept in `cache`, so that a screening that
+    was cut off goes on. The folder has the prepared data.
 
     Raises:
         DiskFullError: features could not be kept.
@@ -72,7 +63,6 @@ def screen(
         return known
     started = time.monotonic()
     where = Where(cache, finder.store, device, num_threads)
-    pictures = {name for name, view in views.items() if view.modality in PICTURED}
     made: dict[Asked, float | str] = {}
     judged = []
     found = list(candidates_of(space, views, rulebook, finder))
@@ -81,12 +71,7 @@ def screen(
             if candidate.reason:
                 judged.append(candidate)
                 continue
-            asked = tuple(
-                Asked(folder, name, candidate.image_px, candidate.backbone, weights)
-                if name in pictures
-                else Asked(folder, name, candidate.image_px)
-                for name in candidate.views
-            )
+            asked = asked_of(candidate, weights, views, folder)
             for one in asked:
                 if one not in made:
                     made[one] = ask(child, limit_s, compute, one, where)
@@ -99,6 +84,18 @@ def screen(
     )
     write_json(folder / FILE, screening.model_dump(mode="json"))
     return screening
+
+
+def asked_of(
+    candidate: Candidate, weights: Weights, views: Mapping[str, AnyView], folder: Path
+) -> tuple[Asked, ...]:
+    """Return the features of a candidate's views, of data prepared in `folder`."""
+    return tuple(
+        Asked(folder, name, candidate.image_px, candidate.backbone, weights)
+        if views[name].modality in PICTURED
+        else Asked(folder, name, candidate.image_px)
+        for name in candidate.views
+    )
 
 
 def _kept(

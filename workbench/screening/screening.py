@@ -20,7 +20,7 @@ from workbench.parts.per_view import for_each, in_short, label_of
 from workbench.parts.weights import Mode
 from workbench.space.backbone_options import is_by_view
 from workbench.space.space import SampledConfig, Space
-from workbench.tables import duration, text_table
+from workbench.tables import cut, duration, text_table
 from workbench.validation import read_record
 from workbench.values import Frozen
 
@@ -214,8 +214,8 @@ def describe_screening(screening: Screening) -> list[str]:
     if judged:
         rows = [
             [
-                _cut(one.backbone, 32),
-                _cut("+".join(one.views), 16),
+                cut(one.backbone, 32),
+                cut("+".join(one.views), 16),
                 f"{one.auc:.3f}",
                 f"{one.standard_error:.3f}",
                 f"{one.val_auc:.3f}",
@@ -227,7 +227,7 @@ def describe_screening(screening: Screening) -> list[str]:
         lines += text_table(header, rows).splitlines()
     for reason, names in _reasons(screening.candidates).items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        lines.append(_cut(f"not judged: {names[0]}{more}: {reason}", 80))
+        lines.append(cut(f"not judged: {names[0]}{more}: {reason}", 80))
     return [*lines, summary(screening)]
 
 
@@ -311,7 +311,3 @@ def _reasons(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
         if one.reason and one.backbone not in found.setdefault(one.reason, []):
             found[one.reason].append(one.backbone)
     return found
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from workbench.console import visible
 from workbench.notebook import SHOWN_EVERY_S, ReplacedText, in_notebook
-from workbench.tables import USUAL_WIDTH, counted, duration
+from workbench.tables import USUAL_WIDTH, counted, cut, duration
 
 BAR = 30
 """Letters of the bar of a study."""
@@ -111,7 +111,7 @@ def lines(standing: Standing, width: int) -> list[str]:
     if s.importances:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in s.importances)
         found.append(f"matters most so far: {shares}")
-    return [_cut(visible(line), width) for line in found]
+    return [cut(visible(line), width) for line in found]
 
 
 class SearchView:
@@ -181,10 +181,6 @@ def _aligned(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:
     spare = width - sum(widths) - 2 * (len(widths) - 1)
     widths[1] = max(8, widths[1] + min(0, spare))
     return [
-        "  ".join(_cut(cell, w).ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        "  ".join(cut(cell, w).ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

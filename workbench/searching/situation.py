@@ -3,21 +3,13 @@
 import time
 
 from workbench.searching.live import InFlight, Standing
-from workbench.searching.messages import of_recipe
 from workbench.searching.options import RunOptions
 from workbench.searching.runner import Runner
 from workbench.searching.store import TrialStore
 
 
 class Situation:
-    """Gathers, whenever it is called, how a search stands that begins now.
-
-    Args:
-        name: The study's.
-        store: What became of its trials.
-        runner: What runs them.
-        options: Of the search.
-    """
+    """Gathers, whenever it is called, how a search stands that begins now."""
 
     def __init__(
         self,
@@ -35,7 +27,7 @@ class Situation:
         in_flight = [
             InFlight(
                 name=running.name,
-                what=of_recipe(running.recipe),
+                what=running.recipe.model.label,
                 num_done=len(running.epochs),
                 num_epochs=running.num_epochs,
                 share=self._runner.share(running.number),

@@ -74,6 +74,7 @@ def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> Tri
         return row
     limits = [name for name in folder.experiment().constraints if name in get_args(MetricName)]
     # Of the others an older version may have had another notion.
+    told: list[tuple[str, float]]
     told = [(name, row.metrics[name]) for name in sorted(FAST) if name in row.metrics]
     told += [(name, row.metrics.get(name, math.nan)) for name in limits]
     wrong = _not_given(scores, objective, [(objective.metric, row.objective), *told])

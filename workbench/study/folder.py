@@ -79,6 +79,10 @@ class StudyFolder:
                 names[recipe.fingerprint] = recipe.uid
         return names
 
+    def beside(self, name: str) -> "StudyFolder":
+        """Return the study `name` of the same project."""
+        return StudyFolder(self.path.parent / name)
+
     def trial(self, recipe: str) -> TrialFolder:
         """Return the folder of the trial, or of the repeat, the refit or the soup, of this uid."""
         for other in (self.repeat(recipe), self.soup(recipe), self.refit(recipe)):

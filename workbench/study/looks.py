@@ -92,14 +92,12 @@ def read_looks(folder: StudyFolder) -> list[Look]:
 def append_look(folder: StudyFolder, look: Look) -> None:
     """Write a look at the end of the log, to the disk, before it is told.
 
-    Args:
-        folder: The study's, held by this process.
-        look: What will be told.
+    The study is held by this process.
     """
     is_new = not folder.looks.exists()
     with folder.looks.open("ab") as log:
         # Of a line that a kill cut short nothing was told.
-        log.truncate(_whole_bytes(folder))
+        log.truncate(folder.looks.read_bytes().rfind(b"\n") + 1)
         log.seek(0, os.SEEK_END)
         log.write(look.model_dump_json().encode() + b"\n")
         log.flush()
@@ -110,11 +108,6 @@ def append_look(folder: StudyFolder, look: Look) -> None:
             os.fsync(place)
         finally:
             os.close(place)
-
-
-def _whole_bytes(folder: StudyFolder) -> int:
-    """Return how many bytes of the log are whole lines."""
-    return folder.looks.read_bytes().rfind(b"\n") + 1
 
 
 def describe_looks(looks: Sequence[Look]) -> str:

@@ -187,25 +187,6 @@ def has_trials(folder: StudyFolder) -> bool:
     return any(folder.path.glob("trials/*/recipe.json"))
 
 
-def _load_journal(folder: StudyFolder) -> optuna.Study:
-    """Return the study as its journal has it.
-
-    Raises:
-        DamagedFileError: the journal cannot be followed to its end, or knows no such study.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        if (study := find_trials(folder)) is not None:
-            return study
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise DamagedFileError(f"{folder.journal} cannot be read: {why}.") from error
-    except Exception as error:
-        # Optuna follows a journal without looking at it: what is wrong there raises anything.
-        raise DamagedFileError(f"{folder.journal} is damaged.") from error
-    raise DamagedFileError(f"{folder.journal} is damaged.")
-
-
 def read_study(folder: StudyFolder) -> optuna.Study:
     """Return the study with its trials, as its journal or its database has it.
 
@@ -214,6 +195,7 @@ def read_study(folder: StudyFolder) -> optuna.Study:
         DamagedFileError: the journal is damaged, or is gone where there are trials.
         StoreError: its database does not answer, or refuses to.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     begun = folder.info_file.exists() or has_trials(folder)
     if begun:
         folder.info()  # of this name, and whole
@@ -226,13 +208,19 @@ def read_study(folder: StudyFolder) -> optuna.Study:
     if not there:
         raise DamagedFileError(f"{folder.journal} is gone or empty. {remedy}")
     try:
-        return _load_journal(folder)
-    except DamagedFileError as error:
-        raise DamagedFileError(f"{error} {remedy}") from error
+        study = find_trials(folder)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise DamagedFileError(f"{folder.journal} cannot be read: {why}. {remedy}") from error
+    except Exception as error:
+        # Optuna follows a journal without looking at it: what is wrong there raises anything.
+        raise DamagedFileError(f"{folder.journal} is damaged. {remedy}") from error
+    if study is None:
+        raise DamagedFileError(f"{folder.journal} is damaged. {remedy}")
+    return study
 
 
 def _read_database(folder: StudyFolder, address: str) -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if (study := find_trials(folder)) is not None:
         return study
     if not has_trials(folder):

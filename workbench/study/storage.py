@@ -5,7 +5,7 @@ User and password of the database are never seen here: libpq takes them from its
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from workbench.errors import StoreError, StudyError
+from workbench.patience import causes
 from workbench.study.folder import StudyFolder
 
 # What it logs there, with the whole of its SQL, it raises or repeats as well.
@@ -190,7 +191,7 @@ def why_away(error: BaseException) -> str:
     """Return in a few words why a database did not answer; empty for any other error."""
     import sqlalchemy.exc
 
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, HeldElsewhereError):
             return str(cause)
         lost = getattr(cause, "connection_invalidated", False)
@@ -201,21 +202,10 @@ def why_away(error: BaseException) -> str:
     return ""
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
-
-
 class DatabaseLock:
-    """The right to write a study in a database, which one process has at a time.
+    """The right to write a study, by its name in a database, which one process has at a time.
 
     PostgreSQL frees it when its holder's connection ends, however it ends.
-
-    Args:
-        storage: The database.
-        study: What the study is called there.
     """
 
     def __init__(self, storage: RDBStorage, study: str) -> None:

@@ -52,8 +52,12 @@ from workbench.submission.places import (
 )
 from workbench.submission.predictions import fill, read_sheet
 from workbench.submission.scored_files import scored_files_table
-from workbench.submission.study_files import device_of, find_scored_files, folder_of_test_media
-from workbench.submission.study_page import write_study_page
+from workbench.submission.study_files import (
+    device_of,
+    find_scored_files,
+    folder_of_test_media,
+    write_study_page,
+)
 from workbench.submission.technical_report import REPORT, Reported, technical_report
 from workbench.submission.training_files import needed_plugins, trained_models, write_training
 from workbench.tables import text_table
@@ -229,28 +233,19 @@ def export(
 
 def describe_bundle(bundle: Bundle) -> str:
     """Return a table of what a bundle holds, for a terminal."""
-    files = bundle.contents.files
-    code = [record.size_bytes for name, record in files.items() if name.startswith(f"{CODE}/")]
-    rows = [
-        [name, _kilobytes(record.size_bytes)]
-        for name, record in files.items()
-        if not name.startswith(f"{CODE}/")
-    ]
-    rows.append([f"{CODE}/ ({len(code)} modules)", _kilobytes(sum(code))])
-    is_trial = bundle.contents.trial is not None
-    recipe = f" (recipe {bundle.contents.recipe})" if is_trial else ""
-    about = bundle.contents
+    about, code = bundle.contents, f"{CODE}/"
+    sizes = {name: record.size_bytes for name, record in about.files.items()}
+    of_code = [sizes.pop(name) for name in about.files if name.startswith(code)]
+    sizes[f"{code} ({len(of_code)} modules)"] = sum(of_code)
+    rows = [[name, f"{size_bytes / 1000:.1f}"] for name, size_bytes in sizes.items()]
+    recipe = f" (recipe {about.recipe})" if about.trial is not None else ""
     title = title_of(about.trial, about.recipe, is_soup=about.is_soup)
+    told = ["", bundle.neutral.sentence, *bundle.neutral.lines] if bundle.neutral.files else []
     return (
         f"{bundle.path}: {title} of {about.study}{recipe}, {bundle.num_rows} predictions\n\n"
         + text_table(["file", "kB"], rows)
-        + "".join(f"\n{line}" for line in _neutral_lines(bundle.neutral))
+        + "".join(f"\n{line}" for line in told)
     )
-
-
-def _neutral_lines(neutral: Neutral) -> list[str]:
-    """Return what a terminal says of neutral scores, and which they are."""
-    return ["", neutral.sentence, *neutral.lines] if neutral.files else []
 
 
 def _read_spec(model: ModelFolder, champion: Champion, uid: str) -> ModelSpec | PackSpec:
@@ -343,7 +338,3 @@ def _records(folder: Path) -> dict[str, FileRecord]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-
-
-def _kilobytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1000:.1f}"

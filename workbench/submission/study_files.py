@@ -1,32 +1,42 @@
-"""The test files of a study as its champion scored them: which, where, and on what."""
+"""What a bundle tells of its study: its page, and the test files as its champion scored them."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from workbench.console import cut_text, visible
 from workbench.data.prepared_table import read_prepared_table
 from workbench.data.view_store import NEUTRAL_ROW
+from workbench.files import write_text
+from workbench.pages import without_media
+from workbench.report.page import write_report
 from workbench.scoring.slices import TEST
+from workbench.selection.statistics import read_scored_trials
+from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
+from workbench.study.storage import address_of
 from workbench.submission.scored_files import Neutrality, ScoredFile
 from workbench.trial.result import ModelFolder
 
 _MOST_REASON = 300
 
 
+def write_study_page(folder: StudyFolder, path: Path) -> None:
+    """Write the page of the study as it is now; one that lost its trials has none."""
+    if address_of(folder) is None and not folder.journal.exists():
+        return
+    rows, _ = measured_alike(folder, read_scored_trials(folder))
+    write_report(folder, rows, folder.experiment().objective, path)
+    # The media that it shows are the data's, and not this author's to hand on.
+    write_text(path, without_media(path.read_text(encoding="utf-8")))
+
+
 def find_scored_files(
     folder: StudyFolder, model: ModelFolder, views: Iterable[str], names: Iterable[str]
 ) -> tuple[ScoredFile, ...]:
-    """Return each file of the template once, in its order.
-
-    Args:
-        folder: The study.
-        model: The trained model's files.
-        views: The names of the views that it reads, as the study prepared them.
-        names: The template's files.
-    """
+    """Return each file of the template once, in its order."""
     known = _known(folder, list(views))
     scores = model.read_scores()
     wholly = {name for name, file in known.items() if file.neutral == "wholly"}
@@ -48,17 +58,11 @@ def device_of(folder: StudyFolder, model: ModelFolder) -> str:
     """
     models = [model]
     if isinstance(model, PackFolder):
-        models += [
-            _study_of(folder, member.study).model(member.recipe)
-            for member in model.read_pack().members
-        ]
+        members = model.read_pack().members
+        models += [folder.beside(member.study).model(member.recipe) for member in members]
     results = [one.kept_result() for one in models]
     devices = {result.device for result in results if result and result.device}
     return min(devices, key=lambda device: (device == "cpu", device), default="")
-
-
-def _study_of(folder: StudyFolder, name: str) -> StudyFolder:
-    return folder if name == folder.name else StudyFolder(folder.path.parent / name)
 
 
 def folder_of_test_media(folder: StudyFolder) -> str:

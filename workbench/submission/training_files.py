@@ -34,7 +34,6 @@ from workbench.submission.training_record import (
     FOLDER,
     RECORD,
     TRAIN_PROGRAM,
-    FilesDigest,
     SeedSpread,
     TrainedModel,
     TrainingRecord,
@@ -68,10 +67,6 @@ def trained_models(
 def needed_plugins(models: Sequence[TrainedModel], backbones: Iterable[str]) -> tuple[Plugin, ...]:
     """Return the files of its user that bring some of the backbones of what is exported.
 
-    Args:
-        models: Its trainings.
-        backbones: Of its model.
-
     Raises:
         BundleError: two members of a pack need two versions of one file.
     """
@@ -95,12 +90,7 @@ def write_training(
 ) -> str:
     """Write what `workbench retrain` and `train.py` need into the bundle `part`.
 
-    Args:
-        folder: The study.
-        champion: See `trained_models`.
-        refit: See there.
-        models: What that returned.
-        part: The bundle.
+    `models` are what `trained_models` returned of the champion and its refit.
 
     Returns:
         The name of the wheel in the bundle; empty where a study lost the table of its data, so that
@@ -126,8 +116,14 @@ def write_training(
         **_soups(folder, champion, model),
         repeats=() if refit else _other_seeds(folder, champion, finalists),
         pack=model.read_pack().spec if isinstance(model, PackFolder) else None,
-        data={name: _digests(one) for name, one in studies.items()},
-        folders={name: _labelled_folders(one) for name, one in studies.items()},
+        data={
+            name: digests(read_prepared_table(one.manifest), _used(one))
+            for name, one in studies.items()
+        },
+        folders={
+            name: {part: about["fingerprint"] for part, about in noted_folders(one).items()}
+            for name, one in studies.items()
+        },
         used_columns={name: _used(one) for name, one in studies.items()},
         spread=_spread(folder, finalists),
     )
@@ -219,7 +215,7 @@ def _averaged(folder: StudyFolder, uid: str, title: str) -> list[_Trained]:
 
 
 def _study(folder: StudyFolder, name: str) -> StudyFolder:
-    own = folder if name == folder.name else StudyFolder(folder.path.parent / name)
+    own = folder.beside(name)
     if not own.path.is_dir():
         raise BundleError(
             f"A member of the pack is a trial of the study {name}, which is not in "
@@ -276,15 +272,6 @@ def _experiment(folder: StudyFolder) -> str:
 def _used(folder: StudyFolder) -> tuple[str, ...]:
     experiment = folder.experiment()
     return columns_used(experiment.data.described, experiment.objective.over)
-
-
-def _digests(folder: StudyFolder) -> dict[str, FilesDigest]:
-    return digests(read_prepared_table(folder.manifest), _used(folder))
-
-
-def _labelled_folders(folder: StudyFolder) -> dict[str, str]:
-    """Return the fingerprints of the labelled folders that a study scores on, by slice."""
-    return {name: about["fingerprint"] for name, about in noted_folders(folder).items()}
 
 
 def finalists_of(folder: StudyFolder) -> Finalists | None:

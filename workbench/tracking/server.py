@@ -6,7 +6,7 @@ User and password are never seen here: MLflow takes them from the environment.
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from workbench.addresses import ServerAddress, TrackingPlace
 from workbench.errors import StoreError
-from workbench.patience import Patience
+from workbench.patience import Patience, causes
 from workbench.tracking.store import RunStore, Store, why_refused
 
 # isort: split
@@ -109,7 +109,7 @@ def _unusable(place: ServerAddress, error: MlflowException) -> StoreError:
             f"The MLflow server at {place} does not answer ({why}). See that it runs and that the "
             "address is right."
         )
-    if any(_status(cause) in (401, 403) for cause in _causes(error)) or (
+    if any(_status(cause) in (401, 403) for cause in causes(error)) or (
         error.error_code in ("UNAUTHENTICATED", "PERMISSION_DENIED")
         or re.search(r"error code 40[13]\b", str(error))
     ):
@@ -126,7 +126,7 @@ def _unusable(place: ServerAddress, error: MlflowException) -> StoreError:
 
 def why_away(error: BaseException) -> str:
     """Return in a few words why a server did not answer; empty for any other error."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, requests.exceptions.RetryError):
             found = re.search(r"too many (\d{3}) error", str(cause))
             if found and int(found[1]) in _AWAY:
@@ -146,13 +146,6 @@ def why_away(error: BaseException) -> str:
 
 def _status(error: BaseException) -> int:
     return int(getattr(getattr(error, "response", None), "status_code", 0))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
 
 
 class _PatientClient:

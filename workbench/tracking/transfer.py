@@ -15,7 +15,7 @@ from pydantic import Field
 from workbench.errors import StudyError
 from workbench.tracking.removal import StudyRecord
 from workbench.tracking.store import WriteError, why_refused
-from workbench.tracking.writing import allowed
+from workbench.tracking.writing import allowed, chunks
 from workbench.validation import shown
 from workbench.values import Frozen
 
@@ -82,7 +82,10 @@ def _read(client: Any, run: Any) -> StoredRun:
     metrics = {}
     for name in run.data.metrics:
         history = client.get_metric_history(info.run_id, name)
-        metrics[name] = tuple((one.step, one.timestamp, _number(one.value)) for one in history)
+        metrics[name] = tuple(
+            (one.step, one.timestamp, one.value if math.isfinite(one.value) else None)
+            for one in history
+        )
     return StoredRun(
         run_id=info.run_id,
         name=info.run_name or "",
@@ -94,10 +97,6 @@ def _read(client: Any, run: Any) -> StoredRun:
         tags={name: value for name, value in run.data.tags.items() if name not in _OF_MODELS},
         metrics=metrics,
     )
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def artifacts_of(record: StudyRecord, spare: Path) -> Iterator[tuple[str, Path]]:
@@ -202,12 +201,12 @@ def _write(
         for name, history in run.metrics.items()
         for step, timestamp, value in history
     ]
-    for some in _chunks(metrics, _METRICS_PER_CALL):
-        client.log_batch(run_id, metrics=some, synchronous=True)
-    for some in _chunks(params, _PER_CALL):
-        client.log_batch(run_id, params=some, synchronous=True)
-    for some in _chunks(others, _PER_CALL):
-        client.log_batch(run_id, tags=some, synchronous=True)
+    for some_metrics in chunks(metrics, _METRICS_PER_CALL):
+        client.log_batch(run_id, metrics=some_metrics, synchronous=True)
+    for some_params in chunks(params, _PER_CALL):
+        client.log_batch(run_id, params=some_params, synchronous=True)
+    for some_tags in chunks(others, _PER_CALL):
+        client.log_batch(run_id, tags=some_tags, synchronous=True)
     if artifacts is not None:
         client.log_artifacts(run_id, str(artifacts))
     if run.status in ("FINISHED", "FAILED", "KILLED"):
@@ -215,8 +214,3 @@ def _write(
     if run.deleted:
         client.delete_run(run_id)
     return run_id
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    whole = list(items)
-    return (whole[start : start + size] for start in range(0, len(whole), size))

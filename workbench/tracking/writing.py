@@ -9,6 +9,7 @@ from itertools import zip_longest
 from time import monotonic
 from typing import Any, Literal, TypeVar
 
+from workbench.tables import cut
 from workbench.tracking.store import RunStore
 
 # isort: split
@@ -79,12 +80,12 @@ class RunWriter:
                 self._waiting[run_id] = values
                 return
             self._written[run_id] = monotonic()
-        settings = [Param(allowed(k), _cut(v, _PARAM_LENGTH)) for k, v in (params or {}).items()]
-        labels = [RunTag(allowed(k), _cut(v, TAG_LENGTH)) for k, v in (tags or {}).items()]
+        settings = [Param(allowed(k), cut(v, _PARAM_LENGTH)) for k, v in (params or {}).items()]
+        labels = [RunTag(allowed(k), cut(v, TAG_LENGTH)) for k, v in (tags or {}).items()]
         calls = zip_longest(
-            _chunks(values, _METRICS_PER_CALL),
-            _chunks(settings, _PARAMS_PER_CALL),
-            _chunks(labels, _TAGS_PER_CALL),
+            chunks(values, _METRICS_PER_CALL),
+            chunks(settings, _PARAMS_PER_CALL),
+            chunks(labels, _TAGS_PER_CALL),
         )
         for some_values, some_settings, some_labels in calls:
             self._client.log_batch(
@@ -133,9 +134,6 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{name}", text
 
 
-def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
+def chunks(items: list[T], size: int) -> Iterator[list[T]]:
+    """Return the items in lists of `size`."""
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
