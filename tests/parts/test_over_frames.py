@@ -28,6 +28,7 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.over_frames import MEAN, OverFrames
 from workbench.parts.suited import require_readable
+from workbench.parts.two_labels import TwoLabelsHead
 from workbench.parts.weights import RANDOM
 from workbench.rules.counts import count
 from workbench.rules.judge import judge
@@ -317,3 +318,25 @@ def test_a_wrong_setting_is_refused() -> None:
     for wrong in ({"kind": "top-k", "k": 0}, {"kind": "median"}, {"kind": "mean", "k": 2}):
         with pytest.raises(ValidationError):
             ADAPTER.validate_python(wrong)
+
+
+@pytest.mark.parametrize("kind", OF_LOGITS)
+def test_logits_of_frames_are_joined_with_two_labels_beside(kind: str) -> None:
+    torch.manual_seed(0)
+    made = MediaModel(
+        "test_resnet",
+        VIEWS,
+        image_px=32,
+        weights=RANDOM,
+        head=TwoLabelsHead(),
+        reading=Reading(over_frames=KINDS[kind]),
+    )
+    features = torch.randn(4, 3, sum(made.widths))
+    in_training = made.logits(features)
+    assert in_training.shape == (4, 4)
+    if kind == "confident":  # all frames count in training
+        of_frames = made.head(features)
+        p = of_frames[..., :2].softmax(dim=2).mean(dim=1)
+        torch.testing.assert_close(in_training[:, :2].softmax(dim=1), p)
+        torch.testing.assert_close(in_training[:, 2:], of_frames[..., 2:].mean(dim=1))
+    assert made.eval().logits(features).shape == (4, 2)

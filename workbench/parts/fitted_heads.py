@@ -114,9 +114,9 @@ class BoostedTrees(nn.Module):
 
 
 def noisy_or(odds: Tensor) -> Tensor:
-    """Return (batch, 2) logits that one of two is fake, of (batch, 2) log-odds that each is."""
+    """Return (..., 2) logits that one of two is fake, of (..., 2) log-odds that each is."""
     # -log of the probability that neither is fake.
-    neither = F.softplus(odds).sum(dim=1).clamp(min=1e-30)
+    neither = F.softplus(odds).sum(dim=-1).clamp(min=1e-30)
     return _with_zero(neither + torch.log(-torch.expm1(-neither)))
 
 
@@ -126,4 +126,4 @@ def _constant(values: Tensor) -> nn.Parameter:
 
 
 def _with_zero(log_odds: Tensor) -> Tensor:
-    return torch.stack([torch.zeros_like(log_odds), log_odds], dim=1)
+    return torch.stack([torch.zeros_like(log_odds), log_odds], dim=-1)

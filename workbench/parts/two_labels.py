@@ -50,4 +50,4 @@ class TwoLabels(nn.Module):
         """
         odds = F.linear(features, self.linear.weight * self.seen, self.linear.bias).float()
         logits = noisy_or(odds)
-        return torch.cat([logits, odds], dim=1) if self.training else logits
+        return torch.cat([logits, odds], dim=-1) if self.training else logits
