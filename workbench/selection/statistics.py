@@ -9,10 +9,12 @@ import pandas as pd
 from workbench.errors import DamagedFileError, StudyError
 from workbench.selection.weighted import FAST
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow, read_trials
+from workbench.study.records import UID, TrialRow, read_study, read_trials
+from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import MetricName, Objective
+from workbench.trial.result import TrialFolder
 
 
 def read_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.DataFrame:
@@ -55,6 +57,25 @@ def set_aside(folder: StudyFolder, rows: Sequence[TrialRow]) -> list[str]:
     return [f"Trial {row.number} is left out: {row.reason}" for row in lost]
 
 
+def unrecorded(folder: StudyFolder) -> str:
+    """Return a sentence if complete trials have folders and no record; else nothing.
+
+    So it is of a journal that lost its end, which looks whole. While a search goes on, a trial may
+    have ended and not be recorded yet.
+    """
+    known = {trial.user_attrs.get(UID) for trial in read_study(folder).get_trials(deepcopy=False)}
+    files = [TrialFolder(file.parent) for file in folder.path.glob("trials/*/result.json")]
+    results = [one.kept_result() for one in files if one.path.name not in known]
+    num_lost = sum(one is not None and one.state == "complete" for one in results)
+    if not num_lost or folder.is_held():
+        return ""
+    return (
+        f"Left out of {folder.name}: {counted(num_lost, 'complete trial')} in "
+        f"{folder.path / 'trials'} that the study's journal does not know, as if its end were "
+        "lost. Run `workbench search` as before: it takes them up again."
+    )
+
+
 def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
     """Return a trial; a complete one whose scores are no good is a failed one, with the reason.
 
@@ -74,6 +95,7 @@ def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> Tri
         return row
     limits = [name for name in folder.experiment().constraints if name in get_args(MetricName)]
     # Of the others an older version may have had another notion.
+    told: list[tuple[str, float]]
     told = [(name, row.metrics[name]) for name in sorted(FAST) if name in row.metrics]
     told += [(name, row.metrics.get(name, math.nan)) for name in limits]
     wrong = _not_given(scores, objective, [(objective.metric, row.objective), *told])
