@@ -17,6 +17,7 @@ from workbench.selection.statistics import (
     set_aside,
     trial_auc,
     trial_auc_difference,
+    unrecorded,
 )
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
@@ -90,7 +91,7 @@ def promote(
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
     """
     rows, note = measured_alike(folder, read_scored_trials(folder))
-    for line in (note, *set_aside(folder, rows)):
+    for line in (note, unrecorded(folder), *set_aside(folder, rows)):
         if line:
             say(line)
     objective = folder.experiment().objective

@@ -9,10 +9,12 @@ import pandas as pd
 from workbench.errors import DamagedFileError, StudyError
 from workbench.selection.weighted import FAST
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow, read_trials
+from workbench.study.records import UID, TrialRow, read_study, read_trials
+from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import MetricName, Objective
+from workbench.trial.result import TrialFolder
 
 
 def read_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.DataFrame:
@@ -53,6 +55,25 @@ def set_aside(folder: StudyFolder, rows: Sequence[TrialRow]) -> list[str]:
     complete = {row.number for row in read_trials(folder) if row.state == "complete"}
     lost = [row for row in rows if row.state == "failed" and row.number in complete]
     return [f"Trial {row.number} is left out: {row.reason}" for row in lost]
+
+
+def unrecorded(folder: StudyFolder) -> str:
+    """Return a sentence if complete trials have folders and no record; else nothing.
+
+    So it is of a journal that lost its end, which looks whole. While a search goes on, a trial may
+    have ended and not be recorded yet.
+    """
+    known = {trial.user_attrs.get(UID) for trial in read_study(folder).get_trials(deepcopy=False)}
+    files = [TrialFolder(file.parent) for file in folder.path.glob("trials/*/result.json")]
+    results = [one.kept_result() for one in files if one.path.name not in known]
+    num_lost = sum(one is not None and one.state == "complete" for one in results)
+    if not num_lost or folder.is_held():
+        return ""
+    return (
+        f"Left out of {folder.name}: {counted(num_lost, 'complete trial')} in "
+        f"{folder.path / 'trials'} that the study's journal does not know, as if its end were "
+        "lost. Run `workbench search` as before: it takes them up again."
+    )
 
 
 def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
