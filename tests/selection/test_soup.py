@@ -41,6 +41,7 @@ from workbench.study.soups import read_soups, row_of_soup, soup_uid
 from workbench.submission.api import Predictor
 from workbench.submission.bundle import describe_bundle, export
 from workbench.submission.technical_report import REPORT
+from workbench.submission.training_record import read_training
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 from workbench.trial.delong import Estimate
@@ -359,10 +360,13 @@ def test_a_promoted_soup_goes_out_as_a_bundle_with_its_stored_scores(
     readme = (bundle.path / "README.md").read_text(encoding="utf-8")
     assert f"# made: the soup of trials {names}" in readme
     assert f"| soup | {made.soup.recipe} |" in readme
-    # A bundle of a soup says of which trainings it is, and offers no command that trains it.
+    # A bundle of a soup says of which trainings it is, and how they are averaged again.
     report = (bundle.path / REPORT).read_text(encoding="utf-8")
     assert all(f"trial {number}" in report for number in numbers)
-    assert bundle.contents.is_soup and not (bundle.path / "train.py").exists()
+    training = read_training(bundle.path)
+    assert bundle.contents.is_soup and (bundle.path / "train.py").exists()
+    assert [one.uid for one in training.models] == [one.recipe for one in made.soup.ingredients]
+    assert (training.soups, training.members) == ((made.soup,), (("made", made.soup.recipe),))
 
     files = folder.soup(made.soup.recipe)
     stored = files.read_scores().query("slice == 'test'").set_index("name")["score"]
@@ -502,7 +506,9 @@ def test_a_soup_is_a_member_of_a_pack_with_its_own_weights_and_scores(
     bundle = export(folder, tmp_path / "bundle")
     report = (bundle.path / REPORT).read_text(encoding="utf-8")
     assert all(f"trial {number}" in report for number in (0, 1, 2, 3))
-    assert not (bundle.path / "train.py").exists()
+    training = read_training(bundle.path)
+    assert len(training.models) == 4 and training.soups == (made.soup,)
+    assert [uid for _, uid in training.members] == [one.recipe for one in record.members]
     stored = files.read_scores().query("slice == 'test'").set_index("name")["score"]
     with Predictor(bundle.path, num_decoders=0) as predictor:
         again = predictor.predict_many([data / "testset" / name for name in stored.index])

@@ -17,7 +17,7 @@ from workbench.errors import StudyError
 from workbench.files import finished, finished_folder, hash_file, sweep, write_text
 from workbench.searching.devices import choose_seats
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
-from workbench.selection.soup_scoring import SoupScorer
+from workbench.selection.soup_scoring import Averaged, SoupScorer
 from workbench.selection.statistics import read_scored_trials, trial_auc_difference
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
@@ -283,11 +283,26 @@ def _told(value: object) -> object:
     return value
 
 
+def average_again(folder: StudyFolder, prepared: Prepared, soup: Soup, *, device: str) -> None:
+    """Write a soup of trials that were trained again, unless it is there.
+
+    Args:
+        folder: The study, which has these trials.
+        prepared: Its data.
+        soup: What it averages.
+        device: A torch device.
+    """
+    if read_soup(folder, soup.recipe) is None:
+        scorer = SoupScorer(folder, prepared, soup.ingredients, device=device)
+        objective = folder.experiment().objective
+        _write(folder, soup, scorer, soup.ingredients, objective, time.monotonic(), device)
+
+
 def _write(
     folder: StudyFolder,
     soup: Soup,
     scorer: SoupScorer,
-    rows: Sequence[TrialRow],
+    rows: Sequence[Averaged],
     objective: Objective,
     began: float,
     device: str,

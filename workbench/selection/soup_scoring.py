@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import pandas as pd
 import torch
@@ -15,7 +16,6 @@ from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores, StoredSlices
 from workbench.selection.registration import load_trained
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow
 from workbench.trial.batches import sampled
 from workbench.trial.memory import Plan
 from workbench.trial.metrics import objective_metrics
@@ -25,6 +25,18 @@ from workbench.trial.stored_on_device import stored_for
 _BATCH_SIZE = 32
 
 State = Mapping[str, Tensor]
+
+
+class Averaged(Protocol):
+    """A trial whose weights are averaged: its row, or what a soup keeps of it."""
+
+    @property
+    def number(self) -> int:
+        """Of the trial."""
+
+    @property
+    def recipe(self) -> str:
+        """The uid of its recipe."""
 
 
 class SoupScorer:
@@ -38,7 +50,7 @@ class SoupScorer:
     """
 
     def __init__(
-        self, folder: StudyFolder, prepared: Prepared, rows: Sequence[TrialRow], *, device: str
+        self, folder: StudyFolder, prepared: Prepared, rows: Sequence[Averaged], *, device: str
     ) -> None:
         self._folder, self._prepared, self._device = folder, prepared, torch.device(device)
         self._objective = folder.experiment().objective
@@ -60,7 +72,7 @@ class SoupScorer:
         self.ms_per_file: float | None = None
         """What scoring took of a file, from stored views on: the least."""
 
-    def model(self, rows: Sequence[TrialRow]) -> MediaModel:
+    def model(self, rows: Sequence[Averaged]) -> MediaModel:
         """Return the model with the mean of the weights of some trials, in evaluation mode.
 
         Raises:
@@ -74,7 +86,7 @@ class SoupScorer:
         estimate_norms(model, training_files(self._train, self.recipe, self._plan))
         return model.eval()
 
-    def value(self, rows: Sequence[TrialRow]) -> float:
+    def value(self, rows: Sequence[Averaged]) -> float:
         """Return the objective of the mean of some trials; see `model`."""
         model = self.model(rows)
         scores = [self._scores(model, source) for source in self._measured.sources]
@@ -99,7 +111,7 @@ class SoupScorer:
     def _stored(self, part: Slice) -> StoredViews:
         return stored_for(part, self.recipe.model, self._device)
 
-    def _sum(self, rows: Sequence[TrialRow]) -> dict[str, Tensor]:
+    def _sum(self, rows: Sequence[Averaged]) -> dict[str, Tensor]:
         """Return the sum of the weights of some trials, which are read once in a greedy choice."""
         *before, last = rows
         uids = tuple(row.recipe for row in rows)
