@@ -121,7 +121,8 @@ def test_a_soup_in_a_pack_is_averaged_again_of_trials_that_are_trained_again(
     joint = MeanOfProbabilities(weights=(0.5, 0.5))
     record = record_of(ingredients, joint, champion.objective, num_trials=3)
     pack = write_pack(own_study, record, ingredients).read_result()
-    told: dict[str, Any] = {"number": None, "recipe": record.uid, "members": ("7", f"soup {uid}")}
+    told: dict[str, Any] = {"number": None, "recipe": record.uid}
+    told["members"] = ("7", f"soup {uid}")
     told["value"] = pack and pack.objective
     own_study.champion.write_text(champion.model_copy(update=told).model_dump_json())
     about = yaml.safe_load(own_study.experiment_file.read_text())

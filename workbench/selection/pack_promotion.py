@@ -86,7 +86,8 @@ def _against(pack: PackRecord) -> str:
     weights = pack.spec.joint.weights
     most = pack.members[weights.index(max(weights))]
     if len(set(weights)) == 1:
-        said = f"It joins {len(pack.members)} of {pack.num_trials} trials."
+        what = "trials and soups" if any(one.soup for one in pack.members) else "trials"
+        said = f"It joins {len(pack.members)} of {pack.num_trials} {what}."
     else:
         said = f"{most.title[0].upper()}{most.title[1:]} counts most in it."
     if pack.best_single is None:
