@@ -218,7 +218,7 @@ def fewest_views(space: Space, name: str) -> tuple[str, ...]:
     several = name.endswith(".even_views")  # of one view there is nothing to even
     both = name == "copies.mismatch"  # of picture and sound
     frames = name.startswith("over_frames")
-    seen = ".pictures." in name or name == "tta" or name.endswith(".picture_c")
+    seen = ".pictures." in name or name in ("tta", "picture_input") or name.endswith(".picture_c")
     channels = 1 if ".spectrograms." in name else 3 if seen else 0
     if ".waveforms." in name:
         return ("waveform",)

@@ -15,6 +15,7 @@ from workbench.parts import backbones
 from workbench.parts.heads import LINEAR, NUM_CLASSES, Head
 from workbench.parts.over_frames import MEAN, OverFrames
 from workbench.parts.per_view import PerView, for_each
+from workbench.parts.picture_input import CHANNELS, PictureInput, transform
 from workbench.parts.weights import Loader, Weights
 
 Shape = tuple[int, ...]
@@ -30,6 +31,9 @@ class Reading:
 
     over_frames: OverFrames = MEAN
     """What makes one of several frames."""
+
+    picture_input: PictureInput = "rgb"
+    """What a backbone sees of pictures that a camera may see."""
 
 
 PLAIN = Reading()
@@ -88,12 +92,14 @@ class PictureReader(BackboneReader):
         *,
         image_px: int,
         weights: Weights,
+        picture_input: PictureInput = "rgb",
         load: Loader | None = None,
     ) -> None:
         super().__init__()
         self.channels_last = True
         self._hooks: list[RemovableHandle] = []
-        channels = shape[3]
+        self.see = transform(picture_input)
+        self.in_chans = channels = CHANNELS.get(picture_input, shape[3])
         self.image_px = image_px
         self.width = backbones.feature_width(backbone, in_chans=channels, image_px=image_px)
         self.backbone = backbones.create(
@@ -120,7 +126,7 @@ class PictureReader(BackboneReader):
             images = F.interpolate(
                 images, (self.image_px, self.image_px), mode="bilinear", antialias=True
             )
-        images = (images - self.mean) / self.std
+        images = (self.see(images) - self.mean) / self.std
         features = self.backbone(images.contiguous(memory_format=_layout(self.channels_last)))
         return features.view(batch, frames, -1)
 
@@ -228,7 +234,12 @@ class MediaModel(nn.Module):
                 readers[name] = WaveReader(network, weights=start, load=load)
             else:
                 readers[name] = PictureReader(
-                    network, view.shape, image_px=image_px, weights=start, load=load
+                    network,
+                    view.shape,
+                    image_px=image_px,
+                    weights=start,
+                    picture_input=reading.picture_input if view.modality == "picture" else "rgb",
+                    load=load,
                 )
         self.readers = nn.ModuleDict(readers)
         self._frozen: list[nn.Module] = []

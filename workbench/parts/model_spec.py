@@ -12,6 +12,7 @@ from workbench.parts.heads import LINEAR
 from workbench.parts.model import MediaModel, Reading, Shape, backboned
 from workbench.parts.over_frames import MEAN
 from workbench.parts.per_view import for_each, in_short, label_of, mismatch, values_of
+from workbench.parts.picture_input import PictureInput
 from workbench.parts.weights import Loader, Weights
 from workbench.values import Frozen
 
@@ -51,10 +52,15 @@ class ModelChoices(Frozen):
     or by the logits that the head makes of each (`top-k`, `confident`). Anything but the mean wants
     a view of more than one frame, and a model that is trained by gradients."""
 
+    picture_input: PictureInput = "rgb"
+    """What a backbone sees of frames, faces and images: `rgb`; six channels, the colours and three
+    high-pass residuals (`rgb+srm`); or the logarithm of their Fourier transform's magnitudes
+    (`fft-magnitude`). It is computed of pictures of `image_px`, after augmentation."""
+
     @property
     def reading(self) -> Reading:
         """How pictures are read."""
-        return Reading(over_frames=self.over_frames)
+        return Reading(over_frames=self.over_frames, picture_input=self.picture_input)
 
     @property
     def backbone_names(self) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workbench.errors import ConfigError
-from workbench.media.declared import BACKBONED, PICTURED, ViewLike
+from workbench.media.declared import BACKBONED, PICTURED, ViewLike, modalities_of
 from workbench.parts.model import Reading
 from workbench.parts.over_frames import MEAN
 from workbench.parts.weights import published
@@ -50,6 +50,11 @@ def require_readable(reading: Reading, views: Mapping[str, ViewLike]) -> None:
     Raises:
         ConfigError: no view has what it is about; or the frames of several do not go together.
     """
+    if reading.picture_input != "rgb" and "picture" not in modalities_of(views).values():
+        raise ConfigError(
+            f"`picture_input` is {reading.picture_input}, and no view is of pictures "
+            f"({', '.join(views)}). Write rgb, or a view of frames, faces or images."
+        )
     over_frames = reading.over_frames
     numbers = {
         name: view.shape[0]
@@ -71,5 +76,9 @@ def require_readable(reading: Reading, views: Mapping[str, ViewLike]) -> None:
 
 def about(reading: Reading) -> dict[str, Any]:
     """Return what sets `reading` apart from the plain one, as JSON values."""
-    over_frames = reading.over_frames
-    return {} if over_frames == MEAN else {"over_frames": over_frames.model_dump()}
+    said: dict[str, Any] = {}
+    if reading.over_frames != MEAN:
+        said["over_frames"] = reading.over_frames.model_dump()
+    if reading.picture_input != "rgb":
+        said["picture_input"] = reading.picture_input
+    return said

@@ -72,7 +72,7 @@ class Transfer(Frozen):
             try:
                 skipping = build_backbone(
                     name,
-                    in_chans=model.views[view].shape[3],
+                    in_chans=reader.in_chans,
                     image_px=reader.image_px,
                     drop_path_rate=self.stochastic_depth,
                 )

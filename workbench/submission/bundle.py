@@ -167,6 +167,7 @@ def export(
         is_pack=isinstance(spec, PackSpec),
         has_own_head=any(member.head != LINEAR for member in members_of(spec)),
         has_over_frames=any(member.over_frames != MEAN for member in members_of(spec)),
+        has_picture_input=any(member.picture_input != "rgb" for member in members_of(spec)),
         plugins=plugins,
     )
     extras = frozenset().union(*(view.libraries for view in views))

@@ -26,6 +26,21 @@ from workbench.parts.over_frames import MeanOfFrames
 
 AnyOverFrames = MeanOfFrames
 '''
+_INPUT = Path(PACKAGE.name, "parts", "picture_input.py")
+_COLOURS = '''"""What the backbones of this bundle's model see of pictures."""
+
+from typing import Literal
+
+from torch import nn
+
+PictureInput = Literal["rgb"]
+CHANNELS: dict[str, int] = {}
+
+
+def transform(picture_input: PictureInput) -> nn.Module:
+    """Return what leaves pictures as they are."""
+    return nn.Identity()
+'''
 _ROOT = Path(PACKAGE.name, "__init__.py")
 
 _NOTEBOOK = Path(PACKAGE.name, "notebook.py")
@@ -94,6 +109,7 @@ def code_for(
     is_pack: bool = False,
     has_own_head: bool = False,
     has_over_frames: bool = False,
+    has_picture_input: bool = False,
     plugins: Collection[Plugin] = (),
 ) -> Code:
     """Return the code that scores files by a model, or a pack, of such views and backbones.
@@ -114,6 +130,8 @@ def code_for(
         written[_HEADS] = _LINEAR_HEAD.encode()
     if not has_over_frames:
         written[_OVER_FRAMES] = _MEAN_OF_FRAMES.encode()
+    if not has_picture_input:
+        written[_INPUT] = _COLOURS.encode()
     found = closure(ENTRY, PACKAGE.parent, written)
     files = {
         file: written[file] if file in written else (PACKAGE.parent / file).read_bytes()

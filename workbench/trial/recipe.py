@@ -258,6 +258,8 @@ class Recipe(Frozen):
             del dump["model"]["head"], dump["training"]["method"]
         if dump["model"]["over_frames"] == MEAN.model_dump():
             del dump["model"]["over_frames"]
+        if dump["model"]["picture_input"] == "rgb":
+            del dump["model"]["picture_input"]
         transfer = dump["training"]["transfer"]
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:
