@@ -102,6 +102,14 @@ PARTS: dict[str, dict[str, Any]] = {
 """What `ffdv.yaml` and `demo.yaml` set or may draw, by about the middle of each range. MobileNetV2
 is not among them: it has no weights without a network, and would begin at random numbers."""
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "two labels": {"method": {"kind": "fine-tune", "two_labels": True}},
+    "norms alone": {"transfer": {"scope": "norms"}},
+    "the last block alone": {"transfer": {"scope": "last_block"}},
+    "pictures grow from half their side": {"train_size": {"first": 0.5}},
+}
+"""What the shipped spaces leave out. Two labels want columns that say them."""
+
 
 def main(data: Path, cache: Path, kept: Path, test_labels: Path | None, num_seeds: int) -> None:
     """Run what KEPT lacks, then print the table."""
@@ -112,7 +120,7 @@ def main(data: Path, cache: Path, kept: Path, test_labels: Path | None, num_seed
     if test_labels is not None:
         labels = pd.read_csv(test_labels).set_index("video_name")["target"]
     done = {(row.part, row.seed) for row in read(kept).itertuples()}
-    for part, changes in {"plain": {}, **PARTS}.items():
+    for part, changes in {"plain": {}, **PARTS, **OTHERS}.items():
         draft: SampledConfig = build(SampledConfig, {**PLAIN, **changes}, where=part)
         weights, _ = resolve(str(draft.backbone), "local", cache)
         read_by = {name: views[name] for name in draft.views}

@@ -408,6 +408,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "constant": {},
         "step": {"step_epochs": 2, "gamma": 0.1},
         "cosine": {"warmup_share": 0.3},
+        "poly": {"power": 2.0},
         "one_cycle": {"pct_start": 0.6, "div_factor": 5, "final_div_factor": 10},
         "plateau": {"gamma": 0.5, "patience_epochs": 1},
     },

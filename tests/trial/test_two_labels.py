@@ -20,7 +20,8 @@ from workbench.parts.losses import CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.parts.two_labels import TwoLabels, TwoLabelsHead
 from workbench.parts.weights import RANDOM
-from workbench.trial import plots
+from workbench.searching.costs import epoch_work
+from workbench.trial import memory_count, plots
 from workbench.trial.result import TrialFolder
 from workbench.trial.stepping import backward
 from workbench.trial.train import run_trial
@@ -59,6 +60,21 @@ def test_a_model_knows_which_features_are_of_the_sound() -> None:
     assert moved == {"frames": True, "mel": False}
 
 
+def test_the_memory_and_the_work_of_such_a_model_are_counted() -> None:
+    two, one = (
+        recipe_of(
+            ("frames", "mel"),
+            {"kind": "fine-tune", "two_labels": two_labels},
+            optimizer={"kind": "sgd", "lr": 0.01},
+        )
+        for two_labels in (True, False)
+    )
+    need, usual = (memory_count.counted_need(r, "cpu", False, 8, None) for r in (two, one))
+    assert (need.weights, need.trained) == (usual.weights, usual.trained)
+    work, usual_work = (epoch_work(r, num_train=4, num_scored=2) for r in (two, one))
+    assert work == pytest.approx(usual_work, rel=1e-3)
+
+
 def test_what_is_known_of_a_sample_is_what_it_is_charged_for() -> None:
     logits = torch.tensor([[0.0, 2.0, 1.0, -1.0]]).repeat(4, 1)
     targets = torch.tensor([[1, 1, 0], [1, 1, NAN], [1, NAN, NAN], [0, 0, 0]])
@@ -77,13 +93,15 @@ class Small(nn.Module):
         torch.manual_seed(0)
         self.first = nn.Linear(3, 5)
         self.head = TwoLabelsHead().build_for([2, 3], [True, False])
-        self.dropout = nn.Identity()
 
     def features(self, inputs: dict[str, Tensor]) -> Tensor:
         return torch.tanh(self.first(inputs["x"]))
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        logits: Tensor = self.head(self.features(inputs))
+        return self.logits(self.features(inputs))
+
+    def logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(features)
         return logits
 
 

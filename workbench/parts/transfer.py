@@ -27,7 +27,7 @@ class Transfer(Frozen):
     scope: Literal["all", "norms", "last_block"] = "all"
     """Which of the backbones' weights learn besides the head, where they are not frozen: all,
     those of their norms (Frankle et al. 2021, arXiv:2003.00152), or those of the last block and of
-    what follows it. The norms of blocks that stay as they are keep their running averages."""
+    what follows it, as timm groups layers. Norms of what stays keep their running averages."""
 
     layer_decay: float = Field(1.0, gt=0, le=1)
     """A layer's learning rate is that of the layer above times this (Clark et al. 2020,

@@ -24,8 +24,9 @@ class TwoLabelsHead(Head):
 
     def build_for(self, widths: Sequence[int], are_sounds: Sequence[bool]) -> nn.Module:
         """See `Head.build_for`; each layer sees the features of its own views."""
-        of_sound = torch.tensor(are_sounds).repeat_interleave(torch.tensor(widths))
-        return TwoLabels(torch.stack([of_sound, ~of_sound]).float())
+        pairs = zip(widths, are_sounds, strict=True)
+        of_sound = [float(is_sound) for width, is_sound in pairs for _ in range(width)]
+        return TwoLabels(torch.tensor([of_sound, [1 - of for of in of_sound]]))
 
 
 class TwoLabels(nn.Module):
