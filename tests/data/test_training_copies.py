@@ -235,6 +235,51 @@ def test_frames_are_forged_of_real_videos_without_sound_too_and_damage_goes_on_t
     assert seen["row.frames"]["f.mp4"] == own["row.frames"]["f.mp4"]
 
 
+@pytest.mark.parametrize("damage", [0.0, 1.0])
+def test_a_blend_joins_the_batch_of_its_own_real_file(
+    prepared: Prepared, folder: Path, damage: float
+) -> None:
+    made = prepare_training_copies(
+        prepared, ("blend",), ("degraded",), folder, {}, cache=folder / "cache", jobs=1
+    )
+    data = replace(prepared, beside=made)
+    rows = prepared.rows("train")
+    copies = DrawnCopies(
+        Slice("train", data, rows), Copies(blend=1.0, degraded=damage), ("mel", "frames")
+    )
+    assert copies.num_forged == 0
+    assert copies.num_pairs == len(REAL)
+    order = copies.drawn(torch.arange(4), torch.Generator().manual_seed(0), 1)
+    assert copies.part.rows["target"].iloc[order.numpy()].tolist() == [0, 0, 0, 1]
+    batch = copies.with_partners(order[[3, 1, 0]], 1)
+    seen = copies.part.rows.iloc[batch.numpy()]
+    assert seen["name"].tolist() == ["f.mp4", "b.mp4", "a.mp4", "b.mp4", "a.mp4"]
+    assert seen["target"].tolist() == [1, 0, 0, 1, 1]
+    suffix = "_degraded" if damage else ""
+    for kind, at in (("blend-real", [2, 1]), ("blend", [4, 3])):
+        expected = rows_of(data, kind + suffix).loc[["a.mp4", "b.mp4"]]
+        for view in ("row.frames", "row.mel"):
+            assert seen[view].iloc[at].tolist() == expected[view].tolist()
+    # Of several segments a file, each has the same one of its blend beside it.
+    assert copies.with_partners(order[[1]] * 3 + 2, 3).tolist() == [
+        int(order[1]) * 3 + 2,
+        int(batch[3]) * 3 + 2,
+    ]
+
+
+def test_a_model_that_sees_no_picture_has_no_blend_beside_a_real_file(
+    prepared: Prepared, folder: Path
+) -> None:
+    made = prepare_training_copies(
+        prepared, ("blend",), (), folder, {}, cache=folder / "cache", jobs=1
+    )
+    part = Slice("train", replace(prepared, beside=made), prepared.rows("train"))
+    copies = DrawnCopies(part, Copies(blend=1.0), ("mel",))
+    order = copies.drawn(torch.arange(4), torch.Generator().manual_seed(0), 1)
+    assert copies.with_partners(order, 1).tolist() == [0, 1, 2, 3]
+    assert copies.num_pairs == 0
+
+
 def test_a_file_is_damaged_in_one_of_several_ways_at_a_time(prepared: Prepared) -> None:
     rows = pd.concat([prepared.rows("train")] * 100, ignore_index=True)
     degraded = prepared.beside["copies.degraded"]

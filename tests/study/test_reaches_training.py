@@ -18,7 +18,7 @@ from torch import Generator
 
 from workbench.data.prepare import Prepared
 from workbench.data.training_copies import copies_name
-from workbench.degradation.degradations import DAMAGES, FORGERIES
+from workbench.degradation.degradations import AND, CHANGES, DAMAGES, FORGERIES, REAL_OF
 from workbench.media.sound_view import SoundView
 from workbench.media.view import View
 from workbench.media.views import AnyView
@@ -54,7 +54,7 @@ SIZES = {"train": 34, "val": 12, "test": 2}
 
 COPIES = [
     copies_name(forgery, damage)
-    for forgery in ("", *FORGERIES)
+    for forgery in ("", *FORGERIES, *(each.name for each in REAL_OF.values()))
     for damage in (*DAMAGES, "")
     if forgery or damage
 ]
@@ -141,10 +141,12 @@ def made_data(folder: Path, sizes: Mapping[str, int] = SIZES) -> Prepared:
 def copies_of(prepared: Prepared, name: str) -> Prepared:
     """Return copies that look like the file one, two, ... further on."""
     rows = prepared.rows("train")
-    is_damaged, is_forged = (any(one in name for one in some) for some in (DAMAGES, FORGERIES))
-    table = rows[rows["target"] == 0].assign(target=1) if is_forged else rows
+    changes = [part for part in name.split(".")[1].split(AND) if part]
+    is_damaged = changes[-1] in DAMAGES
+    table = rows if changes == changes[-1:] and is_damaged else rows[rows["target"] == 0]
+    table = table.assign(target=1) if changes[0] in FORGERIES else table
     for view in prepared.views:
-        if isinstance(VIEWS[view], SoundView) or is_damaged:
+        if is_damaged or CHANGES[changes[0]].touches(VIEWS[view]):
             moved = (table[f"row.{view}"] + COPIES.index(name)) % len(rows) + 1
             table = table.assign(**{f"row.{view}": moved})
     return replace(prepared, table=table)
@@ -218,7 +220,9 @@ def fewest_views(space: Space, name: str) -> tuple[str, ...]:
     several = name.endswith(".even_views")  # of one view there is nothing to even
     both = name == "copies.mismatch"  # of picture and sound
     frames = name.startswith("over_frames")
+    change = CHANGES.get(name.removeprefix("copies."))
     seen = ".pictures." in name or name in ("tta", "picture_input") or name.endswith(".picture_c")
+    seen |= name == "copies.cutout" or (change is not None and change.of_pictures)
     channels = 1 if ".spectrograms." in name else 3 if seen else 0
     if ".waveforms." in name:
         return ("waveform",)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from workbench.data.prepare import Prepared
 from workbench.media.image import Image
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.averages import EMA, SWA, SWAD
+from workbench.parts.copies import Copies
 from workbench.parts.gradient import Gradient
 from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
@@ -284,9 +286,12 @@ def test_how_many_are_scored_at_once_does_not_change_a_trials_scores(
     assert one.to_numpy() == pytest.approx(two.to_numpy(), abs=1e-6)
 
 
-def test_blended_samples_are_counted(pictures: Prepared) -> None:
+@pytest.mark.parametrize(
+    "how", [{"augment": Augment(pictures=Pictures(self_blend=0.5))}, {"copies": Copies(blend=0.5)}]
+)
+def test_blended_samples_are_counted(pictures: Prepared, how: dict[str, Any]) -> None:
     recipe = vit(pictures)
-    blended = vit(pictures, augment=Augment(pictures=Pictures(self_blend=0.5)))
+    blended = vit(pictures, **how)
     limit = fits(pictures, count(recipe), recipe.training.batch_size + 1, recipe)
     assert (
         plan(recipe, num_samples=99, device="cpu", limit_bytes=limit, cache=None).micro_batch

@@ -15,7 +15,7 @@ from workbench.data.filling import How, Media, decoded
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared, enter
 from workbench.data.view_store import NEUTRAL_ROW, ViewStore
-from workbench.degradation.degradations import AND, CHANGES, DAMAGES, content_of
+from workbench.degradation.degradations import AND, CHANGES, DAMAGES, FORGERIES, REAL_OF, content_of
 from workbench.media.decoders import FILE_LIMIT_S
 from workbench.media.sound_view import SoundView
 from workbench.media.view import View
@@ -53,7 +53,8 @@ def prepare_training_copies(
 
     Args:
         prepared: The files, decoded.
-        forgeries: What is done to real files; a forged copy is of the class fake.
+        forgeries: What is done to real files; a forged copy is of the class fake. There are copies
+            of what is learned beside them too, see `REAL_OF`.
         damages: What is done to all files, forged ones among them; see `DAMAGES`.
         folder: The data folder.
         stamps: See `Manifest.stamps`.
@@ -71,10 +72,12 @@ def prepare_training_copies(
     kinds: dict[str, _Kind] = {}
     views_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
     made_of: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for forgery in ("", *forgeries):
+    for forgery in ("", *forgeries, *(REAL_OF[each].name for each in forgeries if each in REAL_OF)):
         table = rows
         if forgery:
-            table = rows[forgeable(forgery, rows, prepared.views, partners)].assign(target=1)
+            table = rows[forgeable(forgery, rows, prepared.views, partners)]
+        if forgery in FORGERIES:
+            table = table.assign(target=1)
         for damage in ("", *damages):
             made = _made(prepared.views, table["content"], forgery, damage)
             if not made:

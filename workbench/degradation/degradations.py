@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from workbench.degradation.cutouts import require_faces, without_eyes, without_mouth
+from workbench.degradation.blends import with_self_blend
+from workbench.degradation.cutouts import has_detector, require_faces, without_eyes, without_mouth
 from workbench.degradation.forgeries import mismatched, resynthesised, spliced, transplanted
 from workbench.degradation.frozen import frozen
 from workbench.degradation.pictures import as_jpeg, half_size, noisy, with_blur
@@ -73,6 +74,9 @@ class Degradation:
     require: Callable[[Iterable[View]], None] = lambda views: None
     """Raises a ConfigError where it cannot be done on this machine to any of these views."""
 
+    drawn_as: str = ""
+    """The change whose draws for a whole file it has too."""
+
     is_default: bool = False
     """Whether it is among those that `degraded` alone stands for."""
 
@@ -98,6 +102,7 @@ class Degradation:
         """
         about = [content, self.name, str(self.version)]
         about += [other] if self.of_two_sounds else []
+        about += ["faces"] if self.of_faces and has_detector() else []
         return hashlib.sha256(" ".join(about).encode()).hexdigest()
 
     def heard(self, sound: Sound, other: Sound | None) -> Sound:
@@ -117,7 +122,8 @@ class Degradation:
 
     def drawn(self, content: str) -> np.random.Generator:
         """Return the random numbers for a whole file of this content."""
-        return np.random.default_rng([zlib.crc32(self.name.encode()), zlib.crc32(content.encode())])
+        named = self.drawn_as or self.name
+        return np.random.default_rng([zlib.crc32(named.encode()), zlib.crc32(content.encode())])
 
 
 def _surely(change: Callable[[Array], Array]) -> Callable[[Array, np.random.Generator], Array]:
@@ -172,10 +178,25 @@ FORGERIES: Mapping[str, Degradation] = {
         Degradation("world", "made anew by WORLD", of_sound=through_world, require=require_world),
         Degradation("vocoder", "a low-pass, and few steps", of_sound=through_vocoder),
         Degradation("transplant", "a stretch of its own elsewhere", of_sound=transplanted),
+        Degradation(
+            "blend",
+            "blended with itself",
+            of_faces=partial(with_self_blend, is_fake=True),
+        ),
         Degradation("freeze", "frames that stay, come again or are left out", of_times=frozen),
     )
 }
 """By name: what makes a fake of a real file."""
+
+REAL_OF: Mapping[str, Degradation] = {
+    "blend": Degradation(
+        "blend-real",
+        "what the blend is laid over",
+        of_faces=partial(with_self_blend, is_fake=False),
+        drawn_as="blend",
+    )
+}
+"""By the name of a forgery, the real picture that is learned beside each, in one batch."""
 
 DAMAGES: Mapping[str, tuple[str, ...]] = {
     # As they were when studies began with them: which one a file gets hangs on their number.
@@ -190,7 +211,7 @@ DAMAGES: Mapping[str, tuple[str, ...]] = {
 """By the name of a way of damage, the degradations of which a training file gets one of each
 medium."""
 
-CHANGES = {**DEGRADATIONS, **FORGERIES}
+CHANGES = {**DEGRADATIONS, **FORGERIES, **{each.name: each for each in REAL_OF.values()}}
 
 AND = "_"
 """Between the changes of one copy, in the order in which they are made."""

@@ -58,6 +58,11 @@ class Copies(Frozen):
     """The same, with a stretch of its video in which a frame stays, frames come again, or are left
     out, while its sound goes on."""
 
+    blend: float = Field(0.0, ge=0, le=1)
+    """Chance that a fake joins the batch of a real file: its pictures blended with themselves at
+    their own size, over the faces that are found, else over an ellipse. The real one is then seen
+    changed as it is outside of the blend (Shiohara and Yamasaki 2022, arXiv:2204.08376)."""
+
     recoded: float = Field(0.0, ge=0, le=1)
     """As `degraded`, with what platforms do alone: the video as H.264 or H.265 at crf 17 to 40, 15
     to 30 frames a second and a quarter to all of its size; the sound as MP3 or Opus."""

@@ -110,11 +110,13 @@ class Training(ModelInTraining):
         num_fakes = float(self._train.targets[: self._train.num_files].sum())
         num_fakes += self._copies.num_forged if self._copies else 0
         fake_share = num_fakes / self._train.num_files
+        num_pairs = self._copies.num_pairs if self._copies else 0
+        pairs = num_pairs / max(1.0, self._train.num_files - num_fakes)  # of the real ones
+        fake_share = 0.5 if recipe.training.sampling.balanced else fake_share
+        added = pairs * (1 - fake_share)
         self._modalities = modalities_of(recipe.model.views)
         self._fake_share = fake_share_with_blends(
-            0.5 if recipe.training.sampling.balanced else fake_share,
-            recipe.training.augment,
-            self._modalities,
+            (fake_share + added) / (1 + added), recipe.training.augment, self._modalities
         )
         self._loss: Loss | TwoLabelsLoss = spec.loss
         self._labels: torch.Tensor | None = None

@@ -68,6 +68,11 @@ class TrainingSpec(Frozen):
         """The method, if it is a probe."""
         return self.method if isinstance(self.method, FeatureProbe) else None
 
+    @property
+    def most_of_a_sample(self) -> int:
+        """How many samples of a batch one sample may become: blends join it."""
+        return 2 ** ((self.augment.pictures.self_blend > 0) + (self.copies.blend > 0))
+
     @model_validator(mode="before")
     @classmethod
     def _without_steps(cls, tree: Any) -> Any:
