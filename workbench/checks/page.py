@@ -203,7 +203,8 @@ def _shift_table(checkup: Checkup) -> str:
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """Return a table whose cells are numbers where they begin like one."""
-    is_number = [all(_is_number(line[place]) for line in lines) for place in range(len(head))]
+    columns = [[line[place][:1] for line in lines] for place in range(len(head))]
+    is_number = [all(first.isdigit() or first in "±–" for first in column) for column in columns]
     kinds = [" class='number'" if number else "" for number in is_number]
     top = "".join(f"<th{kind}>{escape(cell)}</th>" for kind, cell in zip(kinds, head, strict=True))
     rows = "".join(
@@ -215,7 +216,3 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return (
         f"<div class='wide'><table><thead><tr>{top}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
-
-
-def _is_number(cell: str) -> bool:
-    return cell[:1].isdigit() or cell[:1] in "±–"

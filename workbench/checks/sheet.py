@@ -207,7 +207,8 @@ def _write_sheet(
     }
     body = _pictures if is_picture(view) else _values
     rows, hint = body(prepared, name, by_class, sampled)
-    head, foot = [f"kind {view.kind}", *_settings(view), _stored(view)], left_out(by_class, name)
+    settings = view.model_dump(mode="json", exclude={"kind", "version"})
+    head, foot = [f"kind {view.kind}", *_flat(settings), _stored(view)], left_out(by_class, name)
     shown = sampled if is_picture(view) else {}
     return save(name, folder / f"{name}.png", rows, head=head, hint=hint, foot=foot, shown=shown)
 
@@ -289,12 +290,8 @@ def _heading(kinds: Sequence[str], about: Sequence[str]) -> PillowImage:
     return drawing.text_row(parts, size=15, gaps_px=(12, 3))
 
 
-def _settings(view: View) -> Iterator[str]:
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Yield each setting with its value, those of parts with a dot."""
-    yield from _flat(view.model_dump(mode="json", exclude={"kind", "version"}), "")
-
-
-def _flat(settings: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for key, value in settings.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")

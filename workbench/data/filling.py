@@ -88,8 +88,13 @@ def decoded(stores: Mapping[str, ViewStore], media: Media, how: How, *, cache: P
     folders = {name: store.folder.name for name, store in stores.items()}
     unexpected = Unexpected(cache, folders, media.contents())
     passing: Outcomes = {}
-    asked = how.retry or how.verify
-    if asked or not _is_all_there(stores, facts, media, unexpected) or _is_to_check(stores, facts):
+    if (
+        how.retry
+        or how.verify
+        or not _is_all_there(stores, facts, media, unexpected)
+        # To check cached rows waits for nobody who is writing.
+        or (any(store.is_to_check() for store in stores.values()) and not facts.is_being_written())
+    ):
         try:
             passing = _fill(stores, facts, media, unexpected, how)
         except OSError as error:
@@ -118,11 +123,6 @@ def _is_all_there(
         for content in media.paths
         for _, view, called in media.wanted(content)
     )
-
-
-def _is_to_check(stores: Mapping[str, ViewStore], facts: FactsStore) -> bool:
-    """Say whether cached rows are to be checked, which waits for nobody who is writing."""
-    return any(store.is_to_check() for store in stores.values()) and not facts.is_being_written()
 
 
 class _Lacking:

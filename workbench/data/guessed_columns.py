@@ -124,10 +124,11 @@ def names_in(
     usual = [at for at, cell in enumerate(header) if fold(cell) in (*NAME_COLUMNS, *OTHER_NAMES)]
     places = [require_column(table, named)] if named else [*usual, *range(len(header))]
     places = list(dict.fromkeys(places))
-    stems = {_stem(name) for name in files}
+    stems = {name.rpartition(".")[0] for name in files}
     best: NamesFound | None = None
     for at in places:
-        cells = _sample([cell for cell in cells_of(table.rows[1:], at) if cell.strip()])
+        cells = [cell for cell in cells_of(table.rows[1:], at) if cell.strip()]
+        cells = cells[:: max(1, len(cells) // _SAMPLED)][:_SAMPLED]  # spread over all
         for root in roots:
             share = _share_found(cells, root, files, stems)
             if share > (best.found if best else 0.0):
@@ -267,12 +268,3 @@ def _share_found(
     prefix = "" if root == "." else f"{root}/"
     names = [prefix + cell.strip().replace("\\", "/").removeprefix("./") for cell in cells]
     return sum(name in files or name in stems for name in names) / len(names) if names else 0.0
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
-
-
-def _sample(cells: Sequence[str]) -> Sequence[str]:
-    """Return some of the cells, spread over all."""
-    return cells[:: max(1, len(cells) // _SAMPLED)][:_SAMPLED]

@@ -150,10 +150,15 @@ class Prepared:
 
     def _save(self, folder: Path, home: Path) -> None:
         write_prepared_table(self.table, folder / PREPARED_TABLE)
+        place = folder.resolve()
+        arrays = {
+            name: os.path.relpath(file, place) if file.is_relative_to(home) else str(file)
+            for name, file in self.arrays.items()
+        }
         views = {
             name: {
                 "settings": view.model_dump(mode="json"),
-                "array": _named_from(folder.resolve(), self.arrays[name], home),
+                "array": arrays[name],
                 "store": self.stores.get(name, ""),
             }
             for name, view in self.views.items()
@@ -251,10 +256,6 @@ def _folders_beside(folder: Path, saved: Mapping[str, Any]) -> dict[str, Path]:
     if any("/" in name or name in (".", "..") for name in names):
         raise ValueError("no plain name")
     return {name: folder / _BESIDE / name for name in names}
-
-
-def _named_from(folder: Path, file: Path, home: Path) -> str:
-    return os.path.relpath(file, folder) if file.is_relative_to(home) else str(file)
 
 
 def prepare(

@@ -104,7 +104,8 @@ def media_among(sizes: dict[str, int]) -> tuple[list[str], list[str]]:
 
     A file whose name no table can hold is among the others.
     """
-    names = sorted(name for name in files_among(sizes) if not _is_hidden(name))
+    there = sorted(files_among(sizes))
+    names = [name for name in there if not any(part.startswith(".") for part in name.split("/"))]
     fit = [name for name in names if kind_by_ending(name) and _can_be_named(name)]
     fitting = set(fit)
     return fit, [name for name in names if name not in fitting]
@@ -132,10 +133,6 @@ def _split(
     understood = [*filter(None, [template.understood]), *found.said]
     rows = rows_of("test", unlabelled, prefix, sizes, described, understood)
     return SplitFiles("test", rows, media, sizes, 0, understood)
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
 
 
 def _can_be_named(name: str) -> bool:

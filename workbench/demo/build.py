@@ -127,7 +127,7 @@ def _in_turn(work: Sequence[tuple[Clip, Path]]) -> Iterator[Path]:
 
 def _in_processes(work: Sequence[tuple[Clip, Path]], jobs: int) -> Iterator[Path]:
     try:
-        with ProcessPoolExecutor(jobs, Spawning(), initializer=_start_process) as pool:
+        with ProcessPoolExecutor(jobs, Spawning(), cv2.setNumThreads, (1,)) as pool:
             tasks = {pool.submit(make_clip, clip, path): path for clip, path in work}
             try:
                 for task in as_completed(tasks):
@@ -140,10 +140,6 @@ def _in_processes(work: Sequence[tuple[Clip, Path]], jobs: int) -> Iterator[Path
             "a process that makes demo clips was ended from outside (out of memory?). Run it "
             "again: finished clips are kept."
         ) from error
-
-
-def _start_process() -> None:
-    cv2.setNumThreads(1)
 
 
 def _write_labels(out: Path, clips: Sequence[Clip]) -> None:
@@ -187,16 +183,7 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def _tally(clips: Sequence[Clip]) -> dict[str, dict[str, int]]:
     """Return how many clips of each split were forged by each generator."""
-    return {
-        split: dict(
-            sorted(
-                Counter(
-                    generator
-                    for clip in clips
-                    if clip.split == split and clip.target
-                    for generator in {clip.picture_generator, clip.sound_generator} - {"real"}
-                ).items()
-            )
-        )
-        for split in SPLITS
-    }
+    found = {split: Counter[str]() for split in SPLITS}
+    for clip in clips:
+        found[clip.split].update({clip.picture_generator, clip.sound_generator} - {"real"})
+    return {split: dict(sorted(counts.items())) for split, counts in found.items()}

@@ -69,10 +69,12 @@ def _deal_split(split: Split, num_clips: int, seed: tuple[int, ...]) -> list[Cli
         picture, sound = kinds[order[pair]] if target else (REAL, REAL)
         identity = index // _CLIPS_PER_IDENTITY
         clip_seed = (*seed, 3, index)
+        # Tells neither the class nor the order.
+        name = hashlib.sha256(",".join(map(str, clip_seed)).encode()).hexdigest()[:16]
         clips.append(
             Clip(
                 split=split,
-                name=_name(clip_seed),
+                name=name,
                 target=target,
                 picture_generator=picture,
                 sound_generator=sound,
@@ -98,8 +100,3 @@ def _fakes(split: Split, num_fakes: int) -> list[tuple[str, str]]:
         sound = SOUND_GENERATORS[turn % len(SOUND_GENERATORS)] if part != "picture" else REAL
         kinds.append((picture, sound))
     return kinds
-
-
-def _name(seed: tuple[int, ...]) -> str:
-    """Return 16 hex digits that tell neither the class nor the order."""
-    return hashlib.sha256(",".join(map(str, seed)).encode()).hexdigest()[:16]

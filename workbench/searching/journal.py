@@ -13,14 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.storages.journal import BaseJournalBackend
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FixedTrial, TrialState, create_trial
 
 from workbench.files import write_text
 from workbench.searching.open_trials import reached_in
@@ -165,7 +160,8 @@ def restore_trials(study: optuna.Study, folder: StudyFolder, space: Space, runs:
         How many.
     """
     told = {trial.user_attrs.get(UID) for trial in study.get_trials(deepcopy=False)}
-    lost = [files for files in _trial_folders(folder) if files.path.name not in told]
+    there = (TrialFolder(file.parent) for file in folder.path.glob("trials/*/recipe.json"))
+    lost = [files for files in there if files.path.name not in told]
     if not lost:
         return 0
     logged = {run.uid: run for run in runs.tracking.trial_runs(runs.parent)}
@@ -181,10 +177,6 @@ def restore_trials(study: optuna.Study, folder: StudyFolder, space: Space, runs:
             _restore(study, files, recipe, space, logged.get(files.path.name), runs)
             restored += 1
     return restored
-
-
-def _trial_folders(folder: StudyFolder) -> list[TrialFolder]:
-    return [TrialFolder(file.parent) for file in folder.path.glob("trials/*/recipe.json")]
 
 
 def _restore(
@@ -238,26 +230,6 @@ def _draft_of(recipe: Recipe, space: Space) -> tuple[SampledConfig, dict[str, An
 
 def _distributions(space: Space, params: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """Return what `params` were drawn from."""
-    replay = _Replay(params)
+    replay = FixedTrial(dict(params))
     space.draw(replay)
     return {name: replay.distributions[name] for name in params}
-
-
-class _Replay:
-    """Draws what was drawn, and keeps from what."""
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._params = params
-        self.distributions: dict[str, BaseDistribution] = {}
-
-    def suggest_categorical(self, name: str, choices: list[Any]) -> Any:
-        self.distributions[name] = CategoricalDistribution(choices)
-        return self._params[name]
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        self.distributions[name] = FloatDistribution(low, high, log=log)
-        return float(self._params[name])
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
-        self.distributions[name] = IntDistribution(low, high, log=log)
-        return int(self._params[name])

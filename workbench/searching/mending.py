@@ -1,5 +1,8 @@
 """What the tracking store lacks of a study, written by commands that search nothing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from workbench.addresses import TrackingPlace
 from workbench.console import say
 from workbench.errors import StudyError
@@ -13,6 +16,17 @@ from workbench.study.repeats import read_repeats
 from workbench.tracking.runs import Tracking
 
 
+@contextmanager
+def _runs_of(folder: StudyFolder, place: TrackingPlace) -> Iterator[StudyRuns]:
+    """Give the body the record of a study, which is held meanwhile."""
+    with folder.held():
+        runs = StudyRuns(folder, place, {**environment_tags(), **code_tags()})
+        try:
+            yield runs
+        finally:
+            runs.close("complete")
+
+
 def pack_run(folder: StudyFolder, place: TrackingPlace, uid: str) -> str:
     """Return the run of a pack in the tracking store at `place`, written if it lacks it.
 
@@ -20,12 +34,8 @@ def pack_run(folder: StudyFolder, place: TrackingPlace, uid: str) -> str:
         StudyError: the store cannot be used, or another process holds the study.
         DamagedFileError: what the pack is cannot be read.
     """
-    with folder.held():
-        runs = StudyRuns(folder, place, {**environment_tags(), **code_tags()})
-        try:
-            return runs.write_pack(folder.pack(uid))
-        finally:
-            runs.close("complete")
+    with _runs_of(folder, place) as runs:
+        return runs.write_pack(folder.pack(uid))
 
 
 def refit_runs(folder: StudyFolder, place: TrackingPlace, refit: RefitRecord) -> None:
@@ -35,13 +45,9 @@ def refit_runs(folder: StudyFolder, place: TrackingPlace, refit: RefitRecord) ->
         StudyError: the store cannot be used, or another process holds the study.
         DamagedFileError: what a model is cannot be read.
     """
-    with folder.held():
-        runs = StudyRuns(folder, place, {**environment_tags(), **code_tags()})
-        try:
-            for model in refit.models:
-                runs.write_refit(model, refit.made_by)
-        finally:
-            runs.close("complete")
+    with _runs_of(folder, place) as runs:
+        for model in refit.models:
+            runs.write_refit(model, refit.made_by)
 
 
 def mend_runs(folder: StudyFolder, place: TrackingPlace) -> None:
@@ -55,12 +61,8 @@ def mend_runs(folder: StudyFolder, place: TrackingPlace) -> None:
     study = read_study(folder)
     if _is_whole(folder, place):
         return
-    with folder.held():
-        runs = StudyRuns(folder, place, {**environment_tags(), **code_tags()})
-        try:
-            mended = runs.agree(study) + runs.agree_on_repeats()
-        finally:
-            runs.close("complete")
+    with _runs_of(folder, place) as runs:
+        mended = runs.agree(study) + runs.agree_on_repeats()
     if mended:
         say(written_anew(mended))
 

@@ -3,7 +3,6 @@
 from workbench.searching.costs import CostForecast
 from workbench.searching.open_trials import OpenTrial
 from workbench.tables import counted, duration
-from workbench.trial.recipe import Recipe
 from workbench.trial.result import Result
 
 CTRL_C = "Ctrl-C: the trials in flight end their epochs and are kept. Once more stops at once."
@@ -12,11 +11,6 @@ ANNOUNCED_S = 60.0
 """A trial that is expected to take so long is announced, with what it is expected to cost."""
 
 NEARLY_FULL = "The disk is nearly full: the paused trial with the least hope is pruned."
-
-
-def of_recipe(recipe: Recipe) -> str:
-    """Return what a recipe trains, in a few words."""
-    return recipe.model.label
 
 
 def resumed(running: OpenTrial) -> str:
@@ -28,7 +22,7 @@ def announced(running: OpenTrial, expected: CostForecast) -> str:
     """Return what a trial is expected to take, where that is long."""
     if expected.seconds < ANNOUNCED_S:
         return ""
-    return f"trial {running.name:<3} starts    {of_recipe(running.recipe)}  {expected}"
+    return f"trial {running.name:<3} starts    {running.recipe.model.label}  {expected}"
 
 
 def restarted(running: OpenTrial, reason: str) -> str:
@@ -45,7 +39,7 @@ def trial_ended(running: OpenTrial, result: Result, metric: str) -> str:
     parts += "  checkpointed" * result.checkpointed
     why = f"  {result.reason}" if result.state == "failed" or not result.epochs else ""
     return (
-        f"trial {running.name:<3} {result.state:<8}{score}  {of_recipe(running.recipe)}"
+        f"trial {running.name:<3} {result.state:<8}{score}  {running.recipe.model.label}"
         f"  {len(result.epochs)}/{running.num_epochs} epochs"
         f"  {duration(result.seconds)}{parts}{why}"
     )

@@ -73,9 +73,7 @@ def noise(
     """
     if objective.metric != "auc" or not to_come or not complete:
         return ""
-    gain = expected_gain(
-        list(complete.values()), num_drawn=num_drawn, to_come=to_come, maximize=True
-    )
+    gain = expected_gain(list(complete.values()), num_drawn=num_drawn, to_come=to_come)
     files = folder.trial(max(complete, key=lambda recipe: complete[recipe]))
     if gain is None or not files.scores.exists():
         return ""
@@ -94,10 +92,8 @@ def noise(
     )
 
 
-def expected_gain(
-    objectives: Sequence[float], *, num_drawn: int, to_come: int, maximize: bool
-) -> float | None:
-    """Return by how much `to_come` more trials are expected to improve the best objective.
+def expected_gain(objectives: Sequence[float], *, num_drawn: int, to_come: int) -> float | None:
+    """Return by how much `to_come` more trials are expected to raise the best objective.
 
     The best of the trials are taken for the upper tail of an exponential distribution. Its scale
     is the mean excess of the best third over the next one, and the best of n draws lies the n-th
@@ -108,14 +104,13 @@ def expected_gain(
         objectives: Of the complete trials.
         num_drawn: Trials that had their chance, those stopped early included.
         to_come: Trials still to be drawn.
-        maximize: Whether more is better.
 
     Returns:
         The gain, 0 or more; nothing with fewer than `LEAST_COMPLETE` trials.
     """
     if len(objectives) < LEAST_COMPLETE:
         return None
-    ranked = sorted(objectives, reverse=maximize)
+    ranked = sorted(objectives, reverse=True)
     best = len(ranked) // 3
     scale = sum(abs(value - ranked[best]) for value in ranked[:best]) / best
     return scale * sum(1 / n for n in range(num_drawn + 1, num_drawn + to_come + 1))

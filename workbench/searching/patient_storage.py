@@ -19,6 +19,15 @@ from workbench.study.storage import DatabaseLock, database, why_away
 T = TypeVar("T")
 
 
+def _as_it_is(name: str) -> Any:
+    """Return the method of a `PatientStorage` that waits for this one of its database."""
+
+    def method(self: "PatientStorage", *args: Any, **named: Any) -> Any:
+        return self._ask(lambda: getattr(self._inner, name)(*args, **named))
+
+    return method
+
+
 class PatientStorage(BaseStorage):
     """Optuna's storage in a database, of one study that this process alone writes.
 
@@ -60,37 +69,14 @@ class PatientStorage(BaseStorage):
         """Raise RuntimeError: a search deletes no study."""
         raise RuntimeError("a search deletes no study")
 
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Note something with the study."""
-        self._ask(lambda: self._inner.set_study_user_attr(study_id, key, value))
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Note something of Optuna's with the study."""
-        self._ask(lambda: self._inner.set_study_system_attr(study_id, key, value))
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        """Return Optuna's id of the study."""
-        return self._ask(lambda: self._inner.get_study_id_from_name(study_name))
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        """Return what the study is called."""
-        return self._ask(lambda: self._inner.get_study_name_from_id(study_id))
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        """Return which way its objective is better."""
-        return self._ask(lambda: self._inner.get_study_directions(study_id))
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return what was noted with the study."""
-        return self._ask(lambda: self._inner.get_study_user_attrs(study_id))
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return what Optuna noted with the study."""
-        return self._ask(lambda: self._inner.get_study_system_attrs(study_id))
-
-    def get_all_studies(self) -> list[Any]:
-        """Return the studies of the database."""
-        return self._ask(self._inner.get_all_studies)
+    set_study_user_attr = _as_it_is("set_study_user_attr")
+    set_study_system_attr = _as_it_is("set_study_system_attr")
+    get_study_id_from_name = _as_it_is("get_study_id_from_name")
+    get_study_name_from_id = _as_it_is("get_study_name_from_id")
+    get_study_directions = _as_it_is("get_study_directions")
+    get_study_user_attrs = _as_it_is("get_study_user_attrs")
+    get_study_system_attrs = _as_it_is("get_study_system_attrs")
+    get_all_studies = _as_it_is("get_all_studies")
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Enter a trial."""

@@ -3,7 +3,6 @@
 import time
 
 from workbench.searching.live import InFlight, Standing
-from workbench.searching.messages import of_recipe
 from workbench.searching.options import RunOptions
 from workbench.searching.runner import Runner
 from workbench.searching.store import TrialStore
@@ -35,7 +34,7 @@ class Situation:
         in_flight = [
             InFlight(
                 name=running.name,
-                what=of_recipe(running.recipe),
+                what=running.recipe.model.label,
                 num_done=len(running.epochs),
                 num_epochs=running.num_epochs,
                 share=self._runner.share(running.number),

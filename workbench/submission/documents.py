@@ -102,7 +102,8 @@ def readme(
         for one, time in zip(specs, times.of_members or [None] * len(specs), strict=True)
     )
     members += "".join(f"\n| {own}, of its user's own | {file} |" for file, own in plugins.items())
-    unseen = f"\n\n{_neutral_told(neutral)}" if neutral.files else ""
+    told_of_neutral = [as_text(neutral.sentence), "", *map(as_text, neutral.lines)]
+    unseen = "\n\n" + "\n".join(told_of_neutral) if neutral.files else ""
     told = folds_told(champion.num_folds)
     said_of_folds = f" {told}" if told else ""
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
@@ -173,11 +174,6 @@ def _tolerance_told(device: str) -> str:
     if device in ("", "cpu"):
         return "The same files give the same scores to 1e-5 on a CPU, and to 1e-3 on a GPU."
     return f"They were computed on {visible(device)}; the same files give the same scores to 1e-3."
-
-
-def _neutral_told(neutral: Neutral) -> str:
-    """Return which test files have a neutral score, as Markdown."""
-    return "\n".join([as_text(neutral.sentence), "", *map(as_text, neutral.lines)])
 
 
 def _training_told(wheel: str) -> str:

@@ -61,10 +61,7 @@ def read_scored_files(bundle: Path) -> tuple[ScoredFile, ...]:
         header, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
         if tuple(header) != _HEADER or any(row[2] not in get_args(Neutrality) for row in rows):
             raise ValueError("another header")
-        return tuple(ScoredFile(name, sha, _neutrality(kind), why) for name, sha, kind, why in rows)
+        kinds = {kind: kind for kind in get_args(Neutrality)}
+        return tuple(ScoredFile(name, sha, kinds[kind], why) for name, sha, kind, why in rows)
     except (OSError, ValueError, IndexError, csv.Error) as error:
         raise BundleError(f"{path} cannot be read. Export the bundle again.") from error
-
-
-def _neutrality(text: str) -> Neutrality:
-    return next(kind for kind in get_args(Neutrality) if kind == text)

@@ -123,7 +123,12 @@ def _data(of: Reported) -> str:
 
 def _views(of: Reported) -> str:
     rows = [
-        [as_cell(name), view.kind, str(view.shape), _settings(view.identity(), {"kind"})]
+        [
+            as_cell(name),
+            view.kind,
+            str(view.shape),
+            _shown({key: value for key, value in view.identity().items() if key != "kind"}),
+        ]
         for name, view in of.spec.views.items()
     ]
     return _table(["view", "kind", "shape", "settings"], rows)
@@ -326,10 +331,6 @@ def _form(of: Reported) -> str:
         ["Any other line of the rules", "not known to the program", _TO_FILL_IN],
     ]
     return _table(["rule", "what was checked", "kept"], rows)
-
-
-def _settings(tree: Mapping[str, Any], without: set[str]) -> str:
-    return ", ".join(f"{key} {_shown(value)}" for key, value in tree.items() if key not in without)
 
 
 def _shown(value: Any) -> str:

@@ -33,7 +33,6 @@ from workbench.submission.training_record import (
     FOLDER,
     RECORD,
     TRAIN_PROGRAM,
-    FilesDigest,
     SeedSpread,
     TrainedModel,
     TrainingRecord,
@@ -124,8 +123,14 @@ def write_training(
         models=tuple(models),
         repeats=() if refit else _other_seeds(folder, champion, finalists),
         pack=model.read_pack().spec if isinstance(model, PackFolder) else None,
-        data={name: _digests(one) for name, one in studies.items()},
-        folders={name: _labelled_folders(one) for name, one in studies.items()},
+        data={
+            name: digests(read_prepared_table(one.manifest), _used(one))
+            for name, one in studies.items()
+        },
+        folders={
+            name: {part: about["fingerprint"] for part, about in noted_folders(one).items()}
+            for name, one in studies.items()
+        },
         used_columns={name: _used(one) for name, one in studies.items()},
         spread=_spread(folder, finalists),
     )
@@ -254,15 +259,6 @@ def _experiment(folder: StudyFolder) -> str:
 def _used(folder: StudyFolder) -> tuple[str, ...]:
     experiment = folder.experiment()
     return columns_used(experiment.data.described, experiment.objective.over)
-
-
-def _digests(folder: StudyFolder) -> dict[str, FilesDigest]:
-    return digests(read_prepared_table(folder.manifest), _used(folder))
-
-
-def _labelled_folders(folder: StudyFolder) -> dict[str, str]:
-    """Return the fingerprints of the labelled folders that a study scores on, by slice."""
-    return {name: about["fingerprint"] for name, about in noted_folders(folder).items()}
 
 
 def finalists_of(folder: StudyFolder) -> Finalists | None:

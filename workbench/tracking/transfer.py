@@ -82,7 +82,10 @@ def _read(client: Any, run: Any) -> StoredRun:
     metrics = {}
     for name in run.data.metrics:
         history = client.get_metric_history(info.run_id, name)
-        metrics[name] = tuple((one.step, one.timestamp, _number(one.value)) for one in history)
+        metrics[name] = tuple(
+            (one.step, one.timestamp, one.value if math.isfinite(one.value) else None)
+            for one in history
+        )
     return StoredRun(
         run_id=info.run_id,
         name=info.run_name or "",
@@ -94,10 +97,6 @@ def _read(client: Any, run: Any) -> StoredRun:
         tags={name: value for name, value in run.data.tags.items() if name not in _OF_MODELS},
         metrics=metrics,
     )
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def artifacts_of(record: StudyRecord, spare: Path) -> Iterator[tuple[str, Path]]:
