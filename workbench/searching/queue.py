@@ -1,6 +1,6 @@
 """What a search trains next: paused trials that go on, and new recipes."""
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 from workbench.searching import messages
 from workbench.searching.drawing import Drawing
@@ -8,31 +8,44 @@ from workbench.searching.forecast import Forecast
 from workbench.searching.open_trials import OpenTrial
 from workbench.searching.scheduler import Scheduler
 from workbench.searching.stopping import SearchLimits
+from workbench.searching.store import TrialStore
 from workbench.searching.study_store import StudyStore
 from workbench.space.recipe_builder import RecipeBuilder
 from workbench.trial.result import Result
 
 
-class Queue(Protocol):
-    """Hands out what is to be trained."""
+class Queue(ABC):
+    """Hands out what is to be trained; one that says no more than this lets nothing wait.
 
-    no_more: str
-    """Why nothing new begins, while what waits may go on; empty while some does."""
+    Args:
+        store: Keeps what becomes of trials.
+        forecast: Of what trials cost.
+    """
 
+    def __init__(self, store: TrialStore, forecast: Forecast) -> None:
+        self._trials, self._forecast = store, forecast
+        self.no_more = ""
+        """Why nothing new begins, while what waits may go on; empty while some does."""
+
+    @abstractmethod
     def missing(self) -> int:
         """Return how many are still to begin."""
 
     @property
     def at_the_end(self) -> bool:
         """Whether nothing is in flight, and nothing new is to begin."""
+        return self.missing() == 0 and not self._trials.in_flight
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is to begin, and nothing waits."""
+        return self.missing() == 0 and not self._trials.paused
 
     def resume(self) -> OpenTrial | None:
         """Let one that is paused go on, if one may; return it."""
+        return None
 
+    @abstractmethod
     def begin(self) -> tuple[OpenTrial, Result | None] | None:
         """Begin one; return it, with how it ended if it may not be trained.
 
@@ -41,18 +54,26 @@ class Queue(Protocol):
 
     def foretell(self, running: OpenTrial) -> str:
         """Note what one is expected to take; return it in words, if it is worth saying."""
+        expected = self._forecast.of(running.recipe, running.epochs)
+        if expected is None or not self._forecast.is_shown:
+            return ""
+        running.expected_s = expected.seconds
+        return messages.announced(running, expected)
 
     def prune_hopeless(self) -> None:
         """End the paused ones that cannot go on whatever comes."""
+        return
 
     def prune_worst(self) -> bool:
         """End the paused one with the least hope; return whether there was one."""
+        return False
 
     def close(self) -> None:
         """Hand out nothing any more."""
+        return
 
 
-class TrialQueue:
+class TrialQueue(Queue):
     """Hands out the trials of a search until it has its number.
 
     Args:
@@ -74,25 +95,14 @@ class TrialQueue:
         *,
         num_trials: int,
     ) -> None:
+        super().__init__(store, forecast)
         self._store, self._builder, self._scheduler = store, builder, scheduler
-        self._forecast, self._limits, self._num_trials = forecast, limits, num_trials
+        self._limits, self._num_trials = limits, num_trials
         self._drawing = Drawing(store.proposals, builder)
-        self.no_more = ""
-        """Why no new trial begins, while those that wait may go on; empty while some do."""
 
     def missing(self) -> int:
         """Return how many new trials are still to begin."""
         return 0 if self.no_more else max(0, self._num_trials - self._num_begun())
-
-    @property
-    def at_the_end(self) -> bool:
-        """Whether nothing is in flight, and nothing new is to begin."""
-        return self.missing() == 0 and not self._store.in_flight
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to begin, and nothing waits."""
-        return self.missing() == 0 and not self._store.paused
 
     def resume(self) -> OpenTrial | None:
         """Let a paused trial go on, if one may; return it.
@@ -133,14 +143,6 @@ class TrialQueue:
         if not refusal:
             return running, None
         return running, Result(recipe=drawn.recipe.uid, state="pruned", reason=refusal)
-
-    def foretell(self, running: OpenTrial) -> str:
-        """Note what a trial is expected to take; return it in words, if it is worth saying."""
-        expected = self._forecast.of(running.recipe, running.epochs)
-        if expected is None or not self._forecast.is_shown:
-            return ""
-        running.expected_s = expected.seconds
-        return messages.announced(running, expected)
 
     def prune_hopeless(self) -> None:
         """End the paused trials that cannot go on whatever comes."""

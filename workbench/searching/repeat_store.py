@@ -9,8 +9,10 @@ from typing import NamedTuple, TypeVar
 
 from workbench.searching import messages
 from workbench.searching.forecast import Forecast
-from workbench.searching.open_trials import Ended, OpenTrial, PastTrial
+from workbench.searching.open_trials import Ended, OpenTrial
+from workbench.searching.queue import Queue
 from workbench.searching.recording import StudyRuns, cannot_be_written
+from workbench.searching.store import TrialStore
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.study.repeats import Repeat, read_repeats, repeated, write_repeat
@@ -28,7 +30,7 @@ class _Planned(NamedTuple):
     recipe: Recipe
 
 
-class RepeatStore:
+class RepeatStore(TrialStore):
     """Keeps what becomes of the repeats of some trials.
 
     Args:
@@ -135,10 +137,6 @@ class RepeatStore:
         )
         del self.in_flight[running.number]
 
-    def past(self) -> Iterator[PastTrial]:
-        """Yield nothing: no scheduler holds repeats against one another."""
-        yield from ()
-
     def trained(self, *, most: int) -> Iterator[tuple[Recipe, Result]]:
         """Yield the last trainings that ended, of repeats and of the trials themselves."""
         ended = [(self._planned[number].recipe, r) for number, r in self._results.items()]
@@ -148,10 +146,6 @@ class RepeatStore:
             if recipe and result:
                 ended.append((recipe, result))
         yield from ended[:most]
-
-    def num_ended(self) -> int:
-        """Return how many have ended, whenever that was."""
-        return len(self._results)
 
     def complete(self) -> list[Ended]:
         """Return the complete ones."""
@@ -165,10 +159,6 @@ class RepeatStore:
         """Return how many ended in which way."""
         return Counter(result.state for result in self._results.values())
 
-    def importances(self) -> list[tuple[str, float]]:
-        """Return nothing: no dimension is searched."""
-        return []
-
     def _numbers_to_come(self) -> list[int]:
         numbers = range(len(self._planned))
         return [n for n in numbers if n not in self._results and n not in self.in_flight]
@@ -180,8 +170,8 @@ class RepeatStore:
             raise cannot_be_written(self._runs.place, error) from error
 
 
-class RepeatQueue:
-    """Hands out the repeats that are missing.
+class RepeatQueue(Queue):
+    """Hands out the repeats that are missing; nothing but their number ends them.
 
     Args:
         store: Keeps what becomes of them.
@@ -189,27 +179,12 @@ class RepeatQueue:
     """
 
     def __init__(self, store: RepeatStore, forecast: Forecast) -> None:
-        self._store, self._forecast = store, forecast
-        self.no_more = ""
-        """Always empty: nothing but their number ends them."""
+        super().__init__(store, forecast)
+        self._store = store
 
     def missing(self) -> int:
         """Return how many are still to begin."""
         return len(self._store.to_come())
-
-    @property
-    def at_the_end(self) -> bool:
-        """Whether nothing is in flight, and nothing new is to begin."""
-        return self.is_empty and not self._store.in_flight
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to begin."""
-        return self.missing() == 0
-
-    def resume(self) -> OpenTrial | None:
-        """Return nothing: none waits."""
-        return None
 
     def begin(self) -> tuple[OpenTrial, Result | None]:
         """Begin the next; its rules were judged when the trial was."""
@@ -222,13 +197,3 @@ class RepeatQueue:
             return ""
         running.expected_s = expected.seconds
         return messages.announced(running, expected) if self._forecast.is_shown else ""
-
-    def prune_hopeless(self) -> None:
-        """End nothing: none waits."""
-
-    def prune_worst(self) -> bool:
-        """Return that none waits."""
-        return False
-
-    def close(self) -> None:
-        """Hand out nothing any more."""

@@ -18,13 +18,14 @@ Reached = Mapping[int, float]
 
 
 class Scheduler(Protocol):
-    """Decides how trials go on."""
+    """Decides how trials go on; one that says no more than this pauses none."""
 
     def on_epoch(self, trial: int, reached: Reached, num_epochs: int) -> Decision:
         """Return how a trial goes on after the last epoch of `reached`, of `num_epochs` in all."""
 
     def on_pause(self, trial: int, epoch: int) -> None:
         """Let a trial wait that was told to pause after `epoch`, and did."""
+        raise ValueError(f"trial {trial} was not told to pause")
 
     def on_end(self, trial: int, reached: Reached, state: State) -> None:
         """Take note of how a trial ended."""
@@ -34,6 +35,7 @@ class Scheduler(Protocol):
 
     def forget(self, trial: int) -> None:
         """Forget a trial that makes place for another."""
+        return
 
     def resume(
         self,
@@ -49,6 +51,7 @@ class Scheduler(Protocol):
             cost: Of a trial's way from here; of equals the cheapest goes on.
             affordable: Whether a trial of such a cost may go on.
         """
+        return None
 
     def hopeless(self, *, to_come: int) -> list[int]:
         """Return waiting trials that cannot go on whatever comes; they wait no longer.
@@ -56,9 +59,11 @@ class Scheduler(Protocol):
         Args:
             to_come: Trials that wait nowhere and may still come to where these wait.
         """
+        return []
 
     def worst(self) -> int | None:
         """Return the waiting trial with the least hope, if one waits; it waits no longer."""
+        return None
 
 
 def make_scheduler(experiment: Experiment) -> Scheduler:
@@ -81,32 +86,7 @@ def make_scheduler(experiment: Experiment) -> Scheduler:
             assert_never(pruning.kind)
 
 
-class _NobodyWaits:
-    """The part of a scheduler that pauses no trial."""
-
-    def on_pause(self, trial: int, epoch: int) -> None:
-        raise ValueError(f"trial {trial} was not told to pause")
-
-    def forget(self, trial: int) -> None:
-        pass
-
-    def resume(
-        self,
-        *,
-        at_least: int = 0,
-        cost: Callable[[int], float] = lambda trial: 0.0,
-        affordable: Callable[[float], bool] = lambda cost: True,
-    ) -> int | None:
-        return None
-
-    def hopeless(self, *, to_come: int) -> list[int]:
-        return []
-
-    def worst(self) -> int | None:
-        return None
-
-
-class NoPruning(_NobodyWaits):
+class NoPruning(Scheduler):
     """Every trial runs in full."""
 
     def on_epoch(self, trial: int, reached: Reached, num_epochs: int) -> Decision:
@@ -119,7 +99,7 @@ class NoPruning(_NobodyWaits):
     recall = on_end
 
 
-class MedianRule(_NobodyWaits):
+class MedianRule(Scheduler):
     """A trial is over whose best epoch so far is below the median of others at the same epoch.
 
     Source: Golovin et al. 2017, "Google Vizier", section 3.2.2, with the best in the place of the

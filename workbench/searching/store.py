@@ -10,7 +10,10 @@ from workbench.trial.result import Epoch, Result, State
 
 
 class TrialStore(Protocol):
-    """Keeps what becomes of trials, so that a kill at any instant loses at most an epoch."""
+    """Keeps what becomes of trials, so that a kill at any instant loses at most an epoch.
+
+    One that says no more than this holds none against others, and searches no dimension.
+    """
 
     objective: Objective
     in_flight: dict[int, OpenTrial]
@@ -35,13 +38,15 @@ class TrialStore(Protocol):
         """Have one in flight trained further the next time."""
 
     def past(self) -> Iterator[PastTrial]:
-        """Yield those that have ended."""
+        """Yield those that have ended, where they are held against one another."""
+        yield from ()
 
     def trained(self, *, most: int) -> Iterator[tuple[Recipe, Result]]:
         """Yield the last that were trained, with what came of them."""
 
     def num_ended(self) -> int:
         """Return how many have ended, whenever that was."""
+        return self.counts().total()
 
     def complete(self) -> list[Ended]:
         """Return the complete ones."""
@@ -51,3 +56,4 @@ class TrialStore(Protocol):
 
     def importances(self) -> Sequence[tuple[str, float]]:
         """Return the searched dimensions that matter most so far, each with its share."""
+        return ()

@@ -20,6 +20,7 @@ from workbench.searching.journal import restore_trials
 from workbench.searching.open_trials import Ended, OpenTrial, PastTrial, reached_in
 from workbench.searching.proposals import Proposals, open_study
 from workbench.searching.recording import StudyRuns, cannot_be_written
+from workbench.searching.store import TrialStore
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
@@ -49,7 +50,7 @@ MOST_REMOVED = 3
 """How often in a row the tracking store may be removed under one entry."""
 
 
-class StudyStore:
+class StudyStore(TrialStore):
     """What a study knows of its trials, and the only place where it is written.
 
     Args:
@@ -310,10 +311,6 @@ class StudyStore:
         for trial in self._study.get_trials(deepcopy=False):
             if is_row(trial):
                 yield PastTrial(trial.number, state_of(trial), trial.intermediate_values)
-
-    def num_ended(self) -> int:
-        """Return how many trials of the study have ended, whenever that was."""
-        return self._ended.counts.total()
 
     def trained(self, *, most: int) -> Iterator[tuple[Recipe, Result]]:
         """Yield the last trials that were trained, with what came of them."""
