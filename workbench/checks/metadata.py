@@ -34,12 +34,7 @@ def metadata_findings(manifest: Manifest) -> Iterator[Finding]:
 
 
 def harder_slices(table: pd.DataFrame, metadata: Metadata) -> str:
-    """Return the words that name the exact keys by which val is made harder.
-
-    Args:
-        table: The manifest's.
-        metadata: Which columns it has of them.
-    """
+    """Return the words that name the exact keys by which val is made harder."""
     if column_of(metadata.generator) in table:
         return "`objective: {metric: auc, over: [val, generators], aggregate: worst}`"
     return (

@@ -26,14 +26,7 @@ TableRows = Mapping[str, Mapping[Any, Any]]
 
 
 def write_checks_page(checkup: Checkup, path: Path, *, title: str, prepared: Prepared) -> None:
-    """Write the page; it holds everything it shows and loads nothing.
-
-    Args:
-        checkup: What was found.
-        path: The page.
-        title: What was looked at, e.g. the experiment's name.
-        prepared: The same data, for pictures of copies.
-    """
+    """Write the page, `title` at its head; it holds everything it shows and loads nothing."""
     kind = "Short checkup" if checkup.is_short else "Checkup"
     pages.write_page(
         path,

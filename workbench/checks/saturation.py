@@ -30,11 +30,8 @@ class ProbeScore(Frozen):
 def probe_shortcuts(rows: pd.DataFrame, looks: Looks) -> list[ProbeScore]:
     """Return the score of a linear probe of each view, and of all together, the best first.
 
-    As in a trial, files of which no view could be made are left out.
-
-    Args:
-        rows: Some files of train and val that are there.
-        looks: How their views look.
+    As in a trial, files of which no view could be made are left out. `rows` are files of train and
+    val that are there.
     """
     seen = np.logical_or.reduce([rows[f"row.{name}"].to_numpy() != NEUTRAL_ROW for name in looks])
     train, val = (seen & (rows["split"] == split).to_numpy() for split in ("train", "val"))

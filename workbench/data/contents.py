@@ -46,11 +46,7 @@ def read_file_contents(
 ) -> ReadContents:
     """Return the SHA-256 of each file, reading only what changed since the last time.
 
-    Args:
-        paths: The files, relative to the data `folder`.
-        folder: The data folder.
-        cache: Folder where hashes are remembered.
-        verify: Read every file again.
+    Paths are relative to the data folder. With `verify`, every file is read.
     """
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     memory_file = cache / "contents" / f"{place}.parquet"

@@ -16,11 +16,7 @@ FACTS_VERSION = 2
 
 
 class FactsStore:
-    """The facts of every content that was ever read; lines are appended.
-
-    Args:
-        cache: Folder of all stores.
-    """
+    """The facts of every content that was ever read; lines are appended."""
 
     def __init__(self, cache: Path) -> None:
         self._file = cache / f"facts-{FACTS_VERSION}.jsonl"

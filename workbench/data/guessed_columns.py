@@ -113,11 +113,8 @@ def names_in(
 ) -> NamesFound | None:
     """Return which column of a table names files, and relative to which folder; None if none does.
 
-    Args:
-        table: The table.
-        files: The media files of the data folder.
-        named: The column, if a person names it.
-        prefer: Folders that are looked into first.
+    `named` is the column that a person names, if one does. Folders of `prefer` are looked into
+    first.
     """
     header = header_of(table)
     roots = list(dict.fromkeys((*prefer, *_roots(files))))

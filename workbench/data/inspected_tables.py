@@ -215,14 +215,7 @@ def template_keys(
 def elsewhere_told(
     name: str, table: Delimited, names: NamesFound, files: Collection[str]
 ) -> list[str]:
-    """Return a line on names of a table of labels that files of other folders have, too.
-
-    Args:
-        name: The table's.
-        table: Its rows.
-        names: Its column of names, and the folder that was taken.
-        files: The media files of the data folder.
-    """
+    """Return a line on names of a table of labels that files of other folders have, too."""
     asked = {
         cell.strip() for cell in cells_of(table.rows[1:], header_of(table).index(names.column))
     }

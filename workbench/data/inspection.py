@@ -87,10 +87,6 @@ class Inspection:
 def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
     """Return what a data folder holds, as far as that can be told without opening its media.
 
-    Args:
-        folder: The data folder.
-        answers: What a person says of it.
-
     Raises:
         DataError: it is laid out in no way that is known, or holds no two classes.
         PermissionError: this user may not read it.

@@ -69,11 +69,7 @@ class Manifest:
 def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = False) -> Manifest:
     """Return the manifest of the data `folder`; a file's content is read once, then remembered.
 
-    Args:
-        folder: The data folder, laid out as `layout` says.
-        layout: Names of label files and media folders.
-        cache: Folder where the hashes of the contents are remembered.
-        verify: Read every file again.
+    Hashes are remembered in `cache`. With `verify`, every file is read again.
 
     Raises:
         DataError: the folder, a label file or a media folder is absent or unusable, a split holds

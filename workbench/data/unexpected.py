@@ -27,9 +27,7 @@ class Unexpected:
     """What is known of the files that ended unexpectedly; for one preparation.
 
     Args:
-        cache: Folder of all stores.
         stores: The name of each view's store, by the name of the view.
-        contents: Of the files that are prepared.
     """
 
     def __init__(self, cache: Path, stores: Mapping[str, str], contents: Collection[str]) -> None:

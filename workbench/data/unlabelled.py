@@ -39,11 +39,7 @@ def split_of_template(
 ) -> tuple[SplitFiles, Template]:
     """Return the files that the template names, and it.
 
-    Args:
-        folder: The data folder.
-        layout: Of it.
-        described: What else is said of files.
-        listed: The files of the media folders that were looked at already; see `sizes_in`.
+    `listed` has the files of the media folders that were looked at already; see `sizes_in`.
 
     Raises:
         DataError: the template or its media folder is absent or unusable.

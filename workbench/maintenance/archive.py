@@ -110,12 +110,7 @@ def entry_of(file: Path) -> FileEntry:
 
 
 def write_archive(out: Path, manifest: ArchiveManifest, files: Mapping[str, Path]) -> None:
-    """Write an archive in one step.
-
-    Args:
-        out: The file.
-        manifest: What it holds.
-        files: Where each file of the manifest lies.
+    """Write an archive in one step, of the files of its manifest, by where each lies.
 
     Raises:
         StudyError: a file was changed meanwhile.

@@ -27,10 +27,7 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
     """Delete a study: its runs with their artifacts, its registered model, then its folder.
 
     A kill in between leaves a study that is still listed, and that this deletes when called again.
-
-    Args:
-        folder: The study; its trials need not be readable.
-        workspace: Where it is.
+    Its trials need not be readable.
 
     Raises:
         StudyError: a search holds it; or it is not known what it is, since its folder was renamed.

@@ -116,10 +116,7 @@ def _counted(study: StudyFolder) -> dict[str, object]:
 def describe_studies(studies: Sequence[ListedStudy], workspace: Workspace, *, now: datetime) -> str:
     """Return the studies as tables for a terminal of 80 columns: how far each is, what it takes.
 
-    Args:
-        studies: The list.
-        workspace: Of what the last lines say what else takes space.
-        now: What ages are counted from.
+    Ages are counted from `now`; the last lines say what else in the workspace takes space.
     """
     header = ["study", "complete", "pruned", "failed", "paused", "champion", "changed"]
     progress = [

@@ -45,11 +45,6 @@ def export_study(folder: StudyFolder, tracking: TrackingPlace, out: Path) -> Exp
     The cache is not in it, nor the page of `compare`: both are made anew. Nor is the registered
     model, which is made from the champion's weights where the study is imported.
 
-    Args:
-        folder: The study.
-        tracking: Where its runs are.
-        out: The file.
-
     Raises:
         StoreError: its database or server does not answer, or refuses to.
         AccessError: `out` cannot be written.

@@ -48,11 +48,7 @@ def write_report(
 ) -> Summary:
     """Write the page of a study; it holds everything it shows and loads nothing.
 
-    Args:
-        folder: The study.
-        rows: Its ended trials.
-        objective: What it improves.
-        path: The page.
+    `rows` are its ended trials.
 
     Returns:
         What the page says first.

@@ -27,13 +27,7 @@ _STRENGTH = 0.75
 
 
 def slices_section(summary: Summary, ranked: Sequence[TrialRow], objective: Objective) -> str:
-    """Return the table of slices: a row a trial, a column a slice; none with one slice.
-
-    Args:
-        summary: Of the study.
-        ranked: The complete trials, best first.
-        objective: What the study improves.
-    """
+    """Return the table of slices: a row a trial, a column a slice; none with one slice."""
     values = summary.slices
     if len(values.slices) < 2:
         return ""

@@ -66,9 +66,7 @@ class DecodedViews(ViewSource):
     """Views that were just decoded.
 
     Args:
-        spec: The model that reads them.
         arrays: Each view by its name, (files, *stored_shape).
-        device: Where the model is.
     """
 
     def __init__(
@@ -84,12 +82,7 @@ class DecodedViews(ViewSource):
 
 
 class Evaluator:
-    """The probabilities that a model gives.
-
-    Args:
-        spec: What the model reads, and what is scored of each file.
-        model: The model itself, on its device.
-    """
+    """The probabilities that a model gives, on its device."""
 
     def __init__(self, spec: ModelSpec, model: nn.Module) -> None:
         self._spec, self._model = spec, model

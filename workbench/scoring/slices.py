@@ -154,10 +154,6 @@ def labelled_slices(prepared: Prepared, names: Iterable[str]) -> list[Slice]:
     A family stands for all of its slices. One that these data have none of is left out, and
     `slice_notes` says so.
 
-    Args:
-        prepared: The data.
-        names: Of slices and families.
-
     Raises:
         ConfigError: a name is that of no slice and of no family, or of one without labels; or all
             of them are left out.

@@ -20,10 +20,7 @@ class StoredViews(ViewSource):
     """The stored views of a slice, with its targets.
 
     Args:
-        part: The files.
-        views: The views to read, by name.
         image_px: Side that every view is resized to.
-        device: Where batches are made.
         most_kept_bytes: Resized pixels of so many bytes are kept on it; those of more are read
             from their store each time.
     """

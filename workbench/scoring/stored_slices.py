@@ -14,12 +14,7 @@ Scores = npt.NDArray[np.float64]
 
 
 class StoredSlices:
-    """The stored views of some slices, with each of their files once.
-
-    Args:
-        slices: What is scored.
-        stored: Returns the stored views of some files.
-    """
+    """The stored views of some slices, with each of their files once."""
 
     def __init__(self, slices: Sequence[Slice], stored: Callable[[Slice], StoredViews]) -> None:
         together: dict[int, list[Slice]] = {}

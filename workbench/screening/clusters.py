@@ -65,19 +65,9 @@ def find_clusters(
 ) -> Clusters:
     """Return the clusters of a study: those in its folder, or new ones that are put there.
 
-    The features are those of the space's first backbone with weights, and of the most views that
-    it reads together.
-
-    Args:
-        space: Of the study.
-        views: Those that the space may read.
-        prepared: The data.
-        folder: The study's, with the prepared data.
-        num_clusters: How many there are to be; fewer where one would be too small for a slice.
-        rulebook: What it refuses is not used.
-        finder: Of the weights.
-        where: How and where features are computed.
-        limit_s: Time that it may take.
+    The features are those of the space's first backbone with weights, and of the most views that it
+    reads together. What the rulebook refuses is not used. There are fewer than `num_clusters` where
+    one would be too small for a slice. The folder has the prepared data.
     """
     if (folder / FILE).exists():
         remedy = "Remove it: the next search makes it anew."

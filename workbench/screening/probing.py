@@ -53,17 +53,8 @@ def screen(
     """Return the screening of a study: the one in its folder, or a new one that is put there.
 
     Features are computed in a process of their own: one that dies or hangs costs its candidate.
-
-    Args:
-        space: What is screened.
-        views: The experiment's.
-        folder: The study's, with its prepared data.
-        rulebook: What it refuses is not judged.
-        finder: Of the weights.
-        cache: Folder in which features are kept, so that a screening that was cut off goes on.
-        device: A torch device.
-        num_threads: CPU threads that it may use.
-        limit_s: See `LIMIT_S`.
+    What the rulebook refuses is not judged. Features are kept in `cache`, so that a screening that
+    was cut off goes on. The folder has the prepared data.
 
     Raises:
         DiskFullError: features could not be kept.

@@ -69,10 +69,7 @@ class SheetRow:
 def write_augment_sheets(space: Space, prepared: Prepared, folder: Path) -> list[ContactSheet]:
     """Write `VIEW.png` for each view of pictures that `space` can draw and change.
 
-    Args:
-        space: What can be drawn.
-        prepared: Has the training samples; a view that it lacks gets no sheet.
-        folder: Where the sheets go; it is made if need be.
+    A view of which `prepared` has no training samples gets no sheet. The folder is made if need be.
 
     Returns:
         The sheets in the order of the views; none where nothing is changed.

@@ -28,11 +28,7 @@ def open_in_database(folder: StudyFolder, direction: Direction) -> tuple[optuna.
     """Return the study in the database that its folder names, made if need be, and its storage.
 
     One that was begun with a journal file has its trials there as the journal has them; a kill
-    between costs nothing, since the journal stays.
-
-    Args:
-        folder: The study's, held by this process.
-        direction: Which way its objective is better.
+    between costs nothing, since the journal stays. The folder is held by this process.
 
     Raises:
         StoreError: the database does not answer, or refuses to.

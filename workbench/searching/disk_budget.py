@@ -16,12 +16,7 @@ class DiskBudget:
 
     Weights alone are deleted: never those of the best trial, nor what `study.disk.needed` names. A
     trial without weights keeps its place and its scores. While a trial ends its weights come on
-    top.
-
-    Args:
-        folder: The study's, held by this process.
-        objective: What its trials are ranked by.
-        budget_bytes: What the folder may take; None sets no limit.
+    top. The folder is held by this process; without `budget_bytes` there is no limit.
     """
 
     def __init__(self, folder: StudyFolder, objective: Objective, budget_bytes: int | None) -> None:

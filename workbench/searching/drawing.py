@@ -27,12 +27,7 @@ class Drawn(NamedTuple):
 
 
 class Drawing:
-    """Draws the recipes of a search.
-
-    Args:
-        proposals: The study's.
-        builder: Makes its recipes.
-    """
+    """Draws the recipes of a search."""
 
     def __init__(self, proposals: Proposals, builder: RecipeBuilder) -> None:
         self._proposals, self._builder = proposals, builder

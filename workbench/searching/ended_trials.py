@@ -12,11 +12,7 @@ from workbench.trial.result import State
 
 
 class EndedTrials:
-    """How the trials of a study ended, kept as they end: to count thousands anew takes its time.
-
-    Args:
-        trials: Those of Optuna that there are.
-    """
+    """How the trials of a study ended, kept as they end: to count thousands anew takes its time."""
 
     def __init__(self, trials: Iterable[FrozenTrial]) -> None:
         self.counts: Counter[State] = Counter()

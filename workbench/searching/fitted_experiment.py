@@ -136,11 +136,6 @@ def named_or_fitted(
     whatever machine it goes on on; else an experiment of the folder's name counts, which may be
     what `workbench init` wrote; else one is made in memory.
 
-    Args:
-        file: The experiment, if one is named.
-        workspace: Where studies and experiments are.
-        options: How to search.
-
     Raises:
         WorkbenchError: see `read_experiment` and `fit_experiment`.
     """

@@ -49,14 +49,7 @@ class Machine:
 
 
 def experiment_text(found: Inspection, machine: Machine, name: str, data: str) -> str:
-    """Return an experiment file.
-
-    Args:
-        found: What the data are.
-        machine: What it is searched on.
-        name: Of the experiment.
-        data: The data folder, as a command names it.
-    """
+    """Return an experiment file; `data` is the data folder as a command names it."""
     about = "\n".join(f"#   {line}" for text in found.lines() for line in _wrapped(text))
     data = visible(shlex.quote(data))
     return f"""\

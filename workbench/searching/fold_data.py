@@ -34,17 +34,8 @@ def dealt(
 ) -> Manifest:
     """Return the manifest with its labelled files dealt as the experiment says.
 
-    Clusters are those that the study began with; a new study finds them, and keeps them.
-
-    Args:
-        manifest: The files.
-        experiment: What the study is about.
-        space: What its trials may choose.
-        views: Those that the space may read.
-        folder: The study's.
-        data: The data folder.
-        finder: Of pretrained weights.
-        where: How and where features are computed, and with how many processes files are decoded.
+    Clusters are those that the study began with; a new study finds them, and keeps them. `views`
+    are those that the space may read.
 
     Raises:
         DataError: see `folds.with_fold` and `prepare.prepare`; or there are no clusters.

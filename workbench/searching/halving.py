@@ -77,12 +77,7 @@ class SuccessiveHalving:
         """Return a waiting trial that goes on now, if there is one; it waits no longer.
 
         Of several the one that came farthest, of those the cheapest, then the best: each of them
-        has its place.
-
-        Args:
-            at_least: So many of a rung go on, even where fewer than `factor` times as many came.
-            cost: Of a trial's way from here.
-            affordable: Whether a trial of such a cost may go on.
+        has its place. The arguments are those of `Scheduler.resume`.
         """
         may = [
             (-rung, price, rank, number)

@@ -19,10 +19,7 @@ from workbench.workspace import Workspace
 class LocalRunner:
     """A worker process for each trial side by side; they load what trials need at once.
 
-    Args:
-        workspace: Where studies, the cache and the pretrained weights are.
-        seats: Where they run; with `--jobs auto` it is measured how many there are.
-        options: How to run.
+    With `--jobs auto` it is measured how many seats there are.
     """
 
     def __init__(self, workspace: Workspace, seats: Seats, options: RunOptions) -> None:

@@ -40,13 +40,8 @@ class Search:
 
     Args:
         folder: The study's folder, held by this process.
-        store: Keeps what becomes of trials.
-        queue: Hands them out.
-        scheduler: Decides how they go on.
         runner: Trains them; `run` closes it.
         forecast: Of what a trial costs; it learns from each that ends or pauses.
-        limits: The time and the space that there are.
-        options: How to run.
         noise: Whether more of them are worth it; None where that is no question.
         budget: What the study's folder may take; None sets no limit.
     """

@@ -36,15 +36,7 @@ def begin_or_check(
 ) -> StudyInfo:
     """Return what a study is: a new one is begun, one that was begun must be about the same.
 
-    Args:
-        folder: The study's, held by this process.
-        experiment: What it is about.
-        space: What its trials may choose.
-        manifest: Its media.
-        file: The experiment's.
-        data: The data folder.
-        seed: Of the sampler and the trials.
-        devices: What a new study is trained on; they settle its precision.
+    Its folder is held by this process. The devices settle the precision of a new one.
 
     Raises:
         StudyError: experiment, space, data or seed changed since; says which.

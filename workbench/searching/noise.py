@@ -21,10 +21,7 @@ LEAST_COMPLETE = 9
 class NoiseWatch:
     """Says it, once, when noise moves the best trial by more than the rest of a search may gain.
 
-    Args:
-        folder: The study's.
-        store: What became of its trials.
-        stops: Whether no new trial is to begin then.
+    With `stops`, no new trial is to begin then.
     """
 
     def __init__(self, folder: StudyFolder, store: StudyStore, *, stops: bool) -> None:
@@ -62,14 +59,8 @@ def noise(
     """Return in words that the expected gain is below the standard error; empty if it is not.
 
     The gain is that of the trials to come, the error that of the best trial's objective. Empty also
-    for any objective but the AUC on one slice, whose standard error alone is known.
-
-    Args:
-        folder: The study's.
-        complete: The objective of each complete trial, by its recipe.
-        objective: What it is.
-        num_drawn: See `expected_gain`.
-        to_come: Trials still to be drawn.
+    for any objective but the AUC on one slice, whose standard error alone is known. `complete` has
+    the objective of each complete trial by its recipe; for the counts see `expected_gain`.
     """
     if objective.metric != "auc" or not to_come or not complete:
         return ""

@@ -24,13 +24,8 @@ def open_study(
 ) -> tuple[optuna.Study, ShortMemory]:
     """Return the Optuna study of a folder that this process holds, and its storage.
 
-    The study is made if need be.
-
-    Args:
-        folder: Holds the journal, which is mended first where it is damaged; or says which database
-            keeps the trials.
-        experiment: What the study is about.
-        seed: Of the study.
+    The study is made if need be. A journal is mended first where it is damaged; or the folder says
+    which database keeps the trials.
 
     Raises:
         StoreError: the database does not answer, or refuses to.
@@ -61,12 +56,7 @@ def open_study(
 
 
 class Proposals:
-    """Proposes what to try.
-
-    Args:
-        study, storage: As `open_study` returns them.
-        space: What is drawn from.
-    """
+    """Proposes what to try, in the study and the storage that `open_study` returns."""
 
     def __init__(self, study: optuna.Study, storage: ShortMemory, space: Space) -> None:
         self._study, self._storage, self._space = study, storage, space

@@ -15,12 +15,7 @@ from workbench.trial.result import Result
 
 
 class Queue(ABC):
-    """Hands out what is to be trained; one that says no more than this lets nothing wait.
-
-    Args:
-        store: Keeps what becomes of trials.
-        forecast: Of what trials cost.
-    """
+    """Hands out what is to be trained; one that says no more than this lets nothing wait."""
 
     def __init__(self, store: TrialStore, forecast: Forecast) -> None:
         self._trials, self._forecast = store, forecast
@@ -74,16 +69,7 @@ class Queue(ABC):
 
 
 class TrialQueue(Queue):
-    """Hands out the trials of a search until it has its number.
-
-    Args:
-        store: Keeps what becomes of trials.
-        builder: Makes their recipes.
-        scheduler: Says which paused ones go on.
-        forecast: Of what trials cost.
-        limits: The time that there is.
-        num_trials: Of the whole study.
-    """
+    """Hands out the trials of a search until the whole study has `num_trials`."""
 
     def __init__(
         self,

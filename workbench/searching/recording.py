@@ -105,13 +105,9 @@ class StudyRuns:
     def start(
         self, number: int, recipe: Recipe, attrs: Mapping[str, Any], epochs: Iterable[Epoch] = ()
     ) -> str:
-        """Open the run of a trial with what it has behind it, and return its id.
+        """Open the run of a trial with the epochs that it trained already, and return its id.
 
-        Args:
-            number: The trial's.
-            recipe: What it trains.
-            attrs: Of its Optuna trial.
-            epochs: Those that it trained already.
+        `attrs` are those of its Optuna trial.
         """
         start = {START: attrs[START]} if START in attrs else {}
         run = self.tracking.start_trial(

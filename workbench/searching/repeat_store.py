@@ -35,11 +35,8 @@ class RepeatStore(TrialStore):
 
     Args:
         folder: The study's, held by this process.
-        rows: The trials.
         num_seeds: Repeats of each.
-        objective: The study's.
         num_folds: How often each is trained, each time without another fold.
-        runs: The study's record in MLflow.
     """
 
     def __init__(
@@ -171,12 +168,7 @@ class RepeatStore(TrialStore):
 
 
 class RepeatQueue(Queue):
-    """Hands out the repeats that are missing; nothing but their number ends them.
-
-    Args:
-        store: Keeps what becomes of them.
-        forecast: Of what they cost.
-    """
+    """Hands out the repeats that are missing; nothing but their number ends them."""
 
     def __init__(self, store: RepeatStore, forecast: Forecast) -> None:
         super().__init__(store, forecast)

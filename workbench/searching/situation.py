@@ -9,14 +9,7 @@ from workbench.searching.store import TrialStore
 
 
 class Situation:
-    """Gathers, whenever it is called, how a search stands that begins now.
-
-    Args:
-        name: The study's.
-        store: What became of its trials.
-        runner: What runs them.
-        options: Of the search.
-    """
+    """Gathers, whenever it is called, how a search stands that begins now."""
 
     def __init__(
         self,

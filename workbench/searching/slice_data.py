@@ -46,16 +46,7 @@ def with_made_slices(
 ) -> Prepared:
     """Return the data with what the slices need that an experiment names; the study keeps it.
 
-    Args:
-        prepared: The data.
-        manifest: Its files.
-        experiment: What the study is about.
-        space: What its trials may choose.
-        folder: The study's.
-        data: The data folder.
-        others: Other labelled folders by the names of their slices.
-        finder: Of pretrained weights.
-        where: How and where features are computed, and with how many processes files are decoded.
+    `others` are other labelled folders by the names of their slices.
 
     Raises:
         ConfigError: the experiment names a degradation or a family of slices that there is not, or
@@ -96,9 +87,7 @@ def with_made_slices(
 def require_copies(space: Space, drafts: Mapping[str, SampledConfig]) -> None:
     """Refuse drafts that train on copies which are not made, since the space draws none such.
 
-    Args:
-        space: Decides which copies a study makes.
-        drafts: By where each came from.
+    Drafts go by where each came from.
 
     Raises:
         ConfigError: one does.

@@ -87,12 +87,8 @@ def run_search(
 ) -> SearchOutcome:
     """Search until the study has its trials; one that was begun goes on.
 
-    Args:
-        experiment_file: The experiment; by default one that fits the data folder, else the demo's.
-        workspace: Where studies, caches and the tracking store are.
-        options: How to search.
-        start_from: Files of presets to try first.
-        make_runner: Starts what trains the trials.
+    Without an experiment, one counts that fits the data folder, else the demo's. `start_from` names
+    files of presets to try first.
 
     Raises:
         WorkbenchError: something that the user gave cannot be used; says what to do.
@@ -114,12 +110,7 @@ def run_preset(
 ) -> SearchOutcome:
     """Train one preset: a study of one trial, recorded like any other; of a pack, one a member.
 
-    Args:
-        recipe_file: The recipe.
-        workspace: Where studies, caches and the tracking store are.
-        options: How to train it.
-        settings: What to change of it; see `read_preset`.
-        make_runner: Starts what trains it.
+    `settings` are what to change of it; see `read_preset`.
 
     Raises:
         WorkbenchError: something that the user gave cannot be used; says what to do.

@@ -53,12 +53,7 @@ MOST_REMOVED = 3
 class StudyStore(TrialStore):
     """What a study knows of its trials, and the only place where it is written.
 
-    Args:
-        folder: The study's folder, held by this process.
-        experiment: What the study is about.
-        space: What its trials may choose.
-        seed: Of the sampler.
-        runs: The study's record in MLflow.
+    The study's folder is held by this process; the seed is that of the sampler.
     """
 
     def __init__(

@@ -91,10 +91,6 @@ def needed(folder: StudyFolder, rows: Sequence[TrialRow]) -> dict[str, str]:
     The champion's, with all that its record names; those that a look at the holdout was about; the
     finalists and their repeats.
 
-    Args:
-        folder: The study.
-        rows: Its trials.
-
     Raises:
         DamagedFileError: a record of them cannot be read.
     """
@@ -138,9 +134,7 @@ def delete_weights(files: TrialFolder, *, by: str) -> int:
 def without_weights(files: ModelFolder, title: str) -> str:
     """Return in sentences that a trial's weights are gone, why, and what can be done.
 
-    Args:
-        files: The trial's, or of a repeat of one.
-        title: What a person calls it, e.g. `trial 7`.
+    `title` is what a person calls it, e.g. `trial 7`.
     """
     note = files.path / _NOTE
     if not note.exists():
@@ -158,9 +152,7 @@ def without_weights(files: ModelFolder, title: str) -> str:
 def kept_weights(folder: StudyFolder, rows: Sequence[TrialRow]) -> str:
     """Return in a line of its own which trials kept their weights; empty if none lost them.
 
-    Args:
-        folder: The study.
-        rows: Its trials, in the order in which they are to be named.
+    They are named in the order of `rows`.
     """
     complete = [row for row in rows if row.state == "complete"]
     deleted = {row.number for row in complete if (folder.trial(row.recipe).path / _NOTE).exists()}

@@ -92,9 +92,7 @@ def read_looks(folder: StudyFolder) -> list[Look]:
 def append_look(folder: StudyFolder, look: Look) -> None:
     """Write a look at the end of the log, to the disk, before it is told.
 
-    Args:
-        folder: The study's, held by this process.
-        look: What will be told.
+    The study is held by this process.
     """
     is_new = not folder.looks.exists()
     with folder.looks.open("ab") as log:

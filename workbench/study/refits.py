@@ -151,12 +151,7 @@ def read_refit(folder: StudyFolder) -> RefitRecord | None:
 
 
 def refit_of(folder: StudyFolder, champion: str, title: str) -> RefitRecord:
-    """Return the refit of a study's champion.
-
-    Args:
-        folder: The study.
-        champion: The champion's uid.
-        title: What a person calls it.
+    """Return the refit of a study's champion, which a person calls `title`.
 
     Raises:
         StudyError: there is none, or it is of another model.

@@ -203,13 +203,9 @@ def why_away(error: BaseException) -> str:
 
 
 class DatabaseLock:
-    """The right to write a study in a database, which one process has at a time.
+    """The right to write a study, by its name in a database, which one process has at a time.
 
     PostgreSQL frees it when its holder's connection ends, however it ends.
-
-    Args:
-        storage: The database.
-        study: What the study is called there.
     """
 
     def __init__(self, storage: RDBStorage, study: str) -> None:

@@ -51,9 +51,7 @@ class Tolerance(Frozen):
 def tolerance_for(spread: SeedSpread | None, asked: float | None) -> Tolerance:
     """Return the tolerance: that which the repeats of the study give, or a usual one.
 
-    Args:
-        spread: What seeds move.
-        asked: The user's own, of the objective.
+    `asked` is the user's own, of the objective.
     """
     if spread is None:
         found = Tolerance(
@@ -77,14 +75,7 @@ def tolerance_for(spread: SeedSpread | None, asked: float | None) -> Tolerance:
 def why_not_bits(
     model: TrainedModel, result: Result, here: Environment, code_hash: str
 ) -> list[str]:
-    """Return why a training that was repeated need not give the same bits, in a few words each.
-
-    Args:
-        model: The exported one.
-        result: Of the repeated training.
-        here: Where that was.
-        code_hash: Of this program.
-    """
+    """Return why a training repeated here need not give a model's bits, in a few words each."""
     told = []
     if (model.device, result.device) != ("cpu", "cpu"):
         told.append(f"{result.device} in place of {model.device or 'an unknown device'}")
@@ -111,12 +102,8 @@ def check_model(
 ) -> list[Check]:
     """Return the lines of one training.
 
-    Args:
-        model: The exported one.
-        result: Of the repeated training.
-        scores: Rows of its scores file.
-        reasons: Why its bits need not be the same; see `why_not_bits`.
-        tolerance: How far it may be off then.
+    `scores` are the rows of its scores file. With `reasons` why its bits need not be the same, see
+    `why_not_bits`, it may be off by `tolerance`.
     """
     same = {
         "weights": result.weights_sha256 == model.weights_sha256,
@@ -161,13 +148,10 @@ def check_predictions(
     is_bits: bool,
     tolerance: Tolerance,
 ) -> Check:
-    """Return the line of the predictions.
+    """Return the line of the predictions, which go by the names of the files.
 
-    Args:
-        exported: Those of the bundle, by the names of the files.
-        scores: Those of the repeated training; None where the test files are others.
-        is_bits: Whether they must be the same to the last bit.
-        tolerance: How far they may be off else.
+    `scores` are those of the repeated training; None where the test files are others. If they need
+    not be the same to the last bit, they may be off by `tolerance`.
     """
     what = "predictions"
     if scores is None:
@@ -188,11 +172,7 @@ def check_predictions(
 
 
 def nothing_compared(checks: Sequence[Check]) -> list[Check]:
-    """Return the line that fails a repeated training of which nothing could be compared.
-
-    Args:
-        checks: Of the models, the file of weights and the predictions.
-    """
+    """Return the line that fails a repeated training of which nothing could be compared."""
     if any(check.ok is not None for check in checks):
         return []
     said = (

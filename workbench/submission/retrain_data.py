@@ -43,15 +43,9 @@ def retraining_data(
 ) -> Prepared:
     """Return the data of a bundle's trainings, decoded, after comparing them with what they were.
 
-    Args:
-        record: How the bundle was trained.
-        study: The study whose data they are.
-        bundle: The bundle, for that study's experiment.
-        data: The data folder.
-        workspace: Where views are cached, and the study's folder is made.
-        store: Folder of local weights, should features be computed.
-        slices: Labelled folders by the names of their slices.
-        device: A torch device, should features be computed.
+    `study` is the one whose data they are; the bundle has its experiment. Should features be
+    computed, that is with the local weights of `store`. `slices` are labelled folders by the names
+    of their slices.
 
     Raises:
         DataError: the data are others, or cannot be read; a labelled folder is not named.

@@ -36,14 +36,7 @@ def write_study_page(folder: StudyFolder, path: Path) -> None:
 def find_scored_files(
     folder: StudyFolder, model: ModelFolder, views: Iterable[str], names: Iterable[str]
 ) -> tuple[ScoredFile, ...]:
-    """Return each file of the template once, in its order.
-
-    Args:
-        folder: The study.
-        model: The trained model's files.
-        views: The names of the views that it reads, as the study prepared them.
-        names: The template's files.
-    """
+    """Return each file of the template once, in its order."""
     known = _known(folder, list(views))
     scores = model.read_scores()
     wholly = {name for name, file in known.items() if file.neutral == "wholly"}

@@ -64,10 +64,6 @@ def trained_models(
 def needed_plugins(models: Sequence[TrainedModel], backbones: Iterable[str]) -> tuple[Plugin, ...]:
     """Return the files of its user that bring some of the backbones of what is exported.
 
-    Args:
-        models: Its trainings.
-        backbones: Of its model.
-
     Raises:
         BundleError: two members of a pack need two versions of one file.
     """
@@ -91,12 +87,7 @@ def write_training(
 ) -> str:
     """Write what `workbench retrain` and `train.py` need into the bundle `part`.
 
-    Args:
-        folder: The study.
-        champion: See `trained_models`.
-        refit: See there.
-        models: What that returned.
-        part: The bundle.
+    `models` are what `trained_models` returned of the champion and its refit.
 
     Returns:
         The name of the wheel in the bundle; empty where a study lost the table of its data, so that

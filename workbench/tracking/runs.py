@@ -303,10 +303,7 @@ class Tracking:
     ) -> int:
         """Close the runs that a killed process left RUNNING, as interrupted; return how many.
 
-        Args:
-            parent: The run of the study.
-            and_parent: Whether it is closed too.
-            but: Runs that stay open.
+        Those of `but` stay open; `and_parent` closes the run of the study, too.
         """
         left = [
             run.info.run_id
