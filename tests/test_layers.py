@@ -51,7 +51,6 @@ ONLY_IN = {
         "searching.patient_storage",
         "searching.recording",
         "searching.journal",
-        "searching.samplers",
         "searching.short_memory",
         "searching.proposals",
         "searching.drawing",

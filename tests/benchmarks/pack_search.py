@@ -35,7 +35,7 @@ import numpy.typing as npt
 import optuna
 from scipy.special import expit
 
-from workbench.searching.samplers import make_sampler
+from workbench.searching.proposals import make_sampler
 from workbench.selection.choosing import SliceScores
 from workbench.selection.joining import bounded_logits, inverse_temperatures
 from workbench.selection.pack_choice import ForwardSearch, choose_pack

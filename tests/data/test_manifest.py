@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from workbench.data import contents as module
-from workbench.data.manifest import Layout, Manifest, describe_manifest, read_manifest
-from workbench.data.manifest_changes import changes
+from workbench.data.manifest import Layout, Manifest, changes, describe_manifest, read_manifest
 from workbench.errors import DataError
 from workbench.files import hash_file
 

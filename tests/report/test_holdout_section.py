@@ -2,7 +2,7 @@ from pathlib import Path
 
 from tests.report.test_report import EVIL, Page
 from tests.selection.studies import MadeStudy
-from workbench.report.holdout import holdout_section
+from workbench.report.page import holdout_section
 from workbench.study.looks import Look, append_look
 
 

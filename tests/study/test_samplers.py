@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from workbench.searching.samplers import make_sampler
+from workbench.searching.proposals import make_sampler
 from workbench.space.experiment import Sampler
 from workbench.study.records import FAILED, UID, state_of
 from workbench.validation import build

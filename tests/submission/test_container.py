@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from tests.submission.made_study import TrainedStudy
 from tests.submission.stub_wheels import write_stub_wheels
 from workbench.submission.bundle import Bundle
-from workbench.submission.container import dockerfile
+from workbench.submission.documents import dockerfile
 from workbench.submission.verify import check_bundle
 from workbench.submission.verify_environment import link_packages, read_requirements
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.data.class_folders import read_class_folders, tests_of_class_folders
-from workbench.data.file_rows import SplitFiles, described_by
-from workbench.data.label_files import split_with_labels
+from workbench.data.file_rows import SplitFiles, described_by, rows_of
 from workbench.data.label_table import read_label_table
-from workbench.data.labels import Template
+from workbench.data.labels import Template, read_labels, without_repeats
 from workbench.data.layout import Layout, first_named
+from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, spelled_apart
+from workbench.data.names import match
 from workbench.data.unlabelled import (
     made_template,
     predicted_folder,
@@ -119,3 +120,27 @@ def _together(
         return DataFiles(tuple(labelled), made_template([], folder))
     split, template = tests
     return DataFiles((*labelled, split), template)
+
+
+def split_with_labels(
+    split: str, folder: Path, layout: Layout, described: MetadataTable | None
+) -> SplitFiles:
+    """Return the files that the label file of `train` or `val` names.
+
+    Raises:
+        DataError: the label file or the media folder is absent or unusable.
+        PermissionError: this user may not read one of them.
+    """
+    file = first_named(folder, layout, f"{split}_labels")
+    labels = read_labels(file, layout.columns, layout.classes, layout.described)
+    media = first_named(folder, layout, f"{split}_media", is_media=True)
+    sizes = sizes_in(media, split)
+    found = match(labels.table["cell"], files_among(sizes), where=split)
+    cells = zip(labels.table["cell"], labels.table["name"], strict=True)
+    named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
+    # Two spellings of one name are seen to be one only here.
+    named, num_again = without_repeats(named, "name", file)
+    understood = [*filter(None, [labels.understood]), *found.said]
+    prefix = media.relative_to(folder).as_posix() + "/"
+    rows = rows_of(split, named.assign(file=named["name"]), prefix, sizes, described, understood)
+    return SplitFiles(split, rows, media, sizes, labels.num_repeated + num_again, understood)

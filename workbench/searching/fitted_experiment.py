@@ -1,6 +1,7 @@
 """An experiment and a search space made for a data folder and the machine at hand."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from workbench.console import say
 from workbench.data.dataset import NAME
 from workbench.data.guessed_columns import Answers
 from workbench.data.inspection import Inspection, inspect_data
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, WeightsError
 from workbench.fence import num_cores
 from workbench.files import write_text
-from workbench.parts.weights_at_hand import at_hand
+from workbench.parts import hub
+from workbench.parts.pretrained import resolve
+from workbench.parts.weights import published
 from workbench.searching.devices import choose_seats
 from workbench.searching.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
 from workbench.searching.options import RunOptions
@@ -164,3 +167,20 @@ def named_or_fitted(
         say(line)
     say(f"`workbench init {options.data}` writes it to {file}, to be read and changed.")
     return (*fitted.read(), file)
+
+
+def at_hand(backbones: Iterable[str], store: Path) -> tuple[str, ...]:
+    """Return the backbones whose weights are in the store, in a package or in the hub's cache.
+
+    They are timm's names, with or without tags; the store may be absent.
+    """
+    return tuple(name for name in backbones if _is_at_hand(name, store))
+
+
+def _is_at_hand(backbone: str, store: Path) -> bool:
+    try:
+        resolve(backbone, "local", store)
+    except WeightsError:
+        place = hub.locate(published(backbone))
+        return place is not None and hub.cached(place) is not None
+    return True

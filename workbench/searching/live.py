@@ -1,4 +1,4 @@
-"""What a person sees of a search while it runs, at a terminal or in a notebook.
+"""How a search stands, and what a person sees of it while it runs, at a terminal or in a notebook.
 
 Elsewhere, as in a log file, lines alone are said.
 """
@@ -15,6 +15,9 @@ from rich.text import Text
 
 from workbench.console import visible
 from workbench.notebook import SHOWN_EVERY_S, ReplacedText, in_notebook
+from workbench.searching.options import RunOptions
+from workbench.searching.runner import Runner
+from workbench.searching.store import TrialStore
 from workbench.tables import USUAL_WIDTH, counted, cut, duration
 
 BAR = 30
@@ -184,3 +187,58 @@ def _aligned(rows: Sequence[tuple[str, ...]], width: int) -> list[str]:
         "  ".join(cut(cell, w).ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+class Situation:
+    """Gathers, whenever it is called, how a search stands that begins now."""
+
+    def __init__(
+        self,
+        name: str,
+        store: TrialStore,
+        runner: Runner,
+        options: RunOptions,
+    ) -> None:
+        self._name, self._store, self._runner, self._options = name, store, runner, options
+        self._began, self._before = time.monotonic(), self._num_here()
+
+    def __call__(self) -> Standing:
+        """Return how it stands."""
+        counts, now = self._store.counts(), time.monotonic()
+        in_flight = [
+            InFlight(
+                name=running.name,
+                what=running.recipe.model.label,
+                num_done=len(running.epochs),
+                num_epochs=running.num_epochs,
+                share=self._runner.share(running.number),
+                seconds=now - running.started,
+                num_before=running.num_before,
+                expected_s=running.expected_s,
+            )
+            for running in self._store.in_flight.values()
+        ]
+        return Standing(
+            name=self._name,
+            num_trials=self._options.num_trials,
+            complete=counts["complete"],
+            pruned=counts["pruned"],
+            failed=counts["failed"],
+            paused=len(self._store.paused),
+            best=self._best(),
+            in_flight=in_flight,
+            here=self._num_here() - self._before,
+            seconds=now - self._began,
+            importances=self._store.importances(),
+        )
+
+    def _best(self) -> str:
+        complete, objective = self._store.complete(), self._store.objective
+        if not complete:
+            return ""
+        pick = max if objective.direction == "maximize" else min
+        trial = pick(complete, key=lambda ended: ended.objective)
+        return f"{objective.label} {trial.objective:.4f} by #{trial.name}"
+
+    def _num_here(self) -> int:
+        return self._store.num_ended() + len(self._store.paused)

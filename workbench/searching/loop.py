@@ -12,14 +12,13 @@ from workbench.processes import Interrupts
 from workbench.searching import messages
 from workbench.searching.disk_budget import DiskBudget
 from workbench.searching.forecast import LEARNT_FROM, Forecast
-from workbench.searching.live import SearchView
+from workbench.searching.live import SearchView, Situation
 from workbench.searching.noise import NoiseWatch
 from workbench.searching.open_trials import OpenTrial
 from workbench.searching.options import RunOptions
 from workbench.searching.queue import Queue
 from workbench.searching.runner import Event, Runner
 from workbench.searching.scheduler import Scheduler
-from workbench.searching.situation import Situation
 from workbench.searching.stopping import FREE_SOME, SearchLimits
 from workbench.searching.store import TrialStore
 from workbench.study.folder import StudyFolder

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import optuna
-
 from workbench.addresses import TrackingPlace
 from workbench.console import say
 from workbench.errors import StudyError
@@ -61,7 +59,7 @@ def mend_runs(folder: StudyFolder, place: TrackingPlace) -> None:
         StudyError: the store cannot be used, or another process holds the study.
     """
     study = read_study(folder)
-    if _is_whole(folder, study, place):
+    if _is_whole(folder, place):
         return
     with _runs_of(folder, place) as runs:
         mended = runs.agree(study) + runs.agree_on_repeats()
@@ -69,7 +67,8 @@ def mend_runs(folder: StudyFolder, place: TrackingPlace) -> None:
         say(written_anew(mended))
 
 
-def _is_whole(folder: StudyFolder, study: optuna.Study, place: TrackingPlace) -> bool:
+def _is_whole(folder: StudyFolder, place: TrackingPlace) -> bool:
+    study = read_study(folder)
     info, tracking = folder.info(), Tracking(place)
     try:
         parent = tracking.find_study(info.name, info.id)

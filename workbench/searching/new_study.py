@@ -11,8 +11,7 @@ import yaml
 
 from workbench.console import say
 from workbench.data import prepare
-from workbench.data.manifest import Manifest
-from workbench.data.manifest_changes import changes, metadata_changes
+from workbench.data.manifest import Manifest, changes, metadata_changes
 from workbench.data.out_of_fold import of_one_fold
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError, StudyError

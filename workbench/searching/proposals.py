@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import optuna
 from optuna.trial import TrialState
@@ -10,9 +10,8 @@ from optuna.trial import TrialState
 from workbench.console import say
 from workbench.searching.database import open_in_database
 from workbench.searching.journal import mend_journal
-from workbench.searching.samplers import make_sampler
 from workbench.searching.short_memory import Journal, ShortMemory
-from workbench.space.experiment import Experiment
+from workbench.space.experiment import Experiment, Sampler
 from workbench.space.space import SampledConfig, Space
 from workbench.study.folder import StudyFolder
 from workbench.study.records import GIVEN, HIDDEN, START, UID
@@ -124,3 +123,23 @@ class Proposals:
         """End an Optuna trial that is no trial of the study; it teaches the sampler nothing."""
         trial.set_user_attr(HIDDEN, why)
         self._study.tell(trial, state=TrialState.FAIL)
+
+
+def make_sampler(sampler: Sampler, seed: int) -> optuna.samplers.BaseSampler:
+    """Return what draws the values of a trial."""
+    match sampler.kind:
+        case "tpe":
+            return optuna.samplers.TPESampler(
+                seed=seed,
+                n_startup_trials=sampler.startup_trials,
+                multivariate=True,
+                group=True,  # without groups it would drop what only some options open
+                # Paused trials run on in Optuna; this counts them among the worse ones.
+                constant_liar=True,
+            )
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=sampler.startup_trials)
+        case "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        case _:
+            assert_never(sampler.kind)

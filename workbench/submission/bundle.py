@@ -36,8 +36,8 @@ from workbench.study.packs import PackFolder, spec_of, title_of
 from workbench.study.refits import refit_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for, place_of
-from workbench.submission.container import dockerfile
 from workbench.submission.contents import Contents, FileRecord, Temperature
+from workbench.submission.documents import dockerfile
 from workbench.submission.neutral import Neutral, neutral_of, require_few
 from workbench.submission.paths import check_place
 from workbench.submission.places import (
