@@ -107,12 +107,11 @@ class Training(ModelInTraining):
                 num_samples=num_samples,
                 cache=cache if ranks.size == 1 else None,  # what is kept is of one device
             )
-        num_fakes = float(self._train.targets[: self._train.num_files].sum())
-        num_fakes += self._copies.num_forged if self._copies else 0
-        fake_share = num_fakes / self._train.num_files
-        num_pairs = self._copies.num_pairs if self._copies else 0
-        pairs = num_pairs / max(1.0, self._train.num_files - num_fakes)  # of the real ones
-        fake_share = 0.5 if recipe.training.sampling.balanced else fake_share
+        copies, num_files = self._copies, self._train.num_files
+        num_fakes = float(self._train.targets[:num_files].sum())
+        num_fakes += copies.num_forged if copies else 0
+        pairs = (copies.num_pairs if copies else 0) / max(1.0, num_files - num_fakes)  # of reals
+        fake_share = 0.5 if spec.sampling.balanced else num_fakes / num_files
         added = pairs * (1 - fake_share)
         self._modalities = modalities_of(recipe.model.views)
         self._fake_share = fake_share_with_blends(
