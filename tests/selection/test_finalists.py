@@ -223,6 +223,8 @@ def test_a_finalist_none_of_whose_repeats_keeps_the_constraints_comes_last(tmp_p
     assert best and best.row.number == 0
     champion = promote(final.folder, KnownModels(best.nearest_mean(AUC).recipe))
     assert "best mean auc of 1 finalist with a repeat within the constraints" in champion.why
+    assert champion.margin is None  # trial 1 has the better mean, and may not be promoted
+    assert champion.sentence.startswith("No other finalist has a complete repeat within the con")
 
 
 def test_where_every_repeat_breaks_a_constraint_none_is_promoted(tmp_path: Path) -> None:

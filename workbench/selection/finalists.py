@@ -203,8 +203,12 @@ def read_finalists(folder: StudyFolder, rows: Sequence[TrialRow]) -> Finalists |
 
 
 def _lead(folder: StudyFolder, finalists: Finalists) -> MeanLead | None:
-    known = [one for one in finalists.ranked if one.mean is not None]
-    if finalists.best is None or len(known) < 2:
+    if finalists.best is None:
+        return None
+    # One that may not be promoted is ahead of none and behind none.
+    alike = [one for one in finalists.ranked if one.breaks == finalists.best.breaks]
+    known = [one for one in alike if one.mean is not None]
+    if len(known) < 2:
         return None
     best, other = known[:2]
     assert best.mean is not None and other.mean is not None

@@ -14,7 +14,10 @@ def say_lead(finalists: Finalists) -> str:
     """Return how far the best finalist is ahead, in a sentence."""
     lead, metric = finalists.lead, finalists.objective.metric
     if lead is None:
-        return "No other finalist has a complete repeat, so nothing tells how good a lead is."
+        return (
+            "No other finalist has a complete repeat within the constraints, so nothing tells how "
+            "good a lead is."
+        )
     said = f"Its mean is ahead of that of trial {lead.number} by {lead.margin:.5f} in {metric}"
     if lead.standard_error is None:
         return f"{said}; no standard error of that is known, as it is of an AUC on one slice."
