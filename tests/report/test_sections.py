@@ -115,3 +115,19 @@ def test_a_page_keeps_to_its_size(study: MadeStudy, monkeypatch: pytest.MonkeyPa
     )
     assert text.count("<video src='data:") == 2
     assert text.count("would grow too large") == mistakes.MOST_EXCERPTS - 2
+
+
+def test_what_frames_say_stands_below_a_mistake(
+    study: MadeStudy, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "its frames alone" not in text  # the model hears, or its weights are no weights
+
+    def frames_told(_: object, recipe: str, files: dict[str, Path]) -> dict[str, str]:
+        assert recipe in {row.recipe for row in study.rows}
+        return dict.fromkeys(list(files)[:1], "0.5 s 0.91")
+
+    monkeypatch.setattr(mistakes, "frames_told", frames_told)
+    section = mistakes.mistakes_section(
+        study.folder, *summarise(study.folder, study.rows, study.objective)
+    )
+    assert section.count("<br>its frames alone: 0.5 s 0.91<br>") == 1

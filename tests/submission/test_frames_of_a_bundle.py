@@ -12,6 +12,8 @@ from workbench.api import prediction
 from workbench.cli.main import app
 from workbench.errors import BundleError
 from workbench.files import hash_file, read_json, write_json
+from workbench.report.mistakes import frames_told
+from workbench.study.folder import StudyFolder
 from workbench.submission.bundle import Bundle
 
 
@@ -59,3 +61,20 @@ def test_a_bundle_without_frames_or_changed_is_refused(own_bundle: Path) -> None
     write_json(own_bundle / "manifest.json", manifest)
     with pytest.raises(BundleError, match=r"has more than one frame \(mel, frames\)"):
         wb.frame_scores(own_bundle, [own_bundle / "README.md"])
+
+
+def test_a_studys_page_tells_the_same_of_its_mistakes(
+    bundle: Bundle, study: TrainedStudy, own_study: StudyFolder
+) -> None:
+    test = study.data / "testset"
+    files = {name: test / name for name in ("t0.mp4", "broken.mp4", "t1.mp4")}
+    [trial] = (study.folder.path / "trials").iterdir()
+    told = frames_told(study.folder, trial.name, files)
+    rows = wb.frame_scores(bundle.path, [files["t0.mp4"], files["t1.mp4"]])
+    assert told == {
+        name: ", ".join(f"{row.second:.1f} s {row.score:.2f}" for row in of_file.itertuples())
+        for name, of_file in rows.groupby("name")
+    }
+    assert frames_told(study.folder, trial.name, {}) == {}
+    own_study.trial(trial.name).weights.unlink()
+    assert frames_told(own_study, trial.name, files) == {}

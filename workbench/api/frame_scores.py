@@ -1,7 +1,7 @@
 """The frames of media files scored by a bundle."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -11,17 +11,11 @@ from workbench.console import say, track
 from workbench.data.media_files import sizes_in
 from workbench.data.unlabelled import media_among
 from workbench.errors import BundleError, MediaError
-from workbench.fence import num_cores
-from workbench.media.decoders import FILE_LIMIT_S, decoders, ended, read_any
-from workbench.media.view import MadeOrNot, View
-from workbench.scoring.frame_scores import frames_of, scores_by_frame, seconds_of
+from workbench.scoring.frame_scores import frames_of, score_frames
 from workbench.scoring.temperature import tempered
-from workbench.submission.api import MOST_DECODERS, Predictor
+from workbench.submission.api import Predictor
 from workbench.submission.paths import check_files
 from workbench.submission.verify import check_bundle
-
-_AT_ONCE = 16
-"""Files whose arrays are held."""
 
 
 def frame_scores(
@@ -67,30 +61,13 @@ def frame_scores(
                 f"No view of the model of {bundle} has more than one frame "
                 f"({', '.join(spec.views)}). Score whole files by `workbench predict`."
             )
-        each = zip(names, paths, _decoded(paths, spec.views), strict=True)
-        for name, path, made in track(each, "frames", unit="file", total=len(paths)):
-            lacking = [made[view] for view in frames_of(spec.views)]
-            if all(isinstance(why, MediaError) for why in lacking):
-                say(f"{path}: {lacking[0]}; its frames have no scores.")
+        scored = score_frames(spec, predictor.model, paths, device=predictor.device)
+        each = zip(names, paths, scored, strict=True)
+        for name, path, found in track(each, "frames", unit="file", total=len(paths)):
+            if isinstance(found, MediaError):
+                say(f"{path}: {found}; its frames have no scores.")
                 continue
-            arrays = {
-                view: spec.views[view].neutral() if isinstance(one, MediaError) else one.array
-                for view, one in made.items()
-            }
-            arrays = {view: array[None] for view, array in arrays.items()}
-            [found] = scores_by_frame(spec, predictor.model, arrays, device=predictor.device)
-            seconds = seconds_of(path, len(found))
-            scores = tempered(found, predictor.temperature).tolist()
-            rows += [(name, *each) for each in zip(seconds, scores, strict=True)]
+            values = tempered([score for _, score in found], predictor.temperature).tolist()
+            seconds = (second for second, _ in found)
+            rows += [(name, *each) for each in zip(seconds, values, strict=True)]
     return pd.DataFrame(rows, columns=["name", "second", "score"])
-
-
-def _decoded(paths: Sequence[Path], views: Mapping[str, View]) -> Iterator[MadeOrNot]:
-    """Yield for each file its views, or why there are none."""
-    with decoders(min(MOST_DECODERS, num_cores())) as fence:
-        for start in range(0, len(paths), _AT_ONCE):
-            some = paths[start : start + _AT_ONCE]
-            waiting = [fence.submit(read_any, path.absolute(), views) for path in some]
-            for reading in waiting:
-                found = ended(reading, FILE_LIMIT_S)
-                yield dict.fromkeys(views, found) if isinstance(found, MediaError) else found

@@ -5,17 +5,20 @@ from html import escape
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from workbench import pages
 from workbench.data.prepared_table import read_prepared_table
-from workbench.errors import DataError, WorkbenchError
+from workbench.errors import DataError, MediaError, WorkbenchError
 from workbench.fence import DiedError, TimedOutError
 from workbench.gate import within
 from workbench.media.decoders import decoders
 from workbench.media.excerpts import DURATION_S, Excerpt, excerpt
 from workbench.report.cells import number_cell, table, word_cell
+from workbench.scoring.frame_scores import frames_of, score_frames
 from workbench.selection.leaderboard import shorten
 from workbench.selection.mistakes import Mistake, mistakes_by_slice, worst_mistakes
+from workbench.selection.registration import load_trained
 from workbench.selection.slice_values import CLEAN, ScoresByTrial
 from workbench.selection.summary import Summary
 from workbench.study.folder import StudyFolder
@@ -48,6 +51,7 @@ def mistakes_section(folder: StudyFolder, summary: Summary, scores: ScoresByTria
         return ""
     files = _files(folder, shown)
     played = _excerpts(files)
+    frames = frames_told(folder, summary.contenders[0].recipe, files)
     figures, num_bytes = [], 0
     for one in shown:
         found: Excerpt | str = f"a file of the folder of {one.source}"
@@ -57,7 +61,8 @@ def mistakes_section(folder: StudyFolder, summary: Summary, scores: ScoresByTria
             num_bytes += len(found.data)
             if num_bytes > MOST_BYTES:
                 found = "left out, for the page would grow too large"
-        figures.append(_figure(one, found))
+        told = frames.get(one.name, "") if one.source == CLEAN else ""
+        figures.append(_figure(one, found, told))
     note = (
         f"Of trial {summary.contenders[0].number}: files on the wrong side of 0.5, the surest "
         f"first, from each slice in turn. Of a video or a sound, the first {DURATION_S:g} seconds."
@@ -66,7 +71,29 @@ def mistakes_section(folder: StudyFolder, summary: Summary, scores: ScoresByTria
     return pages.section("Most confident mistakes", body, note=note)
 
 
-def _figure(one: Mistake, found: Excerpt | str) -> str:
+def frames_told(folder: StudyFolder, recipe: str, files: Mapping[str, Path]) -> dict[str, str]:
+    """Return the score of each frame of files with its second, in words, by the files' names.
+
+    Nothing where the trial's model sees no several frames, or is not there any more.
+    """
+    trial = folder.trial(recipe)
+    try:
+        spec = trial.read_recipe().model
+        if not files or not frames_of(spec.views):
+            return {}
+        model = load_trained(trial, spec, f"trial {recipe}").eval()
+    except WorkbenchError:
+        return {}
+    cpu = torch.device("cpu")
+    scored = score_frames(spec, model, list(files.values()), device=cpu, limit_s=_LIMIT_S)
+    return {
+        name: ", ".join(f"{second:.1f} s {score:.2f}" for second, score in found)
+        for name, found in zip(files, scored, strict=True)
+        if not isinstance(found, MediaError)
+    }
+
+
+def _figure(one: Mistake, found: Excerpt | str, frames: str) -> str:
     said = f"{'fake' if one.target else 'real'}, scored {one.score:.3f}"
     if isinstance(found, Excerpt):
         shown = pages.player(found.mime, found.data, one.name)
@@ -74,7 +101,8 @@ def _figure(one: Mistake, found: Excerpt | str) -> str:
         shown = f"<p class='note'>{escape(found)}</p>"
     slices = [name for name in one.slices if name != CLEAN]
     more = f"<br>{escape(', '.join(shorten(name, 40) for name in slices[:4]))}" if slices else ""
-    caption = f"<b>{said}</b><br>{escape(shorten(one.name, 80))}{more}"
+    by_frame = f"<br>its frames alone: {frames}" if frames else ""
+    caption = f"<b>{said}</b>{by_frame}<br>{escape(shorten(one.name, 80))}{more}"
     return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
 
 

@@ -6,7 +6,7 @@ nothing of their own. Where the mean is taken of one view's features and the hea
 file's log-odds are the mean of its frames'.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,21 @@ import torch
 from torch import nn
 
 from workbench.errors import MediaError
+from workbench.fence import num_cores
 from workbench.media.declared import PICTURED
+from workbench.media.decoders import FILE_LIMIT_S, decoders, ended, read_any
 from workbench.media.streams import opened
-from workbench.media.view import Array, View
+from workbench.media.view import Array, Made, MadeOrNot, View
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.scoring.any_model import scores_of
 from workbench.scoring.evaluator import DecodedViews
 
 _BATCH_SIZE = 8
+_AT_ONCE = 16
+"""Files whose arrays are held."""
+
+_MOST_DECODERS = 8
 
 
 def frames_of(views: Mapping[str, View]) -> dict[str, int]:
@@ -33,6 +39,52 @@ def frames_of(views: Mapping[str, View]) -> dict[str, int]:
         for name, view in views.items()
         if view.modality in PICTURED and view.shape[0] > 1
     }
+
+
+def score_frames(
+    spec: ModelSpec | PackSpec,
+    model: nn.Module,
+    paths: Sequence[Path],
+    *,
+    device: torch.device,
+    limit_s: float = FILE_LIMIT_S,
+) -> Iterator[list[tuple[float, float]] | MediaError]:
+    """Yield for each file the second and the score of each frame; or why its pictures have none.
+
+    What else of a file cannot be read, as a sound that is not there, is neutral as in any score.
+
+    Args:
+        spec: See `scores_by_frame`.
+        model: The model itself, on `device`.
+        paths: The files.
+        device: Where the model is.
+        limit_s: Time that the decoding of one file may take.
+    """
+    for path, made in zip(paths, _decoded(paths, spec.views, limit_s), strict=True):
+        lacking = [made[view] for view in frames_of(spec.views)]
+        if isinstance(lacking[0], MediaError) and not any(isinstance(m, Made) for m in lacking):
+            yield lacking[0]
+            continue
+        arrays = {
+            name: (one.array if isinstance(one, Made) else spec.views[name].neutral())[None]
+            for name, one in made.items()
+        }
+        [found] = scores_by_frame(spec, model, arrays, device=device)
+        yield list(zip(seconds_of(path, len(found)), found.tolist(), strict=True))
+
+
+def _decoded(
+    paths: Sequence[Path], views: Mapping[str, View], limit_s: float
+) -> Iterator[MadeOrNot]:
+    """Yield for each file its views, or why there are none."""
+    most = max(1, min(_MOST_DECODERS, num_cores(), len(paths)))
+    with decoders(most, limit_s=limit_s) as fence:
+        for start in range(0, len(paths), _AT_ONCE):
+            some = paths[start : start + _AT_ONCE]
+            waiting = [fence.submit(read_any, path.absolute(), views) for path in some]
+            for reading in waiting:
+                found = ended(reading, limit_s)
+                yield dict.fromkeys(views, found) if isinstance(found, MediaError) else found
 
 
 def scores_by_frame(
