@@ -24,6 +24,7 @@ from workbench.trial.memory import Plan
 from workbench.trial.metrics import DivergedError, objective_metrics
 from workbench.trial.model_in_training import ModelInTraining
 from workbench.trial.norms import estimate_norms, training_files
+from workbench.trial.originals import mixed_with_originals, originals_of
 from workbench.trial.ranks import Ranks
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
@@ -114,6 +115,7 @@ class Training(ModelInTraining):
         self._fake_share = fake_share_with_blends(
             (fake_share + added) / (1 + added), recipe.training.augment, self._modalities
         )
+        self._originals = originals_of(self._train.part.rows, self._copies)
         self._step, self._factor = 0, 1.0
 
     def run_epoch(self) -> None:
@@ -294,6 +296,8 @@ class Training(ModelInTraining):
                 history=history,
             )
             recipe.training.optimizer.set_lr(self._optimizer, self._factor)
+            if (alpha := recipe.training.augment.paired_mixup_alpha) > 0:
+                batch = mixed_with_originals(batch, train, self._originals, alpha, self._generator)
             inputs, labels = with_blends(
                 batch.inputs,
                 batch.targets,
