@@ -126,6 +126,7 @@ def made_data(folder: Path, sizes: Mapping[str, int] = SIZES) -> Prepared:
         "split": [split for split, _ in splits],
         "name": [f"{split}{number}" for split, number in splits],
         "target": np.array([number % 3 == 0 for _, number in splits], np.int8),
+        "meta.original": [f"{split}{number + 1}" for split, number in splits],
     }
     arrays = {}
     for name, view in VIEWS.items():

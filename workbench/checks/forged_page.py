@@ -14,7 +14,7 @@ from workbench.checks.findings import printable
 from workbench.checks.sheet import for_people
 from workbench.data.prepare import Prepared
 from workbench.data.training_copies import forgeable, partners_of
-from workbench.degradation.degradations import FORGERIES
+from workbench.degradation.degradations import CHANGES, FORGERIES, REAL_OF
 from workbench.degradation.degraded_views import read_copies
 from workbench.degradation.sounds import sound_of
 from workbench.errors import MediaError
@@ -71,7 +71,8 @@ def write_forged_page(
             title, file = printable(names[content]), data / paths[content]
             tables, note = [], ""
             if content in seen:
-                copies = {"as it is": "", **{_title(name): name for name in of_pictures}}
+                beside = [REAL_OF[name].name for name in of_pictures if name in REAL_OF]
+                copies = {"as it is": "", **{_title(n): n for n in (*beside, *of_pictures)}}
                 tables.append([_film(*copy, file, content) for copy in copies.items()])
             if content in heard:
                 other = partners[content]
@@ -98,7 +99,7 @@ def write_forged_page(
 
 
 def _title(name: str) -> str:
-    return f"{name}: {FORGERIES[name].what}"
+    return f"{name}: {CHANGES[name].what}"
 
 
 def _film(title: str, copy: str, file: Path, content: str) -> str:

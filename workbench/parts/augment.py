@@ -8,6 +8,7 @@ What is drawn on the CPU goes to a GPU without waiting for it: the copies are or
 """
 
 from collections.abc import Mapping
+from operator import not_
 
 import torch
 from pydantic import Field
@@ -172,6 +173,11 @@ class Augment(Frozen):
     cutmix_alpha: float = Field(0.0, ge=0, le=10)
     """CutMix's Beta parameter; 0 is off. Yun et al. 2019, arXiv:1905.04899."""
 
+    paired_mixup_alpha: float = Field(0.0, ge=0, le=10, exclude_if=not_)
+    """Beta parameter of the share that a fake keeps when it is mixed with the real sample that it
+    was made of; 0 is off. That is known of forged copies and blends (`copies`), and of fakes whose
+    real file the column `original` names, if it is one of the metadata's groups."""
+
 
 def warnings(augment: Augment) -> list[str]:
     """Return a sentence on each setting that is allowed and rarely meant."""
@@ -296,11 +302,7 @@ def _change_pictures(x: Tensor, how: Pictures, generator: Generator) -> Tensor:
     if theta is not None:
         x = geometry.resample(x, theta)
     x = apply_policy(
-        x,
-        generator,
-        policy=how.policy,
-        num_ops=how.policy_ops,
-        magnitude=how.policy_magnitude,
+        x, generator, policy=how.policy, num_ops=how.policy_ops, magnitude=how.policy_magnitude
     )
     x = recolour(
         x,

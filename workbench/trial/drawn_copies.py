@@ -48,6 +48,9 @@ class DrawnCopies:
         self.num_pairs = 0.0
         """Real files that an epoch sees beside a fake made of them, on average."""
 
+        self.made_of: dict[int, int] = {}
+        """Where what each fake was made of is: the file, as damaged, or the real one of a pair."""
+
         partners: dict[int, int] = {}
         for forgery, chance in copies.forged.items():
             fakes = self._ways(forgery, copies.damaged, plain)
@@ -57,9 +60,12 @@ class DrawnCopies:
                 is_made &= reals[0] != own
                 pairs = zip(reals[:, is_made].flat, fakes[:, is_made].flat, strict=True)
                 partners |= {int(real): int(fake) for real, fake in pairs}
+                self.made_of |= {fake: real for real, fake in partners.items()}
                 fakes = np.where(is_made, reals, plain)
                 self.num_pairs += chance * int(is_made.sum())
             else:
+                pairs = zip(plain[:, is_made].flat, fakes[:, is_made].flat, strict=True)
+                self.made_of |= {int(fake): int(real) for real, fake in pairs}
                 self.num_forged += chance * int(is_made.sum())
             places.append(fakes)
         self._places = torch.from_numpy(np.stack(places))

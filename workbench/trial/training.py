@@ -27,6 +27,7 @@ from workbench.trial.memory import Plan
 from workbench.trial.metrics import DivergedError, objective_metrics
 from workbench.trial.model_in_training import ModelInTraining
 from workbench.trial.norms import estimate_norms, training_files
+from workbench.trial.originals import mixed_with_originals, originals_of
 from workbench.trial.ranks import Ranks
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
@@ -37,7 +38,7 @@ from workbench.trial.stepping import (
     checkpoint_activations,
     sharpness_aware,
 )
-from workbench.trial.two_labels import TwoLabelsLoss, fake_shares_of, labels_of
+from workbench.trial.two_labels import TwoLabelsLoss, fake_shares_of, labels_of, targets_of
 
 
 class Training(ModelInTraining):
@@ -125,6 +126,7 @@ class Training(ModelInTraining):
             labels = labels_of(self._train.part.rows, self._train.num_files)
             self._loss = TwoLabelsLoss(spec.loss, fake_shares_of(labels))
             self._labels = labels.repeat_interleave(self._train.num_segments, dim=0)
+        self._originals = originals_of(self._train.part.rows, self._copies)
         self._step, self._factor = 0, 1.0
 
     def run_epoch(self) -> None:
@@ -266,19 +268,6 @@ class Training(ModelInTraining):
             clip_grad_norm_(self._model.parameters(), spec.gradient.clip_norm)
         return loss
 
-    def _targets(self, labels: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Return what is to be learned of samples `index` and the blends behind them.
-
-        Args:
-            labels: (batch,) of all of them.
-            index: (samples,) of those that are no blends.
-        """
-        if self._labels is None:
-            return labels.float()
-        # Blends are real ones with a fake picture.
-        blends = torch.tensor([[0.0, 1.0]]).repeat(len(labels) - len(index), 1)
-        return torch.cat([labels.float()[:, None], torch.cat([self._labels[index], blends])], dim=1)
-
     def _held_out_loss(self) -> float:
         """Return the log-loss of the trained weights on the objective's slices."""
         scores = [self.predict(each, self._model) for each in self.measured.sources]
@@ -319,6 +308,8 @@ class Training(ModelInTraining):
                 history=history,
             )
             recipe.training.optimizer.set_lr(self._optimizer, self._factor)
+            if (alpha := recipe.training.augment.paired_mixup_alpha) > 0:
+                batch = mixed_with_originals(batch, train, self._originals, alpha, self._generator)
             inputs, labels = with_blends(
                 resized(batch.inputs, self._modalities, side),
                 batch.targets,
@@ -329,7 +320,7 @@ class Training(ModelInTraining):
             changed = change(inputs, self._modalities, recipe.training.augment, self._generator)
             mixed = mix(changed, self._modalities, recipe.training.augment, self._generator)
             # Not a sum of two products, which can miss 1 by rounding where both labels are 1.
-            targets = self._targets(labels, batch.index)
+            targets = targets_of(labels, batch.index, self._labels)
             targets = targets[mixed.partner].lerp(targets, mixed.share)
             with read_at(self._model, side):
                 loss = self._add_gradient(mixed.inputs, targets)

@@ -81,3 +81,22 @@ def fake_shares_of(labels: Tensor) -> list[float]:
     """
     shares = [float(column[~column.isnan()].mean()) for column in labels.T]
     return [share if 0 < share < 1 else 0.5 for share in shares]
+
+
+def targets_of(labels: Tensor, index: Tensor, parts: Tensor | None) -> Tensor:
+    """Return what is to be learned of samples `index` and the blends behind them.
+
+    Args:
+        labels: (batch,) of all of them; of a fake that is mixed with a real one, its share.
+        index: (samples,) of those that are no blends.
+        parts: What is known of all samples, as `labels_of` returns it; None of one label.
+
+    Returns:
+        (batch,), or (batch, 3) with both parts behind.
+    """
+    if parts is None:
+        return labels.float()
+    # What is mixed in is real in both parts; blends are real ones with a fake picture.
+    own = parts[index] * labels[: len(index), None]
+    blends = torch.tensor([[0.0, 1.0]]).repeat(len(labels) - len(index), 1)
+    return torch.cat([labels.float()[:, None], torch.cat([own, blends])], dim=1)
