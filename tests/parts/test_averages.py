@@ -106,6 +106,21 @@ def test_swa_takes_the_weights_at_the_end_of_an_epoch_alone() -> None:
     assert level_of(Average(trained)) == 5
 
 
+def test_swa_of_a_linear_head_on_frozen_features_is_the_mean_of_the_epochs_logits() -> None:
+    trained = model()
+    trained.freeze(True)
+    average = SWA(last_share=1.0).begin(trained, num_epochs=3)
+    inputs, logits = {"features": torch.rand(6, 5)}, []
+    for epoch in (1, 2, 3):
+        for parameter in trained.head.parameters():
+            torch.nn.init.normal_(parameter)
+        average.after_epoch(epoch)
+        logits.append(trained.eval()(inputs).detach())
+    mean_logits = torch.stack(logits).mean(0)
+    assert not torch.allclose(mean_logits, logits[-1], atol=0.01)
+    torch.testing.assert_close(average.model.eval()(inputs).detach(), mean_logits)
+
+
 def valley(tolerance: float = 1.5, start: int = 2, end: int = 2) -> SWAD:
     return SWAD(start_patience=start, end_patience=end, tolerance=tolerance, losses_per_epoch=1)
 

@@ -486,7 +486,7 @@ def test_a_soup_is_a_member_of_a_pack_with_its_own_weights_and_scores(
     assert made.soup
     uid = made.soup.recipe
     assert all(one.soup is None for one in propose_pack(folder).ingredients)
-    proposal = propose_pack(folder, limits=Limits(joint="mean"), soups=True)
+    proposal = propose_pack(folder, limits=Limits(joint="mean", members=5), soups=True)
     assert [one.soup for one in proposal.ingredients].count(made.soup) == 1
     assert (proposal.best.soup, proposal.caveat) == (None, "")  # all that fit are in it
     files, record = make_pack(folder, proposal)
@@ -505,6 +505,7 @@ def test_a_soup_is_a_member_of_a_pack_with_its_own_weights_and_scores(
     models = ListedModels()
     champion = promote_pack(folder, models, record.uid, run_id="r", why="", is_by_hand=True)
     assert name in champion.title and name in models.kept[0]["tags"]["workbench.pack"]
+    assert champion.sentence.startswith("It joins 4 of 4 trials and 1 soup")
     with pytest.raises(StudyError, match=f"has {name} as a member, a mean of weights"):
         refit_champion(folder, Workspace(folder.path.parent), device="cpu")
 

@@ -8,6 +8,7 @@ from workbench.selection.champion import Champion, RunnerUp, current_user
 from workbench.selection.registration import Registry, register_model
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackRecord
+from workbench.tables import counted
 
 
 def promote_pack(
@@ -86,8 +87,9 @@ def _against(pack: PackRecord) -> str:
     weights = pack.spec.joint.weights
     most = pack.members[weights.index(max(weights))]
     if len(set(weights)) == 1:
-        what = "trials and soups" if any(one.soup for one in pack.members) else "trials"
-        said = f"It joins {len(pack.members)} of {pack.num_trials} {what}."
+        soups = sum(bool(one.soup) for one in pack.members)
+        and_soups = f" and {counted(soups, 'soup')}" if soups else ""
+        said = f"It joins {len(pack.members) - soups} of {pack.num_trials} trials{and_soups}."
     else:
         said = f"{most.title[0].upper()}{most.title[1:]} counts most in it."
     if pack.best_single is None:

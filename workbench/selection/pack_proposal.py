@@ -200,7 +200,7 @@ def propose_pack(
         ingredients=ingredients,
         joint=found.pack.joint,
         correction=found,
-        num_trials=len(alike),
+        num_trials=sum(one.soup is None for one in alike),
         best=alike[found.trial],
         caveat=_caveat(ingredients),
         finalist=_finalist(folder, usable, found),
