@@ -124,7 +124,7 @@ SURFACE: dict[str, list[str]] = {
         "--all-seeds",
         "--json",
     ],
-    "predict": ["bundle", "files", "--out", "--device"],
+    "predict": ["bundle", "files", "--out", "--frames", "--device"],
     "verify": [
         *("bundle", "--data", "--wheels", "--installed", "--device", "--out", "--json"),
     ],

@@ -20,13 +20,13 @@ from workbench.errors import AccessError, DiskFullError, told
 from workbench.files import (
     PART,
     finished,
-    finished_folder,
     hash_file,
     read_json,
     sweep,
     write_json,
     write_text,
 )
+from workbench.folders import finished_folder
 
 
 def test_a_finished_file_is_there_alone(tmp_path: Path) -> None:
@@ -229,6 +229,7 @@ def test_a_writer_that_was_killed_leaves_nothing_that_a_sweep_does_not_find(
     writer = {"file": "finished", "folder": "finished_folder"}[kind]
     program = (
         "import os, signal; from pathlib import Path; from workbench.files import *\n"
+        "from workbench.folders import *\n"
         f"with {writer}(Path({str(tmp_path)!r}) / 'out'): os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=False)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workbench.api.comparison import Comparison
     from workbench.api.data_check import DataCheck, check
+    from workbench.api.frame_scores import frame_scores
     from workbench.api.made_pack import MadePack
     from workbench.api.prediction import predict
     from workbench.api.search import search, train
@@ -31,6 +32,7 @@ __all__ = [
     "Study",
     "WorkbenchError",
     "check",
+    "frame_scores",
     "predict",
     "search",
     "train",
@@ -45,6 +47,7 @@ _MODULES = {
     "Study": "api.study",
     "WorkbenchError": "errors",
     "check": "api.data_check",
+    "frame_scores": "api.frame_scores",
     "predict": "api.prediction",
     "search": "api.search",
     "train": "api.search",

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import AccessError, DiskFullError
+from workbench.errors import DiskFullError
 
 PART = ".part-"
 
@@ -31,7 +31,7 @@ def finished(path: Path) -> Iterator[Path]:
         DiskFullError: the body failed, and the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _part(lambda: _new_file(path)) as temporary:
+    with locked_part(lambda: _new_file(path)) as temporary:
         mode = temporary.stat().st_mode
         try:
             yield temporary
@@ -49,42 +49,6 @@ def finished(path: Path) -> Iterator[Path]:
             raise
         finally:
             temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def finished_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; rename it to `path` if the body succeeds.
-
-    Raises:
-        AccessError: `path` is there by now and is no empty folder.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _part(lambda: _new_folder(path)) as temporary:
-        try:
-            yield temporary
-            try:
-                temporary.replace(path)
-            except OSError as error:
-                if not os.path.lexists(path):
-                    raise
-                raise AccessError(
-                    f"{path} was made by another command meanwhile. Name another folder."
-                ) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def spare_folder(folder: Path, begin: str) -> Iterator[Path]:
-    """Yield a new folder in `folder` whose name begins so; it goes when the body ends.
-
-    What a killed process leaves of it, `sweep_spare` removes.
-    """
-    with _part(lambda: _new_folder(folder / "spare", begin)) as spare:
-        try:
-            yield spare
-        finally:
-            shutil.rmtree(spare, ignore_errors=True)
 
 
 def sweep_spare(folder: Path, begin: str) -> None:
@@ -114,20 +78,13 @@ def _new_file(path: Path) -> Path:
     # Who may read it is for the user's umask to say: `tempfile` would keep it from everyone else.
     # Nothing that is there under this name, a link above all, is ever written to.
     part = path.parent / f"{PART}{secrets.token_hex(8)}{path.suffix}"
-    with _named(path):
+    with named(path):
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     return part
 
 
-def _new_folder(path: Path, begin: str = PART) -> Path:
-    part = path.parent / f"{begin}{secrets.token_hex(8)}"
-    with _named(path):
-        part.mkdir()
-    return part
-
-
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Let an error of the body be about `path`: nobody knows the name of a part."""
     try:
         yield
@@ -137,7 +94,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _part(make: Callable[[], Path]) -> Iterator[Path]:
+def locked_part(make: Callable[[], Path]) -> Iterator[Path]:
     """Yield a new part, locked as long as its writer lives: `sweep` asks by that lock.
 
     The system drops the lock with the process, however that ends.

@@ -1,4 +1,7 @@
-"""What averages of weights are worth: EMA, SWA and SWAD beside the trained weights, by seeds.
+"""What averages are worth: EMA, SWA and SWAD beside the trained weights, by seeds.
+
+Beside them the mean of the probabilities of the last two and three epochs' trained weights, which
+costs the weights of so many models.
 
 python -m tests.benchmarks.averages DEMO_FOLDER CACHE_FOLDER [SEEDS] [constant|cosine]
 
@@ -24,6 +27,7 @@ from workbench.parts.pretrained import resolve
 from workbench.parts.running_averages import Average
 from workbench.parts.schedules import Constant, Cosine
 from workbench.scoring.slices import slices_of
+from workbench.scoring.stored_slices import Scores
 from workbench.trial.delong import auc
 from workbench.trial.memory import WHOLE
 from workbench.trial.norms import estimate_norms, training_files
@@ -42,6 +46,8 @@ KINDS: dict[str, Averaging] = {
     "swa": SWA(last_share=0.5),
     "swad": SWAD(losses_per_epoch=2),
 }
+LAST = {"last 2": 2, "last 3": 3}
+"""Epochs whose probabilities are averaged."""
 
 
 class SideBySide(Average):
@@ -83,7 +89,7 @@ def main(data: Path, cache: Path, num_seeds: int, schedule: str) -> None:
     prepared = prepare(manifest, data, views, cache=cache, jobs=1)
     weights, said = resolve(BACKBONE, "local", cache)
     print(said)
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in KINDS}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*KINDS, *LAST)}
     for seed in range(num_seeds):
         recipe = Recipe(
             data=manifest.fingerprint,
@@ -98,13 +104,13 @@ def main(data: Path, cache: Path, num_seeds: int, schedule: str) -> None:
         )
         for name, of in best(recipe, prepared, labels).items():
             found[name].append(of)
-            print(f"seed {seed}  {name:5}  val {of[0]:.3f}  test {of[1]:.3f}", flush=True)
+            print(f"seed {seed}  {name:6}  val {of[0]:.3f}  test {of[1]:.3f}", flush=True)
     for column, split in enumerate(("val", "test")):
         none = np.asarray(found["none"])[:, column]
         for name, rows in found.items():
             own = np.asarray(rows)[:, column]
             gains = ", ".join(f"{gain:+.3f}" for gain in own - none)
-            print(f"{schedule} {split}: {name:5} {own.mean():.3f}, over none {gains}")
+            print(f"{schedule} {split}: {name:6} {own.mean():.3f}, over none {gains}")
 
 
 def best(
@@ -119,12 +125,21 @@ def best(
     targets = labels.loc[test.names].to_numpy()
     (val,) = training.measured.sources
     kept: dict[str, tuple[float, float]] = {}
+    epochs: list[tuple[Scores, Scores]] = []
     for _ in range(recipe.training.num_epochs):
         training.run_epoch()
-        for name, average in beside.each.items():
-            value = auc(val.targets.numpy(), training.predict(val, average.model)).value
+        scored = {
+            name: (training.predict(val, average.model), training.predict(test, average.model))
+            for name, average in beside.each.items()
+        }
+        epochs.append(scored["none"])
+        for name, num in LAST.items():
+            on_val, on_test = (np.mean(each, axis=0) for each in zip(*epochs[-num:], strict=True))
+            scored[name] = on_val, on_test
+        for name, (on_val, on_test) in scored.items():
+            value = auc(val.targets.numpy(), on_val).value
             if name not in kept or value > kept[name][0]:
-                kept[name] = value, auc(targets, training.predict(test, average.model)).value
+                kept[name] = value, auc(targets, on_test).value
     return kept
 
 

@@ -1,5 +1,6 @@
 """Folds: every labelled file in one of them, groups whole, the same on every machine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -89,6 +90,21 @@ def test_copies_of_one_file_stay_together() -> None:
         table = with_fold(data, Validation(kind="stratified", folds=2, fold=fold)).table
         labelled = table[table["target"] >= 0]
         assert labelled.groupby("content")["split"].nunique().max() == 1
+
+
+@pytest.mark.parametrize("kept", [0, 7, 12])
+def test_copies_stay_together_whomever_the_tables_say_they_show(kept: int) -> None:
+    """Files 1 and 2 are copies of speakers a and b, 3 and 4 of b and of none: all are one group."""
+    speakers = ["a", "a", "b", "b", "", *(f"s{number}" for number in range(35))]
+    data = manifest([0, 1, 1, 0, 0, *([1, 0] * 17), 1], speaker=speakers)
+    content = data.table["content"].tolist()
+    content[2], content[4] = content[1], content[3]
+    table = data.table.assign(content=content)
+    data = Manifest(table.iloc[[*table.index[kept:], *table.index[:kept]]], TEMPLATE, 0)
+    data = replace(data, metadata=Metadata(groups=("speaker",)))
+    folds = folds_of(with_fold(data, Validation(kind="group", folds=4, use=4)))
+    assert len({folds[f"c{number}.mp4"] for number in range(5)}) == 1
+    assert set(folds.values()) == {1, 2, 3, 4}
 
 
 def test_files_of_one_name_in_two_folders_keep_apart_by_their_paths() -> None:

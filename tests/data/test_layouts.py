@@ -371,6 +371,29 @@ def test_no_column_of_a_parquet_table_that_says_something_is_lost(tmp_path: Path
     ]
 
 
+def test_a_number_that_is_none_says_nothing(tmp_path: Path) -> None:
+    """Else all files of an unknown speaker were of one, called nan."""
+    speaker = pa.array([7.0, float("nan")])
+    pq.write_table(pa.table({"file": ["a", "b"], "speaker": speaker}), tmp_path / "t.parquet")
+    assert read_any_table(tmp_path / "t.parquet").rows[1:] == [["a", "7.0"], ["b", ""]]
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in (["file", "speaker", "n"], ["001", "#N/A", 1], ["b", "nan", 2.5]):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    assert read_any_table(tmp_path / "t.xlsx").rows[1:] == [["001", "", "1"], ["b", "nan", "2.5"]]
+
+
+@pytest.mark.parametrize("splits", [[b"train", b"val"], [["train"], ["val"]]])
+def test_a_column_of_splits_that_is_no_text_is_refused(
+    tmp_path: Path, splits: list[object]
+) -> None:
+    columns = {"file": ["a", "b"], "label": [0, 1], "Split": splits}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"the column 'Split' holds (binary|list<.*>), not text"):
+        read_any_table(tmp_path / "t.parquet")
+
+
 def test_damaged_and_unreadable_tables_are_told(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1\x1b[31mPAR1")
     with pytest.raises(DataError, match="cannot be read as Parquet") as caught:

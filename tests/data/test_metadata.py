@@ -107,6 +107,18 @@ def test_a_speaker_is_one_however_the_accents_are_written(data: Path) -> None:
     assert set(told(data, "speaker", SPEAKERS).values()) == {"Jos\u00e9"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "1.0"), ("7", "007"), ("Ann", "ann"), ("a n", "a\u00a0n\u200b")]
+)
+def test_values_that_may_be_one_are_told(data: Path, one: str, other: str) -> None:
+    label_train(data, ",speaker", f",{one}", ",bob", ",", ",2.5")
+    assert not any("count as two" in line for line in read(data, SPEAKERS).understood)
+    (data / "metadata.csv").write_text(f"file,speaker\nval0.mp4,{other}\nval1.mp4,2.50\n")
+    said = [line for line in read(data, SPEAKERS).understood if "count as two" in line]
+    assert len(said) == 1 and said[0].startswith("`speaker`: ")
+    assert said[0].endswith("count as two values; if they are one, write them alike")
+
+
 def test_a_metadata_table_that_is_named_must_be_there(data: Path) -> None:
     with pytest.raises(DataError, match=r"no metadata: looked for about\.csv"):
         read(data, Layout(metadata=("about.csv",)))

@@ -1,4 +1,6 @@
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.training_copies import partners_of, prepare_training_copies
 from workbench.data.view_store import NEUTRAL_ROW
+from workbench.degradation.degradations import DAMAGES, FORGERIES
+from workbench.errors import ConfigError
 from workbench.files import hash_file
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
@@ -21,7 +25,7 @@ from workbench.parts.copies import Copies
 from workbench.scoring.slices import Slice, families_of
 from workbench.trial.drawn_copies import DrawnCopies
 
-VIEWS = {"frames": Frames(num_frames=2, image_px=32), "mel": Mel()}
+VIEWS = {"frames": Frames(num_frames=16, image_px=32), "mel": Mel()}  # every frame is seen
 REAL, FAKE = ("a.mp4", "b.mp4", "mute.mp4"), ("f.mp4",)
 
 
@@ -54,9 +58,9 @@ def prepared(folder: Path) -> Prepared:
     copies = prepare_training_copies(
         data,
         ("resynthesis", "splice", "mismatch"),
+        ("degraded",),
         folder,
         {},
-        degraded=True,
         cache=folder / "cache",
         jobs=1,
     )
@@ -100,7 +104,7 @@ def test_copies_are_the_same_the_next_time_and_are_no_slices(
     prepared: Prepared, folder: Path
 ) -> None:
     again = prepare_training_copies(
-        prepared, ("splice",), folder, {}, degraded=False, cache=folder / "cache", jobs=1
+        prepared, ("splice",), (), folder, {}, cache=folder / "cache", jobs=1
     )
     assert [*again] == ["copies.splice"]
     pd.testing.assert_frame_equal(
@@ -117,7 +121,7 @@ def test_a_copy_into_which_another_file_goes_is_not_kept_once_that_changed(
     stamps = {name: stamp(tmp_path / name) for name in REAL}
     write_media(tmp_path / "b.mp4", sound=chirp(0.9), pictures=moving(4))
     made = prepare_training_copies(
-        prepared, ("splice",), tmp_path, stamps, degraded=False, cache=tmp_path / "cache", jobs=1
+        prepared, ("splice",), (), tmp_path, stamps, cache=tmp_path / "cache", jobs=1
     )
     rows = made["copies.splice"].table.set_index("name")
     # `b.mp4` goes into the copy of `a.mp4`, and is no longer what the copy is named by.
@@ -201,3 +205,117 @@ def test_a_model_that_cannot_notice_a_forgery_is_not_told_of_a_fake(
 def test_chances_that_add_up_to_more_than_one_are_refused() -> None:
     with pytest.raises(ValueError, match=r"splice \+ mismatch is 1\.2"):
         Copies(splice=0.6, mismatch=0.6)
+    with pytest.raises(ValueError, match=r"pitch \+ world is 1\.5"):
+        Copies(pitch=0.75, world=0.75)
+
+
+def test_frames_are_forged_of_real_videos_without_sound_too_and_damage_goes_on_top(
+    prepared: Prepared, folder: Path
+) -> None:
+    made = prepare_training_copies(
+        prepared, ("freeze",), ("trimmed", "recoded"), folder, {}, cache=folder / "cache", jobs=1
+    )
+    both = Prepared(
+        prepared.table, prepared.views, prepared.arrays, "made", prepared.stores, beside=made
+    )
+    own = prepared.rows("train").set_index("name")
+    rows = {kind: rows_of(both, kind) for kind in ("freeze", "freeze_recoded", "trimmed")}
+    assert [*rows["freeze"].index] == [*REAL]
+    assert rows["freeze"]["target"].tolist() == [1, 1, 1]
+    assert rows["freeze"]["row.mel"].tolist() == own["row.mel"][[*REAL]].tolist()
+    assert not set(rows["freeze"]["row.frames"]) & set(own["row.frames"])
+    assert rows["trimmed"]["row.frames"].tolist() == own["row.frames"].tolist()
+    assert not set(rows["trimmed"]["row.mel"][:2]) & set(own["row.mel"])
+    assert not set(rows["freeze_recoded"]["row.frames"]) & set(rows["freeze"]["row.frames"])
+    seen = drawn(both, ("mel", "frames"), freeze=1.0, trimmed=1.0)
+    assert seen["target"].tolist() == [1, 1, 1, 1]
+    # The frames of one are forged, its sound is trimmed; the fake one is damaged alone.
+    for name in (*REAL[:2], *FAKE):
+        assert seen["row.mel"][name] == rows["trimmed"]["row.mel"][name] != own["row.mel"][name]
+    assert seen["row.frames"]["f.mp4"] == own["row.frames"]["f.mp4"]
+
+
+@pytest.mark.parametrize("damage", [0.0, 1.0])
+def test_a_blend_joins_the_batch_of_its_own_real_file(
+    prepared: Prepared, folder: Path, damage: float
+) -> None:
+    made = prepare_training_copies(
+        prepared, ("blend",), ("degraded",), folder, {}, cache=folder / "cache", jobs=1
+    )
+    data = replace(prepared, beside=made)
+    rows = prepared.rows("train")
+    copies = DrawnCopies(
+        Slice("train", data, rows), Copies(blend=1.0, degraded=damage), ("mel", "frames")
+    )
+    assert copies.num_forged == 0
+    assert copies.num_pairs == len(REAL)
+    order = copies.drawn(torch.arange(4), torch.Generator().manual_seed(0), 1)
+    assert copies.part.rows["target"].iloc[order.numpy()].tolist() == [0, 0, 0, 1]
+    batch = copies.with_partners(order[[3, 1, 0]], 1)
+    seen = copies.part.rows.iloc[batch.numpy()]
+    assert seen["name"].tolist() == ["f.mp4", "b.mp4", "a.mp4", "b.mp4", "a.mp4"]
+    assert seen["target"].tolist() == [1, 0, 0, 1, 1]
+    suffix = "_degraded" if damage else ""
+    for kind, at in (("blend-real", [2, 1]), ("blend", [4, 3])):
+        expected = rows_of(data, kind + suffix).loc[["a.mp4", "b.mp4"]]
+        for view in ("row.frames", "row.mel"):
+            assert seen[view].iloc[at].tolist() == expected[view].tolist()
+    # Of several segments a file, each has the same one of its blend beside it.
+    assert copies.with_partners(order[[1]] * 3 + 2, 3).tolist() == [
+        int(order[1]) * 3 + 2,
+        int(batch[3]) * 3 + 2,
+    ]
+
+
+def test_a_model_that_sees_no_picture_has_no_blend_beside_a_real_file(
+    prepared: Prepared, folder: Path
+) -> None:
+    made = prepare_training_copies(
+        prepared, ("blend",), (), folder, {}, cache=folder / "cache", jobs=1
+    )
+    part = Slice("train", replace(prepared, beside=made), prepared.rows("train"))
+    copies = DrawnCopies(part, Copies(blend=1.0), ("mel",))
+    order = copies.drawn(torch.arange(4), torch.Generator().manual_seed(0), 1)
+    assert copies.with_partners(order, 1).tolist() == [0, 1, 2, 3]
+    assert copies.num_pairs == 0
+
+
+def test_a_file_is_damaged_in_one_of_several_ways_at_a_time(prepared: Prepared) -> None:
+    rows = pd.concat([prepared.rows("train")] * 100, ignore_index=True)
+    degraded = prepared.beside["copies.degraded"]
+    shifted = degraded.table.assign(**{"row.mel": degraded.table["row.mel"] + 50})
+    other = replace(prepared, table=shifted)
+    beside = {"copies.degraded": degraded, "copies.recoded": other}
+    part = Slice("train", replace(prepared, beside=beside), rows)
+    copies = DrawnCopies(part, Copies(degraded=0.5, recoded=0.25), ("mel",))
+    order = copies.drawn(torch.arange(len(rows)), torch.Generator().manual_seed(0), 1)
+    seen = copies.part.rows.iloc[order.numpy()]
+    heard = seen["row.mel"][seen["name"] == "a.mp4"]
+    [own] = set(prepared.rows("train").set_index("name")["row.mel"][["a.mp4"]])
+    [one] = degraded.table.set_index("name")["row.mel"][["a.mp4"]]
+    counts = [int((heard == row).sum()) for row in (own, one, one + 50)]
+    assert sum(counts) == 100
+    assert counts == pytest.approx([25, 50, 25], abs=12)
+
+
+def test_a_later_key_that_is_off_is_in_no_record() -> None:
+    first = {"degraded": 0.3, "resynthesis": 0.0, "splice": 0.0, "mismatch": 0.0}
+    assert Copies(degraded=0.3).model_dump() == first
+    assert Copies(degraded=0.3, pitch=0.5).model_dump() == first | {"pitch": 0.5}
+    assert Copies(**first, pitch=0.0) == Copies(degraded=0.3)
+
+
+def test_what_cannot_be_made_here_is_refused_before_anything_is_decoded(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyworld", None)
+    with pytest.raises(ConfigError, match=r"pyworld, which cannot be loaded .*install it with"):
+        prepare_training_copies(
+            prepared, ("world",), (), tmp_path, {}, cache=tmp_path / "cache", jobs=1
+        )
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_ways_of_damage_and_forgery_are_the_keys_of_a_space() -> None:
+    assert {*Copies.DAMAGES} == {*DAMAGES}
+    assert {*Copies.model_fields} == {*DAMAGES, *FORGERIES}

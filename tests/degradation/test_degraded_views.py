@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from tests.media.clips import chirp, greys, moving, write_media
+from workbench.data.degraded import copies_for
+from workbench.degradation import recoding
 from workbench.degradation.degradations import DEGRADATIONS
 from workbench.degradation.degraded_views import read_copies
 from workbench.degradation.pictures import as_jpeg
-from workbench.degradation.recoding import write_h264
-from workbench.errors import MediaError
+from workbench.degradation.recoding import Codec, write_as_sent, write_h264
+from workbench.errors import ConfigError, MediaError
 from workbench.media.frames import Frames
 from workbench.media.image import Image
 from workbench.media.mel import Mel
@@ -84,6 +86,47 @@ def test_h264_is_smaller_has_every_frame_and_is_the_same_twice(tmp_path: Path) -
     assert 2 < error < 40
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_sent_copy_is_smaller_slower_and_the_same_twice(tmp_path: Path, codec: Codec) -> None:
+    source = write_media(tmp_path / "source.mp4", pictures=moving(40), fps=60)
+    sizes, counts = set(), set()
+    for seed in (0, 1):
+        files = [tmp_path / f"{seed}{name}.mp4" for name in ("one", "two")]
+        for file in files:
+            write_as_sent(source, file, np.random.default_rng(seed), codec=codec)
+        assert files[0].read_bytes() == files[1].read_bytes()
+        with av.open(str(files[0])) as container:
+            assert (
+                container.streams.video[0].codec_context.name
+                == {
+                    "libx264": "h264",
+                    "libx265": "hevc",
+                }[codec]
+            )
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        # 15 to 30 of 60 frames a second, a quarter to all of 64 x 48; no side under 16.
+        assert 10 <= len(frames) <= 20
+        assert 16 <= frames[0].shape[0] <= 48 and 16 <= frames[0].shape[1] <= 64
+        counts.add(len(frames))
+        sizes.add(frames[0].shape)
+    assert len(sizes) == len(counts) == 2
+
+
+def test_h265_is_refused_where_it_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recoding, "_encoders", lambda program: "libx264")
+    with pytest.raises(ConfigError, match="has no libx265"):
+        copies_for(["degraded.sent-h265"], {"frames": FRAMES})
+    assert copies_for(["degraded.sent-h264"], {"frames": FRAMES}) == ("sent-h264",)
+
+
+def test_a_change_of_pixels_comes_before_the_video_is_written_anew(tmp_path: Path) -> None:
+    path = write_media(tmp_path / "greys.mp4", pictures=greys(25))
+    read = Frames(num_frames=4, image_px=16)
+    made = arrays(path, noise=("picture-noise", read), both=("picture-noise_h264", read))
+    spread = {name: array.astype(float).std(axis=(2, 3)).mean() for name, array in made.items()}
+    assert 0 < spread["both"] < 0.8 * spread["noise"]  # it was smoothed by the codec
+
+
 def test_of_an_odd_file_every_copy_has_an_outcome(tmp_path: Path) -> None:
     path = tmp_path / "odd.mp4"
     path.write_bytes(b"no clip")
@@ -104,7 +147,9 @@ def test_a_degradation_touches_what_reads_it_and_no_more() -> None:
         for name, each in DEGRADATIONS.items()
     }
     assert touched["blur"] == ["Frames", "Image"]
-    assert touched["h264"] == ["Frames"]
+    assert touched["h264"] == touched["sent-h265"] == ["Frames"]
+    assert touched["eyes"] == ["Frames", "Image"]
+    assert touched["trimmed"] == ["Mel"]
     assert touched["room"] == ["Mel"]
 
 

@@ -5,16 +5,22 @@ from scipy.signal import correlate
 from workbench.degradation.degradations import DEGRADATIONS, Degradation
 from workbench.degradation.sounds import (
     as_mp3,
+    as_opus,
     clipped,
     in_room,
     quiet,
     through_telephone,
+    trimmed,
     with_noise,
 )
 from workbench.media.audio import RATE_HZ
 from workbench.media.view import Sound
 
-OF_SOUNDS = [each for each in DEGRADATIONS.values() if each.of_sound]
+OF_SOUNDS = [
+    each
+    for each in DEGRADATIONS.values()
+    if each.of_sound and each.name != "trimmed"  # no worse, and see below
+]
 
 
 def tone(frequency_hz: float, duration_s: float = 1.0) -> Sound:
@@ -103,9 +109,27 @@ def test_clipped_is_four_times_too_loud() -> None:
     assert np.mean(np.abs(loud) == 1) == pytest.approx(0.838, abs=0.01)
 
 
-def test_an_mp3_is_the_same_sound_in_its_place_but_not_bit_by_bit() -> None:
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_an_mp3_or_opus_is_the_same_sound_in_its_place_but_not_bit_by_bit(
+    seed: int | None,
+) -> None:
     sound = (babble() + 0.2 * tone(700, 2)[: RATE_HZ + 7]).astype(np.float32)
-    packed = as_mp3(sound)
+    packed = as_mp3(sound) if seed is None else as_opus(sound, np.random.default_rng(seed))
     lag = int(np.argmax(correlate(packed, sound, mode="full"))) - (len(sound) - 1)
     assert lag == 0
     assert 3 < power_db(sound) - power_db(packed - sound) < 40
+
+
+def test_a_trimmed_sound_begins_and_goes_on_where_something_is_heard() -> None:
+    said = tone(500)
+    silence = np.full(RATE_HZ // 2, 1e-4, np.float32)
+    sound = np.concatenate([silence, said, silence])
+    heard = trimmed(sound)
+    assert len(heard) == len(sound)
+    for part in np.array_split(heard, 20):
+        assert np.sqrt(np.mean(part**2)) > 0.1
+    block = RATE_HZ // 50
+    start = int(np.argmax(heard[:block] > 0.01))
+    np.testing.assert_array_equal(heard[start : start + 5000], said[: 5000 + start][-5000:])
+    for nothing in (np.zeros(900, np.float32), said):
+        np.testing.assert_array_equal(trimmed(nothing), nothing)

@@ -159,11 +159,14 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
         ("packs", "b" * 12),
         ("soups", "c" * 12),
         ("soups", "d" * 12),
+        ("soups", "e" * 12),
         ("packs", f"{PART}0"),
     ):
         made = folder.path / place / uid
         made.mkdir(parents=True)
         (made / "model.safetensors").write_bytes(bytes(1000))
+    # A member of that pack: without its scores nothing tells what it adds.
+    (folder.path / "packs" / ("b" * 12) / "pack.json").write_text(f'"recipe": "{"e" * 12}"')
     folder.last_soup.write_text("d" * 12 + "\n")
     folder.last_pack.write_text("b" * 11)  # torn: nothing says which was the last
     found = plan_cleaning(folder, bench.workspace, keep=5).deletions
@@ -180,7 +183,8 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
     assert not killed.exists()
     left = sorted(path.name for path in (folder.path / "packs").iterdir())
     assert left == [f"{PART}0", "b" * 12]  # the one that is being written stays
-    assert [path.name for path in (folder.path / "soups").iterdir()] == ["d" * 12]
+    soups = sorted(path.name for path in (folder.path / "soups").iterdir())
+    assert soups == ["d" * 12, "e" * 12]
 
 
 def test_a_refit_that_was_made_before_the_last_one_goes(bench: Bench, trials: InlineTrials) -> None:

@@ -20,6 +20,11 @@ class Declared(NamedTuple):
     modality: Modality
     shape: tuple[int, ...]
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is made of the sound; vectors are of the picture here."""
+        return self.modality in {"spectrogram", "waveform"}
+
 
 def picture(*shape: int) -> Declared:
     """Return a picture view of (frames, height, width, 3)."""

@@ -12,6 +12,7 @@ from workbench.parts.schedules import (
     Cosine,
     OneCycle,
     Plateau,
+    Poly,
     Schedule,
     StepLR,
 )
@@ -161,6 +162,22 @@ def test_plateau_is_that_of_torch(patience: int, seed: int) -> None:
         rate = optimizer.param_groups[0]["lr"]
         assert after(plateau, objectives[:n]) == pytest.approx(rate)
     assert rate < 1
+
+
+@pytest.mark.parametrize("power", [0.5, 0.9, 2.0])
+def test_poly_is_that_of_torch(power: float) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    of_torch = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=12, power=power)
+    rates = []
+    for _ in range(12):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        of_torch.step()
+    assert factors(Poly(power=power), steps=3, epochs=4) == pytest.approx(rates)
+
+
+def test_poly_values_worked_by_hand() -> None:
+    assert factors(Poly(power=2), steps=2, epochs=2) == [1, 9 / 16, 1 / 4, 1 / 16]
 
 
 def test_only_a_plateau_looks_at_the_objective() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
@@ -67,6 +68,56 @@ def test_a_thawed_backbone_learns_and_a_frozen_one_does_not() -> None:
         after = tested.readers["frames"].state_dict()
         changed = [name for name in before if not torch.equal(before[name], after[name])]
         assert bool(changed) != is_frozen
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit", "test_convnext"])
+@pytest.mark.parametrize("scope", ["norms", "last_block"])
+def test_of_a_backbone_its_norms_or_its_last_block_learn(
+    backbone: str, scope: Literal["norms", "last_block"]
+) -> None:
+    tested = MediaModel(backbone, VIEWS, image_px=160, weights=RANDOM)
+    transfer = Transfer(scope=scope)
+    transfer.freeze(tested, False)
+    reader = tested.readers["frames"]
+    assert isinstance(reader, PictureReader)
+    network = reader.backbone
+    learns = {name for name, p in network.named_parameters() if p.requires_grad}
+    if scope == "norms":
+        norms = (torch.nn.LayerNorm, torch.nn.BatchNorm2d)
+        of_norms = [name for name, layer in network.named_modules() if isinstance(layer, norms)]
+        assert learns == {f"{name}.{kind}" for name in of_norms for kind in ("weight", "bias")}
+    else:
+        assert any(dict(network.named_parameters())[name].ndim > 1 for name in learns)
+        last = LAST_BLOCK[backbone]
+        assert learns == {name for name, _ in network.named_parameters() if name.startswith(last)}
+    assert all(p.requires_grad for p in [*tested.head.parameters()])
+    groups = transfer.groups(tested, 0.1)
+    held = {id(p) for group in groups for p in group["params"]}
+    assert held == {id(p) for p in tested.parameters() if p.requires_grad}
+    transfer.freeze(tested, True)
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+LAST_BLOCK = {
+    "test_resnet": ("layer4.0",),
+    "test_vit": ("blocks.5", "norm", "fc_norm"),
+    "test_convnext": ("stages.3.blocks.1", "head.norm"),
+}
+
+
+def test_norms_below_the_last_block_keep_their_averages() -> None:
+    tested = model()
+    Transfer(scope="last_block").freeze(tested, False)
+    tested.train()
+    before = copy.deepcopy(dict(tested.readers["frames"].named_buffers()))
+    inputs = {name: x + torch.rand_like(x) for name, x in example_inputs(VIEWS, 4).items()}
+    tested(inputs)
+    after = dict(tested.readers["frames"].named_buffers())
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("backbone.layer4.0") for name in changed)
+    Transfer().freeze(tested, False)
+    assert all(layer.training for layer in tested.train().modules())
 
 
 def test_samples_skip_blocks_in_training_alone_and_weights_stay() -> None:

@@ -46,3 +46,34 @@ def test_where_all_break_one_none_is_promoted_and_it_is_said(tmp_path: Path) -> 
     with pytest.raises(StudyError, match=r"All 2 complete trials break a constraint.*trial 0, auc"):
         choose_trial(rows, made.objective)
     assert choose_trial(rows, made.objective, 1).number == 1
+
+
+@pytest.mark.parametrize("lowered", [{"fpr": 0.0}, {}])
+def test_a_metric_that_the_scores_do_not_give_lifts_no_constraint(
+    tmp_path: Path, lowered: dict[str, float]
+) -> None:
+    made = MadeStudy(tmp_path, constraints={"fpr": {"at_most": 0.25}})
+    better, other = (made.add(*normal_scores(shift, seed=1)) for shift in (0.5, 0.6))
+    rows = read_scored_trials(made.folder)
+    assert [row.metrics["fpr"] > 0.25 for row in rows] == [True, False]
+    result = made.folder.trial(better.uid).read_result()
+    assert result is not None
+    kept = {name: value for name, value in result.metrics.items() if name != "fpr"}
+    changed = result.model_copy(update={"metrics": kept | lowered})
+    made.folder.trial(better.uid).write_result(changed)
+    first, second = read_scored_trials(made.folder)
+    assert first.state == "failed" and "does not give the fpr" in first.reason
+    assert second.recipe == other.uid and second.breaks == ()
+
+
+def test_a_log_loss_that_the_scores_do_not_give_puts_no_trial_first(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    for _ in range(2):
+        last = made.add(*normal_scores(0.5, seed=1))
+    result = made.folder.trial(last.uid).read_result()
+    assert result is not None
+    changed = result.model_copy(update={"metrics": {**result.metrics, "log_loss": 0.01}})
+    made.folder.trial(last.uid).write_result(changed)
+    rows = read_scored_trials(made.folder)
+    assert choose_trial(rows, made.objective).number == 0
+    assert rows[1].state == "failed" and "does not give the log_loss" in rows[1].reason

@@ -1,5 +1,6 @@
 """Which finalist is the best, what is promoted of it, and what is said of seeds and luck."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,17 @@ class KnownModels:
 class Round:
     """A made study whose trials are trained again."""
 
-    def __init__(self, root: Path) -> None:
-        self.study = MadeStudy(root)
+    def __init__(
+        self, root: Path, constraints: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
+        self.study = MadeStudy(root, constraints=constraints)
         self.folder = self.study.folder
+
+    def begin(self) -> None:
+        self.trial(1.3, 0)
+        self.trial(0.8, 1)
+        self.trial(0.3, 2)
+        self.plan(0, 1, num_seeds=3)
 
     def trial(self, shift: float, seed: int) -> None:
         self.study.add(*normal_scores(shift, seed=seed), run=f"run{seed}")
@@ -122,6 +131,7 @@ class Round:
         recipe = repeated(self.folder.trial(trial.recipe).read_recipe(), place)
         targets, scores = normal_scores(shift, seed=100 * number + place)
         metrics = {str(k): v for k, v in binary_metrics(targets, scores).items()}
+        metric = self.study.objective.metric
         self.folder.repeat(recipe.uid).path.mkdir(parents=True)
         files = self.folder.trial(recipe.uid)
         files.write_recipe(recipe)
@@ -131,7 +141,7 @@ class Round:
                 recipe=recipe.uid,
                 state=state,
                 reason="" if state == "complete" else "it diverged",
-                objective=metrics["auc"] if state == "complete" else None,
+                objective=metrics[metric] if state == "complete" else None,
                 metrics=metrics,
             )
         )
@@ -152,10 +162,7 @@ class Round:
 def final(tmp_path: Path) -> Round:
     """Trial 0 is the best by its value, trial 1 by the mean of its repeats."""
     made = Round(tmp_path)
-    made.trial(1.3, 0)
-    made.trial(0.8, 1)
-    made.trial(0.3, 2)
-    made.plan(0, 1, num_seeds=3)
+    made.begin()
     return made
 
 
@@ -195,6 +202,38 @@ def test_the_repeat_nearest_the_mean_is_promoted(final: Round) -> None:
     assert champion.runner_up and champion.runner_up.number == 0
     assert "best mean auc of 2 finalists" in champion.why
     assert "Its mean is ahead of that of trial 0" in champion.sentence
+
+
+# The repeats of trial 0 have an FPR of 0.26, 0.25 and 0.26, those of trial 1 of 0.19, 0.2 and 0.18:
+# the second is nearest their mean.
+def test_a_repeat_that_breaks_a_constraint_is_not_promoted(tmp_path: Path) -> None:
+    final = Round(tmp_path, {"fpr": {"at_most": 0.195}})
+    final.begin()
+    fill(final)
+    nearest = final.read().ranked[0].nearest_mean(AUC)
+    assert (nearest.number, nearest.metrics["fpr"], nearest.breaks) == (1, 0.19, ())
+    assert promote(final.folder, KnownModels(nearest.recipe)).value == nearest.objective
+
+
+def test_a_finalist_none_of_whose_repeats_keeps_the_constraints_comes_last(tmp_path: Path) -> None:
+    final = Round(tmp_path, {"fpr": {"at_least": 0.24}})
+    final.begin()
+    fill(final)
+    best = final.read().best
+    assert best and best.row.number == 0
+    champion = promote(final.folder, KnownModels(best.nearest_mean(AUC).recipe))
+    assert "best mean auc of 1 finalist with a repeat within the constraints" in champion.why
+
+
+def test_where_every_repeat_breaks_a_constraint_none_is_promoted(tmp_path: Path) -> None:
+    final = Round(tmp_path, {"fpr": {"at_most": 0.17}})
+    final.begin()
+    fill(final)
+    assert [row.breaks for row in final.study.rows[:2]] == [(), ()]
+    with pytest.raises(
+        StudyError, match=r"All repeats.* of trial 1, fpr is 0\.2, not at most 0\.17"
+    ):
+        promote(final.folder, KnownModels())
 
 
 def test_by_hand_the_trial_itself_is_promoted(final: Round) -> None:

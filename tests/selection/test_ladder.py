@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.selection.studies import normal_scores
+from workbench.selection import audit
 from workbench.selection.audit import Audited, describe_audit, estimate, interval, is_gain
 from workbench.study.looks import Look
 from workbench.trial.delong import auc_difference
@@ -49,6 +50,26 @@ def test_the_interval_of_an_auc_of_one_is_not_zero_wide() -> None:
     found = estimate("auc", TARGETS, scores)
     low, high = interval("auc", TARGETS, scores, found)
     assert found.value == 1.0 and high == 1.0 and low is not None and low < 0.9
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high"),
+    [
+        # Wilson's of all right: n / (n + 1.96 ** 2), with 12 files or the 6 of a class.
+        ("accuracy", 12 / (12 + 1.96**2), 1.0),
+        ("tpr", 6 / (6 + 1.96**2), 1.0),
+        ("fpr", 0.0, 1 - 6 / (6 + 1.96**2)),
+        ("f1", 6 / (6 + 1.96**2), 1.0),
+    ],
+)
+def test_the_interval_of_a_rate_without_an_error_is_not_zero_wide(
+    metric: MetricName, low: float, high: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_RESAMPLES", 10)
+    targets = np.array([0, 1] * 6)
+    scores = np.where(targets == 1, 0.9, 0.1)
+    found = interval(metric, targets, scores, estimate(metric, targets, scores))
+    assert found == pytest.approx((low, high))
 
 
 @pytest.mark.slow

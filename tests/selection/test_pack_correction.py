@@ -173,3 +173,17 @@ def test_ties_go_to_the_smaller(gain: float, pack_params: int, is_promoted: bool
     )
     assert found.is_pack_promoted == is_promoted
     assert found.sentence.startswith("The pack" if is_promoted else "The best single trial")
+
+
+def test_a_soup_may_be_a_member_and_is_not_the_best_single_trial() -> None:
+    targets = np.arange(60) % 2
+    rng = np.random.default_rng(5)
+    logits = rng.normal(size=(3, 60)) + np.array([[0.5], [0.8], [3.0]]) * (targets - 0.5)
+    one = SliceScores(targets, expit(logits), np.arange(60))
+    assert corrected(one).trial == 2
+    costs = [MemberCost(1), MemberCost(1), MemberCost(1, is_trial=False)]
+    found = corrected(one, costs=costs)
+    values = [auc(targets, row).value for row in one.scores]
+    assert found.trial == int(np.argmax(values[:2]))
+    assert found.of_trial.naive == pytest.approx(max(values[:2]))
+    assert 2 in found.pack.members

@@ -24,6 +24,9 @@ from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import Weights
 from workbench.selection.champion import describe_champion, read_champion
 from workbench.selection.leaderboard import complete_trials, rank
+from workbench.selection.pack_promotion import promote_pack
+from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
+from workbench.selection.pack_summary import describe_pack, summarise_pack
 from workbench.selection.promotion import promote_best
 from workbench.selection.refit import refit_champion
 from workbench.selection.registration import load_trained
@@ -39,6 +42,7 @@ from workbench.study.soups import Soup, read_soup, row_of_soup, soup_uid
 from workbench.submission.api import Predictor
 from workbench.submission.bundle import describe_bundle, export
 from workbench.submission.technical_report import REPORT
+from workbench.submission.training_record import read_training
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 from workbench.trial.delong import Estimate
@@ -363,10 +367,13 @@ def test_a_promoted_soup_goes_out_as_a_bundle_with_its_stored_scores(
     readme = (bundle.path / "README.md").read_text(encoding="utf-8")
     assert f"# made: the soup of trials {names}" in readme
     assert f"| soup | {made.soup.recipe} |" in readme
-    # A bundle of a soup says of which trainings it is, and offers no command that trains it.
+    # A bundle of a soup says of which trainings it is, and how they are averaged again.
     report = (bundle.path / REPORT).read_text(encoding="utf-8")
     assert all(f"trial {number}" in report for number in numbers)
-    assert bundle.contents.is_soup and not (bundle.path / "train.py").exists()
+    training = read_training(bundle.path)
+    assert bundle.contents.is_soup and (bundle.path / "train.py").exists()
+    assert [one.uid for one in training.models] == [one.recipe for one in made.soup.ingredients]
+    assert (training.soups, training.members) == ((made.soup,), (("made", made.soup.recipe),))
 
     files = folder.soup(made.soup.recipe)
     stored = files.read_scores().query("slice == 'test'").set_index("name")["score"]
@@ -467,3 +474,60 @@ def test_a_soup_from_the_registry_gives_its_stored_scores(
     assert scores["name"].tolist() == prepared.rows("test")["name"].tolist()
     served = np.ravel(model.predict(pixels.reshape(len(pixels), -1)))
     np.testing.assert_allclose(served, scores["score"], atol=1e-5)
+
+
+def test_a_soup_is_a_member_of_a_pack_with_its_own_weights_and_scores(
+    promoting: TrainedStudy, tmp_path: Path
+) -> None:
+    folder = promoting.folder
+    with pytest.raises(StudyError, match=r"There is no soup of made to be a member\. Make one by"):
+        propose_pack(folder, soups=True)
+    made = make_soup(folder, [0, 1, 2], device="cpu")
+    assert made.soup
+    uid = made.soup.recipe
+    assert all(one.soup is None for one in propose_pack(folder).ingredients)
+    proposal = propose_pack(folder, limits=Limits(joint="mean"), soups=True)
+    assert [one.soup for one in proposal.ingredients].count(made.soup) == 1
+    assert (proposal.best.soup, proposal.caveat) == (None, "")  # all that fit are in it
+    files, record = make_pack(folder, proposal)
+    place = next(place for place, one in enumerate(record.members) if one.soup)
+    assert record.members[place].soup == tuple(made.soup.numbers)
+
+    own, whole = load_file(folder.soup(uid).weights), load_file(files.weights)
+    assert all(torch.equal(whole[f"members.{place}.{name}"], own[name]) for name in own)
+    tables = [folder.trial(one.recipe).read_scores() for one in record.members]
+    ordered = [table.sort_values(["slice", "name"])["score"].to_numpy() for table in tables]
+    by_hand = np.average(ordered, axis=0, weights=record.spec.joint.weights)
+    np.testing.assert_allclose(files.read_scores()["score"], by_hand, atol=1e-12)
+
+    name = f"soup {uid}"
+    assert name in describe_pack(summarise_pack(folder, files))
+    models = ListedModels()
+    champion = promote_pack(folder, models, record.uid, run_id="r", why="", is_by_hand=True)
+    assert name in champion.title and name in models.kept[0]["tags"]["workbench.pack"]
+    with pytest.raises(StudyError, match=f"has {name} as a member, a mean of weights"):
+        refit_champion(folder, Workspace(folder.path.parent), device="cpu")
+
+    data = folder.path.parent / "pictures" / "data"
+    write_text(folder.template, (data / "prediction.csv").read_text(encoding="utf-8"))
+    bundle = export(folder, tmp_path / "bundle")
+    report = (bundle.path / REPORT).read_text(encoding="utf-8")
+    assert all(f"trial {number}" in report for number in (0, 1, 2, 3))
+    training = read_training(bundle.path)
+    assert len(training.models) == 4 and training.soups == (made.soup,)
+    assert [uid for _, uid in training.members] == [one.recipe for one in record.members]
+    stored = files.read_scores().query("slice == 'test'").set_index("name")["score"]
+    with Predictor(bundle.path, num_decoders=0) as predictor:
+        again = predictor.predict_many([data / "testset" / name for name in stored.index])
+    assert again == pytest.approx(stored.tolist(), abs=1e-5)
+
+
+def test_how_the_trials_of_a_member_were_picked_is_said(promoting: TrainedStudy) -> None:
+    folder = promoting.folder
+    made = make_soup(folder, [0, 1], device="cpu")  # two of three that fit
+    assert made.soup
+    proposal = propose_pack(folder, soups=True)
+    said = f"how the trials in soup {made.soup.recipe} of made were picked, as far as that was by"
+    assert said in proposal.caveat
+    assert proposal.estimate.sentence.endswith("by these same files: expect less.")
+    assert proposal.estimate.sentence.startswith("Expected on new data of this kind ")

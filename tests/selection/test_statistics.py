@@ -8,9 +8,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tests.selection.studies import MadeStudy
+from tests.selection.studies import MadeStudy, normal_scores
 from workbench.errors import DamagedFileError, StudyError
-from workbench.selection.statistics import read_scored_trials, trial_auc, trial_auc_difference
+from workbench.selection.statistics import (
+    read_scored_trials,
+    trial_auc,
+    trial_auc_difference,
+    unrecorded,
+)
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.result import Result
@@ -219,3 +224,17 @@ def test_a_trial_whose_scores_lack_the_slice_is_left_out_alone(tmp_path: Path) -
     lost, whole = read_scored_trials(made.folder)
     assert (lost.state, whole.state) == ("failed", "complete")
     assert "has no scores on the slice 'val'" in lost.reason
+
+
+def test_trials_that_a_shortened_journal_does_not_know_are_told(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(*normal_scores(0.5, seed=1))
+    short = study.folder.journal.read_bytes()
+    study.add(*normal_scores(1.5, seed=2))
+    assert unrecorded(study.folder) == ""
+    study.folder.journal.write_bytes(short)
+    assert [row.number for row in read_scored_trials(study.folder)] == [0]
+    said = unrecorded(study.folder)
+    assert said.startswith("Left out of made: 1 complete trial in ") and "workbench search" in said
+    with study.folder.held():  # its search may be about to record it
+        assert unrecorded(study.folder) == ""

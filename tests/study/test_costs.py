@@ -9,6 +9,8 @@ from workbench.media.image import Image
 from workbench.parts.gradient import Gradient
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
+from workbench.parts.train_size import TrainSize
+from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM
 from workbench.searching.costs import (
     Past,
@@ -172,6 +174,13 @@ def test_the_work_of_an_epoch_is_counted() -> None:
     assert epoch_work(half, num_train=10, num_scored=4) == (3 * 5 + 6 * 4) * sample
     few = recipe.replaced(sampling=Sampling(subset=2), frozen=True)
     assert epoch_work(few, num_train=10, num_scored=4) == (2 + 4) * sample
+    grown = recipe.replaced(image_px=64, num_epochs=2, train_size=TrainSize(first=0.5))
+    assert epoch_work(grown, num_train=8, num_scored=4) == (3 * 8 * (0.25 + 1) / 2 + 4) * sample
+    first = epoch_work(grown, num_train=8, num_scored=4, num_epochs=1)
+    assert first == (3 * 8 * 0.25 + 4) * sample
+    norms, top = (recipe.replaced(transfer=Transfer(scope=s)) for s in ("norms", "last_block"))
+    assert epoch_work(norms, num_train=10, num_scored=4) == (2 * 10 + 4) * sample
+    assert epoch_work(top, num_train=10, num_scored=4) == (1.2 * 10 + 4) * sample
     twice = recipe.replaced(gradient=Gradient(sam_rho=0.05))
     assert epoch_work(twice, num_train=10, num_scored=4) == (2 * 3 * 10 + 4) * sample
 

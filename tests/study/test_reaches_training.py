@@ -18,7 +18,7 @@ from torch import Generator
 
 from workbench.data.prepare import Prepared
 from workbench.data.training_copies import copies_name
-from workbench.degradation.degradations import FORGERIES
+from workbench.degradation.degradations import AND, CHANGES, DAMAGES, FORGERIES, REAL_OF
 from workbench.media.sound_view import SoundView
 from workbench.media.view import View
 from workbench.media.views import AnyView
@@ -53,10 +53,10 @@ SIZES = {"train": 34, "val": 12, "test": 2}
 """One batch of 64 or two of 32 or three of 16."""
 
 COPIES = [
-    copies_name(forgery, degraded=degraded)
-    for forgery in ("", *FORGERIES)
-    for degraded in (True, False)
-    if forgery or degraded
+    copies_name(forgery, damage)
+    for forgery in ("", *FORGERIES, *(each.name for each in REAL_OF.values()))
+    for damage in (*DAMAGES, "")
+    if forgery or damage
 ]
 
 SHORT, LONG = 2, 12
@@ -141,9 +141,12 @@ def made_data(folder: Path, sizes: Mapping[str, int] = SIZES) -> Prepared:
 def copies_of(prepared: Prepared, name: str) -> Prepared:
     """Return copies that look like the file one, two, ... further on."""
     rows = prepared.rows("train")
-    table = rows[rows["target"] == 0].assign(target=1) if name != "copies.degraded" else rows
+    changes = [part for part in name.split(".")[1].split(AND) if part]
+    is_damaged = changes[-1] in DAMAGES
+    table = rows if changes == changes[-1:] and is_damaged else rows[rows["target"] == 0]
+    table = table.assign(target=1) if changes[0] in FORGERIES else table
     for view in prepared.views:
-        if isinstance(VIEWS[view], SoundView) or "degraded" in name:
+        if is_damaged or CHANGES[changes[0]].touches(VIEWS[view]):
             moved = (table[f"row.{view}"] + COPIES.index(name)) % len(rows) + 1
             table = table.assign(**{f"row.{view}": moved})
     return replace(prepared, table=table)
@@ -216,7 +219,10 @@ def fewest_views(space: Space, name: str) -> tuple[str, ...]:
     """Return the smallest set of views in which dimension `name` has something to work on."""
     several = name.endswith(".even_views")  # of one view there is nothing to even
     both = name == "copies.mismatch"  # of picture and sound
-    seen = ".pictures." in name or name == "tta" or name.endswith(".picture_c")
+    frames = name.startswith("over_frames")
+    change = CHANGES.get(name.removeprefix("copies."))
+    seen = ".pictures." in name or name in ("tta", "picture_input") or name.endswith(".picture_c")
+    seen |= name == "copies.cutout" or (change is not None and change.of_pictures)
     channels = 1 if ".spectrograms." in name else 3 if seen else 0
     if ".waveforms." in name:
         return ("waveform",)
@@ -224,6 +230,7 @@ def fewest_views(space: Space, name: str) -> tuple[str, ...]:
         names
         for names in space.view_sets()
         if not channels or any(VIEWS[view].shape[-1] == channels for view in names)
+        if not frames or any(VIEWS[view].shape[0] > 1 for view in names if view == "frames")
         if not several or len({len(VIEWS[view].shape) for view in names}) > 1
         if not both or len({isinstance(VIEWS[view], SoundView) for view in names}) > 1
     ]

@@ -103,9 +103,11 @@ def test_the_code_is_copied_verbatim_and_knows_neither_optuna_nor_mlflow(bundle:
     code = bundle.path / "code"
     copied = [path.relative_to(code) for path in code.rglob("*.py")]
     assert Path("workbench/submission/api.py") in copied
-    # These name the views, heads and backbones of the model alone.
+    # These name what the model has: its views, heads and backbones, how it reads pictures.
     copied.remove(Path("workbench/media/views.py"))
     copied.remove(Path("workbench/parts/any_head.py"))
+    copied.remove(Path("workbench/parts/any_over_frames.py"))
+    copied.remove(Path("workbench/parts/picture_input.py"))
     copied.remove(Path("workbench/parts/own_models.py"))
     # The whole package offers studies and shows them in notebooks.
     copied.remove(Path("workbench/__init__.py"))

@@ -64,6 +64,12 @@ def test_a_view_that_the_model_does_not_read_is_left_out() -> None:
     assert code.files[Path("workbench/media/views.py")].endswith(b"\nAnyView = Mel\n")
 
 
+def test_heads_are_there_for_a_model_that_has_one_of_its_own() -> None:
+    heads = {"parts/two_labels.py", "parts/fitted_heads.py"}
+    assert heads <= set(names(code_for({Mel}, ["resnet18"], has_own_head=True)))
+    assert not heads & set(names(code_for({Mel}, ["resnet18"])))
+
+
 @pytest.mark.parametrize("kind", VIEWS)
 def test_a_bundle_is_no_more_code_than_prediction_needs(kind: str) -> None:
     code = code_for({VIEWS[kind]}, ["resnet18"])

@@ -7,13 +7,24 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from tests.selection.studies import row
 from tests.submission.made_study import TrainedStudy
 from workbench.data.metadata import column_of
+from workbench.data.prepare import Prepared
 from workbench.errors import BundleError, DataError, WeightsError
 from workbench.files import hash_file, read_json, write_json
+from workbench.parts.joint import MeanOfProbabilities
+from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import Weights
-from workbench.submission.bundle import Bundle
+from workbench.selection.champion import read_champion
+from workbench.selection.packing import Ingredient, record_of, write_pack
+from workbench.selection.soup import average_again
+from workbench.study.folder import StudyFolder
+from workbench.study.soups import Ingredient as Averaged
+from workbench.study.soups import Soup, soup_uid
+from workbench.submission.bundle import Bundle, export
 from workbench.submission.places import MANIFEST, WEIGHTS
 from workbench.submission.retrain import How, retrain
 from workbench.submission.retrain_checks import (
@@ -29,6 +40,7 @@ from workbench.submission.retrain_data import require_same
 from workbench.submission.training_record import (
     SeedSpread,
     TrainedModel,
+    TrainingRecord,
     digest_of_scores,
     digests,
     read_training,
@@ -36,6 +48,7 @@ from workbench.submission.training_record import (
 from workbench.trial.environment import Environment
 from workbench.trial.recipe import Objective
 from workbench.trial.result import Result
+from workbench.trial.train import run_trial
 
 HERE = Environment(processor="a CPU", num_threads=2, versions={"torch": "2.13.0"})
 
@@ -80,6 +93,54 @@ def test_a_training_that_is_repeated_gives_the_same_bits(
     before = written.stat().st_mtime_ns
     assert retrain(path, study.data, out, how).ok
     assert written.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_soup_in_a_pack_is_averaged_again_of_trials_that_are_trained_again(
+    study: TrainedStudy, own_study: StudyFolder, tmp_path: Path
+) -> None:
+    champion, prepared = read_champion(own_study), Prepared.load(own_study.path)
+    first = own_study.trial(champion.recipe).read_recipe()
+    second = first.replaced(optimizer=AdamW(lr=3e-3))
+    ended = run_trial(
+        second, prepared, own_study.trial(second.uid).path, device="cpu", report=lambda _: "go on"
+    )
+    averaged = tuple(
+        Averaged(number=number, recipe=recipe.uid, objective=0.5)
+        for number, recipe in ((7, first), (8, second))
+    )
+    uid = soup_uid([first.uid, second.uid])
+    soup = Soup(recipe=uid, chosen="all", ingredients=averaged)
+    average_again(own_study, prepared, soup, device="cpu")
+    made = own_study.soup(uid).read_result()
+    assert made and ended.state == "complete"
+    ingredients = [
+        Ingredient(own_study, row(7, champion.value, recipe=first.uid)),
+        Ingredient(own_study, row(7, made.objective, recipe=uid), soup),
+    ]
+    joint = MeanOfProbabilities(weights=(0.5, 0.5))
+    record = record_of(ingredients, joint, champion.objective, num_trials=3)
+    pack = write_pack(own_study, record, ingredients).read_result()
+    told: dict[str, Any] = {"number": None, "recipe": record.uid}
+    told["members"] = ("7", f"soup {uid}")
+    told["value"] = pack and pack.objective
+    own_study.champion.write_text(champion.model_copy(update=told).model_dump_json())
+    about = yaml.safe_load(own_study.experiment_file.read_text())
+    about["experiment"]["rulebook"]["single_model"] = "module"
+    own_study.experiment_file.write_text(yaml.safe_dump(about, sort_keys=False))
+    bundle = export(own_study, tmp_path / "bundle", allow_missing=True)
+
+    out = tmp_path / "out"
+    done = retrain(bundle.path, study.data, out, How(store=tmp_path))
+    said = said_of(done.checks)
+    assert done.ok, checks_as_table(done.checks)
+    assert [said[f"trial {n}: weights"][1] for n in (7, 8)] == ["the same bits"] * 2
+    assert said["model.safetensors"] == (True, "the same file")
+    assert said["predictions"] == (True, "the same 7 scores to the last digit")
+    tree = read_training(bundle.path).model_dump(mode="json")
+    tree["members"][1][1] = "f" * 12
+    with pytest.raises(ValidationError, match="a member is of no training"):
+        TrainingRecord.model_validate(tree)
 
 
 def test_other_labels_are_refused_before_anything_is_trained(

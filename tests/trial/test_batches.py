@@ -50,10 +50,29 @@ def test_every_sample_comes_once_and_no_batch_is_left_with_one(
 def test_an_epoch_whose_reals_are_all_forged_is_not_balanced(pictures: Prepared) -> None:
     source = stored(pictures)
     fakes = torch.flatten(torch.nonzero(source.targets == 1))
-    forged = Mock(drawn=lambda order, *_: fakes[order % len(fakes)])
+    forged = Mock(
+        drawn=lambda order, *_: fakes[order % len(fakes)], with_partners=lambda index, _: index
+    )
     every = list(shuffled(source, 4, seeded(), balanced=True, copies=forged))
     assert sum(len(batch.targets) for batch in every) == source.num_samples
     assert all((batch.targets == 1).all() for batch in every)
+
+
+def test_what_is_learned_beside_a_sample_is_in_its_batch(pictures: Prepared) -> None:
+    source = stored(pictures)
+    last, given = source.num_samples - 1, []
+
+    def with_partners(index: torch.Tensor, _: int) -> torch.Tensor:
+        given.append(index)
+        return torch.cat([index, last - index[index < 2]])
+
+    paired = Mock(drawn=lambda order, *_: order, with_partners=with_partners)
+    batches = list(shuffled(source, 4, seeded(), copies=paired))
+    assert sorted(torch.cat(given).tolist()) == list(range(source.num_samples))
+    for own, batch in zip(given, batches, strict=True):
+        assert batch.index.tolist() == [*own.tolist(), *(last - i for i in own.tolist() if i < 2)]
+        assert torch.equal(batch.targets, source.targets[batch.index])
+        assert len(batch.inputs["image"]) == len(batch.index)
 
 
 def test_each_epoch_has_its_order_and_each_seed_its_epochs(pictures: Prepared) -> None:

@@ -225,6 +225,8 @@ def test_features_are_kept_for_the_same_pixels_and_weights(tmp_path: Path) -> No
     assert mirrored.features.of(val).shape[2] == 2
     mirrored.features.of(val, augmented=False)  # as they are: kept from before
     assert mirrored.count == 1
+    residuals = Passes(spec.model_copy(update={"picture_input": "rgb+srm"}), tmp_path)
+    assert not torch.equal(residuals.features.of(val), features)
     for file in (tmp_path / "features").iterdir():
         file.write_bytes(b"damaged")
     assert again.features.of(val).shape == features.shape

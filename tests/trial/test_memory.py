@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,15 +15,17 @@ from workbench.data.prepare import Prepared
 from workbench.media.image import Image
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.averages import EMA, SWA, SWAD
+from workbench.parts.copies import Copies
 from workbench.parts.gradient import Gradient
 from workbench.parts.losses import AnyLoss, CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer, Timm
+from workbench.parts.train_size import TrainSize
 from workbench.parts.transfer import Transfer
 from workbench.trial import memory, memory_count
 from workbench.trial.decision import Decision
 from workbench.trial.memory import Plan, TooLargeError, plan
-from workbench.trial.memory_count import Need, is_out_of_memory
+from workbench.trial.memory_count import Need, UntrainableError, is_out_of_memory
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import Epoch, Result, TrialFolder
 from workbench.trial.train import run_trial
@@ -142,6 +145,34 @@ def test_a_frozen_backbone_takes_less(pictures: Prepared) -> None:
     assert frozen.trained < usual.trained / 100
 
 
+def test_a_last_block_takes_less_than_all_and_is_counted_apart(
+    pictures: Prepared, tmp_path: Path
+) -> None:
+    usual = vit(pictures)
+    top = usual.replaced(transfer=Transfer(scope="last_block"))
+    all_of_it, last = (
+        memory_count.counted_need(recipe, "cpu", False, 8, tmp_path) for recipe in (usual, top)
+    )
+    assert last.of(8) < all_of_it.of(8)
+    assert last.trained < all_of_it.trained
+    assert last.weights == all_of_it.weights
+
+
+def test_smaller_pictures_in_training_take_less(pictures: Prepared) -> None:
+    usual = recipe_for(pictures, backbone="test_resnet", image_px=64)
+    small = usual.replaced(train_size=TrainSize(first=0.5, last=0.5))
+    grown = usual.replaced(train_size=TrainSize(first=0.5))
+    whole, half, most = (count(recipe).sample for recipe in (usual, small, grown))
+    assert half < 0.5 * whole
+    assert most == whole
+
+
+def test_a_backbone_of_one_size_is_told_before_training(pictures: Prepared) -> None:
+    recipe = vit(pictures).replaced(train_size=TrainSize(first=0.5))
+    with pytest.raises(UntrainableError, match="test_vit reads pictures of one size alone"):
+        memory_count.check(recipe, 8)
+
+
 def test_computing_activations_twice_takes_less(pictures: Prepared) -> None:
     recipe = vit(pictures)
     kept, twice = (count(recipe, checkpointed=c) for c in (False, True))
@@ -255,9 +286,12 @@ def test_how_many_are_scored_at_once_does_not_change_a_trials_scores(
     assert one.to_numpy() == pytest.approx(two.to_numpy(), abs=1e-6)
 
 
-def test_blended_samples_are_counted(pictures: Prepared) -> None:
+@pytest.mark.parametrize(
+    "how", [{"augment": Augment(pictures=Pictures(self_blend=0.5))}, {"copies": Copies(blend=0.5)}]
+)
+def test_blended_samples_are_counted(pictures: Prepared, how: dict[str, Any]) -> None:
     recipe = vit(pictures)
-    blended = vit(pictures, augment=Augment(pictures=Pictures(self_blend=0.5)))
+    blended = vit(pictures, **how)
     limit = fits(pictures, count(recipe), recipe.training.batch_size + 1, recipe)
     assert (
         plan(recipe, num_samples=99, device="cpu", limit_bytes=limit, cache=None).micro_batch

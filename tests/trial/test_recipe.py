@@ -224,13 +224,17 @@ def test_a_recipe_does_not_change() -> None:
 
 
 def test_losses_and_false_alarms_are_better_when_lower() -> None:
-    assert frozenset({"log_loss", "fpr"}) <= LOWER_IS_BETTER
+    assert frozenset({"log_loss", "fpr", "best_f1_fpr"}) == LOWER_IS_BETTER
     assert Objective(metric="log_loss").is_better(0.1, 0.2)
     assert not Objective(metric="log_loss").is_better(0.2, 0.1)
     assert Objective(metric="auc").is_better(0.9, 0.8)
     assert not Objective(metric="auc").is_better(0.8, 0.8)
     assert Objective().direction == "maximize"
     assert Objective(metric="fpr").direction == "minimize"
+    assert Objective(metric="best_f1_fpr").direction == "minimize"
+    worst = Objective(metric="auc", over=("val", "phone"), aggregate="worst")
+    alarms = {"val": {"best_f1_fpr": 0.1}, "phone": {"best_f1_fpr": 0.4}}
+    assert worst.aggregated(alarms)["best_f1_fpr"] == 0.4  # type: ignore[arg-type]
 
 
 def test_an_objective_of_several_slices_is_of_one_where_the_data_have_no_others() -> None:

@@ -109,9 +109,9 @@ class Featured(Small):
         features: Tensor = torch.tanh(self.first(inputs["x"]))
         return features
 
-    @property
-    def dropout(self) -> nn.Module:
-        return self.drop
+    def logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.drop(features))
+        return logits
 
 
 @pytest.mark.parametrize("num_parts", [1, 3])

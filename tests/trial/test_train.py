@@ -18,10 +18,11 @@ from workbench.errors import CacheError
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.augment_mixing import Mixed
 from workbench.parts.losses import AnyLoss, CrossEntropy, Focal, Loss
-from workbench.parts.model import MediaModel
+from workbench.parts.model import MediaModel, PictureReader
 from workbench.parts.optimizers import SGD, AdamW, AnyOptimizer
 from workbench.parts.pretrained import loader
 from workbench.parts.schedules import AnySchedule, Plateau, StepLR
+from workbench.parts.train_size import TrainSize
 from workbench.parts.transfer import Transfer
 from workbench.scoring.evaluator import Evaluator
 from workbench.scoring.slices import slices_of
@@ -334,6 +335,7 @@ def test_the_schedule_reaches_the_optimizer(pictures: Prepared, tmp_path: Path) 
         {"dropout": 0.5},
         {"batch_size": 7},
         {"image_px": 40},
+        {"transfer": Transfer(scope="norms")},
         {"optimizer": AdamW(lr=5e-3, weight_decay=0.5)},
     ],
 )
@@ -344,6 +346,24 @@ def test_each_setting_reaches_the_training(
     changed = run(recipe_for(pictures, num_epochs=2, **change), pictures, tmp_path / "changed")
     assert changed.state == "complete"
     assert changed.epochs[1].train_loss != plain.epochs[1].train_loss
+
+
+def test_pictures_grow_in_training_and_are_scored_at_their_full_size(
+    pictures: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, seen = PictureReader.forward, dict[bool, list[int]]({True: [], False: []})
+
+    def watched(reader: PictureReader, view: Tensor) -> Tensor:
+        # What comes in is of the reader's own size: nothing is made larger again.
+        assert view.shape[-1] == reader.image_px
+        seen[reader.training].append(reader.image_px)
+        return forward(reader, view)
+
+    monkeypatch.setattr(PictureReader, "forward", watched)
+    recipe = recipe_for(pictures, train_size=TrainSize(first=0.5), batch_size=14)
+    run(recipe, pictures, tmp_path)
+    assert seen[True] == [16, 24, 32]  # an epoch and step each
+    assert set(seen[False]) == {32}
 
 
 def test_mixed_labels_weigh_the_loss_by_their_shares(
@@ -388,6 +408,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "constant": {},
         "step": {"step_epochs": 2, "gamma": 0.1},
         "cosine": {"warmup_share": 0.3},
+        "poly": {"power": 2.0},
         "one_cycle": {"pct_start": 0.6, "div_factor": 5, "final_div_factor": 10},
         "plateau": {"gamma": 0.5, "patience_epochs": 1},
     },

@@ -16,7 +16,7 @@ from workbench.selection import leaderboard
 from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import finalists_as_table
 from workbench.selection.pack_summary import PackSummary, describe_pack
-from workbench.selection.statistics import read_scored_trials
+from workbench.selection.statistics import read_scored_trials, unrecorded
 from workbench.selection.summary import Summary, describe_summary, summarise
 from workbench.study.alike import measured_alike
 from workbench.study.disk import kept_weights
@@ -58,7 +58,7 @@ class Comparison:
     """The HTML page that was written; it loads nothing from elsewhere."""
 
     note: str
-    """A sentence if some trials are not ranked, having been scored on other files."""
+    """Sentences if some trials are not ranked: scored on other files, or not recorded."""
 
     @property
     def decision(self) -> tuple[str, ...]:
@@ -144,7 +144,8 @@ def compare_trials(folder: StudyFolder, *, page: bool) -> Comparison:
     else:
         summary, _ = summarise(folder, rows, objective)
     written = folder.report if page else None
-    return Comparison(folder, tuple(rows), objective, summary, written, note)
+    said = " ".join(filter(None, [note, unrecorded(folder)]))
+    return Comparison(folder, tuple(rows), objective, summary, written, said)
 
 
 def finalists_text(folder: StudyFolder, rows: Sequence[TrialRow]) -> str:

@@ -25,7 +25,7 @@ class MadePack(ShownAsText):
     """Its folder."""
 
     decision: str
-    """Whether it is worth more than the best single trial, in a sentence."""
+    """Whether it is worth more than the best single model, in a sentence."""
 
     is_better: bool
     """The same as a value: whether it is the pack that is to be promoted."""
@@ -37,16 +37,21 @@ class MadePack(ShownAsText):
 
 
 def pack_trials(
-    folder: StudyFolder, others: Sequence[StudyFolder], limits: Limits, workspace: Workspace
+    folder: StudyFolder,
+    others: Sequence[StudyFolder],
+    limits: Limits,
+    workspace: Workspace,
+    *,
+    soups: bool,
 ) -> MadePack:
     """Choose a pack and write it into the study; see `Study.pack`."""
-    proposal = propose_pack(folder, others, limits)
+    proposal = propose_pack(folder, others, limits, soups=soups)
     with full_disks_told(folder, workspace) as root:
         files, record = make_pack(folder, proposal)
         pack_run(folder, root, record.uid)
     return MadePack(
         summary=summarise_pack(folder, files),
         path=files.path,
-        decision=proposal.correction.sentence,
+        decision=proposal.sentence,
         is_better=proposal.is_promoted,
     )

@@ -52,14 +52,19 @@ def predict(
         if isinstance(files, str | Path) and Path(files).is_dir():
             _predict_folder(Path(bundle), Path(files), target, device)
         else:
-            each = [files] if isinstance(files, str | Path) else files
-            if not (paths := [Path(file) for file in each]):
-                raise DataError("There is no file to score. Name one, or a folder of them.")
-            run_predict(Path(bundle), paths, target, device)
+            run_predict(Path(bundle), paths_of(files), target, device)
         # A file may be called `NA` or `007.wav`, and scores are to be what they were to the bit.
         table = pd.read_csv(target, dtype=str, keep_default_na=False)
     score = table.columns[1]
     return table.assign(**{score: table[score].astype(float)})
+
+
+def paths_of(files: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return the files that were named; raise DataError if there are none."""
+    each = [files] if isinstance(files, str | Path) else files
+    if not (paths := [Path(file) for file in each]):
+        raise DataError("There is no file to score. Name one, or a folder of them.")
+    return paths
 
 
 def _predict_folder(bundle: Path, folder: Path, out: Path, device: str) -> None:

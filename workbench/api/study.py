@@ -242,6 +242,7 @@ class Study:
         ms_per_file: float | None = None,
         members: int = 8,
         joint: JointName = "calibrated",
+        soups: bool = False,
     ) -> "MadePack":
         """Join several trials into one model that obeys the rulebook, the best such pack.
 
@@ -254,12 +255,13 @@ class Study:
             members: Different trials at most.
             joint: How scores become one: `mean` of probabilities; `calibrated`, that of logits,
                 each by its own temperature; or `logistic`, a logistic regression on them.
+            soups: Whether the soups that `workbench soup` made may be members, too.
 
         Raises:
             ConfigError: an argument says what cannot be used.
             RuleError: the rulebook allows no pack.
-            StudyError: fewer than two trials can be members, or the files are too few to tell what
-                a choice is worth.
+            StudyError: fewer than two trials can be members, there is no soup, or the files are too
+                few to tell what a choice is worth.
             DamagedFileError: files of a trial are gone or damaged.
 
         Example:
@@ -284,7 +286,7 @@ class Study:
                 )
         limits = Limits(max_params, ms_per_file, members, joint)
         folders = [other.folder for other in others]
-        return pack_trials(self.folder, folders, limits, self.workspace)
+        return pack_trials(self.folder, folders, limits, self.workspace, soups=soups)
 
     def export(
         self,

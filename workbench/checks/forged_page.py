@@ -1,4 +1,4 @@
-"""A page on which forged sounds are seen and heard beside the real ones that they are made of."""
+"""A page on which forged media are seen and heard beside the real ones that they are made of."""
 
 import io
 import wave
@@ -13,17 +13,20 @@ from workbench import pages
 from workbench.checks.findings import printable
 from workbench.checks.sheet import for_people
 from workbench.data.prepare import Prepared
-from workbench.data.training_copies import partners_of
+from workbench.data.training_copies import forgeable, partners_of
 from workbench.degradation.degradations import FORGERIES
+from workbench.degradation.degraded_views import read_copies
 from workbench.degradation.sounds import sound_of
 from workbench.errors import MediaError
 from workbench.media.audio import RATE_HZ
+from workbench.media.frames import Frames
 from workbench.media.mel import Mel
 from workbench.media.view import Sound
 
 _SHOWN, _HEARD_S = 6, 10
 _STYLE = Path(__file__).with_name("sheet.css")
 _VIEW = Mel(image_px=192)
+_FILM = Frames(num_frames=6, image_px=256)
 
 
 def write_forged_page(
@@ -34,40 +37,59 @@ def write_forged_page(
     Args:
         prepared: The data.
         data: The data folder.
-        forgeries: Names of what is done to sounds.
+        forgeries: Names of what is done to them.
         page: The page, which holds its pictures and sounds itself.
 
     Returns:
         Whether there is anything to show.
+
+    Raises:
+        ConfigError: one of them cannot be made on this machine.
     """
+    for name in forgeries:
+        FORGERIES[name].require(prepared.views.values())
     rows = prepared.rows("train")
     partners = partners_of(rows, prepared.views)
+    of_sound = [name for name in forgeries if not FORGERIES[name].of_pictures]
+    of_pictures = [name for name in forgeries if FORGERIES[name].of_pictures]
+    seen, heard = (
+        {
+            content
+            for name in some
+            for content in rows["content"][forgeable(name, rows, prepared.views, partners)]
+        }
+        for some in (of_pictures, of_sound)
+    )
     names, paths = (dict(zip(rows["content"], rows[key], strict=True)) for key in ("name", "path"))
-    some = [*partners][:: max(1, len(partners) // _SHOWN)][:_SHOWN]
-    if not some or not forgeries:
+    contents = [each for each in dict.fromkeys(rows["content"]) if each in seen | heard]
+    some = contents[:: max(1, len(contents) // _SHOWN)][:_SHOWN]
+    if not some:
         return False
 
     def sections() -> Iterator[str]:
         for content in some:
-            title, other = printable(names[content]), partners[content]
-            try:
-                sounds = [sound_of(data / paths[each]) for each in (content, other)]
-            except MediaError as error:
-                yield pages.section(title, "", note=f"Not decoded: {error}.")
-                continue
-            cells = [_cell("as it is", sounds[0])]
-            cells += [_forged(name, *sounds) for name in forgeries]
-            yield pages.section(
-                title,
-                f"<table><tr>{''.join(cells)}</tr></table>",
-                note=f"What is of another file is of {printable(names[other])}.",
-            )
+            title, file = printable(names[content]), data / paths[content]
+            tables, note = [], ""
+            if content in seen:
+                copies = {"as it is": "", **{_title(name): name for name in of_pictures}}
+                tables.append([_film(*copy, file, content) for copy in copies.items()])
+            if content in heard:
+                other = partners[content]
+                note = f"What is of another file is of {printable(names[other])}."
+                try:
+                    sounds = [sound_of(data / paths[each]) for each in (content, other)]
+                    tables.append([_cell("as it is", sounds[0])])
+                    tables[-1] += [_forged(name, *sounds) for name in of_sound]
+                except MediaError as error:
+                    note = f"Not decoded: {error}."
+            body = "".join(f"<table><tr>{''.join(cells)}</tr></table>" for cells in tables)
+            yield pages.section(title, body, note=note)
 
     pages.write_page(
         page,
-        title="Forged sounds",
+        title="Forged media",
         about=f"Data {prepared.fingerprint} · real training files, and the fakes made of them · "
-        f"the first {_HEARD_S} s, with their mel spectrograms",
+        f"frames at even times; the first {_HEARD_S} s of sound, with their mel spectrograms",
         body=sections(),
         style=_STYLE,
         has_media=True,
@@ -75,8 +97,22 @@ def write_forged_page(
     return True
 
 
+def _title(name: str) -> str:
+    return f"{name}: {FORGERIES[name].what}"
+
+
+def _film(title: str, copy: str, file: Path, content: str) -> str:
+    """Return a cell that shows the frames of a copy, one beneath the other."""
+    made = read_copies(file, {"film": (copy, _FILM)}, content=content).made["film"]
+    if isinstance(made, MediaError):
+        return f"<td><p>{escape(title)}</p><p>{escape(printable(str(made)))}</p></td>"
+    bgr = cv2.cvtColor(np.concatenate(made.array[0]), cv2.COLOR_RGB2BGR)
+    shown = pages.player("image/png", cv2.imencode(".png", bgr)[1].tobytes(), title)
+    return f"<td><p>{escape(title)}</p><p>{shown}</p></td>"
+
+
 def _forged(name: str, sound: Sound, other: Sound) -> str:
-    title = f"{name}: {FORGERIES[name].what}"
+    title = _title(name)
     try:
         return _cell(title, FORGERIES[name].heard(sound, other))
     except MediaError as error:

@@ -129,7 +129,7 @@ def show(
             names = list(dict.fromkeys(name for chances in drawn for name in chances))
             forged = folder / "forged.html"
             if write_forged_page(prepared, find_data(about, workspace, data), names, forged):
-                typer.echo(f"\nForged sounds: {forged}")
+                typer.echo(f"\nForged media: {forged}")
         typer.echo(f"\nPage: {index}")
         typer.echo(f"\nNext: workbench check {_again(experiment, data)}")
 

@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,8 @@ from workbench.cli.shared import (
     JsonOption,
     MemoryOption,
     NoLockOption,
+    PackOption,
+    PackSetting,
     StallOption,
     StudyArgument,
     TimeoutOption,
@@ -48,6 +50,7 @@ def finalists(
     study: StudyArgument = None,
     top: Annotated[int, typer.Option(help="Number of the best trials to train again.", min=1)] = 5,
     seeds: Annotated[int, typer.Option(help="Number of new seeds for each.", min=1)] = 3,
+    pack: PackOption = PackSetting.auto,
     jobs: JobsOption = None,
     device: DeviceOption = "auto",
     memory: MemoryOption = None,
@@ -57,11 +60,11 @@ def finalists(
     as_json: JsonOption = False,
     _no_lock: NoLockOption = False,
 ) -> None:
-    """Train the best trials again with new seeds; promote the one with the best mean."""
+    """Train the best trials again with new seeds; promote the best mean, or a better pack."""
     timeout_s, stall_s, memory_bytes = seconds(timeout), seconds(stall), parse_bytes(memory)
     from workbench.api.disks import full_disks_told
     from workbench.searching.options import FinalistsAsked, RunOptions
-    from workbench.selection import promotion
+    from workbench.selection.best_model import promote_as_asked
     from workbench.selection.champion import describe_champion
     from workbench.selection.finalists_told import finalists_as_json
     from workbench.selection.told_in_mlflow import tell_in_mlflow
@@ -82,7 +85,8 @@ def finalists(
         folder = named_study(study)
         ended = final_round(folder, options, asked, is_shown=not as_json)
         with full_disks_told(folder, Workspace(Path.cwd())) as root:
-            champion = promotion.promote_best(folder, ModelRegistry(root))
+            packs: Literal["best", "none"] = "best" if pack is PackSetting.auto else "none"
+            champion = promote_as_asked(folder, ModelRegistry(root), root, packs)
             tell_in_mlflow(folder, root, champion)
         if as_json:
             typer.echo(json.dumps(finalists_as_json(ended.finalists), indent=2, allow_nan=False))
@@ -195,6 +199,9 @@ def pack(
             "own temperature; or a logistic regression on them."
         ),
     ] = Joint.calibrated,
+    soups: Annotated[
+        bool, typer.Option("--soups", help="Let soups that were made be members, too.")
+    ] = False,
     as_json: JsonOption = False,
     _no_lock: NoLockOption = False,
 ) -> None:
@@ -210,6 +217,7 @@ def pack(
             ms_per_file=ms_per_file,
             members=members,
             joint=joint.value,
+            soups=soups,
         )
         if as_json:
             found = made.summary.model_dump(mode="json")

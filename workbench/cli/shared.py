@@ -5,6 +5,7 @@ import re
 import resource
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, overload
 
@@ -31,6 +32,14 @@ LEAST_BYTES = 4 * 2**30
 
 PLENTY_BYTES, CORE_BYTES = 8 * 2**30, 2**28
 """Address space with which nothing is known to fail, and what each core's threads add to it."""
+
+
+class PackSetting(StrEnum):
+    """Whether a pack of trials may be promoted."""
+
+    auto = "auto"
+    off = "off"
+
 
 # That a path cannot be read is told like every other lack of rights, not as bad usage.
 ExperimentArgument = Annotated[Path, typer.Argument(help="Experiment file.", readable=False)]
@@ -93,6 +102,10 @@ TimeoutOption = Annotated[
 ]
 StallOption = Annotated[
     str, typer.Option(help="Time without a finished batch after which a trial counts as hung.")
+]
+PackOption = Annotated[
+    PackSetting,
+    typer.Option(help="Promote a pack of trials, if it is worth more than the best single model."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 

@@ -19,6 +19,8 @@ from workbench.cli.shared import (
     JsonOption,
     MemoryOption,
     NoLockOption,
+    PackOption,
+    PackSetting,
     StallOption,
     StrictOption,
     StudyArgument,
@@ -39,13 +41,6 @@ from workbench.tables import width
 
 if TYPE_CHECKING:
     from workbench.api.study import Study
-
-
-class PackSetting(StrEnum):
-    """Whether the end of a search looks for a pack."""
-
-    auto = "auto"
-    off = "off"
 
 
 class RunnerSetting(StrEnum):
@@ -95,10 +90,7 @@ def search(
             ),
         ),
     ] = False,
-    pack: Annotated[
-        PackSetting,
-        typer.Option(help="Also promote a pack of trials, if it is worth more than the best one."),
-    ] = PackSetting.auto,
+    pack: PackOption = PackSetting.auto,
     finalists: Annotated[
         str | None,
         typer.Option(help="Train the best again at the end, e.g. 5x3: five, with three seeds."),

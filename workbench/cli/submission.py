@@ -15,6 +15,7 @@ from workbench.cli.shared import (
     stoppable,
 )
 from workbench.errors import BundleError
+from workbench.files import write_text
 from workbench.workspace import Workspace
 
 WheelsOption = Annotated[
@@ -125,6 +126,10 @@ def predict(
     bundle: Annotated[Path, typer.Argument(help="Folder made by `workbench export`.")],
     files: Annotated[list[Path], typer.Argument(help="Media files, or one folder of them.")],
     out: Annotated[Path, typer.Option(help="CSV file to write.")],
+    frames: Annotated[
+        Path | None,
+        typer.Option(help="CSV file to write, too: the score of each frame, with its second."),
+    ] = None,
     device: Annotated[str, typer.Option(help="A torch device.")] = "cpu",
 ) -> None:
     """Score media files by a bundle alone: its own code, its own weights."""
@@ -132,8 +137,15 @@ def predict(
 
     with reporting_errors():
         is_folder = len(files) == 1 and files[0].is_dir()
-        scored = score_files(bundle, files[0] if is_folder else files, out=out, device=device)
+        those = files[0] if is_folder else files
+        scored = score_files(bundle, those, out=out, device=device)
         typer.echo(f"{len(scored)} scores are in {out}.")
+        if frames is not None:
+            from workbench.api.frame_scores import frame_scores
+
+            table = frame_scores(bundle, those, device=device)
+            write_text(frames, table.to_csv(index=False))
+            typer.echo(f"The scores of {len(table)} frames are in {frames}.")
 
 
 def retrain(

@@ -6,18 +6,22 @@ All of them become what text is, rows of cells, so that names and labels of each
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from workbench.data.columns import fold
 from workbench.data.delimited import (
     MAX_LINE_LETTERS,
     Delimited,
+    quoted,
     read_delimited,
     shown_cell,
     table_bytes,
 )
+from workbench.data.split_names import SPLIT_COLUMNS
 from workbench.errors import DataError
 
 TEXT, PARQUET, SHEET = (".csv", ".tsv", ".txt"), (".parquet", ".pq"), (".xlsx",)
@@ -58,6 +62,7 @@ def _of_parquet(path: Path, data: bytes) -> list[list[str]]:
         # Text stays a number of a list of words: a few words may fill billions of letters.
         file = pq.ParquetFile(pa.BufferReader(data))
         plain = [field.name for field in file.schema_arrow if _is_plain(field.type)]
+        _require_read_splits(path, file.schema_arrow)
         words = [f.name for f in file.schema_arrow if f.name in plain and _is_text(f.type)]
         _require_sane(path, file.metadata.num_rows, len(plain))
         file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=words)
@@ -103,7 +108,12 @@ def _cells(path: Path, column: pa.Array) -> list[str]:
         return ["" if at is None else words[at] for at in column.indices.to_pylist()]
     if _is_text(column.type):
         return [_checked(path, word) for word in column]
-    return ["" if value is None else str(value) for value in column.to_pylist()]
+    return [_text(value) for value in column.to_pylist()]
+
+
+def _text(value: Any) -> str:
+    """Return a value as text: nothing of none, of a number that is none, or of a cell's error."""
+    return "" if value is None or value != value else str(value)
 
 
 def _checked(path: Path, word: pa.Scalar) -> str:
@@ -120,6 +130,16 @@ def _checked(path: Path, word: pa.Scalar) -> str:
             "name or label. Check that it is the right table."
         )
     return str(word.as_py())
+
+
+def _require_read_splits(path: Path, schema: pa.Schema) -> None:
+    """Refuse a column of splits that cannot be read: without it all files would be of `train`."""
+    for field in schema:
+        if fold(field.name) in SPLIT_COLUMNS and not _is_plain(field.type):
+            raise DataError(
+                f"{path}: the column {quoted(field.name)} holds {field.type}, not text. Write it "
+                "as text, or give it another name if it says no splits."
+            )
 
 
 def _require_sane(path: Path, num_rows: int, num_columns: int) -> None:
@@ -155,7 +175,7 @@ def _of_sheet(path: Path, data: bytes) -> list[list[str]]:
                     "one sheet, or save the right one as CSV."
                 )
         frame = pd.read_excel(
-            io.BytesIO(data), header=None, dtype=str, keep_default_na=False, engine="openpyxl"
+            io.BytesIO(data), header=None, dtype=object, keep_default_na=False, engine="openpyxl"
         )
     except ImportError as error:
         raise DataError(
@@ -166,4 +186,4 @@ def _of_sheet(path: Path, data: bytes) -> list[list[str]]:
         said = shown_cell(" ".join(str(error).split()), most=200)
         raise DataError(f"{path} cannot be read as a spreadsheet ({said}). {remedy}") from error
     _require_sane(path, len(frame), len(frame.columns))
-    return [[str(cell) for cell in row] for row in frame.to_numpy().tolist()]
+    return [[_text(cell) for cell in row] for row in frame.to_numpy().tolist()]

@@ -11,7 +11,7 @@ from workbench.data.label_table import read_label_table
 from workbench.data.labels import Template, read_labels, without_repeats
 from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
-from workbench.data.metadata import MetadataTable
+from workbench.data.metadata import MetadataTable, spelled_apart
 from workbench.data.names import match
 from workbench.data.unlabelled import (
     made_template,
@@ -115,6 +115,7 @@ def _together(
 ) -> DataFiles:
     if described is not None:
         labelled[-1].understood.extend(described.doubts(split.rows for split in labelled))
+    labelled[-1].understood.extend(spelled_apart(split.rows for split in labelled))
     if tests is None:
         return DataFiles(tuple(labelled), made_template([], folder))
     split, template = tests

@@ -115,7 +115,9 @@ def _decode(task: Task) -> Done:
         return _not_kept(task, passing)
     wanted = {name: (place.copy, place.view) for name, place in task.places.items()}
     others = {place.copy: place.other for place in task.places.values() if place.other}
-    reading = read_copies(task.path, wanted, loudness=task.loudness, others=others)
+    reading = read_copies(
+        task.path, wanted, content=task.content, loudness=task.loudness, others=others
+    )
     outcomes, unexpected = {}, {}
     for name, made in reading.made.items():
         place = task.places[name]

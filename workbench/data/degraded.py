@@ -29,7 +29,8 @@ def copies_for(names: Iterable[str], views: Mapping[str, View]) -> tuple[str, ..
     stands for one copy, by those that are the default. What no view would notice is left out.
 
     Raises:
-        ConfigError: there is no such degradation, or two of a copy change the same.
+        ConfigError: there is no such degradation, it cannot be made on this machine, or two of a
+            copy change the same.
     """
     asked: dict[str, None] = {}
     for name in names:
@@ -37,6 +38,8 @@ def copies_for(names: Iterable[str], views: Mapping[str, View]) -> tuple[str, ..
         if family == DEGRADED:
             _require_known(copy)
             asked[copy or _default(views)] = None
+            for part in _parts(copy):
+                DEGRADATIONS[part].require(views.values())
     return tuple(copy for copy in asked if any(_touched(one, views) for one in _parts(copy)))
 
 

@@ -42,6 +42,17 @@ def fake_parts_of(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     return found
 
 
+def completed(parts: npt.NDArray[np.float64], targets: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return `parts` with what a target tells of them: of a real file, neither is fake.
+
+    Of a fake file, a part is fake whose other part is real.
+    """
+    is_fake = np.asarray(targets)[:, None] == 1
+    told = np.where(is_fake, parts, 0.0)
+    is_other = np.isnan(told) & (told[:, ::-1] == 0)
+    return np.where(is_other & is_fake, 1.0, told)
+
+
 def _read(cell: str, column: str, file: str) -> int:
     read = reader_of(cell, Classes())
     value = read(cell.strip().casefold()) if read else None

@@ -164,7 +164,7 @@ def _dealt(
                 f"`validation` keeps the files of one `{column}` together, and the tables say it "
                 "of no labelled file. Fill the column, or name another one by `by`."
             )
-        keys, by = keys.where(said == "", said), f" by {column}"
+        keys, by = _with_copies_joined(keys.where(said == "", said), rows), f" by {column}"
     if validation.kind == "cluster":
         num_folds, by = max(clusters.values(), default=0), " by clusters"
         if max(validation.fold, validation.use) > num_folds:
@@ -178,6 +178,26 @@ def _dealt(
         folds = _folds(keys, rows["target"], num_folds)
     used = _used(validation, num_folds)
     return [folds == one for one in used], [f"fold {one + 1} of {num_folds}{by}" for one in used]
+
+
+def _with_copies_joined(keys: "pd.Series[str]", rows: pd.DataFrame) -> "pd.Series[str]":
+    """Return the key of each file, the keys of copies of one file as one: the first of them.
+
+    Of a copy the tables may say no speaker, or another one.
+    """
+    pairs = pd.DataFrame({"key": keys, "content": rows["content"]}).drop_duplicates()
+    pairs = pairs[(pairs["content"] != "") & pairs["content"].duplicated(keep=False)]
+    parent: dict[str, str] = {}
+
+    def first_of(key: str) -> str:
+        while key in parent:
+            key = parent[key]
+        return key
+
+    for _, of_one in pairs.groupby("content")["key"]:
+        first, *others = sorted({first_of(key) for key in of_one})
+        parent |= dict.fromkeys(others, first)
+    return keys.map(first_of)
 
 
 def _by_cluster(

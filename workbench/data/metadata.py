@@ -3,6 +3,7 @@
 No model ever sees it. It sorts files into slices and into groups that stay together.
 """
 
+import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from workbench.data.columns import (
     fold,
     lacks_one_of,
 )
-from workbench.data.delimited import Delimited, read_delimited, shown_cell
+from workbench.data.delimited import Delimited, quoted, read_delimited, shown_cell
 from workbench.data.names import match
 from workbench.errors import DataError
 from workbench.values import Frozen
@@ -170,6 +171,39 @@ def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataT
     rows = pd.DataFrame({"cell": names, **cells}, dtype="str").drop_duplicates(ignore_index=True)
     _require_one_row_each(rows, "cell", path.name)
     return MetadataTable(path.name, rows)
+
+
+def spelled_apart(splits: Iterable[pd.DataFrame]) -> list[str]:
+    """Return a line for each column with values that may be one, written in two ways.
+
+    They count as two, so that a speaker called `1` in one table and `1.0` in another is in `train`
+    and in `val`. It is not for this program to say that they are one.
+
+    Args:
+        splits: The rows of each.
+    """
+    rows, said = pd.concat(splits), []
+    for column in metadata_of(rows):
+        alike: dict[str, list[str]] = {}
+        for value in sorted(set(rows[column].dropna()) - {""}):
+            alike.setdefault(_loosely(value), []).append(value)
+        if several := [values for values in alike.values() if len(values) > 1]:
+            one, other = several[0][:2]
+            more = f" (and {len(several) - 1} more such pairs)" if len(several) > 1 else ""
+            said.append(
+                f"`{column.removeprefix(_PREFIX)}`: {quoted(one)} and {quoted(other)} count as two "
+                f"values{more}; if they are one, write them alike"
+            )
+    return said
+
+
+def _loosely(value: str) -> str:
+    """Return a value without what may be a slip: case, spaces, invisible letters, 0s of numbers."""
+    text = unicodedata.normalize("NFKC", value).casefold()
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    text = " ".join(re.split(r"[\s_-]+", text)).strip()
+    number = re.fullmatch(r"0*(\d+)(\.0*)?", text)
+    return number[1] if number else text
 
 
 def _require_one_row_each(rows: pd.DataFrame, key: str, where: str) -> None:

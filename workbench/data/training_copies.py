@@ -10,20 +10,20 @@ from typing import NamedTuple
 import pandas as pd
 
 from workbench.data.contents import Stamp
-from workbench.data.degraded import COPIES, DEGRADED
+from workbench.data.degraded import COPIES
 from workbench.data.filling import How, Media, decoded
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared, enter
 from workbench.data.view_store import NEUTRAL_ROW, ViewStore
-from workbench.degradation.degradations import AND, CHANGES, DEGRADATIONS, content_of
+from workbench.degradation.degradations import AND, CHANGES, DAMAGES, FORGERIES, REAL_OF, content_of
 from workbench.media.decoders import FILE_LIMIT_S
 from workbench.media.sound_view import SoundView
 from workbench.media.view import View
 
 
-def copies_name(forgery: str, *, degraded: bool) -> str:
-    """Return the name of the copies that are forged so ("" is not), and degraded or not."""
-    return f"{COPIES}.{AND.join(filter(None, [forgery, DEGRADED if degraded else '']))}"
+def copies_name(forgery: str, damage: str) -> str:
+    """Return the name of the copies that are forged and damaged so; "" is not at all."""
+    return f"{COPIES}.{AND.join(filter(None, [forgery, damage]))}"
 
 
 class _Kind(NamedTuple):
@@ -39,10 +39,10 @@ class _Kind(NamedTuple):
 def prepare_training_copies(
     prepared: Prepared,
     forgeries: Collection[str],
+    damages: Collection[str],
     folder: Path,
     stamps: Mapping[str, Stamp],
     *,
-    degraded: bool,
     cache: Path,
     jobs: int,
 ) -> dict[str, Prepared]:
@@ -53,28 +53,36 @@ def prepare_training_copies(
 
     Args:
         prepared: The files, decoded.
-        forgeries: What is done to real files; a forged copy is of the class fake.
+        forgeries: What is done to real files; a forged copy is of the class fake. There are copies
+            of what is learned beside them too, see `REAL_OF`.
+        damages: What is done to all files, forged ones among them; see `DAMAGES`.
         folder: The data folder.
         stamps: See `Manifest.stamps`.
-        degraded: Whether there are degraded copies of all files too, forged ones among them.
         cache: Folder of the cached arrays.
         jobs: Decoding processes.
 
     Raises:
+        ConfigError: one of them cannot be made on this machine.
         DataError: see `prepare.prepare`.
     """
+    for name in (*forgeries, *(name for damage in damages for name in DAMAGES[damage])):
+        CHANGES[name].require(prepared.views.values())
     rows = prepared.rows("train")
     partners = partners_of(rows, prepared.views)
     kinds: dict[str, _Kind] = {}
     views_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
     made_of: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for forgery in ("", *forgeries):
-        table = rows[rows["content"].isin(partners)].assign(target=1) if forgery else rows
-        for is_degraded in (False, True) if degraded else (False,):
-            made = _made(prepared.views, table["content"], forgery, degraded=is_degraded)
+    for forgery in ("", *forgeries, *(REAL_OF[each].name for each in forgeries if each in REAL_OF)):
+        table = rows
+        if forgery:
+            table = rows[forgeable(forgery, rows, prepared.views, partners)]
+        if forgery in FORGERIES:
+            table = table.assign(target=1)
+        for damage in ("", *damages):
+            made = _made(prepared.views, table["content"], forgery, damage)
             if not made:
                 continue
-            kinds[copies_name(forgery, degraded=is_degraded)] = _Kind(table, made)
+            kinds[copies_name(forgery, damage)] = _Kind(table, made)
             for view, copies in made.items():
                 for content, copy in zip(table["content"], copies, strict=True):
                     views_of[copy][view] = None
@@ -101,7 +109,7 @@ def prepare_training_copies(
 
 
 def _made(
-    views: Mapping[str, View], contents: "pd.Series[str]", forgery: str, *, degraded: bool
+    views: Mapping[str, View], contents: "pd.Series[str]", forgery: str, damage: str
 ) -> dict[str, list[str]]:
     """Return the copy of each content that each view sees; without the views that see no change.
 
@@ -115,15 +123,24 @@ def _made(
     for name, view in views.items():
         is_sound = isinstance(view, SoundView)
         alike = [each for each in views.values() if isinstance(each, SoundView) == is_sound]
-        fitting = [d.name for d in DEGRADATIONS.values() if all(map(d.touches, alike))]
-        first = [forgery] if forgery and CHANGES[forgery].touches(view) else []
-        drawn = bool(degraded and fitting)
-        if first or drawn:
-            made[name] = [
-                AND.join(first + [fitting[_number(f"{content} {is_sound}") % len(fitting)]] * drawn)
-                for content in contents
-            ]
+        possible = DAMAGES[damage] if damage else ()
+        fitting = [name for name in possible if all(map(CHANGES[name].touches, alike))]
+        first = forgery if forgery and CHANGES[forgery].touches(view) else ""
+        if first or fitting:
+            numbers = [_number(f"{content} {is_sound}") for content in contents]
+            drawn = [fitting[number % len(fitting)] if fitting else "" for number in numbers]
+            made[name] = [AND.join(filter(None, (first, each))) for each in drawn]
     return made
+
+
+def forgeable(
+    forgery: str, rows: pd.DataFrame, views: Mapping[str, View], partners: Mapping[str, str]
+) -> "pd.Series[bool]":
+    """Return which files can be forged so: real ones of which there is a view that it changes."""
+    if not CHANGES[forgery].of_pictures:
+        return rows["content"].isin(partners)
+    seen = [f"row.{name}" for name, view in views.items() if CHANGES[forgery].touches(view)]
+    return (rows["target"] == 0) & (rows[seen] != NEUTRAL_ROW).any(axis=1)
 
 
 def partners_of(rows: pd.DataFrame, views: Mapping[str, View]) -> dict[str, str]:

@@ -7,24 +7,38 @@ ones of the training files. To add one: write its function, and name it in `DEGR
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from workbench.degradation.forgeries import mismatched, resynthesised, spliced
+from workbench.degradation.blends import with_self_blend
+from workbench.degradation.cutouts import has_detector, require_faces, without_eyes, without_mouth
+from workbench.degradation.forgeries import mismatched, resynthesised, spliced, transplanted
+from workbench.degradation.frozen import frozen
 from workbench.degradation.pictures import as_jpeg, half_size, noisy, with_blur
-from workbench.degradation.recoding import write_h264
+from workbench.degradation.recoding import Seen, require_h265, write_as_sent, write_h264
 from workbench.degradation.sounds import (
     as_mp3,
+    as_opus,
     clipped,
     in_room,
     quiet,
     through_telephone,
+    trimmed,
     with_noise,
 )
+from workbench.degradation.voices import (
+    formant_shifted,
+    pitch_shifted,
+    require_world,
+    through_vocoder,
+    through_world,
+)
+from workbench.media.face_detectors import Face
 from workbench.media.sound_view import SoundView
 from workbench.media.video_view import VideoView
 from workbench.media.view import Array, FileView, Picture, Sound, View
@@ -32,7 +46,7 @@ from workbench.media.view import Array, FileView, Picture, Sound, View
 
 @dataclass(frozen=True)
 class Degradation:
-    """One way in which media are changed; exactly one of the four functions does it."""
+    """One way in which media are changed; exactly one of its functions does it."""
 
     name: str
     what: str
@@ -48,18 +62,36 @@ class Degradation:
     of_two_sounds: Callable[[Sound, Sound, np.random.Generator], Sound] | None = None
     """Changes a sound by another one: that of another file."""
 
-    of_video: Callable[[Path, Path], None] | None = None
-    """Writes the pictures of a video into another file."""
+    of_video: Callable[[Path, Path, np.random.Generator, Seen], None] | None = None
+    """Writes the pictures of a video into another file; see `recoding.write_h264`."""
+
+    of_faces: Callable[[Picture, Sequence[Face], np.random.Generator], Picture] | None = None
+    """As `of_picture`, knowing the faces in it; all frames of a video have the same draws."""
+
+    of_times: Callable[[int, np.random.Generator], npt.NDArray[np.int64]] | None = None
+    """Returns which frame of a video stands in the place of each, given their number."""
+
+    require: Callable[[Iterable[View]], None] = lambda views: None
+    """Raises a ConfigError where it cannot be done on this machine to any of these views."""
+
+    drawn_as: str = ""
+    """The change whose draws for a whole file it has too."""
 
     is_default: bool = False
     """Whether it is among those that `degraded` alone stands for."""
 
+    @property
+    def of_pictures(self) -> bool:
+        """Whether pictures are changed, and no sound."""
+        return not (self.of_sound or self.of_two_sounds)
+
     def touches(self, view: View) -> bool:
         """Return whether the view of a copy is another one than that of the file itself."""
-        if self.of_sound or self.of_two_sounds:
+        if not self.of_pictures:
             return isinstance(view, SoundView)
         is_still = isinstance(view, FileView) and view.modality == "picture"
-        return isinstance(view, VideoView) or (bool(self.of_picture) and is_still)
+        of_stills = bool(self.of_picture or self.of_faces)
+        return isinstance(view, VideoView) or (of_stills and is_still)
 
     def content_of(self, content: str, other: str = "") -> str:
         """Return what names the copy of a content, as a hash names a content.
@@ -70,6 +102,7 @@ class Degradation:
         """
         about = [content, self.name, str(self.version)]
         about += [other] if self.of_two_sounds else []
+        about += ["faces"] if self.of_faces and has_detector() else []
         return hashlib.sha256(" ".join(about).encode()).hexdigest()
 
     def heard(self, sound: Sound, other: Sound | None) -> Sound:
@@ -87,11 +120,18 @@ class Degradation:
             [zlib.crc32(self.name.encode()), zlib.crc32(np.ascontiguousarray(values).data)]
         )
 
+    def drawn(self, content: str) -> np.random.Generator:
+        """Return the random numbers for a whole file of this content."""
+        named = self.drawn_as or self.name
+        return np.random.default_rng([zlib.crc32(named.encode()), zlib.crc32(content.encode())])
+
 
 def _surely(change: Callable[[Array], Array]) -> Callable[[Array, np.random.Generator], Array]:
     """Return `change`, to which no chance belongs, as one that is handed random numbers."""
     return lambda values, rng: change(values)
 
+
+_AS_SENT = "at crf 17 to 40, 15 to 30 frames a second, a quarter to all of its size"
 
 _ALL = (
     Degradation("jpeg50", "JPEG of quality 50", of_picture=_surely(partial(as_jpeg, quality=50))),
@@ -111,6 +151,17 @@ _ALL = (
     Degradation("room", "the echo of a room", of_sound=in_room),
     Degradation("quiet", "30 dB less, in 16 bits", of_sound=_surely(quiet)),
     Degradation("clipped", "12 dB over full scale", of_sound=_surely(clipped)),
+    Degradation("sent-h264", f"H.264 {_AS_SENT}", of_video=partial(write_as_sent, codec="libx264")),
+    Degradation(
+        "sent-h265",
+        f"H.265 {_AS_SENT}",
+        of_video=partial(write_as_sent, codec="libx265"),
+        require=require_h265,
+    ),
+    Degradation("opus", "Opus of 12 to 48 kbit/s", of_sound=as_opus),
+    Degradation("trimmed", "without silence at its ends", of_sound=_surely(trimmed)),
+    Degradation("eyes", "the eyes covered", of_faces=without_eyes, require=require_faces),
+    Degradation("mouth", "the mouth covered", of_faces=without_mouth, require=require_faces),
 )
 
 DEGRADATIONS: Mapping[str, Degradation] = {each.name: each for each in _ALL}
@@ -122,11 +173,45 @@ FORGERIES: Mapping[str, Degradation] = {
         Degradation("resynthesis", "rebuilt from its mel spectrogram", of_sound=resynthesised),
         Degradation("splice", "a stretch of another sound", of_two_sounds=spliced),
         Degradation("mismatch", "another sound, or one moved in time", of_two_sounds=mismatched),
+        Degradation("pitch", "1 to 4 semitones higher or lower", of_sound=pitch_shifted),
+        Degradation("formants", "formants 8 to 25% higher or lower", of_sound=formant_shifted),
+        Degradation("world", "made anew by WORLD", of_sound=through_world, require=require_world),
+        Degradation("vocoder", "a low-pass, and few steps", of_sound=through_vocoder),
+        Degradation("transplant", "a stretch of its own elsewhere", of_sound=transplanted),
+        Degradation(
+            "blend",
+            "blended with itself",
+            of_faces=partial(with_self_blend, is_fake=True),
+        ),
+        Degradation("freeze", "frames that stay, come again or are left out", of_times=frozen),
     )
 }
 """By name: what makes a fake of a real file."""
 
-CHANGES = {**DEGRADATIONS, **FORGERIES}
+REAL_OF: Mapping[str, Degradation] = {
+    "blend": Degradation(
+        "blend-real",
+        "what the blend is laid over",
+        of_faces=partial(with_self_blend, is_fake=False),
+        drawn_as="blend",
+    )
+}
+"""By the name of a forgery, the real picture that is learned beside each, in one batch."""
+
+DAMAGES: Mapping[str, tuple[str, ...]] = {
+    # As they were when studies began with them: which one a file gets hangs on their number.
+    "degraded": (
+        *("jpeg50", "jpeg30", "half-size", "blur", "picture-noise", "h264"),
+        *("mp3", "telephone", "sound-noise", "room", "quiet", "clipped"),
+    ),
+    "recoded": ("sent-h264", "sent-h265", "opus", "mp3"),
+    "trimmed": ("trimmed",),
+    "cutout": ("eyes", "mouth"),
+}
+"""By the name of a way of damage, the degradations of which a training file gets one of each
+medium."""
+
+CHANGES = {**DEGRADATIONS, **FORGERIES, **{each.name: each for each in REAL_OF.values()}}
 
 AND = "_"
 """Between the changes of one copy, in the order in which they are made."""

@@ -11,30 +11,49 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import PrivateAttr
 
-from workbench.degradation.degradations import AND, CHANGES, Degradation
+from workbench.degradation.cutouts import has_detector
+from workbench.degradation.degradations import AND, CHANGES
 from workbench.degradation.sounds import sound_of
 from workbench.errors import MediaError
 from workbench.media.declared import Modality
 from workbench.media.decoders import read_any
+from workbench.media.face_detectors import AnyDetector, YuFace
+from workbench.media.faces import MAX_FACES, FaceView
 from workbench.media.facts import Facts
 from workbench.media.image import read_picture
 from workbench.media.reading import Reading, read_media
 from workbench.media.sound_view import SoundView
+from workbench.media.source import failure
 from workbench.media.timing import Timeline
 from workbench.media.video import Frame
 from workbench.media.video_view import VideoView
 from workbench.media.view import FileView, Made, MadeOrNot, Sound, View, read_views
 
 
+class _Changes(NamedTuple):
+    """What is done to the pictures of a file."""
+
+    names: tuple[str, ...]
+    """In their order."""
+
+    content: str
+    """What names the file."""
+
+    detector: Any
+    """What finds the faces that a change asks for, or None."""
+
+
 def read_copies(
     path: Path,
     wanted: Mapping[str, tuple[str, View]],
     *,
+    content: str = "",
     loudness: bool = False,
     others: Mapping[str, Path] = MappingProxyType({}),
 ) -> Reading:
@@ -42,61 +61,77 @@ def read_copies(
 
     Args:
         path: The file.
-        wanted: By any name, a copy (see `degradations.content_of`; of pictures one change at most)
-            and the view.
+        wanted: By any name, a copy (see `degradations.content_of`) and the view.
+        content: What names the file; what is drawn for all of a video hangs on it.
         loudness: See there.
         others: By copy, the other file that goes into it.
     """
     here: dict[str, View] = {}
-    apart: defaultdict[str, dict[str, View]] = defaultdict(dict)
+    apart: defaultdict[_Changes, dict[str, View]] = defaultdict(dict)
     heard: dict[Any, Sound] = {}
     for name, (copy, view) in wanted.items():
-        if not copy:
-            here[name] = view
-        elif copy in CHANGES and CHANGES[copy].of_video:
-            apart[copy][name] = view
+        names = tuple(copy.split(AND)) if copy else ()
+        changes = _Changes(names, content, _detector(view, names))
+        if isinstance(view, SoundView) and names:
+            here[name] = _ChangedSound(
+                inner=view,
+                copied=copy,
+                heard=heard,
+                other=others.get(copy),
+                version=view.version,
+                align=view.align,
+            )
+        elif names and CHANGES[names[-1]].of_video:
+            apart[changes][name] = view
         else:
-            here[name] = _degraded(view, copy, heard, others.get(copy))
+            here[name] = _seen(view, changes)
     reading = Reading({}, Facts())
     if here:
         reading = read_media(path, here, loudness=loudness, guarded=read_any)
     made = dict(reading.made)
-    for copy, views in apart.items():
-        read = partial(_read_recoded, CHANGES[copy])
-        made |= read_any(path, views, read=read)
+    for changes, views in apart.items():
+        made |= read_any(path, views, read=partial(_read_recoded, changes))
     return Reading(made, reading.facts)
 
 
 def _read_recoded(
-    degradation: Degradation, path: Path, views: Mapping[str, View], onlooker: Any
+    changes: _Changes, path: Path, views: Mapping[str, View], onlooker: Any
 ) -> MadeOrNot:
-    assert degradation.of_video
+    *before, last = changes.names
+    write = CHANGES[last].of_video
+    assert write
+    # Which frames are shown when is told the view: each is written once.
+    timed = tuple(name for name in before if CHANGES[name].of_times)
+    others = tuple(name for name in before if name not in timed)
     with TemporaryDirectory() as folder:
         recoded = Path(folder) / "recoded.mp4"
+
+        def seen(view: VideoView) -> VideoView:
+            return _of_frames(view, changes._replace(names=others))
+
         try:
-            degradation.of_video(path, recoded)
+            write(path, recoded, CHANGES[last].drawn(changes.content), seen)
         except MediaError as error:
             return dict.fromkeys(views, error)
-        return read_views(recoded, views, onlooker)
+        of_times = changes._replace(names=timed)
+        shown = {name: _seen(view, of_times) for name, view in views.items()}
+        return read_views(recoded, shown, onlooker)
 
 
-def _degraded(view: View, copy: str, heard: dict[Any, Sound], other: Path | None) -> View:
-    """Return the view of a copy; `heard` keeps its sound for other views of the same file."""
-    if isinstance(view, SoundView):
-        return _ChangedSound(
-            inner=view,
-            copied=copy,
-            heard=heard,
-            other=other,
-            version=view.version,
-            align=view.align,
-        )
+def _seen(view: View, changes: _Changes) -> View:
+    """Return the view of pictures that were changed."""
     if isinstance(view, VideoView):
-        return _DegradedFrames(
-            inner=view, degradation=copy, version=view.version, sampling=view.sampling
-        )
+        return _of_frames(view, changes)
+    if not changes.names:
+        return view
     assert isinstance(view, FileView)
-    return _DegradedFile(inner=view, degradation=copy)
+    return _ChangedFile(inner=view, changes=changes)
+
+
+def _of_frames(view: VideoView, changes: _Changes) -> VideoView:
+    if not changes.names:
+        return view
+    return _ChangedFrames(inner=view, changes=changes, version=view.version, sampling=view.sampling)
 
 
 class _ChangedSound(SoundView):
@@ -125,46 +160,54 @@ class _ChangedSound(SoundView):
         return self.inner.of_sound(sound)
 
 
-class _DegradedFrames(VideoView):
-    """A view of frames after a degradation."""
+class _ChangedFrames(VideoView):
+    """A view of frames after one change or several."""
 
     modality: ClassVar[Modality] = "picture"
-    kind: Literal["degraded-frames"] = "degraded-frames"
+    kind: Literal["changed-frames"] = "changed-frames"
     inner: VideoView
-    degradation: str
+    changes: _Changes
+    _is_as_before: bool = PrivateAttr(False)
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.inner.shape
 
     def indices(self, timeline: Timeline) -> Sequence[int]:
-        return self.inner.indices(timeline)
+        wanted = self.inner.indices(timeline)
+        for name in self.changes.names:
+            if of_times := CHANGES[name].of_times:
+                shown = of_times(timeline.count, CHANGES[name].drawn(self.changes.content))
+                before, wanted = wanted, [int(shown[number]) for number in wanted]
+                self._is_as_before = [*before] == wanted
+        return wanted
 
     def keep(self, frame: Frame) -> Any:
         # Of one frame for several views, so that they share what they find in it.
-        key = ("degraded", self.degradation)
-        if key not in frame.memory:
-            frame.memory[key] = Frame(_changed(frame.picture, self.degradation))
-        return self.inner.keep(frame.memory[key])
+        if self.changes not in frame.memory:
+            frame.memory[self.changes] = _changed(frame, self.changes)
+        return self.inner.keep(frame.memory[self.changes])
 
     def of_frames(self, kept: Sequence[Any]) -> Made:
+        if self._is_as_before:
+            raise failure("no_video", "the frames that are looked at stay as they were")
         return self.inner.of_frames(kept)
 
 
-class _DegradedFile(FileView):
-    """A view of a still image after a degradation."""
+class _ChangedFile(FileView):
+    """A view of a still image after one change or several."""
 
     modality: ClassVar[Modality] = "picture"
-    kind: Literal["degraded-file"] = "degraded-file"
+    kind: Literal["changed-file"] = "changed-file"
     inner: FileView
-    degradation: str
+    changes: _Changes
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.inner.shape
 
     def of_file(self, path: Path) -> Made:
-        picture = _changed(read_picture(path).picture, self.degradation)
+        picture = _changed(Frame(read_picture(path).picture), self.changes).picture
         with TemporaryDirectory() as folder:
             file = Path(folder) / "picture.png"
             bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
@@ -173,7 +216,27 @@ class _DegradedFile(FileView):
             return self.inner.of_file(file)
 
 
-def _changed(picture: Any, name: str) -> Any:
-    degradation = CHANGES[name]
-    assert degradation.of_picture
-    return np.ascontiguousarray(degradation.of_picture(picture, degradation.random(picture)))
+def _detector(view: View, names: Sequence[str]) -> AnyDetector | None:
+    """Return what finds the faces of which a change must know, if anything does."""
+    if not any(CHANGES[name].of_faces for name in names):
+        return None
+    if isinstance(view, FaceView):
+        return view.detector
+    return YuFace() if has_detector() else None
+
+
+def _changed(frame: Frame, changes: _Changes) -> Frame:
+    """Return a frame after some changes. Faces of which one knew stay where they were found."""
+    picture, memory, detector = frame.picture, {}, changes.detector
+    if detector is not None:
+        if detector not in frame.memory:
+            frame.memory[detector] = detector.detect(frame.picture)
+        memory[detector] = frame.memory[detector]
+    for name in changes.names:
+        change = CHANGES[name]
+        if change.of_picture:
+            picture = change.of_picture(picture, change.random(picture))
+        elif change.of_faces:
+            faces = memory.get(detector, [])[:MAX_FACES]
+            picture = change.of_faces(picture, faces, change.drawn(changes.content))
+    return Frame(np.ascontiguousarray(picture), memory)

@@ -17,6 +17,7 @@ _NUM_MELS, _ITERATIONS = (60, 80, 100), 16
 _FADE = RATE_HZ * 12 // 1000
 """Samples over which one sound becomes another, so that no click tells the place."""
 
+_TRIES = 4
 Wave = npt.NDArray[np.floating]
 
 
@@ -31,7 +32,7 @@ def resynthesised(sound: Sound, rng: np.random.Generator) -> Sound:
     """
     from scipy import signal  # a second to load: only where it is needed
 
-    _require(sound, _WINDOW)
+    require(sound, _WINDOW)
     window = {"nperseg": _WINDOW, "noverlap": _WINDOW - _HOP}
 
     def spectrum_of(wave: Wave) -> npt.NDArray[np.complex64]:
@@ -50,25 +51,33 @@ def resynthesised(sound: Sound, rng: np.random.Generator) -> Sound:
         after = spectrum_of(wave_of(spectrum))
         leap = after + 0.9 * (after - before)
         spectrum, before = size * leap / np.maximum(np.abs(leap), 1e-12), after
-    return _as_loud(wave_of(spectrum), sound)
+    return as_loud(wave_of(spectrum), sound)
 
 
 def spliced(sound: Sound, other: Sound, rng: np.random.Generator) -> Sound:
     """Return a sound with a stretch of another one, as loud, over a fifth to two thirds of it."""
     length = int(len(sound) * rng.uniform(0.2, 2 / 3))
     length = min(length, len(other))
-    _require(other[:length], 2 * _FADE)
+    require(other[:length], 2 * _FADE)
     start = int(rng.integers(len(sound) - length + 1))
     place = slice(start, start + length)
     taken = int(rng.integers(len(other) - length + 1))
-    stretch = other[taken : taken + length]
-    stretch = stretch * np.sqrt(_power(sound[place]) / max(_power(stretch), 1e-12)).clip(0.1, 10)
-    share = np.ones(length, np.float32)
-    share[:_FADE] = _rise()
-    share[-_FADE:] = _rise()[::-1]
-    forged = sound.copy()
-    forged[place] += share * (stretch - sound[place])
-    return _as_loud(forged, sound)
+    return as_loud(_laid_over(sound, other[taken : taken + length], place), sound)
+
+
+def transplanted(sound: Sound, rng: np.random.Generator) -> Sound:
+    """Return a sound with a stretch of its own, over a tenth to a third of it, in another place."""
+    length = int(len(sound) * rng.uniform(0.1, 1 / 3))
+    require(sound[:length], 2 * _FADE)
+    # The two stretches may touch, and never overlap. Of some draws the one that changes the
+    # loudest place: a pause that was replaced by a pause is no fake.
+    found = []
+    for _ in range(_TRIES):
+        pair = np.sort(rng.integers(len(sound) - 2 * length + 1, size=2)) + np.array([0, length])
+        taken, put = (slice(start, start + length) for start in rng.permutation(pair))
+        found.append((_power(sound[put]), taken, put))
+    _, taken, put = max(found, key=lambda each: each[0])
+    return as_loud(_laid_over(sound, sound[taken], put), sound)
 
 
 def mismatched(sound: Sound, other: Sound, rng: np.random.Generator) -> Sound:
@@ -80,7 +89,7 @@ def mismatched(sound: Sound, other: Sound, rng: np.random.Generator) -> Sound:
     if rng.random() < 0.5 and len(other) >= 2 * _FADE:
         times = -(-len(sound) // len(other))
         return np.tile(other, times)[: len(sound)]
-    _require(sound, 8 * _FADE)
+    require(sound, 8 * _FADE)
     cut = int(len(sound) * rng.uniform(0.25, 0.75))
     moved = np.roll(sound, -cut)
     place = slice(len(sound) - cut - _FADE, len(sound) - cut)  # where the end meets the beginning
@@ -90,7 +99,18 @@ def mismatched(sound: Sound, other: Sound, rng: np.random.Generator) -> Sound:
     return moved
 
 
-def _as_loud(forged: Wave, sound: Sound) -> Sound:
+def _laid_over(sound: Sound, stretch: Sound, place: slice) -> Sound:
+    """Return a sound with a stretch at a place, made as loud as what was there."""
+    stretch = stretch * np.sqrt(_power(sound[place]) / max(_power(stretch), 1e-12)).clip(0.1, 10)
+    share = np.ones(len(stretch), np.float32)
+    share[:_FADE] = _rise()
+    share[-_FADE:] = _rise()[::-1]
+    forged = sound.copy()
+    forged[place] += share * (stretch - sound[place])
+    return forged
+
+
+def as_loud(forged: Wave, sound: Sound) -> Sound:
     """Return what was forged with the power and mean of `sound`, and its peak as far as may be.
 
     Source: the cubic soft clipper, y = x + c x^3 of a peak of 1; a positive c raises the peak.
@@ -114,7 +134,12 @@ def _as_loud(forged: Wave, sound: Sound) -> Sound:
     return (bent + (_mean(sound) - _mean(bent))).clip(-1, 1).astype(np.float32)
 
 
-def _require(sound: Sound, length: int) -> None:
+def require(sound: Sound, length: int) -> None:
+    """Make sure that a sound has at least `length` samples.
+
+    Raises:
+        MediaError: silent.
+    """
     if len(sound) < length:
         raise failure("silent", f"a sound of {len(sound)} samples is too short to be forged")
 

@@ -1,7 +1,11 @@
 """Videos encoded again, as a platform does with what is uploaded to it."""
 
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from functools import cache
+from math import floor
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -9,15 +13,21 @@ import cv2
 import numpy as np
 from pydantic import PrivateAttr
 
+from workbench.errors import ConfigError
 from workbench.media.declared import Modality
 from workbench.media.streams import opened
 from workbench.media.timing import Timeline
 from workbench.media.video import Frame, read_exactly
 from workbench.media.video_view import VideoView
-from workbench.media.view import Made
+from workbench.media.view import Made, View
+
+Codec = Literal["libx264", "libx265"]
 
 # With B frames and macroblock trees, x264 gave two different files of the same frames.
-_SAME_EVERY_TIME = ["-x264-params", "mbtree=0:bframes=0"]
+_SAME_EVERY_TIME: Mapping[Codec, Sequence[str]] = {
+    "libx264": ("-x264-params", "mbtree=0:bframes=0"),
+    "libx265": ("-x265-params", "pools=none:frame-threads=1:wpp=0:log-level=error"),
+}
 _USUAL_FPS = 25.0
 
 
@@ -31,24 +41,98 @@ class FrameWriter(Protocol):
         """Finish the file."""
 
 
-def write_h264(source: Path, out: Path, *, crf: int) -> None:
+Seen = Callable[[VideoView], VideoView]
+"""Makes of a view one that sees changed frames."""
+
+
+def as_they_are(view: VideoView) -> VideoView:
+    """Return the view itself."""
+    return view
+
+
+def write_h264(
+    source: Path,
+    out: Path,
+    rng: np.random.Generator | None = None,
+    seen: Seen = as_they_are,
+    *,
+    crf: int,
+) -> None:
     """Write the pictures of a video anew, as H.264 at its mean rate; its sound is left out.
 
     Args:
         source: The video.
         out: The MP4 to write.
+        rng: Nothing is drawn.
+        seen: What happens to its frames before.
         crf: x264's constant rate factor: 23 is its default, and 6 more are half the bits.
 
     Raises:
         MediaError: broken, no_video or too_large.
     """
-    fps = _mean_fps(source)
-    with closing(_EveryFrame().into(out, fps, crf)) as every:
-        reader = read_exactly(source, {"every": every})
+    _write(source, out, _Coding("libx264", crf, _mean_fps(source)), seen)
+
+
+def write_as_sent(
+    source: Path,
+    out: Path,
+    rng: np.random.Generator,
+    seen: Seen = as_they_are,
+    *,
+    codec: Codec,
+) -> None:
+    """Write a video as platforms hand it on, without its sound.
+
+    Drawn evenly: a crf of 17 to 40, 15 to 30 frames a second, though never more than there are, and
+    a quarter to all of its width and height. The arguments and errors are those of `write_h264`.
+    """
+    crf, fps, scale = int(rng.integers(17, 41)), rng.uniform(15, 30), rng.uniform(0.25, 1)
+    own_fps = _mean_fps(source)
+    fps = min(fps, own_fps)
+    _write(source, out, _Coding(codec, crf, fps, scale, kept=fps / own_fps), seen)
+
+
+def require_h265(views: Iterable[View]) -> None:
+    """Make sure that H.265 can be written.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    from moviepy.config import FFMPEG_BINARY
+
+    if "libx265" not in _encoders(FFMPEG_BINARY):
+        raise ConfigError(
+            f"H.265 cannot be written: the FFmpeg at hand ({FFMPEG_BINARY}) has no libx265. Let "
+            "FFMPEG_BINARY, in the environment, name one that has, or leave copies.recoded and "
+            "slices of such copies out."
+        )
+
+
+@cache
+def _encoders(program: str) -> str:
+    asked = [program, "-hide_banner", "-encoders"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+
+
+@dataclass(frozen=True)
+class _Coding:
+    """How a video is written."""
+
+    codec: Codec
+    crf: int
+    fps: float
+    scale: float = 1.0
+    kept: float = 1.0
+    """Share of the frames that are written."""
+
+
+def _write(source: Path, out: Path, how: _Coding, seen: Seen) -> None:
+    with closing(_EveryFrame().into(out, how)) as every:
+        reader = read_exactly(source, {"every": seen(every)})
         kept = reader.kept("every")
     if kept is None:  # the file said wrongly how many frames it has
-        with closing(_EveryFrame().into(out, fps, crf)) as every:
-            read_exactly(source, {"every": every}, expected=reader.timeline).kept("every")
+        with closing(_EveryFrame().into(out, how)) as every:
+            read_exactly(source, {"every": seen(every)}, expected=reader.timeline).kept("every")
 
 
 class _EveryFrame(VideoView):
@@ -57,12 +141,13 @@ class _EveryFrame(VideoView):
     modality: ClassVar[Modality] = "picture"
     kind: Literal["every-frame"] = "every-frame"
     version: Literal[2] = 2
-    _how: tuple[Path, float, int] = PrivateAttr()
+    _out: Path = PrivateAttr()
+    _how: _Coding = PrivateAttr()
     _writer: FrameWriter | None = PrivateAttr(None)
     _size: tuple[int, int] = PrivateAttr((0, 0))
 
-    def into(self, out: Path, fps: float, crf: int) -> "_EveryFrame":
-        self._how = (out, fps, crf)
+    def into(self, out: Path, how: _Coding) -> "_EveryFrame":
+        self._out, self._how = out, how
         return self
 
     @property
@@ -70,13 +155,14 @@ class _EveryFrame(VideoView):
         return (0,)
 
     def indices(self, timeline: Timeline) -> Sequence[int]:
-        return range(timeline.count)
+        share = self._how.kept
+        return [k for k in range(timeline.count) if floor(k * share) > floor((k - 1) * share)]
 
     def keep(self, frame: Frame) -> bool:
-        picture = _of_even_sides(frame.picture)
+        picture = _of_even_sides(_scaled(frame.picture, self._how.scale))
         size = (picture.shape[1], picture.shape[0])
         if self._writer is None:
-            self._size, self._writer = size, _writer(size, *self._how)
+            self._size, self._writer = size, _writer(size, self._out, self._how)
         if size != self._size:  # a stream that changes its size on the way
             picture = np.asarray(cv2.resize(picture, self._size), np.uint8)
         self._writer.write_frame(picture)
@@ -90,17 +176,18 @@ class _EveryFrame(VideoView):
             self._writer.close()
 
 
-def _writer(size: tuple[int, int], out: Path, fps: float, crf: int) -> FrameWriter:
+def _writer(size: tuple[int, int], out: Path, how: _Coding) -> FrameWriter:
     # Half a second to load: only where it is needed.
     from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 
     writer: FrameWriter = FFMPEG_VideoWriter(
         str(out),
         size,
-        fps,
+        how.fps,
+        codec=how.codec,
         preset="veryfast",
         threads=1,
-        ffmpeg_params=["-crf", str(crf), *_SAME_EVERY_TIME],
+        ffmpeg_params=["-crf", str(how.crf), *_SAME_EVERY_TIME[how.codec]],
     )
     return writer
 
@@ -109,6 +196,14 @@ def _mean_fps(path: Path) -> float:
     with opened(path) as container:
         rates = [stream.average_rate for stream in container.streams.video]
     return next((float(rate) for rate in rates if rate and 1 <= rate <= 240), _USUAL_FPS)
+
+
+def _scaled(picture: Any, scale: float) -> Any:
+    """Return a picture of `scale` times its sides, though of no less than 16 pixels each."""
+    if scale == 1:
+        return picture
+    height, width = (max(min(side, 16), round(side * scale)) for side in picture.shape[:2])
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _of_even_sides(picture: Any) -> Any:

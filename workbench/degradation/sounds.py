@@ -29,6 +29,9 @@ _ECHO_SHARE = 0.5
 
 _QUIET_DB, _LOUD_DB = -30.0, 12.0
 _MP3_BIT_RATE = "48k"
+_OPUS_RATE_HZ = 24_000
+_OPUS_KBIT = (12, 16, 24, 32, 48)
+_SILENCE_DB, _BLOCK = 40, RATE_HZ // 50
 
 
 def as_mp3(sound: Sound) -> Sound:
@@ -37,17 +40,46 @@ def as_mp3(sound: Sound) -> Sound:
     Raises:
         MediaError: silent: it is so faint that nothing of it is kept.
     """
+    return _coded(sound, "sound.mp3", "libmp3lame", _MP3_BIT_RATE)
+
+
+def as_opus(sound: Sound, rng: np.random.Generator) -> Sound:
+    """Return a sound as an Opus file of 12, 16, 24, 32 or 48 kbit/s has it.
+
+    Raises:
+        MediaError: silent: it is so faint that nothing of it is kept.
+    """
+    bit_rate = f"{rng.choice(_OPUS_KBIT)}k"
+    return _coded(sound, "sound.opus", "libopus", bit_rate, rate_hz=_OPUS_RATE_HZ)
+
+
+def _coded(sound: Sound, name: str, codec: str, bit_rate: str, *, rate_hz: int = RATE_HZ) -> Sound:
     # Half a second to load: only where it is needed.
     from moviepy.audio.io.ffmpeg_audiowriter import FFMPEG_AudioWriter
 
-    samples = np.rint(sound * 32_767).astype("<i2")
+    wave = soxr.resample(sound, RATE_HZ, rate_hz, quality="HQ") if rate_hz != RATE_HZ else sound
+    samples = np.rint(wave.clip(-1, 1) * 32_767).astype("<i2")
     with TemporaryDirectory() as folder:
-        file = Path(folder) / "sound.mp3"
+        file = Path(folder) / name
         with FFMPEG_AudioWriter(
-            str(file), RATE_HZ, nchannels=1, codec="libmp3lame", bitrate=_MP3_BIT_RATE
+            str(file), rate_hz, nchannels=1, codec=codec, bitrate=bit_rate
         ) as writer:
             writer.write_frames(samples)
         return _of_length(sound_of(file), len(sound))
+
+
+def trimmed(sound: Sound) -> Sound:
+    """Return a sound without the silence at its ends: it begins again where it ended.
+
+    Silence is what lies 40 dB below the loudest fiftieth of a second.
+    """
+    blocks = np.array_split(sound, max(1, len(sound) // _BLOCK))
+    powers = np.array([_power(block) for block in blocks])
+    (heard,) = np.nonzero(powers > powers.max() * 10 ** (-_SILENCE_DB / 10))
+    if not len(heard):
+        return sound.copy()
+    ends = np.cumsum([0, *map(len, blocks)])
+    return np.resize(sound[ends[heard[0]] : ends[heard[-1] + 1]], len(sound))
 
 
 def sound_of(path: Path) -> Sound:

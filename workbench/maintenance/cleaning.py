@@ -18,6 +18,7 @@ from workbench.selection.leaderboard import complete_trials, rank
 from workbench.study.alike import measured_alike
 from workbench.study.disk import bytes_below, delete_weights, files_below, needed, size_of
 from workbench.study.folder import StudyFolder
+from workbench.study.packs import PACK_FILE
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.refits import read_refit
 from workbench.study.repeats import read_repeats
@@ -195,7 +196,8 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
     """Return the packs, soups and refits that nothing needs.
 
     The last pack and the last soup may still be promoted, and the last refit exported. All packs
-    stay where nothing says which one was the last. So does what is being written.
+    stay where nothing says which one was the last. So does what is being written, and a soup that a
+    pack has as a member, of whichever study: its scores tell what it adds.
     """
     needed_uids = set(kept)
     kinds: dict[str, Kind] = {
@@ -208,6 +210,8 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
         needed_uids.add(folder.newest_pack().path.name)
     except StudyError:
         del kinds["packs"]
+    packs = folder.path.parent.glob(f"*/packs/*/{PACK_FILE}")
+    members = "".join(file.read_text(encoding="utf-8", errors="replace") for file in packs)
     if folder.last_soup.exists():
         needed_uids.add(folder.last_soup.read_text(encoding="utf-8", errors="replace").strip())
     if refit := read_refit(folder):
@@ -216,7 +220,9 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
         _deletion(kind, file.parent.name, file)
         for place, kind in kinds.items()
         for file in sorted(folder.path.glob(f"{place}/*/model.safetensors"))
-        if file.parent.name not in needed_uids and not file.parent.name.startswith(PART)
+        if file.parent.name not in needed_uids
+        and not file.parent.name.startswith(PART)
+        and not (kind == "soup" and file.parent.name in members)
     ]
 
 

@@ -15,7 +15,8 @@ import yaml
 from workbench.access import locked
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError, WorkbenchError
-from workbench.files import spare_folder, sweep_spare, write_json, write_text
+from workbench.files import sweep_spare, write_json, write_text
+from workbench.folders import spare_folder
 from workbench.maintenance.archive import (
     RUNS,
     STUDY,
@@ -245,10 +246,9 @@ def _keep_to_cache(study: Path, home: Path, cache: Path) -> None:
                 raise ValueError("no store")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise StudyError(f"{file.name} of the archive is damaged. {_REMEDY}") from error
-        place = home / file.parent.relative_to(study)
         for name, view in views.items():
             array = cache / "views" / stores[name] / "array.u8"
-            view["array"] = os.path.relpath(array, place)
+            view["array"] = os.path.relpath(array, home / file.parent.relative_to(study))
         write_json(file, saved)
 
 

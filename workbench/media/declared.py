@@ -31,6 +31,10 @@ class ViewLike(Protocol):
         """What its array is."""
 
     @property
+    def is_sound(self) -> bool:
+        """Whether it is made of the sound."""
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """(frames, height, width, channels), (samples,) or (values,) that a model reads at once."""
 

@@ -50,6 +50,7 @@ class SoundView(StreamView):
     Version 1 of every such view believes the container's length of the sound.
     """
 
+    is_sound: ClassVar[bool] = True
     streams: ClassVar[type[StreamViews]] = SoundViews
     version: int
 

@@ -58,6 +58,9 @@ class View(Part, ABC):
     modality: ClassVar[Modality]
     """What its array is; it belongs to the class and stands in no identity."""
 
+    is_sound: ClassVar[bool] = False
+    """Whether it is made of the sound."""
+
     neutral_level: ClassVar[int] = 128
     """What fills the array of a file that cannot be decoded: a grey level."""
 

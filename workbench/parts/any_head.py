@@ -6,7 +6,9 @@ from pydantic import Field
 
 from workbench.parts.fitted_heads import LogisticHead, NoisyOrHead, TreesHead
 from workbench.parts.heads import LinearHead
+from workbench.parts.two_labels import TwoLabelsHead
 
 AnyHead = Annotated[
-    LinearHead | LogisticHead | TreesHead | NoisyOrHead, Field(discriminator="kind")
+    LinearHead | LogisticHead | TreesHead | NoisyOrHead | TwoLabelsHead,
+    Field(discriminator="kind"),
 ]

@@ -72,12 +72,13 @@ def preprocessing(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and standard deviation of each channel that `weights` expect, in [0, 1].
 
-    Images that do not have the three channels of the weights get the mean over them.
+    Images of six channels get those of the three twice, others that are not three the mean over
+    them; so timm does with the weights.
     """
     cfg = published(weights.name if weights.source == "hub" else name)
     mean, std = tuple(map(float, cfg.mean)), tuple(map(float, cfg.std))
-    if len(mean) == in_chans:
-        return mean, std
+    if in_chans in (len(mean), 2 * len(mean)):
+        return mean * (in_chans // len(mean)), std * (in_chans // len(mean))
     return (sum(mean) / len(mean),) * in_chans, (sum(std) / len(std),) * in_chans
 
 

@@ -83,10 +83,7 @@ class NoisyOr(StandardisedLinear):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (batch, 2) logits of (batch, width) features, that of a real one always 0."""
-        odds = self.linear((features.double() - self.mean) / self.scale)
-        # -log of the probability that neither is fake.
-        neither = F.softplus(odds).sum(dim=1).clamp(min=1e-30)
-        return _with_zero(neither + torch.log(-torch.expm1(-neither)))
+        return noisy_or(self.linear((features.double() - self.mean) / self.scale))
 
 
 class BoostedTrees(nn.Module):
@@ -116,10 +113,17 @@ class BoostedTrees(nn.Module):
         return _with_zero(self.leaves[trees, leaf].sum(dim=1) + self.constant)
 
 
+def noisy_or(odds: Tensor) -> Tensor:
+    """Return (..., 2) logits that one of two is fake, of (..., 2) log-odds that each is."""
+    # -log of the probability that neither is fake.
+    neither = F.softplus(odds).sum(dim=-1).clamp(min=1e-30)
+    return _with_zero(neither + torch.log(-torch.expm1(-neither)))
+
+
 def _constant(values: Tensor) -> nn.Parameter:
     """Return what was learnt without gradients: a parameter, so that the rules count it."""
     return nn.Parameter(values, requires_grad=False)
 
 
 def _with_zero(log_odds: Tensor) -> Tensor:
-    return torch.stack([torch.zeros_like(log_odds), log_odds], dim=1)
+    return torch.stack([torch.zeros_like(log_odds), log_odds], dim=-1)

@@ -1,10 +1,11 @@
 """Heads: what turns the pooled features of a model's views into two logits.
 
-A linear head is trained by gradients, with its backbones or alone. Those of `fitted_heads` are
-fitted on the features of frozen backbones.
+A linear head is trained by gradients, with its backbones or alone, and so is that of `two_labels`.
+Those of `fitted_heads` are fitted on the features of frozen backbones.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from torch import nn
@@ -26,6 +27,15 @@ class Head(Part, ABC):
     @abstractmethod
     def build(self, width: int) -> nn.Module:
         """Return the module that gives (batch, 2) logits of (batch, width) features."""
+
+    def build_for(self, widths: Sequence[int], are_sounds: Sequence[bool]) -> nn.Module:
+        """Return it for the features of several views end to end.
+
+        Args:
+            widths: The number of features of each.
+            are_sounds: Whether each is one of the sound.
+        """
+        return self.build(sum(widths))
 
 
 class LinearHead(Head):

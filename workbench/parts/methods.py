@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from workbench.parts.fitted_heads import LogisticHead, NoisyOrHead, TreesHead
 from workbench.parts.heads import LINEAR, Head, LinearHead
+from workbench.parts.two_labels import TwoLabelsHead
 from workbench.values import Part
 
 
@@ -99,11 +100,16 @@ class FineTuning(Part):
     """Training by gradients, as the other keys of a training spec say."""
 
     kind: Literal["fine-tune"] = "fine-tune"
+    two_labels: bool = False
+    """Whether it is learned apart, by a head each, if the sound is fake and if the picture is, each
+    from the views of its own; a file is fake if either is. Columns `sound_fake` and `picture_fake`
+    of the data's tables say which. Of fakes of which that is not said, it is learned that at least
+    one of both is fake."""
 
     @property
-    def head(self) -> LinearHead:
-        """One linear layer."""
-        return LINEAR
+    def head(self) -> LinearHead | TwoLabelsHead:
+        """One linear layer, or one for each label."""
+        return TwoLabelsHead() if self.two_labels else LINEAR
 
 
 class FeatureProbe(Part):

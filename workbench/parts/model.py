@@ -1,6 +1,7 @@
-"""The model of every trial: one timm backbone a view, averaged over frames, and one head."""
+"""The model of every trial: one timm backbone a view, its frames made one, and one head."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -11,8 +12,10 @@ from torch.utils.hooks import RemovableHandle
 from workbench.errors import ConfigError
 from workbench.media.declared import BACKBONED, ViewLike
 from workbench.parts import backbones
-from workbench.parts.heads import LINEAR, Head
+from workbench.parts.heads import LINEAR, NUM_CLASSES, Head
+from workbench.parts.over_frames import MEAN, OverFrames
 from workbench.parts.per_view import PerView, for_each
+from workbench.parts.picture_input import CHANNELS, PictureInput, transform
 from workbench.parts.weights import Loader, Weights
 
 Shape = tuple[int, ...]
@@ -20,6 +23,20 @@ Shape = tuple[int, ...]
 
 VECTOR_WIDTH = 64
 """Features that a vector view is turned into."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How views of pictures are read."""
+
+    over_frames: OverFrames = MEAN
+    """What makes one of several frames."""
+
+    picture_input: PictureInput = "rgb"
+    """What a backbone sees of pictures that a camera may see."""
+
+
+PLAIN = Reading()
 
 
 def is_grouped(model: nn.Module) -> bool:
@@ -75,12 +92,14 @@ class PictureReader(BackboneReader):
         *,
         image_px: int,
         weights: Weights,
+        picture_input: PictureInput = "rgb",
         load: Loader | None = None,
     ) -> None:
         super().__init__()
         self.channels_last = True
         self._hooks: list[RemovableHandle] = []
-        channels = shape[3]
+        self.see = transform(picture_input)
+        self.in_chans = channels = CHANNELS.get(picture_input, shape[3])
         self.image_px = image_px
         self.width = backbones.feature_width(backbone, in_chans=channels, image_px=image_px)
         self.backbone = backbones.create(
@@ -97,15 +116,19 @@ class PictureReader(BackboneReader):
 
     def forward(self, view: Tensor) -> Tensor:
         """Return (batch, width) features of (batch, frames, channels, height, width) in [0, 1]."""
+        return self.by_frame(view).mean(dim=1)
+
+    def by_frame(self, view: Tensor) -> Tensor:
+        """Return the features of each frame, (batch, frames, width)."""
         batch, frames = view.shape[:2]
         images = view.flatten(0, 1)
         if images.shape[-2:] != (self.image_px, self.image_px):
             images = F.interpolate(
                 images, (self.image_px, self.image_px), mode="bilinear", antialias=True
             )
-        images = (images - self.mean) / self.std
+        images = (self.see(images) - self.mean) / self.std
         features = self.backbone(images.contiguous(memory_format=_layout(self.channels_last)))
-        return features.view(batch, frames, -1).mean(dim=1)
+        return features.view(batch, frames, -1)
 
     def lay_out(self, *, channels_last: bool) -> None:
         """Let the channels of weights and pictures be their innermost dimension, or not.
@@ -170,6 +193,7 @@ class MediaModel(nn.Module):
         frozen: Train the head alone; the backbones stay in evaluation mode.
         dropout: Share of the features that is dropped before the head, in training.
         head: What makes logits of the features.
+        reading: How pictures are read.
         load: Reads the weights; without it, the architecture is built and nothing is read.
 
     Raises:
@@ -187,6 +211,7 @@ class MediaModel(nn.Module):
         frozen: bool = False,
         dropout: float = 0.0,
         head: Head = LINEAR,
+        reading: Reading = PLAIN,
         load: Loader | None = None,
     ) -> None:
         super().__init__()
@@ -209,16 +234,27 @@ class MediaModel(nn.Module):
                 readers[name] = WaveReader(network, weights=start, load=load)
             else:
                 readers[name] = PictureReader(
-                    network, view.shape, image_px=image_px, weights=start, load=load
+                    network,
+                    view.shape,
+                    image_px=image_px,
+                    weights=start,
+                    picture_input=reading.picture_input if view.modality == "picture" else "rgb",
+                    load=load,
                 )
         self.readers = nn.ModuleDict(readers)
-        self._frozen: list[BackboneReader] = []
+        self._frozen: list[nn.Module] = []
         self.freeze(frozen)
         self.dropout = nn.Dropout(dropout)
         self.widths = tuple(reader.width for reader in readers.values())
         """The number of features of each view."""
 
-        self.head: nn.Module = head.build(sum(self.widths))
+        are_sounds = [view.is_sound for view in self.views.values()]
+        self.head: nn.Module = head.build_for(self.widths, are_sounds)
+        build, of_logits = reading.over_frames.build, reading.over_frames.of_logits
+        self._several = [n for n, v in views.items() if len(v.shape) == 4 and v.shape[0] > 1]
+        pooled = {n: build(readers[n].width) for n in self._several if not of_logits}
+        self.over_frames = nn.ModuleDict(pooled)
+        self.over_logits: nn.Module | None = build(NUM_CLASSES) if of_logits else None
         self.lay_out(channels_last=True)
         self.train()
 
@@ -246,24 +282,43 @@ class MediaModel(nn.Module):
         backbones = [r for r in self.readers.values() if isinstance(r, BackboneReader)]
         for reader in backbones:
             reader.requires_grad_(not frozen)
-        self._frozen = backbones if frozen else []
+        self._frozen = [*backbones] if frozen else []
+
+    def keep_still(self, modules: Iterable[nn.Module]) -> None:
+        """Let some modules be in evaluation mode in training, too, until `freeze` is called."""
+        self._frozen += modules
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return (batch, 2) logits, real before fake.
+        """Return (batch, 2) logits, real before fake; in training, a head may add more behind them.
 
         Args:
             inputs: Each view by its name: pictures (batch, frames, channels, height, width) float
                 in [0, 1], waveforms (batch, samples) in [-1, 1], vectors (batch, values) float.
         """
-        return self.head(self.dropout(self.features(inputs)))
+        return self.logits(self.features(inputs))
 
     def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Return the features of all views end to end, (batch, width); see `forward`."""
+        """Return the features of all views end to end, (batch, width); see `forward`.
+
+        Where frames become one by their logits, those of each frame, (batch, frames, width).
+        """
         features = []
         for name, reader in self.readers.items():
             with torch.set_grad_enabled(torch.is_grad_enabled() and reader not in self._frozen):
-                features.append(reader(inputs[name]))
-        return torch.cat(features, dim=1)
+                if isinstance(reader, PictureReader) and name in self._several:
+                    found = reader.by_frame(inputs[name])
+                else:
+                    found = reader(inputs[name])
+            features.append(self.over_frames[name](found) if name in self.over_frames else found)
+        frames = max((x.shape[1] for x in features if x.ndim == 3), default=0)
+        if frames:  # a view without frames stands beside each
+            features = [x if x.ndim == 3 else x[:, None].expand(-1, frames, -1) for x in features]
+        return torch.cat(features, dim=-1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return (batch, 2) logits of what `features` returns."""
+        logits = self.head(self.dropout(features))
+        return self.over_logits(logits) if self.over_logits and logits.ndim == 3 else logits
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; frozen backbones stay in evaluation mode."""

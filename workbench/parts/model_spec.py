@@ -7,9 +7,12 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.media.views import AnyView
 from workbench.parts.any_head import AnyHead
+from workbench.parts.any_over_frames import AnyOverFrames
 from workbench.parts.heads import LINEAR
-from workbench.parts.model import MediaModel, Shape, backboned
+from workbench.parts.model import MediaModel, Reading, Shape, backboned
+from workbench.parts.over_frames import MEAN
 from workbench.parts.per_view import for_each, in_short, label_of, mismatch, values_of
+from workbench.parts.picture_input import PictureInput
 from workbench.parts.weights import Loader, Weights
 from workbench.values import Frozen
 
@@ -43,6 +46,21 @@ class ModelChoices(Frozen):
     tta: TTA = "none"
     """Test-time augmentation of pictures: a score is the mean over the picture and its mirror image
     (`hflip`), or over these and two centre crops with their mirror images (`six`)."""
+
+    over_frames: AnyOverFrames = MEAN
+    """How the frames of a view become one: by their features (`mean`, `attention`, `transformer`),
+    or by the logits that the head makes of each (`top-k`, `confident`). Anything but the mean wants
+    a view of more than one frame, and a model that is trained by gradients."""
+
+    picture_input: PictureInput = "rgb"
+    """What a backbone sees of frames, faces and images: `rgb`; six channels, the colours and three
+    high-pass residuals (`rgb+srm`); or the logarithm of their Fourier transform's magnitudes
+    (`fft-magnitude`). It is computed of pictures of `image_px`, after augmentation."""
+
+    @property
+    def reading(self) -> Reading:
+        """How pictures are read."""
+        return Reading(over_frames=self.over_frames, picture_input=self.picture_input)
 
     @property
     def backbone_names(self) -> list[str]:
@@ -123,6 +141,7 @@ class ModelSpec(ModelChoices):
             weights=self.weights,
             dropout=self.dropout,
             head=self.head,
+            reading=self.reading,
             load=load,
         )
 

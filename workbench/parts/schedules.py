@@ -79,6 +79,25 @@ class Cosine(Schedule):
         return 0.5 * (1 + math.cos(math.pi * (step + 0.5 - warmup) / (total - warmup)))
 
 
+class Poly(Schedule):
+    """The base rate times a power of the share of all steps that is left, down to next to nothing.
+
+    The steps are those of `torch.optim.lr_scheduler.PolynomialLR`.
+
+    Source: Chen et al. 2017, arXiv:1606.00915, section 4.1.
+    """
+
+    kind: Literal["poly"] = "poly"
+    power: float = Field(0.9, gt=0, le=10)
+    """Below 1 the rate stays high for longer; 1 is a straight line."""
+
+    def factor(
+        self, step: int, *, steps_per_epoch: int, num_epochs: int, history: Sequence[float] = ()
+    ) -> float:
+        """Return the power of the share that is left when the step begins."""
+        return float((1 - step / (steps_per_epoch * num_epochs)) ** self.power)
+
+
 class OneCycle(Schedule):
     """Half a cosine up to the base rate, then half a cosine down to next to nothing.
 
@@ -135,7 +154,7 @@ class Plateau(Schedule):
         return float(self.gamma**plateaus)
 
 
-AnySchedule = Annotated[Constant | StepLR | Cosine | OneCycle | Plateau, Kinds(Schedule)]
+AnySchedule = Annotated[Constant | StepLR | Cosine | Poly | OneCycle | Plateau, Kinds(Schedule)]
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:

@@ -1,9 +1,12 @@
-"""Which backbone reads which view: pictures or waveforms."""
+"""What suits which view: the backbone that reads it, and how its pictures are read."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from workbench.errors import ConfigError
-from workbench.media.declared import BACKBONED, ViewLike
+from workbench.media.declared import BACKBONED, PICTURED, ViewLike, modalities_of
+from workbench.parts.model import Reading
+from workbench.parts.over_frames import MEAN
 from workbench.parts.weights import published
 
 
@@ -39,3 +42,43 @@ def require_suited(backbone_of: Mapping[str, str], views: Mapping[str, ViewLike]
                 f"Backbone {backbone} reads {reads}, and the view {name} holds none. Write a "
                 "backbone for each view, e.g. `backbone: {waveform: aasist_l, mel: resnet18}`."
             )
+
+
+def require_readable(reading: Reading, views: Mapping[str, ViewLike]) -> None:
+    """Refuse a way of reading pictures that changes nothing of such views, or cannot be done.
+
+    Raises:
+        ConfigError: no view has what it is about; or the frames of several do not go together.
+    """
+    if reading.picture_input != "rgb" and "picture" not in modalities_of(views).values():
+        raise ConfigError(
+            f"`picture_input` is {reading.picture_input}, and no view is of pictures "
+            f"({', '.join(views)}). Write rgb, or a view of frames, faces or images."
+        )
+    over_frames = reading.over_frames
+    numbers = {
+        name: view.shape[0]
+        for name, view in views.items()
+        if view.modality in PICTURED and view.shape[0] > 1
+    }
+    if over_frames != MEAN and not numbers:
+        raise ConfigError(
+            f"`over_frames` is {over_frames.kind}, and no view has more than one frame "
+            f"({', '.join(views)}). Write mean, or a view with more frames."
+        )
+    if over_frames.of_logits and len(set(numbers.values())) > 1:
+        said = ", ".join(f"{name} {number}" for name, number in numbers.items())
+        raise ConfigError(
+            f"`over_frames` is {over_frames.kind}, which joins the views frame by frame, and their "
+            f"numbers of frames differ ({said}). Give the views equally many."
+        )
+
+
+def about(reading: Reading) -> dict[str, Any]:
+    """Return what sets `reading` apart from the plain one, as JSON values."""
+    said: dict[str, Any] = {}
+    if reading.over_frames != MEAN:
+        said["over_frames"] = reading.over_frames.model_dump()
+    if reading.picture_input != "rgb":
+        said["picture_input"] = reading.picture_input
+    return said

@@ -2,9 +2,10 @@
 
 import importlib
 from collections.abc import Mapping
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
+from torch import nn
 
 from workbench.parts.averages import EMA, AnyAveraging, NoAverage
 from workbench.parts.backbones import build_backbone
@@ -22,6 +23,11 @@ class Transfer(Frozen):
 
     frozen_epochs: int = Field(0, ge=0)
     """Epochs at the start in which only the head learns; `frozen` makes that all epochs."""
+
+    scope: Literal["all", "norms", "last_block"] = "all"
+    """Which of the backbones' weights learn besides the head, where they are not frozen: all,
+    those of their norms (Frankle et al. 2021, arXiv:2003.00152), or those of the last block and of
+    what follows it, as timm groups layers. Norms of what stays keep their running averages."""
 
     layer_decay: float = Field(1.0, gt=0, le=1)
     """A layer's learning rate is that of the layer above times this (Clark et al. 2020,
@@ -66,7 +72,7 @@ class Transfer(Frozen):
             try:
                 skipping = build_backbone(
                     name,
-                    in_chans=model.views[view].shape[3],
+                    in_chans=reader.in_chans,
                     image_px=reader.image_px,
                     drop_path_rate=self.stochastic_depth,
                 )
@@ -76,6 +82,34 @@ class Transfer(Frozen):
             skipping.load_state_dict(reader.backbone.state_dict())
             reader.backbone = skipping
             reader.lay_out(channels_last=reader.channels_last)
+
+    def freeze(self, model: MediaModel, frozen: bool) -> None:
+        """Let the backbones stay as they are, or those of their weights learn that may."""
+        model.freeze(frozen)
+        for reader in model.readers.values():
+            if frozen or self.scope == "all" or not isinstance(reader, BackboneReader):
+                continue
+            learned = {id(p) for p in self._learned(reader.backbone)}
+            for parameter in reader.backbone.parameters():
+                parameter.requires_grad_(id(parameter) in learned)
+            if self.scope == "last_block":
+                still = [m for m in reader.backbone.modules() if not _any_learns(m)]
+                model.keep_still(still)
+
+    def _learned(self, backbone: nn.Module) -> list[nn.Parameter]:
+        if self.scope == "norms":
+            norms = (m for m in backbone.modules() if "norm" in type(m).__name__.lower())
+            return [p for norm in norms for p in norm.parameters(recurse=False)]
+        import_timm()
+        optim = importlib.import_module("timm.optim")
+        groups = optim.param_groups_layer_decay(backbone, layer_decay=0.5)
+        learned: list[nn.Parameter] = []
+        # From the top on; some backbones end in a norm that stands alone.
+        for scale in sorted({group["lr_scale"] for group in groups}, reverse=True):
+            learned += [p for g in groups if g["lr_scale"] == scale for p in g["params"]]
+            if any(p.ndim > 1 for p in learned):
+                break
+        return learned
 
     def groups(self, model: MediaModel, weight_decay: float) -> list[ParamGroup]:
         """Return the parameters of `model` that learn, with their share of the learning rate."""
@@ -92,3 +126,7 @@ class Transfer(Frozen):
         known = {id(parameter) for group in groups for parameter in group["params"]}
         rest = [p for p in model.parameters() if id(p) not in known and p.requires_grad]
         return [*groups, {"params": rest}]
+
+
+def _any_learns(module: nn.Module) -> bool:
+    return any(p.requires_grad for p in module.parameters())

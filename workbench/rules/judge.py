@@ -18,13 +18,13 @@ from workbench.media.waveform import Waveform
 from workbench.parts import model as model_module
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.heads import LINEAR, Head
-from workbench.parts.model import MediaModel, backboned
+from workbench.parts.model import PLAIN, MediaModel, Reading, backboned
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack import PackModel
 from workbench.parts.pack_spec import PackSpec
 from workbench.parts.per_view import PerView, for_each, label_of
 from workbench.parts.pretraining import saw
-from workbench.parts.suited import reads_waveforms, require_suited
+from workbench.parts.suited import about, reads_waveforms, require_readable, require_suited
 from workbench.parts.weights import RANDOM, Weights, own_versions, published
 from workbench.rules.counts import count, counted_by
 from workbench.rules.helper_models import helpers_of
@@ -52,6 +52,7 @@ def judge(
     image_px: int,
     weights: PerView[Weights | None],
     head: Head = LINEAR,
+    reading: Reading = PLAIN,
     counted: Path | None = None,
 ) -> Verdict:
     """Judge the whole model of `views` on `backbone` by `rulebook`.
@@ -64,18 +65,22 @@ def judge(
         weights: What all backbones start from, or each does; None judges the weights that timm
             publishes.
         head: What makes logits of the features.
+        reading: How pictures are read.
         counted: The folder that keeps what was counted of a model by the same versions: what is
             known there is not built again. None builds it whatever is kept.
 
     Raises:
-        ConfigError: timm knows no such backbone, or it cannot take such images.
+        ConfigError: timm knows no such backbone, or it cannot take such images; or no view is of
+            what `reading` is about.
     """
     # A name for all views is judged even where none of them goes through it.
     names = for_each(backbone, backboned(views) or ([""] if isinstance(backbone, str) else []))
     require_suited(names, views)
+    require_readable(reading, views)
     found = for_each(weights, names)
     own = tuple(own_versions(names.values()).items())
-    built = _counted(tuple(names.items()), tuple(views.items()), image_px, head, own, counted)
+    what = tuple(names.items()), tuple(views.items()), image_px, head, reading
+    built = _counted(*what, own, counted)
     subject = Subject(
         starts=tuple(dict.fromkeys(_start(name, found[view]) for view, name in names.items())),
         counts=built.counts,
@@ -100,6 +105,7 @@ def judge_spec(rulebook: Rulebook, spec: ModelSpec | PackSpec) -> Verdict:
             image_px=spec.image_px,
             weights=spec.weights,
             head=spec.head,
+            reading=spec.reading,
         )
     starts = (
         _start(name, member.weights_of[view])
@@ -194,16 +200,23 @@ def networks_of(model: nn.Module) -> dict[str, int]:
 
 
 def _counted(
-    backbones: _Named, views: _Views, image_px: int, head: Head, own: _Named, folder: Path | None
+    backbones: _Named,
+    views: _Views,
+    image_px: int,
+    head: Head,
+    reading: Reading,
+    own: _Named,
+    folder: Path | None,
 ) -> Built:
     """Return what `_built` returns, as it was kept in `folder` or kept there from now on."""
     if folder is None:
-        return _built(backbones, views, image_px, head, own)
-    about = {
+        return _built(backbones, views, image_px, head, reading, own)
+    key = {
         "backbones": backbones,
         "views": [(name, view.model_dump(mode="json")) for name, view in views],
         "image_px": image_px,
         **({"head": head.model_dump()} if head.is_fitted else {}),
+        **about(reading),
         **({"own": own} if own else {}),
         "counted_by": counted_by(),
         "timm": version("timm"),
@@ -211,11 +224,11 @@ def _counted(
         "parts": _digest_of_parts(),
     }
     kept = Measured(folder, "counts")
-    if (known := kept.get(about)) is not None:
+    if (known := kept.get(key)) is not None:
         return Built(**known)
-    built = _built(backbones, views, image_px, head, own)
+    built = _built(backbones, views, image_px, head, reading, own)
     if os.access(folder, os.W_OK):
-        kept.keep(about, built.model_dump())
+        kept.keep(key, built.model_dump())
     return built
 
 
@@ -229,7 +242,9 @@ def _digest_of_parts() -> str:
 
 
 @lru_cache(maxsize=1024)
-def _built(backbones: _Named, views: _Views, image_px: int, head: Head, own: _Named) -> Built:
+def _built(
+    backbones: _Named, views: _Views, image_px: int, head: Head, reading: Reading, own: _Named
+) -> Built:
     """Return what a model without weights tells, built and counted.
 
     `own` are the versions of backbones that plugins bring: another version is another model.
@@ -240,7 +255,12 @@ def _built(backbones: _Named, views: _Views, image_px: int, head: Head, own: _Na
 
     def build() -> MediaModel:
         model = MediaModel(
-            dict(backbones), dict(views), image_px=image_px, weights=RANDOM, head=head
+            dict(backbones),
+            dict(views),
+            image_px=image_px,
+            weights=RANDOM,
+            head=head,
+            reading=reading,
         )
         networks.update(networks_of(model))
         return model

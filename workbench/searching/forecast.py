@@ -59,7 +59,10 @@ class Forecast:
 
     def learn(self, recipe: Recipe, result: Result) -> None:
         """Take in how a trial ended."""
-        if not result.epochs or (past := past_of(recipe, result, self._work(recipe))) is None:
+        if not result.epochs:
+            return
+        past = past_of(recipe, result, self._work(recipe, len(result.epochs)))
+        if past is None:
             return
         if (foretold := self._of(recipe, len(result.epochs))) and result.seconds > 0:
             ratio = foretold.seconds / result.seconds
@@ -94,10 +97,11 @@ class Forecast:
         expected = self.of(recipe, done)
         return expected.seconds if expected else 0.0
 
-    def _work(self, recipe: Recipe) -> float:
+    def _work(self, recipe: Recipe, num_epochs: int | None = None) -> float:
         segments = max(view.num_segments for view in recipe.model.views.values())
         return epoch_work(
             recipe,
             num_train=segments * self._num_train,
             num_scored=segments * self._num_scored,
+            num_epochs=num_epochs,
         )

@@ -19,7 +19,7 @@ from workbench.searching.costs import epoch_work
 from workbench.searching.devices import Seats
 from workbench.searching.pool import WorkerPool
 from workbench.trial.device import called, is_cuda
-from workbench.trial.memory_count import cost_key
+from workbench.trial.memory_count import cost_key, learned_key
 from workbench.trial.recipe import Recipe
 from workbench.trial.side_by_side import Ask, StepProbe
 from workbench.values import Frozen
@@ -156,7 +156,7 @@ def pack(
         "cores": cores,
         **cost_key(recipe.model),
         "batch_size": recipe.training.batch_size,
-        "frozen": recipe.training.frozen,
+        **learned_key(recipe),
         "precision": recipe.training.precision,
         "memory": memory_bytes,
         "torch": torch.__version__,

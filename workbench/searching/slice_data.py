@@ -92,11 +92,10 @@ def require_copies(space: Space, drafts: Mapping[str, SampledConfig]) -> None:
     Raises:
         ConfigError: one does.
     """
-    made, is_degraded = _copies_of(space.corners())
+    made = {name for names in _copies_of(space.corners()) for name in names}
     for source, draft in drafts.items():
-        asked, degraded = _copies_of([draft])
-        lacking = [*(name for name in asked if name not in made)]
-        lacking += ["degraded"] * (degraded and not is_degraded)
+        asked = [name for names in _copies_of([draft]) for name in names]
+        lacking = [name for name in asked if name not in made]
         if lacking:
             raise ConfigError(
                 f"{source} trains on copies ({', '.join(lacking)}) that the study does not make, "
@@ -105,24 +104,23 @@ def require_copies(space: Space, drafts: Mapping[str, SampledConfig]) -> None:
             )
 
 
-def _copies_of(drafts: Iterable[SampledConfig]) -> tuple[list[str], bool]:
-    """Return the forgeries that drafts train on, each once, and whether on degraded copies."""
+def _copies_of(drafts: Iterable[SampledConfig]) -> tuple[list[str], list[str]]:
+    """Return the forgeries that drafts train on, and the ways of damage, each once."""
     copies = [draft.copies for draft in drafts]
     forged = dict.fromkeys(name for each in copies for name in each.forged)
-    return [*forged], any(each.degraded for each in copies)
+    damaged = dict.fromkeys(name for each in copies for name in each.damaged)
+    return [*forged], [*damaged]
 
 
 def _with_training_copies(
     prepared: Prepared, manifest: Manifest, space: Space, data: Path, where: Where
 ) -> Prepared:
     """Return the data with the copies beside that the space's trials may be trained on."""
-    forgeries, degraded = _copies_of(space.corners())
     made = prepare_training_copies(
         prepared,
-        forgeries,
+        *_copies_of(space.corners()),
         data,
         manifest.stamps,
-        degraded=degraded,
         cache=where.cache,
         jobs=where.num_threads,
     )

@@ -44,6 +44,7 @@ from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
 from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
+from workbench.trial.intervals import rate_interval
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import LOWER_IS_BETTER, MetricName
 from workbench.trial.stored_on_device import stored_for
@@ -220,12 +221,22 @@ def estimate(metric: MetricName, targets: npt.ArrayLike, scores: Scores) -> Esti
 def interval(
     metric: MetricName, targets: npt.ArrayLike, scores: Scores, found: Estimate
 ) -> tuple[float | None, float | None]:
-    """Return the ends of the 95% interval of a metric; none of too few samples."""
-    if metric != "auc":
-        (values,) = _values(metric, targets, scores)
-        low, high = np.quantile(values, [0.025, 0.975])
-        return float(low), float(high)
-    return found.low, found.high
+    """Return the ends of the 95% interval of a metric; none of too few samples.
+
+    Of a rate it is the bootstrap's, and where that is narrower Wilson's: a bootstrap of a rate of
+    0 or 1 has no width.
+    """
+    if metric == "auc":
+        return found.low, found.high
+    (values,) = _values(metric, targets, scores)
+    low, high = map(float, np.quantile(values, [0.025, 0.975]))
+    if metric in ("log_loss", "best_f1_threshold"):
+        return low, high
+    y = np.asarray(targets)
+    target = 0 if metric in ("fpr", "best_f1_fpr") else 1
+    num = len(y) if metric.endswith("accuracy") else int((y == target).sum())
+    wilson = rate_interval(found.value, num, None)
+    return min(low, wilson[0]), max(high, wilson[1])
 
 
 def _values(metric: MetricName, targets: npt.ArrayLike, *rows: Scores) -> list[Scores]:

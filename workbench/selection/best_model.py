@@ -8,7 +8,6 @@ from workbench.errors import DamagedFileError, RuleError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.searching.mending import pack_run
 from workbench.selection.champion import Champion, read_champion
-from workbench.selection.finalists import read_finalists
 from workbench.selection.leaderboard import complete_trials
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import make_pack, propose_pack
@@ -36,8 +35,8 @@ def promote_as_asked(
 def promote_best_model(folder: StudyFolder, registry: Registry, place: TrackingPlace) -> Champion:
     """Promote the best pack of a study's trials if it is worth more than the best single trial.
 
-    What a person promoted by hand stays. Where finalists were trained again, they decide: a pack of
-    trials that were trained once cannot be held against means over seeds.
+    What a person promoted by hand stays. Where finalists were trained again, the best of them is
+    the single model: what the pack is expected to have is held against its mean.
 
     Args:
         folder: The study.
@@ -48,12 +47,12 @@ def promote_best_model(folder: StudyFolder, registry: Registry, place: TrackingP
         StudyError: there is none to promote.
         DamagedFileError: files of a trial are not what it wrote.
     """
-    if folder.experiment().rulebook.single_model == "backbone" or _is_decided(folder):
+    if folder.experiment().rulebook.single_model == "backbone" or _is_by_hand(folder):
         return promote_best(folder, registry)
     try:
         proposal = propose_pack(folder)
         if not proposal.is_promoted:
-            return promote_best(folder, registry)
+            return promote_best(folder, registry, held=proposal.sentence)
         files, record = make_pack(folder, proposal)
     except (StudyError, RuleError) as error:
         champion = promote_best(folder, registry)
@@ -65,7 +64,7 @@ def promote_best_model(folder: StudyFolder, registry: Registry, place: TrackingP
         registry,
         files.path.name,
         run_id=run_id,
-        why=proposal.correction.sentence,
+        why=proposal.sentence,
         is_by_hand=False,
     )
 
@@ -118,12 +117,9 @@ def promote_newest_pack(folder: StudyFolder, registry: Registry, place: Tracking
     )
 
 
-def _is_decided(folder: StudyFolder) -> bool:
-    """Return whether a person or the finalists decide what is promoted."""
+def _is_by_hand(folder: StudyFolder) -> bool:
+    """Return whether a person decided what is promoted."""
     try:
-        if folder.champion.exists() and read_champion(folder).chosen_by == "by hand":
-            return True
+        return folder.champion.exists() and read_champion(folder).chosen_by == "by hand"
     except DamagedFileError:
         return False
-    finalists = read_finalists(folder, read_scored_trials(folder))
-    return finalists is not None and finalists.best is not None

@@ -117,8 +117,7 @@ class Champion(ShownAsText, Lead):
     def reasons(self) -> list[str]:
         """Why it was promoted and what it was held against, in sentences."""
         gain = self.pack.gain_sentence if self.pack else ""
-        is_tie = self.pack is not None and abs(self.pack.gain or 0.0) <= self.pack.rounding
-        if self.chosen_by == "best" and is_tie:
+        if self.chosen_by == "best" and self.pack and self.pack.is_tie:
             gain = ""  # the size decided, as `why` says
         # Why a pack was promoted as the best is the same in other words.
         why = "" if gain and self.chosen_by == "best" else self.why

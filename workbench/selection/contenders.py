@@ -218,6 +218,8 @@ def verdict_of(folder: StudyFolder, row: TrialRow, rulebook: Rulebook) -> Verdic
             spec.views,
             image_px=spec.image_px,
             weights=spec.weights,
+            head=spec.head,
+            reading=spec.reading,
             counted=Workspace(folder.path.parents[1]).cache,
         )
     except ConfigError:  # a backbone of another version of timm

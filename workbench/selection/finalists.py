@@ -49,6 +49,12 @@ class Finalist(Frozen):
         return len(self.values) == self.num_seeds
 
     @property
+    def breaks(self) -> bool:
+        """Whether no complete repeat keeps the constraints, so that none may be promoted."""
+        complete = complete_trials(self.repeats)
+        return bool(complete) and all(row.breaks for row in complete)
+
+    @property
     def mean(self) -> float | None:
         """Of the values; none before there is one."""
         return statistics.fmean(self.values) if self.values else None
@@ -61,6 +67,8 @@ class Finalist(Frozen):
     def nearest_mean(self, objective: Objective) -> TrialRow:
         """Return the complete repeat whose objective is nearest the mean; of equals the worse.
 
+        One that breaks a constraint only where all of them do.
+
         Raises:
             ValueError: no repeat is complete.
         """
@@ -68,9 +76,10 @@ class Finalist(Frozen):
             raise ValueError(f"no repeat of trial {self.row.number} is complete")
         mean, sign = self.mean, -1 if objective.direction == "minimize" else 1
 
-        def distance(row: TrialRow) -> tuple[float, float]:
+        def distance(row: TrialRow) -> tuple[bool, float, float]:
             # Halfway between two, rounding would decide.
-            return round(abs(objective_of(row) - mean), 12), sign * objective_of(row)
+            apart = round(abs(objective_of(row) - mean), 12)
+            return bool(row.breaks), apart, sign * objective_of(row)
 
         return min(complete_trials(self.repeats), key=distance)
 
@@ -97,7 +106,8 @@ class Finalists(Frozen):
 
     objective: Objective
     ranked: tuple[Finalist, ...]
-    """By the mean; those of which a repeat failed or is missing come last."""
+    """By the mean; those of which a repeat failed or is missing come last, and after them those of
+    which no repeat keeps the constraints."""
 
     lead: MeanLead | None = None
 
@@ -184,9 +194,9 @@ def read_finalists(folder: StudyFolder, rows: Sequence[TrialRow]) -> Finalists |
         found.append(Finalist(row=row, repeats=tuple(ended), num_seeds=plan.num_seeds))
     sign = -1 if objective.direction == "maximize" else 1
 
-    def place(one: Finalist) -> tuple[bool, bool, float, int]:
+    def place(one: Finalist) -> tuple[bool, bool, bool, float, int]:
         mean = math.inf if one.mean is None else sign * one.mean
-        return not one.is_whole, one.mean is None, mean, one.row.number
+        return one.mean is None, one.breaks, not one.is_whole, mean, one.row.number
 
     finalists = Finalists(objective=objective, ranked=tuple(sorted(found, key=place)))
     return finalists.model_copy(update={"lead": _lead(folder, finalists)})

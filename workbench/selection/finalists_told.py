@@ -6,7 +6,7 @@ from typing import Any
 from workbench.selection.finalists import Finalists
 from workbench.selection.leaderboard import objective_of
 from workbench.study.records import TrialRow
-from workbench.tables import text_table
+from workbench.tables import counted, text_table
 from workbench.trial.delong import Z95
 
 
@@ -38,9 +38,13 @@ def reason(finalists: Finalists) -> str:
         if len(best.values) == 1
         else (f"{len(best.values)} times with new seeds")
     )
+    among = f"{len(finalists.ranked)} finalists"
+    if num_broken := sum(one.breaks for one in finalists.ranked):
+        num_kept = len(finalists.ranked) - num_broken
+        among = f"{counted(num_kept, 'finalist')} with a repeat within the constraints"
     return (
         f"Trained again {often}, trial {best.row.number} has the "
-        f"best mean {metric} of {len(finalists.ranked)} finalists, {best.mean:.5f} on "
+        f"best mean {metric} of {among}, {best.mean:.5f} on "
         f"{finalists.objective.place}; it had {objective_of(best.row):.5f} when it was picked. "
         "Promoted is the repeat nearest the mean."
     )
@@ -68,7 +72,7 @@ def sentences(finalists: Finalists) -> list[str]:
     if finalists.num_missing:
         found.append(
             f"{finalists.num_missing} repeats are still to be trained; `workbench finalists` goes "
-            "on, and until then the best trial is promoted as it is."
+            "on, and until then the best model is promoted without them."
         )
     return found
 

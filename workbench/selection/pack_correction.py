@@ -161,6 +161,7 @@ def correct_pack(
         divisions = min(_MOST, max(_FEWEST, _AS_MANY // work))
     in_part = in_thirds(measured, divisions, np.random.default_rng(seed))
     legal = legal_trials(measured, objective, costs, limits)
+    legal = legal[[costs[place].is_trial for place in legal]]
     in_part, keeps = _with_a_choice(measured, objective, legal, constraints or {}, in_part)
 
     def choose(among: Sequence[SliceScores], places: Sequence[int], seed: int) -> ChosenPack | None:

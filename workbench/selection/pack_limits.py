@@ -17,6 +17,9 @@ class MemberCost:
     keeps_constraints: bool = True
     """On all samples: else it is neither a member nor the best single trial."""
 
+    is_trial: bool = True
+    """Else it is a soup: it may be a member, and is not the best single trial."""
+
 
 @dataclass(frozen=True)
 class PackLimits:

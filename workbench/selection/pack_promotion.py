@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from workbench.errors import StudyError
 from workbench.files import write_text
-from workbench.selection.champion import Champion, current_user
+from workbench.selection.champion import Champion, RunnerUp, current_user
 from workbench.selection.registration import Registry, register_model
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackRecord
@@ -55,8 +55,10 @@ def promote_pack(
             ),
         )
     estimate = pack.estimate
+    held = estimate.finalist if estimate else None
     champion = Champion(
-        margin=estimate.gain if estimate else None,
+        runner_up=RunnerUp(number=held.number, objective=held.mean) if held else None,
+        margin=estimate.lead if estimate else None,
         sentence=_against(pack),
         study=folder.name,
         number=None,
@@ -84,9 +86,10 @@ def _against(pack: PackRecord) -> str:
     weights = pack.spec.joint.weights
     most = pack.members[weights.index(max(weights))]
     if len(set(weights)) == 1:
-        said = f"It joins {len(pack.members)} of {pack.num_trials} trials."
+        what = "trials and soups" if any(one.soup for one in pack.members) else "trials"
+        said = f"It joins {len(pack.members)} of {pack.num_trials} {what}."
     else:
-        said = f"Trial {most.number} counts most in it."
+        said = f"{most.title[0].upper()}{most.title[1:]} counts most in it."
     if pack.best_single is None:
         return said
     return f"{said[:-1]}; the best single trial was trial {pack.best_single}."

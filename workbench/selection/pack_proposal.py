@@ -1,6 +1,6 @@
 """The best pack that a study's trials make, held against the best single trial."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,19 +11,22 @@ from workbench.parts.joint import Joint
 from workbench.rules.rulebook import Rulebook
 from workbench.selection.estimate import measured_on
 from workbench.selection.file_groups import groups_of_files
+from workbench.selection.finalists import read_finalists
 from workbench.selection.in_parts import NOT_OF_SCORES
 from workbench.selection.joining import JointName
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.pack_correction import PackCorrection, correct_pack
 from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
-from workbench.selection.statistics import read_scored_trials, read_scores
+from workbench.selection.soup import num_fitting
+from workbench.selection.statistics import read_scored_trials, read_scores, with_scores
 from workbench.space.experiment import Experiment
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackEstimate, PackFolder, PackRecord
+from workbench.study.packs import FinalistHeld, PackEstimate, PackFolder, PackRecord
 from workbench.study.records import TrialRow
 from workbench.study.slice_folders import slice_folders
+from workbench.study.soups import read_soups, row_of_soup
 from workbench.trial.constraints import Constraints, broken, constrained_values
 from workbench.trial.recipe import Objective
 
@@ -67,10 +70,38 @@ class Proposal:
     best: Ingredient
     """The best single trial."""
 
+    caveat: str = ""
+    """What the correction does not allow for, in a sentence."""
+
+    finalist: FinalistHeld | None = None
+    """The best finalist, where all repeats have ended: the single model then, in place of the best
+    trial, since its mean owes nothing to having been picked."""
+
     @property
     def is_promoted(self) -> bool:
-        """Whether the pack is to be promoted, and not the single trial."""
-        return len(self.ingredients) > 1 and self.correction.is_pack_promoted
+        """Whether the pack is to be promoted, and not the single model."""
+        found, held = self.correction, self.finalist
+        if held is None or len(self.ingredients) < 2:
+            return found.is_pack_promoted
+        if abs(held.lead) <= found.rounding:
+            return found.pack_params < held.params
+        return held.lead > 0
+
+    @property
+    def sentence(self) -> str:
+        """The decision and its reason, for a person."""
+        held = self.finalist
+        if held is None:
+            return self.correction.sentence
+        num, value = len(self.ingredients), self.correction.of_pack.value
+        names = [f"pack of {num} trials" if num > 1 else "pack of one trial", "best finalist"]
+        values = [f"{self.objective.metric} {value:.3f}", held.told]
+        way = 1 if self.is_promoted else -1
+        taken, other = names[::way]
+        reason = f"better than the {other} by {abs(held.lead):.3f}"
+        if abs(held.lead) <= self.correction.rounding:
+            reason = f"as good as the {other} and is no larger"
+        return f"The {taken} is expected to be {reason} ({' against '.join(values[::way])})."
 
     @property
     def estimate(self) -> PackEstimate:
@@ -84,13 +115,19 @@ class Proposal:
             gain_low=found.gain_low,
             gain_high=found.gain_high,
             rounding=found.rounding,
+            finalist=self.finalist,
             num_trials=self.num_trials,
             method=_METHOD,
+            caveat=self.caveat,
         )
 
 
 def propose_pack(
-    folder: StudyFolder, others: Sequence[StudyFolder] = (), limits: Limits | None = None
+    folder: StudyFolder,
+    others: Sequence[StudyFolder] = (),
+    limits: Limits | None = None,
+    *,
+    soups: bool = False,
 ) -> Proposal:
     """Choose the pack that is worth most on new data, of the complete trials of some studies.
 
@@ -98,11 +135,12 @@ def propose_pack(
         folder: The study that will keep it; its objective and its rulebook count.
         others: Studies of the same data, whose trials may be members, too.
         limits: What it may cost.
+        soups: Whether the soups that were made of these trials may be members, too.
 
     Raises:
         RuleError: the rulebook allows no pack.
-        StudyError: fewer than two trials were scored on the same files, none is small enough, or
-            the files are too few to tell what a choice is worth.
+        StudyError: there is no soup, fewer than two trials were scored on the same files, none is
+            small enough, or the files are too few to tell what a choice is worth.
         DamagedFileError: scores are gone or damaged.
     """
     limits = limits or Limits()
@@ -117,7 +155,12 @@ def propose_pack(
     constraints = experiment.constraints
     # One that is named twice would count its trials twice.
     studies = {study.path.resolve(): study for study in (folder, *others)}.values()
-    usable = [one for study in studies for one in _usable(study, objective, constraints)]
+    usable = [one for study in studies for one in _usable(study, objective, constraints, soups)]
+    if soups and not any(one.soup for one in usable):
+        raise StudyError(
+            f"There is no soup of {folder.name} to be a member. Make one by `workbench soup "
+            f"{folder.name}`, or leave out --soups."
+        )
     alike, tables = _scored_alike(usable, objective)
     for study in {one.folder.name for one in usable} - {one.folder.name for one in alike}:
         raise StudyError(
@@ -151,13 +194,16 @@ def propose_pack(
             "No pack can be chosen: no trial is within the limits, or a class has too few files to "
             "tell what a choice is worth. Raise the limits, or hold out more files."
         )
+    ingredients = tuple(alike[place] for place in found.pack.members)
     return Proposal(
         objective=objective,
-        ingredients=tuple(alike[place] for place in found.pack.members),
+        ingredients=ingredients,
         joint=found.pack.joint,
         correction=found,
         num_trials=len(alike),
         best=alike[found.trial],
+        caveat=_caveat(ingredients),
+        finalist=_finalist(folder, usable, found),
     )
 
 
@@ -186,8 +232,10 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
         return write_pack(folder, record, proposal.ingredients), record
 
 
-def _usable(study: StudyFolder, objective: Objective, constraints: Constraints) -> list[Ingredient]:
-    """Return the trials of a study that a pack is chosen among, best first.
+def _usable(
+    study: StudyFolder, objective: Objective, constraints: Constraints, soups: bool
+) -> list[Ingredient]:
+    """Return the trials of a study that a pack is chosen among, best first, and then its soups.
 
     Those whose weights were deleted are there too: the others were kept for being better. So are
     those that break a constraint on a metric, which other files might have let pass; not those of
@@ -202,7 +250,59 @@ def _usable(study: StudyFolder, objective: Objective, constraints: Constraints) 
     rows, _ = measured_alike(study, read_scored_trials(study))
     ranked = rank(complete_trials(rows), objective)
     fixed = {name: bound for name, bound in constraints.items() if name in NOT_OF_SCORES}
-    return [Ingredient(study, row) for row in ranked if not _broken(fixed, row)]
+    found = [Ingredient(study, row) for row in ranked]
+    if soups:
+        found += _soups(study, {row.number: row for row in ranked}, objective)
+    return [one for one in found if not _broken(fixed, one.row)]
+
+
+def _soups(
+    study: StudyFolder, trials: Mapping[int, TrialRow], objective: Objective
+) -> list[Ingredient]:
+    """Return the soups of a study whose best trial is complete and whose scores are whole."""
+    found = []
+    for soup in read_soups(study):
+        first = trials.get(soup.ingredients[0].number)
+        row = first and with_scores(study, row_of_soup(study, first, soup), objective)
+        if row and row.state == "complete":
+            found.append(Ingredient(study, row, soup))
+    return found
+
+
+def _caveat(ingredients: Sequence[Ingredient]) -> str:
+    """Return which members are soups of trials that were picked by the same files, if any is."""
+    picked = []
+    for one in ingredients:
+        if one.soup:
+            rows = read_scored_trials(one.folder)
+            if one.soup.chosen == "greedily" or len(one.soup.ingredients) < num_fitting(
+                one.folder, one.soup, rows
+            ):
+                picked.append(one.title)
+    if not picked:
+        return ""
+    return (
+        f"That does not allow for how the trials in {' and '.join(picked)} were picked, as far as "
+        "that was by these same files: expect less."
+    )
+
+
+def _finalist(
+    folder: StudyFolder, usable: Sequence[Ingredient], found: PackCorrection
+) -> FinalistHeld | None:
+    """Return the best finalist of a study as the chosen pack is held against it."""
+    standing = read_finalists(folder, [one.row for one in usable if one.folder.name == folder.name])
+    best = standing.best if standing else None
+    if standing is None or best is None or best.mean is None:
+        return None
+    sign = 1 if standing.objective.direction == "maximize" else -1
+    return FinalistHeld(
+        number=best.row.number,
+        mean=best.mean,
+        num_seeds=len(best.values),
+        params=_params(best.row, folder.experiment().rulebook),
+        lead=sign * (found.of_pack.value - best.mean),
+    )
 
 
 def _broken(constraints: Constraints, row: TrialRow) -> tuple[str, ...]:
@@ -226,17 +326,21 @@ def _scored_alike(
 
 
 def _cost(one: Ingredient, experiment: Experiment) -> MemberCost:
-    row, rulebook = one.row, experiment.rulebook
-    known = [count for count in (row.params_thop, row.params_true) if count is not None]
-    counted = {"thop": row.params_thop, "true": row.params_true}.get(rulebook.counter)
-    params = counted if counted is not None else max(known, default=0)
+    row = one.row
     has_weights = one.folder.trial(row.recipe).weights.exists()
     return MemberCost(
-        params=params,
+        params=_params(row, experiment.rulebook),
         ms_per_file=row.ms_per_file,
         has_weights=has_weights,
+        is_trial=one.soup is None,
         keeps_constraints=not row.breaks and not _broken(experiment.constraints, row),
     )
+
+
+def _params(row: TrialRow, rulebook: Rulebook) -> int:
+    known = [count for count in (row.params_thop, row.params_true) if count is not None]
+    counted = {"thop": row.params_thop, "true": row.params_true}.get(rulebook.counter)
+    return counted if counted is not None else max(known, default=0)
 
 
 def _limit(limits: Limits, rulebook: Rulebook) -> int:

@@ -31,7 +31,7 @@ class MemberSummary(Frozen):
     """One member of a pack."""
 
     name: str
-    """The trial's number, with its study where that is another."""
+    """The trial's number, or `soup` and its name, with its study where that is another."""
 
     model: str
     """Backbones, views and size in a few words."""
@@ -222,7 +222,8 @@ def decision_for_pack(summary: PackSummary, max_params: int, *, is_by_hand: bool
     cost += f" of {max_params / 1e6:.0f}M allowed"
     if summary.ms_per_file is not None:
         cost += f", {summary.ms_per_file:.0f} ms a file"
-    return [what, f"{expect}.", f"As one module it has {cost}."]
+    caveat = found.caveat if found else ""
+    return [what, f"{expect}. {caveat}".strip(), f"As one module it has {cost}."]
 
 
 def _title(names: Sequence[str]) -> str:
@@ -250,7 +251,10 @@ def _columns(
         scores = _study_of(folder, member).trial(member.recipe).read_scores()
         labelled = scores[scores["target"] >= 0]
         tables.append(labelled)
-    titles = [f"Trial {member.number} of {member.study}" for member in record.members]
+    titles = [
+        f"{member.title[0].upper()}{member.title[1:]} of {member.study}"
+        for member in record.members
+    ]
     kept = on_shared_slices(tables, titles)
     columns = np.stack([table["score"].to_numpy(np.float64) for table in kept], axis=1)
     return kept[0][_SAMPLE], columns

@@ -1,4 +1,4 @@
-"""Making a pack: trained trials become one spec, one file of weights and one table of scores."""
+"""Making a pack: trained models become one spec, one file of weights and one table of scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from workbench.errors import RuleError, StudyError
-from workbench.files import finished, finished_folder, hash_file, write_text
+from workbench.files import finished, hash_file, write_text
+from workbench.folders import finished_folder
 from workbench.parts.joint import Joint, JointLayer
 from workbench.parts.pack_spec import PackSpec, with_views_told_apart
 from workbench.rules.judge import judge_spec
@@ -19,8 +20,9 @@ from workbench.scoring.slices import TEST
 from workbench.selection.joining import joined
 from workbench.selection.leaderboard import objective_of
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackFolder, PackMember, PackRecord
+from workbench.study.packs import PackFolder, PackMember, PackRecord, title_of
 from workbench.study.records import TrialRow
+from workbench.study.soups import Soup
 from workbench.trial.metrics import metrics_by_slice, objective_metrics
 from workbench.trial.recipe import Objective
 from workbench.trial.result import Result, TrialFolder
@@ -30,10 +32,20 @@ _SAMPLE = ["slice", "name", "target"]
 
 @dataclass(frozen=True)
 class Ingredient:
-    """A complete trial that goes into a pack."""
+    """A complete trial that goes into a pack, or a soup of several."""
 
     folder: StudyFolder
     row: TrialRow
+    """Of a soup see `soups.row_of_soup`."""
+
+    soup: Soup | None = None
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        number = None if self.soup else self.row.number
+        title = title_of(number, self.row.recipe, is_soup=self.soup is not None)
+        return f"{title} of {self.folder.name}"
 
 
 def record_of(
@@ -58,6 +70,7 @@ def record_of(
             study=one.folder.name,
             number=one.row.number,
             recipe=one.row.recipe,
+            soup=tuple(one.soup.numbers) if one.soup else (),
             trained=recipe,
             weights_sha256=_weights_hash(one),
             objective=objective_of(one.row),
@@ -141,7 +154,7 @@ def joined_scores(record: PackRecord, ingredients: Sequence[Ingredient]) -> pd.D
         DamagedFileError: the scores of a member are gone or damaged.
     """
     tables = [one.folder.trial(one.row.recipe).read_scores() for one in ingredients]
-    titles = [f"Trial {one.row.number} of {one.folder.name}" for one in ingredients]
+    titles = [f"{one.title[0].upper()}{one.title[1:]}" for one in ingredients]
     return join_tables(record.spec.joint, tables, titles)
 
 
@@ -207,7 +220,7 @@ def _weights_hash(one: Ingredient) -> str:
     files = one.folder.trial(one.row.recipe)
     if not files.weights.exists():
         raise StudyError(
-            f"The weights of trial {one.row.number} of {one.folder.name} are gone "
+            f"The weights of {one.title} are gone "
             f"({files.weights}), so it can be in no pack. Put the file back."
         )
     files.require_unchanged()

@@ -17,6 +17,7 @@ from workbench.selection.statistics import (
     set_aside,
     trial_auc,
     trial_auc_difference,
+    unrecorded,
 )
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
@@ -68,7 +69,12 @@ def choose_trial(
 
 
 def promote(
-    folder: StudyFolder, registry: Registry, number: int | None = None, *, why: str = ""
+    folder: StudyFolder,
+    registry: Registry,
+    number: int | None = None,
+    *,
+    why: str = "",
+    held: str = "",
 ) -> Champion:
     """Register a trial's model as the study's champion and keep why; return that record.
 
@@ -79,12 +85,13 @@ def promote(
         registry: Where the model is registered, under the study's name.
         number: The trial; if none is named, the best finalist, else the best one.
         why: A sentence; if empty, one that names the objective.
+        held: How it stands to a pack that it was held against, in a sentence.
 
     Raises:
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
     """
     rows, note = measured_alike(folder, read_scored_trials(folder))
-    for line in (note, *set_aside(folder, rows)):
+    for line in (note, unrecorded(folder), *set_aside(folder, rows)):
         if line:
             say(line)
     objective = folder.experiment().objective
@@ -92,6 +99,11 @@ def promote(
     best = finalists.best if finalists else None
     if finalists and best:
         row, lead = best.nearest_mean(objective), _lead_of_finalist(finalists)
+        if row.breaks:
+            raise StudyError(
+                f"All repeats of the finalists break a constraint: of trial {row.number}, "
+                f"{row.breaks[0]}. Name a trial by --trial, or search on."
+            )
         why = why or _reason_of_finalist(finalists, rows)
     else:
         row = choose_trial(rows, objective, number)
@@ -117,7 +129,7 @@ def promote(
         who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         repeats=tuple(best.values) if best else (),
-        why=why or _reason(rows, objective, row),
+        why=f"{why or _reason(rows, objective, row)} {held}".strip(),
         model_name=folder.name,
         model_version=version,
         params_thop=row.params_thop,
@@ -128,11 +140,11 @@ def promote(
     return champion
 
 
-def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
+def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> Champion:
     """Promote the best trial after a search, unless a person named the champion by hand.
 
     That one is registered again if the registry does not have it any more. A damaged record is
-    written anew.
+    written anew. `held` is as for `promote`.
     """
     try:
         champion = read_champion(folder) if folder.champion.exists() else None
@@ -143,7 +155,7 @@ def promote_best(folder: StudyFolder, registry: Registry) -> Champion:
         )
         champion = None
     if champion is None or champion.chosen_by == "best":
-        return promote(folder, registry)
+        return promote(folder, registry, held=held)
     version = registry.set_champion(champion.model_name, champion.recipe)
     if version == champion.model_version:
         return champion

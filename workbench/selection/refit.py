@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from workbench.access import full_disk_told, require_writable
 from workbench.data.prepare import Prepared
 from workbench.errors import DamagedFileError, StudyError, WorkbenchError
-from workbench.files import finished, finished_folder, hash_file, sweep
+from workbench.files import finished, hash_file, sweep
+from workbench.folders import finished_folder
 from workbench.parts.averages import SWAD
 from workbench.searching.devices import choose_seats
 from workbench.searching.mending import refit_runs
@@ -184,8 +185,8 @@ def _models(folder: StudyFolder, champion: Champion) -> list[_Model]:
     """Return the champion's model, or every member of its pack.
 
     Raises:
-        StudyError: it is a soup, the study of a member is not here, or how a member ended is
-            not known.
+        StudyError: it is a soup or has one, the study of a member is not here, or how a member
+            ended is not known.
         DamagedFileError: a record is gone or damaged.
     """
     if champion.is_soup:
@@ -198,6 +199,12 @@ def _models(folder: StudyFolder, champion: Champion) -> list[_Model]:
     found = []
     for member in folder.pack(champion.recipe).read_pack().members:
         own = folder
+        if member.soup:
+            raise StudyError(
+                f"The champion has {member.title} as a member, a mean of weights, which cannot be "
+                "trained as one model. Promote a pack without soups to refit that, or submit the "
+                "champion."
+            )
         if member.study != folder.name:
             own = StudyFolder(folder.path.parent / member.study)
         found.append(_model(own, member.number, own.trial(member.recipe)))

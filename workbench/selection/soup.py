@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 
 from workbench.data.prepare import Prepared
 from workbench.errors import StudyError
-from workbench.files import finished, finished_folder, hash_file, sweep, write_text
+from workbench.files import finished, hash_file, sweep, write_text
+from workbench.folders import finished_folder
 from workbench.searching.devices import choose_seats
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
-from workbench.selection.soup_scoring import SoupScorer
+from workbench.selection.soup_scoring import Averaged, SoupScorer
 from workbench.selection.statistics import read_scored_trials, trial_auc_difference
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
@@ -235,6 +236,16 @@ def _has_weights(folder: StudyFolder, row: TrialRow) -> bool:
     return folder.trial(row.recipe).weights.exists()
 
 
+def num_fitting(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> int:
+    """Return how many complete trials can be averaged with those of a soup, and those."""
+    inside = {one.recipe for one in soup.ingredients}
+    first = folder.soup(soup.recipe).read_recipe()
+    others = [row for row in complete_trials(rows) if row.recipe not in inside]
+    recipes = [folder.trial(row.recipe).kept_recipe() for row in others]
+    fitting = [recipe for recipe in recipes if recipe and not misfit(first, recipe)]
+    return len(inside) + len(fitting)
+
+
 def _num_without_weights(folder: StudyFolder, rows: Sequence[TrialRow], first: TrialRow) -> int:
     """Return how many complete trials fit `first`, and lack the weights to be averaged."""
     recipe = folder.trial(first.recipe).read_recipe()
@@ -273,11 +284,26 @@ def _told(value: object) -> object:
     return value
 
 
+def average_again(folder: StudyFolder, prepared: Prepared, soup: Soup, *, device: str) -> None:
+    """Write a soup of trials that were trained again, unless it is there.
+
+    Args:
+        folder: The study, which has these trials.
+        prepared: Its data.
+        soup: What it averages.
+        device: A torch device.
+    """
+    if read_soup(folder, soup.recipe) is None:
+        scorer = SoupScorer(folder, prepared, soup.ingredients, device=device)
+        objective = folder.experiment().objective
+        _write(folder, soup, scorer, soup.ingredients, objective, time.monotonic(), device)
+
+
 def _write(
     folder: StudyFolder,
     soup: Soup,
     scorer: SoupScorer,
-    rows: Sequence[TrialRow],
+    rows: Sequence[Averaged],
     objective: Objective,
     began: float,
     device: str,

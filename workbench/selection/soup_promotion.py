@@ -9,7 +9,7 @@ from workbench.selection.champion import Champion, current_user
 from workbench.selection.leaderboard import complete_trials, objective_of
 from workbench.selection.promotion import lead_of
 from workbench.selection.registration import Registry, register_model
-from workbench.selection.soup import misfit
+from workbench.selection.soup import num_fitting
 from workbench.selection.soup_decision import worth_of_soup
 from workbench.selection.statistics import read_scored_trials, trial_auc
 from workbench.study.alike import measured_alike
@@ -56,7 +56,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         why=worth_of_soup(
             len(soup.ingredients),
-            _num_fitting(folder, soup, rows),
+            num_fitting(folder, soup, rows),
             objective.place,
             is_greedy=soup.chosen == "greedily",
         ),
@@ -120,13 +120,3 @@ def _first_of(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> Tria
             "Make another by `workbench soup`."
         )
     return first
-
-
-def _num_fitting(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> int:
-    """Return how many complete trials can be averaged with those of a soup, and those."""
-    inside = {one.recipe for one in soup.ingredients}
-    first = folder.soup(soup.recipe).read_recipe()
-    others = [row for row in complete_trials(rows) if row.recipe not in inside]
-    recipes = [folder.trial(row.recipe).kept_recipe() for row in others]
-    fitting = [recipe for recipe in recipes if recipe and not misfit(first, recipe)]
-    return len(inside) + len(fitting)

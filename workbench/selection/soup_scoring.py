@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import pandas as pd
 import torch
@@ -9,13 +10,13 @@ from torch import Tensor
 
 from workbench.data.prepare import Prepared
 from workbench.parts.model import MediaModel
+from workbench.parts.transfer import Transfer
 from workbench.scoring.evaluator import Evaluator
 from workbench.scoring.slices import Slice, labelled_slices, slices_of
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores, StoredSlices
 from workbench.selection.registration import load_trained
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow
 from workbench.trial.batches import sampled
 from workbench.trial.memory import Plan
 from workbench.trial.metrics import objective_metrics
@@ -25,6 +26,18 @@ from workbench.trial.stored_on_device import stored_for
 _BATCH_SIZE = 32
 
 State = Mapping[str, Tensor]
+
+
+class Averaged(Protocol):
+    """A trial whose weights are averaged: its row, or what a soup keeps of it."""
+
+    @property
+    def number(self) -> int:
+        """Of the trial."""
+
+    @property
+    def recipe(self) -> str:
+        """The uid of its recipe."""
 
 
 class SoupScorer:
@@ -38,7 +51,7 @@ class SoupScorer:
     """
 
     def __init__(
-        self, folder: StudyFolder, prepared: Prepared, rows: Sequence[TrialRow], *, device: str
+        self, folder: StudyFolder, prepared: Prepared, rows: Sequence[Averaged], *, device: str
     ) -> None:
         self._folder, self._prepared, self._device = folder, prepared, torch.device(device)
         self._objective = folder.experiment().objective
@@ -47,6 +60,8 @@ class SoupScorer:
 
         recipes = [folder.trial(row.recipe).read_recipe() for row in rows]
         self._is_frozen = all(recipe.training.frozen for recipe in recipes)
+        scopes = {recipe.training.transfer.scope for recipe in recipes}
+        self._transfer = Transfer(scope=scopes.pop() if len(scopes) == 1 else "all")
         results = [folder.trial(row.recipe).kept_result() for row in rows]
         sizes = [result.micro_batch for result in results if result and result.micro_batch]
         self._plan = Plan(micro_batch=min(sizes, default=None))
@@ -60,7 +75,7 @@ class SoupScorer:
         self.ms_per_file: float | None = None
         """What scoring took of a file, from stored views on: the least."""
 
-    def model(self, rows: Sequence[TrialRow]) -> MediaModel:
+    def model(self, rows: Sequence[Averaged]) -> MediaModel:
         """Return the model with the mean of the weights of some trials, in evaluation mode.
 
         Raises:
@@ -69,12 +84,12 @@ class SoupScorer:
         """
         model = self.recipe.model.build()
         model.load_state_dict(mean_state(self._sum(rows), len(rows), like=model.state_dict()))
-        model.freeze(self._is_frozen)
+        self._transfer.freeze(model, self._is_frozen)
         model.to(self._device)
         estimate_norms(model, training_files(self._train, self.recipe, self._plan))
         return model.eval()
 
-    def value(self, rows: Sequence[TrialRow]) -> float:
+    def value(self, rows: Sequence[Averaged]) -> float:
         """Return the objective of the mean of some trials; see `model`."""
         model = self.model(rows)
         scores = [self._scores(model, source) for source in self._measured.sources]
@@ -99,7 +114,7 @@ class SoupScorer:
     def _stored(self, part: Slice) -> StoredViews:
         return stored_for(part, self.recipe.model, self._device)
 
-    def _sum(self, rows: Sequence[TrialRow]) -> dict[str, Tensor]:
+    def _sum(self, rows: Sequence[Averaged]) -> dict[str, Tensor]:
         """Return the sum of the weights of some trials, which are read once in a greedy choice."""
         *before, last = rows
         uids = tuple(row.recipe for row in rows)

@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import pandas as pd
 
 from workbench.errors import DamagedFileError, StudyError
+from workbench.selection.weighted import FAST
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow, read_trials
+from workbench.study.records import UID, TrialRow, read_study, read_trials
+from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import objective_metrics
-from workbench.trial.recipe import Objective
+from workbench.trial.recipe import MetricName, Objective
+from workbench.trial.result import TrialFolder
 
 
 def read_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> pd.DataFrame:
@@ -53,8 +57,30 @@ def set_aside(folder: StudyFolder, rows: Sequence[TrialRow]) -> list[str]:
     return [f"Trial {row.number} is left out: {row.reason}" for row in lost]
 
 
+def unrecorded(folder: StudyFolder) -> str:
+    """Return a sentence if complete trials have folders and no record; else nothing.
+
+    So it is of a journal that lost its end, which looks whole. While a search goes on, a trial may
+    have ended and not be recorded yet.
+    """
+    known = {trial.user_attrs.get(UID) for trial in read_study(folder).get_trials(deepcopy=False)}
+    files = [TrialFolder(file.parent) for file in folder.path.glob("trials/*/result.json")]
+    results = [one.kept_result() for one in files if one.path.name not in known]
+    num_lost = sum(one is not None and one.state == "complete" for one in results)
+    if not num_lost or folder.is_held():
+        return ""
+    return (
+        f"Left out of {folder.name}: {counted(num_lost, 'complete trial')} in "
+        f"{folder.path / 'trials'} that the study's journal does not know, as if its end were "
+        "lost. Run `workbench search` as before: it takes them up again."
+    )
+
+
 def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
-    """Return a trial; a complete one whose scores are no good is a failed one, with the reason."""
+    """Return a trial; a complete one whose scores are no good is a failed one, with the reason.
+
+    They are to give its objective, its plain metrics, and those that constraints limit.
+    """
     if row.state != "complete":
         return row
     file = folder.trial(row.recipe).scores
@@ -65,24 +91,42 @@ def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> Tri
     except DamagedFileError:
         reason = f"{file.name} is {'damaged' if file.exists() else 'gone'} ({file})."
         return row.model_copy(update={"state": "failed", "reason": reason})
-    if row.objective is None or gives(scores, objective, row.objective):
+    if row.objective is None:
+        return row
+    limits = [name for name in folder.experiment().constraints if name in get_args(MetricName)]
+    # Of the others an older version may have had another notion.
+    told: list[tuple[str, float]]
+    told = [(name, row.metrics[name]) for name in sorted(FAST) if name in row.metrics]
+    told += [(name, row.metrics.get(name, math.nan)) for name in limits]
+    wrong = _not_given(scores, objective, [(objective.metric, row.objective), *told])
+    if wrong is None:
         return row
     # One of the two was changed; which, nothing tells.
-    reason = f"{file.name} does not give the {objective.metric} of its result.json ({file})."
+    reason = f"{file.name} does not give the {wrong} of its result.json ({file})."
     return row.model_copy(update={"state": "failed", "reason": reason})
 
 
 def gives(scores: pd.DataFrame, objective: Objective, value: float) -> bool:
     """Return whether stored scores give this value of the objective."""
+    return _not_given(scores, objective, [(objective.metric, value)]) is None
+
+
+def _not_given(
+    scores: pd.DataFrame, objective: Objective, values: Sequence[tuple[str, float]]
+) -> str | None:
+    """Return the first metric of which stored scores do not give this value, if there is one."""
     scored = {
         str(name): (of_slice["target"], of_slice["score"])
         for name, of_slice in scores.groupby("slice", sort=False)
     }
     try:
-        found = objective_metrics(objective, scored)[objective.metric]
+        found = {str(name): value for name, value in objective_metrics(objective, scored).items()}
     except (ValueError, KeyError):  # no scores of two classes, or none of a slice
-        return False
-    return math.isclose(found, value, rel_tol=1e-4, abs_tol=1e-6)
+        return objective.metric
+    for name, value in values:
+        if not math.isclose(found.get(name, math.nan), value, rel_tol=1e-4, abs_tol=1e-6):
+            return name
+    return None
 
 
 def trial_auc(folder: StudyFolder, row: TrialRow, objective: Objective) -> Estimate:

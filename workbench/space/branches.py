@@ -19,7 +19,7 @@ METHOD = "method"
 _OF_METHODS = FineTuning.model_fields.keys() | FeatureProbe.model_fields.keys()
 
 
-_UNREAD = TrainingSpec.model_fields.keys() - TrainingSpec.READ_BY_PROBE | {"dropout"}
+_UNREAD = TrainingSpec.model_fields.keys() - TrainingSpec.READ_BY_PROBE | {"dropout", "over_frames"}
 """By a probe."""
 
 

@@ -78,6 +78,7 @@ class RecipeBuilder:
                 image_px=recipe.model.image_px,
                 finder=self.finder,
                 head=recipe.model.head,
+                reading=recipe.model.reading,
                 counted=self.counted,
             )
         except ConfigError as error:

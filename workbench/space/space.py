@@ -26,6 +26,7 @@ from workbench.media.views import AnyView
 from workbench.parts.augment import warnings
 from workbench.parts.model import backboned
 from workbench.parts.model_spec import ModelChoices, ModelSpec
+from workbench.parts.over_frames import MEAN
 from workbench.parts.per_view import in_short, values_of
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Rulebook
@@ -66,6 +67,7 @@ class SampledConfig(ModelChoices, TrainingSpec):
             object.__setattr__(self, "backbone", in_short(self.backbone))
         if self.probe is not None:
             object.__setattr__(self, "dropout", 0.0)  # nothing is dropped where nothing is trained
+            object.__setattr__(self, "over_frames", MEAN)
         return self
 
     def recipe(

@@ -5,6 +5,7 @@ from pathlib import Path
 from workbench.console import say
 from workbench.media.views import AnyView
 from workbench.parts.heads import LINEAR, Head
+from workbench.parts.model import PLAIN, Reading
 from workbench.parts.per_view import PerView, apply
 from workbench.parts.pretrained import resolve
 from workbench.parts.weights import Mode, Weights
@@ -42,6 +43,7 @@ def judge_start(
     image_px: int,
     finder: WeightsFinder,
     head: Head = LINEAR,
+    reading: Reading = PLAIN,
     counted: Path | None = None,
 ) -> Verdict:
     """Judge a model of `views` on `backbone` with the weights that `mode` gives it; see `judge`.
@@ -56,5 +58,12 @@ def judge_start(
 
     weights = apply(start, backbone)
     return judge(
-        rulebook, backbone, views, image_px=image_px, weights=weights, head=head, counted=counted
+        rulebook,
+        backbone,
+        views,
+        image_px=image_px,
+        weights=weights,
+        head=head,
+        reading=reading,
+        counted=counted,
     )

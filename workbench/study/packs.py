@@ -1,4 +1,4 @@
-"""The packs of a study: several of its trained trials joined into one model.
+"""The packs of a study: several of its trained trials, or soups of them, joined into one model.
 
 A pack is no trial: nothing is trained for it, and no number of trials counts it. It has a folder of
 its own with the files of a trained model, and in place of a recipe the record of what it joins.
@@ -25,14 +25,17 @@ _REMEDY = "Put the file back, or remove the folder: `workbench pack` makes it an
 
 
 class PackMember(Frozen):
-    """A trained trial in a pack."""
+    """A trained trial in a pack, or a soup of several."""
 
     study: str = Field(pattern=f"^{NAME}$")
     number: int
-    """The trial's, in its study."""
+    """The trial's, in its study; of a soup that of the best in it."""
 
     recipe: str
-    """The uid of its recipe."""
+    """The uid of its recipe, or of the soup."""
+
+    soup: tuple[int, ...] = ()
+    """The trials whose weights it is the mean of, where it is a soup."""
 
     trained: Recipe
     """The recipe itself."""
@@ -45,6 +48,32 @@ class PackMember(Frozen):
 
     ms_per_file: float | None = None
     """What scoring took of a file by it, from its stored views on; unknown of older versions."""
+
+    @property
+    def title(self) -> str:
+        """What a person calls it within its study: `trial 5`, or `soup 1f0c...`."""
+        return title_of(None if self.soup else self.number, self.recipe, is_soup=bool(self.soup))
+
+
+class FinalistHeld(Frozen):
+    """The best finalist of a study, as a pack was held against it."""
+
+    number: int
+    """The trial's."""
+
+    mean: float
+    """Of the objective over its repeats: nobody picked them, so it needs no correction."""
+
+    num_seeds: int
+    params: int
+    lead: float
+    """How much better what the pack is expected to have is; below 0 if it is worse."""
+
+    @property
+    def told(self) -> str:
+        """What it is and has, for a person."""
+        seeds = "a new seed" if self.num_seeds == 1 else f"{self.num_seeds} new seeds"
+        return f"trial {self.number}, mean {self.mean:.3f} over {seeds}"
 
 
 class PackEstimate(Frozen):
@@ -66,11 +95,17 @@ class PackEstimate(Frozen):
     rounding: float = 0.0
     """A gain up to this counts as none; 0 of older versions."""
 
+    finalist: FinalistHeld | None = None
+    """What it is held against in place of the best single trial, where that was trained again."""
+
     num_trials: int
     """Complete trials that both were chosen among."""
 
     method: str
     """How the numbers were made, in one sentence."""
+
+    caveat: str = ""
+    """What they do not allow for, in a sentence."""
 
     @property
     def sentence(self) -> str:
@@ -83,21 +118,35 @@ class PackEstimate(Frozen):
                 f" ({self.low:.2f} to {self.high:.2f}, 95%: members and weights chosen among "
                 f"{self.num_trials} trials)"
             )
-        return f"Expected on new data of this kind {self.expected:.3f}{within}."
+        return (
+            f"Expected on new data of this kind {self.expected:.3f}{within}. {self.caveat}".strip()
+        )
 
     @property
     def gain_sentence(self) -> str:
-        """Return how it stands to the best single trial, for a person; empty if nothing tells."""
-        if self.gain is None:
+        """Return how it stands to the best single model, for a person; empty if nothing tells."""
+        lead, other, within = self.lead, "the best single trial", ""
+        if lead is None:
             return ""
-        way = "better" if self.gain >= 0 else "worse"
-        within = ""
-        if self.gain_low is not None and self.gain_high is not None:
+        if self.finalist is not None:
+            other, within = "the best finalist", f" ({self.finalist.told})"
+        elif self.gain_low is not None and self.gain_high is not None:
             within = f" (gain {self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
-        than = f"{way} than the best single trial by {abs(self.gain):.3f}"
-        if abs(self.gain) <= self.rounding:
-            than = "as good as the best single trial"
+        way = "better" if lead >= 0 else "worse"
+        than = f"{way} than {other} by {abs(lead):.3f}"
+        if self.is_tie:
+            than = f"as good as {other}"
         return f"It is expected to be {than}{within}."
+
+    @property
+    def lead(self) -> float | None:
+        """How much better it is than what it is held against; below 0 if it is worse."""
+        return self.finalist.lead if self.finalist else self.gain
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether it is worth as much as what it is held against, so that the size decides."""
+        return self.lead is not None and abs(self.lead) <= self.rounding
 
     @property
     def lines(self) -> list[str]:
@@ -135,9 +184,10 @@ class PackRecord(Frozen):
 
     def member_names(self, study: str) -> tuple[str, ...]:
         """Return what a person calls the members: their numbers, with the study if another."""
+        names = [one.title.removeprefix("trial ") for one in self.members]
         return tuple(
-            str(one.number) if one.study == study else f"{one.study}:{one.number}"
-            for one in self.members
+            name if one.study == study else f"{one.study}:{name}"
+            for one, name in zip(self.members, names, strict=True)
         )
 
 

@@ -118,7 +118,7 @@ def read_trials(folder: StudyFolder) -> list[TrialRow]:
             "`workbench search` as before: it writes it anew from the folders of the trials."
         ) from error
     constraints = folder.experiment().constraints
-    return [_held_to(constraints, row) for row in rows] if constraints else rows
+    return [held_to(constraints, row) for row in rows] if constraints else rows
 
 
 def count_running(folder: StudyFolder) -> int:
@@ -231,8 +231,8 @@ def _read_database(folder: StudyFolder, address: str) -> optuna.Study:
     )
 
 
-def _held_to(constraints: Constraints, row: TrialRow) -> TrialRow:
-    """Return the trial with what it breaks."""
+def held_to(constraints: Constraints, row: TrialRow) -> TrialRow:
+    """Return the trial with what it breaks; one that is not complete as it is."""
     if row.state != "complete":
         return row
     values = constrained_values(row, params=(row.params_thop, row.params_true))

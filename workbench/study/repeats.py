@@ -9,7 +9,7 @@ from pydantic import Field
 from workbench.errors import DamagedFileError
 from workbench.files import write_text
 from workbench.study.folder import StudyFolder
-from workbench.study.records import THOP, TRUE, TrialRow
+from workbench.study.records import THOP, TRUE, TrialRow, held_to
 from workbench.trial.recipe import Recipe
 from workbench.validation import read_record
 from workbench.values import Frozen
@@ -121,15 +121,20 @@ def row_of_repeat(folder: StudyFolder, row: TrialRow, repeat: Repeat) -> TrialRo
     repeats = folder.trial(row.recipe).kept_recipe()
     if recipe and repeats and recipe.replaced() != repeats.replaced(seed=recipe.seed):
         raise DamagedFileError(f"{files.path} is no repeat of trial {row.number}. {_REMEDY}")
-    return row.model_copy(
+    again = row.model_copy(
         update={
             "recipe": repeat.recipe,
             "state": result.state,
             "reason": result.reason,
             "objective": result.objective,
             "metrics": result.metrics,
+            "by_slice": result.by_slice,
+            "ms_per_file": result.ms_per_file,
             "epochs": result.epochs,
             "seconds": result.seconds,
             "run_id": repeat.run,
+            "breaks": (),
         }
     )
+    # Another seed may break what the trial keeps to.
+    return held_to(folder.experiment().constraints, again)

@@ -14,10 +14,9 @@ from typing import Literal
 from pydantic import Field
 
 from workbench.errors import StudyError
-from workbench.files import write_text
+from workbench.files import PART, write_text
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow
-from workbench.trial.constraints import broken, constrained_values
+from workbench.study.records import TrialRow, held_to
 from workbench.validation import read_record
 from workbench.values import Frozen
 
@@ -74,6 +73,17 @@ def soup_uid(recipes: Iterable[str]) -> str:
 def write_soup(folder: Path, soup: Soup) -> None:
     """Write what a soup is made of into its folder."""
     write_text(folder / _FILE, soup.model_dump_json(indent=2) + "\n")
+
+
+def read_soups(folder: StudyFolder) -> list[Soup]:
+    """Return the soups of a study, by their names.
+
+    Raises:
+        DamagedFileError: what one of them is cannot be read.
+    """
+    files = folder.path.glob(f"soups/*/{_FILE}")
+    whole = sorted(file for file in files if not file.parent.name.startswith(PART))
+    return [read_record(Soup, file, remedy=_REMEDY) for file in whole]
 
 
 def read_soup(folder: StudyFolder, recipe: str) -> Soup | None:
@@ -135,5 +145,4 @@ def row_of_soup(folder: StudyFolder, first: TrialRow, soup: Soup) -> TrialRow:
             "seconds": result.seconds,
         }
     )
-    values = constrained_values(row, params=(row.params_thop, row.params_true))
-    return row.model_copy(update={"breaks": broken(folder.experiment().constraints, values)})
+    return held_to(folder.experiment().constraints, row)

@@ -90,21 +90,21 @@ class Predictor:
         limit_s: float = FILE_LIMIT_S,
     ) -> None:
         try:
-            self._device = torch.device(device)
+            self.device = torch.device(device)
         except RuntimeError as error:
             raise ConfigError(f"{device!r} is no torch device. Write e.g. cpu or cuda.") from error
         try:
-            self._spec = read_spec(read_json(bundle / MODEL))
-            model = self._spec.build()
+            self.spec = read_spec(read_json(bundle / MODEL))
+            model = self.spec.build()
             model.load_state_dict(load_file(bundle / WEIGHTS))
-            self._temperature = read_temperature(bundle)
+            self.temperature = read_temperature(bundle)
         except (OSError, ValueError, RuntimeError, SafetensorError, ConfigError) as error:
             said = " ".join(str(error).split())[:300].rstrip(".")
             raise BundleError(
                 f"The model of {bundle} cannot be built ({said}). Export the bundle again."
             ) from error
         try:
-            self._model = model.place(self._device)
+            self.model = model.place(self.device)
         except (RuntimeError, AssertionError) as error:
             said = str(error).splitlines()[0]
             raise ConfigError(f"{device} cannot be used ({said}). Use the device cpu.") from error
@@ -156,14 +156,14 @@ class Predictor:
         """Return what waits for a file to be decoded, which begins now where there is a fence."""
         whole = path.absolute()  # the processes stay in the folder in which they started
         if self._fence is None:
-            return partial(read_here, whole, self._spec.views)
-        return partial(ended, self._fence.submit(read_any, whole, self._spec.views), self._limit_s)
+            return partial(read_here, whole, self.spec.views)
+        return partial(ended, self._fence.submit(read_any, whole, self.spec.views), self._limit_s)
 
     def _predict_batch(
         self, some: Sequence[tuple[Path, MadeOrNot | MediaError]]
     ) -> Iterator[Prediction]:
         """Yield the predictions of some files, scored together."""
-        views = self._spec.views
+        views = self.spec.views
         made = [
             dict.fromkeys(views, reading) if isinstance(reading, MediaError) else reading
             for _, reading in some
@@ -175,12 +175,12 @@ class Predictor:
 
         def source_for(member: ModelSpec) -> DecodedViews:
             own = {name: arrays[name] for name in member.views}
-            return DecodedViews(member, own, device=self._device)
+            return DecodedViews(member, own, device=self.device)
 
-        whole = scores_of(self._spec, self._model, source_for, batch_size=BATCH_SIZE)
+        whole = scores_of(self.spec, self.model, source_for, batch_size=BATCH_SIZE)
         if not np.isfinite(whole).all():
             raise BundleError(f"The model gives no number of {some[0][0]} or the next few files.")
-        scores = tempered(whole, self._temperature).tolist()
+        scores = tempered(whole, self.temperature).tolist()
         for (path, _), of_file, value in zip(some, made, scores, strict=True):
             failed = {name: why for name, why in of_file.items() if isinstance(why, MediaError)}
             _tell(path, failed)

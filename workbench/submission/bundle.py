@@ -14,10 +14,13 @@ from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
-from workbench.files import finished_folder, hash_file, write_bytes, write_json, write_text
+from workbench.files import hash_file, write_bytes, write_json, write_text
+from workbench.folders import finished_folder
 from workbench.media.still import LIBRARIES
 from workbench.notebook import ShownAsText
+from workbench.parts.heads import LINEAR
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.over_frames import MEAN
 from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
@@ -162,7 +165,9 @@ def export(
         {type(view) for view in views},
         spec.backbone_names,
         is_pack=isinstance(spec, PackSpec),
-        has_fitted_head=any(member.head.is_fitted for member in members_of(spec)),
+        has_own_head=any(member.head != LINEAR for member in members_of(spec)),
+        has_over_frames=any(member.over_frames != MEAN for member in members_of(spec)),
+        has_picture_input=any(member.picture_input != "rgb" for member in members_of(spec)),
         plugins=plugins,
     )
     extras = frozenset().union(*(view.libraries for view in views))

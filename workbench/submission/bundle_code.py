@@ -19,6 +19,28 @@ from workbench.parts.heads import LinearHead
 
 AnyHead = LinearHead
 '''
+_OVER_FRAMES = Path(PACKAGE.name, "parts", "any_over_frames.py")
+_MEAN_OF_FRAMES = '''"""How the frames of a view become one in this bundle's model."""
+
+from workbench.parts.over_frames import MeanOfFrames
+
+AnyOverFrames = MeanOfFrames
+'''
+_INPUT = Path(PACKAGE.name, "parts", "picture_input.py")
+_COLOURS = '''"""What the backbones of this bundle's model see of pictures."""
+
+from typing import Literal
+
+from torch import nn
+
+PictureInput = Literal["rgb"]
+CHANNELS: dict[str, int] = {}
+
+
+def transform(picture_input: PictureInput) -> nn.Module:
+    """Return what leaves pictures as they are."""
+    return nn.Identity()
+'''
 _ROOT = Path(PACKAGE.name, "__init__.py")
 
 _NOTEBOOK = Path(PACKAGE.name, "notebook.py")
@@ -85,7 +107,9 @@ def code_for(
     backbones: Collection[str],
     *,
     is_pack: bool = False,
-    has_fitted_head: bool = False,
+    has_own_head: bool = False,
+    has_over_frames: bool = False,
+    has_picture_input: bool = False,
     plugins: Collection[Plugin] = (),
 ) -> Code:
     """Return the code that scores files by a model, or a pack, of such views and backbones.
@@ -102,8 +126,12 @@ def code_for(
     }
     if not is_pack:
         written[_ANY_MODEL] = _ONE_MODEL.encode()
-    if not has_fitted_head:
+    if not has_own_head:
         written[_HEADS] = _LINEAR_HEAD.encode()
+    if not has_over_frames:
+        written[_OVER_FRAMES] = _MEAN_OF_FRAMES.encode()
+    if not has_picture_input:
+        written[_INPUT] = _COLOURS.encode()
     found = closure(ENTRY, PACKAGE.parent, written)
     files = {
         file: written[file] if file in written else (PACKAGE.parent / file).read_bytes()

@@ -20,6 +20,7 @@ from workbench.scoring.slices import TEST
 from workbench.scoring.temperature import tempered
 from workbench.searching.devices import Seats, choose_seats
 from workbench.selection.packing import join_tables, pack_tensors
+from workbench.selection.soup import average_again
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags
 from workbench.submission.contents import Contents
@@ -122,7 +123,7 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
         }
         checks.append(_data_told(record, prepared))
         tolerance = tolerance_for(record.spread, how.tolerance)
-        is_bits, tables, num_told = True, [], len(checks)
+        is_bits, num_told = not record.soups, len(checks)  # a soup's norms are estimated anew
         for one in trained:
             files, reasons = _trained(one, prepared[one.study], workspace, seats, how.store, tags)
             result, scores = files.read_result(), files.read_scores()
@@ -132,11 +133,12 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
             checks += lines
             if one in record.models:
                 is_bits = is_bits and not reasons
-                tables.append(scores)
         if not is_bits:
             metric = record.models[0].recipe.objective.metric
             checks.append(tolerance_told(tolerance, metric))
-        checks.append(_model_file(record, contents, workspace, out, is_bits=is_bits))
+        members = _members(record, prepared, workspace, seats)
+        checks.append(_model_file(record, contents, members, out, is_bits=is_bits))
+        tables = [one.read_scores() for one in members]
         checks.append(_predictions(record, contents, bundle, prepared, tables, is_bits, tolerance))
         checks += nothing_compared(checks[num_told:])
         outcome = {"bundle": hash_file(bundle / MANIFEST), "recipe": record.recipe}
@@ -250,11 +252,34 @@ def _trained(
     return files, why_not_bits(one, result, result.environment, tags["code_hash"])
 
 
+def _members(
+    record: TrainingRecord, prepared: Mapping[str, Prepared], workspace: Workspace, seats: Seats
+) -> list[TrialFolder]:
+    """Return the files of the model, or of each member of the pack, its soups averaged again."""
+    soups = {soup.recipe: soup for soup in record.soups}
+    found = []
+    for study, uid in _named(record):
+        folder = StudyFolder(workspace.studies / study)
+        if uid in soups:
+            average_again(folder, prepared[study], soups[uid], device=seats.devices[0])
+        found.append(folder.trial(uid))
+    return found
+
+
+def _named(record: TrainingRecord) -> Sequence[tuple[str, str]]:
+    """Return the study and the uid of the model, or of each member of the pack."""
+    return record.members or [(one.study, one.uid) for one in record.models]
+
+
 def _model_file(
-    record: TrainingRecord, contents: Contents, workspace: Workspace, out: Path, *, is_bits: bool
+    record: TrainingRecord,
+    contents: Contents,
+    files: Sequence[TrialFolder],
+    out: Path,
+    *,
+    is_bits: bool,
 ) -> Check:
     """Write the whole model into `out`; return how it compares with that of the bundle."""
-    files = [StudyFolder(workspace.studies / one.study).trial(one.uid) for one in record.models]
     tensors = pack_tensors(record.pack, files) if record.pack else load_file(files[0].weights)
     with finished(out / WEIGHTS) as part:
         save_file(tensors, part, metadata={"recipe": record.recipe})
@@ -262,7 +287,8 @@ def _model_file(
         return Check(what=WEIGHTS, ok=True, said="the same file")
     if is_bits:
         return Check(what=WEIGHTS, ok=False, said="another file than that of the bundle")
-    return Check(what=WEIGHTS, ok=None, said="another file, as its trainings may have other bits")
+    said = "another file, as its trainings or averages may have other bits"
+    return Check(what=WEIGHTS, ok=None, said=said)
 
 
 def _predictions(
@@ -283,7 +309,7 @@ def _predictions(
         return check_predictions(exported, None, is_bits=is_bits, tolerance=tolerance)
     scores = tables[0]
     if record.pack:
-        scores = join_tables(record.pack.joint, tables, [one.title for one in record.models])
+        scores = join_tables(record.pack.joint, tables, [uid for _, uid in _named(record)])
     test = scores[scores["slice"] == TEST]
     names, values = test["name"].tolist(), test["score"].tolist()
     values = tempered(values, read_temperature(bundle)).tolist()

@@ -4,6 +4,7 @@ import itertools
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -27,7 +28,7 @@ from workbench.study.records import MADE_BY, read_study
 from workbench.study.refits import RefitRecord
 from workbench.study.repeats import read_repeats
 from workbench.study.slice_folders import noted_folders
-from workbench.study.soups import read_soup
+from workbench.study.soups import Soup, read_soup
 from workbench.submission.bundle_code import PACKAGE
 from workbench.submission.training_record import (
     FOLDER,
@@ -58,7 +59,9 @@ def trained_models(
         DamagedFileError: files of a trial are not what it wrote.
     """
     model = folder.model(refit.recipe if refit else champion.recipe)
-    return tuple(_model(*one) for one in _trained(folder, champion, refit, model))
+    trained = (_model(*one) for one in _trained(folder, champion, refit, model))
+    # A trial may be a member of a pack and in a soup that is another.
+    return tuple({(one.study, one.uid): one for one in trained}.values())
 
 
 def needed_plugins(models: Sequence[TrainedModel], backbones: Iterable[str]) -> tuple[Plugin, ...]:
@@ -91,14 +94,12 @@ def write_training(
 
     Returns:
         The name of the wheel in the bundle; empty where a study lost the table of its data, so that
-        nothing says what was trained on, and of a soup: then nothing is written.
+        nothing says what was trained on: then nothing is written.
 
     Raises:
         BundleError: the program was never installed.
         DamagedFileError: files of a repeat are not what it wrote.
     """
-    if champion.is_soup:  # nothing here averages the weights of what `retrain` trains
-        return ""
     uid = refit.recipe if refit else champion.recipe
     model = folder.model(uid)
     studies = {one.study: _study(folder, one.study) for one in models}
@@ -112,6 +113,7 @@ def write_training(
         code_hash=tags["code_hash"],
         wheel=write_wheel(part).name,
         models=tuple(models),
+        **_soups(folder, champion, model),
         repeats=() if refit else _other_seeds(folder, champion, finalists),
         pack=model.read_pack().spec if isinstance(model, PackFolder) else None,
         data={
@@ -159,7 +161,7 @@ def _trained(
             for one in refit.models
         ]
     if champion.is_soup:
-        return _averaged(folder, champion)
+        return _averaged(folder, champion.recipe, champion.title)
     if not isinstance(model, PackFolder):
         number = champion.number or 0
         title = champion.title if not champion.repeats else f"repeat of trial {number}"
@@ -168,19 +170,39 @@ def _trained(
     found = []
     for member in model.read_pack().members:
         own = _study(folder, member.study)
+        if member.soup:
+            found += _averaged(own, member.recipe, member.title)
+            continue
         code = _code_of(own, member.number, member.recipe)
         found.append((own, own.trial(member.recipe), f"trial {member.number}", code))
     return found
 
 
-def _averaged(folder: StudyFolder, champion: Champion) -> list[_Trained]:
-    """Return the trials whose weights a soup averages."""
-    soup = read_soup(folder, champion.recipe)
+def _soups(folder: StudyFolder, champion: Champion, model: ModelFolder) -> dict[str, Any]:
+    """Return the fields of the record that say which members are soups; none if none is."""
+    if champion.is_soup:
+        soup = _soup(folder, champion.recipe, champion.title)
+        return {"soups": (soup,), "members": ((folder.name, soup.recipe),)}
+    members = model.read_pack().members if isinstance(model, PackFolder) else ()
+    soups = [_soup(_study(folder, m.study), m.recipe, m.title) for m in members if m.soup]
+    if not soups:
+        return {}
+    return {"soups": tuple(soups), "members": tuple((m.study, m.recipe) for m in members)}
+
+
+def _soup(folder: StudyFolder, uid: str, title: str) -> Soup:
+    soup = read_soup(folder, uid)
     if soup is None:
         raise BundleError(
-            f"What {champion.title} is made of is gone from {folder.soup(champion.recipe).path}. "
-            "Put the file back, or promote another model."
+            f"What {title} is made of is gone from {folder.soup(uid).path}. Put the file back, or "
+            "promote another model."
         )
+    return soup
+
+
+def _averaged(folder: StudyFolder, uid: str, title: str) -> list[_Trained]:
+    """Return the trials whose weights a soup averages."""
+    soup = _soup(folder, uid, title)
     return [
         (
             folder,

@@ -4,10 +4,10 @@ import hashlib
 import io
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import pandas as pd
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from workbench.data.dataset import NAME
 from workbench.data.metadata import column_of
@@ -15,6 +15,7 @@ from workbench.data.out_of_fold import FOLD
 from workbench.errors import BundleError, DamagedFileError
 from workbench.parts.pack_spec import PackSpec
 from workbench.scoring.slices import TEST
+from workbench.study.soups import Soup
 from workbench.trial.environment import Environment
 from workbench.trial.recipe import Objective, Recipe
 from workbench.validation import read_record
@@ -102,7 +103,14 @@ class TrainingRecord(Frozen):
     """The file in the bundle that installs this program."""
 
     models: Annotated[tuple[TrainedModel, ...], Field(min_length=1)]
-    """The model, or the members of the pack in its order."""
+    """The model, or the members of the pack in its order; of a soup, each trial in it."""
+
+    soups: tuple[Soup, ...] = ()
+    """The soup that the model is, or those that the pack has as members."""
+
+    members: tuple[tuple[str, str], ...] = ()
+    """The study and the uid of the model, or of each member of the pack; where it has no soup,
+    those of `models`."""
 
     repeats: tuple[TrainedModel, ...] = ()
     """The other seeds of the finalist by whose mean the model was chosen."""
@@ -118,6 +126,14 @@ class TrainingRecord(Frozen):
     """Columns of the metadata that each study's numbers depend on."""
 
     spread: SeedSpread | None = None
+
+    @model_validator(mode="after")
+    def _trains_its_members(self) -> Self:
+        soups = {soup.recipe: [one.recipe for one in soup.ingredients] for soup in self.soups}
+        needed = {(study, one) for study, uid in self.members for one in soups.get(uid, [uid])}
+        if needed - {(one.study, one.uid) for one in self.models}:
+            raise ValueError("a member is of no training")
+        return self
 
 
 def _plain(name: str) -> str:
@@ -135,9 +151,8 @@ def read_training(bundle: Path) -> TrainingRecord:
     path = bundle / RECORD
     if not path.exists():
         raise BundleError(
-            f"{bundle} holds no {RECORD}: its model is a soup, an older version wrote it, or its "
-            "study had lost the table of its data. A soup cannot be trained again as one model; "
-            "else run `workbench search` for the study, and export it again."
+            f"{bundle} holds no {RECORD}: an older version wrote it, or its study had lost the "
+            "table of its data. Run `workbench search` for the study, and export it again."
         )
     try:
         return read_record(TrainingRecord, path, remedy="Export the bundle again.")

@@ -82,7 +82,8 @@ def shuffled(
         generator: A CPU generator.
         balanced: As many samples, half of each class: of the rarer class some come again, of the
             other some are left out.
-        copies: Draws which samples are seen as copies, before classes are balanced.
+        copies: Draws which samples are seen as copies, before classes are balanced; fakes that are
+            learned beside a real sample join its batch.
     """
     order = torch.randperm(source.num_samples, generator=generator)
     if copies is not None:
@@ -97,6 +98,8 @@ def shuffled(
         ]
         order = torch.cat(halves)[torch.randperm(len(order), generator=generator)]
     for index in _pieces(order, batch_size):
+        if copies is not None:
+            index = copies.with_partners(index, source.num_segments)
         yield Batch(source.inputs(index), source.targets_of(index), index)
 
 

@@ -32,7 +32,7 @@ def compiled_model(
     """
     # Blends make batches of any size, of which hardly one is that which was compiled. What is
     # compiled gives no features.
-    if recipe.training.augment.pictures.self_blend > 0 or recipe.training.contrast.weight > 0:
+    if recipe.training.most_of_a_sample > 1 or recipe.training.contrast.weight > 0:
         return None
     # As many threads as the trial may use: torch would start a process for each core.
     torch._inductor.config.compile_threads = torch.get_num_threads()

@@ -1,6 +1,6 @@
 """Which training files are seen as copies of them: drawn anew in each epoch."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from workbench.data.training_copies import copies_name
 from workbench.data.view_store import NEUTRAL_ROW
+from workbench.degradation.degradations import REAL_OF
 from workbench.media.sound_view import SoundView
 from workbench.parts.copies import Copies
 from workbench.scoring.slices import Slice
@@ -30,31 +31,45 @@ class DrawnCopies:
     def __init__(self, part: Slice, copies: Copies, views: Collection[str]) -> None:
         self._files, self._views = part, views
         self._tables = [part.rows]
-        self._degraded = copies.degraded
         self._is_real = torch.from_numpy(part.rows["target"].to_numpy() == 0)
-        chances = [0.0, *copies.forged.values()]
-        self._ends = torch.tensor(chances, dtype=torch.float64).cumsum(0)
+        self._forged, self._damaged = (
+            torch.tensor([0.0, *chances.values()], dtype=torch.float64).cumsum(0)
+            for chances in (copies.forged, copies.damaged)
+        )
         self.num_files = len(part.rows)
         """Of the files themselves, which come first."""
 
         own = np.arange(self.num_files)
-        damaged = self._added("", own, own >= 0, degraded=True) if copies.degraded else own
-        places = [np.stack([own, damaged])]
+        plain = np.stack([own, *(self._added("", d, own, own >= 0) for d in copies.damaged)])
+        places = [plain]
         self.num_forged = 0.0
         """Real files that an epoch sees as fakes, on average."""
 
+        self.num_pairs = 0.0
+        """Real files that an epoch sees beside a fake made of them, on average."""
+
+        partners: dict[int, int] = {}
         for forgery, chance in copies.forged.items():
-            forged = self._added(forgery, own, own >= 0, degraded=False)
-            is_forged = forged != own
-            damaged = np.where(is_forged, forged, places[0][1])
-            if copies.degraded:
-                damaged = self._added(forgery, damaged, is_forged, degraded=True)
-            places.append(np.stack([forged, damaged]))
-            self.num_forged += chance * int(is_forged.sum())
+            fakes = self._ways(forgery, copies.damaged, plain)
+            is_made = fakes[0] != own
+            if forgery in REAL_OF:
+                reals = self._ways(REAL_OF[forgery].name, copies.damaged, plain)
+                is_made &= reals[0] != own
+                pairs = zip(reals[:, is_made].flat, fakes[:, is_made].flat, strict=True)
+                partners |= {int(real): int(fake) for real, fake in pairs}
+                fakes = np.where(is_made, reals, plain)
+                self.num_pairs += chance * int(is_made.sum())
+            else:
+                self.num_forged += chance * int(is_made.sum())
+            places.append(fakes)
         self._places = torch.from_numpy(np.stack(places))
-        """Where each file is, not forged or in each way, as it is and damaged: (ways, 2, files)."""
+        """Where each file is: (1 + ways to forge it, 1 + ways to damage it, files)."""
 
         table = pd.concat(self._tables, ignore_index=True)
+        self._partners = torch.full((len(table),), -1)
+        self._partners[list(partners.keys())] = torch.tensor(
+            [*partners.values()], dtype=torch.int64
+        )
         self.part = replace(part, prepared=replace(part.prepared, table=table), rows=table)
         """The files, and behind them their copies."""
 
@@ -68,17 +83,37 @@ class DrawnCopies:
         """
         files, segments = order // num_segments, order % num_segments
         drawn = torch.rand(len(order), generator=generator, dtype=torch.float64)
-        way = torch.searchsorted(self._ends, drawn, right=True)
-        way[(way == len(self._ends)) | ~self._is_real[files]] = 0
-        damaged = torch.rand(len(order), generator=generator) < self._degraded
-        return self._places[way, damaged.long(), files] * num_segments + segments
+        forged = _which(self._forged, drawn)
+        forged[~self._is_real[files]] = 0
+        damaged = _which(self._damaged, torch.rand(len(order), generator=generator).double())
+        return self._places[forged, damaged, files] * num_segments + segments
+
+    def with_partners(self, index: Tensor, num_segments: int) -> Tensor:
+        """Return samples of a batch, and behind them the fakes that are learned beside them."""
+        partners = self._partners[index // num_segments]
+        joining = partners >= 0
+        added = partners[joining] * num_segments + (index % num_segments)[joining]
+        return torch.cat([index, added])
+
+    def _ways(self, forgery: str, damages: Iterable[str], plain: Places) -> Places:
+        """Add the copies of a forgery; return where each file is, (1 + ways to damage it, files).
+
+        `plain` says where the files themselves are, which stand in for copies that there are not.
+        """
+        forged = self._added(forgery, "", plain[0], plain[0] >= 0)
+        is_forged = forged != plain[0]
+        ways = [forged]
+        for damage, damaged in zip(damages, plain[1:], strict=True):
+            at_least = np.where(is_forged, forged, damaged)
+            ways.append(self._added(forgery, damage, at_least, is_forged))
+        return np.stack(ways)
 
     def _added(
-        self, forgery: str, places: Places, wanted: npt.NDArray[np.bool_], *, degraded: bool
+        self, forgery: str, damage: str, places: Places, wanted: npt.NDArray[np.bool_]
     ) -> Places:
         """Add the copies of one kind of the files that are wanted; return `places` with theirs."""
         prepared, rows = self._files.prepared, self._files.rows
-        other = prepared.beside.get(copies_name(forgery, degraded=degraded))
+        other = prepared.beside.get(copies_name(forgery, damage))
         if other is None:
             return places
         table = other.table.drop_duplicates("content")
@@ -101,3 +136,9 @@ class DrawnCopies:
         added[np.flatnonzero(wanted)[seen]] = sum(map(len, self._tables)) + np.arange(seen.sum())
         self._tables.append(table[seen])
         return added
+
+
+def _which(ends: Tensor, drawn: Tensor) -> Tensor:
+    """Return in which of the spans that `ends` bound each number lies, from 1 on; 0: in none."""
+    way = torch.searchsorted(ends, drawn, right=True)
+    return way.where(way < len(ends), 0)

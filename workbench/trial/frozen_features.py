@@ -18,6 +18,7 @@ from workbench.data.prepare import Prepared
 from workbench.files import finished
 from workbench.parts.model import BackboneReader, MediaModel
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.suited import about
 from workbench.parts.weights import Weights, own_versions
 from workbench.scoring.features import features_of
 from workbench.scoring.slices import Slice
@@ -122,11 +123,12 @@ class FrozenFeatures:
         rows = _rows_of(name, part)
         if weights.source == "none" or rows is None:
             return ""
-        about: Mapping[str, object] = {
+        key_of: Mapping[str, object] = {
             "format": _FORMAT,
             "backbone": self._spec.backbone_of[name],
             "weights": weights.model_dump(),
             **own_versions([self._spec.backbone_of[name]]),
+            **about(self._spec.reading),
             "view": self._spec.views[name].uid,
             "image_px": self._spec.image_px,
             "tta": self._spec.tta if augmented else "none",
@@ -134,7 +136,7 @@ class FrozenFeatures:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
-        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        key = hashlib.sha256(json.dumps(key_of, sort_keys=True).encode())
         key.update(rows)
         return key.hexdigest()[:24]
 

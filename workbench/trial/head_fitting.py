@@ -10,6 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from workbench.data.fake_parts import completed
 from workbench.parts.fitted_heads import LogisticHead
 from workbench.parts.methods import (
     AnyFit,
@@ -60,7 +61,7 @@ def fit_head(
                 return _fit_trees(fit, features, targets, balanced=balanced, seed=seed, step=step)
             case NoisyOrRegression():
                 of_sound = np.repeat(are_sounds, widths)
-                parts = _told(fake_parts, targets)
+                parts = completed(fake_parts, targets)
                 weights = _weights(targets, balanced)
                 return _fit_noisy_or(fit, features, parts, weights, widths, of_sound)
             case _:
@@ -106,13 +107,6 @@ def _fit_line(
         "linear.bias": line.intercept_,
     }
     return _state_of(head, state)
-
-
-def _told(parts: Parts, targets: Labels) -> Parts:
-    """Return what is known of both parts of each sample: of a real one, neither is fake."""
-    told = np.where(targets[:, None] == 0, 0.0, parts)
-    is_other = np.isnan(told) & (told[:, ::-1] == 0)  # of a fake, whose other part is real
-    return np.where(is_other & (targets[:, None] == 1), 1.0, told)
 
 
 def _fit_noisy_or(

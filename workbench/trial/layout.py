@@ -16,7 +16,7 @@ import torch
 from workbench.data.measured import Measured
 from workbench.parts.model import MediaModel
 from workbench.trial.device import called
-from workbench.trial.memory_count import cost_key
+from workbench.trial.memory_count import cost_key, learned_key
 from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import rehearse
 from workbench.values import Frozen
@@ -134,7 +134,7 @@ def about(model: MediaModel, recipe: Recipe, samples_at_once: int) -> Mapping[st
     """Return what the worth of a layout depends on."""
     return {
         **cost_key(recipe.model),
-        "frozen": recipe.training.frozen,
+        **learned_key(recipe),
         "precision": recipe.training.precision,
         "at_once": samples_at_once,
         "device": called(next(model.parameters()).device),

@@ -25,6 +25,7 @@ from workbench.trial.memory_count import (
     cost_key,
     counted_need,
     input_bytes,
+    learned_key,
     least_samples,
     peak_of_pass,
     state_copies,
@@ -155,7 +156,7 @@ def plan(
         return _plan_of_probe(recipe, num_samples, device, limit_bytes)
     # A last batch of one joins the one before; a sample blended with itself joins its batch.
     batch = min(recipe.training.batch_size + 1, num_samples)
-    batch *= 2 if recipe.training.augment.pictures.self_blend > 0 else 1
+    batch *= recipe.training.most_of_a_sample
     needs = []
     for checkpointed in (False, True):
         if checkpointed and not _can_checkpoint(recipe):
@@ -288,10 +289,10 @@ class Fitted:
         self._measured = Measured(cache, "fitted")
         self._about = {
             **cost_key(recipe.model),
-            "frozen": recipe.training.frozen,
+            **learned_key(recipe),
             "precision": recipe.training.precision,
             "batch": largest_share(min(recipe.training.batch_size, num_samples), num_ranks),
-            "blends": recipe.training.augment.pictures.self_blend > 0,
+            "blends": recipe.training.most_of_a_sample > 1,
             "copies": round(state_copies(recipe)) + recipe.training.transfer.average.num_copies,
             "device": called(device),
             "share": share,

@@ -20,7 +20,9 @@ from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
-from workbench.parts.weights import RANDOM, own_versions
+from workbench.parts.suited import about
+from workbench.parts.train_size import read_at
+from workbench.parts.weights import RANDOM, own_versions, published
 from workbench.trial.device import (
     called,
     forget_peak,
@@ -116,6 +118,13 @@ def check(recipe: Recipe, num_samples: int) -> None:
         UntrainableError: the recipe cannot be trained.
         ConfigError: its backbone takes no such pictures.
     """
+    if set(recipe.train_sides) != {recipe.model.image_px}:
+        for name in recipe.model.backbone_names:
+            if published(name).fixed_input_size:
+                raise UntrainableError(
+                    f"{name} reads pictures of one size alone, and `train_size` asks for smaller "
+                    "ones in training: leave it out, or take another backbone"
+                )
     if min(recipe.training.batch_size, num_samples) == 1 and least_samples(recipe) > 1:
         raise UntrainableError.of_one_sample(recipe)
 
@@ -148,8 +157,18 @@ def cost_key(spec: ModelSpec) -> dict[str, Any]:
     """Return what a model's time and memory depend on, as JSON values."""
     shapes = spec.shapes if isinstance(spec.backbone, dict) else list(spec.shapes.values())
     key = {"backbone": spec.backbone, "views": shapes, "image_px": spec.image_px}
-    key |= own_versions(spec.backbone_names)
+    key |= own_versions(spec.backbone_names) | about(spec.reading)
     return {**key, "head": spec.head.model_dump()} if spec.head.is_fitted else key
+
+
+def learned_key(recipe: Recipe) -> dict[str, Any]:
+    """Return which weights learn, and at which size: time and memory of training depend on it."""
+    key: dict[str, Any] = {"frozen": recipe.training.frozen}
+    if (scope := recipe.training.transfer.scope) != "all":
+        key["scope"] = scope
+    if (sides := set(recipe.train_sides)) != {recipe.model.image_px}:
+        key["sides"] = sorted(sides)
+    return key
 
 
 def counted_need(
@@ -160,8 +179,8 @@ def counted_need(
     batch = max(64, 1 << (batch - 1).bit_length())  # one count for many sizes
     about = {
         **cost_key(recipe.model),
-        "frozen": recipe.training.frozen,
         "precision": recipe.training.precision,
+        **learned_key(recipe),
         "checkpointed": checkpointed,
         "batch": batch,
         "device": called(device) if cuda else "count",
@@ -247,7 +266,9 @@ def run_pass(recipe: Recipe, device: str, checkpointed: bool, num_samples: int, 
         checkpoint_activations(model)
     # On tensors without contents everything is float32.
     precision = "float32" if device == "meta" else recipe.training.precision
-    odds = logits_of(model, example_inputs(model.views, num_samples, device), precision)[:, 1]
+    inputs = example_inputs(model.views, num_samples, device)
+    with read_at(model, max(recipe.train_sides)):
+        odds = logits_of(model, inputs, precision)[:, 1]
     F.softplus(odds).mean().backward()
 
 

@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
-from workbench.parts.contrast import Contrast
-from workbench.parts.copies import Copies
-from workbench.parts.gradient import Gradient
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.over_frames import MEAN
 from workbench.parts.plugins import Plugin
 from workbench.parts.weights import Loader
 from workbench.trial.training_spec import TrainingSpec
@@ -39,7 +37,7 @@ MetricName = Literal[
 """`f1` to `accuracy` count a score of 0.5 or more as fake; `best_f1_*` use the threshold with the
 best F1 on these same samples, so they flatter a little."""
 
-LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr"})
+LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr", "best_f1_fpr"})
 
 
 class Objective(Frozen):
@@ -211,6 +209,11 @@ class Recipe(Frozen):
                 f"the model's head is {self.model.head.kind}, and the training's method makes "
                 f"one that is {self.training.method.head.kind}"
             )
+        if self.model.head.is_fitted and self.model.over_frames != MEAN:
+            raise ValueError(
+                f"`over_frames` is {self.model.over_frames.kind}, and a head that is fitted reads "
+                "the mean: leave it out"
+            )
         return self
 
     def build_model(self, load: Loader | None = None) -> MediaModel:
@@ -219,8 +222,14 @@ class Recipe(Frozen):
             plugin.run()  # a recipe that was read since may have another version of the file
         model = self.model.build(load)
         self.training.transfer.skip_blocks(model, self.model.backbone_of)
-        model.freeze(self.training.frozen)
+        self.training.transfer.freeze(model, self.training.frozen)
         return model.train()
+
+    @property
+    def train_sides(self) -> list[int]:
+        """The side of the pictures in training, in pixels, of each epoch."""
+        spec = self.training
+        return spec.train_size.sides(self.model.image_px, spec.num_epochs)
 
     @property
     def uid(self) -> str:
@@ -244,17 +253,22 @@ class Recipe(Frozen):
         # order of the views stays in it, since it orders the model's layers.
         dump = self.model_dump(mode="json")
         # Keys of later versions: left out where they say no more than what those before them knew.
-        plain = {"kind": "linear"}, {"kind": "fine-tune"}
+        plain = {"kind": "linear"}, {"kind": "fine-tune", "two_labels": False}
         if (dump["model"]["head"], dump["training"]["method"]) == plain:
             del dump["model"]["head"], dump["training"]["method"]
+        if dump["model"]["over_frames"] == MEAN.model_dump():
+            del dump["model"]["over_frames"]
+        if dump["model"]["picture_input"] == "rgb":
+            del dump["model"]["picture_input"]
         transfer = dump["training"]["transfer"]
         told = ({"kind": "none"}, {"kind": "ema", "decay": transfer["ema_decay"]})
         if transfer["average"] in told:
             del transfer["average"]
-        if transfer["stochastic_depth"] == 0:
-            del transfer["stochastic_depth"]
-        for key, off in (("contrast", Contrast()), ("copies", Copies()), ("gradient", Gradient())):
-            if getattr(self.training, key) == off:
+        for key, unsaid in (("stochastic_depth", 0), ("scope", "all")):
+            if transfer[key] == unsaid:
+                del transfer[key]
+        for key in ("contrast", "copies", "gradient", "train_size"):
+            if getattr(self.training, key) == TrainingSpec.model_fields[key].default:
                 del dump["training"][key]
         if not any(dump["training"]["augment"]["waveforms"].values()):
             del dump["training"]["augment"]["waveforms"]

@@ -15,13 +15,14 @@ from workbench.trial.device import random_state, set_random_state
 from workbench.trial.precision import logits_of
 from workbench.trial.ranks import Ranks
 from workbench.trial.training_spec import Precision
+from workbench.trial.two_labels import TwoLabelsLoss
 
 ViewTensors = Mapping[str, Tensor]
 
 
 def backward(
     model: nn.Module,
-    loss: Loss,
+    loss: Loss | TwoLabelsLoss,
     inputs: ViewTensors,
     targets: Tensor,
     *,
@@ -42,7 +43,7 @@ def backward(
         model: In training mode.
         loss: The recipe's.
         inputs: Each view by its name, (batch, ...), on the model's device.
-        targets: (batch,) float in [0, 1], there too.
+        targets: (batch,) float in [0, 1], there too; (batch, 3) for a loss of two labels.
         num_parts: How many parts the batch goes in, or a rank's share of it; as even as can be.
         fake_share: See `Loss`.
         precision: What the model computes in.
@@ -52,12 +53,14 @@ def backward(
     """
     of_features = contrast.weight > 0
     passes = _WithFeatures(model) if of_features else model
+    num_logits = NUM_CLASSES if targets.dim() == 1 else NUM_CLASSES + targets.shape[1] - 1
 
     def cost_of(out: Tensor, labels: Tensor) -> Tensor:
-        cost = loss(out[:, :NUM_CLASSES], labels, fake_share=fake_share)
-        return (
-            cost + contrast.weight * contrast(out[:, NUM_CLASSES:], labels) if of_features else cost
-        )
+        cost = loss(out[:, :num_logits], labels, fake_share=fake_share)
+        if not of_features:
+            return cost
+        of_files = labels if labels.dim() == 1 else labels[:, 0]
+        return cost + contrast.weight * contrast(out[:, num_logits:], of_files)
 
     if num_parts == ranks.size == 1:
         cost = cost_of(logits_of(passes, inputs, precision), targets)
@@ -98,7 +101,7 @@ def backward(
 
 
 class _WithFeatures(nn.Module):
-    """A model that gives (batch, 2 + width): its logits, and behind them the features."""
+    """A model that gives (batch, logits + width): its logits, and behind them the features."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -106,8 +109,8 @@ class _WithFeatures(nn.Module):
 
     def forward(self, inputs: ViewTensors) -> Tensor:
         features = self._model.features(inputs)
-        logits = self._model.head(self._model.dropout(features))
-        return torch.cat([logits, features], dim=1)
+        pooled = features if features.ndim == 2 else features.mean(dim=1)
+        return torch.cat([self._model.logits(features), pooled], dim=1)
 
 
 def sharpness_aware(model: nn.Module, rho: float, add_gradient: Callable[[], Tensor]) -> Tensor:

@@ -14,7 +14,10 @@ from workbench.data.prepare import Prepared
 from workbench.media.declared import modalities_of
 from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
 from workbench.parts.averages import NoAverage
+from workbench.parts.losses import Loss
 from workbench.parts.optimizers import lay_out_as_parameters, restore
+from workbench.parts.train_size import read_at, resized
+from workbench.parts.two_labels import TwoLabelsHead
 from workbench.scoring.stored import StoredViews
 from workbench.trial.batches import count_batches, shuffled
 from workbench.trial.compiling import Compile, compiled_model
@@ -34,6 +37,7 @@ from workbench.trial.stepping import (
     checkpoint_activations,
     sharpness_aware,
 )
+from workbench.trial.two_labels import TwoLabelsLoss, fake_shares_of, labels_of
 
 
 class Training(ModelInTraining):
@@ -103,15 +107,24 @@ class Training(ModelInTraining):
                 num_samples=num_samples,
                 cache=cache if ranks.size == 1 else None,  # what is kept is of one device
             )
-        num_fakes = float(self._train.targets[: self._train.num_files].sum())
-        num_fakes += self._copies.num_forged if self._copies else 0
-        fake_share = num_fakes / self._train.num_files
+        copies, num_files = self._copies, self._train.num_files
+        num_fakes = float(self._train.targets[:num_files].sum())
+        num_fakes += copies.num_forged if copies else 0
+        pairs = (copies.num_pairs if copies else 0) / max(1.0, num_files - num_fakes)  # of reals
+        fake_share = 0.5 if spec.sampling.balanced else num_fakes / num_files
+        added = pairs * (1 - fake_share)
         self._modalities = modalities_of(recipe.model.views)
         self._fake_share = fake_share_with_blends(
-            0.5 if recipe.training.sampling.balanced else fake_share,
-            recipe.training.augment,
-            self._modalities,
+            (fake_share + added) / (1 + added), recipe.training.augment, self._modalities
         )
+        self._loss: Loss | TwoLabelsLoss = spec.loss
+        self._labels: torch.Tensor | None = None
+        """Of both parts of each training sample, (samples, 2), where they are learned apart."""
+
+        if isinstance(recipe.model.head, TwoLabelsHead):
+            labels = labels_of(self._train.part.rows, self._train.num_files)
+            self._loss = TwoLabelsLoss(spec.loss, fake_shares_of(labels))
+            self._labels = labels.repeat_interleave(self._train.num_segments, dim=0)
         self._step, self._factor = 0, 1.0
 
     def run_epoch(self) -> None:
@@ -136,7 +149,7 @@ class Training(ModelInTraining):
         compiled, channels_last = self._compiled is not None, self._model.channels_last
         averaging = time.monotonic()
         if self._average.after_epoch(number):
-            self._average.model.freeze(is_frozen)
+            recipe.training.transfer.freeze(self._average.model, is_frozen)
             files = training_files(
                 self._train, recipe, self.plan, self._moved, num_ranks=self._ranks.size
             )
@@ -184,7 +197,7 @@ class Training(ModelInTraining):
         """Let those weights learn that shall in epoch `number`; return whether it is the head's."""
         spec = self.recipe.training
         is_frozen = spec.frozen or number <= spec.transfer.frozen_epochs
-        self._model.freeze(is_frozen)
+        spec.transfer.freeze(self._model, is_frozen)
         self._model.train()
         return is_frozen
 
@@ -235,7 +248,7 @@ class Training(ModelInTraining):
             with ranks.norms_shared(self._model, num_samples):
                 loss = backward(
                     self._compiled or self._model,
-                    spec.loss,
+                    self._loss,
                     inputs,
                     targets,
                     num_parts=self.plan.num_parts(num_samples, ranks.size),
@@ -252,6 +265,19 @@ class Training(ModelInTraining):
         if spec.gradient.clip_norm:
             clip_grad_norm_(self._model.parameters(), spec.gradient.clip_norm)
         return loss
+
+    def _targets(self, labels: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Return what is to be learned of samples `index` and the blends behind them.
+
+        Args:
+            labels: (batch,) of all of them.
+            index: (samples,) of those that are no blends.
+        """
+        if self._labels is None:
+            return labels.float()
+        # Blends are real ones with a fake picture.
+        blends = torch.tensor([[0.0, 1.0]]).repeat(len(labels) - len(index), 1)
+        return torch.cat([labels.float()[:, None], torch.cat([self._labels[index], blends])], dim=1)
 
     def _held_out_loss(self) -> float:
         """Return the log-loss of the trained weights on the objective's slices."""
@@ -277,6 +303,7 @@ class Training(ModelInTraining):
             values = list(recipe.refit.history[: len(values)])
         history = [sign * value for value in values]
         balanced = recipe.training.sampling.balanced
+        side = recipe.train_sides[number - 1]
         losses = []
         for batch in shuffled(
             train,
@@ -293,7 +320,7 @@ class Training(ModelInTraining):
             )
             recipe.training.optimizer.set_lr(self._optimizer, self._factor)
             inputs, labels = with_blends(
-                batch.inputs,
+                resized(batch.inputs, self._modalities, side),
                 batch.targets,
                 self._modalities,
                 recipe.training.augment,
@@ -302,9 +329,10 @@ class Training(ModelInTraining):
             changed = change(inputs, self._modalities, recipe.training.augment, self._generator)
             mixed = mix(changed, self._modalities, recipe.training.augment, self._generator)
             # Not a sum of two products, which can miss 1 by rounding where both labels are 1.
-            targets = labels.float()
+            targets = self._targets(labels, batch.index)
             targets = targets[mixed.partner].lerp(targets, mixed.share)
-            loss = self._add_gradient(mixed.inputs, targets)
+            with read_at(self._model, side):
+                loss = self._add_gradient(mixed.inputs, targets)
             self._optimizer.step()
             losses.append(loss)
             self._step += 1

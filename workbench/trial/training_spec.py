@@ -12,6 +12,7 @@ from workbench.parts.losses import AnyLoss, CrossEntropy
 from workbench.parts.methods import AnyMethod, FeatureProbe, FineTuning, is_probe
 from workbench.parts.optimizers import NoOptimizer, OptimizerOrNone
 from workbench.parts.schedules import AnySchedule, Constant
+from workbench.parts.train_size import TrainSize
 from workbench.parts.transfer import Transfer
 from workbench.trial.sampling import Sampling
 from workbench.values import Frozen
@@ -34,6 +35,9 @@ class TrainingSpec(Frozen):
     """Whether the backbone stays as it is and only the head learns."""
 
     transfer: Transfer = Transfer()
+    train_size: TrainSize = TrainSize()
+    """How large pictures are in training, against `image_px`, in which they are scored."""
+
     sampling: Sampling = Sampling()
     copies: Copies = Copies()
     loss: AnyLoss = CrossEntropy()
@@ -63,6 +67,11 @@ class TrainingSpec(Frozen):
     def probe(self) -> FeatureProbe | None:
         """The method, if it is a probe."""
         return self.method if isinstance(self.method, FeatureProbe) else None
+
+    @property
+    def most_of_a_sample(self) -> int:
+        """How many samples of a batch one sample may become: blends join it."""
+        return 2 ** ((self.augment.pictures.self_blend > 0) + (self.copies.blend > 0))
 
     @model_validator(mode="before")
     @classmethod

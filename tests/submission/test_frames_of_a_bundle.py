@@ -1,0 +1,61 @@
+"""The scores of frames by a bundle: from Python and by the command."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import workbench as wb
+from tests.submission.made_study import TrainedStudy
+from workbench.api import prediction
+from workbench.cli.main import app
+from workbench.errors import BundleError
+from workbench.files import hash_file, read_json, write_json
+from workbench.submission.bundle import Bundle
+
+
+def test_frames_of_files_with_their_seconds(
+    bundle: Bundle, study: TrainedStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = study.data / "testset"
+    files = [test / name for name in ("t0.mp4", "broken.mp4", "mute.mp4")]
+    found = wb.frame_scores(bundle.path, files)
+    assert list(found.columns) == ["name", "second", "score"]
+    # Two frames of ten pictures at 25 a second. What has no sound is seen all the same.
+    assert found["name"].tolist() == ["t0.mp4", "t0.mp4", "mute.mp4", "mute.mp4"]
+    assert found["second"].tolist() == pytest.approx([0.1, 0.3] * 2)
+    assert found["score"].between(0, 1, inclusive="neither").all()
+    assert found["score"].nunique() == 4
+    assert "broken.mp4: " in (said := capsys.readouterr().err)
+    assert "its frames have no scores" in said
+
+
+def test_the_command_writes_a_row_for_each_frame(
+    bundle: Bundle, study: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What it does without the option is shown elsewhere, and takes a process of its own.
+    monkeypatch.setattr(prediction, "predict", lambda *_, **__: pd.DataFrame({"name": ["t1.mp4"]}))
+    file, frames = study.data / "testset" / "t1.mp4", tmp_path / "frames.csv"
+    command = ["predict", bundle.path, file, "--out", tmp_path / "out.csv", "--frames", frames]
+    done = CliRunner().invoke(app, [str(word) for word in command])
+    assert done.exit_code == 0, done.output
+    assert f"The scores of 2 frames are in {frames}." in done.output
+    written = pd.read_csv(frames)
+    pd.testing.assert_frame_equal(written, wb.frame_scores(bundle.path, [file]))
+
+
+def test_a_bundle_without_frames_or_changed_is_refused(own_bundle: Path) -> None:
+    model = read_json(own_bundle / "model.json")
+    model["views"]["frames"]["num_frames"] = 1
+    write_json(own_bundle / "model.json", model)
+    with pytest.raises(BundleError, match=r"was changed: model\.json"):
+        wb.frame_scores(own_bundle, [own_bundle / "README.md"])
+    manifest = read_json(own_bundle / "manifest.json")
+    manifest["files"]["model.json"] |= {
+        "sha256": hash_file(own_bundle / "model.json"),
+        "size_bytes": (own_bundle / "model.json").stat().st_size,
+    }
+    write_json(own_bundle / "manifest.json", manifest)
+    with pytest.raises(BundleError, match=r"has more than one frame \(mel, frames\)"):
+        wb.frame_scores(own_bundle, [own_bundle / "README.md"])

@@ -1,0 +1,54 @@
+"""Folders are finished or absent, as files are; apart from those, since no bundle makes any."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from workbench.errors import AccessError
+from workbench.files import PART, locked_part, named
+
+
+@contextmanager
+def finished_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; rename it to `path` if the body succeeds.
+
+    Raises:
+        AccessError: `path` is there by now and is no empty folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked_part(lambda: _new_folder(path)) as temporary:
+        try:
+            yield temporary
+            try:
+                temporary.replace(path)
+            except OSError as error:
+                if not os.path.lexists(path):
+                    raise
+                raise AccessError(
+                    f"{path} was made by another command meanwhile. Name another folder."
+                ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def spare_folder(folder: Path, begin: str) -> Iterator[Path]:
+    """Yield a new folder in `folder` whose name begins so; it goes when the body ends.
+
+    What a killed process leaves of it, `sweep_spare` removes.
+    """
+    with locked_part(lambda: _new_folder(folder / "spare", begin)) as spare:
+        try:
+            yield spare
+        finally:
+            shutil.rmtree(spare, ignore_errors=True)
+
+
+def _new_folder(path: Path, begin: str = PART) -> Path:
+    part = path.parent / f"{begin}{secrets.token_hex(8)}"
+    with named(path):
+        part.mkdir()
+    return part
