@@ -564,7 +564,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        modules = ("stopping", "situation", "start", "study_store", "open_trials")
+        modules = ("stopping", "live", "start", "study_store", "open_trials")
         for module in (f"searching.{name}" for name in modules):
             monkeypatch.setattr(f"workbench.{module}.time", SimpleNamespace(monotonic=self.read))
 

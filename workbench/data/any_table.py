@@ -15,15 +15,14 @@ import pyarrow.parquet as pq
 from workbench.data.columns import fold
 from workbench.data.delimited import (
     MAX_LINE_LETTERS,
-    MAX_TABLE_BYTES,
     Delimited,
     quoted,
     read_delimited,
     shown_cell,
+    table_bytes,
 )
 from workbench.data.split_names import SPLIT_COLUMNS
-from workbench.errors import DataError, told
-from workbench.gate import read_file
+from workbench.errors import DataError
 
 TEXT, PARQUET, SHEET = (".csv", ".tsv", ".txt"), (".parquet", ".pq"), (".xlsx",)
 TABLE_ENDINGS = (*TEXT, *PARQUET, *SHEET)
@@ -44,14 +43,7 @@ def read_any_table(path: Path) -> Delimited:
     ending = path.suffix.lower()
     if ending not in (*PARQUET, *SHEET):
         return read_delimited(path)
-    try:
-        data = read_file(path, limit_bytes=MAX_TABLE_BYTES, kind=DataError)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist. Check the data folder and its layout.") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder, not a table. Name a file.") from error
-    except OSError as error:
-        raise DataError(told(error) or f"{path} cannot be read: {error.strerror}.") from error
+    data = table_bytes(path)
     rows = _of_parquet(path, data) if ending in PARQUET else _of_sheet(path, data)
     kept = [(row, line) for line, row in enumerate(rows, 1) if "".join(row).strip()]
     if len(kept) < 2:

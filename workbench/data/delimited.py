@@ -105,16 +105,7 @@ def read_delimited(path: Path) -> Delimited:
         DataError: it is absent, empty, in an encoding that is not known, or has quotes that do not
             close.
     """
-    try:
-        data = read_file(path, limit_bytes=MAX_TABLE_BYTES, kind=DataError)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist. Check the data folder and its layout.") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder, not a table. Name a file.") from error
-    except OSError as error:
-        why = told(error) or f"{path} cannot be read: {error.strerror}."
-        raise DataError(why) from error
-    text, encoding, mark, codec = _decoded(path, data)
+    text, encoding, mark, codec = _decoded(path, table_bytes(path))
     # The lines with their ends, of which there are three kinds.
     file_lines = list(io.StringIO(text, newline=""))
     for number, line in enumerate(file_lines, 1):
@@ -143,6 +134,22 @@ def read_delimited(path: Path) -> Delimited:
     if not rows:
         raise DataError(f"{path} is empty. It needs a header and a row for each file.")
     return Delimited(path, encoding, separator, rows, lines, ends, file_lines, mark, codec)
+
+
+def table_bytes(path: Path) -> bytes:
+    """Return what the file of a table holds.
+
+    Raises:
+        DataError: it is absent, too large, or cannot be read.
+    """
+    try:
+        return read_file(path, limit_bytes=MAX_TABLE_BYTES, kind=DataError)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist. Check the data folder and its layout.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder, not a table. Name a file.") from error
+    except OSError as error:
+        raise DataError(told(error) or f"{path} cannot be read: {error.strerror}.") from error
 
 
 def raw_cells(record: str, separator: str) -> list[str]:

@@ -26,12 +26,7 @@ class Averaging(Part, ABC):
 
     @abstractmethod
     def begin(self, model: MediaModel, *, num_epochs: int) -> Average:
-        """Return the average of a training that begins.
-
-        Args:
-            model: The model that is trained, on its device.
-            num_epochs: Epochs of the whole training.
-        """
+        """Return the average of a training that begins, of a model on its device."""
 
 
 class NoAverage(Averaging):

@@ -107,18 +107,19 @@ def published_sha256(path: Path) -> str:
     Quick, since every backbone of a space may be asked about; `fetch` looks at the bytes.
     """
     blob = path.resolve()
-    return blob.name if _SHA256.fullmatch(blob.name) else _sha256_now(blob)
+    return blob.name if _SHA256.fullmatch(blob.name) else sha256_of(blob)
 
 
-def _sha256_now(blob: Path) -> str:
-    status = blob.stat()
-    return _hash(blob, status.st_size, status.st_mtime_ns)
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file; one that did not change is read once."""
+    status = path.stat()
+    return _hash(path, status.st_size, status.st_mtime_ns)
 
 
 def _require_whole(path: Path) -> None:
     """Raise WeightsError unless a cached file holds what its name says: nothing else looks."""
     blob = path.resolve()
-    if published_sha256(path) != _sha256_now(blob):
+    if published_sha256(path) != sha256_of(blob):
         raise WeightsError(
             f"{blob} in the hub's cache is damaged: its content does not have the hash in "
             "its name. Delete the file; it is downloaded again."

@@ -49,11 +49,7 @@ AnyJoint = Annotated[Joint, Field(discriminator="kind")]
 
 
 class JointLayer(nn.Module):
-    """A joint as a layer, so that both counts of parameters see its numbers.
-
-    Args:
-        joint: What it computes.
-    """
+    """A joint as a layer, so that both counts of parameters see its numbers."""
 
     def __init__(self, joint: Joint) -> None:
         super().__init__()

@@ -21,7 +21,6 @@ class ValleyAverage(Average):
     """The mean over the steps of the valley that the loss goes through; see `averages.SWAD`.
 
     Args:
-        model: The model that is trained, on its device.
         start_patience: Losses in a row of which the first is the least, where the valley begins.
         end_patience: Losses in a row that are all above the limit, where it has ended.
         tolerance: The limit, in means of those first losses.

@@ -4,7 +4,6 @@ import logging
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from workbench.errors import WeightsError
-from workbench.files import hash_file, read_json
+from workbench.files import read_json
 from workbench.parts import hub, wheels
 from workbench.parts.archives import require_sane
 from workbench.parts.backbones import build_backbone
@@ -227,13 +226,7 @@ def weights_in(path: Path) -> Weights:
             raise WeightsError(
                 f"{sidecar} says `pretraining` {shown(label)}. Write one of {', '.join(LABELS)}."
             )
-    return Weights(source="local", name=path.stem, sha256=sha256_of(path), pretraining=label)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file of the store; one that did not change is read once."""
-    status = path.stat()
-    return _hash(path, status.st_size, status.st_mtime_ns)
+    return Weights(source="local", name=path.stem, sha256=hub.sha256_of(path), pretraining=label)
 
 
 def _no_local(backbone: str, cfg: Any, store: Path | None) -> str:
@@ -272,8 +265,3 @@ def _on_hub(backbone: str, cfg: Any) -> tuple[Weights | None, str]:
     )
     said = "in the hub's cache" if found.where == "cached" else "from the weights hub"
     return weights, said
-
-
-@lru_cache(maxsize=256)
-def _hash(path: Path, size_bytes: int, changed_ns: int) -> str:
-    return hash_file(path)

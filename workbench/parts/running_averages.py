@@ -13,11 +13,7 @@ from workbench.parts.torchvision_fix import import_timm
 
 
 class Average:
-    """The model that is scored: the trained one, as here, or an average of its weights.
-
-    Args:
-        model: The model that is trained, on its device.
-    """
+    """The model that is scored: the trained one, as here, or an average of its weights."""
 
     def __init__(self, model: MediaModel) -> None:
         self._trained = model
@@ -95,7 +91,6 @@ class EpochAverage(Average):
     """See `SWA`.
 
     Args:
-        model: The model that is trained, on its device.
         first_epoch: The first that is averaged, counted from 1.
     """
 

@@ -36,10 +36,7 @@ def hold_against(path: Path, name: str, *, called: str) -> None:
 def load(path: Path, name: str, *, called: str) -> None:
     """Load the file as a trial would, and look at every number.
 
-    Args:
-        path: The file.
-        name: A timm model name, with or without a tag.
-        called: What an error calls the file.
+    An error calls it `called`.
 
     Raises:
         WeightsError: the file is damaged, holds code, or is not that of this model.

@@ -7,7 +7,8 @@ from pathlib import Path
 from workbench.errors import WeightsError, WorkbenchError
 from workbench.files import PART, finished, write_json
 from workbench.parts import weight_files, wheels
-from workbench.parts.pretrained import load_as_published, sha256_of, sidecar_of, weights_in
+from workbench.parts.hub import sha256_of
+from workbench.parts.pretrained import load_as_published, sidecar_of, weights_in
 from workbench.parts.pretraining import LABELS, saw
 from workbench.parts.weights import published
 from workbench.tables import text_table

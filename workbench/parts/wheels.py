@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import WeightsError
+from workbench.files import hash_file
 from workbench.parts.archives import blocks_of, require_sane_zip
 from workbench.parts.torchvision_fix import import_timm
 
@@ -200,8 +201,7 @@ WHEELS: dict[str, Wheel] = {
 @lru_cache(maxsize=64)
 def _hash(path: Path, member: str, size_bytes: int, changed_ns: int) -> str:
     if not member:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return hash_file(path)
     digest = hashlib.sha256()
     for block in blocks_of(path, member, called=path.name):
         digest.update(block)
