@@ -25,7 +25,7 @@ from workbench.trial import memory_count, plots
 from workbench.trial.result import TrialFolder
 from workbench.trial.stepping import backward
 from workbench.trial.train import run_trial
-from workbench.trial.two_labels import TwoLabelsLoss, fake_shares_of, labels_of
+from workbench.trial.two_labels import TwoLabelsLoss, fake_shares_of, labels_of, targets_of
 
 NAN = math.nan
 LOSS = TwoLabelsLoss(CrossEntropy(), (0.5, 0.5))
@@ -179,3 +179,12 @@ def test_what_the_tables_say_of_fakes_reaches_both_heads(
     assert set(weights[0]) >= {"head.linear.weight", "head.linear.bias"}
     assert "head.seen" not in weights[0]
     assert not torch.equal(weights[0]["head.linear.weight"], weights[1]["head.linear.weight"])
+
+
+def test_what_a_fake_is_mixed_with_is_real_in_both_parts() -> None:
+    unknown = math.nan
+    parts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [unknown, unknown], [0.0, 0.0]])
+    labels = torch.tensor([0.25, 1.0, 0.5, 0.0, 1.0])  # the last one is a blend
+    found = targets_of(labels, torch.arange(4), parts)
+    expected = [[0.25, 0.25, 0], [1, 0, 1], [0.5, unknown, unknown], [0, 0, 0], [1, 0, 1]]
+    torch.testing.assert_close(found, torch.tensor(expected), equal_nan=True)
