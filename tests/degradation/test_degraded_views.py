@@ -117,6 +117,7 @@ def test_h265_is_refused_where_it_cannot_be_written(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigError, match="has no libx265"):
         copies_for(["degraded.sent-h265"], {"frames": FRAMES})
     assert copies_for(["degraded.sent-h264"], {"frames": FRAMES}) == ("sent-h264",)
+    assert copies_for(["degraded.sent-h265"], {"mel": MEL}) == ()
 
 
 def test_a_change_of_pixels_comes_before_the_video_is_written_anew(tmp_path: Path) -> None:

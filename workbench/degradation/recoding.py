@@ -93,11 +93,13 @@ def write_as_sent(
 
 
 def require_h265(views: Iterable[View]) -> None:
-    """Make sure that H.265 can be written.
+    """Make sure that H.265 can be written, where there is a view of videos.
 
     Raises:
         ConfigError: it cannot.
     """
+    if not any(isinstance(view, VideoView) for view in views):
+        return
     from moviepy.config import FFMPEG_BINARY
 
     if "libx265" not in _encoders(FFMPEG_BINARY):
