@@ -72,11 +72,8 @@ def run_checks(
 ) -> Checkup:
     """Return what there is to say of a data set.
 
-    Args:
-        manifest: Its files.
-        prepared: Their views.
-        facts: What each file says of itself, by content: the fields of `media.facts.Facts`.
-        short: Leave out what takes long: the shift between splits and the saturation of val.
+    Facts are the fields of `media.facts.Facts`, by content. With `short`, what takes long is left
+    out: the shift between splits and the saturation of val.
     """
     files = files_of(prepared.table)
     counts = count_splits(manifest.table)

@@ -48,10 +48,8 @@ class Cue:
 def make_cues(prepared: Prepared, facts: pd.DataFrame, rows: pd.DataFrame) -> list[Cue]:
     """Return the cues of `rows`, which are rows of the prepared table; those that vary.
 
-    Args:
-        prepared: The data.
-        facts: What the files say of themselves, by content.
-        rows: Files that are there, of one split, in the order of the label file.
+    They are files that are there, of one split, in the order of the label file. Facts go by
+    content.
     """
     said = facts.reindex(rows["content"]).reset_index(drop=True)
     columns: list[tuple[str, Family, pd.Series[Any]]] = [

@@ -58,9 +58,7 @@ def probe_shortcuts(rows: pd.DataFrame, looks: Looks) -> list[ProbeScore]:
 def saturation_findings(scores: Sequence[ProbeScore], harder: str) -> Iterator[Finding]:
     """Yield what is to be said where the best probe is at the ceiling.
 
-    Args:
-        scores: Of the probes, the best first.
-        harder: The keys by which val is made harder, in words.
+    The best score comes first; `harder` are the keys by which val is made harder, in words.
     """
     if scores and scores[0].auc >= CEILING_AUC:
         best = scores[0]

@@ -41,11 +41,7 @@ def split_shifts(
 ) -> list[SplitShift]:
     """Return the shift between each two splits.
 
-    Args:
-        prepared: The data.
-        facts: What the files say of themselves, by content.
-        rows: Some files of each split that are there.
-        looks: How their views look.
+    `rows` are some files of each split that are there. Facts go by content.
     """
     from threadpoolctl import threadpool_limits
 

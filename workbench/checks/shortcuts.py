@@ -59,11 +59,8 @@ def score_cues(
 ) -> list[CueScore]:
     """Return the score of every cue that varies in train, the best first.
 
-    Args:
-        prepared: The data.
-        facts: What the files say of themselves, by content.
-        files: The files that are there, in the order of the label files.
-        short: Look at fewer names.
+    `files` are those that are there, in the order of the label files. Facts go by content. With
+    `short`, fewer names are looked at.
     """
     train = _separations(prepared, facts, files[files["split"] == "train"], short=short)
     val = _separations(prepared, facts, files[files["split"] == "val"], short=short)

@@ -79,9 +79,7 @@ def balance_findings(counts: Sequence[SplitCount]) -> Iterator[Finding]:
 def distributions(files: pd.DataFrame, facts: pd.DataFrame) -> list[Distribution]:
     """Return how sizes, durations and pictures' sizes are spread, where they are known.
 
-    Args:
-        files: Rows of the manifest whose file is there.
-        facts: What the files say of themselves, by content.
+    `files` are rows of the manifest whose file is there. Facts go by content.
     """
     said = facts.reindex(files["content"])
     quantities = {("file size", "kB"): files["size_bytes"].to_numpy(np.float64) / 1000}

@@ -66,10 +66,7 @@ class Plot:
 def history(rows: Sequence[TrialRow], objective: Objective, sureness: Estimate | None) -> Plot:
     """Return the objective by trial number, with the best so far.
 
-    Args:
-        rows: All trials.
-        objective: What the study improves.
-        sureness: Of the best trial's objective, where it is an AUC.
+    `sureness` is that of the best trial's objective, where it is an AUC.
     """
     figure = new_figure(height=380, x="trial", y=objective_label(objective))
     complete = sorted(complete_trials(rows), key=lambda row: row.number)

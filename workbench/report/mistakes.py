@@ -38,10 +38,7 @@ _LIMIT_S = 20.0
 def mistakes_section(folder: StudyFolder, summary: Summary, scores: ScoresByTrial) -> str:
     """Return the most confident mistakes of the first contender; nothing where it made none.
 
-    Args:
-        folder: The study; its data folder may be gone.
-        summary: Of the study.
-        scores: The labelled scores of the trials in it.
+    The data folder may be gone.
     """
     if not summary.contenders:
         return ""

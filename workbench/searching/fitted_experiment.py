@@ -64,12 +64,8 @@ def fit_experiment(
 ) -> FittedExperiment:
     """Return an experiment and a search space that fit a data folder and this machine.
 
-    Args:
-        data: The data folder.
-        workspace: Where weights of the user's are.
-        name: Of the experiment; by default the data folder's, as far as it can be one.
-        device: A torch device, or `auto`.
-        answers: What a person says of the data.
+    By default it has the data folder's name, as far as that can be one. `answers` are what a person
+    says of the data.
 
     Raises:
         DataError: the folder is laid out in no way that is known, or holds no two classes.

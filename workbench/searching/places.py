@@ -11,10 +11,7 @@ from workbench.tracking.server import open_store
 def require_places(folder: Path, tracking: TrackingPlace, storage: str | None = None) -> None:
     """Check that a study can be kept where it is to be kept.
 
-    Args:
-        folder: The study's.
-        tracking: Where its runs are.
-        storage: Address of the database that keeps its trials; None of its own journal.
+    `storage` is the address of the database that keeps its trials; None of its own journal.
 
     Raises:
         AccessError: this user may not write to a folder.

@@ -47,14 +47,8 @@ def train_repeats(
 ) -> str:
     """Train some trials again, whole, with new seeds; those that were begun go on.
 
-    Args:
-        folder: The study.
-        rows: The trials, best first.
-        workspace: Where studies, caches and the tracking store are.
-        options: How to run; its number of trials, study, data, seed and timeout are not looked at.
-        num_seeds: Repeats of each trial.
-        deadline: `time.monotonic()` after which no epoch may begin; None sets none.
-        make_runner: Starts what trains.
+    Rows come best first. Of `options`, number of trials, study, data, seed and timeout are not
+    looked at. After `deadline`, by `time.monotonic()`, no epoch may begin; None sets none.
 
     Returns:
         Why it stopped before all were trained, in one sentence; empty if it did not.

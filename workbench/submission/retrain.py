@@ -83,13 +83,8 @@ class How:
 def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
     """Train the model of a bundle from scratch, every member of a pack, and compare.
 
-    A training that was cut off goes on where it was; what ended is not trained again.
-
-    Args:
-        bundle: The bundle's folder.
-        data: The data folder of the study.
-        out: A new folder for what is trained and decoded; or that of the same bundle, to go on.
-        how: How it is done.
+    A training that was cut off goes on where it was; what ended is not trained again. `out` is a
+    new folder for what is trained and decoded; or that of the same bundle, to go on.
 
     Raises:
         BundleError: the bundle was changed, does not say how it was trained, or was made by another

@@ -65,8 +65,6 @@ class StudyRecord:
     """The record of one study in the tracking store at `place`, which is there.
 
     Args:
-        place: Of the store.
-        name: The study's.
         study_id: Tells it from earlier ones of the same name.
 
     Raises:
@@ -303,11 +301,8 @@ class StudyRecord:
         """Return the folder of artifacts at an address, if it is in this store and of `names`.
 
         An address is what somebody wrote into a database: that of a run or a model of another name,
-        or of the store as a whole, is none of this study.
-
-        Args:
-            address: The address.
-            names: Ids of runs and models; MLflow calls the folders by them.
+        or of the store as a whole, is none of this study. `names` are ids of runs and models;
+        MLflow calls the folders by them.
         """
         parts = urlsplit(address or "")
         place = Path(os.path.realpath(unquote(parts.path)))

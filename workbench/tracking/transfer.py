@@ -102,9 +102,7 @@ def _read(client: Any, run: Any) -> StoredRun:
 def artifacts_of(record: StudyRecord, spare: Path) -> Iterator[tuple[str, Path]]:
     """Yield the id of each run that has artifacts, with a folder of them.
 
-    Args:
-        record: The study's.
-        spare: An empty folder, for those that are not on this machine.
+    `spare` is an empty folder, for those that are not on this machine.
     """
     client = record.store.client
     for run in record.runs():
@@ -159,11 +157,7 @@ def write_runs(
 ) -> dict[str, str]:
     """Write the runs of a study that came from another store; return their new ids by the old.
 
-    Args:
-        record: The study's in this store, which has no runs yet.
-        name: The study's.
-        stored: The runs.
-        artifacts: The folder of the artifacts of each run that has any, by its old id.
+    The record has no runs yet. `artifacts` has the folder of each run that has any, by its old id.
 
     Raises:
         StudyError: the store does not take one of them.
