@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,10 +31,11 @@ from workbench.parts.over_frames import MEAN, OverFrames
 from workbench.parts.suited import require_readable
 from workbench.parts.weights import RANDOM
 from workbench.rules.counts import count
-from workbench.rules.judge import judge
+from workbench.rules.judge import judge, judge_spec
 from workbench.rules.rulebook import Rulebook
 from workbench.searching.costs import epoch_work
 from workbench.space.space import SampledConfig
+from workbench.submission import technical_report
 from workbench.submission.bundle_code import code_for
 from workbench.trial.memory_count import cost_key, peak_of_pass
 from workbench.trial.recipe import Recipe
@@ -317,3 +319,15 @@ def test_a_wrong_setting_is_refused() -> None:
     for wrong in ({"kind": "top-k", "k": 0}, {"kind": "median"}, {"kind": "mean", "k": 2}):
         with pytest.raises(ValidationError):
             ADAPTER.validate_python(wrong)
+
+
+def test_a_technical_report_says_how_pictures_are_read() -> None:
+    def told(spec: ModelSpec) -> str:
+        of: Any = SimpleNamespace(spec=spec, verdict=judge_spec(Rulebook(), spec))
+        return technical_report._model(of)
+
+    assert "| 32 px |" in told(SPEC)
+    update = {"over_frames": TopFrames(k=3), "picture_input": "rgb+srm"}
+    assert "| 32 px, over_frames kind top-k, k 3, picture_input rgb+srm |" in told(
+        SPEC.model_copy(update=update)
+    )
