@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,10 +32,11 @@ from workbench.parts.suited import require_readable
 from workbench.parts.two_labels import TwoLabelsHead
 from workbench.parts.weights import RANDOM
 from workbench.rules.counts import count
-from workbench.rules.judge import judge
+from workbench.rules.judge import judge, judge_spec
 from workbench.rules.rulebook import Rulebook
 from workbench.searching.costs import epoch_work
 from workbench.space.space import SampledConfig
+from workbench.submission import technical_report
 from workbench.submission.bundle_code import code_for
 from workbench.trial.memory_count import cost_key, peak_of_pass
 from workbench.trial.recipe import Recipe
@@ -340,3 +342,15 @@ def test_logits_of_frames_are_joined_with_two_labels_beside(kind: str) -> None:
         torch.testing.assert_close(in_training[:, :2].softmax(dim=1), p)
         torch.testing.assert_close(in_training[:, 2:], of_frames[..., 2:].mean(dim=1))
     assert made.eval().logits(features).shape == (4, 2)
+
+
+def test_a_technical_report_says_how_pictures_are_read() -> None:
+    def told(spec: ModelSpec) -> str:
+        of: Any = SimpleNamespace(spec=spec, verdict=judge_spec(Rulebook(), spec))
+        return technical_report._model(of)
+
+    assert "| 32 px |" in told(SPEC)
+    update = {"over_frames": TopFrames(k=3), "picture_input": "rgb+srm"}
+    assert "| 32 px, over_frames kind top-k, k 3, picture_input rgb+srm |" in told(
+        SPEC.model_copy(update=update)
+    )

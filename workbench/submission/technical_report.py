@@ -13,6 +13,7 @@ from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.parts.pretraining import LABELS
+from workbench.parts.suited import about
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
 from workbench.selection.finalists_told import sentences
@@ -139,7 +140,7 @@ def _model(of: Reported) -> str:
         [
             one.backbone_label,
             " + ".join(one.views),
-            f"{one.image_px} px",
+            _shown({str(one.image_px): "px", **about(one.reading)}),
             f"{one.dropout:g}",
             one.tta,
             _start(one),
