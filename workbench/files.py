@@ -51,17 +51,13 @@ def finished(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def sweep_spare(folder: Path, begin: str) -> None:
-    """Remove what in `folder` begins so and is a spare folder that no living process holds."""
-    _remove_left(folder.glob(f"{begin}*/"))
-
-
 def sweep(folder: Path) -> None:
     """Remove what killed writers left half-written below `folder`; what is being written stays."""
-    _remove_left(folder.rglob(f"{PART}*"))
+    remove_left(folder.rglob(f"{PART}*"))
 
 
-def _remove_left(parts: Iterable[Path]) -> None:
+def remove_left(parts: Iterable[Path]) -> None:
+    """Remove those of some files and folders that no living process is writing."""
     for part in list(parts):
         # Another one may have swept it, or it may be inside a folder that is swept already. What
         # cannot be removed harms nobody.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from workbench.errors import AccessError
-from workbench.files import PART, locked_part, named
+from workbench.files import PART, locked_part, named, remove_left
 
 
 @contextmanager
@@ -45,6 +45,11 @@ def spare_folder(folder: Path, begin: str) -> Iterator[Path]:
             yield spare
         finally:
             shutil.rmtree(spare, ignore_errors=True)
+
+
+def sweep_spare(folder: Path, begin: str) -> None:
+    """Remove what in `folder` begins so and is a spare folder that no living process holds."""
+    remove_left(folder.glob(f"{begin}*/"))
 
 
 def _new_folder(path: Path, begin: str = PART) -> Path:

@@ -12,7 +12,7 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.access import is_locked
 from workbench.errors import StudyError
-from workbench.files import sweep_spare
+from workbench.folders import sweep_spare
 from workbench.maintenance import archive, study_import
 from workbench.maintenance.archive import (
     UNPACKED,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from workbench.errors import StudyError
-from workbench.files import PART, no_space, sweep_spare
+from workbench.files import PART, no_space
+from workbench.folders import sweep_spare
 from workbench.maintenance.archive import UNPACKED
 from workbench.maintenance.caches import view_caches
 from workbench.selection.leaderboard import complete_trials, rank

@@ -15,8 +15,8 @@ import yaml
 from workbench.access import locked
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError, WorkbenchError
-from workbench.files import sweep_spare, write_json, write_text
-from workbench.folders import spare_folder
+from workbench.files import write_json, write_text
+from workbench.folders import spare_folder, sweep_spare
 from workbench.maintenance.archive import (
     RUNS,
     STUDY,

@@ -299,3 +299,9 @@ def _written(part: Part, write: SerializerFunctionWrapHandler, info: Serializati
     if _is_plugin(type(part)):
         return part.model_dump(mode=info.mode)
     return write(part)
+
+
+def own_versions(backbones: Iterable[str]) -> dict[str, str]:
+    """Return those of some backbones: what is kept about them must be told apart by it."""
+    names = {name.partition(".")[0] for name in backbones}
+    return {f"own.{name}": OWN_VERSIONS[name] for name in sorted(names & OWN_VERSIONS.keys())}

@@ -1,7 +1,7 @@
 """The weights a backbone starts from, as values; `pretrained` finds and reads them."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -32,12 +32,6 @@ RANDOM = Weights()
 
 OWN_VERSIONS: dict[str, str] = {}
 """Which version of its file a backbone is of that a plugin brings, by its name without a tag."""
-
-
-def own_versions(backbones: Iterable[str]) -> dict[str, str]:
-    """Return those of some backbones: what is kept about them must be told apart by it."""
-    names = {name.partition(".")[0] for name in backbones}
-    return {f"own.{name}": OWN_VERSIONS[name] for name in sorted(names & OWN_VERSIONS.keys())}
 
 
 Loader = Callable[[str, Weights, int, int], nn.Module]

@@ -23,9 +23,10 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack import PackModel
 from workbench.parts.pack_spec import PackSpec
 from workbench.parts.per_view import PerView, for_each, label_of
+from workbench.parts.plugins import own_versions
 from workbench.parts.pretraining import saw
 from workbench.parts.suited import about, reads_waveforms, require_readable, require_suited
-from workbench.parts.weights import RANDOM, Weights, own_versions, published
+from workbench.parts.weights import RANDOM, Weights, published
 from workbench.rules.counts import count, counted_by
 from workbench.rules.helper_models import helpers_of
 from workbench.rules.rulebook import Rulebook, Verdict

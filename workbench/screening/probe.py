@@ -19,8 +19,9 @@ from workbench.data.prepare import Prepared
 from workbench.errors import DataError
 from workbench.files import finished
 from workbench.parts.model import PictureReader, is_grouped
+from workbench.parts.plugins import own_versions
 from workbench.parts.pretrained import loader
-from workbench.parts.weights import RANDOM, Weights, own_versions
+from workbench.parts.weights import RANDOM, Weights
 from workbench.scoring.evaluator import per_file
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews

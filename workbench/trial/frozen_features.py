@@ -18,8 +18,9 @@ from workbench.data.prepare import Prepared
 from workbench.files import finished
 from workbench.parts.model import BackboneReader, MediaModel
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.plugins import own_versions
 from workbench.parts.suited import about
-from workbench.parts.weights import Weights, own_versions
+from workbench.parts.weights import Weights
 from workbench.scoring.features import features_of
 from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews

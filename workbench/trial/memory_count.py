@@ -20,9 +20,10 @@ from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.plugins import own_versions
 from workbench.parts.suited import about
 from workbench.parts.train_size import read_at
-from workbench.parts.weights import RANDOM, own_versions, published
+from workbench.parts.weights import RANDOM, published
 from workbench.trial.device import (
     called,
     forget_peak,

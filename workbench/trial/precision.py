@@ -19,7 +19,8 @@ from workbench.data.measured import Measured
 from workbench.media.image import Image
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
-from workbench.parts.weights import RANDOM, own_versions, published
+from workbench.parts.plugins import own_versions
+from workbench.parts.weights import RANDOM, published
 from workbench.trial.device import gpu_has_bfloat16, is_cuda
 from workbench.trial.training_spec import Precision
 
