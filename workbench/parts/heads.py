@@ -29,12 +29,7 @@ class Head(Part, ABC):
         """Return the module that gives (batch, 2) logits of (batch, width) features."""
 
     def build_for(self, widths: Sequence[int], are_sounds: Sequence[bool]) -> nn.Module:
-        """Return it for the features of several views end to end.
-
-        Args:
-            widths: The number of features of each.
-            are_sounds: Whether each is one of the sound.
-        """
+        """Return it for views end to end, of so many features each, of the sound or not."""
         return self.build(sum(widths))
 
 

@@ -1,6 +1,6 @@
 """The model of every trial: one timm backbone a view, its frames made one, and one head."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -242,7 +242,7 @@ class MediaModel(nn.Module):
                     load=load,
                 )
         self.readers = nn.ModuleDict(readers)
-        self._frozen: list[nn.Module] = []
+        self.still: list[nn.Module] = []  # in evaluation mode in training, too
         self.freeze(frozen)
         self.dropout = nn.Dropout(dropout)
         self.widths = tuple(reader.width for reader in readers.values())
@@ -282,11 +282,7 @@ class MediaModel(nn.Module):
         backbones = [r for r in self.readers.values() if isinstance(r, BackboneReader)]
         for reader in backbones:
             reader.requires_grad_(not frozen)
-        self._frozen = [*backbones] if frozen else []
-
-    def keep_still(self, modules: Iterable[nn.Module]) -> None:
-        """Let some modules be in evaluation mode in training, too, until `freeze` is called."""
-        self._frozen += modules
+        self.still = [*backbones] if frozen else []
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return (batch, 2) logits, real before fake; in training, a head may add more behind them.
@@ -304,7 +300,7 @@ class MediaModel(nn.Module):
         """
         features = []
         for name, reader in self.readers.items():
-            with torch.set_grad_enabled(torch.is_grad_enabled() and reader not in self._frozen):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and reader not in self.still):
                 if isinstance(reader, PictureReader) and name in self._several:
                     found = reader.by_frame(inputs[name])
                 else:
@@ -323,7 +319,7 @@ class MediaModel(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set training mode; frozen backbones stay in evaluation mode."""
         super().train(mode)
-        for reader in self._frozen:
+        for reader in self.still:
             reader.eval()
         return self
 

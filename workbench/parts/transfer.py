@@ -93,8 +93,7 @@ class Transfer(Frozen):
             for parameter in reader.backbone.parameters():
                 parameter.requires_grad_(id(parameter) in learned)
             if self.scope == "last_block":
-                still = [m for m in reader.backbone.modules() if not _any_learns(m)]
-                model.keep_still(still)
+                model.still += [m for m in reader.backbone.modules() if not _any_learns(m)]
 
     def _learned(self, backbone: nn.Module) -> list[nn.Parameter]:
         if self.scope == "norms":
