@@ -92,10 +92,7 @@ class Evaluator:
     ) -> npt.NDArray[np.float64]:
         """Return the probability of each file of `source` to be fake, (files,).
 
-        Args:
-            source: The files; their views are those of the spec.
-            batch_size: Samples that are scored at once.
-            step: Called after every batch.
+        Its views are those of the spec; see `per_file`.
         """
         self._model.eval()
         with full_precision():
@@ -117,11 +114,8 @@ def per_file(
 ) -> Tensor:
     """Return what is computed of each file, the mean over its samples, (files, ...).
 
-    Args:
-        source: The files.
-        compute: Turns the views of some samples into a row for each.
-        batch_size: Samples that it is handed at once.
-        step: Called after every batch.
+    `compute` turns the views of at most `batch_size` samples into a row for each; `step` is called
+    after every batch.
     """
     rows = per_sample(source, compute, batch_size=batch_size, step=step)
     return mean_of_samples(rows, source.num_segments)

@@ -137,8 +137,7 @@ class Predictor:
         As in the study, a file that is missing, empty or broken, or that takes too much to decode,
         is scored by neutral pictures; a line on stderr says so.
         """
-        for prediction in self.predictions(paths):
-            yield prediction.score
+        return (prediction.score for prediction in self.predictions(paths))
 
     def predictions(self, paths: Iterable[str | Path]) -> Iterator[Prediction]:
         """Yield for each of `paths` its probability and what of it could not be read."""
@@ -283,10 +282,9 @@ def _scores(bundle: Path, files: Sequence[Path], given: argparse.Namespace) -> l
             tally.check()
             if found.failed:
                 name, why = next(iter(found.failed.items()))
-                said = (
-                    f"{why.status}: {why}" if found.is_neutral else f"{name}, {why.status}: {why}"
-                )
-                (neutral if found.is_neutral else partly).append(f"{found.path} ({said})")
+                of_view = "" if found.is_neutral else f"{name}, "
+                told = f"{found.path} ({of_view}{why.status}: {why})"
+                (neutral if found.is_neutral else partly).append(told)
     for those, what in (
         (neutral, "could not be read and got a neutral score"),
         (partly, "lack a view and were scored by the others"),
