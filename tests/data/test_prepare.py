@@ -28,7 +28,6 @@ from workbench.data.prepared_report import (
 )
 from workbench.data.prepared_table import PREPARED_TABLE, write_prepared_table
 from workbench.data.unexpected import Unexpected
-from workbench.data.view_store import ViewStore
 from workbench.errors import CacheError, DataError, MediaError
 from workbench.files import hash_file, read_json, write_json
 from workbench.media.audio_features import Features
@@ -255,11 +254,14 @@ def test_a_full_disk_stops_with_a_reason_and_loses_nothing(
     assert "a" not in decoded(data)
 
 
-def test_a_disk_that_is_full_from_the_start_is_said(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_from_the_start_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     data = write_data(tmp_path / "data", a="A")
-    array = ViewStore(data / "cache", Bytes()).array_file
-    array.parent.mkdir(parents=True)
-    array.symlink_to("/dev/full")
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match="no space left for"):
         run(data)
 
