@@ -158,6 +158,32 @@ def test_members_that_help_one_another_are_chosen_and_held_against_the_best(tmp_
     assert "Expected on new data of this kind" in said
 
 
+def test_the_surest_mistakes_of_a_pack_are_told_with_what_each_member_says(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 2)
+    ingredients, joint = even_pack(made)
+    files = write_pack(
+        made.folder, record_of(ingredients, joint, made.objective, num_trials=2), ingredients
+    )
+    one, other = (
+        made.folder.trial(each.row.recipe).read_scores().query("slice == 'val'")
+        for each in ingredients
+    )
+    both = one.merge(other, on=["name", "target"], suffixes=("_one", "_other"))
+    both["score"] = (both["score_one"] + both["score_other"]) / 2
+    wrong = both[(both["score"] >= 0.5) != (both["target"] == 1)]
+    surest = wrong.loc[(wrong["score"] - 0.5).abs().sort_values(ascending=False).index[:6]]
+    mistakes = summarise_pack(made.folder, files).mistakes
+    assert [each.name for each in mistakes] == surest["name"].tolist()
+    for each, (_, row) in zip(mistakes, surest.iterrows(), strict=True):
+        assert each.by_member == pytest.approx((row["score_one"], row["score_other"]))
+        assert each.score == pytest.approx(row["score"])
+        assert each.target == row["target"]
+    folder_rows, _ = summarise(made.folder, made.rows, made.objective)
+    page = pack_section(folder_rows.model_copy(update={"pack": summarise_pack(made.folder, files)}))
+    assert "What each member says" in page and escape(surest["name"].iloc[0]) in page
+
+
 def test_the_limits_hold_and_the_rulebook_decides_before_anything_is_written(
     tmp_path: Path,
 ) -> None:

@@ -16,7 +16,25 @@ def pack_section(summary: Summary) -> str:
     metric = pack.objective.metric
     header = ("trial", "model", "weight", metric, "pack without it", "change", "agreement", "ms")
     drawn = table(header, [_line(pack, member) for member in pack.members], words=_WORDS)
+    drawn += _mistakes(pack)
     return pages.section(f"Pack of {pack.title}", drawn, note=" ".join(_notes(summary, pack)))
+
+
+def _mistakes(pack: PackSummary) -> str:
+    """Return what each member says of the files that the pack is surest of, and wrong."""
+    if not pack.mistakes:
+        return ""
+    header = ("file", "is", "pack", *(member.name for member in pack.members))
+    lines = [
+        [
+            word_cell(one.name),
+            word_cell("fake" if one.target else "real"),
+            *(number_cell(score, ".3f") for score in (one.score, *one.by_member)),
+        ]
+        for one in pack.mistakes
+    ]
+    said = "<p>What each member says of the files that the pack is surest of, and wrong:</p>"
+    return said + table(header, lines, words=("file", "is"))
 
 
 def _line(pack: PackSummary, member: MemberSummary) -> list[str]:

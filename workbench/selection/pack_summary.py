@@ -10,6 +10,7 @@ from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.joint import Joint, MeanOfProbabilities
 from workbench.selection.champion import Champion
 from workbench.selection.joining import joined
+from workbench.selection.mistakes import worst_mistakes
 from workbench.selection.operating_points import (
     OperatingPoint,
     operating_points,
@@ -23,6 +24,9 @@ from workbench.tables import text_table
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen
+
+MOST_MISTAKES = 6
+"""Of a pack that are told."""
 
 _SAMPLE = ["slice", "name", "target"]
 
@@ -53,6 +57,18 @@ class MemberSummary(Frozen):
     """What scoring took of a file, in milliseconds, from its stored views on."""
 
 
+class PackMistake(Frozen):
+    """A file that a pack is wrong about, and what each member says of it."""
+
+    name: str
+    target: int
+    """1 is fake."""
+
+    score: float
+    by_member: tuple[float, ...]
+    """The score of each member, in their order."""
+
+
 class PackSummary(Frozen):
     """A pack, for its table and its page."""
 
@@ -69,6 +85,9 @@ class PackSummary(Frozen):
     """Complete trials that it was chosen among."""
 
     members: tuple[MemberSummary, ...]
+    mistakes: tuple[PackMistake, ...]
+    """Those that it is surest of."""
+
     joint: str
     """How the scores become one, in a few words."""
 
@@ -129,6 +148,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
         },
         num_trials=record.num_trials,
         members=members,
+        mistakes=_mistakes(table, columns, record.spec.joint),
         joint=_joint_in_words(record.spec.joint),
         estimate=record.estimate,
         params_thop=record.params_thop,
@@ -269,6 +289,21 @@ def _value(
         for name, part in table.groupby("slice", sort=False)
     }
     return objective_metrics(objective, scored)[objective.metric]
+
+
+def _mistakes(
+    table: pd.DataFrame, columns: npt.NDArray[np.float64], joint: Joint
+) -> tuple[PackMistake, ...]:
+    scored = table.reset_index(drop=True).assign(score=joined(joint, columns.T))
+    found = []
+    for one in worst_mistakes(scored, MOST_MISTAKES):
+        at = (scored["slice"] == one.slices[0]) & (scored["name"] == one.name)
+        [by_member] = columns[at.to_numpy()].tolist()
+        said = PackMistake(
+            name=one.name, target=one.target, score=one.score, by_member=tuple(by_member)
+        )
+        found.append(said)
+    return tuple(found)
 
 
 def _operating_points(
