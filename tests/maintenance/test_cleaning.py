@@ -172,6 +172,11 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
     found = plan_cleaning(folder, bench.workspace, keep=5).deletions
     assert [one.kind for one in found] == ["soup"]
     folder.last_pack.write_text("b" * 12 + "\n")
+    for torn in ("", "d" * 11):  # nothing says which was the last soup
+        folder.last_soup.write_text(torn)
+        found = plan_cleaning(folder, bench.workspace, keep=5).deletions
+        assert [one.kind for one in found] == ["pack"]
+    folder.last_soup.write_text("d" * 12 + "\n")
     found = plan_cleaning(folder, bench.workspace, keep=5).deletions
     assert [(one.kind, one.what, one.size_bytes) for one in found] == [
         ("pack", "a" * 12, 1000),
@@ -194,6 +199,8 @@ def test_a_refit_that_was_made_before_the_last_one_goes(bench: Bench, trials: In
     for uid in (old, new):
         folder.refit(uid).path.mkdir(parents=True)
         folder.refit(uid).weights.write_bytes(bytes(1000))
+    # Of one that was cut off there is no record yet: the same command goes on from what is trained.
+    assert not plan_cleaning(folder, bench.workspace, keep=1).deletions
     model = RefittedModel(
         study=folder.name, number=row.number, of=row.recipe, recipe=new, num_before=24,
         num_files=40, objective=0.5, at_last_epoch=0.5,
