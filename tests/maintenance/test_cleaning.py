@@ -3,6 +3,7 @@
 import errno
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.maintenance.conftest import ranked, register, with_weights, write_cha
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench import files
+from workbench.access import is_locked
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import PART, write_json
 from workbench.maintenance import cleaning
@@ -190,6 +192,21 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
     assert left == [f"{PART}0", "b" * 12]  # the one that is being written stays
     soups = sorted(path.name for path in (folder.path / "soups").iterdir())
     assert soups == ["d" * 12, "e" * 12]
+
+
+def test_nothing_is_promoted_while_it_is_decided_what_goes(
+    bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    held: list[bool] = []
+
+    def plan(*args: Any, **keys: Any) -> cleaning.CleaningPlan:
+        held.append(is_locked(folder.path / ".promoting"))
+        return plan_cleaning(*args, **keys)
+
+    monkeypatch.setattr(cleaning, "plan_cleaning", plan)
+    carry_out(folder, bench.workspace, keep=1)
+    assert held == [True]  # else the weights of what is being registered could be deleted
 
 
 def test_a_refit_that_was_made_before_the_last_one_goes(bench: Bench, trials: InlineTrials) -> None:

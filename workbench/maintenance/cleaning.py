@@ -291,7 +291,7 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
         StudyError: a search holds the study, or it has no trials.
     """
     sweep_spare(workspace.studies, UNPACKED)
-    with folder.held():
+    with folder.held(), folder.promoting():
         plan = plan_cleaning(folder, workspace, keep=keep)
         for one in plan.deletions:
             match one.kind:
