@@ -3,6 +3,7 @@
 import errno
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.maintenance.conftest import ranked, register, with_weights, write_cha
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench import files
+from workbench.access import is_locked
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import PART, write_json
 from workbench.maintenance import cleaning
@@ -172,6 +174,11 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
     found = plan_cleaning(folder, bench.workspace, keep=5).deletions
     assert [one.kind for one in found] == ["soup"]
     folder.last_pack.write_text("b" * 12 + "\n")
+    for torn in ("", "d" * 11):  # nothing says which was the last soup
+        folder.last_soup.write_text(torn)
+        found = plan_cleaning(folder, bench.workspace, keep=5).deletions
+        assert [one.kind for one in found] == ["pack"]
+    folder.last_soup.write_text("d" * 12 + "\n")
     found = plan_cleaning(folder, bench.workspace, keep=5).deletions
     assert [(one.kind, one.what, one.size_bytes) for one in found] == [
         ("pack", "a" * 12, 1000),
@@ -187,6 +194,21 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
     assert soups == ["d" * 12, "e" * 12]
 
 
+def test_nothing_is_promoted_while_it_is_decided_what_goes(
+    bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    held: list[bool] = []
+
+    def plan(*args: Any, **keys: Any) -> cleaning.CleaningPlan:
+        held.append(is_locked(folder.path / ".promoting"))
+        return plan_cleaning(*args, **keys)
+
+    monkeypatch.setattr(cleaning, "plan_cleaning", plan)
+    carry_out(folder, bench.workspace, keep=1)
+    assert held == [True]  # else the weights of what is being registered could be deleted
+
+
 def test_a_refit_that_was_made_before_the_last_one_goes(bench: Bench, trials: InlineTrials) -> None:
     folder = bench.search(bench.experiment(), 1).folder
     row = ranked(folder)[0]
@@ -194,6 +216,8 @@ def test_a_refit_that_was_made_before_the_last_one_goes(bench: Bench, trials: In
     for uid in (old, new):
         folder.refit(uid).path.mkdir(parents=True)
         folder.refit(uid).weights.write_bytes(bytes(1000))
+    # Of one that was cut off there is no record yet: the same command goes on from what is trained.
+    assert not plan_cleaning(folder, bench.workspace, keep=1).deletions
     model = RefittedModel(
         study=folder.name, number=row.number, of=row.recipe, recipe=new, num_before=24,
         num_files=40, objective=0.5, at_last_epoch=0.5,

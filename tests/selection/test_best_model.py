@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.selection.studies import MadeStudy
-from tests.selection.test_finalists import Round
+from tests.selection.test_finalists import KnownModels, Round
 from tests.selection.test_packs_made import add_trials
 from tests.selection.test_promotion import ListedModels, save_weights
+from workbench.access import is_locked
 from workbench.report.decision import decision_callout
 from workbench.selection import best_model
 from workbench.selection.best_model import promote_as_asked
@@ -96,6 +97,23 @@ def test_before_all_repeats_have_ended_and_by_hand_the_finalists_say_nothing(
     promote(made.folder, registry, 2)
     champion = promote_as_asked(made.folder, registry, PLACE, "best")
     assert (champion.number, champion.chosen_by) == (2, "by hand")
+
+
+def test_while_one_process_promotes_no_other_does(tmp_path: Path) -> None:
+    made = Round(tmp_path)
+    made.begin()
+    registry = KnownModels(made.study.rows[0].recipe)
+    held: list[bool] = []
+
+    class Registry(KnownModels):
+        def set_champion(self, name: str, uid: str) -> str | None:
+            held.append(is_locked(made.folder.path / ".promoting"))
+            return registry.set_champion(name, uid)
+
+    promote_as_asked(made.folder, Registry(), PLACE, "none")
+    # Else another could give the alias to its model, and write champion.json before this one does.
+    assert held == [True]
+    assert not is_locked(made.folder.path / ".promoting")
 
 
 def test_a_pack_stays_out_where_the_rulebook_asks_for_one_network(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from tests.selection.studies import MadeStudy, normal_scores, row
 from workbench.errors import StudyError
+from workbench.selection import pack_proposal
 from workbench.selection.champion import read_champion
 from workbench.selection.finalists import Finalist, Finalists, choose_finalists, read_finalists
 from workbench.selection.finalists_told import finalists_as_json, finalists_as_table, reason
+from workbench.selection.packing import Ingredient
 from workbench.selection.promotion import promote
 from workbench.study.repeats import FinalistsPlan, Repeat, repeated, write_plan, write_repeat
 from workbench.trial.delong import auc, auc_difference, mean_auc_difference
@@ -280,6 +283,34 @@ def test_the_table_and_json_say_the_same(final: Round) -> None:
     assert [r["objective"] for r in tree["finalists"][0]["repeats"]] == found.ranked[0].values
     assert "Seeds move auc by" in table and "that is what picking owes to the seed" in table
     assert f"{found.ranked[0].mean:.5f}" in reason(found)
+
+
+def test_a_finalist_that_loses_its_place_by_a_damaged_repeat_is_told(
+    final: Round, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(final)
+    better = final.read().ranked[0].repeats[0]
+    assert better.number == 1
+    final.folder.trial(better.recipe).scores.write_bytes(b"torn")
+    other = final.read().ranked[0].nearest_mean(AUC)
+    champion = promote(final.folder, KnownModels(other.recipe))
+    assert champion.number == 0
+    assert "of 2 finalists, 1 of them last since repeats failed" in champion.why
+    said = capsys.readouterr().err
+    assert "A repeat of trial 1 failed, so that this finalist comes last: scores.parquet" in said
+
+
+@pytest.mark.parametrize("at_most", [0.17, 0.195])
+def test_a_pack_is_held_against_no_finalist_that_may_not_be_promoted(
+    tmp_path: Path, at_most: float
+) -> None:
+    final = Round(tmp_path, {"fpr": {"at_most": at_most}})
+    final.begin()
+    fill(final)
+    found = SimpleNamespace(of_pack=SimpleNamespace(value=0.9))
+    usable = [Ingredient(final.folder, row) for row in final.study.rows]
+    held = pack_proposal._finalist(final.folder, usable, found)  # type: ignore[arg-type]
+    assert (held is None) == (at_most == 0.17)  # all repeats break the first, one keeps the other
 
 
 def test_a_plan_of_endless_seeds_is_read_at_once(final: Round) -> None:

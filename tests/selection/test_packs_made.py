@@ -131,6 +131,29 @@ def test_a_changed_weight_of_a_member_is_noticed(tmp_path: Path) -> None:
         files.require_unchanged()
 
 
+def test_a_kill_between_the_two_files_of_a_new_estimate_does_not_block_the_pack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 3)
+    proposal = propose_pack(made.folder)
+    files, _ = make_pack(made.folder, proposal)
+    # Chosen among more trials, it is the same pack with another estimate.
+    more = replace(proposal, num_trials=4)
+    with monkeypatch.context() as killed:
+        killed.setattr(type(files), "write_result", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            make_pack(made.folder, more)
+    assert make_pack(made.folder, more)[0].path == files.path
+    files.require_unchanged()
+    assert files.read_pack().num_trials == 4
+    data = bytearray(files.weights.read_bytes())
+    data[-1] ^= 1
+    files.weights.write_bytes(bytes(data))
+    with pytest.raises(DamagedFileError, match="is not what the trial wrote"):
+        make_pack(made.folder, more)
+
+
 def test_members_that_help_one_another_are_chosen_and_held_against_the_best(tmp_path: Path) -> None:
     made = MadeStudy(tmp_path)
     add_trials(made, 5)

@@ -224,13 +224,14 @@ class Study:
         folder = self.folder
         with full_disks_told(folder, self.workspace) as root:
             mend_runs(folder, root)
-            if pack:
-                champion = promote_newest_pack(folder, ModelRegistry(root), root)
-            elif soup:
-                champion = promote_newest_soup(folder, ModelRegistry(root))
-            else:
-                champion = promote(folder, ModelRegistry(root), trial)
-            tell_in_mlflow(folder, root, champion)
+            with folder.promoting():
+                if pack:
+                    champion = promote_newest_pack(folder, ModelRegistry(root), root)
+                elif soup:
+                    champion = promote_newest_soup(folder, ModelRegistry(root))
+                else:
+                    champion = promote(folder, ModelRegistry(root), trial)
+                tell_in_mlflow(folder, root, champion)
             compare_trials(folder, page=True)
         return champion
 

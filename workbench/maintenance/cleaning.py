@@ -196,9 +196,10 @@ def _weights(
 def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
     """Return the packs, soups and refits that nothing needs.
 
-    The last pack and the last soup may still be promoted, and the last refit exported. All packs
-    stay where nothing says which one was the last. So does what is being written, and a soup that a
-    pack has as a member, of whichever study: its scores tell what it adds.
+    The last pack and the last soup may still be promoted, and the last refit exported. All of a
+    kind stay where nothing says which one was the last, as where a refit was cut off. So does what
+    is being written, and a soup that a pack has as a member, of whichever study: its scores tell
+    what it adds.
     """
     needed_uids = set(kept)
     kinds: dict[str, Kind] = {
@@ -213,10 +214,16 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
         del kinds["packs"]
     packs = folder.path.parent.glob(f"*/packs/*/{PACK_FILE}")
     members = "".join(file.read_text(encoding="utf-8", errors="replace") for file in packs)
-    if folder.last_soup.exists():
-        needed_uids.add(folder.last_soup.read_text(encoding="utf-8", errors="replace").strip())
+    last = folder.last_soup
+    soup = last.read_text(encoding="utf-8", errors="replace").strip() if last.exists() else ""
+    if soup in {made.name for made in folder.path.glob("soups/*/")}:
+        needed_uids.add(soup)
+    else:
+        del kinds["soups"]
     if refit := read_refit(folder):
         needed_uids |= {refit.recipe, *(one.recipe for one in refit.models)}
+    else:
+        del kinds["refits"], kinds["refit-packs"]
     return [
         _deletion(kind, file.parent.name, file)
         for place, kind in kinds.items()
@@ -285,7 +292,7 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
         StudyError: a search holds the study, or it has no trials.
     """
     sweep_spare(workspace.studies, UNPACKED)
-    with folder.held():
+    with folder.held(), folder.promoting():
         plan = plan_cleaning(folder, workspace, keep=keep)
         for one in plan.deletions:
             match one.kind:

@@ -25,11 +25,12 @@ def promote_as_asked(
     packs: Literal["none", "best", "all"],
 ) -> Champion:
     """Promote at the end of a search: the best trial, that or the best pack, or the pack of all."""
-    if packs == "all":
-        return promote_whole_pack(folder, registry, place)
-    if packs == "best":
-        return promote_best_model(folder, registry, place)
-    return promote_best(folder, registry)
+    with folder.promoting():
+        if packs == "all":
+            return promote_whole_pack(folder, registry, place)
+        if packs == "best":
+            return promote_best_model(folder, registry, place)
+        return promote_best(folder, registry)
 
 
 def promote_best_model(folder: StudyFolder, registry: Registry, place: TrackingPlace) -> Champion:

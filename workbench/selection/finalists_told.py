@@ -42,6 +42,8 @@ def reason(finalists: Finalists) -> str:
         else (f"{len(best.values)} times with new seeds")
     )
     among = f"{len(finalists.ranked)} finalists"
+    if num_part := sum(not one.is_whole for one in finalists.ranked):
+        among += f", {num_part} of them last since repeats failed"
     if num_broken := sum(one.breaks for one in finalists.ranked):
         num_kept = len(finalists.ranked) - num_broken
         among = f"{counted(num_kept, 'finalist')} with a repeat within the constraints"
@@ -51,6 +53,16 @@ def reason(finalists: Finalists) -> str:
         f"{finalists.objective.place}; it had {objective_of(best.row):.5f} when it was picked. "
         "Promoted is the repeat nearest the mean."
     )
+
+
+def failed_repeats(finalists: Finalists) -> list[str]:
+    """Return a line for each repeat that failed, or whose files are damaged: it costs the place."""
+    return [
+        f"A repeat of trial {row.number} failed, so that this finalist comes last: {row.reason}"
+        for one in finalists.ranked
+        for row in one.repeats
+        if row.state == "failed"
+    ]
 
 
 def sentences(finalists: Finalists) -> list[str]:

@@ -290,10 +290,10 @@ def _caveat(ingredients: Sequence[Ingredient]) -> str:
 def _finalist(
     folder: StudyFolder, usable: Sequence[Ingredient], found: PackCorrection
 ) -> FinalistHeld | None:
-    """Return the best finalist of a study as the chosen pack is held against it."""
+    """Return the best finalist that may be promoted, as the chosen pack is held against it."""
     standing = read_finalists(folder, [one.row for one in usable if one.folder.name == folder.name])
     best = standing.best if standing else None
-    if standing is None or best is None or best.mean is None:
+    if standing is None or best is None or best.mean is None or best.breaks:
         return None
     sign = 1 if standing.objective.direction == "maximize" else -1
     return FinalistHeld(

@@ -138,12 +138,15 @@ def write_pack(
 
 
 def _write_estimate(place: PackFolder, record: PackRecord) -> None:
-    """Write the record of a pack that is there anew: how it was chosen, and what it is worth."""
-    place.require_unchanged()
+    """Write the record of a pack that is there anew: how it was chosen, and what it is worth.
+
+    A kill between the two files leaves a record that the result does not know: it is not asked of.
+    """
     result = place.read_result()
     place.write_pack(record)
     if result is not None:
         place.write_result(result.model_copy(update={"recipe_sha256": hash_file(place.record)}))
+    place.require_unchanged()
 
 
 def joined_scores(record: PackRecord, ingredients: Sequence[Ingredient]) -> pd.DataFrame:

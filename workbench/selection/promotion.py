@@ -9,7 +9,7 @@ from workbench.files import write_text
 from workbench.selection.champion import Champion, Lead, RunnerUp, current_user, read_champion
 from workbench.selection.estimate import expect
 from workbench.selection.finalists import Finalists, read_finalists
-from workbench.selection.finalists_told import reason, say_lead
+from workbench.selection.finalists_told import failed_repeats, reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.registration import Registry, register
 from workbench.selection.statistics import (
@@ -98,6 +98,8 @@ def promote(
     finalists = read_finalists(folder, rows) if number is None else None
     best = finalists.best if finalists else None
     if finalists and best:
+        for line in failed_repeats(finalists):
+            say(line)
         row, lead = best.nearest_mean(objective), _lead_of_finalist(finalists)
         if row.breaks:
             raise StudyError(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from workbench.access import is_locked, open_lock, take_lock
+from workbench.access import is_locked, locked, open_lock, take_lock
 from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import write_json, write_text
@@ -206,6 +206,19 @@ class StudyFolder:
     def is_held(self) -> bool:
         """Say whether another process holds the study as its writer now."""
         return is_locked(self._lock)
+
+    @contextmanager
+    def promoting(self) -> Iterator[None]:
+        """Decide what is promoted, or what of it may be deleted, once no other process does.
+
+        Otherwise the registry could have one champion and `champion.json` another, or one whose
+        weights were deleted while it was registered.
+
+        Raises:
+            LockError: there can be no lock.
+        """
+        with locked(self.path / ".promoting"):
+            yield
 
     @contextmanager
     def held(self) -> Iterator[None]:
