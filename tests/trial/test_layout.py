@@ -189,7 +189,7 @@ def test_epochs_of_the_head_alone_say_nothing_of_those_after_them(pictures: Prep
 
 def test_what_is_kept_of_each_weight_is_laid_with_it(pictures: Prepared) -> None:
     recipe = recipe_for(
-        pictures, optimizer=AdamW(lr=1e-3), transfer=Transfer(ema_decay=0.9), num_epochs=2
+        pictures, optimizer=AdamW(lr=1e-3), transfer=Transfer(ema_decay=0.9), num_epochs=3
     )
     training = Training(
         recipe,

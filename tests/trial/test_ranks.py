@@ -60,9 +60,12 @@ class Net(nn.Module):
         features: Tensor = self.body(inputs["x"]).mean(dim=(2, 3))
         return features
 
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        logits: Tensor = self.head(self.features(inputs))
+    def logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.head(features)
         return logits
+
+    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        return self.logits(self.features(inputs))
 
 
 NET, NET_WITHOUT_NORMS = Net(norms=True), Net(norms=False)
