@@ -21,8 +21,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,7 +43,6 @@ from workbench.searching.recording import StudyRuns
 from workbench.searching.runner import Event
 from workbench.searching.start import run_search
 from workbench.space.experiment import read_experiment
-from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
 from workbench.study.records import REASON, SECONDS, UID
 from workbench.study.storage import open_journal
@@ -203,8 +204,12 @@ class MadeUp:
         )
 
 
-def give(folder: StudyFolder, space: Space, number: int) -> None:
-    """Write so many ended trials into the journal of a study: two of three after one epoch."""
+def give(study_path: Path, experiment: Path, number: int) -> None:
+    """Write so many ended trials into the journal of a study: two of three after one epoch.
+
+    In a process of its own, whose memory is none of the search.
+    """
+    folder, space = StudyFolder(study_path), read_experiment(experiment)[1]
     study = optuna.load_study(study_name=folder.name, storage=open_journal(folder))
     draws = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     chance = random.Random(0)
@@ -244,7 +249,8 @@ def main(num_trials: int, num_workers: int, pruning: str, sampler: str, before: 
             if before:
                 none = replace(options, num_trials=0)
                 study = run_search(experiment, workspace, none, make_runner=make).folder
-                give(study, read_experiment(experiment)[1], before)
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    pool.submit(give, study.path, experiment, before).result()
                 stack.enter_context(mock.patch.object(StudyRuns, "agree", return_value=0))
             began, used = time.monotonic(), time.process_time()
             run_search(experiment, workspace, options, make_runner=make)
