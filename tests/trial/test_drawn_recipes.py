@@ -23,6 +23,7 @@ from workbench.parts.averages import SWA, SWAD
 from workbench.parts.losses import PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.parts.optimizers import SGD, AdamW, Timm
+from workbench.parts.train_size import TrainSize
 from workbench.parts.transfer import Transfer
 from workbench.parts.weights import RANDOM
 from workbench.space.space import SampledConfig
@@ -115,6 +116,8 @@ def drawn(number: int) -> tuple[SampledConfig, Capabilities, tuple[int, int]]:
         "batch_size": int(rng.choice([1, 2, 4, 8, 16])),
         "num_epochs": 2,
     }
+    if backbone == "test_vit":  # it takes pictures of one size
+        tiny["train_size"] = TrainSize()
     uses = ON_CUDA.model_copy(
         update={
             "steps": str(rng.choice(["fused", "foreach"])),
