@@ -98,7 +98,8 @@ class Training(ModelInTraining):
         self._compiled: torch.nn.Module | None = None
         self._layout: LayoutByClock | None = None
         # One that is compiled stays as it is: laid anew, it would be compiled anew.
-        by_clock = uses.by_clock and not ranks.rank
+        # And epochs of pictures that grow cannot be held against each other.
+        by_clock = uses.by_clock and not ranks.rank and len(set(recipe.train_sides)) == 1
         if by_clock and not self._model.channels_last and not self._is_to_compile:
             self._layout = LayoutByClock(
                 self._model,
