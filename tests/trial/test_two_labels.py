@@ -28,7 +28,7 @@ from workbench.trial import memory_count, plots
 from workbench.trial.result import TrialFolder
 from workbench.trial.stepping import backward
 from workbench.trial.train import run_trial
-from workbench.trial.two_labels import TwoLabelsLoss, fake_shares_of, labels_of, targets_of
+from workbench.trial.two_labels import TwoLabelsLoss, labels_of, targets_of
 
 NAN = math.nan
 LOSS = TwoLabelsLoss(CrossEntropy(), (0.5, 0.5))
@@ -160,8 +160,6 @@ def test_the_labels_of_files_and_of_their_copies() -> None:
     labels = labels_of(rows, 4)
     told = [[0, 0], [0, 1], [NAN, NAN], [1, 1], [0, 1], [NAN, NAN]]
     np.testing.assert_array_equal(labels.numpy(), np.array(told))
-    assert fake_shares_of(labels[:4]) == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
-    assert fake_shares_of(torch.tensor([[0.0, NAN]])) == [0.5, 0.5]
 
 
 def test_what_the_tables_say_of_fakes_reaches_both_heads(
