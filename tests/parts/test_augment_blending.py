@@ -10,7 +10,6 @@ from workbench.parts.augment import (
     Augment,
     Pictures,
     change,
-    fake_share_with_blends,
     mix,
     with_blends,
 )
@@ -320,17 +319,6 @@ def test_a_batch_with_blends_can_be_changed_and_mixed() -> None:
     assert 8 < len(labels) < 16
     assert len(mixed.partner) == len(labels)
     assert {len(x) for x in mixed.inputs.values()} == {len(labels)}
-
-
-def test_the_share_of_fakes_counts_the_blends() -> None:
-    seen, heard, values = ({name: MODALITIES[name]} for name in ("frames", "mel", "values"))
-    half = Augment(pictures=Pictures(self_blend=0.5))
-    # 60 real and 40 fake samples: 30 blends, 70 of 130.
-    assert fake_share_with_blends(0.4, half, heard | seen) == pytest.approx(70 / 130)
-    assert fake_share_with_blends(0.4, half, heard | values) == 0.4
-    assert fake_share_with_blends(0.4, Augment(), seen) == 0.4
-    assert fake_share_with_blends(0.0, ALWAYS, seen) == 0.5
-    assert fake_share_with_blends(1.0, ALWAYS, seen) == 1.0
 
 
 @pytest.mark.gpu

@@ -20,7 +20,6 @@ from workbench.parts.augment import (
     Pictures,
     Spectrograms,
     change,
-    fake_share_with_blends,
     mix,
     with_blends,
 )
@@ -104,8 +103,6 @@ def test_a_sound_in_colour_is_neither_mirrored_nor_blended() -> None:
     assert len(labels) == 8
     for name in HEARD:
         assert torch.equal(blended[name], before[name].repeat(2, 1, 1, 1, 1))
-    heard = {name: MODALITIES[name] for name in HEARD}
-    assert fake_share_with_blends(0.25, MIRRORED, heard) == 0.25
 
 
 @pytest.mark.parametrize("tta", ["hflip", "six"])

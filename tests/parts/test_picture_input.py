@@ -56,6 +56,15 @@ def point(level: float = 4.0, side: int = 7) -> Tensor:
     return levels / 255
 
 
+def test_of_a_plain_picture_no_residual_is_left_where_numbers_have_the_ten_bits_of_tf32() -> None:
+    tested = transform("rgb+srm")
+    for buffer in tested.buffers():
+        bits = buffer.contiguous().view(torch.int32)
+        buffer.copy_(((bits + 0x1000) & ~0x1FFF).view(torch.float32))
+    residuals = 4 * (tested(torch.full((1, 3, 7, 7), 0.8))[0, 3:] - 0.5)
+    assert residuals.abs().max() < 1e-4
+
+
 def test_residuals_of_a_point_by_hand() -> None:
     found = transform("rgb+srm")(point())
     assert found.shape == (1, 6, 7, 7)

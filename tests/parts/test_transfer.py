@@ -120,6 +120,20 @@ def test_norms_below_the_last_block_keep_their_averages() -> None:
     assert all(layer.training for layer in tested.train().modules())
 
 
+def test_samples_skip_the_last_block_where_it_alone_learns() -> None:
+    tested = model()
+    transfer = Transfer(scope="last_block", stochastic_depth=0.5)
+    transfer.skip_blocks(tested, {"frames": "test_resnet"})
+    transfer.freeze(tested, False)
+    tested.train()
+    skipping = {
+        name.split(".")[3]: layer.training
+        for name, layer in tested.named_modules()
+        if name.endswith(".drop_path")
+    }
+    assert skipping == {"layer2": False, "layer3": False, "layer4": True}
+
+
 def test_samples_skip_blocks_in_training_alone_and_weights_stay() -> None:
     tested = model()
     for layer in tested.modules():

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from workbench.media.image import Image
+from workbench.parts.heads import LINEAR, Head
+from workbench.parts.two_labels import TwoLabelsHead
 from workbench.parts.weights import RANDOM
 from workbench.rules import judge as judging
 from workbench.rules.judge import judge
@@ -14,9 +16,15 @@ from workbench.rules.rulebook import Rulebook, Verdict
 VIEWS = {"image": Image(image_px=32)}
 
 
-def judged(folder: Path | None, *, image_px: int = 32) -> Verdict:
+def judged(folder: Path | None, *, image_px: int = 32, head: Head = LINEAR) -> Verdict:
     return judge(
-        Rulebook(), "test_resnet", VIEWS, image_px=image_px, weights=RANDOM, counted=folder
+        Rulebook(),
+        "test_resnet",
+        VIEWS,
+        image_px=image_px,
+        weights=RANDOM,
+        head=head,
+        counted=folder,
     )
 
 
@@ -45,6 +53,11 @@ def test_another_model_and_other_versions_are_counted_anew(
     other = judged(tmp_path, image_px=48)
     assert (other.params_thop, other.macs) == (first.params_thop, judged(None, image_px=48).macs)
     assert other.macs != first.macs
+    two = judged(tmp_path, head=TwoLabelsHead())
+    assert (two.params_thop, two.macs) == (
+        first.params_thop,
+        judged(None, head=TwoLabelsHead()).macs,
+    )
     monkeypatch.setattr(judging, "counted_by", lambda: "a fork of thop 9.9")
     assert judged(tmp_path).params_thop == first.params_thop
 

@@ -12,6 +12,7 @@ from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.optimizers import SGD, AdamW
+from workbench.parts.train_size import TrainSize
 from workbench.parts.transfer import Transfer
 from workbench.trial import compiling
 from workbench.trial.compiling import Compile, compiled_model
@@ -153,6 +154,16 @@ def test_batches_that_blends_make_of_any_size_are_not_compiled(
     blends = Augment(pictures=Pictures(self_blend=0.5))
     run(recipe_for(pictures, augment=blends, num_epochs=1), pictures, tmp_path, "on")
     assert backend.sizes == []
+
+
+def test_pictures_that_are_smaller_in_training_are_compiled_once_and_growing_ones_never(
+    pictures: Prepared, tmp_path: Path, backend: Backend
+) -> None:
+    small, growing = TrainSize(first=0.5, last=0.5), TrainSize(first=0.5)
+    run(recipe_for(pictures, train_size=small), pictures, tmp_path / "small", "on")
+    assert backend.sizes == [4]
+    run(recipe_for(pictures, train_size=growing), pictures, tmp_path / "growing", "on")
+    assert backend.sizes == [4]
 
 
 def test_the_head_alone_is_not_compiled(

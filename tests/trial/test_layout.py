@@ -12,6 +12,7 @@ from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
 from workbench.parts.model import MediaModel, is_grouped
 from workbench.parts.optimizers import SGD, AdamW
+from workbench.parts.train_size import TrainSize
 from workbench.parts.transfer import Transfer
 from workbench.trial import layout, plots
 from workbench.trial.device import ON_CPU, ON_CUDA
@@ -185,6 +186,20 @@ def test_a_layout_that_cannot_be_is_left_and_not_tried_again(
 def test_epochs_of_the_head_alone_say_nothing_of_those_after_them(pictures: Prepared) -> None:
     head = Timed(pictures, None, optimizer=AdamW(lr=1e-3), transfer=Transfer(frozen_epochs=2))
     assert head.epochs(500, 500, 500, 500) == [False] * 4 + [True]
+
+
+def test_epochs_of_growing_pictures_are_not_held_against_each_other(pictures: Prepared) -> None:
+    for size, has_one in ((TrainSize(), True), (TrainSize(first=0.5), False)):
+        training = Training(
+            recipe_for(pictures, backbone="test_efficientnet", train_size=size),
+            pictures,
+            device="cpu",
+            store=None,
+            plan=Plan(),
+            step=lambda share: None,
+            uses=ON_CUDA,
+        )
+        assert (training._layout is not None) is has_one
 
 
 def test_what_is_kept_of_each_weight_is_laid_with_it(pictures: Prepared) -> None:

@@ -30,9 +30,20 @@ def test_a_fake_is_of_the_file_that_its_column_names_with_or_without_folder_and_
 
 
 def test_a_copy_is_of_what_it_was_made_of() -> None:
-    copies = SimpleNamespace(num_files=4, made_of={5: 0, 6: 5})
+    plain = torch.arange(4)[None]
+    copies = SimpleNamespace(num_files=4, made_of={5: 0, 6: 5}, plain=plain)
     found = originals_of(rows(["", "a", "b"])[["name", "target"]], copies)  # type: ignore[arg-type]
     assert found.tolist() == [-1] * 5 + [0, 5]
+
+
+def test_a_damaged_fake_is_of_its_original_as_damaged() -> None:
+    table = rows(["a", "y/c.mp4", "a"])
+    table = pd.concat([table, table.iloc[[0, 4, 5]]], ignore_index=True)
+    # Of the real files the first alone has a damaged copy, and of the fakes the last one has none.
+    plain = torch.tensor([[0, 1, 2, 3, 4, 5, 6], [7, 1, 2, 3, 8, 9, 6]])
+    copies = SimpleNamespace(num_files=7, made_of={}, plain=plain)
+    found = originals_of(table, copies)  # type: ignore[arg-type]
+    assert found.tolist() == [-1] * 4 + [0, 3, 0] + [-1, 7, 3]
 
 
 class Source:

@@ -16,16 +16,19 @@ from tests.study.test_reaches_training import go_on, made_data
 from tests.trial.test_fitted_probe import recipe_of
 from workbench.parts.contrast import Contrast
 from workbench.parts.example_inputs import example_inputs
+from workbench.parts.heads import LINEAR, Head
 from workbench.parts.losses import CrossEntropy, PairwiseAUC
 from workbench.parts.model import MediaModel
 from workbench.parts.two_labels import TwoLabels, TwoLabelsHead
 from workbench.parts.weights import RANDOM
+from workbench.rules.counts import count
+from workbench.rules.subject import Counts
 from workbench.searching.costs import epoch_work
 from workbench.trial import memory_count, plots
 from workbench.trial.result import TrialFolder
 from workbench.trial.stepping import backward
 from workbench.trial.train import run_trial
-from workbench.trial.two_labels import TwoLabelsLoss, fake_shares_of, labels_of, targets_of
+from workbench.trial.two_labels import TwoLabelsLoss, labels_of, targets_of
 
 NAN = math.nan
 LOSS = TwoLabelsLoss(CrossEntropy(), (0.5, 0.5))
@@ -58,6 +61,19 @@ def test_a_model_knows_which_features_are_of_the_sound() -> None:
         for name, reader in model.readers.items()
     }
     assert moved == {"frames": True, "mel": False}
+
+
+def test_both_layers_are_counted_as_one_of_two_outputs_is() -> None:
+    views = {"frames": picture(1, 32, 32, 3), "mel": spectrogram(1, 32, 32, 1)}
+
+    def counted(head: Head) -> Counts:
+        def build() -> MediaModel:
+            return MediaModel("test_resnet", views, image_px=32, weights=RANDOM, head=head)
+
+        return count(build, example_inputs(views, 1))
+
+    two, one = counted(TwoLabelsHead()), counted(LINEAR)
+    assert two.thop == two.true == one.thop
 
 
 def test_the_memory_and_the_work_of_such_a_model_are_counted() -> None:
@@ -144,8 +160,6 @@ def test_the_labels_of_files_and_of_their_copies() -> None:
     labels = labels_of(rows, 4)
     told = [[0, 0], [0, 1], [NAN, NAN], [1, 1], [0, 1], [NAN, NAN]]
     np.testing.assert_array_equal(labels.numpy(), np.array(told))
-    assert fake_shares_of(labels[:4]) == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
-    assert fake_shares_of(torch.tensor([[0.0, NAN]])) == [0.5, 0.5]
 
 
 def test_what_the_tables_say_of_fakes_reaches_both_heads(

@@ -239,20 +239,6 @@ def with_blends(
     return blended, torch.cat([targets, torch.ones_like(targets[chosen])])
 
 
-def fake_share_with_blends(fake_share: float, augment: Augment, modalities: Modalities) -> float:
-    """Return the share of fakes after `with_blends`, from that of the samples.
-
-    Args:
-        fake_share: Before.
-        augment: Has the chance.
-        modalities: Of the views, by name; without pictures, nothing is added.
-    """
-    if "picture" not in modalities.values():
-        return fake_share
-    added = augment.pictures.self_blend * (1 - fake_share)
-    return (fake_share + added) / (1 + added)
-
-
 def change(
     views: Mapping[str, Tensor], modalities: Modalities, augment: Augment, generator: Generator
 ) -> dict[str, Tensor]:

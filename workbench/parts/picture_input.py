@@ -42,6 +42,7 @@ class Residuals(nn.Module):
     """
 
     kernels: Tensor
+    divisors: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,11 +50,14 @@ class Residuals(nn.Module):
         corner = torch.tensor([[-1.0, 2.0, -2.0, 2.0, -1.0], [2.0, -6.0, 8.0, -6.0, 2.0]])
         middle = torch.tensor([[-2.0, 8.0, -12.0, 8.0, -2.0]])
         kernels = [
-            F.pad(-second.T @ second, (1, 1, 1, 1)) / 4,
-            torch.cat([corner, middle, corner.flip(0)]) / 12,
-            F.pad(second, (1, 1, 2, 2)) / 2,
+            F.pad(-second.T @ second, (1, 1, 1, 1)),
+            torch.cat([corner, middle, corner.flip(0)]),
+            F.pad(second, (1, 1, 2, 2)),
         ]
+        # Whole numbers, which TF32 does not round either: of a plain picture nothing is left.
         self.register_buffer("kernels", torch.stack(kernels)[:, None], persistent=False)
+        divisors = torch.tensor([4.0, 12.0, 2.0])[:, None, None]
+        self.register_buffer("divisors", divisors, persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return (pictures, 6, height, width) of (pictures, 3, height, width)."""
@@ -62,7 +66,7 @@ class Residuals(nn.Module):
         can = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         # Not in bfloat16: sums of products of levels need more than its eight bits.
         with torch.autocast(device, enabled=False) if can else nullcontext():
-            found = F.conv2d(levels.float(), self.kernels)
+            found = F.conv2d(levels.float(), self.kernels) / self.divisors
         return torch.cat([pictures, 0.5 + found.clamp(-2, 2) / 4], dim=1)
 
 

@@ -93,7 +93,7 @@ class Transfer(Frozen):
             for parameter in reader.backbone.parameters():
                 parameter.requires_grad_(id(parameter) in learned)
             if self.scope == "last_block":
-                model.still += [m for m in reader.backbone.modules() if not _any_learns(m)]
+                model.still += [m for m in reader.backbone.modules() if _stays(m)]
 
     def _learned(self, backbone: nn.Module) -> list[nn.Parameter]:
         if self.scope == "norms":
@@ -127,5 +127,7 @@ class Transfer(Frozen):
         return [*groups, {"params": rest}]
 
 
-def _any_learns(module: nn.Module) -> bool:
-    return any(p.requires_grad for p in module.parameters())
+def _stays(module: nn.Module) -> bool:
+    """Say whether a module has weights and none learns: those that skip or drop have none."""
+    learns = [p.requires_grad for p in module.parameters()]
+    return bool(learns) and not any(learns)

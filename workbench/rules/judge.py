@@ -216,7 +216,7 @@ def _counted(
         "backbones": backbones,
         "views": [(name, view.model_dump(mode="json")) for name, view in views],
         "image_px": image_px,
-        **({"head": head.model_dump()} if head.is_fitted else {}),
+        **({"head": head.model_dump()} if head != LINEAR else {}),
         **about(reading),
         **({"own": own} if own else {}),
         "counted_by": counted_by(),

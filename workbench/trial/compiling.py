@@ -31,8 +31,9 @@ def compiled_model(
         samples_at_once: Samples of a whole batch that go through the model at once.
     """
     # Blends make batches of any size, of which hardly one is that which was compiled. What is
-    # compiled gives no features.
-    if recipe.training.most_of_a_sample > 1 or recipe.training.contrast.weight > 0:
+    # compiled gives no features. Pictures that grow would be compiled anew in each epoch.
+    blends, grows = recipe.training.most_of_a_sample > 1, len(set(recipe.train_sides)) > 1
+    if blends or grows or recipe.training.contrast.weight > 0:
         return None
     # As many threads as the trial may use: torch would start a process for each core.
     torch._inductor.config.compile_threads = torch.get_num_threads()

@@ -42,6 +42,9 @@ class DrawnCopies:
         own = np.arange(self.num_files)
         plain = np.stack([own, *(self._added("", d, own, own >= 0) for d in copies.damaged)])
         places = [plain]
+        self.plain = torch.from_numpy(plain)
+        """Where each file is as it is and damaged in each way, (1 + ways, files)."""
+
         self.num_forged = 0.0
         """Real files that an epoch sees as fakes, on average."""
 

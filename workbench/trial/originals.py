@@ -38,6 +38,10 @@ def originals_of(rows: pd.DataFrame, copies: DrawnCopies | None) -> Tensor:
             [places.get(cell, -1) if target == 1 else -1 for cell, target in cells]
         )
     if copies is not None:
+        fakes = (found[:num_files] >= 0).nonzero()[:, 0]
+        for damaged in copies.plain:  # a damaged fake is of its original as damaged
+            there = fakes[damaged[fakes] != fakes]
+            found[damaged[there]] = damaged[found[there]]
         for fake, real_place in copies.made_of.items():
             found[fake] = real_place
     return found

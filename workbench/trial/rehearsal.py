@@ -4,8 +4,10 @@ import time
 
 from torch import nn
 
+from workbench.media.declared import modalities_of
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
+from workbench.parts.train_size import read_at, resized
 from workbench.trial.device import random_state, set_random_state, wait_for
 from workbench.trial.memory import Plan
 from workbench.trial.memory_count import is_out_of_memory
@@ -41,9 +43,11 @@ def rehearse(
     device = next(model.parameters()).device
     began, why = time.monotonic(), ""
     state = random_state(device)
-    inputs = example_inputs(model.views, samples_at_once, device)
+    side = max(recipe.train_sides)
+    examples = example_inputs(model.views, samples_at_once, device)
+    inputs = resized(examples, modalities_of(model.views), side)
     try:
-        with buffers_kept(model):
+        with buffers_kept(model), read_at(model, side):
             logits_of(passes, inputs, recipe.training.precision).sum().backward()
     except RuntimeError as error:
         if is_out_of_memory(error):

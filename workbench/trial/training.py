@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from workbench.data.prepare import Prepared
 from workbench.media.declared import modalities_of
-from workbench.parts.augment import change, fake_share_with_blends, mix, with_blends
+from workbench.parts.augment import change, mix, with_blends
 from workbench.parts.averages import NoAverage
 from workbench.parts.losses import Loss
 from workbench.parts.optimizers import lay_out_as_parameters, restore
@@ -22,6 +22,7 @@ from workbench.scoring.stored import StoredViews
 from workbench.trial.batches import count_batches, shuffled
 from workbench.trial.compiling import Compile, compiled_model
 from workbench.trial.device import Capabilities, capabilities, go_on_with, random_state
+from workbench.trial.fake_shares import fake_shares
 from workbench.trial.layout import LayoutByClock
 from workbench.trial.memory import Plan
 from workbench.trial.metrics import DivergedError, objective_metrics
@@ -38,7 +39,7 @@ from workbench.trial.stepping import (
     checkpoint_activations,
     sharpness_aware,
 )
-from workbench.trial.two_labels import TwoLabelsLoss, fake_shares_of, labels_of, targets_of
+from workbench.trial.two_labels import TwoLabelsLoss, labels_of, targets_of
 
 
 class Training(ModelInTraining):
@@ -98,7 +99,8 @@ class Training(ModelInTraining):
         self._compiled: torch.nn.Module | None = None
         self._layout: LayoutByClock | None = None
         # One that is compiled stays as it is: laid anew, it would be compiled anew.
-        by_clock = uses.by_clock and not ranks.rank
+        # And epochs of pictures that grow cannot be held against each other.
+        by_clock = uses.by_clock and not ranks.rank and len(set(recipe.train_sides)) == 1
         if by_clock and not self._model.channels_last and not self._is_to_compile:
             self._layout = LayoutByClock(
                 self._model,
@@ -108,25 +110,26 @@ class Training(ModelInTraining):
                 num_samples=num_samples,
                 cache=cache if ranks.size == 1 else None,  # what is kept is of one device
             )
-        copies, num_files = self._copies, self._train.num_files
-        num_fakes = float(self._train.targets[:num_files].sum())
-        num_fakes += copies.num_forged if copies else 0
-        pairs = (copies.num_pairs if copies else 0) / max(1.0, num_files - num_fakes)  # of reals
-        fake_share = 0.5 if spec.sampling.balanced else num_fakes / num_files
-        added = pairs * (1 - fake_share)
+        rows, num_files = self._train.part.rows, self._train.num_files
         self._modalities = modalities_of(recipe.model.views)
-        self._fake_share = fake_share_with_blends(
-            (fake_share + added) / (1 + added), recipe.training.augment, self._modalities
+        self._originals = originals_of(rows, self._copies)
+        two = isinstance(recipe.model.head, TwoLabelsHead)
+        labels = labels_of(rows, num_files) if two else None
+        self._fake_share, of_parts = fake_shares(
+            self._train.targets[:num_files],
+            labels,
+            self._originals,
+            self._copies,
+            spec,
+            self._modalities,
         )
         self._loss: Loss | TwoLabelsLoss = spec.loss
         self._labels: torch.Tensor | None = None
         """Of both parts of each training sample, (samples, 2), where they are learned apart."""
 
-        if isinstance(recipe.model.head, TwoLabelsHead):
-            labels = labels_of(self._train.part.rows, self._train.num_files)
-            self._loss = TwoLabelsLoss(spec.loss, fake_shares_of(labels))
+        if labels is not None:
+            self._loss = TwoLabelsLoss(spec.loss, of_parts)
             self._labels = labels.repeat_interleave(self._train.num_segments, dim=0)
-        self._originals = originals_of(self._train.part.rows, self._copies)
         self._step, self._factor = 0, 1.0
 
     def run_epoch(self) -> None:

@@ -74,15 +74,6 @@ def labels_of(rows: pd.DataFrame, num_files: int) -> Tensor:
     return torch.tensor(np.array([*parts, *copies]), dtype=torch.float32)
 
 
-def fake_shares_of(labels: Tensor) -> list[float]:
-    """Return the share of fakes among the known labels of each column; 0.5 of those of one class.
-
-    Classes of which one is not there cannot be balanced.
-    """
-    shares = [float(column[~column.isnan()].mean()) for column in labels.T]
-    return [share if 0 < share < 1 else 0.5 for share in shares]
-
-
 def targets_of(labels: Tensor, index: Tensor, parts: Tensor | None) -> Tensor:
     """Return what is to be learned of samples `index` and the blends behind them.
 
