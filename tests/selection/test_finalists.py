@@ -17,6 +17,8 @@ from workbench.selection.finalists_told import finalists_as_json, finalists_as_t
 from workbench.selection.packing import Ingredient
 from workbench.selection.promotion import promote
 from workbench.study.repeats import FinalistsPlan, Repeat, repeated, write_plan, write_repeat
+from workbench.study.soups import Ingredient as Averaged
+from workbench.study.soups import Soup
 from workbench.trial.delong import auc, auc_difference, mean_auc_difference
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective
@@ -311,6 +313,24 @@ def test_a_pack_is_held_against_no_finalist_that_may_not_be_promoted(
     usable = [Ingredient(final.folder, row) for row in final.study.rows]
     held = pack_proposal._finalist(final.folder, usable, found)  # type: ignore[arg-type]
     assert (held is None) == (at_most == 0.17)  # all repeats break the first, one keeps the other
+
+
+def test_a_soup_does_not_pass_for_the_finalist_whose_number_it_has(final: Round) -> None:
+    fill(final)
+    tried = tuple(
+        Averaged(number=row.number, recipe=row.recipe, objective=row.objective or 0.0)
+        for row in (final.study.rows[1], final.study.rows[2])
+    )
+    soup = Soup(recipe="5" * 12, chosen="all", ingredients=tried)
+    usable = [Ingredient(final.folder, row) for row in final.study.rows]
+    row = final.study.rows[1].model_copy(update={"recipe": soup.recipe})
+    found = SimpleNamespace(of_pack=SimpleNamespace(value=0.9))
+    held = pack_proposal._finalist(
+        final.folder,
+        [*usable, Ingredient(final.folder, row, soup)],
+        found,  # type: ignore[arg-type]
+    )
+    assert held and held.number == 1
 
 
 def test_a_plan_of_endless_seeds_is_read_at_once(final: Round) -> None:

@@ -94,7 +94,9 @@ class Proposal:
         if held is None:
             return self.correction.sentence
         num, value = len(self.ingredients), self.correction.of_pack.value
-        names = [f"pack of {num} trials" if num > 1 else "pack of one trial", "best finalist"]
+        if num < 2:
+            return f"No pack was better than one trial; the best finalist is taken ({held.told})."
+        names = [f"pack of {num} trials", "best finalist"]
         values = [f"{self.objective.metric} {value:.3f}", held.told]
         way = 1 if self.is_promoted else -1
         taken, other = names[::way]
@@ -291,7 +293,9 @@ def _finalist(
     folder: StudyFolder, usable: Sequence[Ingredient], found: PackCorrection
 ) -> FinalistHeld | None:
     """Return the best finalist that may be promoted, as the chosen pack is held against it."""
-    standing = read_finalists(folder, [one.row for one in usable if one.folder.name == folder.name])
+    # The row of a soup has the number of its best trial, which may be a finalist.
+    own = [one.row for one in usable if one.folder.name == folder.name and one.soup is None]
+    standing = read_finalists(folder, own)
     best = standing.best if standing else None
     if standing is None or best is None or best.mean is None or best.breaks:
         return None
