@@ -298,8 +298,24 @@ def test_a_finalist_that_loses_its_place_by_a_damaged_repeat_is_told(
     champion = promote(final.folder, KnownModels(other.recipe))
     assert champion.number == 0
     assert "of 2 finalists, 1 of them last since repeats failed" in champion.why
+    assert champion.margin and champion.margin < 0  # the better mean comes last
+    said = f"Its mean is behind that of trial 1 by {-champion.margin:.5f} in auc"
+    assert champion.sentence.startswith(said)
     said = capsys.readouterr().err
     assert "A repeat of trial 1 failed, so that this finalist comes last: scores.parquet" in said
+
+
+def test_where_the_best_finalist_lacks_a_repeat_itself_none_is_said_to_come_last(
+    final: Round, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(final)
+    final.plan(1, num_seeds=3)
+    [better] = final.read().ranked
+    final.folder.trial(better.repeats[0].recipe).scores.write_bytes(b"torn")
+    nearest = final.read().ranked[0].nearest_mean(AUC)
+    champion = promote(final.folder, KnownModels(nearest.recipe))
+    assert "best mean auc of 1 finalist, 0." in champion.why
+    assert "A repeat of trial 1 failed: scores.parquet is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("at_most", [0.17, 0.195])
