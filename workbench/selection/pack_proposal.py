@@ -93,11 +93,10 @@ class Proposal:
         held = self.finalist
         if held is None:
             return self.correction.sentence
-        num, value = len(self.ingredients), self.correction.of_pack.value
-        if num < 2:
+        if (num := len(self.ingredients)) < 2:
             return f"No pack was better than one trial; the best finalist is taken ({held.told})."
         names = [f"pack of {num} trials", "best finalist"]
-        values = [f"{self.objective.metric} {value:.3f}", held.told]
+        values = [f"{self.objective.metric} {self.correction.of_pack.value:.3f}", held.told]
         way = 1 if self.is_promoted else -1
         taken, other = names[::way]
         reason = f"better than the {other} by {abs(held.lead):.3f}"
@@ -153,8 +152,7 @@ def propose_pack(
             "several. Where your rules allow several in one module, write `single_model: module` "
             "under `rulebook`, and search into a new study."
         )
-    objective = experiment.objective
-    constraints = experiment.constraints
+    objective, constraints = experiment.objective, experiment.constraints
     # One that is named twice would count its trials twice.
     studies = {study.path.resolve(): study for study in (folder, *others)}.values()
     usable = [one for study in studies for one in _usable(study, objective, constraints, soups)]
@@ -331,11 +329,10 @@ def _scored_alike(
 
 def _cost(one: Ingredient, experiment: Experiment) -> MemberCost:
     row = one.row
-    has_weights = one.folder.trial(row.recipe).weights.exists()
     return MemberCost(
         params=_params(row, experiment.rulebook),
         ms_per_file=row.ms_per_file,
-        has_weights=has_weights,
+        has_weights=one.folder.trial(row.recipe).weights.exists(),
         is_trial=one.soup is None,
         keeps_constraints=not row.breaks and not _broken(experiment.constraints, row),
     )
