@@ -108,7 +108,8 @@ def test_a_speaker_is_one_however_the_accents_are_written(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("1", "1.0"), ("7", "007"), ("Ann", "ann"), ("a n", "a\u00a0n\u200b")]
+    ("one", "other"),
+    [("1", "1.0"), ("7", "007"), ("Ann", "ann"), ("a n", "a\u00a0n\u200b"), ("a-1", "A_1 ")],
 )
 def test_values_that_may_be_one_are_told(data: Path, one: str, other: str) -> None:
     label_train(data, ",speaker", f",{one}", ",bob", ",", ",2.5")
@@ -117,6 +118,12 @@ def test_values_that_may_be_one_are_told(data: Path, one: str, other: str) -> No
     said = [line for line in read(data, SPEAKERS).understood if "count as two" in line]
     assert len(said) == 1 and said[0].startswith("`speaker`: ")
     assert said[0].endswith("count as two values; if they are one, write them alike")
+
+
+@pytest.mark.parametrize(("one", "other"), [("5", "-5"), ("5 dB", "-5 dB")])
+def test_a_sign_tells_two_values_apart(data: Path, one: str, other: str) -> None:
+    label_train(data, ",speaker", f",{one}", f",{other}", ",", ",")
+    assert not any("count as two" in line for line in read(data, SPEAKERS).understood)
 
 
 def test_a_metadata_table_that_is_named_must_be_there(data: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from workbench.maintenance.cleaning import (
     plan_cleaning,
 )
 from workbench.selection.registration import load_trained
+from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.study.repeats import (
@@ -207,6 +209,22 @@ def test_nothing_is_promoted_while_it_is_decided_what_goes(
     monkeypatch.setattr(cleaning, "plan_cleaning", plan)
     carry_out(folder, bench.workspace, keep=1)
     assert held == [True]  # else the weights of what is being registered could be deleted
+
+
+def test_the_study_is_not_held_while_a_promotion_is_waited_for(
+    bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    held: list[bool] = []
+    promoting = StudyFolder.promoting
+
+    def asked(self: StudyFolder) -> AbstractContextManager[None]:
+        held.append(self.is_held())
+        return promoting(self)
+
+    monkeypatch.setattr(StudyFolder, "promoting", asked)
+    carry_out(folder, bench.workspace, keep=1)
+    assert held == [False]  # else a promotion of a pack, which holds it at its end, would fail
 
 
 def test_a_refit_that_was_made_before_the_last_one_goes(bench: Bench, trials: InlineTrials) -> None:

@@ -12,12 +12,13 @@ import pytest
 from tests.maintenance.conftest import ranked, register, write_champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from workbench.access import is_locked
 from workbench.errors import StudyError
 from workbench.files import write_text
 from workbench.maintenance.deletion import delete_study
 from workbench.maintenance.listing import describe_studies, list_studies
 from workbench.study.folder import StudyFolder
-from workbench.tracking.removal import StudyRecord, artifact_folder
+from workbench.tracking.removal import RemovedRecord, StudyRecord, artifact_folder
 from workbench.tracking.runs import Tracking
 from workbench.tracking.transfer import artifacts_of
 
@@ -97,6 +98,22 @@ def test_a_study_that_a_search_holds_is_not_deleted(bench: Bench, trials: Inline
         with pytest.raises(StudyError, match="is held by another search"):
             delete_study(folder, bench.workspace)
     assert folder.info_file.exists()
+
+
+def test_a_model_that_is_being_registered_does_not_outlive_its_study(
+    bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    held: list[bool] = []
+    remove = StudyRecord.remove
+
+    def removed(self: StudyRecord) -> RemovedRecord:
+        held.append(is_locked(folder.path / ".promoting"))
+        return remove(self)
+
+    monkeypatch.setattr(StudyRecord, "remove", removed)
+    delete_study(folder, bench.workspace)
+    assert held == [True] and not folder.path.exists()
 
 
 @pytest.mark.slow

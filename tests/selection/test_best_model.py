@@ -157,6 +157,24 @@ def test_the_decision_is_by_what_is_expected_and_ties_go_to_the_smaller(
     assert found.estimate.is_tie == (abs(0.732 - mean) <= 0.004)
 
 
+def test_where_one_trial_is_the_best_pack_the_finalist_is_not_said_to_be_better(
+    proposal: Proposal,
+) -> None:
+    held = FinalistHeld(number=4, mean=0.635, num_seeds=3, params=100, lead=0.097)
+    pack = replace(proposal.correction.pack, members=(0,))
+    found = replace(
+        proposal,
+        ingredients=proposal.ingredients[:1],
+        correction=replace(proposal.correction, pack=pack),
+        finalist=held,
+    )
+    assert not found.is_promoted
+    assert found.sentence == (
+        "No pack was better than one trial; the best finalist is taken (trial 4, mean 0.635 over "
+        "3 new seeds)."
+    )
+
+
 def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
     made = Round(tmp_path)
     made.study = MadeStudy(tmp_path, "loss", "log_loss")

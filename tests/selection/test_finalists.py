@@ -17,6 +17,8 @@ from workbench.selection.finalists_told import finalists_as_json, finalists_as_t
 from workbench.selection.packing import Ingredient
 from workbench.selection.promotion import promote
 from workbench.study.repeats import FinalistsPlan, Repeat, repeated, write_plan, write_repeat
+from workbench.study.soups import Ingredient as Averaged
+from workbench.study.soups import Soup
 from workbench.trial.delong import auc, auc_difference, mean_auc_difference
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective
@@ -296,8 +298,24 @@ def test_a_finalist_that_loses_its_place_by_a_damaged_repeat_is_told(
     champion = promote(final.folder, KnownModels(other.recipe))
     assert champion.number == 0
     assert "of 2 finalists, 1 of them last since repeats failed" in champion.why
+    assert champion.margin and champion.margin < 0  # the better mean comes last
+    said = f"Its mean is behind that of trial 1 by {-champion.margin:.5f} in auc"
+    assert champion.sentence.startswith(said)
     said = capsys.readouterr().err
     assert "A repeat of trial 1 failed, so that this finalist comes last: scores.parquet" in said
+
+
+def test_where_the_best_finalist_lacks_a_repeat_itself_none_is_said_to_come_last(
+    final: Round, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(final)
+    final.plan(1, num_seeds=3)
+    [better] = final.read().ranked
+    final.folder.trial(better.repeats[0].recipe).scores.write_bytes(b"torn")
+    nearest = final.read().ranked[0].nearest_mean(AUC)
+    champion = promote(final.folder, KnownModels(nearest.recipe))
+    assert "best mean auc of 1 finalist, 0." in champion.why
+    assert "A repeat of trial 1 failed: scores.parquet is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("at_most", [0.17, 0.195])
@@ -311,6 +329,24 @@ def test_a_pack_is_held_against_no_finalist_that_may_not_be_promoted(
     usable = [Ingredient(final.folder, row) for row in final.study.rows]
     held = pack_proposal._finalist(final.folder, usable, found)  # type: ignore[arg-type]
     assert (held is None) == (at_most == 0.17)  # all repeats break the first, one keeps the other
+
+
+def test_a_soup_does_not_pass_for_the_finalist_whose_number_it_has(final: Round) -> None:
+    fill(final)
+    tried = tuple(
+        Averaged(number=row.number, recipe=row.recipe, objective=row.objective or 0.0)
+        for row in (final.study.rows[1], final.study.rows[2])
+    )
+    soup = Soup(recipe="5" * 12, chosen="all", ingredients=tried)
+    usable = [Ingredient(final.folder, row) for row in final.study.rows]
+    row = final.study.rows[1].model_copy(update={"recipe": soup.recipe})
+    found = SimpleNamespace(of_pack=SimpleNamespace(value=0.9))
+    held = pack_proposal._finalist(
+        final.folder,
+        [*usable, Ingredient(final.folder, row, soup)],
+        found,  # type: ignore[arg-type]
+    )
+    assert held and held.number == 1
 
 
 def test_a_plan_of_endless_seeds_is_read_at_once(final: Round) -> None:

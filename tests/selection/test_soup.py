@@ -21,6 +21,7 @@ from workbench.errors import StudyError
 from workbench.files import PART, sweep, write_text
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
+from workbench.parts.transfer import Transfer
 from workbench.parts.weights import Weights
 from workbench.selection.champion import describe_champion, read_champion
 from workbench.selection.leaderboard import complete_trials, rank
@@ -128,6 +129,25 @@ def test_the_weights_are_the_mean_and_the_norms_are_estimated_anew(study: Traine
     torch.testing.assert_close(kept[f"{first}.running_mean"], seen[0].mean((0, 2, 3)))
     means = torch.stack([state[f"{first}.running_mean"] for state in states]).mean(0)
     assert not torch.allclose(kept[f"{first}.running_mean"], means, rtol=1e-3)
+
+
+def test_what_is_left_out_has_no_say_in_which_norms_are_estimated_anew(
+    study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, scopes = study.rows[:2], {row.recipe: "last_block" for row in study.rows[:2]}
+    read = TrialFolder.read_recipe
+
+    def read_recipe(self: TrialFolder) -> Recipe:
+        uid = self.path.name
+        transfer = Transfer.model_validate({"scope": scopes.get(uid, "all")})
+        return read(self).replaced(transfer=transfer).named(uid)
+
+    monkeypatch.setattr(TrialFolder, "read_recipe", read_recipe)
+    beside, alone = (
+        SoupScorer(study.folder, study.prepared, rows, device="cpu").model(taken).state_dict()
+        for rows in (study.rows[:3], taken)
+    )
+    assert all(torch.equal(beside[name], alone[name]) for name in alone)
 
 
 def test_a_soup_is_kept_as_a_trial_is_and_found_by_its_name(study: TrainedStudy) -> None:

@@ -1,21 +1,26 @@
 import math
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import optuna
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.selection.studies import MadeStudy, normal_scores
 from workbench.errors import DamagedFileError, StudyError
+from workbench.selection import statistics
 from workbench.selection.statistics import (
     read_scored_trials,
     trial_auc,
     trial_auc_difference,
     unrecorded,
 )
+from workbench.study import records
+from workbench.study.folder import StudyFolder
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.result import Result
@@ -226,7 +231,9 @@ def test_a_trial_whose_scores_lack_the_slice_is_left_out_alone(tmp_path: Path) -
     assert "has no scores on the slice 'val'" in lost.reason
 
 
-def test_trials_that_a_shortened_journal_does_not_know_are_told(tmp_path: Path) -> None:
+def test_trials_that_a_shortened_journal_does_not_know_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = MadeStudy(tmp_path)
     study.add(*normal_scores(0.5, seed=1))
     short = study.folder.journal.read_bytes()
@@ -237,4 +244,14 @@ def test_trials_that_a_shortened_journal_does_not_know_are_told(tmp_path: Path) 
     said = unrecorded(study.folder)
     assert said.startswith("Left out of made: 1 complete trial in ") and "workbench search" in said
     with study.folder.held():  # its search may be about to record it
+        assert unrecorded(study.folder) == ""
+    with ExitStack() as search:  # one that ends once the journal was read
+
+        def read(folder: StudyFolder) -> optuna.Study:
+            found = records.read_study(folder)
+            search.close()
+            return found
+
+        monkeypatch.setattr(statistics, "read_study", read)
+        search.enter_context(study.folder.held())
         assert unrecorded(study.folder) == ""

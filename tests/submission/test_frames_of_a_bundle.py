@@ -10,7 +10,7 @@ import workbench as wb
 from tests.submission.made_study import TrainedStudy
 from workbench.api import prediction
 from workbench.cli.main import app
-from workbench.errors import BundleError
+from workbench.errors import BundleError, DataError
 from workbench.files import hash_file, read_json, write_json
 from workbench.report.mistakes import frames_told
 from workbench.study.folder import StudyFolder
@@ -18,7 +18,7 @@ from workbench.submission.bundle import Bundle
 
 
 def test_frames_of_files_with_their_seconds(
-    bundle: Bundle, study: TrainedStudy, capsys: pytest.CaptureFixture[str]
+    bundle: Bundle, study: TrainedStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     test = study.data / "testset"
     files = [test / name for name in ("t0.mp4", "broken.mp4", "mute.mp4")]
@@ -31,6 +31,8 @@ def test_frames_of_files_with_their_seconds(
     assert found["score"].nunique() == 4
     assert "broken.mp4: " in (said := capsys.readouterr().err)
     assert "its frames have no scores" in said
+    with pytest.raises(DataError, match="holds no sound, picture or video by its ending"):
+        wb.frame_scores(bundle.path, tmp_path)
 
 
 def test_the_command_writes_a_row_for_each_frame(

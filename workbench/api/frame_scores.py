@@ -10,7 +10,7 @@ from workbench.api.prediction import paths_of
 from workbench.console import say, track
 from workbench.data.media_files import sizes_in
 from workbench.data.unlabelled import media_among
-from workbench.errors import BundleError, MediaError
+from workbench.errors import BundleError, DataError, MediaError
 from workbench.scoring.frame_scores import frames_of, score_frames
 from workbench.scoring.temperature import tempered
 from workbench.submission.api import Predictor
@@ -47,6 +47,10 @@ def frame_scores(
     check_bundle(Path(bundle))
     if isinstance(files, str | Path) and Path(files).is_dir():
         names, _ = media_among(sizes_in(Path(files), "what is scored"))
+        if not names:
+            raise DataError(
+                f"{files} holds no sound, picture or video by its ending. Name another."
+            )
         paths = [Path(files, name) for name in names]
     else:
         paths = paths_of(files)

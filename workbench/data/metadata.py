@@ -201,9 +201,10 @@ def _loosely(value: str) -> str:
     """Return a value without what may be a slip: case, spaces, invisible letters, 0s of numbers."""
     text = unicodedata.normalize("NFKC", value).casefold()
     text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
-    text = " ".join(re.split(r"[\s_-]+", text)).strip()
-    number = re.fullmatch(r"0*(\d+)(\.0*)?", text)
-    return number[1] if number else text
+    # A hyphen at the beginning may be the sign of a number.
+    text = " ".join(re.split(r"(?<!^)[\s_-]+", text.strip())).strip(" _")
+    number = re.fullmatch(r"(-?)0*(\d+)(\.0*)?", text)
+    return number[1] + number[2] if number else text
 
 
 def _require_one_row_each(rows: pd.DataFrame, key: str, where: str) -> None:

@@ -292,7 +292,8 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
         StudyError: a search holds the study, or it has no trials.
     """
     sweep_spare(workspace.studies, UNPACKED)
-    with folder.held(), folder.promoting():
+    # In this order: a promotion that is waited for may have to hold the study for an instant.
+    with folder.promoting(), folder.held():
         plan = plan_cleaning(folder, workspace, keep=keep)
         for one in plan.deletions:
             match one.kind:

@@ -35,7 +35,7 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
         StoreError: its database or server does not answer, or refuses to.
     """
     info = folder.info()
-    with folder.held():
+    with folder.promoting(), folder.held():
         before = bytes_below(folder.path)
         artifacts = artifact_folder(workspace.tracking, folder.name)
         logged, record = bytes_below(artifacts), RemovedRecord()

@@ -18,11 +18,13 @@ def say_lead(finalists: Finalists) -> str:
             "No other finalist has a complete repeat within the constraints, so nothing tells how "
             "good a lead is."
         )
-    said = f"Its mean is ahead of that of trial {lead.number} by {lead.margin:.5f} in {metric}"
+    # One that comes last since a repeat failed may have the better mean.
+    way = "ahead of" if lead.margin >= 0 else "behind"
+    said = f"Its mean is {way} that of trial {lead.number} by {abs(lead.margin):.5f} in {metric}"
     if lead.standard_error is None:
         return f"{said}; no standard error of that is known, as it is of an AUC on one slice."
     said += f" ± {Z95 * lead.standard_error:.5f} (95%, other samples and other seeds)"
-    if lead.margin <= Z95 * lead.standard_error:
+    if abs(lead.margin) <= Z95 * lead.standard_error:
         said += ", which chance alone could make: the two cannot be told apart"
     return f"{said}."
 
@@ -41,12 +43,13 @@ def reason(finalists: Finalists) -> str:
         if len(best.values) == 1
         else (f"{len(best.values)} times with new seeds")
     )
-    among = f"{len(finalists.ranked)} finalists"
-    if num_part := sum(not one.is_whole for one in finalists.ranked):
+    kept = [one for one in finalists.ranked if not one.breaks]
+    among = counted(len(kept), "finalist")
+    if len(kept) < len(finalists.ranked):
+        among += " with a repeat within the constraints"
+    num_part = sum(not one.is_whole for one in kept)
+    if num_part and best.is_whole:
         among += f", {num_part} of them last since repeats failed"
-    if num_broken := sum(one.breaks for one in finalists.ranked):
-        num_kept = len(finalists.ranked) - num_broken
-        among = f"{counted(num_kept, 'finalist')} with a repeat within the constraints"
     return (
         f"Trained again {often}, trial {best.row.number} has the "
         f"best mean {metric} of {among}, {best.mean:.5f} on "
@@ -56,9 +59,13 @@ def reason(finalists: Finalists) -> str:
 
 
 def failed_repeats(finalists: Finalists) -> list[str]:
-    """Return a line for each repeat that failed, or whose files are damaged: it costs the place."""
+    """Return a line for each repeat that failed, or whose files are damaged: it costs the place.
+
+    Not where the best one lacks a repeat itself.
+    """
+    costs = ", so that this finalist comes last" if finalists.ranked[0].is_whole else ""
     return [
-        f"A repeat of trial {row.number} failed, so that this finalist comes last: {row.reason}"
+        f"A repeat of trial {row.number} failed{costs}: {row.reason}"
         for one in finalists.ranked
         for row in one.repeats
         if row.state == "failed"

@@ -93,9 +93,10 @@ class Proposal:
         held = self.finalist
         if held is None:
             return self.correction.sentence
-        num, value = len(self.ingredients), self.correction.of_pack.value
-        names = [f"pack of {num} trials" if num > 1 else "pack of one trial", "best finalist"]
-        values = [f"{self.objective.metric} {value:.3f}", held.told]
+        if (num := len(self.ingredients)) < 2:
+            return f"No pack was better than one trial; the best finalist is taken ({held.told})."
+        names = [f"pack of {num} trials", "best finalist"]
+        values = [f"{self.objective.metric} {self.correction.of_pack.value:.3f}", held.told]
         way = 1 if self.is_promoted else -1
         taken, other = names[::way]
         reason = f"better than the {other} by {abs(held.lead):.3f}"
@@ -151,8 +152,7 @@ def propose_pack(
             "several. Where your rules allow several in one module, write `single_model: module` "
             "under `rulebook`, and search into a new study."
         )
-    objective = experiment.objective
-    constraints = experiment.constraints
+    objective, constraints = experiment.objective, experiment.constraints
     # One that is named twice would count its trials twice.
     studies = {study.path.resolve(): study for study in (folder, *others)}.values()
     usable = [one for study in studies for one in _usable(study, objective, constraints, soups)]
@@ -291,7 +291,9 @@ def _finalist(
     folder: StudyFolder, usable: Sequence[Ingredient], found: PackCorrection
 ) -> FinalistHeld | None:
     """Return the best finalist that may be promoted, as the chosen pack is held against it."""
-    standing = read_finalists(folder, [one.row for one in usable if one.folder.name == folder.name])
+    # The row of a soup has the number of its best trial, which may be a finalist.
+    own = [one.row for one in usable if one.folder.name == folder.name and one.soup is None]
+    standing = read_finalists(folder, own)
     best = standing.best if standing else None
     if standing is None or best is None or best.mean is None or best.breaks:
         return None
@@ -327,11 +329,10 @@ def _scored_alike(
 
 def _cost(one: Ingredient, experiment: Experiment) -> MemberCost:
     row = one.row
-    has_weights = one.folder.trial(row.recipe).weights.exists()
     return MemberCost(
         params=_params(row, experiment.rulebook),
         ms_per_file=row.ms_per_file,
-        has_weights=has_weights,
+        has_weights=one.folder.trial(row.recipe).weights.exists(),
         is_trial=one.soup is None,
         keeps_constraints=not row.breaks and not _broken(experiment.constraints, row),
     )

@@ -58,10 +58,9 @@ class SoupScorer:
         self.recipe = folder.trial(rows[0].recipe).read_recipe()
         """Of the first trial: by it a soup is built, and its batch norms see the training files."""
 
-        recipes = [folder.trial(row.recipe).read_recipe() for row in rows]
-        self._is_frozen = all(recipe.training.frozen for recipe in recipes)
-        scopes = {recipe.training.transfer.scope for recipe in recipes}
-        self._transfer = Transfer(scope=scopes.pop() if len(scopes) == 1 else "all")
+        self._trainings = {
+            row.recipe: folder.trial(row.recipe).read_recipe().training for row in rows
+        }
         results = [folder.trial(row.recipe).kept_result() for row in rows]
         sizes = [result.micro_batch for result in results if result and result.micro_batch]
         self._plan = Plan(micro_batch=min(sizes, default=None))
@@ -84,7 +83,11 @@ class SoupScorer:
         """
         model = self.recipe.model.build()
         model.load_state_dict(mean_state(self._sum(rows), len(rows), like=model.state_dict()))
-        self._transfer.freeze(model, self._is_frozen)
+        # By those that are averaged alone: of them it is averaged again without the others.
+        trainings = [self._trainings[row.recipe] for row in rows]
+        scopes = {training.transfer.scope for training in trainings}
+        transfer = Transfer(scope=scopes.pop() if len(scopes) == 1 else "all")
+        transfer.freeze(model, all(training.frozen for training in trainings))
         model.to(self._device)
         estimate_norms(model, training_files(self._train, self.recipe, self._plan))
         return model.eval()

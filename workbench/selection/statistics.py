@@ -63,11 +63,13 @@ def unrecorded(folder: StudyFolder) -> str:
     So it is of a journal that lost its end, which looks whole. While a search goes on, a trial may
     have ended and not be recorded yet.
     """
+    if folder.is_held():
+        return ""
     known = {trial.user_attrs.get(UID) for trial in read_study(folder).get_trials(deepcopy=False)}
     files = [TrialFolder(file.parent) for file in folder.path.glob("trials/*/result.json")]
     results = [one.kept_result() for one in files if one.path.name not in known]
     num_lost = sum(one is not None and one.state == "complete" for one in results)
-    if not num_lost or folder.is_held():
+    if not num_lost or folder.is_held():  # by now
         return ""
     return (
         f"Left out of {folder.name}: {counted(num_lost, 'complete trial')} in "
