@@ -18,6 +18,7 @@ from workbench.trial import layout, plots
 from workbench.trial.device import ON_CPU, ON_CUDA
 from workbench.trial.layout import LayoutByClock
 from workbench.trial.memory import Plan
+from workbench.trial.recipe import Recipe
 from workbench.trial.rehearsal import at_once
 from workbench.trial.result import Result, TrialFolder
 from workbench.trial.train import run_trial
@@ -188,25 +189,8 @@ def test_epochs_of_the_head_alone_say_nothing_of_those_after_them(pictures: Prep
     assert head.epochs(500, 500, 500, 500) == [False] * 4 + [True]
 
 
-def test_epochs_of_growing_pictures_are_not_held_against_each_other(pictures: Prepared) -> None:
-    for size, has_one in ((TrainSize(), True), (TrainSize(first=0.5), False)):
-        training = Training(
-            recipe_for(pictures, backbone="test_efficientnet", train_size=size),
-            pictures,
-            device="cpu",
-            store=None,
-            plan=Plan(),
-            step=lambda share: None,
-            uses=ON_CUDA,
-        )
-        assert (training._layout is not None) is has_one
-
-
-def test_what_is_kept_of_each_weight_is_laid_with_it(pictures: Prepared) -> None:
-    recipe = recipe_for(
-        pictures, optimizer=AdamW(lr=1e-3), transfer=Transfer(ema_decay=0.9), num_epochs=3
-    )
-    training = Training(
+def as_on_cuda(recipe: Recipe, pictures: Prepared) -> Training:
+    return Training(
         recipe,
         pictures,
         device="cpu",
@@ -215,6 +199,20 @@ def test_what_is_kept_of_each_weight_is_laid_with_it(pictures: Prepared) -> None
         step=lambda share: None,
         uses=ON_CUDA,
     )
+
+
+def test_epochs_of_growing_pictures_are_not_held_against_each_other(pictures: Prepared) -> None:
+    for size, has_one in ((TrainSize(), True), (TrainSize(first=0.5), False)):
+        recipe = recipe_for(pictures, backbone="test_efficientnet", train_size=size)
+        training = as_on_cuda(recipe, pictures)
+        assert (training._layout is not None) is has_one
+
+
+def test_what_is_kept_of_each_weight_is_laid_with_it(pictures: Prepared) -> None:
+    recipe = recipe_for(
+        pictures, optimizer=AdamW(lr=1e-3), transfer=Transfer(ema_decay=0.9), num_epochs=3
+    )
+    training = as_on_cuda(recipe, pictures)
     training.run_epoch()
     state = training._optimizer.state
     for last in (True, False):
