@@ -65,6 +65,17 @@ def test_a_bundle_without_frames_or_changed_is_refused(own_bundle: Path) -> None
         wb.frame_scores(own_bundle, [own_bundle / "README.md"])
 
 
+def test_the_command_says_that_frames_have_no_scores_before_files_are_scored(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[str] = []
+    monkeypatch.setattr(prediction, "predict", lambda *_, **__: scored.append("a file"))
+    command = ["predict", bundle.path, tmp_path / "gone.mp4", "--out", tmp_path / "out.csv"]
+    command += ["--frames", tmp_path / "frames.csv"]
+    assert CliRunner().invoke(app, [str(word) for word in command]).exit_code == 1
+    assert scored == []
+
+
 def test_a_studys_page_tells_the_same_of_its_mistakes(
     bundle: Bundle, study: TrainedStudy, own_study: StudyFolder
 ) -> None:

@@ -138,14 +138,14 @@ def predict(
     with reporting_errors():
         is_folder = len(files) == 1 and files[0].is_dir()
         those = files[0] if is_folder else files
-        scored = score_files(bundle, those, out=out, device=device)
-        typer.echo(f"{len(scored)} scores are in {out}.")
-        if frames is not None:
+        if frames is not None:  # first: a model without frames is refused before anything is read
             from workbench.api.frame_scores import frame_scores
 
             table = frame_scores(bundle, those, device=device)
             write_text(frames, table.to_csv(index=False))
             typer.echo(f"The scores of {len(table)} frames are in {frames}.")
+        scored = score_files(bundle, those, out=out, device=device)
+        typer.echo(f"{len(scored)} scores are in {out}.")
 
 
 def retrain(
