@@ -13,6 +13,7 @@ from workbench.parts.losses import (
     BCE,
     AnyLoss,
     Asymmetric,
+    ClassMeans,
     CrossEntropy,
     Dice,
     Focal,
@@ -24,7 +25,7 @@ from workbench.values import kinds
 
 LOSSES = kinds(AnyLoss)
 EVEN_HANDED = sorted(set(LOSSES) - {"asymmetric"})
-OF_THE_BATCH = {"dice", "pairwise_auc"}
+OF_THE_BATCH = {"class_means", "dice", "pairwise_auc"}
 """What looks at the batch as a whole; the others are means over samples."""
 
 OF_SAMPLES = [
@@ -42,6 +43,7 @@ EDGES = [
         for clip in (0.0, 0.05)
     ),
     *OF_SAMPLES,
+    ClassMeans(),
     Dice(smooth=0.01),
     PairwiseAUC(margin=10),
 ]
@@ -159,7 +161,7 @@ def numeric_gradient_agrees(loss: Loss) -> bool:
     return torch.autograd.gradcheck(lambda x: loss(x, targets, fake_share=0.3), (logits,))
 
 
-@pytest.mark.parametrize("loss", [*OF_SAMPLES, Dice(), PairwiseAUC()], ids=repr)
+@pytest.mark.parametrize("loss", [*OF_SAMPLES, ClassMeans(), Dice(), PairwiseAUC()], ids=repr)
 def test_the_gradient_is_that_of_the_cost(loss: Loss) -> None:
     assert numeric_gradient_agrees(loss)
 
@@ -195,6 +197,22 @@ def test_balanced_weights_let_both_classes_weigh_the_same_in_all() -> None:
     assert odds.grad.tolist() == pytest.approx([-0.25, *[0.25 / 3] * 3])
     plain = CrossEntropy()(of_odds(1, 2, -1, 0), targets)
     torch.testing.assert_close(loss(of_odds(1, 2, -1, 0), targets, fake_share=0.5), plain)
+
+
+def test_class_means_worked_by_hand() -> None:
+    # One fake and three reals: the fake's cost, and the reals' mean, half each.
+    odds = of_odds(math.log(3), math.log(3), -math.log(3), 0.0)
+    fake = math.log(4 / 3)
+    reals = (math.log(4) + math.log(4 / 3) + math.log(2)) / 3
+    loss = ClassMeans()
+    cost = loss(odds, torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    assert cost.item() == pytest.approx((fake + reals) / 2)
+    # Of one class there is that mean alone.
+    assert loss(odds[1:], torch.zeros(3)).item() == pytest.approx(reals)
+    # Mixed: 1/4 of a fake in all weighs a quarter as much as the reals, of which there are 3.75.
+    mixed = loss(odds, torch.tensor([0.25, 0.0, 0.0, 0.0]))
+    real_mean = (0.75 * math.log(4) + 3 * reals) / 3.75
+    assert mixed.item() == pytest.approx((0.25 * fake + real_mean) / 1.25)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -5,7 +5,16 @@ import torch
 from torch import Tensor, nn
 
 from workbench.parts.contrast import Contrast
-from workbench.parts.losses import BCE, Asymmetric, CrossEntropy, Dice, Focal, Loss, PairwiseAUC
+from workbench.parts.losses import (
+    BCE,
+    Asymmetric,
+    ClassMeans,
+    CrossEntropy,
+    Dice,
+    Focal,
+    Loss,
+    PairwiseAUC,
+)
 from workbench.trial.stepping import backward, sharpness_aware
 
 NUM = 7
@@ -45,6 +54,7 @@ def gradient(model: Small, loss: Loss, num_parts: int) -> tuple[float, list[Tens
 
 LOSSES: list[Loss] = [
     CrossEntropy(label_smoothing=0.1, class_weights="balanced"),
+    ClassMeans(),
     BCE(pos_weight=2.0),
     Focal(gamma=2.0, alpha=0.3),
     Asymmetric(),

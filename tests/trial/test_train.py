@@ -391,6 +391,7 @@ UNIONS: dict[str, Any] = {"loss": AnyLoss, "optimizer": AnyOptimizer, "schedule"
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "loss": {
         "cross_entropy": {"label_smoothing": 0.2, "class_weights": "balanced"},
+        "class_means": {},
         "bce": {"pos_weight": 3},
         "focal": {"gamma": 1, "alpha": 0.3},
         "asymmetric": {"gamma_pos": 2, "gamma_neg": 1, "clip": 0.3},

@@ -83,6 +83,25 @@ class CrossEntropy(Loss):
         return -(fakes + reals).mean()
 
 
+class ClassMeans(Loss):
+    """Cross-entropy in nats, averaged over a batch's fakes and over its reals, then over both.
+
+    So both classes weigh the same in every batch, however many of each it has; a batch of one class
+    costs that class's mean. A mixed sample belongs to each class by its label, and a class with
+    less than one sample in all weighs as that part of one.
+    """
+
+    over_batch: ClassVar[bool] = True
+    kind: Literal["class_means"] = "class_means"
+
+    def _of_odds(self, odds: Tensor, targets: Tensor, fake_share: float) -> Tensor:
+        classes = torch.stack([targets, 1 - targets])
+        costs = -F.logsigmoid(torch.stack([odds, -odds]))
+        samples = classes.sum(dim=1)
+        means = (classes * costs).sum(dim=1) / samples.clamp(min=1)
+        return means.sum() / samples.clamp(max=1).sum()
+
+
 class BCE(Loss):
     """Mean binary cross-entropy in nats of the log-odds, with a weight for fakes.
 
@@ -191,7 +210,9 @@ class PairwiseAUC(Loss):
         return (weights * costs).sum() / weights.sum().clamp(min=1)
 
 
-AnyLoss = Annotated[CrossEntropy | BCE | Focal | Asymmetric | Dice | PairwiseAUC, Kinds(Loss)]
+AnyLoss = Annotated[
+    CrossEntropy | ClassMeans | BCE | Focal | Asymmetric | Dice | PairwiseAUC, Kinds(Loss)
+]
 
 
 def _fading(log_p: Tensor, gamma: float) -> Tensor:
