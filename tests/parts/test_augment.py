@@ -23,6 +23,7 @@ PICTURES: dict[str, tuple[dict[str, Any], Any]] = {
     "policy": ({}, "trivialaugment"),
     "policy_ops": ({"policy": "randaugment"}, 4),
     "policy_magnitude": ({"policy": "randaugment"}, 25),
+    "policy_magnitude_std": ({"policy": "randaugment"}, 10),
     "brightness": ({}, 0.5),
     "contrast": ({}, 0.5),
     "saturation": ({}, 0.5),
@@ -196,7 +197,7 @@ def test_a_strength_of_nothing_changes_nothing(group: str, settings: dict[str, A
 
 def test_without_a_chance_the_strengths_do_not_matter() -> None:
     idle = {field: value for field, (beside, value) in PICTURES.items() if beside}
-    assert len(idle) == 7
+    assert len(idle) == 8
     x = clips("pictures")
     assert changed(x, augment("pictures", **idle)) is x
 

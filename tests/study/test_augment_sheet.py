@@ -140,7 +140,8 @@ def test_a_row_is_an_augmentation_at_the_strongest_that_the_space_draws(space: M
             pictures=Pictures(crop_scale=0.6)
         ),
         (
-            "augment.pictures.policy randaugment, policy_ops 2, policy_magnitude 12",
+            "augment.pictures.policy randaugment, policy_ops 2, policy_magnitude 12, "
+            "policy_magnitude_std 0",
             "drawn: policy_magnitude 3 to 12",
         ): Augment(pictures=Pictures(policy="randaugment", policy_magnitude=12)),
         ("augment.pictures.policy trivialaugment", ""): Augment(
@@ -180,6 +181,7 @@ SHARES = dict.fromkeys(
 DETAILS = {
     "policy_ops",
     "policy_magnitude",
+    "policy_magnitude_std",
     "blur_sigma_px",
     "noise_levels",
     "rescale_to",

@@ -75,6 +75,10 @@ class Pictures(Frozen):
     policy_magnitude: int = Field(9, ge=0, le=STRONGEST)
     """Strength of RandAugment's changes, 0 to 30."""
 
+    policy_magnitude_std: float = Field(0.0, ge=0, le=10)
+    """Standard deviation of that strength, drawn for each change. timm's scale ends at 10, this one
+    at 30: its `rand-m9-mstd0.5-inc1` is a strength of 27 and a deviation of 1.5."""
+
     brightness: float = Field(0.0, ge=0, le=1)
     """Levels are multiplied by a factor drawn evenly from [1 - this, 1 + this]."""
 
@@ -288,7 +292,12 @@ def _change_pictures(x: Tensor, how: Pictures, generator: Generator) -> Tensor:
     if theta is not None:
         x = geometry.resample(x, theta)
     x = apply_policy(
-        x, generator, policy=how.policy, num_ops=how.policy_ops, magnitude=how.policy_magnitude
+        x,
+        generator,
+        policy=how.policy,
+        num_ops=how.policy_ops,
+        magnitude=how.policy_magnitude,
+        magnitude_std=how.policy_magnitude_std,
     )
     x = recolour(
         x,

@@ -15,7 +15,13 @@ STRONGEST = 30
 
 
 def apply_policy(
-    x: Tensor, generator: Generator, *, policy: Policy, num_ops: int, magnitude: int
+    x: Tensor,
+    generator: Generator,
+    *,
+    policy: Policy,
+    num_ops: int,
+    magnitude: int,
+    magnitude_std: float,
 ) -> Tensor:
     """Return RGB clips `x`, (batch, frames, 3, height, width), each changed by its own draws.
 
@@ -26,7 +32,7 @@ def apply_policy(
     """
     if policy == "none":
         return x
-    transform = _transform(policy, num_ops, magnitude)
+    transform = _transform(policy, num_ops, magnitude, magnitude_std)
     levels = (x * 255).round_().to(torch.uint8)
     changed = []
     # torchvision draws from torch's global generator, which is put back as it was.
@@ -37,11 +43,20 @@ def apply_policy(
     return torch.stack(changed).to(x.dtype).div_(255)
 
 
-def _transform(policy: Policy, num_ops: int, magnitude: int) -> Any:
+def _transform(policy: Policy, num_ops: int, magnitude: int, magnitude_std: float) -> Any:
     ensure_torchvision()
     from torchvision.transforms import v2
 
     bilinear = v2.InterpolationMode.BILINEAR
     if policy == "trivialaugment":
         return v2.TrivialAugmentWide(interpolation=bilinear)
-    return v2.RandAugment(num_ops, magnitude, interpolation=bilinear)
+    if not magnitude_std:
+        return v2.RandAugment(num_ops, magnitude, interpolation=bilinear)
+
+    def of_drawn_strengths(clip: Tensor) -> Tensor:
+        for strength in torch.normal(magnitude, magnitude_std, (num_ops,)).tolist():
+            drawn = min(max(round(strength), 0), STRONGEST)
+            clip = v2.RandAugment(1, drawn, interpolation=bilinear)(clip)
+        return clip
+
+    return of_drawn_strengths
