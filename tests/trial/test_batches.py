@@ -122,6 +122,17 @@ def test_a_balanced_epoch_has_half_of_each_class(pictures: Prepared) -> None:
     assert torch.equal(targets, again)
 
 
+def test_repeats_of_a_sample_are_in_one_batch_of_an_epoch_as_long(pictures: Prepared) -> None:
+    source = stored(pictures)
+    source.targets = torch.arange(14) % 2
+    found = [batch.index.tolist() for batch in shuffled(source, 4, seeded(), repeats=2)]
+    every = [batch.index.tolist() for batch in shuffled(source, 4, seeded())]
+    first = [sample for batch in every for sample in batch][:7]
+    assert found == [[a, a, b, b] for a, b in zip(first[:6:2], first[1:6:2], strict=True)] + [
+        [first[6]] * 2
+    ]
+
+
 def test_of_the_rarer_class_each_is_seen_before_any_is_seen_again() -> None:
     taken = batches._repeated(torch.tensor([4, 7, 9]), 7, seeded())
     counts = [taken.tolist().count(sample) for sample in (4, 7, 9)]

@@ -593,6 +593,7 @@ def test_a_mixed_sample_has_the_label_of_its_own_parts(
         {"sampling": Sampling(subset=0.5)},
         {"sampling": Sampling(subset=0.5, seed=1)},
         {"sampling": Sampling(balanced=True)},
+        {"sampling": Sampling(repeats=2)},
         {"tta": "hflip"},
         {"tta": "six"},
     ],

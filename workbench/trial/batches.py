@@ -70,6 +70,7 @@ def shuffled(
     generator: torch.Generator,
     *,
     balanced: bool = False,
+    repeats: int = 1,
     copies: DrawnCopies | None = None,
 ) -> Iterator[Batch]:
     """Yield the samples in a random order; a last batch of one sample joins the one before.
@@ -82,6 +83,7 @@ def shuffled(
         generator: A CPU generator.
         balanced: As many samples, half of each class: of the rarer class some come again, of the
             other some are left out.
+        repeats: How often each comes, one after the other; so many times fewer come at all.
         copies: Draws which samples are seen as copies, before classes are balanced; fakes that are
             learned beside a real sample join its batch.
     """
@@ -97,6 +99,8 @@ def shuffled(
             for target, count in enumerate(wanted)
         ]
         order = torch.cat(halves)[torch.randperm(len(order), generator=generator)]
+    if repeats > 1:
+        order = order[: -(-len(order) // repeats)].repeat_interleave(repeats)[: len(order)]
     for index in _pieces(order, batch_size):
         if copies is not None:
             index = copies.with_partners(index, source.num_segments)

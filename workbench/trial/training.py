@@ -294,14 +294,15 @@ class Training(ModelInTraining):
         if recipe.refit is not None:
             values = list(recipe.refit.history[: len(values)])
         history = [sign * value for value in values]
-        balanced = recipe.training.sampling.balanced
+        sampling = recipe.training.sampling
         side = recipe.train_sides[number - 1]
         losses = []
         for batch in shuffled(
             train,
             recipe.training.batch_size,
             self._generator,
-            balanced=balanced,
+            balanced=sampling.balanced,
+            repeats=sampling.repeats,
             copies=self._copies,
         ):
             self._factor = recipe.training.schedule.factor(
