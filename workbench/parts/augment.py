@@ -75,7 +75,7 @@ class Pictures(Frozen):
     policy_magnitude: int = Field(9, ge=0, le=STRONGEST)
     """Strength of RandAugment's changes, 0 to 30."""
 
-    policy_magnitude_std: float = Field(0.0, ge=0, le=10)
+    policy_magnitude_std: float = Field(0.0, ge=0, le=10, exclude_if=not_)
     """Standard deviation of that strength, drawn for each change. timm's scale ends at 10, this one
     at 30: its `rand-m9-mstd0.5-inc1` is a strength of 27 and a deviation of 1.5."""
 

@@ -1,5 +1,7 @@
 """Which files a training learns from."""
 
+from functools import partial
+from operator import eq
 from typing import Annotated
 
 from pydantic import Field
@@ -21,7 +23,7 @@ class Sampling(Frozen):
     """Whether each epoch has as many real as fake files: some of the rarer class are then seen
     several times."""
 
-    repeats: int = Field(1, ge=1, le=8)
+    repeats: int = Field(1, ge=1, le=8, exclude_if=partial(eq, 1))
     """How many draws of the augmentations of a sample are learned beside each other, in one batch
     (multi-crop, or repeated augmentation: Hoffer et al. 2020, arXiv:1901.09335; Berman et al. 2019,
     arXiv:1902.05509). An epoch has as many batches as with one, of so many times fewer samples."""
