@@ -21,6 +21,7 @@ from workbench.errors import MediaError
 from workbench.media.audio import RATE_HZ
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
+from workbench.media.video_view import VideoView
 from workbench.media.view import Sound
 
 _SHOWN, _HEARD_S = 6, 10
@@ -52,6 +53,8 @@ def write_forged_page(
     partners = partners_of(rows, prepared.views)
     of_sound = [name for name in forgeries if not FORGERIES[name].of_pictures]
     of_pictures = [name for name in forgeries if FORGERIES[name].of_pictures]
+    has_video = any(isinstance(view, VideoView) for view in prepared.views.values())
+    of_both = [name for name in of_sound if FORGERIES[name].of_stretch and has_video]
     seen, heard = (
         {
             content
@@ -70,17 +73,22 @@ def write_forged_page(
         for content in some:
             title, file = printable(names[content]), data / paths[content]
             tables, note = [], ""
-            if content in seen:
-                beside = [REAL_OF[name].name for name in of_pictures if name in REAL_OF]
-                copies = {"as it is": "", **{_title(n): n for n in (*beside, *of_pictures)}}
-                tables.append([_film(*copy, file, content) for copy in copies.items()])
+            shown = of_pictures if content in seen else []
+            shown = shown + (of_both if content in heard else [])
+            if shown:
+                beside = [REAL_OF[name].name for name in shown if name in REAL_OF]
+                copies = {"as it is": "", **{_title(n): n for n in (*beside, *shown)}}
+                other = data / paths[partners.get(content, content)]
+                tables.append([_film(*copy, file, content, other) for copy in copies.items()])
             if content in heard:
                 other = partners[content]
                 note = f"What is of another file is of {printable(names[other])}."
                 try:
                     sounds = [sound_of(data / paths[each]) for each in (content, other)]
                     tables.append([_cell("as it is", sounds[0])])
-                    tables[-1] += [_forged(name, *sounds) for name in of_sound]
+                    tables[-1] += [
+                        _forged(name, sounds[0], sounds[1], content) for name in of_sound
+                    ]
                 except MediaError as error:
                     note = f"Not decoded: {error}."
             body = "".join(f"<table><tr>{''.join(cells)}</tr></table>" for cells in tables)
@@ -102,9 +110,10 @@ def _title(name: str) -> str:
     return f"{name}: {CHANGES[name].what}"
 
 
-def _film(title: str, copy: str, file: Path, content: str) -> str:
+def _film(title: str, copy: str, file: Path, content: str, other: Path) -> str:
     """Return a cell that shows the frames of a copy, one beneath the other."""
-    made = read_copies(file, {"film": (copy, _FILM)}, content=content).made["film"]
+    wanted = {"film": (copy, _FILM)}
+    made = read_copies(file, wanted, content=content, others={copy: other}).made["film"]
     if isinstance(made, MediaError):
         return f"<td><p>{escape(title)}</p><p>{escape(printable(str(made)))}</p></td>"
     bgr = cv2.cvtColor(np.concatenate(made.array[0]), cv2.COLOR_RGB2BGR)
@@ -112,10 +121,10 @@ def _film(title: str, copy: str, file: Path, content: str) -> str:
     return f"<td><p>{escape(title)}</p><p>{shown}</p></td>"
 
 
-def _forged(name: str, sound: Sound, other: Sound) -> str:
+def _forged(name: str, sound: Sound, other: Sound, content: str) -> str:
     title = _title(name)
     try:
-        return _cell(title, FORGERIES[name].heard(sound, other))
+        return _cell(title, FORGERIES[name].heard(sound, other, content))
     except MediaError as error:
         return f"<td><p>{escape(title)}</p><p>{escape(printable(str(error)))}</p></td>"
 

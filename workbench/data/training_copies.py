@@ -86,7 +86,7 @@ def prepare_training_copies(
             for view, copies in made.items():
                 for content, copy in zip(table["content"], copies, strict=True):
                     views_of[copy][view] = None
-                    is_of_two = bool(forgery) and CHANGES[forgery].of_two_sounds is not None
+                    is_of_two = bool(forgery) and CHANGES[forgery].of_two
                     made_of[copy][content] = partners[content] if is_of_two else ""
     changed = dict.fromkeys(view for views in views_of.values() for view in views)
     if not changed:

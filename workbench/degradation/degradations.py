@@ -17,7 +17,14 @@ import numpy.typing as npt
 
 from workbench.degradation.blends import with_self_blend
 from workbench.degradation.cutouts import has_detector, require_faces, without_eyes, without_mouth
-from workbench.degradation.forgeries import mismatched, resynthesised, spliced, transplanted
+from workbench.degradation.forgeries import (
+    mismatched,
+    resynthesised,
+    spliced,
+    stretch,
+    transplanted,
+    with_stretch,
+)
 from workbench.degradation.frozen import frozen
 from workbench.degradation.pictures import as_jpeg, half_size, noisy, with_blur
 from workbench.degradation.recoding import Seen, require_h265, write_as_sent, write_h264
@@ -71,6 +78,10 @@ class Degradation:
     of_times: Callable[[int, np.random.Generator], npt.NDArray[np.int64]] | None = None
     """Returns which frame of a video stands in the place of each, given their number."""
 
+    of_stretch: Callable[[np.random.Generator], tuple[float, float]] | None = None
+    """Returns where another file stands, in the sound and the pictures of this one: the stretch's
+    start and end, as shares of the whole."""
+
     require: Callable[[Iterable[View]], None] = lambda views: None
     """Raises a ConfigError where it cannot be done on this machine to any of these views."""
 
@@ -83,10 +94,17 @@ class Degradation:
     @property
     def of_pictures(self) -> bool:
         """Whether pictures are changed, and no sound."""
-        return not (self.of_sound or self.of_two_sounds)
+        return not (self.of_sound or self.of_two)
+
+    @property
+    def of_two(self) -> bool:
+        """Whether another file goes into a copy."""
+        return bool(self.of_two_sounds or self.of_stretch)
 
     def touches(self, view: View) -> bool:
         """Return whether the view of a copy is another one than that of the file itself."""
+        if self.of_stretch and isinstance(view, VideoView):
+            return True
         if not self.of_pictures:
             return isinstance(view, SoundView)
         is_still = isinstance(view, FileView) and view.modality == "picture"
@@ -101,12 +119,18 @@ class Degradation:
             other: That of the other file, if one goes into the copy.
         """
         about = [content, self.name, str(self.version)]
-        about += [other] if self.of_two_sounds else []
+        about += [other] if self.of_two else []
         about += ["faces"] if self.of_faces and has_detector() else []
         return hashlib.sha256(" ".join(about).encode()).hexdigest()
 
-    def heard(self, sound: Sound, other: Sound | None) -> Sound:
-        """Return the sound of the copy; `other` is that of the other file, if one goes into it."""
+    def heard(self, sound: Sound, other: Sound | None, content: str = "") -> Sound:
+        """Return the sound of the copy of a file of this content.
+
+        `other` is the sound of the other file, if one goes into it.
+        """
+        if self.of_stretch:
+            assert other is not None
+            return with_stretch(sound, other, self.of_stretch(self.drawn(content)))
         rng = self.random(sound)
         if self.of_two_sounds:
             assert other is not None
@@ -183,6 +207,7 @@ FORGERIES: Mapping[str, Degradation] = {
             "blended with itself",
             of_faces=partial(with_self_blend, is_fake=True),
         ),
+        Degradation("insert", "a stretch of another clip", of_stretch=stretch),
         Degradation("freeze", "frames that stay, come again or are left out", of_times=frozen),
     )
 }

@@ -31,7 +31,7 @@ from workbench.media.reading import Reading, read_media
 from workbench.media.sound_view import SoundView
 from workbench.media.source import failure
 from workbench.media.timing import Timeline
-from workbench.media.video import Frame
+from workbench.media.video import Frame, read_exactly
 from workbench.media.video_view import VideoView
 from workbench.media.view import FileView, Made, MadeOrNot, Sound, View, read_views
 
@@ -47,6 +47,9 @@ class _Changes(NamedTuple):
 
     detector: Any
     """What finds the faces that a change asks for, or None."""
+
+    other: Path | None = None
+    """The other file that goes into the copy."""
 
 
 def read_copies(
@@ -71,13 +74,14 @@ def read_copies(
     heard: dict[Any, Sound] = {}
     for name, (copy, view) in wanted.items():
         names = tuple(copy.split(AND)) if copy else ()
-        changes = _Changes(names, content, _detector(view, names))
+        changes = _Changes(names, content, _detector(view, names), others.get(copy))
         if isinstance(view, SoundView) and names:
             here[name] = _ChangedSound(
                 inner=view,
                 copied=copy,
                 heard=heard,
                 other=others.get(copy),
+                content=content,
                 version=view.version,
                 align=view.align,
             )
@@ -101,19 +105,22 @@ def _read_recoded(
     write = CHANGES[last].of_video
     assert write
     # Which frames are shown when is told the view: each is written once.
-    timed = tuple(name for name in before if CHANGES[name].of_times)
+    timed = tuple(name for name in before if CHANGES[name].of_times or CHANGES[name].of_stretch)
     others = tuple(name for name in before if name not in timed)
     with TemporaryDirectory() as folder:
-        recoded = Path(folder) / "recoded.mp4"
+        recoded, other = Path(folder) / "recoded.mp4", changes.other
 
         def seen(view: VideoView) -> VideoView:
             return _of_frames(view, changes._replace(names=others))
 
         try:
             write(path, recoded, CHANGES[last].drawn(changes.content), seen)
+            if other is not None and any(CHANGES[name].of_stretch for name in timed):
+                source, other = other, Path(folder) / "other.mp4"
+                write(source, other, CHANGES[last].drawn(changes.content), seen)
         except MediaError as error:
             return dict.fromkeys(views, error)
-        of_times = changes._replace(names=timed)
+        of_times = changes._replace(names=timed, other=other)
         shown = {name: _seen(view, of_times) for name, view in views.items()}
         return read_views(recoded, shown, onlooker)
 
@@ -143,6 +150,7 @@ class _ChangedSound(SoundView):
     copied: str
     heard: Any
     other: Path | None
+    content: str
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -154,8 +162,8 @@ class _ChangedSound(SoundView):
             key = (*key, name)
             if key not in self.heard:
                 change = CHANGES[name]
-                other = sound_of(self.other) if change.of_two_sounds and self.other else None
-                self.heard[key] = change.heard(sound, other)
+                other = sound_of(self.other) if change.of_two and self.other else None
+                self.heard[key] = change.heard(sound, other, self.content)
             sound = self.heard[key]
         return self.inner.of_sound(sound)
 
@@ -168,6 +176,8 @@ class _ChangedFrames(VideoView):
     inner: VideoView
     changes: _Changes
     _is_as_before: bool = PrivateAttr(False)
+    _places: Sequence[float] = PrivateAttr(())
+    """Where in the video each frame lies, as a share of the whole."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -175,6 +185,7 @@ class _ChangedFrames(VideoView):
 
     def indices(self, timeline: Timeline) -> Sequence[int]:
         wanted = self.inner.indices(timeline)
+        self._places = [(number + 0.5) / timeline.count for number in wanted]
         for name in self.changes.names:
             if of_times := CHANGES[name].of_times:
                 shown = of_times(timeline.count, CHANGES[name].drawn(self.changes.content))
@@ -191,7 +202,34 @@ class _ChangedFrames(VideoView):
     def of_frames(self, kept: Sequence[Any]) -> Made:
         if self._is_as_before:
             raise failure("no_video", "the frames that are looked at stay as they were")
+        for name in self.changes.names:
+            if of_stretch := CHANGES[name].of_stretch:
+                start, end = of_stretch(CHANGES[name].drawn(self.changes.content))
+                kept = self._with_stretch(kept, start, end)
         return self.inner.of_frames(kept)
+
+    def _with_stretch(self, kept: Sequence[Any], start: float, end: float) -> Sequence[Any]:
+        """Return what is kept with that of the other file's frames between two shares of it.
+
+        At least one frame is of the other file, and one is not.
+        """
+        middle = min(self._places, key=lambda place: abs(place - (start + end) / 2))
+        inside = [start <= place < end or place == middle for place in self._places]
+        if all(inside):
+            raise failure("no_video", "no frame that is looked at stays as it was")
+        assert self.changes.other is not None
+        rest = tuple(name for name in self.changes.names if not CHANGES[name].of_stretch)
+        view = _of_frames(self.inner, self.changes._replace(names=rest))
+        reader = read_exactly(self.changes.other, {"other": view})
+        others = reader.kept("other")
+        if others is None:  # the file said wrongly how many frames it has
+            again = read_exactly(self.changes.other, {"other": view}, expected=reader.timeline)
+            others = again.kept("other")
+        assert others is not None
+        return [
+            others[number * len(others) // len(kept)] if is_inside else kept[number]
+            for number, is_inside in enumerate(inside)
+        ]
 
 
 class _ChangedFile(FileView):

@@ -65,6 +65,25 @@ def spliced(sound: Sound, other: Sound, rng: np.random.Generator) -> Sound:
     return as_loud(_laid_over(sound, other[taken : taken + length], place), sound)
 
 
+def stretch(rng: np.random.Generator) -> tuple[float, float]:
+    """Return where a stretch of a fifth to two thirds starts and ends, as shares of the whole."""
+    length = rng.uniform(0.2, 2 / 3)
+    start = rng.uniform(0, 1 - length)
+    return start, start + length
+
+
+def with_stretch(sound: Sound, other: Sound, place: tuple[float, float]) -> Sound:
+    """Return a sound in which another one, as loud, is heard from a share of it to another one.
+
+    That is what is heard of the other one at this time, or its end, if it is shorter.
+    """
+    start, end = (int(share * len(sound)) for share in place)
+    taken = max(0, min(start, len(other) - (end - start)))
+    heard = other[taken : taken + end - start]
+    require(heard, 2 * _FADE)
+    return as_loud(_laid_over(sound, heard, slice(start, start + len(heard))), sound)
+
+
 def transplanted(sound: Sound, rng: np.random.Generator) -> Sound:
     """Return a sound with a stretch of its own, over a tenth to a third of it, in another place."""
     length = int(len(sound) * rng.uniform(0.1, 1 / 3))

@@ -53,6 +53,10 @@ class Copies(Frozen):
     transplant: float = Field(0.0, ge=0, le=1, exclude_if=not_)
     """The same, with a stretch of its own sound in another place, over a tenth to a third."""
 
+    insert: float = Field(0.0, ge=0, le=1, exclude_if=not_)
+    """The same, with a stretch of another real file, over a fifth to two thirds of its frames and
+    of its sound alike; for files with a sound."""
+
     freeze: float = Field(0.0, ge=0, le=1, exclude_if=not_)
     """The same, with a stretch of its video in which a frame stays, frames come again, or are left
     out, while its sound goes on."""
