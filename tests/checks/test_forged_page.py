@@ -1,6 +1,7 @@
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,8 @@ def test_each_real_video_is_seen_with_what_is_made_of_its_frames(tmp_path: Path)
 def test_what_is_forged_in_both_is_seen_and_heard(tmp_path: Path) -> None:
     for name in ("one.mp4", "two.mp4"):
         write_media(tmp_path / name, pictures=moving(30), sound=chirp(1.2))
-    rows = {"split": "train", "name": ["one.mp4", "two.mp4"], "path": ["one.mp4", "two.mp4"]}
+    names = ["one.mp4", "two.mp4"]
+    rows: dict[str, Any] = {"split": "train", "name": names, "path": names}
     rows |= {"content": ["c", "d"], "row.frames": [1, 2], "row.mel": [1, 2]}
     table = pd.DataFrame({**rows, "target": np.array([0, 0], np.int8)})
     views = {"frames": Frames(num_frames=2, image_px=32), "mel": Mel()}
