@@ -35,6 +35,14 @@ def a_round(root: Path, shift: float) -> Round:
     return made
 
 
+@pytest.fixture(autouse=True)
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Champion]:
+    """Champions that MLflow was told of, in the place of a store."""
+    champions: list[Champion] = []
+    monkeypatch.setattr(best_model, "tell_in_mlflow", lambda *given: champions.append(given[2]))
+    return champions
+
+
 @pytest.fixture
 def _no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(best_model, "pack_run", lambda *_: "run-9")
@@ -87,7 +95,7 @@ def test_a_finalist_whose_mean_is_better_is_promoted_and_says_so(tmp_path: Path)
 
 @pytest.mark.usefixtures("_no_store")
 def test_before_all_repeats_have_ended_and_by_hand_the_finalists_say_nothing(
-    tmp_path: Path,
+    tmp_path: Path, told: list[Champion]
 ) -> None:
     made = a_round(tmp_path, 1.5)
     made.plan(0, num_seeds=3)
@@ -97,9 +105,12 @@ def test_before_all_repeats_have_ended_and_by_hand_the_finalists_say_nothing(
     promote(made.folder, registry, 2)
     champion = promote_as_asked(made.folder, registry, PLACE, "best")
     assert (champion.number, champion.chosen_by) == (2, "by hand")
+    assert told[-1] == champion
 
 
-def test_while_one_process_promotes_no_other_does(tmp_path: Path) -> None:
+def test_while_one_process_promotes_no_other_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = Round(tmp_path)
     made.begin()
     registry = KnownModels(made.study.rows[0].recipe)
@@ -110,9 +121,15 @@ def test_while_one_process_promotes_no_other_does(tmp_path: Path) -> None:
             held.append(is_locked(made.folder.path / ".promoting"))
             return registry.set_champion(name, uid)
 
+    monkeypatch.setattr(
+        best_model,
+        "tell_in_mlflow",
+        lambda *_: held.append(is_locked(made.folder.path / ".promoting")),
+    )
     promote_as_asked(made.folder, Registry(), PLACE, "none")
-    # Else another could give the alias to its model, and write champion.json before this one does.
-    assert held == [True]
+    # Else another could give the alias to its model, and write champion.json before this one does,
+    # and MLflow would then be told of the older one.
+    assert held == [True, True]
     assert not is_locked(made.folder.path / ".promoting")
 
 
