@@ -85,7 +85,7 @@ def test_a_finalist_whose_mean_is_better_is_promoted_and_says_so(tmp_path: Path)
     champion = best_of(made)
     assert (champion.number, len(champion.repeats)) == (0, 2)
     said = (
-        f"The best finalist is expected to be better than the pack of 5 trials by "
+        f"The best finalist is expected to be better than the pack of 5 models by "
         f"{mean - expected:.3f} (trial 0, mean {mean:.3f} over 2 new seeds against auc "
         f"{expected:.3f})."
     )
@@ -155,13 +155,13 @@ def proposal(tmp_path: Path) -> Proposal:
 @pytest.mark.parametrize(
     ("mean", "params", "is_promoted", "said"),
     [
-        (0.635, 100, True, "The pack of 3 trials is expected to be better than the best finalist "
+        (0.635, 100, True, "The pack of 3 models is expected to be better than the best finalist "
          "by 0.097 (auc 0.732 against trial 4, mean 0.635 over 3 new seeds)."),
-        (0.740, 400, False, "The best finalist is expected to be better than the pack of 3 trials "
+        (0.740, 400, False, "The best finalist is expected to be better than the pack of 3 models "
          "by 0.008 (trial 4, mean 0.740 over 3 new seeds against auc 0.732)."),
-        (0.729, 100, False, "The best finalist is expected to be as good as the pack of 3 trials "
+        (0.729, 100, False, "The best finalist is expected to be as good as the pack of 3 models "
          "and is no larger (trial 4, mean 0.729 over 3 new seeds against auc 0.732)."),
-        (0.735, 301, True, "The pack of 3 trials is expected to be as good as the best finalist "
+        (0.735, 301, True, "The pack of 3 models is expected to be as good as the best finalist "
          "and is no larger (auc 0.732 against trial 4, mean 0.735 over 3 new seeds)."),
     ],
 )  # fmt: skip
