@@ -487,6 +487,34 @@ def test_a_spreadsheet_is_rows_of_cells(tmp_path: Path) -> None:
     ]
 
 
+def merged_sheet(path: Path, rows: list[list[str]], *places: str) -> Path:
+    with pd.ExcelWriter(path, engine="openpyxl") as writer:
+        pd.DataFrame(rows).to_excel(writer, index=False, header=False)
+        for place in places:
+            writer.sheets["Sheet1"].merge_cells(place)
+    return path
+
+
+def test_merged_cells_of_a_column_are_the_value_of_each_row(tmp_path: Path) -> None:
+    put(tmp_path, *(f"f{n}.wav" for n in range(6)))
+    labels = ["fake", "", "", "real", "", ""]
+    rows = [["file", "label"], *([f"f{n}.wav", label] for n, label in enumerate(labels))]
+    merged_sheet(tmp_path / "labels.xlsx", rows, "B2:B4", "B5:B20")  # past the last row
+    found = list_data(tmp_path, Layout(kind="table"))
+    assert found.table["target"].tolist() == [1, 1, 1, 0, 0, 0]
+    assert "merged cells read as one value for each row (B2:B4 and 1 more)" in found.understood[0]
+
+
+def test_merged_cells_of_several_columns_are_refused(tmp_path: Path) -> None:
+    rows = [["all of the files", ""], ["file", "label"], ["a.wav", "fake"]]
+    title = merged_sheet(tmp_path / "title.xlsx", rows, "A1:B1")  # of one row: no other lacks it
+    assert read_any_table(title).rows[2] == ["a.wav", "fake"]
+    rows = [["file", "label", "by"], ["a.wav", "1", "x"], ["", "", "y"]]
+    path = merged_sheet(tmp_path / "labels.xlsx", rows, "A2:B3")
+    with pytest.raises(DataError, match="the cells A2:B3 are merged, and they are of several"):
+        read_any_table(path)
+
+
 def test_a_spreadsheet_of_two_tables_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as parts:
         for number, rows in ((1, "<row r='1'/>"), (2, "<row r='1'/>"), (3, "")):

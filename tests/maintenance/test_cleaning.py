@@ -14,7 +14,7 @@ from tests.study.inline import InlineTrials
 from workbench import files
 from workbench.access import is_locked
 from workbench.errors import DamagedFileError, StudyError
-from workbench.files import PART, write_json
+from workbench.files import PART, locked_part, write_json
 from workbench.maintenance import cleaning
 from workbench.maintenance.caches import view_caches
 from workbench.maintenance.cleaning import (
@@ -88,7 +88,10 @@ def test_all_but_the_best_and_the_needed_lose_their_weights(
     assert max(map(len, table.splitlines())) <= 80
     assert "3.1 kB" in table
 
+    left = folder.trial(third.recipe).path / f"{PART}left.json"  # as by a cleaning that was killed
+    left.touch()
     assert carry_out(folder, bench.workspace, keep=2) == plan
+    assert not left.exists()
     assert with_weights(folder) == {best.number, second.number, fifth.number, sixth.number}
     assert not folder.trial(second.recipe).checkpoint.exists()
     assert waiting.checkpoint.exists()
@@ -188,7 +191,8 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
     ]
     killed = bench.workspace.studies / ".import-0"
     killed.mkdir()
-    assert carry_out(folder, bench.workspace, keep=5).freed_bytes == 2000
+    with locked_part(lambda: folder.path / "packs" / f"{PART}0"):
+        assert carry_out(folder, bench.workspace, keep=5).freed_bytes == 2000
     assert not killed.exists()
     left = sorted(path.name for path in (folder.path / "packs").iterdir())
     assert left == [f"{PART}0", "b" * 12]  # the one that is being written stays

@@ -35,6 +35,14 @@ def a_round(root: Path, shift: float) -> Round:
     return made
 
 
+@pytest.fixture(autouse=True)
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Champion]:
+    """Champions that MLflow was told of, in the place of a store."""
+    champions: list[Champion] = []
+    monkeypatch.setattr(best_model, "tell_in_mlflow", lambda *given: champions.append(given[2]))
+    return champions
+
+
 @pytest.fixture
 def _no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(best_model, "pack_run", lambda *_: "run-9")
@@ -77,7 +85,7 @@ def test_a_finalist_whose_mean_is_better_is_promoted_and_says_so(tmp_path: Path)
     champion = best_of(made)
     assert (champion.number, len(champion.repeats)) == (0, 2)
     said = (
-        f"The best finalist is expected to be better than the pack of 5 trials by "
+        f"The best finalist is expected to be better than the pack of 5 models by "
         f"{mean - expected:.3f} (trial 0, mean {mean:.3f} over 2 new seeds against auc "
         f"{expected:.3f})."
     )
@@ -87,7 +95,7 @@ def test_a_finalist_whose_mean_is_better_is_promoted_and_says_so(tmp_path: Path)
 
 @pytest.mark.usefixtures("_no_store")
 def test_before_all_repeats_have_ended_and_by_hand_the_finalists_say_nothing(
-    tmp_path: Path,
+    tmp_path: Path, told: list[Champion]
 ) -> None:
     made = a_round(tmp_path, 1.5)
     made.plan(0, num_seeds=3)
@@ -97,9 +105,12 @@ def test_before_all_repeats_have_ended_and_by_hand_the_finalists_say_nothing(
     promote(made.folder, registry, 2)
     champion = promote_as_asked(made.folder, registry, PLACE, "best")
     assert (champion.number, champion.chosen_by) == (2, "by hand")
+    assert told[-1] == champion
 
 
-def test_while_one_process_promotes_no_other_does(tmp_path: Path) -> None:
+def test_while_one_process_promotes_no_other_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = Round(tmp_path)
     made.begin()
     registry = KnownModels(made.study.rows[0].recipe)
@@ -110,9 +121,15 @@ def test_while_one_process_promotes_no_other_does(tmp_path: Path) -> None:
             held.append(is_locked(made.folder.path / ".promoting"))
             return registry.set_champion(name, uid)
 
+    monkeypatch.setattr(
+        best_model,
+        "tell_in_mlflow",
+        lambda *_: held.append(is_locked(made.folder.path / ".promoting")),
+    )
     promote_as_asked(made.folder, Registry(), PLACE, "none")
-    # Else another could give the alias to its model, and write champion.json before this one does.
-    assert held == [True]
+    # Else another could give the alias to its model, and write champion.json before this one does,
+    # and MLflow would then be told of the older one.
+    assert held == [True, True]
     assert not is_locked(made.folder.path / ".promoting")
 
 
@@ -138,13 +155,13 @@ def proposal(tmp_path: Path) -> Proposal:
 @pytest.mark.parametrize(
     ("mean", "params", "is_promoted", "said"),
     [
-        (0.635, 100, True, "The pack of 3 trials is expected to be better than the best finalist "
+        (0.635, 100, True, "The pack of 3 models is expected to be better than the best finalist "
          "by 0.097 (auc 0.732 against trial 4, mean 0.635 over 3 new seeds)."),
-        (0.740, 400, False, "The best finalist is expected to be better than the pack of 3 trials "
+        (0.740, 400, False, "The best finalist is expected to be better than the pack of 3 models "
          "by 0.008 (trial 4, mean 0.740 over 3 new seeds against auc 0.732)."),
-        (0.729, 100, False, "The best finalist is expected to be as good as the pack of 3 trials "
+        (0.729, 100, False, "The best finalist is expected to be as good as the pack of 3 models "
          "and is no larger (trial 4, mean 0.729 over 3 new seeds against auc 0.732)."),
-        (0.735, 301, True, "The pack of 3 trials is expected to be as good as the best finalist "
+        (0.735, 301, True, "The pack of 3 models is expected to be as good as the best finalist "
          "and is no larger (auc 0.732 against trial 4, mean 0.735 over 3 new seeds)."),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.scoring.temperature import tempered
+from workbench.parts.temperature import tempered
 from workbench.selection.calibration import (
     calibrate,
     expected_calibration_error,
@@ -64,6 +64,16 @@ def test_classes_that_are_parted_whole_do_not_tie_the_surest() -> None:
     temperature = fit_temperature([0] * 20 + [1] * 20, scores)
     assert temperature < 1
     assert len(set(tempered(scores, temperature))) == len(scores)
+
+
+def test_files_surer_than_those_of_the_fit_are_not_tied() -> None:
+    # Divided by 0.25 these logits are 20, 22, ... 60, and the sigmoid of 38 is 1.
+    scores = 1 / (1 + np.exp(-np.linspace(5, 15, 21)))
+    changed = tempered(scores, 0.25)
+    assert (np.diff(changed) > 0).all()
+    assert changed[-1] < 1
+    wanted = 1 / (1 + np.exp(-np.linspace(20, 36, 9)))
+    assert changed[:9] == pytest.approx(wanted, abs=1.4e-11)  # 1 - sigmoid(25)
 
 
 def test_the_bins_hold_what_lies_in_them() -> None:

@@ -9,6 +9,7 @@ from workbench.errors import StudyError
 from workbench.selection.leaderboard import as_json, as_table, rank
 from workbench.selection.promotion import choose_trial
 from workbench.selection.statistics import read_scored_trials
+from workbench.selection.summary import summarise
 from workbench.study.records import TrialRow
 
 
@@ -46,6 +47,9 @@ def test_where_all_break_one_none_is_promoted_and_it_is_said(tmp_path: Path) -> 
     with pytest.raises(StudyError, match=r"All 2 complete trials break a constraint.*trial 0, auc"):
         choose_trial(rows, made.objective)
     assert choose_trial(rows, made.objective, 1).number == 1
+    decision = summarise(made.folder, rows, made.objective)[0].decision[0]
+    assert "Trial 0 (test_resnet on mel) would not be promoted" in decision
+    assert "it has the best log_loss on val of 2 complete trials, but breaks" in decision
 
 
 @pytest.mark.parametrize("lowered", [{"fpr": 0.0}, {}])

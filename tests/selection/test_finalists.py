@@ -16,6 +16,7 @@ from workbench.selection.finalists import Finalist, Finalists, choose_finalists,
 from workbench.selection.finalists_told import finalists_as_json, finalists_as_table, reason
 from workbench.selection.packing import Ingredient
 from workbench.selection.promotion import promote
+from workbench.selection.summary import summarise
 from workbench.study.repeats import FinalistsPlan, Repeat, repeated, write_plan, write_repeat
 from workbench.study.soups import Ingredient as Averaged
 from workbench.study.soups import Soup
@@ -241,6 +242,10 @@ def test_where_every_repeat_breaks_a_constraint_none_is_promoted(tmp_path: Path)
         StudyError, match=r"All repeats.* of trial 1, fpr is 0\.2, not at most 0\.17"
     ):
         promote(final.folder, KnownModels())
+    decision = summarise(final.folder, final.study.rows, AUC)[0].decision[0]
+    assert decision.startswith("Trial 1 (test_resnet on mel) would not be promoted by `workbench p")
+    assert "it has the best mean auc of 2 finalists" in decision
+    assert "but breaks a constraint (fpr is 0.2, not at most 0.17). Name" in decision
 
 
 def test_by_hand_the_trial_itself_is_promoted(final: Round) -> None:
@@ -254,8 +259,12 @@ def test_a_round_that_is_not_whole_promotes_the_best_trial(final: Round) -> None
     final.repeat(1, 1, 0.9)
     assert final.read().num_missing == 5
     trial = final.study.rows[0].recipe
+    final.repeat(0, 1, 0.1)
+    told = summarise(final.folder, final.study.rows, AUC)[0]
+    assert told.contenders[0].recipe == trial
+    assert "would be promoted by `workbench promote`: it has the best auc on" in told.decision[0]
     assert promote(final.folder, KnownModels(trial)).recipe == trial
-    assert "5 repeats are still to be trained" in finalists_as_table(final.read())
+    assert "4 repeats are still to be trained" in finalists_as_table(final.read())
 
 
 def test_a_finalist_of_which_a_repeat_failed_comes_last(final: Round) -> None:

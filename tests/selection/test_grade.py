@@ -29,6 +29,14 @@ def test_the_auc_is_that_of_the_names_in_any_order(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_that_is_named_in_two_ways_counts_once(tmp_path: Path) -> None:
+    # The fake of 0.3 would lose to two reals of 0.4, were that one counted twice.
+    text = "video_name,y_pred\na.mp4,0.9\nb.mp4,0.3\n./s//c.mp4,0.4\ns/c.mp4,0.4\nd.mp4,0.1\n"
+    labels = "video_name,target\na.mp4,1\nb.mp4,1\ns/c.mp4,0\n./s//c.mp4,0\nd.mp4,0\n"
+    graded = grade(*write(tmp_path, text, labels))
+    assert (graded.num_files, graded.num_reals, graded.metrics["auc"]) == (4, 2, 0.75)
+
+
 def test_other_predictions_than_the_labelled_ones_are_ignored(tmp_path: Path) -> None:
     text = "video_name,y_pred\nd.mp4,0.1\nb.mp4,0.4\na.mp4,0.9\nc.mp4,0.3\nz.mp4,0.99\n"
     graded = grade(*write(tmp_path, text))
@@ -50,6 +58,7 @@ def test_an_fpr_of_one_in_a_hundred_is_told_where_a_hundred_reals_show_it(tmp_pa
         ("a.mp4,0.1\nb.mp4,0.4\nc.mp4,0.9\n", "no score for d.mp4"),
         ("a.mp4,0.1\nb.mp4,\nc.mp4,0.9\nd.mp4,0.2\n", "score of b.mp4 is not a number"),
         ("a.mp4,0.1\nb.mp4,1.5\nc.mp4,0.9\nd.mp4,0.2\n", "score of b.mp4 is not a number"),
+        ("a.mp4,0.1\n./a.mp4,0.2\nb.mp4,0.5\nc.mp4,0.9\nd.mp4,0.2\n", "gives a.mp4 two scores"),
         ("a.mp4,0.1\na.mp4,0.2\nb.mp4,0.5\nc.mp4,0.9\nd.mp4,0.2\n", "gives a.mp4 two scores"),
     ],
 )

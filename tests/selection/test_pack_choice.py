@@ -5,9 +5,10 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from scipy.special import expit, logit
 
-from workbench.parts.joint import SUREST_LOGIT, LinearOfLogits, MeanOfProbabilities
+from workbench.parts.joint import SUREST_LOGIT, JointLayer, LinearOfLogits, MeanOfProbabilities
 from workbench.selection.calibration import fit_temperature
 from workbench.selection.choosing import SliceScores
 from workbench.selection.joining import (
@@ -202,6 +203,16 @@ def test_joints_are_applied_as_their_formulas_say() -> None:
     assert joined(linear, scores).tolist() == pytest.approx(expected.tolist())
     sure = joined(LinearOfLogits(weights=(1.0,)), np.array([[0.0, 1.0]]))
     assert sure.tolist() == pytest.approx([expit(-SUREST_LOGIT), expit(SUREST_LOGIT)])
+
+
+def test_a_joint_of_logits_ties_no_files_surer_than_those_of_the_fit() -> None:
+    # Four times these logits is 20, 24, ... 100, and the sigmoid of 40 is 1.
+    scores, joint = expit(np.linspace(5, 25, 21)), LinearOfLogits(weights=(4.0,))
+    told = joined(joint, scores[None])
+    assert (np.diff(told) > 0).all()
+    assert told[-1] < 1
+    of_layer = JointLayer(joint)(torch.from_numpy(scores[:, None])).numpy()
+    assert np.abs(of_layer - told).max() < 1e-15
 
 
 def test_temperatures_are_those_of_each_trial_by_itself() -> None:

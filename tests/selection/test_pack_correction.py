@@ -100,7 +100,7 @@ def test_trials_that_err_apart_are_better_together() -> None:
     assert found.of_pack.low < found.of_pack.value < found.of_pack.high
     assert 0 < found.gain_low < found.gain < found.gain_high
     assert found.gain == pytest.approx(found.of_pack.value - found.of_trial.value)
-    assert found.sentence.startswith("The pack of 8 trials is expected to be better than the best")
+    assert found.sentence.startswith("The pack of 8 models is expected to be better than the best")
     assert corrected(made(8, 200, shift=1.0)) == found
 
 

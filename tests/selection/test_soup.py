@@ -390,6 +390,7 @@ def test_a_promoted_soup_goes_out_as_a_bundle_with_its_stored_scores(
     # A bundle of a soup says of which trainings it is, and how they are averaged again.
     report = (bundle.path / REPORT).read_text(encoding="utf-8")
     assert all(f"trial {number}" in report for number in numbers)
+    assert f"Soup {made.soup.recipe} is the mean of the weights of trials {names}, which" in report
     training = read_training(bundle.path)
     assert bundle.contents.is_soup and (bundle.path / "train.py").exists()
     assert [one.uid for one in training.models] == [one.recipe for one in made.soup.ingredients]
@@ -524,7 +525,12 @@ def test_a_soup_is_a_member_of_a_pack_with_its_own_weights_and_scores(
     assert name in describe_pack(summarise_pack(folder, files))
     models = ListedModels()
     champion = promote_pack(folder, models, record.uid, run_id="r", why="", is_by_hand=True)
-    assert name in champion.title and name in models.kept[0]["tags"]["workbench.pack"]
+    told = f"trials {', '.join(str(one.number) for one in record.members if not one.soup)}"
+    told = f"{' and '.join(told.rsplit(', ', 1))} and {name}"
+    assert champion.title == f"the pack of {told}" and told in models.kept[0]["description"]
+    assert summarise_pack(folder, files).title == told
+    assert "pack of 5 models" in proposal.sentence
+    assert name in models.kept[0]["tags"]["workbench.pack"]
     assert champion.sentence.startswith("It joins 4 of 4 trials and 1 soup")
     with pytest.raises(StudyError, match=f"has {name} as a member, a mean of weights"):
         refit_champion(folder, Workspace(folder.path.parent), device="cpu")
@@ -534,6 +540,7 @@ def test_a_soup_is_a_member_of_a_pack_with_its_own_weights_and_scores(
     bundle = export(folder, tmp_path / "bundle")
     report = (bundle.path / REPORT).read_text(encoding="utf-8")
     assert all(f"trial {number}" in report for number in (0, 1, 2, 3))
+    assert f"Soup {uid} is the mean of the weights of trials {made.soup.numbers[0]}, " in report
     training = read_training(bundle.path)
     assert len(training.models) == 4 and training.soups == (made.soup,)
     assert [uid for _, uid in training.members] == [one.recipe for one in record.members]

@@ -139,6 +139,9 @@ def test_memory_that_nobody_counted_is_that_of_its_own_kind_for_its_batch() -> N
     assert twice is not None
     assert same.memory_bytes == 600
     assert twice.memory_bytes == 1200
+    larger = predict_cost([replace(trials[0], train_px=32)], replace(WANTED, train_px=64))
+    assert larger is not None
+    assert larger.memory_bytes == 2400  # four times the pixels
     unseen = predict_cost(trials, replace(WANTED, image_px=128))
     assert unseen is not None
     assert unseen.memory_bytes is None
@@ -155,13 +158,13 @@ def test_only_whole_epochs_count_and_those_of_a_failed_trial_too() -> None:
         Epoch(epoch=n, train_loss=1, lr=1, metrics={}, objective=0.5, seconds=3.0) for n in (1, 2)
     )
     failed = Result(recipe="r", state="failed", epochs=epochs, seconds=100.0)
-    found = past_of(RECIPE, failed, work=10.0)
+    found = past_of(RECIPE, failed, [10.0, 10.0])
     assert found is not None
     assert (found.num_epochs, found.work, found.seconds) == (2, 20.0, 6.0)
     predicted = predict_cost([found], wanted_of(RECIPE, 10.0))
     assert predicted is not None
     assert predicted.seconds == pytest.approx(12)  # four epochs
-    assert past_of(RECIPE, Result(recipe="r", state="failed"), work=10.0) is None
+    assert past_of(RECIPE, Result(recipe="r", state="failed"), []) is None
 
 
 def test_the_work_of_an_epoch_is_counted() -> None:
@@ -176,7 +179,7 @@ def test_the_work_of_an_epoch_is_counted() -> None:
     assert epoch_work(few, num_train=10, num_scored=4) == (2 + 4) * sample
     grown = recipe.replaced(image_px=64, num_epochs=2, train_size=TrainSize(first=0.5))
     assert epoch_work(grown, num_train=8, num_scored=4) == (3 * 8 * (0.25 + 1) / 2 + 4) * sample
-    first = epoch_work(grown, num_train=8, num_scored=4, num_epochs=1)
+    first = epoch_work(grown, num_train=8, num_scored=4, sides=grown.train_sides[:1])
     assert first == (3 * 8 * 0.25 + 4) * sample
     norms, top = (recipe.replaced(transfer=Transfer(scope=s)) for s in ("norms", "last_block"))
     assert epoch_work(norms, num_train=10, num_scored=4) == (2 * 10 + 4) * sample

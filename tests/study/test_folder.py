@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from workbench.errors import DamagedFileError, LockError, StudyError
+from workbench.files import PART, finished
 from workbench.study.folder import StudyFolder, StudyInfo, find_study, new_or_known, remember_last
 
 HOLD = """
@@ -44,6 +45,17 @@ def begun(root: Path, name: str) -> StudyFolder:
     )
     folder.write_info(info)
     return folder
+
+
+def test_what_a_killed_promotion_left_goes_and_what_is_written_stays(tmp_path: Path) -> None:
+    folder = begun(tmp_path, "mine")
+    left = folder.path / f"{PART}left.json"
+    left.write_text("half")
+    with finished(folder.report) as part:
+        part.write_text("a page")
+        with folder.promoting():
+            assert not left.exists()
+    assert folder.report.read_text() == "a page"
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_study(

@@ -76,6 +76,27 @@ def test_half_of_the_training_files_take_as_much_less_as_they_are_of_the_work() 
     assert half.epoch_seconds == pytest.approx(10 * 52 / 88)
 
 
+def test_pictures_that_grow_cost_what_each_epoch_does() -> None:
+    # Sides of 16, 24, 24 and 32 of 32 pixels. A backward pass counts twice, and 16 files are scored
+    # in full: 72 passes x 1/4, x 9/16 twice, x 1, each + 16, are 34, 56.5, 56.5 and 88.
+    grown = recipe(train_size={"first": 0.5})
+    assert grown.train_sides == [16, 24, 24, 32]
+    forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
+    done = ended(grown, num_epochs=3, epoch_s=0.0, besides_s=0.0)
+    epochs = [
+        one.model_copy(update={"seconds": passes / 10})
+        for one, passes in zip(done.epochs, (34, 56.5, 56.5), strict=True)
+    ]
+    forecast.learn(grown, done.model_copy(update={"epochs": tuple(epochs), "seconds": 14.7}))
+    for number, seconds in ((0, 23.5), (1, 20.1), (3, 8.8)):
+        known = forecast.of(grown, epochs[:number])
+        assert known is not None
+        assert known.seconds == pytest.approx(seconds)
+    usual = forecast.of(recipe())
+    assert usual is not None
+    assert usual.seconds == pytest.approx(4 * 8.8)
+
+
 def test_what_cannot_be_built_has_no_forecast() -> None:
     forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
     forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=0.0))

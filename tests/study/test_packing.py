@@ -12,6 +12,7 @@ import pytest
 from workbench.media.image import Image
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
+from workbench.parts.train_size import TrainSize
 from workbench.parts.weights import RANDOM
 from workbench.searching import packing
 from workbench.searching.devices import Seats
@@ -152,6 +153,10 @@ def test_the_recipe_with_the_most_work_is_measured() -> None:
     more = RECIPE.replaced(batch_size=3 * RECIPE.training.batch_size)
     # Four times the pixels are more than three times the pictures.
     assert heaviest([RECIPE, larger, more]) == larger
+    # On average its pictures are smaller; in the last epoch they are not.
+    batch = RECIPE.training.batch_size + 1
+    grown = RECIPE.replaced(batch_size=batch, num_epochs=4, train_size=TrainSize(first=0.5))
+    assert heaviest([RECIPE, grown]) == grown
 
 
 def test_each_of_several_devices_gets_a_set() -> None:

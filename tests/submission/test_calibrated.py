@@ -10,7 +10,7 @@ import yaml
 from tests.submission.made_study import TrainedStudy
 from tests.submission.test_bundle import stored_scores
 from workbench.errors import BundleError
-from workbench.scoring.temperature import tempered
+from workbench.parts.temperature import tempered
 from workbench.study.folder import StudyFolder
 from workbench.submission.api import Predictor
 from workbench.submission.bundle import Bundle, export

@@ -106,6 +106,35 @@ def test_a_champion_loads_by_plain_mlflow_and_moves_to_the_next_version(
     np.testing.assert_allclose(scored + older, 1, atol=1e-6)  # sigmoid(-x) = 1 - sigmoid(x)
 
 
+def test_the_alias_goes_to_no_version_that_is_another_model_or_lacks_its_weights(
+    registry: ModelRegistry, client: MlflowClient, trial: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.register_champion(
+        "tagged",
+        model=nn.Linear(3, 1),
+        example=np.zeros((2, 3), np.float32),
+        run_id=trial,
+        pip_requirements=["torch"],
+        tags={"workbench.uid": "abc"},
+        description="",
+    )
+    assert registry.set_champion("tagged", "abc") == "1"
+    client.set_model_version_tag("tagged", "1", "workbench.uid", "def")
+    assert registry.set_champion("tagged", "def") is None
+    assert "Version 1 of tagged" in (said := capsys.readouterr().err)
+    assert "it is recipe def, and its logged model is abc" in said
+
+    client.set_model_version_tag("tagged", "1", "workbench.uid", "abc")
+    assert registry.set_champion("tagged", "abc") == "1"
+    source = client.get_model_version("tagged", "1").source
+    weights = Path(unquote(urlparse(source).path)) / "data" / "model.pt2"
+    weights.write_bytes(b"")
+    assert registry.set_champion("tagged", "abc") is None
+    weights.unlink()
+    assert registry.set_champion("tagged", "abc") is None
+    assert not capsys.readouterr().err
+
+
 class FrozenPart(nn.Module):
     """Channels last and partly without gradients, as a model for images may well be."""
 

@@ -11,8 +11,8 @@ from workbench.console import say, track
 from workbench.data.media_files import sizes_in
 from workbench.data.unlabelled import media_among
 from workbench.errors import BundleError, DataError, MediaError
+from workbench.parts.temperature import tempered
 from workbench.scoring.frame_scores import frames_of, score_frames
-from workbench.scoring.temperature import tempered
 from workbench.submission.api import Predictor
 from workbench.submission.paths import check_files
 from workbench.submission.verify import check_bundle

@@ -20,7 +20,6 @@ from workbench.selection.best_model import promote_as_asked
 from workbench.selection.final_round import run_final_round
 from workbench.selection.leaderboard import complete_trials
 from workbench.selection.statistics import read_scored_trials
-from workbench.selection.told_in_mlflow import tell_in_mlflow
 from workbench.space.pack_presets import is_pack
 from workbench.study.alike import measured_alike
 from workbench.tracking.registry import ModelRegistry
@@ -311,5 +310,5 @@ def _concluded(
         )
         stopped = ended.stopped or stopped
     with full_disks_told(folder, workspace) as root:
-        tell_in_mlflow(folder, root, promote_as_asked(folder, ModelRegistry(root), root, packs))
+        promote_as_asked(folder, ModelRegistry(root), root, packs)
     return Study(folder, workspace, stopped=stopped, num_new=outcome.num_new)

@@ -67,7 +67,6 @@ def finalists(
     from workbench.selection.best_model import promote_as_asked
     from workbench.selection.champion import describe_champion
     from workbench.selection.finalists_told import finalists_as_json
-    from workbench.selection.told_in_mlflow import tell_in_mlflow
     from workbench.tracking.registry import ModelRegistry
 
     asked = FinalistsAsked(top, seeds)
@@ -87,7 +86,6 @@ def finalists(
         with full_disks_told(folder, Workspace(Path.cwd())) as root:
             packs: Literal["best", "none"] = "best" if pack is PackSetting.auto else "none"
             champion = promote_as_asked(folder, ModelRegistry(root), root, packs)
-            tell_in_mlflow(folder, root, champion)
         if as_json:
             typer.echo(json.dumps(finalists_as_json(ended.finalists), indent=2, allow_nan=False))
             return

@@ -4,7 +4,11 @@ All of them become what text is, rows of cells, so that names and labels of each
 """
 
 import io
+import re
+import string
 import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,20 @@ _BATCH_ROWS = 65_536
 _MAX_SHEET_BYTES = 1 << 30
 """Of a spreadsheet, its parts unpacked."""
 
+_MERGED = re.compile(
+    rb"<(?:\w+:)?mergeCell\s[^>]*?ref=[\"']([A-Z]{1,3}[1-9]\d{0,6}:[A-Z]{1,3}[1-9]\d{0,6})[\"']"
+)
+_LETTERS = string.ascii_uppercase
+_PIECE, _MERGED_BYTES = 1 << 20, 200
+
+
+@dataclass(frozen=True)
+class Spreadsheet(Delimited):
+    """A table of a spreadsheet."""
+
+    merged: str = ""
+    """Which merged cells were read as one value for each of their rows, in words; or empty."""
+
 
 def read_any_table(path: Path) -> Delimited:
     """Return the table that `path` holds, in the format that its name ends with.
@@ -44,13 +62,19 @@ def read_any_table(path: Path) -> Delimited:
     if ending not in (*PARQUET, *SHEET):
         return read_delimited(path)
     data = table_bytes(path)
-    rows = _of_parquet(path, data) if ending in PARQUET else _of_sheet(path, data)
+    merged = ""
+    if ending in PARQUET:
+        rows = _of_parquet(path, data)
+    else:
+        rows, merged = _of_sheet(path, data)
     kept = [(row, line) for line, row in enumerate(rows, 1) if "".join(row).strip()]
     if len(kept) < 2:
         raise DataError(f"{path} has no rows. It needs a header and a row for each file.")
     lines = [line for _, line in kept]
     cells = [row for row, _ in kept]
-    return Delimited(path, "UTF-8", ",", cells, lines, lines, [], mark=b"", codec="utf-8")
+    return Spreadsheet(
+        path, "UTF-8", ",", cells, lines, lines, [], mark=b"", codec="utf-8", merged=merged
+    )
 
 
 def _of_parquet(path: Path, data: bytes) -> list[list[str]]:
@@ -160,8 +184,62 @@ def _num_filled_sheets(parts: zipfile.ZipFile) -> int:
     return number
 
 
-def _of_sheet(path: Path, data: bytes) -> list[list[str]]:
-    """Return the rows of the first sheet of a spreadsheet."""
+def _merged_cells(parts: zipfile.ZipFile) -> Iterator[str]:
+    """Yield the places of merged cells, such as `B2:B9`, on the sheets of a spreadsheet."""
+    for name in parts.namelist():
+        if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+            with parts.open(name) as sheet:
+                left = b""
+                while piece := sheet.read(_PIECE):
+                    found, end = left + piece, 0
+                    for one in _MERGED.finditer(found):
+                        end = one.end()
+                        yield one[1].decode()
+                    left = found[max(end, len(found) - _MERGED_BYTES) :]
+
+
+def _fill(path: Path, rows: list[list[str]], merged: Sequence[str]) -> str:
+    """Write the value of cells that are merged over several rows into each; say which they are.
+
+    A file has it in the first of them alone.
+
+    Raises:
+        DataError: they span several columns, too, so that nothing says which has the value.
+    """
+    filled, left = [], len(rows) * len(rows[0]) if rows else 0
+    for place in merged:
+        corners = [(_column(cell), int(cell.lstrip(_LETTERS))) for cell in place.split(":")]
+        (column, first), (last_column, last) = corners
+        last = min(last, len(rows))
+        left -= max(0, last - first)
+        if left < 0:
+            raise DataError(f"{path} is damaged: its merged cells overlap. Save it as CSV.")
+        below = [row for row in rows[first:last] if any(cell.strip() for cell in row)]
+        if not below or column > len(rows[0]):
+            continue
+        if last_column > column or any(row[column - 1] for row in below):
+            raise DataError(
+                f"{path}: the cells {place} are merged, and they are of several columns, or not "
+                "the first alone has a value: nothing says what each holds. Unmerge them, and "
+                "fill in each cell."
+            )
+        filled.append(place)
+        for row in below:
+            row[column - 1] = rows[first - 1][column - 1]
+    more = f" and {len(filled) - 1} more" if len(filled) > 1 else ""
+    return f"merged cells read as one value for each row ({filled[0]}{more})" if filled else ""
+
+
+def _column(cell: str) -> int:
+    """Return the number of the column of a cell: 1 of `A7`, 27 of `AA7`."""
+    number = 0
+    for letter in cell.rstrip(string.digits):
+        number = 26 * number + _LETTERS.index(letter) + 1
+    return number
+
+
+def _of_sheet(path: Path, data: bytes) -> tuple[list[list[str]], str]:
+    """Return the rows of the first sheet of a spreadsheet, and what was filled; see `_fill`."""
     remedy = "Save it as CSV."
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
@@ -174,6 +252,7 @@ def _of_sheet(path: Path, data: bytes) -> list[list[str]]:
                     f"{path} has {number} sheets with rows, and only one can be read. Keep "
                     "one sheet, or save the right one as CSV."
                 )
+            merged = sorted(set(_merged_cells(parts)))
         frame = pd.read_excel(
             io.BytesIO(data), header=None, dtype=object, keep_default_na=False, engine="openpyxl"
         )
@@ -186,4 +265,5 @@ def _of_sheet(path: Path, data: bytes) -> list[list[str]]:
         said = shown_cell(" ".join(str(error).split()), most=200)
         raise DataError(f"{path} cannot be read as a spreadsheet ({said}). {remedy}") from error
     _require_sane(path, len(frame), len(frame.columns))
-    return [[_text(cell) for cell in row] for row in frame.to_numpy().tolist()]
+    rows = [[_text(cell) for cell in row] for row in frame.to_numpy().tolist()]
+    return rows, _fill(path, rows, merged)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.data.any_table import read_any_table
+from workbench.data.any_table import Spreadsheet, read_any_table
 from workbench.data.class_folders import third_class
 from workbench.data.columns import (
     NAME_COLUMNS,
@@ -123,7 +123,8 @@ def read_label_table(
     labelled, left_out = _of_two_classes(labelled, layout.classes)
     targets, reading = _targets(labelled, layout.classes, path)
     labelled = labelled.assign(target=targets)
-    said = [*_columns_told(header, at), *filter(None, [reading, left_out])]
+    merged = table.merged if isinstance(table, Spreadsheet) else ""
+    said = [*_columns_told(header, at), *filter(None, [reading, left_out, merged])]
     understood = [*filter(None, [understood_as(table, said)]), *found.said]
     parts = []
     for split, rows in labelled.groupby("split"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from workbench.errors import StudyError
-from workbench.files import PART, no_space
+from workbench.files import PART, no_space, sweep
 from workbench.folders import sweep_spare
 from workbench.maintenance.archive import UNPACKED
 from workbench.maintenance.caches import view_caches
@@ -294,6 +294,7 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
     sweep_spare(workspace.studies, UNPACKED)
     # In this order: a promotion that is waited for may have to hold the study for an instant.
     with folder.promoting(), folder.held():
+        sweep(folder.path)
         plan = plan_cleaning(folder, workspace, keep=keep)
         for one in plan.deletions:
             match one.kind:

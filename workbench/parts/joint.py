@@ -7,6 +7,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from workbench.parts.temperature import FINE_LOGIT, REST
 from workbench.values import Frozen
 
 SUREST_LOGIT = 30.0
@@ -66,4 +67,5 @@ class JointLayer(nn.Module):
         if not self._is_of_logits:
             return self.linear(probabilities).squeeze(1).clamp(0, 1)
         logits = torch.logit(probabilities).clamp(-SUREST_LOGIT, SUREST_LOGIT)
-        return torch.sigmoid(self.linear(logits).squeeze(1))
+        total = self.linear(logits).squeeze(1)
+        return torch.where(total > FINE_LOGIT, 1 - REST / total, torch.sigmoid(total))

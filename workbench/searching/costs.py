@@ -48,6 +48,9 @@ class Wanted:
     estimated_memory_bytes: int | None = None
     """As counted before it starts, where that was done."""
 
+    train_px: int = 1
+    """The largest side of its pictures in all these epochs' training."""
+
     method: str = "fine-tune"
     """Trials of other methods say nothing of its time."""
 
@@ -87,11 +90,11 @@ class CostForecast:
 
 
 def epoch_work(
-    recipe: Recipe, *, num_train: int, num_scored: int, num_epochs: int | None = None
+    recipe: Recipe, *, num_train: int, num_scored: int, sides: Sequence[int] = ()
 ) -> float:
     """Return the multiply-adds of an epoch; a backward pass counts as two forward ones.
 
-    Where pictures grow in training, it is the mean of the first `num_epochs`, or of all.
+    Where pictures grow in training, it is the mean of the epochs that are meant.
 
     Sharpness-aware steps go through the model twice.
 
@@ -101,13 +104,13 @@ def epoch_work(
         recipe: What is trained.
         num_train: Training samples that there are; the recipe may take a part of them.
         num_scored: Samples that are scored.
-        num_epochs: The epochs that are meant; None for all.
+        sides: Of the pictures in training, of each epoch that is meant; by default of all.
     """
     wanted = recipe.training.sampling.subset
     seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
     steps = seen * (2 if recipe.training.gradient.sam_rho else 1)
     learned = 1 if recipe.training.frozen else _LEARNED[recipe.training.transfer.scope]
-    areas = [(side / recipe.model.image_px) ** 2 for side in recipe.train_sides[:num_epochs]]
+    areas = [(side / recipe.model.image_px) ** 2 for side in sides or recipe.train_sides]
     learned *= statistics.mean(areas)
     passes = learned * steps + _SCORED[recipe.model.tta] * num_scored
     if recipe.training.probe is not None:
@@ -126,32 +129,34 @@ def wanted_of(recipe: Recipe, work: float, estimated_memory_bytes: int | None = 
         batch_size=recipe.training.batch_size,
         num_epochs=recipe.training.num_epochs,
         work=recipe.training.num_epochs * work,
+        train_px=max(recipe.train_sides),
         estimated_memory_bytes=estimated_memory_bytes,
         method=recipe.training.method.kind,
     )
 
 
-def past_of(recipe: Recipe, result: Result, work: float) -> Past | None:
-    """Return what a trial did cost, at `work` an epoch; nothing if no epoch of it was whole."""
+def past_of(recipe: Recipe, result: Result, works: Sequence[float]) -> Past | None:
+    """Return what a trial did cost; nothing if no epoch of it was whole.
+
+    `works` has the multiply-adds of each of its epochs. The usual pace is the median of theirs, the
+    first one left out where there are others.
+    """
     if not result.epochs:
         return None
+    paces = [epoch.seconds / one for epoch, one in zip(result.epochs, works, strict=True)]
     return Past(
         backbone=recipe.model.backbone_label,
         views=tuple(recipe.model.views),
         image_px=recipe.model.image_px,
         batch_size=recipe.training.batch_size,
         num_epochs=len(result.epochs),
-        work=len(result.epochs) * work,
+        work=sum(works),
+        train_px=max(recipe.train_sides[: len(result.epochs)]),
         estimated_memory_bytes=result.estimated_memory_bytes,
         method=recipe.training.method.kind,
-        seconds=len(result.epochs) * _usual(result),
+        seconds=statistics.median(paces[1:] or paces) * sum(works),
         peak_memory_bytes=result.peak_memory_bytes,
     )
-
-
-def _usual(result: Result) -> float:
-    """Return the seconds of an epoch, the first one left out where there are others."""
-    return statistics.median(epoch.seconds for epoch in result.epochs[1:] or result.epochs)
 
 
 def predict_cost(past: Sequence[Past], wanted: Wanted) -> CostForecast | None:
@@ -217,7 +222,8 @@ def _line(past: Sequence[Past]) -> Callable[[float], float]:
 def _memory(past: Sequence[Past], wanted: Wanted) -> int | None:
     """Return the bytes of `wanted`: what was counted, and as much more as any past one took.
 
-    Where nothing was counted, the most that one of its own kind took, for its larger batch.
+    Where nothing was counted, the most that one of its own kind took, for its larger batch and
+    its larger pictures.
     """
     if counted := wanted.estimated_memory_bytes:
         ratios = [
@@ -227,7 +233,11 @@ def _memory(past: Sequence[Past], wanted: Wanted) -> int | None:
         ]
         return int(counted * max(ratios, default=1.0))
     took = [
-        int(most * max(1.0, wanted.batch_size / trial.batch_size))
+        int(
+            most
+            * max(1.0, wanted.batch_size / trial.batch_size)
+            * max(1.0, wanted.train_px / trial.train_px) ** 2
+        )
         for trial in past
         if _kind(trial) == _kind(wanted)
         and (most := trial.peak_memory_bytes or trial.estimated_memory_bytes)

@@ -1,8 +1,9 @@
 """What the next trial will cost, from the trials that this study has trained on this machine."""
 
+import itertools
 import statistics
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from workbench.errors import WorkbenchError
 from workbench.searching.costs import (
@@ -61,10 +62,11 @@ class Forecast:
         """Take in how a trial ended."""
         if not result.epochs:
             return
-        past = past_of(recipe, result, self._work(recipe, len(result.epochs)))
+        sides = list(itertools.islice(itertools.cycle(recipe.train_sides), len(result.epochs)))
+        past = past_of(recipe, result, [self._work(recipe, [side]) for side in sides])
         if past is None:
             return
-        if (foretold := self._of(recipe, len(result.epochs))) and result.seconds > 0:
+        if (foretold := self._of(recipe, sides)) and result.seconds > 0:
             ratio = foretold.seconds / result.seconds
             self._good.append(1 / TOLERANCE <= ratio <= TOLERANCE)
         self._past.append(past)
@@ -75,21 +77,21 @@ class Forecast:
 
         Its seconds hold the start of the trial and the scoring of other slices, too.
         """
-        num_epochs = self._num_folds * recipe.training.num_epochs
-        return self._of(recipe, num_epochs - sum(1 for _ in done))
+        sides = recipe.train_sides * self._num_folds  # fold after fold
+        return self._of(recipe, sides[sum(1 for _ in done) :])
 
-    def _of(self, recipe: Recipe, num_epochs: int) -> CostForecast | None:
-        """Return what so many epochs of a trial cost, with what it takes besides."""
+    def _of(self, recipe: Recipe, sides: Sequence[int]) -> CostForecast | None:
+        """Return what epochs with pictures of these sides cost, with what it takes besides."""
         if not self._past:
             return None
         try:
-            work = self._work(recipe)
+            work = self._work(recipe, sides)
         except WorkbenchError:
             return None  # it cannot be built, which the trial itself will tell
         whole = predict_cost(self._past, wanted_of(recipe, work))
         if whole is None:
             return None
-        seconds = whole.epoch_seconds * num_epochs + statistics.median(self._besides)
+        seconds = whole.epoch_seconds * len(sides) + statistics.median(self._besides)
         return CostForecast(seconds, whole.epoch_seconds, whole.memory_bytes, whole.spread)
 
     def seconds_of(self, recipe: Recipe, done: Iterable[Epoch] = ()) -> float:
@@ -97,11 +99,11 @@ class Forecast:
         expected = self.of(recipe, done)
         return expected.seconds if expected else 0.0
 
-    def _work(self, recipe: Recipe, num_epochs: int | None = None) -> float:
+    def _work(self, recipe: Recipe, sides: Sequence[int]) -> float:
         segments = max(view.num_segments for view in recipe.model.views.values())
         return epoch_work(
             recipe,
             num_train=segments * self._num_train,
             num_scored=segments * self._num_scored,
-            num_epochs=num_epochs,
+            sides=sides,
         )

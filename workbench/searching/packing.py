@@ -109,13 +109,15 @@ def pack_seats(
 
 
 def heaviest(recipes: Iterable[Recipe]) -> Recipe:
-    """Return the recipe with the most work in a batch."""
+    """Return the recipe with the most work in a batch, of the largest pictures that it trains."""
     return max(recipes, key=_work)
 
 
 def _work(recipe: Recipe) -> float:
     try:
-        return epoch_work(recipe, num_train=1, num_scored=0) * recipe.training.batch_size
+        sides = [max(recipe.train_sides)]
+        passes = recipe.training.batch_size
+        return epoch_work(recipe, num_train=1, num_scored=0, sides=sides) * passes
     except ConfigError:
         return 0.0  # it cannot be built: a bad draw
 

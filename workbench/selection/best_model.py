@@ -15,6 +15,7 @@ from workbench.selection.packing import Ingredient, counted, record_of, write_pa
 from workbench.selection.promotion import promote_best
 from workbench.selection.registration import Registry
 from workbench.selection.statistics import read_scored_trials
+from workbench.selection.told_in_mlflow import tell_in_mlflow
 from workbench.study.folder import StudyFolder
 
 
@@ -24,13 +25,19 @@ def promote_as_asked(
     place: TrackingPlace,
     packs: Literal["none", "best", "all"],
 ) -> Champion:
-    """Promote at the end of a search: the best trial, that or the best pack, or the pack of all."""
+    """Promote at the end of a search: the best trial, that or the best pack, or the pack of all.
+
+    MLflow's pages of the study and of its model say so, too.
+    """
     with folder.promoting():
         if packs == "all":
-            return promote_whole_pack(folder, registry, place)
-        if packs == "best":
-            return promote_best_model(folder, registry, place)
-        return promote_best(folder, registry)
+            champion = promote_whole_pack(folder, registry, place)
+        elif packs == "best":
+            champion = promote_best_model(folder, registry, place)
+        else:
+            champion = promote_best(folder, registry)
+        tell_in_mlflow(folder, place, champion)  # before another process promotes another
+    return champion
 
 
 def promote_best_model(folder: StudyFolder, registry: Registry, place: TrackingPlace) -> Champion:

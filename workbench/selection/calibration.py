@@ -14,7 +14,7 @@ from scipy.special import logit
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 
-from workbench.scoring.temperature import tempered
+from workbench.parts.temperature import tempered
 from workbench.selection.joining import inverse_temperatures
 from workbench.trial.intervals import rate_interval
 from workbench.values import Frozen

@@ -8,7 +8,7 @@ from workbench.errors import StudyError
 from workbench.notebook import ShownAsText
 from workbench.selection.estimate import Expected
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackEstimate
+from workbench.study.packs import PackEstimate, members_told
 from workbench.study.soups import Choice
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
@@ -108,10 +108,7 @@ class Champion(ShownAsText, Lead):
         """What a person calls it: `trial 5`, or `the pack of trials 3, 5 and 9`."""
         if self.number is not None:
             return f"trial {self.number}"
-        *most, last = self.members
-        if self.is_soup:
-            return f"the soup of trials {', '.join(most)} and {last}"
-        return f"the pack of trials {', '.join(most)} and {last}" if most else f"a pack of {last}"
+        return f"the {'soup' if self.is_soup else 'pack'} of {members_told(self.members)}"
 
     @property
     def reasons(self) -> list[str]:

@@ -123,9 +123,10 @@ def choose_contenders(
     chosen += [(other, "finalist") for other in others[:MOST_FINALISTS]]
     chosen += [(other, "runner-up") for other in rest[: 0 if others else 1]]
     by_number = {row.number: row for row in ranked}
+    is_whole = finalists is not None and finalists.best is not None
     return [
         Chosen(
-            row=_promotable(by_number[one], objective, again.get(one), champion),
+            row=_promotable(by_number[one], objective, again.get(one), champion, is_whole),
             role=role,
             finalist=again.get(one),
             lead=_lead_over(finalists, number, one),
@@ -141,15 +142,22 @@ def _lead_over(finalists: Finalists | None, first: int, other: int) -> MeanLead 
 
 
 def _promotable(
-    row: TrialRow, objective: Objective, finalist: Finalist | None, champion: Champion | None
+    row: TrialRow,
+    objective: Objective,
+    finalist: Finalist | None,
+    champion: Champion | None,
+    is_whole: bool,
 ) -> TrialRow:
-    """Return the trial, or the repeat of it that is or would be promoted."""
+    """Return the trial, or the repeat of it that is or would be promoted.
+
+    Before all repeats have ended (`is_whole`) none of them would be.
+    """
     if finalist is None or finalist.mean is None:
         return row
     if champion and champion.number == row.number:
         of_it = [row, *finalist.repeats]
         return next((one for one in of_it if one.recipe == champion.recipe), row)
-    return finalist.nearest_mean(objective)
+    return finalist.nearest_mean(objective) if is_whole else row
 
 
 def contender(

@@ -8,7 +8,7 @@ import pandas as pd
 from workbench.console import say
 from workbench.data.delimited import shown_cell
 from workbench.data.labels import read_labels, read_template, without_repeats
-from workbench.data.names import match
+from workbench.data.names import match, spelled
 from workbench.errors import DataError
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.metrics import binary_metrics
@@ -47,9 +47,10 @@ def grade(predictions: Path, labels: Path) -> Grade:
     scores = pd.DataFrame(
         {
             "name": filled.names,
+            "file": filled.names.map(spelled),  # `a.mp4` and `./a.mp4` are one
             "score": pd.to_numeric(filled.table[filled.score_column], errors="coerce"),
         }
-    ).drop_duplicates()
+    ).drop_duplicates(["file", "score"])
     wrong = scores[~scores["score"].between(0, 1)]
     if len(wrong):
         raise DataError(
@@ -62,16 +63,18 @@ def grade(predictions: Path, labels: Path) -> Grade:
         if line:
             say(line)
     cells = zip(read.table["cell"], read.table["name"], strict=True)
-    named = read.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
-    both = without_repeats(named, "name", labels)[0].merge(scores, on="name", how="left")
+    named = read.table.assign(file=[spelled(found.files.get(cell, name)) for cell, name in cells])
+    both = without_repeats(named, "file", labels)[0].merge(
+        scores[["file", "score"]], on="file", how="left"
+    )
     if both["score"].isna().any():
-        lost = both.loc[both["score"].isna(), "name"]
+        lost = both.loc[both["score"].isna(), "file"]
         raise DataError(
             f"{predictions} has no score for {shown_cell(lost.iloc[0])} ({len(lost)} labelled "
             "files lack one). Labels and predictions must be of the same files."
         )
-    if both["name"].duplicated().any():
-        twice = both.loc[both["name"].duplicated(), "name"].iloc[0]
+    if both["file"].duplicated().any():
+        twice = both.loc[both["file"].duplicated(), "file"].iloc[0]
         raise DataError(f"{predictions} gives {shown_cell(twice)} two scores. Keep one.")
     targets, values = both["target"].to_numpy(), both["score"].to_numpy(np.float64)
     if len(set(targets)) < 2:

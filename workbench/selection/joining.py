@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from workbench.parts.joint import SUREST_LOGIT, Joint, LinearOfLogits, MeanOfProbabilities
+from workbench.parts.temperature import probability
 from workbench.selection.choosing import Float64Array, IntArray
 
 JointName = Literal["mean", "calibrated", "logistic"]
@@ -38,7 +39,7 @@ def joined(joint: Joint, scores: npt.ArrayLike) -> Float64Array:
     p, weights = np.asarray(scores, np.float64), np.array(joint.weights)
     if isinstance(joint, MeanOfProbabilities):
         return np.clip(weights @ p, 0, 1)
-    return np.asarray(expit(weights @ bounded_logits(p) + joint.bias))
+    return probability(weights @ bounded_logits(p) + joint.bias)
 
 
 def bounded_logits(scores: npt.ArrayLike) -> Float64Array:

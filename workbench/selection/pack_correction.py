@@ -106,7 +106,7 @@ class PackCorrection:
     def sentence(self) -> str:
         """Return the decision and its reason, for a person."""
         num = len(self.pack.members)
-        names = [f"pack of {num} trials" if num > 1 else "pack of one trial", "best single trial"]
+        names = [f"pack of {num} models" if num > 1 else "pack of one model", "best single trial"]
         taken, other = names if self.is_pack_promoted else names[::-1]
         within = f"(gain of the pack {self.gain_low:+.3f} to {self.gain_high:+.3f}, 95%)"
         if abs(self.gain) <= self.rounding:

@@ -7,7 +7,7 @@ from workbench.files import write_text
 from workbench.selection.champion import Champion, RunnerUp, current_user
 from workbench.selection.registration import Registry, register_model
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackRecord
+from workbench.study.packs import PackRecord, members_told
 from workbench.tables import counted
 
 
@@ -51,7 +51,7 @@ def promote_pack(
             title=f"pack {uid}",
             tags={"workbench.pack": ",".join(names)},
             description=(
-                f"trials {', '.join(names)} ({pack.spec.backbone_label}), {objective.metric} "
+                f"{members_told(names)} ({pack.spec.backbone_label}), {objective.metric} "
                 f"{result.objective:.5f} on {objective.place}."
             ),
         )

@@ -95,7 +95,7 @@ class Proposal:
             return self.correction.sentence
         if (num := len(self.ingredients)) < 2:
             return f"No pack was better than one trial; the best finalist is taken ({held.told})."
-        names = [f"pack of {num} trials", "best finalist"]
+        names = [f"pack of {num} models", "best finalist"]
         values = [f"{self.objective.metric} {self.correction.of_pack.value:.3f}", held.told]
         way = 1 if self.is_promoted else -1
         taken, other = names[::way]

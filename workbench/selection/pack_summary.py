@@ -19,7 +19,7 @@ from workbench.selection.operating_points import (
 from workbench.selection.packing import on_shared_slices
 from workbench.selection.slice_values import main_slice
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord
+from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord, members_told
 from workbench.tables import text_table
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import Objective
@@ -140,7 +140,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     )
     return PackSummary(
         uid=record.uid,
-        title=_title(names),
+        title=members_told(names),
         objective=record.objective,
         value=value,
         by_slice={
@@ -244,11 +244,6 @@ def decision_for_pack(summary: PackSummary, max_params: int, *, is_by_hand: bool
         cost += f", {summary.ms_per_file:.0f} ms a file"
     caveat = found.caveat if found else ""
     return [what, f"{expect}. {caveat}".strip(), f"As one module it has {cost}."]
-
-
-def _title(names: Sequence[str]) -> str:
-    *most, last = names
-    return f"trials {', '.join(most)} and {last}" if most else f"trial {last}"
 
 
 def _joint_in_words(joint: Joint) -> str:

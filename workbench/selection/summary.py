@@ -198,7 +198,7 @@ def _summary(
     part = own[own["slice"] == clean]
     return Summary(
         decision=(
-            _promoted(contenders, ranked, objective, champion),
+            _promoted(contenders, ranked, objective, champion, first.breaks),
             _expectation(contenders[0], values, objective, len(ranked))
             + (f" {told}" if (told := folds_told(experiment.validation.use)) else ""),
             _cost(contenders[0], verdicts[first.number], rulebook),
@@ -217,30 +217,34 @@ def _promoted(
     ranked: Sequence[TrialRow],
     objective: Objective,
     champion: Champion | None,
+    breaks: Sequence[str],
 ) -> str:
     first = contenders[0]
     which = f"Trial {first.number} ({first.backbone} on {'+'.join(first.views)})"
     place = 1 + [row.number for row in ranked].index(first.number)
-    best = f"the best {objective.metric} on {objective.place} of {len(ranked)} complete trials"
+    best = f"has the best {objective.metric} on {objective.place} of {len(ranked)} complete trials"
     if len(ranked) == 1:
-        best = "the only complete trial"
-    if first.mean is not None:
+        best = "is the only complete trial"
+    # Else it was named by hand, or repeats are still to be trained.
+    is_by_mean = first.mean is not None and first.recipe != ranked[place - 1].recipe
+    if is_by_mean:
         num = sum(row.mean is not None for row in contenders)
         best = (
-            f"the best mean {objective.metric} of {num} finalists, {first.mean:.5f} over "
+            f"has the best mean {objective.metric} of {num} finalists, {first.mean:.5f} over "
             f"{first.num_seeds} new seeds"
         )
-        is_best = all((row.behind or 0) >= 0 for row in contenders[1:])
-        if first.role != "champion":
-            return f"{which} would be promoted by `workbench promote`: it has {best}."
-        if is_best:
-            return f"{which} is promoted: it has {best}."
+    if first.role != "champion" and breaks:
+        return (
+            f"{which} would not be promoted by `workbench promote`: it {best}, but breaks a "
+            f"constraint ({breaks[0]}). Name a trial by --trial, or search on."
+        )
     if first.role != "champion":
-        has = "it is" if len(ranked) == 1 else "it has"
-        return f"{which} would be promoted by `workbench promote`: {has} {best}."
+        return f"{which} would be promoted by `workbench promote`: it {best}."
+    if is_by_mean and all((row.behind or 0) >= 0 for row in contenders[1:]):
+        return f"{which} is promoted: it {best}."
     by_hand = ", named by hand" if champion and champion.chosen_by == "by hand" else ""
     if place == 1:
-        return f"{which} is promoted{by_hand}: it {'is' if len(ranked) == 1 else 'has'} {best}."
+        return f"{which} is promoted{by_hand}: it {best}."
     ahead = ranked[0].number
     return (
         f"{which} is promoted{by_hand}; by {objective.metric} on {objective.place} it is number "

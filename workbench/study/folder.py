@@ -14,7 +14,7 @@ from typing import IO, Any
 from workbench.access import is_locked, locked, open_lock, take_lock
 from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
-from workbench.files import write_json, write_text
+from workbench.files import PART, remove_left, write_json, write_text
 from workbench.space.experiment import Experiment, require_no_gone_setting
 from workbench.study.packs import PackFolder
 from workbench.trial.result import ModelFolder, TrialFolder
@@ -212,12 +212,14 @@ class StudyFolder:
         """Decide what is promoted, or what of it may be deleted, once no other process does.
 
         Otherwise the registry could have one champion and `champion.json` another, or one whose
-        weights were deleted while it was registered.
+        weights were deleted while it was registered. What a killed promotion left half-written is
+        removed.
 
         Raises:
             LockError: there can be no lock.
         """
         with locked(self.path / ".promoting"):
+            remove_left(self.path.glob(f"{PART}*"))
             yield
 
     @contextmanager

@@ -6,6 +6,7 @@ its own with the files of a trained model, and in place of a recipe the record o
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -189,6 +190,17 @@ class PackRecord(Frozen):
             name if one.study == study else f"{one.study}:{name}"
             for one, name in zip(self.members, names, strict=True)
         )
+
+
+def members_told(names: Iterable[str]) -> str:
+    """Return what a pack joins, of `PackRecord.member_names`: `trials 3 and 5 and soup 1f0c...`."""
+    kinds: dict[str, list[str]] = {"trial": [], "soup": []}
+    for name in names:
+        kinds["soup" if "soup " in name else "trial"].append(name.replace("soup ", ""))
+    told = []
+    for kind, (*most, last) in filter(lambda each: each[1], kinds.items()):
+        told.append(f"{kind}s {', '.join(most)} and {last}" if most else f"{kind} {last}")
+    return " and ".join(told)
 
 
 class PackFolder(ModelFolder):

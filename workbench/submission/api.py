@@ -32,9 +32,9 @@ from workbench.media.decoders import (
 )
 from workbench.media.view import Array, Made, MadeOrNot, View
 from workbench.parts.model_spec import ModelSpec
+from workbench.parts.temperature import tempered
 from workbench.scoring.any_model import read_spec, scores_of
 from workbench.scoring.evaluator import DecodedViews
-from workbench.scoring.temperature import tempered
 from workbench.submission.paths import check_files, check_out
 from workbench.submission.places import MODEL, WEIGHTS, read_columns, read_temperature
 from workbench.submission.predictions import csv_table, file_cell, fill, read_sheet

@@ -22,9 +22,9 @@ from workbench.parts.heads import LINEAR
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.over_frames import MEAN
 from workbench.parts.pack_spec import PackSpec, members_of
+from workbench.parts.temperature import tempered
 from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
-from workbench.scoring.temperature import tempered
 from workbench.selection.calibration import calibrate
 from workbench.selection.champion import Champion, read_champion
 from workbench.selection.refit import require_carried_over

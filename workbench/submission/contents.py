@@ -40,7 +40,7 @@ class FileRecord(Frozen):
 
 
 class Temperature(Frozen):
-    """By what the logit of every score is divided; see `scoring.temperature`."""
+    """By what the logit of every score is divided; see `parts.temperature`."""
 
     temperature: float = Field(gt=0, le=MOST_TEMPERATURE, allow_inf_nan=False)
     slice: str

@@ -16,8 +16,8 @@ from workbench.data.prepare import Prepared
 from workbench.errors import BundleError, WeightsError
 from workbench.files import finished, hash_file, read_json, write_json
 from workbench.parts.pretrained import overlay
+from workbench.parts.temperature import tempered
 from workbench.scoring.slices import TEST
-from workbench.scoring.temperature import tempered
 from workbench.searching.devices import Seats, choose_seats
 from workbench.selection.packing import join_tables, pack_tensors
 from workbench.selection.soup import average_again

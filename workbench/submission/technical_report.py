@@ -22,7 +22,7 @@ from workbench.study.looks import read_looks, value_of
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.refits import RefitRecord
 from workbench.submission.markdown import as_cell, as_text
-from workbench.submission.training_files import finalists_of
+from workbench.submission.training_files import averages_told, finalists_of
 from workbench.submission.training_record import TrainedModel
 from workbench.tables import counted, duration
 
@@ -195,6 +195,8 @@ def _training(of: Reported) -> str:
         )
     if of.refit:
         parts.insert(0, "Trained on the files of train and val together, the last epoch kept.")
+    else:
+        parts[:0] = averages_told(of.folder, of.champion)
     return "\n\n".join(parts)
 
 

@@ -22,7 +22,7 @@ from workbench.selection.leaderboard import complete_trials
 from workbench.selection.statistics import read_scored_trials
 from workbench.space.experiment import PLACES
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackFolder
+from workbench.study.packs import PackFolder, members_told
 from workbench.study.provenance import code_tags
 from workbench.study.records import MADE_BY, read_study
 from workbench.study.refits import RefitRecord
@@ -188,6 +188,16 @@ def _soups(folder: StudyFolder, champion: Champion, model: ModelFolder) -> dict[
     if not soups:
         return {}
     return {"soups": tuple(soups), "members": tuple((m.study, m.recipe) for m in members)}
+
+
+def averages_told(folder: StudyFolder, champion: Champion) -> list[str]:
+    """Return a sentence for each soup that the champion is, or has as a member."""
+    soups = _soups(folder, champion, folder.model(champion.recipe)).get("soups", ())
+    return [
+        f"Soup {soup.recipe} is the mean of the weights of {members_told(map(str, soup.numbers))}, "
+        "which were trained as follows; it was not trained any further."
+        for soup in soups
+    ]
 
 
 def _soup(folder: StudyFolder, uid: str, title: str) -> Soup:

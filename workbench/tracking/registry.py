@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from workbench.addresses import TrackingPlace
+from workbench.console import say
 from workbench.errors import StudyError
 from workbench.tracking.server import open_store
 from workbench.tracking.writing import KEY_LENGTH
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     import torch
 
 _CHAMPION = "champion"
+_UID = "workbench.uid"
+_NEEDED = ("MLmodel", "data/model.pt2")
+"""The files of a version without which it does not load."""
 
 
 class ModelRegistry:
@@ -42,13 +46,24 @@ class ModelRegistry:
     def set_champion(self, name: str, uid: str) -> str | None:
         """Give the alias `champion` to the version of model `name` tagged with recipe `uid`.
 
+        Anybody can change a tag: the model that was logged for the version has it as well, and
+        where the two differ the version is passed over, with a line for the user.
+
         Returns:
             The version; nothing if no version of that recipe is registered, or its files are gone.
         """
         for version in self._client.search_model_versions(f"name = '{name}'"):
-            if version.tags.get("workbench.uid") == uid and self._is_whole(version.source):
-                self._client.set_registered_model_alias(name, _CHAMPION, str(version.version))
-                return str(version.version)
+            if version.tags.get(_UID) != uid or not self._is_whole(version.source):
+                continue
+            if (logged := self._logged_uid(version.source)) not in (uid, None):
+                say(
+                    f"Version {version.version} of {name} in the MLflow registry is not used: by "
+                    f"its tag {_UID} it is recipe {uid}, and its logged model is {logged}. Write "
+                    "the right one into the tag, or delete the version."
+                )
+                continue
+            self._client.set_registered_model_alias(name, _CHAMPION, str(version.version))
+            return str(version.version)
         return None
 
     def describe(self, name: str, text: str) -> None:
@@ -140,17 +155,40 @@ class ModelRegistry:
         """Say whether a version's files are there: `mlflow gc` and people remove them."""
         address = urlsplit(source or "file:")
         if address.scheme == "file":
-            return Path(unquote(address.path), "MLmodel").is_file()
-        logged = re.search(r"/models/(m-[0-9a-f]+)/artifacts/?$", address.path)
-        if logged is None:
+            files = [Path(unquote(address.path), name) for name in _NEEDED]
+            return all(file.is_file() and file.stat().st_size for file in files)
+        if (model_id := _logged_id(source)) is None:
             return False
         try:
-            files = self._client.list_logged_model_artifacts(logged[1])
+            found = [
+                file
+                for folder in ("", "data")
+                for file in self._client.list_logged_model_artifacts(model_id, folder or None)
+            ]
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return False
-        return any(file.path == "MLmodel" for file in files)
+        # Not every server tells the sizes.
+        return set(_NEEDED) <= {file.path for file in found if file.file_size != 0}
+
+    def _logged_uid(self, source: str | None) -> str | None:
+        """Return the recipe that the logged model of a version is of; None where nothing tells."""
+        if (model_id := _logged_id(source)) is None:
+            return None
+        try:
+            uid: str | None = self._client.get_logged_model(model_id).tags.get(_UID)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a person deleted it
+                raise
+            return None
+        return uid
+
+
+def _logged_id(source: str | None) -> str | None:
+    """Return the id of the logged model at a version's address."""
+    found = re.search(r"/models/(m-[0-9a-f]+)/artifacts/?$", urlsplit(source or "").path)
+    return found[1] if found else None
 
 
 def _save_model(
