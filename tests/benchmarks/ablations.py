@@ -234,8 +234,13 @@ def auc_of(scores: pd.DataFrame, split: str, labels: "pd.Series[int] | None") ->
 
 
 def print_table(kept: pd.DataFrame, has_test: bool) -> None:
-    """Print each part's mean and standard deviation over the seeds, and its gains by seed."""
+    """Print each part's mean and standard deviation over the seeds, and its gains by seed.
+
+    Behind them is the mean gain over the median of all parts with the same seed: the recipe without
+    any part is one training, which its seed alone moves as much as most parts do.
+    """
     splits = ["val", "test"] if has_test else ["val"]
+    medians = kept[~kept["part"].isin(OVER_FRAMES)].groupby("seed")[splits].median()
     for part, rows in kept.groupby("part", sort=False):
         base = kept[kept["part"] == BESIDE.get(str(part), "plain")].set_index("seed")
         own, cells = rows.set_index("seed"), [str(part)]
@@ -244,6 +249,8 @@ def print_table(kept: pd.DataFrame, has_test: bool) -> None:
             gains = own[split] - base[split].loc[own.index]
             by_seed = ", ".join(f"{gain:+.3f}" for gain in gains)
             cells.append("" if part == "plain" else f"**{gains.mean():+.3f}** ({by_seed})")
+            over_median = own[split] - medians[split]
+            cells.append("" if part in OVER_FRAMES else f"{over_median.mean():+.3f}")
         print(f"| {' | '.join(cells)} |")
 
 
