@@ -4,12 +4,14 @@ python -m tests.benchmarks.ablations DATA CACHE KEPT [TEST_LABELS] [SEEDS]
 
 A line of KEPT is one training, written when it ends; one that is there is not run again, so the
 command goes on after a stop, and with no training left prints its table at once. Each part is
-trained with the same seeds as the recipe without it. Test labels are read to measure alone.
+trained with the same seeds as the recipe without it; one seed of all parts comes before the next.
+Test labels are read to measure alone.
 """
 
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 
 from workbench.data.manifest import Layout, read_manifest
 from workbench.data.prepare import prepare
+from workbench.data.training_copies import prepare_training_copies
 from workbench.media.views import AnyView
 from workbench.parts.pretrained import resolve
 from workbench.space.space import SampledConfig
@@ -34,6 +37,7 @@ VIEWS: dict[str, dict[str, Any]] = {
     "mel": {"kind": "mel", "num_mels": PX, "image_px": PX},
     "frames": {"kind": "frames", "num_frames": 1, "image_px": PX},
     "frame-diff": {"kind": "frame-diff", "num_frames": 1, "image_px": PX},
+    "four-frames": {"kind": "frames", "num_frames": 4, "image_px": PX},
 }
 PLAIN: dict[str, Any] = {
     "views": ["cqt", "frames"],
@@ -111,6 +115,55 @@ OTHERS: dict[str, dict[str, Any]] = {
 """What the shipped spaces leave out. Two labels want columns that say them."""
 
 
+def _over(kind: str) -> dict[str, Any]:
+    return {"views": ["four-frames"], "over_frames": {"kind": kind}}
+
+
+FOUR, BLENDS = "four frames alone", "copies: blend, 0.3"
+OVER_FRAMES: dict[str, dict[str, Any]] = {
+    FOUR: _over("mean"),
+    "attention over four frames": _over("attention"),
+    "transformer over four frames": _over("transformer"),
+    "top 2 of four frames": _over("top-k"),
+    "the confident of four frames": _over("confident"),
+    "copies: freeze, 0.2, of four frames": {**_over("mean"), "copies": {"freeze": 0.2}},
+}
+LATER: dict[str, dict[str, Any]] = {
+    "copies: pitch, 0.2": {"copies": {"pitch": 0.2}},
+    "copies: formants, 0.2": {"copies": {"formants": 0.2}},
+    "copies: vocoder, 0.2": {"copies": {"vocoder": 0.2}},
+    "copies: world, 0.2": {"copies": {"world": 0.2}},
+    "copies: transplant, 0.2": {"copies": {"transplant": 0.2}},
+    "copies: splice, 0.2": {"copies": {"splice": 0.2}},
+    "copies: mismatch, 0.2": {"copies": {"mismatch": 0.2}},
+    "copies: recoded, 0.3": {"copies": {"recoded": 0.3}},
+    "copies: trimmed, 0.3": {"copies": {"trimmed": 0.3}},
+    "copies: cutout, 0.3": {"copies": {"cutout": 0.3}},
+    BLENDS: {"copies": {"blend": 0.3}},
+    "blend 0.3 and recoded 0.3": {"copies": {"blend": 0.3, "recoded": 0.3}},
+    "blend 0.3 and paired mixup 0.5": {
+        "copies": {"blend": 0.3},
+        "augment": {"paired_mixup_alpha": 0.5},
+    },
+    "residuals beside the colours (rgb+srm)": {"picture_input": "rgb+srm"},
+    "fft-magnitude, for the colours": {"picture_input": "fft-magnitude"},
+    "falls by a power of 0.9, for the cosine": {"schedule": {"kind": "poly", "power": 0.9}},
+    "sharpness-aware steps, 0.05": {"gradient": {"sam_rho": 0.05}},
+    "contrastive loss, 0.5": {"contrast": {"weight": 0.5}},
+    "blocks skipped, 0.2": {"transfer": {"stochastic_depth": 0.2}},
+    **OVER_FRAMES,
+}
+"""Left out of them too: copies of training files (`world` wants the extra of that name), what is
+seen of pictures, steps, and ways over frames."""
+
+BESIDE = {
+    "blend 0.3 and recoded 0.3": BLENDS,
+    "blend 0.3 and paired mixup 0.5": BLENDS,
+    **dict.fromkeys([*OVER_FRAMES][1:], FOUR),
+}
+"""What a part's gain is over, if not over the recipe without any part."""
+
+
 def main(data: Path, cache: Path, kept: Path, test_labels: Path | None, num_seeds: int) -> None:
     """Run what KEPT lacks, then print the table."""
     torch.set_num_threads(1)
@@ -120,13 +173,13 @@ def main(data: Path, cache: Path, kept: Path, test_labels: Path | None, num_seed
     if test_labels is not None:
         labels = pd.read_csv(test_labels).set_index("video_name")["target"]
     done = {(row.part, row.seed) for row in read(kept).itertuples()}
-    for part, changes in {"plain": {}, **PARTS, **OTHERS}.items():
-        draft: SampledConfig = build(SampledConfig, {**PLAIN, **changes}, where=part)
-        weights, _ = resolve(str(draft.backbone), "local", cache)
-        read_by = {name: views[name] for name in draft.views}
-        for seed in range(num_seeds):
+    for seed in range(num_seeds):
+        for part, changes in {"plain": {}, **PARTS, **OTHERS, **LATER}.items():
             if (part, seed) in done:
                 continue
+            draft: SampledConfig = build(SampledConfig, {**PLAIN, **changes}, where=part)
+            weights, _ = resolve(str(draft.backbone), "local", cache)
+            read_by = {name: views[name] for name in draft.views}
             recipe = draft.recipe(
                 data=manifest.fingerprint,
                 views=views,
@@ -136,6 +189,16 @@ def main(data: Path, cache: Path, kept: Path, test_labels: Path | None, num_seed
             )
             began = time.process_time()
             prepared = prepare(manifest, data, read_by, cache=cache, jobs=1)
+            copies = prepare_training_copies(
+                prepared,
+                draft.copies.forged,
+                draft.copies.damaged,
+                data,
+                manifest.stamps,
+                cache=cache,
+                jobs=1,
+            )
+            prepared = replace(prepared, beside=copies)
             with tempfile.TemporaryDirectory() as folder:
                 trial = TrialFolder(Path(folder))
                 result = run_trial(
@@ -171,16 +234,23 @@ def auc_of(scores: pd.DataFrame, split: str, labels: "pd.Series[int] | None") ->
 
 
 def print_table(kept: pd.DataFrame, has_test: bool) -> None:
-    """Print each part's mean and standard deviation over the seeds, and its gains by seed."""
+    """Print each part's mean and standard deviation over the seeds, and its gains by seed.
+
+    Behind them is the mean gain over the median of all parts with the same seed: the recipe without
+    any part is one training, which its seed alone moves as much as most parts do.
+    """
     splits = ["val", "test"] if has_test else ["val"]
-    plain = kept[kept["part"] == "plain"].set_index("seed")
+    medians = kept[~kept["part"].isin(OVER_FRAMES)].groupby("seed")[splits].median()
     for part, rows in kept.groupby("part", sort=False):
+        base = kept[kept["part"] == BESIDE.get(str(part), "plain")].set_index("seed")
         own, cells = rows.set_index("seed"), [str(part)]
         for split in splits:
             cells.append(f"{own[split].mean():.3f} ± {own[split].std():.3f}")
-            gains = own[split] - plain[split].loc[own.index]
+            gains = own[split] - base[split].loc[own.index]
             by_seed = ", ".join(f"{gain:+.3f}" for gain in gains)
             cells.append("" if part == "plain" else f"**{gains.mean():+.3f}** ({by_seed})")
+            over_median = own[split] - medians[split]
+            cells.append("" if part in OVER_FRAMES else f"{over_median.mean():+.3f}")
         print(f"| {' | '.join(cells)} |")
 
 
