@@ -120,6 +120,14 @@ def test_h265_is_refused_where_it_cannot_be_written(monkeypatch: pytest.MonkeyPa
     assert copies_for(["degraded.sent-h265"], {"mel": MEL}) == ()
 
 
+def test_amr_is_refused_where_it_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recoding, "_encoders", lambda program: "pcm_alaw g726")
+    with pytest.raises(ConfigError, match=r"AMR-NB .* no libopencore_amrnb.* copies\.phoned"):
+        copies_for(["degraded.amr"], {"mel": MEL})
+    assert copies_for(["degraded.g726"], {"mel": MEL}) == ("g726",)
+    assert copies_for(["degraded.amr"], {"frames": FRAMES}) == ()
+
+
 def test_a_change_of_pixels_comes_before_the_video_is_written_anew(tmp_path: Path) -> None:
     path = write_media(tmp_path / "greys.mp4", pictures=greys(25))
     read = Frames(num_frames=4, image_px=16)

@@ -1,9 +1,14 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.signal import correlate
 
 from workbench.degradation.degradations import DEGRADATIONS, Degradation
 from workbench.degradation.sounds import (
+    as_amr,
+    as_g711,
+    as_g726,
     as_mp3,
     as_opus,
     clipped,
@@ -16,6 +21,7 @@ from workbench.degradation.sounds import (
 from workbench.media.audio import RATE_HZ
 from workbench.media.view import Sound
 
+Coded = Callable[[Sound, np.random.Generator], Sound]
 OF_SOUNDS = [
     each
     for each in DEGRADATIONS.values()
@@ -72,6 +78,44 @@ def test_a_telephone_carries_its_band_alone(
     middle = slice(RATE_HZ // 4, -RATE_HZ // 4)
     change = power_db(through_telephone(sound)[middle]) - power_db(sound[middle])
     assert least_db < change < most_db
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("coded", [as_g711, as_g726, as_amr])
+def test_a_call_is_its_band_in_its_place_and_coded(coded: Coded, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sound = (babble() + 0.2 * tone(700, 2)[: RATE_HZ + 7]).astype(np.float32)
+    heard = coded(sound, rng)
+    band = through_telephone(sound)
+    lag = int(np.argmax(correlate(heard, band, mode="full"))) - (len(band) - 1)
+    assert abs(lag) <= 1  # a sample of the 8000 a second is 2.8 of these
+    assert power_db(coded(tone(700), rng)) == pytest.approx(power_db(tone(700)), abs=2)
+    for frequency_hz in (100, 5000):
+        lost = coded(tone(frequency_hz, 0.5), rng)[2000:-2000]
+        assert np.sqrt(np.mean(lost**2)) < 0.3 / np.sqrt(2) / 30
+
+
+def test_g711_has_finer_steps_for_what_is_fainter() -> None:
+    # Both laws have 16 even steps in each octave: the error of half a step, evenly spread, lies
+    # 20 log10(16..32 / sqrt(2) * sqrt(12)) = 32 to 38 dB below a sine whose peak is in that octave,
+    # and a little deeper, since in lower octaves the sine has finer steps. 8 even bits would put a
+    # peak of 0.01 at 20 log10(0.01 * 128 / sqrt(2) * sqrt(12)) = 10 dB.
+    middle = slice(RATE_HZ // 4, -RATE_HZ // 4)
+    for peak in (0.3, 0.1, 0.01):
+        sound = tone(997) * np.float32(peak / 0.3)
+        plain = through_telephone(sound)[middle]
+        for seed in (0, 1):
+            heard = as_g711(sound, np.random.default_rng(seed))[middle]
+            assert 32 < power_db(plain) - power_db(heard - plain) < 42
+
+
+def test_g726_and_amr_lose_more_than_g711() -> None:
+    sound = through_telephone(babble())
+    loss = {}
+    for coded in (as_g711, as_g726, as_amr):
+        heard = coded(sound, np.random.default_rng(0))
+        loss[coded] = power_db(heard - through_telephone(sound))
+    assert loss[as_g711] + 3 < loss[as_g726] < loss[as_amr]
 
 
 def test_noise_is_20_db_below_the_sound() -> None:

@@ -50,6 +50,32 @@ def test_time_shifts_go_both_ways_by_whole_columns() -> None:
     assert set(first.tolist()) == {27.0, 28.0, 29.0, 0.0, 1.0, 2.0, 3.0}
 
 
+def test_noise_has_the_share_of_each_sounds_power_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    levels = torch.tensor([0.2, 0.02, 0.0])[:, None]
+    x = levels * torch.sin(torch.arange(20_000) / 7)
+    monkeypatch.setattr(sound, "between", lambda low, high, count, _: torch.full((count,), low))
+    noise = sound.change_waveforms(x, sound.Waveforms(noise=1, noise_snr_db=20), seeded()) - x
+    # 20 dB are a hundredth of the power. White: neighbours know nothing of each other.
+    shares = noise[:2].square().mean(1) / x[:2].square().mean(1)
+    assert shares.tolist() == pytest.approx([0.01, 0.01], rel=0.03)
+    assert (noise[2] == 0).all()
+    assert abs(float(torch.corrcoef(torch.stack([noise[0, 1:], noise[0, :-1]]))[0, 1])) < 0.03
+    # Each has a stretch of its own, in the measure of its level.
+    assert not torch.allclose(noise[0], 10 * noise[1], atol=1e-3)
+
+
+def test_noise_is_drawn_from_its_loudest_to_40_decibels_for_the_share_that_gets_it() -> None:
+    x = torch.full((2000, 400), 0.1)
+    noise = sound.change_waveforms(x, sound.Waveforms(noise=0.25, noise_snr_db=0), seeded(1)) - x
+    noisy = noise[noise.abs().amax(1) > 0]
+    assert len(noisy) / len(x) == pytest.approx(0.25, abs=0.03)
+    snr_db = -10 * (noisy.square().mean(1) / 0.01).log10()
+    assert -1 < snr_db.min() < 1 and 39 < snr_db.max() < 41
+    assert snr_db.mean() == pytest.approx(20, abs=1.5)
+
+
 def masked(x: Tensor, **how: float) -> Tensor:
     settings = {"time_share": 0, "num_time": 1, "frequency_share": 0, "num_frequency": 1} | how
     return sound.mask(x, seeded(), **settings)  # type: ignore[arg-type]

@@ -27,8 +27,12 @@ from workbench.degradation.forgeries import (
 )
 from workbench.degradation.frozen import frozen
 from workbench.degradation.pictures import as_jpeg, half_size, noisy, with_blur
-from workbench.degradation.recoding import Seen, require_h265, write_as_sent, write_h264
+from workbench.degradation.recoding import Seen, require_encoder, write_as_sent, write_h264
 from workbench.degradation.sounds import (
+    AMR,
+    as_amr,
+    as_g711,
+    as_g726,
     as_mp3,
     as_opus,
     clipped,
@@ -180,10 +184,20 @@ _ALL = (
         "sent-h265",
         f"H.265 {_AS_SENT}",
         of_video=partial(write_as_sent, codec="libx265"),
-        require=require_h265,
+        require=partial(
+            require_encoder, encoder="libx265", what="H.265", of=VideoView, key="recoded"
+        ),
     ),
     Degradation("opus", "Opus of 12 to 48 kbit/s", of_sound=as_opus),
     Degradation("trimmed", "without silence at its ends", of_sound=_surely(trimmed)),
+    Degradation("g711", "a telephone's G.711, A-law or mu-law", of_sound=as_g711),
+    Degradation("g726", "a telephone's G.726 of 16 to 40 kbit/s", of_sound=as_g726),
+    Degradation(
+        "amr",
+        "a telephone's AMR-NB of 4.75 to 12.2 kbit/s",
+        of_sound=as_amr,
+        require=partial(require_encoder, encoder=AMR, what="AMR-NB", of=SoundView, key="phoned"),
+    ),
     Degradation("eyes", "the eyes covered", of_faces=without_eyes, require=require_faces),
     Degradation("mouth", "the mouth covered", of_faces=without_mouth, require=require_faces),
 )
@@ -230,6 +244,7 @@ DAMAGES: Mapping[str, tuple[str, ...]] = {
         *("mp3", "telephone", "sound-noise", "room", "quiet", "clipped"),
     ),
     "recoded": ("sent-h264", "sent-h265", "opus", "mp3"),
+    "phoned": ("g711", "g726", "amr"),
     "trimmed": ("trimmed",),
     "cutout": ("eyes", "mouth"),
 }

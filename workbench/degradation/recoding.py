@@ -92,20 +92,27 @@ def write_as_sent(
     _write(source, out, _Coding(codec, crf, fps, scale, kept=fps / own_fps), seen)
 
 
-def require_h265(views: Iterable[View]) -> None:
-    """Make sure that H.265 can be written, where there is a view of videos.
+def require_encoder(views: Iterable[View], *, encoder: str, what: str, of: type, key: str) -> None:
+    """Make sure that FFmpeg can write copies, where there is a view that reads them.
+
+    Args:
+        views: All views.
+        encoder: The encoder's name.
+        what: What it writes, for a person.
+        of: The kind of views that read it.
+        key: The key of `copies` that asks for it.
 
     Raises:
         ConfigError: it cannot.
     """
-    if not any(isinstance(view, VideoView) for view in views):
+    if not any(isinstance(view, of) for view in views):
         return
     from moviepy.config import FFMPEG_BINARY
 
-    if "libx265" not in _encoders(FFMPEG_BINARY):
+    if encoder not in _encoders(FFMPEG_BINARY):
         raise ConfigError(
-            f"H.265 cannot be written: the FFmpeg at hand ({FFMPEG_BINARY}) has no libx265. Let "
-            "FFMPEG_BINARY, in the environment, name one that has, or leave copies.recoded and "
+            f"{what} cannot be written: the FFmpeg at hand ({FFMPEG_BINARY}) has no {encoder}. Let "
+            f"FFMPEG_BINARY, in the environment, name one that has, or leave copies.{key} and "
             "slices of such copies out."
         )
 

@@ -31,6 +31,13 @@ _QUIET_DB, _LOUD_DB = -30.0, 12.0
 _MP3_BIT_RATE = "48k"
 _OPUS_RATE_HZ = 24_000
 _OPUS_KBIT = (12, 16, 24, 32, 48)
+AMR = "libopencore_amrnb"
+"""FFmpeg's encoder of AMR-NB."""
+
+_AMR_MODES = (4.75, 5.15, 5.9, 6.7, 7.4, 7.95, 10.2, 12.2)
+_AMR_LATE = RATE_HZ // 200
+"""Samples by which the 5 ms that its encoder looks ahead move a sound."""
+
 _SILENCE_DB, _BLOCK = 40, RATE_HZ // 50
 
 
@@ -51,6 +58,28 @@ def as_opus(sound: Sound, rng: np.random.Generator) -> Sound:
     """
     bit_rate = f"{rng.choice(_OPUS_KBIT)}k"
     return _coded(sound, "sound.opus", "libopus", bit_rate, rate_hz=_OPUS_RATE_HZ)
+
+
+def as_g711(sound: Sound, rng: np.random.Generator) -> Sound:
+    """Return a sound as a telephone line has it: its band in 8 bits of A-law or mu-law (G.711)."""
+    return _called(sound, "sound.wav", f"pcm_{rng.choice(['alaw', 'mulaw'])}", "64k")
+
+
+def as_g726(sound: Sound, rng: np.random.Generator) -> Sound:
+    """Return a sound as a cordless telephone has it: ADPCM of 16 to 40 kbit/s (G.726)."""
+    return _called(sound, "sound.wav", "g726", f"{rng.choice((16, 24, 32, 40))}k")
+
+
+def as_amr(sound: Sound, rng: np.random.Generator) -> Sound:
+    """Return a sound as a mobile telephone has it: AMR-NB of 4.75 to 12.2 kbit/s (3GPP 26.071)."""
+    return _called(sound, "sound.amr", AMR, f"{rng.choice(_AMR_MODES)}k", late=_AMR_LATE)
+
+
+def _called(sound: Sound, name: str, codec: str, bit_rate: str, *, late: int = 0) -> Sound:
+    passed = np.pad(through_telephone(sound), (0, late))
+    coded = _coded(passed, name, codec, bit_rate, rate_hz=_TELEPHONE_RATE_HZ)
+    # FFmpeg makes two channels of one at 3 dB less, and as such it is read.
+    return _clipped(coded[late:] * np.sqrt(2))
 
 
 def _coded(sound: Sound, name: str, codec: str, bit_rate: str, *, rate_hz: int = RATE_HZ) -> Sound:

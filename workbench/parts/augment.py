@@ -77,7 +77,8 @@ class Pictures(Frozen):
 
     policy_magnitude_std: float = Field(0.0, ge=0, le=10, exclude_if=not_)
     """Standard deviation of that strength, drawn for each change. timm's scale ends at 10, this one
-    at 30: its `rand-m9-mstd0.5-inc1` is a strength of 27 and a deviation of 1.5."""
+    at 30: the strengths of its `rand-m9-mstd0.5-inc1` are 27 and a deviation of 1.5, though it
+    leaves out half of the changes that it draws."""
 
     brightness: float = Field(0.0, ge=0, le=1)
     """Levels are multiplied by a factor drawn evenly from [1 - this, 1 + this]."""

@@ -4,14 +4,19 @@ Spectrograms are (batch, frames, channels, bands, columns) in [0, 1], waveforms 
 [-1, 1].
 """
 
+from functools import partial
+from operator import eq, not_
+
 import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
 from workbench.media.spectrogram import RANGE_DB
 from workbench.parts.augment_damage import inside
-from workbench.parts.augment_draws import between
+from workbench.parts.augment_draws import between, chance, replace
 from workbench.values import Frozen
+
+_LEAST_NOISE_DB = 40.0
 
 
 class Waveforms(Frozen):
@@ -23,6 +28,13 @@ class Waveforms(Frozen):
     gain_db: float = Field(0.0, ge=0, le=40)
     """Louder by decibels drawn evenly from [-this, this]; full scale clips, as it does in files."""
 
+    # Keys of later versions are in no record at their default: recipes keep their names.
+    noise: float = Field(0.0, ge=0, le=1, exclude_if=not_)
+    """Chance of white noise (as in RawBoost: Tak et al. 2022, arXiv:2111.04433)."""
+
+    noise_snr_db: float = Field(10.0, ge=-10, le=40, exclude_if=partial(eq, 10.0))
+    """Power of the sound over that of the noise, at its lowest; drawn evenly from there to 40."""
+
 
 def change_waveforms(x: Tensor, how: Waveforms, generator: Generator) -> Tensor:
     """Return (batch, samples) with every sample changed as drawn for it."""
@@ -31,7 +43,27 @@ def change_waveforms(x: Tensor, how: Waveforms, generator: Generator) -> Tensor:
     if how.gain_db > 0:
         by_db = between(-how.gain_db, how.gain_db, len(x), generator)
         x = (x * (10 ** (by_db / 20)).to(x, non_blocking=True)[:, None]).clamp_(-1, 1)
+    if how.noise > 0:
+        x = add_noise(x, generator, p=how.noise, snr_db=how.noise_snr_db)
     return x
+
+
+def add_noise(x: Tensor, generator: Generator, *, p: float, snr_db: float) -> Tensor:
+    """Add white noise to waveforms, of a share of each one's power; silence stays silent."""
+    size = x.shape[-1]
+    snr = between(snr_db, _LEAST_NOISE_DB, len(x), generator)
+    start = torch.randint(size, (len(x),), generator=generator)
+    chosen = chance(p, len(x), generator)
+    # One stretch of noise a batch, as for pictures: `augment_damage.add_noise`.
+    stretch = torch.randn(size, generator=generator).to(x, non_blocking=True).repeat(2)
+
+    def new(part: Tensor, snr: Tensor, start: Tensor) -> Tensor:
+        noise = torch.stack([stretch[first : first + size] for first in start.tolist()])
+        share = (10 ** (-snr / 20)).to(part, non_blocking=True)[:, None]
+        level = part.square().mean(dim=1, keepdim=True).sqrt()
+        return (part + share * level * noise).clamp_(-1, 1)
+
+    return replace(x, chosen, new, snr, start)
 
 
 def shift_time(x: Tensor, generator: Generator, *, share: float) -> Tensor:

@@ -16,7 +16,7 @@ class Copies(Frozen):
     is damaged in one way at a time, and forged in one way at a time.
     """
 
-    DAMAGES: ClassVar = ("degraded", "recoded", "trimmed", "cutout")
+    DAMAGES: ClassVar = ("degraded", "recoded", "phoned", "trimmed", "cutout")
     """The keys of what real and fake files get alike; all others make fakes of real ones."""
 
     degraded: float = Field(0.0, ge=0, le=1)
@@ -69,6 +69,10 @@ class Copies(Frozen):
     recoded: float = Field(0.0, ge=0, le=1, exclude_if=not_)
     """As `degraded`, with what platforms do alone: the video as H.264 or H.265 at crf 17 to 40, 15
     to 30 frames a second and a quarter to all of its size; the sound as MP3 or Opus."""
+
+    phoned: float = Field(0.0, ge=0, le=1, exclude_if=not_)
+    """As `degraded`, with the sound alone, in a telephone's band as a telephone codes it: G.711,
+    G.726 or AMR-NB."""
 
     trimmed: float = Field(0.0, ge=0, le=1, exclude_if=not_)
     """As `degraded`, with the sound alone, without the silence at its ends: fakes often have none,
