@@ -161,11 +161,10 @@ def require_carried_over(folder: StudyFolder, champion: Champion, refit: RefitRe
         DamagedFileError: a model that it names is gone or damaged.
     """
     models = _models(folder, champion)
-    _require_refits_of(folder, models, champion, refit)
     wanted = _carried_over(champion)
     told = [(key, getattr(refit, key), value) for key, value in wanted.items()]
     told.append(("has_holdout", refit.has_holdout, folder.experiment().holdout is not None))
-    for one, model in zip(models, refit.models, strict=True):
+    for one, model in zip(models, refit.models, strict=False):
         best, last = _best_and_last(one.result)
         of_trial = f"of trial {one.number}"
         told += [
@@ -182,6 +181,7 @@ def require_carried_over(folder: StudyFolder, champion: Champion, refit: RefitRe
                 f"{shown(value)}. Run `workbench refit {folder.name}` again: what is trained is "
                 "not trained again."
             )
+    _require_refits_of(folder, models, champion, refit)
 
 
 def _require_refits_of(
