@@ -75,6 +75,14 @@ def test_views_of_one_name_are_told_apart() -> None:
     assert pack.views == {"mel": MEL, "mel_2": OTHER}
 
 
+def test_views_of_one_member_stay_apart_whatever_they_are_called() -> None:
+    third = Mel(num_mels=64, image_px=32)
+    for views in ({"mel": OTHER, "mel_2": third}, {"mel": OTHER, "mel_2": OTHER}):
+        other = member().model_copy(update={"views": views})
+        (_, renamed), _ = with_views_told_apart([member(), other])
+        assert list(renamed.views.values()) == list(views.values())
+
+
 def test_a_spec_is_read_as_the_model_or_the_pack_that_it_is() -> None:
     one = member()
     pack = PackSpec(members=(one,), joint=MeanOfProbabilities(weights=(1.0,)))

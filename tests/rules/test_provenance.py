@@ -35,6 +35,9 @@ from workbench.rules.judge import published_start
         ("vit_base_patch16_clip_224.metaclip_400m", "web"),
         ("resnet50_clip.cc12m", "web"),
         ("beitv2_base_patch16_224.in1k_ft_in1k", "web"),
+        ("eva_large_patch14_196.in22k_ft_in22k_in1k", "web"),
+        ("tiny_vit_5m_224.dist_in22k_ft_in1k", "web"),
+        ("tiny_vit_5m_224.in1k", "in1k"),
         ("beit3_base_patch16_224.in22k_ft_in1k", "web"),
         ("eva02_large_patch14_448.mim_m38m_ft_in22k_in1k", "merged"),
         ("vit_small_patch14_dinov2.lvd142m", "lvd"),
@@ -54,7 +57,7 @@ def test_a_name_without_a_tag_stands_for_its_default_weights() -> None:
     assert published_start("beit_base_patch16_224").name == (
         "beit_base_patch16_224.in22k_ft_in22k_in1k"
     )
-    assert published_start("beit_base_patch16_224").label == "in21k"
+    assert published_start("beit_base_patch16_224").label == "web"
     assert published_start("tf_efficientnet_b0").label == "jft"
 
 

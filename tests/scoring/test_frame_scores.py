@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.media.clips import chirp, moving, write_media
+from tests.media.clips import chirp, decode, greys, moving, write_media
 from tests.scoring.views import Numbers, spec_of
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
@@ -76,3 +76,20 @@ def test_the_seconds_are_the_middles_of_equal_parts_of_the_pictures(tmp_path: Pa
     cv2.imwrite(str(tmp_path / "a.png"), moving(1)[0])
     assert seconds_of(tmp_path / "a.png", 2) == [0.0, 0.0]
     assert seconds_of(tmp_path / "none.mp4", 1) == [0.0]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_the_seconds_are_those_at_which_a_view_of_frames_takes_its_pictures(
+    tmp_path: Path, ending: str
+) -> None:
+    # A grey tells which frame was taken. The sound is longer; the pictures begin later, and one
+    # of them is held for 3 s.
+    times_ms = [*range(2000, 2400, 40), *range(5400, 5800, 40)]
+    clip = tmp_path / f"a.{ending}"
+    write_media(clip, sound=chirp(7.0), pictures=greys(20), times_ms=times_ms)
+    taken = np.rint(decode(Frames(num_frames=5, image_px=16), clip).mean((0, 2, 3, 4)) / 8)
+    shown = np.array([*times_ms, 5800])[taken.astype(int)] / 1000
+    gone = np.array([*times_ms, 5800])[taken.astype(int) + 1] / 1000
+    seconds = np.array(seconds_of(clip, 5))
+    assert taken.tolist() == [9, 9, 9, 9, 10]
+    assert (seconds >= shown - 0.03).all() and (seconds <= gone + 0.03).all()

@@ -19,7 +19,7 @@ from workbench.selection.promotion import promote
 from workbench.selection.summary import summarise
 from workbench.study.repeats import FinalistsPlan, Repeat, repeated, write_plan, write_repeat
 from workbench.study.soups import Ingredient as Averaged
-from workbench.study.soups import Soup
+from workbench.study.soups import Soup, soup_uid
 from workbench.trial.delong import auc, auc_difference, mean_auc_difference
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective
@@ -346,7 +346,7 @@ def test_a_soup_does_not_pass_for_the_finalist_whose_number_it_has(final: Round)
         Averaged(number=row.number, recipe=row.recipe, objective=row.objective or 0.0)
         for row in (final.study.rows[1], final.study.rows[2])
     )
-    soup = Soup(recipe="5" * 12, chosen="all", ingredients=tried)
+    soup = Soup(recipe=soup_uid(one.recipe for one in tried), chosen="all", ingredients=tried)
     usable = [Ingredient(final.folder, row) for row in final.study.rows]
     row = final.study.rows[1].model_copy(update={"recipe": soup.recipe})
     found = SimpleNamespace(of_pack=SimpleNamespace(value=0.9))

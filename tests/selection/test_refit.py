@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.selection.studies import MEL, MadeStudy
+from tests.selection.studies import MEL, MadeStudy, champion
 from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
-from workbench.selection.refit import _require_whole, refitted
+from workbench.selection.refit import _require_whole, refitted, require_carried_over
 from workbench.study.folder import StudyFolder
 from workbench.study.refits import RefitRecord, RefittedModel, read_refit, refit_of, write_refit
 from workbench.trial.recipe import Objective, Recipe
@@ -105,6 +105,37 @@ def test_a_refit_of_another_champion_is_none(tmp_path: Path) -> None:
     assert refit_of(folder, "a" * 12, "trial 5") == record()
     with pytest.raises(StudyError, match="has a refit of trial 5, and its champion is trial 6"):
         refit_of(folder, "c" * 12, "trial 6")
+
+
+def test_a_record_that_names_the_refit_of_another_trial_is_refused(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    records = []
+    for number, scores in enumerate(([0.9, 0.2], [0.8, 0.3])):
+        files = made.folder.trial(made.add([1, 0], scores).uid)
+        result = files.read_result()
+        assert result is not None
+        again = refitted(files.read_recipe(), result)
+        made.folder.refit(again.uid).write_recipe(again)
+        of = {"number": number, "of": result.recipe, "recipe": again.uid}
+        model = record().models[0].model_copy(update={**of, "objective": 1.0, "at_last_epoch": 1.0})
+        told: dict[str, Any] = {
+            "recipe": again.uid,
+            "of": result.recipe,
+            "title": f"trial {number}",
+        }
+        told |= {"value": 1.0, "expected": None, "low": None, "high": None}
+        records.append(record(**told, models=(model,)))
+    mine, other = records
+    of_mine = champion(0, recipe=mine.of, value=1.0)
+    require_carried_over(made.folder, of_mine, mine)
+    for changed in (
+        {"recipe": other.recipe, "models": other.models},
+        {"recipe": other.recipe},
+        {"recipe": mine.of},  # the trial itself
+        {"models": mine.models * 2},
+    ):
+        with pytest.raises(StudyError, match="names other models than the refit of trial 0"):
+            require_carried_over(made.folder, of_mine, mine.model_copy(update=changed))
 
 
 def test_a_damaged_refit_says_what_to_remove(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.selection.test_promotion import ListedModels
 from tests.trial.pictures import prepare_pictures, recipe_for
 from workbench.data.out_of_fold import FOLD, with_all_folds
 from workbench.data.prepare import Prepared
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.files import PART, sweep, write_text
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
@@ -190,6 +190,23 @@ def test_the_same_soup_again_is_the_one_that_is_there(study: TrainedStudy) -> No
     assert "The soup is 0.20000 ± 0.19600 behind it" in describe_soup(behind)
     # What chance explains is no reason against it.
     assert [is_clearly_behind(made) for made in (ahead, even, behind)] == [False, False, True]
+
+
+def test_a_record_of_other_trials_than_the_soup_has_is_refused(study: TrainedStudy) -> None:
+    some, every = (
+        make_soup(study.folder, these, device="cpu").soup for these in ([0, 1], [0, 1, 2])
+    )
+    assert some and every
+    file = study.folder.soup(every.recipe).path / "soup.json"
+    for changed, said in (
+        (every.model_copy(update={"ingredients": some.ingredients}), "name of a soup of these"),
+        (some, f"is of another soup, {some.recipe}"),
+    ):
+        file.write_text(changed.model_dump_json(), encoding="utf-8")
+        with pytest.raises(DamagedFileError, match=said):
+            read_soup(study.folder, every.recipe)
+    file.write_text(every.model_dump_json(), encoding="utf-8")
+    assert read_soup(study.folder, every.recipe) == every
 
 
 def test_without_numbers_those_are_taken_that_fit_the_best_that_others_fit(

@@ -1,6 +1,6 @@
 """The model spec of a pack: several trained models in one module, judged as one model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -77,16 +77,19 @@ def with_views_told_apart(
     known: dict[str, AnyView] = {}
     renamed, names = [], []
     for member in members:
-        new = {name: _free_name(name, view, known) for name, view in member.views.items()}
-        known.update({new[name]: view for name, view in member.views.items()})
+        new: dict[str, str] = {}
+        for name, view in member.views.items():
+            new[name] = _free_name(name, view, known, taken=new.values())
         renamed.append(_with_names(member, new))
         names.append(new)
     return tuple(renamed), tuple(names)
 
 
-def _free_name(name: str, view: AnyView, known: Mapping[str, AnyView]) -> str:
+def _free_name(
+    name: str, view: AnyView, known: dict[str, AnyView], *, taken: Collection[str]
+) -> str:
     number, new = 1, name
-    while known.get(new, view) != view:
+    while new in taken or known.setdefault(new, view) != view:
         number += 1
         new = f"{name}_{number}"
     return new

@@ -38,6 +38,9 @@ class Saw(NamedTuple):
 _EXCEPTIONS: tuple[tuple[str, str, Saw], ...] = (
     (r"beitv2_.*", r".*", Saw("web", "BEiT v2 learned from CLIP's features")),
     (r"eva02_.*", r"mim_in22k_.*", Saw("web", "EVA-02 learned from EVA-CLIP's features")),
+    (r"beit_.*", r".*", Saw("web", "BEiT learned the tokens of DALL-E's tokenizer")),
+    (r"eva_large_.*", r".*", Saw("web", "EVA-L learned from EVA-CLIP's features")),
+    (r"tiny_vit_.*", r"dist_.*", Saw("web", "its teacher is a CLIP")),
     (r"beit3_.*", r".*", Saw("web", "BEiT-3 learned from image-text pairs or CLIP's features")),
     (r".*_ssld", r".*", Saw("in21k", "SSLD distilled it on images mined from ImageNet-22K")),
     (r".*", r"ssld_in1k", Saw("in21k", "SSLD distilled it on images mined from ImageNet-22K")),

@@ -19,6 +19,7 @@ from workbench.fence import num_cores
 from workbench.media.declared import PICTURED
 from workbench.media.decoders import FILE_LIMIT_S, decoders, ended, read_any
 from workbench.media.streams import opened
+from workbench.media.video_scan import picture_stream, scan_packets
 from workbench.media.view import Array, Made, MadeOrNot, View
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
@@ -124,14 +125,30 @@ def scores_by_frame(
 def seconds_of(path: Path, num_frames: int) -> list[float]:
     """Return when each of `num_frames` frames at even times is on screen, in seconds.
 
-    These are the middles of equal parts of the time, as views of frames take them; 0 for all of a
-    file that does not say how long it is, as a still image.
+    These are the middles of equal parts of the time that pictures are shown, as views of frames
+    take them, counted from where the file begins, be it with its sound; 0 for all of a file that
+    does not say when its pictures are shown, as a still image.
     """
     try:
-        with opened(path) as container:
-            stream = container.streams.video[0]
-            length = (stream.duration or 0) * (stream.time_base or 0)
-            length_s = float(length or (container.duration or 0) / 1_000_000)
-    except (MediaError, IndexError):
-        length_s = 0.0
-    return [(place + 0.5) * length_s / num_frames for place in range(num_frames)]
+        begin_s, length_s = _shown(path)
+    except MediaError:
+        begin_s = length_s = 0.0
+    return [begin_s + (place + 0.5) * length_s / num_frames for place in range(num_frames)]
+
+
+def _shown(path: Path) -> tuple[float, float]:
+    """Return when the first picture of a file appears and how long all are shown, in seconds."""
+    scan = scan_packets(path)
+    with opened(path) as container:
+        stream = picture_stream(container)
+        tick_s, usual_s = float(stream.time_base or 0), float(1 / (stream.average_rate or 25))
+        begin_s = (stream.start_time or 0) * tick_s - (container.start_time or 0) / 1_000_000
+    length_s = scan.timeline.end * tick_s
+    if isinstance(scan.timeline.starts, range):  # shown equally long, and counted by pictures
+        times, num_steps = scan.first_times, len(scan.first_times) - 1
+        if num_steps < 1:
+            return 0.0, 0.0
+        step_s = (times[-1] - times[0]) * tick_s / num_steps
+        # Where packets do not say when, their numbers stand there.
+        length_s = scan.timeline.count * (step_s if step_s >= 0.001 else usual_s)
+    return max(begin_s, 0.0), length_s

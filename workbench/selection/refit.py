@@ -158,11 +158,13 @@ def require_carried_over(folder: StudyFolder, champion: Champion, refit: RefitRe
 
     Raises:
         StudyError: it does; or see `_models`.
+        DamagedFileError: a model that it names is gone or damaged.
     """
+    models = _models(folder, champion)
     wanted = _carried_over(champion)
     told = [(key, getattr(refit, key), value) for key, value in wanted.items()]
     told.append(("has_holdout", refit.has_holdout, folder.experiment().holdout is not None))
-    for one, model in zip(_models(folder, champion), refit.models, strict=False):
+    for one, model in zip(models, refit.models, strict=False):
         best, last = _best_and_last(one.result)
         of_trial = f"of trial {one.number}"
         told += [
@@ -179,6 +181,27 @@ def require_carried_over(folder: StudyFolder, champion: Champion, refit: RefitRe
                 f"{shown(value)}. Run `workbench refit {folder.name}` again: what is trained is "
                 "not trained again."
             )
+    _require_refits_of(folder, models, champion, refit)
+
+
+def _require_refits_of(
+    folder: StudyFolder, models: Sequence[_Model], champion: Champion, refit: RefitRecord
+) -> None:
+    """Refuse a refit's record that names another model than the refits of `models`, or a part."""
+    named = [one.recipe for one in refit.models]
+    again = [folder.refit(uid).read_recipe().refit for uid in named]
+    is_whole = [one.of for one in again if one] == [one.recipe.uid for one in models]
+    if champion.number is None:
+        pack = folder.refit_pack(refit.recipe).read_pack()
+        members, joint = [one.recipe for one in pack.members], pack.spec.joint
+        is_whole &= joint == folder.pack(champion.recipe).read_pack().spec.joint
+    else:
+        members = [refit.recipe]
+    if not is_whole or named != members:
+        raise StudyError(
+            f"{folder.last_refit} names other models than the refit of {champion.title}. Run "
+            f"`workbench refit {folder.name}` again: what is trained is not trained again."
+        )
 
 
 def _models(folder: StudyFolder, champion: Champion) -> list[_Model]:

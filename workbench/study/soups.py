@@ -9,11 +9,11 @@ import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.files import PART, write_text
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, held_to
@@ -58,6 +58,12 @@ class Soup(Frozen):
     made_by: dict[str, str] = Field(default_factory=dict)
     """The versions, the code and the platform, as tags."""
 
+    @model_validator(mode="after")
+    def _is_of_its_trials(self) -> Self:
+        if self.recipe != soup_uid(each.recipe for each in self.ingredients):
+            raise ValueError("`recipe` is not the name of a soup of these `ingredients`")
+        return self
+
     @property
     def numbers(self) -> list[int]:
         """The numbers of its trials, best first."""
@@ -83,7 +89,7 @@ def read_soups(folder: StudyFolder) -> list[Soup]:
     """
     files = folder.path.glob(f"soups/*/{_FILE}")
     whole = sorted(file for file in files if not file.parent.name.startswith(PART))
-    return [read_record(Soup, file, remedy=_REMEDY) for file in whole]
+    return [_read(file) for file in whole]
 
 
 def read_soup(folder: StudyFolder, recipe: str) -> Soup | None:
@@ -93,7 +99,14 @@ def read_soup(folder: StudyFolder, recipe: str) -> Soup | None:
         DamagedFileError: what it is cannot be read.
     """
     file = folder.soup(recipe).path / _FILE
-    return read_record(Soup, file, remedy=_REMEDY) if file.exists() else None
+    return _read(file) if file.exists() else None
+
+
+def _read(file: Path) -> Soup:
+    soup = read_record(Soup, file, remedy=_REMEDY)
+    if soup.recipe != file.parent.name:
+        raise DamagedFileError(f"{file} is of another soup, {soup.recipe}. {_REMEDY}")
+    return soup
 
 
 def newest_soup(folder: StudyFolder) -> Soup:
