@@ -134,7 +134,7 @@ class _Reading(NamedTuple):
     """Whether the two are one name, written in two ways."""
 
 
-def _spelled(name: str) -> str:
+def spelled(name: str) -> str:
     """Return a name without what no two files differ by.
 
     That is: spaces around it, `./`, how an accent is composed, and which slash it has.
@@ -148,7 +148,7 @@ def _spelled(name: str) -> str:
 
 def _split(name: str) -> tuple[str, str]:
     """Return a name as it is spelled, and how it ends, `.mp4` or nothing."""
-    text = _spelled(name)
+    text = spelled(name)
     stem, dot, ending = text.rpartition(".")
     # A dot that begins a file's name, or is in a folder's, ends nothing.
     if not dot or "/" in ending or not stem or stem.endswith("/"):
@@ -166,7 +166,7 @@ def _stem(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    return _spelled(name).casefold()
+    return spelled(name).casefold()
 
 
 def _folded_stem(name: str) -> str:
@@ -175,10 +175,10 @@ def _folded_stem(name: str) -> str:
 
 _READINGS = (
     _Reading(
-        _spelled, _spelled, "leaving aside spaces, `./`, slashes and how accents are written", True
+        spelled, spelled, "leaving aside spaces, `./`, slashes and how accents are written", True
     ),
     _Reading(_small_ending, _small_ending, "leaving aside the case of the ending"),
-    _Reading(_spelled, _stem, "adding the ending that they lack"),
+    _Reading(spelled, _stem, "adding the ending that they lack"),
     _Reading(_folded, _folded, "leaving aside upper and lower case"),
     _Reading(_folded, _folded_stem, "adding the ending that they lack, whatever the case"),
 )
