@@ -57,6 +57,17 @@ def test_a_metadata_table_is_joined_by_name_and_names_files_as_loosely(data: Pat
     assert any("metadata.csv, val: 1 name" in line for line in read(data, SPEAKERS).understood)
 
 
+@pytest.mark.parametrize("again", ["train0.mp4 ", "./train0.mp4", "trainset//train0.mp4"])
+def test_a_file_that_is_named_in_two_ways_is_not_said_two_things_of(data: Path, again: str) -> None:
+    rows = [f"train{index}.mp4,ann" for index in range(4)]
+    rows += [f"val{index}.mp4,bob" for index in range(4)]
+    (data / "metadata.csv").write_text("\n".join(["file,speaker", *rows, f"{again},ann"]))
+    assert told(data, "speaker", SPEAKERS)["train0.mp4"] == "ann"
+    (data / "metadata.csv").write_text("\n".join(["file,speaker", *rows, f"{again},cy"]))
+    with pytest.raises(DataError, match=r"rows that differ on train0\.mp4"):
+        read(data, SPEAKERS)
+
+
 def test_what_the_label_file_says_counts_before_the_metadata_table(data: Path) -> None:
     label_train(data, ",generator", ",", ",gan", ",", ",")
     (data / "about.csv").write_text("name,generator\ntrain1.mp4,tts\ntrain3.mp4,vae\n")

@@ -12,6 +12,7 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.access import is_locked
 from workbench.errors import StudyError
+from workbench.files import write_text
 from workbench.folders import sweep_spare
 from workbench.maintenance import archive, study_import
 from workbench.maintenance.archive import (
@@ -24,7 +25,7 @@ from workbench.maintenance.archive import (
 from workbench.maintenance.listing import list_studies
 from workbench.maintenance.study_export import describe_exported, export_study
 from workbench.maintenance.study_import import LOCK, describe_imported, import_study
-from workbench.study.folder import StudyFolder
+from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import read_trials
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
@@ -242,3 +243,39 @@ def test_a_strangers_study_names_no_file_of_elsewhere_and_a_wrong_one_leaves_not
     folder = import_study(tmp_path / "odd.tar", other).folder
     array = json.loads((folder.path / "prepared.json").read_text())["views"]["image"]["array"]
     assert (folder.path / array).resolve() == other.cache / "views" / "shadow" / "array.u8"
+
+
+@pytest.mark.slow
+def test_one_that_was_exported_without_its_store_goes_on(
+    bench: Bench, trials: InlineTrials, tmp_path: Path
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    shutil.rmtree(bench.workspace.tracking)
+    exported = export_study(folder, bench.workspace.tracking, tmp_path / "study.tar").path
+    root = tmp_path / "there"
+    there = Bench(Workspace(root), root / "data", trials.make_runner)
+    shutil.copytree(bench.data, there.data)
+    taken = there.workspace.studies / folder.name
+    taken.parent.mkdir()
+    taken.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StudyError, match="There is a study study0 in"):
+        import_study(exported, there.workspace)
+    taken.unlink()
+    imported = import_study(exported, there.workspace)
+    assert imported.written
+    assert there.search(root / imported.experiment, 2).num_new == 1
+    require_record(there, imported.folder)
+
+
+@pytest.mark.parametrize("named", ["../a.yaml", "experiments/../../a.yaml", "x" * 999])
+def test_no_experiment_of_elsewhere_is_named_for_the_search(tmp_path: Path, named: str) -> None:
+    workspace = Workspace(tmp_path / "here")
+    folder = StudyFolder(workspace.studies / "mine")
+    write_text(folder.experiment_file, "experiment: {name: mine}\nspace: {}\n")
+    write_text(tmp_path / "a.yaml", "plugins: [program.py]")
+    info = StudyInfo(
+        name="mine", id="0", experiment=named, data="", fingerprint="", seed=0, created=""
+    )
+    own = Path("experiments/mine.yaml")
+    assert study_import._experiment_file(folder, info, workspace) == (own, True)
+    assert study_import._experiment_file(folder, info, workspace) == (own, False)

@@ -8,13 +8,16 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
+from pydantic import ValidationError
 
 from workbench.searching import short_memory
 from workbench.searching.short_memory import Journal, ShortMemory, forgotten
+from workbench.space.experiment import Sampler
 from workbench.study.folder import StudyFolder
 from workbench.study.storage import journal_file
 
 RATE = FloatDistribution(0.0, 1.0)
+_BEST, _LATEST = short_memory.BEST, short_memory.LATEST
 
 
 class InMemory(ShortMemory, InMemoryStorage):
@@ -107,3 +110,10 @@ def test_a_trial_drawn_from_a_short_memory_has_the_next_number(tmp_path: Path) -
     study.tell(trial, 0.7)
     assert [each.number for each in study.get_trials()] == list(range(10))
     assert study.best_trial.number == 9
+
+
+def test_no_sampler_waits_for_more_trials_than_it_is_shown() -> None:
+    most = _BEST + _LATEST
+    assert Sampler(startup_trials=most).startup_trials == most
+    with pytest.raises(ValidationError, match="less than or equal"):
+        Sampler(startup_trials=most + 1)

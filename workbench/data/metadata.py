@@ -23,7 +23,7 @@ from workbench.data.columns import (
     lacks_one_of,
 )
 from workbench.data.delimited import Delimited, quoted, read_delimited, shown_cell
-from workbench.data.names import match
+from workbench.data.names import match, spelled
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -106,8 +106,10 @@ class MetadataTable:
         where = f"{self.name}, {split}"
         inner = self.rows["cell"].str.removeprefix(f"{media}/")
         found, lines = dict(zip(inner, inner, strict=True)), tuple[str, ...]()
-        # Looked for more loosely, which takes longer, only where files are left.
-        if not set(labels["file"]) <= found.keys():
+        # Looked for more loosely, which takes longer, only where files are left, or where two rows
+        # may be of one file: the other may say something else of it.
+        is_twice = len(set(map(spelled, found))) < len(found)
+        if is_twice or not set(labels["file"]) <= found.keys():
             matches = match(inner, files, where=where)
             found, lines = matches.files, matches.said
         of_files = self.rows.drop(columns="cell").assign(file=inner.map(found))

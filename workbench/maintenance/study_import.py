@@ -104,8 +104,9 @@ def import_study(
                 _require_no_plugins(unpacked / STUDY)
             info, num_replaced = _put(unpacked, manifest, folder, workspace)
     remember_last(folder)
-    tracking = Tracking(workspace.tracking)
-    show_trials(tracking, tracking.find_study(info.name, info.id), folder.experiment().objective)
+    runs = Tracking(workspace.tracking)
+    if manifest.runs.runs:  # else it was exported without a store: the next search writes them
+        show_trials(runs, runs.find_study(info.name, info.id), folder.experiment().objective)
     experiment, written = _experiment_file(folder, info, workspace)
     unregistered = _register_champion(folder, workspace)
     return ImportedStudy(folder, manifest, num_replaced, experiment, written, unregistered)
@@ -146,7 +147,7 @@ def _dicts_in(tree: object) -> Iterator[dict[str, Any]]:
 
 
 def _require_free(folder: StudyFolder) -> None:
-    if folder.path.exists():
+    if os.path.lexists(folder.path):
         raise StudyError(
             f"There is a study {folder.name} in {folder.path.parent}. Delete it by `workbench "
             f"studies --delete {folder.name}`, or import in another folder."
@@ -257,18 +258,18 @@ def _rename_runs(study: Path, ids: dict[str, str]) -> None:
     new = {old.encode(): value.encode() for old, value in ids.items()}
     for file in (study / "journal.log", *study.glob("repeats/*/repeat.json")):
         if file.exists():
-            text = file.read_bytes()
-            file.write_bytes(_RUN_ID.sub(lambda found: new.get(found[0], found[0]), text))
+            file.write_bytes(_RUN_ID.sub(lambda old: new.get(old[0], old[0]), file.read_bytes()))
 
 
 def _experiment_file(
     folder: StudyFolder, info: StudyInfo, workspace: Workspace
 ) -> tuple[Path, bool]:
     """Return the experiment file of a study; one is written where there is none here."""
-    there = workspace.root / info.experiment
     own = workspace.studies / f"{folder.name}.yaml"
-    for file in (there, own):
-        if not Path(info.experiment).is_absolute() and file.is_file():
+    # An archive may name a file of elsewhere, which might have plugins.
+    is_here = not {"..", "/"} & {*Path(info.experiment).parts}
+    for file in (workspace.root / info.experiment, own):
+        if is_here and os.path.isfile(file):  # noqa: PTH113 (of a long name it raises nothing)
             return file.relative_to(workspace.root), False
     begun = folder.begun()
     space = workspace.root / "search_spaces" / f"{folder.name}.yaml"
@@ -319,8 +320,7 @@ def _register(folder: StudyFolder, champion: Champion, registry: ModelRegistry) 
 
 def _row_of(folder: StudyFolder, champion: Champion, number: int) -> TrialRow | None:
     """Return the row of the trial, or of its repeat, that the champion is."""
-    rows = {row.number: row for row in read_trials(folder)}
-    row = rows.get(number)
+    row = {row.number: row for row in read_trials(folder)}.get(number)
     if row is None or row.recipe == champion.recipe:
         return row
     for repeat in read_repeats(folder):

@@ -58,8 +58,9 @@ class Sampler(Frozen):
     keys that only some trials have, and takes seconds a draw after hundreds of trials. `random`:
     chance alone."""
 
-    startup_trials: int = Field(10, ge=1)
-    """Trials that are drawn by chance before the sampler uses what earlier ones scored."""
+    startup_trials: int = Field(10, ge=1, le=2000)
+    """Trials that are drawn by chance before the sampler uses what earlier ones scored; at most as
+    many as it is shown of a long study."""
 
 
 PLACES = ("storage", "tracking", "disk_budget", "gpus_per_trial")
