@@ -157,6 +157,15 @@ def test_the_runs_of_a_study_whose_folder_is_gone_are_replaced(
     require_record(cut_off, imported.folder)
 
 
+def test_what_a_killed_export_left_goes_with_the_next_one(bench: Bench, tmp_path: Path) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    left = tmp_path / "out" / ".export-0123456789abcdef"
+    left.mkdir(parents=True)
+    (left / ".archive").write_bytes(b"half")
+    export_study(folder, bench.workspace.tracking, left.parent / "study.tar")
+    assert [path.name for path in left.parent.iterdir()] == ["study.tar"]
+
+
 def test_a_study_with_a_link_is_not_exported_without_what_it_leads_to(
     bench: Bench, trials: InlineTrials, tmp_path: Path
 ) -> None:

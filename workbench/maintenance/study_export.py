@@ -4,11 +4,12 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from workbench.access import require_writable
 from workbench.addresses import TrackingPlace
 from workbench.errors import StudyError
+from workbench.files import named
+from workbench.folders import spare_folder, sweep_spare
 from workbench.maintenance.archive import (
     RUNS,
     STUDY,
@@ -24,6 +25,8 @@ from workbench.study.storage import address_of, copy_study, find_trials, open_jo
 from workbench.tables import counted, size
 from workbench.tracking.removal import StudyRecord, has_store
 from workbench.tracking.transfer import StoredRuns, artifacts_of, read_runs
+
+_SPARE = ".export-"
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,9 @@ def export_study(folder: StudyFolder, tracking: TrackingPlace, out: Path) -> Exp
     folder.experiment()  # whole
     require_writable(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with folder.held(), TemporaryDirectory(dir=out.absolute().parent, prefix=".export-") as name:
-        spare = Path(name)
+    beside = out.absolute().parent
+    sweep_spare(beside, _SPARE)
+    with folder.held(), spare_folder(beside, _SPARE) as spare:
         _require_no_links(folder.path)
         files, left_out = _files_of(folder)
         files |= _journal_of(folder, spare)
@@ -85,7 +89,10 @@ def export_study(folder: StudyFolder, tracking: TrackingPlace, out: Path) -> Exp
             files={name: entry_of(files[name]) for name in sorted(files)},
             runs=runs,
         )
-        write_archive(out, manifest, files)
+        # Written inside, so that a kill leaves nothing but a folder that the next export removes.
+        with named(out):
+            write_archive(spare / ".archive", manifest, files)
+            (spare / ".archive").replace(out)
     return ExportedStudy(out, manifest, tuple(left_out))
 
 
