@@ -136,6 +136,8 @@ LATER: dict[str, dict[str, Any]] = {
     "copies: transplant, 0.2": {"copies": {"transplant": 0.2}},
     "copies: splice, 0.2": {"copies": {"splice": 0.2}},
     "copies: mismatch, 0.2": {"copies": {"mismatch": 0.2}},
+    "copies: insert, 0.2": {"copies": {"insert": 0.2}},
+    "copies: phoned, 0.3": {"copies": {"phoned": 0.3}},
     "copies: recoded, 0.3": {"copies": {"recoded": 0.3}},
     "copies: trimmed, 0.3": {"copies": {"trimmed": 0.3}},
     "copies: cutout, 0.3": {"copies": {"cutout": 0.3}},
@@ -151,6 +153,14 @@ LATER: dict[str, dict[str, Any]] = {
     "sharpness-aware steps, 0.05": {"gradient": {"sam_rho": 0.05}},
     "contrastive loss, 0.5": {"contrast": {"weight": 0.5}},
     "blocks skipped, 0.2": {"transfer": {"stochastic_depth": 0.2}},
+    "fakes and reals averaged apart": {"loss": {"kind": "class_means"}},
+    "two crops of a sample, 0.75": {
+        "sampling": {"repeats": 2},
+        "augment": {"pictures": {"crop_scale": 0.75}, "spectrograms": {"crop_scale": 0.85}},
+    },
+    "RandAugment 27, deviation 1.5": _pictures(
+        policy="randaugment", policy_magnitude=27, policy_magnitude_std=1.5
+    ),
     **OVER_FRAMES,
 }
 """Left out of them too: copies of training files (`world` wants the extra of that name), what is
