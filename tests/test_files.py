@@ -153,11 +153,12 @@ def test_what_may_not_be_begun_is_told_by_its_own_name(
         if part.name.startswith(PART):
             raise PermissionError(errno.EACCES, "Permission denied", str(part))
 
-    monkeypatch.setattr("workbench.files.os.open", refuse)
-    monkeypatch.setattr("workbench.files.Path.mkdir", refuse)
     path = tmp_path / "note.txt"
-    with pytest.raises(PermissionError) as caught, write(path):
-        pass
+    with monkeypatch.context() as patch:  # not until the end: what cleans up opens files too
+        patch.setattr("workbench.files.os.open", refuse)
+        patch.setattr("workbench.files.Path.mkdir", refuse)
+        with pytest.raises(PermissionError) as caught, write(path):
+            pass
     assert told(caught.value).startswith(f"{path}: permission denied. ")
 
 

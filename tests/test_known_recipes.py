@@ -60,7 +60,7 @@ def test_a_recipe_trains_an_epoch(path: Path, place: Path) -> None:
     assert f"Next: workbench compare {path.stem}" in done.stdout
 
 
-def test_each_recipe_has_its_row_of_results() -> None:
+def test_each_recipe_has_a_row_of_results() -> None:
     rows = (RECIPES[0].parent / "README.md").read_text(encoding="utf-8").splitlines()
-    named = [row.split("`")[1] for row in rows if row.startswith("| `")]
-    assert sorted(named) == sorted(NAMES)
+    named = {row.split("`")[1] for row in rows if row.startswith("| `")}
+    assert named == {*NAMES}
