@@ -132,6 +132,17 @@ def test_one_generator_is_left_out_with_its_share_of_the_reals() -> None:
     assert dealt.understood[0].startswith("validation: generator tts is val, 20 of 40")
 
 
+def test_copies_of_a_fake_that_is_left_out_are_left_out_whatever_is_said_of_them() -> None:
+    data = manifest([0, 1] * 10, generator=["", "gan", "", "tts"] * 5)
+    content = data.table["content"].tolist()
+    content[3] = content[5] = content[1]  # of tts and of gan, as the tables say
+    data = replace(data, table=data.table.assign(content=content))
+    dealt = with_fold(data, Validation(kind="leave-one-out-by-column")).table
+    known = [set(dealt.loc[dealt["split"] == split, "content"]) for split in ("train", "val")]
+    assert not known[0] & known[1]
+    assert content[1] in known[1]
+
+
 def test_one_speaker_is_left_out_with_its_own_reals() -> None:
     data = manifest([0, 1] * 10, speaker=["ann", "ann", "bob", "bob"] * 5)
     dealt = with_fold(data, Validation(kind="leave-one-out-by-column", by="speaker"))

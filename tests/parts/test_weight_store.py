@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from workbench.errors import ConfigError, WeightsError
+from workbench.files import hash_file
 from workbench.parts import backbones, wheels
 from workbench.parts.pretrained import loader, resolve
 from workbench.parts.torchvision_fix import import_timm
@@ -126,12 +127,33 @@ def test_what_a_file_saw_is_written_down_where_its_name_does_not_tell(
     assert names(store) == ["test_resnet.safetensors"]
     assert add_weights(own, "test_resnet", store, pretraining="in1k").pretraining == "in1k"
     sidecar = store / "test_resnet.safetensors.json"
-    assert json.loads(sidecar.read_text()) == {"pretraining": "in1k", "file": "own.safetensors"}
+    said = {"pretraining": "in1k", "file": "own.safetensors", "sha256": hash_file(own)}
+    assert json.loads(sidecar.read_text()) == said
     assert resolve("test_resnet", "local", store)[0].pretraining == "in1k"
     assert len(list(kept(store))) == 1
     # What was said of one file is not said of the next.
     other = written(tmp_path / "other.safetensors", made(seed=1))
     assert add_weights(other, "test_resnet", store, replace=True).pretraining == "unknown"
+
+
+def test_what_was_said_of_a_file_is_not_believed_of_one_put_in_its_place_by_hand(
+    tmp_path: Path, store: Path
+) -> None:
+    add_weights(
+        written(tmp_path / "own.safetensors", made()), "test_resnet", store, pretraining="in1k"
+    )
+    written(store / "test_resnet.safetensors", made(seed=1))
+    with pytest.raises(WeightsError, match=r"of another file than test_resnet\.safetensors now is"):
+        resolve("test_resnet", "local", store)
+    assert "of another file" in next(kept(store)).problem
+
+
+def test_a_sidecar_by_hand_cannot_deny_what_a_tag_says(store: Path) -> None:
+    store.mkdir()
+    file = written(store / "convnext_atto.d2_in1k.pth", made("convnext_atto"))
+    file.with_name(f"{file.name}.json").write_text('{"pretraining": "none"}')
+    with pytest.raises(WeightsError, match="saw nothing, and the name of the weights says ImageNe"):
+        resolve("convnext_atto.d2_in1k", "local", store)
 
 
 def test_what_a_tag_says_cannot_be_denied(tmp_path: Path, store: Path) -> None:

@@ -25,10 +25,12 @@ from workbench.study.folder import StudyFolder
 from workbench.study.soups import Ingredient as Averaged
 from workbench.study.soups import Soup, soup_uid
 from workbench.submission.bundle import Bundle, export
+from workbench.submission.contents import read_manifest_of_bundle
 from workbench.submission.places import MANIFEST, WEIGHTS
 from workbench.submission.retrain import How, retrain
 from workbench.submission.retrain_checks import (
     Check,
+    check_documents,
     check_model,
     check_predictions,
     checks_as_table,
@@ -224,6 +226,28 @@ def test_a_changed_bundle_and_a_folder_in_use_are_refused(
 def trained(bundle: Bundle, **changes: Any) -> TrainedModel:
     (model,) = read_training(bundle.path).models
     return model.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("recipe.json", "training", {"num_epochs": 9}),
+        ("model.json", "dropout", 0.5),
+        (MANIFEST, "recipe", "0" * 12),
+    ],
+)
+def test_what_a_bundle_tells_of_its_model_must_be_of_the_one_that_is_trained(
+    own_bundle: Path, name: str, key: str, value: Any
+) -> None:
+    record = read_training(own_bundle)
+    check = check_documents(own_bundle, read_manifest_of_bundle(own_bundle), record)
+    assert check.ok, check.said
+    tree = read_json(own_bundle / name)
+    tree[key] = tree[key] | value if isinstance(value, dict) else value
+    write_json(own_bundle / name, tree)
+    check = check_documents(own_bundle, read_manifest_of_bundle(own_bundle), record)
+    assert check.ok is False
+    assert check.said == f"{name} not of the model that training/training.json trains"
 
 
 def test_starting_weights_that_are_gone_are_told_before_the_data_are_read(

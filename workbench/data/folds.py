@@ -262,7 +262,8 @@ def _left_out(
         is_val = (cells == values[number]).to_numpy()
         if not (is_val & ~is_fake).any() and len(values) > 1:
             is_val = is_val | (~is_fake & (shares == number))
-        masks.append(is_val)
+        # Of a copy the tables may say no value, or another one.
+        masks.append(keys.isin(keys[is_val]).to_numpy())
         names.append(f"{column} {shown_cell(values[number])}")
     return masks, names
 

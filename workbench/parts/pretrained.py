@@ -211,11 +211,12 @@ def weights_in(path: Path) -> Weights:
     """Return the weights in a file of the store, by its name, its sidecar and its bytes.
 
     Raises:
-        WeightsError: its sidecar says nothing that can be understood.
+        WeightsError: its sidecar says nothing that can be understood, something else than its name,
+            or is of a file that was replaced since.
     """
     arch, _, tag = path.stem.partition(".")
-    label = saw(arch, tag).label if tag else "unknown"
-    sidecar = sidecar_of(path)
+    label = told = saw(arch, tag).label if tag else "unknown"
+    sidecar, digest = sidecar_of(path), hub.sha256_of(path)
     if sidecar.is_file():
         try:
             said = read_json(sidecar)
@@ -226,7 +227,17 @@ def weights_in(path: Path) -> Weights:
             raise WeightsError(
                 f"{sidecar} says `pretraining` {shown(label)}. Write one of {', '.join(LABELS)}."
             )
-    return Weights(source="local", name=path.stem, sha256=hub.sha256_of(path), pretraining=label)
+        if told not in ("unknown", label):
+            raise WeightsError(
+                f"{sidecar} says that {path.name} saw {LABELS[label]}, and the name of the weights "
+                f"says {LABELS[told]}. Remove it, or give the weights their own name."
+            )
+        if isinstance(said, dict) and said.get("sha256", digest) != digest:
+            raise WeightsError(
+                f"{sidecar} was written of another file than {path.name} now is. Remove it, and "
+                "bring the file in by `workbench weights add`."
+            )
+    return Weights(source="local", name=path.stem, sha256=digest, pretraining=label)
 
 
 def _no_local(backbone: str, cfg: Any, store: Path | None) -> str:

@@ -112,7 +112,8 @@ def add_weights(
         path.unlink(missing_ok=True)
         sidecar_of(path).unlink(missing_ok=True)
     if label:
-        write_json(sidecar_of(target), {"pretraining": label, "file": file.name})
+        about = {"pretraining": label, "file": file.name, "sha256": sha256_of(target)}
+        write_json(sidecar_of(target), about)
     return _kept_file(target, thorough=False)
 
 

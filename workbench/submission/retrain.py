@@ -29,6 +29,7 @@ from workbench.submission.places import MANIFEST, PREDICTIONS, WEIGHTS, read_tem
 from workbench.submission.retrain_checks import (
     Check,
     Tolerance,
+    check_documents,
     check_model,
     check_predictions,
     nothing_compared,
@@ -98,7 +99,8 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
     tags = code_tags()
     _require_version(bundle, record, tags["version.workbench"])
     trained = [*record.models, *(record.repeats if how.all_seeds else ())]
-    checks = [_program(record, tags), _starts(trained, how.store)]
+    checks = [_program(record, tags), check_documents(bundle, contents, record)]
+    checks.append(_starts(trained, how.store))
     _begin(out, bundle)
     device = how.device or ("cpu" if record.models[0].device == "cpu" else "auto")
     seats, workspace = choose_seats(device, 1), Workspace(out)
