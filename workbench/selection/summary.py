@@ -233,8 +233,8 @@ def _promoted(
     if is_by_mean:
         num = sum(row.mean is not None for row in contenders)
         best = (
-            f"has the best mean {objective.metric} of {counted(num, 'finalist')}, {first.mean:.5f} over "
-            f"{first.num_seeds} new seeds"
+            f"has the best mean {objective.metric} of {counted(num, 'finalist')}, "
+            f"{first.mean:.5f} over {first.num_seeds} new seeds"
         )
     if first.role != "champion" and breaks:
         return (
