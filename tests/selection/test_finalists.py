@@ -284,6 +284,23 @@ def test_a_better_trial_of_a_later_search_is_said_to_be_no_finalist(final: Round
     assert "Trial 3 is the best of the study by now and no finalist" in champion.why
 
 
+def test_a_promoted_finalist_that_another_has_overtaken_is_not_said_to_be_the_best(
+    final: Round,
+) -> None:
+    final.plan(0, num_seeds=3)
+    uids = {final.repeat(0, place, shift) for place, shift in enumerate([0.5, 0.55, 0.6], 1)}
+    promote(final.folder, KnownModels(*uids))
+
+    def told() -> str:
+        return summarise(final.folder, final.study.rows, AUC)[0].decision[0]
+
+    assert "is promoted: it has the best mean auc of 1 finalist, 0." in told()
+    final.plan(0, 1, num_seeds=3)
+    for place, shift in enumerate([0.7, 0.8, 0.9], 1):
+        final.repeat(1, place, shift)
+    assert "is promoted: it has the best auc on val of 3 complete trials" in told()
+
+
 def test_the_table_and_json_say_the_same(final: Round) -> None:
     fill(final)
     found = final.read()

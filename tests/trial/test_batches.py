@@ -133,6 +133,15 @@ def test_repeats_of_a_sample_are_in_one_batch_of_an_epoch_as_long(pictures: Prep
     ]
 
 
+def test_a_balanced_epoch_of_repeats_has_half_of_each_class(pictures: Prepared) -> None:
+    source = stored(pictures)
+    source.targets = torch.tensor([1] * 3 + [0] * 11)
+    for seed in range(8):  # four reals and three fakes, each twice
+        found = list(shuffled(source, 4, seeded(seed), balanced=True, repeats=2))
+        targets = torch.cat([batch.targets for batch in found])
+        assert (len(targets), int(targets.sum())) == (14, 6)
+
+
 def test_of_the_rarer_class_each_is_seen_before_any_is_seen_again() -> None:
     taken = batches._repeated(torch.tensor([4, 7, 9]), 7, seeded())
     counts = [taken.tolist().count(sample) for sample in (4, 7, 9)]

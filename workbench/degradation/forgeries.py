@@ -75,10 +75,11 @@ def stretch(rng: np.random.Generator) -> tuple[float, float]:
 def with_stretch(sound: Sound, other: Sound, place: tuple[float, float]) -> Sound:
     """Return a sound in which another one, as loud, is heard from a share of it to another one.
 
-    That is what is heard of the other one at this time, or its end, if it is shorter.
+    The other one begins at the same share of its own length, as its frames do, so that what is
+    seen and heard of it belongs together; where too little is left of it, its end is heard.
     """
     start, end = (int(share * len(sound)) for share in place)
-    taken = max(0, min(start, len(other) - (end - start)))
+    taken = max(0, min(int(place[0] * len(other)), len(other) - (end - start)))
     heard = other[taken : taken + end - start]
     require(heard, 2 * _FADE)
     return as_loud(_laid_over(sound, heard, slice(start, start + len(heard))), sound)

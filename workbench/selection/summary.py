@@ -31,6 +31,7 @@ from workbench.selection.slice_values import (
 from workbench.selection.soup_decision import decision_for_soup
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.tables import counted
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen
@@ -225,13 +226,15 @@ def _promoted(
     best = f"has the best {objective.metric} on {objective.place} of {len(ranked)} complete trials"
     if len(ranked) == 1:
         best = "is the only complete trial"
-    # Else it was named by hand, or repeats are still to be trained.
+    # Else it was named by hand, repeats are still to be trained, or one promoted before all of them
+    # had ended was overtaken since.
     is_by_mean = first.mean is not None and first.recipe != ranked[place - 1].recipe
+    is_by_mean &= all((row.behind or 0) >= 0 for row in contenders[1:] if row.mean is not None)
     if is_by_mean:
         num = sum(row.mean is not None for row in contenders)
         best = (
-            f"has the best mean {objective.metric} of {num} finalists, {first.mean:.5f} over "
-            f"{first.num_seeds} new seeds"
+            f"has the best mean {objective.metric} of {counted(num, 'finalist')}, "
+            f"{first.mean:.5f} over {first.num_seeds} new seeds"
         )
     if first.role != "champion" and breaks:
         return (
@@ -240,7 +243,7 @@ def _promoted(
         )
     if first.role != "champion":
         return f"{which} would be promoted by `workbench promote`: it {best}."
-    if is_by_mean and all((row.behind or 0) >= 0 for row in contenders[1:]):
+    if is_by_mean:
         return f"{which} is promoted: it {best}."
     by_hand = ", named by hand" if champion and champion.chosen_by == "by hand" else ""
     if place == 1:

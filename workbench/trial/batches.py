@@ -90,17 +90,17 @@ def shuffled(
     order = torch.randperm(source.num_samples, generator=generator)
     if copies is not None:
         order = copies.drawn(order, generator, source.num_segments)
-    targets = source.targets_of(order)
+    targets, num_seen = source.targets_of(order), -(-len(order) // repeats)
     # Forged copies may leave no real sample in an epoch: then there is nothing to balance.
     if balanced and len(targets.unique()) > 1:
-        wanted = (len(order) - len(order) // 2, len(order) // 2)
+        wanted = (num_seen - num_seen // 2, num_seen // 2)
         halves = [
             _repeated(order[targets == target], count, generator)
             for target, count in enumerate(wanted)
         ]
-        order = torch.cat(halves)[torch.randperm(len(order), generator=generator)]
+        order = torch.cat(halves)[torch.randperm(num_seen, generator=generator)]
     if repeats > 1:
-        order = order[: -(-len(order) // repeats)].repeat_interleave(repeats)[: len(order)]
+        order = order[:num_seen].repeat_interleave(repeats)[: source.num_samples]
     for index in _pieces(order, batch_size):
         if copies is not None:
             index = copies.with_partners(index, source.num_segments)

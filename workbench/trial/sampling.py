@@ -25,5 +25,6 @@ class Sampling(Frozen):
 
     repeats: int = Field(1, ge=1, le=8, exclude_if=partial(eq, 1))
     """How many draws of the augmentations of a sample are learned beside each other, in one batch
-    (multi-crop, or repeated augmentation: Hoffer et al. 2020, arXiv:1901.09335; Berman et al. 2019,
-    arXiv:1902.05509). An epoch has as many batches as with one, of so many times fewer samples."""
+    where this divides `batch_size` (multi-crop, or repeated augmentation: Hoffer et al. 2020,
+    arXiv:1901.09335; Berman et al. 2019, arXiv:1902.05509). An epoch has as many batches as with
+    one, of so many times fewer samples."""
