@@ -207,6 +207,10 @@ def test_chances_that_add_up_to_more_than_one_are_refused() -> None:
         Copies(splice=0.6, mismatch=0.6)
     with pytest.raises(ValueError, match=r"pitch \+ world is 1\.5"):
         Copies(pitch=0.75, world=0.75)
+    eight = ("pitch", "formants", "world", "vocoder", "transplant", "insert", "freeze", "blend")
+    by_rounding = {"resynthesis": 0.3, "splice": 0.2, "mismatch": 0.1, **dict.fromkeys(eight, 0.05)}
+    assert sum(by_rounding.values()) > 1
+    assert Copies(**by_rounding).are_made
 
 
 def test_frames_are_forged_of_real_videos_without_sound_too_and_damage_goes_on_top(

@@ -99,7 +99,7 @@ class Copies(Frozen):
     @model_validator(mode="after")
     def _at_most_always(self) -> Self:
         for done, chances in (("forged", self.forged), ("damaged", self.damaged)):
-            if sum(chances.values()) > 1:
+            if sum(chances.values()) > 1 + 1e-9:  # ten tenths are more than 1 by rounding
                 raise ValueError(
                     f"{' + '.join(chances)} is {sum(chances.values()):g}, and a file is {done} in "
                     "one way at a time: let their chances add up to at most 1"
