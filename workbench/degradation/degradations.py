@@ -221,7 +221,7 @@ FORGERIES: Mapping[str, Degradation] = {
             "blended with itself",
             of_faces=partial(with_self_blend, is_fake=True),
         ),
-        Degradation("insert", "a stretch of another clip", version=2, of_stretch=stretch),
+        Degradation("insert", "a stretch of another clip", of_stretch=stretch),
         Degradation("freeze", "frames that stay, come again or are left out", of_times=frozen),
     )
 }

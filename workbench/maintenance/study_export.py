@@ -90,8 +90,8 @@ def export_study(folder: StudyFolder, tracking: TrackingPlace, out: Path) -> Exp
             runs=runs,
         )
         # Written inside, so that a kill leaves nothing but a folder that the next export removes.
+        write_archive(spare / ".archive", manifest, files)
         with named(out):
-            write_archive(spare / ".archive", manifest, files)
             (spare / ".archive").replace(out)
     return ExportedStudy(out, manifest, tuple(left_out))
 
