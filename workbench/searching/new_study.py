@@ -7,12 +7,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from workbench.console import say
 from workbench.data import prepare
 from workbench.data.manifest import Manifest, changes, metadata_changes
-from workbench.data.out_of_fold import of_one_fold
+from workbench.data.metadata import column_of
+from workbench.data.out_of_fold import FOLD, of_one_fold
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError, StudyError
 from workbench.files import finished, write_text
@@ -94,10 +96,7 @@ def _check(
     if info.fingerprint != manifest.fingerprint:
         what = f"was {info.fingerprint}, is {manifest.fingerprint}"
         with suppress(CacheError):
-            what = (
-                changes(of_one_fold(read_prepared_table(folder.manifest), 1), manifest.table)
-                or what
-            )
+            what = _data_changes(read_prepared_table(folder.manifest), manifest) or what
         changed.append(f"its data ({what})")
     if info.seed != seed:
         changed.append(f"its seed (was {info.seed}, is {seed})")
@@ -107,6 +106,14 @@ def _check(
             f"{' and '.join(changed)} changed. Scores of different things cannot be ranked "
             "together: undo the change, or start another study by --study NAME."
         )
+
+
+def _data_changes(before: pd.DataFrame, manifest: Manifest) -> str:
+    """Return in what the data differ from those of a study's table, as far as it counts."""
+    was = of_one_fold(before, 1)
+    if FOLD in before:
+        was[FOLD] = was["path"].map(before.drop_duplicates("path").set_index("path")[FOLD])
+    return changes(was, manifest.table, [*map(column_of, manifest.used), FOLD])
 
 
 def keep_data(folder: StudyFolder, manifest: Manifest, prepared: prepare.Prepared) -> None:
