@@ -104,7 +104,7 @@ def test_it_goes_on_as_if_it_had_never_moved(
     there = Bench(Workspace(root), root / "media", trials.make_runner)
     shutil.copytree(cut_off.data, there.data)
     studies = there.workspace.studies
-    killed = studies / f"{UNPACKED}0123"
+    killed = studies / f"{UNPACKED}{'0f' * 8}"
     (killed / "study").mkdir(parents=True)
 
     def extract(file: Path, place: Path) -> ArchiveManifest:
