@@ -536,7 +536,8 @@ def test_a_soup_whose_trials_are_gone_goes_out_without_what_trains_it_again(
         not (bundle / "train.py").exists() and "train.py" not in (bundle / "README.md").read_text()
     )
     report = (bundle / REPORT).read_text(encoding="utf-8")
-    assert "How that was is not known any more: a trial's folder is gone." in report
+    assert "How all of it was trained is not known: a trial's folder is gone." in report
+    assert "| Generated samples | none | not known |" in report
     weights = promoting.folder.soup(made.soup.recipe).weights
     assert (bundle / weights.name).read_bytes() == weights.read_bytes()
 

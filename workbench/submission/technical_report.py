@@ -181,7 +181,9 @@ def _start(spec: ModelSpec) -> str:
 
 
 def _training(of: Reported) -> str:
-    parts = [] if of.models else ["How that was is not known any more: a trial's folder is gone."]
+    parts = (
+        [] if of.models else ["How all of it was trained is not known: a trial's folder is gone."]
+    )
     for one in of.models:
         training = one.recipe.training.model_dump(mode="json", exclude={"augment"})
         rows = [[key, _shown(value)] for key, value in training.items()]
@@ -314,20 +316,21 @@ def _form(of: Reported) -> str:
         ]
         for said in of.verdict.results
     ]
-    seeds = ", ".join(f"{one.title}: {one.recipe.seed}" for one in of.models) or "not known"
+    known = "yes" if of.models else "not known"
+    seeds = ", ".join(f"{one.title}: {one.recipe.seed}" for one in of.models)
     held = ""
     if of.folder.experiment().holdout:
         held = f"; its holdout was looked at {counted(len(read_looks(of.folder)), 'time')}"
     rows += [
-        ["Training data", "the files of the data folder alone, told by their fingerprint", "yes"],
-        ["Generated samples", "none", "yes"],
+        ["Training data", "the files of the data folder alone, told by their fingerprint", known],
+        ["Generated samples", "none", known],
         [
             "Test files",
             f"scored, never trained on; no label of them was read{held}",
             "yes",
         ],
         ["Network at run time", "prediction opens no connection", "yes"],
-        ["Seeds", seeds, "yes"],
+        ["Seeds", seeds, known],
         ["Test files looked at or labelled by hand", "not known to the program", _TO_FILL_IN],
         ["Data or models from elsewhere", "not known to the program", _TO_FILL_IN],
         ["Licence of this code and these weights", "not known to the program", _TO_FILL_IN],

@@ -64,9 +64,8 @@ def trained_models(
     """
     model = folder.model(refit.recipe if refit else champion.recipe)
     trained = _trained(folder, champion, refit, model)
-    if gone := [
-        f"{files.path} ({title})" for _, files, title, _ in trained if not files.path.is_dir()
-    ]:
+    lost = (f"{files.path} ({title})" for _, files, title, _ in trained if not files.path.is_dir())
+    if gone := [*dict.fromkeys(lost)]:
         say(
             f"warning: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone, so nothing says "
             f"how all of {champion.title} was trained: the bundle has no {TRAIN_PROGRAM}."
