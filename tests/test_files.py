@@ -26,7 +26,7 @@ from workbench.files import (
     write_json,
     write_text,
 )
-from workbench.folders import finished_folder
+from workbench.folders import finished_folder, sweep_spare
 
 
 def test_a_finished_file_is_there_alone(tmp_path: Path) -> None:
@@ -266,6 +266,17 @@ def test_a_folder_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_sweeps_what_killed_ones_left_beside_it_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / f"{PART}{'0f' * 8}" / "half").mkdir(parents=True)
+    mine = [tmp_path / f"{PART}mine", tmp_path / f"{PART}{'0f' * 9}", tmp_path / ".export-2026"]
+    for path in mine:
+        path.mkdir()
+    with finished_folder(tmp_path / "first") as one, finished_folder(tmp_path / "second") as other:
+        assert sorted(tmp_path.iterdir()) == sorted([*mine, one, other])
+    sweep_spare(tmp_path, ".export-")
+    assert sorted(tmp_path.iterdir()) == sorted([*mine, tmp_path / "first", tmp_path / "second"])
 
 
 def test_a_folder_that_another_made_meanwhile_is_kept(tmp_path: Path) -> None:

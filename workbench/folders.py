@@ -10,15 +10,21 @@ from pathlib import Path
 from workbench.errors import AccessError
 from workbench.files import PART, locked_part, named, remove_left
 
+_RANDOM_BYTES = 8
+"""In the name of a temporary folder."""
+
 
 @contextmanager
 def finished_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; rename it to `path` if the body succeeds.
 
+    What a killed process left of another one beside it goes.
+
     Raises:
         AccessError: `path` is there by now and is no empty folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep_spare(path.parent, PART)
     with locked_part(lambda: _new_folder(path)) as temporary:
         try:
             yield temporary
@@ -48,12 +54,15 @@ def spare_folder(folder: Path, begin: str) -> Iterator[Path]:
 
 
 def sweep_spare(folder: Path, begin: str) -> None:
-    """Remove what in `folder` begins so and is a spare folder that no living process holds."""
-    remove_left(folder.glob(f"{begin}*/"))
+    """Remove what in `folder` begins so and is a spare folder that no living process holds.
+
+    It may be a person's own folder, with others of theirs, so what is removed is named as here.
+    """
+    remove_left(folder.glob(f"{begin}{'[0-9a-f]' * 2 * _RANDOM_BYTES}/"))
 
 
 def _new_folder(path: Path, begin: str = PART) -> Path:
-    part = path.parent / f"{begin}{secrets.token_hex(8)}"
+    part = path.parent / f"{begin}{secrets.token_hex(_RANDOM_BYTES)}"
     with named(path):
         part.mkdir()
     return part

@@ -73,6 +73,35 @@ def test_missing_and_empty_files_are_counted_and_listed(data: Path) -> None:
     ]
 
 
+def test_a_missing_file_counts_once_however_often_it_is_spelled(data: Path) -> None:
+    with (data / "train_label.txt").open("a") as labels:
+        labels.write("\ngone.mp4,1\n./gone.mp4,1\na//gone.mp4,0\n")
+    with (data / "prediction.txt.csv").open("a") as template:
+        template.write("gone.mp4,\n./gone.mp4,\n./t0.mp4,\n")
+    manifest = read(data)
+    gone = manifest.table[manifest.table["status"] == "missing"]
+    assert list(gone["name"]) == ["gone.mp4", "a//gone.mp4", "gone.mp4", "./gone.mp4"]
+    assert list(gone["path"])[2:] == ["testset/gone.mp4"] * 2
+    said = describe_manifest(manifest)
+    assert "train: 6 files, 3 fake; 2 missing (gone.mp4, a//gone.mp4)" in said
+    assert "test: 3 files, no labels; 1 missing (gone.mp4)" in said
+    assert "dropped: 1 label row with name and label of an earlier one" in said
+
+
+def test_two_rows_of_one_file_that_is_spelled_in_two_ways_and_say_two_generators_are_told(
+    data: Path,
+) -> None:
+    rows = [f"train{index}.mp4,{index % 2},a" for index in range(4)]
+    text = "\n".join(["video_name,target,generator", *rows, "./train1.mp4,1,b"])
+    (data / "train_label.txt").write_text(text)
+    assert any(
+        line.startswith(
+            "train_label.txt: repeated rows say another generator or the like of train1"
+        )
+        for line in read(data).understood
+    )
+
+
 def test_repeated_label_rows_are_said(data: Path) -> None:
     with (data / "train_label.txt").open("a") as labels:
         labels.write("\ntrain0.mp4,0\n")
@@ -347,6 +376,26 @@ def test_what_changed_is_named_file_by_file(data: Path) -> None:
         "new: 1 file, e.g. testset/t9.mp4; "
         "no longer named: 1 file, e.g. testset/t1.mp4"
     )
+
+
+def test_what_is_said_of_files_is_named_where_it_counts(data: Path) -> None:
+    before = read(data).table
+    said = {"trainset/train1.mp4": "yes", "valset/val3.mp4": "no"}
+    now = before.assign(**{"meta.sound_fake": before["path"].map(said).fillna("")})
+    used = ("meta.sound_fake", "fold")
+    assert changes(now, now, used) == ""
+    assert changes(before, now) == ""
+    assert changes(before, now, used) == (
+        "other sound_fake: 2 files, e.g. trainset/train1.mp4 (was '', is 'yes')"
+    )
+    folds = now.assign(fold=[1, 1, 2, 2, 1, 1, 2, 2, 0, 0])
+    other = folds.assign(fold=[1, 1, 2, 2, 1, 1, 2, 3, 0, 0])
+    assert (
+        changes(folds, other, used) == "other fold: 1 file, e.g. valset/val3.mp4 (was '2', is '3')"
+    )
+    empty = before.assign(**{"meta.sound_fake": ""})
+    assert changes(before, empty, used) == "a new column sound_fake"
+    assert changes(empty, before, used) == "no longer a column sound_fake"
 
 
 def test_links_in_circles_are_not_walked_for_ever(data: Path) -> None:

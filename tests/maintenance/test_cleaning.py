@@ -189,7 +189,7 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
         ("pack", "a" * 12, 1000),
         ("soup", "c" * 12, 1000),
     ]
-    killed = bench.workspace.studies / ".import-0"
+    killed = bench.workspace.studies / f".import-{'0' * 16}"
     killed.mkdir()
     with locked_part(lambda: folder.path / "packs" / f"{PART}0"):
         assert carry_out(folder, bench.workspace, keep=5).freed_bytes == 2000

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.maintenance.conftest import ranked, write_champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.access import is_locked
@@ -25,11 +26,13 @@ from workbench.maintenance.archive import (
 from workbench.maintenance.listing import list_studies
 from workbench.maintenance.study_export import describe_exported, export_study
 from workbench.maintenance.study_import import LOCK, describe_imported, import_study
+from workbench.selection.champion import Champion, read_champion
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import read_trials
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.workspace import Workspace
+from workbench.yaml_files import read_yaml
 
 HALVING = {"kind": "halving", "warmup_epochs": 1}
 ENDED = ("complete", "pruned", "failed")
@@ -101,7 +104,7 @@ def test_it_goes_on_as_if_it_had_never_moved(
     there = Bench(Workspace(root), root / "media", trials.make_runner)
     shutil.copytree(cut_off.data, there.data)
     studies = there.workspace.studies
-    killed = studies / f"{UNPACKED}0123"
+    killed = studies / f"{UNPACKED}{'0f' * 8}"
     (killed / "study").mkdir(parents=True)
 
     def extract(file: Path, place: Path) -> ArchiveManifest:
@@ -178,6 +181,51 @@ def test_a_study_with_a_link_is_not_exported_without_what_it_leads_to(
     assert not (tmp_path / "study.tar").exists()
 
 
+def test_an_import_that_is_killed_anywhere_is_finished_by_the_same_command(
+    bench: Bench, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = bench.search(bench.experiment(), 1).folder
+    write_champion(here, ranked(here)[0], "9")
+    export_study(here, bench.workspace.tracking, tmp_path / "study.tar")
+    there = Workspace(shutil.copytree(template, tmp_path / "there"))
+    moved, own = StudyFolder(there.studies / here.name), there.studies / f"{here.name}.yaml"
+    told = []
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def write(file: Path, text: str) -> None:
+        if file == own:
+            kill()
+        write_text(file, text)
+
+    def tell(folder: StudyFolder, _: Path, champion: Champion) -> None:
+        # No promotion can be described by a text that is older than it.
+        assert is_locked(folder.path / ".promoting")
+        told.append((read_champion(folder), champion.model_version))
+        if len(told) == 1:
+            kill()
+
+    monkeypatch.setattr(study_import, "tell_in_mlflow", tell)
+    monkeypatch.setattr(study_import, "_register", lambda *_: "3")
+    for name, killed in (
+        ("remember_last", kill), ("show_trials", kill), ("write_text", write), ("_register", kill)
+    ):  # fmt: skip
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(study_import, name, killed)
+            import_study(tmp_path / "study.tar", there)
+        assert moved.champion.exists()
+    with pytest.raises(KeyboardInterrupt):
+        import_study(tmp_path / "study.tar", there)
+    assert import_study(tmp_path / "study.tar", there).unregistered == ""
+    assert [(one.model_version, version) for one, version in told] == [("3", "3")] * 2
+    assert read_yaml(own)["search_space"] == f"../search_spaces/{here.name}.yaml"
+    assert [file.name for file in (there.root / "search_spaces").iterdir()] == [own.name]
+    require_record(Bench(there, bench.data), moved)
+    with pytest.raises(StudyError, match="There is a study study0 in"):
+        import_study(tmp_path / "study.tar", there)
+
+
 def test_an_archive_that_would_read_a_file_of_here_or_be_no_study_leaves_nothing(
     bench: Bench, trials: InlineTrials, tmp_path: Path
 ) -> None:
@@ -212,6 +260,17 @@ def test_an_archive_that_would_read_a_file_of_here_or_be_no_study_leaves_nothing
     refused("a file of this machine", "study/prepared.json", deep)
     begun = json.dumps({"experiment": {"views": [detector]}, "space": {}})
     refused("a file of this machine", "study/experiment.yaml", begun)
+    was = folder.begun()
+    unknown = {**was, "experiment": {**was["experiment"], "colour": 3}}
+    refused(
+        r"cannot be imported: experiment: `colour` is not a known key \(given 3\)\. It was "
+        r"exported by version .*: import it with that version\.$",
+        "study/experiment.yaml",
+        json.dumps(unknown),
+    )
+    unknown = {**was, "space": {**was["space"], "colour": 3}}
+    refused("space: `colour` is not a known key", "study/experiment.yaml", json.dumps(unknown))
+    refused("is of another study", "study/champion.json", '{"model_name": "theirs"}')
     late = manifest.runs.runs[0].model_copy(update={"start_ms": 2**63})
     odd = manifest.runs.runs[0].model_copy(update={"params": {"../up": "1"}})
     refused(
@@ -288,3 +347,18 @@ def test_no_experiment_of_elsewhere_is_named_for_the_search(tmp_path: Path, name
     own = Path("experiments/mine.yaml")
     assert study_import._experiment_file(folder, info, workspace) == (own, True)
     assert study_import._experiment_file(folder, info, workspace) == (own, False)
+
+
+def test_a_search_space_of_the_same_name_is_neither_written_over_nor_taken(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    folder = StudyFolder(workspace.studies / "mine")
+    write_text(folder.experiment_file, "experiment: {name: mine}\nspace: {views: [image]}\n")
+    write_text(tmp_path / "search_spaces" / "mine.yaml", "views: [mel]\n")
+    info = StudyInfo(
+        name="mine", id="0", experiment="", data="", fingerprint="", seed=0, created=""
+    )
+    own = Path("experiments/mine.yaml")
+    assert study_import._experiment_file(folder, info, workspace) == (own, True)
+    assert (tmp_path / "search_spaces" / "mine.yaml").read_text() == "views: [mel]\n"
+    named = read_yaml(tmp_path / own)["search_space"]
+    assert read_yaml(workspace.studies / named) == {"views": ["image"]}

@@ -75,6 +75,8 @@ def test_a_file_comes_in_as_it_is_and_is_found(
     tmp_path: Path, store: Path, file: str, ending: str
 ) -> None:
     path = written(tmp_path / file, made())
+    store.mkdir(parents=True, exist_ok=True)
+    (store / f".part-{'0' * 16}.pth").touch()  # of a call that was killed
     one = add_weights(path, NAME, store)
     assert names(store) == [NAME + ending]
     assert (store / (NAME + ending)).read_bytes() == path.read_bytes()

@@ -514,6 +514,34 @@ def test_a_soup_from_the_registry_gives_its_stored_scores(
     np.testing.assert_allclose(served, scores["score"], atol=1e-5)
 
 
+def test_a_soup_whose_trials_are_gone_goes_out_without_what_trains_it_again(
+    promoting: TrainedStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_soup(promoting.folder, [0, 1, 2], device="cpu")
+    assert made.soup
+    promote_newest_soup(promoting.folder, ListedModels())
+    data = promoting.folder.path.parent / "pictures" / "data"
+    write_text(promoting.folder.template, (data / "prediction.csv").read_text(encoding="utf-8"))
+    away = tmp_path / "away"
+    gone = promoting.folder.trial(made.soup.ingredients[1].recipe).path
+    gone.rename(away)
+    try:
+        bundle = export(promoting.folder, tmp_path / "bundle").path
+    finally:
+        away.rename(gone)
+    said = capsys.readouterr().err
+    assert f"{gone} (trial {made.soup.numbers[1]}) is gone" in said
+    assert "the bundle has no train.py" in said
+    assert (
+        not (bundle / "train.py").exists() and "train.py" not in (bundle / "README.md").read_text()
+    )
+    report = (bundle / REPORT).read_text(encoding="utf-8")
+    assert "How all of it was trained is not known: a trial's folder is gone." in report
+    assert "| Generated samples | none | not known |" in report
+    weights = promoting.folder.soup(made.soup.recipe).weights
+    assert (bundle / weights.name).read_bytes() == weights.read_bytes()
+
+
 def test_a_soup_is_a_member_of_a_pack_with_its_own_weights_and_scores(
     promoting: TrainedStudy, tmp_path: Path
 ) -> None:

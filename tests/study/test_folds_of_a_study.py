@@ -1,6 +1,7 @@
 """A study whose files are dealt anew, and whose trials are trained once without each fold."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,12 +9,15 @@ import pytest
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import THREE
+from workbench.data.folds import with_fold
+from workbench.data.manifest import Layout, read_manifest
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError
 from workbench.parts.weights import RANDOM
 from workbench.screening import clusters
 from workbench.screening.screening import Candidate
+from workbench.searching.new_study import _data_changes
 from workbench.study.records import read_study, read_trials
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
@@ -58,6 +62,13 @@ def test_a_study_keeps_its_files_in_train_and_those_of_every_fold_in_val(
     assert prepared.num_folds == 3
     sizes = prepared.table["split"].value_counts().to_dict()
     assert sizes == {"train": 40, "val": 40, "test": 8}
+    # A file that is dealt into another fold is named, though it stays in train and in val.
+    first = read_manifest(bench.data, Layout(), cache=bench.workspace.cache)
+    dealt = with_fold(first, folder.experiment().validation)
+    assert _data_changes(prepared.table, dealt) == ""
+    moved = dealt.table.assign(**{FOLD: dealt.table[FOLD].replace(3, 2)})
+    said = _data_changes(prepared.table, replace(dealt, table=moved))
+    assert said.startswith("other fold: 14 files, e.g. ") and said.endswith("(was '3', is '2')")
     for fold in (1, 2, 3):
         own = prepared.for_fold(fold)
         assert not set(own.rows("train")["path"]) & set(own.rows("val")["path"])

@@ -99,7 +99,7 @@ def test_another_labelled_folder_is_a_slice_of_all_its_files(
     bench.search(file, 3, slices={"phone": moved})
     labels = moved / "val_label.txt"
     labels.write_text(labels.read_text().replace("val0.png,0", "val0.png,1"))
-    with pytest.raises(StudyError, match=r"slice phone .* are not those"):
+    with pytest.raises(StudyError, match=r"slice phone .* began with \(other label: 1 "):
         bench.search(file, 3)
     with pytest.raises(StudyError, match="begun without the slice tablet"):
         bench.search(file, 3, slices={"tablet": phone})
@@ -119,6 +119,12 @@ def test_metadata_that_change_in_mid_study_are_told(
     bench.search(file, 2, data=data)
     said = capsys.readouterr().err
     assert "generator of 1 file, e.g. valset/val3.png, is not what the tables said before" in said
+    table.write_text("img_name,generator,sound_fake\nval3.png,xtts,1\nval5.jpg,,\n")
+    other = (
+        r"its data \(other sound_fake: 1 file, e\.g\. valset/val3\.png \(was '', is '1'\)\) changed"
+    )
+    with pytest.raises(StudyError, match=other):
+        bench.search(file, 3, data=data)
 
 
 def test_a_labelled_folder_has_a_name_of_its_own(

@@ -231,12 +231,24 @@ def test_a_study_goes_on_with_the_versions_of_views_that_it_began_with(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"objective": {"metric": "f1"}}, "its experiment changed"),
-        ({"views": {"image": {"kind": "image", "image_px": 48}}}, "its experiment changed"),
-        ({"space": {**SPACE, "dropout": 0.1}}, "its space changed"),
+        (
+            {"objective": {"metric": "f1"}},
+            "its experiment (`objective.metric` was 'auc', is 'f1') changed",
+        ),
+        (
+            {"views": {"image": {"kind": "image", "image_px": 48}}},
+            "its experiment (`views.image.image_px` was 32, is 48) changed",
+        ),
+        (
+            {"space": {**SPACE, "batch_size": 4, "dropout": 0.1}},
+            "its space (`batch_size` was 8, is 4; and 1 more) changed",
+        ),
         ({"seed": 1}, "its seed (was 0, is 1) changed"),
         ({"data": None}, "its data (other content: 48 files, e.g. trainset/train0.png) changed"),
-        ({"seed": 1, "space": {**SPACE, "frozen": True}}, "its space and its seed (was 0, is 1)"),
+        (
+            {"seed": 1, "space": {**SPACE, "frozen": True}},
+            "its space (`frozen` was not there, is True) and its seed (was 0, is 1) changed",
+        ),
     ],
     ids=["objective", "views", "space", "seed", "data", "two"],
 )

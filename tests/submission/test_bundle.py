@@ -3,6 +3,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,10 +14,11 @@ from workbench.data.facts import FactsStore
 from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
 from workbench.files import hash_file, write_text
 from workbench.media.facts import Facts
-from workbench.selection.champion import read_champion
+from workbench.selection.champion import Champion, read_champion
 from workbench.study.folder import StudyFolder
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.submission.bundle import Bundle, describe_bundle, export
+from workbench.submission.bundle_code import Code, code_for
 from workbench.submission.documents import installed_versions
 from workbench.submission.markdown import as_cell
 from workbench.submission.neutral import Neutral, neutral_of, require_few
@@ -279,6 +281,21 @@ def test_a_model_over_the_limit_is_refused(own_study: StudyFolder, tmp_path: Pat
         export(own_study, tmp_path / "out")
 
 
+def test_a_bundle_tells_of_the_champion_that_was_promoted_when_it_began(
+    own_study: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_champion(own_study)
+
+    def code(*views: object, **others: Any) -> Code:
+        other = before.model_copy(update={"number": 8})
+        own_study.champion.write_text(other.model_dump_json())
+        return code_for(*views, **others)
+
+    monkeypatch.setattr("workbench.submission.bundle.code_for", code)
+    made = export(own_study, tmp_path / "out", allow_missing=True).path
+    assert Champion.model_validate_json((made / "champion.json").read_bytes()) == before
+
+
 def test_a_failure_on_the_way_leaves_no_half_bundle(
     study: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,7 +385,9 @@ def test_neutral_scores_of_an_older_study_are_counted_too(own_study: StudyFolder
 @pytest.mark.parametrize(("count", "is_refused"), [(1, False), (2, True)])
 def test_one_in_a_hundred_is_few(count: int, is_refused: bool) -> None:
     files = [ScoredFile(f"{index}.mp4", "", "wholly") for index in range(count)]
-    neutral = neutral_of([*files, *[ScoredFile("good.mp4", "", "partly")] * (100 - count)])
+    good = [ScoredFile(f"good{index}.mp4", "", "partly") for index in range(100 - count)]
+    # The first is named in two ways, as a template may.
+    neutral = neutral_of([*files, ScoredFile("./0.mp4", "", "wholly"), *good])
     if is_refused:
         with pytest.raises(DataError, match="2 of the 100 test files"):
             require_few(neutral)

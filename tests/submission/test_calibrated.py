@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.selection.test_refit import record
 from tests.submission.made_study import TrainedStudy
 from tests.submission.test_bundle import stored_scores
 from workbench.errors import BundleError
 from workbench.parts.temperature import tempered
 from workbench.study.folder import StudyFolder
 from workbench.submission.api import Predictor
-from workbench.submission.bundle import Bundle, export
+from workbench.submission.bundle import Bundle, _said, export
+from workbench.submission.contents import Temperature
 from workbench.submission.places import read_temperature
+from workbench.submission.technical_report import REPORT
 from workbench.submission.verify import check_bundle
 
 
@@ -69,6 +72,17 @@ def test_an_experiment_may_ask_for_it(own_study: StudyFolder, tmp_path: Path) ->
     own_study.experiment_file.write_text(yaml.safe_dump(tree))
     made = export(own_study, tmp_path / "out", allow_missing=True).path
     assert read_temperature(made) != 1
+
+
+def test_of_a_refit_it_is_said_whose_temperature_it_is(calibrated: Path) -> None:
+    told = json.loads((calibrated / "calibration.json").read_text())
+    said = _said(Temperature.model_validate(told), record())
+    assert "the log-loss on the 4 files of val is least" in said
+    assert said.endswith(
+        "It is that of the scores of trial 5, not of the refit's own: the refit was trained on "
+        "those files, and none is left to fit one on."
+    )
+    assert f"divided by {told['temperature']}" in (calibrated / REPORT).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("text", ["{}", '{"temperature": 0, "slice": "val", "num_files": 4}', "x"])

@@ -27,7 +27,7 @@ from workbench.study.soups import Soup, soup_uid
 from workbench.submission.bundle import Bundle, export
 from workbench.submission.contents import read_manifest_of_bundle
 from workbench.submission.places import MANIFEST, WEIGHTS
-from workbench.submission.retrain import How, retrain
+from workbench.submission.retrain import How, _begin, retrain
 from workbench.submission.retrain_checks import (
     Check,
     check_documents,
@@ -212,6 +212,12 @@ def test_a_changed_bundle_and_a_folder_in_use_are_refused(
         retrain(bundle.path, study.data, bundle.path / "deep" / "out", How())
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "mine.txt").touch()
+    # Of a call that was killed when it began.
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / ".part-0.json").write_text("{")
+    _begin(killed, bundle.path)
+    assert [file.name for file in killed.iterdir()] == ["retrain.json"]
     with pytest.raises(BundleError, match="exists and holds no training of"):
         retrain(bundle.path, study.data, tmp_path / "used", How())
     file = own_bundle / "training" / "training.json"

@@ -8,7 +8,13 @@ import pandas as pd
 from workbench.data.class_folders import read_class_folders, tests_of_class_folders
 from workbench.data.file_rows import SplitFiles, described_by, rows_of
 from workbench.data.label_table import read_label_table
-from workbench.data.labels import Template, read_labels, without_repeats
+from workbench.data.labels import (
+    Template,
+    named_once,
+    read_labels,
+    torn_repeats,
+    without_repeats,
+)
 from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, spelled_apart
@@ -136,11 +142,12 @@ def split_with_labels(
     media = first_named(folder, layout, f"{split}_media", is_media=True)
     sizes = sizes_in(media, split)
     found = match(labels.table["cell"], files_among(sizes), where=split)
-    cells = zip(labels.table["cell"], labels.table["name"], strict=True)
-    named = labels.table.assign(name=[found.files.get(cell, name) for cell, name in cells])
+    named = labels.table.assign(name=named_once(labels.table["cell"], found))
     # Two spellings of one name are seen to be one only here.
+    torn = torn_repeats(named, "name")
     named, num_again = without_repeats(named, "name", file)
-    understood = [*filter(None, [labels.understood]), *found.said]
+    torn = torn and f"{file.name}: {torn}"
+    understood = [*filter(None, [labels.understood, torn]), *found.said]
     prefix = media.relative_to(folder).as_posix() + "/"
     rows = rows_of(split, named.assign(file=named["name"]), prefix, sizes, described, understood)
     return SplitFiles(split, rows, media, sizes, labels.num_repeated + num_again, understood)

@@ -25,7 +25,7 @@ from workbench.data.columns import (
 )
 from workbench.data.delimited import Delimited, quoted, shown_cell
 from workbench.data.file_rows import SplitFiles, prefix_of, rows_of
-from workbench.data.labels import Template, torn_repeats, without_repeats
+from workbench.data.labels import Template, named_once, torn_repeats, without_repeats
 from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, metadata_cells
@@ -110,7 +110,7 @@ def read_label_table(
     found = match(cells, files_among(sizes), where=path.name)
     frame = pd.DataFrame(
         {
-            "name": [found.files.get(cell, cell.strip()) for cell in cells],
+            "name": named_once(cells, found),
             "label": cells_of(table.rows[1:], at.target),
             "line": table.lines[1:],
             "split": splits,

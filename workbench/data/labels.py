@@ -4,6 +4,7 @@ What the competitions write is read without a word. What differs is guessed wher
 is likely, and every guess is told; anything else is an error with its line and value.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from workbench.data.columns import (
 )
 from workbench.data.delimited import Delimited, read_delimited, shown_cell
 from workbench.data.metadata import Metadata, metadata_cells, metadata_of
+from workbench.data.names import Matches, spelled
 from workbench.data.targets import Classes, read_targets, reader_of, require_fake_is_one
 from workbench.errors import DataError
 
@@ -191,6 +193,14 @@ def without_repeats(labels: pd.DataFrame, key: str, path: Path) -> tuple[pd.Data
             "Keep one row for each name."
         )
     return labels, int(repeated.sum())
+
+
+def named_once(cells: Iterable[str], found: Matches) -> list[str]:
+    """Return what each cell names: its file, or the first spelling of a name that has no file."""
+    first: dict[str, str] = {}
+    return [
+        found.files.get(cell) or first.setdefault(spelled(cell), cell.strip()) for cell in cells
+    ]
 
 
 def torn_repeats(labels: pd.DataFrame, key: str) -> str:

@@ -1,7 +1,7 @@
 """The manifest: one row a file of the data folder, with its split, target, outcome and content."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pandas as pd
 from workbench.data.columns import and_more
 from workbench.data.contents import ReadContents, Stamp, read_file_contents
 from workbench.data.data_files import list_data, list_labelled
-from workbench.data.delimited import shown_cell
+from workbench.data.delimited import quoted, shown_cell
 from workbench.data.labels import Template, without_repeats
 from workbench.data.layout import Layout as Layout
 from workbench.data.media_files import unnamed_files
@@ -112,7 +112,9 @@ def describe_manifest(manifest: Manifest) -> list[str]:
     Before them, how tables and names were read where they are not as usual.
     """
     lines = [*manifest.understood]
-    for split, rows in manifest.table.groupby("split", sort=False):
+    # A template may name a file in two ways.
+    files = manifest.table.drop_duplicates(["split", "path"])
+    for split, rows in files.groupby("split", sort=False):
         known = rows[rows["target"] >= 0]
         fake = f", {(known['target'] == 1).sum()} fake" if len(known) else ", no labels"
         absent = rows[rows["status"] != "ok"]
@@ -177,8 +179,11 @@ def check_splits(table: pd.DataFrame) -> None:
             )
 
 
-def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
-    """Return in what the manifest's table `now` differs from an earlier one, with examples."""
+def changes(before: pd.DataFrame, now: pd.DataFrame, used: Iterable[str] = ()) -> str:
+    """Return in what the manifest's table `now` differs from an earlier one, with examples.
+
+    `used` are columns of the metadata, and of folds, that count.
+    """
     was, there = (
         table.drop_duplicates(["split", "name"]).set_index(["split", "name"])
         for table in (before, now)
@@ -190,10 +195,30 @@ def changes(before: pd.DataFrame, now: pd.DataFrame) -> str:
         "new": there.loc[there.index.difference(was.index)],
         "no longer named": was.loc[was.index.difference(there.index)],
     }
-    return "; ".join(
-        f"{what}: {len(rows)} file{'s' * (len(rows) > 1)}, e.g. {rows['path'].iloc[0]}"
+    lines = [
+        f"{what}: {counted(len(rows), 'file')}, e.g. {rows['path'].iloc[0]}"
         for what, rows in found.items()
         if len(rows)
+    ]
+    for column in used:
+        name = column.rpartition(".")[2]
+        old, new = (_cells(table.loc[both], column) for table in (was, there))
+        other = there.loc[both][old != new]
+        if len(other):
+            first = other.index[0]
+            lines.append(
+                f"other {name}: {counted(len(other), 'file')}, e.g. {other['path'].iloc[0]} "
+                f"(was {quoted(old[first])}, is {quoted(new[first])})"
+            )
+        elif (column in was) != (column in there):
+            lines.append(f"{'a new' if column in there else 'no longer a'} column {name}")
+    return "; ".join(lines)
+
+
+def _cells(table: pd.DataFrame, column: str) -> "pd.Series[str]":
+    """Return a column as text; empty where a table does not say it."""
+    return (
+        table[column].fillna("").astype(str) if column in table else table["path"].map(lambda _: "")
     )
 
 

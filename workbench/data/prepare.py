@@ -35,7 +35,7 @@ from workbench.media.view import View
 from workbench.media.views import AnyView
 from workbench.validation import build
 
-_BESIDE = "beside"
+BESIDE = "beside"
 """Folder of the prepared data beside it."""
 
 
@@ -164,7 +164,7 @@ class Prepared:
             for name, view in self.views.items()
         }
         for name, other in self.beside.items():
-            other._save(folder / _BESIDE / name, home)
+            other._save(folder / BESIDE / name, home)
         about = {
             "fingerprint": self.fingerprint,
             "table_sha256": hash_file(folder / PREPARED_TABLE),
@@ -255,7 +255,7 @@ def _folders_beside(folder: Path, saved: Mapping[str, Any]) -> dict[str, Path]:
     names: list[str] = saved.get("beside", [])
     if any("/" in name or name in (".", "..") for name in names):
         raise ValueError("no plain name")
-    return {name: folder / _BESIDE / name for name in names}
+    return {name: folder / BESIDE / name for name in names}
 
 
 def prepare(

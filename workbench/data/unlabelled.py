@@ -9,7 +9,7 @@ import pandas as pd
 
 from workbench.data.delimited import shown_cell
 from workbench.data.file_rows import SplitFiles, prefix_of, rows_of
-from workbench.data.labels import Template, read_template
+from workbench.data.labels import Template, named_once, read_template
 from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.media_kinds import kind_by_ending
@@ -125,7 +125,7 @@ def _split(
     unlabelled = pd.DataFrame({"name": template.names.drop_duplicates(), "target": -1})
     found = match(unlabelled["name"], files_among(sizes), where="test")
     # A submission keeps the cells of its template, so its rows keep the names.
-    unlabelled["file"] = [found.files.get(name, name) for name in unlabelled["name"]]
+    unlabelled["file"] = named_once(unlabelled["name"], found)
     understood = [*filter(None, [template.understood]), *found.said]
     rows = rows_of("test", unlabelled, prefix, sizes, described, understood)
     return SplitFiles("test", rows, media, sizes, 0, understood)

@@ -1,21 +1,16 @@
 """The import of a study that was exported elsewhere, so that it goes on here."""
 
-import json
 import os
-import re
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from workbench.access import locked
 from workbench.console import say
-from workbench.errors import DamagedFileError, StudyError, WorkbenchError
-from workbench.files import write_json, write_text
+from workbench.errors import StudyError, WorkbenchError
+from workbench.files import write_bytes, write_text
 from workbench.folders import spare_folder, sweep_spare
 from workbench.maintenance.archive import (
     RUNS,
@@ -24,6 +19,13 @@ from workbench.maintenance.archive import (
     ArchiveManifest,
     extract,
     read_manifest,
+)
+from workbench.maintenance.unpacked import (
+    checked,
+    keep_here,
+    keep_to_cache,
+    rename_runs,
+    require_no_plugins,
 )
 from workbench.searching.recording import show_trials
 from workbench.selection.champion import Champion, read_champion
@@ -38,15 +40,13 @@ from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import StudyRecord
 from workbench.tracking.runs import Tracking
 from workbench.tracking.transfer import require_names, write_runs
-from workbench.validation import read_record, shown
 from workbench.workspace import Workspace
 
 LOCK = ".import.lock"
 """File beside the studies that an import holds."""
 
-_RUN_ID = re.compile(rb"\b[0-9a-f]{32}\b")
-_STORE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-_REMEDY = "Export it again where it comes from."
+_IN_PART = ".importing"
+"""File in the study's folder until it is imported as a whole; it names the archive."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def import_study(
     """Put an exported study among those of `workspace`, with its runs and its champion.
 
     The runs get other ids here, which the study's records then have. The champion is registered
-    anew from its weights: of a model that comes from elsewhere nothing is taken over.
+    anew from its weights: of a model that comes from elsewhere nothing is taken over. If it is
+    killed, the same call goes on.
 
     Args:
         archive: What `export_study` wrote, here or elsewhere; anybody may have made it.
@@ -92,58 +93,42 @@ def import_study(
             not trusted, or the tracking store does not take its runs.
         LockError: there can be no lock beside the studies.
     """
-    folder = new_or_known(workspace.studies, read_manifest(archive).study)
+    manifest = read_manifest(archive)
+    folder = new_or_known(workspace.studies, manifest.study)
     workspace.studies.mkdir(parents=True, exist_ok=True)
     # One after the other: a second one of the same study would remove the runs of the first.
     with locked(workspace.studies / LOCK):
         sweep_spare(workspace.studies, UNPACKED)
-        _require_free(folder)
-        with spare_folder(workspace.studies, UNPACKED) as unpacked:
-            manifest = extract(archive, unpacked)
-            if not trust_plugins:
-                _require_no_plugins(unpacked / STUDY)
-            info, num_replaced = _put(unpacked, manifest, folder, workspace)
-    remember_last(folder)
-    runs = Tracking(workspace.tracking)
-    if manifest.runs.runs:  # else it was exported without a store: the next search writes them
-        show_trials(runs, runs.find_study(info.name, info.id), folder.experiment().objective)
-    experiment, written = _experiment_file(folder, info, workspace)
-    unregistered = _register_champion(folder, workspace)
+        num_replaced = 0
+        if not _is_half_done(folder, manifest):
+            _require_free(folder)
+            with spare_folder(workspace.studies, UNPACKED) as unpacked:
+                manifest = extract(archive, unpacked)
+                if not trust_plugins:
+                    require_no_plugins(unpacked / STUDY)
+                num_replaced = _put(unpacked, manifest, folder, workspace)
+        elif not trust_plugins:
+            require_no_plugins(folder.path)
+        info = folder.info()
+        remember_last(folder)
+        runs = Tracking(workspace.tracking)
+        if manifest.runs.runs:  # else it was exported without a store: the next search writes them
+            show_trials(runs, runs.find_study(info.name, info.id), folder.experiment().objective)
+        experiment, written = _experiment_file(folder, info, workspace)
+        unregistered = _register_champion(folder, workspace)
+        (folder.path / _IN_PART).unlink()
     return ImportedStudy(folder, manifest, num_replaced, experiment, written, unregistered)
 
 
-def _require_no_plugins(study: Path) -> None:
-    """Raise StudyError if an unpacked study has parts of its user's own: to read it runs them.
-
-    Any record may hold a recipe, as that of a pack does, so all are looked through.
-    """
-    trees: Iterator[Any] = map(_read_tree, study.rglob("*.json"))
-    with suppress(DamagedFileError):
-        trees = chain([StudyFolder(study).begun()["experiment"]], trees)
-    if any(one.get("plugins") for tree in trees for one in _dicts_in(tree)):
-        raise StudyError(
-            "The study has plugins: programs that run as you when it is read. If you trust who "
-            "made the archive, import it with --trust-plugins."
-        )
+def _is_half_done(folder: StudyFolder, manifest: ArchiveManifest) -> bool:
+    """Say whether an import of this archive was killed after the study was put in place."""
+    in_part = folder.path / _IN_PART
+    return in_part.is_file() and in_part.read_bytes() == _named(manifest)
 
 
-def _read_tree(file: Path) -> Any:
-    """Return what a record holds; nothing where it is damaged: no command reads it either."""
-    with suppress(OSError, ValueError, RecursionError):
-        return json.loads(file.read_bytes())
-    return None
-
-
-def _dicts_in(tree: object) -> Iterator[dict[str, Any]]:
-    """Yield every mapping in a record, however deep it lies."""
-    waiting = [tree]
-    while waiting:
-        match waiting.pop():
-            case dict() as one:
-                yield one
-                waiting += one.values()
-            case list() as several:
-                waiting += several
+def _named(manifest: ArchiveManifest) -> bytes:
+    """Return what tells an archive from the other exports of its study."""
+    return f"{manifest.study_id} {manifest.created}\n".encode()
 
 
 def _require_free(folder: StudyFolder) -> None:
@@ -156,16 +141,12 @@ def _require_free(folder: StudyFolder) -> None:
 
 def _put(
     unpacked: Path, manifest: ArchiveManifest, folder: StudyFolder, workspace: Workspace
-) -> tuple[StudyInfo, int]:
-    """Put an unpacked study and its runs where they belong.
-
-    Returns:
-        What it is, and how many runs of it the store had.
-    """
-    info = _check(unpacked / STUDY, manifest)
+) -> int:
+    """Put an unpacked study and its runs where they belong; return how many the store had."""
+    info = checked(unpacked / STUDY, manifest)
     require_names(info.name, manifest.runs)
-    _keep_here(StudyFolder(unpacked / STUDY))
-    _keep_to_cache(unpacked / STUDY, folder.path, workspace.cache)
+    keep_here(StudyFolder(unpacked / STUDY))
+    keep_to_cache(unpacked / STUDY, folder.path, workspace.cache)
     num_replaced = StudyRecord(workspace.tracking, info.name, info.id).remove().num_runs
     artifacts = {
         run.run_id: unpacked / RUNS / str(place)
@@ -173,92 +154,14 @@ def _put(
         if (unpacked / RUNS / str(place)).is_dir()
     }
     record = StudyRecord(workspace.tracking, info.name, info.id)
-    _rename_runs(unpacked / STUDY, write_runs(record, info.name, manifest.runs, artifacts))
+    rename_runs(unpacked / STUDY, write_runs(record, info.name, manifest.runs, artifacts))
+    write_bytes(unpacked / STUDY / _IN_PART, _named(manifest))
     try:
         (unpacked / STUDY).rename(folder.path)
     except OSError:
         _require_free(folder)  # a search began one of this name meanwhile
         raise
-    return info, num_replaced
-
-
-def _check(study: Path, manifest: ArchiveManifest) -> StudyInfo:
-    """Return what the unpacked study is.
-
-    Raises:
-        StudyError: it is not the one that the manifest names, does not say what it began with, or
-            names a file of this machine.
-        DamagedFileError: that cannot be read.
-    """
-    info = read_record(StudyInfo, study / "study.json", remedy=_REMEDY)
-    if (info.name, info.id) != (manifest.study, manifest.study_id):
-        raise StudyError(f"The archive says that it is {manifest.study}, and holds another study.")
-    try:
-        begun = StudyFolder(study).begun()
-    except DamagedFileError:
-        begun = {}
-    if not all(isinstance(begun.get(part), dict) for part in ("experiment", "space")):
-        raise StudyError(f"experiment.yaml of the archive is damaged. {_REMEDY}")
-    _require_named_files(begun, "experiment.yaml")
-    for kind in ("recipe.json", "pack.json", "prepared.json"):
-        for file in study.rglob(kind):
-            _require_named_files(_read_tree(file), kind)
-    return info
-
-
-def _keep_here(study: StudyFolder) -> None:
-    """Let an unpacked study be kept in its folder and in `mlruns`, wherever it was before.
-
-    A stranger's archive shall not choose where the user and the password of this machine go.
-    """
-    begun = study.begun()
-    begun["experiment"] |= {"storage": None, "tracking": None}
-    write_text(study.experiment_file, yaml.safe_dump(begun, sort_keys=False))
-
-
-def _require_named_files(value: object, where: str) -> None:
-    """Refuse a record with a face detector whose file has no hash: it would be any file of here.
-
-    A hash that is left out is that of the file, and an export puts the file into the bundle.
-
-    Raises:
-        StudyError: there is one.
-    """
-    for one in _dicts_in(value):
-        if one.get("kind") == "yunet" and not one.get("sha256"):
-            raise StudyError(
-                f"{where} of the archive names a file of this machine, "
-                f"{shown(one.get('file'))}, without its hash. No export writes that."
-            )
-
-
-def _keep_to_cache(study: Path, home: Path, cache: Path) -> None:
-    """Let what an unpacked study says of decoded arrays name those of this workspace's cache.
-
-    Raises:
-        StudyError: it names no store of views.
-    """
-    for file in study.rglob("prepared.json"):
-        try:
-            saved: dict[str, Any] = json.loads(file.read_bytes())
-            views: dict[str, dict[str, Any]] = saved["views"]
-            stores = {name: Path(view["array"]).parent.name for name, view in views.items()}
-            if not all(_STORE.fullmatch(store) for store in stores.values()):
-                raise ValueError("no store")
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise StudyError(f"{file.name} of the archive is damaged. {_REMEDY}") from error
-        for name, view in views.items():
-            array = cache / "views" / stores[name] / "array.u8"
-            view["array"] = os.path.relpath(array, home / file.parent.relative_to(study))
-        write_json(file, saved)
-
-
-def _rename_runs(study: Path, ids: dict[str, str]) -> None:
-    """Write the runs' new ids into the journal and the records of repeats."""
-    new = {old.encode(): value.encode() for old, value in ids.items()}
-    for file in (study / "journal.log", *study.glob("repeats/*/repeat.json")):
-        if file.exists():
-            file.write_bytes(_RUN_ID.sub(lambda old: new.get(old[0], old[0]), file.read_bytes()))
+    return num_replaced
 
 
 def _experiment_file(
@@ -272,34 +175,46 @@ def _experiment_file(
         if is_here and os.path.isfile(file):  # noqa: PTH113 (of a long name it raises nothing)
             return file.relative_to(workspace.root), False
     begun = folder.begun()
-    space = workspace.root / "search_spaces" / f"{folder.name}.yaml"
-    if own.exists() or space.exists():
+    if os.path.lexists(own):
         return own.relative_to(workspace.root), False
+    text = yaml.safe_dump(begun["space"], sort_keys=False)
+    space = _space_file(workspace.root / "search_spaces", folder.name, text)
     begun["experiment"]["search_space"] = os.path.relpath(space, own.parent)
     for place, plugin in enumerate(begun["experiment"].get("plugins", ())):
         if not (file := own.parent / plugin["file"]).exists():  # else it keeps the text itself
             write_text(file, plugin["source"])
             begun["experiment"]["plugins"][place] = file.name
-    write_text(space, yaml.safe_dump(begun["space"], sort_keys=False))
+    write_text(space, text)
     write_text(own, yaml.safe_dump(begun["experiment"], sort_keys=False))
     return own.relative_to(workspace.root), True
+
+
+def _space_file(folder: Path, name: str, text: str) -> Path:
+    """Return where a search space goes: no file that says something else is written over."""
+    for end in chain([""], (f"-{number}" for number in count(2))):
+        file = folder / f"{name}{end}.yaml"
+        if not os.path.lexists(file) or (file.is_file() and file.read_bytes() == text.encode()):
+            break
+    return file
 
 
 def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
     """Register the champion as it is recorded; return why that cannot be, in sentences."""
     if not folder.champion.exists():
         return ""
-    try:
-        champion = read_champion(folder)
-        if champion.is_pack:
-            raise StudyError("It is a pack.")
-        say(f"Registering the champion, {champion.title} ...")
-        version = _register(folder, champion, ModelRegistry(workspace.tracking))
-    except WorkbenchError as error:
-        return f"{error} `workbench promote {folder.name}` registers a champion."
-    champion = champion.model_copy(update={"model_version": version})
-    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
-    tell_in_mlflow(folder, workspace.tracking, champion)
+    registry = ModelRegistry(workspace.tracking)
+    # The study is in place, so another process may promote a model of it.
+    with folder.promoting():
+        try:
+            champion = read_champion(folder)
+            version = registry.set_champion(folder.name, champion.recipe)
+            if version is None:
+                version = _register(folder, champion, registry)
+        except WorkbenchError as error:
+            return f"{error} `workbench promote {folder.name}` registers a champion."
+        champion = champion.model_copy(update={"model_version": version})
+        write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+        tell_in_mlflow(folder, workspace.tracking, champion)
     return ""
 
 
@@ -307,9 +222,12 @@ def _register(folder: StudyFolder, champion: Champion, registry: ModelRegistry) 
     """Register the trial, the repeat of one or the soup that the champion is; return the version.
 
     Raises:
-        StudyError: the journal does not know it, or what it is made of is gone.
+        StudyError: it is a pack, the journal does not know it, or what it is made of is gone.
         DamagedFileError: a record or weights are not what was written.
     """
+    if champion.is_pack:
+        raise StudyError("It is a pack.")
+    say(f"Registering the champion, {champion.title} ...")
     if champion.is_soup:
         return register_soup(folder, registry, champion.recipe, read_trials(folder))
     row = None if champion.number is None else _row_of(folder, champion, champion.number)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from workbench.errors import WeightsError, WorkbenchError
-from workbench.files import PART, finished, write_json
+from workbench.files import PART, finished, remove_left, write_json
 from workbench.parts import weight_files, wheels
 from workbench.parts.hub import sha256_of
 from workbench.parts.pretrained import load_as_published, sidecar_of, weights_in
@@ -84,6 +84,7 @@ def add_weights(
     """
     if not file.is_file():
         raise WeightsError(f"{file} does not exist. Name a file of weights.")
+    remove_left(store.glob(f"{PART}{'[0-9a-f]' * 16}*"))  # of a call that was killed
     if file.suffix == ".whl":
         return _add_wheel(file, name, store, pretraining=pretraining, replace=replace)
     if not name:

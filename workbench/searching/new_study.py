@@ -2,17 +2,19 @@
 
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from workbench.console import say
 from workbench.data import prepare
 from workbench.data.manifest import Manifest, changes, metadata_changes
-from workbench.data.out_of_fold import of_one_fold
+from workbench.data.metadata import column_of
+from workbench.data.out_of_fold import FOLD, of_one_fold
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError, StudyError
 from workbench.files import finished, write_text
@@ -20,6 +22,10 @@ from workbench.space.experiment import PLACES, Experiment
 from workbench.space.precisions import settled_for
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder, StudyInfo
+from workbench.validation import shown
+
+_NOTHING = object()
+"""In the place of a value that is not there."""
 
 
 def begin_or_check(
@@ -90,14 +96,14 @@ def _check(
     for free in ("search_space", "plugins", *PLACES):
         was[free] = about["experiment"][free]
     begun = {"experiment": was, "space": folder.begun()["space"]}
-    changed += [f"its {part}" for part in about if about[part] != begun.get(part)]
+    for part, now in about.items():
+        if differences := [*_differences(begun.get(part), now)]:
+            more = f"; and {len(differences) - 1} more" if len(differences) > 1 else ""
+            changed.append(f"its {part} ({differences[0]}{more})")
     if info.fingerprint != manifest.fingerprint:
         what = f"was {info.fingerprint}, is {manifest.fingerprint}"
         with suppress(CacheError):
-            what = (
-                changes(of_one_fold(read_prepared_table(folder.manifest), 1), manifest.table)
-                or what
-            )
+            what = _data_changes(read_prepared_table(folder.manifest), manifest) or what
         changed.append(f"its data ({what})")
     if info.seed != seed:
         changed.append(f"its seed (was {info.seed}, is {seed})")
@@ -107,6 +113,25 @@ def _check(
             f"{' and '.join(changed)} changed. Scores of different things cannot be ranked "
             "together: undo the change, or start another study by --study NAME."
         )
+
+
+def _differences(was: object, now: object, key: str = "") -> Iterator[str]:
+    """Yield each key of a tree whose value is another than before, with both."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for name in {**was, **now}:
+            values = was.get(name, _NOTHING), now.get(name, _NOTHING)
+            yield from _differences(*values, f"{key}.{name}" if key else str(name))
+    elif was != now:
+        old, new = ("not there" if one is _NOTHING else shown(one) for one in (was, now))
+        yield f"`{key}` was {old}, is {new}"
+
+
+def _data_changes(before: pd.DataFrame, manifest: Manifest) -> str:
+    """Return in what the data differ from those of a study's table, as far as it counts."""
+    was = of_one_fold(before, 1)
+    if FOLD in before:
+        was[FOLD] = was["path"].map(before.drop_duplicates("path").set_index("path")[FOLD])
+    return changes(was, manifest.table, [*map(column_of, manifest.used), FOLD])
 
 
 def keep_data(folder: StudyFolder, manifest: Manifest, prepared: prepare.Prepared) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import pandas as pd
 
 from workbench.console import say
 from workbench.data.degraded import copies_for, prepare_copies
-from workbench.data.manifest import Layout, Manifest, read_labelled
-from workbench.data.prepare import Prepared, prepare
-from workbench.data.prepared_table import PREPARED_TABLE
+from workbench.data.manifest import Layout, Manifest, changes, read_labelled
+from workbench.data.prepare import BESIDE, Prepared, prepare
+from workbench.data.prepared_table import PREPARED_TABLE, read_prepared_table
 from workbench.data.training_copies import prepare_training_copies
 from workbench.data.view_store import NEUTRAL_ROW
-from workbench.errors import ConfigError, DataError, StudyError
+from workbench.errors import CacheError, ConfigError, DataError, StudyError
 from workbench.files import write_json
 from workbench.scoring.slices import CLUSTERS, families_of
 from workbench.screening.clusters import describe_clusters, find_clusters, with_clusters
@@ -152,9 +153,14 @@ def _with_folders(
         )
         notes[name] = {"data": str(place.resolve()), "fingerprint": manifest.fingerprint}
         if is_begun and notes[name]["fingerprint"] != known[name]["fingerprint"]:
+            what = ""
+            with suppress(CacheError):
+                before = read_prepared_table(folder.path / BESIDE / name / PREPARED_TABLE)
+                what = changes(before, manifest.table)
             raise StudyError(
                 f"The files or labels of the slice {name} in {place} are not those that the study "
-                f"{folder.name} began with. Undo the change, or name another study by --study."
+                f"{folder.name} began with{what and f' ({what})'}. Undo the change, or name "
+                "another study by --study."
             )
         rows = beside[name].rows("val")
         if rows["target"].nunique() < 2:

@@ -33,7 +33,7 @@ from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, spec_of, title_of
-from workbench.study.refits import refit_of
+from workbench.study.refits import RefitRecord, refit_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for, place_of
 from workbench.submission.contents import Contents, FileRecord, Temperature
@@ -158,9 +158,9 @@ def export(
     if not allow_missing:
         require_few(neutral)
     device = device_of(folder, model)
-    views = spec.views.values()
+    views, calibrated = spec.views.values(), _said(temperature, refit)
     models = trained_models(folder, champion, refit)
-    plugins = needed_plugins(models, spec.backbone_names)
+    plugins = needed_plugins(model, spec.backbone_names)
     code = code_for(
         {type(view) for view in views},
         spec.backbone_names,
@@ -181,9 +181,10 @@ def export(
         write_text(part / MODEL, spec.model_dump_json(indent=2) + "\n")
         if temperature:
             write_text(part / CALIBRATION, temperature.model_dump_json(indent=2) + "\n")
-        shutil.copyfile(folder.champion, part / "champion.json")
+        # As they were read: another process may have promoted or refitted another by now.
+        write_text(part / "champion.json", champion.model_dump_json(indent=2) + "\n")
         if refit:
-            shutil.copyfile(folder.last_refit, part / folder.last_refit.name)
+            write_text(part / folder.last_refit.name, refit.model_dump_json(indent=2) + "\n")
         write_study_page(folder, part / "report.html")
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +195,8 @@ def export(
                 shutil.copyfile(file, part / CODE / PACKAGE.name / place)
         shutil.copyfile(PACKAGE / "submission" / "predict.py.txt", part / PROGRAM)
         wheel = write_training(folder, champion, refit, models, part)
-        about = Reported(folder, champion, refit, spec, verdict, models, wheel, neutral.sentence)
+        told = neutral.sentence, calibrated
+        about = Reported(folder, champion, refit, spec, verdict, models, wheel, *told)
         write_text(part / REPORT, technical_report(about))
         write_text(part / "requirements.txt", documents.requirements(versions))
         write_text(part / "Dockerfile", dockerfile(f"./{wheel}" if wheel else ""))
@@ -206,7 +208,7 @@ def export(
             num_rows=len(sheet.rows),
             neutral=neutral,
             device=device,
-            calibrated=_said(temperature),
+            calibrated=calibrated,
             refit=refit,
             wheel=wheel,
             first={name: scores[name] for name in list(dict.fromkeys(sheet.names))[:NUM_EXPECTED]},
@@ -311,14 +313,20 @@ def _temperature(model: ModelFolder, champion: Champion) -> Temperature:
     return Temperature(temperature=found.temperature, slice=name, num_files=found.num_samples)
 
 
-def _said(temperature: Temperature | None) -> str:
+def _said(temperature: Temperature | None, refit: RefitRecord | None) -> str:
     if temperature is None:
         return ""
-    return (
+    said = (
         f"The logit of every score is divided by {temperature.temperature}, the temperature by "
         f"which the log-loss on the {temperature.num_files} files of {temperature.slice} is least; "
         f"`{CALIBRATION}` holds it. It changes no order of files."
     )
+    if refit:
+        said += (
+            f" It is that of the scores of {refit.title}, not of the refit's own: the refit was "
+            "trained on those files, and none is left to fit one on."
+        )
+    return said
 
 
 def _picture_libraries(folder: StudyFolder) -> set[str]:

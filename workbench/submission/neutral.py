@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workbench.data.delimited import shown_cell
+from workbench.data.names import spelled
 from workbench.errors import DataError
 from workbench.submission.places import SCORED_FILES
 from workbench.submission.scored_files import ScoredFile
@@ -49,7 +50,7 @@ class Neutral:
 
 def neutral_of(files: Iterable[ScoredFile]) -> Neutral:
     """Return which of the files a model scored without having seen anything of them."""
-    all_files = tuple(files)
+    all_files = tuple({spelled(file.name): file for file in files}.values())
     return Neutral(tuple(file for file in all_files if file.neutral == "wholly"), len(all_files))
 
 

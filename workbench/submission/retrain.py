@@ -14,7 +14,7 @@ from workbench.data.columns import Columns
 from workbench.data.labels import read_template
 from workbench.data.prepare import Prepared
 from workbench.errors import BundleError, WeightsError
-from workbench.files import finished, hash_file, read_json, write_json
+from workbench.files import PART, finished, hash_file, read_json, sweep, write_json
 from workbench.parts.pretrained import overlay
 from workbench.parts.temperature import tempered
 from workbench.scoring.slices import TEST
@@ -167,10 +167,10 @@ def _begin(out: Path, bundle: Path) -> None:
         )
     check_place(out)
     of_bundle = {"bundle": hash_file(bundle / MANIFEST)}
-    if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
+    # A kill at the very beginning leaves no more than a part.
+    if not os.path.lexists(out) or (out.is_dir() and not any(map(_is_whole, out.iterdir()))):
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / OUTCOME, of_bundle)
-        return
     try:
         known = read_json(out / OUTCOME)
     except (OSError, ValueError, RecursionError):
@@ -180,6 +180,11 @@ def _begin(out: Path, bundle: Path) -> None:
             f"{out} exists and holds no training of {bundle}. Remove it, or name another folder by "
             "--out."
         )
+    sweep(out)
+
+
+def _is_whole(file: Path) -> bool:
+    return not file.name.startswith(PART)
 
 
 def _program(record: TrainingRecord, tags: Mapping[str, str]) -> Check:

@@ -47,6 +47,9 @@ class Reported:
     neutral: str
     """How many test files got a neutral score, in a sentence; may be empty."""
 
+    calibrated: str
+    """By what the scores are divided, in sentences; may be empty."""
+
 
 def technical_report(of: Reported) -> str:
     """Return the report as Markdown."""
@@ -116,7 +119,7 @@ def _data(of: Reported) -> str:
     if slices := [name for name in experiment.named_slices if name != "val"]:
         lines.append(f"- Slices beside val: {', '.join(f'`{name}`' for name in slices)}")
     fingerprints = ", ".join(dict.fromkeys(one.recipe.data for one in of.models))
-    lines.append(f"- Fingerprint of labels and media: {fingerprints}")
+    lines += [f"- Fingerprint of labels and media: {fingerprints}"] if fingerprints else []
     if of.neutral:
         lines.append(f"- {as_text(of.neutral)}")
     return "\n".join(lines)
@@ -178,7 +181,9 @@ def _start(spec: ModelSpec) -> str:
 
 
 def _training(of: Reported) -> str:
-    parts = []
+    parts = (
+        [] if of.models else ["How all of it was trained is not known: a trial's folder is gone."]
+    )
     for one in of.models:
         training = one.recipe.training.model_dump(mode="json", exclude={"augment"})
         rows = [[key, _shown(value)] for key, value in training.items()]
@@ -264,9 +269,8 @@ def _results(of: Reported) -> str:
         )
     elif of.folder.experiment().holdout:
         parts.append("Nobody has looked at the holdout yet (`workbench audit`).")
-    if of.refit:
-        parts += of.refit.lines
-    return "\n\n".join(parts)
+    parts += of.refit.lines if of.refit else []
+    return "\n\n".join(filter(None, [*parts, of.calibrated]))
 
 
 def _extra_samples(of: Reported) -> str:
@@ -275,7 +279,7 @@ def _extra_samples(of: Reported) -> str:
             "None were generated: every training file is one that the data hold. What training "
             "changes of them on the fly:",
             "",
-            *(f"- {one.title}: {_augment(one)}" for one in of.models),
+            *([f"- {one.title}: {_augment(one)}" for one in of.models] or ["- not known"]),
         ]
     )
 
@@ -312,22 +316,21 @@ def _form(of: Reported) -> str:
         ]
         for said in of.verdict.results
     ]
-    looks = len(read_looks(of.folder))
-    held = (
-        f"; its holdout was looked at {counted(looks, 'time')}"
-        if of.folder.experiment().holdout
-        else ""
-    )
+    known = "yes" if of.models else "not known"
+    seeds = ", ".join(f"{one.title}: {one.recipe.seed}" for one in of.models)
+    held = ""
+    if of.folder.experiment().holdout:
+        held = f"; its holdout was looked at {counted(len(read_looks(of.folder)), 'time')}"
     rows += [
-        ["Training data", "the files of the data folder alone, told by their fingerprint", "yes"],
-        ["Generated samples", "none", "yes"],
+        ["Training data", "the files of the data folder alone, told by their fingerprint", known],
+        ["Generated samples", "none", known],
         [
             "Test files",
             f"scored, never trained on; no label of them was read{held}",
             "yes",
         ],
         ["Network at run time", "prediction opens no connection", "yes"],
-        ["Seeds", ", ".join(f"{one.title}: {one.recipe.seed}" for one in of.models), "yes"],
+        ["Seeds", seeds, known],
         ["Test files looked at or labelled by hand", "not known to the program", _TO_FILL_IN],
         ["Data or models from elsewhere", "not known to the program", _TO_FILL_IN],
         ["Licence of this code and these weights", "not known to the program", _TO_FILL_IN],

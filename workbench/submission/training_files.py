@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from workbench.console import say
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, DamagedFileError, StudyError
 from workbench.files import write_text
@@ -49,6 +50,9 @@ def trained_models(
 ) -> tuple[TrainedModel, ...]:
     """Return the trainings of what is exported: of its model, or of each trial that it joins.
 
+    A pack or a soup has weights of its own: where the folder of a trial is gone, a line says so,
+    and there are none.
+
     Args:
         folder: The study.
         champion: What is exported, or stands for the refit that is.
@@ -59,18 +63,30 @@ def trained_models(
         DamagedFileError: files of a trial are not what it wrote.
     """
     model = folder.model(refit.recipe if refit else champion.recipe)
-    trained = (_model(*one) for one in _trained(folder, champion, refit, model))
+    trained = _trained(folder, champion, refit, model)
+    lost = (f"{files.path} ({title})" for _, files, title, _ in trained if not files.path.is_dir())
+    if gone := [*dict.fromkeys(lost)]:
+        say(
+            f"warning: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone, so nothing says "
+            f"how all of {champion.title} was trained: the bundle has no {TRAIN_PROGRAM}."
+        )
+        return ()
+    models = (_model(*one) for one in trained)
     # A trial may be a member of a pack and in a soup that is another.
-    return tuple({(one.study, one.uid): one for one in trained}.values())
+    return tuple({(one.study, one.uid): one for one in models}.values())
 
 
-def needed_plugins(models: Sequence[TrainedModel], backbones: Iterable[str]) -> tuple[Plugin, ...]:
+def needed_plugins(model: ModelFolder, backbones: Iterable[str]) -> tuple[Plugin, ...]:
     """Return the files of its user that bring some of the backbones of what is exported.
 
     Raises:
         BundleError: two members of a pack need two versions of one file.
     """
-    several = dict.fromkeys(one for model in models for one in model.recipe.plugins)
+    if isinstance(model, PackFolder):
+        recipes = [one.trained for one in model.read_pack().members]
+    else:
+        recipes = [TrialFolder(model.path).read_recipe()]
+    several = dict.fromkeys(one for recipe in recipes for one in recipe.plugins)
     found = sorted(used(several, (), backbones), key=lambda one: one.file)
     for first, second in itertools.pairwise(found):
         if first.file == second.file:
@@ -93,8 +109,9 @@ def write_training(
     `models` are what `trained_models` returned of the champion and its refit.
 
     Returns:
-        The name of the wheel in the bundle; empty where a study lost the table of its data, so that
-        nothing says what was trained on: then nothing is written.
+        The name of the wheel in the bundle; empty where a study lost the table of its data or the
+        folder of a trial, so that nothing says what was trained, and on what: then nothing is
+        written.
 
     Raises:
         BundleError: the program was never installed.
@@ -103,7 +120,7 @@ def write_training(
     uid = refit.recipe if refit else champion.recipe
     model = folder.model(uid)
     studies = {one.study: _study(folder, one.study) for one in models}
-    if not all(one.manifest.exists() for one in studies.values()):
+    if not models or not all(one.manifest.exists() for one in studies.values()):
         return ""
     finalists = finalists_of(folder)
     tags = code_tags()
@@ -151,14 +168,10 @@ def _trained(
     if refit:
         code = refit.made_by.get("code_hash", "")
         # The data are those of the study that it was trained on, which may be another's.
+        several = [(_study(folder, one.study), one.recipe, one.number) for one in refit.models]
         return [
-            (
-                _study(folder, one.study),
-                folder.refit(one.recipe),
-                f"refit of trial {one.number}",
-                code,
-            )
-            for one in refit.models
+            (own, folder.refit(uid), f"refit of trial {number}", code)
+            for own, uid, number in several
         ]
     if champion.is_soup:
         return _averaged(folder, champion.recipe, champion.title)
@@ -213,14 +226,10 @@ def _soup(folder: StudyFolder, uid: str, title: str) -> Soup:
 def _averaged(folder: StudyFolder, uid: str, title: str) -> list[_Trained]:
     """Return the trials whose weights a soup averages."""
     soup = _soup(folder, uid, title)
+    several = [(one.number, one.recipe) for one in soup.ingredients]
     return [
-        (
-            folder,
-            folder.trial(one.recipe),
-            f"trial {one.number}",
-            _code_of(folder, one.number, one.recipe),
-        )
-        for one in soup.ingredients
+        (folder, folder.trial(uid), f"trial {number}", _code_of(folder, number, uid))
+        for number, uid in several
     ]
 
 

@@ -152,7 +152,8 @@ def read_training(bundle: Path) -> TrainingRecord:
     if not path.exists():
         raise BundleError(
             f"{bundle} holds no {RECORD}: an older version wrote it, or its study had lost the "
-            "table of its data. Run `workbench search` for the study, and export it again."
+            "table of its data or the folder of a trial. Run `workbench search` for the study, and "
+            "export it again."
         )
     try:
         return read_record(TrainingRecord, path, remedy="Export the bundle again.")

@@ -29,7 +29,7 @@ from workbench.access import open_lock, require_writable, take_lock
 from workbench.addresses import TrackingPlace, folders_of
 from workbench.console import say
 from workbench.errors import StudyError
-from workbench.files import finished
+from workbench.files import PART, finished, remove_left
 from workbench.tracking.moving import (
     ARTIFACTS,
     addresses_elsewhere,
@@ -224,6 +224,8 @@ def _what_is_missing(database: Path) -> str:
 
 
 def _make(database: Path) -> None:
+    # What a making left that was killed; this one has the store alone.
+    remove_left(database.parent.glob(f"{PART}*{database.suffix}*"))
     # Made beside its name, then renamed: MLflow cannot open a store whose making was
     # interrupted, and making one takes long enough for an impatient Ctrl-C.
     with finished(database) as part:
