@@ -33,7 +33,7 @@ from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, spec_of, title_of
-from workbench.study.refits import refit_of
+from workbench.study.refits import RefitRecord, read_refit, refit_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for, place_of
 from workbench.submission.contents import Contents, FileRecord, Temperature
@@ -214,6 +214,7 @@ def export(
             plugins={f"{CODE}/{place_of(one).as_posix()}": one.brings for one in plugins},
         )
         write_text(part / "README.md", text)
+        _require_still(folder, champion, refit)
         contents = Contents(
             study=folder.name,
             trial=champion.number,
@@ -270,6 +271,14 @@ def _read_spec(model: ModelFolder, champion: Champion, uid: str) -> ModelSpec | 
         )
     model.require_unchanged()
     return spec
+
+
+def _require_still(folder: StudyFolder, champion: Champion, refit: RefitRecord | None) -> None:
+    """Refuse a champion that gave way: what was copied, and the page, may be of the new one."""
+    if read_champion(folder) != champion or (refit and read_refit(folder) != refit):
+        raise BundleError(
+            f"{folder.name} got another champion or refit during the export. Run it again."
+        )
 
 
 def _require_measured(model: ModelFolder, champion: Champion) -> None:
