@@ -24,7 +24,12 @@ from workbench.maintenance.archive import (
 )
 from workbench.maintenance.listing import list_studies
 from workbench.maintenance.study_export import describe_exported, export_study
-from workbench.maintenance.study_import import LOCK, describe_imported, import_study
+from workbench.maintenance.study_import import (
+    LOCK,
+    _register_champion,
+    describe_imported,
+    import_study,
+)
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import read_trials
 from workbench.tracking.runs import Tracking
@@ -112,7 +117,15 @@ def test_it_goes_on_as_if_it_had_never_moved(
         return archive.extract(file, place)
 
     monkeypatch.setattr(study_import, "extract", extract)
+    held: list[bool] = []
+
+    def registered(folder: StudyFolder, workspace: Workspace) -> str:
+        held.append(is_locked(folder.path / ".promoting"))
+        return _register_champion(folder, workspace)
+
+    monkeypatch.setattr(study_import, "_register_champion", registered)
     imported = import_study(tmp_path / "study.tar", there.workspace)
+    assert held == [True]  # else it could write over the champion of a promotion
     assert not is_locked(studies / LOCK)
     assert list(studies.glob(f"{UNPACKED}*")) == []
     assert imported.written

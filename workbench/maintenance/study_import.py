@@ -108,7 +108,8 @@ def import_study(
     if manifest.runs.runs:  # else it was exported without a store: the next search writes them
         show_trials(runs, runs.find_study(info.name, info.id), folder.experiment().objective)
     experiment, written = _experiment_file(folder, info, workspace)
-    unregistered = _register_champion(folder, workspace)
+    with folder.promoting():
+        unregistered = _register_champion(folder, workspace)
     return ImportedStudy(folder, manifest, num_replaced, experiment, written, unregistered)
 
 
@@ -323,10 +324,8 @@ def _row_of(folder: StudyFolder, champion: Champion, number: int) -> TrialRow | 
     row = {row.number: row for row in read_trials(folder)}.get(number)
     if row is None or row.recipe == champion.recipe:
         return row
-    for repeat in read_repeats(folder):
-        if repeat.recipe == champion.recipe:
-            return row_of_repeat(folder, row, repeat)
-    return None
+    repeat = {repeat.recipe: repeat for repeat in read_repeats(folder)}.get(champion.recipe)
+    return None if repeat is None else row_of_repeat(folder, row, repeat)
 
 
 def describe_imported(imported: ImportedStudy) -> str:
