@@ -96,6 +96,10 @@ class RunWriter:
                 synchronous=True,
             )
 
+    def write_after(self, ms: int) -> None:
+        """Write nothing as of before `ms`: the clock of who wrote until now may have been ahead."""
+        self._last_ms = max(self._last_ms, ms)
+
     def end(
         self,
         run_id: str,
