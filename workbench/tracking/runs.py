@@ -153,7 +153,7 @@ class Tracking:
     def logged_epochs(self, run_id: str) -> set[int]:
         """Return the epochs that the store has of a trial; what is written next is later."""
         history = self._client.get_metric_history(run_id, "train_loss")
-        self._writer.write_after(max((metric.timestamp for metric in history), default=0))
+        self._writer.write_after(run_id, max((one.timestamp for one in history), default=0))
         return {metric.step for metric in history}
 
     def set_state(self, run_id: str, state: Literal["running", "paused"]) -> None:
