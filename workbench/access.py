@@ -63,9 +63,23 @@ def locked(path: Path) -> Iterator[None]:
         LockError: there can be no lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open_lock(path) as lock:
-        take_lock(lock)
-        yield
+    while True:
+        with open_lock(path) as lock:
+            take_lock(lock)
+            if is_at(lock, path):
+                yield
+                return
+
+
+def is_at(lock: IO[str], path: Path) -> bool:
+    """Say whether an open lock file is still that at `path`.
+
+    One that was removed with its folder keeps nobody away: others take the new one.
+    """
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def open_lock(path: Path) -> IO[str]:
@@ -76,6 +90,10 @@ def open_lock(path: Path) -> IO[str]:
     """
     try:
         return path.open("a+", encoding="utf-8")
+    except FileNotFoundError as error:
+        raise LockError(
+            f"{path.parent} was removed by another command meanwhile. Run the same command again."
+        ) from error
     except IsADirectoryError as error:
         raise LockError(
             f"{path} is a folder, where a lock file has to be written. Remove the folder."

@@ -8,10 +8,15 @@ import pytest
 
 import workbench as wb
 from tests.selection.studies import MadeStudy, row
+from workbench.access import is_locked
 from workbench.api import prediction
+from workbench.api import study as api_study
 from workbench.api.comparison import trials_table
 from workbench.errors import ConfigError, DataError, StudyError
-from workbench.searching import start
+from workbench.searching import mending, start
+from workbench.selection import promotion, told_in_mlflow
+from workbench.study.folder import StudyFolder
+from workbench.tracking import registry
 from workbench.trial.recipe import Objective
 
 TARGETS = [0, 0, 1, 1]
@@ -94,6 +99,23 @@ def test_the_last_study_is_opened_by_default_and_others_are_told(tmp_path: Path)
         wb.Study.open("other", root=tmp_path)
     (made.folder.path.parent / ".last-study").write_text("mine\n")
     assert wb.Study.open(root=tmp_path).name == "mine"
+
+
+def test_no_page_of_an_earlier_promotion_is_written_over_that_of_a_later_one(
+    made: MadeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mending, "mend_runs", lambda *_: None)
+    monkeypatch.setattr(registry, "ModelRegistry", lambda *_: None)
+    monkeypatch.setattr(promotion, "promote", lambda *_: None)
+    monkeypatch.setattr(told_in_mlflow, "tell_in_mlflow", lambda *_: None)
+    held: list[bool] = []
+
+    def compare(folder: StudyFolder, *, page: bool) -> None:
+        held.append(is_locked(folder.path / ".promoting"))
+
+    monkeypatch.setattr(api_study, "compare_trials", compare)
+    wb.Study.open("made", root=tmp_path).promote(0)
+    assert held == [True]
 
 
 def test_a_trial_and_a_pack_are_not_promoted_together(made: MadeStudy, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from tests.maintenance.conftest import ranked, register, with_weights, write_cha
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench import files
-from workbench.access import is_locked
+from workbench.access import is_locked, locked
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import PART, locked_part, write_json
 from workbench.maintenance import cleaning
-from workbench.maintenance.caches import view_caches
+from workbench.maintenance.caches import remove_cache, view_caches
 from workbench.maintenance.cleaning import (
     carry_out,
     describe_deletions,
@@ -159,6 +159,15 @@ def test_views_that_no_study_uses_go_unless_that_cannot_be_told(
     assert (elsewhere / "view.json").exists()
 
 
+def test_views_that_somebody_began_to_write_meanwhile_stay(tmp_path: Path) -> None:
+    store = tmp_path / "image-0123"
+    with locked(store / "lock"):
+        remove_cache(store)
+        assert store.exists()
+    remove_cache(store)
+    assert not store.exists()
+
+
 def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: InlineTrials) -> None:
     folder = bench.search(bench.experiment(), 2).folder
     for place, uid in (
@@ -251,6 +260,9 @@ def test_a_refit_that_was_made_before_the_last_one_goes(bench: Bench, trials: In
             value=0.5, who="a test", when="2026-01-01T00:00:00+00:00",
         ),
     )  # fmt: skip
+    # Of another than the champion: that one's refit was cut off, or is still to be made.
+    assert not plan_cleaning(folder, bench.workspace, keep=1).deletions
+    write_champion(folder, row, "1")
     found = plan_cleaning(folder, bench.workspace, keep=1).deletions
     assert [one.path for one in found if one.kind == "refit"] == [folder.refit(old).weights]
     carry_out(folder, bench.workspace, keep=1)

@@ -112,8 +112,18 @@ def test_a_model_that_is_being_registered_does_not_outlive_its_study(
         return remove(self)
 
     monkeypatch.setattr(StudyRecord, "remove", removed)
-    delete_study(folder, bench.workspace)
+    unlink, order = Path.unlink, list[str]()
+
+    def unlinked(path: Path) -> None:
+        order.append(path.name)
+        unlink(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlinked)
+        delete_study(folder, bench.workspace)
     assert held == [True] and not folder.path.exists()
+    # Else a search that came meanwhile would begin in a folder that goes.
+    assert {*order[-4:-1]} >= {"lock", ".promoting", "study.json"}
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ from tests.commands import COMMAND, ENVIRONMENT, WAIT_S
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE, write_data, write_experiment
+from workbench.access import is_locked
+from workbench.searching import disk_budget
 from workbench.searching.start import SearchOutcome
 from workbench.searching.stopping import LEAST_FREE_BYTES
 from workbench.study.disk import bytes_below, delete_weights, kept_weights, size_of, without_weights
@@ -17,6 +19,7 @@ from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.repeats import FinalistsPlan, write_plan
 from workbench.trial.recipe import Recipe
+from workbench.trial.result import TrialFolder
 
 MB = 10**6
 
@@ -59,6 +62,22 @@ def test_the_worst_trials_weights_go_while_a_study_is_over_its_budget(
         "\nThe weights of 5 complete trials were deleted; "
         f"only trials {first}, {second}, {third} can be promoted.\n"
     )
+
+
+def test_nothing_is_deleted_while_a_model_is_being_promoted(
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inline.reset(by_rate)
+    inline.weights_bytes = MB
+    held: list[bool] = []
+
+    def delete(files: TrialFolder, *, by: str) -> int:
+        held.append(is_locked(files.path.parents[1] / ".promoting"))
+        return delete_weights(files, by=by)
+
+    monkeypatch.setattr(disk_budget, "delete_weights", delete)
+    bench.search(bench.experiment(disk_budget="1.9MB"), 2)
+    assert held == [True]  # else a champion that is registered just now could lose its weights
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,11 +11,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from workbench import access
+from workbench.access import is_locked, take_lock
 from workbench.errors import DamagedFileError, LockError, StudyError
 from workbench.files import PART, finished
+from workbench.study import folder as folder_module
 from workbench.study.folder import StudyFolder, StudyInfo, find_study, new_or_known, remember_last
 
 HOLD = """
@@ -56,6 +61,38 @@ def test_what_a_killed_promotion_left_goes_and_what_is_written_stays(tmp_path: P
         with folder.promoting():
             assert not left.exists()
     assert folder.report.read_text() == "a page"
+
+
+def test_a_lock_that_was_deleted_with_its_study_keeps_nobody_away_and_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = begun(tmp_path, "mine")
+
+    def deleted(lock: IO[str], *how: int) -> None:  # while it was waited for
+        shutil.rmtree(folder.path)
+        take_lock(lock, *how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "take_lock", deleted)
+        with pytest.raises(StudyError, match="The study mine was deleted meanwhile"), folder.held():
+            pass
+    folder = begun(tmp_path, "mine")
+    with monkeypatch.context() as patch:
+        patch.setattr(access, "take_lock", deleted)
+        with pytest.raises(LockError, match="mine was removed by another"), folder.promoting():
+            pass
+    assert not folder.path.exists()
+    folder = begun(tmp_path, "mine")
+
+    def made_anew(lock: IO[str], *how: int) -> None:
+        patch.setattr(access, "take_lock", take_lock)
+        (folder.path / ".promoting").unlink()
+        take_lock(lock, *how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(access, "take_lock", made_anew)
+        with folder.promoting():
+            assert is_locked(folder.path / ".promoting")
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_study(

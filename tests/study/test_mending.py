@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import optuna
@@ -16,13 +17,13 @@ from tests.study.tiny import THREE
 from workbench.errors import DamagedFileError, StudyError
 from workbench.media.image import Image
 from workbench.parts.weights import RANDOM
-from workbench.searching.journal import _restore, mend_journal
+from workbench.searching.journal import _restore, mend_journal, restore_trials
 from workbench.searching.mending import mend_runs
 from workbench.searching.recording import StudyRuns
 from workbench.searching.start import SearchOutcome
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
-from workbench.study.records import MADE_BY, read_study, read_trials
+from workbench.study.records import MADE_BY, RUN, read_study, read_trials
 from workbench.tracking.runs import Tracking, TrialRun
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import TrialFolder
@@ -41,6 +42,20 @@ HALVING = {"kind": "halving", "warmup_epochs": 1}
 def own(bench: Bench, inline: InlineTrials, tmp_path: Path) -> Bench:
     """A workspace of this test alone, since it removes the store."""
     return Bench(Workspace(tmp_path), bench.data, inline.make_runner)
+
+
+def made_recipe() -> Recipe:
+    return (
+        Space(file="s.yaml", tree=THREE)
+        .at({})
+        .recipe(
+            data="",
+            views={"image": Image(image_px=32)},
+            weights=RANDOM,
+            objective=Objective(),
+            seed=0,
+        )
+    )
 
 
 def rising(recipe: Recipe, number: int) -> float:
@@ -291,17 +306,7 @@ def test_what_is_lost_of_one_trial_is_a_reason_and_no_end(own: Bench, inline: In
 
 def test_a_number_that_no_study_reaches_makes_no_room_for_lost_trials(tmp_path: Path) -> None:
     """It is a tag in MLflow, which anybody can change: room for it would take days to make."""
-    recipe = (
-        Space(file="s.yaml", tree=THREE)
-        .at({})
-        .recipe(
-            data="",
-            views={"image": Image(image_px=32)},
-            weights=RANDOM,
-            objective=Objective(),
-            seed=0,
-        )
-    )
+    recipe = made_recipe()
     files = TrialFolder(tmp_path / recipe.uid)
     study, runs = optuna.create_study(), cast(StudyRuns, None)
     about = {"run_id": "a", "uid": "b", "name": "", "status": "", "state": ""}
@@ -309,3 +314,21 @@ def test_a_number_that_no_study_reaches_makes_no_room_for_lost_trials(tmp_path: 
         run = TrialRun.model_validate({**about, "number": number})
         _restore(study, files, recipe, Space(file="s.yaml", tree=THREE), run, runs)
     assert [trial.state.name for trial in study.trials] == ["RUNNING", "FAIL", "FAIL", "RUNNING"]
+
+
+def test_a_lost_trial_gets_the_last_of_its_runs_back_whatever_clocks_said(tmp_path: Path) -> None:
+    recipe, folder = made_recipe(), StudyFolder(tmp_path)
+    folder.trial(recipe.uid).write_recipe(recipe)
+    about = {"uid": recipe.uid, "name": "", "status": "", "state": ""}
+    # Asked again as number 3, on a machine whose clock was hours behind that of the first.
+    found = [
+        TrialRun.model_validate({**about, "run_id": run_id, "number": number})
+        for run_id, number in (("again", 3), ("cut off", 1))
+    ]
+    tracking = SimpleNamespace(trial_runs=lambda parent: found)
+    runs = cast(StudyRuns, SimpleNamespace(tracking=tracking, parent="study"))
+    study = optuna.create_study()
+    assert restore_trials(study, folder, Space(file="s.yaml", tree=THREE), runs) == 1
+    *before, restored = study.trials
+    assert len(before) == 3
+    assert restored.user_attrs[RUN] == "again"

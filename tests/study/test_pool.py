@@ -212,6 +212,19 @@ def test_what_a_worker_said_while_nobody_listened_is_heard_before_it_is_judged(
     pool.close(at_once=True)
 
 
+def test_time_in_which_all_stood_still_is_nobodys_silence(
+    pool: WorkerPool, job: Callable[[str], LocalJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool.submit(0, job("ask"))
+    assert next_events(pool) == [(0, epoch(1))]
+    now = time.monotonic
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: now() + 1000.0)  # more than the worker may
+        assert pool.events(timeout_s=0.0) == []
+        pool.answer(0, "prune")
+        assert isinstance(next_events(pool)[0][1], Result)
+
+
 def test_a_worker_that_is_stopped_makes_room(
     pool: WorkerPool, job: Callable[[str], LocalJob]
 ) -> None:

@@ -750,6 +750,26 @@ def test_a_trial_that_ended_unnoticed_is_told_and_not_trained_again(
     assert [run.status for run in bench.runs(outcome)] == ["FINISHED", "FINISHED"]
 
 
+def test_mlflow_shows_what_a_trial_reached_though_another_clock_wrote_its_last_epoch(
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = bench.experiment()
+    begun = bench.search(experiment, 1)
+    recipe = leave_running(bench, begun, 2e-3, ended=False)
+    run = str(journal(begun.folder).trials[-1].user_attrs[RUN])
+    now_ns = time.time_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: now_ns() + 5 * 3600 * 10**9)
+        tracking = Tracking(bench.workspace.tracking)
+        for each in (epochs := [epoch(1, 0.8), epoch(2, 0.6)]):
+            tracking.log_epoch(run, {**each.metrics, "train_loss": 1.0}, each.epoch)
+        tracking.set_state(run, "running")  # writes what waits
+    begun.folder.trial(recipe.uid).write_result(make_result(recipe, epochs))
+    bench.search(experiment, 2)
+    [ended] = [one for one in bench.runs(begun) if one.run_id == run]
+    assert (ended.state, ended.metrics["auc"]) == ("complete", 0.8)
+
+
 def test_a_trial_that_was_cut_off_is_hidden_and_asked_again_as_it_was(
     bench: Bench, inline: InlineTrials
 ) -> None:

@@ -3,22 +3,22 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
+from tests.selection.test_refit import record
 from tests.submission.made_study import TEMPLATE, TrainedStudy
 from workbench.data.facts import FactsStore
 from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
 from workbench.files import hash_file, write_text
 from workbench.media.facts import Facts
-from workbench.selection.champion import Champion, read_champion
+from workbench.selection.champion import read_champion
 from workbench.study.folder import StudyFolder
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
-from workbench.submission.bundle import Bundle, describe_bundle, export
-from workbench.submission.bundle_code import Code, code_for
+from workbench.submission import bundle as bundle_module
+from workbench.submission.bundle import Bundle, _require_still, describe_bundle, export
 from workbench.submission.documents import installed_versions
 from workbench.submission.markdown import as_cell
 from workbench.submission.neutral import Neutral, neutral_of, require_few
@@ -95,9 +95,9 @@ def test_the_manifest_names_every_file_with_its_hash(bundle: Bundle) -> None:
     }
     manifest = json.loads((bundle.path / "manifest.json").read_text())
     assert manifest["files"].keys() == files.keys() - {"manifest.json"}
-    for name, record in manifest["files"].items():
-        assert record["sha256"] == hash_file(files[name])
-        assert record["size_bytes"] == files[name].stat().st_size
+    for name, told in manifest["files"].items():
+        assert told["sha256"] == hash_file(files[name])
+        assert told["size_bytes"] == files[name].stat().st_size
 
 
 def test_the_code_is_copied_verbatim_and_knows_neither_optuna_nor_mlflow(bundle: Bundle) -> None:
@@ -281,21 +281,6 @@ def test_a_model_over_the_limit_is_refused(own_study: StudyFolder, tmp_path: Pat
         export(own_study, tmp_path / "out")
 
 
-def test_a_bundle_tells_of_the_champion_that_was_promoted_when_it_began(
-    own_study: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = read_champion(own_study)
-
-    def code(*views: object, **others: Any) -> Code:
-        other = before.model_copy(update={"number": 8})
-        own_study.champion.write_text(other.model_dump_json())
-        return code_for(*views, **others)
-
-    monkeypatch.setattr("workbench.submission.bundle.code_for", code)
-    made = export(own_study, tmp_path / "out", allow_missing=True).path
-    assert Champion.model_validate_json((made / "champion.json").read_bytes()) == before
-
-
 def test_a_failure_on_the_way_leaves_no_half_bundle(
     study: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,6 +387,26 @@ def test_scores_of_another_trial_are_not_exported(own_study: StudyFolder, tmp_pa
     with pytest.raises(BundleError, match=r"scores\.parquet does not give the auc"):
         export(own_study, tmp_path / "out", allow_missing=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_champion_that_gives_way_during_the_export_is_not_half_in_it(
+    own_study: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = read_champion(own_study)
+    other = champion.model_copy(update={"number": 8, "recipe": "c" * 12, "value": 0.99})
+
+    def page(folder: StudyFolder, path: Path) -> None:
+        write_text(path, "a page")
+        write_text(folder.champion, other.model_dump_json())  # as a promotion does meanwhile
+
+    monkeypatch.setattr(bundle_module, "write_study_page", page)
+    with pytest.raises(BundleError, match="made got another champion or refit during the export"):
+        export(own_study, tmp_path / "out", allow_missing=True)
+    assert not (tmp_path / "out").exists()
+    write_refit(own_study, record(when="9:01"))
+    _require_still(own_study, other, record(when="9:01"))
+    with pytest.raises(BundleError, match="another champion or refit"):
+        _require_still(own_study, other, record(when="9:00"))
 
 
 def test_a_changed_byte_among_the_weights_is_told(own_study: StudyFolder, tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ class Study:
                 else:
                     champion = promote(folder, ModelRegistry(root), trial)
                 tell_in_mlflow(folder, root, champion)
-            compare_trials(folder, page=True)
+                compare_trials(folder, page=True)
         return champion
 
     def pack(

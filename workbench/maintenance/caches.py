@@ -1,8 +1,11 @@
 """The stores of decoded views, and which of them no study uses."""
 
+import fcntl
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from workbench.access import is_locked
+from workbench.access import is_locked, open_lock, take_lock
 from workbench.data.prepare import stored_arrays
 from workbench.errors import WorkbenchError
 from workbench.study.disk import bytes_below
@@ -45,3 +48,10 @@ def view_caches(workspace: Workspace) -> list[ViewCache]:
         is_used = unknown or folder.resolve() in used or is_locked(folder / "lock")
         found.append(ViewCache(folder=folder, size_bytes=bytes_below(folder), is_used=is_used))
     return found
+
+
+def remove_cache(folder: Path) -> None:
+    """Remove a store of views, unless another process has begun to write to it by now."""
+    with open_lock(folder / "lock") as lock, suppress(BlockingIOError):
+        take_lock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder)

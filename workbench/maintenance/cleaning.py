@@ -14,7 +14,7 @@ from workbench.errors import StudyError
 from workbench.files import PART, no_space, sweep
 from workbench.folders import sweep_spare
 from workbench.maintenance.archive import UNPACKED
-from workbench.maintenance.caches import view_caches
+from workbench.maintenance.caches import remove_cache, view_caches
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.study.alike import measured_alike
 from workbench.study.disk import bytes_below, delete_weights, files_below, needed, size_of
@@ -197,9 +197,9 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
     """Return the packs, soups and refits that nothing needs.
 
     The last pack and the last soup may still be promoted, and the last refit exported. All of a
-    kind stay where nothing says which one was the last, as where a refit was cut off. So does what
-    is being written, and a soup that a pack has as a member, of whichever study: its scores tell
-    what it adds.
+    kind stay where nothing says which one was the last, as where a refit of the champion was cut
+    off, or is still to be made. So does what is being written, and a soup that a pack has as a
+    member, of whichever study: its scores tell what it adds.
     """
     needed_uids = set(kept)
     kinds: dict[str, Kind] = {
@@ -220,7 +220,7 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
         needed_uids.add(soup)
     else:
         del kinds["soups"]
-    if refit := read_refit(folder):
+    if (refit := read_refit(folder)) and kept.get(refit.of) == "champion":
         needed_uids |= {refit.recipe, *(one.recipe for one in refit.models)}
     else:
         del kinds["refits"], kinds["refit-packs"]
@@ -305,7 +305,7 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
                 case "checkpoint" | "features":
                     one.path.unlink(missing_ok=True)
                 case "decoded view":
-                    shutil.rmtree(one.path)
+                    remove_cache(one.path)
                 case "registered model":
                     pass  # all together, below
         _remove_versions(folder, workspace, plan)

@@ -5,7 +5,7 @@ import shutil
 from workbench.addresses import ServerAddress
 from workbench.errors import WorkbenchError
 from workbench.study.disk import bytes_below
-from workbench.study.folder import StudyFolder
+from workbench.study.folder import LOCKS, StudyFolder
 from workbench.study.storage import remove_trials
 from workbench.tables import size
 from workbench.tracking.removal import RemovedRecord, StudyRecord, artifact_folder, has_store
@@ -48,7 +48,8 @@ def delete_study(folder: StudyFolder, workspace: Workspace) -> DeletedStudy:
                 num_runs=record.num_runs + kept.num_runs,
                 num_versions=record.num_versions + kept.num_versions,
             )
-        for place in sorted(folder.path.iterdir()):
+        # The locks last: who comes meanwhile is kept away by them.
+        for place in sorted(folder.path.iterdir(), key=lambda place: place.name in LOCKS):
             if place.is_dir() and not place.is_symlink():
                 shutil.rmtree(place)
             elif place != folder.info_file:

@@ -241,10 +241,8 @@ def _row_of(folder: StudyFolder, champion: Champion, number: int) -> TrialRow | 
     row = {row.number: row for row in read_trials(folder)}.get(number)
     if row is None or row.recipe == champion.recipe:
         return row
-    for repeat in read_repeats(folder):
-        if repeat.recipe == champion.recipe:
-            return row_of_repeat(folder, row, repeat)
-    return None
+    repeat = {repeat.recipe: repeat for repeat in read_repeats(folder)}.get(champion.recipe)
+    return None if repeat is None else row_of_repeat(folder, row, repeat)
 
 
 def describe_imported(imported: ImportedStudy) -> str:

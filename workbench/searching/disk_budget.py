@@ -31,15 +31,17 @@ class DiskBudget:
         taken = size_of(self._folder).total
         if taken <= self._budget_bytes:
             return
-        for row in self._deletable():
-            freed = delete_weights(self._folder.trial(row.recipe), by=BY)
-            taken -= freed
-            say(
-                f"trial {row.number:<3} weights deleted ({size(freed)}): the study takes "
-                f"{size(taken)} of its {size(self._budget_bytes)}"
-            )
-            if taken <= self._budget_bytes:
-                return
+        # A promotion registers for seconds a model that no record names yet as the champion.
+        with self._folder.promoting():
+            for row in self._deletable():
+                freed = delete_weights(self._folder.trial(row.recipe), by=BY)
+                taken -= freed
+                say(
+                    f"trial {row.number:<3} weights deleted ({size(freed)}): the study takes "
+                    f"{size(taken)} of its {size(self._budget_bytes)}"
+                )
+                if taken <= self._budget_bytes:
+                    return
         if not self._is_told:
             self._is_told = True
             say(

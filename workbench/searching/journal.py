@@ -164,7 +164,9 @@ def restore_trials(study: optuna.Study, folder: StudyFolder, space: Space, runs:
     lost = [files for files in there if files.path.name not in told]
     if not lost:
         return 0
-    logged = {run.uid: run for run in runs.tracking.trial_runs(runs.parent)}
+    # Of one that was asked again the last run, which clocks do not tell: they may differ.
+    known = sorted(runs.tracking.trial_runs(runs.parent), key=lambda run: run.number)
+    logged = {run.uid: run for run in known}
 
     def order(files: TrialFolder) -> tuple[float, float]:
         run = logged.get(files.path.name)

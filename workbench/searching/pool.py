@@ -17,6 +17,8 @@ from workbench.trial.result import Epoch
 from workbench.trial.worker import Beat, LocalJob, work
 
 LOG_TAIL_LINES = 5
+HELD_UP_S = 60.0
+"""Time between two looks at the workers from which on it counts as nobody's silence."""
 
 
 @dataclass
@@ -47,6 +49,8 @@ class WorkerPool:
         self._stall_s, self._warm = stall_s, warm
         self._context = Spawning()
         self._workers = {slot: self._start() for slot in range(num_workers)}
+        self._looked = time.monotonic()
+        """When it was last looked who is silent."""
 
     @contextmanager
     def lent(self) -> Iterator[list[Connection]]:
@@ -147,6 +151,11 @@ class WorkerPool:
     def _stalled(self, silent: set[int]) -> list[tuple[int, Event]]:
         """End the workers among `silent` of which no batch ended for too long."""
         events: list[tuple[int, Event]] = []
+        now = time.monotonic()
+        is_late, self._looked = now - self._looked > HELD_UP_S, now
+        if is_late:  # as where a container is paused: the workers stood still, too
+            for worker in self._workers.values():
+                worker.moved = now
         for slot in silent:
             worker = self._workers[slot]
             # What it said while this process was held up is still to be read.

@@ -130,8 +130,10 @@ class StudyStore(TrialStore):
             trial.set_user_attr(RUN, run)
             return run
         logged = self._runs.tracking.logged_epochs(run)
-        for epoch in (each for each in result.epochs if each.epoch not in logged):
-            self._runs.log(run, epoch)
+        for epoch in result.epochs:
+            # The last one again: else MLflow would show its values and not the final ones.
+            if epoch.epoch not in logged or epoch is result.epochs[-1]:
+                self._runs.log(run, epoch)
         return run
 
     def agree(self) -> int:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from workbench.access import is_locked, locked, open_lock, take_lock
+from workbench.access import is_at, is_locked, locked, open_lock, take_lock
 from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import PART, remove_left, write_json, write_text
@@ -22,6 +22,10 @@ from workbench.validation import build, read_record, shown
 from workbench.values import Frozen
 from workbench.workspace import RESERVED_NAMES
 from workbench.yaml_files import read_yaml
+
+LOCKS = ("lock", ".promoting")
+"""Files of a study that hold nothing: by the first one process writes it, by the second one
+promotes."""
 
 _PUT_BACK = "Put the file back from a copy, or start another study by --study NAME."
 
@@ -68,7 +72,7 @@ class StudyFolder:
         self.last_pack = path / "last-pack"
         self.last_soup = path / "last-soup"
         self.last_refit = path / "refit.json"
-        self._lock = path / "lock"
+        self._lock = path / LOCKS[0]
 
     def names(self) -> dict[str, str]:
         """Return the names of trials whose recipes have another fingerprint by now, by that."""
@@ -218,7 +222,7 @@ class StudyFolder:
         Raises:
             LockError: there can be no lock.
         """
-        with locked(self.path / ".promoting"):
+        with locked(self.path / LOCKS[1]):
             remove_left(self.path.glob(f"{PART}*"))
             yield
 
@@ -242,6 +246,10 @@ class StudyFolder:
                     f"The study {self.name} is held by another search ({lock.read().strip()}). "
                     "Wait for its end; a search may go into another one, by --study NAME."
                 ) from error
+            if not is_at(lock, self._lock):
+                raise StudyError(
+                    f"The study {self.name} was deleted meanwhile. The same command begins another."
+                )
             lock.truncate(0)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             lock.write(f"process {os.getpid()} on {socket.gethostname()} since {now}\n")

@@ -33,7 +33,7 @@ from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, spec_of, title_of
-from workbench.study.refits import RefitRecord, refit_of
+from workbench.study.refits import RefitRecord, read_refit, refit_of
 from workbench.submission import documents
 from workbench.submission.bundle_code import PACKAGE, code_for, place_of
 from workbench.submission.contents import Contents, FileRecord, Temperature
@@ -181,10 +181,9 @@ def export(
         write_text(part / MODEL, spec.model_dump_json(indent=2) + "\n")
         if temperature:
             write_text(part / CALIBRATION, temperature.model_dump_json(indent=2) + "\n")
-        # As they were read: another process may have promoted or refitted another by now.
-        write_text(part / "champion.json", champion.model_dump_json(indent=2) + "\n")
+        shutil.copyfile(folder.champion, part / "champion.json")
         if refit:
-            write_text(part / folder.last_refit.name, refit.model_dump_json(indent=2) + "\n")
+            shutil.copyfile(folder.last_refit, part / folder.last_refit.name)
         write_study_page(folder, part / "report.html")
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
@@ -216,6 +215,7 @@ def export(
             plugins={f"{CODE}/{place_of(one).as_posix()}": one.brings for one in plugins},
         )
         write_text(part / "README.md", text)
+        _require_still(folder, champion, refit)
         contents = Contents(
             study=folder.name,
             trial=champion.number,
@@ -272,6 +272,14 @@ def _read_spec(model: ModelFolder, champion: Champion, uid: str) -> ModelSpec | 
         )
     model.require_unchanged()
     return spec
+
+
+def _require_still(folder: StudyFolder, champion: Champion, refit: RefitRecord | None) -> None:
+    """Refuse a champion that gave way: what was copied, and the page, may be of the new one."""
+    if read_champion(folder) != champion or (refit and read_refit(folder) != refit):
+        raise BundleError(
+            f"{folder.name} got another champion or refit during the export. Run it again."
+        )
 
 
 def _require_measured(model: ModelFolder, champion: Champion) -> None:

@@ -151,8 +151,9 @@ class Tracking:
         self._writer.log(run_id, metrics=metrics, epoch=epoch)
 
     def logged_epochs(self, run_id: str) -> set[int]:
-        """Return the epochs that the store holds of a trial."""
+        """Return the epochs that the store has of a trial; what is written next is later."""
         history = self._client.get_metric_history(run_id, "train_loss")
+        self._writer.write_after(run_id, max((one.timestamp for one in history), default=0))
         return {metric.step for metric in history}
 
     def set_state(self, run_id: str, state: Literal["running", "paused"]) -> None:

@@ -45,7 +45,7 @@ class RunWriter:
         self._epochs: dict[str, dict[str, int]] = {}  # of each open run: its metrics' last epochs
         self._waiting: dict[str, list[Metric]] = {}  # of each open run: epochs not yet written
         self._written: dict[str, float] = {}  # when some last were, by `monotonic`
-        self._last_ms = 0
+        self._last_ms: dict[str, int] = {}  # of each open run: when it was last written to
 
     def log(
         self,
@@ -66,7 +66,8 @@ class RunWriter:
         Epochs may wait for the next call (`TOGETHER_S`): a process that is killed then leaves a
         run without them. Who takes that run over asks `Tracking.logged_epochs` what is missing.
         """
-        self._last_ms = now_ms = max(time.time_ns() // 1_000_000, self._last_ms + 1)
+        now_ms = max(time.time_ns() // 1_000_000, self._last_ms.get(run_id, 0) + 1)
+        self._last_ms[run_id] = now_ms
         epochs = self._epochs.setdefault(run_id, {})
         values = []
         for name, value in (metrics or {}).items():
@@ -96,6 +97,10 @@ class RunWriter:
                 synchronous=True,
             )
 
+    def write_after(self, run_id: str, ms: int) -> None:
+        """Write nothing to a run as of before `ms`: who wrote until now may have another clock."""
+        self._last_ms[run_id] = max(self._last_ms.get(run_id, 0), ms)
+
     def end(
         self,
         run_id: str,
@@ -112,6 +117,7 @@ class RunWriter:
         self._client.set_terminated(run_id, _STATUS[state])
         self._epochs.pop(run_id, None)
         self._written.pop(run_id, None)
+        self._last_ms.pop(run_id, None)
 
 
 def allowed(name: str) -> str:
