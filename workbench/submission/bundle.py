@@ -22,6 +22,7 @@ from workbench.parts.heads import LINEAR
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.over_frames import MEAN
 from workbench.parts.pack_spec import PackSpec, members_of
+from workbench.parts.plugins import needed
 from workbench.parts.temperature import tempered
 from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
@@ -59,7 +60,7 @@ from workbench.submission.study_files import (
     write_study_page,
 )
 from workbench.submission.technical_report import REPORT, Reported, technical_report
-from workbench.submission.training_files import needed_plugins, trained_models, write_training
+from workbench.submission.training_files import trained_models, write_training
 from workbench.tables import text_table
 from workbench.trial.result import ModelFolder
 from workbench.workspace import Workspace
@@ -132,8 +133,9 @@ def export(
     if not model.weights.exists():
         title = title_of(champion.number, champion.recipe, is_soup=champion.is_soup)
         raise BundleError(without_weights(model, title))
-    spec = _read_spec(model, champion, uid)
-    verdict = judge_spec(folder.experiment().rulebook, spec)
+    rulebook = folder.experiment().rulebook
+    spec = _read_spec(model, champion, uid)  # after it: the plugins of its own models run now
+    verdict = judge_spec(rulebook, spec)
     if not verdict.legal:
         raise RuleError(f"{verdict.sentence} Promote another trial.")
     template = read_template(folder.template, folder.experiment().data.columns, may_be_empty=True)
@@ -153,14 +155,14 @@ def export(
             f"row, e.g. {quoted(min(lost))}. Run `workbench search` again with the same options; "
             "it is written anew."
         )
-    scored = find_scored_files(folder, model, spec.views, sheet.names)
+    models = trained_models(folder, champion, refit)
+    scored = find_scored_files(folder, model, models, sheet.names)
     neutral = neutral_of(scored)
     if not allow_missing:
         require_few(neutral)
     device = device_of(folder, model)
     views = spec.views.values()
-    models = trained_models(folder, champion, refit)
-    plugins = needed_plugins(models, spec.backbone_names)
+    plugins = needed((p for one in models for p in one.recipe.plugins), spec.backbone_names)
     code = code_for(
         {type(view) for view in views},
         spec.backbone_names,

@@ -2,7 +2,7 @@
 
 import itertools
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import yaml
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, DamagedFileError, StudyError
 from workbench.files import write_text
-from workbench.parts.plugins import Plugin, used
 from workbench.scoring.slices import TEST, columns_used
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
 from workbench.searching.fold_data import FOLDS
@@ -62,23 +61,6 @@ def trained_models(
     trained = (_model(*one) for one in _trained(folder, champion, refit, model))
     # A trial may be a member of a pack and in a soup that is another.
     return tuple({(one.study, one.uid): one for one in trained}.values())
-
-
-def needed_plugins(models: Sequence[TrainedModel], backbones: Iterable[str]) -> tuple[Plugin, ...]:
-    """Return the files of its user that bring some of the backbones of what is exported.
-
-    Raises:
-        BundleError: two members of a pack need two versions of one file.
-    """
-    several = dict.fromkeys(one for model in models for one in model.recipe.plugins)
-    found = sorted(used(several, (), backbones), key=lambda one: one.file)
-    for first, second in itertools.pairwise(found):
-        if first.file == second.file:
-            raise BundleError(
-                f"Members of the pack need two versions of {first.file}, and a bundle holds one. "
-                "Train them with the same file, or give one of the files another name."
-            )
-    return tuple(found)
 
 
 def write_training(
