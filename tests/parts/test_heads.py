@@ -72,6 +72,16 @@ def test_two_trees_by_hand() -> None:
     assert head(rows)[:, 1].tolist() == [1 + 10.5, 2 + 20.5, 3 + 10.5, 4 + 20.5]
 
 
+def test_a_graph_of_trees_takes_any_number_of_rows() -> None:
+    # As the registered model is one: it is exported with two rows.
+    graph = torch.export.export(
+        BoostedTrees(num_trees=2, depth=2),
+        (torch.zeros(2, 3),),
+        dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+    ).module()
+    assert [graph(torch.zeros(num, 3)).tolist() for num in (1, 5)] == [[[0, 0]], [[0, 0]] * 5]
+
+
 def test_a_word_stands_for_a_method_with_its_defaults() -> None:
     adapter: TypeAdapter[Any] = TypeAdapter(AnyMethod)
     read = adapter.validate_python

@@ -9,13 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
+from tests.own_parts import BACKBONE
 from tests.selection.studies import MadeStudy, normal_scores
 from tests.selection.test_promotion import ListedModels, save_weights
-from workbench.errors import DamagedFileError, RuleError, StudyError
-from workbench.files import PART
+from workbench.errors import ConfigError, DamagedFileError, RuleError, StudyError
+from workbench.files import PART, hash_file
+from workbench.media.frames import Frames
+from workbench.parts.any_over_frames import AttentionOverFrames
 from workbench.parts.joint import MeanOfProbabilities
+from workbench.parts.pack_spec import PackSpec, with_views_told_apart
+from workbench.parts.plugins import Plugin
 from workbench.report.decision import decision_callout
 from workbench.report.pack import pack_section
 from workbench.rules.rulebook import Rulebook
@@ -30,6 +36,7 @@ from workbench.selection.summary import describe_summary, summarise
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate
 from workbench.trial.delong import auc
+from workbench.trial.recipe import Recipe
 
 SHIFT = 0.7
 
@@ -86,6 +93,72 @@ def test_a_pack_scores_by_its_members_and_holds_their_weights(tmp_path: Path) ->
     written = files.result.stat().st_mtime_ns
     assert write_pack(made.folder, record, ingredients).path == files.path
     assert files.result.stat().st_mtime_ns == written
+
+
+def changed(made: MadeStudy, recipe: Recipe, **changes: object) -> Recipe:
+    """Let a trial be of another recipe, and write weights of it; return that."""
+    files = made.folder.trial(recipe.uid)
+    other = recipe.replaced(**changes).named(recipe.uid)
+    files.write_recipe(other)
+    result = files.read_result()
+    assert result is not None
+    files.write_result(result.model_copy(update={"recipe_sha256": hash_file(files.recipe)}))
+    save_weights(made, other, seed=3)
+    return other
+
+
+def test_what_is_over_the_frames_of_a_view_that_got_another_name_is_kept(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    targets, scores = normal_scores(SHIFT, seed=1, noise=1.0)
+    recipes = [
+        changed(
+            made,
+            made.add(targets, scores),
+            views={"frames": Frames(num_frames=num, image_px=32)},
+            over_frames=AttentionOverFrames(hidden=8),
+        )
+        for num in (2, 3)
+    ]
+    members, _ = with_views_told_apart([recipe.model for recipe in recipes])
+    spec = PackSpec(members=members, joint=MeanOfProbabilities(weights=(0.5, 0.5)))
+    pack = spec.build()
+    folders = [made.folder.trial(recipe.uid) for recipe in recipes]
+    pack.load_state_dict(packing.pack_tensors(spec, folders))
+    own = load_file(folders[1].weights)["over_frames.frames.inward.weight"]
+    assert torch.equal(pack.state_dict()["members.1.over_frames.frames_2.inward.weight"], own)
+
+
+def test_members_with_two_versions_of_a_backbone_are_refused(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 2)
+    ingredients, joint = even_pack(made)
+    source = BACKBONE.replace("my_tiny", "packed_net")
+    for one, text in zip(ingredients, (source, source.replace("relu", "sin")), strict=True):
+        recipe = made.folder.trial(one.row.recipe).read_recipe()
+        plugin = Plugin(file="packed_net.py", source=text)
+        changed(made, recipe, backbone="packed_net", plugins=(plugin,))
+    with pytest.raises(ConfigError, match=r"need two versions of the plugin packed_net\.py"):
+        record_of(ingredients, joint, made.objective, num_trials=2)
+
+
+def test_a_pack_is_counted_by_the_plugin_of_its_members_and_not_by_that_of_its_study(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 2)
+    proposal = replace(propose_pack(made.folder), joint=MeanOfProbabilities(weights=(1.0,)))
+    source = BACKBONE.replace("my_tiny", "kept_net")
+    wider = source.replace("(in_chans, 4", "(in_chans, 40").replace("Linear(4", "Linear(40")
+    plugin = Plugin(file="kept_net.py", source=wider)
+    (one, *_) = proposal.ingredients
+    recipe = made.folder.trial(one.row.recipe).read_recipe()
+    changed(made, recipe, backbone="kept_net", plugins=(plugin,))
+    about = yaml.safe_load(made.folder.experiment_file.read_text(encoding="utf-8"))
+    about["experiment"]["plugins"] = [{"file": "kept_net.py", "source": source}]
+    made.folder.experiment_file.write_text(yaml.safe_dump(about), encoding="utf-8")
+    _, record = make_pack(made.folder, replace(proposal, ingredients=(one,)))
+    # A convolution of 3 x 3 of one channel to 40, two logits of them, and a weight of the joint.
+    assert record.params_true == 40 * 9 + 40 + 2 * 40 + 2 + 1
 
 
 def test_a_pack_that_is_cut_short_leaves_nothing(

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from tests.selection.test_refit import record
 from tests.submission.made_study import TEMPLATE, TrainedStudy
 from workbench.data.facts import FactsStore
+from workbench.data.prepared_table import read_prepared_table, write_prepared_table
 from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
 from workbench.files import hash_file, write_text
 from workbench.media.facts import Facts
@@ -28,6 +29,7 @@ from workbench.submission.scored_files import (
     scored_files_table,
 )
 from workbench.submission.study_files import find_scored_files
+from workbench.submission.training_files import trained_models
 from workbench.trial.result import TrialFolder
 from workbench.workspace import Workspace
 
@@ -360,11 +362,27 @@ def test_neutral_scores_of_an_older_study_are_counted_too(own_study: StudyFolder
     trial.write_scores(trial.read_scores().drop(columns="neutral"))
     trial.write_result(result.model_copy(update={"scores_sha256": ""}))
     names = ["t0.mp4", "mute.mp4", "empty.mp4", "missing.mp4"]
-    views = trial.read_recipe().model.views
-    found = neutral_of(find_scored_files(own_study, trial, views, names))
+    models = trained_models(own_study, read_champion(own_study), None)
+    found = neutral_of(find_scored_files(own_study, trial, models, names))
     assert [file.name for file in found.files] == ["empty.mp4", "missing.mp4"]
     assert found.num_files == 4
     assert "'empty.mp4' (the file is empty)" in found.sentence
+
+
+def test_what_a_member_of_another_study_saw_of_a_file_is_told(own_study: StudyFolder) -> None:
+    # The study of the pack has another view of that name, of which every file is.
+    other = StudyFolder(shutil.copytree(own_study.path, own_study.path.parent / "other"))
+    table = read_prepared_table(own_study.manifest)
+    write_prepared_table(table.assign(**{"row.mel": 1}), own_study.manifest)
+    (mine,) = trained_models(own_study, read_champion(own_study), None)
+    mel = {"mel": mine.recipe.model.views["mel"]}
+    theirs = mine.model_copy(
+        update={"study": other.name, "recipe": mine.recipe.replaced(views=mel)}
+    )
+    names = ["t0.mp4", "mute.mp4"]
+    found = find_scored_files(own_study, the_trial(own_study), [mine, theirs], names)
+    assert [file.neutral for file in found] == ["no", "partly"]
+    assert found[1].why.startswith("mel: ")
 
 
 @pytest.mark.parametrize(("count", "is_refused"), [(1, False), (2, True)])

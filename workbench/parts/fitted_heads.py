@@ -105,7 +105,7 @@ class BoostedTrees(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return (batch, 2) logits of (batch, width) features, that of a real one always 0."""
         trees = torch.arange(len(self.leaves), device=features.device)
-        node = torch.zeros(len(features), len(trees), dtype=torch.int64, device=features.device)
+        node = torch.zeros(features.shape[0], len(trees), dtype=torch.int64, device=features.device)
         for _ in range(self._depth):
             seen = features.gather(1, self.features[trees, node])
             node = 2 * node + 1 + (seen > self.thresholds[trees, node]).long()

@@ -133,6 +133,27 @@ def used(
     return tuple(plugin for plugin in plugins if plugin.module in modules)
 
 
+def needed(plugins: Iterable[Plugin], backbones: Iterable[str]) -> tuple[Plugin, ...]:
+    """Return those that bring one of the backbones of a model, by the names of their files.
+
+    Args:
+        plugins: Of the recipe of the model, or of those of all members of a pack.
+        backbones: Of the model.
+
+    Raises:
+        ConfigError: two members of a pack need two versions of one file.
+    """
+    found = sorted(used(dict.fromkeys(plugins), (), backbones), key=lambda one: one.file)
+    for first, second in itertools.pairwise(found):
+        if first.file == second.file:
+            # A process runs one version, and would build the models of both by it.
+            raise ConfigError(
+                f"Members of the pack need two versions of the plugin {first.file}, and one module "
+                "can hold one. Leave out the members of one of them."
+            )
+    return tuple(found)
+
+
 def module_of(backbone: str) -> str:
     """Return the module that brings a backbone, by its name with or without a tag."""
     timm, arch = import_timm(), backbone.partition(".")[0]

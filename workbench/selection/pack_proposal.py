@@ -218,10 +218,12 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
     """
     with folder.held():  # so that no cleaning deletes what it joins, or the pack itself
         sweep(folder.path)  # one that was killed may have left the weights of a whole pack
+        rulebook = folder.experiment().rulebook
+        # After it: the plugins of the members run now, which may be another version of a file.
         record = record_of(
             proposal.ingredients, proposal.joint, proposal.objective, num_trials=proposal.num_trials
         )
-        record = counted(record, folder.experiment().rulebook)
+        record = counted(record, rulebook)
         best = proposal.best
         record = record.model_copy(
             update={

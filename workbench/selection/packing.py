@@ -14,6 +14,7 @@ from workbench.files import finished, hash_file, write_text
 from workbench.folders import finished_folder
 from workbench.parts.joint import Joint, JointLayer
 from workbench.parts.pack_spec import PackSpec, with_views_told_apart
+from workbench.parts.plugins import needed
 from workbench.rules.judge import judge_spec
 from workbench.rules.rulebook import Rulebook
 from workbench.scoring.slices import TEST
@@ -55,6 +56,7 @@ def record_of(
 
     Raises:
         StudyError: the trials are of different data.
+        ConfigError: they need two versions of one plugin.
         DamagedFileError: a trial's recipe is gone or damaged.
     """
     recipes = [one.folder.trial(one.row.recipe).read_recipe() for one in ingredients]
@@ -65,6 +67,8 @@ def record_of(
             f"{len(data)} data sets ({', '.join(sorted(data))}). Name studies of the same data."
         )
     specs, _ = with_views_told_apart([recipe.model for recipe in recipes])
+    spec = PackSpec(members=specs, joint=joint)
+    needed((p for recipe in recipes for p in recipe.plugins), spec.backbone_names)
     members = tuple(
         PackMember(
             study=one.folder.name,
@@ -79,7 +83,7 @@ def record_of(
         for one, recipe in zip(ingredients, recipes, strict=True)
     )
     return PackRecord(
-        spec=PackSpec(members=specs, joint=joint),
+        spec=spec,
         members=members,
         data=data.pop(),
         objective=objective,
@@ -261,7 +265,7 @@ def pack_tensors(spec: PackSpec, trained: Sequence[TrialFolder]) -> dict[str, Te
 def _renamed(name: str, new: Mapping[str, str]) -> str:
     """Return the name of a tensor of a model whose views have new names."""
     top, _, rest = name.partition(".")
-    if top != "readers":
+    if top not in ("readers", "over_frames"):
         return name
     view, _, rest = rest.partition(".")
     return f"{top}.{new[view]}.{rest}"

@@ -22,6 +22,7 @@ from workbench.parts.heads import LINEAR
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.over_frames import MEAN
 from workbench.parts.pack_spec import PackSpec, members_of
+from workbench.parts.plugins import needed
 from workbench.parts.temperature import tempered
 from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
@@ -59,7 +60,7 @@ from workbench.submission.study_files import (
     write_study_page,
 )
 from workbench.submission.technical_report import REPORT, Reported, technical_report
-from workbench.submission.training_files import needed_plugins, trained_models, write_training
+from workbench.submission.training_files import recipes_of, trained_models, write_training
 from workbench.tables import text_table
 from workbench.trial.result import ModelFolder
 from workbench.workspace import Workspace
@@ -132,8 +133,9 @@ def export(
     if not model.weights.exists():
         title = title_of(champion.number, champion.recipe, is_soup=champion.is_soup)
         raise BundleError(without_weights(model, title))
-    spec = _read_spec(model, champion, uid)
-    verdict = judge_spec(folder.experiment().rulebook, spec)
+    rulebook = folder.experiment().rulebook
+    spec = _read_spec(model, champion, uid)  # after it: the plugins of its own models run now
+    verdict = judge_spec(rulebook, spec)
     if not verdict.legal:
         raise RuleError(f"{verdict.sentence} Promote another trial.")
     template = read_template(folder.template, folder.experiment().data.columns, may_be_empty=True)
@@ -153,14 +155,15 @@ def export(
             f"row, e.g. {quoted(min(lost))}. Run `workbench search` again with the same options; "
             "it is written anew."
         )
-    scored = find_scored_files(folder, model, spec.views, sheet.names)
+    models = trained_models(folder, champion, refit)
+    trained = [(one.study, one.recipe) for one in models] or recipes_of(folder, model)
+    scored = find_scored_files(folder, model, trained, sheet.names)
     neutral = neutral_of(scored)
     if not allow_missing:
         require_few(neutral)
     device = device_of(folder, model)
-    views, calibrated = spec.views.values(), _said(temperature, refit)
-    models = trained_models(folder, champion, refit)
-    plugins = needed_plugins(model, spec.backbone_names)
+    views, calibrated = spec.views.values(), documents.calibrated_by(temperature, refit)
+    plugins = needed((p for _, one in trained for p in one.plugins), spec.backbone_names)
     code = code_for(
         {type(view) for view in views},
         spec.backbone_names,
@@ -319,22 +322,6 @@ def _temperature(model: ModelFolder, champion: Champion) -> Temperature:
             "on. Export without --calibrated."
         )
     return Temperature(temperature=found.temperature, slice=name, num_files=found.num_samples)
-
-
-def _said(temperature: Temperature | None, refit: RefitRecord | None) -> str:
-    if temperature is None:
-        return ""
-    said = (
-        f"The logit of every score is divided by {temperature.temperature}, the temperature by "
-        f"which the log-loss on the {temperature.num_files} files of {temperature.slice} is least; "
-        f"`{CALIBRATION}` holds it. It changes no order of files."
-    )
-    if refit:
-        said += (
-            f" It is that of the scores of {refit.title}, not of the refit's own: the refit was "
-            "trained on those files, and none is left to fit one on."
-        )
-    return said
 
 
 def _picture_libraries(folder: StudyFolder) -> set[str]:

@@ -14,8 +14,10 @@ from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
 from workbench.study.refits import RefitRecord
+from workbench.submission.contents import Temperature
 from workbench.submission.markdown import as_cell, as_code, as_text
 from workbench.submission.neutral import Neutral
+from workbench.submission.places import CALIBRATION
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,23 @@ class ScoringTimes:
 
     of_members: tuple[float | None, ...] = ()
     """Of each member of a pack; empty of another model."""
+
+
+def calibrated_by(temperature: Temperature | None, refit: RefitRecord | None) -> str:
+    """Return by what the scores are divided, in sentences; nothing where they are not."""
+    if temperature is None:
+        return ""
+    said = (
+        f"The logit of every score is divided by {temperature.temperature}, the temperature by "
+        f"which the log-loss on the {temperature.num_files} files of {temperature.slice} is least; "
+        f"`{CALIBRATION}` holds it. It changes no order of files."
+    )
+    if refit:
+        said += (
+            f" It is that of the scores of {refit.title}, not of the refit's own: the refit was "
+            "trained on those files, and none is left to fit one on."
+        )
+    return said
 
 
 def installed_versions(libraries: Iterable[str]) -> dict[str, str]:

@@ -1,9 +1,8 @@
 """What a bundle tells of its study: its page, and the test files as its champion scored them."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from workbench.console import cut_text, visible
 from workbench.data.prepared_table import read_prepared_table
@@ -18,6 +17,7 @@ from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
 from workbench.study.storage import address_of
 from workbench.submission.scored_files import Neutrality, ScoredFile
+from workbench.trial.recipe import Recipe
 from workbench.trial.result import ModelFolder
 
 _MOST_REASON = 300
@@ -34,10 +34,21 @@ def write_study_page(folder: StudyFolder, path: Path) -> None:
 
 
 def find_scored_files(
-    folder: StudyFolder, model: ModelFolder, views: Iterable[str], names: Iterable[str]
+    folder: StudyFolder,
+    model: ModelFolder,
+    trained: Iterable[tuple[str, Recipe]],
+    names: Iterable[str],
 ) -> tuple[ScoredFile, ...]:
-    """Return each file of the template once, in its order."""
-    known = _known(folder, list(views))
+    """Return each file of the template once, in its order.
+
+    Args:
+        folder: The study.
+        model: What is exported.
+        trained: The study and the recipe of each training of it: a study prepared what its views
+            saw of a file.
+        names: Of the template.
+    """
+    known = _known(folder, trained)
     scores = model.read_scores()
     wholly = {name for name, file in known.items() if file.neutral == "wholly"}
     if "neutral" in scores.columns:  # version 0.1 wrote no such column
@@ -85,22 +96,31 @@ def folder_of_test_media(folder: StudyFolder) -> str:
     return ""
 
 
-def _known(folder: StudyFolder, views: Sequence[str]) -> dict[str, ScoredFile]:
-    """Return the test files by name, as the study prepared them."""
-    if not folder.manifest.exists():
-        return {}
-    table = read_prepared_table(folder.manifest)
-    table = table[table["split"] == "test"]
-    there = [name for name in views if f"row.{name}" in table.columns]
-    return {row["name"]: _file(row, there) for row in table.to_dict("records")}
+def _known(folder: StudyFolder, trained: Iterable[tuple[str, Recipe]]) -> dict[str, ScoredFile]:
+    """Return the test files by name, as the studies of the models prepared them."""
+    contents: dict[str, str] = {}
+    seen: dict[str, dict[tuple[str, str], str | None]] = {}  # by view, why there is none
+    for name, recipe in trained:
+        if not (study := folder.beside(name)).manifest.exists():
+            continue
+        table = read_prepared_table(study.manifest)
+        for row in table[table["split"] == "test"].to_dict("records"):
+            contents[row["name"]] = str(row["content"])
+            for view in recipe.model.views:
+                if f"row.{view}" in row:
+                    is_neutral = row[f"row.{view}"] == NEUTRAL_ROW
+                    why = str(row[f"reason.{view}"]) if is_neutral else None
+                    seen.setdefault(row["name"], {})[name, view] = why
+    return {name: _file(name, contents[name], seen.get(name, {})) for name in contents}
 
 
-def _file(row: Mapping[Hashable, Any], views: Sequence[str]) -> ScoredFile:
-    lacking = [name for name in views if row[f"row.{name}"] == NEUTRAL_ROW]
+def _file(name: str, content: str, seen: Mapping[tuple[str, str], str | None]) -> ScoredFile:
+    lacking = [(view, why) for (_, view), why in seen.items() if why is not None]
     kind: Neutrality = "no"
-    why = ""
+    told = ""
     if lacking:
-        kind = "wholly" if len(lacking) == len(views) else "partly"
-        reason = visible(cut_text(str(row[f"reason.{lacking[0]}"]), _MOST_REASON))
-        why = reason if kind == "wholly" else f"{lacking[0]}: {reason}"
-    return ScoredFile(str(row["name"]), str(row["content"]), kind, why)
+        kind = "wholly" if len(lacking) == len(seen) else "partly"
+        view, why = lacking[0]
+        reason = visible(cut_text(why, _MOST_REASON))
+        told = reason if kind == "wholly" else f"{view}: {reason}"
+    return ScoredFile(name, content, kind, told)

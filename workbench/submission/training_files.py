@@ -2,7 +2,7 @@
 
 import itertools
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from workbench.console import say
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, DamagedFileError, StudyError
 from workbench.files import write_text
-from workbench.parts.plugins import Plugin, used
 from workbench.scoring.slices import TEST, columns_used
 from workbench.screening.clusters import FILE as CLUSTERS_FILE
 from workbench.searching.fold_data import FOLDS
@@ -42,6 +41,7 @@ from workbench.submission.training_record import (
     digests,
 )
 from workbench.submission.wheel import write_wheel
+from workbench.trial.recipe import Recipe
 from workbench.trial.result import ModelFolder, TrialFolder
 
 
@@ -76,25 +76,11 @@ def trained_models(
     return tuple({(one.study, one.uid): one for one in models}.values())
 
 
-def needed_plugins(model: ModelFolder, backbones: Iterable[str]) -> tuple[Plugin, ...]:
-    """Return the files of its user that bring some of the backbones of what is exported.
-
-    Raises:
-        BundleError: two members of a pack need two versions of one file.
-    """
+def recipes_of(folder: StudyFolder, model: ModelFolder) -> list[tuple[str, Recipe]]:
+    """Return what is said of a model where nothing is left of a trial: studies and recipes."""
     if isinstance(model, PackFolder):
-        recipes = [one.trained for one in model.read_pack().members]
-    else:
-        recipes = [TrialFolder(model.path).read_recipe()]
-    several = dict.fromkeys(one for recipe in recipes for one in recipe.plugins)
-    found = sorted(used(several, (), backbones), key=lambda one: one.file)
-    for first, second in itertools.pairwise(found):
-        if first.file == second.file:
-            raise BundleError(
-                f"Members of the pack need two versions of {first.file}, and a bundle holds one. "
-                "Train them with the same file, or give one of the files another name."
-            )
-    return tuple(found)
+        return [(one.study, one.trained) for one in model.read_pack().members]
+    return [(folder.name, TrialFolder(model.path).read_recipe())]
 
 
 def write_training(
