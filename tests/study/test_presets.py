@@ -58,6 +58,14 @@ def test_settings_change_a_recipe_key_by_key(tmp_path: Path) -> None:
     assert space.tree["tta"] == "six"
 
 
+def test_a_setting_changes_no_key_that_an_alias_shares(tmp_path: Path) -> None:
+    text = write(tmp_path, views=None).read_text(encoding="utf-8")
+    views = "views:\n  one: &view {kind: image, image_px: 32}\n  other: *view\n"
+    (tmp_path / "shared.yaml").write_text(text.replace("views: null\n", views), encoding="utf-8")
+    experiment, _ = read_preset(tmp_path / "shared.yaml", ["views.one.image_px=64"])
+    assert experiment.views == {"one": Image(image_px=64), "other": Image(image_px=32)}
+
+
 @pytest.mark.parametrize(
     ("settings", "keys", "said"),
     [

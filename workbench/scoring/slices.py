@@ -17,6 +17,7 @@ from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, Metadata, column_o
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
+from workbench.tables import counted
 
 TEST = "test"
 """The slice whose labels nobody has: what a submission predicts."""
@@ -293,6 +294,11 @@ def _by_column(family: str, prepared: Prepared, column: str, *, reals_of_all: bo
             f"{family}: `{column}` has {which} (e.g. {shown_cell(small[0])}) with fewer than "
             f"{LEAST_OF_CLASS} files of a class in val: {where}."
         )
+    # Of such files nothing would tell that a bad score of theirs counts nowhere.
+    if unsaid := int(((values == "") & (fake | (not reals_of_all))).sum()):
+        files = counted(unsaid, "fake" if reals_of_all else "file")
+        said = f"{family}: the tables say no `{column}` of {files} of val, in no slice of it."
+        note = f"{note} {said}".strip()
     slices = [
         Slice(f"{family}.{name}", prepared, rows[mask].reset_index(drop=True))
         for name, mask in zip(names, parts, strict=True)

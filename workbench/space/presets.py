@@ -137,7 +137,9 @@ def change(tree: dict[Any, Any], setting: str) -> None:
     *parents, last = key.split(".")
     node: Any = tree
     for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
+        below = node.get(parent, {})
+        if not isinstance(below, dict):
             raise ConfigError(f"--set {setting}: `{parent}` of the recipe holds no keys.")
+        node[parent] = {**below}  # its own: by an alias (*name) other keys may hold the same one
+        node = node[parent]
     node[last] = parse_yaml(text, where=f"--set {setting}")
