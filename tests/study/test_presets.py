@@ -96,6 +96,14 @@ def test_a_recipe_takes_the_experiments_name_for_the_same_view(tmp_path: Path) -
         draft_for(write(tmp_path), {"image": Image(image_px=48)})
 
 
+def test_two_equal_views_of_a_recipe_are_two_of_the_experiment(tmp_path: Path) -> None:
+    picture = {"kind": "image", "image_px": 32}
+    file = write(tmp_path, views={"left": picture, "right": picture})
+    with pytest.raises(ConfigError, match=r"reads the view .*image_px: 32.*does not have"):
+        draft_for(file, VIEWS)
+    assert draft_for(file, {**VIEWS, "again": VIEWS["image"]}).views == ("image", "again")
+
+
 def test_a_recipe_with_a_plugin_needs_an_experiment_with_the_same(tmp_path: Path) -> None:
     file = write(tmp_path, plugins=["of_recipe.py"], loss={"kind": "of_recipe"})
     (tmp_path / "of_recipe.py").write_text(LOSS.replace("brier", "of_recipe"))
