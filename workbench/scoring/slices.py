@@ -13,7 +13,7 @@ import pandas as pd
 
 from workbench.data.degraded import COPIES, DEGRADED
 from workbench.data.delimited import shown_cell
-from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, Metadata, column_of
+from workbench.data.metadata import ORIGINAL, PICTURE_FAKE, SOUND_FAKE, Metadata, column_of
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
@@ -216,15 +216,19 @@ def measured_slices(prepared: Prepared, names: Iterable[str], fold: int) -> list
     return whole
 
 
-def columns_used(metadata: Metadata, names: Iterable[str]) -> tuple[str, ...]:
+def columns_used(
+    metadata: Metadata, names: Iterable[str], *, mixed: bool = False
+) -> tuple[str, ...]:
     """Return the metadata columns that a study's numbers depend on.
 
-    They are those that slices and families called `names` are of, and those that trainings read.
+    They are those that slices and families called `names` are of, and those that trainings read:
+    of which file a fake was made, where fakes are `mixed` with their originals.
     """
     of_family = {_plain(column): column for column in metadata.groups}
     of_family[GENERATORS] = metadata.generator
     asked = dict.fromkeys(name.partition(".")[0] for name in names)
-    return (*(of_family[name] for name in asked if name in of_family), SOUND_FAKE, PICTURE_FAKE)
+    read = (SOUND_FAKE, PICTURE_FAKE, *([ORIGINAL] if mixed else []))
+    return (*(of_family[name] for name in asked if name in of_family), *read)
 
 
 def num_files(slices: Iterable[Slice]) -> int:
