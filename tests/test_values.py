@@ -168,6 +168,7 @@ def chained(times: int) -> str:
         ("n: " + "9" * 100_000, "too long for 64 bits"),
         ("n: " + "1:" * 50_000 + "1.5", "too long for 64 bits"),
         ("n: 9223372036854775808", "too long for 64 bits"),
+        ("n: 010", "010 would be read as 8: write the number in decimals"),
         ("a: !!int ''", "is not valid YAML"),
         (r'groups: ["\ud800"]', "half a character"),
         (f"*{'x' * 100_000}", "undefined alias"),

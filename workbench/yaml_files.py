@@ -154,6 +154,10 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
         raise yaml.constructor.ConstructorError(
             None, None, "a number is too long for 64 bits", node.start_mark
         )
+    # Nobody who writes `epochs: 010` beside `epochs: 09` means 8 and 9.
+    if is_int and re.fullmatch("[-+]?0[0-7_]+", text):
+        said = f"{text} would be read as {value}: write the number in decimals, or put it in quotes"
+        raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
     return value
 
 

@@ -18,6 +18,7 @@ def manifest(metadata: Metadata, **columns: list[str]) -> Manifest:
     """Return a manifest of four files to train on, four of val and two of test."""
     table = pd.DataFrame({"split": ["train"] * 4 + ["val"] * 4 + ["test"] * 2})
     table = table.assign(target=[0, 1] * 4 + [-1, -1], path=[f"f{n}" for n in range(10)])
+    table = table.assign(content=table["path"], name=table["path"])
     table = table.assign(**{column_of(name): cells for name, cells in columns.items()})
     return replace(Manifest(table, TEMPLATE, 0), metadata=metadata)
 
@@ -48,6 +49,23 @@ def test_a_generator_that_one_split_alone_has_is_noted_with_what_it_means() -> N
     assert "1 generator (tts) only in val" in notes["generators_of_val_alone"].sentence
     assert "1 generator (vae) only in train" in notes["generators_of_train_alone"].sentence
     assert {note.severity for note in notes.values()} == {"note"}
+
+
+def test_one_file_with_a_fake_sound_and_without_is_told() -> None:
+    # Of `f1` and `f3` the sound is said to be fake and real, of `f5` and `f7` it is said once.
+    data = manifest(
+        Metadata(),
+        sound_fake=["", "1", "", "0", "", "", "", "1", "", ""],
+        picture_fake=["", "1.0", "", "1", "", "1", "", "", "", ""],
+    )
+    same = data.table["content"].replace({"f3": "f1", "f7": "f5"})
+    twice = replace(data, table=data.table.assign(content=same))
+    assert found(data) == {}
+    told = found(twice)["part_conflicts"]
+    assert (told.severity, told.files) == ("warning", (("f1", "f3"),))
+    # No label at all is left to a training on both labels, which refuses it.
+    odd = twice.table.assign(**{column_of("sound_fake"): "perhaps"})
+    assert found(replace(twice, table=odd)) == {}
 
 
 def test_a_column_that_is_named_and_that_no_table_has_is_said() -> None:

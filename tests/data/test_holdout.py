@@ -67,6 +67,15 @@ def test_groups_are_never_split() -> None:
     assert len(of_held) == 6  # of 20 speakers of ten files each
 
 
+def test_files_that_are_not_there_are_held_out_each_by_itself() -> None:
+    table = made().table
+    lost = table.index < 100
+    table = table.assign(status="ok", content=table["content"].mask(lost, ""))
+    table["status"] = table["status"].mask(lost, "missing")
+    held = holdout_of(Manifest(table, NOTHING, 0), Holdout(share=0.3, by="speaker"))
+    assert len(held.table) == 60  # six speakers of ten files each, and no two of them one
+
+
 def test_copies_stay_together() -> None:
     whole = made()
     contents = whole.table["content"].tolist()

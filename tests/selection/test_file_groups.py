@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 
 from tests.selection.studies import MadeStudy
-from workbench.data.metadata import column_of
+from workbench.data.metadata import Metadata, column_of
 from workbench.data.prepared_table import write_prepared_table
 from workbench.errors import DamagedFileError
 from workbench.files import write_json
 from workbench.report.mistakes import _files
 from workbench.selection.estimate import measured_on
-from workbench.selection.file_groups import groups_of_files, joined
+from workbench.selection.file_groups import groups_of_files, joined, numbered_groups
 from workbench.selection.mistakes import Mistake
 from workbench.study.folder import StudyFolder
 from workbench.study.slice_folders import noted_folders, slice_folders
@@ -113,3 +113,11 @@ def test_a_damaged_note_of_folders_is_a_sentence(tmp_path: Path, text: str) -> N
     with pytest.raises(DamagedFileError, match=r"slices\.json is damaged\. Put the file back"):
         noted_folders(folder)
     assert slice_folders(folder) == frozenset()
+
+
+def test_groups_of_a_holdout_are_numbered_by_paths() -> None:
+    # Two folders have a file of one name; the speaker joins the first and the last.
+    rows = table(content=["a", "b", "c", "d"]).assign(name=["f", "f", "g", "h"])
+    rows = rows.assign(path=["x/f", "y/f", "g", "h"], **{column_of("speaker"): ["s", "", "t", "s"]})
+    assert numbered_groups(rows, Metadata(groups=("speaker",))).tolist() == [0, 1, 2, 0]
+    assert numbered_groups(rows, Metadata()).tolist() == [0, 1, 2, 3]

@@ -72,6 +72,20 @@ def test_the_interval_of_a_rate_without_an_error_is_not_zero_wide(
     assert found == pytest.approx((low, high))
 
 
+def test_files_of_one_speaker_count_once_in_an_interval() -> None:
+    targets, scores = scores_of(1.0, 1)
+    found, speakers = estimate("auc", targets, scores), np.arange(len(targets))
+    # Each file three times says no more than once.
+    often = [np.repeat(values, 3) for values in (targets, scores, speakers)]
+    wide = interval("auc", often[0], often[1], estimate("auc", *often[:2]), often[2])
+    assert wide == pytest.approx((found.low, found.high))
+    # Wilson's of four right ones.
+    right, of_four = np.array([0, 1] * 6), np.array([0, 1, 2, 3] * 3)
+    of_right = estimate("accuracy", right, right * 0.8)
+    ends = interval("accuracy", right, right * 0.8, of_right, of_four)
+    assert ends == pytest.approx((4 / (4 + 1.96**2), 1.0))
+
+
 @pytest.mark.slow
 def test_the_interval_of_another_metric_holds_its_value() -> None:
     targets, scores = scores_of(1.0, 1)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
@@ -118,6 +119,29 @@ def test_folds_by_clusters_are_found_once_a_study(
     assert reals[FOLD].value_counts().to_dict() == {1: 10, 2: 10}
     _seen(monkeypatch, "nothing is asked twice")
     assert bench.search(file, 2).num_new == 1
+
+
+def test_clusters_of_a_start_that_failed_are_found_anew(
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.01, (40, 2))
+    _seen(monkeypatch, np.repeat([[0.0, 1.0], [1.0, 0.0]], 20, axis=0) + noise)
+    file = bench.experiment(THREE, validation={"kind": "cluster", "folds": 3, "fold": 3})
+    with pytest.raises(DataError, match="fakes form only 2 clusters"):
+        bench.search(file, 1)
+    # By now the files show something else: those of every second fake are alike.
+    _seen(monkeypatch, np.repeat([[0.0, 1.0], [1.0, 0.0]] * 10, 2, axis=0) + noise)
+    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    tree["validation"] = {"kind": "cluster", "folds": 2}
+    file.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    table = Prepared.load(bench.search(file, 1).folder.path).table
+    fakes = table[(table["target"] == 1) & (table["split"] == "val")]
+    numbers = [
+        int(name.removeprefix("train"))
+        for name in fakes["name"].str.partition(".")[0]
+        if name.startswith("train")
+    ]
+    assert len({number // 2 % 2 for number in numbers}) == 1
 
 
 def test_without_features_no_study_is_dealt_by_clusters(

@@ -9,8 +9,10 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import THREE, write_data
 from workbench.data.manifest import Layout, read_labelled
+from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, Metadata
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError, DataError, StudyError
+from workbench.scoring.slices import columns_used
 from workbench.study.records import read_trials
 
 OVER = {"over": ["val", "degraded.jpeg30"], "aggregate": "worst"}
@@ -158,3 +160,17 @@ def test_a_folder_may_have_labels_of_one_split_alone(tmp_path: Path) -> None:
     assert len(both) == 32
     assert both["name"].is_unique
     assert "valset/val0.png" in set(both["name"])
+
+
+def test_what_fakes_were_made_of_is_the_studys_where_they_are_mixed_with_it(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    data, table = write_data(tmp_path / "data"), tmp_path / "data" / "metadata.csv"
+    space = {**THREE, "augment": {"paired_mixup_alpha": {"choice": [0.0, 0.4]}}}
+    file = bench.experiment(space, data={"groups": ["original"]})
+    table.write_text("img_name,original\ntrain1.jpg,train0.png\n")
+    bench.search(file, 1, data=data)
+    table.write_text("img_name,original\ntrain1.jpg,train2.jpg\n")
+    with pytest.raises(StudyError, match="its data"):
+        bench.search(file, 2, data=data)
+    assert columns_used(Metadata(groups=("original",)), ["val"]) == (SOUND_FAKE, PICTURE_FAKE)

@@ -131,3 +131,20 @@ def test_a_program_in_the_record_of_a_pack_is_not_imported_unasked(
     with pytest.raises(StudyError, match="--trust-plugins"):
         import_study(tmp_path / "study.tar", there)
     assert not (there.studies / folder.name).exists()
+
+
+def test_a_record_too_deep_to_be_looked_through_is_not_imported(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    # By how deep its caller stands, JSON of such a depth can be read or not: a command that stands
+    # less deep than the import would run the plugin.
+    folder = bench.search(bench.experiment(THREE), 1).folder
+    own = '{"plugins": [{"file": "a.py", "source": "1 / 0"}], "x": ' + "[" * 2000 + "]" * 2000 + "}"
+    hidden = folder.path / "trials" / "0123456789ab"
+    hidden.mkdir()
+    (hidden / "recipe.json").write_text(own)
+    export_study(folder, bench.workspace.tracking, tmp_path / "study.tar")
+    there = Workspace(tmp_path / "there")
+    with pytest.raises(StudyError, match="json of the archive is nested too deep"):
+        import_study(tmp_path / "study.tar", there)
+    assert not (there.studies / folder.name).exists()

@@ -58,6 +58,14 @@ def test_settings_change_a_recipe_key_by_key(tmp_path: Path) -> None:
     assert space.tree["tta"] == "six"
 
 
+def test_a_setting_changes_no_key_that_an_alias_shares(tmp_path: Path) -> None:
+    text = write(tmp_path, views=None).read_text(encoding="utf-8")
+    views = "views:\n  one: &view {kind: image, image_px: 32}\n  other: *view\n"
+    (tmp_path / "shared.yaml").write_text(text.replace("views: null\n", views), encoding="utf-8")
+    experiment, _ = read_preset(tmp_path / "shared.yaml", ["views.one.image_px=64"])
+    assert experiment.views == {"one": Image(image_px=64), "other": Image(image_px=32)}
+
+
 @pytest.mark.parametrize(
     ("settings", "keys", "said"),
     [
@@ -86,6 +94,14 @@ def test_a_recipe_takes_the_experiments_name_for_the_same_view(tmp_path: Path) -
     assert draft_for(write(tmp_path), VIEWS).views == ("image",)
     with pytest.raises(ConfigError, match=r"reads the view .*image_px: 32.*does not have"):
         draft_for(write(tmp_path), {"image": Image(image_px=48)})
+
+
+def test_two_equal_views_of_a_recipe_are_two_of_the_experiment(tmp_path: Path) -> None:
+    picture = {"kind": "image", "image_px": 32}
+    file = write(tmp_path, views={"left": picture, "right": picture})
+    with pytest.raises(ConfigError, match=r"reads the view .*image_px: 32.*does not have"):
+        draft_for(file, VIEWS)
+    assert draft_for(file, {**VIEWS, "again": VIEWS["image"]}).views == ("image", "again")
 
 
 def test_a_recipe_with_a_plugin_needs_an_experiment_with_the_same(tmp_path: Path) -> None:

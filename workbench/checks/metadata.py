@@ -1,13 +1,16 @@
 """What the metadata say of the splits: speakers in two of them, generators in one alone."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pandas as pd
 
 from workbench.checks.findings import Finding, finding, listed
 from workbench.data.delimited import shown_cell
+from workbench.data.fake_parts import fake_parts_of
 from workbench.data.manifest import Manifest
-from workbench.data.metadata import Metadata, column_of
+from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, Metadata, column_of
+from workbench.errors import DataError
 from workbench.tables import counted
 
 _EXAMPLES = 3
@@ -31,6 +34,8 @@ def metadata_findings(manifest: Manifest) -> Iterator[Finding]:
                 yield from _shared_groups(table, column, other)
     if column_of(metadata.generator) in table:
         yield from _generators_of_one_split(table, metadata.generator)
+    with suppress(DataError):  # a cell that is no label: a training on both labels refuses it
+        yield from _torn_parts(table[(table["target"] == 1) & (table["content"] != "")])
 
 
 def harder_slices(table: pd.DataFrame, metadata: Metadata) -> str:
@@ -93,6 +98,21 @@ def _generators_of_one_split(table: pd.DataFrame, column: str) -> Iterator[Findi
             f"{counted(len(lost), 'generator')} ({_some(lost)}) only in train: nothing measures "
             "whether a model has learnt them.",
             "Move some of their fakes to val if the test may have them.",
+        )
+
+
+def _torn_parts(fakes: pd.DataFrame) -> Iterator[Finding]:
+    parts = pd.DataFrame(fake_parts_of(fakes), fakes.index).groupby(fakes["content"]).nunique()
+    torn = fakes[fakes["content"].isin(parts.index[(parts > 1).any(axis=1)])]
+    if len(torn):
+        groups = [list(dict.fromkeys(rows["path"])) for _, rows in torn.groupby("content")]
+        yield finding(
+            "part_conflicts",
+            "warning",
+            f"{counted(len(groups), 'group')} of fakes are the same, byte for byte, and "
+            f"`{SOUND_FAKE}` or `{PICTURE_FAKE}` says two things of them.",
+            "Correct these columns: a training on both labels would learn both.",
+            groups,
         )
 
 

@@ -104,7 +104,10 @@ def holdout_of(manifest: Manifest, holdout: Holdout) -> Manifest:
         DataError: as `without_holdout`.
     """
     held = _is_held(manifest.table, holdout)
-    rows = manifest.table[held].drop_duplicates("content").assign(split=HOLDOUT)
+    rows = manifest.table[held]
+    # Files that are not there have no content, and are no copies of each other.
+    keys = rows["content"].where(rows["content"] != "", rows["path"])
+    rows = rows[~keys.duplicated()].assign(split=HOLDOUT)
     return replace(manifest, table=rows.reset_index(drop=True))
 
 

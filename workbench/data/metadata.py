@@ -30,6 +30,9 @@ from workbench.values import Frozen
 SOUND_FAKE, PICTURE_FAKE = "sound_fake", "picture_fake"
 """Columns that say of a fake whether its sound is fake, and its picture; see `fake_parts`."""
 
+ORIGINAL = "original"
+"""The group that names the file that a fake was made of, as DFDC's tables do."""
+
 _PREFIX = "meta."
 """Of its columns in the manifest's table, whose own columns may be called the same."""
 

@@ -40,9 +40,19 @@ def require_no_plugins(study: Path) -> None:
 
 
 def _read_tree(file: Path) -> Any:
-    """Return what a record holds; nothing where it is damaged: no command reads it either."""
-    with suppress(OSError, ValueError, RecursionError):
-        return json.loads(file.read_bytes())
+    """Return what a record holds; nothing where it is damaged: no command reads it either.
+
+    Raises:
+        StudyError: it is nested so deep that it depends on who reads it whether it can be read.
+    """
+    with suppress(OSError, ValueError):
+        try:
+            return json.loads(file.read_bytes())
+        except RecursionError as error:
+            raise StudyError(
+                f"{file.name} of the archive is nested too deep to be looked through. No export "
+                "writes that."
+            ) from error
     return None
 
 

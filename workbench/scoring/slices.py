@@ -13,10 +13,11 @@ import pandas as pd
 
 from workbench.data.degraded import COPIES, DEGRADED
 from workbench.data.delimited import shown_cell
-from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, Metadata, column_of
+from workbench.data.metadata import ORIGINAL, PICTURE_FAKE, SOUND_FAKE, Metadata, column_of
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError
+from workbench.tables import counted
 
 TEST = "test"
 """The slice whose labels nobody has: what a submission predicts."""
@@ -215,15 +216,19 @@ def measured_slices(prepared: Prepared, names: Iterable[str], fold: int) -> list
     return whole
 
 
-def columns_used(metadata: Metadata, names: Iterable[str]) -> tuple[str, ...]:
+def columns_used(
+    metadata: Metadata, names: Iterable[str], *, mixed: bool = False
+) -> tuple[str, ...]:
     """Return the metadata columns that a study's numbers depend on.
 
-    They are those that slices and families called `names` are of, and those that trainings read.
+    They are those that slices and families called `names` are of, and those that trainings read:
+    of which file a fake was made, where fakes are `mixed` with their originals.
     """
     of_family = {_plain(column): column for column in metadata.groups}
     of_family[GENERATORS] = metadata.generator
     asked = dict.fromkeys(name.partition(".")[0] for name in names)
-    return (*(of_family[name] for name in asked if name in of_family), SOUND_FAKE, PICTURE_FAKE)
+    read = (SOUND_FAKE, PICTURE_FAKE, *([ORIGINAL] if mixed else []))
+    return (*(of_family[name] for name in asked if name in of_family), *read)
 
 
 def num_files(slices: Iterable[Slice]) -> int:
@@ -293,6 +298,11 @@ def _by_column(family: str, prepared: Prepared, column: str, *, reals_of_all: bo
             f"{family}: `{column}` has {which} (e.g. {shown_cell(small[0])}) with fewer than "
             f"{LEAST_OF_CLASS} files of a class in val: {where}."
         )
+    # Of such files nothing would tell that a bad score of theirs counts nowhere.
+    if unsaid := int(((values == "") & (fake | (not reals_of_all))).sum()):
+        files = counted(unsaid, "fake" if reals_of_all else "file")
+        said = f"{family}: the tables say no `{column}` of {files} of val, in no slice of it."
+        note = f"{note} {said}".strip()
     slices = [
         Slice(f"{family}.{name}", prepared, rows[mask].reset_index(drop=True))
         for name, mask in zip(names, parts, strict=True)

@@ -44,6 +44,8 @@ def dealt(
     if validation.kind != "cluster":
         return with_fold(manifest, validation)
     prepared = prepare(manifest, data, views, cache=where.cache, jobs=where.num_threads)
+    if not folder.experiment_file.exists():  # a start that failed may have left those of other data
+        (folder.path / FOLDS / FILE).unlink(missing_ok=True)
     found = _clusters(prepared, experiment, space, folder.path / FOLDS, finder, where)
     if found.reason:
         (folder.path / FOLDS / FILE).unlink()  # another time there may be weights

@@ -225,7 +225,8 @@ class _Run:
             finder=self.finder,
             where=where,
         )
-        files = replace(files, used=columns_used(files.metadata, over))
+        mixed = any(one.augment.paired_mixup_alpha > 0 for one in self.space.corners())
+        files = replace(files, used=columns_used(files.metadata, over, mixed=mixed))
         info = begin_or_check(
             self.folder,
             self.experiment,

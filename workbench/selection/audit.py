@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 
 from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
@@ -32,8 +31,10 @@ from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores
 from workbench.searching.devices import choose_seats
-from workbench.selection.audited_files import of_other_studies, without_copies
+from workbench.selection.audited_files import labelled_files, of_other_studies, without_copies
 from workbench.selection.champion import current_user, read_champion
+from workbench.selection.correction import interval_by_groups
+from workbench.selection.file_groups import numbered_groups
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
 from workbench.selection.registration import load_trained
@@ -128,7 +129,8 @@ def audit(
             _, stood = _scored(folder, before.of_recipe, prepared, device)
             is_told = is_gain(metric, targets, scores, stood)
         found = estimate(metric, targets, scores)
-        low, high = interval(metric, targets, scores, found)
+        alike = numbered_groups(prepared.rows(HOLDOUT), prepared.metadata)
+        low, high = interval(metric, targets, scores, found, alike)
         look = Look(
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             who=current_user(),
@@ -219,17 +221,22 @@ def estimate(metric: MetricName, targets: npt.ArrayLike, scores: Scores) -> Esti
 
 
 def interval(
-    metric: MetricName, targets: npt.ArrayLike, scores: Scores, found: Estimate
+    metric: MetricName,
+    targets: npt.ArrayLike,
+    scores: Scores,
+    found: Estimate,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> tuple[float | None, float | None]:
     """Return the ends of the 95% interval of a metric; none of too few samples.
 
-    Of a rate it is the bootstrap's, and where that is narrower Wilson's: a bootstrap of a rate of
-    0 or 1 has no width.
+    Samples of one group, (samples,) from 0 on, stay together. Of a rate it is the bootstrap's, and
+    where that is narrower Wilson's: a bootstrap of a rate of 0 or 1 has no width.
     """
+    if groups is not None and len(set(groups.tolist())) < len(groups):
+        return interval_by_groups(metric, targets, scores, groups, found.value)
     if metric == "auc":
         return found.low, found.high
-    (values,) = _values(metric, targets, scores)
-    low, high = map(float, np.quantile(values, [0.025, 0.975]))
+    low, high = map(float, np.quantile(_values(metric, targets, scores)[0], [0.025, 0.975]))
     if metric in ("log_loss", "best_f1_threshold"):
         return low, high
     y = np.asarray(targets)
@@ -310,18 +317,12 @@ def _manifest(
     place = Path(info.data)
     whole = read_manifest(place, experiment.data, cache=workspace.cache)
     # However the files that are left were dealt into splits and folds then.
-    if _labelled_files(without_holdout(whole, holdout).table) != _labelled_files(searched.table):
+    if labelled_files(without_holdout(whole, holdout).table) != labelled_files(searched.table):
         raise StudyError(
             f"The data in {place} changed since the study {folder.name} began, so other files may "
             "be held out now than then. Undo the change."
         )
     return holdout_of(whole, holdout), place
-
-
-def _labelled_files(table: pd.DataFrame) -> set[tuple[str, int, str]]:
-    """Return path, label and content of each labelled file."""
-    rows = table[table["target"] >= 0]
-    return set(zip(rows["path"], rows["target"], rows["content"], strict=True))
 
 
 def _require_classes(manifest: Manifest) -> None:

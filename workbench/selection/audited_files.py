@@ -43,3 +43,9 @@ def without_copies(manifest: Manifest, searched: Sequence[Prepared]) -> tuple[Ma
     is_copy = manifest.table["content"].isin(known)
     left = manifest.table[~is_copy].reset_index(drop=True)
     return replace(manifest, table=left), int(is_copy.sum())
+
+
+def labelled_files(table: pd.DataFrame) -> set[tuple[str, int, str]]:
+    """Return path, label and content of each labelled file."""
+    rows = table[table["target"] >= 0]
+    return set(zip(rows["path"], rows["target"], rows["content"], strict=True))

@@ -25,7 +25,7 @@ from workbench.trial.intervals import (
     rate_interval,
     rate_variance,
 )
-from workbench.trial.recipe import Objective
+from workbench.trial.recipe import MetricName, Objective
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -159,6 +159,30 @@ def interval_of_auc(
     supposed = [auc_variance(auc, num_fakes, num_reals) for auc in totals[chosen].tolist()]
     expected = float(np.array(supposed) @ shares[chosen])
     return auc_interval(value, num_fakes, num_reals, found / expected if expected > 0 else None)
+
+
+def interval_by_groups(
+    metric: MetricName,
+    targets: npt.ArrayLike,
+    scores: Float64Array,
+    groups: npt.NDArray[np.int64],
+    value: float,
+) -> tuple[float, float]:
+    """Return the 95% interval of one model's metric, samples of one group kept together.
+
+    Args:
+        metric: Which.
+        targets: (samples,) of 0 and 1.
+        scores: (samples,) in [0, 1].
+        groups: (samples,) from 0 on, none left out.
+        value: The metric of them all.
+    """
+    y, rows = np.asarray(targets, np.int64), np.asarray(scores, np.float64)[None]
+    measured = [SliceScores(targets=y, scores=rows, groups=groups)]
+    if metric == "auc":
+        return interval_of_auc(measured, value, np.ones(1), np.ones((1, 1)), np.array([value]))
+    chosen = ChosenRow(trial=0, value=value, weights=np.ones(1))
+    return interval_of_other(measured, Objective(metric=metric), value, chosen, 0)
 
 
 def group_influences(

@@ -1,11 +1,12 @@
 """Which files of a study belong together: copies of one file, clips of one speaker."""
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from workbench.data.metadata import column_of
+from workbench.data.metadata import Metadata, column_of
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError
 from workbench.files import read_json
@@ -26,6 +27,13 @@ def groups_of_files(folder: StudyFolder) -> dict[str, str]:
     rows = table[table["split"] == "val"].drop_duplicates("name")
     columns = [column_of(name) for name in _group_columns(folder)] + ["content"]
     return joined(rows, [column for column in columns if column in rows])
+
+
+def numbered_groups(rows: pd.DataFrame, metadata: Metadata) -> npt.NDArray[np.int64]:
+    """Return the group of each file of a prepared table as a number from 0 on, (rows,)."""
+    columns = [*map(column_of, metadata.groups), "content"]
+    first_of = joined(rows.assign(name=rows["path"]), [one for one in columns if one in rows])
+    return np.asarray(pd.factorize(rows["path"].map(first_of))[0], np.int64)
 
 
 def joined(rows: pd.DataFrame, columns: list[str]) -> dict[str, str]:

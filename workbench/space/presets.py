@@ -107,9 +107,11 @@ def draft_for(
             f"{path} has the plugin {lacking[0].label}, which the experiment does not have. Add "
             "it to the experiment's `plugins`, or train the recipe alone by `workbench train`."
         )
-    called = {}
+    called: dict[str, str] = {}
     for own, view in experiment.views.items():
-        same = [name for name, other in views.items() if other == view]
+        # Each stands for one: of two that are equal, both would be the same view.
+        free = {name: other for name, other in views.items() if name not in called.values()}
+        same = [name for name, other in free.items() if other == view]
         if not same:
             tree = {"kind": view.kind, **view.model_dump(mode="json", exclude_defaults=True)}
             said = yaml.safe_dump(tree, default_flow_style=True, width=1000).strip()
@@ -137,7 +139,9 @@ def change(tree: dict[Any, Any], setting: str) -> None:
     *parents, last = key.split(".")
     node: Any = tree
     for parent in parents:
-        node = node.setdefault(parent, {})
-        if not isinstance(node, dict):
+        below = node.get(parent, {})
+        if not isinstance(below, dict):
             raise ConfigError(f"--set {setting}: `{parent}` of the recipe holds no keys.")
+        node[parent] = {**below}  # its own: by an alias (*name) other keys may hold the same one
+        node = node[parent]
     node[last] = parse_yaml(text, where=f"--set {setting}")

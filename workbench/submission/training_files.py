@@ -110,6 +110,7 @@ def write_training(
         return ""
     finalists = finalists_of(folder)
     tags = code_tags()
+    used = {name: _used(one, models) for name, one in studies.items()}
     record = TrainingRecord(
         recipe=uid,
         version=tags["version.workbench"],
@@ -120,14 +121,14 @@ def write_training(
         repeats=() if refit else _other_seeds(folder, champion, finalists),
         pack=model.read_pack().spec if isinstance(model, PackFolder) else None,
         data={
-            name: digests(read_prepared_table(one.manifest), _used(one))
+            name: digests(read_prepared_table(one.manifest), used[name])
             for name, one in studies.items()
         },
         folders={
             name: {part: about["fingerprint"] for part, about in noted_folders(one).items()}
             for name, one in studies.items()
         },
-        used_columns={name: _used(one) for name, one in studies.items()},
+        used_columns=used,
         spread=_spread(folder, finalists),
     )
     for name, one in studies.items():
@@ -274,9 +275,11 @@ def _experiment(folder: StudyFolder) -> str:
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def _used(folder: StudyFolder) -> tuple[str, ...]:
+def _used(folder: StudyFolder, models: Sequence[TrainedModel]) -> tuple[str, ...]:
     experiment = folder.experiment()
-    return columns_used(experiment.data.described, experiment.objective.over)
+    own = [model.recipe.training.augment for model in models if model.study == folder.name]
+    mixed = any(augment.paired_mixup_alpha > 0 for augment in own)
+    return columns_used(experiment.data.described, experiment.objective.over, mixed=mixed)
 
 
 def finalists_of(folder: StudyFolder) -> Finalists | None:

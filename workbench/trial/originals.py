@@ -6,14 +6,11 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor
 
-from workbench.data.metadata import column_of
+from workbench.data.metadata import ORIGINAL, column_of
 from workbench.parts.augment_mixing import beta
 from workbench.scoring.stored import StoredViews
 from workbench.trial.batches import Batch
 from workbench.trial.drawn_copies import DrawnCopies
-
-ORIGINAL = "original"
-"""The group of the metadata that names the file that a fake was made of, as DFDC's tables do."""
 
 
 def originals_of(rows: pd.DataFrame, copies: DrawnCopies | None) -> Tensor:
