@@ -99,7 +99,7 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
     tags = code_tags()
     _require_version(bundle, record, tags["version.workbench"])
     trained = [*record.models, *(record.repeats if how.all_seeds else ())]
-    checks = [_program(record, tags), check_documents(bundle, contents, record)]
+    checks = [_program(record, tags), check_documents(bundle, contents)]
     checks.append(_starts(trained, how.store))
     _begin(out, bundle)
     device = how.device or ("cpu" if record.models[0].device == "cpu" else "auto")

@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.errors import BundleError
-from workbench.files import read_json
+from workbench.submission.agreement import disagreements
 from workbench.submission.contents import Contents
-from workbench.submission.places import MANIFEST, MODEL
 from workbench.submission.training_record import (
     RECORD,
     REPEATABILITY,
     SeedSpread,
     TrainedModel,
-    TrainingRecord,
     digest_of_scores,
 )
 from workbench.tables import text_table
@@ -55,32 +52,15 @@ class Tolerance(Frozen):
     """Where the two come from, in a few words."""
 
 
-def check_documents(bundle: Path, contents: Contents, record: TrainingRecord) -> Check:
-    """Return the line of the files that tell the model, which no training reads: people do.
+def check_documents(bundle: Path, contents: Contents) -> Check:
+    """Return the line of the records that tell the model, which no training reads: people do.
 
     Raises:
         BundleError: one of them cannot be read.
     """
-    one = record.models[0].recipe
-    wanted: dict[str, Frozen] = {}
-    if record.pack or not record.soups:  # a soup has a recipe of its own
-        wanted[MODEL] = record.pack or one.model
-    if not record.pack and not record.soups:
-        wanted["recipe.json"] = one
-    others = [] if contents.recipe == record.recipe else [MANIFEST]
-    for name, known in wanted.items():
-        try:
-            told = type(known).model_validate(read_json(bundle / name))
-        except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(
-                f"{bundle / name} cannot be read. Export the bundle again."
-            ) from error
-        if told.model_dump(mode="json") != known.model_dump(mode="json"):
-            others.append(name)
-    said = f"{' and '.join(others)} not of the model that {RECORD} trains"
-    if not others:
-        said = f"{', '.join([MANIFEST, *wanted])}: of the model that {RECORD} trains"
-    return Check(what="documents", ok=not others, said=said)
+    names, faults = disagreements(bundle, contents)
+    said = "; ".join(faults) or f"{', '.join(names)}: of the model that {RECORD} trains"
+    return Check(what="documents", ok=not faults, said=said)
 
 
 def tolerance_for(spread: SeedSpread | None, asked: float | None) -> Tolerance:
