@@ -26,7 +26,7 @@ from workbench.submission.training_record import RECORD
 from workbench.trial.recipe import Objective, Recipe, Refit
 from workbench.validation import shown
 
-_CHAMPION, _RECIPE, _REFIT = "champion.json", "recipe.json", "refit.json"
+_CHAMPION, _RECIPE, REFIT = "champion.json", "recipe.json", "refit.json"
 
 V = TypeVar("V", bound=BaseModel)
 
@@ -118,7 +118,7 @@ def disagreements(bundle: Path, contents: Contents) -> tuple[list[str], list[str
 
     model = read(RootModel[PackSpec | ModelSpec], MODEL)
     recipe, pack = read(_Recipe, _RECIPE), read(_Pack, PACK_FILE)
-    champion, refit = read(Champion, _CHAMPION), read(RefitRecord, _REFIT)
+    champion, refit = read(Champion, _CHAMPION), read(RefitRecord, REFIT)
     record = _read(_Trainings, bundle / RECORD) if RECORD in contents.files else None
     if champion is None or (pack or recipe) is None:
         lost = _CHAMPION if champion is None else _RECIPE
@@ -151,6 +151,15 @@ def disagreements(bundle: Path, contents: Contents) -> tuple[list[str], list[str
     return names, faults
 
 
+def read_champion_of(bundle: Path) -> Champion:
+    """Return the champion that a bundle is of.
+
+    Raises:
+        BundleError: its record cannot be read.
+    """
+    return _read(Champion, bundle / _CHAMPION)
+
+
 def _of_bundle(
     contents: Contents, champion: Champion, refit: RefitRecord | None, uid: str, in_weights: str
 ) -> Iterator[_Fact]:
@@ -162,9 +171,9 @@ def _of_bundle(
     if refit is None:
         yield _CHAMPION, "recipe", champion.recipe, MANIFEST, uid
         return
-    yield _REFIT, "recipe", refit.recipe, MANIFEST, uid
+    yield REFIT, "recipe", refit.recipe, MANIFEST, uid
     for key, value in carried_over(champion).items():
-        yield _REFIT, key, getattr(refit, key), _CHAMPION, value
+        yield REFIT, key, getattr(refit, key), _CHAMPION, value
 
 
 def _of_pack(pack: _Pack, champion: Champion) -> Iterator[_Fact]:
@@ -186,7 +195,7 @@ def _of_trainings(
     if refit:
         yield from _of_refit(record, champion, refit)
         told += [
-            (_REFIT, one.study, one.recipe, f"refit of trial {one.number}", None)
+            (REFIT, one.study, one.recipe, f"refit of trial {one.number}", None)
             for one in refit.models
         ]
     elif pack:
@@ -235,15 +244,15 @@ def _of_refit(record: _Trainings, champion: Champion, refit: RefitRecord) -> Ite
         member_name(one.study, one.number, one.of, (), of=champion.study) for one in refit.models
     )
     numbers = (str(champion.number),) if champion.number is not None else champion.members
-    yield _REFIT, "trials", names, _CHAMPION, numbers
+    yield REFIT, "trials", names, _CHAMPION, numbers
     for one, training in zip(refit.models, record.models, strict=False):
         about = Refit.model_validate(training.recipe.root.get("refit"))
-        yield _REFIT, f"origin of {one.recipe}", one.of, RECORD, about.of
+        yield REFIT, f"origin of {one.recipe}", one.of, RECORD, about.of
         if about.history:
             best = (min if refit.objective.direction == "minimize" else max)(about.history)
-            yield _REFIT, f"value of trial {one.number}", one.objective, RECORD, best
+            yield REFIT, f"value of trial {one.number}", one.objective, RECORD, best
             last = f"last epoch of trial {one.number}"
-            yield _REFIT, last, one.at_last_epoch, RECORD, about.history[-1]
+            yield REFIT, last, one.at_last_epoch, RECORD, about.history[-1]
             if champion.number is not None and champion.num_folds == 1:
                 yield _CHAMPION, "value", champion.value, RECORD, best
 

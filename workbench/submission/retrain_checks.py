@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from workbench.selection.champion import Champion
 from workbench.submission.agreement import disagreements
 from workbench.submission.contents import Contents
 from workbench.submission.training_record import (
@@ -17,6 +18,7 @@ from workbench.submission.training_record import (
 )
 from workbench.tables import text_table
 from workbench.trial.environment import Environment
+from workbench.trial.metrics import objective_metrics
 from workbench.trial.result import Result
 from workbench.values import Frozen
 
@@ -25,6 +27,9 @@ USUAL_TOLERANCE = 0.02
 
 USUAL_SCORES_TOLERANCE = 0.1
 """Of the mean difference of scores, where no repeats tell."""
+
+_ROUNDING = 1e-9
+"""Of a metric that is computed of the same scores again."""
 
 MOST_TOLERANCE, MOST_SCORES_TOLERANCE = 0.1, 0.2
 """What repeats may widen the two to: a bundle's own record tells them, and whoever wrote it could
@@ -145,6 +150,25 @@ def check_model(
         what = f"{model.title}: {model.recipe.objective.metric}"
         checks.append(Check(what=what, ok=gap <= most, said=said))
     return checks
+
+
+def check_value(
+    champion: Champion, scores: pd.DataFrame, is_bits: bool, tolerance: Tolerance
+) -> Check:
+    """Return the line of what a pack or a soup was worth, whose trainings tell only their own.
+
+    `scores` are the rows of a scores file of it, made again.
+    """
+    scored = {
+        str(name): (rows["target"], rows["score"])
+        for name, rows in scores.groupby("slice", sort=False)
+    }
+    metric = champion.objective.metric
+    value = objective_metrics(champion.objective, scored)[metric]
+    gap, most = abs(value - champion.value), 0.0 if is_bits else tolerance.objective
+    how = "none allowed" if is_bits else f"at most {most:.5f}"
+    said = f"{value:.5f}, was {champion.value:.5f}: {gap:.5f} apart, {how}"
+    return Check(what=f"{champion.title}: {metric}", ok=gap <= most + _ROUNDING, said=said)
 
 
 def tolerance_told(tolerance: Tolerance, metric: str) -> Check:
