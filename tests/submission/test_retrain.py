@@ -335,6 +335,7 @@ def test_the_value_of_a_pack_is_that_of_its_scores_made_again() -> None:
     line = check_value(told, scores, True, tolerance)
     assert line.what == "the pack of trials 1 and 2: auc"
     assert line.said == "0.75000, was 0.80000: 0.05000 apart, none allowed"
+    assert check_value(told, scores[scores["slice"] == "test"], True, tolerance).ok is None
 
 
 def test_the_tolerance_is_what_repeats_tell() -> None:

@@ -163,12 +163,16 @@ def check_value(
         str(name): (rows["target"], rows["score"])
         for name, rows in scores.groupby("slice", sort=False)
     }
-    metric = champion.objective.metric
-    value = objective_metrics(champion.objective, scored)[metric]
+    metric, what = champion.objective.metric, f"{champion.title}: {champion.objective.metric}"
+    try:
+        value = objective_metrics(champion.objective, scored)[metric]
+    except (KeyError, ValueError):  # members of another study may have no scores there
+        said = f"not compared: no labelled scores of {champion.objective.place} were made again"
+        return Check(what=what, ok=None, said=said)
     gap, most = abs(value - champion.value), 0.0 if is_bits else tolerance.objective
     how = "none allowed" if is_bits else f"at most {most:.5f}"
     said = f"{value:.5f}, was {champion.value:.5f}: {gap:.5f} apart, {how}"
-    return Check(what=f"{champion.title}: {metric}", ok=gap <= most + _ROUNDING, said=said)
+    return Check(what=what, ok=gap <= most + _ROUNDING, said=said)
 
 
 def tolerance_told(tolerance: Tolerance, metric: str) -> Check:
