@@ -19,7 +19,7 @@ from torch import Tensor
 
 from workbench.errors import ConfigError, WeightsError
 from workbench.parts import backbones
-from workbench.parts.pretrained import loader, overlay, resolve
+from workbench.parts.pretrained import is_published, loader, overlay, resolve
 from workbench.parts.torchvision_fix import import_timm
 from workbench.parts.weights import RANDOM, Weights, published
 
@@ -302,6 +302,34 @@ def test_a_wheel_with_other_tensors_is_refused(tmp_path: Path) -> None:
         weights, _ = resolve("tf_efficientnet_lite0", "local", tmp_path)
         with pytest.raises(WeightsError, match=reason):
             overlay("tf_efficientnet_lite0", weights, tmp_path)
+
+
+def test_a_plain_file_in_the_hubs_cache_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache names a file that it fetched by its SHA-256, and links to that."""
+    plain, linked, named = tmp_path / "plain", tmp_path / "linked", tmp_path / ("a" * 64)
+    plain.write_bytes(CONTENT)
+    named.write_bytes(CONTENT)
+    linked.symlink_to(named)
+    found = {}
+    for path in (plain, linked):
+        monkeypatch.setattr(
+            "huggingface_hub.try_to_load_from_cache", lambda *_, path=path, **__: str(path)
+        )
+        found[path], said = resolve("test_resnet", "hub", None)
+        told = ", as a plain file, known by its name alone" if path == plain else ""
+        assert said.endswith(f"(in the hub's cache{told}).")
+    assert found[plain].sha256 == sha256(CONTENT).hexdigest()
+    assert found[linked].sha256 == named.name
+
+
+def test_weights_are_the_published_ones_where_their_address_tells_their_hash() -> None:
+    # timm's address of these ends in resnet18-f37072fd.pth; that of the others tells no hash.
+    there = Weights(source="local", name="resnet18.tv_in1k", sha256="f37072fd" + "0" * 56)
+    assert is_published(there)
+    for other in ({"sha256": "0" * 64}, {"name": "test_resnet.r160_in1k"}, {"name": "my_own"}):
+        assert not is_published(there.model_copy(update=other))
 
 
 def test_weights_published_at_no_hub_say_where_they_are(tmp_path: Path) -> None:

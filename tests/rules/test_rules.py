@@ -66,6 +66,22 @@ def test_a_built_model_is_held_by_the_counter_that_the_rulebook_names(
     assert said("params", subject, counter=counter, max_params=1).over == counted - 1
 
 
+@pytest.mark.parametrize(("counter", "over"), [("larger", 100), ("true", 100), ("thop", -200)])
+def test_numbers_in_stored_buffers_count_but_by_thop(counter: str, over: int) -> None:
+    counts = Counts(thop=900, true=1200, in_buffers=300, made_by_code=12)
+    subject = Subject(starts=(IN1K,), counts=counts)
+    result = said("params", subject, counter=counter, max_params=1100)
+    does = "not counted" if counter == "thop" else "counted"
+    assert f", 300 numbers in stored buffers {does}, " in result.sentence
+    assert (result.ok, result.over) == (over <= 0, over)
+    assert "its code" not in result.sentence  # twelve are few
+
+
+def test_many_numbers_that_a_models_code_makes_are_told() -> None:
+    subject = Subject(starts=(IN1K,), counts=Counts(thop=900, true=900, made_by_code=10))
+    assert ", 10 in buffers that its code makes not counted, " in said("params", subject).sentence
+
+
 def test_weights_of_every_backbone_are_looked_at() -> None:
     both = Subject(starts=(IN1K, BAMBOO))
     result = said("pretraining", both)

@@ -8,19 +8,22 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
+from tests.selection.studies import MadeStudy, champion
 from tests.selection.test_refit import record
-from tests.submission.made_study import TEMPLATE, TrainedStudy
+from tests.submission.made_study import TEMPLATE, VIEWS, TrainedStudy
 from workbench.data.facts import FactsStore
 from workbench.data.prepared_table import read_prepared_table, write_prepared_table
 from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
-from workbench.files import hash_file, write_text
+from workbench.files import hash_file, read_json, write_json, write_text
 from workbench.media.facts import Facts
-from workbench.selection.champion import read_champion
+from workbench.parts.model_spec import ModelSpec
+from workbench.parts.weights import Weights
+from workbench.selection.champion import read_champion, require_number
 from workbench.study.folder import StudyFolder
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.submission import bundle as bundle_module
 from workbench.submission.bundle import Bundle, _require_still, describe_bundle, export
-from workbench.submission.documents import installed_versions
+from workbench.submission.documents import _start, _starts_told, installed_versions
 from workbench.submission.markdown import as_cell
 from workbench.submission.neutral import Neutral, neutral_of, require_few
 from workbench.submission.scored_files import (
@@ -434,6 +437,40 @@ def test_a_changed_byte_among_the_weights_is_told(own_study: StudyFolder, tmp_pa
     weights.write_bytes(content)
     with pytest.raises(DamagedFileError, match="is not what the trial wrote"):
         export(own_study, tmp_path / "out", allow_missing=True)
+
+
+def test_a_champion_that_its_trials_own_record_contradicts_is_not_exported(
+    own_study: StudyFolder, tmp_path: Path
+) -> None:
+    told = {**read_json(own_study.champion), "objective": {"metric": "f1"}}
+    told["value"] = (
+        own_study.trial(told["recipe"]).read_result().metrics["f1"]
+    )  # its scores give it
+    write_json(own_study.champion, told)
+    with pytest.raises(BundleError, match=r"disagree: champion\.json has .* as the objective, and"):
+        export(own_study, tmp_path / "out", allow_missing=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_champion_by_the_number_of_another_trial_is_refused(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    for scores in ([0.9, 0.2], [0.8, 0.3]):
+        uid = made.add([1, 0], scores).uid
+    require_number(made.folder, champion(1, recipe=uid))
+    with pytest.raises(StudyError, match="has the recipe of trial 1 as that of trial 0"):
+        require_number(made.folder, champion(0, recipe=uid))
+    require_number(made.folder, champion(0, recipe="f" * 12))  # of a study that lost its trials
+
+
+def test_the_readme_says_what_shows_which_weights_a_model_started_from() -> None:
+    known = Weights(source="local", name="resnet18.tv_in1k", sha256="f37072fd" + "0" * 56)
+    other = known.model_copy(update={"sha256": "1" * 64, "pretraining": "in1k"})
+    spec = ModelSpec(views=VIEWS, backbone="resnet18", weights=known)
+    assert _start(known).endswith(f"SHA-256 {known.sha256}, as timm publishes it")
+    assert _start(other) == f"resnet18.tv_in1k, pretraining in1k, SHA-256 {'1' * 64}"
+    assert _starts_told([spec]) == ""
+    two = spec.model_copy(update={"weights": other})
+    assert "is told by the name of their file alone" in _starts_told([spec, two])
 
 
 @pytest.mark.parametrize("changed", ["value", "high", "objective of trial 7", "files of trial 7"])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tests.selection.studies import row
+from tests.selection.studies import champion, row
 from tests.submission.made_study import TrainedStudy
 from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
@@ -33,6 +33,7 @@ from workbench.submission.retrain_checks import (
     check_documents,
     check_model,
     check_predictions,
+    check_value,
     checks_as_table,
     nothing_compared,
     tolerance_for,
@@ -101,15 +102,15 @@ def test_a_training_that_is_repeated_gives_the_same_bits(
 def test_a_soup_in_a_pack_is_averaged_again_of_trials_that_are_trained_again(
     study: TrainedStudy, own_study: StudyFolder, tmp_path: Path
 ) -> None:
-    champion, prepared = read_champion(own_study), Prepared.load(own_study.path)
-    first = own_study.trial(champion.recipe).read_recipe()
+    best, prepared = read_champion(own_study), Prepared.load(own_study.path)
+    first = own_study.trial(best.recipe).read_recipe()
     second = first.replaced(optimizer=AdamW(lr=3e-3))
     ended = run_trial(
         second, prepared, own_study.trial(second.uid).path, device="cpu", report=lambda _: "go on"
     )
     averaged = tuple(
-        Averaged(number=number, recipe=recipe.uid, objective=0.5)
-        for number, recipe in ((7, first), (8, second))
+        Averaged(number=number, recipe=recipe.uid, objective=value or 0.0)
+        for number, recipe, value in ((7, first, best.value), (8, second, ended.objective))
     )
     uid = soup_uid([first.uid, second.uid])
     soup = Soup(recipe=uid, chosen="all", ingredients=averaged)
@@ -117,16 +118,16 @@ def test_a_soup_in_a_pack_is_averaged_again_of_trials_that_are_trained_again(
     made = own_study.soup(uid).read_result()
     assert made and ended.state == "complete"
     ingredients = [
-        Ingredient(own_study, row(7, champion.value, recipe=first.uid)),
+        Ingredient(own_study, row(7, best.value, recipe=first.uid)),
         Ingredient(own_study, row(7, made.objective, recipe=uid), soup),
     ]
     joint = MeanOfProbabilities(weights=(0.5, 0.5))
-    record = record_of(ingredients, joint, champion.objective, num_trials=3)
+    record = record_of(ingredients, joint, best.objective, num_trials=3)
     pack = write_pack(own_study, record, ingredients).read_result()
     told: dict[str, Any] = {"number": None, "recipe": record.uid}
     told["members"] = ("7", f"soup {uid}")
     told["value"] = pack and pack.objective
-    own_study.champion.write_text(champion.model_copy(update=told).model_dump_json())
+    own_study.champion.write_text(best.model_copy(update=told).model_dump_json())
     about = yaml.safe_load(own_study.experiment_file.read_text())
     about["experiment"]["rulebook"]["single_model"] = "module"
     own_study.experiment_file.write_text(yaml.safe_dump(about, sort_keys=False))
@@ -138,6 +139,7 @@ def test_a_soup_in_a_pack_is_averaged_again_of_trials_that_are_trained_again(
     assert done.ok, checks_as_table(done.checks)
     assert [said[f"trial {n}: weights"][1] for n in (7, 8)] == ["the same bits"] * 2
     assert said["model.safetensors"] == (True, "the same file")
+    assert said[f"the pack of trial 7 and soup {uid}: auc"][0] is True
     assert said["predictions"] == (True, "the same 7 scores to the last digit")
     tree = read_training(bundle.path).model_dump(mode="json")
     tree["members"][1][1] = "f" * 12
@@ -245,13 +247,12 @@ def trained(bundle: Bundle, **changes: Any) -> TrainedModel:
 def test_what_a_bundle_tells_of_its_model_must_be_of_the_one_that_is_trained(
     own_bundle: Path, name: str, key: str, value: Any
 ) -> None:
-    record = read_training(own_bundle)
-    check = check_documents(own_bundle, read_manifest_of_bundle(own_bundle), record)
+    check = check_documents(own_bundle, read_manifest_of_bundle(own_bundle))
     assert check.ok, check.said
     tree = read_json(own_bundle / name)
     tree[key] = tree[key] | value if isinstance(value, dict) else value
     write_json(own_bundle / name, tree)
-    check = check_documents(own_bundle, read_manifest_of_bundle(own_bundle), record)
+    check = check_documents(own_bundle, read_manifest_of_bundle(own_bundle))
     assert check.ok is False
     assert check.said == f"{name} not of the model that training/training.json trains"
 
@@ -319,6 +320,28 @@ def test_other_bits_fail_unless_there_is_a_reason_for_them(
     tight = tolerance_for(None, 0.01)
     far = check_model(model, moved, scores, reasons=["a GPU"], tolerance=tight)
     assert [check.ok for check in far] == [None, None, True, False]
+
+
+def test_the_value_of_a_pack_is_that_of_its_scores_made_again() -> None:
+    # Of the four pairs of a fake and a real file one is in the wrong order: an AUC of 3/4.
+    scores = pd.DataFrame(
+        {
+            "slice": ["val"] * 4 + ["test"],
+            "name": list("abcde"),
+            "score": [0.1, 0.6, 0.5, 0.9, 0.3],
+            "target": [0, 0, 1, 1, -1],
+        }
+    )
+    of_pack = {"number": None, "members": ("1", "2")}
+    tolerance = tolerance_for(None, None)  # 0.02
+    for value, if_bits, if_near in ((0.75, True, True), (0.76, False, True), (0.8, False, False)):
+        told = champion().model_copy(update={**of_pack, "value": value})
+        assert check_value(told, scores, True, tolerance).ok is if_bits
+        assert check_value(told, scores, False, tolerance).ok is if_near
+    line = check_value(told, scores, True, tolerance)
+    assert line.what == "the pack of trials 1 and 2: auc"
+    assert line.said == "0.75000, was 0.80000: 0.05000 apart, none allowed"
+    assert check_value(told, scores[scores["slice"] == "test"], True, tolerance).ok is None
 
 
 def test_the_tolerance_is_what_repeats_tell() -> None:

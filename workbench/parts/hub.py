@@ -32,6 +32,7 @@ class Found(NamedTuple):
     """'cached' or 'reachable', and '' if there is no such file to be had."""
 
     reason: str = ""
+    """Of a file that is cached, why its hash may not be the hub's."""
 
 
 def locate(cfg: Any) -> HubFile | None:
@@ -52,7 +53,9 @@ def look(file: HubFile) -> Found:
     """Return whether `file` is cached here or can be downloaded; waits a few seconds at most."""
     path = cached(file)
     if path is not None:
-        return Found(published_sha256(path), "cached")
+        named = _SHA256.fullmatch(path.resolve().name)
+        plain = "" if named else "as a plain file, known by its name alone"
+        return Found(published_sha256(path), "cached", plain)
     return _ask(file)
 
 

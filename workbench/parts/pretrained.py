@@ -2,15 +2,16 @@
 
 import logging
 import pickle
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from torch import nn
 
-from workbench.errors import WeightsError
+from workbench.errors import ConfigError, WeightsError
 from workbench.files import read_json
 from workbench.parts import hub, wheels
 from workbench.parts.archives import require_sane
@@ -18,6 +19,8 @@ from workbench.parts.backbones import build_backbone
 from workbench.parts.pretraining import LABELS, saw
 from workbench.parts.weights import RANDOM, Loader, Mode, Weights, published
 from workbench.validation import shown
+
+_HASH_IN_ADDRESS = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 
 def resolve(backbone: str, mode: Mode, store: Path | None) -> tuple[Weights, str]:
@@ -89,6 +92,17 @@ def overlay(backbone: str, weights: Weights, store: Path | None) -> dict[str, An
         require_sane(local.file, called=local.place)
         return {"file": str(local.file), "custom_load": False}
     return {"state_dict": wheels.read(local.file, backbone.partition(".")[0])}
+
+
+def is_published(weights: Weights) -> bool:
+    """Say whether weights are those that timm publishes under their name, as far as it tells.
+
+    It tells where the address of a file ends in the beginning of its SHA-256, as a few hundred do.
+    """
+    with suppress(ConfigError):
+        told = _HASH_IN_ADDRESS.search(published(weights.name).url or "")
+        return told is not None and weights.sha256.startswith(told[1])
+    return False
 
 
 def loader(store: Path | None) -> Loader:
@@ -274,5 +288,6 @@ def _on_hub(backbone: str, cfg: Any) -> tuple[Weights | None, str]:
         sha256=found.sha256,
         pretraining=saw(arch, tag).label,
     )
-    said = "in the hub's cache" if found.where == "cached" else "from the weights hub"
+    known = f", {found.reason}" if found.reason else ""
+    said = f"in the hub's cache{known}" if found.where == "cached" else "from the weights hub"
     return weights, said

@@ -46,16 +46,38 @@ def count(build: Callable[[], nn.Module], inputs: ModelInputs) -> Counts:
     try:
         return _counts(model, inputs)
     except RuntimeError:
-        return Counts(thop=None, true=true)
+        return true
 
 
 def _counts(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Counts:
+    true = _true(model)  # first: thop adds buffers of its own
     macs, parameters = _profile(model, inputs)
-    return Counts(thop=parameters, true=_true(model), macs=macs)
+    return true.model_copy(update={"thop": parameters, "macs": macs})
 
 
-def _true(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+def _true(model: nn.Module) -> Counts:
+    stored: dict[int, int] = {}
+    made: dict[int, int] = {}
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if not _is_statistic(module, name, buffer):
+                kept = name not in module._non_persistent_buffers_set
+                (stored if kept else made)[id(buffer)] = buffer.numel()
+    in_buffers = sum(stored.values())
+    return Counts(
+        thop=None,
+        true=sum(parameter.numel() for parameter in model.parameters()) + in_buffers,
+        in_buffers=in_buffers,
+        made_by_code=sum(made[one] for one in made.keys() - stored.keys()),
+    )
+
+
+def _is_statistic(module: nn.Module, name: str, buffer: Tensor) -> bool:
+    """Say whether a buffer is what a norm keeps of the data that it saw: a number for a channel."""
+    weight = getattr(module, "weight", None)
+    num = getattr(module, "num_features", weight.numel() if isinstance(weight, Tensor) else 0)
+    most = {"num_batches_tracked": 1, "running_mean": num, "running_var": num}
+    return buffer.numel() <= most.get(name, 0)
 
 
 def _profile(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> tuple[int, int]:

@@ -220,6 +220,7 @@ def _counted(
         **about(reading),
         **({"own": own} if own else {}),
         "counted_by": counted_by(),
+        "buffers": True,  # what was kept before did not count them
         "timm": version("timm"),
         "torch": torch.__version__,
         "parts": _digest_of_parts(),

@@ -15,6 +15,9 @@ from workbench.parts.pretraining import LABELS
 from workbench.rules.subject import Counts, HelperModel, StartWeights, Subject
 from workbench.values import Frozen
 
+_TOLD_SHARE = 0.01
+"""Of the parameters: numbers that a model's code makes are told where they are more."""
+
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}
 
 
@@ -98,6 +101,7 @@ class MaxParamsRule:
         """Hold its count against the limit; before it is built, that of its published backbones."""
         if subject.counts is not None:
             counted, how = self._of_model(subject.counts, subject.counted_by)
+            how += self._of_buffers(subject.counts)
         elif subject.published is not None:
             many = len(subject.published)
             counted = sum(subject.published)
@@ -119,6 +123,17 @@ class MaxParamsRule:
             sentence += f", but how many {_names(unknown)} has is not known"
         ok = over <= 0 and not unknown
         return RuleResult(name=self.name, ok=ok, sentence=sentence, over=over)
+
+    def _of_buffers(self, counts: Counts) -> str:
+        """Return what is told of numbers that are no parameters; little ones are filters."""
+        told = ""
+        if counts.in_buffers:
+            by_thop = self.counter == "thop" and counts.thop is not None
+            does = "not counted" if by_thop else "counted"
+            told = f", {_millions(counts.in_buffers)} numbers in stored buffers {does}"
+        if counts.made_by_code > _TOLD_SHARE * counts.true:
+            told += f", {_millions(counts.made_by_code)} in buffers that its code makes not counted"
+        return told
 
     def _of_model(self, counts: Counts, tool: str) -> tuple[int, str]:
         if counts.thop is None:

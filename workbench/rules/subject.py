@@ -15,11 +15,20 @@ class Counts(Frozen):
     that a layer of another type holds. None if thop cannot run the model at all."""
 
     true: int
-    """The elements of all parameters, shared ones once, frozen ones too, buffers not."""
+    """The elements of all parameters, shared ones once, frozen ones too; and the numbers in buffers
+    that the file of weights holds, which may be learned as well. What norms keep of the data that
+    they saw is left out."""
 
     macs: int | None = None
     """Multiplications with an addition in one pass of one sample, as thop counts them; it leaves
     out what it does not know, as above."""
+
+    in_buffers: int = 0
+    """How many of the true ones lie in buffers."""
+
+    made_by_code: int = 0
+    """Numbers in buffers that the file of weights does not hold: the model's code makes them, such
+    as masks and tables of positions. They are told and count nothing."""
 
     @property
     def larger(self) -> int:

@@ -1,14 +1,17 @@
 """The champion of a study: the promoted trial, pack or soup, as its record tells it."""
 
 import getpass
+from contextlib import suppress
 from typing import Literal
 
 from workbench.console import visible_lines
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.notebook import ShownAsText
 from workbench.selection.estimate import Expected
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, members_told
+from workbench.study.records import UID, is_row, read_study
+from workbench.study.repeats import read_repeats
 from workbench.study.soups import Choice
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
@@ -182,6 +185,24 @@ def read_champion(folder: StudyFolder) -> Champion:
         )
     remedy = "Run `workbench promote`: it writes it anew."
     return read_record(Champion, folder.champion, remedy=remedy)
+
+
+def require_number(folder: StudyFolder, champion: Champion) -> None:
+    """Refuse a champion's record that gives its trial another number than the study does.
+
+    Raises:
+        StudyError: it does.
+    """
+    known = {repeat.recipe: repeat.number for repeat in read_repeats(folder)}
+    with suppress(StudyError, DamagedFileError):  # without its trials it is exported all the same
+        trials = filter(is_row, read_study(folder).get_trials(deepcopy=False))
+        known |= {trial.user_attrs[UID]: trial.number for trial in trials}
+    number = known.get(champion.recipe, champion.number)
+    if champion.number is not None and number != champion.number:
+        raise StudyError(
+            f"{folder.champion} has the recipe of trial {number} as that of {champion.title}. Run "
+            "`workbench promote`: it writes it anew."
+        )
 
 
 def current_user() -> str:

@@ -93,7 +93,7 @@ def refit_champion(
         refit = RefitRecord(
             recipe=uid,
             models=tuple(done),
-            **_carried_over(champion),
+            **carried_over(champion),
             has_holdout=folder.experiment().holdout is not None,
             who=current_user(),
             when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -138,7 +138,7 @@ def _require_whole(files: TrialFolder) -> None:
         ) from error
 
 
-def _carried_over(champion: Champion) -> dict[str, Any]:
+def carried_over(champion: Champion) -> dict[str, Any]:
     """Return the fields of a refit's record that are the champion's own."""
     expected = champion.expected or champion.pack
     return {
@@ -161,7 +161,7 @@ def require_carried_over(folder: StudyFolder, champion: Champion, refit: RefitRe
         DamagedFileError: a model that it names is gone or damaged.
     """
     models = _models(folder, champion)
-    wanted = _carried_over(champion)
+    wanted = carried_over(champion)
     told = [(key, getattr(refit, key), value) for key, value in wanted.items()]
     told.append(("has_holdout", refit.has_holdout, folder.experiment().holdout is not None))
     for one, model in zip(models, refit.models, strict=False):

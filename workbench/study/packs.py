@@ -6,7 +6,7 @@ its own with the files of a trained model, and in place of a recipe the record o
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -185,11 +185,16 @@ class PackRecord(Frozen):
 
     def member_names(self, study: str) -> tuple[str, ...]:
         """Return what a person calls the members: their numbers, with the study if another."""
-        names = [one.title.removeprefix("trial ") for one in self.members]
         return tuple(
-            name if one.study == study else f"{one.study}:{name}"
-            for one, name in zip(self.members, names, strict=True)
+            member_name(one.study, one.number, one.recipe, one.soup, of=study)
+            for one in self.members
         )
+
+
+def member_name(study: str, number: int, uid: str, soup: Sequence[int], *, of: str) -> str:
+    """Return what a person calls a member of a pack of the study `of`: `5`, `other:5`."""
+    name = title_of(None if soup else number, uid, is_soup=bool(soup)).removeprefix("trial ")
+    return name if study == of else f"{study}:{name}"
 
 
 def members_told(names: Iterable[str]) -> str:

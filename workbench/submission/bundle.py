@@ -27,7 +27,7 @@ from workbench.parts.temperature import tempered
 from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
 from workbench.selection.calibration import calibrate
-from workbench.selection.champion import Champion, read_champion
+from workbench.selection.champion import Champion, read_champion, require_number
 from workbench.selection.refit import require_carried_over
 from workbench.selection.slice_values import main_slice
 from workbench.selection.statistics import gives
@@ -36,6 +36,7 @@ from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, spec_of, title_of
 from workbench.study.refits import RefitRecord, read_refit, refit_of
 from workbench.submission import documents
+from workbench.submission.agreement import disagreements
 from workbench.submission.bundle_code import PACKAGE, code_for, place_of
 from workbench.submission.contents import Contents, FileRecord, Temperature
 from workbench.submission.documents import dockerfile
@@ -105,11 +106,11 @@ def export(
         is_refit: Export the champion's refit in its place; see `selection.refit`.
 
     Raises:
-        StudyError: the study has no champion, or that has no refit, or the refit's record says
-            something else of it.
+        StudyError: the study has no champion, or that has no refit, or a record says something
+            else of it.
         BundleError: `out` exists or lies in a bundle, files of the champion are gone or do not
-            belong together, the template lacks test files, or too few files are held out to fit
-            a temperature on.
+            belong together, records of it disagree, the template lacks test files, or too few files
+            are held out to fit a temperature on.
         DataError: `out` cannot be written, the template names a file of which no score is stored,
             or more than `neutral.MOST_NEUTRAL` of the test files got a neutral one.
         RuleError: the rulebook refuses the model.
@@ -125,6 +126,7 @@ def export(
             )
     check_place(out)
     champion = read_champion(folder)
+    require_number(folder, champion)
     refit = refit_of(folder, champion.recipe, champion.title) if is_refit else None
     if refit:
         require_carried_over(folder, champion, refit)
@@ -234,6 +236,9 @@ def export(
             files=_records(part),
         )
         write_json(part / MANIFEST, contents.model_dump())
+        if faults := disagreements(part, contents)[1]:
+            said = "; ".join(faults)
+            raise BundleError(f"The records of {folder.name} disagree: {said}. Promote again.")
     return Bundle(out, contents, len(sheet.rows), neutral)
 
 

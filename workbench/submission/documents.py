@@ -10,6 +10,7 @@ from workbench.errors import BundleError
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.parts.per_view import apply, label_of
+from workbench.parts.pretrained import is_published
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
@@ -187,7 +188,7 @@ Among them:
 | parameters as {verdict.counted_by} counts them | {thop} |
 | parameters truly | {verdict.params_true:,} |{_time(times.whole, "all of it")}
 | {kind} | {refit.recipe if refit else champion.recipe} |
-"""
+{_starts_told(specs)}"""
 
 
 def _tolerance_told(device: str) -> str:
@@ -232,7 +233,21 @@ def _time(ms_per_file: float | None, of_what: str) -> str:
 def _start(weights: Weights) -> str:
     if weights.source == "none":
         return "random weights"
-    return f"{weights.name}, pretraining {weights.pretraining}"
+    told = (
+        f"{weights.name}, pretraining {weights.pretraining}, SHA-256 {weights.sha256 or 'unknown'}"
+    )
+    return f"{told}, as timm publishes it" if is_published(weights) else told
+
+
+def _starts_told(specs: Iterable[ModelSpec]) -> str:
+    """Return what shows which weights a model starts from; empty if timm's table does."""
+    starts = [one for spec in specs for one in spec.weights_of.values() if one.source != "none"]
+    if all(map(is_published, starts)):
+        return ""
+    return """
+What starting weights saw is told by the name of their file alone. That the file is the one of that
+name, its SHA-256 above shows to whoever has the published file.
+"""
 
 
 _LAUNCHER = r"""RUN printf '#!/bin/sh\nexec python {options}/bundle/{program} "$@"\n' \

@@ -23,6 +23,7 @@ from workbench.selection.packing import join_tables, pack_tensors
 from workbench.selection.soup import average_again
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags
+from workbench.submission.agreement import REFIT, read_champion_of
 from workbench.submission.contents import Contents
 from workbench.submission.paths import check_place
 from workbench.submission.places import MANIFEST, PREDICTIONS, WEIGHTS, read_temperature
@@ -32,6 +33,7 @@ from workbench.submission.retrain_checks import (
     check_documents,
     check_model,
     check_predictions,
+    check_value,
     nothing_compared,
     tolerance_for,
     tolerance_told,
@@ -99,7 +101,7 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
     tags = code_tags()
     _require_version(bundle, record, tags["version.workbench"])
     trained = [*record.models, *(record.repeats if how.all_seeds else ())]
-    checks = [_program(record, tags), check_documents(bundle, contents, record)]
+    checks = [_program(record, tags), check_documents(bundle, contents)]
     checks.append(_starts(trained, how.store))
     _begin(out, bundle)
     device = how.device or ("cpu" if record.models[0].device == "cpu" else "auto")
@@ -135,8 +137,11 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
             checks.append(tolerance_told(tolerance, metric))
         members = _members(record, prepared, workspace, seats)
         checks.append(_model_file(record, contents, members, out, is_bits=is_bits))
-        tables = [one.read_scores() for one in members]
-        checks.append(_predictions(record, contents, bundle, prepared, tables, is_bits, tolerance))
+        scores = _scores(record, members)
+        if REFIT not in contents.files and (record.pack or record.soups):
+            value = check_value(read_champion_of(bundle), scores, is_bits, tolerance)
+            checks.append(value)
+        checks.append(_predictions(record, contents, bundle, prepared, scores, is_bits, tolerance))
         checks += nothing_compared(checks[num_told:])
         outcome = {"bundle": hash_file(bundle / MANIFEST), "recipe": record.recipe}
         lines_told = [check.model_dump() for check in checks]
@@ -273,6 +278,14 @@ def _named(record: TrainingRecord) -> Sequence[tuple[str, str]]:
     return record.members or [(one.study, one.uid) for one in record.models]
 
 
+def _scores(record: TrainingRecord, members: Sequence[TrialFolder]) -> pd.DataFrame:
+    """Return the scores of the whole model."""
+    tables = [one.read_scores() for one in members]
+    if record.pack is None:
+        return tables[0]
+    return join_tables(record.pack.joint, tables, [uid for _, uid in _named(record)])
+
+
 def _model_file(
     record: TrainingRecord,
     contents: Contents,
@@ -298,7 +311,7 @@ def _predictions(
     contents: Contents,
     bundle: Path,
     prepared: Mapping[str, Prepared],
-    tables: Sequence[pd.DataFrame],
+    scores: pd.DataFrame,
     is_bits: bool,
     tolerance: Tolerance,
 ) -> Check:
@@ -309,9 +322,6 @@ def _predictions(
     study = record.models[0].study
     if not has_same_test(record, study, prepared[study]):
         return check_predictions(exported, None, is_bits=is_bits, tolerance=tolerance)
-    scores = tables[0]
-    if record.pack:
-        scores = join_tables(record.pack.joint, tables, [uid for _, uid in _named(record)])
     test = scores[scores["slice"] == TEST]
     names, values = test["name"].tolist(), test["score"].tolist()
     values = tempered(values, read_temperature(bundle)).tolist()

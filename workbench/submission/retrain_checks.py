@@ -6,20 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.errors import BundleError
-from workbench.files import read_json
+from workbench.selection.champion import Champion
+from workbench.submission.agreement import disagreements
 from workbench.submission.contents import Contents
-from workbench.submission.places import MANIFEST, MODEL
 from workbench.submission.training_record import (
     RECORD,
     REPEATABILITY,
     SeedSpread,
     TrainedModel,
-    TrainingRecord,
     digest_of_scores,
 )
 from workbench.tables import text_table
 from workbench.trial.environment import Environment
+from workbench.trial.metrics import objective_metrics
 from workbench.trial.result import Result
 from workbench.values import Frozen
 
@@ -28,6 +27,9 @@ USUAL_TOLERANCE = 0.02
 
 USUAL_SCORES_TOLERANCE = 0.1
 """Of the mean difference of scores, where no repeats tell."""
+
+_ROUNDING = 1e-9
+"""Of a metric that is computed of the same scores again."""
 
 MOST_TOLERANCE, MOST_SCORES_TOLERANCE = 0.1, 0.2
 """What repeats may widen the two to: a bundle's own record tells them, and whoever wrote it could
@@ -55,32 +57,15 @@ class Tolerance(Frozen):
     """Where the two come from, in a few words."""
 
 
-def check_documents(bundle: Path, contents: Contents, record: TrainingRecord) -> Check:
-    """Return the line of the files that tell the model, which no training reads: people do.
+def check_documents(bundle: Path, contents: Contents) -> Check:
+    """Return the line of the records that tell the model, which no training reads: people do.
 
     Raises:
         BundleError: one of them cannot be read.
     """
-    one = record.models[0].recipe
-    wanted: dict[str, Frozen] = {}
-    if record.pack or not record.soups:  # a soup has a recipe of its own
-        wanted[MODEL] = record.pack or one.model
-    if not record.pack and not record.soups:
-        wanted["recipe.json"] = one
-    others = [] if contents.recipe == record.recipe else [MANIFEST]
-    for name, known in wanted.items():
-        try:
-            told = type(known).model_validate(read_json(bundle / name))
-        except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(
-                f"{bundle / name} cannot be read. Export the bundle again."
-            ) from error
-        if told.model_dump(mode="json") != known.model_dump(mode="json"):
-            others.append(name)
-    said = f"{' and '.join(others)} not of the model that {RECORD} trains"
-    if not others:
-        said = f"{', '.join([MANIFEST, *wanted])}: of the model that {RECORD} trains"
-    return Check(what="documents", ok=not others, said=said)
+    names, faults = disagreements(bundle, contents)
+    said = "; ".join(faults) or f"{', '.join(names)}: of the model that {RECORD} trains"
+    return Check(what="documents", ok=not faults, said=said)
 
 
 def tolerance_for(spread: SeedSpread | None, asked: float | None) -> Tolerance:
@@ -165,6 +150,29 @@ def check_model(
         what = f"{model.title}: {model.recipe.objective.metric}"
         checks.append(Check(what=what, ok=gap <= most, said=said))
     return checks
+
+
+def check_value(
+    champion: Champion, scores: pd.DataFrame, is_bits: bool, tolerance: Tolerance
+) -> Check:
+    """Return the line of what a pack or a soup was worth, whose trainings tell only their own.
+
+    `scores` are the rows of a scores file of it, made again.
+    """
+    scored = {
+        str(name): (rows["target"], rows["score"])
+        for name, rows in scores.groupby("slice", sort=False)
+    }
+    metric, what = champion.objective.metric, f"{champion.title}: {champion.objective.metric}"
+    try:
+        value = objective_metrics(champion.objective, scored)[metric]
+    except (KeyError, ValueError):  # members of another study may have no scores there
+        said = f"not compared: no labelled scores of {champion.objective.place} were made again"
+        return Check(what=what, ok=None, said=said)
+    gap, most = abs(value - champion.value), 0.0 if is_bits else tolerance.objective
+    how = "none allowed" if is_bits else f"at most {most:.5f}"
+    said = f"{value:.5f}, was {champion.value:.5f}: {gap:.5f} apart, {how}"
+    return Check(what=what, ok=gap <= most + _ROUNDING, said=said)
 
 
 def tolerance_told(tolerance: Tolerance, metric: str) -> Check:

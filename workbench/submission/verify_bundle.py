@@ -16,6 +16,7 @@ from workbench.data.manifest import Layout
 from workbench.data.names import find_files
 from workbench.errors import BundleError, DataError, WorkbenchError
 from workbench.files import hash_file, write_bytes
+from workbench.submission.agreement import disagreements
 from workbench.submission.contents import Contents, read_manifest_of_bundle
 from workbench.submission.neutral import neutral_of
 from workbench.submission.places import MANIFEST, PREDICTIONS, PROGRAM, SCORED_FILES
@@ -89,6 +90,8 @@ class _Verification:
         """Make every check for which those before it leave something to look at."""
         media = media_folder(data, self._contents)
         self._check("files", self._files)
+        why = "" if self._passed("files") else "a changed bundle is not looked into"
+        self._check("documents", self._documents, unless=why)
         self._check("requirements", self._requirements)
         self._check("test files", lambda: self._test_files(media))
         is_whole = self._passed("files") and self._passed("requirements")
@@ -164,6 +167,12 @@ class _Verification:
             more = len(faults) - 1
             raise BundleError(faults[0] + (f" There are {more} more such faults." if more else ""))
         return f"{len(self._contents.files)} files have the SHA-256 that {MANIFEST} tells"
+
+    def _documents(self) -> str:
+        names, faults = disagreements(self._bundle, self._contents)
+        if faults:
+            raise BundleError(f"{'; '.join(faults)}. Ask the bundle's author which is right.")
+        return f"{', '.join(names)} tell of one model"
 
     def _requirements(self) -> str:
         wanted = _normal(self._contents.versions)
