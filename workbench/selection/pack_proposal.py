@@ -225,12 +225,9 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
         )
         record = counted(record, rulebook)
         best = proposal.best
-        record = record.model_copy(
-            update={
-                "estimate": proposal.estimate,
-                "best_single": best.row.number if best.folder.name == folder.name else None,
-            }
-        )
+        number = best.row.number if best.folder.name == folder.name else None
+        told = {"estimate": proposal.estimate, "best_single": number}
+        record = record.model_copy(update=told)
         return write_pack(folder, record, proposal.ingredients), record
 
 
