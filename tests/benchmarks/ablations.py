@@ -103,8 +103,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "mel, for cqt": {"views": ["mel", "frames"]},
     "batches of 32, for 16": {"batch_size": 32},
 }
-"""What `ffdv.yaml` and `demo.yaml` set or may draw, by about the middle of each range. MobileNetV2
-is not among them: it has no weights without a network, and would begin at random numbers."""
+"""What `ffdv.yaml` and `demo.yaml` set or may draw, by about the middle of each range,
+and batches of 32, which lost."""
 
 OTHERS: dict[str, dict[str, Any]] = {
     "two labels": {"method": {"kind": "fine-tune", "two_labels": True}},
