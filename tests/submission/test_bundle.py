@@ -467,7 +467,7 @@ def test_the_readme_says_what_shows_which_weights_a_model_started_from() -> None
     assert _start(other) == f"resnet18.tv_in1k, pretraining in1k, SHA-256 {'1' * 64}"
     assert _starts_told([spec]) == ""
     two = spec.model_copy(update={"weights": other})
-    assert "is told by the name of their file alone" in _starts_told([spec, two])
+    assert "is known from the name of their file alone" in _starts_told([spec, two])
 
 
 @pytest.mark.parametrize("changed", ["value", "high", "objective of trial 7", "files of trial 7"])
