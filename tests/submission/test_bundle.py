@@ -440,9 +440,9 @@ def test_a_champion_that_its_trials_own_record_contradicts_is_not_exported(
     own_study: StudyFolder, tmp_path: Path
 ) -> None:
     told = {**read_json(own_study.champion), "objective": {"metric": "f1"}}
-    told["value"] = (
-        own_study.trial(told["recipe"]).read_result().metrics["f1"]
-    )  # its scores give it
+    result = own_study.trial(told["recipe"]).read_result()
+    assert result is not None
+    told["value"] = result.metrics["f1"]  # its scores give it
     write_json(own_study.champion, told)
     with pytest.raises(BundleError, match=r"disagree: champion\.json has .* as the objective, and"):
         export(own_study, tmp_path / "out", allow_missing=True)
