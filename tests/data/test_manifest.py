@@ -396,6 +396,8 @@ def test_what_is_said_of_files_is_named_where_it_counts(data: Path) -> None:
     empty = before.assign(**{"meta.sound_fake": ""})
     assert changes(before, empty, used) == "a new column sound_fake"
     assert changes(empty, before, used) == "no longer a column sound_fake"
+    dotted = before.assign(**{"meta.audio.codec": ""})
+    assert changes(before, dotted, ["meta.audio.codec"]) == "a new column audio.codec"
 
 
 def test_links_in_circles_are_not_walked_for_ever(data: Path) -> None:

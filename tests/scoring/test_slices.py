@@ -90,11 +90,11 @@ def test_values_with_too_few_files_are_one_slice_together_or_none(pictures: Prep
 def test_files_without_a_value_are_told_since_no_slice_has_them(pictures: Prepared) -> None:
     data = with_columns(pictures, generator=["human"] * 20 + ["a"] * 10 + [""] * 10)
     assert [part.name for part in labelled_slices(data, ["generators"])] == ["generators.a"]
-    said = "generators: the tables say no `generator` of 10 fakes of val, in no slice of it."
+    said = "generators: the tables say no `generator` of 10 fakes of val, so no slice has them."
     assert slice_notes(data, ["generators"]) == [said]
     data = with_columns(pictures, groups=("speaker",), speaker=["ann", ""] * 20)
     (note,) = slice_notes(data, ["speaker"])
-    assert note == "speaker: the tables say no `speaker` of 20 files of val, in no slice of it."
+    assert note == "speaker: the tables say no `speaker` of 20 files of val, so no slice has them."
 
 
 def test_values_that_are_written_alike_keep_names_apart(pictures: Prepared) -> None:

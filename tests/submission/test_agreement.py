@@ -186,6 +186,7 @@ def test_the_records_of_each_kind_of_model_agree(own_bundle: Path, kind: str) ->
         ("refit", "refit.json", {"low": 0.9}, "refit.json has 0.9 as the low, and champion.json"),
         ("refit", "refit.json", {"models.0.at_last_epoch": 0.9}, "has 0.9 as the last epoch of"),
         ("refit", "refit.json", {"models.0.of": "0" * 12}, "'000000000000' as the origin of"),
+        ("refit", RECORD, {"models.0.recipe.refit": None}, "and training/training.json has None"),
     ],
 )  # fmt: skip
 def test_a_record_that_was_rewritten_is_told(
@@ -221,7 +222,20 @@ def test_no_plugin_runs_and_its_text_is_compared(own_bundle: Path, tmp_path: Pat
     assert faults(own_bundle) == []
     rewrite(own_bundle, "recipe.json", {"plugins": [{**plugin, "source": "1"}]})
     assert faults(own_bundle) == ["recipe.json not of the model that training/training.json trains"]
+    rewrite(own_bundle, "recipe.json", {"plugins": [plugin], "objective": 3})
+    with pytest.raises(BundleError, match=r"recipe\.json cannot be read"):
+        faults(own_bundle)
     assert not mark.exists()
+
+
+def test_a_recipe_that_is_nested_too_deep_is_another(own_bundle: Path) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(600):
+        deep = {"a": deep}
+    changed = {"plugins": [{"file": "mine.py", "source": ""}], "x": deep}
+    rewrite(own_bundle, RECORD, {f"models.0.recipe.{key}": value for key, value in changed.items()})
+    rewrite(own_bundle, "recipe.json", changed)
+    assert faults(own_bundle) == ["recipe.json not of the model that training/training.json trains"]
 
 
 def test_verify_refuses_a_bundle_whose_records_disagree(

@@ -32,7 +32,6 @@ from workbench.submission.scored_files import (
     scored_files_table,
 )
 from workbench.submission.study_files import find_scored_files
-from workbench.submission.training_files import trained_models
 from workbench.trial.result import TrialFolder
 from workbench.workspace import Workspace
 
@@ -365,8 +364,8 @@ def test_neutral_scores_of_an_older_study_are_counted_too(own_study: StudyFolder
     trial.write_scores(trial.read_scores().drop(columns="neutral"))
     trial.write_result(result.model_copy(update={"scores_sha256": ""}))
     names = ["t0.mp4", "mute.mp4", "empty.mp4", "missing.mp4"]
-    models = trained_models(own_study, read_champion(own_study), None)
-    found = neutral_of(find_scored_files(own_study, trial, models, names))
+    trained = [(own_study.name, trial.read_recipe())]
+    found = neutral_of(find_scored_files(own_study, trial, trained, names))
     assert [file.name for file in found.files] == ["empty.mp4", "missing.mp4"]
     assert found.num_files == 4
     assert "'empty.mp4' (the file is empty)" in found.sentence
@@ -377,13 +376,11 @@ def test_what_a_member_of_another_study_saw_of_a_file_is_told(own_study: StudyFo
     other = StudyFolder(shutil.copytree(own_study.path, own_study.path.parent / "other"))
     table = read_prepared_table(own_study.manifest)
     write_prepared_table(table.assign(**{"row.mel": 1}), own_study.manifest)
-    (mine,) = trained_models(own_study, read_champion(own_study), None)
-    mel = {"mel": mine.recipe.model.views["mel"]}
-    theirs = mine.model_copy(
-        update={"study": other.name, "recipe": mine.recipe.replaced(views=mel)}
-    )
-    names = ["t0.mp4", "mute.mp4"]
-    found = find_scored_files(own_study, the_trial(own_study), [mine, theirs], names)
+    trial = the_trial(own_study)
+    recipe = trial.read_recipe()
+    mel = {"mel": recipe.model.views["mel"]}
+    trained = [(own_study.name, recipe), (other.name, recipe.replaced(views=mel))]
+    found = find_scored_files(own_study, trial, trained, ["t0.mp4", "mute.mp4"])
     assert [file.neutral for file in found] == ["no", "partly"]
     assert found[1].why.startswith("mel: ")
 
@@ -443,9 +440,9 @@ def test_a_champion_that_its_trials_own_record_contradicts_is_not_exported(
     own_study: StudyFolder, tmp_path: Path
 ) -> None:
     told = {**read_json(own_study.champion), "objective": {"metric": "f1"}}
-    told["value"] = (
-        own_study.trial(told["recipe"]).read_result().metrics["f1"]
-    )  # its scores give it
+    result = own_study.trial(told["recipe"]).read_result()
+    assert result is not None
+    told["value"] = result.metrics["f1"]  # its scores give it
     write_json(own_study.champion, told)
     with pytest.raises(BundleError, match=r"disagree: champion\.json has .* as the objective, and"):
         export(own_study, tmp_path / "out", allow_missing=True)
@@ -470,7 +467,7 @@ def test_the_readme_says_what_shows_which_weights_a_model_started_from() -> None
     assert _start(other) == f"resnet18.tv_in1k, pretraining in1k, SHA-256 {'1' * 64}"
     assert _starts_told([spec]) == ""
     two = spec.model_copy(update={"weights": other})
-    assert "is told by the name of their file alone" in _starts_told([spec, two])
+    assert "is known from the name of their file alone" in _starts_told([spec, two])
 
 
 @pytest.mark.parametrize("changed", ["value", "high", "objective of trial 7", "files of trial 7"])

@@ -14,8 +14,9 @@ from workbench.errors import BundleError
 from workbench.parts.temperature import tempered
 from workbench.study.folder import StudyFolder
 from workbench.submission.api import Predictor
-from workbench.submission.bundle import Bundle, _said, export
+from workbench.submission.bundle import Bundle, export
 from workbench.submission.contents import Temperature
+from workbench.submission.documents import calibrated_by
 from workbench.submission.places import read_temperature
 from workbench.submission.technical_report import REPORT
 from workbench.submission.verify import check_bundle
@@ -76,7 +77,7 @@ def test_an_experiment_may_ask_for_it(own_study: StudyFolder, tmp_path: Path) ->
 
 def test_of_a_refit_it_is_said_whose_temperature_it_is(calibrated: Path) -> None:
     told = json.loads((calibrated / "calibration.json").read_text())
-    said = _said(Temperature.model_validate(told), record())
+    said = calibrated_by(Temperature.model_validate(told), record())
     assert "the log-loss on the 4 files of val is least" in said
     assert said.endswith(
         "It is that of the scores of trial 5, not of the refit's own: the refit was trained on "

@@ -201,7 +201,7 @@ def changes(before: pd.DataFrame, now: pd.DataFrame, used: Iterable[str] = ()) -
         if len(rows)
     ]
     for column in used:
-        name = column.rpartition(".")[2]
+        name = column.partition(".")[2] or column
         old, new = (_cells(table.loc[both], column) for table in (was, there))
         other = there.loc[both][old != new]
         if len(other):

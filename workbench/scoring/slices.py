@@ -301,7 +301,7 @@ def _by_column(family: str, prepared: Prepared, column: str, *, reals_of_all: bo
     # Of such files nothing would tell that a bad score of theirs counts nowhere.
     if unsaid := int(((values == "") & (fake | (not reals_of_all))).sum()):
         files = counted(unsaid, "fake" if reals_of_all else "file")
-        said = f"{family}: the tables say no `{column}` of {files} of val, in no slice of it."
+        said = f"{family}: the tables say no `{column}` of {files} of val, so no slice has them."
         note = f"{note} {said}".strip()
     slices = [
         Slice(f"{family}.{name}", prepared, rows[mask].reset_index(drop=True))

@@ -218,8 +218,8 @@ def make_pack(folder: StudyFolder, proposal: Proposal) -> tuple[PackFolder, Pack
     """
     with folder.held():  # so that no cleaning deletes what it joins, or the pack itself
         sweep(folder.path)  # one that was killed may have left the weights of a whole pack
+        # Before the members are read: that runs their plugins, which may be of other versions.
         rulebook = folder.experiment().rulebook
-        # After it: the plugins of the members run now, which may be another version of a file.
         record = record_of(
             proposal.ingredients, proposal.joint, proposal.objective, num_trials=proposal.num_trials
         )

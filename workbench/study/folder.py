@@ -248,7 +248,7 @@ class StudyFolder:
                 ) from error
             if not is_at(lock, self._lock):
                 raise StudyError(
-                    f"The study {self.name} was deleted meanwhile. The same command begins another."
+                    f"The study {self.name} was deleted meanwhile. Run the same command again."
                 )
             lock.truncate(0)
             now = datetime.now(UTC).isoformat(timespec="seconds")

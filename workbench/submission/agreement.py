@@ -31,6 +31,18 @@ _CHAMPION, _RECIPE, REFIT = "champion.json", "recipe.json", "refit.json"
 V = TypeVar("V", bound=BaseModel)
 
 
+class _Some(BaseModel):
+    """Those keys of a record that are held against others."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _OfRecipe(_Some):
+    model: ModelSpec
+    objective: Objective = Objective()
+    refit: Refit | None = None
+
+
 class _Recipe(RootModel[dict[str, Any]]):
     """A recipe as this version writes it; one with plugins as it is."""
 
@@ -38,20 +50,14 @@ class _Recipe(RootModel[dict[str, Any]]):
     @classmethod
     def _as_written(cls, tree: Any) -> Any:
         if isinstance(tree, dict) and tree.get("plugins"):
-            ModelSpec.model_validate(tree.get("model"))
+            _OfRecipe.model_validate(tree)
             return tree
         return Recipe.model_validate(tree).model_dump(mode="json")
 
     @property
-    def spec(self) -> ModelSpec:
-        """The model's."""
-        return ModelSpec.model_validate(self.root["model"])
-
-
-class _Some(BaseModel):
-    """Those keys of a record that are held against others."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    def told(self) -> _OfRecipe:
+        """What is held against other records by itself."""
+        return _OfRecipe.model_validate(self.root)
 
 
 class _Training(_Some):
@@ -124,8 +130,8 @@ def disagreements(bundle: Path, contents: Contents) -> tuple[list[str], list[str
         lost = _CHAMPION if champion is None else _RECIPE
         raise BundleError(f"{bundle} has no {lost}. Export the bundle again.")
 
-    told = pack.spec if pack else recipe.spec if recipe else None
-    known = told if record is None else record.pack or record.first.recipe.spec
+    told = pack.spec if pack else recipe.told.model if recipe else None
+    known = told if record is None else record.pack or record.first.recipe.told.model
     uid = record.recipe if record else contents.recipe
     others = {
         MANIFEST: contents.recipe != uid,
@@ -209,7 +215,7 @@ def _of_trainings(
                 numbers = soups[one.recipe].numbers if one.recipe in soups else []
                 yield PACK_FILE, f"trials of soup {one.recipe}", [*one.soup], RECORD, numbers
     else:
-        objective = Objective.model_validate(record.first.recipe.root.get("objective", {}))
+        objective = record.first.recipe.told.objective
         yield _CHAMPION, "objective", champion.objective, RECORD, objective
         if champion.is_soup and champion.recipe in soups:
             soup = soups[champion.recipe]
@@ -246,9 +252,9 @@ def _of_refit(record: _Trainings, champion: Champion, refit: RefitRecord) -> Ite
     numbers = (str(champion.number),) if champion.number is not None else champion.members
     yield REFIT, "trials", names, _CHAMPION, numbers
     for one, training in zip(refit.models, record.models, strict=False):
-        about = Refit.model_validate(training.recipe.root.get("refit"))
-        yield REFIT, f"origin of {one.recipe}", one.of, RECORD, about.of
-        if about.history:
+        about = training.recipe.told.refit
+        yield REFIT, f"origin of {one.recipe}", one.of, RECORD, about.of if about else None
+        if about and about.history:
             best = (min if refit.objective.direction == "minimize" else max)(about.history)
             yield REFIT, f"value of trial {one.number}", one.objective, RECORD, best
             last = f"last epoch of trial {one.number}"
@@ -280,6 +286,9 @@ def _text(spec: ModelSpec | PackSpec | None) -> str:
 
 def _says(told: Any, known: Any) -> bool:
     """Say whether all that a recipe tells is so in the other, which may be of a later version."""
-    if isinstance(told, dict) and isinstance(known, dict):
-        return all(key in known and _says(value, known[key]) for key, value in told.items())
-    return bool(told == known)
+    try:
+        if isinstance(told, dict) and isinstance(known, dict):
+            return all(key in known and _says(value, known[key]) for key, value in told.items())
+        return bool(told == known)
+    except RecursionError:  # nested as no recipe is
+        return False

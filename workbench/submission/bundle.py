@@ -135,8 +135,9 @@ def export(
     if not model.weights.exists():
         title = title_of(champion.number, champion.recipe, is_soup=champion.is_soup)
         raise BundleError(without_weights(model, title))
+    # Before the model is read: that runs its plugins, which may be of other versions.
     rulebook = folder.experiment().rulebook
-    spec = _read_spec(model, champion, uid)  # after it: the plugins of its own models run now
+    spec = _read_spec(model, champion, uid)
     verdict = judge_spec(rulebook, spec)
     if not verdict.legal:
         raise RuleError(f"{verdict.sentence} Promote another trial.")

@@ -245,8 +245,8 @@ def _starts_told(specs: Iterable[ModelSpec]) -> str:
     if all(map(is_published, starts)):
         return ""
     return """
-What starting weights saw is told by the name of their file alone. That the file is the one of that
-name, its SHA-256 above shows to whoever has the published file.
+What the starting weights were pretrained on is known from the name of their file alone. To see that
+it is the published file of that name, compare the SHA-256 of that one with the one above.
 """
 
 
