@@ -123,6 +123,8 @@ def read_label_table(
     require_fake_is_one(header[at.target], labelled["label"].tolist(), layout.classes, path)
     labelled, left_out = _of_two_classes(labelled, layout.classes)
     targets, reading = _targets(labelled, layout.classes, path)
+    if not reading and fold(header[at.target]) not in (*TARGET_COLUMNS, *OTHER_TARGETS):
+        reading = "1 is fake"
     labelled = labelled.assign(target=targets)
     merged = table.merged if isinstance(table, Spreadsheet) else ""
     said = [*_columns_told(header, at), *filter(None, [reading, left_out, merged])]
