@@ -133,8 +133,10 @@ def _layout(
     if split_files is not None:
         used = (*split_files.train_labels, *split_files.val_labels)
         left = [f"{shown_cell(n)}: its labels are not used" for n in labelled if n not in used]
-        taken = [labelled_files(found.tables[n], labelled[n][0], None, media) for n in used]
-        keys, score = template_keys(found, media, used, set().union(*taken))
+        taken: set[str] = set()
+        for n in used:
+            taken |= labelled_files(found.tables[n], labelled[n][0], None, media)
+        keys, score = template_keys(found, media, used, taken)
         layout = _updated(split_files, {"template": (), **keys}, score)
         left += [
             line for n in used for line in elsewhere_told(n, found.tables[n], labelled[n][0], media)
