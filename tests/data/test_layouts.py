@@ -433,6 +433,36 @@ def test_a_column_that_says_what_is_real_is_not_read_as_one_of_fakes(
     assert found.loc[found["target"] == 1, "name"].tolist() == names[1::2]
 
 
+@pytest.mark.parametrize("column", ["isReal", "isgenuine", "Bona-fide", "not_fake", "nonFake"])
+def test_so_is_none_that_says_it_in_one_word_or_by_not(tmp_path: Path, column: str) -> None:
+    put(table(tmp_path, f"file,{column}\n0.png,1\n1.png,0\n"), "0.png", "1.png")
+    with pytest.raises(DataError, match=f"column '{column}' says which files are real"):
+        inspect_data(tmp_path, Answers(label=column))
+
+
+def test_what_1_means_in_a_column_of_another_name_is_told(tmp_path: Path) -> None:
+    names = [f"{n}.png" for n in range(6)]
+    rows = "".join(f"{name},{n % 2}\n" for n, name in enumerate(names))
+    put(table(tmp_path, f"file,issue\n{rows}"), *names)
+    lines = inspect_data(tmp_path, Answers(label="issue")).lines()
+    assert "labels.csv: columns file and issue, 1 is fake" in lines
+
+
+@pytest.mark.parametrize(("labels", "prefix"), [("train.csv", ""), ("labels.csv", "train/")])
+def test_a_template_does_not_mean_labelled_files_where_others_are_called_alike(
+    tmp_path: Path, labels: str, prefix: str
+) -> None:
+    names = [f"{n}.png" for n in range(8)]
+    put(tmp_path, *(f"{folder}/{name}" for folder in ("train", "unlabelled") for name in names))
+    rows = "".join(f"{prefix}{name},{n % 2}\n" for n, name in enumerate(names))
+    (tmp_path / labels).write_text(f"file,label\n{rows}")
+    scores = "".join(f"{name},0.5\n" for name in [*names, "late.png"])  # one is not there yet
+    (tmp_path / "sample_submission.csv").write_text(f"file,score\n{scores}")
+    found = inspect_data(tmp_path).files.table
+    assert found.loc[found["split"] == "test", "path"].iloc[0] == "unlabelled/0.png"
+    assert found.loc[found["split"] == "train", "path"].iloc[0] == "train/0.png"
+
+
 def test_true_and_false_in_any_column_are_no_labels(tmp_path: Path) -> None:
     names = [f"{n}.png" for n in range(20)]
     for name in names:

@@ -170,6 +170,17 @@ def test_cells_are_cut_as_they_stand(record: str, cells: list[str]) -> None:
     assert raw_cells(record, ",") == cells
 
 
+@pytest.mark.parametrize("separator", ["\t", ","])
+def test_quotes_that_are_letters_do_not_make_one_row_of_two(tmp_path: Path, separator: str) -> None:
+    rows = [("file", "said", "label"), ("a.wav", '"I go, sir', "fake"), ("b.wav", 'I go."', "real")]
+    said = [separator.join(row).replace(", sir", "") for row in rows]
+    # Read as one row, a.wav would be real, and b.wav would not be there.
+    with pytest.raises(DataError, match="line 2: a quote that begins there ends on line 3"):
+        read_labels(written(tmp_path, "\n".join([*said, separator.join("cde")])))
+    text = separator.join(("file", "said", "label\na.wav", f'"I{separator}go\n\nsir"', "fake\n"))
+    assert list(read_labels(written(tmp_path, text)).table["name"]) == ["a.wav"]
+
+
 def test_rows_know_their_lines(tmp_path: Path) -> None:
     table = read_delimited(written(tmp_path, '\n\nx,y\r\n"a\nb",1\r\n  \n\nc,2'))
     assert table.rows == [["x", "y"], ["a\nb", "1"], ["c", "2"]]

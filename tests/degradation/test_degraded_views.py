@@ -36,6 +36,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_media(path, sound=chirp(1.0), pictures=moving(25))
 
 
+def test_facts_are_told_of_a_file_whose_views_are_all_stored(clip: Path) -> None:
+    lost = read_copies(clip, {}, loudness=True).facts
+    made = read_copies(clip, {"mel": ("", MEL), "frames": ("", FRAMES)}, loudness=True)
+    assert lost == made.facts
+    assert lost.video_codec and lost.loudness_db
+
+
 def test_one_pass_has_the_file_and_its_copies(clip: Path) -> None:
     made = arrays(
         clip,

@@ -105,6 +105,24 @@ def cells_of(rows: Sequence[Sequence[str]], at: int) -> list[str]:
     return [row[at] if at < len(row) else "" for row in rows]
 
 
+def check_rows(table: Delimited) -> None:
+    """Raise DataError unless each row of a table has cells for its header alone, and one line.
+
+    A quote that begins a cell and is a letter there, as in a table of sentences, takes in all up to
+    the next cell that ends with one. A cell with line ends in it is none of that.
+    """
+    table.check_widths()
+    width = len(table.rows[0])
+    for line, end in zip(table.lines, table.ends, strict=True):
+        whole = [text for text in table.text[line - 1 : end] if text.strip()]
+        if len(whole) > 1 and all(text.count(table.separator) + 1 == width for text in whole):
+            raise DataError(
+                f"{table.path} line {line}: a quote that begins there ends on line {end}, so that "
+                "rows of their own would be one. Where quotes are letters, write each twice and "
+                "put quotes around its cell, or take them out."
+            )
+
+
 def check_names(names: Sequence[str], lines: Sequence[int], path: Path) -> None:
     """Raise DataError if one of the names of files, on these lines, can leave its folder."""
     for name, line in zip(names, lines, strict=True):

@@ -56,9 +56,11 @@ GROUPS = (
 LEAST_GROUPS = 5
 """Values of a column of groups, from which on they are kept together in folds."""
 
+LEAST_FOUND = 0.5
+"""Share of a table's names that are files, from which on it is one of those files."""
+
 _SAMPLED = 60
 _MOST_ROOTS = 300
-_LEAST_FOUND = 0.5
 
 
 class Answers(Frozen):
@@ -132,7 +134,7 @@ def names_in(
                 best = NamesFound(column=header[at], media=root, found=share)
             if best and best.found == 1.0:
                 return best
-    if best and best.found >= _LEAST_FOUND:
+    if best and best.found >= LEAST_FOUND:
         return best
     if named or usual:
         # Most of the files may be elsewhere: the names are as they are called.

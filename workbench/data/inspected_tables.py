@@ -10,6 +10,7 @@ from workbench.data.delimited import Delimited, quoted, shown_cell
 from workbench.data.guessed_columns import (
     GENERATORS,
     GROUPS,
+    LEAST_FOUND,
     LEAST_GROUPS,
     Answers,
     NamesFound,
@@ -185,9 +186,12 @@ def described_in(table: Delimited, taken: list[str]) -> dict[str, object]:
 
 
 def template_keys(
-    found: FolderTables, files: Collection[str], used: Collection[str]
+    found: FolderTables, files: Collection[str], used: Collection[str], labelled: Collection[str]
 ) -> tuple[dict[str, object], str | None]:
     """Return the keys of a layout that name the template, and its column of scores.
+
+    Where files that are not `labelled` have its names, it means those: folders often number theirs
+    alike.
 
     Raises:
         DataError: several files could be it.
@@ -206,10 +210,27 @@ def template_keys(
     file = usual[0] if usual else next(iter(there))
     score = score_column(there[file], may_be_label=True)
     prefer = [word for word in _folders(files) if split_called(word) == "test"]
-    names = names_in(there[file], files, None, prefer)
+    names = names_in(there[file], {*files} - {*labelled}, None, prefer)
+    if names is None or names.found < LEAST_FOUND:
+        names = names_in(there[file], files, None, prefer)
     if score is None or names is None:
         return {}, None
     return {"template": (file,), "test_media": (names.media,)}, score
+
+
+def labelled_files(
+    table: Delimited, names: NamesFound, split: str | None, files: Collection[str]
+) -> set[str]:
+    """Return those of `files` that a table of labels names, but for its rows of test."""
+    prefix, rows = "" if names.media == "." else f"{names.media}/", table.rows[1:]
+    cells = cells_of(rows, header_of(table).index(names.column))
+    words = cells_of(rows, header_of(table).index(split)) if split else [""] * len(rows)
+    named = {
+        prefix + cell.strip()
+        for cell, word in zip(cells, words, strict=True)
+        if split_called(word) != "test"
+    }
+    return {file for file in files if {file, file.rpartition(".")[0]} & named}
 
 
 def elsewhere_told(

@@ -23,6 +23,7 @@ from workbench.data.inspected_tables import (
     described_in,
     elsewhere_told,
     label_tables,
+    labelled_files,
     layout_of_label_files,
     layout_of_table,
     tables_in,
@@ -132,7 +133,10 @@ def _layout(
     if split_files is not None:
         used = (*split_files.train_labels, *split_files.val_labels)
         left = [f"{shown_cell(n)}: its labels are not used" for n in labelled if n not in used]
-        keys, score = template_keys(found, media, used)
+        taken: set[str] = set()
+        for n in used:
+            taken |= labelled_files(found.tables[n], labelled[n][0], None, media)
+        keys, score = template_keys(found, media, used, taken)
         layout = _updated(split_files, {"template": (), **keys}, score)
         left += [
             line for n in used for line in elsewhere_told(n, found.tables[n], labelled[n][0], media)
@@ -144,12 +148,13 @@ def _layout(
     if labelled:
         name, (names, target) = next(iter(labelled.items()))
         layout = layout_of_table(name, found.tables[name], names, target, answers)
-        keys, score = template_keys(found, media, [name])
+        taken = labelled_files(found.tables[name], names, layout.columns.split, media)
+        keys, score = template_keys(found, media, [name], taken)
         layout = _updated(layout, keys, score)
         told = elsewhere_told(name, found.tables[name], names, media)
         return layout, [*_columns_told(found, name, layout), *told]
     layout = _class_folders(folder, found, media, answers)
-    keys, score = template_keys(found, media, layout.metadata)
+    keys, score = template_keys(found, media, layout.metadata, ())
     return _updated(layout, keys, score), []
 
 

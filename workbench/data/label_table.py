@@ -18,6 +18,7 @@ from workbench.data.columns import (
     TARGET_COLUMNS,
     cells_of,
     check_names,
+    check_rows,
     find_column,
     fold,
     lacks_one_of,
@@ -100,7 +101,7 @@ def read_label_table(
     """
     table = read_any_table(first_named(folder, layout, "table"))
     at, path = columns_in(table, layout), table.path
-    table.check_widths()
+    check_rows(table)
     if len(table.rows) < 2:
         raise DataError(f"{path} has a header and no rows. It needs a row for each file.")
     media = first_named(folder, layout, "media", is_media=True)
@@ -122,6 +123,8 @@ def read_label_table(
     require_fake_is_one(header[at.target], labelled["label"].tolist(), layout.classes, path)
     labelled, left_out = _of_two_classes(labelled, layout.classes)
     targets, reading = _targets(labelled, layout.classes, path)
+    if not reading and fold(header[at.target]) not in (*TARGET_COLUMNS, *OTHER_TARGETS):
+        reading = "1 is fake"
     labelled = labelled.assign(target=targets)
     merged = table.merged if isinstance(table, Spreadsheet) else ""
     said = [*_columns_told(header, at), *filter(None, [reading, left_out, merged])]

@@ -22,6 +22,7 @@ from workbench.data.columns import (
     and_more,
     cells_of,
     check_names,
+    check_rows,
     find_column,
     fold,
     lacks_one_of,
@@ -110,7 +111,7 @@ def read_labels(
             f"{path} has no column `target`: its header is {table.header()}. A label file begins "
             f"with e.g. `video_name,target`: rename the column{OR_NAMED}"
         )
-    table.check_widths()
+    check_rows(table)
     used = {fold(header[name_at]), fold(header[target_at])}
     if first and used - {*NAME_COLUMNS, *TARGET_COLUMNS}:
         said.append(f"columns {shown_cell(header[name_at])} and {shown_cell(header[target_at])}")
@@ -159,7 +160,7 @@ def read_template(
         if at is None:
             raise DataError(lacks_one_of(table, known, what))
     assert name_at is not None and score_at is not None
-    table.check_widths()
+    check_rows(table)
     rows, lines = table.rows[1:], table.lines[1:]
     if not rows and not may_be_empty:
         raise DataError(f"{path} has a header and no rows. It needs a row for each file.")

@@ -18,6 +18,7 @@ from workbench.data.columns import (
     and_more,
     cells_of,
     check_names,
+    check_rows,
     find_column,
     fold,
     lacks_one_of,
@@ -170,7 +171,7 @@ def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataT
     name_at = find_column(table, named, NAME_COLUMNS, OTHER_NAMES, "name")
     if name_at is None:
         raise DataError(lacks_one_of(table, NAME_COLUMNS, "name"))
-    table.check_widths()
+    check_rows(table)
     names = cells_of(table.rows[1:], name_at)
     check_names(names, table.lines[1:], path)
     rows = pd.DataFrame({"cell": names, **cells}, dtype="str").drop_duplicates(ignore_index=True)

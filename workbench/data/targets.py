@@ -98,9 +98,12 @@ def require_fake_is_one(column: str, words: Sequence[str], classes: Classes, pat
     Raises:
         DataError: the column is such a one, and `classes` says nothing.
     """
-    parts = {part for part in re.split(r"[\W_]+", _plain(column)) if part}
-    is_of_real = bool(parts & {*_WORDS["real"]}) and not parts & {*_WORDS["fake"]}
-    if classes.fake or not is_of_real:
+    # `isReal` is `is_real`, and what is not fake is real.
+    parted = re.sub(r"([a-z])([A-Z])|^((?i:is|not|non))", r"\1\3_\2", column.strip())
+    parts = {_plain(part) for part in re.split(r"[\W_]+", parted)}
+    says_real = bool(parts & {*_WORDS["real"], "bona"})
+    says_fake = bool(parts & {*_WORDS["fake"]})
+    if classes.fake or says_real == says_fake or says_fake == parts.isdisjoint({"not", "non"}):
         return
     known = sorted({word.strip() for word in words if means(word) == 1})
     others = sorted({word.strip() for word in words if means(word) == 0})

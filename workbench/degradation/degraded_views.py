@@ -90,7 +90,7 @@ def read_copies(
         else:
             here[name] = _seen(view, changes)
     reading = Reading({}, Facts())
-    if here:
+    if here or loudness:
         reading = read_media(path, here, loudness=loudness, guarded=read_any)
     made = dict(reading.made)
     for changes, views in apart.items():
