@@ -65,7 +65,9 @@ def test_nothing_but_earlier_scores_of_frames_is_written_over(
             wb.frame_scores(own_bundle, clip, out=out)
         assert out.read_bytes() == before
     (frames := tmp_path / "frames.csv").write_text("name,second,score\nt9.mp4,0.1,0.25\n")
+    clip = clip.rename(tmp_path / "=a\r\udcff.mp4")
     found = wb.frame_scores(own_bundle, clip, out=frames)
+    assert set(found["name"]) == {"./=a\r\\udcff.mp4"}  # as `predict` has it
     pd.testing.assert_frame_equal(pd.read_csv(frames), found)
 
 

@@ -8,7 +8,9 @@ import pandas as pd
 
 from workbench.api.prediction import paths_of
 from workbench.console import say, track
+from workbench.data.delimited import csv_table
 from workbench.data.media_files import sizes_in
+from workbench.data.names import file_cell
 from workbench.data.unlabelled import media_among
 from workbench.errors import BundleError, DataError, MediaError
 from workbench.files import write_text
@@ -76,7 +78,7 @@ def frame_scores(
                 f"({', '.join(spec.views)}). Score whole files by `workbench predict`."
             )
         scored = score_frames(spec, predictor.model, paths, device=predictor.device)
-        each = zip(names, paths, scored, strict=True)
+        each = zip(map(file_cell, names), paths, scored, strict=True)
         for name, path, found in track(each, "frames", unit="file", total=len(paths)):
             if isinstance(found, MediaError):
                 say(f"{path}: {found}; its frames have no scores.")
@@ -86,5 +88,5 @@ def frame_scores(
             rows += [(name, *each) for each in zip(seconds, values, strict=True)]
     table = pd.DataFrame(rows, columns=[*_COLUMNS])
     if out is not None:
-        write_text(Path(out), table.to_csv(index=False))
+        write_text(Path(out), csv_table([_COLUMNS, *([*map(str, row)] for row in rows)]))
     return table
