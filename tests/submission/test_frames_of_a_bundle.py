@@ -1,5 +1,6 @@
 """The scores of frames by a bundle: from Python and by the command."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -47,6 +48,27 @@ def test_the_command_writes_a_row_for_each_frame(
     assert f"The scores of 2 frames are in {frames}." in done.output
     written = pd.read_csv(frames)
     pd.testing.assert_frame_equal(written, wb.frame_scores(bundle.path, [file]))
+
+
+def test_nothing_but_earlier_scores_of_frames_is_written_over(
+    own_bundle: Path, study: TrainedStudy, tmp_path: Path
+) -> None:
+    clip = Path(shutil.copy(study.data / "testset" / "t0.mp4", tmp_path))
+    (labels := tmp_path / "labels.csv").write_text("name,target\nt0.mp4,1\n")
+    for out, said in (
+        (clip, "is one of the files to read"),
+        (labels, "holds no predictions"),
+        (own_bundle / "README.md", "is inside the bundle"),
+    ):
+        before = out.read_bytes()
+        with pytest.raises(DataError, match=said):
+            wb.frame_scores(own_bundle, clip, out=out)
+        assert out.read_bytes() == before
+    (frames := tmp_path / "frames.csv").write_text("name,second,score\nt9.mp4,0.1,0.25\n")
+    clip = clip.rename(tmp_path / "=a\r\udcff.mp4")
+    found = wb.frame_scores(own_bundle, clip, out=frames)
+    assert set(found["name"]) == {"./=a\r\\udcff.mp4"}  # as `predict` has it
+    pd.testing.assert_frame_equal(pd.read_csv(frames), found)
 
 
 def test_a_bundle_without_frames_or_changed_is_refused(own_bundle: Path) -> None:

@@ -2,11 +2,13 @@ import os
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from workbench.data.names import match
+from workbench.data.unlabelled import NAME_COLUMN, SCORE_COLUMN, made_template
 from workbench.errors import DataError
-from workbench.submission.predictions import PredictionSheet, file_cell, fill, read_sheet
+from workbench.submission.predictions import PredictionSheet, csv_table, file_cell, fill, read_sheet
 
 
 def read(folder: Path, text: str | bytes) -> PredictionSheet:
@@ -100,6 +102,19 @@ def test_a_name_that_is_no_text_can_be_written() -> None:
     name = os.fsdecode(b"caf\xe9.mp4")
     assert file_cell(name) == "caf\\udce9.mp4"
     assert file_cell(name).encode()
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_a_line_end_in_a_name_begins_no_row(tmp_path: Path, end: str) -> None:
+    name, path = f"a{end}other.mp4", tmp_path / "table.csv"
+    for table, columns in (
+        (csv_table([("name", "score"), (name, "0.25")]), ("name", "score")),
+        (made_template([name], tmp_path).text or "", (NAME_COLUMN, SCORE_COLUMN)),
+    ):
+        path.write_bytes(table.encode())
+        sheet = read_sheet(path, name_column=columns[0], score_column=columns[1])
+        assert sheet.names == (name,)
+        assert pd.read_csv(path)[columns[0]].tolist() == [name]
 
 
 @pytest.mark.parametrize("score", [1 / 3, 1e-17, 1 - 2**-53, 5e-324])

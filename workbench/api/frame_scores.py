@@ -8,18 +8,27 @@ import pandas as pd
 
 from workbench.api.prediction import paths_of
 from workbench.console import say, track
+from workbench.data.delimited import csv_table
 from workbench.data.media_files import sizes_in
+from workbench.data.names import file_cell
 from workbench.data.unlabelled import media_among
 from workbench.errors import BundleError, DataError, MediaError
+from workbench.files import write_text
 from workbench.parts.temperature import tempered
 from workbench.scoring.frame_scores import frames_of, score_frames
 from workbench.submission.api import Predictor
-from workbench.submission.paths import check_files
+from workbench.submission.paths import check_files, check_out
 from workbench.submission.verify import check_bundle
+
+_COLUMNS = ("name", "second", "score")
 
 
 def frame_scores(
-    bundle: str | Path, files: str | Path | Iterable[str | Path], *, device: str = "cpu"
+    bundle: str | Path,
+    files: str | Path | Iterable[str | Path],
+    *,
+    out: str | Path | None = None,
+    device: str = "cpu",
 ) -> pd.DataFrame:
     """Score each frame of media files by a bundle's model: which second of a file looks fake.
 
@@ -29,6 +38,7 @@ def frame_scores(
     Args:
         bundle: The bundle's folder.
         files: Media files, or one folder of them.
+        out: A CSV file to write as well.
         device: A torch device.
 
     Returns:
@@ -39,7 +49,7 @@ def frame_scores(
     Raises:
         BundleError: the bundle was changed, or its model cannot be built here, or reads no view of
             several frames.
-        DataError: there is no file, or one does not exist.
+        DataError: there is no file, one does not exist, or `out` cannot be written.
 
     Example:
         >>> wb.frame_scores("bundle", "clip.mp4").nlargest(3, "score")
@@ -57,6 +67,8 @@ def frame_scores(
         times = Counter(path.name for path in set(paths))
         names = [path.name if times[path.name] == 1 else str(path) for path in paths]
     check_files(paths)
+    if out is not None:
+        check_out(Path(out), inputs=paths, bundle=Path(bundle), columns=_COLUMNS)
     rows = []
     with Predictor(Path(bundle), device, num_decoders=0) as predictor:
         spec = predictor.spec
@@ -66,7 +78,7 @@ def frame_scores(
                 f"({', '.join(spec.views)}). Score whole files by `workbench predict`."
             )
         scored = score_frames(spec, predictor.model, paths, device=predictor.device)
-        each = zip(names, paths, scored, strict=True)
+        each = zip(map(file_cell, names), paths, scored, strict=True)
         for name, path, found in track(each, "frames", unit="file", total=len(paths)):
             if isinstance(found, MediaError):
                 say(f"{path}: {found}; its frames have no scores.")
@@ -74,4 +86,7 @@ def frame_scores(
             values = tempered([score for _, score in found], predictor.temperature).tolist()
             seconds = (second for second, _ in found)
             rows += [(name, *each) for each in zip(seconds, values, strict=True)]
-    return pd.DataFrame(rows, columns=["name", "second", "score"])
+    table = pd.DataFrame(rows, columns=[*_COLUMNS])
+    if out is not None:
+        write_text(Path(out), csv_table([_COLUMNS, *([*map(str, row)] for row in rows)]))
+    return table

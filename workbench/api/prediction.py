@@ -7,13 +7,13 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from workbench.console import say
+from workbench.data.delimited import csv_table
 from workbench.data.media_files import sizes_in
 from workbench.data.names import file_cell
 from workbench.data.unlabelled import media_among, skipped_told
 from workbench.errors import DataError
 from workbench.files import write_text
 from workbench.submission.places import read_columns
-from workbench.submission.predictions import csv_table
 from workbench.submission.verify import run_predict
 
 

@@ -15,7 +15,6 @@ from workbench.cli.shared import (
     stoppable,
 )
 from workbench.errors import BundleError
-from workbench.files import write_text
 from workbench.workspace import Workspace
 
 WheelsOption = Annotated[
@@ -141,8 +140,7 @@ def predict(
         if frames is not None:  # first: a model without frames is refused before anything is read
             from workbench.api.frame_scores import frame_scores
 
-            table = frame_scores(bundle, those, device=device)
-            write_text(frames, table.to_csv(index=False))
+            table = frame_scores(bundle, those, out=frames, device=device)
             typer.echo(f"The scores of {len(table)} frames are in {frames}.")
         scored = score_files(bundle, those, out=out, device=device)
         typer.echo(f"{len(scored)} scores are in {out}.")

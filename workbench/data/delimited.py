@@ -8,6 +8,7 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +151,18 @@ def table_bytes(path: Path) -> bytes:
         raise DataError(f"{path} is a folder, not a table. Name a file.") from error
     except OSError as error:
         raise DataError(told(error) or f"{path} cannot be read: {error.strerror}.") from error
+
+
+def csv_table(rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of cells as comma-separated text, a line each."""
+    return "".join(map(_csv_line, rows))
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    text = io.StringIO(newline="")
+    # A cell is quoted for the letters of this end alone, and either would end a row for a reader.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue()[:-2] + "\n"
 
 
 def raw_cells(record: str, separator: str) -> list[str]:

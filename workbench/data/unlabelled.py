@@ -1,13 +1,11 @@
 """What is to be predicted: the rows of a template, or every media file of a folder."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from workbench.data.delimited import shown_cell
+from workbench.data.delimited import csv_table, shown_cell
 from workbench.data.file_rows import SplitFiles, prefix_of, rows_of
 from workbench.data.labels import Template, named_once, read_template
 from workbench.data.layout import Layout, first_named
@@ -24,11 +22,10 @@ NAME_COLUMN, SCORE_COLUMN = "file_name", "score"
 
 def made_template(names: Sequence[str], folder: Path) -> Template:
     """Return a template with a row for each of the names, made because the data has none."""
-    text = io.StringIO(newline="")
     rows = [(name, "0.5") for name in names]
-    csv.writer(text, lineterminator="\n").writerows([(NAME_COLUMN, SCORE_COLUMN), *rows])
+    text = csv_table([(NAME_COLUMN, SCORE_COLUMN), *rows])
     table = pd.DataFrame(rows, columns=[NAME_COLUMN, SCORE_COLUMN], dtype="str")
-    return Template(table, NAME_COLUMN, SCORE_COLUMN, folder, text=text.getvalue())
+    return Template(table, NAME_COLUMN, SCORE_COLUMN, folder, text=text)
 
 
 def split_of_template(

@@ -1,11 +1,10 @@
 """Prediction files: a template's rows, columns and cells as they stand, with scores filled in."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.data.delimited import csv_table as csv_table
 from workbench.data.delimited import quoted, raw_cells, read_delimited
 from workbench.data.names import file_cell as file_cell
 from workbench.data.names import leaves_folder
@@ -110,10 +109,3 @@ def _cut(record: str, separator: str, *, at: int, width: int) -> tuple[str, str,
         cells += [""] * (width - len(cells))
     left = "".join(cell + separator for cell in cells[:at])
     return left, cells[at], "".join(separator + cell for cell in cells[at + 1 :])
-
-
-def csv_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as comma-separated text, a line each."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from workbench.data.delimited import quoted
+from workbench.data.delimited import csv_table, quoted
 from workbench.errors import BundleError
 from workbench.submission.places import SCORED_FILES
-from workbench.submission.predictions import csv_table
 
 Neutrality = Literal["no", "partly", "wholly"]
 """How much of what the model was given of a file was neutral, a grey picture or silence."""
