@@ -87,8 +87,9 @@ def test_weights_in_buffers_of_a_made_up_norm_count() -> None:
 def test_a_buffer_that_two_modules_share_counts_once() -> None:
     def build() -> nn.Module:
         first, second = nn.Identity(), nn.Identity()
-        first.register_buffer("table", torch.zeros(9))
-        second.register_buffer("table", first.table)
+        table = torch.zeros(9)
+        first.register_buffer("table", table)
+        second.register_buffer("table", table)
         return nn.Sequential(first, second)
 
     assert count(build, torch.ones(1, 3)).true == 9
