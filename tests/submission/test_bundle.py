@@ -459,6 +459,13 @@ def test_a_champion_by_the_number_of_another_trial_is_refused(tmp_path: Path) ->
     require_number(made.folder, champion(0, recipe="f" * 12))  # of a study that lost its trials
 
 
+def test_a_champion_of_other_folds_than_its_studys_is_refused(own_study: StudyFolder) -> None:
+    told = read_champion(own_study)
+    require_number(own_study, told)
+    with pytest.raises(StudyError, match=r"trained 9 times, .* asks for 1"):
+        require_number(own_study, told.model_copy(update={"num_folds": 9}))
+
+
 def test_the_readme_says_what_shows_which_weights_a_model_started_from() -> None:
     known = Weights(source="local", name="resnet18.tv_in1k", sha256="f37072fd" + "0" * 56)
     other = known.model_copy(update={"sha256": "1" * 64, "pretraining": "in1k"})

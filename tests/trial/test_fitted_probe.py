@@ -156,13 +156,14 @@ def test_a_method_and_a_head_that_do_not_go_together_are_refused() -> None:
 
 def test_the_rulebook_counts_frozen_backbones_and_the_head() -> None:
     verdict = judge_spec(Rulebook(), recipe_of(("features",), {"kind": "probe"}).model)
-    assert verdict.legal and (verdict.params_thop, verdict.params_true) == (75, 75)
+    # 74 weights and the constant; thop counts no mean and no scale of the 74 features.
+    assert verdict.legal and (verdict.params_thop, verdict.params_true) == (75, 75 + 2 * 74)
     boosted = recipe_of(("features",), {"kind": "probe", "fit": {**BOOSTING, "depth": 2}}).model
     # Five trees of 3 splits, a feature and a threshold each, and 4 leaves; and the constant.
     assert judge_spec(Rulebook(), boosted).params_true == 5 * (2 * 3 + 4) + 1
     spec = recipe_of(("image",), {"kind": "probe"}).model
     network = sum(p.numel() for p in spec.build().readers.parameters())
-    assert judge_spec(Rulebook(), spec).params_true == network + spec.build().widths[0] + 1
+    assert judge_spec(Rulebook(), spec).params_true == network + 3 * spec.build().widths[0] + 1
 
 
 def test_a_pack_holds_probes_beside_networks() -> None:

@@ -188,7 +188,7 @@ def read_champion(folder: StudyFolder) -> Champion:
 
 
 def require_number(folder: StudyFolder, champion: Champion) -> None:
-    """Refuse a champion's record that gives its trial another number than the study does.
+    """Refuse a champion's record that tells another number or other folds than the study does.
 
     Raises:
         StudyError: it does.
@@ -202,6 +202,12 @@ def require_number(folder: StudyFolder, champion: Champion) -> None:
         raise StudyError(
             f"{folder.champion} has the recipe of trial {number} as that of {champion.title}. Run "
             "`workbench promote`: it writes it anew."
+        )
+    if champion.num_folds != (num_folds := folder.experiment().validation.use):
+        raise StudyError(
+            f"{folder.champion} tells that {champion.title} was trained {champion.num_folds} "
+            f"times, each without another fold, and the study {folder.name} asks for {num_folds}. "
+            "Run `workbench promote`: it writes it anew."
         )
 
 
