@@ -311,6 +311,12 @@ def test_a_file_that_is_not_there_needs_a_sha256(tmp_path: Path) -> None:
         YuNet(file=str(tmp_path))
 
 
+def test_a_device_is_no_model_file() -> None:
+    # A stranger's experiment may name /dev/zero, which has no end.
+    with pytest.raises(ValidationError, match="'/dev/null' cannot be read"):
+        YuNet(file="/dev/null")
+
+
 def test_a_bundle_has_the_file_under_its_sha256(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,7 +160,9 @@ class YuNet(_Settings):
         if not isinstance(value, dict) or value.get("sha256") or "file" not in value:
             return value
         try:
-            return {**value, "sha256": hash_file(Path(value["file"]))}
+            if not (file := Path(value["file"])).is_file():
+                raise FileNotFoundError(file)
+            return {**value, "sha256": hash_file(file)}
         except (OSError, TypeError, ValueError) as error:
             raise ValueError(
                 f"the detector's file {value['file']!r} cannot be read, and no sha256 names its "
