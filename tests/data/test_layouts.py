@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from workbench.data.any_table import read_any_table
+from workbench.data.any_table import Spreadsheet, read_any_table
 from workbench.data.columns import Columns
 from workbench.data.data_files import list_data
 from workbench.data.folds import Validation, with_fold
@@ -363,7 +363,9 @@ def test_no_column_of_a_parquet_table_that_says_something_is_lost(tmp_path: Path
     media = pa.array([b"x", b"y", b"z"])
     columns = {"split": split, "label": label, "day": day, "kind": kind, "media": media}
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
-    assert read_any_table(tmp_path / "t.parquet").rows == [
+    table = read_any_table(tmp_path / "t.parquet")
+    assert isinstance(table, Spreadsheet) and table.told == "without media: no plain values"
+    assert table.rows == [
         ["split", "label", "day", "kind"],
         ["train", "1.0", "", "7"],
         ["train", "0.0", "", "8"],

@@ -46,10 +46,11 @@ _PIECE, _MERGED_BYTES = 1 << 20, 200
 
 @dataclass(frozen=True)
 class Spreadsheet(Delimited):
-    """A table of a spreadsheet."""
+    """A table of a spreadsheet or of a Parquet file."""
 
-    merged: str = ""
-    """Which merged cells were read as one value for each of their rows, in words; or empty."""
+    told: str = ""
+    """Which merged cells were read as one value for each of their rows, or which columns were not
+    read, in words; or empty."""
 
 
 def read_any_table(path: Path) -> Delimited:
@@ -62,23 +63,19 @@ def read_any_table(path: Path) -> Delimited:
     if ending not in (*PARQUET, *SHEET):
         return read_delimited(path)
     data = table_bytes(path)
-    merged = ""
-    if ending in PARQUET:
-        rows = _of_parquet(path, data)
-    else:
-        rows, merged = _of_sheet(path, data)
+    rows, told = _of_parquet(path, data) if ending in PARQUET else _of_sheet(path, data)
     kept = [(row, line) for line, row in enumerate(rows, 1) if "".join(row).strip()]
     if len(kept) < 2:
         raise DataError(f"{path} has no rows. It needs a header and a row for each file.")
     lines = [line for _, line in kept]
     cells = [row for row, _ in kept]
     return Spreadsheet(
-        path, "UTF-8", ",", cells, lines, lines, [], mark=b"", codec="utf-8", merged=merged
+        path, "UTF-8", ",", cells, lines, lines, [], mark=b"", codec="utf-8", told=told
     )
 
 
-def _of_parquet(path: Path, data: bytes) -> list[list[str]]:
-    """Return the header and the rows of the columns that hold a plain value.
+def _of_parquet(path: Path, data: bytes) -> tuple[list[list[str]], str]:
+    """Return the header and the rows of the columns that hold a plain value, and the others' names.
 
     Columns of bytes, lists and structures, such as media within the table, are left out.
     """
@@ -101,7 +98,9 @@ def _of_parquet(path: Path, data: bytes) -> list[list[str]]:
         raise DataError(
             f"{path} cannot be read as Parquet ({said}). Write it anew, or save it as CSV."
         ) from error
-    return rows
+    others = [shown_cell(name) for name in file.schema_arrow.names if name not in plain]
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return rows, f"without {others[0]}{more}: no plain values" if others else ""
 
 
 def _is_text(kind: pa.DataType) -> bool:

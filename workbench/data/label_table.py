@@ -126,8 +126,8 @@ def read_label_table(
     if not reading and fold(header[at.target]) not in (*TARGET_COLUMNS, *OTHER_TARGETS):
         reading = "1 is fake"
     labelled = labelled.assign(target=targets)
-    merged = table.merged if isinstance(table, Spreadsheet) else ""
-    said = [*_columns_told(header, at), *filter(None, [reading, left_out, merged])]
+    other = table.told if isinstance(table, Spreadsheet) else ""
+    said = [*_columns_told(header, at), *filter(None, [reading, left_out, other])]
     understood = [*filter(None, [understood_as(table, said)]), *found.said]
     parts = []
     for split, rows in labelled.groupby("split"):
