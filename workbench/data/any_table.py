@@ -40,10 +40,12 @@ _MAX_SHEET_BYTES = 1 << 30
 _MERGED = re.compile(
     rb"<(?:\w+:)?mergeCell\s[^<>]*?ref=[\"']([A-Z]{1,3}[1-9]\d{0,6}:[A-Z]{1,3}[1-9]\d{0,6})[\"']"
 )
-# A formula whose result is an empty text (`t="str"`) has a value: that text.
+# A formula whose result is an empty text (`t="str"`) has a value: that text. Attributes are short:
+# without a bound a stranger could let the search take hours.
 _NO_VALUE = re.compile(
-    rb"<(?:\w+:)?c\s(?![^<>]*\bt=[\"']str)[^<>]*?r=[\"']([A-Z]{1,3}[1-9]\d{0,6})[\"'][^<>]*>\s*"
-    rb"<(?:\w+:)?f(?:\s[^<>]*)?(?:/>|>[^<]*</(?:\w+:)?f>)\s*"
+    rb"<(?:\w+:)?c\s(?![^<>]{0,200}\bt=[\"']str)"
+    rb"[^<>]{0,200}?r=[\"']([A-Z]{1,3}[1-9]\d{0,6})[\"'][^<>]{0,200}>\s{0,99}"
+    rb"<(?:\w+:)?f(?:\s[^<>]{0,200})?(?:/>|>[^<]*</(?:\w+:)?f>)\s*"
     rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</|</(?:\w+:)?c>)"
 )
 _LETTERS = string.ascii_uppercase
