@@ -537,6 +537,25 @@ def test_merged_cells_of_a_column_are_the_value_of_each_row(tmp_path: Path) -> N
     assert "merged cells read as one value for each row (B2:B4 and 1 more)" in found.understood[0]
 
 
+def test_a_formula_without_its_value_is_refused(tmp_path: Path) -> None:
+    # As programs write it that do not compute: groups would be empty, a whole row would be gone.
+    rows = [["file", "label", "speaker"], ["a.wav", "1", "x"], ["b.wav", "0", "=C2"]]
+    path = merged_sheet(tmp_path / "labels.xlsx", rows)
+    with pytest.raises(DataError, match=r"the formula in C3 was never computed"):
+        read_any_table(path)
+    # Spreadsheet programs store what came out, an empty text among it.
+    for value, cell in (("", ' t="str"'), ("y", ' t="str"'), ("7", "")):
+        with zipfile.ZipFile(path) as parts:
+            files = {name: parts.read(name) for name in parts.namelist()}
+        sheet = "xl/worksheets/sheet1.xml"
+        computed = f'<c r="C3"{cell}><f>C2</f><v>{value}</v></c>'.encode()
+        files[sheet] = re.sub(rb'<c r="C3".*?</c>', computed, files[sheet])
+        with zipfile.ZipFile(tmp_path / "computed.xlsx", "w") as parts:
+            for name, data in files.items():
+                parts.writestr(name, data)
+        assert read_any_table(tmp_path / "computed.xlsx").rows[2] == ["b.wav", "0", value]
+
+
 def test_merged_cells_of_several_columns_are_refused(tmp_path: Path) -> None:
     rows = [["all of the files", ""], ["file", "label"], ["a.wav", "fake"]]
     title = merged_sheet(tmp_path / "title.xlsx", rows, "A1:B1")  # of one row: no other lacks it

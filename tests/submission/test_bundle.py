@@ -249,6 +249,14 @@ def test_a_changed_table_of_the_data_is_told(own_study: StudyFolder, tmp_path: P
         export(own_study, tmp_path / "out", allow_missing=True)
 
 
+def test_the_table_of_another_study_is_told(own_study: StudyFolder, tmp_path: Path) -> None:
+    # Whole, and of the same names: the bundle would tell other files as those that were scored.
+    table = read_prepared_table(own_study.manifest)
+    write_prepared_table(table.assign(content=table["content"].str[::-1]), own_study.manifest)
+    with pytest.raises(DataError, match=r"manifest\.parquet belongs to other data"):
+        export(own_study, tmp_path / "out", allow_missing=True)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -38,10 +38,18 @@ _MAX_SHEET_BYTES = 1 << 30
 """Of a spreadsheet, its parts unpacked."""
 
 _MERGED = re.compile(
-    rb"<(?:\w+:)?mergeCell\s[^>]*?ref=[\"']([A-Z]{1,3}[1-9]\d{0,6}:[A-Z]{1,3}[1-9]\d{0,6})[\"']"
+    rb"<(?:\w+:)?mergeCell\s[^<>]*?ref=[\"']([A-Z]{1,3}[1-9]\d{0,6}:[A-Z]{1,3}[1-9]\d{0,6})[\"']"
+)
+# A formula whose result is an empty text (`t="str"`) has a value: that text. Attributes are short:
+# without a bound a stranger could let the search take hours.
+_NO_VALUE = re.compile(
+    rb"<(?:\w+:)?c\s(?![^<>]{0,200}\bt=[\"']str)"
+    rb"[^<>]{0,200}?r=[\"']([A-Z]{1,3}[1-9]\d{0,6})[\"'][^<>]{0,200}>\s{0,99}"
+    rb"<(?:\w+:)?f(?:\s[^<>]{0,200})?(?:/>|>[^<]*</(?:\w+:)?f>)\s*"
+    rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</|</(?:\w+:)?c>)"
 )
 _LETTERS = string.ascii_uppercase
-_PIECE, _MERGED_BYTES = 1 << 20, 200
+_PIECE, _MERGED_BYTES, _FORMULA_BYTES = 1 << 20, 200, 40_000
 
 
 @dataclass(frozen=True)
@@ -183,18 +191,18 @@ def _num_filled_sheets(parts: zipfile.ZipFile) -> int:
     return number
 
 
-def _merged_cells(parts: zipfile.ZipFile) -> Iterator[str]:
-    """Yield the places of merged cells, such as `B2:B9`, on the sheets of a spreadsheet."""
+def _places(parts: zipfile.ZipFile, kind: re.Pattern[bytes], most_bytes: int) -> Iterator[str]:
+    """Yield the places, such as `B2`, that a pattern finds on the sheets of a spreadsheet."""
     for name in parts.namelist():
         if name.startswith("xl/worksheets/") and name.endswith(".xml"):
             with parts.open(name) as sheet:
                 left = b""
                 while piece := sheet.read(_PIECE):
                     found, end = left + piece, 0
-                    for one in _MERGED.finditer(found):
+                    for one in kind.finditer(found):
                         end = one.end()
                         yield one[1].decode()
-                    left = found[max(end, len(found) - _MERGED_BYTES) :]
+                    left = found[max(end, len(found) - most_bytes) :]
 
 
 def _fill(path: Path, rows: list[list[str]], merged: Sequence[str]) -> str:
@@ -251,7 +259,12 @@ def _of_sheet(path: Path, data: bytes) -> tuple[list[list[str]], str]:
                     f"{path} has {number} sheets with rows, and only one can be read. Keep "
                     "one sheet, or save the right one as CSV."
                 )
-            merged = sorted(set(_merged_cells(parts)))
+            merged = sorted(set(_places(parts, _MERGED, _MERGED_BYTES)))
+            if place := next(_places(parts, _NO_VALUE, _FORMULA_BYTES), None):
+                raise DataError(
+                    f"{path}: the formula in {place} was never computed, so the file holds no "
+                    "value of it. Open the file in a spreadsheet program and save it there."
+                )
         frame = pd.read_excel(
             io.BytesIO(data), header=None, dtype=object, keep_default_na=False, engine="openpyxl"
         )

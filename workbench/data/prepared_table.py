@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.errors import CacheError
-from workbench.files import finished
+from workbench.files import finished, hash_file, read_json
 
 PREPARED_TABLE = "manifest.parquet"
 """The file's name, in the folder of a study."""
@@ -36,3 +36,20 @@ def read_prepared_table(file: Path, columns: Sequence[str] | None = None) -> pd.
     # Arrow has an error of its own for every way in which a file can be damaged.
     except (OSError, ValueError, KeyError, MemoryError, RuntimeError, TypeError) as error:
         raise CacheError(f"{file} is damaged. {_AGAIN}") from error
+
+
+def read_own_table(folder: Path) -> pd.DataFrame:
+    """Return the table of the data prepared in `folder`, if it is the one that was saved there.
+
+    Raises:
+        CacheError: it is gone, damaged, or of other data, as one copied from another study is.
+    """
+    file, about = folder / PREPARED_TABLE, folder / "prepared.json"
+    table = read_prepared_table(file)
+    try:
+        said = read_json(about)["table_sha256"] if about.exists() else None
+    except (ValueError, RecursionError, LookupError, TypeError):
+        said = None  # damaged, or of a version that did not note it
+    if said not in (None, hash_file(file)):
+        raise CacheError(f"{file} belongs to other data. {_AGAIN}")
+    return table

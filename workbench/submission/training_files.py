@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from workbench.console import say
-from workbench.data.prepared_table import read_prepared_table
+from workbench.data.prepared_table import read_own_table
 from workbench.errors import BundleError, DamagedFileError, StudyError
 from workbench.files import write_text
 from workbench.scoring.slices import TEST, columns_used
@@ -102,6 +102,7 @@ def write_training(
     Raises:
         BundleError: the program was never installed.
         DamagedFileError: files of a repeat are not what it wrote.
+        CacheError: the table of a study's data is damaged, or another study's.
     """
     uid = refit.recipe if refit else champion.recipe
     model = folder.model(uid)
@@ -120,10 +121,7 @@ def write_training(
         **_soups(folder, champion, model),
         repeats=() if refit else _other_seeds(folder, champion, finalists),
         pack=model.read_pack().spec if isinstance(model, PackFolder) else None,
-        data={
-            name: digests(read_prepared_table(one.manifest), used[name])
-            for name, one in studies.items()
-        },
+        data={name: digests(read_own_table(one.path), used[name]) for name, one in studies.items()},
         folders={
             name: {part: about["fingerprint"] for part, about in noted_folders(one).items()}
             for name, one in studies.items()
