@@ -22,6 +22,7 @@ from workbench.selection.packing import Ingredient, record_of, write_pack
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
 from workbench.submission.bundle import export
+from workbench.trial.recipe import Recipe
 from workbench.trial.train import run_trial
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,9 @@ def promoted_pack(folder: StudyFolder) -> PackFolder:
     first = folder.trial(champion.recipe).read_recipe()
     mel = {"mel": first.model.views["mel"]}
     model = first.model.model_copy(update={"views": mel, "image_px": 48})
-    second = first.model_copy(update={"model": model, "seed": 1})
+    # Made anew: a copy would keep the name of the first one's trial.
+    changed = first.model_copy(update={"model": model, "seed": 1})
+    second = Recipe.model_validate_json(changed.model_dump_json())
     prepared = Prepared.load(folder.path)
     ended = run_trial(
         second, prepared, folder.trial(second.uid).path, device="cpu", report=lambda _: "go on"
