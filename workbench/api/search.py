@@ -208,7 +208,7 @@ def _options(**asked: object) -> RunOptions:
     Raises:
         ConfigError: a number is none, or out of its range.
     """
-    options = RunOptions(**asked)  # type: ignore[arg-type]
+    options = RunOptions(**asked)  # type: ignore[arg-type]  # a caller's own: checked below
     counts = {"trials": options.num_trials, "seed": options.seed, "jobs": options.jobs}
     counts |= {"memory_bytes": options.memory_bytes}
     counts |= dict(zip(("finalists", "seeds of finalists"), options.finalists or (), strict=False))
