@@ -180,6 +180,9 @@ def test_an_absent_experiment_lists_those_beside_it(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"There is experiments/tiny\.yaml"):
         read_experiment(tmp_path / "nowhere" / "demo.yaml")
+    (tmp_path / ".pre-commit-config.yaml").write_text("repos: []\n")  # no experiment
+    with pytest.raises(ConfigError, match=r"There is experiments/tiny\.yaml"):
+        read_experiment(tmp_path / "tyni.yaml")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="Run this in the project's folder"):

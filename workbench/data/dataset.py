@@ -86,7 +86,7 @@ def read_tree(path: Path) -> dict[Any, Any]:
     """
     if not path.exists():
         folders = (path.parent, Path("experiments"))
-        near = next(filter(None, (sorted(map(str, at.glob("*.yaml"))) for at in folders)), [])
+        near = next(filter(None, (sorted(map(str, at.glob("[!.]*.yaml"))) for at in folders)), [])
         raise ConfigError(
             f"{path} does not exist. "
             + (f"There is {', '.join(near)}." if near else "Run this in the project's folder.")
