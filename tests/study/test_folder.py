@@ -3,11 +3,13 @@
 import errno
 import fcntl
 import os
+import queue
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +95,25 @@ def test_a_lock_that_was_deleted_with_its_study_keeps_nobody_away_and_is_not_hel
         patch.setattr(access, "take_lock", made_anew)
         with folder.promoting():
             assert is_locked(folder.path / ".promoting")
+
+
+def test_who_waits_for_a_promotion_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, said = begun(tmp_path, "mine"), queue.SimpleQueue[str]()
+    monkeypatch.setattr(folder_module, "say", said.put)
+
+    def promote() -> None:
+        with folder.promoting():
+            pass
+
+    waiting = threading.Thread(target=promote)
+    with folder.promoting():
+        waiting.start()
+        assert said.get(timeout=30) == (
+            "Waiting for another command that promotes or deletes in the study mine."
+        )
+        assert waiting.is_alive()
+    waiting.join()
+    assert said.empty()
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_study(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from workbench.access import is_at, is_locked, locked, open_lock, take_lock
+from workbench.console import say
 from workbench.data.dataset import NAME
 from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import PART, remove_left, write_json, write_text
@@ -222,6 +223,8 @@ class StudyFolder:
         Raises:
             LockError: there can be no lock.
         """
+        if is_locked(self.path / LOCKS[1]):
+            say(f"Waiting for another command that promotes or deletes in the study {self.name}.")
         with locked(self.path / LOCKS[1]):
             remove_left(self.path.glob(f"{PART}*"))
             yield
