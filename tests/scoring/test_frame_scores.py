@@ -11,13 +11,19 @@ from torch import Tensor, nn
 
 from tests.media.clips import chirp, decode, greys, moving, write_media
 from tests.scoring.views import Numbers, spec_of
+from workbench.errors import MediaError
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
 from workbench.media.view import Array
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import RANDOM
 from workbench.scoring.evaluator import DecodedViews, Evaluator
-from workbench.scoring.frame_scores import frames_of, scores_by_frame, seconds_of
+from workbench.scoring.frame_scores import (
+    frames_of,
+    score_frames,
+    scores_by_frame,
+    seconds_of,
+)
 
 CPU = torch.device("cpu")
 
@@ -28,6 +34,14 @@ class Bright(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         levels = [inputs[name].flatten(1).mean(1) for name in ("frames", "faces", "it")]
         level = torch.stack(levels).mean(0)
+        return torch.stack([torch.zeros_like(level), torch.logit(level)], dim=1)
+
+
+class Level(nn.Module):
+    """Its P(fake) is the mean level of the frames."""
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        level = inputs["frames"].flatten(1).mean(1).clamp(0.01, 0.99)
         return torch.stack([torch.zeros_like(level), torch.logit(level)], dim=1)
 
 
@@ -93,3 +107,20 @@ def test_the_seconds_are_those_at_which_a_view_of_frames_takes_its_pictures(
     seconds = np.array(seconds_of(clip, 5))
     assert taken.tolist() == [9, 9, 9, 9, 10]
     assert (seconds >= shown - 0.03).all() and (seconds <= gone + 0.03).all()
+
+
+def test_the_seconds_are_read_in_the_fence_that_decodes_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_media(tmp_path / "a.mp4", pictures=moving(10))
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    spec = spec_of({"frames": Frames(num_frames=2, image_px=16)}, image_px=16)
+
+    def crash(path: Path) -> None:
+        raise AssertionError(f"{path} was opened outside of the fence")
+
+    monkeypatch.setattr("workbench.scoring.frame_scores.scan_packets", crash)
+    good, bad = score_frames(spec, Level(), [clip, tmp_path / "b.mp4"], device=CPU)
+    assert not isinstance(good, MediaError)
+    assert [second for second, _ in good] == pytest.approx([0.1, 0.3])
+    assert isinstance(bad, MediaError)

@@ -116,12 +116,6 @@ def read_any(
         onlooker: See `read_views`.
         read: What reads them in its place.
 
-    Args:
-        path: The file.
-        views: Views by name.
-        loudness: Decode the sound for the facts even where no view needs it.
-        read: What reads, as `read_media` does.
-
     Raises:
         MemoryError: the memory that the process may take is not enough.
         OSError: the disk is full.

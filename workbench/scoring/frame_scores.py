@@ -61,7 +61,7 @@ def score_frames(
         device: Where the model is.
         limit_s: Time that the decoding of one file may take.
     """
-    for path, made in zip(paths, _decoded(paths, spec.views, limit_s), strict=True):
+    for made, seconds in _decoded(paths, spec.views, limit_s):
         lacking = [made[view] for view in frames_of(spec.views)]
         if isinstance(lacking[0], MediaError) and not any(isinstance(m, Made) for m in lacking):
             yield lacking[0]
@@ -71,21 +71,26 @@ def score_frames(
             for name, one in made.items()
         }
         [found] = scores_by_frame(spec, model, arrays, device=device)
-        yield list(zip(seconds_of(path, len(found)), found.tolist(), strict=True))
+        yield list(zip(seconds, found.tolist(), strict=True))
 
 
 def _decoded(
     paths: Sequence[Path], views: Mapping[str, View], limit_s: float
-) -> Iterator[MadeOrNot]:
-    """Yield for each file its views, or why there are none."""
+) -> Iterator[tuple[MadeOrNot, list[float]]]:
+    """Yield for each file its views, or why there are none, and when its frames are on screen."""
     most = max(1, min(_MOST_DECODERS, num_cores(), len(paths)))
     with decoders(most, limit_s=limit_s) as fence:
         for start in range(0, len(paths), _AT_ONCE):
             some = paths[start : start + _AT_ONCE]
-            waiting = [fence.submit(read_any, path.absolute(), views) for path in some]
+            waiting = [fence.submit(_read, path.absolute(), views) for path in some]
             for reading in waiting:
                 found = ended(reading, limit_s)
-                yield dict.fromkeys(views, found) if isinstance(found, MediaError) else found
+                failed = isinstance(found, MediaError)
+                yield (dict.fromkeys(views, found), []) if failed else found
+
+
+def _read(path: Path, views: Mapping[str, View]) -> tuple[MadeOrNot, list[float]]:
+    return read_any(path, views), seconds_of(path, max(frames_of(views).values()))
 
 
 def scores_by_frame(
