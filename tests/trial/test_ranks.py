@@ -1,6 +1,7 @@
 """Several ranks train one model as one process does, to rounding; here each is a thread."""
 
 import copy
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from tests.trial.pictures import recipe_for
@@ -206,15 +208,28 @@ def test_others_get_the_weights_of_rank_0(tmp_path: Path) -> None:
 
 
 def test_a_rank_that_was_left_says_so(tmp_path: Path) -> None:
+    is_met = threading.Event()
+
     def act(group: Group) -> str:
         if group.rank == 1:
+            assert is_met.wait(60)
             group.abort()
             return ""
+        is_met.set()
         with pytest.raises(LostRankError, match="rank 0 lost another one"):
             group.sum(torch.ones(1))
         return "said"
 
     assert by_ranks(2, tmp_path, act)[0] == "said"
+
+
+def test_a_rank_that_meets_nobody_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: object) -> None:
+        raise RuntimeError("connection closed by peer")
+
+    monkeypatch.setattr(dist, "ProcessGroupGloo", closed)
+    with pytest.raises(LostRankError, match="rank 1 found no other one: connection closed"):
+        Group(1, 2, "cpu", tmp_path / "ranks").connect()
 
 
 MIXED = Augment(pictures=Pictures(hflip=0.5, self_blend=0.3), mixup_alpha=0.4)

@@ -85,8 +85,10 @@ def _decoded(
             waiting = [fence.submit(_read, path.absolute(), views) for path in some]
             for reading in waiting:
                 found = ended(reading, limit_s)
-                failed = isinstance(found, MediaError)
-                yield (dict.fromkeys(views, found), []) if failed else found
+                if isinstance(found, MediaError):
+                    yield dict.fromkeys(views, found), []
+                else:
+                    yield found
 
 
 def _read(path: Path, views: Mapping[str, View]) -> tuple[MadeOrNot, list[float]]:

@@ -145,9 +145,10 @@ class Leader(Group):
         for pipe in self._pipes:
             pipe.send(turn)
         if is_first:
-            self.connect()
+            # Before they meet: one that ends while it is waited for is noticed as well.
             self._watcher = threading.Thread(target=self._watch, name="ranks", daemon=True)
             self._watcher.start()
+            self.connect()
 
     def _watch(self) -> None:
         """Notice the end of a follower, and see that nobody waits for it."""

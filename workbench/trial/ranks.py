@@ -109,7 +109,17 @@ class Group(Ranks):
         self._group: Any = None
 
     def connect(self) -> None:
-        """Wait for all others, and find them."""
+        """Wait for all others, and find them.
+
+        Raises:
+            LostRankError: another rank ended meanwhile, or was not found.
+        """
+        try:
+            self._connect()
+        except RuntimeError as error:
+            raise LostRankError(f"rank {self.rank} found no other one: {error}") from error
+
+    def _connect(self) -> None:
         meeting = str(self._meeting)
         store = dist.FileStore(meeting, self.size)  # type: ignore[attr-defined]
         if is_cuda(self.device):
