@@ -12,7 +12,7 @@ from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec, members_of
-from workbench.parts.pretraining import LABELS
+from workbench.parts.pretraining import LABELS, saw_by
 from workbench.parts.suited import about
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
@@ -175,7 +175,7 @@ def _start(spec: ModelSpec) -> str:
             told.append("random weights")
         else:
             told.append(
-                f"{weights.name} ({LABELS[weights.pretraining]}; sha256 {weights.sha256[:16]})"
+                f"{weights.name} ({LABELS[saw_by(weights).label]}; sha256 {weights.sha256[:16]})"
             )
     return " + ".join(told) or "no pretraining"
 
