@@ -154,6 +154,19 @@ def test_the_weights_at_hand_are_judged_and_not_those_of_the_tag() -> None:
     assert verdict("resnet18", weights=mine, allowed_tags=["resnet18"]).legal
 
 
+def test_what_weights_saw_is_what_is_known_of_them_today() -> None:
+    # Begun when the table of tags did not know of this one's teacher, a CLIP.
+    name = "tiny_vit_5m_224.dist_in22k_ft_in1k"
+    for source in ("hub", "local"):
+        old = Weights(source=source, name=name, sha256="0" * 64, pretraining="in21k")
+        found = verdict("tiny_vit_5m_224", weights=old, pretraining=["in1k", "in21k"])
+        assert not found.legal and found.pretraining == "web"
+        assert "saw captioned images from the web, since its teacher is a CLIP" in found.sentence
+    # A name that tells nothing: a person said what the file saw.
+    mine = Weights(source="local", name="resnet18.mine", sha256="0" * 64, pretraining="in1k")
+    assert verdict("resnet18", weights=mine).legal
+
+
 def test_a_size_the_backbone_cannot_take_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="cannot take 100 px"):
         judge(rulebook(), "maxvit_rmlp_pico_rw_256", RGB, image_px=100, weights=None)

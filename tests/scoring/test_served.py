@@ -72,6 +72,16 @@ def test_bytes_and_floats_of_the_same_values_are_the_same(image_px: int) -> None
     assert torch.equal(given, rows.float())  # what was handed over is left as it is
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_row_with_no_number_has_no_score(value: float, place: int) -> None:
+    rows = rows_of(arrays_of(VIEWS, 3)).float()
+    rows[1, place] = value
+    scores = FlatModel(spec_of(VIEWS, image_px=4), Keep())(rows)
+    assert scores.isnan().tolist() == [False, True, False]
+    torch.testing.assert_close(scores[::2], torch.full((2,), 0.75, dtype=torch.float64))
+
+
 def test_frames_are_resized_to_the_side_the_model_reads() -> None:
     model = Keep()
     served = FlatModel(spec_of(VIEWS, image_px=6), model)

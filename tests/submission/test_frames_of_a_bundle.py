@@ -50,6 +50,26 @@ def test_the_command_writes_a_row_for_each_frame(
     pd.testing.assert_frame_equal(written, wb.frame_scores(bundle.path, [file]))
 
 
+def test_a_backbone_of_ones_own_is_the_very_version_of_the_bundle(
+    own_bundle: Path, study: TrainedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if the model's backbone were its user's own.
+    name, source = "code/workbench/plugins/my_net.py", "import timm\n"
+    (own_bundle / name).parent.mkdir()
+    (own_bundle / name).write_text(source)
+    manifest = read_json(own_bundle / "manifest.json")
+    sha256 = hash_file(own_bundle / name)
+    manifest["files"][name] = {"sha256": sha256, "size_bytes": len(source)}
+    write_json(own_bundle / "manifest.json", manifest)
+    clip = study.data / "testset" / "t0.mp4"
+    for running in ({}, {"my_net": "0" * 12}):
+        monkeypatch.setattr("workbench.api.frame_scores.OWN_VERSIONS", running)
+        with pytest.raises(BundleError, match=f"by {name}, and that does not run here"):
+            wb.frame_scores(own_bundle, clip)
+    monkeypatch.setattr("workbench.api.frame_scores.OWN_VERSIONS", {"my_net": sha256[:12]})
+    assert len(wb.frame_scores(own_bundle, clip)) == 2
+
+
 def test_nothing_but_earlier_scores_of_frames_is_written_over(
     own_bundle: Path, study: TrainedStudy, tmp_path: Path
 ) -> None:

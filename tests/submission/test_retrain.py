@@ -15,6 +15,8 @@ from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
 from workbench.errors import BundleError, DataError, WeightsError
 from workbench.files import hash_file, read_json, write_json
+from workbench.parts.augment import Augment, Pictures
+from workbench.parts.copies import Copies
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import Weights
@@ -24,6 +26,7 @@ from workbench.selection.soup import average_again
 from workbench.study.folder import StudyFolder
 from workbench.study.soups import Ingredient as Averaged
 from workbench.study.soups import Soup, soup_uid
+from workbench.submission import training_files
 from workbench.submission.bundle import Bundle, export
 from workbench.submission.contents import read_manifest_of_bundle
 from workbench.submission.places import MANIFEST, WEIGHTS
@@ -404,7 +407,34 @@ def test_the_report_says_what_the_study_knows(bundle: Bundle) -> None:
     assert "It is the only one." in text  # why it was promoted
     assert "| optimizer | kind adamw, lr 0.001" in text
     assert text.count("to be filled in by you") >= 5
+    assert "| Generated samples | none | yes |" in text and "\n- trial 7: none\n" in text
     assert "\n\n\n" not in text
+
+
+def test_the_report_says_that_training_made_fakes(
+    own_study: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = training_files._model
+
+    def with_fakes(*args: Any) -> TrainedModel:
+        one = read(*args)
+        training = one.recipe.training.model_copy(
+            update={
+                "copies": Copies(pitch=0.25, trimmed=0.5),
+                "augment": Augment(pictures=Pictures(self_blend=0.125)),
+            }
+        )
+        recipe = one.recipe.model_copy(update={"training": training})
+        return one.model_copy(update={"recipe": recipe})
+
+    monkeypatch.setattr(training_files, "_model", with_fakes)
+    monkeypatch.setattr("workbench.submission.bundle.disagreements", lambda *_: ([], []))
+    bundle = export(own_study, tmp_path / "bundle", allow_missing=True)
+    text = (bundle.path / "TECHNICAL_REPORT.md").read_text()
+    row = "| Generated samples | fakes of real training files: pitch 0.25, self_blend 0.125 | *(to"
+    assert row in text
+    assert "Fakes were made of real training files" in text and "None were generated" not in text
+    assert "copies pitch 0.25, trimmed 0.5" in text.partition("## Extra samples")[2]
 
 
 def test_the_bundle_tells_no_place_of_the_author(bundle: Bundle) -> None:

@@ -14,10 +14,14 @@ from workbench.data.names import file_cell
 from workbench.data.unlabelled import media_among
 from workbench.errors import BundleError, DataError, MediaError
 from workbench.files import write_text
+from workbench.parts.plugins import PACKAGE
 from workbench.parts.temperature import tempered
+from workbench.parts.weights import OWN_VERSIONS
 from workbench.scoring.frame_scores import frames_of, score_frames
 from workbench.submission.api import Predictor
+from workbench.submission.contents import Contents
 from workbench.submission.paths import check_files, check_out
+from workbench.submission.places import CODE
 from workbench.submission.verify import check_bundle
 
 _COLUMNS = ("name", "second", "score")
@@ -47,14 +51,14 @@ def frame_scores(
         picture that can be read has no rows, and a line on stderr says so.
 
     Raises:
-        BundleError: the bundle was changed, or its model cannot be built here, or reads no view of
-            several frames.
+        BundleError: the bundle was changed, or its model cannot be built here, as that of a
+            backbone of a plugin that does not run here; or it reads no view of several frames.
         DataError: there is no file, one does not exist, or `out` cannot be written.
 
     Example:
         >>> wb.frame_scores("bundle", "clip.mp4").nlargest(3, "score")
     """
-    check_bundle(Path(bundle))
+    _require_own_backbones(Path(bundle), check_bundle(Path(bundle)))
     if isinstance(files, str | Path) and Path(files).is_dir():
         names, _ = media_among(sizes_in(Path(files), "what is scored"))
         if not names:
@@ -90,3 +94,18 @@ def frame_scores(
     if out is not None:
         write_text(Path(out), csv_table([_COLUMNS, *([*map(str, row)] for row in rows)]))
     return table
+
+
+def _require_own_backbones(bundle: Path, contents: Contents) -> None:
+    """Refuse a model of backbones that a plugin brings, unless this very version of it runs here.
+
+    By another version of the file the model would be another one with the same weights.
+    """
+    for name, record in contents.files.items():
+        is_plugin = name.startswith(f"{CODE}/{PACKAGE.replace('.', '/')}/")
+        if is_plugin and record.sha256[:12] not in OWN_VERSIONS.values():
+            raise BundleError(
+                f"The model of {bundle} has a backbone of its user's own, by {name}, and that does "
+                "not run here, or in another version. Open its study first, or score whole files "
+                "by `workbench predict`."
+            )

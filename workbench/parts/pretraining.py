@@ -8,6 +8,8 @@ images for them: a student of a network that saw a billion photos saw them too.
 import re
 from typing import NamedTuple
 
+from workbench.parts.weights import Weights
+
 LABELS: dict[str, str] = {
     "none": "nothing",
     "in1k": "ImageNet-1K",
@@ -98,3 +100,16 @@ def saw(arch: str, tag: str) -> Saw:
     if "in1k" in words:
         return Saw("in1k")
     return Saw("unknown", "its tag names no data set that workbench knows")
+
+
+def saw_by(weights: Weights) -> Saw:
+    """Return what weights saw: as their name tells it today, else as it was noted of them.
+
+    What a recipe notes is what an older version of this table knew, or what a person said of a
+    file whose name tells nothing.
+    """
+    arch, _, tag = weights.name.partition(".")
+    told = saw(arch, tag)
+    if weights.source == "hub" or (weights.source == "local" and told.label != "unknown"):
+        return told
+    return Saw(weights.pretraining)

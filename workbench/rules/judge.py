@@ -24,7 +24,7 @@ from workbench.parts.pack import PackModel
 from workbench.parts.pack_spec import PackSpec
 from workbench.parts.per_view import PerView, for_each, label_of
 from workbench.parts.plugins import own_versions
-from workbench.parts.pretraining import saw
+from workbench.parts.pretraining import saw, saw_by
 from workbench.parts.suited import about, reads_waveforms, require_readable, require_suited
 from workbench.parts.weights import RANDOM, Weights, published
 from workbench.rules.counts import count, counted_by
@@ -161,7 +161,8 @@ def _verdict(rulebook: Rulebook, label: str, subject: Subject) -> Verdict:
 def _start(backbone: str, weights: Weights | None) -> StartWeights:
     if weights is None:
         return published_start(backbone)
-    return StartWeights(name=weights.name, label=weights.pretraining)
+    label, why = saw_by(weights)
+    return StartWeights(name=weights.name, label=label, why=why)
 
 
 def judge_published(rulebook: Rulebook, backbone: str) -> Verdict:

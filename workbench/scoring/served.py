@@ -48,7 +48,8 @@ class FlatModel(nn.Module):
                 16-bit samples of waveforms as floats.
 
         Returns:
-            (batch,) float64 in [0, 1].
+            (batch,) float64 in [0, 1]; NaN for a row with a value that is no finite number, which
+            the views of it would pass for some grey level or sample.
         """
         parts = _parted(self._spec.views, rows)
         columns = []
@@ -57,9 +58,10 @@ class FlatModel(nn.Module):
             inputs = source.inputs(torch.arange(source.num_samples, device=rows.device))
             scores = fake_probability(network, inputs, member)
             columns.append(mean_of_samples(scores, source.num_segments))
+        found = columns[0]
         if isinstance(self.model, PackModel):
-            return self.model.joint(torch.stack(columns, dim=1))
-        return columns[0]
+            found = self.model.joint(torch.stack(columns, dim=1))
+        return torch.where(rows.isfinite().all(dim=1), found, torch.nan)
 
 
 class _Rows(ViewSource):

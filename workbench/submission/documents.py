@@ -11,6 +11,7 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec, members_of
 from workbench.parts.per_view import apply, label_of
 from workbench.parts.pretrained import is_published
+from workbench.parts.pretraining import saw_by
 from workbench.parts.weights import Weights
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
@@ -233,9 +234,8 @@ def _time(ms_per_file: float | None, of_what: str) -> str:
 def _start(weights: Weights) -> str:
     if weights.source == "none":
         return "random weights"
-    told = (
-        f"{weights.name}, pretraining {weights.pretraining}, SHA-256 {weights.sha256 or 'unknown'}"
-    )
+    label, sha256 = saw_by(weights).label, weights.sha256 or "unknown"
+    told = f"{weights.name}, pretraining {label}, SHA-256 {sha256}"
     return f"{told}, as timm publishes it" if is_published(weights) else told
 
 

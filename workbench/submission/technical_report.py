@@ -12,7 +12,7 @@ from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec, members_of
-from workbench.parts.pretraining import LABELS
+from workbench.parts.pretraining import LABELS, saw_by
 from workbench.parts.suited import about
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
@@ -175,7 +175,7 @@ def _start(spec: ModelSpec) -> str:
             told.append("random weights")
         else:
             told.append(
-                f"{weights.name} ({LABELS[weights.pretraining]}; sha256 {weights.sha256[:16]})"
+                f"{weights.name} ({LABELS[saw_by(weights).label]}; sha256 {weights.sha256[:16]})"
             )
     return " + ".join(told) or "no pretraining"
 
@@ -185,9 +185,9 @@ def _training(of: Reported) -> str:
         [] if of.models else ["How all of it was trained is not known: a trial's folder is gone."]
     )
     for one in of.models:
-        training = one.recipe.training.model_dump(mode="json", exclude={"augment"})
+        training = one.recipe.training.model_dump(mode="json", exclude={"augment", "copies"})
         rows = [[key, _shown(value)] for key, value in training.items()]
-        rows.append(["augment", _augment(one)])
+        rows.append(["augment, copies", _augment(one)])
         own = of.folder if of.refit else of.folder.beside(one.study)
         result = own.model(one.uid).kept_result()
         where = one.device or "an unknown device"
@@ -206,9 +206,10 @@ def _training(of: Reported) -> str:
 
 
 def _augment(one: TrainedModel) -> str:
-    """Return what of the augmentation is not as by default, which is none."""
-    told = one.recipe.training.augment.model_dump(mode="json", exclude_defaults=True)
-    return _shown(told) if told else "none"
+    """Return what of augmentation and copies is not as by default, which is none."""
+    keys = {"augment", "copies"}
+    told = one.recipe.training.model_dump(mode="json", include=keys, exclude_defaults=True)
+    return _shown({**told.pop("augment", {}), **told}) or "none"
 
 
 def _search(of: Reported) -> str:
@@ -274,35 +275,37 @@ def _results(of: Reported) -> str:
 
 
 def _extra_samples(of: Reported) -> str:
-    return "\n".join(
-        [
-            "None were generated: every training file is one that the data hold. What training "
-            "changes of them on the fly:",
-            "",
-            *([f"- {one.title}: {_augment(one)}" for one in of.models] or ["- not known"]),
-        ]
-    )
+    said = "None were generated: every training file is one that the data hold."
+    if _fakes_made(of):
+        said = "Fakes were made of real training files; every other file is one that the data hold."
+    lines = [f"- {one.title}: {_augment(one)}" for one in of.models] or ["- not known"]
+    return "\n".join([f"{said} What training changes of them on the fly:", "", *lines])
+
+
+def _fakes_made(of: Reported) -> str:
+    """Return by what training makes fakes of real files, with the chances; empty if by nothing."""
+    made: dict[str, None] = {}
+    for training in (one.recipe.training for one in of.models):
+        chances = {**training.copies.forged, "self_blend": training.augment.pictures.self_blend}
+        made[_shown({name: chance for name, chance in chances.items() if chance})] = None
+    told = "; ".join(filter(None, made))
+    return f"fakes of real training files: {told}" if told else ""
 
 
 def _rerun(of: Reported) -> str:
-    fence = "```"
-    return "\n".join(
-        [
-            "`requirements.txt` has the versions that prediction needs; the wheel in this folder "
-            "installs the whole program.",
-            "",
-            f"{fence}sh",
-            "python predict.py --template TEMPLATE.csv --media TESTSET --out ../filled.csv",
-            "pip install ./workbench-*.whl",
-            "python train.py --data DIR --out ../retrained",
-            fence,
-            "",
-            "The last command trains every model of this bundle from scratch and compares: to the "
-            "bit on a CPU of the same kind with the same threads and versions, else within a "
-            "tolerance that it states. Starting weights are read from the folder of `--weights`, "
-            "or, where they were of the weights hub, from its cache or from there.",
-        ]
-    )
+    return """\
+`requirements.txt` has the versions that prediction needs; the wheel installs the whole program.
+
+```sh
+python predict.py --template TEMPLATE.csv --media TESTSET --out ../filled.csv
+pip install ./workbench-*.whl
+python train.py --data DIR --out ../retrained
+```
+
+The last command trains every model of this bundle from scratch and compares: to the bit on a CPU \
+of the same kind with the same threads and versions, else within a tolerance that it states. \
+Starting weights are read from the folder of `--weights`, or, where they were of the weights hub, \
+from its cache or from there."""
 
 
 def _form(of: Reported) -> str:
@@ -318,17 +321,13 @@ def _form(of: Reported) -> str:
     ]
     known = "yes" if of.models else "not known"
     seeds = ", ".join(f"{one.title}: {one.recipe.seed}" for one in of.models)
-    held = ""
+    made, held = _fakes_made(of), ""
     if of.folder.experiment().holdout:
         held = f"; its holdout was looked at {counted(len(read_looks(of.folder)), 'time')}"
     rows += [
         ["Training data", "the files of the data folder alone, told by their fingerprint", known],
-        ["Generated samples", "none", known],
-        [
-            "Test files",
-            f"scored, never trained on; no label of them was read{held}",
-            "yes",
-        ],
+        ["Generated samples", made or "none", _TO_FILL_IN if made else known],
+        ["Test files", f"scored, never trained on; no label of them was read{held}", "yes"],
         ["Network at run time", "prediction opens no connection", "yes"],
         ["Seeds", seeds, known],
         ["Test files looked at or labelled by hand", "not known to the program", _TO_FILL_IN],
