@@ -30,7 +30,7 @@ class Estimate(Frozen):
 
     value: float
     standard_error: float | None
-    """Absent with fewer than two samples of a class."""
+    """Absent with fewer than two samples, or groups of them, of a class."""
 
     low: float | None = None
     high: float | None = None
