@@ -9,7 +9,7 @@ from workbench.console import cut_text
 from workbench.errors import ConfigError
 from workbench.validation import build, shown
 from workbench.values import Frozen, Part, kinds
-from workbench.yaml_files import read_yaml
+from workbench.yaml_files import build_said, parse_yaml, read_yaml
 
 
 class Tea(Part):
@@ -169,6 +169,8 @@ def chained(times: int) -> str:
         ("n: " + "1:" * 50_000 + "1.5", "too long for 64 bits"),
         ("n: 9223372036854775808", "too long for 64 bits"),
         ("n: 010", "010 would be read as 8: write the number in decimals"),
+        ("n: 1:30", "1:30 would be read as 90: write the number in decimals"),
+        ("n: -1:30.5", "-1:30.5 would be read as -90.5: write the number in decimals"),
         ("a: !!int ''", "is not valid YAML"),
         (r'groups: ["\ud800"]', "half a character"),
         (f"*{'x' * 100_000}", "undefined alias"),
@@ -186,9 +188,9 @@ def test_a_file_that_comes_to_too_much_is_refused_in_a_short_sentence(
 
 
 def test_aliases_within_the_limits_are_what_they_stand_for(tmp_path: Path) -> None:
-    read = read_yaml(written(tmp_path, doubled(10) + "\nn: [9223372036854775807, -0x7f, 1:30]"))
+    read = read_yaml(written(tmp_path, doubled(10) + "\nn: [9223372036854775807, -0x7f, '1:30']"))
     assert len(str(read["x9"]).split("a")) == 2**10 + 1
-    assert read["n"] == [2**63 - 1, -127, 90]
+    assert read["n"] == [2**63 - 1, -127, "1:30"]
 
 
 def test_of_merged_mappings_the_first_says_a_key(tmp_path: Path) -> None:
@@ -295,3 +297,35 @@ def test_values_do_not_change() -> None:
 def test_a_union_lists_its_kinds() -> None:
     expected: dict[str, type[Part]] = {"tea": Tea, "coffee": Coffee}
     assert kinds(AnyDrink) == expected
+
+
+class Menu(Frozen):
+    """A value of every kind that a switch may stand in."""
+
+    num: int | None = None
+    shares: tuple[float, ...] = ()
+    by_name: dict[str, float]
+    is_open: bool | int = False
+    drink: AnyDrink = Tea()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("num: yes", "num"),
+        ("num: off", "num"),
+        ("shares: [0.5, true]", "shares.1"),
+        ("by_name: {a: 1, b: no}", "by_name.b"),
+        ("drink: {kind: tea, steep_s: on}", "drink.steep_s"),
+    ],
+)
+def test_a_switch_is_no_number(text: str, key: str) -> None:
+    tree = {"by_name": {}} | parse_yaml(text, where="menu.yaml")
+    with pytest.raises(ConfigError, match=rf"menu\.yaml: `{key}` is yes or no .* Write the number"):
+        build_said(Menu, tree, where="menu.yaml")
+
+
+def test_a_switch_stays_one_where_one_is_asked_for() -> None:
+    tree = parse_yaml("{num: null, is_open: yes, shares: [1, 0], by_name: {}}", where="x")
+    read = build_said(Menu, tree, where="x")
+    assert (read.num, read.is_open, read.shares) == (None, True, (1.0, 0.0))

@@ -1,8 +1,9 @@
 """YAML files of strangers, read safely and within limits."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
@@ -10,6 +11,9 @@ from workbench.addresses import without_secrets
 from workbench.console import cut_text
 from workbench.errors import ConfigError
 from workbench.gate import read_file
+from workbench.validation import build
+
+V = TypeVar("V")
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 64
@@ -154,8 +158,8 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
         raise yaml.constructor.ConstructorError(
             None, None, "a number is too long for 64 bits", node.start_mark
         )
-    # Nobody who writes `epochs: 010` beside `epochs: 09` means 8 and 9.
-    if is_int and re.fullmatch("[-+]?0[0-7_]+", text):
+    # Nobody who writes `epochs: 010` beside `epochs: 09` means 8 and 9, or 90 by `1:30`.
+    if ":" in text or (is_int and re.fullmatch("[-+]?0[0-7_]+", text)):
         said = f"{text} would be read as {value}: write the number in decimals, or put it in quotes"
         raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
     return value
@@ -197,6 +201,38 @@ def parse_yaml(text: str, *, where: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except (yaml.YAMLError, *_BAD_VALUES) as error:
         raise ConfigError(f"{where} is not valid YAML: {_one_line(error, text)}") from error
+
+
+def build_said(kind: type[V] | Any, tree: Any, *, where: str) -> V:
+    """Return what a person wrote in YAML as a `kind`; see `build`.
+
+    Raises:
+        ConfigError: as `build`, or a switch (`yes`, `off`, ...) stands where a number is asked for,
+            which would be 1 or 0.
+    """
+    built: V = build(kind, tree, where=where)
+    if key := _switch_for_number(tree, built, ""):
+        raise ConfigError(
+            f"{where}: `{cut_text(key, 300)}` is yes or no (as on, off, true or false are) where a "
+            "number is asked for. Write the number."
+        )
+    return built
+
+
+def _switch_for_number(tree: Any, built: Any, key: str) -> str:
+    """Return the key under which a tree has a truth value and what was built of it a number."""
+    if isinstance(tree, bool):
+        is_number = isinstance(built, int | float) and not isinstance(built, bool)
+        return key if is_number else ""
+    pairs: Iterable[tuple[Any, Any, Any]] = ()
+    if isinstance(tree, dict):
+        values = built if isinstance(built, dict) else getattr(built, "__dict__", {})
+        pairs = [(name, value, values.get(name)) for name, value in tree.items()]
+    elif isinstance(tree, list) and isinstance(built, list | tuple) and len(tree) == len(built):
+        pairs = zip(range(len(tree)), tree, built, strict=True)
+    prefix = f"{key}." if key else ""
+    found = (_switch_for_number(value, of, f"{prefix}{name}") for name, value, of in pairs)
+    return next(filter(None, found), "")
 
 
 def _one_line(error: Exception, text: str) -> str:

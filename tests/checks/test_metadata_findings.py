@@ -3,10 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from workbench.checks.duplicates import near_groups
 from workbench.checks.findings import Finding
-from workbench.checks.metadata import harder_slices, metadata_findings
+from workbench.checks.metadata import harder_slices, metadata_findings, near_part_findings
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import Metadata, column_of
@@ -49,6 +51,21 @@ def test_a_generator_that_one_split_alone_has_is_noted_with_what_it_means() -> N
     assert "1 generator (tts) only in val" in notes["generators_of_val_alone"].sentence
     assert "1 generator (vae) only in train" in notes["generators_of_train_alone"].sentence
     assert {note.severity for note in notes.values()} == {"note"}
+
+
+def test_near_copies_with_a_fake_sound_and_without_are_told() -> None:
+    data = manifest(Metadata(), sound_fake=["", "1", "", "0", "", "", "", "1", "", ""]).table
+    at = {content: number for number, content in enumerate(data["content"])}
+
+    def told(*pairs: tuple[str, str]) -> list[Finding]:
+        numbers = [[at[one], at[other]] for one, other in pairs]
+        groups = near_groups(data[["content"]], np.array(numbers, np.int64))
+        return list(near_part_findings(data, groups))
+
+    assert told(("f1", "f7"), ("f3", "f5"), ("f0", "f3")) == []
+    (one,) = told(("f1", "f5"), ("f3", "f5"), ("f0", "f2"))
+    assert one.code == "near_part_conflicts"
+    assert "1 group of fakes are near copies of each other in all views" in one.sentence
 
 
 def test_one_file_with_a_fake_sound_and_without_is_told() -> None:

@@ -12,6 +12,7 @@ from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, w
 from workbench.data.labels import Template
 from workbench.data.manifest import Layout, Manifest, read_manifest
 from workbench.errors import DataError
+from workbench.selection.file_groups import numbered_groups
 
 NOTHING = Template(pd.DataFrame({"name": [], "score": []}), "name", "score", Path("none"))
 
@@ -156,6 +157,18 @@ def test_a_folder_is_read_with_its_labels_beside_the_media(tmp_path: Path) -> No
     found = read_holdout(flat, layout, cache=cache)
     assert found.table["content"].tolist() == val["content"].tolist()
     assert found.table["target"].tolist() == val["target"].tolist()
+
+
+def test_the_tables_of_a_folder_say_which_files_belong_together(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    flat = tmp_path / "flat"
+    (data / "valset").rename(flat)
+    header, *lines = (data / "val_label.txt").read_text().split()
+    rows = [f"{header},speaker", *(f"{line},s{at % 3}" for at, line in enumerate(lines))]
+    (flat / "labels.csv").write_text("\n".join(rows))
+    found = read_holdout(flat, Layout(groups=("speaker",)), cache=tmp_path / "cache")
+    alike = numbered_groups(found.table, found.metadata)
+    assert alike.tolist() == [at % 3 for at in range(len(lines))]
 
 
 def test_a_file_that_is_real_in_one_label_file_and_fake_in_the_other_is_refused(

@@ -465,6 +465,30 @@ def test_a_template_does_not_mean_labelled_files_where_others_are_called_alike(
     assert found.loc[found["split"] == "train", "path"].iloc[0] == "train/0.png"
 
 
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (("t2.png", "t3.png"), ["left out: 2 files of test are not in the template, e.g. t2.png"]),
+        (("t3.png",), ["left out: 1 file of test is not in the template, e.g. t3.png"]),
+        ((), []),
+    ],
+)
+def test_files_of_test_that_a_template_does_not_name_are_counted(
+    tmp_path: Path, left: tuple[str, ...], said: list[str]
+) -> None:
+    names = [f"{n}.png" for n in range(8)]
+    tests = [f"t{n}.png" for n in range(4)]
+    put(tmp_path, *names, *tests)
+    rows = [f"{name},{n % 2},{'val' if n < 4 else 'train'}" for n, name in enumerate(names)]
+    rows += [f"{name},,test" for name in [*tests, "gone.png"]]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label,split", *rows]))
+    scores = [f"{name},0.5" for name in tests if name not in left]
+    (tmp_path / "prediction.csv").write_text("\n".join(["file,score", *scores]))
+    found = list_data(tmp_path, Layout(kind="table", test_media=(".",)))
+    assert [line for line in found.understood if line.startswith("left out")] == said
+    assert len(found.template.names) == 4 - len(left)
+
+
 def test_true_and_false_in_any_column_are_no_labels(tmp_path: Path) -> None:
     names = [f"{n}.png" for n in range(20)]
     for name in names:

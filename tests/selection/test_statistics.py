@@ -11,10 +11,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.selection.studies import MadeStudy, normal_scores
+from workbench.data.metadata import column_of
+from workbench.data.prepared_table import write_prepared_table
 from workbench.errors import DamagedFileError, StudyError
+from workbench.files import write_json
 from workbench.selection import statistics
+from workbench.selection.slice_values import auc_gap, read_labelled_scores
 from workbench.selection.statistics import (
     read_scored_trials,
+    read_scores,
     trial_auc,
     trial_auc_difference,
     unrecorded,
@@ -255,3 +260,51 @@ def test_trials_that_a_shortened_journal_does_not_know_are_told(
         monkeypatch.setattr(statistics, "read_study", read)
         search.enter_context(study.folder.held())
         assert unrecorded(study.folder) == ""
+
+
+def test_ten_copies_of_each_sample_make_a_difference_no_surer() -> None:
+    targets, first = normal_scores(1.0, seed=1)
+    _, second = normal_scores(0.8, seed=2)
+    one = auc_difference(targets, first, second)
+    many = [np.repeat(row, 10) for row in (targets, first, second)]
+    copies = np.repeat(np.arange(len(targets)), 10)
+    together = auc_difference(*many, copies)
+    # Exact: components, groups and factors are those of the single samples.
+    assert together.model_dump() == pytest.approx(one.model_dump())
+    assert together.standard_error > 3 * auc_difference(*many).standard_error
+    assert auc_difference(targets, first, second, copies[::10]) == one
+
+
+def test_a_group_of_both_classes_moves_a_difference_by_their_sum() -> None:
+    # Each group has a fake and a real sample. Components of first: fakes 1, 1; reals 1, 1. Of
+    # second: fakes .5, 1 and reals .5, 1 (0.4 is below 0.5). Their differences are .5, 0 and .5, 0,
+    # from their means .25, -.25: groups move it by (.25 + .25) / 2 and its opposite, so the
+    # variance is (2 / 16) * 2 / (2 - 1).
+    found = auc_difference([1, 1, 0, 0], [0.9, 0.8, 0.2, 0.1], [0.4, 0.9, 0.5, 0.1], [0, 1, 0, 1])
+    assert found.value == 0.25
+    assert found.standard_error == pytest.approx(0.5)
+
+
+def test_a_class_of_one_group_has_no_standard_error() -> None:
+    groups = [0, 1, 2, 2]
+    assert auc_difference([1, 1, 0, 0], [4, 3, 2, 1], [3, 1, 2, 4], groups).standard_error is None
+
+
+def test_clips_of_one_speaker_count_together_in_the_difference_of_trials(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(TARGETS, FIRST)
+    study.add(TARGETS, SECOND)
+    first, second = study.rows
+    names = read_scores(study.folder, first, study.objective)["name"].tolist()
+    speakers = ["ann", "ann", "bob", "cyd", "cyd"]
+    rows = pd.DataFrame(
+        {"split": "val", "name": names, "content": [*"abcde"], column_of("speaker"): speakers}
+    )
+    write_prepared_table(rows, study.folder.manifest)
+    write_json(study.folder.path / "prepared.json", {"metadata": {"groups": ["speaker"]}})
+    found = trial_auc_difference(study.folder, first, second, study.objective)
+    in_order = [speakers[names.index(name)] for name in names]
+    assert found == auc_difference(TARGETS, FIRST, SECOND, in_order)
+    assert found != auc_difference(TARGETS, FIRST, SECOND)
+    scores = read_labelled_scores(study.folder, study.rows)
+    assert auc_gap(scores[0], scores[1], study.objective.over[0]) == found

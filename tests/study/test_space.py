@@ -93,6 +93,11 @@ def test_a_value_that_is_no_draw_is_taken_as_it_is(read: Callable[..., Space]) -
     assert (draft.dropout, draft.num_epochs) == (0.25, 7)
 
 
+def test_a_switch_is_no_number_of_epochs(read: Callable[..., Space]) -> None:
+    with pytest.raises(ConfigError, match=r"`num_epochs` is yes or no .* Write the number"):
+        read(num_epochs=True)
+
+
 def test_what_an_option_opens_is_drawn_only_where_it_is_chosen(read: Callable[..., Space]) -> None:
     space = read(
         optimizer={

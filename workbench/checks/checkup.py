@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.checks.copies import near_copy_pairs as near_pairs
-from workbench.checks.duplicates import exact_copies, files_of, find_near_copies
+from workbench.checks.duplicates import exact_copies, files_of, find_near_copies, near_groups
 from workbench.checks.findings import Finding
-from workbench.checks.metadata import harder_slices, metadata_findings
+from workbench.checks.metadata import harder_slices, metadata_findings, near_part_findings
 from workbench.checks.profiles import Looks, sample_files, view_profile
 from workbench.checks.rows import row_findings, undecodable
 from workbench.checks.saturation import ProbeScore, probe_shortcuts, saturation_findings
@@ -93,6 +93,7 @@ def run_checks(
         *find_near_copies(files, contents, pairs),
         *row_findings(manifest),
         *metadata_findings(manifest),
+        *near_part_findings(files, near_groups(contents, pairs)),
         *shortcut_findings(cues),
         *saturation_findings(probes, harder),
         *balance_findings(counts),

@@ -4,10 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -73,7 +71,7 @@ def find_near_copies(files: pd.DataFrame, contents: pd.DataFrame, pairs: Pairs) 
         contents: The rows that the indices in `pairs` count, one a content.
         pairs: (pairs, 2) indices of contents that are near copies.
     """
-    groups = list(_near_groups(files, contents["content"].to_numpy(), pairs))
+    groups = _as_groups(files, near_groups(contents, pairs))
     return [
         *_across(groups, "near_copies_across_splits", "look and sound the same"),
         *_torn(
@@ -87,18 +85,23 @@ def find_near_copies(files: pd.DataFrame, contents: pd.DataFrame, pairs: Pairs) 
     ]
 
 
-def _near_groups(
-    files: pd.DataFrame, contents: npt.NDArray[Any], pairs: Pairs
-) -> Iterator[CopyGroup]:
+def near_groups(contents: pd.DataFrame, pairs: Pairs) -> "pd.Series[int]":
+    """Return the number of the group of each content that has near copies, by content.
+
+    As for `find_near_copies`.
+    """
     size = len(contents)
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
     labels = connected_components(links, directed=False)[1]
     sizes = np.bincount(labels, minlength=1)
-    group_of = pd.Series(labels[sizes[labels] > 1], index=contents[sizes[labels] > 1])
+    is_copy = sizes[labels] > 1
+    return pd.Series(labels[is_copy], index=contents["content"].to_numpy()[is_copy])
+
+
+def _as_groups(files: pd.DataFrame, group_of: "pd.Series[int]") -> list[CopyGroup]:
     # Of the files of one content, one of each split is enough here: the rest are exact copies.
     some = files[files["content"].isin(group_of.index)].drop_duplicates(["content", "split"])
-    for _, rows in some.groupby(some["content"].map(group_of), sort=False):
-        yield _group(rows)
+    return [_group(rows) for _, rows in some.groupby(some["content"].map(group_of), sort=False)]
 
 
 def _group(rows: pd.DataFrame) -> CopyGroup:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pandas as pd
 
@@ -35,7 +36,25 @@ def metadata_findings(manifest: Manifest) -> Iterator[Finding]:
     if column_of(metadata.generator) in table:
         yield from _generators_of_one_split(table, metadata.generator)
     with suppress(DataError):  # a cell that is no label: a training on both labels refuses it
-        yield from _torn_parts(table[(table["target"] == 1) & (table["content"] != "")])
+        fakes = table[(table["target"] == 1) & (table["content"] != "")]
+        yield from _torn_parts(fakes, fakes["content"], "part_conflicts", "the same, byte for byte")
+
+
+def near_part_findings(files: pd.DataFrame, group_of: "pd.Series[int]") -> Iterator[Finding]:
+    """Yield what is to be said of near copies of which the parts are labelled in two ways.
+
+    Args:
+        files: Rows of the manifest.
+        group_of: The group of near copies of each content that is in one.
+    """
+    fakes = files[(files["target"] == 1) & files["content"].isin(group_of.index)]
+    with suppress(DataError):
+        yield from _torn_parts(
+            fakes,
+            fakes["content"].map(group_of),
+            "near_part_conflicts",
+            "near copies of each other in all views",
+        )
 
 
 def harder_slices(table: pd.DataFrame, metadata: Metadata) -> str:
@@ -101,15 +120,17 @@ def _generators_of_one_split(table: pd.DataFrame, column: str) -> Iterator[Findi
         )
 
 
-def _torn_parts(fakes: pd.DataFrame) -> Iterator[Finding]:
-    parts = pd.DataFrame(fake_parts_of(fakes), fakes.index).groupby(fakes["content"]).nunique()
-    torn = fakes[fakes["content"].isin(parts.index[(parts > 1).any(axis=1)])]
+def _torn_parts(
+    fakes: pd.DataFrame, group_of: "pd.Series[Any]", code: str, how: str
+) -> Iterator[Finding]:
+    parts = pd.DataFrame(fake_parts_of(fakes), fakes.index).groupby(group_of).nunique()
+    torn = fakes[group_of.isin(parts.index[(parts > 1).any(axis=1)])]
     if len(torn):
-        groups = [list(dict.fromkeys(rows["path"])) for _, rows in torn.groupby("content")]
+        groups = [list(dict.fromkeys(rows["path"])) for _, rows in torn.groupby(group_of)]
         yield finding(
-            "part_conflicts",
+            code,
             "warning",
-            f"{counted(len(groups), 'group')} of fakes are the same, byte for byte, and "
+            f"{counted(len(groups), 'group')} of fakes are {how}, and "
             f"`{SOUND_FAKE}` or `{PICTURE_FAKE}` says two things of them.",
             "Correct these columns: a training on both labels would learn both.",
             groups,

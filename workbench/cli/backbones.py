@@ -88,6 +88,7 @@ def _rulebook(
     """Return what is judged by: an experiment's rulebook, or the default one, and what is asked."""
     from workbench.rules.rulebook import Rulebook
     from workbench.validation import build
+    from workbench.yaml_files import build_said
 
     rulebook = Rulebook()
     if experiment is not None:
@@ -95,7 +96,7 @@ def _rulebook(
 
         # Of the experiment this key alone: the rest of it takes torch to read.
         said = read_tree(experiment).get("rulebook", {})
-        rulebook = build(Rulebook, said, where=f"{experiment}, `rulebook`")
+        rulebook = build_said(Rulebook, said, where=f"{experiment}, `rulebook`")
     asked: dict[str, object] = {"max_params": limit, "pretraining": tuple(pretrained or ()) or None}
     asked = {key: value for key, value in asked.items() if value is not None}
     return build(Rulebook, {**rulebook.model_dump(), **asked}, where="workbench backbones")

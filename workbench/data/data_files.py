@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.data.class_folders import read_class_folders, tests_of_class_folders
+from workbench.data.delimited import shown_cell
 from workbench.data.file_rows import SplitFiles, described_by, rows_of
 from workbench.data.label_table import read_label_table
 from workbench.data.labels import (
@@ -26,6 +27,7 @@ from workbench.data.unlabelled import (
     split_of_template,
 )
 from workbench.errors import DataError
+from workbench.tables import counted
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
     labelled, tests = _of_one_kind(folder, layout, described)
     if any((folder / name).exists() for name in layout.template):
         listed = {split.media: split.sizes for split in labelled}
-        tests = split_of_template(folder, layout, described, listed)
+        other, tests = tests, split_of_template(folder, layout, described, listed)
+        if other is not None:
+            tests[0].understood.extend(_not_named(other[0].rows, tests[0].rows))
     elif tests is None and "test_media" in layout.model_fields_set:
         media = predicted_folder(folder, layout)
         tests = split_of_folder(media, folder, described) if media else None
@@ -111,6 +115,16 @@ def _of_label_files(folder: Path, layout: Layout) -> DataFiles:
         media = predicted_folder(folder, layout)
         tests = split_of_folder(media, folder, described) if media else None
     return _together(labelled, tests, folder, described)
+
+
+def _not_named(said: pd.DataFrame, named: pd.DataFrame) -> list[str]:
+    """Return a line on files that the data call `test` and the template does not name."""
+    there = said[said["status"] == "ok"]
+    names = there.loc[~there["path"].isin(named["path"].str.removeprefix("./")), "path"]
+    if names.empty:
+        return []
+    count = f"{counted(len(names), 'file')} of test {'is' if len(names) == 1 else 'are'}"
+    return [f"left out: {count} not in the template, e.g. {shown_cell(names.iloc[0])}"]
 
 
 def _together(

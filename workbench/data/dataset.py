@@ -13,10 +13,9 @@ from workbench.data.holdout import Holdout
 from workbench.data.manifest import Layout
 from workbench.errors import ConfigError, DataError
 from workbench.media.views import AnyView
-from workbench.validation import build
 from workbench.values import Frozen
 from workbench.workspace import Workspace
-from workbench.yaml_files import read_yaml
+from workbench.yaml_files import build_said, read_yaml
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """What names an experiment and a study: it becomes a folder."""
@@ -121,7 +120,7 @@ def read_dataset(path: Path) -> Dataset:
     """
     tree = read_experiment_tree(path)
     known = {key: value for key, value in tree.items() if key in Dataset.model_fields}
-    dataset: Dataset = build(Dataset, known, where=str(path))
+    dataset: Dataset = build_said(Dataset, known, where=str(path))
     return dataset
 
 

@@ -103,7 +103,9 @@ def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     read = _with_contents(table, folder, cache=cache)
     nothing = Template(pd.DataFrame(columns=["name", "score"]), "name", "score", folder)
     said = tuple(line for part in labelled for line in part.understood)
-    return Manifest(table, nothing, 0, stamps=read.stamps, understood=said)
+    return Manifest(
+        table, nothing, 0, stamps=read.stamps, understood=said, metadata=layout.described
+    )
 
 
 def describe_manifest(manifest: Manifest) -> list[str]:

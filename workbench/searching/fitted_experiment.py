@@ -24,9 +24,8 @@ from workbench.space.experiment import Experiment, read_experiment
 from workbench.space.space import Space, read_tree_as_space, require_backbones
 from workbench.study.folder import new_or_known
 from workbench.trial.device import called, is_cuda, memory_of
-from workbench.validation import build
 from workbench.workspace import RESERVED_NAMES, Workspace
-from workbench.yaml_files import parse_yaml
+from workbench.yaml_files import build_said, parse_yaml
 
 DEMO = Path("experiments/demo.yaml")
 
@@ -45,7 +44,7 @@ class FittedExperiment:
         """Return the experiment and the search space that the texts say."""
         where = f"experiments/{self.name}.yaml"
         tree: Any = parse_yaml(self.experiment, where=where)
-        experiment: Experiment = build(Experiment, tree, where=where)
+        experiment: Experiment = build_said(Experiment, tree, where=where)
         where = f"search_spaces/{self.name}.yaml"
         tree = parse_yaml(self.space, where=where)
         views = experiment.views

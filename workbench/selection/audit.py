@@ -33,7 +33,7 @@ from workbench.scoring.stored_slices import Scores
 from workbench.searching.devices import choose_seats
 from workbench.selection.audited_files import labelled_files, of_other_studies, without_copies
 from workbench.selection.champion import current_user, read_champion
-from workbench.selection.correction import interval_by_groups
+from workbench.selection.correction import gain_error, interval_by_groups
 from workbench.selection.file_groups import numbered_groups
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
@@ -54,6 +54,8 @@ from workbench.workspace import Workspace
 _BATCH_SIZE = 32
 _RESAMPLES = 200
 """Bootstrap samples for the metrics that have no formula."""
+
+Groups = npt.NDArray[np.int64] | None
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,13 @@ def audit(
         )
         require_classes(prepared)
         targets, scores = _scored(folder, asked.uid, prepared, device)
+        alike = numbered_groups(prepared.rows(HOLDOUT), prepared.metadata)
         is_told = before is None
         if before is not None and before.of_recipe != asked.uid:
             _require_there(folder, rows, before)
             _, stood = _scored(folder, before.of_recipe, prepared, device)
-            is_told = is_gain(metric, targets, scores, stood)
+            is_told = is_gain(metric, targets, scores, stood, alike)
         found = estimate(metric, targets, scores)
-        alike = numbered_groups(prepared.rows(HOLDOUT), prepared.metadata)
         low, high = interval(metric, targets, scores, found, alike)
         look = Look(
             when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -158,8 +160,7 @@ def audit(
 
 def describe_audit(audited: Audited) -> str:
     """Return what an audit told, in lines for a terminal."""
-    look, before = audited.look, audited.before
-    title = look.title
+    look, before, title = audited.look, audited.before, audited.look.title
     files = counted(look.num_files, "file")
     lines = [f"Holdout {look.holdout}: {files}, look {audited.num_looks}."]
     if audited.num_copies:
@@ -189,23 +190,23 @@ def describe_audit(audited: Audited) -> str:
     return "\n".join(lines)
 
 
-def is_gain(metric: MetricName, targets: npt.ArrayLike, new: Scores, stood: Scores) -> bool:
-    """Return whether `new` scores are better than those that stood by more than chance moves.
-
-    That is by more than one standard error of the paired difference.
+def is_gain(
+    metric: MetricName, targets: npt.ArrayLike, new: Scores, stood: Scores, groups: Groups = None
+) -> bool:
+    """Return whether `new` scores beat those that stood by over one paired standard error.
 
     Args:
         metric: What they are held against each other by.
         targets: (samples,) of 0 and 1.
         new: (samples,)
         stood: (samples,) of the same samples.
+        groups: (samples,) the group of each, from 0 on; each is one by default.
     """
     if metric == "auc":
-        gap = auc_difference(targets, new, stood)
+        gap = auc_difference(targets, new, stood, groups)
     else:
-        first, second = _values(metric, targets, new, stood)
         whole = [binary_metrics(targets, scores)[metric] for scores in (new, stood)]
-        error = float(np.std(first - second, ddof=1))
+        error = gain_error(metric, targets, np.stack([new, stood]), groups)
         gap = Estimate(value=whole[0] - whole[1], standard_error=error)
     gain = -gap.value if metric in LOWER_IS_BETTER else gap.value
     return gap.standard_error is not None and gain > max(gap.standard_error, 0.0)
@@ -215,7 +216,7 @@ def estimate(metric: MetricName, targets: npt.ArrayLike, scores: Scores) -> Esti
     """Return a metric with its standard error: DeLong of an AUC, else by the bootstrap."""
     if metric == "auc":
         return auc(targets, scores)
-    (values,) = _values(metric, targets, scores)
+    values = _values(metric, targets, scores)
     value = binary_metrics(targets, scores)[metric]
     return Estimate(value=value, standard_error=float(np.std(values, ddof=1)))
 
@@ -225,7 +226,7 @@ def interval(
     targets: npt.ArrayLike,
     scores: Scores,
     found: Estimate,
-    groups: npt.NDArray[np.int64] | None = None,
+    groups: Groups = None,
 ) -> tuple[float | None, float | None]:
     """Return the ends of the 95% interval of a metric; none of too few samples.
 
@@ -236,7 +237,7 @@ def interval(
         return interval_by_groups(metric, targets, scores, groups, found.value)
     if metric == "auc":
         return found.low, found.high
-    low, high = map(float, np.quantile(_values(metric, targets, scores)[0], [0.025, 0.975]))
+    low, high = map(float, np.quantile(_values(metric, targets, scores), [0.025, 0.975]))
     if metric in ("log_loss", "best_f1_threshold"):
         return low, high
     y = np.asarray(targets)
@@ -246,16 +247,15 @@ def interval(
     return min(low, wilson[0]), max(high, wilson[1])
 
 
-def _values(metric: MetricName, targets: npt.ArrayLike, *rows: Scores) -> list[Scores]:
-    """Return a metric of each row of scores on bootstrap samples, the classes kept apart."""
+def _values(metric: MetricName, targets: npt.ArrayLike, scores: Scores) -> Scores:
+    """Return a metric of scores on bootstrap samples, the classes kept apart."""
     y, rng = np.asarray(targets), np.random.default_rng(0)
     classes = [np.flatnonzero(y == target) for target in (0, 1)]
-    values = np.empty((len(rows), _RESAMPLES))
+    values = np.empty(_RESAMPLES)
     for sample in range(_RESAMPLES):
         drawn = np.concatenate([rng.choice(some, len(some)) for some in classes])
-        for place, scores in enumerate(rows):
-            values[place, sample] = binary_metrics(y[drawn], scores[drawn])[metric]
-    return list(values)
+        values[sample] = binary_metrics(y[drawn], scores[drawn])[metric]
+    return values
 
 
 class _Asked(NamedTuple):

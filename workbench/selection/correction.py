@@ -185,6 +185,39 @@ def interval_by_groups(
     return interval_of_other(measured, Objective(metric=metric), value, chosen, 0)
 
 
+def gain_error(
+    metric: MetricName,
+    targets: npt.ArrayLike,
+    scores: Float64Array,
+    groups: npt.NDArray[np.int64] | None,
+) -> float:
+    """Return the standard error of how much a metric of the first of two models is higher.
+
+    By a bootstrap of the groups, the same for both; each sample is a group by default.
+
+    Args:
+        metric: Which.
+        targets: (samples,) of 0 and 1.
+        scores: (2, samples) in [0, 1].
+        groups: (samples,) from 0 on, none left out.
+    """
+    y = np.asarray(targets, np.int64)
+    if groups is None:
+        groups = np.arange(len(y))
+    measured, objective = [SliceScores(y, scores, groups)], Objective(metric=metric)
+    first, second = (
+        bootstrapped(
+            measured,
+            objective,
+            ChosenRow(trial, math.nan, np.ones(1)),
+            kinds_of_groups(measured),
+            0,
+        )
+        for trial in (0, 1)
+    )
+    return float(np.std(first - second, ddof=1))
+
+
 def group_influences(
     measured: Sequence[SliceScores],
     weights: Float64Array,

@@ -11,6 +11,7 @@ from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError
 from workbench.files import read_json
 from workbench.study.folder import StudyFolder
+from workbench.study.slice_folders import slice_folders
 
 
 def groups_of_files(folder: StudyFolder) -> dict[str, str]:
@@ -27,6 +28,16 @@ def groups_of_files(folder: StudyFolder) -> dict[str, str]:
     rows = table[table["split"] == "val"].drop_duplicates("name")
     columns = [column_of(name) for name in _group_columns(folder)] + ["content"]
     return joined(rows, [column for column in columns if column in rows])
+
+
+def groups_of_scores(folder: StudyFolder, scores: pd.DataFrame) -> list[str]:
+    """Return the group of each row of stored scores (`slice`, `name`); see `groups_of_files`.
+
+    In slices that are folders of their own each file is a group: it may be called as one of `val`.
+    """
+    together, apart = groups_of_files(folder), slice_folders(folder)
+    rows = zip(scores["slice"], scores["name"], strict=True)
+    return [name if part in apart else together.get(name, name) for part, name in rows]
 
 
 def numbered_groups(rows: pd.DataFrame, metadata: Metadata) -> npt.NDArray[np.int64]:

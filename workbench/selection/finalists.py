@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Sequence
 
 from workbench.errors import StudyError
+from workbench.selection.file_groups import groups_of_scores
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.statistics import read_scores, with_scores
 from workbench.study.folder import StudyFolder
@@ -239,11 +240,13 @@ def _difference(
         ]
         for one in (first, second)
     ]
-    names = tables[0][0][["name", "target"]]
+    first_table = tables[0][0]
+    names = first_table[["name", "target"]]
     if not all(table[["name", "target"]].equals(names) for some in tables for table in some):
         raise StudyError(
             f"The repeats of trials {first.row.number} and {second.row.number} were scored on "
             "different samples, so they cannot be compared. Search into a new study."
         )
     a, b = ([table["score"] for table in some] for some in tables)
-    return mean_auc_difference(names["target"], a, b)
+    groups = groups_of_scores(folder, first_table)
+    return mean_auc_difference(names["target"], a, b, groups)

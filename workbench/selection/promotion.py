@@ -221,7 +221,7 @@ def _say(
     if paired is None:
         return f"{said}; no standard error of that is known, as it is of an AUC."
     if paired.standard_error is None:
-        return f"{said}; one sample of a class is too few for a standard error."
+        return f"{said}; one sample or group of a class is too few for a standard error."
     if paired.confidence is None:
         return f"{said}: the samples of {objective.place} rank alike and cannot tell the two apart."
     said += f" ± {Z95 * paired.standard_error:.5f} (95%, paired DeLong)"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from workbench.selection.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc, auc_difference
@@ -15,7 +16,7 @@ CLEAN = "val"
 """The slice that degraded copies are copies of."""
 
 ScoresByTrial = Mapping[int, pd.DataFrame]
-"""The labelled scores of trials, by their numbers: `slice`, `name`, `score`, `target`."""
+"""The labelled scores of trials, by their numbers: `slice`, `name`, `score`, `target`, `group`."""
 
 
 class SliceValues(Frozen):
@@ -46,7 +47,8 @@ def read_labelled_scores(folder: StudyFolder, rows: Sequence[TrialRow]) -> dict[
     for row in rows:
         scores = folder.trial(row.recipe).read_scores()
         known = scores.loc[scores["target"] >= 0, ["slice", "name", "score", "target"]]
-        found[row.number] = known.reset_index(drop=True)
+        groups = groups_of_scores(folder, known)
+        found[row.number] = known.assign(group=groups).reset_index(drop=True)
     return found
 
 
@@ -91,7 +93,7 @@ def auc_gap(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Estimate | 
     )
     if a["target"].nunique() < 2 or not a[["name", "target"]].equals(b[["name", "target"]]):
         return None
-    return auc_difference(a["target"], a["score"], b["score"])
+    return auc_difference(a["target"], a["score"], b["score"], a["group"])
 
 
 def _value(part: pd.DataFrame, objective: Objective) -> float:

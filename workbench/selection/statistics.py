@@ -7,6 +7,7 @@ from typing import get_args
 import pandas as pd
 
 from workbench.errors import DamagedFileError, StudyError
+from workbench.selection.file_groups import groups_of_scores
 from workbench.selection.weighted import FAST
 from workbench.study.folder import StudyFolder
 from workbench.study.records import UID, TrialRow, read_study, read_trials
@@ -146,6 +147,8 @@ def trial_auc_difference(
 ) -> Estimate:
     """Return how much higher the AUC of trial `first` is than that of `second`.
 
+    Files of one group, see `file_groups`, count together in the standard error.
+
     Raises:
         StudyError: the two were scored on different samples.
         DamagedFileError: scores are gone or damaged.
@@ -159,4 +162,4 @@ def trial_auc_difference(
             f"Trials {first.number} and {second.number} were scored on different samples of the "
             f"slice {objective.place!r}, so they cannot be compared. Search into a new study."
         )
-    return auc_difference(a["target"], a["score"], b["score"])
+    return auc_difference(a["target"], a["score"], b["score"], groups_of_scores(folder, a))

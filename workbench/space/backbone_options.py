@@ -7,7 +7,7 @@ from workbench.parts.leaderboard import read_table
 from workbench.rules.ranking import Query, rank_backbones
 from workbench.rules.rulebook import Rulebook
 from workbench.space.language import in_words, options_of
-from workbench.validation import build
+from workbench.yaml_files import build_said
 
 MAX_QUESTIONS = 20
 """To the table of figures, in one choice."""
@@ -73,7 +73,7 @@ def _ask(
             f"{where}: `{key}` has other keys beside `leaderboard`: {in_words(extra)}. "
             "Move them into it."
         )
-    query: Query = build(Query, node["leaderboard"], where=f"{where}, `{key}.leaderboard`")
+    query: Query = build_said(Query, node["leaderboard"], where=f"{where}, `{key}.leaderboard`")
     ranking = rank_backbones(read_table(), query, rulebook, num_views=num_views)
     if not ranking.rows:
         first = ranking.excluded[0]

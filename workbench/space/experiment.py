@@ -18,8 +18,8 @@ from workbench.rules.rulebook import Rulebook
 from workbench.space.space import Space, read_space, require_backbones
 from workbench.trial.constraints import Constraints
 from workbench.trial.recipe import Objective
-from workbench.validation import build
 from workbench.values import Frozen
+from workbench.yaml_files import build_said
 
 
 class Pruning(Frozen):
@@ -200,7 +200,7 @@ def build_experiment(tree: Mapping[str, Any], path: Path) -> Experiment:
     if isinstance(names := tree.get("plugins"), list):
         read = [read_plugin(path.parent, one) if isinstance(one, str) else one for one in names]
         tree = {**tree, "plugins": read}
-    experiment: Experiment = build(Experiment, tree, where=str(path))
+    experiment: Experiment = build_said(Experiment, tree, where=str(path))
     for plugin in experiment.plugins:
         say(f"The plugin {plugin.label} brings {plugin.brings}.")
     return experiment

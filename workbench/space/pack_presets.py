@@ -19,7 +19,8 @@ from workbench.space.experiment import Experiment
 from workbench.space.presets import change, read_preset, space_of_one, take_experiment
 from workbench.space.space import SampledConfig, Space, read_tree_as_space
 from workbench.space.weights_finder import WeightsFinder
-from workbench.validation import build, shown
+from workbench.validation import shown
+from workbench.yaml_files import build_said
 
 MEMBERS = "members"
 
@@ -82,7 +83,7 @@ def read_pack_preset(path: Path, settings: Sequence[str] = ()) -> PackPreset:
         for setting in settings:
             change(whole, setting)
         space = space_of_one(whole, where, experiment)
-        draft: SampledConfig = build(SampledConfig, space.tree, where=where)
+        draft: SampledConfig = build_said(SampledConfig, space.tree, where=where)
         if draft in drafts.values():
             raise ConfigError(
                 f"{where} is the same as one before it, and would score the same. Change a key of "

@@ -25,8 +25,8 @@ from workbench.space.space import (
     read_tree_as_space,
     require_backbones,
 )
-from workbench.validation import build, shown
-from workbench.yaml_files import parse_yaml
+from workbench.validation import shown
+from workbench.yaml_files import build_said, parse_yaml
 
 OF_EXPERIMENT = ("data", "rulebook", "objective", "plugins")
 
@@ -124,7 +124,7 @@ def draft_for(
     if is_by_view(backbone):
         backbone = {called[own]: name for own, name in backbone.items()}
     tree = {**space.tree, "views": list(called.values()), "backbone": backbone}
-    return build(SampledConfig, tree, where=str(path))
+    return build_said(SampledConfig, tree, where=str(path))
 
 
 def change(tree: dict[Any, Any], setting: str) -> None:

@@ -43,9 +43,9 @@ from workbench.space.language import (
 )
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.training_spec import TrainingSpec
-from workbench.validation import build, shown
+from workbench.validation import shown
 from workbench.values import Frozen
-from workbench.yaml_files import read_yaml
+from workbench.yaml_files import build_said, read_yaml
 
 
 class SampledConfig(ModelChoices, TrainingSpec):
@@ -133,7 +133,7 @@ class Space(Frozen):
 
     def draw(self, trial: Suggest) -> SampledConfig:
         """Return a draft drawn by `trial`; every dimension is named by its dotted key."""
-        return build(SampledConfig, self._drawn(trial), where=self.file)
+        return build_said(SampledConfig, self._drawn(trial), where=self.file)
 
     def _drawn(self, trial: Suggest) -> dict[Any, Any]:
         nodes = drawn_branch(self.tree, trial, self.file).nodes

@@ -30,7 +30,7 @@ class Estimate(Frozen):
 
     value: float
     standard_error: float | None
-    """Absent with fewer than two samples of a class."""
+    """Absent with fewer than two samples, or groups of them, of a class."""
 
     low: float | None = None
     high: float | None = None
@@ -65,7 +65,12 @@ def auc(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
     return Estimate(value=value, standard_error=error, low=low, high=high)
 
 
-def auc_difference(targets: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike) -> Estimate:
+def auc_difference(
+    targets: npt.ArrayLike,
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    groups: npt.ArrayLike | None = None,
+) -> Estimate:
     """Return how much higher the AUC of `first` is than that of `second`, on the same samples.
 
     Samples that are hard for both move both AUCs alike, so the difference is surer than two
@@ -75,17 +80,13 @@ def auc_difference(targets: npt.ArrayLike, first: npt.ArrayLike, second: npt.Arr
         targets: (samples,) of 0 and 1.
         first: (samples,) scores.
         second: (samples,) scores of the same samples, in the same order.
+        groups: (samples,) the group of each, whose samples move together; each is one by default.
+            Without two groups of a class there is no standard error.
 
     Raises:
         ValueError: they differ in length, or a class is absent.
     """
-    fakes_a, reals_a = _components(targets, first)
-    fakes_b, reals_b = _components(targets, second)
-    of_fakes, of_reals = fakes_a - fakes_b, reals_a - reals_b
-    return Estimate(
-        value=float(fakes_a.mean() - fakes_b.mean()),
-        standard_error=_standard_error(of_fakes, of_reals),
-    )
+    return mean_auc_difference(targets, [first], [second], groups)
 
 
 def auc_influences(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Float64Array:
@@ -119,7 +120,10 @@ def _share_below(others: Float64Array, values: Float64Array) -> Float64Array:
 
 
 def mean_auc_difference(
-    targets: npt.ArrayLike, first: Sequence[npt.ArrayLike], second: Sequence[npt.ArrayLike]
+    targets: npt.ArrayLike,
+    first: Sequence[npt.ArrayLike],
+    second: Sequence[npt.ArrayLike],
+    groups: npt.ArrayLike | None = None,
 ) -> Estimate:
     """Return how much higher the mean AUC of several rows of scores is than that of others.
 
@@ -127,6 +131,7 @@ def mean_auc_difference(
         targets: (samples,) of 0 and 1.
         first: Rows of (samples,) scores, such as of one recipe trained with several seeds.
         second: Other rows, of the same samples in the same order.
+        groups: See `auc_difference`.
 
     Raises:
         ValueError: they differ in length, a class is absent, or there are no rows.
@@ -139,9 +144,11 @@ def mean_auc_difference(
         np.mean([one[part] for one in a], axis=0) - np.mean([one[part] for one in b], axis=0)
         for part in (0, 1)
     )
-    return Estimate(
-        value=float(of_fakes.mean()), standard_error=_standard_error(of_fakes, of_reals)
-    )
+    if groups is None or len(np.unique(np.asarray(groups))) == len(of_fakes) + len(of_reals):
+        error = _standard_error(of_fakes, of_reals)
+    else:
+        error = _error_by_groups(np.asarray(targets), of_fakes, of_reals, groups)
+    return Estimate(value=float(of_fakes.mean()), standard_error=error)
 
 
 def _components(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
@@ -166,3 +173,28 @@ def _standard_error(of_fakes: Float64Array, of_reals: Float64Array) -> float | N
         return None
     variance = of_fakes.var(ddof=1) / len(of_fakes) + of_reals.var(ddof=1) / len(of_reals)
     return math.sqrt(variance)
+
+
+def _error_by_groups(
+    targets: npt.NDArray[np.generic],
+    of_fakes: Float64Array,
+    of_reals: Float64Array,
+    groups: npt.ArrayLike,
+) -> float | None:
+    """Return the standard error where samples of one group move together (Obuchowski 1997).
+
+    Groups of fakes, of reals and of both are counted apart, so that groups of one sample each give
+    `_standard_error`.
+    """
+    _, of_group = np.unique(np.asarray(groups), return_inverse=True)
+    is_fake = targets == 1
+    moves = np.empty(len(targets))
+    moves[is_fake] = (of_fakes - of_fakes.mean()) / len(of_fakes)
+    moves[~is_fake] = (of_reals - of_reals.mean()) / len(of_reals)
+    has_fake, has_real = (np.bincount(of_group, which) > 0 for which in (is_fake, ~is_fake))
+    if min(has_fake.sum(), has_real.sum()) < 2:
+        return None
+    kinds = has_fake + 2 * has_real
+    sizes = np.bincount(kinds)[kinds]
+    factors = sizes / np.maximum(sizes - 1, 1)
+    return math.sqrt(float((np.bincount(of_group, moves) ** 2 * factors).sum()))
