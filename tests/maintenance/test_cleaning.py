@@ -115,8 +115,8 @@ def test_registered_models_go_with_the_weights_and_the_champion_stays(
     folder = bench.search(bench.experiment(), 3).folder
     first, second, worst = ranked(folder)
     assert [register(bench, folder, row) for row in (worst, second, first)] == ["1", "2", "3"]
-    registry = ModelRegistry(bench.workspace.tracking)
-    assert registry.set_champion(folder.name, second.recipe) == "2"
+    registry, study_id = ModelRegistry(bench.workspace.tracking), folder.info().id
+    assert registry.set_champion(folder.name, second.recipe, study_id) == "2"
     write_champion(folder, second, "2")
 
     plan = carry_out(folder, bench.workspace, keep=1)
@@ -130,8 +130,8 @@ def test_registered_models_go_with_the_weights_and_the_champion_stays(
     # No run names what is gone.
     run = client.get_run(str(worst.run_id))
     assert run.outputs is None or not run.outputs.model_outputs
-    assert registry.set_champion(folder.name, worst.recipe) is None
-    assert registry.set_champion(folder.name, first.recipe) == "3"
+    assert registry.set_champion(folder.name, worst.recipe, study_id) is None
+    assert registry.set_champion(folder.name, first.recipe, study_id) == "3"
     models = artifact_folder(bench.workspace.tracking, folder.name) / "models"
     assert len(list(models.rglob("MLmodel"))) == 2
 

@@ -29,7 +29,6 @@ from workbench.maintenance.study_import import LOCK, describe_imported, import_s
 from workbench.selection.champion import Champion, read_champion
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import read_trials
-from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.workspace import Workspace
@@ -209,8 +208,6 @@ def test_an_import_that_is_killed_anywhere_is_finished_by_the_same_command(
 
     monkeypatch.setattr(study_import, "tell_in_mlflow", tell)
     monkeypatch.setattr(study_import, "_register", lambda *_: "3")
-    # Of an earlier study of that name, which had the same recipe.
-    monkeypatch.setattr(ModelRegistry, "set_champion", lambda *_: "7")
     for name, killed in (
         ("remember_last", kill), ("show_trials", kill), ("write_text", write), ("_register", kill)
     ):  # fmt: skip

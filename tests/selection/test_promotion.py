@@ -36,7 +36,7 @@ class ListedModels:
     def __init__(self) -> None:
         self.kept: list[dict[str, Any]] = []
 
-    def set_champion(self, name: str, uid: str) -> str | None:
+    def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
         for number, kept in enumerate(self.kept, 1):
             if (kept["name"], kept["tags"]["workbench.uid"]) == (name, uid):
                 return str(number)
