@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.maintenance.conftest import ranked, register, with_weights, write_champion
+from tests.selection.studies import MadeStudy
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench import files
@@ -38,6 +39,7 @@ from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import artifact_folder
 from workbench.trial.recipe import Objective
 from workbench.trial.result import Result
+from workbench.workspace import Workspace
 
 
 def test_all_but_the_best_and_the_needed_lose_their_weights(
@@ -105,6 +107,28 @@ def test_all_but_the_best_and_the_needed_lose_their_weights(
         StudyError, match=r"`workbench clean` deleted them on .* Promote a trial whose"
     ):
         load_trained(folder.trial(third.recipe), recipe.model, f"trial {third.number}")
+
+
+@pytest.mark.parametrize("damaged", ["result.json", "scores.parquet"])
+def test_a_changed_record_takes_the_weights_of_no_better_trial(
+    tmp_path: Path, damaged: str
+) -> None:
+    # The number of the best trial is changed, or the last one's scores are those of another study.
+    study, targets = MadeStudy(tmp_path / "experiments"), [0, 0, 1, 1]
+    uids = [
+        study.add(targets, scores).uid for scores in ([0.1, 0.2, 0.8, 0.9], [0.1, 0.6, 0.5, 0.9])
+    ]
+    for uid in uids:
+        study.folder.trial(uid).weights.write_bytes(bytes(10))
+    best, last = map(study.folder.trial, uids)
+    if damaged == "result.json":
+        best.result.write_text(best.result.read_text().replace('"auc": 1.0', '"auc": 0.2'))
+        best.result.write_text(best.result.read_text().replace('ive": 1.0', 'ive": 0.2'))
+    else:
+        scores = last.read_scores()
+        last.write_scores(scores[scores["name"] != "clip00001.mp4"])
+    plan = plan_cleaning(study.folder, Workspace(tmp_path), keep=1)
+    assert [one.what for one in plan.deletions] == []
 
 
 @pytest.mark.slow
