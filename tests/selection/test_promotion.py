@@ -3,6 +3,7 @@
 import getpass
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,6 +104,22 @@ def test_a_better_trial_that_cannot_be_ranked_is_told(
     result.write_text(json.dumps({**json.loads(result.read_text()), "objective": 0.2}))
     assert promote(study.folder, ListedModels()).number == 1
     assert "Trial 0 is left out: scores.parquet does not give the auc" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["recipe.json", "result.json"])
+def test_a_better_trial_whose_record_is_lost_is_told(
+    study: MadeStudy, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    best, other = study.rows[:2]
+    # Exchanged, as by a copy to the wrong place; and gone.
+    shutil.copyfile(
+        study.folder.trial(other.recipe).path / file, study.folder.trial(best.recipe).path / file
+    )
+    assert promote(study.folder, ListedModels()).number == 1
+    assert f"Trial 0 is left out: {file} is " in capsys.readouterr().err
+    (study.folder.trial(best.recipe).path / file).unlink()
+    assert promote(study.folder, ListedModels()).number == 1
+    assert f"Trial 0 is left out: {file} is gone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
