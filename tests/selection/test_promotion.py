@@ -16,11 +16,11 @@ import yaml
 from safetensors.torch import save_file
 
 from tests.selection.studies import MadeStudy, champion, row
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.scoring.evaluator import fake_probability
 from workbench.selection.champion import Champion, describe_champion, read_champion
-from workbench.selection.promotion import choose_trial, lead_of, promote
-from workbench.selection.summary import summarise
+from workbench.selection.promotion import choose_trial, lead_of, promote, promote_best
+from workbench.selection.summary import kept_champion, summarise
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Objective, Recipe
@@ -120,6 +120,21 @@ def test_a_better_trial_whose_record_is_lost_is_told(
     (study.folder.trial(best.recipe).path / file).unlink()
     assert promote(study.folder, ListedModels()).number == 1
     assert f"Trial 0 is left out: {file} is gone" in capsys.readouterr().err
+
+
+def test_the_champion_of_another_study_is_none_of_this(
+    study: MadeStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(study.folder, ListedModels(), 1)
+    other = MadeStudy(tmp_path, "others")
+    save_weights(other, other.add(TARGETS, GOOD, run="run-0"), seed=0)
+    promote(other.folder, ListedModels())
+    shutil.copyfile(study.folder.champion, other.folder.champion)
+    assert kept_champion(other.folder) is None
+    with pytest.raises(DamagedFileError, match=r"champion\.json is of another study, 'fakes'\."):
+        read_champion(other.folder)
+    assert promote_best(other.folder, ListedModels()).study == "others"
+    assert "is of another study, 'fakes'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
