@@ -14,6 +14,7 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench import files
 from workbench.access import is_locked, locked
+from workbench.data.prepare import Prepared
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import PART, locked_part, write_json
 from workbench.maintenance import cleaning
@@ -181,6 +182,12 @@ def test_views_that_no_study_uses_go_unless_that_cannot_be_told(
     assert not unused.exists()
     assert used.folder.exists()
     assert (elsewhere / "view.json").exists()
+    # The study is put on another disk, and linked to.
+    (bench.workspace.root / "disk" / "studies").mkdir(parents=True)
+    moved = folder.path.rename(bench.workspace.root / "disk" / "studies" / folder.name)
+    folder.path.symlink_to(moved)
+    assert all(one.is_used for one in view_caches(bench.workspace) if one.folder == used.folder)
+    assert Prepared.load(folder.path).arrays["image"].is_relative_to(used.folder)
 
 
 def test_views_that_somebody_began_to_write_meanwhile_stay(tmp_path: Path) -> None:
