@@ -132,6 +132,22 @@ def test_a_changed_record_takes_the_weights_of_no_better_trial(
     assert [one.what for one in plan.deletions] == []
 
 
+def test_nothing_goes_of_a_folder_that_is_a_link(tmp_path: Path) -> None:
+    study, targets = MadeStudy(tmp_path / "experiments"), [0, 0, 1, 1]
+    study.add(targets, [0.1, 0.2, 0.8, 0.9])
+    worse = study.folder.trial(study.add(targets, [0.1, 0.6, 0.5, 0.9]).uid)
+    worse.weights.write_bytes(bytes(10))
+    soups = study.folder.path / "soups"
+    for uid in ("a" * 12, "b" * 12):
+        (soups / uid).mkdir(parents=True)
+        (soups / uid / "model.safetensors").write_bytes(bytes(10))
+    study.folder.last_soup.write_text("b" * 12 + "\n")
+    for place in (worse.path, soups / ("a" * 12)):
+        place.symlink_to(place.rename(tmp_path / place.name))
+    assert carry_out(study.folder, Workspace(tmp_path), keep=1).deletions == ()
+    assert worse.weights.exists()
+
+
 @pytest.mark.slow
 def test_registered_models_go_with_the_weights_and_the_champion_stays(
     bench: Bench, trials: InlineTrials

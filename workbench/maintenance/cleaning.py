@@ -236,7 +236,7 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
         for place, kind in kinds.items()
         for file in sorted(folder.path.glob(f"{place}/*/model.safetensors"))
         if file.parent.name not in needed_uids
-        and not file.parent.name.startswith(PART)
+        and not (file.parent.name.startswith(PART) or file.parent.is_symlink())
         and not (kind == "soup" and file.parent.name in members)
     ]
 
@@ -251,8 +251,8 @@ def _checkpoints(folder: StudyFolder) -> list[Deletion]:
 
 
 def _has_ended(files: TrialFolder) -> bool:
-    result = files.kept_result()
-    return result is not None and result.state != "paused"
+    result = files.kept_result()  # of what lies elsewhere nothing goes
+    return result is not None and result.state != "paused" and not files.path.is_symlink()
 
 
 def _deletion(kind: Kind, what: str, path: Path) -> Deletion:
