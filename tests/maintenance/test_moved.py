@@ -26,6 +26,7 @@ from workbench.maintenance.archive import (
 from workbench.maintenance.listing import list_studies
 from workbench.maintenance.study_export import describe_exported, export_study
 from workbench.maintenance.study_import import LOCK, describe_imported, import_study
+from workbench.maintenance.unpacked import keep_to_cache, rename_runs
 from workbench.selection.champion import Champion, read_champion
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import read_trials
@@ -278,6 +279,13 @@ def test_an_archive_that_would_read_a_file_of_here_or_be_no_study_leaves_nothing
         runs=manifest.runs.model_copy(update={"runs": (odd,)}),
     )
     refused("start_ms", runs=manifest.runs.model_copy(update={"runs": (late,)}))
+
+
+def test_a_folder_in_the_place_of_a_record_ends_no_import(tmp_path: Path) -> None:
+    for name in ("trials/0123456789ab/prepared.json", "journal.log"):
+        (tmp_path / name).mkdir(parents=True)
+    keep_to_cache(tmp_path, tmp_path, tmp_path)
+    rename_runs(tmp_path, {"a" * 32: "b" * 32})
 
 
 @pytest.mark.slow
