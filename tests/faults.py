@@ -290,7 +290,7 @@ class Storm:
         assert {row.run_id for row in rows} <= {run.run_id for run in runs}
         champion = read_champion(self.folder)
         registry = ModelRegistry(self.root / "mlruns")
-        assert registry.set_champion("storm", champion.recipe) == champion.model_version
+        assert registry.set_champion("storm", champion.recipe, info.id) == champion.model_version
         ended = Counter((run.uid, run.state) for run in runs if run.state != "interrupted")
         assert ended == Counter((row.recipe, row.state) for row in rows)
         assert not list(self.folder.path.glob("trials/*/checkpoint.pt"))

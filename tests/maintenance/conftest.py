@@ -81,7 +81,7 @@ def register(bench: Bench, folder: StudyFolder, row: TrialRow) -> str:
     made = client.create_model_version(
         folder.name, where, run_id, tags=tags, model_id=logged.model_id
     )
-    version = registry.set_champion(folder.name, row.recipe)
+    version = registry.set_champion(folder.name, row.recipe, folder.info().id)
     assert version == str(made.version)
     return version
 

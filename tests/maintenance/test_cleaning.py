@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from tests.maintenance.conftest import ranked, register, with_weights, write_champion
+from tests.selection.studies import MadeStudy
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench import files
 from workbench.access import is_locked, locked
+from workbench.data.prepare import Prepared
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import PART, locked_part, write_json
 from workbench.maintenance import cleaning
@@ -38,6 +40,7 @@ from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import artifact_folder
 from workbench.trial.recipe import Objective
 from workbench.trial.result import Result
+from workbench.workspace import Workspace
 
 
 def test_all_but_the_best_and_the_needed_lose_their_weights(
@@ -107,6 +110,44 @@ def test_all_but_the_best_and_the_needed_lose_their_weights(
         load_trained(folder.trial(third.recipe), recipe.model, f"trial {third.number}")
 
 
+@pytest.mark.parametrize("damaged", ["result.json", "scores.parquet"])
+def test_a_changed_record_takes_the_weights_of_no_better_trial(
+    tmp_path: Path, damaged: str
+) -> None:
+    # The number of the best trial is changed, or the last one's scores are those of another study.
+    study, targets = MadeStudy(tmp_path / "experiments"), [0, 0, 1, 1]
+    uids = [
+        study.add(targets, scores).uid for scores in ([0.1, 0.2, 0.8, 0.9], [0.1, 0.6, 0.5, 0.9])
+    ]
+    for uid in uids:
+        study.folder.trial(uid).weights.write_bytes(bytes(10))
+    best, last = map(study.folder.trial, uids)
+    if damaged == "result.json":
+        best.result.write_text(best.result.read_text().replace('"auc": 1.0', '"auc": 0.2'))
+        best.result.write_text(best.result.read_text().replace('ive": 1.0', 'ive": 0.2'))
+    else:
+        scores = last.read_scores()
+        last.write_scores(scores[scores["name"] != "clip00001.mp4"])
+    plan = plan_cleaning(study.folder, Workspace(tmp_path), keep=1)
+    assert [one.what for one in plan.deletions] == []
+
+
+def test_nothing_goes_of_a_folder_that_is_a_link(tmp_path: Path) -> None:
+    study, targets = MadeStudy(tmp_path / "experiments"), [0, 0, 1, 1]
+    study.add(targets, [0.1, 0.2, 0.8, 0.9])
+    worse = study.folder.trial(study.add(targets, [0.1, 0.6, 0.5, 0.9]).uid)
+    worse.weights.write_bytes(bytes(10))
+    soups = study.folder.path / "soups"
+    for uid in ("a" * 12, "b" * 12):
+        (soups / uid).mkdir(parents=True)
+        (soups / uid / "model.safetensors").write_bytes(bytes(10))
+    study.folder.last_soup.write_text("b" * 12 + "\n")
+    for place in (worse.path, soups / ("a" * 12)):
+        place.symlink_to(place.rename(tmp_path / place.name))
+    assert carry_out(study.folder, Workspace(tmp_path), keep=1).deletions == ()
+    assert worse.weights.exists()
+
+
 @pytest.mark.slow
 def test_registered_models_go_with_the_weights_and_the_champion_stays(
     bench: Bench, trials: InlineTrials
@@ -115,8 +156,8 @@ def test_registered_models_go_with_the_weights_and_the_champion_stays(
     folder = bench.search(bench.experiment(), 3).folder
     first, second, worst = ranked(folder)
     assert [register(bench, folder, row) for row in (worst, second, first)] == ["1", "2", "3"]
-    registry = ModelRegistry(bench.workspace.tracking)
-    assert registry.set_champion(folder.name, second.recipe) == "2"
+    registry, study_id = ModelRegistry(bench.workspace.tracking), folder.info().id
+    assert registry.set_champion(folder.name, second.recipe, study_id) == "2"
     write_champion(folder, second, "2")
 
     plan = carry_out(folder, bench.workspace, keep=1)
@@ -130,8 +171,8 @@ def test_registered_models_go_with_the_weights_and_the_champion_stays(
     # No run names what is gone.
     run = client.get_run(str(worst.run_id))
     assert run.outputs is None or not run.outputs.model_outputs
-    assert registry.set_champion(folder.name, worst.recipe) is None
-    assert registry.set_champion(folder.name, first.recipe) == "3"
+    assert registry.set_champion(folder.name, worst.recipe, study_id) is None
+    assert registry.set_champion(folder.name, first.recipe, study_id) == "3"
     models = artifact_folder(bench.workspace.tracking, folder.name) / "models"
     assert len(list(models.rglob("MLmodel"))) == 2
 
@@ -157,6 +198,12 @@ def test_views_that_no_study_uses_go_unless_that_cannot_be_told(
     assert not unused.exists()
     assert used.folder.exists()
     assert (elsewhere / "view.json").exists()
+    # The study is put on another disk, and linked to.
+    (bench.workspace.root / "disk" / "studies").mkdir(parents=True)
+    moved = folder.path.rename(bench.workspace.root / "disk" / "studies" / folder.name)
+    folder.path.symlink_to(moved)
+    assert all(one.is_used for one in view_caches(bench.workspace) if one.folder == used.folder)
+    assert Prepared.load(folder.path).arrays["image"].is_relative_to(used.folder)
 
 
 def test_views_that_somebody_began_to_write_meanwhile_stay(tmp_path: Path) -> None:

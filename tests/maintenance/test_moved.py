@@ -26,10 +26,10 @@ from workbench.maintenance.archive import (
 from workbench.maintenance.listing import list_studies
 from workbench.maintenance.study_export import describe_exported, export_study
 from workbench.maintenance.study_import import LOCK, describe_imported, import_study
+from workbench.maintenance.unpacked import keep_to_cache, rename_runs
 from workbench.selection.champion import Champion, read_champion
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.records import read_trials
-from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Recipe
 from workbench.workspace import Workspace
@@ -209,8 +209,6 @@ def test_an_import_that_is_killed_anywhere_is_finished_by_the_same_command(
 
     monkeypatch.setattr(study_import, "tell_in_mlflow", tell)
     monkeypatch.setattr(study_import, "_register", lambda *_: "3")
-    # Of an earlier study of that name, which had the same recipe.
-    monkeypatch.setattr(ModelRegistry, "set_champion", lambda *_: "7")
     for name, killed in (
         ("remember_last", kill), ("show_trials", kill), ("write_text", write), ("_register", kill)
     ):  # fmt: skip
@@ -281,6 +279,13 @@ def test_an_archive_that_would_read_a_file_of_here_or_be_no_study_leaves_nothing
         runs=manifest.runs.model_copy(update={"runs": (odd,)}),
     )
     refused("start_ms", runs=manifest.runs.model_copy(update={"runs": (late,)}))
+
+
+def test_a_folder_in_the_place_of_a_record_ends_no_import(tmp_path: Path) -> None:
+    for name in ("trials/0123456789ab/prepared.json", "journal.log"):
+        (tmp_path / name).mkdir(parents=True)
+    keep_to_cache(tmp_path, tmp_path, tmp_path)
+    rename_runs(tmp_path, {"a" * 32: "b" * 32})
 
 
 @pytest.mark.slow

@@ -81,7 +81,8 @@ def require_record(root: Path, folder: StudyFolder) -> None:
         assert tracking.logged_epochs(run_id) == {epoch.epoch for epoch in row.epochs}
     champion = read_champion(folder)
     registry = ModelRegistry(root / "mlruns")
-    assert registry.set_champion(folder.name, champion.recipe) == champion.model_version
+    version = registry.set_champion(folder.name, champion.recipe, info.id)
+    assert version == champion.model_version
     tracking.store.close()
 
 

@@ -103,7 +103,7 @@ class KnownModels:
     def __init__(self, *recipes: str) -> None:
         self._recipes = recipes
 
-    def set_champion(self, name: str, uid: str) -> str | None:
+    def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
         assert uid in self._recipes, "another model is promoted"
         return "1"
 
@@ -261,6 +261,9 @@ def test_a_round_that_is_not_whole_promotes_the_best_trial(final: Round) -> None
     trial = final.study.rows[0].recipe
     final.repeat(0, 1, 0.1)
     told = summarise(final.folder, final.study.rows, AUC)[0]
+    # The interval is that of the one model, and stands beside its own value.
+    own = told.contenders[0]
+    assert f" {own.value:.3f} ({own.low:.3f} to {own.high:.3f}, 95%) on val" in told.decision[1]
     assert told.contenders[0].recipe == trial
     assert "would be promoted by `workbench promote`: it has the best auc on" in told.decision[0]
     assert promote(final.folder, KnownModels(trial)).recipe == trial

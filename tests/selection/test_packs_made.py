@@ -179,6 +179,20 @@ def test_a_pack_that_is_cut_short_leaves_nothing(
     assert list((made.folder.path / "packs").iterdir()) == []
 
 
+def test_the_record_of_another_pack_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 3)
+    packs = []
+    for num in (2, 3):
+        several, joint = even_pack(made, num)
+        record = record_of(several, joint, made.objective, num_trials=3)
+        packs.append(write_pack(made.folder, record, several))
+    shutil.copyfile(packs[0].record, packs[1].record)
+    assert len(packs[0].read_pack().members) == 2
+    with pytest.raises(DamagedFileError, match=r"pack\.json is not what was written"):
+        packs[1].read_pack()
+
+
 def test_what_a_killed_one_left_is_no_pack_and_goes_away(tmp_path: Path) -> None:
     made = MadeStudy(tmp_path)
     add_trials(made, 2)

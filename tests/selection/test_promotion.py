@@ -3,6 +3,7 @@
 import getpass
 import json
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,11 @@ import yaml
 from safetensors.torch import save_file
 
 from tests.selection.studies import MadeStudy, champion, row
-from workbench.errors import StudyError
+from workbench.errors import DamagedFileError, StudyError
 from workbench.scoring.evaluator import fake_probability
 from workbench.selection.champion import Champion, describe_champion, read_champion
-from workbench.selection.promotion import choose_trial, lead_of, promote
-from workbench.selection.summary import summarise
+from workbench.selection.promotion import choose_trial, lead_of, promote, promote_best
+from workbench.selection.summary import kept_champion, summarise
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 from workbench.trial.recipe import Objective, Recipe
@@ -36,7 +37,7 @@ class ListedModels:
     def __init__(self) -> None:
         self.kept: list[dict[str, Any]] = []
 
-    def set_champion(self, name: str, uid: str) -> str | None:
+    def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
         for number, kept in enumerate(self.kept, 1):
             if (kept["name"], kept["tags"]["workbench.uid"]) == (name, uid):
                 return str(number)
@@ -103,6 +104,37 @@ def test_a_better_trial_that_cannot_be_ranked_is_told(
     result.write_text(json.dumps({**json.loads(result.read_text()), "objective": 0.2}))
     assert promote(study.folder, ListedModels()).number == 1
     assert "Trial 0 is left out: scores.parquet does not give the auc" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["recipe.json", "result.json"])
+def test_a_better_trial_whose_record_is_lost_is_told(
+    study: MadeStudy, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    best, other = study.rows[:2]
+    # Exchanged, as by a copy to the wrong place; and gone.
+    shutil.copyfile(
+        study.folder.trial(other.recipe).path / file, study.folder.trial(best.recipe).path / file
+    )
+    assert promote(study.folder, ListedModels()).number == 1
+    assert f"Trial 0 is left out: {file} is " in capsys.readouterr().err
+    (study.folder.trial(best.recipe).path / file).unlink()
+    assert promote(study.folder, ListedModels()).number == 1
+    assert f"Trial 0 is left out: {file} is gone" in capsys.readouterr().err
+
+
+def test_the_champion_of_another_study_is_none_of_this(
+    study: MadeStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote(study.folder, ListedModels(), 1)
+    other = MadeStudy(tmp_path, "others")
+    save_weights(other, other.add(TARGETS, GOOD, run="run-0"), seed=0)
+    promote(other.folder, ListedModels())
+    shutil.copyfile(study.folder.champion, other.folder.champion)
+    assert kept_champion(other.folder) is None
+    with pytest.raises(DamagedFileError, match=r"champion\.json is of another study, 'fakes'\."):
+        read_champion(other.folder)
+    assert promote_best(other.folder, ListedModels()).study == "others"
+    assert "is of another study, 'fakes'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

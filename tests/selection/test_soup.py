@@ -495,13 +495,13 @@ def test_a_soup_from_the_registry_gives_its_stored_scores(
     made = make_soup(promoting.folder, [0, 1, 2], device="cpu")
     assert made.soup
     tracking = Tracking(tmp_path / "mlruns")
-    parent = tracking.open_study("made", tags={})
+    parent = tracking.open_study("made", study_id="7", tags={})
     run = tracking.start_trial(parent, number=0, uid="0" * 12, name="any", recipe={}, tags={})
     tracking.end_trial(run, state="complete")
     rows = [row.model_copy(update={"run_id": run}) for row in promoting.rows]
     registry = ModelRegistry(tmp_path / "mlruns")
     version = register_soup(promoting.folder, registry, made.soup.recipe, rows)
-    assert registry.set_champion("made", made.soup.recipe) == version
+    assert registry.set_champion("made", made.soup.recipe, "7") == version
 
     client = MlflowClient(tracking.store.uri, tracking.store.uri)
     found = client.get_model_version_by_alias("made", "champion")

@@ -31,7 +31,8 @@ def sliced(tmp_path_factory: pytest.TempPathFactory) -> MadeStudy:
 
 def write_champion(study: MadeStudy, number: int, **changes: object) -> None:
     recipe = study.rows[number].recipe
-    record = champion(number, recipe=recipe, objective=study.objective, **changes)
+    about: dict[str, object] = {"study": study.folder.name, "objective": study.objective}
+    record = champion(number, recipe=recipe, **about, **changes)
     study.folder.champion.write_text(record.model_dump_json())
 
 

@@ -107,8 +107,8 @@ def test_a_champion_waits_for_its_server(mlflow_server: MlflowServer, tmp_path: 
     )
     restart.join()
     assert version == "1"
-    assert registry.set_champion("registered", "abc") == "1"
-    assert registry.set_champion("registered", "another") is None
+    assert registry.set_champion("registered", "abc", "1") == "1"
+    assert registry.set_champion("registered", "another", "1") is None
     before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(mlflow_server.address)
     try:

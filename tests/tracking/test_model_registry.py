@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.scoring.views import Numbers, spec_of
+from tests.tracking.trials import start
 from workbench.errors import StudyError
 from workbench.scoring.served import FlatModel
 from workbench.tracking.registry import ModelRegistry
@@ -118,21 +119,48 @@ def test_the_alias_goes_to_no_version_that_is_another_model_or_lacks_its_weights
         tags={"workbench.uid": "abc"},
         description="",
     )
-    assert registry.set_champion("tagged", "abc") == "1"
+    assert registry.set_champion("tagged", "abc", "") == "1"
     client.set_model_version_tag("tagged", "1", "workbench.uid", "def")
-    assert registry.set_champion("tagged", "def") is None
+    assert registry.set_champion("tagged", "def", "") is None
     assert "Version 1 of tagged" in (said := capsys.readouterr().err)
     assert "it is recipe def, and its logged model is abc" in said
 
     client.set_model_version_tag("tagged", "1", "workbench.uid", "abc")
-    assert registry.set_champion("tagged", "abc") == "1"
+    assert registry.set_champion("tagged", "abc", "") == "1"
     source = client.get_model_version("tagged", "1").source
     weights = Path(unquote(urlparse(source).path)) / "data" / "model.pt2"
     weights.write_bytes(b"")
-    assert registry.set_champion("tagged", "abc") is None
+    assert registry.set_champion("tagged", "abc", "") is None
     weights.unlink()
-    assert registry.set_champion("tagged", "abc") is None
+    assert registry.set_champion("tagged", "abc", "") is None
     assert not capsys.readouterr().err
+
+
+def test_the_alias_goes_to_no_version_of_an_earlier_study_of_that_name(
+    registry: ModelRegistry, client: MlflowClient, tracking: Tracking
+) -> None:
+    # One whose folder was removed by hand may have trained the same recipe to other weights.
+    runs = [
+        start(tracking, tracking.open_study("again", study_id=study_id, tags={}))
+        for study_id in ("first", "second")
+    ]
+    tags = {"workbench.uid": "abc"}
+    registry.register_champion(
+        "again",
+        model=nn.Linear(3, 1),
+        example=np.zeros((2, 3), np.float32),
+        run_id=runs[0],
+        pip_requirements=["torch"],
+        tags=tags,
+        description="",
+    )
+    assert registry.set_champion("again", "abc", "second") is None
+    source = str(client.get_model_version("again", "1").source)
+    client.create_model_version("again", source, runs[1], tags=tags)
+    for version, study_id in (("1", "first"), ("2", "second")):
+        assert registry.set_champion("again", "abc", study_id) == version
+    client._tracking_client.store._hard_delete_run(runs[1])  # as `mlflow gc` does
+    assert registry.set_champion("again", "abc", "second") is None
 
 
 class FrozenPart(nn.Module):

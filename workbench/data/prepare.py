@@ -188,7 +188,7 @@ class Prepared:
             saved: dict[str, Any] = read_json(folder / "prepared.json")
             each, fingerprint = saved["views"], saved["fingerprint"]
             views: dict[str, View] = {n: build(AnyView, each[n]["settings"], where=n) for n in each}
-            arrays = {name: (folder / each[name]["array"]).resolve() for name in each}
+            arrays = {name: _array(folder, each[name]) for name in each}
             stores = {name: each[name].get("store", "") for name in each}
             metadata: Metadata = build(Metadata, saved.get("metadata", {}), where=str(folder))
             others = _folders_beside(folder, saved)
@@ -239,11 +239,19 @@ def stored_arrays(folder: Path) -> list[Path]:
         raise DataError(f"{folder} holds no prepared data. Run `workbench search` again.")
     try:
         saved: dict[str, Any] = read_json(file)
-        found = [(folder / view["array"]).resolve() for view in saved["views"].values()]
+        found = [_array(folder, view) for view in saved["views"].values()]
         others = _folders_beside(folder, saved).values()
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise CacheError(f"{file} is damaged. {AGAIN}") from error
     return found + [array for other in others for array in stored_arrays(other)]
+
+
+def _array(folder: Path, view: Mapping[str, Any]) -> Path:
+    """Return the array of a view that was saved in `folder`."""
+    found = (folder / view["array"]).resolve()
+    # Of a folder that was put on another disk since, and linked to, the cache stayed.
+    by_name = os.path.abspath(folder / view["array"])  # noqa: PTH100 (no link is followed)
+    return found if found.exists() else Path(by_name).resolve()
 
 
 def _folders_beside(folder: Path, saved: Mapping[str, Any]) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from workbench.folders import sweep_spare
 from workbench.maintenance.archive import UNPACKED
 from workbench.maintenance.caches import remove_cache, view_caches
 from workbench.selection.leaderboard import complete_trials, rank
+from workbench.selection.statistics import with_scores
 from workbench.study.alike import measured_alike
 from workbench.study.disk import bytes_below, delete_weights, files_below, needed, size_of
 from workbench.study.folder import StudyFolder
@@ -97,8 +98,14 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
         StudyError: it has no trials.
         DamagedFileError: a record that says what has to be kept cannot be read.
     """
-    rows, _ = measured_alike(folder, read_trials(folder))
-    ranked = rank(complete_trials(rows), folder.experiment().objective)
+    objective = folder.experiment().objective
+    # By a record that was changed another trial could be the best: it is failed, its weights stay.
+    rows = [
+        with_scores(folder, row, objective) if folder.trial(row.recipe).scores.exists() else row
+        for row in read_trials(folder)
+    ]
+    rows, _ = measured_alike(folder, rows)
+    ranked = rank(complete_trials(rows), objective)
     kept = {row.recipe: "" for row in ranked[:keep]} | needed(folder, rows)
     weights = _weights(folder, rows, kept) + _joined(folder, kept)
     checkpoints = _checkpoints(folder)
@@ -229,7 +236,7 @@ def _joined(folder: StudyFolder, kept: Mapping[str, str]) -> list[Deletion]:
         for place, kind in kinds.items()
         for file in sorted(folder.path.glob(f"{place}/*/model.safetensors"))
         if file.parent.name not in needed_uids
-        and not file.parent.name.startswith(PART)
+        and not (file.parent.name.startswith(PART) or file.parent.is_symlink())
         and not (kind == "soup" and file.parent.name in members)
     ]
 
@@ -244,8 +251,8 @@ def _checkpoints(folder: StudyFolder) -> list[Deletion]:
 
 
 def _has_ended(files: TrialFolder) -> bool:
-    result = files.kept_result()
-    return result is not None and result.state != "paused"
+    result = files.kept_result()  # of what lies elsewhere nothing goes
+    return result is not None and result.state != "paused" and not files.path.is_symlink()
 
 
 def _deletion(kind: Kind, what: str, path: Path) -> Deletion:

@@ -206,11 +206,9 @@ def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
     # The study is in place, so another process may promote a model of it.
     with folder.promoting():
         try:
-            champion, version = read_champion(folder), None
-            # By an import that was killed; of an earlier study of that name nothing is taken.
-            record = StudyRecord(workspace.tracking, folder.name, folder.info().id)
-            if champion.recipe in {one.uid for one in record.versions()}:
-                version = registry.set_champion(folder.name, champion.recipe)
+            champion = read_champion(folder)
+            # There is a version where an import was killed.
+            version = registry.set_champion(folder.name, champion.recipe, folder.info().id)
             if version is None:
                 version = _register(folder, champion, registry)
         except WorkbenchError as error:

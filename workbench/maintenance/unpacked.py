@@ -148,7 +148,7 @@ def keep_to_cache(study: Path, home: Path, cache: Path) -> None:
     Raises:
         StudyError: it names no store of views.
     """
-    for file in study.rglob("prepared.json"):
+    for file in filter(Path.is_file, study.rglob("prepared.json")):
         try:
             saved: dict[str, Any] = json.loads(file.read_bytes())
             views: dict[str, dict[str, Any]] = saved["views"]
@@ -167,5 +167,5 @@ def rename_runs(study: Path, ids: dict[str, str]) -> None:
     """Write the runs' new ids into the journal and the records of repeats."""
     new = {old.encode(): value.encode() for old, value in ids.items()}
     for file in (study / "journal.log", *study.glob("repeats/*/repeat.json")):
-        if file.exists():
+        if file.is_file():
             file.write_bytes(_RUN_ID.sub(lambda old: new.get(old[0], old[0]), file.read_bytes()))

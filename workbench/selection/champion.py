@@ -15,7 +15,7 @@ from workbench.study.repeats import read_repeats
 from workbench.study.soups import Choice
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
-from workbench.validation import read_record
+from workbench.validation import read_record, shown
 from workbench.values import Frozen
 
 
@@ -177,14 +177,19 @@ def read_champion(folder: StudyFolder) -> Champion:
 
     Raises:
         StudyError: it has none yet.
-        DamagedFileError: the record is not what was written.
+        DamagedFileError: the record is not what was written, or is another study's.
     """
     if not folder.champion.exists():
         raise StudyError(
             f"The study {folder.name} has no champion yet. Run `workbench promote` first."
         )
     remedy = "Run `workbench promote`: it writes it anew."
-    return read_record(Champion, folder.champion, remedy=remedy)
+    champion = read_record(Champion, folder.champion, remedy=remedy)
+    if champion.study != folder.name:
+        raise DamagedFileError(
+            f"{folder.champion} is of another study, {shown(champion.study)}. {remedy}"
+        )
+    return champion
 
 
 def require_number(folder: StudyFolder, champion: Champion) -> None:

@@ -41,7 +41,7 @@ def promote_pack(
             f"The pack in {files.path} is incomplete. Remove this folder, and run `workbench pack`."
         )
     objective, names = pack.objective, pack.member_names(folder.name)
-    version = registry.set_champion(folder.name, uid)
+    version = registry.set_champion(folder.name, uid, folder.info().id)
     if version is None:
         version = register_model(
             folder,

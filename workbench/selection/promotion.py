@@ -112,7 +112,7 @@ def promote(
         lead = lead_of(folder, rows, objective, row)
     has_error = objective.has_standard_error(row.by_slice)
     found = trial_auc(folder, row, objective) if has_error else None
-    version = registry.set_champion(folder.name, row.recipe)
+    version = registry.set_champion(folder.name, row.recipe, folder.info().id)
     if version is None:
         version = register(folder, registry, row, objective)
     champion = Champion(
@@ -158,7 +158,7 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
         champion = None
     if champion is None or champion.chosen_by == "best":
         return promote(folder, registry, held=held)
-    version = registry.set_champion(champion.model_name, champion.recipe)
+    version = registry.set_champion(champion.model_name, champion.recipe, folder.info().id)
     if version == champion.model_version:
         return champion
     if champion.number is None:

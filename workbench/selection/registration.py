@@ -23,8 +23,8 @@ from workbench.trial.result import ModelFolder
 class Registry(Protocol):
     """What a promotion needs of `workbench.tracking.registry.ModelRegistry`."""
 
-    def set_champion(self, name: str, uid: str) -> str | None:
-        """Give the alias `champion` to the version of recipe `uid`; return it, if there is one."""
+    def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
+        """Give the alias `champion` to the study's version of recipe `uid`; return it, if any."""
 
     def register_champion(
         self,

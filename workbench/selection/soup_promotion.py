@@ -36,7 +36,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
     lead = lead_of(folder, rows, objective, row, is_soup=True)
     has_error = objective.has_standard_error(row.by_slice)
     found = trial_auc(folder, row, objective) if has_error else None
-    version = registry.set_champion(folder.name, soup.recipe)
+    version = registry.set_champion(folder.name, soup.recipe, folder.info().id)
     if version is None:
         version = register_soup(folder, registry, soup.recipe, rows)
     champion = Champion(

@@ -10,7 +10,14 @@ from workbench.errors import DamagedFileError, StudyError
 from workbench.selection.file_groups import groups_of_scores
 from workbench.selection.weighted import FAST
 from workbench.study.folder import StudyFolder
-from workbench.study.records import UID, TrialRow, read_study, read_trials
+from workbench.study.records import (
+    UID,
+    TrialRow,
+    is_row,
+    read_study,
+    read_trials,
+    state_of,
+)
 from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.metrics import objective_metrics
@@ -53,7 +60,8 @@ def read_scored_trials(folder: StudyFolder) -> list[TrialRow]:
 
 def set_aside(folder: StudyFolder, rows: Sequence[TrialRow]) -> list[str]:
     """Return a line for each complete trial that cannot be ranked; `rows` as they were read."""
-    complete = {row.number for row in read_trials(folder) if row.state == "complete"}
+    ended = filter(is_row, read_study(folder).get_trials(deepcopy=False))
+    complete = {trial.number for trial in ended if state_of(trial) == "complete"}
     lost = [row for row in rows if row.state == "failed" and row.number in complete]
     return [f"Trial {row.number} is left out: {row.reason}" for row in lost]
 

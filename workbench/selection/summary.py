@@ -263,8 +263,9 @@ def _expectation(
     found, within = first.expected, _within(first.low, first.high)
     if first.mean is not None:
         said = (
-            f"expect {metric} {first.mean:.3f}{within}, its mean over seeds, or rather {worse}: "
-            "being picked as the best finalist flatters it a little"
+            f"expect {metric} {first.mean:.3f}, its mean over seeds, or rather {worse}: being "
+            "picked as the best finalist flatters it a little, and the model itself has "
+            f"{first.value:.3f}{within} on {objective.place}"
         )
     elif found and found.expected is not None and found.num_trials > 1:
         said = (

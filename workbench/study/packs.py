@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from workbench.data.dataset import NAME
-from workbench.files import write_text
+from workbench.errors import DamagedFileError
+from workbench.files import hash_file, write_text
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.trial.recipe import Objective, Recipe
@@ -225,7 +226,11 @@ class PackFolder(ModelFolder):
         Raises:
             DamagedFileError: the file is gone, or is not what was written.
         """
-        return read_record(PackRecord, self.record, remedy=_REMEDY)
+        pack, result = read_record(PackRecord, self.record, remedy=_REMEDY), self.kept_result()
+        wanted = result.recipe_sha256 if result else ""
+        if wanted and hash_file(self.record) != wanted:
+            raise DamagedFileError(f"{self.record} is not what was written. {_REMEDY}")
+        return pack
 
     def write_pack(self, pack: PackRecord) -> None:
         """Write what the pack is."""

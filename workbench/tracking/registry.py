@@ -43,17 +43,21 @@ class ModelRegistry:
     def __init__(self, place: TrackingPlace) -> None:
         self._client = open_store(place).client
 
-    def set_champion(self, name: str, uid: str) -> str | None:
+    def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
         """Give the alias `champion` to the version of model `name` tagged with recipe `uid`.
 
         Anybody can change a tag: the model that was logged for the version has it as well, and
-        where the two differ the version is passed over, with a line for the user.
+        where the two differ the version is passed over, with a line for the user. An earlier study
+        of that name may have trained the same recipe to other weights, so the version is to come
+        from a run of the study `study_id`.
 
         Returns:
-            The version; nothing if no version of that recipe is registered, or its files are gone.
+            The version; nothing if the study has none of that recipe, or its files are gone.
         """
         for version in self._client.search_model_versions(f"name = '{name}'"):
             if version.tags.get(_UID) != uid or not self._is_whole(version.source):
+                continue
+            if self._study_of(version.run_id) != study_id:
                 continue
             if (logged := self._logged_uid(version.source)) not in (uid, None):
                 say(
@@ -171,6 +175,20 @@ class ModelRegistry:
             return False
         # Not every server tells the sizes.
         return set(_NEEDED) <= {file.path for file in found if file.file_size != 0}
+
+    def _study_of(self, run_id: str | None) -> str | None:
+        """Return the id of the study that the run of a trial is of; None where nothing tells."""
+        tags: Mapping[str, str] = {"mlflow.parentRunId": run_id or ""}
+        for _ in ("the trial's", "the study's"):
+            if not (next_id := tags.get("mlflow.parentRunId")):
+                return None
+            try:
+                tags = self._client.get_run(next_id).data.tags
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # a person removed it for good
+                    raise
+                return None
+        return tags.get("workbench.study_id")
 
     def _logged_uid(self, source: str | None) -> str | None:
         """Return the recipe that the logged model of a version is of; None where nothing tells."""
