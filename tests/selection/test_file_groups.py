@@ -12,7 +12,12 @@ from workbench.errors import DamagedFileError
 from workbench.files import write_json
 from workbench.report.mistakes import _files
 from workbench.selection.estimate import measured_on
-from workbench.selection.file_groups import groups_of_files, joined, numbered_groups
+from workbench.selection.file_groups import (
+    groups_of_files,
+    groups_of_scores,
+    joined,
+    numbered_groups,
+)
 from workbench.selection.mistakes import Mistake
 from workbench.study.folder import StudyFolder
 from workbench.study.slice_folders import noted_folders, slice_folders
@@ -92,6 +97,30 @@ def test_a_file_of_another_folder_is_in_no_group_of_val_that_is_called_alike(
     found = measured_on([scores], groups_of_files(study), slice_folders(study))
     # f2 is a copy of f0 in val, as is the degraded copy; what `wild` calls so are two other files.
     assert [one.groups.tolist() for one in found] == [[0, 1, 0], [0], [2, 3]]
+
+
+def test_files_of_another_folder_are_grouped_by_its_own_tables(tmp_path: Path) -> None:
+    study = made(tmp_path / "study", ["speaker"])
+    write_json(study.path / "slices.json", {"wild": {"data": "there", "fingerprint": "0"}})
+    rows = table(content=["d", "e", "f", "a"]).assign(
+        split="val", **{column_of("speaker"): ["v", "v", "y", "w"]}
+    )
+    (study.path / "beside" / "wild").mkdir(parents=True)
+    write_prepared_table(rows, study.path / "beside" / "wild" / "manifest.parquet")
+    scores = pd.DataFrame(
+        {
+            "slice": ["val"] * 4 + ["wild"] * 4,
+            "name": ["f0", "f1", "f2", "f3"] * 2,
+            "target": [0, 1] * 4,
+            "score": 0.5,
+        }
+    )
+    found = measured_on([scores], groups_of_files(study), slice_folders(study))
+    # In val f0 and f2 are copies, f1 and f3 of y. Of the folder f0 and f1 are of v, f2 is of y as
+    # well, and f3 is a copy of f0 in val.
+    assert [one.groups.tolist() for one in found] == [[0, 1, 0, 1], [2, 2, 1, 0]]
+    groups = groups_of_scores(study, scores)
+    assert [groups.index(one) for one in groups] == [0, 1, 0, 1, 4, 4, 1, 0]
 
 
 def test_no_file_of_val_is_shown_for_one_of_another_folder(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from workbench.errors import StudyError
 from workbench.selection.choosing import SliceScores, in_thirds
 from workbench.selection.correction import Correction, correct
-from workbench.selection.file_groups import groups_of_files
+from workbench.selection.file_groups import groups_of_files, key_of
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.statistics import read_scores
 from workbench.selection.weighted import FAST, metric_elsewhere
@@ -184,16 +184,15 @@ def measured_on(
 
     Args:
         tables: Of each trial: `slice`, `name`, `target` and `score`.
-        groups: The group of a file of `val` by its name.
+        groups: The group of a file by `key_of`.
         folders: Slices with files of their own, which may be called as others of `val` are.
     """
     first = tables[0]
 
     def group_of(part: str, name: str) -> tuple[str, str]:
         # A file may be called as a group is.
-        if part in folders:
-            return f"of {part}", name
-        return ("group", groups[name]) if name in groups else ("file", name)
+        key = key_of(part, name, folders)
+        return ("group", groups[key]) if key in groups else ("file", key)
 
     of_file = [group_of(*key) for key in zip(first["slice"], first["name"], strict=True)]
     number = pd.factorize(pd.Series(of_file, dtype=object))[0].astype(np.int64)

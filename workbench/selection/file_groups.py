@@ -1,5 +1,8 @@
 """Which files of a study belong together: copies of one file, clips of one speaker."""
 
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -7,7 +10,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from workbench.data.metadata import Metadata, column_of
-from workbench.data.prepared_table import read_prepared_table
+from workbench.data.prepare import BESIDE
+from workbench.data.prepared_table import PREPARED_TABLE, read_prepared_table
 from workbench.errors import CacheError
 from workbench.files import read_json
 from workbench.study.folder import StudyFolder
@@ -15,29 +19,49 @@ from workbench.study.slice_folders import slice_folders
 
 
 def groups_of_files(folder: StudyFolder) -> dict[str, str]:
-    """Return the group of each file of `val`, by the file's name, as the name of its first file.
+    """Return the group of each file that a study's trials are measured on, by `key_of`.
 
-    Files are of one group if they are the same byte for byte, or if a column of the experiment's
-    `groups` has the same value for both; and if each is of one group with a third. Nothing is known
-    where the study keeps no table of its data any more.
+    A group is told by the key of its first file. Files are of one group if they are the same byte
+    for byte, or if a column of the experiment's `groups` has the same value for both; and if each
+    is of one group with a third. Nothing is known of files of which the study keeps no table any
+    more.
     """
-    try:
-        table = read_prepared_table(folder.manifest)
-    except CacheError:
+    apart = slice_folders(folder)
+    places = {"": folder.manifest}
+    places |= {name: folder.path / BESIDE / name / PREPARED_TABLE for name in sorted(apart)}
+    tables = []
+    for part, place in places.items():
+        with suppress(CacheError):
+            table = read_prepared_table(place)
+            rows = table[table["split"] == "val"].drop_duplicates("name")
+            keys = [key_of(part, str(name), apart) for name in rows["name"]]
+            tables.append(rows.assign(name=keys))
+    if not tables:
         return {}
-    rows = table[table["split"] == "val"].drop_duplicates("name")
+    rows = pd.concat(tables, ignore_index=True)
     columns = [column_of(name) for name in _group_columns(folder)] + ["content"]
     return joined(rows, [column for column in columns if column in rows])
 
 
-def groups_of_scores(folder: StudyFolder, scores: pd.DataFrame) -> list[str]:
-    """Return the group of each row of stored scores (`slice`, `name`); see `groups_of_files`.
+def key_of(part: str, name: str, apart: Collection[str]) -> str:
+    """Return what tells a file from all others of a study.
 
-    In slices that are folders of their own each file is a group: it may be called as one of `val`.
+    Args:
+        part: The slice that it was scored in.
+        name: The file.
+        apart: Slices with files of their own, which may be called as those of `val` are.
     """
-    together, apart = groups_of_files(folder), slice_folders(folder)
-    rows = zip(scores["slice"], scores["name"], strict=True)
-    return [name if part in apart else together.get(name, name) for part, name in rows]
+    return f"{part}\0{name}" if part in apart else name
+
+
+def groups_of_scores(
+    folder: StudyFolder, scores: pd.DataFrame, groups: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return the group of each row of stored scores (`slice`, `name`), of `groups_of_files`."""
+    together = groups_of_files(folder) if groups is None else groups
+    apart = slice_folders(folder)
+    keys = [key_of(*key, apart) for key in zip(scores["slice"], scores["name"], strict=True)]
+    return [together.get(key, key) for key in keys]
 
 
 def numbered_groups(rows: pd.DataFrame, metadata: Metadata) -> npt.NDArray[np.int64]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from workbench.selection.file_groups import groups_of_scores
+from workbench.selection.file_groups import groups_of_files, groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc, auc_difference
@@ -43,11 +43,11 @@ def read_labelled_scores(folder: StudyFolder, rows: Sequence[TrialRow]) -> dict[
     Raises:
         DamagedFileError: scores are gone or damaged.
     """
-    found = {}
+    found, together = {}, groups_of_files(folder)
     for row in rows:
         scores = folder.trial(row.recipe).read_scores()
         known = scores.loc[scores["target"] >= 0, ["slice", "name", "score", "target"]]
-        groups = groups_of_scores(folder, known)
+        groups = groups_of_scores(folder, known, together)
         found[row.number] = known.assign(group=groups).reset_index(drop=True)
     return found
 
