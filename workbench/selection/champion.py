@@ -201,8 +201,8 @@ def row_of_champion(
     if row is None or row.recipe == champion.recipe:
         return row
     repeat = next((one for one in read_repeats(folder) if one.recipe == champion.recipe), None)
-    again = repeat and row_of_repeat(folder, row, repeat)
-    return again and with_scores(folder, again, champion.objective)
+    again = None if repeat is None else row_of_repeat(folder, row, repeat)
+    return None if again is None else with_scores(folder, again, champion.objective)
 
 
 def require_number(folder: StudyFolder, champion: Champion) -> None:

@@ -263,10 +263,9 @@ def _expectation(
     metric, worse = objective.metric, "less" if objective.direction == "maximize" else "more"
     found, within = first.expected, _within(first.low, first.high)
     if first.mean is not None:
-        # The interval of the trial itself, which was picked, is not that of its repeats.
-        within = within if first.is_repeat else ""
+        # Without the interval of the one model, which is around its own value.
         said = (
-            f"expect {metric} {first.mean:.3f}{within}, its mean over seeds, or rather {worse}: "
+            f"expect {metric} {first.mean:.3f}, its mean over seeds, or rather {worse}: "
             "being picked as the best finalist flatters it a little"
         )
     elif found and found.expected is not None and found.num_trials > 1:
