@@ -100,6 +100,26 @@ def test_a_study_that_a_search_holds_is_not_deleted(bench: Bench, trials: Inline
     assert folder.info_file.exists()
 
 
+@pytest.mark.slow
+def test_a_deletion_that_is_killed_near_its_end_leaves_no_model_behind(
+    bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    register(bench, folder, ranked(folder)[0])
+
+    def killed(_: StudyRecord) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyRecord, "_remove_empty_folders", killed)
+        with pytest.raises(KeyboardInterrupt):
+            delete_study(folder, bench.workspace)
+    assert delete_study(folder, bench.workspace).record.num_runs == 0
+    client = Tracking(bench.workspace.tracking).store.client
+    assert not client.search_registered_models(f"name = '{folder.name}'")
+    assert not artifact_folder(bench.workspace.tracking, folder.name).exists()
+
+
 def test_a_model_that_is_being_registered_does_not_outlive_its_study(
     bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,18 @@ def test_weighted_samples_count_as_repeated_ones_do(metric: MetricName, levels: 
         assert value == pytest.approx(repeated[metric])
 
 
+def test_of_equal_trials_either_is_corrected_as_the_best() -> None:
+    # Each is wrong about one fake of its own; a third trial is worse.
+    y = np.repeat([1, 0], 6)
+    scores = np.where(y == 1, 0.8, 0.2) * np.ones((3, 1))
+    scores[0, 0] = scores[1, 1] = scores[2, 2] = scores[2, 3] = 0.1
+    one = SliceScores(targets=y, scores=scores, groups=np.arange(12))
+    found = [correct([one], AUC, trial=trial, divisions=20) for trial in (0, 1, 2)]
+    first, second, third = (each for each in found if each)
+    assert first.naive == second.naive > third.naive
+    assert first.value == second.value != third.value
+
+
 def test_what_part_chooses_says_nothing_of_itself() -> None:
     # Fakes 0 and 1, reals 2 and 3. The first trial orders the pair (0, 2) alone, the second (1, 3).
     y = np.array([1, 1, 0, 0])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.selection.studies import champion, row
+from tests.selection.studies import row
 from workbench.selection.contenders import Chosen, choose_contenders, macs_in_words
 from workbench.selection.finalists import Finalist, Finalists, MeanLead
 from workbench.trial.recipe import Objective
@@ -33,13 +33,14 @@ def test_the_best_is_held_against_the_next() -> None:
 
 
 def test_the_champion_is_held_against_the_best_other() -> None:
-    found = choose_contenders(ROWS, AUC, champion(0), None)
+    found = choose_contenders(ROWS, AUC, ROWS[0], None)
     assert told(found) == [(0, "champion"), (1, "runner-up")]
 
 
 def test_a_champion_that_is_gone_leaves_the_best() -> None:
-    found = choose_contenders(ROWS, AUC, champion(7), None)
-    assert told(found) == [(1, "best"), (2, "runner-up")]
+    for gone in (row(7, 0.7), row(0, None, state="failed")):
+        found = choose_contenders(ROWS, AUC, gone, None)
+        assert told(found) == [(1, "best"), (2, "runner-up")]
 
 
 def test_the_best_finalist_stands_first_by_its_mean() -> None:
@@ -54,7 +55,7 @@ def test_the_best_finalist_stands_first_by_its_mean() -> None:
 
 def test_the_promoted_repeat_is_the_one_that_is_shown() -> None:
     finalists = Finalists(objective=AUC, ranked=(again(2, 0.7, 0.8, 0.9),))
-    found = choose_contenders(ROWS, AUC, champion(2, recipe="repeat-2-2"), finalists)
+    found = choose_contenders(ROWS, AUC, finalists.ranked[0].repeats[2], finalists)
     assert found[0].row.recipe == "repeat-2-2"
     # Nobody else was trained again, so the best other trial is the rival.
     assert told(found) == [(2, "champion"), (1, "runner-up")]

@@ -1,6 +1,6 @@
 """Which finalist is the best, what is promoted of it, and what is said of seeds and luck."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -268,6 +268,48 @@ def test_a_round_that_is_not_whole_promotes_the_best_trial(final: Round) -> None
     assert "would be promoted by `workbench promote`: it has the best auc on" in told.decision[0]
     assert promote(final.folder, KnownModels(trial)).recipe == trial
     assert "4 repeats are still to be trained" in finalists_as_table(final.read())
+
+
+@pytest.mark.parametrize("shifts", [(0.5,), (0.2, 0.9, 0.95)])
+def test_the_mean_of_repeats_has_not_the_interval_of_one_model(
+    final: Round, shifts: Sequence[float]
+) -> None:
+    final.plan(0, num_seeds=3)
+    for place, shift in enumerate(shifts, 1):
+        final.repeat(0, place, shift)
+    told = summarise(final.folder, final.study.rows, AUC)[0]
+    first, mean = told.contenders[0], final.read().ranked[0].mean
+    assert mean and first.low and first.value != mean
+    assert f"expect auc {mean:.3f}, its mean over seeds" in told.decision[1]
+
+
+def test_a_promoted_repeat_is_shown_by_its_own_values_when_others_are_the_finalists(
+    final: Round,
+) -> None:
+    fill(final)
+    nearest = final.read().ranked[0].nearest_mean(AUC)
+    champion = promote(final.folder, KnownModels(nearest.recipe))
+    of_trial = final.study.rows[1].objective
+    assert champion.number == 1 and of_trial and champion.value != of_trial
+    for others in ((0, 1), (0, 2)):
+        final.plan(*others, num_seeds=3)
+        first = summarise(final.folder, final.study.rows, AUC)[0].contenders[0]
+        assert (first.number, first.role) == (1, "champion")
+        assert (first.recipe, first.value) == (champion.recipe, champion.value)
+        assert (first.low, first.high) == (champion.low, champion.high)
+        assert first.expected is None  # that of the trial, which was chosen among others
+    told = summarise(final.folder, final.study.rows, AUC)[0].decision[1]
+    assert f"expect auc {champion.value:.3f} ({champion.low:.3f} to {champion.high:.3f}" in told
+    assert "flatters it" not in told
+
+
+def test_a_promoted_repeat_whose_scores_are_lost_is_not_shown_as_the_trial(final: Round) -> None:
+    fill(final)
+    nearest = final.read().ranked[0].nearest_mean(AUC)
+    promote(final.folder, KnownModels(nearest.recipe))
+    final.folder.trial(nearest.recipe).scores.unlink()
+    first = summarise(final.folder, final.study.rows, AUC)[0].contenders[0]
+    assert first.role == "best" and first.recipe != nearest.recipe
 
 
 def test_a_finalist_of_which_a_repeat_failed_comes_last(final: Round) -> None:

@@ -41,6 +41,13 @@ def test_ties_go_to_the_lower_log_loss_then_to_the_earlier_trial() -> None:
     assert numbers(rank(mixed(), AUC)) == [4, 5, 3, 2, 1, 6, 0]
 
 
+def test_what_rounding_tells_apart_is_a_tie() -> None:
+    # Both order 7 of 10 pairs; scikit-learn sums the trapezoids of a curve in its own order.
+    values = (0.7000000000000001, 0.7)
+    rows = [row(n, value, metrics={"log_loss": 0.7 - n / 5}) for n, value in enumerate(values)]
+    assert numbers(rank(rows, AUC)) == [1, 0]
+
+
 def test_a_lower_log_loss_ranks_higher_when_it_is_the_objective() -> None:
     rows = [row(0, 0.5), row(1, 0.2), row(2, 0.9)]
     assert numbers(rank(rows, Objective(metric="log_loss"))) == [1, 0, 2]

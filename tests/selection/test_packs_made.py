@@ -1,6 +1,7 @@
 """Packs of made studies: chosen, written, promoted; with a list in the place of the registry."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -16,7 +17,7 @@ from tests.own_parts import BACKBONE
 from tests.selection.studies import MadeStudy, normal_scores
 from tests.selection.test_promotion import ListedModels, save_weights
 from workbench.errors import ConfigError, DamagedFileError, RuleError, StudyError
-from workbench.files import PART, hash_file
+from workbench.files import PART, hash_file, write_text
 from workbench.media.frames import Frames
 from workbench.parts.any_over_frames import AttentionOverFrames
 from workbench.parts.joint import MeanOfProbabilities
@@ -227,10 +228,20 @@ def test_a_kill_between_the_two_files_of_a_new_estimate_does_not_block_the_pack(
     files, _ = make_pack(made.folder, proposal)
     # Chosen among more trials, it is the same pack with another estimate.
     more = replace(proposal, num_trials=4)
-    with monkeypatch.context() as killed:
-        killed.setattr(type(files), "write_result", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            make_pack(made.folder, more)
+    for last in range(3):
+        left = iter(range(last))
+
+        def write(path: Path, text: str, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            write_text(path, text)
+
+        with monkeypatch.context() as killed:
+            killed.setattr("workbench.study.packs.write_text", write)
+            killed.setattr("workbench.trial.result.write_text", write)
+            with pytest.raises(KeyboardInterrupt):
+                make_pack(made.folder, more)
+        files.require_unchanged()  # it may be the champion, and exported
     assert make_pack(made.folder, more)[0].path == files.path
     files.require_unchanged()
     assert files.read_pack().num_trials == 4

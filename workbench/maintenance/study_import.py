@@ -28,13 +28,12 @@ from workbench.maintenance.unpacked import (
     require_no_plugins,
 )
 from workbench.searching.recording import show_trials
-from workbench.selection.champion import Champion, read_champion
+from workbench.selection.champion import Champion, read_champion, row_of_champion
 from workbench.selection.registration import register
 from workbench.selection.soup_promotion import register_soup
 from workbench.selection.told_in_mlflow import tell_in_mlflow
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
-from workbench.study.records import TrialRow, read_trials
-from workbench.study.repeats import read_repeats, row_of_repeat
+from workbench.study.records import read_trials
 from workbench.tables import counted
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import StudyRecord
@@ -231,19 +230,10 @@ def _register(folder: StudyFolder, champion: Champion, registry: ModelRegistry) 
     say(f"Registering the champion, {champion.title} ...")
     if champion.is_soup:
         return register_soup(folder, registry, champion.recipe, read_trials(folder))
-    row = None if champion.number is None else _row_of(folder, champion, champion.number)
+    row = row_of_champion(folder, champion, read_trials(folder))
     if row is None:
         raise StudyError(f"The journal does not know {champion.title}.")
     return register(folder, registry, row, champion.objective)
-
-
-def _row_of(folder: StudyFolder, champion: Champion, number: int) -> TrialRow | None:
-    """Return the row of the trial, or of its repeat, that the champion is."""
-    row = {row.number: row for row in read_trials(folder)}.get(number)
-    if row is None or row.recipe == champion.recipe:
-        return row
-    repeat = {repeat.recipe: repeat for repeat in read_repeats(folder)}.get(champion.recipe)
-    return None if repeat is None else row_of_repeat(folder, row, repeat)
 
 
 def describe_imported(imported: ImportedStudy) -> str:

@@ -1,6 +1,7 @@
 """The champion of a study: the promoted trial, pack or soup, as its record tells it."""
 
 import getpass
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -8,10 +9,11 @@ from workbench.console import visible_lines
 from workbench.errors import DamagedFileError, StudyError
 from workbench.notebook import ShownAsText
 from workbench.selection.estimate import Expected
+from workbench.selection.statistics import with_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, members_told
-from workbench.study.records import UID, is_row, read_study
-from workbench.study.repeats import read_repeats
+from workbench.study.records import UID, TrialRow, is_row, read_study
+from workbench.study.repeats import read_repeats, row_of_repeat
 from workbench.study.soups import Choice
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
@@ -190,6 +192,22 @@ def read_champion(folder: StudyFolder) -> Champion:
             f"{folder.champion} is of another study, {shown(champion.study)}. {remedy}"
         )
     return champion
+
+
+def row_of_champion(
+    folder: StudyFolder, champion: Champion, rows: Sequence[TrialRow]
+) -> TrialRow | None:
+    """Return the row of the trial, or of its repeat, that the champion is; none where it is lost.
+
+    Nor is there one of a pack or of a soup. A repeat stays one of the study when others are asked
+    for.
+    """
+    row = next((row for row in rows if row.number == champion.number), None)
+    if row is None or row.recipe == champion.recipe:
+        return row
+    repeat = next((one for one in read_repeats(folder) if one.recipe == champion.recipe), None)
+    again = None if repeat is None else row_of_repeat(folder, row, repeat)
+    return None if again is None else with_scores(folder, again, champion.objective)
 
 
 def require_number(folder: StudyFolder, champion: Champion) -> None:

@@ -9,7 +9,6 @@ from workbench.errors import ConfigError
 from workbench.parts.model_spec import TTA
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook, Verdict
-from workbench.selection.champion import Champion
 from workbench.selection.estimate import Expected
 from workbench.selection.finalists import Finalist, Finalists, MeanLead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
@@ -64,12 +63,16 @@ class Contender(Frozen):
     slice."""
 
     expected: Expected | None = None
-    """What the trial is worth on new data, corrected for the choice, if that is known."""
+    """What the trial is worth on new data, corrected for the choice, if that is known; never of a
+    repeat, which was not chosen among the trials."""
 
     mean: float | None = None
     """Of the objective over the repeats with other seeds, where it was trained again."""
 
     num_seeds: int = 0
+    is_repeat: bool = False
+    """Whether this is a repeat of the trial, with another seed."""
+
     behind: float | None = None
     """How much worse its objective is than the first contender's, or its mean where both have one;
     below 0 if it is better."""
@@ -98,7 +101,7 @@ class Chosen(Frozen):
 def choose_contenders(
     rows: Sequence[TrialRow],
     objective: Objective,
-    champion: Champion | None,
+    champion: TrialRow | None,
     finalists: Finalists | None,
 ) -> list[Chosen]:
     """Return the promoted trial, or that which would be, and then those that it is held against.
@@ -106,14 +109,14 @@ def choose_contenders(
     Args:
         rows: The ended trials of a study.
         objective: What it improves.
-        champion: The promoted trial, if there is one.
+        champion: The promoted trial, or the repeat of it that was promoted, if there is one.
         finalists: Those that were trained again, if any were.
     """
     ranked = rank(complete_trials(rows), objective)
     if not ranked:
         return []
     again = {one.row.number: one for one in finalists.ranked} if finalists else {}
-    number = champion.number if champion else None
+    number = champion.number if champion and champion.state == "complete" else None
     if number not in {row.number for row in ranked}:
         best = finalists.best if finalists else None
         number, champion = (best.row if best else ranked[0]).number, None
@@ -145,18 +148,17 @@ def _promotable(
     row: TrialRow,
     objective: Objective,
     finalist: Finalist | None,
-    champion: Champion | None,
+    champion: TrialRow | None,
     is_whole: bool,
 ) -> TrialRow:
     """Return the trial, or the repeat of it that is or would be promoted.
 
     Before all repeats have ended (`is_whole`) none of them would be.
     """
+    if champion and champion.number == row.number:
+        return champion
     if finalist is None or finalist.mean is None:
         return row
-    if champion and champion.number == row.number:
-        of_it = [row, *finalist.repeats]
-        return next((one for one in of_it if one.recipe == champion.recipe), row)
     return finalist.nearest_mean(objective) if is_whole else row
 
 
@@ -179,7 +181,7 @@ def contender(
         chosen: The trial.
         first: The trial that it is held against; may be the same.
         verdict: What the rulebook says of its model, if that could be built.
-        expected: What the trial is worth on new data, if that is known.
+        expected: What the trial itself is worth on new data, if that is known.
     """
     row, finalist = chosen.row, chosen.finalist
     own = scores[row.number]
@@ -187,6 +189,7 @@ def contender(
     part = own[own["slice"] == main_slice(own, objective)]
     own_auc = _auc(objective, own)
     has_both = part["target"].nunique() == 2
+    is_repeat = folder.repeat(row.recipe).path.is_dir()
     return Contender(
         number=row.number,
         role=chosen.role,
@@ -196,7 +199,8 @@ def contender(
         value=objective_of(row),
         low=own_auc.low if own_auc else None,
         high=own_auc.high if own_auc else None,
-        expected=expected,
+        expected=None if is_repeat else expected,
+        is_repeat=is_repeat,
         mean=finalist.mean if finalist else None,
         num_seeds=len(finalist.values) if finalist else 0,
         behind=behind,

@@ -144,9 +144,12 @@ def write_pack(
 def _write_estimate(place: PackFolder, record: PackRecord) -> None:
     """Write the record of a pack that is there anew: how it was chosen, and what it is worth.
 
-    A kill between the two files leaves a record that the result does not know: it is not asked of.
+    A kill in between leaves a result that says nothing of the record, as older versions did: the
+    pack may be the champion, which is exported.
     """
     result = place.read_result()
+    if result is not None:
+        place.write_result(result.model_copy(update={"recipe_sha256": ""}))
     place.write_pack(record)
     if result is not None:
         place.write_result(result.model_copy(update={"recipe_sha256": hash_file(place.record)}))

@@ -21,7 +21,7 @@ from workbench.selection.statistics import (
 )
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow
+from workbench.study.records import EXACT_DIGITS, TrialRow
 from workbench.tables import counted
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective
@@ -199,7 +199,7 @@ def lead_of(
         return Lead(sentence="It is the only complete trial, so nothing tells how good a lead is.")
     other = others[0]
     sign = -1 if objective.direction == "minimize" else 1
-    margin = sign * (objective_of(row) - objective_of(other))
+    margin = round(sign * (objective_of(row) - objective_of(other)), EXACT_DIGITS)
     has_error = objective.has_standard_error(row.by_slice)
     paired = trial_auc_difference(folder, row, other, objective) if has_error else None
     return Lead(

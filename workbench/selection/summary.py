@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from workbench.errors import DamagedFileError
 from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.selection.calibration import Calibration, calibrate
-from workbench.selection.champion import Champion, folds_told, read_champion
+from workbench.selection.champion import Champion, folds_told, read_champion, row_of_champion
 from workbench.selection.contenders import (
     Chosen,
     Contender,
@@ -90,7 +90,8 @@ def summarise(
     """
     champion = kept_champion(folder)
     finalists = read_finalists(folder, rows)
-    chosen = choose_contenders(rows, objective, champion, finalists)
+    promoted = row_of_champion(folder, champion, rows) if champion else None
+    chosen = choose_contenders(rows, objective, promoted, finalists)
     if not chosen:
         empty = SliceValues(slices=(), of_objective=(), values={})
         return (
@@ -262,6 +263,7 @@ def _expectation(
     metric, worse = objective.metric, "less" if objective.direction == "maximize" else "more"
     found, within = first.expected, _within(first.low, first.high)
     if first.mean is not None:
+        # The interval is that of the one model, around its own value.
         said = (
             f"expect {metric} {first.mean:.3f}, its mean over seeds, or rather {worse}: being "
             "picked as the best finalist flatters it a little, and the model itself has "
@@ -275,7 +277,7 @@ def _expectation(
         )
     else:
         said = f"expect {metric} {first.value:.3f}{within}, its value on {objective.place}"
-        if num_complete > 1:
+        if num_complete > 1 and not first.is_repeat:
             said += f", or rather {worse}: being picked as the best of {num_complete} flatters it"
     return f"On new data of this kind, {said}; {_elsewhere(values.of(first.number), objective)}."
 

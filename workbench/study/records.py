@@ -49,6 +49,10 @@ STATES: dict[TrialState, State] = {
 }
 
 
+EXACT_DIGITS = 12
+"""Of an objective: what lies beyond is rounding, and equal to it."""
+
+
 class TrialRow(Frozen):
     """One ended trial of a study."""
 
@@ -91,7 +95,8 @@ def place_of(row: TrialRow, objective: Objective) -> tuple[bool, float, float, i
     sign = 1 if objective.direction == "minimize" else -1
     assert row.objective is not None, f"trial {row.number} has no objective"
     log_loss = row.metrics.get("log_loss", float("inf"))
-    return bool(row.breaks), sign * row.objective, log_loss, row.number
+    # Equal ones may differ in their last bits, by the order in which they were summed.
+    return bool(row.breaks), sign * round(row.objective, EXACT_DIGITS), log_loss, row.number
 
 
 def read_trials(folder: StudyFolder) -> list[TrialRow]:

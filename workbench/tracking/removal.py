@@ -142,9 +142,9 @@ class StudyRecord:
         Raises:
             StudyError: the store does not take it.
         """
-        if self.experiment_id is None:
-            return RemovedRecord()
         try:
+            if self.experiment_id is None:
+                return self._remove_rest()
             if not folders_of(self.store.place):
                 return self._remove_from_server(self.experiment_id)
             return self._remove(self.experiment_id)
@@ -157,7 +157,7 @@ class StudyRecord:
     def _remove(self, experiment_id: str) -> RemovedRecord:
         runs, versions = self.runs(), self.versions()
         if not runs:
-            return RemovedRecord()
+            return self._remove_rest()
         ids = [run.info.run_id for run in runs]
         models = self._logged_models(experiment_id, set(ids))
         addresses = {run.info.run_id: run.info.artifact_uri for run in runs}
@@ -178,9 +178,15 @@ class StudyRecord:
         for place in places:
             if place is not None:
                 shutil.rmtree(place.parent, ignore_errors=True)
-        self._remove_empty_folders()
-        self._remove_empty_model()
+        self._remove_rest()
         return RemovedRecord(num_runs=len(runs), num_versions=len(versions))
+
+    def _remove_rest(self) -> RemovedRecord:
+        """Remove what is left without runs; a removal that was killed leaves it, too."""
+        if folders_of(self.store.place):
+            self._remove_empty_folders()
+        self._remove_empty_model()
+        return RemovedRecord()
 
     def _remove_from_server(self, experiment_id: str) -> RemovedRecord:
         runs, versions = self.runs(), self.versions()
