@@ -327,5 +327,5 @@ def test_a_switch_is_no_number(text: str, key: str) -> None:
 
 def test_a_switch_stays_one_where_one_is_asked_for() -> None:
     tree = parse_yaml("{num: null, is_open: yes, shares: [1, 0], by_name: {}}", where="x")
-    read = build_said(Menu, tree, where="x")
+    read: Menu = build_said(Menu, tree, where="x")
     assert (read.num, read.is_open, read.shares) == (None, True, (1.0, 0.0))

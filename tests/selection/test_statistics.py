@@ -266,12 +266,13 @@ def test_ten_copies_of_each_sample_make_a_difference_no_surer() -> None:
     targets, first = normal_scores(1.0, seed=1)
     _, second = normal_scores(0.8, seed=2)
     one = auc_difference(targets, first, second)
-    many = [np.repeat(row, 10) for row in (targets, first, second)]
+    many, a, b = (np.repeat(row, 10) for row in (targets, first, second))
     copies = np.repeat(np.arange(len(targets)), 10)
-    together = auc_difference(*many, copies)
+    together, apart = auc_difference(many, a, b, copies), auc_difference(many, a, b)
     # Exact: components, groups and factors are those of the single samples.
     assert together.model_dump() == pytest.approx(one.model_dump())
-    assert together.standard_error > 3 * auc_difference(*many).standard_error
+    assert together.standard_error is not None and apart.standard_error is not None
+    assert together.standard_error > 3 * apart.standard_error
     assert auc_difference(targets, first, second, copies[::10]) == one
 
 
