@@ -198,6 +198,20 @@ def test_views_that_no_study_uses_go_unless_that_cannot_be_told(
     assert not unused.exists()
     assert used.folder.exists()
     assert (elsewhere / "view.json").exists()
+    # Another project uses the cache, too.
+    shutil.copytree(used.folder, unused)
+    cache, shared = bench.workspace.cache, bench.workspace.root / "shared"
+    (cache / "features").mkdir(exist_ok=True)
+    (cache / "features" / "a.npy").write_bytes(b"numbers")
+    cache.rename(shared)
+    cache.symlink_to(shared)
+    assert not [
+        one
+        for one in plan_cleaning(folder, bench.workspace, keep=1).deletions
+        if one.kind in ("decoded view", "features")
+    ]
+    cache.unlink()
+    shared.rename(cache)
     # The study is put on another disk, and linked to.
     (bench.workspace.root / "disk" / "studies").mkdir(parents=True)
     moved = folder.path.rename(bench.workspace.root / "disk" / "studies" / folder.name)

@@ -22,6 +22,9 @@ class ViewCache(Frozen):
     is_used: bool
     """Whether a study reads it, or something writes to it now."""
 
+    is_elsewhere: bool
+    """Whether it lies outside of the studies' folder, by a link: others may use it."""
+
 
 def studies_of(workspace: Workspace) -> list[StudyFolder]:
     """Return the studies of a workspace, by name."""
@@ -46,8 +49,20 @@ def view_caches(workspace: Workspace) -> list[ViewCache]:
     found = []
     for folder in sorted((workspace.cache / "views").glob("*/")):
         is_used = unknown or folder.resolve() in used or is_locked(folder / "lock")
-        found.append(ViewCache(folder=folder, size_bytes=bytes_below(folder), is_used=is_used))
+        found.append(
+            ViewCache(
+                folder=folder,
+                size_bytes=bytes_below(folder),
+                is_used=is_used,
+                is_elsewhere=is_elsewhere(folder, workspace),
+            )
+        )
     return found
+
+
+def is_elsewhere(path: Path, workspace: Workspace) -> bool:
+    """Say whether a path leads out of the folder of the studies, which may be a link itself."""
+    return not path.resolve().is_relative_to(workspace.studies.resolve())
 
 
 def remove_cache(folder: Path) -> None:

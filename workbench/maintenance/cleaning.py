@@ -14,7 +14,7 @@ from workbench.errors import StudyError
 from workbench.files import PART, no_space, sweep
 from workbench.folders import sweep_spare
 from workbench.maintenance.archive import UNPACKED
-from workbench.maintenance.caches import remove_cache, view_caches
+from workbench.maintenance.caches import is_elsewhere, remove_cache, view_caches
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.statistics import with_scores
 from workbench.study.alike import measured_alike
@@ -116,12 +116,12 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
             kind="decoded view", what=one.folder.name, path=one.folder, size_bytes=one.size_bytes
         )
         for one in caches
-        if not one.is_used and not one.folder.is_symlink()  # of what lies elsewhere nothing goes
+        if not one.is_used and not one.is_elsewhere  # another project may use what lies there
     ]
     features = [
         Deletion(kind="features", what=file.name, path=file, size_bytes=file.stat().st_size)
         for file in sorted((workspace.cache / "features").glob("*.np[yz]"))
-        if not file.is_symlink()
+        if not is_elsewhere(file, workspace)
     ]
     whole = size_of(folder)
     taken = (
@@ -133,7 +133,7 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
             "decoded views",
             sum(one.size_bytes for one in caches),
             views,
-            f"{len(caches) - len(views)} that a study uses",
+            f"{len(caches) - len(views)} that a study uses, or that a link leads to",
         ),
     )
     if features:  # they are computed anew where a probe needs them
