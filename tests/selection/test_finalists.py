@@ -255,7 +255,9 @@ def test_by_hand_the_trial_itself_is_promoted(final: Round) -> None:
     assert (champion.recipe, champion.repeats) == (trial, ())
 
 
-def test_a_round_that_is_not_whole_promotes_the_best_trial(final: Round) -> None:
+def test_a_round_that_is_not_whole_promotes_the_best_trial(
+    final: Round, capsys: pytest.CaptureFixture[str]
+) -> None:
     final.repeat(1, 1, 0.9)
     assert final.read().num_missing == 5
     trial = final.study.rows[0].recipe
@@ -267,6 +269,8 @@ def test_a_round_that_is_not_whole_promotes_the_best_trial(final: Round) -> None
     assert told.contenders[0].recipe == trial
     assert "would be promoted by `workbench promote`: it has the best auc on" in told.decision[0]
     assert promote(final.folder, KnownModels(trial)).recipe == trial
+    said = "4 repeats of the finalists did not end or cannot be read, so the best trial is taken"
+    assert said in capsys.readouterr().err
     assert "4 repeats are still to be trained" in finalists_as_table(final.read())
 
 

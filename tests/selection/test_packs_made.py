@@ -444,6 +444,7 @@ def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> N
     assert summary.decision[0].startswith("The pack of trials ")
     box = decision_callout(made.folder, summary)
     assert "Registered as made version" in box
+    assert f"When it was promoted: {escape(gain)}" in box
     assert box.count(escape(gain)) == box.count("pack of trials") == 1
     assert "xpected on new data" not in pack_section(summary)
     lines = describe_summary(summary).splitlines()

@@ -126,8 +126,8 @@ def _record(champion: Champion) -> tuple[str, ...]:
         f"as {champion.model_name} version {champion.model_version} by {champion.who} "
         f"on {champion.when[:10]}."
     )
-    if champion.number is None:  # what it is stands above
-        return f"Registered {where}", *champion.reasons
+    if champion.number is None:  # what it is stands above, as it is seen today
+        return f"Registered {where}", f"When it was promoted: {' '.join(champion.reasons)}"
     title = f"{champion.title[0].upper()}{champion.title[1:]}"
     return (
         f"{title}, registered {where}",

@@ -108,6 +108,12 @@ def promote(
             )
         why = why or _reason_of_finalist(finalists, rows)
     else:
+        if finalists and finalists.num_missing:
+            say(
+                f"{counted(finalists.num_missing, 'repeat')} of the finalists did not end or "
+                "cannot be read, so the best trial is taken without them. `workbench finalists` "
+                "trains them."
+            )
         row = choose_trial(rows, objective, number)
         lead = lead_of(folder, rows, objective, row)
     has_error = objective.has_standard_error(row.by_slice)
