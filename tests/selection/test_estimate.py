@@ -52,6 +52,23 @@ def test_a_trial_named_by_hand_is_corrected_for_its_own_rank(tmp_path: Path) -> 
     assert "number 6 of 6" in found.sentence
 
 
+def test_what_breaks_a_constraint_was_none_to_choose_from(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    for seed in range(4):
+        study.add(*normal_scores(0.5, seed=seed, noise=1.5))
+    best = max(study.rows, key=lambda row: row.objective or 0)
+    broken = [
+        row.model_copy(update={"breaks": ("too large",)}) if row.number == best.number else row
+        for row in study.rows
+    ]
+    others = [row for row in study.rows if row.number != best.number]
+    found = expect(study.folder, broken, study.objective)
+    assert found == expect(study.folder, others, study.objective)
+    assert (found.rank, found.num_trials) == (1, 3)
+    by_hand = expect(study.folder, broken, study.objective, number=best.number)
+    assert by_hand.num_trials == 4
+
+
 def test_copies_are_counted_once(tmp_path: Path) -> None:
     study = MadeStudy(tmp_path)
     targets, scores = normal_scores(0.7, seed=1, num=60)

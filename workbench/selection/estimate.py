@@ -144,6 +144,8 @@ def expect(
     if not ranked:
         raise StudyError("No trial is complete, so nothing is to be expected of one.")
     row = ranked[0] if number is None else next(r for r in ranked if r.number == number)
+    if not row.breaks:  # those that break a constraint were none to choose from
+        ranked = [one for one in ranked if not one.breaks]
     in_order = sorted(ranked, key=lambda one: one.number)
     tables = {one.number: _in_order(read_scores(folder, one, objective)) for one in in_order}
     wanted = tables[row.number][_SAMPLE]
