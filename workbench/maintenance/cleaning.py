@@ -98,10 +98,13 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
         StudyError: it has no trials.
         DamagedFileError: a record that says what has to be kept cannot be read.
     """
-    objective = folder.experiment().objective
+    experiment = folder.experiment()
+    objective, limits = experiment.objective, experiment.constraints
     # By a record that was changed another trial could be the best: it is failed, its weights stay.
     rows = [
-        with_scores(folder, row, objective) if folder.trial(row.recipe).scores.exists() else row
+        with_scores(folder, row, objective, limits)
+        if folder.trial(row.recipe).scores.exists()
+        else row
         for row in read_trials(folder)
     ]
     rows, _ = measured_alike(folder, rows)

@@ -207,7 +207,9 @@ def row_of_champion(
         return row
     repeat = next((one for one in read_repeats(folder) if one.recipe == champion.recipe), None)
     again = None if repeat is None else row_of_repeat(folder, row, repeat)
-    return None if again is None else with_scores(folder, again, champion.objective)
+    if again is None:
+        return None
+    return with_scores(folder, again, champion.objective, folder.experiment().constraints)
 
 
 def require_number(folder: StudyFolder, champion: Champion) -> None:

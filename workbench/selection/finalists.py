@@ -179,14 +179,15 @@ def read_finalists(folder: StudyFolder, rows: Sequence[TrialRow]) -> Finalists |
     plan = read_plan(folder)
     if plan is None:
         return None
-    objective = folder.experiment().objective
+    experiment = folder.experiment()
+    objective = experiment.objective
     begun = {(repeat.of, repeat.place): repeat for repeat in read_repeats(folder)}
     found = []
     for row in complete_trials(rows):
         if row.number not in plan.numbers:
             continue
         ended = [
-            with_scores(folder, again, objective)
+            with_scores(folder, again, objective, experiment.constraints)
             for repeat in begun.values()
             if repeat.of == row.recipe
             and 1 <= repeat.place <= plan.num_seeds

@@ -259,10 +259,10 @@ def _soups(
     study: StudyFolder, trials: Mapping[int, TrialRow], objective: Objective
 ) -> list[Ingredient]:
     """Return the soups of a study whose best trial is complete and whose scores are whole."""
-    found = []
+    found, limits = [], study.experiment().constraints
     for soup in read_soups(study):
         first = trials.get(soup.ingredients[0].number)
-        row = first and with_scores(study, row_of_soup(study, first, soup), objective)
+        row = first and with_scores(study, row_of_soup(study, first, soup), objective, limits)
         if row and row.state == "complete":
             found.append(Ingredient(study, row, soup))
     return found

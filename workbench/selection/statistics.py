@@ -1,7 +1,7 @@
 """How sure the AUCs of a study's trials are, from the scores that they left; see `trial.delong`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import get_args
 
 import pandas as pd
@@ -54,8 +54,9 @@ def read_scored_trials(folder: StudyFolder) -> list[TrialRow]:
         StudyError: the study has no journal yet, or a damaged one.
     """
     rows = read_trials(folder)
-    objective = folder.experiment().objective
-    return [with_scores(folder, row, objective) for row in rows]
+    experiment = folder.experiment()
+    objective, constraints = experiment.objective, experiment.constraints
+    return [with_scores(folder, row, objective, constraints) for row in rows]
 
 
 def set_aside(folder: StudyFolder, rows: Sequence[TrialRow]) -> list[str]:
@@ -87,10 +88,12 @@ def unrecorded(folder: StudyFolder) -> str:
     )
 
 
-def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> TrialRow:
+def with_scores(
+    folder: StudyFolder, row: TrialRow, objective: Objective, constraints: Collection[str]
+) -> TrialRow:
     """Return a trial; a complete one whose scores are no good is a failed one, with the reason.
 
-    They are to give its objective, its plain metrics, and those that constraints limit.
+    They are to give its objective, its plain metrics, and those that `constraints` limit.
     """
     if row.state != "complete":
         return row
@@ -104,7 +107,7 @@ def with_scores(folder: StudyFolder, row: TrialRow, objective: Objective) -> Tri
         return row.model_copy(update={"state": "failed", "reason": reason})
     if row.objective is None:
         return row
-    limits = [name for name in folder.experiment().constraints if name in get_args(MetricName)]
+    limits = [name for name in constraints if name in get_args(MetricName)]
     # Of the others an older version may have had another notion.
     told: list[tuple[str, float]]
     told = [(name, row.metrics[name]) for name in sorted(FAST) if name in row.metrics]
