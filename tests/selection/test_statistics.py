@@ -2,6 +2,7 @@ import math
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -309,3 +310,23 @@ def test_clips_of_one_speaker_count_together_in_the_difference_of_trials(tmp_pat
     assert found != auc_difference(TARGETS, FIRST, SECOND)
     scores = read_labelled_scores(study.folder, study.rows)
     assert auc_gap(scores[0], scores[1], study.objective.over[0]) == found
+
+
+def test_a_study_says_what_it_is_once_however_many_trials_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, begun = MadeStudy(tmp_path), StudyFolder.begun
+    read: list[StudyFolder] = []
+
+    def counting(folder: StudyFolder) -> Any:
+        read.append(folder)
+        return begun(folder)
+
+    monkeypatch.setattr(StudyFolder, "begun", counting)
+    counts = []
+    for _ in range(3):
+        study.add(TARGETS, FIRST)
+        read.clear()
+        assert {row.state for row in read_scored_trials(study.folder)} == {"complete"}
+        counts.append(len(read))
+    assert counts[0] == counts[2] > 0

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from workbench import pages
 from workbench.report.cells import number_cell, prose_cell, table, text_section, word_cell
+from workbench.selection.file_groups import groups_of_files
 from workbench.selection.leaderboard import common_reasons, millions, shorten
 from workbench.selection.promotion import lead_of
 from workbench.selection.statistics import trial_auc_difference
@@ -23,8 +24,10 @@ def leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Object
     best, shown = complete[0], complete[:TABLE_ROWS]
     behind = {}
     if objective.has_standard_error(best.by_slice):
+        groups = groups_of_files(folder)
         behind = {
-            row.number: trial_auc_difference(folder, best, row, objective) for row in shown[1:]
+            row.number: trial_auc_difference(folder, best, row, objective, groups)
+            for row in shown[1:]
         }
     said = lead_of(folder, complete, objective, best).sentence
     note = f"Trial {best.number} is the best. {said}"

@@ -56,12 +56,19 @@ def key_of(part: str, name: str, apart: Collection[str]) -> str:
 
 def groups_of_scores(
     folder: StudyFolder, scores: pd.DataFrame, groups: Mapping[str, str] | None = None
-) -> list[str]:
-    """Return the group of each row of stored scores (`slice`, `name`), of `groups_of_files`."""
+) -> npt.NDArray[np.int64]:
+    """Return the group of each row of stored scores (`slice`, `name`) as a number from 0 on.
+
+    Args:
+        folder: The study.
+        scores: (rows,)
+        groups: Of `groups_of_files`, where they were read before.
+    """
     together = groups_of_files(folder) if groups is None else groups
     apart = slice_folders(folder)
     keys = [key_of(*key, apart) for key in zip(scores["slice"], scores["name"], strict=True)]
-    return [together.get(key, key) for key in keys]
+    found = pd.Series([together.get(key, key) for key in keys], dtype=object)
+    return np.asarray(pd.factorize(found)[0], np.int64)
 
 
 def numbered_groups(rows: pd.DataFrame, metadata: Metadata) -> npt.NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """How sure the AUCs of a study's trials are, from the scores that they left; see `trial.delong`."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import get_args
 
 import pandas as pd
@@ -154,11 +154,16 @@ def trial_auc(folder: StudyFolder, row: TrialRow, objective: Objective) -> Estim
 
 
 def trial_auc_difference(
-    folder: StudyFolder, first: TrialRow, second: TrialRow, objective: Objective
+    folder: StudyFolder,
+    first: TrialRow,
+    second: TrialRow,
+    objective: Objective,
+    groups: Mapping[str, str] | None = None,
 ) -> Estimate:
     """Return how much higher the AUC of trial `first` is than that of `second`.
 
-    Files of one group, see `file_groups`, count together in the standard error.
+    Files of one group, see `file_groups`, count together in the standard error; `groups` are those
+    of `groups_of_files`, where they were read before.
 
     Raises:
         StudyError: the two were scored on different samples.
@@ -173,4 +178,5 @@ def trial_auc_difference(
             f"Trials {first.number} and {second.number} were scored on different samples of the "
             f"slice {objective.place!r}, so they cannot be compared. Search into a new study."
         )
-    return auc_difference(a["target"], a["score"], b["score"], groups_of_scores(folder, a))
+    together = groups_of_scores(folder, a, groups)
+    return auc_difference(a["target"], a["score"], b["score"], together)

@@ -144,10 +144,11 @@ def mean_auc_difference(
         np.mean([one[part] for one in a], axis=0) - np.mean([one[part] for one in b], axis=0)
         for part in (0, 1)
     )
-    if groups is None or len(np.unique(np.asarray(groups))) == len(of_fakes) + len(of_reals):
-        error = _standard_error(of_fakes, of_reals)
-    else:
-        error = _error_by_groups(np.asarray(targets), of_fakes, of_reals, groups)
+    error = _standard_error(of_fakes, of_reals)
+    if groups is not None:
+        names, of_group = np.unique(np.asarray(groups), return_inverse=True)
+        if len(names) < len(of_group):
+            error = _error_by_groups(np.asarray(targets), of_fakes, of_reals, of_group)
     return Estimate(value=float(of_fakes.mean()), standard_error=error)
 
 
@@ -179,14 +180,13 @@ def _error_by_groups(
     targets: npt.NDArray[np.generic],
     of_fakes: Float64Array,
     of_reals: Float64Array,
-    groups: npt.ArrayLike,
+    of_group: npt.NDArray[np.int64],
 ) -> float | None:
     """Return the standard error where samples of one group move together (Obuchowski 1997).
 
     Groups of fakes, of reals and of both are counted apart, so that groups of one sample each give
     `_standard_error`.
     """
-    _, of_group = np.unique(np.asarray(groups), return_inverse=True)
     is_fake = targets == 1
     moves = np.empty(len(targets))
     moves[is_fake] = (of_fakes - of_fakes.mean()) / len(of_fakes)
