@@ -169,7 +169,7 @@ def chained(times: int) -> str:
         ("n: " + "1:" * 50_000 + "1.5", "too long for 64 bits"),
         ("n: 9223372036854775808", "too long for 64 bits"),
         ("n: 010", "010 would be read as 8: write the number in decimals"),
-        ("n: 1:30", "1:30 would be read as 90: write the number in decimals"),
+        ("n: 1:30", "write the number in decimals, or put it in quotes at line 1, column 4"),
         ("n: -1:30.5", "-1:30.5 would be read as -90.5: write the number in decimals"),
         ("a: !!int ''", "is not valid YAML"),
         (r'groups: ["\ud800"]', "half a character"),

@@ -236,7 +236,7 @@ def _switch_for_number(tree: Any, built: Any, key: str) -> str:
 
 
 def _one_line(error: Exception, text: str) -> str:
-    said = str(error)
+    said = str(error).replace('in "<unicode string>", ', "at ")
     if isinstance(error, yaml.MarkedYAMLError) and without_secrets(text) != text:
         # PyYAML quotes a piece of the line that is wrong, which may begin within a password.
         line = error.problem_mark.line + 1 if error.problem_mark else 0

@@ -228,8 +228,20 @@ def test_a_rank_that_meets_nobody_says_so(tmp_path: Path, monkeypatch: pytest.Mo
         raise RuntimeError("connection closed by peer")
 
     monkeypatch.setattr(dist, "ProcessGroupGloo", closed)
+    monkeypatch.setattr("torch.distributed.FileStore.check", lambda *_: True)
     with pytest.raises(LostRankError, match="rank 1 found no other one: connection closed"):
         Group(1, 2, "cpu", tmp_path / "ranks").connect()
+
+
+def test_a_rank_waits_for_none_that_ended_before_they_met(tmp_path: Path) -> None:
+    group = Group(0, 2, "cpu", tmp_path / "ranks")
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(group.connect)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.2)
+        group.abort()
+        with pytest.raises(LostRankError, match="rank 0 found no other one: one of them ended"):
+            waiting.result(timeout=60)
 
 
 MIXED = Augment(pictures=Pictures(hflip=0.5, self_blend=0.3), mixup_alpha=0.4)

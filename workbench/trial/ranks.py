@@ -10,6 +10,7 @@ and averages over the ranks. Here a step may be several passes (parts of a batch
 samples meet, SAM) and shares may be uneven; and torch's `SyncBatchNorm` is for GPUs alone.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -31,6 +32,8 @@ BUCKET = 2**23
 
 PATIENCE = timedelta(days=1)
 """For another rank. One that died is noticed otherwise, and one that hangs stalls the trial."""
+
+_LOOK_S = 0.01
 
 
 class LostRankError(RuntimeError):
@@ -107,6 +110,7 @@ class Group(Ranks):
         self.rank, self.size = rank, size
         self.device, self._meeting = device, meeting
         self._group: Any = None
+        self._is_left = False
 
     def connect(self) -> None:
         """Wait for all others, and find them.
@@ -122,6 +126,12 @@ class Group(Ranks):
     def _connect(self) -> None:
         meeting = str(self._meeting)
         store = dist.FileStore(meeting, self.size)  # type: ignore[attr-defined]
+        store.set(f"rank {self.rank}", "")
+        # Waited for here: nothing ends the library's own wait for one that never comes.
+        while not store.check([f"rank {other}" for other in range(self.size)]):
+            if self._is_left:
+                raise RuntimeError("one of them ended")
+            time.sleep(_LOOK_S)
         if is_cuda(self.device):
             options = dist.ProcessGroupNCCL.Options()
             options._timeout = PATIENCE
@@ -131,6 +141,7 @@ class Group(Ranks):
 
     def abort(self) -> None:
         """Have whoever waits for the others wait no longer."""
+        self._is_left = True
         if self._group is not None:
             self._group.abort()
 
