@@ -18,7 +18,7 @@ from tests.trial.pictures import prepare_pictures, recipe_for
 from workbench.data.out_of_fold import FOLD, with_all_folds
 from workbench.data.prepare import Prepared
 from workbench.errors import DamagedFileError, StudyError
-from workbench.files import PART, sweep, write_text
+from workbench.files import PART, hash_file, sweep, write_text
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.transfer import Transfer
@@ -395,6 +395,7 @@ def test_a_promoted_soup_goes_out_as_a_bundle_with_its_stored_scores(
     assert kept["tags"] == {
         "workbench.soup": ",".join(map(str, numbers)),
         "workbench.uid": made.soup.recipe,
+        "workbench.weights_sha256": hash_file(folder.soup(made.soup.recipe).weights),
     }
     assert kept["run_id"] == promoting.rows[numbers[0]].run_id
 
