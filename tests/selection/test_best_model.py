@@ -117,9 +117,9 @@ def test_while_one_process_promotes_no_other_does(
     held: list[bool] = []
 
     class Registry(KnownModels):
-        def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
+        def set_champion(self, name: str, uid: str, study_id: str, weights: str) -> str | None:
             held.append(is_locked(made.folder.path / ".promoting"))
-            return registry.set_champion(name, uid, study_id)
+            return registry.set_champion(name, uid, study_id, weights)
 
     monkeypatch.setattr(
         best_model,

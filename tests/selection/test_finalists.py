@@ -103,7 +103,7 @@ class KnownModels:
     def __init__(self, *recipes: str) -> None:
         self._recipes = recipes
 
-    def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
+    def set_champion(self, name: str, uid: str, study_id: str, weights: str) -> str | None:
         assert uid in self._recipes, "another model is promoted"
         return "1"
 

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from tests.selection.studies import MadeStudy, champion, row
 from workbench.errors import DamagedFileError, StudyError
+from workbench.files import hash_file
 from workbench.scoring.evaluator import fake_probability
 from workbench.selection.champion import Champion, describe_champion, read_champion
 from workbench.selection.promotion import choose_trial, lead_of, promote, promote_best
@@ -37,9 +38,10 @@ class ListedModels:
     def __init__(self) -> None:
         self.kept: list[dict[str, Any]] = []
 
-    def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
+    def set_champion(self, name: str, uid: str, study_id: str, weights: str) -> str | None:
         for number, kept in enumerate(self.kept, 1):
-            if (kept["name"], kept["tags"]["workbench.uid"]) == (name, uid):
+            known = kept["tags"].get("workbench.weights_sha256", weights)
+            if (kept["name"], kept["tags"]["workbench.uid"], known) == (name, uid, weights):
                 return str(number)
         return None
 
@@ -120,6 +122,25 @@ def test_a_better_trial_whose_record_is_lost_is_told(
     (study.folder.trial(best.recipe).path / file).unlink()
     assert promote(study.folder, ListedModels()).number == 1
     assert f"Trial 0 is left out: {file} is gone" in capsys.readouterr().err
+
+
+def test_a_trial_that_was_trained_again_to_other_weights_is_registered_again(
+    study: MadeStudy,
+) -> None:
+    # As after its study was put back from a copy that did not know it yet.
+    registry, trial = ListedModels(), study.folder.trial(study.rows[0].recipe)
+
+    def trained(seed: int) -> None:
+        save_weights(study, trial.read_recipe(), seed)
+        told = json.loads(trial.result.read_text())
+        trial.result.write_text(json.dumps({**told, "weights_sha256": hash_file(trial.weights)}))
+
+    trained(3)
+    assert [promote(study.folder, registry).model_version for _ in range(2)] == ["1", "1"]
+    trained(4)
+    assert [promote(study.folder, registry).model_version for _ in range(2)] == ["2", "2"]
+    old, new = (kept["model"].state_dict() for kept in registry.kept)
+    assert any(not torch.equal(old[name], new[name]) for name in old)
 
 
 def test_the_champion_of_another_study_is_none_of_this(

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from tests.selection.studies import MadeStudy, row
+from tests.selection.studies import MadeStudy, champion, row
 from tests.selection.test_promotion import ListedModels
 from tests.trial.pictures import prepare_pictures, recipe_for
 from workbench.data.out_of_fold import FOLD, with_all_folds
 from workbench.data.prepare import Prepared
 from workbench.errors import DamagedFileError, StudyError
-from workbench.files import PART, sweep, write_text
+from workbench.files import PART, hash_file, sweep, write_text
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.transfer import Transfer
@@ -32,6 +32,7 @@ from workbench.selection.promotion import promote_best
 from workbench.selection.refit import refit_champion
 from workbench.selection.registration import load_trained
 from workbench.selection.soup import choose_greedily, make_soup, misfit
+from workbench.selection.soup_decision import decision_for_soup
 from workbench.selection.soup_promotion import promote_newest_soup, register_soup
 from workbench.selection.soup_scoring import SoupScorer
 from workbench.selection.soup_told import describe_soup, is_clearly_behind, soup_as_json
@@ -394,6 +395,7 @@ def test_a_promoted_soup_goes_out_as_a_bundle_with_its_stored_scores(
     assert kept["tags"] == {
         "workbench.soup": ",".join(map(str, numbers)),
         "workbench.uid": made.soup.recipe,
+        "workbench.weights_sha256": hash_file(folder.soup(made.soup.recipe).weights),
     }
     assert kept["run_id"] == promoting.rows[numbers[0]].run_id
 
@@ -465,6 +467,14 @@ def test_the_study_tells_of_its_promoted_soup(promoting: TrainedStudy) -> None:
     assert "version 1, alias champion" in describe_champion(champion)
     with pytest.raises(StudyError, match=r"a mean of weights, which cannot be trained as one"):
         refit_champion(folder, Workspace(folder.path.parent), device="cpu")
+
+
+def test_the_interval_of_a_soup_is_the_one_that_its_promotion_told() -> None:
+    # Four files of a class that are told apart show no error, and still leave room for one.
+    made = champion(value=1.0, standard_error=0.0, low=0.51, high=1.0)
+    soup = made.model_copy(update={"number": None, "members": ("1", "2"), "soup": "all"})
+    assert "It had auc 1.000 (0.510 to 1.000, 95%) on val." in decision_for_soup(soup, 10**8)[1]
+    assert "auc 1.00000 (0.51000 to 1.00000, 95%, DeLong) on val." in describe_champion(soup)
 
 
 def test_only_a_soup_that_is_there_can_be_promoted(promoting: TrainedStudy) -> None:

@@ -144,6 +144,8 @@ def test_the_readme_tells_the_rules_and_expected_scores(
 ) -> None:
     text = (bundle.path / "README.md").read_text()
     assert "resnet10t is allowed" in text
+    # How it was chosen says what its value is worth, where no estimate does.
+    assert re.search(r"reached\nauc [\d.]+\. It is the only one\.\n", text)
     assert re.search(r"\| parameters as thop \d[\w.-]* counts them \| [\d,]+ \|", text)
     weights = load_file(bundle.path / "model.safetensors")
     learned = [x.numel() for name, x in weights.items() if not re.search("running|tracked", name)]

@@ -159,6 +159,11 @@ def test_the_alias_goes_to_no_version_of_an_earlier_study_of_that_name(
     client.create_model_version("again", source, runs[1], tags=tags)
     for version, study_id in (("1", "first"), ("2", "second")):
         assert registry.set_champion("again", "abc", study_id) == version
+    # Nor to one of other weights, where it tells them, of the same study.
+    assert registry.set_champion("again", "abc", "first", "a" * 64) == "1"
+    client.set_model_version_tag("again", "1", "workbench.weights_sha256", "a" * 64)
+    for weights, found in (("a" * 64, "1"), ("", "1"), ("b" * 64, None)):
+        assert registry.set_champion("again", "abc", "first", weights) == found
     client._tracking_client.store._hard_delete_run(runs[1])  # as `mlflow gc` does
     assert registry.set_champion("again", "abc", "second") is None
 

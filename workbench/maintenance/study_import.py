@@ -29,7 +29,7 @@ from workbench.maintenance.unpacked import (
 )
 from workbench.searching.recording import show_trials
 from workbench.selection.champion import Champion, read_champion, row_of_champion
-from workbench.selection.registration import register
+from workbench.selection.registration import known_version, register
 from workbench.selection.soup_promotion import register_soup
 from workbench.selection.told_in_mlflow import tell_in_mlflow
 from workbench.study.folder import StudyFolder, StudyInfo, new_or_known, remember_last
@@ -207,7 +207,7 @@ def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
         try:
             champion = read_champion(folder)
             # There is a version where an import was killed.
-            version = registry.set_champion(folder.name, champion.recipe, folder.info().id)
+            version = known_version(folder, registry, champion.recipe)
             if version is None:
                 version = _register(folder, champion, registry)
         except WorkbenchError as error:

@@ -140,8 +140,8 @@ def folds_told(num_folds: int) -> str:
 def describe_champion(champion: Champion) -> str:
     """Return the champion in a few lines for a terminal."""
     which = f"{champion.objective.metric} {champion.value:.5f}"
-    if champion.standard_error and not champion.expected:
-        low, high = _ends(champion)
+    if champion.standard_error is not None and not champion.expected:
+        low, high = ends_of(champion)
         which += f" ({low:.5f} to {high:.5f}, 95%, DeLong)"
     lines = [
         f"Champion: {champion.title}, {which} on {champion.objective.place}.",
@@ -155,7 +155,7 @@ def describe_champion(champion: Champion) -> str:
     return "\n".join(lines)
 
 
-def _ends(champion: Champion) -> tuple[float, float]:
+def ends_of(champion: Champion) -> tuple[float, float]:
     """Return the ends of the 95% interval of the value, which lie within 0 and 1."""
     if champion.low is not None and champion.high is not None:
         return champion.low, champion.high
@@ -166,7 +166,7 @@ def _ends(champion: Champion) -> tuple[float, float]:
 def _near_chance(champion: Champion) -> list[str]:
     """Return a sentence if the AUC may be that of a guess, as far as its interval tells."""
     estimate = champion.expected or champion.pack
-    least = (estimate.low if estimate else None) or _ends(champion)[0]
+    least = (estimate.low if estimate else None) or ends_of(champion)[0]
     if champion.objective.metric != "auc" or least > 0.5:
         return []
     if champion.value < 0.5:

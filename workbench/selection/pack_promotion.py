@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from workbench.errors import StudyError
 from workbench.files import write_text
 from workbench.selection.champion import Champion, RunnerUp, current_user
-from workbench.selection.registration import Registry, register_model
+from workbench.selection.registration import Registry, known_version, register_model
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackRecord, members_told
 from workbench.tables import counted
@@ -41,7 +41,7 @@ def promote_pack(
             f"The pack in {files.path} is incomplete. Remove this folder, and run `workbench pack`."
         )
     objective, names = pack.objective, pack.member_names(folder.name)
-    version = registry.set_champion(folder.name, uid, folder.info().id)
+    version = known_version(folder, registry, uid)
     if version is None:
         version = register_model(
             folder,

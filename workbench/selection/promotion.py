@@ -11,7 +11,7 @@ from workbench.selection.estimate import expect
 from workbench.selection.finalists import Finalists, read_finalists
 from workbench.selection.finalists_told import failed_repeats, reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
-from workbench.selection.registration import Registry, register
+from workbench.selection.registration import Registry, known_version, register
 from workbench.selection.statistics import (
     read_scored_trials,
     set_aside,
@@ -118,7 +118,7 @@ def promote(
         lead = lead_of(folder, rows, objective, row)
     has_error = objective.has_standard_error(row.by_slice)
     found = trial_auc(folder, row, objective) if has_error else None
-    version = registry.set_champion(folder.name, row.recipe, folder.info().id)
+    version = known_version(folder, registry, row.recipe)
     if version is None:
         version = register(folder, registry, row, objective)
     champion = Champion(
@@ -164,7 +164,7 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
         champion = None
     if champion is None or champion.chosen_by == "best":
         return promote(folder, registry, held=held)
-    version = registry.set_champion(champion.model_name, champion.recipe, folder.info().id)
+    version = known_version(folder, registry, champion.recipe)
     if version == champion.model_version:
         return champion
     if champion.number is None:

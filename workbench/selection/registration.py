@@ -23,7 +23,7 @@ from workbench.trial.result import ModelFolder
 class Registry(Protocol):
     """What a promotion needs of `workbench.tracking.registry.ModelRegistry`."""
 
-    def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
+    def set_champion(self, name: str, uid: str, study_id: str, weights_sha256: str) -> str | None:
         """Give the alias `champion` to the study's version of recipe `uid`; return it, if any."""
 
     def register_champion(
@@ -63,6 +63,20 @@ def register(folder: StudyFolder, registry: Registry, row: TrialRow, objective: 
     )
 
 
+def known_version(folder: StudyFolder, registry: Registry, uid: str) -> str | None:
+    """Give the alias `champion` to the version of a model as it is now; return it, if any.
+
+    `uid` is that of a trial's recipe, of a soup or of a pack.
+    """
+    return registry.set_champion(folder.name, uid, folder.info().id, _weights_of(folder, uid))
+
+
+def _weights_of(folder: StudyFolder, uid: str) -> str:
+    """Return the SHA-256 of a model's file of weights; empty where nothing tells."""
+    result = folder.model(uid).kept_result()
+    return result.weights_sha256 if result else ""
+
+
 def register_model(
     folder: StudyFolder,
     registry: Registry,
@@ -94,6 +108,8 @@ def register_model(
     # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
     dtype = np.uint8 if served.takes_bytes else np.float32
     example = np.full((2, served.num_values), 128, dtype)
+    weights = _weights_of(folder, uid)
+    known = {"workbench.weights_sha256": weights} if weights else {}
     versions = {"torch": torch.__version__.partition("+")[0], "numpy": np.__version__}
     return registry.register_champion(
         folder.name,
@@ -101,7 +117,7 @@ def register_model(
         example=example,
         run_id=run_id,
         pip_requirements=[f"{name}=={version}" for name, version in versions.items()],
-        tags={**tags, "workbench.uid": uid},
+        tags={**tags, "workbench.uid": uid, **known},
         description=f"{title[0].upper()}{title[1:]} of study {folder.name}: {description}",
     )
 

@@ -1,7 +1,6 @@
 """What is said of a promoted soup: what it is, what its value is worth, what it costs."""
 
-from workbench.selection.champion import Champion
-from workbench.trial.delong import Z95
+from workbench.selection.champion import Champion, ends_of
 
 
 def decision_for_soup(champion: Champion, max_params: int) -> tuple[str, ...]:
@@ -15,8 +14,7 @@ def decision_for_soup(champion: Champion, max_params: int) -> tuple[str, ...]:
     metric = champion.objective.metric
     value, within = champion.value, ""
     if champion.standard_error is not None:
-        spread = Z95 * champion.standard_error
-        low, high = max(0.0, value - spread), min(1.0, value + spread)
+        low, high = ends_of(champion)
         within = f" ({low:.3f} to {high:.3f}, 95%)"
     known = [n for n in (champion.params_thop, champion.params_true) if n is not None]
     size = f"{max(known) / 1e6:.2f}M parameters" if known else "an unknown number of parameters"

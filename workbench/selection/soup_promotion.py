@@ -8,7 +8,7 @@ from workbench.files import write_text
 from workbench.selection.champion import Champion, current_user
 from workbench.selection.leaderboard import complete_trials, objective_of
 from workbench.selection.promotion import lead_of
-from workbench.selection.registration import Registry, register_model
+from workbench.selection.registration import Registry, known_version, register_model
 from workbench.selection.soup import num_fitting
 from workbench.selection.soup_decision import worth_of_soup
 from workbench.selection.statistics import read_scored_trials, trial_auc
@@ -36,7 +36,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
     lead = lead_of(folder, rows, objective, row, is_soup=True)
     has_error = objective.has_standard_error(row.by_slice)
     found = trial_auc(folder, row, objective) if has_error else None
-    version = registry.set_champion(folder.name, soup.recipe, folder.info().id)
+    version = known_version(folder, registry, soup.recipe)
     if version is None:
         version = register_soup(folder, registry, soup.recipe, rows)
     champion = Champion(

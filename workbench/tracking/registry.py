@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _CHAMPION = "champion"
 _UID = "workbench.uid"
+_WEIGHTS = "workbench.weights_sha256"
 _NEEDED = ("MLmodel", "data/model.pt2")
 """The files of a version without which it does not load."""
 
@@ -43,13 +44,16 @@ class ModelRegistry:
     def __init__(self, place: TrackingPlace) -> None:
         self._client = open_store(place).client
 
-    def set_champion(self, name: str, uid: str, study_id: str) -> str | None:
+    def set_champion(
+        self, name: str, uid: str, study_id: str, weights_sha256: str = ""
+    ) -> str | None:
         """Give the alias `champion` to the version of model `name` tagged with recipe `uid`.
 
         Anybody can change a tag: the model that was logged for the version has it as well, and
         where the two differ the version is passed over, with a line for the user. An earlier study
         of that name may have trained the same recipe to other weights, so the version is to come
-        from a run of the study `study_id`.
+        from a run of the study `study_id`. So may this study, whose folder was put back from a
+        copy: a version that tells of another file of weights than `weights_sha256` is passed over.
 
         Returns:
             The version; nothing if the study has none of that recipe, or its files are gone.
@@ -58,6 +62,8 @@ class ModelRegistry:
             if version.tags.get(_UID) != uid or not self._is_whole(version.source):
                 continue
             if self._study_of(version.run_id) != study_id:
+                continue
+            if weights_sha256 and version.tags.get(_WEIGHTS, weights_sha256) != weights_sha256:
                 continue
             if (logged := self._logged_uid(version.source)) not in (uid, None):
                 say(
