@@ -1,7 +1,7 @@
 """The texts of a bundle that people and installers read."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 
@@ -127,7 +127,7 @@ def readme(
     told_of_neutral = [as_text(neutral.sentence), "", *map(as_text, neutral.lines)]
     unseen = "\n\n" + "\n".join(told_of_neutral) if neutral.files else ""
     told = folds_told(champion.num_folds)
-    said_of_folds = f" {told}" if told else ""
+    said_of_worth = " ".join(filter(None, [told, as_text(" ".join(_worth(champion)))]))
     said_of_scores = f"\n\n{calibrated}" if calibrated else ""
     said_of_refit = f"\n\n{' '.join(refit.lines)}" if refit else ""
     return f"""\
@@ -172,7 +172,7 @@ Among them:
 {expected}
 
 {_tolerance_told(device)} On {objective.place} {champion.title if refit else "the model"} reached
-{objective.metric} {champion.value:.5f}.{said_of_folds}{said_of_scores}{said_of_refit}{unseen}
+{objective.metric} {champion.value:.5f}. {said_of_worth}{said_of_scores}{said_of_refit}{unseen}
 {_training_told(wheel)}
 ## The rulebook
 
@@ -190,6 +190,13 @@ Among them:
 | parameters truly | {verdict.params_true:,} |{_time(times.whole, "all of it")}
 | {kind} | {refit.recipe if refit else champion.recipe} |
 {_starts_told(specs)}"""
+
+
+def _worth(champion: Champion) -> Sequence[str]:
+    """Return what the value is worth on new data; else how it was chosen, which flatters it."""
+    if champion.expected:
+        return champion.expected.lines
+    return [champion.pack.sentence if champion.pack else champion.why]
 
 
 def _tolerance_told(device: str) -> str:
