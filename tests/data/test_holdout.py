@@ -12,7 +12,7 @@ from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, w
 from workbench.data.labels import Template
 from workbench.data.manifest import Layout, Manifest, read_manifest
 from workbench.errors import DataError
-from workbench.selection.file_groups import numbered_groups
+from workbench.study.file_groups import numbered_groups
 
 NOTHING = Template(pd.DataFrame({"name": [], "score": []}), "name", "score", Path("none"))
 

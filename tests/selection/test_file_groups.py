@@ -12,13 +12,13 @@ from workbench.errors import DamagedFileError
 from workbench.files import write_json
 from workbench.report.mistakes import _files
 from workbench.selection.estimate import measured_on
-from workbench.selection.file_groups import (
+from workbench.selection.mistakes import Mistake
+from workbench.study.file_groups import (
     groups_of_files,
     groups_of_scores,
     joined,
     numbered_groups,
 )
-from workbench.selection.mistakes import Mistake
 from workbench.study.folder import StudyFolder
 from workbench.study.slice_folders import noted_folders, slice_folders
 

@@ -16,7 +16,9 @@ from workbench.data.metadata import column_of
 from workbench.data.prepared_table import write_prepared_table
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import write_json
+from workbench.searching.noise import noise
 from workbench.selection import statistics
+from workbench.selection.operating_points import operating_point
 from workbench.selection.slice_values import auc_gap, read_labelled_scores
 from workbench.selection.statistics import (
     read_scored_trials,
@@ -25,9 +27,11 @@ from workbench.selection.statistics import (
     trial_auc_difference,
     unrecorded,
 )
+from workbench.selection.summary import summarise
 from workbench.study import records
 from workbench.study.folder import StudyFolder
 from workbench.trial.delong import Estimate, auc, auc_difference
+from workbench.trial.intervals import rate_interval
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.result import Result
 
@@ -330,3 +334,37 @@ def test_a_study_says_what_it_is_once_however_many_trials_it_has(
         assert {row.state for row in read_scored_trials(study.folder)} == {"complete"}
         counts.append(len(read))
     assert counts[0] == counts[2] > 0
+
+
+def test_clips_of_one_speaker_count_together_in_the_interval_of_a_trial(tmp_path: Path) -> None:
+    targets, scores = normal_scores(1.0, seed=1, num=40)
+    study = MadeStudy(tmp_path)
+    study.add([*np.repeat(targets, 5).tolist()], [*np.repeat(scores, 5).tolist()])
+    names = [f"clip{number:05d}.mp4" for number in range(200)]
+    speakers = np.repeat([f"s{number}" for number in range(40)], 5)
+    rows = pd.DataFrame(
+        {"split": "val", "name": names, "content": names, column_of("speaker"): speakers}
+    )
+    write_prepared_table(rows, study.folder.manifest)
+    plain = trial_auc(study.folder, study.rows[0], study.objective)
+    write_json(study.folder.path / "prepared.json", {"metadata": {"groups": ["speaker"]}})
+    found = trial_auc(study.folder, study.rows[0], study.objective)
+    # Five equal clips of each speaker say what one of each says.
+    one = auc(targets, scores)
+    assert found.model_dump() == pytest.approx(one.model_dump())
+    assert plain.value == found.value
+    assert found.standard_error is not None and plain.standard_error is not None
+    assert found.standard_error > 2 * plain.standard_error
+    shown = summarise(study.folder, study.rows, study.objective)[0].contenders[0]
+    assert (shown.low, shown.high) == (found.low, found.high)
+    # Wilson's interval is that of 20 speakers' fakes, and the bootstrap draws speakers.
+    point = shown.operating_points[0]
+    of_clips = operating_point(np.repeat(targets, 5), np.repeat(scores, 5), 1e-2)
+    assert point.tpr == of_clips.tpr
+    assert point.low <= rate_interval(point.tpr, 20, None)[0] < of_clips.low
+    # Whether noise rules is asked of speakers, too.
+    about = dict.fromkeys([study.rows[0].recipe], plain.value) | {
+        f"{number}": plain.value - 0.01 * number for number in range(1, 9)
+    }
+    said = noise(study.folder, about, study.objective, num_drawn=9, to_come=1)
+    assert f"by {found.standard_error:.4f}" in said

@@ -25,13 +25,13 @@ from workbench.report.screening import screening_section
 from workbench.report.slices import degradation_section, slices_section
 from workbench.report.trials import leaders, reasons
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
-from workbench.selection.statistics import read_scores
+from workbench.selection.statistics import read_scores, trial_auc
 from workbench.selection.summary import Summary, summarise
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks
 from workbench.study.records import TrialRow, importances
 from workbench.tables import counted
-from workbench.trial.delong import Estimate, auc
+from workbench.trial.delong import Estimate
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 
@@ -121,8 +121,7 @@ def _best_trials(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objec
     scores = {row.number: read_scores(folder, row, objective) for row in top}
     sureness = None
     if top and objective.has_standard_error(top[0].by_slice):
-        first = scores[top[0].number]
-        sureness = auc(first["target"], first["score"])
+        sureness = trial_auc(folder, top[0], objective)
     return _Best(top, scores, sureness)
 
 

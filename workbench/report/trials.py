@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from workbench import pages
 from workbench.report.cells import number_cell, prose_cell, table, text_section, word_cell
-from workbench.selection.file_groups import groups_of_files
 from workbench.selection.leaderboard import common_reasons, millions, shorten
 from workbench.selection.promotion import lead_of
 from workbench.selection.statistics import trial_auc_difference
+from workbench.study.file_groups import groups_of_files
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Z95, Estimate

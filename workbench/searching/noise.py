@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from workbench.console import say
 from workbench.errors import DamagedFileError
 from workbench.searching.study_store import StudyStore
+from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc
@@ -73,7 +74,7 @@ def noise(
     if not objective.has_standard_error(names):
         return ""
     there = scores[scores["slice"].isin(objective.slices_among(names))]
-    best = auc(there["target"], there["score"])
+    best = auc(there["target"], there["score"], groups_of_scores(folder, there))
     if not noise_rules(gain, best):
         return ""
     return (

@@ -34,11 +34,11 @@ from workbench.searching.devices import choose_seats
 from workbench.selection.audited_files import labelled_files, of_other_studies, without_copies
 from workbench.selection.champion import current_user, read_champion
 from workbench.selection.correction import gain_error, interval_by_groups
-from workbench.selection.file_groups import numbered_groups
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
 from workbench.selection.registration import load_trained
 from workbench.selection.statistics import read_scored_trials
+from workbench.study.file_groups import numbered_groups
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
 from workbench.study.packs import spec_of

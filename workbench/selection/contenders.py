@@ -205,7 +205,9 @@ def contender(
         num_seeds=len(finalist.values) if finalist else 0,
         behind=behind,
         behind_standard_error=error,
-        operating_points=operating_points(part["target"], part["score"]) if has_both else (),
+        operating_points=operating_points(part["target"], part["score"], part["group"])
+        if has_both
+        else (),
         cost=_cost(folder, row, verdict),
     )
 
@@ -261,7 +263,7 @@ def _auc(objective: Objective, scores: pd.DataFrame) -> Estimate | None:
     if not objective.has_standard_error(scores["slice"].unique()):
         return None
     part = scores[scores["slice"] == objective.over[0]]
-    return auc(part["target"], part["score"])
+    return auc(part["target"], part["score"], part["group"])
 
 
 def _cost(folder: StudyFolder, row: TrialRow, verdict: Verdict | None) -> Cost:

@@ -8,10 +8,10 @@ import pandas as pd
 from workbench.errors import StudyError
 from workbench.selection.choosing import SliceScores, in_thirds
 from workbench.selection.correction import Correction, correct
-from workbench.selection.file_groups import groups_of_files, key_of
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.statistics import read_scores
 from workbench.selection.weighted import FAST, metric_elsewhere
+from workbench.study.file_groups import groups_of_files, key_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.study.slice_folders import slice_folders

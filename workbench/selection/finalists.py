@@ -11,9 +11,9 @@ import statistics
 from collections.abc import Sequence
 
 from workbench.errors import StudyError
-from workbench.selection.file_groups import groups_of_scores
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.statistics import read_scores, with_scores
+from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.study.repeats import read_plan, read_repeats, row_of_repeat

@@ -10,7 +10,6 @@ from workbench.files import sweep
 from workbench.parts.joint import Joint
 from workbench.rules.rulebook import Rulebook
 from workbench.selection.estimate import measured_on
-from workbench.selection.file_groups import groups_of_files
 from workbench.selection.finalists import read_finalists
 from workbench.selection.in_parts import NOT_OF_SCORES
 from workbench.selection.joining import JointName
@@ -22,6 +21,7 @@ from workbench.selection.soup import num_fitting
 from workbench.selection.statistics import read_scored_trials, read_scores, with_scores
 from workbench.space.experiment import Experiment
 from workbench.study.alike import measured_alike
+from workbench.study.file_groups import groups_of_files
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import FinalistHeld, PackEstimate, PackFolder, PackRecord
 from workbench.study.records import TrialRow

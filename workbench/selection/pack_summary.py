@@ -18,6 +18,7 @@ from workbench.selection.operating_points import (
 )
 from workbench.selection.packing import on_shared_slices
 from workbench.selection.slice_values import main_slice
+from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord, members_told
 from workbench.tables import text_table
@@ -155,7 +156,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
         params_true=record.params_true,
         ms_per_file=result.ms_per_file,
         clean_slice=clean,
-        operating_points=_operating_points(table, columns, record.spec.joint, clean),
+        operating_points=_operating_points(folder, table, columns, record.spec.joint, clean),
     )
 
 
@@ -302,13 +303,17 @@ def _mistakes(
 
 
 def _operating_points(
-    table: pd.DataFrame, columns: npt.NDArray[np.float64], joint: Joint, clean: str
+    folder: StudyFolder,
+    table: pd.DataFrame,
+    columns: npt.NDArray[np.float64],
+    joint: Joint,
+    clean: str,
 ) -> tuple[OperatingPoint, ...]:
     at = (table["slice"] == clean).to_numpy()
-    targets = table["target"].to_numpy()[at]
+    targets, groups = table["target"].to_numpy()[at], groups_of_scores(folder, table[at])
     if len(set(targets.tolist())) < 2:
         return ()
-    return operating_points(targets, joined(joint, columns[at].T))
+    return operating_points(targets, joined(joint, columns[at].T), groups)
 
 
 def _without(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from workbench.selection.file_groups import groups_of_files, groups_of_scores
+from workbench.study.file_groups import groups_of_files, groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc, auc_difference

@@ -7,8 +7,8 @@ from typing import get_args
 import pandas as pd
 
 from workbench.errors import DamagedFileError, StudyError
-from workbench.selection.file_groups import groups_of_scores
 from workbench.selection.weighted import FAST
+from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import (
     UID,
@@ -146,11 +146,13 @@ def _not_given(
 def trial_auc(folder: StudyFolder, row: TrialRow, objective: Objective) -> Estimate:
     """Return the AUC of a trial on the objective's one slice.
 
+    Files of one group, see `file_groups`, count together in its interval.
+
     Raises:
         DamagedFileError: its scores are gone or damaged.
     """
     scores = read_scores(folder, row, objective)
-    return auc(scores["target"], scores["score"])
+    return auc(scores["target"], scores["score"], groups_of_scores(folder, scores))
 
 
 def trial_auc_difference(

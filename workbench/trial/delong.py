@@ -47,8 +47,12 @@ class Estimate(Frozen):
         return 0.5 * math.erfc(-self.value / self.standard_error / math.sqrt(2))
 
 
-def auc(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
+def auc(
+    targets: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike | None = None
+) -> Estimate:
     """Return the AUC of `scores` against `targets` (1 is fake), each (samples,).
+
+    `groups`, (samples,), say which samples move together; each is one by default.
 
     A pair of a fake and a real sample with equal scores counts one half. Where the AUC is 0 or 1
     the standard error is 0, which means that the samples cannot show it, not that there is none;
@@ -58,10 +62,14 @@ def auc(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
         ValueError: the two differ in length, or a class is absent.
     """
     of_fakes, of_reals = _components(targets, scores)
-    value, error = float(of_fakes.mean()), _standard_error(of_fakes, of_reals)
-    supposed = auc_variance(value, len(of_fakes), len(of_reals))
+    value, error = float(of_fakes.mean()), _error(targets, of_fakes, of_reals, groups)
+    num_fakes, num_reals = len(of_fakes), len(of_reals)
+    if groups is not None:
+        y, of_group = np.asarray(targets), np.asarray(groups)
+        num_fakes, num_reals = (len(set(of_group[y == target].tolist())) for target in (1, 0))
+    supposed = auc_variance(value, num_fakes, num_reals)
     ratio = error**2 / supposed if error and supposed else None
-    low, high = auc_interval(value, len(of_fakes), len(of_reals), ratio)
+    low, high = auc_interval(value, num_fakes, num_reals, ratio)
     return Estimate(value=value, standard_error=error, low=low, high=high)
 
 
@@ -144,11 +152,7 @@ def mean_auc_difference(
         np.mean([one[part] for one in a], axis=0) - np.mean([one[part] for one in b], axis=0)
         for part in (0, 1)
     )
-    error = _standard_error(of_fakes, of_reals)
-    if groups is not None:
-        names, of_group = np.unique(np.asarray(groups), return_inverse=True)
-        if len(names) < len(of_group):
-            error = _error_by_groups(np.asarray(targets), of_fakes, of_reals, of_group)
+    error = _error(targets, of_fakes, of_reals, groups)
     return Estimate(value=float(of_fakes.mean()), standard_error=error)
 
 
@@ -167,6 +171,19 @@ def _components(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Float64A
     of_fakes = (ranks[: len(fakes)] - rankdata(fakes)) / len(reals)
     of_reals = 1 - (ranks[len(fakes) :] - rankdata(reals)) / len(fakes)
     return of_fakes, of_reals
+
+
+def _error(
+    targets: npt.ArrayLike,
+    of_fakes: Float64Array,
+    of_reals: Float64Array,
+    groups: npt.ArrayLike | None,
+) -> float | None:
+    if groups is not None:
+        names, of_group = np.unique(np.asarray(groups), return_inverse=True)
+        if len(names) < len(of_group):
+            return _error_by_groups(np.asarray(targets), of_fakes, of_reals, of_group)
+    return _standard_error(of_fakes, of_reals)
 
 
 def _standard_error(of_fakes: Float64Array, of_reals: Float64Array) -> float | None:
