@@ -1,5 +1,6 @@
 import csv
 import math
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -34,12 +35,21 @@ from workbench.errors import DataError
 
 FULL: dict[Split, int] = {"train": 300, "val": 150, "test": 150}
 SIZES = {"num_train": 24, "num_val": 12, "num_test": 12}
+SMALL = {"num_train": 2, "num_val": 2, "num_test": 2}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo") / "data"
     make_demo(out, **SIZES, jobs=2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two clips a split. Copy it."""
+    out = tmp_path_factory.mktemp("small") / "data"
+    make_demo(out, **SMALL, jobs=1)
     return out
 
 
@@ -236,10 +246,10 @@ def test_one_process_makes_the_same_bytes_as_two(tmp_path: Path) -> None:
         assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
 
 
-def test_a_stopped_making_is_continued_without_trust_in_half_files(tmp_path: Path) -> None:
-    out = tmp_path / "data"
-    sizes = {"num_train": 2, "num_val": 2, "num_test": 2, "jobs": 1}
-    make_demo(out, **sizes)
+def test_a_stopped_making_is_continued_without_trust_in_half_files(
+    small: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(small, tmp_path / "data")
     first, second = sorted((out / "trainset").iterdir())
     whole = first.read_bytes()
     first.unlink()
@@ -248,7 +258,7 @@ def test_a_stopped_making_is_continued_without_trust_in_half_files(tmp_path: Pat
     kept_ns = second.stat().st_mtime_ns
     assert not is_complete(out)
 
-    make_demo(out, **sizes)
+    make_demo(out, **SMALL, jobs=1)
 
     assert is_complete(out)
     assert sorted((out / "trainset").iterdir()) == [first, second]
@@ -256,8 +266,8 @@ def test_a_stopped_making_is_continued_without_trust_in_half_files(tmp_path: Pat
     assert second.stat().st_mtime_ns == kept_ns
 
 
-def test_a_clip_that_went_missing_is_noticed(tmp_path: Path) -> None:
-    make_demo(tmp_path / "data", num_train=2, num_val=2, num_test=2, jobs=1)
+def test_a_clip_that_went_missing_is_noticed(small: Path, tmp_path: Path) -> None:
+    shutil.copytree(small, tmp_path / "data")
     next((tmp_path / "data/valset").iterdir()).unlink()
     assert not is_complete(tmp_path / "data")
 
@@ -268,10 +278,10 @@ def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
         make_demo(tmp_path)
 
 
-def test_demo_data_of_other_settings_is_refused(tmp_path: Path) -> None:
-    make_demo(tmp_path / "data", num_train=2, num_val=2, num_test=2, jobs=1)
+def test_demo_data_of_other_settings_is_refused(small: Path, tmp_path: Path) -> None:
+    shutil.copytree(small, tmp_path / "data")
     with pytest.raises(DataError, match="other settings"):
-        make_demo(tmp_path / "data", num_train=2, num_val=2, num_test=2, seed=1)
+        make_demo(tmp_path / "data", **SMALL, seed=1)
 
 
 def test_a_split_of_one_class_is_refused(tmp_path: Path) -> None:
