@@ -190,6 +190,12 @@ def test_a_trial_loads_neither_optuna_nor_mlflow() -> None:
     assert loads(code, "workbench.trial.train", *tools) == ["workbench.trial.train"]
 
 
+def test_a_process_that_decodes_loads_neither_tables_nor_statistics() -> None:
+    code = "import workbench.data.decoding"
+    slow = ("pandas", "scipy.stats", "sklearn")
+    assert loads(code, "workbench.data.decoding", *slow) == ["workbench.data.decoding"]
+
+
 def test_a_worker_that_waits_has_loaded_no_torch() -> None:
     code = "import workbench.trial.worker"
     assert loads(code, "workbench.trial.worker", "torch") == ["workbench.trial.worker"]

@@ -3,17 +3,16 @@ import json
 import multiprocessing
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests.data.byte_views import Bytes, Picky
 from workbench.data import decoding
 from workbench.data.contents import stamp
 from workbench.data.decoding import Done, Task
@@ -28,51 +27,11 @@ from workbench.data.prepared_report import (
 )
 from workbench.data.prepared_table import PREPARED_TABLE, write_prepared_table
 from workbench.data.unexpected import Unexpected
-from workbench.errors import CacheError, DataError, MediaError
+from workbench.errors import CacheError, DataError
 from workbench.files import hash_file, read_json, write_json
 from workbench.media.audio_features import Features
 from workbench.media.image import Image
-from workbench.media.view import FileView, Made, View
-
-
-class Bytes(FileView):
-    """The first byte of a file, all over. Each decoding leaves a line in `../decoded`."""
-
-    kind: Literal["bytes"] = "bytes"
-    modality = "picture"
-    image_px: int = 2
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (1, self.image_px, self.image_px, 1)
-
-    def of_file(self, path: Path) -> Made:
-        with (path.parents[1] / "decoded").open("a") as log:
-            log.write(path.name + "\n")
-        data = path.read_bytes()
-        if data.startswith(b"!"):
-            raise MediaError("it begins with !", status="broken")
-        if data == b"hang":
-            time.sleep(60)
-        if data == b"eat":
-            np.ones(1 << 33)
-        if data == b"full":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        if data == b"die":
-            os._exit(3)
-        note = "it ends with ~" if data.endswith(b"~") else ""
-        return Made(np.full(self.stored_shape, data[0], np.uint8), reason=note)
-
-
-class Picky(Bytes):
-    """Has a bug that some files meet."""
-
-    kind: Literal["picky"] = "picky"  # type: ignore[assignment]
-
-    def of_file(self, path: Path) -> Made:
-        if b"?" in path.read_bytes():
-            _ = 1 / 0
-        return super().of_file(path)
+from workbench.media.view import View
 
 
 def write_data(folder: Path, **contents: str) -> Path:

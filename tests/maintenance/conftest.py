@@ -7,7 +7,8 @@ import pytest
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
-from tests.study.tiny import write_data
+from tests.study.tiny import write_data, write_experiment
+from workbench.api.data_check import decoded_data
 from workbench.files import write_text
 from workbench.selection.champion import Champion
 from workbench.study.folder import StudyFolder
@@ -24,10 +25,12 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with an empty store, which takes seconds to make, and the data. Copy it."""
+    """A workspace with an empty store, which takes seconds to make, and decoded data. Copy it."""
     root = tmp_path_factory.mktemp("template")
     Tracking(root / "mlruns").store.close()
     write_data(root / "data")
+    experiment = write_experiment(tmp_path_factory.mktemp("asked"))
+    decoded_data(experiment, root / "data", Workspace(root))
     return root
 
 

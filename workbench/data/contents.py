@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from workbench.console import track
 from workbench.files import finished, hash_file
 
@@ -71,6 +69,9 @@ def read_file_contents(
     ]
     kept = {path: (stamps[path], content) for path, content in hashes.items()}
     if kept != memory:
+        # Not above: each process that decodes would load it, for longer than many files take.
+        import pandas as pd
+
         rows = [(path, *now, content) for path, (now, content) in kept.items()]
         columns = ["path", *Stamp._fields, "content"]
         with finished(memory_file) as part:
@@ -85,6 +86,8 @@ def _remembered(file: Path) -> dict[str, tuple[Stamp, str]]:
 
     An older version's stamps lack their last time.
     """
+    import pandas as pd
+
     try:
         known = pd.read_parquet(file, page_checksum_verification=True)
         if "ctime_ns" not in known:
