@@ -393,12 +393,12 @@ def test_the_champion_can_be_loaded_from_the_registry(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
     tracking = Tracking(tmp_path / "mlruns")
-    parent = tracking.open_study("fakes", tags={})
+    study = MadeStudy(tmp_path, "fakes")
+    parent = tracking.open_study("fakes", tags={"workbench.study_id": study.folder.info().id})
     run = tracking.start_trial(
         parent, number=0, uid="0" * 12, name="test_resnet", recipe={}, tags={}
     )
     tracking.end_trial(run, state="complete")
-    study = MadeStudy(tmp_path, "fakes")
     recipe = study.add(TARGETS, GOOD, run=run)
     trained = save_weights(study, recipe, seed=0)
     registry = ModelRegistry(tmp_path / "mlruns")
