@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import workbench as wb
 from workbench.demo.build import make_demo
 from workbench.rules.judge import judge
 from workbench.rules.rulebook import Rulebook
@@ -16,7 +17,6 @@ from workbench.space.presets import read_preset
 RECIPES = sorted((Path(__file__).parents[1] / "experiments" / "recipes").glob("*.yaml"))
 NAMES = [path.stem for path in RECIPES]
 COMMAND = Path(sys.executable).with_name("workbench")
-SMALL = "image_px=96"
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -43,9 +43,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow(minutes=1)
 @pytest.mark.parametrize("path", RECIPES, ids=NAMES)
 def test_a_recipe_trains_an_epoch(path: Path, place: Path) -> None:
+    # Small pictures: what a recipe takes at its own size is judged above, and is no test's.
+    settings = ["num_epochs=1", "image_px=96"]
+    study = wb.train(path, data=place / "data", settings=settings, device="cpu", root=place)
+    [trial] = study.trials.to_dict("records")
+    assert (trial["state"], trial["num_epochs"]) == ("complete", 1)
+    assert study.champion is not None
+
+
+@pytest.mark.slow
+def test_the_command_trains_an_epoch_of_one(place: Path) -> None:
+    [recipe] = [path for path in RECIPES if path.stem == "image-baseline"]  # a quick one
+    said = ["--study", "again", "--set", "num_epochs=1", "--set", "image_px=96"]
     done = subprocess.run(
-        # Small pictures: what a recipe takes at its own size is judged above, and is no test's.
-        [COMMAND, "train", path, "--data", "data", "--set", "num_epochs=1", "--set", SMALL],
+        [COMMAND, "train", recipe, "--data", "data", *said],
         cwd=place,
         env=ENVIRONMENT,
         capture_output=True,
@@ -54,10 +65,10 @@ def test_a_recipe_trains_an_epoch(path: Path, place: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (result,) = (place / "experiments" / path.stem / "trials").glob("*/result.json")
-    said = json.loads(result.read_text())
-    assert (said["state"], len(said["epochs"])) == ("complete", 1)
-    assert f"Next: workbench compare {path.stem}" in done.stdout
+    (result,) = (place / "experiments" / "again" / "trials").glob("*/result.json")
+    kept = json.loads(result.read_text())
+    assert (kept["state"], len(kept["epochs"])) == ("complete", 1)
+    assert "Next: workbench compare again" in done.stdout
 
 
 def test_each_recipe_has_a_row_of_results() -> None:
