@@ -25,7 +25,7 @@ class Grade(Frozen):
 
     auc_low: float | None
     auc_high: float | None
-    """The ends of the 95% interval of the AUC."""
+    """The ends of the 95% interval of the AUC, each file taken for itself."""
 
     num_reals: int
 
