@@ -6,9 +6,10 @@ images for them: a student of a network that saw a billion photos saw them too.
 """
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.parts.weights import Weights
+if TYPE_CHECKING:  # loads torch, and ranking does not
+    from workbench.parts.weights import Weights
 
 LABELS: dict[str, str] = {
     "none": "nothing",
@@ -102,7 +103,7 @@ def saw(arch: str, tag: str) -> Saw:
     return Saw("unknown", "its tag names no data set that workbench knows")
 
 
-def saw_by(weights: Weights) -> Saw:
+def saw_by(weights: "Weights") -> Saw:
     """Return what weights saw: as their name tells it today, else as it was noted of them.
 
     What a recipe notes is what an older version of this table knew, or what a person said of a
