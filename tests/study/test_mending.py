@@ -126,6 +126,27 @@ def test_deleted_runs_are_restored_or_written_anew(
 
 
 @pytest.mark.slow
+def test_runs_of_trials_that_a_restored_study_does_not_have_are_ended(
+    own: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    inline.reset(rising)
+    experiment = own.experiment()
+    folder = own.search(experiment, 2).folder
+    copy = shutil.copytree(folder.path, tmp_path / "copy")
+    own.search(experiment, 4)
+    shutil.rmtree(folder.path)
+    shutil.copytree(copy, folder.path)
+    capsys.readouterr()
+    outcome = own.search(experiment, 3)
+    assert "MLflow had 2 runs of trials that the study does not have" in capsys.readouterr().err
+    assert_agree(own, outcome)
+    assert len([run for run in own.runs(outcome) if run.state == "interrupted"]) == 2
+    mend_runs(outcome.folder, own.workspace.tracking)
+    assert "MLflow had" not in capsys.readouterr().err
+    assert_agree(own, outcome)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("pruning", [{"kind": "none"}, HALVING], ids=["whole", "halving"])
 def test_a_search_writes_the_store_anew_that_was_removed_under_it(
     own: Bench,

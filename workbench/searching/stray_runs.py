@@ -1,0 +1,34 @@
+"""Runs in the tracking store of trials that a study does not have."""
+
+from collections.abc import Collection, Iterable
+
+from workbench.console import say
+from workbench.tables import counted
+from workbench.tracking.runs import Tracking, TrialRun
+
+_WHY = "The study has no such trial any more: its folder was put back from an older copy."
+
+
+def end_strays(tracking: Tracking, there: Iterable[TrialRun], noted: Collection[str]) -> None:
+    """End as interrupted each run of an ended trial that no trial of the study notes; say how many.
+
+    Of a folder that was put back from a copy older than the store, the trials since then are there:
+    beside those of the study they would pass for more of its trials.
+
+    Args:
+        tracking: The store.
+        there: The runs of the study in it.
+        noted: The runs that the study's trials note.
+    """
+    strays = [
+        run
+        for run in there
+        if run.state in ("complete", "pruned") and not run.deleted and run.run_id not in noted
+    ]
+    for run in strays:
+        tracking.end_trial(run.run_id, state="interrupted", reason=_WHY)
+    if strays:
+        say(
+            f"MLflow had {counted(len(strays), 'run')} of trials that the study does not have, as "
+            "where its folder was put back from an older copy: ended there as interrupted."
+        )
