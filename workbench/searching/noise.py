@@ -5,11 +5,12 @@ same size would change.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from workbench.console import say
 from workbench.errors import DamagedFileError
 from workbench.searching.study_store import StudyStore
-from workbench.study.file_groups import groups_of_scores
+from workbench.study.file_groups import groups_of_files, groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc
@@ -29,6 +30,10 @@ class NoiseWatch:
         self._folder, self._store, self._stops = folder, store, stops
         self._is_said = False
 
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        return groups_of_files(self._folder)  # asked for with every trial, and always the same
+
     def look(self, *, to_come: int) -> str:
         """Return why no new trial is to begin, if none is; of `to_come` that still would."""
         if self._is_said:
@@ -40,6 +45,7 @@ class NoiseWatch:
                 self._store.objective,
                 num_drawn=self._store.num_ended() + len(self._store.paused),
                 to_come=to_come,
+                groups=self._groups,
             )
         except DamagedFileError:  # of the best trial; `compare` says so
             return ""
@@ -56,12 +62,14 @@ def noise(
     *,
     num_drawn: int,
     to_come: int,
+    groups: Mapping[str, str] | None = None,
 ) -> str:
     """Return in words that the expected gain is below the standard error; empty if it is not.
 
     The gain is that of the trials to come, the error that of the best trial's objective. Empty also
     for any objective but the AUC on one slice, whose standard error alone is known. `complete` has
-    the objective of each complete trial by its recipe; for the counts see `expected_gain`.
+    the objective of each complete trial by its recipe; for the counts see `expected_gain`, for
+    `groups` `groups_of_scores`.
     """
     if objective.metric != "auc" or not to_come or not complete:
         return ""
@@ -74,7 +82,7 @@ def noise(
     if not objective.has_standard_error(names):
         return ""
     there = scores[scores["slice"].isin(objective.slices_among(names))]
-    best = auc(there["target"], there["score"], groups_of_scores(folder, there))
+    best = auc(there["target"], there["score"], groups_of_scores(folder, there, groups))
     if not noise_rules(gain, best):
         return ""
     return (
