@@ -328,6 +328,20 @@ def begun_study(root: Path) -> StudyFolder:
     return folder
 
 
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_who_opens_the_runs_to_others_is_warned(
+    here: Path, monkeypatch: pytest.MonkeyPatch, host: str, *, warned: bool
+) -> None:
+    begun_study(here)
+    monkeypatch.setattr("workbench.tracking.runs.find_page", lambda *_: "/#/page")
+    monkeypatch.setattr("workbench.tracking.ui.ui_command", lambda *_, **__: [])
+    monkeypatch.setattr("workbench.tracking.ui.serve", lambda _: 0)
+    result = run("ui", "--host", host)
+    assert result.exit_code == 0
+    said = "can read, change and delete all runs: there is no password." in result.stderr
+    assert said is warned
+
+
 def test_a_study_without_trials_is_an_expected_error(here: Path) -> None:
     begun_study(here)
     for command in ("compare", "promote"):

@@ -1,5 +1,6 @@
 """Each file of a study damaged in three ways: every command ends well, and the rest can be used."""
 
+import errno
 import random
 import shutil
 from collections.abc import Callable
@@ -124,6 +125,7 @@ FILES = [
         for name in ("recipe.json", "result.json", "scores.parquet", "model.safetensors")
     ),
     "experiments/cache/facts-*.jsonl",
+    "experiments/cache/contents/*.parquet",
     "experiments/cache/views/*/index.jsonl",
     "experiments/cache/views/*/view.json",
     "mlruns/mlflow.db",
@@ -224,6 +226,26 @@ def test_a_study_under_another_name_is_told_and_left_as_it_is(
     if not before.exists():
         now.rename(before)
     assert run("compare", "tiny").exit_code == 0
+
+
+@pytest.mark.slow
+def test_a_promotion_on_a_full_disk_is_a_sentence_and_changes_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion = place / "experiments" / "tiny" / "champion.json"
+    before = champion.read_bytes()
+    with monkeypatch.context() as patch:
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr("workbench.tracking.registry._save_model", full)
+        patch.setattr("workbench.access.no_space", lambda folder: True)
+        done = run("promote", "tiny", "--trial", "1")
+    ends_well(done)
+    assert "Make space; the same command then goes on." in done.stderr, done.output
+    assert champion.read_bytes() == before
+    assert run("promote", "tiny", "--trial", "1").exit_code == 0
 
 
 def test_a_trial_with_the_files_of_another_is_not_ranked(place: Path) -> None:

@@ -44,6 +44,7 @@ def _modules() -> list[str]:
 MODULES = _modules()
 ONLY_IN = {
     "optuna": {
+        "study.importances",
         "study.records",
         "study.storage",
         "searching.database",

@@ -33,6 +33,20 @@ def test_a_line_that_a_kill_cut_short_is_written_over(tmp_path: Path) -> None:
     assert (known.get(ABOUT), known.get({})) == (1, 2)
 
 
+def test_a_changed_byte_makes_it_unknown_and_never_another_value(tmp_path: Path) -> None:
+    known = Measured(tmp_path, "counts")
+    known.keep(ABOUT, {"exact": 11_689_512, "networks": {"frames": 11_689_512}})
+    [file] = tmp_path.glob("*.jsonl")
+    whole = file.read_bytes()
+    value = known.get(ABOUT)
+    for at in range(len(whole)):
+        for bit in (0, 2):
+            file.write_bytes(bytes([*whole[:at], whole[at] ^ 1 << bit, *whole[at + 1 :]]))
+            assert known.get(ABOUT) in (None, value)
+    known.keep(ABOUT, value)
+    assert known.get(ABOUT) == value
+
+
 def test_without_a_folder_nothing_is_kept() -> None:
     nowhere = Measured(None, "memory")
     nowhere.keep(ABOUT, 1)

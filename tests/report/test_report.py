@@ -18,6 +18,7 @@ from workbench.errors import DamagedFileError
 from workbench.report import figures
 from workbench.report.axes import ABSENT, axis, axis_names
 from workbench.report.page import write_report
+from workbench.study.importances import Importance
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 
@@ -138,6 +139,16 @@ def test_every_plot_of_a_wide_study_is_there(page: Page) -> None:
 
 def test_the_method_of_the_importances_is_named(text: str) -> None:
     assert "Method: PED-ANOVA" in text
+
+
+def test_what_chance_gives_a_dimension_is_seen_as_such() -> None:
+    plot = figures.importance_bars({"lr": Importance(0.7, 0.5), "views": Importance(0.3, 0.6)})
+    bars, marks = plot.figure.data
+    assert [*bars.y] == [*marks.y] == ["views", "lr"]
+    assert [*marks.x] == [0.6, 0.5]
+    grey, blue = bars.marker.color
+    assert (grey, blue) == ("#b8c4d0", "#0072b2")
+    assert "a grey bar, which does not pass it, says nothing" in plot.note
 
 
 def test_the_table_ranks_the_complete_trials(wide: MadeStudy, page: Page) -> None:

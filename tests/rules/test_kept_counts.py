@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from workbench.data.measured import _sum
 from workbench.media.image import Image
 from workbench.parts.heads import LINEAR, Head
 from workbench.parts.two_labels import TwoLabelsHead
@@ -28,11 +29,13 @@ def judged(folder: Path | None, *, image_px: int = 32, head: Head = LINEAR) -> V
     )
 
 
-def counted_as(folder: Path, thop: int) -> None:
-    """Write into what is kept that thop counts so many."""
+def counted_as(folder: Path, thop: int, *, by_hand: bool = False) -> None:
+    """Write into what is kept that thop counts so many; `by_hand` leaves its checksum."""
     file = folder / "measured-counts.jsonl"
     (line,) = [json.loads(line) for line in file.read_text().splitlines()]
     line["value"]["counts"]["thop"] = thop
+    if not by_hand:
+        line["sum"] = _sum(line["key"], line["value"])
     file.write_text(json.dumps(line) + "\n")
 
 
@@ -43,6 +46,12 @@ def test_a_kept_count_is_taken_and_gives_the_same_verdict(tmp_path: Path) -> Non
     assert judged(tmp_path).params_thop == 7
     # Where nothing is asked to be taken, the model is built and counted.
     assert judged(None) == first
+
+
+def test_a_changed_digit_of_a_count_decides_nothing(tmp_path: Path) -> None:
+    first = judged(tmp_path)
+    counted_as(tmp_path, 7, by_hand=True)
+    assert judged(tmp_path) == first
 
 
 def test_another_model_and_other_versions_are_counted_anew(

@@ -24,6 +24,16 @@ def test_one_trial_keeps_its_own_value(tmp_path: Path) -> None:
     assert "the only trial" in found.sentence
 
 
+def test_of_the_only_trial_the_choice_of_its_epoch_is_told(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(TARGETS, ORDERED, num_epochs=20)
+    found = expect(study.folder, study.rows, study.objective)
+    assert found.num_epochs == 20
+    assert "the best of 20 epochs of the only trial, which flatters it" in found.sentence
+    assert "not flattered" not in " ".join(found.lines)
+    assert any("The best of up to 20 epochs of each trial" in line for line in found.caveats)
+
+
 def test_the_best_of_equal_trials_is_expected_to_be_what_they_all_are(tmp_path: Path) -> None:
     study = MadeStudy(tmp_path)
     for seed in range(12):

@@ -279,6 +279,11 @@ def test_models_that_rank_the_samples_alike_cannot_be_told_apart(tmp_path: Path)
     lead = lead_of(study.folder, study.rows, AUC, study.rows[0])
     assert (lead.margin, lead.margin_standard_error, lead.confidence) == (0.0, 0.0, None)
     assert "cannot tell the two apart" in lead.sentence
+    assert "flatters" not in lead.sentence
+    study.add(TARGETS, [score / 3 for score in GOOD])
+    level = lead_of(study.folder, study.rows, AUC, study.rows[0])
+    assert level.margin == 0
+    assert level.sentence.endswith("being picked as the best of 3 trials flatters it.")
 
 
 def test_other_objectives_have_a_margin_but_no_error(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from workbench.searching.options import RunOptions
 from workbench.searching.start import run_preset
 from workbench.space.experiment import read_experiment
 from workbench.space.presets import draft_for, read_preset
-from workbench.study.records import importances, read_trials
+from workbench.study.importances import importances
+from workbench.study.records import read_trials
 
 RECIPE: dict[str, Any] = {
     "views": {"picture": {"kind": "image", "image_px": 32}},
@@ -167,7 +168,7 @@ def test_importances_are_told_of_a_study_with_a_recipe_from_elsewhere(
     outside = write(tmp_path, dropout=0.3)
     outcome = bench.search(bench.experiment(), 14, start_from=(outside,))
     shares = importances(outcome.folder)
-    assert shares["optimizer.lr"] > shares["backbone"]
+    assert shares["optimizer.lr"].share > shares["backbone"].share
 
 
 def test_a_known_recipe_that_was_cut_off_is_tried_again(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.selection.studies import MadeStudy, champion
+from tests.selection.studies import MadeStudy, champion, normal_scores
 from tests.selection.test_refit import record
 from tests.submission.made_study import TEMPLATE, VIEWS, TrainedStudy
 from workbench.data.facts import FactsStore
@@ -19,11 +19,12 @@ from workbench.media.facts import Facts
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import Weights
 from workbench.selection.champion import read_champion, require_number
+from workbench.selection.estimate import expect
 from workbench.study.folder import StudyFolder
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.submission import bundle as bundle_module
 from workbench.submission.bundle import Bundle, _require_still, describe_bundle, export
-from workbench.submission.documents import _start, _starts_told, installed_versions
+from workbench.submission.documents import _start, _starts_told, _worth, installed_versions
 from workbench.submission.markdown import as_cell
 from workbench.submission.neutral import Neutral, neutral_of, require_few
 from workbench.submission.scored_files import (
@@ -156,6 +157,15 @@ def test_the_readme_tells_the_rules_and_expected_scores(
     assert result is not None and result.ms_per_file is not None
     assert f"| ms a file, from its views on, all of it | {result.ms_per_file:.1f} |" in text
     assert f"| t2.mp4 | {stored_scores(study.folder)['t2.mp4']:.6f} |" in text
+
+
+def test_the_readme_tells_the_interval_and_the_choice(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    for seed in range(3):
+        made.add(*normal_scores(0.5, seed=seed))
+    expected = expect(made.folder, made.rows, made.objective)
+    told = " ".join(_worth(champion(expected=expected)))
+    assert f"({expected.low:.2f} to {expected.high:.2f}, 95%: the best of 3)" in told
 
 
 @pytest.mark.parametrize(

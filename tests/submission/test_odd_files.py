@@ -122,6 +122,16 @@ def test_nothing_is_written_over_what_is_read(
     assert not (media / "missing.mp4").exists()
 
 
+def test_what_is_no_file_gets_no_score(
+    study: TrainedStudy, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, out = study.data / "testset" / "t0.mp4", tmp_path / "out.csv"
+    for named in (tmp_path / "typo.mp4", study.data / "testset"):
+        assert main(bundle.path, [str(good), str(named), "--out", str(out)]) == 1
+        assert f"error: {named} " in capsys.readouterr().err
+    assert not out.exists()
+
+
 def held() -> tuple[int, int, int]:
     """Open files, threads and children of this process."""
     num_children = len(children())  # first, since it has a helper of multiprocessing started

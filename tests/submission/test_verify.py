@@ -88,7 +88,7 @@ def test_bytecode_does_not_run(own_bundle: Path, tmp_path: Path, name: str, list
         empty = hash_file(own_bundle / name)
         changed(own_bundle, files=files_with(own_bundle, name, sha256=empty))
     (tmp_path / "clip.mp4").touch()
-    with pytest.raises(BundleError, match="bytecode"):
+    with pytest.raises(BundleError, match="bytecode, which"):
         run_predict(own_bundle, [tmp_path / "clip.mp4"], tmp_path / "out.csv")
 
 
@@ -229,6 +229,24 @@ def test_what_a_person_names_must_be_there_before_anything_is_scored(
     with pytest.raises(DataError, match=f"{what}.*Name (a|the) media file"):
         run_predict(own_bundle, [good, tmp_path / what], tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_no_bundle_however_old_writes_over_what_a_person_has(
+    own_bundle: Path, study: TrainedStudy, tmp_path: Path
+) -> None:
+    program = own_bundle / "predict.py"  # one that looks at nothing
+    program.write_text("import sys; open(sys.argv[1].partition('=')[2], 'w').write('scores')")
+    record = {"sha256": hash_file(program), "size_bytes": program.stat().st_size}
+    changed(own_bundle, files=files_with(own_bundle, "predict.py", **record))
+    clip, mine = tmp_path / "a.mp4", tmp_path / "mine.txt"
+    for path in (clip, mine):
+        path.write_text("mine")
+    for out in (clip, mine, own_bundle / "out.csv"):
+        with pytest.raises(DataError, match="--out"):
+            run_predict(own_bundle, [clip], out)
+    assert (clip.read_text(), mine.read_text()) == ("mine", "mine")
+    run_predict(own_bundle, [clip], tmp_path / "new.csv")
+    assert (tmp_path / "new.csv").read_text() == "scores"
 
 
 def test_a_file_that_may_not_be_read_is_named(

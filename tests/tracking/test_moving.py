@@ -192,8 +192,12 @@ def test_two_that_come_first_make_one_store(tmp_path: Path) -> None:
     for process in started:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+    for process in started:  # all at once: none ends before the last begins
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
     for process in started:
-        _, said = process.communicate("\n", timeout=120)
+        _, said = process.communicate(timeout=120)
         assert (process.returncode, said) == (0, "")
     tracking = Tracking(tmp_path / "runs")
     for name in names:

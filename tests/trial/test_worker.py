@@ -68,10 +68,10 @@ def worker() -> Iterator[Worker]:
     made.process.join()
 
 
-def job(recipe: str, prepared: Path, folder: Path) -> LocalJob:
+def job(recipe: str, prepared: Path, folder: Path, *, num_threads: int = 1) -> LocalJob:
     asked = Job(study="study", trial=0, uid="", recipe=recipe)
     store, cache = folder / "store", folder / "cache"
-    return LocalJob(asked, prepared, folder, store, cache, device="cpu", num_threads=1)
+    return LocalJob(asked, prepared, folder, store, cache, device="cpu", num_threads=num_threads)
 
 
 def wait_for(is_so: Callable[[], bool], seconds: float) -> bool:
@@ -157,6 +157,15 @@ def test_a_worker_outlives_a_bug_and_runs_one_trial_after_another(
     pruned = worker.receive()
     assert isinstance(pruned, Result)
     assert pruned.state == "pruned"
+
+    # Threads set the order of sums, so each result says how many there were.
+    two = tmp_path / "trials" / "two"
+    worker.pipe.send(job(recipe.model_dump_json(), tmp_path / "study", two, num_threads=2))
+    assert isinstance(worker.receive(), Epoch)
+    worker.pipe.send("prune")
+    by_two = worker.receive()
+    assert isinstance(by_two, Result)
+    assert [one.environment and one.environment.num_threads for one in (pruned, by_two)] == [1, 2]
 
     worker.pipe.send(None)
     worker.process.join(WAIT_S)

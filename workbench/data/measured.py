@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,14 @@ class Measured:
         self._file = None if cache is None else cache / f"measured-{name}.jsonl"
 
     def get(self, about: Mapping[str, Any]) -> Any:
-        """Return what was kept of `about` last; None if nothing was."""
+        """Return what was kept of `about` last; None if nothing was, or it was changed since."""
         value = None
         if self._file is not None:
             key = _key(about)
             for line in read_lines(self._file):
                 if isinstance(line, dict) and line.get("key") == key:
-                    value = line.get("value")
+                    is_kept = line.get("sum") == _sum(key, line.get("value"))
+                    value = line.get("value") if is_kept else None
         return value
 
     def keep(self, about: Mapping[str, Any], value: Any) -> None:
@@ -41,7 +43,8 @@ class Measured:
         """
         if self._file is None:
             return
-        line = {"key": _key(about), "about": about, "value": value}
+        key = _key(about)
+        line = {"key": key, "about": about, "value": value, "sum": _sum(key, value)}
         try:
             with locked(self._file.with_suffix(".lock")), appending(self._file) as lines:
                 lines.add(line)
@@ -56,3 +59,11 @@ class Measured:
 
 def _key(about: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+
+def _sum(key: str, value: Any) -> int:
+    """Return the checksum of a line: a changed digit of a count would decide whether it is legal.
+
+    Lines of an older version have none, and what they tell is measured again.
+    """
+    return zlib.crc32(json.dumps([key, value]).encode())

@@ -23,6 +23,7 @@ from workbench.report.figure_parts import (
     show_unit_square,
 )
 from workbench.selection.leaderboard import complete_trials, objective_of, rank, shorten
+from workbench.study.importances import SHUFFLES, Importance
 from workbench.study.records import TrialRow
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
@@ -124,25 +125,40 @@ def history(rows: Sequence[TrialRow], objective: Objective, sureness: Estimate |
     return Plot("history", "Optimisation history", figure, " ".join(notes))
 
 
-def importance_bars(importances: Mapping[str, float]) -> Plot:
+def importance_bars(importances: Mapping[str, Importance]) -> Plot:
     """Return the importances of the searched dimensions, the largest on top."""
     some = list(importances.items())[:_MAX_BARS][::-1]
     figure = new_figure(height=110 + 24 * len(some), x="share of the importance", y="")
+    names = [safe(text) for text in distinct([shorten(key, 44) for key, _ in some])]
     figure.add_bar(
-        x=[share for _, share in some],
-        y=[safe(text) for text in distinct([shorten(key, 44) for key, _ in some])],
+        x=[found.share for _, found in some],
+        y=names,
         orientation="h",
-        marker_color="#0072b2",
-        text=[f"{share:.2f}" for _, share in some],
+        marker_color=["#0072b2" if found.is_told else "#b8c4d0" for _, found in some],
+        text=[f"{found.share:.2f}" for _, found in some],
         textposition="outside",
         cliponaxis=False,
         hovertext=[safe(key) for key, _ in some],
         hovertemplate="%{hovertext}: %{x:.3f}<extra></extra>",
     )
-    figure.update_layout(xaxis_rangemode="tozero", yaxis={"automargin": True, "type": "category"})
+    figure.add_scatter(
+        x=[found.chance for _, found in some],
+        y=names,
+        mode="markers",
+        marker={"symbol": "line-ns-open", "size": 14, "color": "#1c2430"},
+        hovertemplate="by chance up to %{x:.3f}<extra></extra>",
+    )
+    figure.update_layout(
+        showlegend=False,
+        xaxis_rangemode="tozero",
+        yaxis={"automargin": True, "type": "category"},
+    )
     note = (
         "Method: PED-ANOVA (Watanabe et al. 2023). It is local: it asks which dimensions set the "
-        "best tenth of the complete trials apart, not which move the objective everywhere."
+        "best tenth of the complete trials apart, not which move the objective everywhere. Shares "
+        "sum to 1 even where nothing mattered: the mark is the largest share that the dimension "
+        f"had in {SHUFFLES} shufflings of the objective among the trials, and a grey bar, which "
+        "does not pass it, says nothing."
     )
     if len(importances) > _MAX_BARS:
         note += f" The largest {_MAX_BARS} of {len(importances)} are shown."
@@ -150,7 +166,7 @@ def importance_bars(importances: Mapping[str, float]) -> Plot:
 
 
 def parallel(
-    rows: Sequence[TrialRow], objective: Objective, importances: Mapping[str, float]
+    rows: Sequence[TrialRow], objective: Objective, shares: Mapping[str, float]
 ) -> Plot | None:
     """Return the complete trials as lines over the searched dimensions; none if nothing varied."""
     ranked = rank(complete_trials(rows), objective)
@@ -159,7 +175,7 @@ def parallel(
     varied = [key for key in keys if len({repr(row.drawn.get(key)) for row in complete}) > 1]
     if len(complete) < 2 or not varied:
         return None
-    keys_shown = sorted(varied, key=lambda key: (-importances.get(key, 0.0), key))[:MAX_DIMENSIONS]
+    keys_shown = sorted(varied, key=lambda key: (-shares.get(key, 0.0), key))[:MAX_DIMENSIONS]
     names = axis_names(keys_shown)
     dimensions = [
         {"label": safe(names[key]), **axis([row.drawn.get(key, ABSENT) for row in complete])}

@@ -28,8 +28,9 @@ from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.statistics import read_scores, trial_auc
 from workbench.selection.summary import Summary, summarise
 from workbench.study.folder import StudyFolder
+from workbench.study.importances import importances
 from workbench.study.looks import read_looks
-from workbench.study.records import TrialRow, importances
+from workbench.study.records import TrialRow
 from workbench.tables import counted
 from workbench.trial.delong import Estimate
 from workbench.trial.recipe import Objective
@@ -130,10 +131,11 @@ def _plots(
 ) -> list[Plot]:
     if not rows:
         return []
-    shares = importances(folder)
+    mattered = importances(folder)
+    shares = {name: found.share for name, found in mattered.items()}
     found = [
         figures.history(rows, objective, best.sureness),
-        figures.importance_bars(shares) if shares else None,
+        figures.importance_bars(mattered) if mattered else None,
         figures.parallel(rows, objective, shares),
         figures.learning_curves(rows, objective, best.rows),
         figures.roc(best.scores, best.rows) if best.rows else None,

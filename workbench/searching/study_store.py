@@ -24,6 +24,7 @@ from workbench.searching.store import TrialStore
 from workbench.space.experiment import Experiment
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
+from workbench.study.importances import importances_of
 from workbench.study.records import (
     FAILED,
     GIVEN,
@@ -34,7 +35,6 @@ from workbench.study.records import (
     THOP,
     TRUE,
     UID,
-    importances_of,
     is_row,
     state_of,
 )
@@ -330,12 +330,13 @@ class StudyStore(TrialStore):
         return self._ended.counts
 
     def importances(self) -> list[tuple[str, float]]:
-        """Return the three dimensions that matter most so far; see `records.importances_of`.
+        """Return the three dimensions that matter most so far and more than chance would say.
 
-        Looked at anew after every fifth complete trial: before there is no news, and it costs.
+        Looked at anew once there are five complete trials more, or a tenth: it costs some time.
         """
         complete = len(self.complete())
-        if complete >= self._importances_of + 5:
+        if complete >= self._importances_of + max(5, self._importances_of // 10):
             self._importances_of = complete
-            self._importances = list(importances_of(self._study).items())[:3]
+            found = importances_of(self._study).items()
+            self._importances = [(name, one.share) for name, one in found if one.is_told][:3]
         return self._importances

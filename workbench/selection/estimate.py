@@ -1,5 +1,6 @@
 """What a trial that was chosen as the best of many is worth on new data of the same kind."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -55,6 +56,10 @@ class Expected(Frozen):
     num_groups: int
     """Groups of files that were kept together; as many as files where none belong together."""
 
+    num_epochs: int = 1
+    """The most epochs of a complete trial, of which the best was taken; 1 also where an older
+    version did not note it."""
+
     rank: int = 1
     """Its place among them by the objective; it is corrected for having been chosen from there."""
 
@@ -79,6 +84,8 @@ class Expected(Frozen):
         if self.low is None or self.high is None:
             return ""
         how = "the only trial, so not flattered by a choice"
+        if self.num_epochs > 1:
+            how = f"the best of {self.num_epochs} epochs of the only trial, which flatters it"
         if self.num_trials > 1:
             how = f"the best of {self.num_trials}"
         if self.rank > 1:
@@ -165,6 +172,7 @@ def expect(
         low=found.low if found else None,
         high=found.high if found else None,
         num_trials=len(complete),
+        num_epochs=_most_epochs(complete),
         rank=1 + [one for one in ranked if one in complete].index(row),
         num_groups=len(np.unique(np.concatenate([one.groups for one in measured]))),
         chosen_share=found.share if found else None,
@@ -233,16 +241,23 @@ def _caveats(complete: Sequence[TrialRow], left_out: int, objective: Objective) 
     said = []
     if left_out:
         said.append(f"Trials that were scored on other files are left out of this: {left_out}.")
-    if any(len(row.epochs) > 1 for row in complete):
+    if (epochs := _most_epochs(complete)) > 1:
         said.append(
-            "The best epoch of each trial was chosen on the same files, which flatters it a "
-            "little; scores of other epochs are not kept, so that is not corrected."
+            f"The best of up to {epochs} epochs of each trial was chosen on the same files, which "
+            "flatters it, the more the less it learned; scores of other epochs are not kept, so "
+            "that is not corrected."
         )
     if objective.metric.startswith("tpr_at_fpr"):
         said.append(
             f"A third of the files is few for {objective.metric}: it comes in coarse steps."
         )
     return tuple(said)
+
+
+def _most_epochs(complete: Sequence[TrialRow]) -> int:
+    """Return of how many epochs the best was taken, where a trial had the most."""
+    each = (Counter(epoch.fold for epoch in row.epochs).values() for row in complete)
+    return max((most for counts in each for most in counts), default=1)
 
 
 def _best_f1(measured: Sequence[SliceScores], trial: int) -> float | None:

@@ -224,18 +224,19 @@ def _say(
     said = f"It {verb} trial {other} by {abs(margin):.5f} in {objective.metric}"
     if margin == 0:
         said = f"It is level with trial {other} in {objective.metric}"
+    picked = f"; being picked as the best of {num_complete} trials flatters it"
+    picked = picked if margin >= 0 and num_complete > 2 else ""
     if paired is None:
-        return f"{said}; no standard error of that is known, as it is of an AUC."
+        return f"{said}; no standard error of that is known, as it is of an AUC{picked}."
     if paired.standard_error is None:
-        return f"{said}; one sample or group of a class is too few for a standard error."
+        return f"{said}; one sample or group of a class is too few for a standard error{picked}."
     if paired.confidence is None:
-        return f"{said}: the samples of {objective.place} rank alike and cannot tell the two apart."
+        alike = f"the samples of {objective.place} rank alike and cannot tell the two apart"
+        return f"{said}: {alike}{picked}."
     said += f" ± {Z95 * paired.standard_error:.5f} (95%, paired DeLong)"
     if abs(margin) <= Z95 * paired.standard_error:
         said += ", which chance alone could make: the two cannot be told apart"
-    if margin > 0 and num_complete > 2:
-        said += f"; being picked as the best of {num_complete} trials flatters it"
-    return said + "."
+    return f"{said}{picked}."
 
 
 def _lead_of_finalist(finalists: Finalists) -> Lead:

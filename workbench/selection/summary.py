@@ -279,6 +279,8 @@ def _expectation(
         said = f"expect {metric} {first.value:.3f}{within}, its value on {objective.place}"
         if num_complete > 1 and not first.is_repeat:
             said += f", or rather {worse}: being picked as the best of {num_complete} flatters it"
+        elif found and found.num_epochs > 1:
+            said += f", or rather {worse}: the best of its {found.num_epochs} epochs was taken"
     return f"On new data of this kind, {said}; {_elsewhere(values.of(first.number), objective)}."
 
 

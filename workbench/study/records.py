@@ -1,6 +1,5 @@
 """The trials of a study as rows, read from its journal and its trial folders."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,28 +128,6 @@ def read_trials(folder: StudyFolder) -> list[TrialRow]:
 def count_running(folder: StudyFolder) -> int:
     """Return how many trials are in flight or paused, or were when the study was cut off."""
     return len(read_study(folder).get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
-
-
-def importances(folder: StudyFolder) -> dict[str, float]:
-    """Return how much each searched dimension mattered; see `importances_of`."""
-    return importances_of(read_study(folder))
-
-
-def importances_of(study: optuna.Study) -> dict[str, float]:
-    """Return how much each searched dimension mattered: shares that sum to 1, largest first.
-
-    Source: Watanabe et al. 2023, "PED-ANOVA", arXiv:2304.10255, as Optuna computes it: which
-    dimensions set the best tenth of the complete trials apart. Empty with too few trials.
-    """
-    complete = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
-    values = {trial.value for trial in complete}
-    if len(complete) < 10 or len(values) < 2:
-        return {}
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    with warnings.catch_warnings():
-        # A dimension that few trials opened is unsure; the page says what the figures are.
-        warnings.filterwarnings("ignore", message="Some regimes for parameter")
-        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
 
 
 def is_row(trial: FrozenTrial) -> bool:

@@ -1,7 +1,7 @@
 """Whether the value that a chosen trial is said to have holds: its bias, and its interval.
 
 python -m tests.benchmarks.selection [--quick] [--samples N] [--trials N] [--repeats 500]
-    [--processes 2] [--bootstrap] [--packs] [--joint mean]
+    [--processes 2] [--bootstrap] [--packs] [--joint mean] [--few]
 
 A cell draws the scores of several trials on the same samples of two classes, each normal. A sample
 is as hard for all trials as `correlation` says, and the rest of its scores is their own. The trial
@@ -13,6 +13,9 @@ with the best AUC is chosen. What is known of it is held against its true AUC, o
 
 With --packs, a pack is chosen instead (`selection.pack_correction`) of trials whose true AUCs are
 spread about 0.7, and the last columns tell how the gain on the best single trial holds.
+
+With --few, there is one model: of few files, of many more of one class, or of 20 epochs that
+learned nothing, of which the best is taken.
 
 True AUCs are equal; spread (normal, a standard deviation of 0.12 in the distance of the classes,
 which is 0.03 of an AUC of 0.7); or equal but for one, which is ahead by 0.2 of that distance (0.05
@@ -35,6 +38,7 @@ import numpy as np
 from scipy.stats import norm
 
 from tests.benchmarks.selection.cells import Cell, Held, cells, distances, draw, seed_of
+from tests.benchmarks.selection.few import few_cells, few_row, measure_few
 from tests.benchmarks.selection.packs import measure_packs, pack_cells, pack_row
 from workbench.selection.choosing import SliceScores, kinds_of_groups
 from workbench.selection.correction import correct
@@ -125,6 +129,16 @@ def _print_packs(options: argparse.Namespace) -> None:
             print(pack_row(cell, found), flush=True)
 
 
+def _print_few(options: argparse.Namespace) -> None:
+    """Print a row for each cell as it ends."""
+    titles = (
+        "files | AUC | epochs | DeLong covers | model covers | trial covers | trial excludes 0.5"
+    )
+    print(f"| {titles} |\n{'| --- ' * 7}|", flush=True)
+    for cell in few_cells():
+        print(few_row(cell, measure_few(cell, options.repeats or 1000)), flush=True)
+
+
 def main() -> None:
     """Print a row for each cell as it ends, and then which missed."""
     parser = argparse.ArgumentParser(description="How well the value of a chosen trial holds.")
@@ -135,10 +149,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--bootstrap", action="store_true")
     parser.add_argument("--packs", action="store_true")
+    parser.add_argument("--few", action="store_true", help="One model: few files, many epochs.")
     parser.add_argument("--joint", choices=get_args(JointName), default="mean")
     options = parser.parse_args()
-    if options.packs:
-        _print_packs(options)
+    if options.packs or options.few:
+        (_print_packs if options.packs else _print_few)(options)
         return
     repeats = options.repeats or (100 if options.quick else 500)
     names = ["naive", "ours", *(["bootstrap"] if options.bootstrap else [])]
