@@ -106,6 +106,24 @@ def test_an_odd_name_inside_the_media_folder_is_kept(tmp_path: Path, name: str) 
     assert rows(written(tmp_path, f"video_name,target\n{name},0\n")) == [(name, 0)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'video_name,target\n"../a\x1b[2J\n",0\n',
+        "video_name,target\na\x1b[2J,maybe\u202e\nb,0\n",
+        "video_name,\x1b[31mwhat\na,1\n",
+        'video_name,target\n"a\x1b[2J",0\n"a\x1b[2J",1\n',
+    ],
+)
+def test_what_strangers_wrote_is_seen_in_an_error_and_does_not_act(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        read_labels(written(tmp_path, text))
+    assert str(caught.value).isprintable()
+    assert r"\u001b[" in str(caught.value)
+
+
 def test_a_missing_name_is_refused(tmp_path: Path) -> None:
     assert leaves_folder("")
     for text in ("video_name,target\na,1\n,0\n", "target,video_name\n1,a\n0\n"):

@@ -1,5 +1,6 @@
 """The search and its store: what is tried, what is not, and what a kill leaves behind."""
 
+import errno
 import os
 import signal
 import time
@@ -19,7 +20,7 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineRunner, InlineTrials, make_result
 from tests.study.tiny import SPACE, THREE
 from tests.study.workers import epoch
-from workbench.errors import RuleError, StudyError
+from workbench.errors import DiskFullError, RuleError, StudyError
 from workbench.parts.weights import RANDOM
 from workbench.searching.devices import Seats
 from workbench.searching.local_runner import LocalRunner
@@ -473,6 +474,21 @@ def test_a_disk_that_fills_up_stops_the_search_and_it_goes_on_when_there_is_spac
     inline.reset()
     free[0] = 2**40
     assert states(bench.search(experiment, 4)) == ["complete"] * 4
+
+
+def test_a_record_that_finds_the_disk_full_ends_the_search_with_a_sentence(
+    bench: Bench, inline: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    experiment = bench.experiment()
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.searching.recording.StudyRuns.log", full)
+        patch.setattr("workbench.access.no_space", lambda folder: True)
+        with pytest.raises(DiskFullError, match="Make space; the same command then goes on"):
+            bench.search(experiment, 2)
+    assert states(bench.search(experiment, 2)) == ["complete"] * 2
 
 
 def test_a_trial_that_finds_the_disk_full_is_asked_again(

@@ -66,7 +66,8 @@ def test_a_file_that_hangs_dies_or_eats_memory_gets_a_neutral_score_and_the_rest
 def test_odd_files_are_scored_counted_and_named(
     study: TrainedStudy, bundle: Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    odd = {"x.mp4": b"x", "late.mpg": late_mpg(), "late.flv": late_flv(), "wide.wav": wide_wav()}
+    hostile = "x\x1b[2J.mp4"
+    odd = {hostile: b"x", "late.mpg": late_mpg(), "late.flv": late_flv(), "wide.wav": wide_wav()}
     for name, content in odd.items():
         (tmp_path / name).write_bytes(content)
     good, mute = (study.data / "testset" / name for name in ("t0.mp4", "mute.mp4"))
@@ -77,7 +78,8 @@ def test_odd_files_are_scored_counted_and_named(
     assert pd.read_csv(out)["y_pred"].between(0, 1).all()
     said = capfd.readouterr().err
     assert " of 6 files could not be read and got a neutral score: " in said
-    assert f"{tmp_path / 'x.mp4'} (broken: " in said
+    assert rf"{tmp_path}/x\u001b[2J.mp4 (broken: " in said
+    assert all(line.isprintable() for line in said.splitlines())
     assert "lack a view and were scored by the others: " in said
     assert f"{mute} (mel, no_audio: " in said
 
@@ -126,9 +128,10 @@ def test_what_is_no_file_gets_no_score(
     study: TrainedStudy, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, out = study.data / "testset" / "t0.mp4", tmp_path / "out.csv"
-    for named in (tmp_path / "typo.mp4", study.data / "testset"):
+    for name, said in (("typo.mp4",) * 2, ("testset",) * 2, ("t\x1b[2J.mp4", r"t\u001b[2J.mp4")):
+        named = study.data / name
         assert main(bundle.path, [str(good), str(named), "--out", str(out)]) == 1
-        assert f"error: {named} " in capsys.readouterr().err
+        assert f"error: {study.data / said} " in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -1,6 +1,7 @@
 """A trial that is cut off goes on after its last whole epoch, to the bits of one that was not."""
 
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -216,3 +217,20 @@ def test_a_checkpoint_with_a_changed_bit_is_not_gone_on_from(
     whole[at + 5] ^= 0x10
     files.checkpoint.write_bytes(whole)
     assert files.read_checkpoint() is None
+
+
+class Harm:
+    """What a pickle may do when it is read."""
+
+    def __init__(self, sign: Path) -> None:
+        self.sign = sign
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.sign,)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path: Path) -> None:
+    files = TrialFolder(tmp_path)
+    torch.save({"model": Harm(tmp_path / "harm")}, files.checkpoint)
+    assert files.read_checkpoint() is None
+    assert not (tmp_path / "harm").exists()
