@@ -63,6 +63,13 @@ def test_the_best_would_be_promoted(sliced: MadeStudy) -> None:
     )
 
 
+def test_the_choice_of_an_epoch_of_the_only_trial_is_said(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(*normal_scores(0.5, seed=0), num_epochs=20)
+    _, expected, _ = summary_of(study).decision
+    assert "or rather less: the best of its 20 epochs was taken" in expected
+
+
 def test_the_promoted_trial_stands_first_whatever_is_best(sliced: MadeStudy) -> None:
     write_champion(sliced, 0, chosen_by="by hand")
     try:

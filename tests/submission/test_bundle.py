@@ -3,6 +3,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,6 +24,7 @@ from workbench.selection.estimate import expect
 from workbench.study.folder import StudyFolder
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.submission import bundle as bundle_module
+from workbench.submission import documents
 from workbench.submission.bundle import Bundle, _require_still, describe_bundle, export
 from workbench.submission.documents import _start, _starts_told, _worth, installed_versions
 from workbench.submission.markdown import as_cell
@@ -184,6 +186,23 @@ def test_the_readme_tells_the_interval_and_the_choice(tmp_path: Path) -> None:
 )
 def test_a_name_in_the_readme_is_no_markup(name: str, cell: str) -> None:
     assert as_cell(name) == cell
+
+
+def test_strangers_names_in_a_readme_are_no_markup(
+    study: TrainedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme: Any = documents.readme
+
+    def hostile(*given: Any, **named: Any) -> str:
+        odd = {"first": {"[x](http://evil)": 0.5}, "columns": ("<b>name", "y|pred")}
+        return str(readme(*given, **{**named, **odd}))
+
+    monkeypatch.setattr(documents, "readme", hostile)
+    made = export(study.folder, tmp_path / "out", allow_missing=True)
+    text = (made.path / "README.md").read_text()
+    assert "| `[x](http://evil)` | 0.500000 |" in text
+    assert text.count("`<b>name`") == text.count("<b>name") == 2
+    assert r"`y\|pred`" in text
 
 
 def test_the_summary_names_trial_and_files(bundle: Bundle) -> None:
