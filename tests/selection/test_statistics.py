@@ -20,16 +20,11 @@ from workbench.searching.noise import noise
 from workbench.selection import statistics
 from workbench.selection.operating_points import operating_point
 from workbench.selection.slice_values import auc_gap, read_labelled_scores
-from workbench.selection.statistics import (
-    read_scored_trials,
-    read_scores,
-    trial_auc,
-    trial_auc_difference,
-    unrecorded,
-)
+from workbench.selection.statistics import trial_auc, trial_auc_difference
 from workbench.selection.summary import summarise
 from workbench.study import records
 from workbench.study.folder import StudyFolder
+from workbench.study.scored import read_scored_trials, read_scores, unrecorded
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.intervals import rate_interval
 from workbench.trial.metrics import binary_metrics

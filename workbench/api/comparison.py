@@ -16,13 +16,13 @@ from workbench.selection import leaderboard
 from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import finalists_as_table
 from workbench.selection.pack_summary import PackSummary, describe_pack
-from workbench.selection.statistics import read_scored_trials, unrecorded
 from workbench.selection.summary import Summary, describe_summary, summarise
 from workbench.study.alike import measured_alike
 from workbench.study.disk import kept_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import describe_looks, read_looks
 from workbench.study.records import TrialRow, count_running
+from workbench.study.scored import read_scored_trials, unrecorded
 from workbench.tables import USUAL_WIDTH
 from workbench.trial.recipe import Objective
 

@@ -37,12 +37,12 @@ from workbench.selection.correction import gain_error, interval_by_groups
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
 from workbench.selection.registration import load_trained
-from workbench.selection.statistics import read_scored_trials
 from workbench.study.file_groups import numbered_groups
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
 from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scored_trials
 from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.intervals import rate_interval

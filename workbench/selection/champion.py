@@ -9,11 +9,11 @@ from workbench.console import visible_lines
 from workbench.errors import DamagedFileError, StudyError
 from workbench.notebook import ShownAsText
 from workbench.selection.estimate import Expected
-from workbench.selection.statistics import with_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, members_told
 from workbench.study.records import UID, TrialRow, is_row, read_study
 from workbench.study.repeats import read_repeats, row_of_repeat
+from workbench.study.scored import with_scores
 from workbench.study.soups import Choice
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective

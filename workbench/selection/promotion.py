@@ -12,16 +12,11 @@ from workbench.selection.finalists import Finalists, read_finalists
 from workbench.selection.finalists_told import failed_repeats, reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.registration import Registry, known_version, register
-from workbench.selection.statistics import (
-    read_scored_trials,
-    set_aside,
-    trial_auc,
-    trial_auc_difference,
-    unrecorded,
-)
+from workbench.selection.statistics import trial_auc, trial_auc_difference
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import EXACT_DIGITS, TrialRow
+from workbench.study.scored import read_scored_trials, set_aside, unrecorded
 from workbench.tables import counted
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective

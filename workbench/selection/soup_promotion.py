@@ -11,10 +11,11 @@ from workbench.selection.promotion import lead_of
 from workbench.selection.registration import Registry, known_version, register_model
 from workbench.selection.soup import num_fitting
 from workbench.selection.soup_decision import worth_of_soup
-from workbench.selection.statistics import read_scored_trials, trial_auc
+from workbench.selection.statistics import trial_auc
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scored_trials
 from workbench.study.soups import Soup, newest_soup, read_soup, row_of_soup
 
 
