@@ -25,6 +25,7 @@ from workbench.data.prepare import Prepared, prepare
 from workbench.data.prepared_report import require_classes
 from workbench.errors import DataError, StudyError
 from workbench.fence import num_cores
+from workbench.files import hash_file
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.any_model import scores_of
 from workbench.scoring.slices import Slice
@@ -127,8 +128,9 @@ def audit(
         targets, scores = _scored(folder, asked.uid, prepared, device)
         alike = numbered_groups(prepared.rows(HOLDOUT), prepared.metadata)
         is_told = before is None
-        if before is not None and before.of_recipe != asked.uid:
+        if before is not None:
             _require_there(folder, rows, before)
+        if before is not None and before.of_recipe != asked.uid:
             _, stood = _scored(folder, before.of_recipe, prepared, device)
             is_told = is_gain(metric, targets, scores, stood, alike)
         found = estimate(metric, targets, scores)
@@ -146,12 +148,13 @@ def audit(
             of_trial=asked.number,
             of_recipe=asked.uid,
             of_soup=asked.is_soup,
+            of_weights=hash_file(folder.model(asked.uid).weights),
             value=found.value,
             low=low,
             high=high,
         )
         if before is not None and not is_told:
-            stands = ("of_trial", "of_recipe", "of_soup", "value", "low", "high")
+            stands = ("of_trial", "of_recipe", "of_soup", "of_weights", "value", "low", "high")
             look = look.model_copy(update={key: getattr(before, key) for key in stands})
         append_look(folder, look)
     num_unseen = len(manifest.table) - len(targets)
@@ -284,7 +287,7 @@ def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) ->
 
 
 def _require_there(folder: StudyFolder, rows: Sequence[TrialRow], look: Look) -> None:
-    """Raise StudyError if the study has the model no more whose value stands."""
+    """Raise StudyError if the study has the model no more whose value stands, or other weights."""
     if look.of_trial is None:
         place = folder.soup if look.of_soup else folder.pack
         is_there = place(look.of_recipe).path.is_dir()
@@ -294,6 +297,13 @@ def _require_there(folder: StudyFolder, rows: Sequence[TrialRow], look: Look) ->
         raise StudyError(
             f"The holdout's value that stands is that of {look.of_title}, whose files the study "
             "no longer has, so nothing can be compared with it. Put its folder back."
+        )
+    weights = folder.model(look.of_recipe).weights
+    if look.of_weights and weights.exists() and hash_file(weights) != look.of_weights:
+        raise StudyError(
+            f"The holdout's value that stands is that of {look.of_title} with other weights than "
+            f"{weights} holds, as after a second training. Put that file and the result.json "
+            "beside it back from a copy."
         )
 
 

@@ -50,6 +50,9 @@ class Look(Frozen):
     of_soup: bool = False
     """Whether it is a soup's value."""
 
+    of_weights: str = ""
+    """SHA-256 of the file of weights whose value it is; empty in looks of earlier versions."""
+
     value: float
     low: float | None
     high: float | None
