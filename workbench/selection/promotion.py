@@ -5,8 +5,14 @@ from datetime import UTC, datetime
 
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError
-from workbench.files import write_text
-from workbench.selection.champion import Champion, Lead, RunnerUp, current_user, read_champion
+from workbench.selection.champion import (
+    Champion,
+    Lead,
+    RunnerUp,
+    current_user,
+    read_champion,
+    write_champion,
+)
 from workbench.selection.estimate import expect
 from workbench.selection.finalists import Finalists, read_finalists
 from workbench.selection.finalists_told import failed_repeats, reason, say_lead
@@ -139,7 +145,7 @@ def promote(
         params_true=row.params_true,
         num_folds=folder.experiment().validation.use,
     )
-    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    write_champion(folder, champion)
     return champion
 
 
@@ -161,6 +167,7 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
         return promote(folder, registry, held=held)
     version = known_version(folder, registry, champion.recipe)
     if version == champion.model_version:
+        write_champion(folder, champion)
         return champion
     if champion.number is None:
         raise StudyError(
@@ -169,7 +176,7 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
         )
     again = promote(folder, registry, champion.number, why=champion.why)
     champion = champion.model_copy(update={"model_version": again.model_version})
-    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    write_champion(folder, champion)
     return champion
 
 

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from workbench.errors import StudyError
+from workbench.files import write_text
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.scoring.served import FlatModel
@@ -68,7 +69,13 @@ def known_version(folder: StudyFolder, registry: Registry, uid: str) -> str | No
 
     `uid` is that of a trial's recipe, of a soup or of a pack.
     """
-    return registry.set_champion(folder.name, uid, folder.info().id, _weights_of(folder, uid))
+    study_id, weights = folder.info().id, _weights_of(folder, uid)
+    was_cut_off = folder.registering.exists()
+    write_text(folder.registering, "")
+    version = registry.set_champion(folder.name, uid, study_id, weights)
+    if version is None and not was_cut_off:
+        folder.registering.unlink()
+    return version
 
 
 def _weights_of(folder: StudyFolder, uid: str) -> str:
@@ -111,6 +118,7 @@ def register_model(
     weights = _weights_of(folder, uid)
     known = {"workbench.weights_sha256": weights} if weights else {}
     versions = {"torch": torch.__version__.partition("+")[0], "numpy": np.__version__}
+    write_text(folder.registering, "")  # until the champion's record names the version
     return registry.register_champion(
         folder.name,
         model=served,

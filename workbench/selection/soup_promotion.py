@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from workbench.errors import StudyError
-from workbench.files import write_text
-from workbench.selection.champion import Champion, current_user
+from workbench.selection.champion import Champion, current_user, write_champion
 from workbench.selection.leaderboard import complete_trials, objective_of
 from workbench.selection.promotion import lead_of
 from workbench.selection.registration import Registry, known_version, register_model
@@ -67,7 +66,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
         params_true=row.params_true,
         num_folds=folder.experiment().validation.use,
     )
-    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    write_champion(folder, champion)
     return champion
 
 
