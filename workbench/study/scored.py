@@ -1,7 +1,7 @@
 """The ended trials of a study, each held against the scores that it left."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import get_args
 
 import pandas as pd
@@ -17,7 +17,7 @@ from workbench.study.records import (
     state_of,
 )
 from workbench.tables import counted
-from workbench.trial.metrics import objective_metrics
+from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import MetricName, Objective
 from workbench.trial.result import TrialFolder
 
@@ -120,7 +120,8 @@ def with_scores(
     told: list[tuple[str, float]]
     told = [(name, row.metrics[name]) for name in _PLAIN if name in row.metrics]
     told += [(name, row.metrics.get(name, math.nan)) for name in limits]
-    wrong = _not_given(scores, objective, [(objective.metric, row.objective), *told])
+    told.insert(0, (objective.metric, row.objective))
+    wrong = _not_given(scores, objective, told, row.by_slice)
     if wrong is None:
         return row
     # One of the two was changed; which, nothing tells.
@@ -146,18 +147,36 @@ def gives(scores: pd.DataFrame, objective: Objective, value: float) -> bool:
 
 
 def _not_given(
-    scores: pd.DataFrame, objective: Objective, values: Sequence[tuple[str, float]]
+    scores: pd.DataFrame,
+    objective: Objective,
+    values: Sequence[tuple[str, float]],
+    by_slice: Mapping[str, Mapping[str, float]] | None = None,
 ) -> str | None:
-    """Return the first metric of which stored scores do not give this value, if there is one."""
+    """Return the first metric of which stored scores do not give this value, if there is one.
+
+    Args:
+        scores: On the objective's slices, and others.
+        objective: What is measured.
+        values: Metrics over these slices.
+        by_slice: Metrics on each slice; what is told of others is not looked at.
+    """
     scored = {
         str(name): (of_slice["target"], of_slice["score"])
         for name, of_slice in scores.groupby("slice", sort=False)
     }
     try:
-        found = {str(name): value for name, value in objective_metrics(objective, scored).items()}
+        names = objective.slices_among(scored)
+        measured = {name: binary_metrics(*scored[name]) for name in names}
+        whole = objective.aggregated(measured)
     except (ValueError, KeyError):  # no scores of two classes, or none of a slice
         return objective.metric
-    for name, value in values:
-        if not math.isclose(found.get(name, math.nan), value, rel_tol=1e-4, abs_tol=1e-6):
-            return name
+    asked = [("", {str(name): value for name, value in whole.items()}, values)]
+    for name, metrics in (by_slice or {}).items():
+        if name in measured:
+            told = [(metric, metrics[metric]) for metric in _PLAIN if metric in metrics]
+            asked.append((f" on {name}", {str(m): v for m, v in measured[name].items()}, told))
+    for where, found, told in asked:
+        for name, value in told:
+            if not math.isclose(found.get(name, math.nan), value, rel_tol=1e-4, abs_tol=1e-6):
+                return f"{name}{where}"
     return None
