@@ -161,8 +161,8 @@ def _not_given(
         by_slice: Metrics on each slice; what is told of others is not looked at.
     """
     scored = {
-        str(name): (of_slice["target"], of_slice["score"])
-        for name, of_slice in scores.groupby("slice", sort=False)
+        str(name): (part["target"], part["score"])
+        for name, part in scores.groupby("slice", sort=False)
     }
     try:
         names = objective.slices_among(scored)
@@ -173,8 +173,9 @@ def _not_given(
     asked = [("", {str(name): value for name, value in whole.items()}, values)]
     for name, metrics in (by_slice or {}).items():
         if name in measured:
-            told = [(metric, metrics[metric]) for metric in _PLAIN if metric in metrics]
-            asked.append((f" on {name}", {str(m): v for m, v in measured[name].items()}, told))
+            found = {str(metric): value for metric, value in measured[name].items()}
+            of_slice = [(str(metric), metrics[metric]) for metric in _PLAIN if metric in metrics]
+            asked.append((f" on {name}", found, of_slice))
     for where, found, told in asked:
         for name, value in told:
             if not math.isclose(found.get(name, math.nan), value, rel_tol=1e-4, abs_tol=1e-6):
