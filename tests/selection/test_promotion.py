@@ -283,6 +283,34 @@ def test_promoting_the_champion_again_makes_no_second_version(study: MadeStudy) 
     assert read_champion(study.folder) == again
 
 
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_what_was_promoted_by_hand_stays_that_recipe_whatever_its_number(
+    study: MadeStudy, capsys: pytest.CaptureFixture[str], is_registered: bool
+) -> None:
+    """A journal that was lost with MLflow's runs may number the trials anew."""
+    models = ListedModels()
+    before = promote(study.folder, models, 1, why="It is the one.")
+    renumbered = before.model_copy(update={"number": 0})
+    study.folder.champion.write_text(renumbered.model_dump_json())
+    kept = promote_best(study.folder, models if is_registered else (models := ListedModels()))
+    assert (kept.number, kept.recipe, kept.value) == (1, before.recipe, before.value)
+    assert (kept.chosen_by, kept.why) == ("by hand", "It is the one.")
+    assert [one["tags"]["workbench.uid"] for one in models.kept] == [before.recipe]
+    assert read_champion(study.folder) == kept
+    assert "Promoted by hand was trial 0, auc 0.66667: that" in capsys.readouterr().err
+
+
+def test_no_other_trial_takes_the_place_of_a_lost_one_that_was_promoted_by_hand(
+    study: MadeStudy,
+) -> None:
+    before = promote(study.folder, ListedModels(), 1)
+    lost = before.model_copy(update={"recipe": "0" * 12})  # the study was put back from a copy
+    study.folder.champion.write_text(lost.model_dump_json())
+    with pytest.raises(StudyError, match="no longer has what was promoted by hand as trial 1, nor"):
+        promote_best(study.folder, ListedModels())
+    assert read_champion(study.folder) == lost
+
+
 def test_a_worse_trial_named_by_hand_is_promoted_with_its_deficit(study: MadeStudy) -> None:
     models = ListedModels()
     promote(study.folder, models)

@@ -25,7 +25,6 @@ from workbench.data.prepare import Prepared, prepare
 from workbench.data.prepared_report import require_classes
 from workbench.errors import DataError, StudyError
 from workbench.fence import num_cores
-from workbench.files import hash_file
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.any_model import scores_of
 from workbench.scoring.slices import Slice
@@ -37,7 +36,7 @@ from workbench.selection.champion import current_user, read_champion
 from workbench.selection.correction import gain_error, interval_by_groups
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
-from workbench.selection.registration import load_trained
+from workbench.selection.registration import load_trained, weights_of
 from workbench.study.file_groups import numbered_groups
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
@@ -148,14 +147,14 @@ def audit(
             of_trial=asked.number,
             of_recipe=asked.uid,
             of_soup=asked.is_soup,
-            of_weights=hash_file(folder.model(asked.uid).weights),
+            of_weights_sha256=weights_of(folder, asked.uid),
             value=found.value,
             low=low,
             high=high,
         )
         if before is not None and not is_told:
-            stands = ("of_trial", "of_recipe", "of_soup", "of_weights", "value", "low", "high")
-            look = look.model_copy(update={key: getattr(before, key) for key in stands})
+            own = ("of_trial", "of_recipe", "of_soup", "of_weights_sha256", "value", "low", "high")
+            look = look.model_copy(update={key: getattr(before, key) for key in own})
         append_look(folder, look)
     num_unseen = len(manifest.table) - len(targets)
     return Audited(look, before, len(looks) + 1, asked.objective, num_copies, num_unseen)
@@ -298,12 +297,11 @@ def _require_there(folder: StudyFolder, rows: Sequence[TrialRow], look: Look) ->
             f"The holdout's value that stands is that of {look.of_title}, whose files the study "
             "no longer has, so nothing can be compared with it. Put its folder back."
         )
-    weights = folder.model(look.of_recipe).weights
-    if look.of_weights and weights.exists() and hash_file(weights) != look.of_weights:
+    if look.of_weights_sha256 not in ("", weights_of(folder, look.of_recipe)):
         raise StudyError(
             f"The holdout's value that stands is that of {look.of_title} with other weights than "
-            f"{weights} holds, as after a second training. Put that file and the result.json "
-            "beside it back from a copy."
+            "it has now, as where it was trained again: that value is not theirs, and nothing can "
+            "be compared with it. Put its former folder back."
         )
 
 

@@ -21,7 +21,7 @@ from workbench.selection.registration import Registry, known_version, register
 from workbench.selection.statistics import trial_auc, trial_auc_difference
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
-from workbench.study.records import EXACT_DIGITS, TrialRow
+from workbench.study.records import EXACT_DIGITS, TrialRow, read_trials
 from workbench.study.scored import read_scored_trials, set_aside, unrecorded
 from workbench.tables import counted
 from workbench.trial.delong import Z95, Estimate
@@ -166,15 +166,31 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
     if champion is None or champion.chosen_by == "best":
         return promote(folder, registry, held=held)
     version = known_version(folder, registry, champion.recipe)
-    if version == champion.model_version:
+    number = champion.number
+    if number is not None:
+        numbers = {row.recipe: row.number for row in read_trials(folder)}
+        number = numbers.get(champion.recipe, number if version else None)
+        if number is None:
+            raise StudyError(
+                f"The study no longer has what was promoted by hand as {champion.title}, nor has "
+                "the registry. Name a trial by `workbench promote --trial`."
+            )
+    if (number, version) == (champion.number, champion.model_version):
         write_champion(folder, champion)
         return champion
-    if champion.number is None:
+    if number is None:
         raise StudyError(
             f"The registry lost {champion.title}, which was promoted by hand. Run `workbench "
             f"promote --{'soup' if champion.is_soup else 'pack'}` again."
         )
-    again = promote(folder, registry, champion.number, why=champion.why)
+    again = promote(folder, registry, number, why=champion.why)
+    if (again.number, again.value) != (champion.number, champion.value):
+        # A journal that was lost has its trials by other numbers, or the model was trained again.
+        say(
+            f"Promoted by hand was {champion.title}, {again.objective.metric} "
+            f"{champion.value:.5f}: that recipe is {again.title} by now, {again.value:.5f}."
+        )
+        return again
     champion = champion.model_copy(update={"model_version": again.model_version})
     write_champion(folder, champion)
     return champion

@@ -50,8 +50,8 @@ class Look(Frozen):
     of_soup: bool = False
     """Whether it is a soup's value."""
 
-    of_weights: str = ""
-    """SHA-256 of the file of weights whose value it is; empty in looks of earlier versions."""
+    of_weights_sha256: str = ""
+    """Of the weights that had that value; empty of older versions."""
 
     value: float
     low: float | None
