@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.cli.main import app
 from workbench.data.holdout import Holdout, holdout_of
 from workbench.data.manifest import Layout, read_manifest
+from workbench.files import hash_file
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks
 from workbench.study.records import read_trials
@@ -103,6 +105,19 @@ def test_every_command_but_audit_runs_without_the_labels_of_a_folder(
     assert one.trial == 0 and one.num_files == 16
     run("audit", "apart", "--trial", "1")
     assert "looked at 3 times" in run("compare", "apart").stdout
+
+    # The trial is trained again to other weights: no value of the old ones is told as theirs.
+    stood = read_looks(folder)[-1]
+    files = folder.trial(stood.of_recipe)
+    tensors = load_file(files.weights)
+    save_file({name: tensor * 1.5 for name, tensor in tensors.items()}, files.weights)
+    result = files.read_result()
+    assert result is not None
+    files.write_result(result.model_copy(update={"weights_sha256": hash_file(files.weights)}))
+    for number in ("0", "1"):
+        said = run("audit", "apart", "--trial", number, code=1).stderr
+        assert f"is that of {stood.of_title} with other weights than" in said
+    assert len(read_looks(folder)) == 3
 
 
 def test_a_share_is_in_no_split_and_audit_reads_it(root: Path) -> None:

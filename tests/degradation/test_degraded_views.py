@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -93,9 +94,12 @@ def test_h264_is_smaller_has_every_frame_and_is_the_same_twice(tmp_path: Path) -
     assert 2 < error < 40
 
 
-@pytest.mark.parametrize("codec", ["libx264", "libx265"])
-def test_a_sent_copy_is_smaller_slower_and_the_same_twice(tmp_path: Path, codec: Codec) -> None:
-    source = write_media(tmp_path / "source.mp4", pictures=moving(40), fps=60)
+@pytest.mark.parametrize(("codec", "least_px"), [("libx264", 16), ("libx265", 48)])
+def test_a_sent_copy_is_smaller_slower_and_the_same_twice(
+    tmp_path: Path, codec: Codec, least_px: int
+) -> None:
+    pictures = moving(40, width=256, height=192)
+    source = write_media(tmp_path / "source.mp4", pictures=pictures, fps=60)
     sizes, counts = set(), set()
     for seed in (0, 1):
         files = [tmp_path / f"{seed}{name}.mp4" for name in ("one", "two")]
@@ -111,12 +115,43 @@ def test_a_sent_copy_is_smaller_slower_and_the_same_twice(tmp_path: Path, codec:
                 }[codec]
             )
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        # 15 to 30 of 60 frames a second, a quarter to all of 64 x 48; no side under 16.
+        # 15 to 30 of 60 frames a second, a quarter to all of 256 x 192; x265: no side under 48.
         assert 10 <= len(frames) <= 20
-        assert 16 <= frames[0].shape[0] <= 48 and 16 <= frames[0].shape[1] <= 64
+        assert least_px <= frames[0].shape[0] <= 192 and least_px <= frames[0].shape[1] <= 256
         counts.add(len(frames))
         sizes.add(frames[0].shape)
     assert len(sizes) == len(counts) == 2
+
+
+def test_a_small_video_is_sent_as_h265_to_its_end_whatever_its_size(tmp_path: Path) -> None:
+    # Of pictures of 40 x 32 x265 wrote past its memory, and died of it.
+    source = write_media(tmp_path / "source.mp4", pictures=moving(8, width=40, height=32))
+    write_as_sent(source, tmp_path / "sent.mp4", np.random.default_rng(0), codec="libx265")
+    with av.open(str(tmp_path / "sent.mp4")) as container:
+        assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {(48, 48)}
+
+
+def test_an_encoder_that_dies_is_no_broken_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_media(tmp_path / "source.mp4", pictures=moving(8))
+    own = recoding._writer
+
+    def dying(size: tuple[int, int], out: Path, how: Any) -> recoding.FrameWriter:
+        writer = own(size, out, how)
+        stop = writer.close
+
+        def close() -> None:
+            writer.proc.kill()
+            stop()
+
+        monkeypatch.setattr(writer, "close", close)
+        return writer
+
+    monkeypatch.setattr(recoding, "_writer", dying)
+    with pytest.raises(MediaError, match=r"the encoder died on this file \(exit code -9\)") as told:
+        write_h264(source, tmp_path / "out.mp4", crf=32)
+    assert told.value.status == "crashed"  # another try can end otherwise
 
 
 def test_h265_is_refused_where_it_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:

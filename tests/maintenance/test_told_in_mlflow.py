@@ -1,5 +1,7 @@
 """What MLflow says of a study as a whole: here, because the studies of these tests are cheap."""
 
+import pandas as pd
+
 from tests.maintenance.conftest import ranked, register, write_champion
 from tests.study.conftest import Bench
 from workbench.selection.champion import read_champion
@@ -34,3 +36,19 @@ def test_a_study_and_its_model_are_described_by_champion_and_best_trials(bench: 
     assert of_experiment["mlflow.note.content"] == note
     card = client.get_registered_model(folder.name).description
     assert f"- Champion: trial {first.number}, auc " in card and "@champion" in card
+
+
+def test_a_trial_that_its_scores_refute_is_not_among_the_best(bench: Bench) -> None:
+    folder = bench.search(bench.experiment(), 3).folder
+    first, second, third = ranked(folder)
+    scores = pd.DataFrame({"slice": "val", "name": list("abcd"), "target": [0, 0, 1, 1]})
+    folder.trial(first.recipe).write_scores(scores.assign(score=[0.1, 0.2, 0.8, 0.9]))  # of AUC 1
+    write_champion(folder, second, register(bench, folder, second))
+    place = bench.workspace.tracking
+    tell_in_mlflow(folder, place, read_champion(folder))
+
+    info, tracking = folder.info(), Tracking(place)
+    run = ModelRegistry(place)._client.get_run(tracking.find_study(info.name, info.id))
+    lines = run.data.tags["mlflow.note.content"].splitlines()
+    told = [line.partition("]")[0] for line in lines if line.startswith("| [trial ")]
+    assert told == [f"| [trial {row.number}" for row in (second, third)]

@@ -85,6 +85,18 @@ def test_the_bins_hold_what_lies_in_them() -> None:
     assert expected_calibration_error([0, 1, 1, 1], [0.10, 0.14, 1.0, 0.96]) == pytest.approx(0.2)
 
 
+def test_ten_clips_of_one_speaker_say_as_much_as_one() -> None:
+    scores, targets = [0.11] * 20 + [0.91] * 20, [0] * 20 + [1] * 20
+    by_speaker = reliability(targets, scores, np.arange(40) // 10)
+    assert by_speaker[0].high == pytest.approx(reliability([0, 0], [0.11, 0.11])[0].high)
+    assert by_speaker[0].count == 20
+    assert by_speaker[0].high > 3 * reliability(targets, scores)[0].high
+    calibration = calibrate(targets, scores, np.arange(40) // 10)
+    assert calibration is not None
+    assert calibration.bins == by_speaker
+    assert calibration.bins_after[-1].low == by_speaker[-1].low
+
+
 @pytest.mark.parametrize("targets", [[1, 1, 1], [0, 1, 1]])
 def test_one_file_of_a_class_makes_no_folds(targets: list[int]) -> None:
     assert calibrate(targets, [0.2, 0.8, 0.9]) is None

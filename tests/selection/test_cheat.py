@@ -13,7 +13,7 @@ from workbench.data.prepare import Prepared
 from workbench.scoring.slices import Slice, labelled_slices
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
-from workbench.selection.statistics import read_scored_trials
+from workbench.study.scored import read_scored_trials
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective
 

@@ -8,9 +8,9 @@ from tests.selection.studies import MadeStudy, normal_scores
 from workbench.errors import StudyError
 from workbench.selection.leaderboard import as_json, as_table, rank
 from workbench.selection.promotion import choose_trial
-from workbench.selection.statistics import read_scored_trials
 from workbench.selection.summary import summarise
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scored_trials
 
 
 def study(root: Path, least_auc: float) -> tuple[MadeStudy, list[TrialRow]]:

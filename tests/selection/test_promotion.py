@@ -16,10 +16,16 @@ import yaml
 from safetensors.torch import save_file
 
 from tests.selection.studies import MadeStudy, champion, row
+from workbench.api.comparison import compare_trials
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import hash_file
 from workbench.scoring.evaluator import fake_probability
-from workbench.selection.champion import Champion, describe_champion, read_champion
+from workbench.selection.champion import (
+    Champion,
+    cut_off_promotion,
+    describe_champion,
+    read_champion,
+)
 from workbench.selection.promotion import choose_trial, lead_of, promote, promote_best
 from workbench.selection.summary import kept_champion, summarise
 from workbench.tracking.registry import ModelRegistry
@@ -97,6 +103,44 @@ def test_the_best_complete_trial_is_chosen() -> None:
 
 def test_a_named_trial_is_chosen_over_a_better_one() -> None:
     assert choose_trial([row(0, 0.7), row(1, 0.9)], AUC, 0).number == 0
+
+
+class _KilledError(BaseException):
+    """What no code may catch, as a kill is."""
+
+
+class _KilledOnce(ListedModels):
+    """Ends the process, so to say, once the registry has a new champion."""
+
+    def set_champion(self, name: str, uid: str, study_id: str, weights: str) -> str | None:
+        version = super().set_champion(name, uid, study_id, weights)
+        if version is not None:
+            raise _KilledError
+        return version
+
+    def register_champion(self, name: str, **told: Any) -> str:
+        super().register_champion(name, **told)
+        raise _KilledError
+
+
+def test_a_promotion_that_a_kill_cut_off_behind_the_registry_is_told_until_repeated(
+    study: MadeStudy,
+) -> None:
+    models = ListedModels()
+    promote(study.folder, models, 0)
+    assert cut_off_promotion(study.folder) == ""
+    killed = _KilledOnce()
+    killed.kept = models.kept
+    for number in (1, 0):  # one that was never registered, and one that was
+        with pytest.raises(_KilledError):
+            promote(study.folder, killed, number)
+        with study.folder.promoting():  # one that runs may be between the two just now
+            assert cut_off_promotion(study.folder) == ""
+        assert "may lead to another model than the champion" in cut_off_promotion(study.folder)
+        assert compare_trials(study.folder, page=False).note == cut_off_promotion(study.folder)
+        champion = promote(study.folder, models, number)
+        assert read_champion(study.folder) == champion and champion.number == number
+        assert cut_off_promotion(study.folder) == ""
 
 
 def test_a_better_trial_that_cannot_be_ranked_is_told(
@@ -237,6 +281,34 @@ def test_promoting_the_champion_again_makes_no_second_version(study: MadeStudy) 
     assert again.model_version == first.model_version
     assert (again.chosen_by, again.why) == ("by hand", "It is the one.")
     assert read_champion(study.folder) == again
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_what_was_promoted_by_hand_stays_that_recipe_whatever_its_number(
+    study: MadeStudy, capsys: pytest.CaptureFixture[str], is_registered: bool
+) -> None:
+    """A journal that was lost with MLflow's runs may number the trials anew."""
+    models = ListedModels()
+    before = promote(study.folder, models, 1, why="It is the one.")
+    renumbered = before.model_copy(update={"number": 0})
+    study.folder.champion.write_text(renumbered.model_dump_json())
+    kept = promote_best(study.folder, models if is_registered else (models := ListedModels()))
+    assert (kept.number, kept.recipe, kept.value) == (1, before.recipe, before.value)
+    assert (kept.chosen_by, kept.why) == ("by hand", "It is the one.")
+    assert [one["tags"]["workbench.uid"] for one in models.kept] == [before.recipe]
+    assert read_champion(study.folder) == kept
+    assert "Promoted by hand was trial 0, auc 0.66667: that" in capsys.readouterr().err
+
+
+def test_no_other_trial_takes_the_place_of_a_lost_one_that_was_promoted_by_hand(
+    study: MadeStudy,
+) -> None:
+    before = promote(study.folder, ListedModels(), 1)
+    lost = before.model_copy(update={"recipe": "0" * 12})  # the study was put back from a copy
+    study.folder.champion.write_text(lost.model_dump_json())
+    with pytest.raises(StudyError, match="no longer has what was promoted by hand as trial 1, nor"):
+        promote_best(study.folder, ListedModels())
+    assert read_champion(study.folder) == lost
 
 
 def test_a_worse_trial_named_by_hand_is_promoted_with_its_deficit(study: MadeStudy) -> None:

@@ -36,10 +36,10 @@ from workbench.selection.soup_decision import decision_for_soup
 from workbench.selection.soup_promotion import promote_newest_soup, register_soup
 from workbench.selection.soup_scoring import SoupScorer
 from workbench.selection.soup_told import describe_soup, is_clearly_behind, soup_as_json
-from workbench.selection.statistics import gives, read_scored_trials, read_scores
 from workbench.selection.summary import describe_summary, summarise
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.study.scored import gives, read_scored_trials, read_scores
 from workbench.study.soups import Soup, read_soup, row_of_soup, soup_uid
 from workbench.submission.api import Predictor
 from workbench.submission.bundle import describe_bundle, export

@@ -17,19 +17,13 @@ from workbench.data.prepared_table import write_prepared_table
 from workbench.errors import DamagedFileError, StudyError
 from workbench.files import write_json
 from workbench.searching.noise import noise
-from workbench.selection import statistics
 from workbench.selection.operating_points import operating_point
 from workbench.selection.slice_values import auc_gap, read_labelled_scores
-from workbench.selection.statistics import (
-    read_scored_trials,
-    read_scores,
-    trial_auc,
-    trial_auc_difference,
-    unrecorded,
-)
+from workbench.selection.statistics import trial_auc, trial_auc_difference
 from workbench.selection.summary import summarise
-from workbench.study import records
+from workbench.study import records, scored
 from workbench.study.folder import StudyFolder
+from workbench.study.scored import read_scored_trials, read_scores, unrecorded
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.intervals import rate_interval
 from workbench.trial.metrics import binary_metrics
@@ -229,6 +223,24 @@ def test_a_result_that_its_scores_do_not_give_is_not_ranked(tmp_path: Path) -> N
     assert (second.recipe, second.state) == (sound.uid, "complete")
 
 
+def test_a_result_whose_value_on_a_slice_its_scores_do_not_give_is_not_ranked(
+    tmp_path: Path,
+) -> None:
+    """The columns of one slice alone come from there."""
+    study = MadeStudy(tmp_path)
+    files = study.folder.trial(study.add(TARGETS, FIRST).uid)
+    result = files.read_result()
+    assert result is not None
+    known = {"auc": result.metrics["auc"], "f1": result.metrics["f1"]}
+    told = {"val": {**known, "later": 0.1}, "other": {"auc": 0.9}}  # of another, no scores are read
+    files.write_result(result.model_copy(update={"by_slice": told}))
+    assert read_scored_trials(study.folder)[0].state == "complete"
+    told = {"val": {**known, "f1": known["f1"] + 0.01}}
+    files.write_result(result.model_copy(update={"by_slice": told}))
+    [row] = read_scored_trials(study.folder)
+    assert (row.state, "does not give the f1 on val" in row.reason) == ("failed", True)
+
+
 def test_a_trial_whose_scores_lack_the_slice_is_left_out_alone(tmp_path: Path) -> None:
     made = MadeStudy(tmp_path)
     for scores in ([0.9, 0.2], [0.8, 0.1]):
@@ -262,7 +274,7 @@ def test_trials_that_a_shortened_journal_does_not_know_are_told(
             search.close()
             return found
 
-        monkeypatch.setattr(statistics, "read_study", read)
+        monkeypatch.setattr(scored, "read_study", read)
         search.enter_context(study.folder.held())
         assert unrecorded(study.folder) == ""
 

@@ -18,7 +18,9 @@ from workbench.parts.joint import MeanOfProbabilities
 from workbench.parts.pack_spec import PackSpec
 from workbench.selection import audit, audited_files
 from workbench.study.folder import StudyFolder
+from workbench.study.looks import read_looks
 from workbench.study.packs import PackMember, PackRecord
+from workbench.study.records import read_trials
 from workbench.trial.recipe import Objective
 
 
@@ -85,6 +87,33 @@ def test_files_of_a_holdout_that_cannot_be_decoded_are_left_out_and_told(
             file.write_bytes(f"torn {file}".encode())
     with pytest.raises(DataError, match="18 real and 0 fake can be decoded"):
         audit.audit(folder, bench.workspace, 0, device="cpu")
+
+
+def test_a_value_is_not_that_of_weights_that_were_trained_since(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the study was put back from a copy that did not know the trial yet."""
+    held = write_data(tmp_path / "again", seed=4)
+    names = [f"val{number}" for number in range(16)]
+    values = {"slice": "val", "name": names, "score": 0.5, "neutral": False}
+    inline.scores = pd.DataFrame({**values, "target": [number % 2 for number in range(16)]})
+    folder = bench.search(bench.experiment(THREE, holdout={"data": str(held)}), 2).folder
+    files = folder.trial(read_trials(folder)[0].recipe)
+    kept = files.kept_result()
+    assert kept is not None
+
+    def scored(folder: StudyFolder, uid: str, prepared: Prepared, device: str) -> tuple[Any, Any]:
+        targets = prepared.rows(HOLDOUT)["target"].to_numpy()
+        return targets, np.full(len(targets), 0.5)
+
+    monkeypatch.setattr(audit, "_scored", scored)
+    for trial in (0, 1):
+        files.write_result(kept.model_copy(update={"weights_sha256": "a" * 64}))
+        assert audit.audit(folder, bench.workspace, trial, device="cpu").look.of_trial == 0
+        files.write_result(kept.model_copy(update={"weights_sha256": "b" * 64}))
+        with pytest.raises(StudyError, match="is that of trial 0 with other weights than it has"):
+            audit.audit(folder, bench.workspace, trial, device="cpu")
+    assert len(read_looks(folder)) == 2
 
 
 def test_files_that_a_member_of_another_study_was_measured_on_are_no_holdout(

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import pytest
 
 from tests.commands import COMMAND, ENVIRONMENT, WAIT_S
@@ -108,6 +109,25 @@ def test_without_a_budget_nothing_is_deleted(bench: Bench, inline: InlineTrials)
     outcome = bench.search(bench.experiment(), 4)
     assert with_weights(outcome) == {0, 1, 2, 3}
     assert kept_weights(outcome.folder, read_trials(outcome.folder)) == ""
+
+
+@pytest.mark.parametrize("raised", [False, True])
+def test_weights_of_a_trial_that_its_scores_refute_stay_and_protect_no_worse_one(
+    bench: Bench, inline: InlineTrials, raised: bool
+) -> None:
+    """A changed result could make the best trial the worst one, or the worst the best."""
+    inline.reset(by_rate)
+    inline.weights_bytes = MB
+    outcome = bench.search(bench.experiment(), 3)
+    folder = outcome.folder
+    first, second, third = sorted(read_trials(folder), key=lambda row: -(row.objective or 0))
+    refuted = folder.trial((first if raised else third).recipe)
+    scores = pd.DataFrame({"slice": "val", "name": list("abcd"), "target": [0, 0, 1, 1]})
+    refuted.write_scores(scores.assign(score=[0.1, 0.2, 0.8, 0.9]))  # of AUC 1
+    objective = folder.experiment().objective
+    disk_budget.DiskBudget(folder, objective, 1).keep()
+    kept = {first.number, second.number} if raised else {first.number, third.number}
+    assert with_weights(outcome) == kept
 
 
 class _Disk(NamedTuple):

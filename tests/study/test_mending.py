@@ -353,3 +353,16 @@ def test_a_lost_trial_gets_the_last_of_its_runs_back_whatever_clocks_said(tmp_pa
     *before, restored = study.trials
     assert len(before) == 3
     assert restored.user_attrs[RUN] == "again"
+
+
+def test_a_lost_trial_that_mlflow_does_not_know_may_get_another_number_and_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, folder = made_recipe(), StudyFolder(tmp_path)
+    folder.trial(recipe.uid).write_recipe(recipe)
+    tracking = SimpleNamespace(trial_runs=lambda parent: [])
+    made = SimpleNamespace(tracking=tracking, parent="study", start=lambda *about: "new")
+    space = Space(file="s.yaml", tree=THREE)
+    assert restore_trials(optuna.create_study(), folder, space, cast(StudyRuns, made)) == 1
+    said = capsys.readouterr().err
+    assert "MLflow does not know 1 trial of these: a number may be another than before" in said

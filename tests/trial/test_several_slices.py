@@ -18,7 +18,7 @@ from workbench.errors import DamagedFileError
 from workbench.scoring import slices
 from workbench.scoring.slices import Slice, SliceFamily
 from workbench.scoring.stored import StoredViews
-from workbench.selection.statistics import gives
+from workbench.study.scored import gives
 from workbench.trial.decision import Decision
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective

@@ -13,16 +13,17 @@ from workbench.api.frames import trials_frame
 from workbench.console import visible_lines
 from workbench.report.page import study_plots, write_report
 from workbench.selection import leaderboard
+from workbench.selection.champion import cut_off_promotion
 from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import finalists_as_table
 from workbench.selection.pack_summary import PackSummary, describe_pack
-from workbench.selection.statistics import read_scored_trials, unrecorded
 from workbench.selection.summary import Summary, describe_summary, summarise
 from workbench.study.alike import measured_alike
 from workbench.study.disk import kept_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import describe_looks, read_looks
 from workbench.study.records import TrialRow, count_running
+from workbench.study.scored import read_scored_trials, unrecorded
 from workbench.tables import USUAL_WIDTH
 from workbench.trial.recipe import Objective
 
@@ -58,7 +59,8 @@ class Comparison:
     """The HTML page that was written; it loads nothing from elsewhere."""
 
     note: str
-    """Sentences if some trials are not ranked: scored on other files, or not recorded."""
+    """Sentences if some trials are not ranked (scored on other files, or not recorded), or if a
+    promotion was cut off."""
 
     @property
     def decision(self) -> tuple[str, ...]:
@@ -144,7 +146,7 @@ def compare_trials(folder: StudyFolder, *, page: bool) -> Comparison:
     else:
         summary, _ = summarise(folder, rows, objective)
     written = folder.report if page else None
-    said = " ".join(filter(None, [note, unrecorded(folder)]))
+    said = " ".join(filter(None, [note, unrecorded(folder), cut_off_promotion(folder)]))
     return Comparison(folder, tuple(rows), objective, summary, written, said)
 
 

@@ -19,9 +19,9 @@ from workbench.searching.runner import MakeRunner
 from workbench.selection.best_model import promote_as_asked
 from workbench.selection.final_round import run_final_round
 from workbench.selection.leaderboard import complete_trials
-from workbench.selection.statistics import read_scored_trials
 from workbench.space.pack_presets import is_pack
 from workbench.study.alike import measured_alike
+from workbench.study.scored import read_scored_trials
 from workbench.tracking.registry import ModelRegistry
 from workbench.trial.compiling import Compile
 from workbench.workspace import Workspace

@@ -23,11 +23,11 @@ from workbench.notebook import preformatted
 from workbench.selection import leaderboard
 from workbench.selection.champion import Champion
 from workbench.selection.joining import JointName
-from workbench.selection.statistics import read_scored_trials
 from workbench.selection.summary import kept_champion
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder, find_study
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scored_trials
 from workbench.tables import USUAL_WIDTH
 from workbench.workspace import Workspace
 

@@ -162,6 +162,9 @@ def _split_table(checkup: Checkup) -> str:
     return pages.section("Splits", _table(head, lines))
 
 
+_ALONE = " The ± takes each file as one of its own, be several of one speaker or not."
+
+
 def _probe_table(checkup: Checkup) -> str:
     lines = [
         [probe.what, f"{probe.auc:.4f}", f"± {1.96 * probe.standard_error:.4f}"]
@@ -170,6 +173,7 @@ def _probe_table(checkup: Checkup) -> str:
     note = (
         "A linear model of a few numbers a file, fit on train: its AUC on val "
         f"({counted(checkup.probes[0].num_files, 'file')}). From {CEILING_AUC} on val is saturated."
+        + _ALONE
     )
     table = _table(["views", "AUC", "95%"], lines)
     return pages.section("How easy val is", table, note=note, is_half=True)
@@ -188,7 +192,7 @@ def _shift_table(checkup: Checkup) -> str:
     ]
     note = (
         "How well a linear model of facts and looks tells the files of two splits apart, files "
-        f"that look alike kept together. From {SHIFT_AUC} on they differ."
+        f"that look alike kept together. From {SHIFT_AUC} on they differ." + _ALONE
     )
     head = ["splits", "AUC", "95%", "best alone", "which"]
     return pages.section("Shift between splits", _table(head, lines), note=note, is_half=True)

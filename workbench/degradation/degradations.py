@@ -183,6 +183,7 @@ _ALL = (
     Degradation(
         "sent-h265",
         f"H.265 {_AS_SENT}",
+        version=2,
         of_video=partial(write_as_sent, codec="libx265"),
         require=partial(
             require_encoder, encoder="libx265", what="H.265", of=VideoView, key="recoded"

@@ -15,6 +15,7 @@ from pydantic import PrivateAttr
 
 from workbench.errors import ConfigError
 from workbench.media.declared import Modality
+from workbench.media.source import failure
 from workbench.media.streams import opened
 from workbench.media.timing import Timeline
 from workbench.media.video import Frame, read_exactly
@@ -29,10 +30,15 @@ _SAME_EVERY_TIME: Mapping[Codec, Sequence[str]] = {
     "libx265": ("-x265-params", "pools=none:frame-threads=1:wpp=0:log-level=error"),
 }
 _USUAL_FPS = 25.0
+# x265 writes past its memory where a side is under 48 pixels: it may die, or write half a file.
+_LEAST_PX: Mapping[Codec, int] = {"libx264": 0, "libx265": 48}
 
 
 class FrameWriter(Protocol):
     """What takes frames, one after the other, as moviepy's writer does."""
+
+    proc: Any
+    """FFmpeg, until it is closed."""
 
     def write_frame(self, picture: Any) -> None:
         """Take the next frame."""
@@ -68,7 +74,7 @@ def write_h264(
         crf: x264's constant rate factor: 23 is its default, and 6 more are half the bits.
 
     Raises:
-        MediaError: broken, no_video or too_large.
+        MediaError: broken, no_video or too_large; crashed: FFmpeg did not write it to its end.
     """
     _write(source, out, _Coding("libx264", crf, _mean_fps(source)), seen)
 
@@ -84,7 +90,8 @@ def write_as_sent(
     """Write a video as platforms hand it on, without its sound.
 
     Drawn evenly: a crf of 17 to 40, 15 to 30 frames a second, though never more than there are, and
-    a quarter to all of its width and height. The arguments and errors are those of `write_h264`.
+    a quarter to all of its width and height, though no side becomes less than the codec takes. The
+    arguments and errors are those of `write_h264`.
     """
     crf, fps, scale = int(rng.integers(17, 41)), rng.uniform(15, 30), rng.uniform(0.25, 1)
     own_fps = _mean_fps(source)
@@ -142,6 +149,8 @@ def _write(source: Path, out: Path, how: _Coding, seen: Seen) -> None:
     if kept is None:  # the file said wrongly how many frames it has
         with closing(_EveryFrame().into(out, how)) as every:
             read_exactly(source, {"every": seen(every)}, expected=reader.timeline).kept("every")
+    if every.exit_code:
+        raise failure("crashed", f"the encoder died on this file (exit code {every.exit_code})")
 
 
 class _EveryFrame(VideoView):
@@ -154,6 +163,12 @@ class _EveryFrame(VideoView):
     _how: _Coding = PrivateAttr()
     _writer: FrameWriter | None = PrivateAttr(None)
     _size: tuple[int, int] = PrivateAttr((0, 0))
+    _exit_code: int = PrivateAttr(0)
+
+    @property
+    def exit_code(self) -> int:
+        """What FFmpeg ended with, once it is closed: moviepy does not look at it."""
+        return self._exit_code
 
     def into(self, out: Path, how: _Coding) -> "_EveryFrame":
         self._out, self._how = out, how
@@ -168,7 +183,8 @@ class _EveryFrame(VideoView):
         return [k for k in range(timeline.count) if floor(k * share) > floor((k - 1) * share)]
 
     def keep(self, frame: Frame) -> bool:
-        picture = _of_even_sides(_scaled(frame.picture, self._how.scale))
+        least_px = _LEAST_PX[self._how.codec]
+        picture = _of_even_sides(_scaled(frame.picture, self._how.scale, least_px))
         size = (picture.shape[1], picture.shape[0])
         if self._writer is None:
             self._size, self._writer = size, _writer(size, self._out, self._how)
@@ -182,7 +198,9 @@ class _EveryFrame(VideoView):
 
     def close(self) -> None:
         if self._writer is not None:
+            process = self._writer.proc
             self._writer.close()
+            self._exit_code = process.returncode
 
 
 def _writer(size: tuple[int, int], out: Path, how: _Coding) -> FrameWriter:
@@ -207,11 +225,13 @@ def _mean_fps(path: Path) -> float:
     return next((float(rate) for rate in rates if rate and 1 <= rate <= 240), _USUAL_FPS)
 
 
-def _scaled(picture: Any, scale: float) -> Any:
-    """Return a picture of `scale` times its sides, though of no less than 16 pixels each."""
+def _scaled(picture: Any, scale: float, least_px: int) -> Any:
+    """Return a picture of `scale` times its sides, each of 16 if it has them and of `least_px`."""
     if scale == 1:
         return picture
-    height, width = (max(min(side, 16), round(side * scale)) for side in picture.shape[:2])
+    height, width = (
+        max(min(side, 16), least_px, round(side * scale)) for side in picture.shape[:2]
+    )
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 

@@ -16,7 +16,6 @@ from workbench.folders import sweep_spare
 from workbench.maintenance.archive import UNPACKED
 from workbench.maintenance.caches import is_elsewhere, remove_cache, view_caches
 from workbench.selection.leaderboard import complete_trials, rank
-from workbench.selection.statistics import with_scores
 from workbench.study.alike import measured_alike
 from workbench.study.disk import bytes_below, delete_weights, files_below, needed, size_of
 from workbench.study.folder import StudyFolder
@@ -24,6 +23,7 @@ from workbench.study.packs import PACK_FILE
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.refits import read_refit
 from workbench.study.repeats import read_repeats
+from workbench.study.scored import is_refuted
 from workbench.tables import size, text_table
 from workbench.tracking.removal import RegisteredVersion, StudyRecord, artifact_folder, has_store
 from workbench.tracking.store import WriteError
@@ -102,8 +102,8 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     objective, limits = experiment.objective, experiment.constraints
     # By a record that was changed another trial could be the best: it is failed, its weights stay.
     rows = [
-        with_scores(folder, row, objective, limits)
-        if folder.trial(row.recipe).scores.exists()
+        row.model_copy(update={"state": "failed"})
+        if is_refuted(folder, row, objective, limits)
         else row
         for row in read_trials(folder)
     ]

@@ -28,7 +28,7 @@ from workbench.maintenance.unpacked import (
     require_no_plugins,
 )
 from workbench.searching.recording import show_trials
-from workbench.selection.champion import Champion, read_champion, row_of_champion
+from workbench.selection.champion import Champion, read_champion, row_of_champion, write_champion
 from workbench.selection.registration import known_version, register
 from workbench.selection.soup_promotion import register_soup
 from workbench.selection.told_in_mlflow import tell_in_mlflow
@@ -213,7 +213,7 @@ def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
         except WorkbenchError as error:
             return f"{error} `workbench promote {folder.name}` registers a champion."
         champion = champion.model_copy(update={"model_version": version})
-        write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+        write_champion(folder, champion)
         tell_in_mlflow(folder, workspace.tracking, champion)
     return ""
 

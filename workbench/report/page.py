@@ -25,12 +25,13 @@ from workbench.report.screening import screening_section
 from workbench.report.slices import degradation_section, slices_section
 from workbench.report.trials import leaders, reasons
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
-from workbench.selection.statistics import read_scores, trial_auc
+from workbench.selection.statistics import trial_auc
 from workbench.selection.summary import Summary, summarise
 from workbench.study.folder import StudyFolder
 from workbench.study.importances import importances
 from workbench.study.looks import read_looks
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scores
 from workbench.tables import counted
 from workbench.trial.delong import Estimate
 from workbench.trial.recipe import Objective

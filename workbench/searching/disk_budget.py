@@ -5,6 +5,7 @@ from workbench.errors import DamagedFileError
 from workbench.study.disk import delete_weights, needed, size_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, place_of, read_trials
+from workbench.study.scored import is_refuted
 from workbench.tables import size
 from workbench.trial.recipe import Objective
 
@@ -64,8 +65,16 @@ class DiskBudget:
             (row for row in rows if row.state == "complete" and row.objective is not None),
             key=lambda row: place_of(row, self._objective),
         )
+        # By a record that was changed another trial could be the best: its weights stay.
+        best = next((row for row in ranked if not self._is_refuted(row)), None)
         return [
             row
-            for row in reversed(ranked[1:])
-            if row.recipe not in kept and self._folder.trial(row.recipe).weights.exists()
+            for row in reversed(ranked)
+            if row is not best
+            and row.recipe not in kept
+            and self._folder.trial(row.recipe).weights.exists()
+            and not self._is_refuted(row)
         ]
+
+    def _is_refuted(self, row: TrialRow) -> bool:
+        return is_refuted(self._folder, row, self._objective)

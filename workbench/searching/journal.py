@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FixedTrial, TrialState, create_trial
 
+from workbench.console import say
 from workbench.files import write_text
 from workbench.searching.open_trials import reached_in
 from workbench.searching.recording import StudyRuns
@@ -32,6 +33,7 @@ from workbench.study.records import (
     UID,
     has_trials,
 )
+from workbench.tables import counted
 from workbench.tracking.runs import TrialRun
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
@@ -178,6 +180,12 @@ def restore_trials(study: optuna.Study, folder: StudyFolder, space: Space, runs:
         if recipe is not None:
             _restore(study, files, recipe, space, logged.get(files.path.name), runs)
             restored += 1
+    if unknown := sum(files.path.name not in logged for files in lost):
+        say(
+            f"MLflow does not know {counted(unknown, 'trial')} of these: a number may be another "
+            "than before, and what names a trial by it (champion, finalists, packs, soups, looks "
+            "at the holdout) another trial."
+        )
     return restored
 
 

@@ -36,13 +36,13 @@ from workbench.selection.champion import current_user, read_champion
 from workbench.selection.correction import gain_error, interval_by_groups
 from workbench.selection.leaderboard import objective_of
 from workbench.selection.promotion import choose_trial
-from workbench.selection.registration import load_trained
-from workbench.selection.statistics import read_scored_trials
+from workbench.selection.registration import load_trained, weights_of
 from workbench.study.file_groups import numbered_groups
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
 from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scored_trials
 from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
 from workbench.trial.intervals import rate_interval
@@ -127,8 +127,9 @@ def audit(
         targets, scores = _scored(folder, asked.uid, prepared, device)
         alike = numbered_groups(prepared.rows(HOLDOUT), prepared.metadata)
         is_told = before is None
-        if before is not None and before.of_recipe != asked.uid:
+        if before is not None:
             _require_there(folder, rows, before)
+        if before is not None and before.of_recipe != asked.uid:
             _, stood = _scored(folder, before.of_recipe, prepared, device)
             is_told = is_gain(metric, targets, scores, stood, alike)
         found = estimate(metric, targets, scores)
@@ -146,13 +147,14 @@ def audit(
             of_trial=asked.number,
             of_recipe=asked.uid,
             of_soup=asked.is_soup,
+            of_weights_sha256=weights_of(folder, asked.uid),
             value=found.value,
             low=low,
             high=high,
         )
         if before is not None and not is_told:
-            stands = ("of_trial", "of_recipe", "of_soup", "value", "low", "high")
-            look = look.model_copy(update={key: getattr(before, key) for key in stands})
+            own = ("of_trial", "of_recipe", "of_soup", "of_weights_sha256", "value", "low", "high")
+            look = look.model_copy(update={key: getattr(before, key) for key in own})
         append_look(folder, look)
     num_unseen = len(manifest.table) - len(targets)
     return Audited(look, before, len(looks) + 1, asked.objective, num_copies, num_unseen)
@@ -284,7 +286,7 @@ def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) ->
 
 
 def _require_there(folder: StudyFolder, rows: Sequence[TrialRow], look: Look) -> None:
-    """Raise StudyError if the study has the model no more whose value stands."""
+    """Raise StudyError if the study has the model no more whose value stands, or other weights."""
     if look.of_trial is None:
         place = folder.soup if look.of_soup else folder.pack
         is_there = place(look.of_recipe).path.is_dir()
@@ -294,6 +296,12 @@ def _require_there(folder: StudyFolder, rows: Sequence[TrialRow], look: Look) ->
         raise StudyError(
             f"The holdout's value that stands is that of {look.of_title}, whose files the study "
             "no longer has, so nothing can be compared with it. Put its folder back."
+        )
+    if look.of_weights_sha256 not in ("", weights_of(folder, look.of_recipe)):
+        raise StudyError(
+            f"The holdout's value that stands is that of {look.of_title} with other weights than "
+            "it has now, as where it was trained again: that value is not theirs, and nothing can "
+            "be compared with it. Put its former folder back."
         )
 
 

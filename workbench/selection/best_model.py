@@ -14,9 +14,9 @@ from workbench.selection.pack_proposal import make_pack, propose_pack
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.promotion import promote_best
 from workbench.selection.registration import Registry
-from workbench.selection.statistics import read_scored_trials
 from workbench.selection.told_in_mlflow import tell_in_mlflow
 from workbench.study.folder import StudyFolder
+from workbench.study.scored import read_scored_trials
 
 
 def promote_as_asked(

@@ -38,7 +38,7 @@ class ReliabilityBin(Frozen):
     """The share of fakes among them."""
 
     low: float
-    """Wilson's interval of that share, 95%."""
+    """Wilson's interval of that share, 95%, each group of files counted once."""
 
     high: float
     count: int
@@ -69,11 +69,13 @@ class Calibration(Frozen):
     """Out of fold."""
 
 
-def calibrate(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Calibration | None:
+def calibrate(
+    targets: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike | None = None
+) -> Calibration | None:
     """Return how calibrated the scores in [0, 1] of (samples,) targets are; 1 is fake.
 
     None with fewer than two samples of a class, of which no folds can be made. The folds are
-    stratified, and the same each time.
+    stratified, and the same each time. `groups` are as for `reliability`.
     """
     y, p = np.asarray(targets, np.int64), np.asarray(scores, np.float64)
     num_folds = min(NUM_FOLDS, int(y.sum()), int(len(y) - y.sum()))
@@ -90,8 +92,8 @@ def calibrate(targets: npt.ArrayLike, scores: npt.ArrayLike) -> Calibration | No
         ece_after=expected_calibration_error(y, after),
         num_samples=len(y),
         num_folds=num_folds,
-        bins=reliability(y, p),
-        bins_after=reliability(y, after),
+        bins=reliability(y, p, groups),
+        bins_after=reliability(y, after, groups),
     )
 
 
@@ -109,15 +111,22 @@ def expected_calibration_error(targets: npt.ArrayLike, scores: npt.ArrayLike) ->
     return math.fsum(part.count * abs(part.share - part.score) for part in bins) / total
 
 
-def reliability(targets: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[ReliabilityBin, ...]:
-    """Return the bins that hold samples, by rising score."""
+def reliability(
+    targets: npt.ArrayLike, scores: npt.ArrayLike, groups: npt.ArrayLike | None = None
+) -> tuple[ReliabilityBin, ...]:
+    """Return the bins that hold samples, by rising score.
+
+    Samples of one of the (samples,) `groups` say together what one would: no interval is narrower
+    than that of as many samples as the bin has groups. By default each is one of its own.
+    """
     y, p = np.asarray(targets, np.int64), np.asarray(scores, np.float64)
     place = np.minimum((p * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    of_group = np.arange(len(y)) if groups is None else np.asarray(groups)
     found = []
     for number in np.unique(place):
         inside = place == number
         fakes, count = int(y[inside].sum()), int(inside.sum())
-        low, high = rate_interval(fakes / count, count, None)
+        low, high = rate_interval(fakes / count, len(np.unique(of_group[inside])), None)
         found.append(
             ReliabilityBin(
                 score=float(p[inside].mean()), share=fakes / count, low=low, high=high, count=count

@@ -7,13 +7,14 @@ from typing import Literal
 
 from workbench.console import visible_lines
 from workbench.errors import DamagedFileError, StudyError
+from workbench.files import write_text
 from workbench.notebook import ShownAsText
 from workbench.selection.estimate import Expected
-from workbench.selection.statistics import with_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, members_told
 from workbench.study.records import UID, TrialRow, is_row, read_study
 from workbench.study.repeats import read_repeats, row_of_repeat
+from workbench.study.scored import with_scores
 from workbench.study.soups import Choice
 from workbench.trial.delong import Z95
 from workbench.trial.recipe import Objective
@@ -192,6 +193,22 @@ def read_champion(folder: StudyFolder) -> Champion:
             f"{folder.champion} is of another study, {shown(champion.study)}. {remedy}"
         )
     return champion
+
+
+def write_champion(folder: StudyFolder, champion: Champion) -> None:
+    """Write the record of a champion that the registry has: with that a promotion ends."""
+    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    folder.registering.unlink(missing_ok=True)
+
+
+def cut_off_promotion(folder: StudyFolder) -> str:
+    """Return a sentence if a promotion ended between the registry and its record; else nothing."""
+    if not folder.registering.exists() or folder.is_promoting():
+        return ""
+    return (
+        f"A promotion in {folder.name} was cut off: the alias `champion` in MLflow may lead to "
+        f"another model than the champion here. Run `workbench promote {folder.name}` again."
+    )
 
 
 def row_of_champion(

@@ -10,11 +10,11 @@ from workbench.errors import StudyError
 from workbench.selection.choosing import SliceScores, in_thirds
 from workbench.selection.correction import Correction, correct
 from workbench.selection.leaderboard import complete_trials, rank
-from workbench.selection.statistics import read_scores
 from workbench.selection.weighted import FAST, metric_elsewhere
 from workbench.study.file_groups import groups_of_files, key_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scores
 from workbench.study.slice_folders import slice_folders
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import MetricName, Objective

@@ -9,9 +9,9 @@ from workbench.searching.options import RunOptions
 from workbench.searching.repeats import train_repeats
 from workbench.searching.runner import MakeRunner
 from workbench.selection.finalists import Finalists, choose_finalists, read_finalists
-from workbench.selection.statistics import read_scored_trials
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
+from workbench.study.scored import read_scored_trials
 from workbench.workspace import Workspace
 
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from workbench.errors import StudyError
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
-from workbench.selection.statistics import read_scores, with_scores
 from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.study.repeats import read_plan, read_repeats, row_of_repeat
+from workbench.study.scored import read_scores, with_scores
 from workbench.trial.delong import Estimate, mean_auc_difference
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen

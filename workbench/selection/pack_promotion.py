@@ -3,8 +3,7 @@
 from datetime import UTC, datetime
 
 from workbench.errors import StudyError
-from workbench.files import write_text
-from workbench.selection.champion import Champion, RunnerUp, current_user
+from workbench.selection.champion import Champion, RunnerUp, current_user, write_champion
 from workbench.selection.registration import Registry, known_version, register_model
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackRecord, members_told
@@ -79,7 +78,7 @@ def promote_pack(
         params_true=pack.params_true,
         num_folds=folder.experiment().validation.use,
     )
-    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    write_champion(folder, champion)
     return champion
 
 

@@ -18,13 +18,13 @@ from workbench.selection.pack_correction import PackCorrection, correct_pack
 from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.soup import num_fitting
-from workbench.selection.statistics import read_scored_trials, read_scores, with_scores
 from workbench.space.experiment import Experiment
 from workbench.study.alike import measured_alike
 from workbench.study.file_groups import groups_of_files
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import FinalistHeld, PackEstimate, PackFolder, PackRecord
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scored_trials, read_scores, with_scores
 from workbench.study.slice_folders import slice_folders
 from workbench.study.soups import read_soups, row_of_soup
 from workbench.trial.constraints import Constraints, broken, constrained_values

@@ -22,7 +22,7 @@ from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord, members_told
 from workbench.tables import text_table
-from workbench.trial.metrics import objective_metrics
+from workbench.trial.metrics import metrics_by_slice, objective_metrics
 from workbench.trial.recipe import Objective
 from workbench.values import Frozen
 
@@ -145,7 +145,8 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
         objective=record.objective,
         value=value,
         by_slice={
-            name: values[record.objective.metric] for name, values in result.by_slice.items()
+            name: values[record.objective.metric]
+            for name, values in metrics_by_slice(files.read_scores()).items()
         },
         num_trials=record.num_trials,
         members=members,

@@ -5,23 +5,24 @@ from datetime import UTC, datetime
 
 from workbench.console import say
 from workbench.errors import DamagedFileError, StudyError
-from workbench.files import write_text
-from workbench.selection.champion import Champion, Lead, RunnerUp, current_user, read_champion
+from workbench.selection.champion import (
+    Champion,
+    Lead,
+    RunnerUp,
+    current_user,
+    read_champion,
+    write_champion,
+)
 from workbench.selection.estimate import expect
 from workbench.selection.finalists import Finalists, read_finalists
 from workbench.selection.finalists_told import failed_repeats, reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.registration import Registry, known_version, register
-from workbench.selection.statistics import (
-    read_scored_trials,
-    set_aside,
-    trial_auc,
-    trial_auc_difference,
-    unrecorded,
-)
+from workbench.selection.statistics import trial_auc, trial_auc_difference
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
-from workbench.study.records import EXACT_DIGITS, TrialRow
+from workbench.study.records import EXACT_DIGITS, TrialRow, read_trials
+from workbench.study.scored import read_scored_trials, set_aside, unrecorded
 from workbench.tables import counted
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective
@@ -144,7 +145,7 @@ def promote(
         params_true=row.params_true,
         num_folds=folder.experiment().validation.use,
     )
-    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    write_champion(folder, champion)
     return champion
 
 
@@ -165,16 +166,33 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
     if champion is None or champion.chosen_by == "best":
         return promote(folder, registry, held=held)
     version = known_version(folder, registry, champion.recipe)
-    if version == champion.model_version:
+    number = champion.number
+    if number is not None:
+        numbers = {row.recipe: row.number for row in read_trials(folder)}
+        number = numbers.get(champion.recipe, number if version else None)
+        if number is None:
+            raise StudyError(
+                f"The study no longer has what was promoted by hand as {champion.title}, nor has "
+                "the registry. Name a trial by `workbench promote --trial`."
+            )
+    if (number, version) == (champion.number, champion.model_version):
+        write_champion(folder, champion)
         return champion
-    if champion.number is None:
+    if number is None:
         raise StudyError(
             f"The registry lost {champion.title}, which was promoted by hand. Run `workbench "
             f"promote --{'soup' if champion.is_soup else 'pack'}` again."
         )
-    again = promote(folder, registry, champion.number, why=champion.why)
+    again = promote(folder, registry, number, why=champion.why)
+    if (again.number, again.value) != (champion.number, champion.value):
+        # A journal that was lost has its trials by other numbers, or the model was trained again.
+        say(
+            f"Promoted by hand was {champion.title}, {again.objective.metric} "
+            f"{champion.value:.5f}: that recipe is {again.title} by now, {again.value:.5f}."
+        )
+        return again
     champion = champion.model_copy(update={"model_version": again.model_version})
-    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    write_champion(folder, champion)
     return champion
 
 

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from workbench.errors import StudyError
+from workbench.files import write_text
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.scoring.served import FlatModel
@@ -68,10 +69,16 @@ def known_version(folder: StudyFolder, registry: Registry, uid: str) -> str | No
 
     `uid` is that of a trial's recipe, of a soup or of a pack.
     """
-    return registry.set_champion(folder.name, uid, folder.info().id, _weights_of(folder, uid))
+    study_id, weights = folder.info().id, weights_of(folder, uid)
+    was_cut_off = folder.registering.exists()
+    write_text(folder.registering, "")
+    version = registry.set_champion(folder.name, uid, study_id, weights)
+    if version is None and not was_cut_off:
+        folder.registering.unlink()
+    return version
 
 
-def _weights_of(folder: StudyFolder, uid: str) -> str:
+def weights_of(folder: StudyFolder, uid: str) -> str:
     """Return the SHA-256 of a model's file of weights; empty where nothing tells."""
     result = folder.model(uid).kept_result()
     return result.weights_sha256 if result else ""
@@ -108,9 +115,10 @@ def register_model(
     # Two rows, so that the exported graph takes any number of them; grey, as good as any picture.
     dtype = np.uint8 if served.takes_bytes else np.float32
     example = np.full((2, served.num_values), 128, dtype)
-    weights = _weights_of(folder, uid)
+    weights = weights_of(folder, uid)
     known = {"workbench.weights_sha256": weights} if weights else {}
     versions = {"torch": torch.__version__.partition("+")[0], "numpy": np.__version__}
+    write_text(folder.registering, "")  # until the champion's record names the version
     return registry.register_champion(
         folder.name,
         model=served,

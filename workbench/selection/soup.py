@@ -19,11 +19,12 @@ from workbench.folders import finished_folder
 from workbench.searching.devices import choose_seats
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.soup_scoring import Averaged, SoupScorer
-from workbench.selection.statistics import read_scored_trials, trial_auc_difference
+from workbench.selection.statistics import trial_auc_difference
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scored_trials
 from workbench.study.soups import (
     Ingredient,
     Soup,

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from workbench.errors import StudyError
-from workbench.files import write_text
-from workbench.selection.champion import Champion, current_user
+from workbench.selection.champion import Champion, current_user, write_champion
 from workbench.selection.leaderboard import complete_trials, objective_of
 from workbench.selection.promotion import lead_of
 from workbench.selection.registration import Registry, known_version, register_model
 from workbench.selection.soup import num_fitting
 from workbench.selection.soup_decision import worth_of_soup
-from workbench.selection.statistics import read_scored_trials, trial_auc
+from workbench.selection.statistics import trial_auc
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scored_trials
 from workbench.study.soups import Soup, newest_soup, read_soup, row_of_soup
 
 
@@ -66,7 +66,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
         params_true=row.params_true,
         num_folds=folder.experiment().validation.use,
     )
-    write_text(folder.champion, champion.model_dump_json(indent=2) + "\n")
+    write_champion(folder, champion)
     return champion
 
 

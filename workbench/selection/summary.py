@@ -29,6 +29,7 @@ from workbench.selection.slice_values import (
     slice_values,
 )
 from workbench.selection.soup_decision import decision_for_soup
+from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.tables import counted
@@ -209,7 +210,7 @@ def _summary(
         seeds=(),
         clean_slice=clean,
         slices=values,
-        calibration=calibrate(part["target"], part["score"]),
+        calibration=calibrate(part["target"], part["score"], groups_of_scores(folder, part)),
         evidence=what_would_change_it(contenders, values, scores, objective),
     )
 

@@ -1,10 +1,13 @@
 """What MLflow's user interface says of a study as a whole: its champion, and the best trials."""
 
+from itertools import islice
+
 from workbench.addresses import TrackingPlace
 from workbench.selection.champion import Champion, describe_champion
 from workbench.selection.leaderboard import complete_trials, count_line, millions, rank
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
+from workbench.study.scored import is_refuted
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
 
@@ -24,11 +27,13 @@ def tell_in_mlflow(folder: StudyFolder, place: TrackingPlace, champion: Champion
     page = tracking.page(parent).removeprefix("/")  # a link within the user interface
     said = [f"- {line}" for line in describe_champion(champion).splitlines()]
     rows = read_trials(folder)
-    best = rank(complete_trials(rows), champion.objective)[:_TOP]
+    objective, limits = champion.objective, folder.experiment().constraints
+    ranked = rank(complete_trials(rows), objective)
+    best = islice((r for r in ranked if not is_refuted(folder, r, objective, limits)), _TOP)
     lines = [
         *said,
         "",
-        f"| trial | {champion.objective.label} | log-loss | model | M parameters |",
+        f"| trial | {objective.label} | log-loss | model | M parameters |",
         "| --- | --- | --- | --- | --- |",
         *(_line(page.partition("?")[0], row) for row in best),
         "",

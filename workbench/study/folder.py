@@ -67,6 +67,7 @@ class StudyFolder:
         self.manifest = path / "manifest.parquet"
         self.template = path / "template.csv"
         self.champion = path / "champion.json"
+        self.registering = path / ".registering"
         self.finalists = path / "finalists.json"
         self.looks = path / "looks.jsonl"
         self.report = path / "compare.html"
@@ -223,11 +224,15 @@ class StudyFolder:
         Raises:
             LockError: there can be no lock.
         """
-        if is_locked(self.path / LOCKS[1]):
+        if self.is_promoting():
             say(f"Waiting for another command that promotes or deletes in the study {self.name}.")
         with locked(self.path / LOCKS[1]):
             remove_left(self.path.glob(f"{PART}*"))
             yield
+
+    def is_promoting(self) -> bool:
+        """Say whether a process decides now what is promoted or deleted."""
+        return is_locked(self.path / LOCKS[1])
 
     @contextmanager
     def held(self) -> Iterator[None]:

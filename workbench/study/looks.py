@@ -50,6 +50,9 @@ class Look(Frozen):
     of_soup: bool = False
     """Whether it is a soup's value."""
 
+    of_weights_sha256: str = ""
+    """Of the weights that had that value; empty of older versions."""
+
     value: float
     low: float | None
     high: float | None

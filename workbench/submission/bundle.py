@@ -30,11 +30,11 @@ from workbench.selection.calibration import calibrate
 from workbench.selection.champion import Champion, read_champion, require_number
 from workbench.selection.refit import require_carried_over
 from workbench.selection.slice_values import main_slice
-from workbench.selection.statistics import gives
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, spec_of, title_of
 from workbench.study.refits import RefitRecord, read_refit, refit_of
+from workbench.study.scored import gives
 from workbench.submission import documents
 from workbench.submission.agreement import disagreements
 from workbench.submission.bundle_code import PACKAGE, code_for, place_of

@@ -11,10 +11,10 @@ from workbench.files import write_text
 from workbench.pages import without_media
 from workbench.report.page import write_report
 from workbench.scoring.slices import TEST
-from workbench.selection.statistics import read_scored_trials
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
+from workbench.study.scored import read_scored_trials
 from workbench.study.storage import address_of
 from workbench.submission.scored_files import Neutrality, ScoredFile
 from workbench.trial.recipe import Recipe

@@ -25,6 +25,7 @@ from workbench.submission.markdown import as_cell, as_text
 from workbench.submission.training_files import averages_told, finalists_of
 from workbench.submission.training_record import TrainedModel
 from workbench.tables import counted, duration
+from workbench.trial.metrics import metrics_by_slice
 
 REPORT = "TECHNICAL_REPORT.md"
 
@@ -254,12 +255,12 @@ def _results(of: Reported) -> str:
     champion, metric = of.champion, of.champion.objective.metric
     parts = [f"{metric} {champion.value:.5f} on {champion.objective.place}."]
     parts += list(_expected(champion))
-    result = of.folder.model(champion.recipe).kept_result()
-    if result and result.by_slice:
+    measured = metrics_by_slice(of.folder.model(champion.recipe).read_scores())
+    if measured:
         shown = ("auc", "log_loss", "f1", "tpr_at_fpr_1e-2")
         rows = [
             [as_cell(name), *(f"{values[each]:.4f}" for each in shown)]
-            for name, values in result.by_slice.items()
+            for name, values in measured.items()
         ]
         parts.append(_table(["slice", *shown], rows))
     told = [look for look in read_looks(of.folder) if look.is_told]

@@ -19,7 +19,6 @@ from workbench.searching.fold_data import FOLDS
 from workbench.selection.champion import Champion
 from workbench.selection.finalists import Finalist, Finalists, read_finalists
 from workbench.selection.leaderboard import complete_trials
-from workbench.selection.statistics import read_scored_trials
 from workbench.space.experiment import PLACES
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, members_told
@@ -27,6 +26,7 @@ from workbench.study.provenance import code_tags
 from workbench.study.records import MADE_BY, read_study
 from workbench.study.refits import RefitRecord
 from workbench.study.repeats import read_repeats
+from workbench.study.scored import read_scored_trials
 from workbench.study.slice_folders import noted_folders
 from workbench.study.soups import Soup, read_soup
 from workbench.submission.bundle_code import PACKAGE
