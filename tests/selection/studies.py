@@ -96,6 +96,7 @@ class MadeStudy:
         objective: Objective | None = None,
         constraints: Mapping[str, Mapping[str, float | str]] | None = None,
         rulebook: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = StudyFolder(root / name)
         self.folder.path.mkdir(parents=True)
@@ -107,6 +108,7 @@ class MadeStudy:
             "objective": self.objective,
             "constraints": constraints or {},
             "rulebook": rulebook or {},
+            "data": data or {},
         }
         experiment = Experiment.model_validate(about_study)
         about = {"experiment": experiment.model_dump(mode="json"), "space": {}}

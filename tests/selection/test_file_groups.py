@@ -1,5 +1,6 @@
 """Which files belong together, worked out by hand."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -78,6 +79,33 @@ def test_nothing_is_known_where_the_table_is_gone_and_content_alone_without_the_
     assert groups_of_files(study) == {"f0": "f0", "f1": "f1", "f2": "f0", "f3": "f3"}
     study.manifest.unlink()
     assert groups_of_files(study) == {}
+
+
+def test_without_the_record_the_experiment_says_what_keeps_files_together(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path, data={"groups": ["speaker"]}).folder
+    named = made(tmp_path / "named", ["speaker"])
+    shutil.copy(named.manifest, study.manifest)
+    whole = groups_of_files(named)
+    assert groups_of_files(study) == whole
+    (study.path / "prepared.json").write_text("{")
+    assert groups_of_files(study) == whole
+
+
+@pytest.mark.parametrize("damage", ["torn", "gone", "another study's"])
+def test_a_table_that_cannot_be_read_is_told_since_intervals_may_be_too_narrow_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    study = made(tmp_path / "study", ["speaker"])
+    if damage == "torn":
+        study.manifest.write_bytes(study.manifest.read_bytes()[:200])
+    elif damage == "gone":
+        study.manifest.unlink()
+    else:
+        about = {"metadata": {"groups": ["speaker"]}, "table_sha256": "0" * 64}
+        write_json(study.path / "prepared.json", about)
+    assert groups_of_files(study) == groups_of_files(study) == {}
+    [line] = capsys.readouterr().err.splitlines()
+    assert str(study.manifest) in line and "take each file for itself" in line
 
 
 def test_a_file_of_another_folder_is_in_no_group_of_val_that_is_called_alike(

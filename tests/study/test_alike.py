@@ -50,3 +50,14 @@ def test_trials_of_the_same_files_and_lost_scores_stay(study: MadeStudy) -> None
     study.folder.trial(rows[1].recipe).scores.unlink()
     assert measured_alike(study.folder, rows) == (rows, "")
     assert measured_alike(study.folder, []) == ([], "")
+
+
+def test_as_many_other_files_are_told_whatever_the_order(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    names = [f"f{number}.mp4" for number in range(5)]
+    study.add(*NEW, names=[*names[:4], "was decoded then.mp4"])
+    study.add(NEW[0][::-1], NEW[1][::-1], names=names[::-1])
+    study.add(*NEW, names=names)
+    rows, said = measured_alike(study.folder, study.rows)
+    assert [row.objective is None for row in rows] == [True, False, False]
+    assert "trial 0 was scored on 5 files of val, and now other 5 are scored" in said

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,16 @@ class Stamp(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     """When its content or its rights last changed: no program sets this one."""
+
+
+class _Known(NamedTuple):
+    """What is remembered of a path."""
+
+    stamp: Stamp
+    inode: int
+    """Of the file itself: a link may lead to another one that was written in the same moment."""
+
+    content: str
 
 
 class ReadContents(NamedTuple):
@@ -48,12 +59,14 @@ def read_file_contents(
     """
     place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     memory_file = cache / "contents" / f"{place}.parquet"
-    stamps = {path: stamp(folder / path) for path in paths}
+    there = {path: (folder / path).stat() for path in paths}
+    stamps = {path: _stamp_of(found) for path, found in there.items()}
     memory = _remembered(memory_file)
     hashes = {
         path: content
         for path, now in stamps.items()
-        if not verify and path in memory and (content := _same(now, *memory[path]))
+        if not verify and path in memory
+        if (content := _same(now, there[path].st_ino, memory[path]))
     }
     unread = [path for path in paths if path not in hashes]
     with ThreadPoolExecutor() as pool:  # hashing and reading both let other threads run
@@ -65,15 +78,16 @@ def read_file_contents(
         path
         for path in unread
         if path in memory and path in hashes
-        if memory[path][0][:2] == stamps[path][:2] and memory[path][1] != hashes[path]
+        if memory[path].stamp[:2] == stamps[path][:2] and memory[path].content != hashes[path]
     ]
-    kept = {path: (stamps[path], content) for path, content in hashes.items()}
+    kept = {path: _Known(stamps[path], there[path].st_ino, c) for path, c in hashes.items()}
     if kept != memory:
         # Not above: each process that decodes would load it, for longer than many files take.
         import pandas as pd
 
-        rows = [(path, *now, content) for path, (now, content) in kept.items()]
-        columns = ["path", *Stamp._fields, "content"]
+        # As text: a file's number may be larger than any of a table's.
+        rows = [(path, *k.stamp, str(k.inode), k.content) for path, k in kept.items()]
+        columns = ["path", *Stamp._fields, "inode", "content"]
         with finished(memory_file) as part:
             pd.DataFrame(rows, columns=columns).to_parquet(
                 part, index=False, write_page_checksum=True
@@ -81,10 +95,10 @@ def read_file_contents(
     return ReadContents(hashes, refused, stamps, tuple(altered))
 
 
-def _remembered(file: Path) -> dict[str, tuple[Stamp, str]]:
-    """Return stamp and content of each path, if they can be read.
+def _remembered(file: Path) -> dict[str, _Known]:
+    """Return what is known of each path, if it can be read.
 
-    An older version's stamps lack their last time.
+    An older version's stamps lack their last time, and what it knew the file's number.
     """
     import pandas as pd
 
@@ -92,17 +106,22 @@ def _remembered(file: Path) -> dict[str, tuple[Stamp, str]]:
         known = pd.read_parquet(file, page_checksum_verification=True)
         if "ctime_ns" not in known:
             known["ctime_ns"] = 0
-        columns = [known[name].tolist() for name in ("path", *Stamp._fields, "content")]
+        if "inode" not in known:
+            known["inode"] = "0"
+        known["inode"] = [int(number) for number in known["inode"]]
+        columns = [known[name].tolist() for name in ("path", *Stamp._fields, "inode", "content")]
     except (OSError, ValueError, KeyError, RuntimeError, TypeError):  # Arrow's, and no such file
         return {}
     return {
-        path: (Stamp(*numbers), content) for path, *numbers, content in zip(*columns, strict=True)
+        path: _Known(Stamp(*numbers), inode, content)
+        for path, *numbers, inode, content in zip(*columns, strict=True)
     }
 
 
-def _same(now: Stamp, before: Stamp, content: str) -> str:
+def _same(now: Stamp, inode: int, known: _Known) -> str:
     """Return the remembered content of a file that has not changed since, else nothing."""
-    return content if before in (now, now._replace(ctime_ns=0)) else ""
+    is_same = known.stamp in (now, now._replace(ctime_ns=0)) and known.inode in (inode, 0)
+    return known.content if is_same else ""
 
 
 def why_unread(status: str) -> str:
@@ -119,5 +138,8 @@ def status_of(error: OSError) -> str:
 
 def stamp(path: Path) -> Stamp:
     """Return the stamp of the file `path`."""
-    found = path.stat()
+    return _stamp_of(path.stat())
+
+
+def _stamp_of(found: os.stat_result) -> Stamp:
     return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)

@@ -1,13 +1,22 @@
 """Which trials of a study were scored on the same files, and so can be ranked together."""
 
-from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import pandas as pd
 from pyarrow import parquet
 
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
 from workbench.trial.recipe import Objective
+
+
+class _Files(NamedTuple):
+    """The files that a trial was scored on, those of each of the objective's slices counted."""
+
+    number: int
+    which: int
+    """Tells them from as many others, in whichever order."""
 
 
 def measured_alike(
@@ -29,20 +38,26 @@ def measured_alike(
     if not complete:
         return list(rows), ""
     objective = folder.experiment().objective
-    counts = {row.number: _num_measured(folder, row, objective) for row in complete}
-    known = {number: count for number, count in counts.items() if count is not None}
+    measured = {row.number: _measured(folder, row, objective) for row in complete}
+    known = {number: files for number, files in measured.items() if files is not None}
     if not known:
         return list(rows), ""
-    wanted = known[max(known)] if num_files is None else num_files
-    others = {number: count for number, count in known.items() if count != wanted}
+    last = known[max(known)]
+    wanted = last.number if num_files is None else num_files
+    others = {
+        number: files.number
+        for number, files in known.items()
+        if files.number != wanted or (num_files is None and files.which != last.which)
+    }
     if not others:
         return list(rows), ""
     numbers = sorted(others)
     which = f"trial {numbers[0]} was" if len(numbers) == 1 else f"{len(numbers)} trials were"
     such = "" if len(numbers) == 1 else f" (e.g. trial {numbers[0]})"
+    now = f"{'other ' if others[numbers[0]] == wanted else ''}{wanted}"
     said = (
         f"In the study {folder.name}, {which} scored on {others[numbers[0]]} files of "
-        f"{objective.place}{such}, and now {wanted} are scored: files that cannot be "
+        f"{objective.place}{such}, and now {now} are scored: files that cannot be "
         "decoded are left out now. They cannot be ranked together, so the earlier ones are "
         "not ranked; to have them all, search into a new study by --study NAME."
     )
@@ -56,14 +71,14 @@ def measured_alike(
     return left, said
 
 
-def _num_measured(folder: StudyFolder, row: TrialRow, objective: Objective) -> int | None:
-    """Return how many files a trial scored, those of each of the objective's slices counted.
-
-    None if its scores are gone or damaged.
-    """
+def _measured(folder: StudyFolder, row: TrialRow, objective: Objective) -> _Files | None:
+    """Return the files that a trial was scored on; None if its scores are gone or damaged."""
     try:
-        stored = parquet.read_table(folder.trial(row.recipe).scores, columns=["slice"])
-    except (OSError, ValueError):  # pyarrow's errors of damaged files are kinds of ValueError
+        table = parquet.read_table(folder.trial(row.recipe).scores, columns=["slice", "name"])
+        stored = table.to_pandas()
+        asked = [*objective.slices_among(set(stored["slice"]))]
+        rows = stored[stored["slice"].isin(asked)].astype(str)
+    except (OSError, ValueError, KeyError):  # pyarrow's errors of damaged files are ValueErrors
         return None
-    counts = Counter(stored["slice"].to_pylist())
-    return sum(counts[name] for name in objective.slices_among(counts))
+    which = int(pd.util.hash_pandas_object(rows, index=False).sum())
+    return _Files(len(rows), which)

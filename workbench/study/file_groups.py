@@ -1,7 +1,7 @@
 """Which files of a study belong together: copies of one file, clips of one speaker."""
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +9,11 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from workbench.console import say
 from workbench.data.metadata import Metadata, column_of
 from workbench.data.prepare import BESIDE
-from workbench.data.prepared_table import PREPARED_TABLE, read_prepared_table
-from workbench.errors import CacheError
+from workbench.data.prepared_table import PREPARED_TABLE, read_own_table
+from workbench.errors import CacheError, ConfigError, DamagedFileError
 from workbench.files import read_json
 from workbench.study.folder import StudyFolder
 from workbench.study.slice_folders import slice_folders
@@ -24,22 +25,27 @@ def groups_of_files(folder: StudyFolder) -> dict[str, str]:
     A group is told by the key of its first file. Files are of one group if they are the same byte
     for byte, or if a column of the experiment's `groups` has the same value for both; and if each
     is of one group with a third. Nothing is known of files of which the study keeps no table any
-    more.
+    more, or none that can be read, which is said.
     """
     apart = slice_folders(folder)
-    places = {"": folder.manifest}
-    places |= {name: folder.path / BESIDE / name / PREPARED_TABLE for name in sorted(apart)}
-    tables = []
+    places = {"": folder.path}
+    places |= {name: folder.path / BESIDE / name for name in sorted(apart)}
+    groups, tables = _group_columns(folder), []
     for part, place in places.items():
-        with suppress(CacheError):
-            table = read_prepared_table(place)
-            rows = table[table["split"] == "val"].drop_duplicates("name")
-            keys = [key_of(part, str(name), apart) for name in rows["name"]]
-            tables.append(rows.assign(name=keys))
+        try:
+            table = read_own_table(place)
+        except CacheError as error:
+            # Studies that are made by hand have neither.
+            if groups or (place / "prepared.json").exists() or (place / PREPARED_TABLE).exists():
+                _warn(str(error))
+            continue
+        rows = table[table["split"] == "val"].drop_duplicates("name")
+        keys = [key_of(part, str(name), apart) for name in rows["name"]]
+        tables.append(rows.assign(name=keys))
     if not tables:
         return {}
     rows = pd.concat(tables, ignore_index=True)
-    columns = [column_of(name) for name in _group_columns(folder)] + ["content"]
+    columns = [column_of(name) for name in groups] + ["content"]
     return joined(rows, [column for column in columns if column in rows])
 
 
@@ -96,10 +102,23 @@ def joined(rows: pd.DataFrame, columns: list[str]) -> dict[str, str]:
 
 
 def _group_columns(folder: StudyFolder) -> list[str]:
+    """Return the columns that the study's record of its data names, or else its experiment."""
     try:
         kept = read_json(folder.path / "prepared.json")
     except (OSError, ValueError, RecursionError):
-        return []
+        try:
+            return [*folder.experiment().data.groups]
+        except (DamagedFileError, ConfigError):
+            return []
     metadata = kept.get("metadata", {}) if isinstance(kept, dict) else {}
     names = metadata.get("groups", []) if isinstance(metadata, dict) else []
     return [str(name) for name in names]
+
+
+@cache
+def _warn(why: str) -> None:
+    """Say, once in a process, that files are not known to belong together."""
+    say(
+        f"warning: {why} Until then nothing tells which files are copies or of one speaker, so "
+        "that intervals and differences take each file for itself, and may be too narrow."
+    )
