@@ -1,6 +1,7 @@
 """Trials that are trained again with new seeds: each once, and seen by nothing of the search."""
 
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,22 @@ def test_a_result_that_mlflow_was_not_told_is_told_the_next_time(
     complete = [run for run in repeat_runs(bench, outcome) if run.state == "complete"]
     [repeat] = read_repeats(outcome.folder)
     assert [run.run_id for run in complete] == [repeat.run]
+
+
+def test_runs_of_repeats_that_a_restored_study_does_not_have_are_ended(
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = begun(bench, inline, 1)
+    train(bench, inline, outcome, 1, num_seeds=1)
+    [lost] = read_repeats(outcome.folder)
+    shutil.rmtree(outcome.folder.repeat(lost.recipe).path)  # put back from a copy without it
+    train(bench, inline, outcome, 1, num_seeds=1)
+    assert "MLflow had 1 run of repeats that the study does not have" in capsys.readouterr().err
+    [anew] = read_repeats(outcome.folder)
+    complete = [run.run_id for run in repeat_runs(bench, outcome) if run.state == "complete"]
+    assert complete == [anew.run] != [lost.run]
+    train(bench, inline, outcome, 1, num_seeds=1)
+    assert "MLflow had" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

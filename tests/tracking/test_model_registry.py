@@ -128,7 +128,16 @@ def test_the_alias_goes_to_no_version_that_is_another_model_or_lacks_its_weights
     client.set_model_version_tag("tagged", "1", "workbench.uid", "abc")
     assert registry.set_champion("tagged", "abc", "") == "1"
     source = client.get_model_version("tagged", "1").source
-    weights = Path(unquote(urlparse(source).path)) / "data" / "model.pt2"
+    about = Path(unquote(urlparse(source).path)) / "MLmodel"
+    text, held = about.read_text(), f"m-{'0' * 32}"
+    own = next(line for line in text.splitlines() if line.startswith("model_uuid: m-"))
+    about.write_text(text.replace(own, f"model_uuid: {held}"))  # of an exchanged folder
+    assert registry.set_champion("tagged", "abc", "") is None
+    assert f"has the files of another model, {held}. Put" in capsys.readouterr().err
+    about.write_text(text)
+    assert registry.set_champion("tagged", "abc", "") == "1"
+
+    weights = about.with_name("data") / "model.pt2"
     weights.write_bytes(b"")
     assert registry.set_champion("tagged", "abc", "") is None
     weights.unlink()

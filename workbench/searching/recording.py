@@ -257,16 +257,18 @@ class StudyRuns:
         return mended
 
     def agree_on_repeats(self) -> int:
-        """Write what the store lacks of the repeats that ended; return how many it lacked."""
-        there = {
-            (run.uid, run.state): run
-            for run in self.tracking.trial_runs(self.parent, deleted=True, kind="repeat")
-        }
-        mended = 0
+        """Write what the store lacks of the repeats that ended; return how many it lacked.
+
+        A run of no repeat is ended.
+        """
+        runs = self.tracking.trial_runs(self.parent, deleted=True, kind="repeat")
+        there = {(run.uid, run.state): run for run in runs}
+        mended, noted = 0, set()
         for repeat in read_repeats(self._folder):
             files = self._folder.repeat(repeat.recipe)
             recipe, result = files.kept_recipe(), files.kept_result()
             if recipe is None or result is None:
+                noted.add(repeat.run or "")
                 continue
             run = there.get((repeat.recipe, result.state))
             if run is None:
@@ -280,6 +282,8 @@ class StudyRuns:
                     mended += 1
             if run_id != repeat.run:
                 write_repeat(self._folder, repeat.model_copy(update={"run": run_id}))
+            noted.add(run_id)
+        end_strays(self.tracking, runs, noted, kind="repeat")
         return mended
 
     def _write_anew(self, trial: optuna.trial.FrozenTrial) -> str | None:

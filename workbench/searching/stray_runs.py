@@ -1,15 +1,22 @@
 """Runs in the tracking store of trials that a study does not have."""
 
 from collections.abc import Collection, Iterable
+from typing import Literal
 
 from workbench.console import say
 from workbench.tables import counted
 from workbench.tracking.runs import Tracking, TrialRun
 
-_WHY = "The study has no such trial any more: its folder was put back from an older copy."
+_WHY = "The study has no such {} any more: its folder was put back from an older copy."
 
 
-def end_strays(tracking: Tracking, there: Iterable[TrialRun], noted: Collection[str]) -> None:
+def end_strays(
+    tracking: Tracking,
+    there: Iterable[TrialRun],
+    noted: Collection[str],
+    *,
+    kind: Literal["trial", "repeat"] = "trial",
+) -> None:
     """End as interrupted each run of an ended trial that no trial of the study notes; say how many.
 
     Of a folder that was put back from a copy older than the store, the trials since then are there:
@@ -19,6 +26,7 @@ def end_strays(tracking: Tracking, there: Iterable[TrialRun], noted: Collection[
         tracking: The store.
         there: The runs of the study in it.
         noted: The runs that the study's trials note.
+        kind: What they are runs of.
     """
     strays = [
         run
@@ -26,9 +34,9 @@ def end_strays(tracking: Tracking, there: Iterable[TrialRun], noted: Collection[
         if run.state in ("complete", "pruned") and not run.deleted and run.run_id not in noted
     ]
     for run in strays:
-        tracking.end_trial(run.run_id, state="interrupted", reason=_WHY)
+        tracking.end_trial(run.run_id, state="interrupted", reason=_WHY.format(kind))
     if strays:
         say(
-            f"MLflow had {counted(len(strays), 'run')} of trials that the study does not have, as "
-            "where its folder was put back from an older copy: ended there as interrupted."
+            f"MLflow had {counted(len(strays), 'run')} of {kind}s that the study does not have, "
+            "as where its folder was put back from an older copy: ended there as interrupted."
         )

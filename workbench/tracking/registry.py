@@ -72,6 +72,13 @@ class ModelRegistry:
                     "the right one into the tag, or delete the version."
                 )
                 continue
+            if (held := _model_in(version.source)) not in (_logged_id(version.source), None):
+                say(
+                    f"Version {version.version} of {name} in the MLflow registry is not used: "
+                    f"{version.source} has the files of another model, {held}. Put its own there, "
+                    "or delete the version."
+                )
+                continue
             self._client.set_registered_model_alias(name, _CHAMPION, str(version.version))
             return str(version.version)
         return None
@@ -212,6 +219,16 @@ class ModelRegistry:
 def _logged_id(source: str | None) -> str | None:
     """Return the id of the logged model at a version's address."""
     found = re.search(r"/models/(m-[0-9a-f]+)/artifacts/?$", urlsplit(source or "").path)
+    return found[1] if found else None
+
+
+def _model_in(source: str | None) -> str | None:
+    """Return the id of the logged model whose files are at an address; None where nothing tells."""
+    address = urlsplit(source or "")
+    if address.scheme != "file":
+        return None
+    about = Path(unquote(address.path), _NEEDED[0]).read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^model_uuid: (m-[0-9a-f]+)$", about, re.MULTILINE)
     return found[1] if found else None
 
 
