@@ -193,6 +193,20 @@ def test_the_same_soup_again_is_the_one_that_is_there(study: TrainedStudy) -> No
     assert [is_clearly_behind(made) for made in (ahead, even, behind)] == [False, False, True]
 
 
+def test_a_soup_of_weights_that_were_trained_since_is_not_the_one_that_is_there(
+    study: TrainedStudy,
+) -> None:
+    made = make_soup(study.folder, [0, 1], device="cpu")
+    assert made.soup
+    place = study.folder.soup(made.soup.recipe).path / "soup.json"
+    text = place.read_text()
+    then = made.soup.ingredients[1].objective
+    assert str(then) in text
+    place.write_text(text.replace(str(then), str(then - 0.01)))
+    with pytest.raises(StudyError, match=r"of other weights: trial .* had .* when it was made"):
+        make_soup(study.folder, [0, 1], device="cpu")
+
+
 def test_a_record_of_other_trials_than_the_soup_has_is_refused(study: TrainedStudy) -> None:
     some, every = (
         make_soup(study.folder, these, device="cpu").soup for these in ([0, 1], [0, 1, 2])

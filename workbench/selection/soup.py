@@ -6,6 +6,7 @@ mostly lie in one basin of the loss, and their mean too.
 Source: Wortsman et al. 2022, arXiv:2203.05482, recipe 1 and section 2.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -113,13 +114,28 @@ def make_soup(
             made_by={**environment_tags(), **code_tags(), "device": device},
         )
         there = read_soup(folder, soup.recipe)
-        if there is None:
+        if there is not None:
+            _require_same_weights(folder, there, taken)
+        else:
             _write(folder, soup, scorer, taken, objective, began, device)
         write_text(folder.last_soup, soup.recipe + "\n")
         row, gain = row_of_soup(folder, taken[0], there or soup), None
         if objective.has_standard_error(row.by_slice):
             gain = trial_auc_difference(folder, row, taken[0], objective)
         return MadeSoup(there or soup, row, tried, objective, gain, there is None, num_lost)
+
+
+def _require_same_weights(folder: StudyFolder, soup: Soup, taken: Sequence[TrialRow]) -> None:
+    """Refuse a soup that is there of trials that were trained again since, to other weights."""
+    values = {each.recipe: each.objective for each in soup.ingredients}
+    for row in taken:
+        now, then = objective_of(row), values.get(row.recipe, math.nan)
+        if not math.isclose(now, then, rel_tol=1e-4, abs_tol=1e-6):
+            raise StudyError(
+                f"The soup of these trials is there, of other weights: trial {row.number} had "
+                f"{then:.5f} when it was made, and has {now:.5f}, as where it was trained again. "
+                f"Remove {folder.soup(soup.recipe).path}, and run `workbench soup` again."
+            )
 
 
 def _require_one_fold(folder: StudyFolder, prepared: Prepared) -> None:
