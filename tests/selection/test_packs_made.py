@@ -448,10 +448,14 @@ def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> N
     assert box.count(escape(gain)) == box.count("pack of trials") == 1
     assert "xpected on new data" not in pack_section(summary)
     lines = describe_summary(summary).splitlines()
-    of_single = lines.index(f"Of trial {summary.contenders[0].number}, the best single one:")
+    best, other = summary.contenders[:2]
+    told = f"Of trial {best.number}, {best.value:.5f}, the best single one of this study:"
+    of_single = lines.index(told)
     assert lines[of_single - 1] == summary.pack.rates_in_words
     assert lines[of_single - 1].startswith(f"TPR on val {summary.pack.operating_points[0].tpr:.3f}")
     assert lines[of_single + 1].startswith("TPR on val ")
+    # It is behind that trial, not behind the pack.
+    assert lines[of_single + 2].startswith(f"Runner-up: trial {other.number}, {other.value:.5f}, ")
     # A later pack does not take its place, and a member that is lost is said.
     later, _ = make_pack(made.folder, propose_pack(made.folder, limits=Limits(members=2)))
     assert later.path.name != record.uid

@@ -300,6 +300,24 @@ def test_what_was_promoted_by_hand_stays_that_recipe_whatever_its_number(
     assert "Promoted by hand was trial 0, auc 0.66667: that" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("why", ["", "It is the one."])
+def test_what_was_promoted_by_hand_is_told_among_the_trials_that_ended_since(
+    study: MadeStudy, why: str
+) -> None:
+    models = ListedModels()
+    before = promote(study.folder, models, 0, why=why)
+    assert before.expected and before.expected.num_trials == 2
+    assert before.sentence.startswith("It is ahead of trial 1")
+    study.add(TARGETS, [0.1 + 0.8 * target for target in TARGETS])
+    kept = promote_best(study.folder, models)
+    same = {"recipe", "number", "value", "who", "when", "chosen_by", "model_version"}
+    assert kept.model_dump(include=same) == before.model_dump(include=same)
+    assert kept.sentence.startswith("It is behind trial 3 by ")
+    assert kept.expected and (kept.expected.num_trials, kept.expected.rank) == (3, 2)
+    assert kept.why == why or kept.why.endswith("by auc on val it is number 2 of 3.")
+    assert read_champion(study.folder) == kept
+
+
 def test_no_other_trial_takes_the_place_of_a_lost_one_that_was_promoted_by_hand(
     study: MadeStudy,
 ) -> None:

@@ -477,7 +477,9 @@ def test_the_study_tells_of_its_promoted_soup(promoting: TrainedStudy) -> None:
     assert found.decision[0].startswith(f"{title} is promoted, named by hand")
     assert champion.why in found.decision[1]
     assert found.contenders[0].number == best.number and not found.is_pack_promoted
-    assert f"Of trial {best.number}, the best single one:" in describe_summary(found)
+    _, after = describe_summary(found).split(f"Of trial {best.number}, ")
+    assert after.startswith(f"{best.objective:.5f}, the best single one of this study:")
+    assert "\nRunner-up: " in after
     assert "version 1, alias champion" in describe_champion(champion)
     with pytest.raises(StudyError, match=r"a mean of weights, which cannot be trained as one"):
         refit_champion(folder, Workspace(folder.path.parent), device="cpu")

@@ -27,6 +27,9 @@ from workbench.tables import counted
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective
 
+_REASONS = ("It has the best ", "It was named by hand; by ")
+"""How the reasons begin that are not a person's own."""
+
 
 def choose_trial(
     rows: Sequence[TrialRow], objective: Objective, number: int | None = None
@@ -176,6 +179,7 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
                 "the registry. Name a trial by `workbench promote --trial`."
             )
     if (number, version) == (champion.number, champion.model_version):
+        champion = _as_of_now(folder, champion)
         write_champion(folder, champion)
         return champion
     if number is None:
@@ -194,6 +198,23 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
     champion = champion.model_copy(update={"model_version": again.model_version})
     write_champion(folder, champion)
     return champion
+
+
+def _as_of_now(folder: StudyFolder, champion: Champion) -> Champion:
+    """Return a trial that was promoted by hand as it stands among the trials that ended since."""
+    try:
+        rows, _ = measured_alike(folder, read_scored_trials(folder))
+        row = next((one for one in complete_trials(rows) if one.recipe == champion.recipe), None)
+        if row is None or objective_of(row) != champion.value:
+            return champion  # a pack, a soup, or a trial whose scores are damaged
+        lead = lead_of(folder, rows, champion.objective, row)
+        expected = expect(folder, rows, champion.objective, number=row.number)
+    except (StudyError, DamagedFileError):
+        return champion
+    said = champion.why.startswith(_REASONS)
+    why = _reason(rows, champion.objective, row) if said else champion.why
+    now = {key: getattr(lead, key) for key in Lead.model_fields}
+    return champion.model_copy(update={**now, "expected": expected, "why": why})
 
 
 def lead_of(
@@ -285,7 +306,8 @@ def _reason_of_finalist(finalists: Finalists, rows: Sequence[TrialRow]) -> str:
 def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> str:
     ranked = rank(complete_trials(rows), objective)
     which = f"{objective.metric} on {objective.place}"
+    best, named = _REASONS
     if ranked[0].number == row.number:
-        return f"It has the best {which} of {counted(len(ranked), 'complete trial')}."
+        return f"{best}{which} of {counted(len(ranked), 'complete trial')}."
     place = 1 + [other.number for other in ranked].index(row.number)
-    return f"It was named by hand; by {which} it is number {place} of {len(ranked)}."
+    return f"{named}{which} it is number {place} of {len(ranked)}."

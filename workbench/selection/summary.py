@@ -155,17 +155,19 @@ def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> s
     if not summary.contenders:
         return ""
     first = summary.contenders[0]
-    if is_after_promotion:
-        lines = [*summary.decision[2:]]
-    else:
-        lines = [*summary.decision, *(_against(row) for row in summary.contenders[1:])]
+    lines = [*summary.decision[2:]] if is_after_promotion else [*summary.decision]
+    against = [] if is_after_promotion else [_against(row) for row in summary.contenders[1:]]
     rates = rates_in_words(summary.clean_slice, first.operating_points)
     if summary.is_pack_promoted:
         of_pack = summary.pack.rates_in_words if summary.pack else ""
         lines.append(of_pack)
     if summary.is_pack_promoted or summary.is_soup_promoted:
-        lines += [f"Of trial {first.number}, the best single one:"]
-    lines += [rates, _slices_line(summary), _calibration_line(summary)]
+        # The others are held against the first contender, which is not what is promoted.
+        which = f"trial {first.number}, {first.value:.5f}, the best single one of this study"
+        lines += [f"Of {which}:", rates, *against]
+    else:
+        lines += [*against, rates]
+    lines += [_slices_line(summary), _calibration_line(summary)]
     lines = [line for line in lines if line]
     return "\n".join([*lines, *summary.evidence])
 

@@ -17,6 +17,7 @@ from workbench.parts.suited import about
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
 from workbench.selection.finalists_told import sentences
+from workbench.selection.leaderboard import complete_trials
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks, value_of
 from workbench.study.records import TrialRow, read_trials
@@ -243,9 +244,12 @@ def _rows(folder: StudyFolder) -> list[TrialRow]:
 
 def _selection(of: Reported) -> str:
     champion = of.champion
-    lines = list(champion.reasons)
     how = "as the best" if champion.chosen_by == "best" else "by hand"
-    lines.append(f"Promoted {how} on {champion.when[:10]}.")
+    lines = [f"Promoted {how} on {champion.when[:10]}.", *champion.reasons]
+    complete = complete_trials(_rows(of.folder))
+    among = champion.expected.num_trials if champion.expected else len(complete)
+    if among != len(complete):
+        lines.append(f"That was told among {among} complete trials; there are {len(complete)} now.")
     if finalists := finalists_of(of.folder):
         lines += sentences(finalists)
     return "\n".join(f"- {visible(line)}" for line in lines if line)
@@ -263,6 +267,8 @@ def _results(of: Reported) -> str:
             for name, values in measured.items()
         ]
         parts.append(_table(["slice", *shown], rows))
+        if of.calibrated:
+            parts.append("The log-loss above is that of the scores before they are calibrated.")
     told = [look for look in read_looks(of.folder) if look.is_told]
     if told:
         parts.append(
