@@ -63,6 +63,24 @@ def test_the_best_would_be_promoted(sliced: MadeStudy) -> None:
     )
 
 
+@pytest.mark.parametrize("generators", [0, 1, 2])
+def test_val_is_of_another_kind_in_no_objective_that_has_it(
+    tmp_path: Path, generators: int
+) -> None:
+    """Most experiments ask for the worst of val and generators, and few data have generators."""
+    objective = Objective(over=("val", "generators"), aggregate="worst")
+    study = MadeStudy(tmp_path, objective=objective)
+    half = range(NUM_FILES // 2), range(NUM_FILES // 4, NUM_FILES)
+    slices = {f"generators.g{n}": half[n] for n in range(generators)}
+    study.add(*normal_scores(0.5, seed=0, num=NUM_FILES), slices=slices)
+    _, expected, _ = summary_of(study).decision
+    _, elsewhere = expected.split("; ")
+    assert "(val)" not in elsewhere
+    assert elsewhere.count("(generators.g") == generators
+    if not generators:
+        assert elsewhere.startswith("of another kind nothing is known")
+
+
 def test_the_choice_of_an_epoch_of_the_only_trial_is_said(tmp_path: Path) -> None:
     study = MadeStudy(tmp_path)
     study.add(*normal_scores(0.5, seed=0), num_epochs=20)

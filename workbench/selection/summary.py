@@ -22,6 +22,7 @@ from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import rates_in_words
 from workbench.selection.pack_summary import PackSummary, decision_for_pack, kept_pack
 from workbench.selection.slice_values import (
+    CLEAN,
     ScoresByTrial,
     SliceValues,
     main_slice,
@@ -292,7 +293,9 @@ def _within(low: float | None, high: float | None) -> str:
 
 
 def _elsewhere(values: Mapping[str, float], objective: Objective) -> str:
-    others = {name: value for name, value in values.items() if name != objective.place}
+    # Of the objective's own slices, the fakes of one generator are of another kind; `val` is not.
+    own = {objective.place, *objective.slices_among([CLEAN])}
+    others = {name: value for name, value in values.items() if name not in own}
     if not others:
         return "of another kind nothing is known, for it was scored on no other slice"
     low, high = min(others, key=others.__getitem__), max(others, key=others.__getitem__)
