@@ -47,11 +47,14 @@ def studies(
 
 
 def _delete(name: str, workspace: Workspace, *, yes: bool) -> None:
-    from workbench.maintenance.deletion import delete_study, describe_study
+    from workbench.maintenance.deletion import delete_study, describe_study, packs_of
     from workbench.tables import counted, size
 
     folder = named_study(name)
-    if not yes:
+    if yes:
+        if packs := packs_of(folder, workspace):
+            typer.echo(packs)
+    else:
         typer.echo(describe_study(folder, workspace))
         typer.confirm(f"Delete the study {name} for good?", abort=True)
     deleted = delete_study(folder, workspace)

@@ -1,9 +1,11 @@
 """The deletion of a study from all places that have something of it."""
 
 import shutil
+from contextlib import suppress
 
 from workbench.addresses import ServerAddress
-from workbench.errors import WorkbenchError
+from workbench.errors import DamagedFileError, StudyError, WorkbenchError
+from workbench.selection.champion import read_champion
 from workbench.study.disk import bytes_below
 from workbench.study.folder import LOCKS, StudyFolder
 from workbench.study.storage import remove_trials
@@ -80,10 +82,29 @@ def _leave_database(folder: StudyFolder) -> str | None:
     return experiment.tracking
 
 
+def packs_of(folder: StudyFolder, workspace: Workspace) -> str:
+    """Return a sentence on the champions of other studies that join trials of this; or nothing."""
+    found = []
+    for place in sorted(workspace.studies.glob("*/champion.json")):
+        other = StudyFolder(place.parent)
+        with suppress(StudyError, DamagedFileError):
+            members = read_champion(other).members
+            if any(member.startswith(f"{folder.name}:") for member in members):
+                found.append(other.name)
+    if not found:
+        return ""
+    return (
+        f"The champion of {', '.join(found)} is a pack with trials of {folder.name}: it keeps its "
+        "weights, but can be refitted or trained again no more."
+    )
+
+
 def describe_study(folder: StudyFolder, workspace: Workspace) -> str:
     """Return what would be deleted with a study, in a sentence."""
     logged = bytes_below(artifact_folder(workspace.tracking, folder.name))
     promoted = " It has a champion." if folder.champion.exists() else ""
+    if packs := packs_of(folder, workspace):
+        promoted += f" {packs}"
     return (
         f"The study {folder.name} takes {size(bytes_below(folder.path))} in {folder.path} and "
         f"{size(logged)} in {workspace.tracking}.{promoted}"

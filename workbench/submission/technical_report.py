@@ -197,7 +197,8 @@ def _training(of: Reported) -> str:
             where = f"{one.environment.processor}, CPU threads: {one.environment.num_threads}"
         took = f", in {duration(result.seconds)}" if result else ""
         parts.append(
-            f"**{one.title}** (recipe {one.uid}, seed {one.recipe.seed}), on {where}{took}:\n\n"
+            f"**{_title(of, one)}** (recipe {one.uid}, seed {one.recipe.seed}), "
+            f"on {where}{took}:\n\n"
             + _table(["setting", "value"], rows)
         )
     if of.refit:
@@ -205,6 +206,11 @@ def _training(of: Reported) -> str:
     else:
         parts[:0] = averages_told(of.folder, of.champion)
     return "\n\n".join(parts)
+
+
+def _title(of: Reported, one: TrainedModel) -> str:
+    """Return what a person calls a model: two studies of a pack have a trial of one number."""
+    return one.title if one.study == of.folder.name else f"{one.title} of {one.study}"
 
 
 def _augment(one: TrainedModel) -> str:
@@ -285,7 +291,7 @@ def _extra_samples(of: Reported) -> str:
     said = "None were generated: every training file is one that the data hold."
     if _fakes_made(of):
         said = "Fakes were made of real training files; every other file is one that the data hold."
-    lines = [f"- {one.title}: {_augment(one)}" for one in of.models] or ["- not known"]
+    lines = [f"- {_title(of, one)}: {_augment(one)}" for one in of.models] or ["- not known"]
     return "\n".join([f"{said} What training changes of them on the fly:", "", *lines])
 
 
@@ -327,7 +333,7 @@ def _form(of: Reported) -> str:
         for said in of.verdict.results
     ]
     known = "yes" if of.models else "not known"
-    seeds = ", ".join(f"{one.title}: {one.recipe.seed}" for one in of.models)
+    seeds = ", ".join(f"{_title(of, one)}: {one.recipe.seed}" for one in of.models)
     made, held = _fakes_made(of), ""
     if of.folder.experiment().holdout:
         held = f"; its holdout was looked at {counted(len(read_looks(of.folder)), 'time')}"

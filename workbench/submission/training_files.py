@@ -50,8 +50,8 @@ def trained_models(
 ) -> tuple[TrainedModel, ...]:
     """Return the trainings of what is exported: of its model, or of each trial that it joins.
 
-    A pack or a soup has weights of its own: where the folder of a trial is gone, a line says so,
-    and there are none.
+    A pack or a soup has weights of its own: where the folder of a trial is gone, or the study of a
+    member, a line says so, and there are none.
 
     Args:
         folder: The study.
@@ -59,7 +59,7 @@ def trained_models(
         refit: What is exported in its place, if that is a refit.
 
     Raises:
-        BundleError: the study of a member is not here, or how a training ended is not known.
+        BundleError: the study of a refit's member is gone, or how a training ended is not known.
         DamagedFileError: files of a trial are not what it wrote.
     """
     model = folder.model(refit.recipe if refit else champion.recipe)
@@ -167,7 +167,10 @@ def _trained(
         return [(folder, folder.trial(champion.recipe), title, code)]
     found = []
     for member in model.read_pack().members:
-        own = _study(folder, member.study)
+        own = folder.beside(member.study)
+        if not own.path.is_dir():  # the pack has weights of its own
+            found.append((own, own.trial(member.recipe), f"{member.title} of {own.name}", ""))
+            continue
         if member.soup:
             found += _averaged(own, member.recipe, member.title)
             continue
@@ -189,7 +192,14 @@ def _soups(folder: StudyFolder, champion: Champion, model: ModelFolder) -> dict[
 
 
 def averages_told(folder: StudyFolder, champion: Champion) -> list[str]:
-    """Return a sentence for each soup that the champion is, or has as a member."""
+    """Return a sentence for each soup that the champion is, or has as a member.
+
+    None where the study of a member is gone.
+    """
+    model = folder.model(champion.recipe)
+    members = model.read_pack().members if isinstance(model, PackFolder) else ()
+    if not all(folder.beside(member.study).path.is_dir() for member in members):
+        return []
     soups = _soups(folder, champion, folder.model(champion.recipe)).get("soups", ())
     return [
         f"Soup {soup.recipe} is the mean of the weights of {members_told(map(str, soup.numbers))}, "
