@@ -132,7 +132,8 @@ def _record(champion: Champion) -> tuple[str, ...]:
     return (
         f"{title}, registered {where}",
         champion.why,
-        f"When it was promoted: {champion.sentence}",
+        # What was promoted by hand is held against the others anew at the end of each search.
+        f"When it was last recorded: {champion.sentence}",
     )
 
 

@@ -198,8 +198,7 @@ def _training(of: Reported) -> str:
         took = f", in {duration(result.seconds)}" if result else ""
         parts.append(
             f"**{_title(of, one)}** (recipe {one.uid}, seed {one.recipe.seed}), "
-            f"on {where}{took}:\n\n"
-            + _table(["setting", "value"], rows)
+            f"on {where}{took}:\n\n" + _table(["setting", "value"], rows)
         )
     if of.refit:
         parts.insert(0, "Trained on the files of train and val together, the last epoch kept.")
