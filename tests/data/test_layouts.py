@@ -224,6 +224,31 @@ def test_groups_and_generators_are_found(tmp_path: Path) -> None:
     assert set(dealt.groupby("meta.speaker_id")["split"].nunique()) == {1}
 
 
+@pytest.mark.parametrize("labels", ["list.csv", "train.csv", "train_label.txt"])
+def test_what_the_metadata_say_keeps_speakers_together_beside_any_labels(
+    tmp_path: Path, labels: str
+) -> None:
+    names = [f"{n:02}.wav" for n in range(40)]
+    folder = "trainset" if labels == "train_label.txt" else "train"
+    put(tmp_path, *(f"{folder}/{name}" for name in names))
+    rows = [f"{name},{n % 2}\n" for n, name in enumerate(names)]
+    (tmp_path / labels).write_text("file_name,target\n" + "".join(rows))
+    said = [f"{name},p{n // 4},{'ab'[n // 2 % 2]},x\n" for n, name in enumerate(names)]
+    (tmp_path / "metadata.csv").write_text("file,speaker,attack,note\n" + "".join(said))
+    found = inspect_data(tmp_path)
+    assert found.layout.groups == ("speaker",)
+    assert found.validation.kind == "group"
+    told = "metadata.csv: generators in attack; groups in speaker; not used: note"
+    assert told in found.lines()
+
+
+def test_a_column_of_the_metadata_that_is_not_used_is_told(tmp_path: Path) -> None:
+    of_classes(tmp_path, "real", "fake")
+    rows = [f"{c}/{c[-1]}{n}.wav,p{n % 3}\n" for c in ("real", "fake") for n in range(6)]
+    (tmp_path / "metadata.csv").write_text("file,speaker\n" + "".join(rows))
+    assert "metadata.csv: not used: speaker" in inspect_data(tmp_path).lines()
+
+
 def test_what_validates_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> None:
     text = "filename,label\n"
     turned = text + "\n".join(reversed(ROWS.split())) + "\n"

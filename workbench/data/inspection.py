@@ -13,11 +13,11 @@ from workbench.data.class_folders import (
     third_class,
     without_media,
 )
-from workbench.data.columns import Columns
+from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, Columns, fold
 from workbench.data.data_files import DataFiles, list_data
-from workbench.data.delimited import quoted, shown_cell
+from workbench.data.delimited import Delimited, quoted, shown_cell
 from workbench.data.folds import Validation, with_fold
-from workbench.data.guessed_columns import Answers
+from workbench.data.guessed_columns import Answers, header_of
 from workbench.data.inspected_tables import (
     FolderTables,
     described_in,
@@ -34,7 +34,7 @@ from workbench.data.layout import Layout
 from workbench.data.manifest import Manifest, check_splits, describe_manifest
 from workbench.data.media_files import sizes_in
 from workbench.data.media_kinds import MediaKind, count_kinds
-from workbench.data.metadata import column_of, metadata_of
+from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, column_of, metadata_of
 from workbench.data.split_names import split_called
 from workbench.data.targets import Classes
 from workbench.data.unlabelled import media_among
@@ -100,6 +100,7 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
     names = set(media)
     found = tables_in(folder)
     layout, remarks = _layout(folder, found, names, answers)
+    layout = _with_metadata(layout, found)
     files = list_data(folder, layout)
     table = files.table
     if not len(table):
@@ -113,6 +114,7 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
         )
     remarks = [*remarks, *_unused_told(found, layout, remarks)]
     layout = _with_known_groups(layout, files)
+    remarks = [*remarks, *_metadata_told(found, layout)]
     validation, said = _validation(files, layout)
     remarks = [*remarks, *filter(None, [said])]
     return Inspection(folder, layout, validation, files, kinds, tuple(remarks))
@@ -179,9 +181,8 @@ def _competition(folder: Path, found: FolderTables, labels: str, answers: Answer
         keys["val_labels"] = ()
     if not any((folder / name).exists() for name in usual.template):
         keys["template"] = ()
-    for name in (labels, *usual.metadata):
-        if name in found.tables:
-            keys = {**described_in(found.tables[name], []), **keys}
+    if labels in found.tables:
+        keys = {**described_in(found.tables[labels], []), **keys}
     return Layout(**keys)
 
 
@@ -225,12 +226,8 @@ def _class_folders(
     else:
         raise DataError(_not_known(folder, found))
     of_class = {t: tuple(sorted(n for n, of in names.items() if of == t)) for t in (0, 1)}
-    keys: dict[str, object] = {}
-    for name in Layout().metadata:
-        if name in found.tables:
-            keys = described_in(found.tables[name], [])
     classes = Classes(fake=of_class[1], real=of_class[0])
-    return Layout(kind="class-folders", classes=classes, **keys)
+    return Layout(kind="class-folders", classes=classes)
 
 
 def _class_by_words(name: str, given: Classes) -> int | None:
@@ -241,6 +238,36 @@ def _class_by_words(name: str, given: Classes) -> int | None:
     words = [word for word in re.split(r"[\W_]+", name) if not word.isdigit()]
     meant = {class_of(word, given) for word in words} - {None}
     return meant.pop() if len(meant) == 1 else None
+
+
+def _with_metadata(layout: Layout, found: FolderTables) -> Layout:
+    """Return the layout with the columns of `metadata.csv`, where no label file has such ones."""
+    keys: dict[str, object] = {}
+    for table in _metadata_tables(found, layout):
+        keys = described_in(table, [])
+    keys = {key: value for key, value in keys.items() if key not in layout.model_fields_set}
+    return _updated(layout, keys, None) if keys else layout
+
+
+def _metadata_told(found: FolderTables, layout: Layout) -> list[str]:
+    """Return a line on what is taken of `metadata.csv`, and what is not; none without one."""
+    usual, lines = (*NAME_COLUMNS, *OTHER_NAMES, SOUND_FAKE, PICTURE_FAKE), list[str]()
+    for table in _metadata_tables(found, layout):
+        header = header_of(table)
+        said = [f"generators in {shown_cell(layout.generator)}"] * (layout.generator in header)
+        said += [f"groups in {shown_cell(name)}" for name in layout.groups if name in header]
+        if left := [n for n in unused_columns(table, layout) if fold(n) not in usual]:
+            said.append(f"not used: {shown_cell(', '.join(left), most=120)}")
+        lines += [f"{table.path.name}: {'; '.join(said)}"] if said else []
+    return lines
+
+
+def _metadata_tables(found: FolderTables, layout: Layout) -> list[Delimited]:
+    """Return the table that says more of files, unless the labels are read of it."""
+    own = {*layout.table, *layout.train_labels, *layout.val_labels}
+    return [
+        found.tables[name] for name in layout.metadata if name in found.tables and name not in own
+    ]
 
 
 def _with_known_groups(layout: Layout, files: DataFiles) -> Layout:
