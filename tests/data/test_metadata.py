@@ -73,6 +73,13 @@ def test_what_the_label_file_says_counts_before_the_metadata_table(data: Path) -
     (data / "about.csv").write_text("name,generator\ntrain1.mp4,tts\ntrain3.mp4,vae\n")
     layout = Layout(metadata=("about.csv",))
     assert told(data, "generator", layout) == {"train1.mp4": "gan", "train3.mp4": "vae"}
+    (line,) = [one for one in read(data, layout).understood if "another" in one]
+    assert line == (
+        "about.csv, train: it says another `generator` of train1.mp4 than the labels do, which "
+        "count"
+    )
+    (data / "about.csv").write_text("name,generator\ntrain1.mp4,gan\ntrain3.mp4,vae\n")
+    assert not any("another" in one for one in read(data, layout).understood)
 
 
 @pytest.mark.parametrize(

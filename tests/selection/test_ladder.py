@@ -117,6 +117,8 @@ def test_what_is_told_of_each_kind_of_look() -> None:
     first = look(3, 3, is_told=True)
     told = describe_audit(Audited(first, None, 1, 0.8, 2))
     assert "auc 0.7000 (0.6000 to 0.8000, 95%) of trial 3." in told
+    shared = Audited(first, None, 1, 0.8, 0, shared=("9 of its 40 files are of a speaker.",))
+    assert "\n9 of its 40 files are of a speaker.\n" in describe_audit(shared)
     assert "2 copies of files" in told and "it had auc 0.8000" in told
     assert "better than what stood" in describe_audit(
         Audited(look(5, 5, is_told=True), first, 2, 0.8, 0)

@@ -148,3 +148,27 @@ def test_files_that_a_member_of_another_study_was_measured_on_are_no_holdout(
     shutil.rmtree(other.path)
     with pytest.raises(StudyError, match=f"members of the study {other.name}, which is gone"):
         audited_files.of_other_studies(folder, "0123456789ab")
+
+
+@pytest.mark.parametrize("by", ["speaker", None])
+def test_files_of_a_speaker_who_was_trained_on_are_told(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, by: str | None
+) -> None:
+    data = shutil.copytree(bench.data, tmp_path / "spoken")
+    names = [f"{split}{n}" for split, many in (("train", 24), ("val", 16)) for n in range(many)]
+    speakers = {name: f"p{at // 4}" for at, name in enumerate(names)}
+    rows = [f"{name},{speaker}\n" for name, speaker in speakers.items()]
+    (data / "metadata.csv").write_text("name,speaker\n" + "".join(rows))
+    keys = {"data": {"groups": ["speaker"]}, "holdout": {"share": 0.3, "by": by}}
+    folder = bench.search(bench.experiment(THREE, **keys), 1, data=data).folder
+    holdout, searched = folder.experiment().holdout, Prepared.load(folder.path)
+    assert holdout is not None
+    manifest, _ = audit._manifest(folder, bench.workspace, holdout, searched)
+    said = audited_files.of_known_groups(manifest, [searched])
+    held = {Path(path).stem for path in manifest.table["path"]}
+    known = {speakers[name] for name in names if name not in held}
+    number = sum(speakers[name] in known for name in held)
+    assert [line.partition(", which")[0] for line in said] == (
+        [] if by else [f"{number} of its 12 files are of a speaker that was trained or chosen on"]
+    )
+    assert (number == 0) == (by is not None)

@@ -125,7 +125,15 @@ class MetadataTable:
             cells = [said.get(file, "") for file in labels["file"]]
             values = pd.Series(cells, labels.index, dtype="str")
             if column in labels:
-                values = labels[column].where(labels[column] != "", values)
+                own = labels[column]
+                torn = labels.loc[(own != "") & (values != "") & (own != values), "file"].tolist()
+                if torn:
+                    lines += (
+                        f"{where}: it says another `{column.removeprefix(_PREFIX)}` of "
+                        f"{shown_cell(torn[0])}{and_more(len(torn))} than the labels do, which "
+                        "count",
+                    )
+                values = own.where(own != "", values)
             joined[column] = values
         return joined, lines
 

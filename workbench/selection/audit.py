@@ -31,7 +31,12 @@ from workbench.scoring.slices import Slice
 from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores
 from workbench.searching.devices import choose_seats
-from workbench.selection.audited_files import labelled_files, of_other_studies, without_copies
+from workbench.selection.audited_files import (
+    labelled_files,
+    of_known_groups,
+    of_other_studies,
+    without_copies,
+)
 from workbench.selection.champion import current_user, read_champion
 from workbench.selection.correction import gain_error, interval_by_groups
 from workbench.selection.leaderboard import objective_of
@@ -77,6 +82,9 @@ class Audited:
 
     num_unseen: int = 0
     """Files that were left out, being missing or such as no view could be made of."""
+
+    shared: tuple[str, ...] = ()
+    """Sentences on files whose speaker or the like was trained or chosen on."""
 
 
 def audit(
@@ -157,7 +165,8 @@ def audit(
             look = look.model_copy(update={key: getattr(before, key) for key in own})
         append_look(folder, look)
     num_unseen = len(manifest.table) - len(targets)
-    return Audited(look, before, len(looks) + 1, asked.objective, num_copies, num_unseen)
+    shared = tuple(of_known_groups(manifest, seen))
+    return Audited(look, before, len(looks) + 1, asked.objective, num_copies, num_unseen, shared)
 
 
 def describe_audit(audited: Audited) -> str:
@@ -174,6 +183,7 @@ def describe_audit(audited: Audited) -> str:
         lines.append(
             f"Left out: {counted(audited.num_unseen, 'file')} missing or not to be decoded."
         )
+    lines += audited.shared
     if before is None:
         lines.append(f"{value_of(look)}.")
     elif look.is_told:

@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pandas as pd
 
+from workbench.data.delimited import shown_cell
 from workbench.data.manifest import Manifest
+from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
 from workbench.errors import StudyError
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
+from workbench.tables import counted
 
 
 def of_other_studies(folder: StudyFolder, uid: str) -> list[Prepared]:
@@ -43,6 +46,27 @@ def without_copies(manifest: Manifest, searched: Sequence[Prepared]) -> tuple[Ma
     is_copy = manifest.table["content"].isin(known)
     left = manifest.table[~is_copy].reset_index(drop=True)
     return replace(manifest, table=left), int(is_copy.sum())
+
+
+def of_known_groups(manifest: Manifest, searched: Sequence[Prepared]) -> list[str]:
+    """Return a sentence for each column of groups of which files of the holdout share a value.
+
+    A model can know a speaker by heart: what it scores on others of their files is no value for
+    new ones. A search warns of `val` alike.
+    """
+    said, held = [], manifest.table
+    for name in manifest.metadata.groups:
+        column = column_of(name)
+        tables = [one.table for one in searched if column in one.table]
+        if column not in held or not tables:
+            continue
+        known = {*pd.concat([table.loc[table["target"] >= 0, column] for table in tables])} - {""}
+        if number := int(held[column].isin(known).sum()):
+            said.append(
+                f"{number:,} of its {counted(len(held), 'file')} are of a {shown_cell(name)} that "
+                "was trained or chosen on, which a model can know by heart: on others expect less."
+            )
+    return said
 
 
 def labelled_files(table: pd.DataFrame) -> set[tuple[str, int, str]]:
