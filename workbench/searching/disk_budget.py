@@ -1,5 +1,7 @@
 """The disk budget of a study: the worst trials' weights are deleted while it takes too much."""
 
+from collections.abc import Iterator
+
 from workbench.console import say
 from workbench.errors import DamagedFileError
 from workbench.study.disk import delete_weights, needed, size_of
@@ -51,8 +53,8 @@ class DiskBudget:
                 "raise the budget."
             )
 
-    def _deletable(self) -> list[TrialRow]:
-        """Return the trials whose weights may go, worst first."""
+    def _deletable(self) -> Iterator[TrialRow]:
+        """Yield the trials whose weights may go, worst first; each is looked at when asked for."""
         rows = read_trials(self._folder)
         try:
             kept = needed(self._folder, rows)
@@ -60,21 +62,18 @@ class DiskBudget:
             if not self._is_told:
                 self._is_told = True
                 say(f"{error} Until then no weights are deleted.")
-            return []
+            return
         ranked = sorted(
             (row for row in rows if row.state == "complete" and row.objective is not None),
             key=lambda row: place_of(row, self._objective),
         )
         # By a record that was changed another trial could be the best: its weights stay.
         best = next((row for row in ranked if not self._is_refuted(row)), None)
-        return [
-            row
-            for row in reversed(ranked)
-            if row is not best
-            and row.recipe not in kept
-            and self._folder.trial(row.recipe).weights.exists()
-            and not self._is_refuted(row)
-        ]
+        for row in reversed(ranked):
+            if row is best or row.recipe in kept:
+                continue
+            if self._folder.trial(row.recipe).weights.exists() and not self._is_refuted(row):
+                yield row
 
     def _is_refuted(self, row: TrialRow) -> bool:
         return is_refuted(self._folder, row, self._objective)

@@ -102,7 +102,8 @@ def with_scores(
 ) -> TrialRow:
     """Return a trial; a complete one whose scores are no good is a failed one, with the reason.
 
-    They are to give its objective, its plain metrics, and those that `constraints` limit.
+    They are to give its objective, its plain metrics, also on each of the objective's slices, and
+    those that `constraints` limit.
     """
     if row.state != "complete":
         return row
@@ -117,10 +118,9 @@ def with_scores(
     if row.objective is None:
         return row
     limits = [name for name in constraints if name in get_args(MetricName)]
-    told: list[tuple[str, float]]
-    told = [(name, row.metrics[name]) for name in _PLAIN if name in row.metrics]
+    told: list[tuple[str, float]] = [(objective.metric, row.objective)]
+    told += [(name, row.metrics[name]) for name in _PLAIN if name in row.metrics]
     told += [(name, row.metrics.get(name, math.nan)) for name in limits]
-    told.insert(0, (objective.metric, row.objective))
     wrong = _not_given(scores, objective, told, row.by_slice)
     if wrong is None:
         return row
