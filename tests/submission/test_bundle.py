@@ -21,7 +21,7 @@ from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import Weights
 from workbench.selection.champion import read_champion, require_number
 from workbench.selection.estimate import expect
-from workbench.study.folder import StudyFolder
+from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.submission import bundle as bundle_module
 from workbench.submission import documents
@@ -34,7 +34,7 @@ from workbench.submission.scored_files import (
     read_scored_files,
     scored_files_table,
 )
-from workbench.submission.study_files import find_scored_files
+from workbench.submission.study_files import find_scored_files, sentence_on_changed_media
 from workbench.trial.result import TrialFolder
 from workbench.workspace import Workspace
 
@@ -352,6 +352,29 @@ def test_neutral_scores_are_counted_and_too_many_are_refused(
     # Whoever exports all the same is told, and so is whoever gets the bundle.
     assert NEUTRAL in describe_bundle(bundle)
     assert NEUTRAL in (bundle.path / "README.md").read_text()
+
+
+def test_test_files_that_were_changed_since_are_told(
+    study: TrainedStudy, own_study: StudyFolder, tmp_path: Path
+) -> None:
+    data = shutil.copytree(study.data, tmp_path / "data", copy_function=shutil.copy2)
+    info = StudyInfo(
+        name="made", id="0", experiment="", data=str(data), fingerprint="", seed=0, created=""
+    )
+    own_study.write_info(info)
+    assert sentence_on_changed_media(own_study) == ""
+    # Damaged, empty and missing ones are what they were; a deleted one gives no wrong score.
+    (data / "testset" / "mute.mp4").unlink()
+    assert sentence_on_changed_media(own_study) == ""
+    # One is another clip of now, one that was missing has come, and one that was empty is none.
+    for name in ("t0.mp4", "missing.mp4", "empty.mp4"):
+        shutil.copy(data / "testset" / "t1.mp4", data / "testset" / name)
+    made = export(own_study, tmp_path / "out", allow_missing=True)
+    assert made.changed == (
+        f"3 of the 7 test files in {data} are not what was scored, e.g. testset/t0.mp4. The "
+        "predictions are of what they were; `workbench predict` scores them as they are."
+    )
+    assert made.changed in describe_bundle(made)
 
 
 def test_every_neutral_file_is_listed_with_its_reason(study: TrainedStudy, bundle: Bundle) -> None:

@@ -3,7 +3,7 @@
 import errno
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -57,8 +57,7 @@ def read_file_contents(
 
     Paths are relative to the data folder. With `verify`, every file is read.
     """
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-    memory_file = cache / "contents" / f"{place}.parquet"
+    memory_file = _memory_file(folder, cache)
     there = {path: (folder / path).stat() for path in paths}
     stamps = {path: _stamp_of(found) for path, found in there.items()}
     memory = _remembered(memory_file)
@@ -93,6 +92,37 @@ def read_file_contents(
                 part, index=False, write_page_checksum=True
             )
     return ReadContents(hashes, refused, stamps, tuple(altered))
+
+
+def changed_files(contents: Mapping[str, str], folder: Path, *, cache: Path) -> list[str]:
+    """Return the paths of files that are there and no longer hold what they held, in order.
+
+    Args:
+        contents: What each held, as a SHA-256, by its path within `folder`; empty if it could not
+            be read.
+        folder: The data folder.
+        cache: It remembers when a file was read: one that was not written to since is not read.
+    """
+    memory = _remembered(_memory_file(folder, cache))
+    changed = []
+    for path, content in track(contents.items(), "compare", unit="file", total=len(contents)):
+        file = folder / path
+        try:
+            found = file.stat()
+            if not file.is_file() or not (found.st_size or content):
+                continue
+            same = _same(_stamp_of(found), found.st_ino, memory[path]) if path in memory else ""
+            now = same or hash_file(file)
+        except (OSError, ValueError):
+            continue  # gone, or not for this user
+        if now != content:
+            changed.append(path)
+    return changed
+
+
+def _memory_file(folder: Path, cache: Path) -> Path:
+    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    return cache / "contents" / f"{place}.parquet"
 
 
 def _remembered(file: Path) -> dict[str, _Known]:

@@ -58,6 +58,7 @@ from workbench.submission.study_files import (
     device_of,
     find_scored_files,
     folder_of_test_media,
+    sentence_on_changed_media,
     write_study_page,
 )
 from workbench.submission.technical_report import REPORT, Reported, technical_report
@@ -81,6 +82,9 @@ class Bundle(ShownAsText):
 
     neutral: Neutral
     """The test files that got a neutral score."""
+
+    changed: str = ""
+    """How many test files are others by now than those that were scored; empty if none is."""
 
     def __str__(self) -> str:
         return visible_lines(describe_bundle(self))
@@ -240,7 +244,7 @@ def export(
         if faults := disagreements(part, contents)[1]:
             said = "; ".join(faults)
             raise BundleError(f"The records of {folder.name} disagree: {said}. Promote again.")
-    return Bundle(out, contents, len(sheet.rows), neutral)
+    return Bundle(out, contents, len(sheet.rows), neutral, sentence_on_changed_media(folder))
 
 
 def describe_bundle(bundle: Bundle) -> str:
@@ -253,6 +257,7 @@ def describe_bundle(bundle: Bundle) -> str:
     recipe = f" (recipe {about.recipe})" if about.trial is not None else ""
     title = title_of(about.trial, about.recipe, is_soup=about.is_soup)
     told = ["", bundle.neutral.sentence, *bundle.neutral.lines] if bundle.neutral.files else []
+    told += ["", bundle.changed] if bundle.changed else []
     return (
         f"{bundle.path}: {title} of {about.study}{recipe}, {bundle.num_rows} predictions\n\n"
         + text_table(["file", "kB"], rows)

@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from workbench.console import cut_text, visible
+from workbench.data.contents import changed_files
+from workbench.data.delimited import shown_cell
 from workbench.data.prepared_table import read_prepared_table
 from workbench.data.view_store import NEUTRAL_ROW
+from workbench.errors import DamagedFileError, StudyError
 from workbench.files import write_text
 from workbench.pages import without_media
 from workbench.report.page import write_report
@@ -19,6 +22,7 @@ from workbench.study.storage import address_of
 from workbench.submission.scored_files import Neutrality, ScoredFile
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import ModelFolder
+from workbench.workspace import Workspace
 
 _MOST_REASON = 300
 
@@ -94,6 +98,32 @@ def folder_of_test_media(folder: StudyFolder) -> str:
         if all(str(path).startswith(f"{name}/") for path in paths):
             return name
     return ""
+
+
+def sentence_on_changed_media(folder: StudyFolder) -> str:
+    """Return how many test files are others by now than those that were scored, in a sentence.
+
+    Empty if none is, or where the data folder is not there.
+    """
+    try:
+        data = Path(folder.info().data)
+    except (DamagedFileError, StudyError):
+        return ""  # it does not know its data folder, and needs none to be exported
+    if not (folder.manifest.exists() and data.is_dir()):
+        return ""
+    table = read_prepared_table(folder.manifest, columns=["split", "path", "content", "status"])
+    # One that is too large was never read.
+    test = table[(table["split"] == TEST) & (table["status"] != "too_large")]
+    contents = dict(zip(test["path"], test["content"], strict=True))
+    changed = changed_files(contents, data, cache=Workspace(folder.path.parents[1]).cache)
+    if not changed:
+        return ""
+    return (
+        f"{len(changed)} of the {len(contents)} test files in {data} "
+        f"{'is' if len(changed) == 1 else 'are'} not what was scored, e.g. "
+        f"{shown_cell(changed[0], most=200)}. The predictions are of what they were; `workbench "
+        "predict` scores them as they are."
+    )
 
 
 def _known(folder: StudyFolder, trained: Iterable[tuple[str, Recipe]]) -> dict[str, ScoredFile]:
