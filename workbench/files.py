@@ -146,6 +146,15 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def require_readable(path: Path) -> None:
+    """Raise the system's own error if a file may not be read.
+
+    The library of safetensors says of each that it cannot open that it is not there.
+    """
+    with path.open("rb") as file:
+        file.read(1)
+
+
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of the bytes of `path`, in hex."""
     with path.open("rb") as file:

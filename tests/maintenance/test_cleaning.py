@@ -26,6 +26,7 @@ from workbench.maintenance.cleaning import (
     plan_cleaning,
 )
 from workbench.selection.registration import load_trained
+from workbench.study.disk import removed
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
@@ -268,6 +269,8 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
     assert left == [f"{PART}0", "b" * 12]  # the one that is being written stays
     soups = sorted(path.name for path in (folder.path / "soups").iterdir())
     assert soups == ["d" * 12, "e" * 12]
+    # Their runs in MLflow are not those of packs that the study lost.
+    assert removed(folder) == {"a" * 12, "c" * 12}
 
 
 def test_nothing_is_promoted_while_it_is_decided_what_goes(

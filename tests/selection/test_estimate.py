@@ -34,6 +34,19 @@ def test_of_the_only_trial_the_choice_of_its_epoch_is_told(tmp_path: Path) -> No
     assert any("The best of up to 20 epochs of each trial" in line for line in found.caveats)
 
 
+def test_trials_that_were_stopped_by_the_same_files_are_told(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(TARGETS, ORDERED)
+    study.add(TARGETS, ORDERED[::-1], state="pruned")
+    study.add(state="pruned", reason="too many parameters")  # never trained
+    found = expect(study.folder, study.rows, study.objective)
+    assert found.num_trials == 1
+    assert found.caveats[0].startswith("1 more trial was stopped early by values on the same")
+    assert "which flatters those that went on" in " ".join(found.lines)
+    told = expect(study.folder, study.rows[:1], study.objective)
+    assert "stopped early" not in " ".join(told.lines)
+
+
 def test_the_best_of_equal_trials_is_expected_to_be_what_they_all_are(tmp_path: Path) -> None:
     study = MadeStudy(tmp_path)
     for seed in range(12):

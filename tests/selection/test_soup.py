@@ -511,6 +511,26 @@ def test_a_search_keeps_a_promoted_soup(promoting: TrainedStudy) -> None:
         promote_best(folder, ListedModels())
 
 
+def test_a_promoted_soup_is_told_as_it_stands_among_the_trials_that_ended_since(
+    promoting: TrainedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, models = promoting.folder, ListedModels()
+    rows = rank(read_scored_trials(folder)[:3], AUC)
+    best, *others = rows
+    make_soup(folder, [row.number for row in others], device="cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.selection.soup_promotion.read_scored_trials", lambda _: others)
+        then = promote_newest_soup(folder, models)
+    assert then.runner_up and then.runner_up.number == others[0].number
+    assert then.why.startswith("All 2 trials that can be averaged are in it")
+    kept = promote_best(folder, models)
+    assert kept == read_champion(folder)
+    assert kept.runner_up and kept.runner_up.number == best.number
+    assert kept.why.startswith("It averages 2 of 3 trials that can be averaged")
+    now = promote_newest_soup(folder, models)
+    assert kept == now.model_copy(update={"when": then.when})
+
+
 @pytest.mark.slow
 def test_a_soup_from_the_registry_gives_its_stored_scores(
     promoting: TrainedStudy, tmp_path: Path

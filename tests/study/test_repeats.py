@@ -14,9 +14,10 @@ from workbench.errors import DamagedFileError
 from workbench.searching.options import FinalistsAsked, RunOptions
 from workbench.searching.repeats import train_repeats
 from workbench.searching.start import SearchOutcome
+from workbench.study.disk import note_removed
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.repeats import read_plan, read_repeats, repeated, row_of_repeat
-from workbench.tracking.runs import Tracking, TrialRun
+from workbench.tracking.runs import Kind, Tracking, TrialRun
 from workbench.trial.job import Bug, Died
 from workbench.trial.recipe import Recipe
 
@@ -213,6 +214,33 @@ def test_runs_of_repeats_that_a_restored_study_does_not_have_are_ended(
     complete = [run.run_id for run in repeat_runs(bench, outcome) if run.state == "complete"]
     assert complete == [anew.run] != [lost.run]
     train(bench, inline, outcome, 1, num_seeds=1)
+    assert "MLflow had" not in capsys.readouterr().err
+
+
+def test_runs_of_packs_and_refits_that_a_restored_study_does_not_have_are_ended(
+    bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = bench.experiment()
+    folder = bench.search(file, 1).folder
+    info, tracking = folder.info(), Tracking(bench.workspace.tracking)
+    parent = tracking.find_study(info.name, info.id)
+    kinds: tuple[Kind, ...] = ("pack", "refit")
+    for kind in kinds:
+        for letter in "abc":  # of c nothing is left: it was put back from a copy without it
+            number = 0 if kind == "refit" else None
+            run = tracking.start_trial(
+                parent, number=number, uid=letter * 12, name="", recipe={}, tags={}, kind=kind
+            )
+            tracking.end_trial(run, state="complete")
+        (folder.path / f"{kind}s" / ("a" * 12)).mkdir(parents=True)
+    note_removed(folder, ["b" * 12])  # by `workbench clean`
+    bench.search(file, 2)
+    said = capsys.readouterr().err
+    for kind in kinds:
+        assert f"MLflow had 1 run of {kind}s that the study does not have" in said
+        states = {run.uid[0]: run.state for run in tracking.trial_runs(parent, kind=kind)}
+        assert states == {"a": "complete", "b": "complete", "c": "interrupted"}
+    bench.search(file, 3)
     assert "MLflow had" not in capsys.readouterr().err
 
 

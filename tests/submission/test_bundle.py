@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import re
 import shutil
@@ -15,12 +16,14 @@ from tests.submission.made_study import TEMPLATE, VIEWS, TrainedStudy
 from workbench.data.facts import FactsStore
 from workbench.data.prepared_table import read_prepared_table, write_prepared_table
 from workbench.errors import BundleError, DamagedFileError, DataError, RuleError, StudyError
+from workbench.errors import told as told_of
 from workbench.files import hash_file, read_json, write_json, write_text
 from workbench.media.facts import Facts
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import Weights
 from workbench.selection.champion import read_champion, require_number
 from workbench.selection.estimate import expect
+from workbench.selection.registration import load_trained
 from workbench.study.folder import StudyFolder, StudyInfo
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
 from workbench.submission import bundle as bundle_module
@@ -315,6 +318,36 @@ def test_damaged_weights_are_refused(own_study: StudyFolder, tmp_path: Path) -> 
     the_trial(own_study).weights.write_bytes(b"not tensors")
     with pytest.raises(BundleError, match="damaged"):
         export(own_study, tmp_path / "out")
+
+
+def test_weights_that_may_not_be_read_are_named(
+    own_study: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, opened = the_trial(own_study), Path.open
+    spec = files.read_recipe().model
+
+    def may_open(path: Path, *args: Any, **keys: Any) -> Any:
+        if path == files.weights:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *args, **keys)
+
+    def open_by_library(path: Path, **_: Any) -> Any:
+        raise FileNotFoundError(f"No such file or directory: {path}")  # says the library
+
+    monkeypatch.setattr(Path, "open", may_open)
+    monkeypatch.setattr(bundle_module, "safe_open", open_by_library)
+    monkeypatch.setattr("workbench.selection.registration.load_file", open_by_library)
+    with pytest.raises(PermissionError) as of_export:
+        export(own_study, tmp_path / "out")
+    with pytest.raises(PermissionError) as of_audit:
+        load_trained(files, spec, "trial 7")
+    assert told_of(of_export.value) == told_of(of_audit.value)
+    assert told_of(of_export.value).startswith(f"{files.weights}: permission denied.")
+    monkeypatch.undo()
+    files.weights.unlink()
+    files.weights.mkdir()
+    with pytest.raises(StudyError, match="The weights of trial 7 are gone"):
+        load_trained(files, spec, "trial 7")
 
 
 def test_a_model_over_the_limit_is_refused(own_study: StudyFolder, tmp_path: Path) -> None:

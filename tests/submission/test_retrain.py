@@ -288,6 +288,16 @@ def result_of(model: TrainedModel, **changes: Any) -> Result:
     return Result.model_validate({**whole, **changes})
 
 
+def test_models_of_two_studies_are_told_apart(bundle: Bundle) -> None:
+    record = read_training(bundle.path)
+    (one,) = record.models
+    assert record.told_apart(record.models) == [one]
+    two = one.model_copy(update={"study": "other"})
+    both = record.model_copy(update={"models": (one, two)})
+    titles = [each.title for each in both.told_apart(both.models)]
+    assert titles == ["trial 7 of made", "trial 7 of other"]
+
+
 def test_bits_are_asked_for_where_nothing_is_another(bundle: Bundle) -> None:
     model = trained(bundle, environment=HERE, code_hash="c0de")
     assert why_not_bits(model, result_of(model), HERE, "c0de") == []

@@ -17,7 +17,14 @@ from workbench.maintenance.archive import UNPACKED
 from workbench.maintenance.caches import is_elsewhere, remove_cache, view_caches
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.study.alike import measured_alike
-from workbench.study.disk import bytes_below, delete_weights, files_below, needed, size_of
+from workbench.study.disk import (
+    bytes_below,
+    delete_weights,
+    files_below,
+    needed,
+    note_removed,
+    size_of,
+)
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PACK_FILE
 from workbench.study.records import TrialRow, read_trials
@@ -306,6 +313,9 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
     with folder.promoting(), folder.held():
         sweep(folder.path)
         plan = plan_cleaning(folder, workspace, keep=keep)
+        joined = [one.what for one in plan.deletions if one.kind in ("pack", "soup", "refit")]
+        if joined:
+            note_removed(folder, joined)
         for one in plan.deletions:
             match one.kind:
                 case "weights":

@@ -15,7 +15,7 @@ from workbench.addresses import ServerAddress, TrackingPlace, folders_of
 from workbench.errors import StudyError
 from workbench.parts.augment import Augment
 from workbench.parts.transfer import Transfer
-from workbench.searching.stray_runs import end_strays
+from workbench.searching.stray_runs import end_strays, end_strays_of_models
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
 from workbench.study.records import (
@@ -229,7 +229,8 @@ class StudyRuns:
         """Write what the store lacks of the ended trials; return how many it lacked.
 
         A run that a person deleted is restored, or, where it is gone for good or its end was
-        forgotten, written anew; the study then notes its new id. A run of no trial is ended.
+        forgotten, written anew; the study then notes its new id. A run of no trial, pack or refit
+        is ended.
         """
         there = {run.run_id: run for run in self.tracking.trial_runs(self.parent, deleted=True)}
         noted, mended = runs_of(study), 0
@@ -254,6 +255,7 @@ class StudyRuns:
                 note_run(study, trial.number, anew)
                 mended += 1
         end_strays(self.tracking, there.values(), {*runs_of(study).values()})
+        end_strays_of_models(self.tracking, self.parent, self._folder)
         return mended
 
     def agree_on_repeats(self) -> int:

@@ -1,13 +1,14 @@
-"""Runs in the tracking store of trials that a study does not have."""
+"""Runs in the tracking store of trials, packs and refits that a study does not have."""
 
 from collections.abc import Collection, Iterable
-from typing import Literal
 
 from workbench.console import say
+from workbench.study.disk import removed
+from workbench.study.folder import StudyFolder
 from workbench.tables import counted
-from workbench.tracking.runs import Tracking, TrialRun
+from workbench.tracking.runs import Kind, Tracking, TrialRun
 
-_WHY = "The study has no such {} any more: its folder was put back from an older copy."
+_WHY = "The study has no such {} any more, as where its folder was put back from an older copy."
 
 
 def end_strays(
@@ -15,7 +16,7 @@ def end_strays(
     there: Iterable[TrialRun],
     noted: Collection[str],
     *,
-    kind: Literal["trial", "repeat"] = "trial",
+    kind: Kind = "trial",
 ) -> None:
     """End as interrupted each run of an ended trial that no trial of the study notes; say how many.
 
@@ -40,3 +41,20 @@ def end_strays(
             f"MLflow had {counted(len(strays), 'run')} of {kind}s that the study does not have, "
             "as where its folder was put back from an older copy: ended there as interrupted."
         )
+
+
+def end_strays_of_models(tracking: Tracking, parent: str, folder: StudyFolder) -> None:
+    """End as interrupted the runs of packs and refits that a study lost, but not cleaned away.
+
+    Args:
+        tracking: The store.
+        parent: The study's run in it.
+        folder: The study.
+    """
+    kinds: dict[Kind, str] = {"pack": "packs", "refit": "refits"}
+    cleaned = removed(folder)
+    for kind, place in kinds.items():
+        known = cleaned | {one.name for one in folder.path.glob(f"{place}/*")}
+        runs = tracking.trial_runs(parent, kind=kind)
+        noted = {run.run_id for run in runs if run.uid in known}
+        end_strays(tracking, runs, noted, kind=kind)

@@ -9,7 +9,7 @@ import pandas as pd
 from workbench.errors import StudyError
 from workbench.selection.choosing import SliceScores, in_thirds
 from workbench.selection.correction import Correction, correct
-from workbench.selection.leaderboard import complete_trials, rank
+from workbench.selection.leaderboard import complete_trials, rank, stopped_told
 from workbench.selection.weighted import FAST, metric_elsewhere
 from workbench.study.file_groups import groups_of_files, key_of
 from workbench.study.folder import StudyFolder
@@ -178,7 +178,7 @@ def expect(
         chosen_share=found.share if found else None,
         method=_METHOD,
         of_slices=_on_all_slices(folder, row, objective.metric),
-        caveats=_caveats(complete, left_out, objective),
+        caveats=_caveats(rows, complete, left_out, objective),
         best_f1=_best_f1(measured, trial) if len(measured) == 1 else None,
     )
 
@@ -237,10 +237,14 @@ def _on_all_slices(folder: StudyFolder, row: TrialRow, metric: MetricName) -> di
     }
 
 
-def _caveats(complete: Sequence[TrialRow], left_out: int, objective: Objective) -> tuple[str, ...]:
+def _caveats(
+    rows: Sequence[TrialRow], complete: Sequence[TrialRow], left_out: int, objective: Objective
+) -> tuple[str, ...]:
     said = []
     if left_out:
         said.append(f"Trials that were scored on other files are left out of this: {left_out}.")
+    if stopped := stopped_told(rows):
+        said.append(stopped)
     if (epochs := _most_epochs(complete)) > 1:
         said.append(
             f"The best of up to {epochs} epochs of each trial was chosen on the same files, which "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench.study.records import TrialRow, place_of
-from workbench.tables import USUAL_WIDTH, text_table
+from workbench.tables import USUAL_WIDTH, counted, text_table
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
 
@@ -22,6 +22,21 @@ _AFTER_COMPLETE: tuple[State, ...] = ("pruned", "failed")
 def complete_trials(rows: Sequence[TrialRow]) -> list[TrialRow]:
     """Return the trials that can be ranked: complete, with an objective."""
     return [row for row in rows if row.state == "complete" and row.objective is not None]
+
+
+def stopped_told(rows: Sequence[TrialRow]) -> str:
+    """Return in a sentence that trials were stopped by the files of the rest; empty if none was.
+
+    Those that the rulebook refused had no epoch.
+    """
+    num = sum(row.state == "pruned" and bool(row.epochs) for row in rows)
+    if not num:
+        return ""
+    return (
+        f"{counted(num, 'more trial')} {'was' if num == 1 else 'were'} stopped early by values on "
+        "the same files, which flatters those that went on; scores of stopped trials are not kept, "
+        "so that is not corrected."
+    )
 
 
 def objective_of(row: TrialRow) -> float:

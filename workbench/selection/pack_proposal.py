@@ -13,7 +13,7 @@ from workbench.selection.estimate import measured_on
 from workbench.selection.finalists import read_finalists
 from workbench.selection.in_parts import NOT_OF_SCORES
 from workbench.selection.joining import JointName
-from workbench.selection.leaderboard import complete_trials, rank
+from workbench.selection.leaderboard import complete_trials, rank, stopped_told
 from workbench.selection.pack_correction import PackCorrection, correct_pack
 from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
@@ -23,7 +23,7 @@ from workbench.study.alike import measured_alike
 from workbench.study.file_groups import groups_of_files
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import FinalistHeld, PackEstimate, PackFolder, PackRecord
-from workbench.study.records import TrialRow
+from workbench.study.records import TrialRow, read_trials
 from workbench.study.scored import read_scored_trials, read_scores, with_scores
 from workbench.study.slice_folders import slice_folders
 from workbench.study.soups import read_soups, row_of_soup
@@ -202,7 +202,7 @@ def propose_pack(
         correction=found,
         num_trials=sum(one.soup is None for one in alike),
         best=alike[found.trial],
-        caveat=_caveat(ingredients),
+        caveat=_caveat(ingredients, [*studies]),
         finalist=_finalist(folder, usable, found),
     )
 
@@ -268,8 +268,12 @@ def _soups(
     return found
 
 
-def _caveat(ingredients: Sequence[Ingredient]) -> str:
-    """Return which members are soups of trials that were picked by the same files, if any is."""
+def _caveat(ingredients: Sequence[Ingredient], studies: Sequence[StudyFolder]) -> str:
+    """Return which members are soups of trials that were picked by the same files, if any is.
+
+    And how many trials of the studies were stopped by them.
+    """
+    stopped = stopped_told([row for study in studies for row in read_trials(study)])
     picked = []
     for one in ingredients:
         if one.soup:
@@ -279,11 +283,12 @@ def _caveat(ingredients: Sequence[Ingredient]) -> str:
             ):
                 picked.append(one.title)
     if not picked:
-        return ""
-    return (
+        return stopped
+    said = (
         f"That does not allow for how the trials in {' and '.join(picked)} were picked, as far as "
         "that was by these same files: expect less."
     )
+    return f"{said} {stopped}".strip()
 
 
 def _finalist(

@@ -228,7 +228,7 @@ def _are_equal(some: pd.DataFrame, others: pd.DataFrame) -> bool:
 
 def _weights_hash(one: Ingredient) -> str:
     files = one.folder.trial(one.row.recipe)
-    if not files.weights.exists():
+    if not files.weights.is_file():
         raise StudyError(
             f"The weights of {one.title} are gone "
             f"({files.weights}), so it can be in no pack. Put the file back."

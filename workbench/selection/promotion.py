@@ -18,11 +18,13 @@ from workbench.selection.finalists import Finalists, read_finalists
 from workbench.selection.finalists_told import failed_repeats, reason, say_lead
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.registration import Registry, known_version, register
+from workbench.selection.soup_decision import worth_of_soup
 from workbench.selection.statistics import trial_auc, trial_auc_difference
 from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import EXACT_DIGITS, TrialRow, read_trials
 from workbench.study.scored import read_scored_trials, set_aside, unrecorded
+from workbench.study.soups import read_soup, row_of_soup
 from workbench.tables import counted
 from workbench.trial.delong import Z95, Estimate
 from workbench.trial.recipe import Objective
@@ -201,18 +203,29 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
 
 
 def _as_of_now(folder: StudyFolder, champion: Champion) -> Champion:
-    """Return a trial that was promoted by hand as it stands among the trials that ended since."""
+    """Return what was promoted by hand as it stands among the trials that ended since.
+
+    A pack is told as of its making: what it is worth is computed with it.
+    """
     try:
         rows, _ = measured_alike(folder, read_scored_trials(folder))
-        row = next((one for one in complete_trials(rows) if one.recipe == champion.recipe), None)
+        soup = read_soup(folder, champion.recipe) if champion.is_soup else None
+        uid = soup.ingredients[0].recipe if soup else champion.recipe
+        row = next((one for one in complete_trials(rows) if one.recipe == uid), None)
+        if row and soup:
+            row = row_of_soup(folder, row, soup)
         if row is None or objective_of(row) != champion.value:
-            return champion  # a pack, a soup, or a trial whose scores are damaged
-        lead = lead_of(folder, rows, champion.objective, row)
-        expected = expect(folder, rows, champion.objective, number=row.number)
+            return champion  # a pack, or a model whose scores or trials are damaged
+        lead = lead_of(folder, rows, champion.objective, row, is_soup=champion.is_soup)
+        why, expected = champion.why, champion.expected
+        if soup:
+            why = worth_of_soup(folder, soup, rows)
+        else:
+            expected = expect(folder, rows, champion.objective, number=row.number)
+            if why.startswith(_REASONS):
+                why = _reason(rows, champion.objective, row)
     except (StudyError, DamagedFileError):
         return champion
-    said = champion.why.startswith(_REASONS)
-    why = _reason(rows, champion.objective, row) if said else champion.why
     now = {key: getattr(lead, key) for key in Lead.model_fields}
     return champion.model_copy(update={**now, "expected": expected, "why": why})
 

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from workbench.errors import StudyError
-from workbench.files import write_text
+from workbench.files import require_readable, write_text
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
 from workbench.scoring.served import FlatModel
@@ -144,12 +144,13 @@ def load_trained(files: ModelFolder, spec: ModelSpec | PackSpec, title: str) -> 
     """
     file = files.weights
     remedy = "Put the file back, or promote another trial."
-    if not file.exists():
+    if not file.is_file():
         raise StudyError(without_weights(files, title))
+    require_readable(file)
     model = spec.build()
     try:
         model.load_state_dict(load_file(file))
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise StudyError(f"{file} is not a safetensors file ({error}). {remedy}") from error
     except RuntimeError as error:  # names or shapes of the tensors differ
         raise StudyError(f"{file} does not hold the model of its recipe. {remedy}") from error

@@ -1,6 +1,12 @@
 """What is said of a promoted soup: what it is, what its value is worth, what it costs."""
 
+from collections.abc import Sequence
+
 from workbench.selection.champion import Champion, ends_of
+from workbench.selection.soup import num_fitting
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow
+from workbench.study.soups import Soup
 
 
 def decision_for_soup(champion: Champion, max_params: int) -> tuple[str, ...]:
@@ -25,27 +31,28 @@ def decision_for_soup(champion: Champion, max_params: int) -> tuple[str, ...]:
     )
 
 
-def worth_of_soup(soup_size: int, num_fitting: int, place: str, *, is_greedy: bool) -> str:
+def worth_of_soup(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> str:
     """Return in a sentence how far the choice of a soup's trials flatters its value.
 
     Args:
-        soup_size: Its trials.
-        num_fitting: The complete trials of the study that could be in it.
-        place: What the objective is measured on, for a person.
-        is_greedy: Whether they were chosen one after the other by the value of the mean.
+        folder: The study.
+        soup: One of the study's.
+        rows: The ended trials of the study.
     """
-    which = f"{soup_size} of {num_fitting} trials that can be averaged"
-    if is_greedy:
+    place = folder.experiment().objective.place
+    fitting = num_fitting(folder, soup, rows)
+    which = f"{len(soup.ingredients)} of {fitting} trials that can be averaged"
+    if soup.chosen == "greedily":
         return (
             f"Its {which} were chosen by the value of their mean on {place}, which flatters that: "
             "expect less on new data. No interval allows for that choice."
         )
-    if soup_size < num_fitting:
+    if len(soup.ingredients) < fitting:
         return (
             f"It averages {which}: as far as these were picked by their values on {place}, expect "
             "less on new data. No interval allows for that choice."
         )
     return (
-        f"All {num_fitting} trials that can be averaged are in it, so none was chosen by its value "
+        f"All {fitting} trials that can be averaged are in it, so none was chosen by its value "
         f"on {place}: what flatters is the choice of each trial's epoch and of the soup itself."
     )

@@ -8,7 +8,6 @@ from workbench.selection.champion import Champion, current_user, write_champion
 from workbench.selection.leaderboard import complete_trials, objective_of
 from workbench.selection.promotion import lead_of
 from workbench.selection.registration import Registry, known_version, register_model
-from workbench.selection.soup import num_fitting
 from workbench.selection.soup_decision import worth_of_soup
 from workbench.selection.statistics import trial_auc
 from workbench.study.alike import measured_alike
@@ -54,12 +53,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
         chosen_by="by hand",
         who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-        why=worth_of_soup(
-            len(soup.ingredients),
-            num_fitting(folder, soup, rows),
-            objective.place,
-            is_greedy=soup.chosen == "greedily",
-        ),
+        why=worth_of_soup(folder, soup, rows),
         model_name=folder.name,
         model_version=version,
         params_thop=row.params_thop,

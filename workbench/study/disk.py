@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -165,3 +165,15 @@ def kept_weights(folder: StudyFolder, rows: Sequence[TrialRow]) -> str:
         f"\nThe weights of {len(deleted)} complete trial{'s' * (len(deleted) > 1)} were deleted; "
         f"only {which} can be promoted.\n"
     )
+
+
+def note_removed(folder: StudyFolder, uids: Iterable[str]) -> None:
+    """Note packs, soups and refits that are removed since nothing needs them, a line each."""
+    write_text(folder.cleaned, "".join(f"{uid}\n" for uid in sorted({*removed(folder), *uids})))
+
+
+def removed(folder: StudyFolder) -> set[str]:
+    """Return what was noted as removed: MLflow keeps the runs of those."""
+    if not folder.cleaned.exists():
+        return set()
+    return set(folder.cleaned.read_text(encoding="utf-8", errors="replace").split())

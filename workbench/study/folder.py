@@ -74,6 +74,7 @@ class StudyFolder:
         self.last_pack = path / "last-pack"
         self.last_soup = path / "last-soup"
         self.last_refit = path / "refit.json"
+        self.cleaned = path / "cleaned.txt"
         self._lock = path / LOCKS[0]
 
     def names(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from workbench.data.facts import FactsStore
 from workbench.data.labels import read_template
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import BundleError, RuleError
-from workbench.files import hash_file, write_bytes, write_json, write_text
+from workbench.files import hash_file, require_readable, write_bytes, write_json, write_text
 from workbench.folders import finished_folder
 from workbench.media.still import LIBRARIES
 from workbench.notebook import ShownAsText
@@ -267,15 +267,16 @@ def describe_bundle(bundle: Bundle) -> str:
 
 def _read_spec(model: ModelFolder, champion: Champion, uid: str) -> ModelSpec | PackSpec:
     for path in (model.record, model.weights, model.scores):
-        if not path.exists():
+        if not path.is_file():
             raise BundleError(
                 f"{path} is gone, so {champion.title} cannot be exported. Promote another trial."
             )
     spec = spec_of(model)
+    require_readable(model.weights)
     try:
         with safe_open(model.weights, framework="np") as file:
             trained = (file.metadata() or {}).get("recipe", "")
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise BundleError(
             f"{model.weights} is damaged ({error}). Promote another trial."
         ) from error

@@ -100,7 +100,8 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
     contents, record = check_bundle(bundle), read_training(bundle)
     tags = code_tags()
     _require_version(bundle, record, tags["version.workbench"])
-    trained = [*record.models, *(record.repeats if how.all_seeds else ())]
+    repeats = record.repeats if how.all_seeds else ()
+    trained = record.told_apart([*record.models, *repeats])
     checks = [_program(record, tags), check_documents(bundle, contents)]
     checks.append(_starts(trained, how.store))
     _begin(out, bundle)
@@ -123,14 +124,14 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
         checks.append(_data_told(record, prepared))
         tolerance = tolerance_for(record.spread, how.tolerance)
         is_bits, num_told = not record.soups, len(checks)  # a soup's norms are estimated anew
-        for one in trained:
+        for place, one in enumerate(trained):
             files, reasons = _trained(one, prepared[one.study], workspace, seats, how.store, tags)
             result, scores = files.read_result(), files.read_scores()
             assert result is not None  # it was trained
             lines = check_model(one, result, scores, reasons=reasons, tolerance=tolerance)
             say("\n".join(f"{check.what}: {check.said}" for check in lines))
             checks += lines
-            if one in record.models:
+            if place < len(record.models):
                 is_bits = is_bits and not reasons
         if not is_bits:
             metric = record.models[0].recipe.objective.metric

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -134,6 +135,15 @@ class TrainingRecord(Frozen):
         if needed - {(one.study, one.uid) for one in self.models}:
             raise ValueError("a member is of no training")
         return self
+
+    def told_apart(self, models: Sequence[TrainedModel]) -> list[TrainedModel]:
+        """Return models with their studies named in their titles, if this has several.
+
+        Two studies have a trial of one number.
+        """
+        if len({one.study for one in self.models}) == 1:
+            return [*models]
+        return [one.model_copy(update={"title": f"{one.title} of {one.study}"}) for one in models]
 
 
 def _plain(name: str) -> str:

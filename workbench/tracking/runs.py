@@ -34,6 +34,8 @@ class TrialRun(Frozen):
 
     run_id: str
     number: int
+    """The trial's; -1 of a pack."""
+
     uid: str
     name: str
     status: str
@@ -259,14 +261,14 @@ class Tracking:
         found = []
         for run in self._children(parent, with_deleted=deleted):
             tags = run.data.tags
-            number = tags.get("workbench.number", "")
+            number = tags.get("workbench.number", "0" if kind == "pack" else "")
             is_named = number.isdecimal() and len(number) < 10 and "workbench.uid" in tags
             if tags.get("workbench.kind") != kind or not is_named:
                 continue
             found.append(
                 TrialRun(
                     run_id=run.info.run_id,
-                    number=int(number),
+                    number=-1 if kind == "pack" else int(number),
                     uid=tags["workbench.uid"],
                     name=run.info.run_name or "",
                     status=run.info.status,
