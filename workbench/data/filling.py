@@ -199,8 +199,11 @@ def _fill(
                     "on disk. What is needed of them is decoded anew."
                 )
             if how.retry:
-                writer.forget(FAILED_HERE)
-        fact_writer.known -= unexpected.forget(writers, retry=how.retry)
+                # Copies have no facts. Only a search knows which of them it wants.
+                for content in writer.ended(FAILED_HERE):
+                    writer.forget(content, lasting=content not in fact_writer.known)
+        files = fact_writer.known if how.retry else None
+        fact_writer.known -= unexpected.forget(writers, retry_all_but=files)
         lacking = _Lacking(stores, writers, fact_writer, media)
         total = lacking.count()
         done = stack.enter_context(
