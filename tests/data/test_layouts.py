@@ -135,6 +135,22 @@ ROWS = "".join(f"f{n}.wav,{'fake' if n % 2 else 'real'}\n" for n in range(12))
 FILES = [f"clips/f{n}.wav" for n in range(12)]
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "train.csv"])
+@pytest.mark.parametrize("ending", [".wav", ""])
+def test_a_table_without_a_header_is_refused_since_its_first_file_would_be_lost(
+    tmp_path: Path, name: str, ending: str
+) -> None:
+    data = put(table(tmp_path / "d", ROWS.replace(".wav", ending), name), *FILES)
+    told = rf"{name} has no header: its first row, 'f0{ending},real', is of a file\. Put a row"
+    with pytest.raises(DataError, match=told):
+        inspect_data(data)
+
+
+def test_a_column_may_be_called_as_a_file_is(tmp_path: Path) -> None:
+    data = put(table(tmp_path / "d", f"image,fake_or_real\n{ROWS}"), *FILES, "clips/image.wav")
+    assert len(inspect_data(data).files.table) == 12
+
+
 def test_a_name_that_files_of_two_folders_have_is_told(tmp_path: Path) -> None:
     names = [f"{place}/f{n}.wav" for place in ("clips", "older/2019") for n in range(12)]
     data = put(table(tmp_path / "d", f"file,label\n{ROWS}"), *names)

@@ -165,6 +165,20 @@ def label_column(table: Delimited, answers: Answers, taken: Iterable[str]) -> st
     return worded[0] if len(worded) == 1 else None
 
 
+def require_header(
+    table: Delimited, names: NamesFound, target: str, files: Collection[str]
+) -> None:
+    """Raise DataError if the first row is of a file, which would be lost as the header is."""
+    labels = values_in(table, header_of(table).index(target))
+    # A column may be called `image` where there is an `image.png`.
+    stems = {name.rpartition(".")[0] for name in files} if target in labels else set[str]()
+    if _share_found([names.column], names.media, files, stems):
+        raise DataError(
+            f"{table.path} has no header: its first row, {table.header()}, is of a file. Put a row "
+            "that names the columns before it, such as `filename,label`."
+        )
+
+
 def split_column(table: Delimited, named: str | None) -> str | None:
     """Return the column of splits; None if there is none."""
     header = header_of(table)
