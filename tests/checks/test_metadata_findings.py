@@ -39,6 +39,18 @@ def test_a_speaker_in_train_and_in_val_is_a_leak() -> None:
     assert known.severity == "note" and "(bob) in train and in test: 2 of its 2" in known.sentence
 
 
+def test_a_speaker_and_a_generator_are_looked_for_in_each_fold_that_validates() -> None:
+    speakers = ["ann", "bob", "bob", "cy", "dee", "dee", "", "eve", "bob", "eve"]
+    makers = ["", "gan", "", "gan", "", "gan", "", "tts", "", ""]
+    data = manifest(Metadata(groups=("speaker",)), speaker=speakers, generator=makers)
+    table = data.table.assign(fold=[2, 2, 3, 3, 1, 1, 1, 1, 1, 1])
+    leak, known, new = metadata_findings(replace(data, table=table))
+    assert "1 value of `speaker` (bob) in train and in val: 2 of its 8" in leak.sentence
+    assert leak.files == (("f1",), ("f2",))
+    assert "2 values of `speaker` (bob and eve) in train and in test: 2 of its 2" in known.sentence
+    assert "1 generator (tts) only in val" in new.sentence
+
+
 def test_speakers_of_one_split_and_files_of_unknown_ones_are_no_finding() -> None:
     speakers = ["ann", "ann", "bob", "", "cy", "cy", "", "dee", "eve", ""]
     assert found(manifest(Metadata(groups=("speaker",)), speaker=speakers)) == {}
