@@ -52,7 +52,7 @@ def test_class_folders_are_read_with_and_without_splits(tmp_path: Path) -> None:
     targets = dict(zip(flat.table["path"], flat.table["target"], strict=True))
     assert targets["real/l0.wav"] == 0
     assert targets["fake/e5.wav"] == 1
-    assert flat.unnamed.empty
+    assert flat.unnamed.empty and flat.in_class_folders
     places = ("Train/Real", "Train/Fake", "dev/real", "dev/fake", "test/real")
     deep = read(of_classes(tmp_path / "b", *places, number=3), Layout(kind="class-folders"))
     assert deep.table["split"].value_counts().to_dict() == {"train": 6, "val": 6, "test": 3}

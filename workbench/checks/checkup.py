@@ -83,7 +83,8 @@ def run_checks(
     """
     files = files_of(prepared.table)
     counts = count_splits(manifest.table)
-    cues = score_cues(prepared, facts, files, short=short)
+    told = manifest.in_class_folders
+    cues = score_cues(prepared, facts, files, short=short, in_class_folders=told)
     shifts: list[SplitShift] = []
     probes: list[ProbeScore] = []
     if not short and len(files):
