@@ -631,10 +631,36 @@ def test_merged_cells_of_several_columns_are_refused(tmp_path: Path) -> None:
         read_any_table(path)
 
 
-def test_a_spreadsheet_of_two_tables_is_refused(tmp_path: Path) -> None:
+# Some programs give every element a prefix, or keep sheets elsewhere.
+@pytest.mark.parametrize(
+    ("prefix", "place"), [("", "xl/worksheets/sheet"), ("x:", "xl/worksheets/s"), ("", "xl/Tab")]
+)
+def test_a_spreadsheet_of_two_tables_is_refused(tmp_path: Path, prefix: str, place: str) -> None:
     with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as parts:
         for number, rows in ((1, "<row r='1'/>"), (2, "<row r='1'/>"), (3, "")):
             sheet = f"<worksheet><sheetData>{rows}</sheetData></worksheet>"
-            parts.writestr(f"xl/worksheets/sheet{number}.xml", sheet)
+            parts.writestr(f"{place}{number}.xml", re.sub("<(/?)", rf"<\1{prefix}", sheet))
     with pytest.raises(DataError, match="has 2 sheets with rows, and only one can be read"):
         read_any_table(tmp_path / "labels.xlsx")
+
+
+def test_hidden_rows_of_a_spreadsheet_are_read_and_told(tmp_path: Path) -> None:
+    rows = [["file", "label"], *([f"f{n}.wav", str(n % 2)] for n in range(4))]
+    path = tmp_path / "labels.xlsx"
+    with pd.ExcelWriter(path, engine="openpyxl") as writer:
+        pd.DataFrame(rows).to_excel(writer, index=False, header=False)
+        for hidden in (2, 4, 40):
+            writer.sheets["Sheet1"].row_dimensions[hidden].hidden = True
+    table = read_any_table(path)
+    assert len(table.rows) == 5 and isinstance(table, Spreadsheet)
+    assert table.told == "2 hidden rows read like the others"
+
+
+def test_a_spreadsheet_of_a_damaged_disk_is_told(tmp_path: Path) -> None:
+    path = merged_sheet(tmp_path / "labels.xlsx", [["file", "label"], ["a.wav", "1"]])
+    data = bytearray(path.read_bytes())
+    for place in range(100, 400):
+        data[place] ^= 255
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read as a spreadsheet"):
+        read_any_table(path)

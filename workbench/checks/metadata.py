@@ -34,6 +34,7 @@ def metadata_findings(manifest: Manifest) -> Iterator[Finding]:
     folds = [of_one_fold(whole, fold) for fold in range(1, num_folds(table) + 1)]
     for column in metadata.groups:
         if column_of(column) in table:
+            yield from _unknown_groups(table, column)
             for other in ("val", "test"):
                 yield from _shared_groups(folds, column, other)
     if column_of(metadata.generator) in table:
@@ -75,6 +76,20 @@ def _asked(metadata: Metadata) -> tuple[str, ...]:
     """Return the columns that the experiment names; the usual one needs no word."""
     is_usual = metadata.generator == Metadata().generator
     return metadata.groups if is_usual else metadata.columns
+
+
+def _unknown_groups(table: pd.DataFrame, column: str) -> Iterator[Finding]:
+    labelled = table[table["target"] >= 0]
+    unknown = labelled[labelled[column_of(column)] == ""]
+    if 0 < len(unknown) < len(labelled):
+        yield finding(
+            "groups_unknown",
+            "note",
+            f"Of {len(unknown):,} of {counted(len(labelled), 'labelled file')} the tables say no "
+            f"`{column}`: each counts as one of its own.",
+            f"Fill in the `{column}` of every file where it is known, in each row.",
+            [[path] for path in unknown["path"]],
+        )
 
 
 def _shared_groups(folds: Sequence[pd.DataFrame], column: str, other: str) -> Iterator[Finding]:
