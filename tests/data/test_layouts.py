@@ -146,6 +146,29 @@ def test_a_table_without_a_header_is_refused_since_its_first_file_would_be_lost(
         inspect_data(data)
 
 
+@pytest.mark.parametrize("words", [("bonafide", "spoof"), ("bonafide", "A07")])
+def test_numbers_that_words_beside_them_turn_over_are_refused(
+    tmp_path: Path, words: tuple[str, str]
+) -> None:
+    rows = "".join(f"f{n}.wav,{words[n % 2]},{1 - n % 2}\n" for n in range(12))
+    data = put(table(tmp_path / "d", f"file,system,target\n{rows}"), *FILES)
+    asks = (inspect_data, lambda folder: read(folder, Layout(kind="table", media=("clips",))))
+    for ask in asks:
+        with pytest.raises(DataError, match=r"line 2: `target` is '1' where `system` is 'bonafide"):
+            ask(data)
+    answers = Answers(label="target", fake=("0",), real=("1",))
+    files = inspect_data(data, answers).files.table.set_index("name")
+    assert files["target"]["f1.wav"] == 1
+    folders = put(tmp_path / "f", *(f"{('real', 'fake')[n % 2]}/f{n}.wav" for n in range(12)))
+    rows = "".join(f"{('real', 'fake')[n % 2]}/f{n}.wav,{1 - n % 2}\n" for n in range(12))
+    with pytest.raises(DataError, match=r"line 2: `label` is '1' where `file` is 'real' \(and 11"):
+        inspect_data(table(folders, f"file,label\n{rows}"))
+    # A part of a fake may be real, and a model that was asked may err.
+    rows = "".join(f"f{n}.wav,{n % 2},real,{'fake' if n else 'real'}\n" for n in range(12))
+    put(table(tmp_path / "e", f"file,target,sound,guess\n{rows}"), *FILES)
+    assert len(inspect_data(tmp_path / "e").files.table) == 12
+
+
 def test_a_column_may_be_called_as_a_file_is(tmp_path: Path) -> None:
     data = put(table(tmp_path / "d", f"image,fake_or_real\n{ROWS}"), *FILES, "clips/image.wav")
     assert len(inspect_data(data).files.table) == 12
