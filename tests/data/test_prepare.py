@@ -18,6 +18,7 @@ from workbench.data.contents import stamp
 from workbench.data.decoding import Done, Task
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
+from workbench.data.out_of_fold import with_all_folds
 from workbench.data.prepare import Prepared, prepare, stored_arrays
 from workbench.data.prepared_report import (
     describe_prepared,
@@ -589,6 +590,15 @@ def test_a_vector_view_is_a_table_of_named_values(tmp_path: Path) -> None:
     assert list(vectors.index) == ["a", "c"]
     assert tuple(vectors.columns) == view.names
     np.testing.assert_array_equal(vectors.to_numpy(), values[[2, 1]])
+    # Of files that validate in turn each is in both splits.
+    whole = replace(
+        made, table=with_all_folds(table.assign(fold=[1, 2, 0, 0], target=[0, 1, 1, 0]))
+    )
+    with pytest.raises(DataError, match=r"2 folds validate in turn.*prepared\.for_fold\(1\)"):
+        whole.vectors("f", "train")
+    for fold, own in ((1, "a"), (2, "b")):
+        assert [*whole.for_fold(fold).vectors("f", "val").index] == [own]
+        assert own not in whole.for_fold(fold).vectors("f", "train").index
 
 
 @pytest.mark.parametrize(
