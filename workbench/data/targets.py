@@ -147,9 +147,9 @@ def require_agreement(table: Delimited, target_at: int) -> None:
             raise DataError(
                 f"{table.path} line {table.lines[row + 1]}: `{shown_cell(header[target_at])}` is "
                 f"{quoted(label)} where `{shown_cell(name)}` is {quoted(word)}"
-                f"{and_more(torn.count(True))}, and 1 is read as fake. Say which column has the "
-                "labels, by --label-column of `workbench init` or by `columns` under `data` in the "
-                "experiment."
+                f"{and_more(torn.count(True))}, and 1 is read as fake. Say by --fake and --real of "
+                "`workbench init` which is which, or by --label-column which column has the labels "
+                "(`classes` and `columns` under `data` in an experiment)."
             )
 
 
