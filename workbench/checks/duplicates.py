@@ -61,7 +61,8 @@ def dealt_files(files: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
         return files
     folds = files["path"].map(table[table["target"] >= 0].set_index("path")[FOLD])
     named = folds.map(lambda fold: f"fold {fold:.0f}" if fold > 0 else "train")
-    return files.assign(split=named.where(files["split"] != "test", "test"))
+    dealt = files.assign(split=named.where(files["split"] != "test", "test"))
+    return dealt.sort_values("split", kind="stable")  # two are then named in one order
 
 
 def exact_copies(files: pd.DataFrame) -> list[Finding]:
