@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,28 @@ def test_the_files_of_a_finding_are_the_planted_ones(tmp_path: Path) -> None:
     pairs = zip(originals, copies, strict=True)
     assert set(finding.files) == {(one.path, other.path) for one, other in pairs}
     assert finding.num_groups == 3
+
+
+def test_near_copies_in_two_folds_that_validate_are_across_splits(tmp_path: Path) -> None:
+    data = clean_data()
+    one, other, always = data.of("train")[:3]
+    copies = [data.add_copy(file, "train", exact=False) for file in (one, other, always)]
+    same = data.add_copy(data.of("train")[5], "train", exact=False)
+    whole = data.manifest()
+    fold_of = {one.path: 2, copies[0].path: 3, other.path: 0, copies[1].path: 2}
+    table = whole.table.assign(fold=whole.table["path"].map(fold_of).fillna(3).astype(int))
+    table.loc[table["split"] == "val", "fold"] = 1
+    prepared = data.prepared(tmp_path, {"mel": MEL, "frames": FRAMES})
+    folded = replace(whole, table=table)
+    across, within = run_checks(folded, prepared, data.facts(), short=True).findings
+    assert across.code == "near_copies_across_splits"
+    assert {frozenset(group) for group in across.files} == {
+        frozenset((file.path, copy.path))
+        for file, copy in zip((one, other), copies[:2], strict=True)
+    }
+    assert "1 in both fold 2 and fold 3" in across.sentence
+    assert (within.code, within.num_groups) == ("near_copies_within_split", 2)
+    assert same.path in {path for group in within.files for path in group}
 
 
 def test_a_fake_sound_under_a_real_picture_is_no_copy(tmp_path: Path) -> None:

@@ -73,6 +73,23 @@ def test_a_cue_of_the_splits_is_no_cue_of_the_classes(tmp_path: Path) -> None:
     assert "width" not in {score.cue for score in scores}
 
 
+def test_folders_that_are_the_labels_are_no_shortcut_but_the_names_in_them_are(
+    tmp_path: Path,
+) -> None:
+    data = clean_data(train=60, val=40, test=10)
+    prepared = data.prepared(tmp_path, {"mel": MEL})
+    table = prepared.table.sort_values("target", kind="stable", ignore_index=True)
+    folders = table["target"].map({0: "real", 1: "fake", -1: "test"})
+
+    def shortcuts(names: "pd.Series[str]") -> set[str]:
+        files = table.assign(name=folders + "/" + names)
+        scores = score_cues(prepared, data.facts(), files, short=True, in_class_folders=True)
+        return {score.cue for score in scores if score.is_shortcut}
+
+    assert shortcuts(table["name"]) == set()
+    assert shortcuts(folders.str[0] + table["name"]) == {"letters of the name"}
+
+
 def test_chance_is_rarely_taken_for_a_shortcut(tmp_path: Path) -> None:
     data = clean_data(train=60, val=40, test=10)
     prepared = data.prepared(tmp_path, {"mel": MEL})

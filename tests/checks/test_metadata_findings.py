@@ -32,16 +32,33 @@ def found(data: Manifest) -> dict[str, Finding]:
 def test_a_speaker_in_train_and_in_val_is_a_leak() -> None:
     speakers = ["ann", "ann", "bob", "", "ann", "cy", "", "ann", "bob", "bob"]
     data = manifest(Metadata(groups=("speaker",)), speaker=speakers)
-    leak, known = list(metadata_findings(data))
+    unknown, leak, known = list(metadata_findings(data))
+    assert (unknown.code, unknown.severity) == ("groups_unknown", "note")
+    assert unknown.sentence.startswith("Of 2 of 8 labelled files the tables say no `speaker`: each")
+    assert unknown.files == (("f3",), ("f6",))
     assert (leak.code, leak.severity) == ("groups_across_splits", "warning")
     assert "1 value of `speaker` (ann) in train and in val: 2 of its 4 files" in leak.sentence
     assert leak.files == (("f4",), ("f7",))
     assert known.severity == "note" and "(bob) in train and in test: 2 of its 2" in known.sentence
 
 
-def test_speakers_of_one_split_and_files_of_unknown_ones_are_no_finding() -> None:
-    speakers = ["ann", "ann", "bob", "", "cy", "cy", "", "dee", "eve", ""]
+def test_a_speaker_and_a_generator_are_looked_for_in_each_fold_that_validates() -> None:
+    speakers = ["ann", "bob", "bob", "cy", "dee", "dee", "", "eve", "bob", "eve"]
+    makers = ["", "gan", "", "gan", "", "gan", "", "tts", "", ""]
+    data = manifest(Metadata(groups=("speaker",)), speaker=speakers, generator=makers)
+    table = data.table.assign(fold=[2, 2, 3, 3, 1, 1, 1, 1, 1, 1])
+    _, leak, known, new = metadata_findings(replace(data, table=table))
+    assert "1 value of `speaker` (bob) in train and in val: 2 of its 8" in leak.sentence
+    assert leak.files == (("f1",), ("f2",))
+    assert "2 values of `speaker` (bob and eve) in train and in test: 2 of its 2" in known.sentence
+    assert "1 generator (tts) only in val" in new.sentence
+
+
+def test_speakers_of_one_split_are_no_finding_and_files_of_unknown_ones_no_leak() -> None:
+    speakers = ["ann", "ann", "bob", "bob", "cy", "cy", "dee", "dee", "eve", ""]
     assert found(manifest(Metadata(groups=("speaker",)), speaker=speakers)) == {}
+    speakers = ["ann", "ann", "bob", "", "cy", "cy", "", "dee", "eve", ""]
+    assert {*found(manifest(Metadata(groups=("speaker",)), speaker=speakers))} == {"groups_unknown"}
 
 
 def test_a_generator_that_one_split_alone_has_is_noted_with_what_it_means() -> None:

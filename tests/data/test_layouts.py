@@ -52,7 +52,7 @@ def test_class_folders_are_read_with_and_without_splits(tmp_path: Path) -> None:
     targets = dict(zip(flat.table["path"], flat.table["target"], strict=True))
     assert targets["real/l0.wav"] == 0
     assert targets["fake/e5.wav"] == 1
-    assert flat.unnamed.empty
+    assert flat.unnamed.empty and flat.in_class_folders
     places = ("Train/Real", "Train/Fake", "dev/real", "dev/fake", "test/real")
     deep = read(of_classes(tmp_path / "b", *places, number=3), Layout(kind="class-folders"))
     assert deep.table["split"].value_counts().to_dict() == {"train": 6, "val": 6, "test": 3}
@@ -133,6 +133,45 @@ def table(folder: Path, text: str, name: str = "labels.csv") -> Path:
 
 ROWS = "".join(f"f{n}.wav,{'fake' if n % 2 else 'real'}\n" for n in range(12))
 FILES = [f"clips/f{n}.wav" for n in range(12)]
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "train.csv"])
+@pytest.mark.parametrize("ending", [".wav", ""])
+def test_a_table_without_a_header_is_refused_since_its_first_file_would_be_lost(
+    tmp_path: Path, name: str, ending: str
+) -> None:
+    data = put(table(tmp_path / "d", ROWS.replace(".wav", ending), name), *FILES)
+    told = rf"{name} has no header: its first row, 'f0{ending},real', is of a file\. Put a row"
+    with pytest.raises(DataError, match=told):
+        inspect_data(data)
+
+
+@pytest.mark.parametrize("words", [("bonafide", "spoof"), ("bonafide", "A07")])
+def test_numbers_that_words_beside_them_turn_over_are_refused(
+    tmp_path: Path, words: tuple[str, str]
+) -> None:
+    rows = "".join(f"f{n}.wav,{words[n % 2]},{1 - n % 2}\n" for n in range(12))
+    data = put(table(tmp_path / "d", f"file,system,target\n{rows}"), *FILES)
+    asks = (inspect_data, lambda folder: read(folder, Layout(kind="table", media=("clips",))))
+    for ask in asks:
+        with pytest.raises(DataError, match=r"line 2: `target` is '1' where `system` is 'bonafide"):
+            ask(data)
+    answers = Answers(label="target", fake=("0",), real=("1",))
+    files = inspect_data(data, answers).files.table.set_index("name")
+    assert files["target"]["f1.wav"] == 1
+    folders = put(tmp_path / "f", *(f"{('real', 'fake')[n % 2]}/f{n}.wav" for n in range(12)))
+    rows = "".join(f"{('real', 'fake')[n % 2]}/f{n}.wav,{1 - n % 2}\n" for n in range(12))
+    with pytest.raises(DataError, match=r"line 2: `label` is '1' where `file` is 'real' \(and 11"):
+        inspect_data(table(folders, f"file,label\n{rows}"))
+    # A part of a fake may be real, and a model that was asked may err.
+    rows = "".join(f"f{n}.wav,{n % 2},real,{'fake' if n else 'real'}\n" for n in range(12))
+    put(table(tmp_path / "e", f"file,target,sound,guess\n{rows}"), *FILES)
+    assert len(inspect_data(tmp_path / "e").files.table) == 12
+
+
+def test_a_column_may_be_called_as_a_file_is(tmp_path: Path) -> None:
+    data = put(table(tmp_path / "d", f"image,fake_or_real\n{ROWS}"), *FILES, "clips/image.wav")
+    assert len(inspect_data(data).files.table) == 12
 
 
 def test_a_name_that_files_of_two_folders_have_is_told(tmp_path: Path) -> None:
@@ -615,10 +654,38 @@ def test_merged_cells_of_several_columns_are_refused(tmp_path: Path) -> None:
         read_any_table(path)
 
 
-def test_a_spreadsheet_of_two_tables_is_refused(tmp_path: Path) -> None:
+# Some programs give every element a prefix, or keep sheets elsewhere.
+@pytest.mark.parametrize(
+    ("prefix", "place"), [("", "xl/worksheets/sheet"), ("x:", "xl/worksheets/s"), ("", "xl/Tab")]
+)
+def test_a_spreadsheet_of_two_tables_is_refused(tmp_path: Path, prefix: str, place: str) -> None:
     with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as parts:
         for number, rows in ((1, "<row r='1'/>"), (2, "<row r='1'/>"), (3, "")):
             sheet = f"<worksheet><sheetData>{rows}</sheetData></worksheet>"
-            parts.writestr(f"xl/worksheets/sheet{number}.xml", sheet)
+            parts.writestr(f"{place}{number}.xml", re.sub("<(/?)", rf"<\1{prefix}", sheet))
     with pytest.raises(DataError, match="has 2 sheets with rows, and only one can be read"):
         read_any_table(tmp_path / "labels.xlsx")
+
+
+def test_hidden_rows_of_a_spreadsheet_are_read_and_told(tmp_path: Path) -> None:
+    rows = [["file", "label"], *([f"f{n}.wav", str(n % 2)] for n in range(4))]
+    path = tmp_path / "labels.xlsx"
+    with pd.ExcelWriter(path, engine="openpyxl") as writer:
+        pd.DataFrame(rows).to_excel(writer, index=False, header=False)
+        for hidden in (2, 4, 40):
+            writer.sheets["Sheet1"].row_dimensions[hidden].hidden = True
+    table = read_any_table(path)
+    assert len(table.rows) == 5 and isinstance(table, Spreadsheet)
+    assert table.told == "2 hidden rows read like the others"
+
+
+def test_a_spreadsheet_of_a_damaged_disk_is_told(tmp_path: Path) -> None:
+    path = merged_sheet(tmp_path / "labels.xlsx", [["file", "label"], ["a.wav", "1"]])
+    sheet = "xl/worksheets/sheet1.xml"
+    with zipfile.ZipFile(path) as parts:
+        start = parts.getinfo(sheet).header_offset + 30 + len(sheet)
+    data = bytearray(path.read_bytes())
+    data[start : start + 20] = b"\xff" * 20
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read as a spreadsheet"):
+        read_any_table(path)

@@ -13,11 +13,14 @@ import pandas as pd
 import pytest
 
 from tests.data.byte_views import Bytes, Picky
+from tests.layouts import picture
 from workbench.data import decoding
 from workbench.data.contents import stamp
 from workbench.data.decoding import Done, Task
+from workbench.data.facts import FactsStore
 from workbench.data.labels import Template
 from workbench.data.manifest import Manifest
+from workbench.data.out_of_fold import with_all_folds
 from workbench.data.prepare import Prepared, prepare, stored_arrays
 from workbench.data.prepared_report import (
     describe_prepared,
@@ -27,9 +30,11 @@ from workbench.data.prepared_report import (
 )
 from workbench.data.prepared_table import PREPARED_TABLE, write_prepared_table
 from workbench.data.unexpected import Unexpected
+from workbench.data.view_store import Outcome, ViewStore
 from workbench.errors import CacheError, DataError
 from workbench.files import hash_file, read_json, write_json
 from workbench.media.audio_features import Features
+from workbench.media.facts import Facts
 from workbench.media.image import Image
 from workbench.media.view import View
 
@@ -186,6 +191,20 @@ def test_what_may_be_the_machines_fault_is_tried_again_when_asked(tmp_path: Path
     assert decoded(data) == ["a", "b", "bad"]
     run(data, retry=True)
     assert decoded(data) == ["b"]
+
+
+def test_the_facts_of_what_is_tried_again_are_read_again(tmp_path: Path) -> None:
+    data, view = tmp_path / "data", Image(image_px=16)
+    picture(data / "m" / "a.png", fake=False, seed=0)
+    content = hash_file(data / "m" / "a.png")
+    with ViewStore(data / "cache", view).writing() as store:
+        store.add(content, Outcome(0, "crashed", "the decoder died"))
+    with FactsStore(data / "cache").writing() as facts:
+        facts.add(content, Facts())
+    for retry, status, width in ((False, "crashed", None), (True, "ok", 32)):
+        made = run(data, view=view, retry=retry)
+        assert made.table["status.v"].tolist() == [status]
+        assert FactsStore(data / "cache").read()[content]["width"] == width
 
 
 def test_views_of_one_file_are_made_in_one_go_and_a_new_one_alone(tmp_path: Path) -> None:
@@ -589,6 +608,15 @@ def test_a_vector_view_is_a_table_of_named_values(tmp_path: Path) -> None:
     assert list(vectors.index) == ["a", "c"]
     assert tuple(vectors.columns) == view.names
     np.testing.assert_array_equal(vectors.to_numpy(), values[[2, 1]])
+    # Of files that validate in turn each is in both splits.
+    whole = replace(
+        made, table=with_all_folds(table.assign(fold=[1, 2, 0, 0], target=[0, 1, 1, 0]))
+    )
+    with pytest.raises(DataError, match=r"2 folds validate in turn.*prepared\.for_fold\(1\)"):
+        whole.vectors("f", "train")
+    for fold, own in ((1, "a"), (2, "b")):
+        assert [*whole.for_fold(fold).vectors("f", "val").index] == [own]
+        assert own not in whole.for_fold(fold).vectors("f", "train").index
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,11 @@ from workbench.data.manifest import Manifest
 from workbench.data.out_of_fold import FOLD
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.training_copies import partners_of, prepare_training_copies
-from workbench.data.view_store import NEUTRAL_ROW
-from workbench.degradation.degradations import DAMAGES, FORGERIES
+from workbench.data.unexpected import reader_version
+from workbench.data.view_store import NEUTRAL_ROW, Outcome, ViewStore
+from workbench.degradation.degradations import DAMAGES, FORGERIES, content_of
 from workbench.errors import ConfigError
-from workbench.files import hash_file
+from workbench.files import hash_file, write_json
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
 from workbench.parts.copies import Copies
@@ -126,6 +127,32 @@ def test_a_copy_into_which_another_file_goes_is_not_kept_once_that_changed(
     rows = made["copies.splice"].table.set_index("name")
     # `b.mp4` goes into the copy of `a.mp4`, and is no longer what the copy is named by.
     assert rows["status.mel"].tolist() == ["changed", "changed"]
+
+
+def test_a_copy_that_crashed_or_failed_oddly_is_tried_again_when_asked(
+    prepared: Prepared, folder: Path, tmp_path: Path
+) -> None:
+    store = ViewStore(tmp_path, VIEWS["mel"])
+    rows = prepared.rows("train").set_index("name")
+    crashed, odd = (content_of(rows["content"][name], "resynthesis") for name in ("a.mp4", "b.mp4"))
+    with store.writing() as writer:
+        writer.add(crashed, Outcome(NEUTRAL_ROW, "crashed", "the decoder died"))
+        writer.add(odd, Outcome(NEUTRAL_ROW, "broken", "unexpected ValueError"))
+    known = {store.folder.name: {odd: [reader_version(), "ValueError"]}}
+    write_json(tmp_path / "unexpected.json", known)
+
+    def statuses() -> list[str]:
+        made = prepare_training_copies(
+            prepared, ("resynthesis",), (), folder, {}, cache=tmp_path, jobs=1
+        )
+        return made["copies.resynthesis"].table["status.mel"].tolist()
+
+    manifest = Manifest(prepared.table, Template(pd.DataFrame(), "n", "p", folder / "p.csv"), 0)
+    assert statuses() == ["crashed", "broken"]
+    prepare(manifest, folder, {"mel": VIEWS["mel"]}, cache=tmp_path, jobs=1)
+    assert statuses() == ["crashed", "broken"]
+    prepare(manifest, folder, {"mel": VIEWS["mel"]}, cache=tmp_path, jobs=1, retry=True)
+    assert statuses() == ["ok", "ok"]
 
 
 def test_nothing_of_a_held_out_fold_goes_into_a_copy() -> None:

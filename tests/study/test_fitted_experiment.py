@@ -107,7 +107,9 @@ def test_a_search_without_an_experiment_makes_one_or_takes_the_written_one(
     assert "it is taken as the experiment" in capsys.readouterr().err
 
 
-def test_a_begun_study_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
+def test_a_begun_study_goes_on_with_what_it_began_with(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     data = of_classes(tmp_path / "sounds", "real", "fake")
     workspace, options = Workspace(tmp_path), RunOptions(num_trials=1, data=data, device="cpu")
     experiment, space = fitted(data, SERVER, "sounds").read()  # begun on another machine
@@ -123,3 +125,11 @@ def test_a_begun_study_goes_on_with_what_it_began_with(tmp_path: Path) -> None:
     again, space_again, _ = named_or_fitted(None, workspace, options)
     assert again.model_dump(mode="json") == about["experiment"]
     assert space_again.tree == space.tree
+    assert "understood otherwise" not in capfd.readouterr().err
+    # Speakers that are told later keep no files together in this study.
+    rows = (f"{place}/{place[-1]}{n}.wav,s{n}\n" for place in ("real", "fake") for n in range(6))
+    (data / "metadata.csv").write_text("file,speaker\n" + "".join(rows))
+    again, *_ = named_or_fitted(None, workspace, options)
+    assert again.data.groups == ()
+    said = "understood otherwise now (`data.groups` was [], is ['speaker']; and 1 more). The study"
+    assert said in " ".join(capfd.readouterr().err.split())

@@ -8,7 +8,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from workbench.checks.copies import near_copy_pairs as near_pairs
-from workbench.checks.duplicates import exact_copies, files_of, find_near_copies, near_groups
+from workbench.checks.duplicates import (
+    dealt_files,
+    exact_copies,
+    files_of,
+    find_near_copies,
+    near_groups,
+)
 from workbench.checks.findings import Finding
 from workbench.checks.metadata import harder_slices, metadata_findings, near_part_findings
 from workbench.checks.profiles import Looks, sample_files, view_profile
@@ -77,7 +83,8 @@ def run_checks(
     """
     files = files_of(prepared.table)
     counts = count_splits(manifest.table)
-    cues = score_cues(prepared, facts, files, short=short)
+    told = manifest.in_class_folders
+    cues = score_cues(prepared, facts, files, short=short, in_class_folders=told)
     shifts: list[SplitShift] = []
     probes: list[ProbeScore] = []
     if not short and len(files):
@@ -87,10 +94,11 @@ def run_checks(
     contents = unique_contents(files)
     small = thumbnails(prepared, contents, most=_MOST_IN_SHORT if short else MOST_FRAMES)
     pairs = near_pairs(small, _durations(contents, facts))
+    dealt = dealt_files(files, manifest.table)
     harder = harder_slices(manifest.table, manifest.metadata)
     findings = [
-        *exact_copies(files),
-        *find_near_copies(files, contents, pairs),
+        *exact_copies(dealt),
+        *find_near_copies(dealt, contents, pairs),
         *row_findings(manifest),
         *metadata_findings(manifest),
         *near_part_findings(files, near_groups(contents, pairs)),

@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from workbench.checks.findings import Finding, finding, listed
 from workbench.checks.hashes import Pairs
+from workbench.data.out_of_fold import FOLD
 from workbench.tables import counted
 
 
@@ -45,6 +46,23 @@ def files_of(table: pd.DataFrame) -> pd.DataFrame:
     there = table[table["status"] == "ok"]
     in_val = there.loc[there["split"] == "val", "path"]
     return there[~((there["split"] == "test") & there["path"].isin(in_val))]
+
+
+def dealt_files(files: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `files` with what validates together as a split: a fold, if there are any.
+
+    What validates in one of several folds is trained on in the others.
+
+    Args:
+        files: See `files_of`.
+        table: The manifest's, which has the folds.
+    """
+    if FOLD not in table:
+        return files
+    folds = files["path"].map(table[table["target"] >= 0].set_index("path")[FOLD])
+    named = folds.map(lambda fold: f"fold {fold:.0f}" if fold > 0 else "train")
+    dealt = files.assign(split=named.where(files["split"] != "test", "test"))
+    return dealt.sort_values("split", kind="stable")  # two are then named in one order
 
 
 def exact_copies(files: pd.DataFrame) -> list[Finding]:

@@ -1,6 +1,6 @@
 """What the metadata say of the splits: speakers in two of them, generators in one alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +11,7 @@ from workbench.data.delimited import shown_cell
 from workbench.data.fake_parts import fake_parts_of
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, Metadata, column_of
+from workbench.data.out_of_fold import num_folds, of_one_fold, with_all_folds
 from workbench.errors import DataError
 from workbench.tables import counted
 
@@ -29,12 +30,15 @@ def metadata_findings(manifest: Manifest) -> Iterator[Finding]:
                 "Correct `groups` or `generator` under `data` in the experiment, or add the column "
                 "to the label files or to metadata.csv.",
             )
+    whole = with_all_folds(table)
+    folds = [of_one_fold(whole, fold) for fold in range(1, num_folds(table) + 1)]
     for column in metadata.groups:
         if column_of(column) in table:
+            yield from _unknown_groups(table, column)
             for other in ("val", "test"):
-                yield from _shared_groups(table, column, other)
+                yield from _shared_groups(folds, column, other)
     if column_of(metadata.generator) in table:
-        yield from _generators_of_one_split(table, metadata.generator)
+        yield from _generators_of_one_split(folds, metadata.generator)
     with suppress(DataError):  # a cell that is no label: a training on both labels refuses it
         fakes = table[(table["target"] == 1) & (table["content"] != "")]
         yield from _torn_parts(fakes, fakes["content"], "part_conflicts", "the same, byte for byte")
@@ -74,14 +78,33 @@ def _asked(metadata: Metadata) -> tuple[str, ...]:
     return metadata.groups if is_usual else metadata.columns
 
 
-def _shared_groups(table: pd.DataFrame, column: str, other: str) -> Iterator[Finding]:
-    values = table[column_of(column)]
-    of_train = set(values[table["split"] == "train"]) - {""}
-    shared = sorted(of_train & set(values[table["split"] == other]))
+def _unknown_groups(table: pd.DataFrame, column: str) -> Iterator[Finding]:
+    labelled = table[table["target"] >= 0]
+    unknown = labelled[labelled[column_of(column)] == ""]
+    if 0 < len(unknown) < len(labelled):
+        yield finding(
+            "groups_unknown",
+            "note",
+            f"Of {len(unknown):,} of {counted(len(labelled), 'labelled file')} the tables say no "
+            f"`{column}`: each counts as one of its own.",
+            f"Fill in the `{column}` of every file where it is known, in each row.",
+            [[path] for path in unknown["path"]],
+        )
+
+
+def _shared_groups(folds: Sequence[pd.DataFrame], column: str, other: str) -> Iterator[Finding]:
+    """Yield what is to be said of groups that a model of some fold learns and is measured on."""
+    parts = []
+    for table in folds:
+        values = table[column_of(column)]
+        of_train = set(values[table["split"] == "train"]) - {""}
+        parts.append(table[(table["split"] == other) & values.isin(of_train)])
+    files = pd.concat(parts).drop_duplicates(["name", "path"])
+    shared = sorted(set(files[column_of(column)]))
     if not shared:
         return
-    files = table[(table["split"] == other) & values.isin(shared)]
-    whole = int((table["split"] == other).sum())
+    asked = pd.concat([table[table["split"] == other] for table in folds])
+    whole = len(asked.drop_duplicates(["name", "path"]))
     yield finding(
         "groups_across_splits",
         "warning" if other == "val" else "note",
@@ -95,13 +118,15 @@ def _shared_groups(table: pd.DataFrame, column: str, other: str) -> Iterator[Fin
     )
 
 
-def _generators_of_one_split(table: pd.DataFrame, column: str) -> Iterator[Finding]:
-    fakes = table[table["target"] == 1]
-    known = {split: set(rows[column_of(column)]) - {""} for split, rows in fakes.groupby("split")}
-    train, val = known.get("train", set()), known.get("val", set())
-    if not train or not val:
+def _generators_of_one_split(folds: Sequence[pd.DataFrame], column: str) -> Iterator[Finding]:
+    def known(table: pd.DataFrame, split: str) -> set[str]:
+        rows = table[(table["target"] == 1) & (table["split"] == split)]
+        return set(rows[column_of(column)]) - {""}
+
+    each = [(known(table, "train"), known(table, "val")) for table in folds]
+    if not all(train and val for train, val in each):
         return
-    if new := sorted(val - train):
+    if new := sorted(set[str]().union(*(val - train for train, val in each))):
         yield finding(
             "generators_of_val_alone",
             "note",
@@ -110,7 +135,7 @@ def _generators_of_one_split(table: pd.DataFrame, column: str) -> Iterator[Findi
             "Keep it so if the test has new generators too, and choose by the worst of them: "
             "`objective: {metric: auc, over: [val, generators], aggregate: worst}`.",
         )
-    if lost := sorted(train - val):
+    if lost := sorted(set[str].intersection(*(train - val for train, val in each))):
         yield finding(
             "generators_of_train_alone",
             "note",

@@ -55,13 +55,21 @@ class CueScore(Frozen):
 
 
 def score_cues(
-    prepared: Prepared, facts: pd.DataFrame, files: pd.DataFrame, *, short: bool
+    prepared: Prepared,
+    facts: pd.DataFrame,
+    files: pd.DataFrame,
+    *,
+    short: bool,
+    in_class_folders: bool = False,
 ) -> list[CueScore]:
     """Return the score of every cue that varies in train, the best first.
 
     `files` are those that are there, in the order of the label files. Facts go by content. With
-    `short`, fewer names are looked at.
+    `short`, fewer names are looked at. Where folders are the labels, there are no label files, and
+    what counts of a name is what follows its folders.
     """
+    if in_class_folders:
+        files = files.assign(name=files["name"].str.rpartition("/")[2])
     train = _separations(prepared, facts, files[files["split"] == "train"], short=short)
     val = _separations(prepared, facts, files[files["split"] == "val"], short=short)
     scores = [
@@ -75,6 +83,7 @@ def score_cues(
             val_auc=val[name][1].auc if name in val else None,
         )
         for name, (family, found) in train.items()
+        if not (in_class_folders and family == "order")
     ]
     return sorted(scores, key=lambda score: -score.auc)
 

@@ -7,6 +7,7 @@ import io
 import re
 import string
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from workbench.data.delimited import (
 )
 from workbench.data.split_names import SPLIT_COLUMNS
 from workbench.errors import DataError
+from workbench.tables import counted
 
 TEXT, PARQUET, SHEET = (".csv", ".tsv", ".txt"), (".parquet", ".pq"), (".xlsx",)
 TABLE_ENDINGS = (*TEXT, *PARQUET, *SHEET)
@@ -37,6 +39,12 @@ _BATCH_ROWS = 65_536
 _MAX_SHEET_BYTES = 1 << 30
 """Of a spreadsheet, its parts unpacked."""
 
+_SHEET = re.compile(rb"<(?:\w+:)?worksheet[\s>]")
+_ROW = re.compile(rb"<(?:\w+:)?row[\s/>]")
+_HIDDEN = re.compile(
+    rb"<(?:\w+:)?row\s(?=[^<>]{0,200}\bhidden=[\"'](?:1|true)[\"'])"
+    rb"[^<>]{0,200}?\br=[\"'](\d{1,7})[\"'][^<>]{0,200}>"
+)
 _MERGED = re.compile(
     rb"<(?:\w+:)?mergeCell\s[^<>]*?ref=[\"']([A-Z]{1,3}[1-9]\d{0,6}:[A-Z]{1,3}[1-9]\d{0,6})[\"']"
 )
@@ -49,6 +57,10 @@ _NO_VALUE = re.compile(
     rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</|</(?:\w+:)?c>)"
 )
 _LETTERS = string.ascii_uppercase
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError),
+    RuntimeError,  # a part is encrypted, or packed in a way that is not known
+)
 _PIECE, _MERGED_BYTES, _FORMULA_BYTES = 1 << 20, 200, 40_000
 
 
@@ -57,8 +69,8 @@ class Spreadsheet(Delimited):
     """A table of a spreadsheet or of a Parquet file."""
 
     told: str = ""
-    """Which merged cells were read as one value for each of their rows, or which columns were not
-    read, in words; or empty."""
+    """Which merged cells were read as one value for each of their rows, that hidden rows were read,
+    or which columns were not, in words; or empty."""
 
 
 def read_any_table(path: Path) -> Delimited:
@@ -181,28 +193,27 @@ def _require_sane(path: Path, num_rows: int, num_columns: int) -> None:
         )
 
 
-def _num_filled_sheets(parts: zipfile.ZipFile) -> int:
-    """Return how many sheets of a spreadsheet have a row, seen by the beginning of each."""
-    number = 0
+def _sheets(parts: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+    """Yield the name of each sheet of a spreadsheet, wherever it lies, and its beginning."""
     for name in parts.namelist():
-        if name.startswith("xl/worksheets/") and name.endswith(".xml"):
-            with parts.open(name) as sheet:
-                number += b"<row" in sheet.read(1 << 20)
-    return number
+        if name.lower().endswith(".xml"):
+            with parts.open(name) as part:
+                beginning = part.read(_PIECE)
+            if _SHEET.search(beginning):
+                yield name, beginning
 
 
 def _places(parts: zipfile.ZipFile, kind: re.Pattern[bytes], most_bytes: int) -> Iterator[str]:
     """Yield the places, such as `B2`, that a pattern finds on the sheets of a spreadsheet."""
-    for name in parts.namelist():
-        if name.startswith("xl/worksheets/") and name.endswith(".xml"):
-            with parts.open(name) as sheet:
-                left = b""
-                while piece := sheet.read(_PIECE):
-                    found, end = left + piece, 0
-                    for one in kind.finditer(found):
-                        end = one.end()
-                        yield one[1].decode()
-                    left = found[max(end, len(found) - most_bytes) :]
+    for name, _ in _sheets(parts):
+        with parts.open(name) as sheet:
+            left = b""
+            while piece := sheet.read(_PIECE):
+                found, end = left + piece, 0
+                for one in kind.finditer(found):
+                    end = one.end()
+                    yield one[1].decode()
+                left = found[max(end, len(found) - most_bytes) :]
 
 
 def _fill(path: Path, rows: list[list[str]], merged: Sequence[str]) -> str:
@@ -246,7 +257,7 @@ def _column(cell: str) -> int:
 
 
 def _of_sheet(path: Path, data: bytes) -> tuple[list[list[str]], str]:
-    """Return the rows of the first sheet of a spreadsheet, and what was filled; see `_fill`."""
+    """Return the rows of the only sheet of a spreadsheet, and what is told of them."""
     remedy = "Save it as CSV."
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
@@ -254,12 +265,15 @@ def _of_sheet(path: Path, data: bytes) -> tuple[list[list[str]], str]:
                 raise DataError(
                     f"{path} unpacks to over 1 GiB, more than a table of files can need. {remedy}"
                 )
-            if (number := _num_filled_sheets(parts)) > 1:
+            if not (filled := [_ROW.search(beginning) for _, beginning in _sheets(parts)]):
+                raise DataError(f"{path} has no sheet of cells. {remedy}")
+            if (number := sum(map(bool, filled))) > 1:
                 raise DataError(
                     f"{path} has {number} sheets with rows, and only one can be read. Keep "
                     "one sheet, or save the right one as CSV."
                 )
             merged = sorted(set(_places(parts, _MERGED, _MERGED_BYTES)))
+            hidden = set(_places(parts, _HIDDEN, _FORMULA_BYTES))
             if place := next(_places(parts, _NO_VALUE, _FORMULA_BYTES), None):
                 raise DataError(
                     f"{path}: the formula in {place} was never computed, so the file holds no "
@@ -273,9 +287,11 @@ def _of_sheet(path: Path, data: bytes) -> tuple[list[list[str]], str]:
             f"{path} is a spreadsheet, and the package openpyxl that reads it is missing. "
             "Install it by `pip install openpyxl`, or save the table as CSV."
         ) from error
-    except (zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         said = shown_cell(" ".join(str(error).split()), most=200)
         raise DataError(f"{path} cannot be read as a spreadsheet ({said}). {remedy}") from error
     _require_sane(path, len(frame), len(frame.columns))
     rows = [[_text(cell) for cell in row] for row in frame.to_numpy().tolist()]
-    return rows, _fill(path, rows, merged)
+    num_hidden = sum(int(row) <= len(rows) and any(rows[int(row) - 1]) for row in hidden)
+    more = f"{counted(num_hidden, 'hidden row')} read like the others" if num_hidden else ""
+    return rows, ", ".join(filter(None, [_fill(path, rows, merged), more]))

@@ -192,6 +192,7 @@ def _fill(
             name: stack.enter_context(store.writing(thorough=how.verify))
             for name, store in in_order
         }
+        files, again = {*fact_writer.known}, set[str]()
         for name, writer in writers.items():
             if writer.num_damaged:
                 say(
@@ -199,8 +200,12 @@ def _fill(
                     "on disk. What is needed of them is decoded anew."
                 )
             if how.retry:
-                writer.forget(FAILED_HERE)
-        fact_writer.known -= unexpected.forget(writers, retry=how.retry)
+                # Copies have no facts. Only a search knows which of them it wants.
+                for content in writer.ended(FAILED_HERE):
+                    writer.forget(content, lasting=content not in files)
+                    again.add(content)
+        again |= unexpected.forget(writers, retry_all_but=files if how.retry else None)
+        fact_writer.known -= again  # nothing was learned of a file that ended its decoder
         lacking = _Lacking(stores, writers, fact_writer, media)
         total = lacking.count()
         done = stack.enter_context(

@@ -19,7 +19,7 @@ from workbench.data.columns import (
 )
 from workbench.data.delimited import Delimited, quoted
 from workbench.data.split_names import SPLIT_COLUMNS
-from workbench.data.targets import Classes, means, reader_of
+from workbench.data.targets import Classes, means, reader_of, require_agreement
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -146,7 +146,7 @@ def label_column(table: Delimited, answers: Answers, taken: Iterable[str]) -> st
     """Return the column of labels; None if none is known.
 
     Raises:
-        DataError: two could be it, or the one that is named is not there.
+        DataError: two could be it, another turns it over, or the one that is named is not there.
     """
     header = header_of(table)
     if answers.label:
@@ -160,9 +160,25 @@ def label_column(table: Delimited, answers: Answers, taken: Iterable[str]) -> st
                 f"{quoted(found[1])}. Say which by --label-column."
             )
         if found:
+            if not answers.fake:
+                require_agreement(table, header.index(found[0]))
             return found[0]
     worded = [cell for cell in others if _has_words(table, header.index(cell))]
     return worded[0] if len(worded) == 1 else None
+
+
+def require_header(
+    table: Delimited, names: NamesFound, target: str, files: Collection[str]
+) -> None:
+    """Raise DataError if the first row is of a file, which would be lost as the header is."""
+    labels = values_in(table, header_of(table).index(target))
+    # A column may be called `image` where there is an `image.png`.
+    stems = {name.rpartition(".")[0] for name in files} if target in labels else set[str]()
+    if _share_found([names.column], names.media, files, stems):
+        raise DataError(
+            f"{table.path} has no header: its first row, {table.header()}, is of a file. Put a row "
+            "that names the columns before it, such as `filename,label`."
+        )
 
 
 def split_column(table: Delimited, named: str | None) -> str | None:

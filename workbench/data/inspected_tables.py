@@ -19,6 +19,7 @@ from workbench.data.guessed_columns import (
     label_column,
     metadata_column,
     names_in,
+    require_header,
     score_column,
     split_column,
     values_in,
@@ -74,7 +75,7 @@ def label_tables(
     """Return where each table that has labels has its names, and its column of labels.
 
     Raises:
-        DataError: see `label_column`.
+        DataError: see `label_column`; or one has no header.
     """
     labelled = {}
     for name, table in found.tables.items():
@@ -86,6 +87,7 @@ def label_tables(
             continue
         target = label_column(table, answers, [names.column])
         if target is not None:
+            require_header(table, names, target, files)
             labelled[name] = names, target
     return labelled
 

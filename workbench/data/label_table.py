@@ -32,7 +32,13 @@ from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, metadata_cells
 from workbench.data.names import match
 from workbench.data.split_names import SPLIT_COLUMNS, split_called
-from workbench.data.targets import Classes, read_targets, reader_of, require_fake_is_one
+from workbench.data.targets import (
+    Classes,
+    read_targets,
+    reader_of,
+    require_agreement,
+    require_fake_is_one,
+)
 from workbench.data.unlabelled import split_of_files
 from workbench.errors import DataError
 from workbench.tables import counted
@@ -63,6 +69,8 @@ def columns_in(table: Delimited, layout: Layout) -> TableColumns:
             f"{table.path} has no column of labels that is known: its header is {table.header()}. "
             f"Rename it to `label`{OR_NAMED}"
         )
+    if columns.target is None and not layout.classes.fake:
+        require_agreement(table, target_at)
     split_at = find_column(table, columns.split, SPLIT_COLUMNS, (), "split")
     return TableColumns(name_at, target_at, split_at)
 

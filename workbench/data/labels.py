@@ -31,7 +31,13 @@ from workbench.data.columns import (
 from workbench.data.delimited import Delimited, read_delimited, shown_cell
 from workbench.data.metadata import Metadata, metadata_cells, metadata_of
 from workbench.data.names import Matches, spelled
-from workbench.data.targets import Classes, read_targets, reader_of, require_fake_is_one
+from workbench.data.targets import (
+    Classes,
+    read_targets,
+    reader_of,
+    require_agreement,
+    require_fake_is_one,
+)
 from workbench.errors import DataError
 
 
@@ -123,6 +129,8 @@ def read_labels(
     words = cells_of(rows, target_at)
     if first:
         require_fake_is_one(header[target_at], words, classes, path)
+        if columns.target is None and not classes.fake:
+            require_agreement(table, target_at)
     targets, reading = read_targets(words, classes, cells, lines, path)
     if reading or (said and fold(header[target_at]) not in TARGET_COLUMNS):
         said.append(reading or "1 is fake")

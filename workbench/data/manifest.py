@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +53,9 @@ class Manifest:
     used: tuple[str, ...] = ()
     """Columns of the metadata that a study's numbers depend on: part of its fingerprint."""
 
+    in_class_folders: bool = False
+    """Whether the folder of a labelled file is its label, so that its path says its class."""
+
     @property
     def fingerprint(self) -> str:
         """Twelve hex digits naming labels and media; equal on every machine that has the same.
@@ -83,7 +86,8 @@ def read_manifest(folder: Path, layout: Layout, *, cache: Path, verify: bool = F
     files_in = {split.media: split.sizes for split in files.splits}
     unnamed = unnamed_files(table, media_of, files_in, folder)
     about = read.stamps, read.altered, files.understood
-    return Manifest(table, files.template, repeated, unnamed, *about, metadata=layout.described)
+    manifest = Manifest(table, files.template, repeated, unnamed, *about, layout.described)
+    return replace(manifest, in_class_folders=layout.kind == "class-folders")
 
 
 def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:

@@ -134,7 +134,18 @@ class Prepared:
         return RowChecks(array, file, sums)
 
     def vectors(self, view: str, split: str) -> pd.DataFrame:
-        """Return a vector view of one split: a row a file by its name, a column a named value."""
+        """Return a vector view of one split: a row a file by its name, a column a named value.
+
+        A file without the view has its neutral values.
+
+        Raises:
+            DataError: several folds validate, so that each of their files is in both splits.
+        """
+        if FOLD in self.table and split != "test":
+            raise DataError(
+                f"{self.num_folds} folds validate in turn, so files of val are in train, too. Ask "
+                "for one of them first: `prepared.for_fold(1)`."
+            )
         rows = self.rows(split)
         values = self.open_array(view)[rows[f"row.{view}"].to_numpy(), 0]
         index = pd.Index(rows["name"], name="name")

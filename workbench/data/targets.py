@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BeforeValidator, model_validator
 
-from workbench.data.columns import and_more
-from workbench.data.delimited import quoted, shown_cell
+from workbench.data.columns import and_more, cells_of
+from workbench.data.delimited import Delimited, quoted, shown_cell
 from workbench.errors import DataError
 from workbench.values import Frozen
 
@@ -19,6 +20,9 @@ _WORDS = {
     "real": ("real", "genuine", "bonafide", "bona-fide", "bona fide", "pristine", "authentic"),
 }
 
+
+_SOME = 200
+"""Cells of a column that say whether it has words for a class."""
 
 _Reader = Callable[[str], int | None]
 """Says of a label whether it is a fake (1), real (0) or not known."""
@@ -115,6 +119,67 @@ def require_fake_is_one(column: str, words: Sequence[str], classes: Classes, pat
             f"[{shown_cell(fake)}], real: [{shown_cell(real)}]"
             "}` under `data` in the experiment, or by --fake and --real of `workbench init`."
         )
+
+
+def require_agreement(table: Delimited, target_at: int) -> None:
+    """Refuse a column of labels, known by its name alone, that another column turns over.
+
+    Such a column has words for a class, or paths with folders that are called so.
+
+    Raises:
+        DataError: where the words say a class, it is the other one.
+    """
+    rows, header = table.rows[1:], [cell.strip() for cell in table.rows[0]]
+    own = _read_each(cells_of(rows, target_at))
+    for at, name in enumerate(header):
+        words = _class_words(cells_of(rows, at)) if at != target_at else []
+        if not words:
+            continue
+        said = _read_each(words)
+        torn = [
+            one != other if None not in (one, other) else None
+            for one, other in zip(own, said, strict=True)
+        ]
+        # Of the parts of a fake one may be real: then the real files agree.
+        if torn.count(True) > 10 * torn.count(False):
+            row = torn.index(True)
+            label, word = cells_of(rows, target_at)[row].strip(), words[row].strip()
+            raise DataError(
+                f"{table.path} line {table.lines[row + 1]}: `{shown_cell(header[target_at])}` is "
+                f"{quoted(label)} where `{shown_cell(name)}` is {quoted(word)}"
+                f"{and_more(torn.count(True))}, and 1 is read as fake. Say by --fake and --real of "
+                "`workbench init` which is which, or by --label-column which column has the labels "
+                "(`classes` and `columns` under `data` in an experiment)."
+            )
+
+
+def _class_words(cells: Sequence[str]) -> list[str]:
+    """Return the word for a class of each cell, or in the folders of it; empty where there is none.
+
+    Nothing if there are none at all, as far as some of the cells show.
+    """
+    some = cells[:: max(1, len(cells) // _SOME)]
+    if any(map(_is_word, some)):
+        return [cell if _is_word(cell) else "" for cell in cells]
+
+    @cache
+    def in_folders(folder: str) -> str:
+        return next(filter(_is_word, folder.split("/")), "")
+
+    folders = [cell.replace("\\", "/").rpartition("/")[0] for cell in cells]
+    some = folders[:: max(1, len(cells) // _SOME)]
+    return [*map(in_folders, folders)] if any(map(in_folders, some)) else []
+
+
+def _is_word(word: str) -> bool:
+    """Return whether a label is a word for a class: a number or a truth value may say anything."""
+    return means(word) is None and reader_of(word, Classes()) is not None
+
+
+def _read_each(words: Sequence[str]) -> list[int | None]:
+    """Return what each label says by the usual words and numbers; None where it says nothing."""
+    readers = {word: reader_of(word, Classes()) for word in set(words)}
+    return [(read := readers[word]) and read(_plain(word)) for word in words]
 
 
 def means(word: str) -> int | None:

@@ -42,19 +42,28 @@ class Unexpected:
 
         self._tally = Tally(len(contents))
 
-    def stale(self, view: str, *, retry: bool = False) -> set[str]:
-        """Return the contents whose outcome other code gave, or all that `retry` tries again."""
+    def stale(self, view: str) -> set[str]:
+        """Return the contents whose outcome other code gave."""
         ended = self._known.get(self._stores[view], {})
-        return {c for c, (reader, _) in ended.items() if retry or reader != reader_version()}
+        return {c for c, (reader, _) in ended.items() if reader != reader_version()}
 
-    def forget(self, writers: Mapping[str, StoreWriter], *, retry: bool) -> set[str]:
-        """Let what is stale be decoded again by the writers, whose locks are held; return it."""
+    def forget(
+        self, writers: Mapping[str, StoreWriter], *, retry_all_but: Collection[str] | None
+    ) -> set[str]:
+        """Let what is stale be decoded again by the writers, whose locks are held; return it.
+
+        To try again, all contents count as stale but those of files of other data.
+        """
         self._known = self._read()  # another preparation may have written since
         forgotten = set()
         for view, writer in writers.items():
             ended = self._known.get(self._stores[view], {})
-            for content in self.stale(view, retry=retry).intersection(self._contents):
-                writer.outcomes.pop(content, None)
+            stale = self.stale(view).intersection(self._contents)
+            if retry_all_but is not None:
+                own = {content for content in ended if content in self._contents}
+                stale = own | (ended.keys() - {*retry_all_but})
+            for content in stale:
+                writer.forget(content, lasting=content not in self._contents)
                 del ended[content]
                 forgotten.add(content)
             for content, (_, exception) in ended.items():

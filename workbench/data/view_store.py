@@ -220,10 +220,17 @@ class StoreWriter:
         line = [content, outcome.row, outcome.status, outcome.reason, outcome.sum]
         self._index.add(line[: 5 if outcome.sum is not None else 4])
 
-    def forget(self, statuses: Collection[str]) -> None:
-        """Let every content that ended with one of `statuses` be decoded again."""
-        for content in [c for c, o in self.outcomes.items() if o.status in statuses]:
-            del self.outcomes[content]
+    def ended(self, statuses: Collection[str]) -> list[str]:
+        """Return the contents that ended with one of `statuses`."""
+        return [content for content, outcome in self.outcomes.items() if outcome.status in statuses]
+
+    def forget(self, content: str, *, lasting: bool) -> None:
+        """Let a content be decoded again: by this writer, or by whichever asks for it if lasting.
+
+        It is to be one without a row of its own.
+        """
+        if self.outcomes.pop(content, None) and lasting:
+            self._index.add([content, NEUTRAL_ROW, _DAMAGED, ""])
 
     def check(self, rows: npt.NDArray[Any], view: View) -> None:
         """Hold every row against its checksum; give one to those that have none yet.

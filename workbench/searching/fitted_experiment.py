@@ -11,7 +11,7 @@ from workbench.console import say
 from workbench.data.dataset import NAME
 from workbench.data.guessed_columns import Answers
 from workbench.data.inspection import Inspection, inspect_data
-from workbench.errors import ConfigError, WeightsError
+from workbench.errors import ConfigError, DataError, WeightsError
 from workbench.fence import num_cores
 from workbench.files import write_text
 from workbench.parts import hub
@@ -19,10 +19,11 @@ from workbench.parts.pretrained import resolve
 from workbench.parts.weights import published
 from workbench.searching.devices import choose_seats
 from workbench.searching.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
+from workbench.searching.new_study import differences
 from workbench.searching.options import RunOptions
 from workbench.space.experiment import Experiment, read_experiment
 from workbench.space.space import Space, read_tree_as_space, require_backbones
-from workbench.study.folder import new_or_known
+from workbench.study.folder import StudyFolder, new_or_known
 from workbench.trial.device import called, is_cuda, memory_of
 from workbench.workspace import RESERVED_NAMES, Workspace
 from workbench.yaml_files import build_said, parse_yaml
@@ -149,6 +150,8 @@ def named_or_fitted(
                 f"The study {folder.name} goes on with what it began with. For changes of {file}: "
                 f"workbench search {file} --data {options.data}"
             )
+        else:
+            _tell_what_changed(folder, options.data)
         experiment, tree = folder.experiment(), folder.begun()["space"]
         where = str(folder.experiment_file)
         space = read_tree_as_space(tree, where, tuple(experiment.views), experiment.rulebook)
@@ -162,6 +165,31 @@ def named_or_fitted(
         say(line)
     say(f"`workbench init {options.data}` writes it to {file}, to be read and changed.")
     return (*fitted.read(), file)
+
+
+def _tell_what_changed(folder: StudyFolder, data: Path) -> None:
+    """Say how a data folder would be understood otherwise than when a study began, if it would."""
+    try:
+        found = inspect_data(data)
+    except (DataError, PermissionError):  # what the study cannot do without, it asks for itself
+        return
+    begun = folder.experiment()
+    keys = (
+        ("data", begun.data, found.layout),
+        ("validation", begun.validation, found.validation),
+    )
+    changed = [
+        line
+        for key, was, now in keys
+        for line in differences(was.model_dump(mode="json"), now.model_dump(mode="json"), key)
+    ]
+    if changed:
+        more = f"; and {len(changed) - 1} more" if len(changed) > 1 else ""
+        say(
+            f"warning: {data} would be understood otherwise now ({changed[0]}{more}). The study "
+            f"{folder.name} goes on with what it began with; for the other, start a study by "
+            "--study NAME."
+        )
 
 
 def at_hand(backbones: Iterable[str], store: Path) -> tuple[str, ...]:

@@ -97,9 +97,9 @@ def _check(
         was[free] = about["experiment"][free]
     begun = {"experiment": was, "space": folder.begun()["space"]}
     for part, now in about.items():
-        if differences := [*_differences(begun.get(part), now)]:
-            more = f"; and {len(differences) - 1} more" if len(differences) > 1 else ""
-            changed.append(f"its {part} ({differences[0]}{more})")
+        if found := [*differences(begun.get(part), now)]:
+            more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+            changed.append(f"its {part} ({found[0]}{more})")
     if info.fingerprint != manifest.fingerprint:
         what = f"was {info.fingerprint}, is {manifest.fingerprint}"
         with suppress(CacheError):
@@ -115,12 +115,12 @@ def _check(
         )
 
 
-def _differences(was: object, now: object, key: str = "") -> Iterator[str]:
+def differences(was: object, now: object, key: str = "") -> Iterator[str]:
     """Yield each key of a tree whose value is another than before, with both."""
     if isinstance(was, dict) and isinstance(now, dict):
         for name in {**was, **now}:
             values = was.get(name, _NOTHING), now.get(name, _NOTHING)
-            yield from _differences(*values, f"{key}.{name}" if key else str(name))
+            yield from differences(*values, f"{key}.{name}" if key else str(name))
     elif was != now:
         old, new = ("not there" if one is _NOTHING else shown(one) for one in (was, now))
         yield f"`{key}` was {old}, is {new}"
