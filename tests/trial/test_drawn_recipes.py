@@ -153,8 +153,9 @@ def check_part(part: int, prepared: Prepared, folder: Path, device: str) -> None
     assert any(result.micro_batch for result in complete)
 
 
+# Half of them: a GPU runs all.
 @pytest.mark.slow(minutes=1.5)
-@pytest.mark.parametrize("part", range(NUM_PARTS))
+@pytest.mark.parametrize("part", range(NUM_PARTS // 2))
 def test_no_drawn_recipe_ends_as_a_bug(prepared: Prepared, tmp_path: Path, part: int) -> None:
     check_part(part, prepared, tmp_path, "cpu")
 
