@@ -47,6 +47,22 @@ def test_trials_that_were_stopped_by_the_same_files_are_told(tmp_path: Path) -> 
     assert "stopped early" not in " ".join(told.lines)
 
 
+def test_trials_that_wait_for_the_next_search_are_told_as_stopped_ones_are(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(TARGETS, ORDERED)
+    waits = study.add(TARGETS, ORDERED[::-1], state="pruned")
+    files = study.folder.trial(waits.uid)
+    result = files.read_result()
+    assert result is not None
+    files.write_result(result.model_copy(update={"state": "paused"}))  # the time was up
+    found = expect(study.folder, study.rows[:1], study.objective)
+    assert found.caveats[0].startswith("1 more trial was paused by values on the same files")
+    assert found.interval.endswith("95%: the only complete trial)")
+    study.add(TARGETS, ORDERED[::-1], state="pruned")
+    both = expect(study.folder, [study.rows[0], study.rows[2]], study.objective)
+    assert both.caveats[0].startswith("2 more trials were stopped early or paused by values")
+
+
 def test_the_best_of_equal_trials_is_expected_to_be_what_they_all_are(tmp_path: Path) -> None:
     study = MadeStudy(tmp_path)
     for seed in range(12):

@@ -32,7 +32,7 @@ from workbench.selection.promotion import promote_best
 from workbench.selection.refit import refit_champion
 from workbench.selection.registration import load_trained
 from workbench.selection.soup import choose_greedily, make_soup, misfit
-from workbench.selection.soup_decision import decision_for_soup
+from workbench.selection.soup_decision import decision_for_soup, worth_of_soup
 from workbench.selection.soup_promotion import promote_newest_soup, register_soup
 from workbench.selection.soup_scoring import SoupScorer
 from workbench.selection.soup_told import describe_soup, is_clearly_behind, soup_as_json
@@ -460,6 +460,19 @@ def test_what_a_soup_is_worth_depends_on_how_its_trials_were_chosen(
     make_soup(folder, [worst, other], device="cpu")
     some = promote_newest_soup(folder, ListedModels())
     assert some.why.startswith("It averages 2 of 3 trials that can be averaged: as far as")
+
+
+def test_of_a_soup_of_all_trials_those_that_pruning_stopped_are_told(
+    promoting: TrainedStudy,
+) -> None:
+    folder = promoting.folder
+    made = make_soup(folder, device="cpu")
+    assert made.soup
+    stopped = promoting.rows[0].model_copy(update={"number": 9, "state": "pruned"})
+    said = worth_of_soup(folder, made.soup, [*promoting.rows, stopped])
+    assert said.startswith("All 3 complete trials that can be averaged are in it, so none of these")
+    assert said.endswith("scores of stopped trials are not kept, so that is not corrected.")
+    assert "1 more trial was stopped early by values on the same files" in said
 
 
 def test_the_study_tells_of_its_promoted_soup(promoting: TrainedStudy) -> None:

@@ -9,10 +9,9 @@ from workbench.maintenance.caches import studies_of, view_caches
 from workbench.selection.champion import read_champion
 from workbench.study.disk import StudySize, bytes_below, size_of
 from workbench.study.folder import StudyFolder
-from workbench.study.records import count_running, read_trials
+from workbench.study.records import count_paused, count_running, read_trials
 from workbench.tables import size, text_table
 from workbench.tracking.removal import artifact_folder
-from workbench.trial.result import TrialFolder
 from workbench.values import Frozen
 from workbench.workspace import Workspace
 
@@ -108,8 +107,7 @@ def _counted(study: StudyFolder) -> dict[str, object]:
     counts: dict[str, object] = {
         state: sum(row.state == state for row in rows) for state in ("complete", "pruned", "failed")
     }
-    results = [TrialFolder(place).kept_result() for place in study.path.glob("trials/*")]
-    paused = sum(result is not None and result.state == "paused" for result in results)
+    paused = count_paused(study)
     return {**counts, "paused": paused, "open": max(0, count_running(study) - paused)}
 
 

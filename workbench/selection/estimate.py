@@ -9,11 +9,11 @@ import pandas as pd
 from workbench.errors import StudyError
 from workbench.selection.choosing import SliceScores, in_thirds
 from workbench.selection.correction import Correction, correct
-from workbench.selection.leaderboard import complete_trials, rank, stopped_told
+from workbench.selection.leaderboard import complete_trials, num_pruned, rank, stopped_told
 from workbench.selection.weighted import FAST, metric_elsewhere
 from workbench.study.file_groups import groups_of_files, key_of
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow
+from workbench.study.records import TrialRow, count_paused
 from workbench.study.scored import read_scores
 from workbench.study.slice_folders import slice_folders
 from workbench.trial.metrics import binary_metrics
@@ -56,6 +56,10 @@ class Expected(Frozen):
     num_groups: int
     """Groups of files that were kept together; as many as files where none belong together."""
 
+    num_stopped: int = 0
+    """Trials besides that were stopped or paused by the same files; 0 also where an older version
+    did not note it."""
+
     num_epochs: int = 1
     """The most epochs of a complete trial, of which the best was taken; 1 also where an older
     version did not note it."""
@@ -83,9 +87,10 @@ class Expected(Frozen):
         """Return the interval and what it allows for, in brackets; empty where none is known."""
         if self.low is None or self.high is None:
             return ""
-        how = "the only trial, so not flattered by a choice"
+        only = "the only complete trial" if self.num_stopped else "the only trial"
+        how = only if self.num_stopped else f"{only}, so not flattered by a choice"
         if self.num_epochs > 1:
-            how = f"the best of {self.num_epochs} epochs of the only trial, which flatters it"
+            how = f"the best of {self.num_epochs} epochs of {only}, which flatters it"
         if self.num_trials > 1:
             how = f"the best of {self.num_trials}"
         if self.rank > 1:
@@ -162,6 +167,7 @@ def expect(
     of_complete = [tables[one.number] for one in complete]
     measured = measured_on(of_complete, together, slice_folders(folder))
     trial = complete.index(row)
+    pruned, paused = num_pruned(rows), count_paused(folder)
     found = correct(measured, objective, trial=trial, divisions=_divisions(measured, objective))
     return Expected(
         number=row.number,
@@ -172,13 +178,14 @@ def expect(
         low=found.low if found else None,
         high=found.high if found else None,
         num_trials=len(complete),
+        num_stopped=pruned + paused,
         num_epochs=_most_epochs(complete),
         rank=1 + [one for one in ranked if one in complete].index(row),
         num_groups=len(np.unique(np.concatenate([one.groups for one in measured]))),
         chosen_share=found.share if found else None,
         method=_METHOD,
         of_slices=_on_all_slices(folder, row, objective.metric),
-        caveats=_caveats(rows, complete, left_out, objective),
+        caveats=_caveats(stopped_told(pruned, paused), complete, left_out, objective),
         best_f1=_best_f1(measured, trial) if len(measured) == 1 else None,
     )
 
@@ -238,12 +245,12 @@ def _on_all_slices(folder: StudyFolder, row: TrialRow, metric: MetricName) -> di
 
 
 def _caveats(
-    rows: Sequence[TrialRow], complete: Sequence[TrialRow], left_out: int, objective: Objective
+    stopped: str, complete: Sequence[TrialRow], left_out: int, objective: Objective
 ) -> tuple[str, ...]:
     said = []
     if left_out:
         said.append(f"Trials that were scored on other files are left out of this: {left_out}.")
-    if stopped := stopped_told(rows):
+    if stopped:
         said.append(stopped)
     if (epochs := _most_epochs(complete)) > 1:
         said.append(

@@ -24,18 +24,25 @@ def complete_trials(rows: Sequence[TrialRow]) -> list[TrialRow]:
     return [row for row in rows if row.state == "complete" and row.objective is not None]
 
 
-def stopped_told(rows: Sequence[TrialRow]) -> str:
-    """Return in a sentence that trials were stopped by the files of the rest; empty if none was.
+def num_pruned(rows: Sequence[TrialRow]) -> int:
+    """Return how many trials were stopped in their training; those refused had no epoch."""
+    return sum(row.state == "pruned" and bool(row.epochs) for row in rows)
 
-    Those that the rulebook refused had no epoch.
+
+def stopped_told(pruned: int, paused: int) -> str:
+    """Return in a sentence that trials were held back by the files of the rest; empty if none was.
+
+    Args:
+        pruned: So many were stopped, see `num_pruned`.
+        paused: So many wait, as where the time was up.
     """
-    num = sum(row.state == "pruned" and bool(row.epochs) for row in rows)
-    if not num:
+    if not (num := pruned + paused):
         return ""
+    which = " or ".join(["stopped early"] * bool(pruned) + ["paused"] * bool(paused))
     return (
-        f"{counted(num, 'more trial')} {'was' if num == 1 else 'were'} stopped early by values on "
-        "the same files, which flatters those that went on; scores of stopped trials are not kept, "
-        "so that is not corrected."
+        f"{counted(num, 'more trial')} {'was' if num == 1 else 'were'} {which} by values on "
+        "the same files, which flatters those that went on; scores of "
+        f"{'stopped' if pruned else 'paused'} trials are not kept, so that is not corrected."
     )
 
 

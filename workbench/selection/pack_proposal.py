@@ -13,7 +13,7 @@ from workbench.selection.estimate import measured_on
 from workbench.selection.finalists import read_finalists
 from workbench.selection.in_parts import NOT_OF_SCORES
 from workbench.selection.joining import JointName
-from workbench.selection.leaderboard import complete_trials, rank, stopped_told
+from workbench.selection.leaderboard import complete_trials, num_pruned, rank, stopped_told
 from workbench.selection.pack_correction import PackCorrection, correct_pack
 from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
@@ -23,7 +23,7 @@ from workbench.study.alike import measured_alike
 from workbench.study.file_groups import groups_of_files
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import FinalistHeld, PackEstimate, PackFolder, PackRecord
-from workbench.study.records import TrialRow, read_trials
+from workbench.study.records import TrialRow, count_paused, read_trials
 from workbench.study.scored import read_scored_trials, read_scores, with_scores
 from workbench.study.slice_folders import slice_folders
 from workbench.study.soups import read_soups, row_of_soup
@@ -273,7 +273,9 @@ def _caveat(ingredients: Sequence[Ingredient], studies: Sequence[StudyFolder]) -
 
     And how many trials of the studies were stopped by them.
     """
-    stopped = stopped_told([row for study in studies for row in read_trials(study)])
+    stopped = stopped_told(
+        sum(num_pruned(read_trials(study)) for study in studies), sum(map(count_paused, studies))
+    )
     picked = []
     for one in ingredients:
         if one.soup:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from workbench.selection.champion import Champion, ends_of
+from workbench.selection.leaderboard import num_pruned, stopped_told
 from workbench.selection.soup import num_fitting
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow
+from workbench.study.records import TrialRow, count_paused
 from workbench.study.soups import Soup
 
 
@@ -41,18 +42,23 @@ def worth_of_soup(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> 
     """
     place = folder.experiment().objective.place
     fitting = num_fitting(folder, soup, rows)
-    which = f"{len(soup.ingredients)} of {fitting} trials that can be averaged"
+    stopped = stopped_told(num_pruned(rows), count_paused(folder))
+    complete = "complete " if stopped else ""
+    which = f"{len(soup.ingredients)} of {fitting} {complete}trials that can be averaged"
     if soup.chosen == "greedily":
-        return (
+        said = (
             f"Its {which} were chosen by the value of their mean on {place}, which flatters that: "
             "expect less on new data. No interval allows for that choice."
         )
-    if len(soup.ingredients) < fitting:
-        return (
+    elif len(soup.ingredients) < fitting:
+        said = (
             f"It averages {which}: as far as these were picked by their values on {place}, expect "
             "less on new data. No interval allows for that choice."
         )
-    return (
-        f"All {fitting} trials that can be averaged are in it, so none was chosen by its value "
-        f"on {place}: what flatters is the choice of each trial's epoch and of the soup itself."
-    )
+    else:
+        said = (
+            f"All {fitting} {complete}trials that can be averaged are in it, so none "
+            f"{'of these ' if stopped else ''}was chosen by its value on {place}: what flatters is "
+            "the choice of each trial's epoch and of the soup itself."
+        )
+    return f"{said} {stopped}".strip()

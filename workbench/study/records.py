@@ -130,6 +130,12 @@ def count_running(folder: StudyFolder) -> int:
     return len(read_study(folder).get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
 
+def count_paused(folder: StudyFolder) -> int:
+    """Return how many trials wait where the scheduler let them; none has ended."""
+    results = (folder.trial(place.name).kept_result() for place in folder.path.glob("trials/*"))
+    return sum(result is not None and result.state == "paused" for result in results)
+
+
 def is_row(trial: FrozenTrial) -> bool:
     """Say whether an Optuna trial is an ended trial of the study."""
     attrs = trial.user_attrs
