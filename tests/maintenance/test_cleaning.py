@@ -15,7 +15,7 @@ from tests.study.inline import InlineTrials
 from workbench import files
 from workbench.access import is_locked, locked
 from workbench.data.prepare import Prepared
-from workbench.errors import DamagedFileError, StudyError
+from workbench.errors import DamagedFileError, DiskFullError, StudyError
 from workbench.files import PART, locked_part, write_json
 from workbench.maintenance import cleaning
 from workbench.maintenance.caches import remove_cache, view_caches
@@ -26,7 +26,7 @@ from workbench.maintenance.cleaning import (
     plan_cleaning,
 )
 from workbench.selection.registration import load_trained
-from workbench.study.disk import removed
+from workbench.study.disk import note_removed, removed
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
@@ -271,6 +271,25 @@ def test_packs_and_soups_that_nothing_needs_are_deleted(bench: Bench, trials: In
     assert soups == ["d" * 12, "e" * 12]
     # Their runs in MLflow are not those of packs that the study lost.
     assert removed(folder) == {"a" * 12, "c" * 12}
+
+
+def test_packs_are_deleted_from_a_full_disk(
+    bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    for uid in ("a" * 12, "b" * 12):
+        (folder.path / "packs" / uid).mkdir(parents=True)
+        (folder.path / "packs" / uid / "model.safetensors").write_bytes(bytes(1000))
+    folder.last_pack.write_text("b" * 12 + "\n")
+
+    def on_full_disk(folder: StudyFolder, uids: list[str]) -> None:
+        if (folder.path / "packs" / uids[0]).exists():
+            raise DiskFullError("no space left")
+        note_removed(folder, uids)
+
+    monkeypatch.setattr(cleaning, "note_removed", on_full_disk)
+    assert carry_out(folder, bench.workspace, keep=1).freed_bytes == 1000
+    assert removed(folder) == {"a" * 12}
 
 
 def test_nothing_is_promoted_while_it_is_decided_what_goes(

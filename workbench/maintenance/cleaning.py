@@ -7,10 +7,11 @@ and can no longer be promoted or exported.
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
-from workbench.errors import StudyError
+from workbench.errors import DiskFullError, StudyError
 from workbench.files import PART, no_space, sweep
 from workbench.folders import sweep_spare
 from workbench.maintenance.archive import UNPACKED
@@ -314,8 +315,11 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
         sweep(folder.path)
         plan = plan_cleaning(folder, workspace, keep=keep)
         joined = [one.what for one in plan.deletions if one.kind in ("pack", "soup", "refit")]
+        is_noted = False
         if joined:
-            note_removed(folder, joined)
+            with suppress(DiskFullError):  # there is space for it once they are gone
+                note_removed(folder, joined)
+                is_noted = True
         for one in plan.deletions:
             match one.kind:
                 case "weights":
@@ -328,6 +332,8 @@ def carry_out(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cleani
                     remove_cache(one.path)
                 case "registered model":
                     pass  # all together, below
+        if joined and not is_noted:
+            note_removed(folder, joined)
         _remove_versions(folder, workspace, plan)
     return plan
 
