@@ -88,6 +88,27 @@ def test_the_choice_of_an_epoch_of_the_only_trial_is_said(tmp_path: Path) -> Non
     assert "or rather less: the best of its 20 epochs was taken" in expected
 
 
+def test_trials_that_the_same_files_stopped_are_said(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path)
+    study.add(*normal_scores(1.0, seed=0))
+    study.add(*normal_scores(0.2, seed=1), state="pruned")
+    more = "the same files stopped or paused 1 more trial"
+    assert f", its value on val, or rather less: {more}; " in summary_of(study).decision[1]
+    study.add(*normal_scores(0.5, seed=2))
+    said = summary_of(study).decision[1]
+    assert "choice among 2 trials, but not for 1 more that the same files stopped or" in said
+
+
+def test_beside_a_promoted_soup_the_value_of_a_repeat_is_called_that(sliced: MadeStudy) -> None:
+    found = summary_of(sliced).model_copy(update={"is_soup_promoted": True})
+    first, *others = found.contenders
+    named = f"{first.value:.5f}, the best"
+    assert f"\nOf trial {first.number}, {named} single one of" in describe_summary(found)
+    again = first.model_copy(update={"is_repeat": True})
+    told = describe_summary(found.model_copy(update={"contenders": (again, *others)}))
+    assert f"\nOf the repeat of trial {first.number} nearest its mean, {named} finalist:" in told
+
+
 def test_the_promoted_trial_stands_first_whatever_is_best(sliced: MadeStudy) -> None:
     write_champion(sliced, 0, chosen_by="by hand")
     try:

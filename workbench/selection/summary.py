@@ -165,6 +165,11 @@ def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> s
     if summary.is_pack_promoted or summary.is_soup_promoted:
         # The others are held against the first contender, which is not what is promoted.
         which = f"trial {first.number}, {first.value:.5f}, the best single one of this study"
+        if first.is_repeat:
+            which = (
+                f"the repeat of trial {first.number} nearest its mean, {first.value:.5f}, the best "
+                "finalist"
+            )
         lines += [f"Of {which}:", rates, *against]
     else:
         lines += [*against, rates]
@@ -279,10 +284,17 @@ def _expectation(
             f"{first.value:.3f} on {objective.place} is corrected for the choice among "
             f"{found.num_trials} trials"
         )
+        if found.num_stopped:
+            said += f", but not for {found.num_stopped} more that the same files stopped or paused"
     else:
         said = f"expect {metric} {first.value:.3f}{within}, its value on {objective.place}"
         if num_complete > 1 and not first.is_repeat:
             said += f", or rather {worse}: being picked as the best of {num_complete} flatters it"
+        elif found and found.num_stopped:
+            said += (
+                f", or rather {worse}: the same files stopped or paused "
+                f"{counted(found.num_stopped, 'more trial')}"
+            )
         elif found and found.num_epochs > 1:
             said += f", or rather {worse}: the best of its {found.num_epochs} epochs was taken"
     return f"On new data of this kind, {said}; {_elsewhere(values.of(first.number), objective)}."
