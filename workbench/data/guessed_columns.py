@@ -125,17 +125,26 @@ def names_in(
     header = header_of(table)
     roots = list(dict.fromkeys((*prefer, *_roots(files))))
     usual = [at for at, cell in enumerate(header) if fold(cell) in (*NAME_COLUMNS, *OTHER_NAMES)]
-    others = sorted(range(len(header)), key=lambda at: fold(header[at]) in _ROW_NUMBERS)
+    num_values = [len(values_in(table, at)) for at in range(len(header))]
+    others = sorted(
+        range(len(header)), key=lambda at: (fold(header[at]) in _ROW_NUMBERS, -num_values[at])
+    )
     places = [require_column(table, named)] if named else [*usual, *others]
     places = list(dict.fromkeys(places))
     stems = {name.rpartition(".")[0] for name in files}
     best: NamesFound | None = None
     for number, at in enumerate(places):
-        if number == len(usual) and best and best.found >= LEAST_FOUND:
-            return best
+        if best and best.found >= LEAST_FOUND:
+            if number == len(usual):
+                return best
+            # A few numbers, such as labels, are files too where those are called by numbers.
+            if at not in usual and 2 * num_values[at] < num_values[header.index(best.column)]:
+                continue
         cells = [cell for cell in cells_of(table.rows[1:], at) if cell.strip()]
         cells = cells[:: max(1, len(cells) // _SAMPLED)][:_SAMPLED]  # spread over all
         for root in roots:
+            if _is_of_test(root) and root not in prefer and best and best.found >= LEAST_FOUND:
+                continue
             share = _share_found(cells, root, files, stems)
             if share > (best.found if best else 0.0):
                 best = NamesFound(column=header[at], media=root, found=share)
@@ -286,11 +295,15 @@ def _has_words(table: Delimited, at: int) -> bool:
 def _roots(files: Collection[str]) -> list[str]:
     """Return the folders that names may be relative to: the data folder, then those below it.
 
-    Those of test come last: folders often number their files alike.
+    Those of test come last: folders often number their files alike, and some may be missing.
     """
     inner = {"/".join(name.split("/")[:depth]) for name in files for depth in (1, 2)} - set(files)
     some = sorted(inner, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
-    return [".", *sorted(some, key=lambda root: split_called(root.partition("/")[0]) == "test")]
+    return [".", *sorted(some, key=_is_of_test)]
+
+
+def _is_of_test(root: str) -> bool:
+    return split_called(root.partition("/")[0]) == "test"
 
 
 def _share_found(
