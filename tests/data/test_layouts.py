@@ -132,6 +132,7 @@ def table(folder: Path, text: str, name: str = "labels.csv") -> Path:
 
 
 ROWS = "".join(f"f{n}.wav,{'fake' if n % 2 else 'real'}\n" for n in range(12))
+FEW = range(8)
 FILES = [f"clips/f{n}.wav" for n in range(12)]
 
 
@@ -187,6 +188,37 @@ def test_a_name_that_files_of_two_folders_have_is_told(tmp_path: Path) -> None:
         table(tmp_path / "e", f"file,label\n{ROWS}", "train.csv"), *names[:12], "test/f1.wav"
     )
     assert not any("two folders" in line for line in inspect_data(rest).remarks)
+
+
+@pytest.mark.parametrize("called", ["{}", "./{}.wav", "{}.wav"])
+def test_labels_are_not_of_the_test_files_that_are_numbered_alike(
+    tmp_path: Path, called: str
+) -> None:
+    data = put(tmp_path / "d", *(f"{place}/{n}.wav" for place in ("test", "train") for n in FEW))
+    (data / "train" / "3.wav").unlink()  # of test all are there
+    table(data, "id,label\n" + "".join(f"{called.format(n)},{n % 2}\n" for n in FEW))
+    asked = "id,label\n" + "".join(f"{called.format(n)},0.5\n" for n in FEW)
+    (data / "sample_submission.csv").write_text(asked)
+    found = inspect_data(data)
+    there = found.files.table["status"] == "ok"
+    of_split = found.files.table[there].groupby("split")["path"].agg(set)
+    assert of_split["train"] == {f"train/{n}.wav" for n in FEW if n != 3}
+    assert of_split["test"] == {f"test/{n}.wav" for n in FEW}
+    (told,) = [line for line in found.remarks if "two folders" in line]
+    assert "'train/0.wav', which is taken, and 'test/0.wav'" in told
+
+
+@pytest.mark.parametrize("header", [",file,label", ",which,label", "row,file,label"])
+def test_numbers_of_rows_are_no_names_of_files_that_are_numbered(
+    tmp_path: Path, header: str
+) -> None:
+    data = put(tmp_path / "d", *(f"{n}.wav" for n in FEW))
+    files = [7, 2, 5, 0, 3, 6, 1, 4, 99]  # one of them is not there
+    files = files if "file" in header else files[:-1]
+    rows = [f"{row},{n}.wav,{('real', 'fake')[n % 2]}\n" for row, n in enumerate(files)]
+    put(table(data, f"{header}\n{''.join(rows)}"), *(["8.wav"] if "file" in header else []))
+    read_ones = inspect_data(data).files.table.set_index("path")["target"].to_dict()
+    assert read_ones == {f"{n}.wav": n % 2 for n in files}
 
 
 def test_a_table_is_read_with_its_media_folder_columns_and_splits(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from workbench.data.columns import (
     fold,
 )
 from workbench.data.delimited import Delimited, quoted
-from workbench.data.split_names import SPLIT_COLUMNS
+from workbench.data.split_names import SPLIT_COLUMNS, split_called
 from workbench.data.targets import Classes, means, reader_of, require_agreement
 from workbench.errors import DataError
 from workbench.values import Frozen
@@ -58,6 +58,9 @@ LEAST_GROUPS = 5
 
 LEAST_FOUND = 0.5
 """Share of a table's names that are files, from which on it is one of those files."""
+
+_ROW_NUMBERS = ("", "index", "unnamed:_0", "__index_level_0__")
+"""What a column is called that numbers the rows, as pandas writes it."""
 
 _SAMPLED = 60
 _MOST_ROOTS = 300
@@ -116,19 +119,32 @@ def names_in(
     """Return which column of a table names files, and relative to which folder; None if none does.
 
     `named` is the column that a person names, if one does. Folders of `prefer` are looked into
-    first.
+    first. Columns that are called so count before others, and numbers of rows last of all: files
+    may be called by numbers, too.
     """
     header = header_of(table)
     roots = list(dict.fromkeys((*prefer, *_roots(files))))
     usual = [at for at, cell in enumerate(header) if fold(cell) in (*NAME_COLUMNS, *OTHER_NAMES)]
-    places = [require_column(table, named)] if named else [*usual, *range(len(header))]
+    num_values = [len(values_in(table, at)) for at in range(len(header))]
+    others = sorted(
+        range(len(header)), key=lambda at: (fold(header[at]) in _ROW_NUMBERS, -num_values[at])
+    )
+    places = [require_column(table, named)] if named else [*usual, *others]
     places = list(dict.fromkeys(places))
     stems = {name.rpartition(".")[0] for name in files}
     best: NamesFound | None = None
-    for at in places:
+    for number, at in enumerate(places):
+        if best and best.found >= LEAST_FOUND:
+            if number == len(usual):
+                return best
+            # A few numbers, such as labels, are files too where those are called by numbers.
+            if at not in usual and 2 * num_values[at] < num_values[header.index(best.column)]:
+                continue
         cells = [cell for cell in cells_of(table.rows[1:], at) if cell.strip()]
         cells = cells[:: max(1, len(cells) // _SAMPLED)][:_SAMPLED]  # spread over all
         for root in roots:
+            if _is_of_test(root) and root not in prefer and best and best.found >= LEAST_FOUND:
+                continue
             share = _share_found(cells, root, files, stems)
             if share > (best.found if best else 0.0):
                 best = NamesFound(column=header[at], media=root, found=share)
@@ -214,6 +230,11 @@ def metadata_column(table: Delimited, known: Sequence[str], taken: Iterable[str]
     return None
 
 
+def plain_name(cell: str) -> str:
+    """Return the name of a file without what tables write around it: spaces, `./`, backslashes."""
+    return cell.strip().replace("\\", "/").removeprefix("./")
+
+
 def values_in(table: Delimited, at: int) -> set[str]:
     """Return the values of a column, empty cells left out."""
     return {cell.strip() for cell in cells_of(table.rows[1:], at)} - {""}
@@ -272,14 +293,22 @@ def _has_words(table: Delimited, at: int) -> bool:
 
 
 def _roots(files: Collection[str]) -> list[str]:
-    """Return the folders that names may be relative to: the data folder, then those below it."""
+    """Return the folders that names may be relative to: the data folder, then those below it.
+
+    Those of test come last: folders often number their files alike, and some may be missing.
+    """
     inner = {"/".join(name.split("/")[:depth]) for name in files for depth in (1, 2)} - set(files)
-    return [".", *sorted(inner, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]]
+    some = sorted(inner, key=lambda root: (root.count("/"), root))[:_MOST_ROOTS]
+    return [".", *sorted(some, key=_is_of_test)]
+
+
+def _is_of_test(root: str) -> bool:
+    return split_called(root.partition("/")[0]) == "test"
 
 
 def _share_found(
     cells: Sequence[str], root: str, files: Collection[str], stems: Collection[str]
 ) -> float:
     prefix = "" if root == "." else f"{root}/"
-    names = [prefix + cell.strip().replace("\\", "/").removeprefix("./") for cell in cells]
+    names = [prefix + plain_name(cell) for cell in cells]
     return sum(name in files or name in stems for name in names) / len(names) if names else 0.0

@@ -19,12 +19,14 @@ from workbench.data.guessed_columns import (
     label_column,
     metadata_column,
     names_in,
+    plain_name,
     require_header,
     score_column,
     split_column,
     values_in,
 )
 from workbench.data.layout import Layout
+from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE
 from workbench.data.split_names import split_called
 from workbench.errors import DataError
 from workbench.gate import is_inside
@@ -228,7 +230,7 @@ def labelled_files(
     cells = cells_of(rows, header_of(table).index(names.column))
     words = cells_of(rows, header_of(table).index(split)) if split else [""] * len(rows)
     named = {
-        prefix + cell.strip()
+        prefix + plain_name(cell)
         for cell, word in zip(cells, words, strict=True)
         if split_called(word) != "test"
     }
@@ -239,33 +241,45 @@ def elsewhere_told(
     name: str, table: Delimited, names: NamesFound, files: Collection[str]
 ) -> list[str]:
     """Return a line on names of a table of labels that files of other folders have, too."""
-    asked = {
-        cell.strip() for cell in cells_of(table.rows[1:], header_of(table).index(names.column))
+    cells = cells_of(table.rows[1:], header_of(table).index(names.column))
+    asked, split = {*map(plain_name, cells)}, split_of_file(name)
+    prefix = "" if names.media == "." else f"{names.media}/"
+    taken = {
+        inner: file
+        for file in files
+        if file.startswith(prefix)
+        for inner in _called(file.removeprefix(prefix))
+        if inner in asked
     }
-    prefix, split = "" if names.media == "." else f"{names.media}/", split_of_file(name)
-    taken = {prefix + cell for cell in asked}
     others: dict[str, str] = {}
-    for file in sorted(file for file in files if file not in taken):
+    for file in sorted({*files} - {*taken.values()}):
         parts = file.split("/")
         if split and split_called(parts[0]) not in (None, split):
             continue  # files of another split may be called alike
-        for inner in ("/".join(parts[cut:]) for cut in range(len(parts))):
-            if inner in asked and prefix + inner in files:
-                others.setdefault(inner, file)
+        for cut in range(len(parts)):
+            for inner in _called("/".join(parts[cut:])):
+                if inner in taken:
+                    others.setdefault(inner, file)
     if not others:
         return []
     inner, file = next(iter(others.items()))
     count = f"{len(others)} names are" if len(others) > 1 else "1 name is"
     return [
-        f"{shown_cell(name)}: {count} of files in two folders, e.g. {quoted(prefix + inner)}, "
+        f"{shown_cell(name)}: {count} of files in two folders, e.g. {quoted(taken[inner])}, "
         f"which is taken, and {quoted(file)}"
     ]
+
+
+def _called(file: str) -> tuple[str, str]:
+    """Return what a table may call a file: its name, or that without its ending."""
+    return file, file.rpartition(".")[0]
 
 
 def unused_columns(table: Delimited, layout: Layout) -> list[str]:
     """Return the columns of a table of which nothing is taken."""
     columns = layout.columns
     used = {columns.name, columns.target, columns.split, layout.generator, *layout.groups}
+    used |= {cell for cell in header_of(table) if fold(cell) in (SOUND_FAKE, PICTURE_FAKE)}
     return [cell for cell in header_of(table) if cell and cell not in used]
 
 
