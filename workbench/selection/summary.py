@@ -157,7 +157,7 @@ def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> s
         return ""
     first = summary.contenders[0]
     lines = [*summary.decision[2:]] if is_after_promotion else [*summary.decision]
-    against = [] if is_after_promotion else [_against(row) for row in summary.contenders[1:]]
+    against = [] if is_after_promotion else [_against(row, first) for row in summary.contenders[1:]]
     rates = rates_in_words(summary.clean_slice, first.operating_points)
     if summary.is_pack_promoted:
         of_pack = summary.pack.rates_in_words if summary.pack else ""
@@ -339,7 +339,7 @@ def _cost(first: Contender, verdict: Verdict | None, rulebook: Rulebook) -> str:
     return f"{obeys}: {', '.join(parts)}."
 
 
-def _against(row: Contender) -> str:
+def _against(row: Contender, first: Contender) -> str:
     spread = ""
     if row.behind_standard_error is not None:
         spread = f" ± {Z95 * row.behind_standard_error:.5f} (95%)"
@@ -347,6 +347,8 @@ def _against(row: Contender) -> str:
     where = "level" if behind == 0 else "behind by" if behind > 0 else "ahead by"
     gap = "" if behind == 0 else f" {abs(behind):.5f}{spread}"
     value = f"{row.value:.5f}" if row.mean is None else f"mean {row.mean:.5f}"
+    if row.mean is not None and first.mean is None:  # of one model each
+        value += f"; the repeat nearest it, {row.value:.5f}"
     return f"{row.role.capitalize()}: trial {row.number}, {value}, {where}{gap}."
 
 
