@@ -131,7 +131,9 @@ def summarise(
             "cannot be read any more, so nothing is said of it here."
         ]
         if pack:
-            decision = decision_for_pack(pack, limit, is_by_hand=by_hand)
+            what, worth, *rest = decision_for_pack(pack, limit, is_by_hand=by_hand)
+            folds = folds_told(folder.experiment().validation.use)
+            decision = [what, f"{worth} {folds}".strip(), *rest]
         changed |= {"decision": tuple(decision), "is_pack_promoted": True}
     return found.model_copy(update=changed), scores
 
