@@ -27,7 +27,7 @@ from workbench.report.decision import decision_callout
 from workbench.report.pack import pack_section
 from workbench.rules.rulebook import Rulebook
 from workbench.selection import packing
-from workbench.selection.champion import describe_champion, read_champion
+from workbench.selection.champion import describe_champion, folds_told, read_champion
 from workbench.selection.operating_points import operating_points
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
@@ -454,6 +454,15 @@ def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> N
     assert lines[of_single - 1] == summary.pack.rates_in_words
     assert lines[of_single - 1].startswith(f"TPR on val {summary.pack.operating_points[0].tpr:.3f}")
     assert lines[of_single + 1].startswith("TPR on val ")
+    # Of several folds it is said whose weights those are, as of a trial.
+    assert "out of fold" not in summary.decision[1]
+    about = yaml.safe_load(made.folder.experiment_file.read_text())
+    about["experiment"]["validation"] = {"kind": "stratified", "folds": 3, "use": 3}
+    before = made.folder.experiment_file.read_text()
+    made.folder.experiment_file.write_text(yaml.safe_dump(about))
+    worth = summarise(made.folder, made.rows, made.objective)[0].decision[1]
+    made.folder.experiment_file.write_text(before)
+    assert worth == f"{summary.decision[1]} {folds_told(3)}"
     # It is behind that trial, not behind the pack.
     assert lines[of_single + 2].startswith(f"Runner-up: trial {other.number}, {other.value:.5f}, ")
     # A later pack does not take its place, and a member that is lost is said.

@@ -93,6 +93,10 @@ def test_the_value_is_carried_over_and_the_difference_is_told() -> None:
     assert third.endswith("the last epoch had trial 5 0.84000 in place of 0.86000.")
     told = record(num_folds=5, has_holdout=True).lines[3:]
     assert "out of fold: 5 models" in told[0]
+    # What an epoch was measured on is a fifth of what the value is of.
+    assert "measured, on the first fold alone, the last epoch" in record(num_folds=5).lines[2]
+    same = record().models[0].model_copy(update={"at_last_epoch": 0.86 - 1e-12})
+    assert len(record(models=(same,)).lines) == 2
     assert "holdout was not touched" in told[1]
 
 

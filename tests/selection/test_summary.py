@@ -8,7 +8,8 @@ import pytest
 
 from tests.report.sliced import COPIES, GENERATORS, NUM_FILES, make_sliced
 from tests.selection.studies import MadeStudy, champion, normal_scores
-from workbench.selection.evidence import times_as_many
+from workbench.selection.contenders import Contender
+from workbench.selection.evidence import times_as_many, what_would_change_it
 from workbench.selection.slice_values import (
     auc_gap,
     main_slice,
@@ -97,6 +98,34 @@ def test_trials_that_the_same_files_stopped_are_said(tmp_path: Path) -> None:
     study.add(*normal_scores(0.5, seed=2))
     said = summary_of(study).decision[1]
     assert "choice among 2 trials, but not for 1 more that the same files stopped or" in said
+
+
+def test_finalists_beside_a_champion_that_is_none_are_told_as_they_are_compared(
+    sliced: MadeStudy,
+) -> None:
+    found, scores = summarise(sliced.folder, sliced.rows, sliced.objective)
+    first, other = found.contenders
+    again = other.model_copy(
+        update={"role": "finalist", "mean": other.value - 0.1, "num_seeds": 2, "is_repeat": True}
+    )
+
+    def told(*contenders: Contender) -> tuple[str, ...]:
+        return what_would_change_it(contenders, found.slices, scores, sliced.objective)
+
+    seeds = next(line for line in told(first, again) if line.startswith("Other seeds"))
+    assert f"of these, trial {first.number} was not trained again" in seeds
+    assert "none was trained again" in " ".join(told(first, other))
+    # The gap is that of two models, to which the mean of one does not lead.
+    assert not any("times the seeds" in line for line in told(first, again))
+    both = first.model_copy(update={"mean": first.value, "num_seeds": 2})
+    assert any("times the seeds" in line for line in told(both, again))
+    said = describe_summary(found.model_copy(update={"contenders": (first, again)}))
+    assert (
+        f"Finalist: trial {other.number}, mean {other.value - 0.1:.5f}; the repeat nearest it, "
+        f"{other.value:.5f}, behind by {first.value - other.value:.5f}"
+    ) in said
+    said = describe_summary(found.model_copy(update={"contenders": (both, again)}))
+    assert f"mean {other.value - 0.1:.5f}, behind by" in said
 
 
 def test_beside_a_promoted_soup_the_value_of_a_repeat_is_called_that(sliced: MadeStudy) -> None:

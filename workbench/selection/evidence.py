@@ -42,16 +42,18 @@ def what_would_change_it(
     own = scores[first.number]
     clean = main_slice(own, objective)
     num_files = int((own["slice"] == clean).sum())
-    said = [_more_files(row, num_files, clean) for row in contenders[1:2]]
+    said = [_more_files(row, first, num_files, clean) for row in contenders[1:2]]
     if len(contenders) > 1 and first.mean is None:
+        # What was named by hand may be held against finalists and be none itself.
+        which = f"trial {first.number} was not" if contenders[1].mean is not None else "none was"
         said.append(
-            "Other seeds: none of these was trained again; `workbench finalists` would tell what "
+            f"Other seeds: of these, {which} trained again; `workbench finalists` would tell what "
             "of the lead is the seed's."
         )
     return (*filter(None, said), *_other_data(first, values, scores, objective))
 
 
-def _more_files(rival: Contender, num_files: int, clean: str) -> str:
+def _more_files(rival: Contender, first: Contender, num_files: int, clean: str) -> str:
     gap, error = rival.behind, rival.behind_standard_error
     if gap is None or error is None or error == 0:
         return ""
@@ -67,7 +69,8 @@ def _more_files(rival: Contender, num_files: int, clean: str) -> str:
             "more of the same kind will hardly change the decision."
         )
     needed = math.ceil(times * num_files)
-    also = "" if rival.mean is None else ", and as many times the seeds,"
+    are_means = rival.mean is not None and first.mean is not None
+    also = ", and as many times the seeds," if are_means else ""
     return (
         f"More files: if the gap to trial {rival.number} is the {abs(gap):.5f} that was seen, "
         f"about {_round(needed):,} labelled files like the {num_files} of {clean}{also} would tell "

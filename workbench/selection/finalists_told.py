@@ -22,7 +22,8 @@ def say_lead(finalists: Finalists) -> str:
     way = "ahead of" if lead.margin >= 0 else "behind"
     said = f"Its mean is {way} that of trial {lead.number} by {abs(lead.margin):.5f} in {metric}"
     if lead.standard_error is None:
-        return f"{said}; no standard error of that is known, as it is of an AUC on one slice."
+        known = "as it is of an AUC on one slice, with two repeats or more of a finalist"
+        return f"{said}; no standard error of that is known, {known}."
     said += f" ± {Z95 * lead.standard_error:.5f} (95%, other samples and other seeds)"
     if abs(lead.margin) <= Z95 * lead.standard_error:
         said += ", which chance alone could make: the two cannot be told apart"

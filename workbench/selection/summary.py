@@ -131,7 +131,9 @@ def summarise(
             "cannot be read any more, so nothing is said of it here."
         ]
         if pack:
-            decision = decision_for_pack(pack, limit, is_by_hand=by_hand)
+            what, worth, *rest = decision_for_pack(pack, limit, is_by_hand=by_hand)
+            folds = folds_told(folder.experiment().validation.use)
+            decision = [what, f"{worth} {folds}".strip(), *rest]
         changed |= {"decision": tuple(decision), "is_pack_promoted": True}
     return found.model_copy(update=changed), scores
 
@@ -157,7 +159,7 @@ def describe_summary(summary: Summary, *, is_after_promotion: bool = False) -> s
         return ""
     first = summary.contenders[0]
     lines = [*summary.decision[2:]] if is_after_promotion else [*summary.decision]
-    against = [] if is_after_promotion else [_against(row) for row in summary.contenders[1:]]
+    against = [] if is_after_promotion else [_against(row, first) for row in summary.contenders[1:]]
     rates = rates_in_words(summary.clean_slice, first.operating_points)
     if summary.is_pack_promoted:
         of_pack = summary.pack.rates_in_words if summary.pack else ""
@@ -339,7 +341,7 @@ def _cost(first: Contender, verdict: Verdict | None, rulebook: Rulebook) -> str:
     return f"{obeys}: {', '.join(parts)}."
 
 
-def _against(row: Contender) -> str:
+def _against(row: Contender, first: Contender) -> str:
     spread = ""
     if row.behind_standard_error is not None:
         spread = f" ± {Z95 * row.behind_standard_error:.5f} (95%)"
@@ -347,6 +349,8 @@ def _against(row: Contender) -> str:
     where = "level" if behind == 0 else "behind by" if behind > 0 else "ahead by"
     gap = "" if behind == 0 else f" {abs(behind):.5f}{spread}"
     value = f"{row.value:.5f}" if row.mean is None else f"mean {row.mean:.5f}"
+    if row.mean is not None and first.mean is None:  # of one model each
+        value += f"; the repeat nearest it, {row.value:.5f}"
     return f"{row.role.capitalize()}: trial {row.number}, {value}, {where}{gap}."
 
 

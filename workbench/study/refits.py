@@ -121,16 +121,20 @@ class RefitRecord(Frozen):
     @property
     def _last_epoch(self) -> str:
         """Return what keeping the last epoch cost where it was measured; empty if nothing."""
-        apart = [one for one in self.models if one.at_last_epoch != one.objective]
-        if not apart:
-            return ""
+        values = [
+            (one.number, f"{one.at_last_epoch:.5f}", f"{one.objective:.5f}") for one in self.models
+        ]
         told = ", ".join(
-            f"trial {one.number} {one.at_last_epoch:.5f} in place of {one.objective:.5f}"
-            for one in apart
+            f"trial {number} {last} in place of {best}"
+            for number, last, best in values
+            if last != best
         )
+        if not told:
+            return ""
+        of_fold = ", on the first fold alone" if self.num_folds > 1 else ""
         return (
-            f"It keeps the last epoch, since no files are left to choose one by. Where that was "
-            f"measured, the last epoch had {told}."
+            "It keeps the last epoch, since no files are left to choose one by. Where that was "
+            f"measured{of_fold}, the last epoch had {told}."
         )
 
 
