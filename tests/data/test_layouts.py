@@ -168,6 +168,11 @@ def test_numbers_that_words_beside_them_turn_over_are_refused(
     rows = "".join(f"f{n}.wav,{n % 2},real,{'fake' if n else 'real'}\n" for n in range(12))
     put(table(tmp_path / "e", f"file,target,sound,guess\n{rows}"), *FILES)
     assert len(inspect_data(tmp_path / "e").files.table) == 12
+    # Where nearly all are fakes, too.
+    names = [f"g{n}.wav" for n in range(40)]
+    rows = "".join(f"{name},{int(name > 'g1.wav')},real\n" for name in names)
+    put(table(tmp_path / "g", f"file,target,sound\n{rows}"), *(f"clips/{one}" for one in names))
+    assert inspect_data(tmp_path / "g").files.table["target"].sum() == 38
 
 
 def test_a_column_may_be_called_as_a_file_is(tmp_path: Path) -> None:

@@ -140,8 +140,11 @@ def require_agreement(table: Delimited, target_at: int) -> None:
             one != other if None not in (one, other) else None
             for one, other in zip(own, said, strict=True)
         ]
-        # Of the parts of a fake one may be real: then the real files agree.
-        if torn.count(True) > 10 * torn.count(False):
+        # Of the parts of a fake one may be real. Of a real file none is fake.
+        is_part = torn.count(False) and not any(
+            one == 0 and differs for one, differs in zip(own, torn, strict=True)
+        )
+        if torn.count(True) > 10 * torn.count(False) and not is_part:
             row = torn.index(True)
             label, word = cells_of(rows, target_at)[row].strip(), words[row].strip()
             raise DataError(
