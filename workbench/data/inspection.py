@@ -94,7 +94,7 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
     """
     answers = answers or Answers()
     if not folder.is_dir():
-        raise DataError(f"The data folder {folder} does not exist. Give an existing one by --data.")
+        raise DataError(f"The data folder {folder} does not exist. Name one that does.")
     _refuse_archives(folder)
     media, _ = media_among(sizes_in(folder, "the data"))
     names = set(media)
