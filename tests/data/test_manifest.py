@@ -70,6 +70,8 @@ def test_missing_and_empty_files_are_counted_and_listed(data: Path) -> None:
         "train: 4 files, 2 fake; 1 empty, 1 missing (train1.mp4, train2.mp4)",
         "val: 4 files, 2 fake",
         "test: 2 files, no labels; 1 missing (t1.mp4)",
+        "for example fake: trainset/train3.mp4, valset/val1.mp4; "
+        "real: trainset/train0.mp4, valset/val0.mp4",
     ]
 
 

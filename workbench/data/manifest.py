@@ -115,7 +115,8 @@ def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
 def describe_manifest(manifest: Manifest) -> list[str]:
     """Return lines for a person, one for each split: files, fakes, what is not there.
 
-    Before them, how tables and names were read where they are not as usual.
+    Before them, how tables and names were read where they are not as usual; after them, files of
+    each class.
     """
     lines = [*manifest.understood]
     # A template may name a file in two ways.
@@ -131,6 +132,7 @@ def describe_manifest(manifest: Manifest) -> list[str]:
             line += "; " + ", ".join(f"{count} {status}" for status, count in counts.items())
             line += f" ({sample}{', ...' if len(absent) > 3 else ''})"
         lines.append(line)
+    lines += _examples(files)
     if manifest.altered:
         lines.append(
             f"{counted(len(manifest.altered), 'file')} had changed, though size and time were the "
@@ -141,6 +143,17 @@ def describe_manifest(manifest: Manifest) -> list[str]:
         repeated = counted(manifest.num_repeated, "label row")
         lines.append(f"dropped: {repeated} with name and label of an earlier one")
     return lines
+
+
+def _examples(files: pd.DataFrame) -> list[str]:
+    """Return a line with files of each class, in which labels that are read wrongly show."""
+    there = files[(files["target"] >= 0) & (files["status"] == "ok")]
+    said = []
+    for name, target in (("fake", 1), ("real", 0)):
+        some = there.loc[there["target"] == target, "path"].head(2)
+        if len(some):
+            said.append(f"{name}: {', '.join(shown_cell(path, most=100) for path in some)}")
+    return [f"for example {'; '.join(said)}"] if said else []
 
 
 def _with_contents(
