@@ -13,7 +13,12 @@ from workbench.errors import StudyError
 from workbench.selection import pack_proposal
 from workbench.selection.champion import read_champion
 from workbench.selection.finalists import Finalist, Finalists, choose_finalists, read_finalists
-from workbench.selection.finalists_told import finalists_as_json, finalists_as_table, reason
+from workbench.selection.finalists_told import (
+    finalists_as_json,
+    finalists_as_table,
+    reason,
+    sentences,
+)
 from workbench.selection.packing import Ingredient
 from workbench.selection.promotion import promote
 from workbench.selection.summary import summarise
@@ -50,6 +55,18 @@ def test_of_one_repeat_nothing_is_known_of_seeds() -> None:
     found = of(finalist(0, 0.9, 0.8))
     assert (found.seed_deviation, found.mean_deviation) == (None, None)
     assert found.luck == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("repeat", "said"),
+    [
+        (0.7, "0.10000 better on average than their repeats are: that is what picking owes"),
+        (0.9, "0.10000 worse on average than their repeats are: that is what picking owes"),
+        (0.8000001, "as good on average as their repeats are: picking owes nothing"),
+    ],
+)
+def test_what_picking_owes_to_the_seed_is_told(repeat: float, said: str) -> None:
+    assert f"they were {said} to the seed." in sentences(of(finalist(0, 0.8, repeat)))[-1]
 
 
 def test_luck_of_an_objective_that_is_better_lower() -> None:

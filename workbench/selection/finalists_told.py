@@ -87,11 +87,12 @@ def sentences(finalists: Finalists) -> list[str]:
             )
         found.append(f"{said}.")
     if finalists.luck is not None:
-        which = "better" if finalists.luck >= 0 else "worse"
-        found.append(
-            f"When they were picked they were {abs(finalists.luck):.5f} {which} on average than "
-            "their repeats are: that is what picking owes to the seed."
-        )
+        luck = round(finalists.luck, 5)
+        which = f"{abs(luck):.5f} {'better' if luck > 0 else 'worse'} on average than"
+        owed = "that is what picking owes to the seed"
+        if not luck:
+            which, owed = "as good on average as", "picking owes nothing to the seed"
+        found.append(f"When they were picked they were {which} their repeats are: {owed}.")
     if finalists.num_missing:
         found.append(
             f"{finalists.num_missing} repeats are still to be trained; `workbench finalists` goes "
