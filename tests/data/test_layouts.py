@@ -175,6 +175,40 @@ def test_numbers_that_words_beside_them_turn_over_are_refused(
     assert inspect_data(tmp_path / "g").files.table["target"].sum() == 38
 
 
+@pytest.mark.parametrize(
+    ("real", "fake", "is_refused"),
+    [
+        ("m/real_{}.png", "m/fake_{}.png", True),
+        ("realVoices/{}.wav", "SpoofedVoices/{}.wav", True),
+        ("real_vs_fake/bona_fide/{}.png", "real_vs_fake/fake/{}.png", True),
+        # Words of both classes in one folder say nothing, nor does a part of a word.
+        ("FakeVideo-RealAudio/a{}.wav", "RealVideo-FakeAudio/b{}.wav", False),
+        ("m/unreal{}x.png", "m/faker{}.png", False),
+        # Of real files none is called fake: their names say another thing.
+        ("m/real_voice_{}.wav", "m/voice_{}.wav", False),
+    ],
+)
+def test_labels_that_the_names_of_files_turn_over_are_refused(
+    tmp_path: Path, real: str, fake: str, is_refused: bool
+) -> None:
+    names = {name.format(n): str(name == real) for n in range(6) for name in (real, fake)}
+    rows = "".join(f"{name},{int(one == 'True')}\n" for name, one in names.items())
+    put(table(tmp_path / "a", f"file,target\n{rows}"), *names)
+    turned = {name: int(one == "True") for name, one in names.items()}
+
+    def targets(**given: tuple[str, ...]) -> dict[str, int]:
+        found = inspect_data(tmp_path / "a", Answers(label="target", **given)).files.table
+        return dict(zip(found["path"], found["target"].tolist(), strict=True))
+
+    if is_refused:
+        with pytest.raises(DataError, match="by their names it is the other way round"):
+            targets()
+        assert targets(fake=("1",), real=("0",)) == turned
+        assert targets(fake=("0",), real=("1",)) == {name: 1 - t for name, t in turned.items()}
+    else:
+        assert targets() == turned
+
+
 def test_a_column_may_be_called_as_a_file_is(tmp_path: Path) -> None:
     data = put(table(tmp_path / "d", f"image,fake_or_real\n{ROWS}"), *FILES, "clips/image.wav")
     assert len(inspect_data(data).files.table) == 12

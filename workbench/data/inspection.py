@@ -36,7 +36,7 @@ from workbench.data.media_files import sizes_in
 from workbench.data.media_kinds import MediaKind, count_kinds
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, column_of, metadata_of
 from workbench.data.split_names import split_called
-from workbench.data.targets import Classes
+from workbench.data.targets import Classes, require_names_agree
 from workbench.data.unlabelled import media_among
 from workbench.errors import DataError
 
@@ -106,6 +106,9 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
     if not len(table):
         raise DataError(f"{folder} has no labelled file. Looked for {_LOOKED_FOR}.")
     check_splits(table)
+    if not answers.fake:
+        labelled = table[table["target"] >= 0]
+        require_names_agree(labelled["path"].tolist(), labelled["target"].tolist(), folder)
     kinds = count_kinds(table["path"])
     if not kinds:
         raise DataError(

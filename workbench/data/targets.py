@@ -19,7 +19,7 @@ _WORDS = {
     "fake": ("fake", "deepfake", "spoof", "spoofed", "forged", "synthetic"),
     "real": ("real", "genuine", "bonafide", "bona-fide", "bona fide", "pristine", "authentic"),
 }
-
+_MAY_SAY = re.compile("|".join((*_WORDS["fake"], *_WORDS["real"], "bona_fide")), re.IGNORECASE)
 
 _SOME = 200
 """Cells of a column that say whether it has words for a class."""
@@ -136,14 +136,9 @@ def require_agreement(table: Delimited, target_at: int) -> None:
         if not words:
             continue
         said = _read_each(words)
-        torn = [
-            one != other if None not in (one, other) else None
-            for one, other in zip(own, said, strict=True)
-        ]
+        torn = _torn(own, said)
         # Of the parts of a fake one may be real. Of a real file none is fake.
-        is_part = torn.count(False) and not any(
-            one == 0 and differs for one, differs in zip(own, torn, strict=True)
-        )
+        is_part = torn.count(False) and not _real_is_fake(own, torn)
         if torn.count(True) > 10 * torn.count(False) and not is_part:
             row = torn.index(True)
             label, word = cells_of(rows, target_at)[row].strip(), words[row].strip()
@@ -154,6 +149,55 @@ def require_agreement(table: Delimited, target_at: int) -> None:
                 "`workbench init` which is which, or by --label-column which column has the labels "
                 "(`classes` and `columns` under `data` in an experiment)."
             )
+
+
+def require_names_agree(paths: Sequence[str], targets: Sequence[int], folder: Path) -> None:
+    """Refuse labels that the names of the files, or of the folders they are in, turn over.
+
+    Only where files that are labelled real are called fake: what is called real may be a part of
+    a fake.
+
+    Raises:
+        DataError: more than ten times as many names say the other class as say the same.
+    """
+    torn = _torn(targets, [*map(_class_in_name, paths)])
+    if _real_is_fake(targets, torn) and torn.count(True) > 10 * torn.count(False):
+        row = torn.index(True)
+        more = f", and {torn.count(True) - 1} more so" if torn.count(True) > 1 else ""
+        raise DataError(
+            f"{folder}: {shown_cell(paths[row], most=200)} would be read as "
+            f"{('real', 'fake')[targets[row]]}{more}: by their names it is the other way round. "
+            "Say by --fake and --real of `workbench init` which labels or folders are of which "
+            "class, or rename the files."
+        )
+
+
+def _torn(own: Sequence[int | None], said: Sequence[int | None]) -> list[bool | None]:
+    """Return for each file whether two sources say different classes; None if one says none."""
+    pairs = zip(own, said, strict=True)
+    return [one != other if None not in (one, other) else None for one, other in pairs]
+
+
+def _real_is_fake(own: Sequence[int | None], torn: Sequence[bool | None]) -> bool:
+    """Return whether a file labelled real is called fake by the other source."""
+    return any(one == 0 and differs for one, differs in zip(own, torn, strict=True))
+
+
+def _class_in_name(path: str) -> int | None:
+    """Return the class that a path's name has a word for, such as `fake_12.png`, or its folders.
+
+    The nearest part of the path that has one decides; words of both classes say nothing.
+    """
+    if not _MAY_SAY.search(path):
+        return None
+    read = _of_words(**_WORDS)
+    for part in reversed(path.split("/")):
+        apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", part)
+        apart = re.sub(r"bona[\W_]fide", "bonafide", apart.casefold())
+        found = {read(word) for word in re.split(r"[\W\d_]+", apart)} - {None}
+        if found:
+            return found.pop() if len(found) == 1 else None
+    return None
 
 
 def _class_words(cells: Sequence[str]) -> list[str]:
