@@ -18,6 +18,7 @@ from workbench.selection.estimate import Expected, expect
 from workbench.selection.evidence import what_would_change_it
 from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import sentences
+from workbench.selection.fold_values import folds_apart
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import rates_in_words
 from workbench.selection.pack_summary import PackSummary, decision_for_pack, kept_pack
@@ -221,7 +222,10 @@ def _summary(
         clean_slice=clean,
         slices=values,
         calibration=calibrate(part["target"], part["score"], groups_of_scores(folder, part)),
-        evidence=what_would_change_it(contenders, values, scores, objective),
+        evidence=(
+            *folds_apart(folder, first.number, own, objective),
+            *what_would_change_it(contenders, values, scores, objective),
+        ),
     )
 
 
