@@ -38,7 +38,7 @@ def within_folds(folder: StudyFolder, scores: pd.DataFrame) -> list[float]:
 
 
 def folds_apart(
-    folder: StudyFolder, number: int, scores: pd.DataFrame, objective: Objective
+    folder: StudyFolder, which: str, scores: pd.DataFrame, objective: Objective
 ) -> Sequence[str]:
     """Return a sentence where a trial's AUC is lower because its models score at other levels.
 
@@ -48,7 +48,7 @@ def folds_apart(
 
     Args:
         folder: The study.
-        number: Of the trial.
+        which: Trial, for a person.
         scores: As for `within_folds`.
         objective: What the study improves.
     """
@@ -60,7 +60,7 @@ def folds_apart(
     if mean - whole < _APART:
         return ()
     return (
-        f"Folds: within them trial {number} has auc {min(found):.3f} to {max(found):.3f} on "
+        f"Folds: within them {which} has auc {min(found):.3f} to {max(found):.3f} on "
         f"{CLEAN}, mean {mean:.3f}; of all their files together {whole:.3f}. The models of the "
         "folds score at different levels, which lowers an AUC of all together, and which the one "
         "exported model does not have. A pack whose members' levels cancel out can seem better by "
