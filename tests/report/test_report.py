@@ -401,6 +401,9 @@ def test_learning_curves_break_where_another_fold_begins() -> None:
     assert best.x == (1, 2, None, 3, 4)
     assert others.x == (1, 2, None, 3, 4, None) and len(others.text) == 6
     assert plot.note.endswith("A trial is trained anew for each fold, where its line is broken.")
+    stopped = row(2, 0.7, state="pruned", epochs=epochs[:1])
+    assert "of a single fold: " in figures.history([*rows, stopped], AUC, None).note
+    assert "fold" not in figures.history([stopped], AUC, None).note
 
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

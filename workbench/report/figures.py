@@ -120,6 +120,10 @@ def history(rows: Sequence[TrialRow], objective: Objective, sureness: Estimate |
     notes = []
     if any(row.state == "pruned" for row in rows):
         notes.append("Pruned trials show their best epoch before they were stopped.")
+        if any(epoch.fold > 1 for row in rows for epoch in row.epochs):
+            notes.append(
+                "It is one of a single fold: the others' values are of all folds together."
+            )
     if any(row.objective is None for row in rows):
         notes.append("Trials without any objective stand on the lower edge.")
     return Plot("history", "Optimisation history", figure, " ".join(notes))
