@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
+from sklearn.metrics import average_precision_score, roc_curve
 
+from tests.report.sliced import make_sliced
 from tests.selection.studies import CHOICES, MadeStudy, champion, normal_scores, row
+from tests.study.workers import epoch
 from workbench.errors import DamagedFileError
 from workbench.report import figures
 from workbench.report.axes import ABSENT, axis, axis_names
-from workbench.report.page import write_report
+from workbench.report.page import study_plots, write_report
 from workbench.study.importances import Importance
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
@@ -356,9 +359,51 @@ def test_axis_names_that_are_cut_alike_are_numbered() -> None:
 def test_long_curves_are_thinned_but_keep_their_ends(draw: Callable[..., figures.Plot]) -> None:
     targets, scores = normal_scores(0.5, seed=0, num=20_000)
     table = pd.DataFrame({"target": targets, "score": scores})
-    curve = draw({0: table}, [row(0, 0.8)]).figure.data[-1]
+    curve = draw({0: table}, [row(0, 0.8)], "val").figure.data[-1]
     assert len(curve.x) <= 1000
     assert sorted((curve.x[0], curve.x[-1])) == [0, 1]
+
+
+def test_the_area_below_a_drawn_precision_recall_curve_is_the_average_precision() -> None:
+    targets, scores = normal_scores(0.7, seed=1, num=30)
+    drawn = figures.precision_recall(
+        {0: pd.DataFrame({"target": targets, "score": scores})}, [row(0, 0.8)], "val"
+    ).figure.data[-1]
+    assert drawn.line.shape == "hv"  # from each point on, a lower recall has its precision
+    area = -(np.diff(drawn.x) * np.array(drawn.y)[:-1]).sum()
+    assert area == pytest.approx(average_precision_score(targets, scores), abs=1e-5)
+
+
+def test_curves_are_of_one_slice_where_the_objective_is_of_several(tmp_path: Path) -> None:
+    """Real files are in the slice of each generator: counted in each, they halve the precision."""
+    study = make_sliced(tmp_path, num_trials=1)
+    objective = Objective(over=("val", "generators", "degraded"), aggregate="mean")
+    plots = {plot.name: plot for plot in study_plots(study.folder, study.rows, objective)}
+    scores = study.folder.trial(study.rows[0].recipe).read_scores()
+    val = scores[scores["slice"] == "val"]
+    fpr, tpr, _ = roc_curve(val["target"], val["score"])
+    drawn = plots["roc"].figure.data[-1]
+    assert np.allclose(drawn.x, fpr, atol=1e-6) and np.allclose(drawn.y, tpr, atol=1e-6)
+    assert f"AUC {auc(val['target'], val['score']).value:.5f}" in drawn.name
+    assert plots["pr"].figure.data[-1].y[0] == 0.5  # all called fake: half of the files are
+    assert plots["roc"].note == plots["pr"].note == "On val."
+
+
+def test_learning_curves_break_where_another_fold_begins() -> None:
+    epochs = tuple(
+        epoch(number, 0.5 + number / 10).model_copy(update={"fold": 1 + number // 3})
+        for number in (1, 2, 3, 4)
+    )
+    rows = [row(number, 0.9, epochs=epochs) for number in (0, 1)]
+    plot = figures.learning_curves(rows, AUC, rows[:1])
+    assert plot is not None
+    others, best = plot.figure.data
+    assert best.x == (1, 2, None, 3, 4)
+    assert others.x == (1, 2, None, 3, 4, None) and len(others.text) == 6
+    assert plot.note.endswith("A trial is trained anew for each fold, where its line is broken.")
+    stopped = row(2, 0.7, state="pruned", epochs=epochs[:1])
+    assert "of a single fold: " in figures.history([*rows, stopped], AUC, None).note
+    assert "fold" not in figures.history([stopped], AUC, None).note
 
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

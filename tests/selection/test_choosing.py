@@ -10,9 +10,12 @@ from workbench.selection.choosing import (
     in_thirds,
     kinds_of_groups,
     metric_in_parts,
+    shift_of_parts,
     slice_weights,
 )
 from workbench.selection.correction import correct, interval_of_auc
+from workbench.selection.pack_correction import correct_pack
+from workbench.selection.pack_limits import MemberCost
 from workbench.selection.weighted import FAST, metric_elsewhere, weighted_metric
 from workbench.trial.delong import auc, auc_influences
 from workbench.trial.metrics import binary_metrics
@@ -180,3 +183,23 @@ def test_a_trial_far_ahead_keeps_its_value() -> None:
     assert found is not None
     assert (found.trial, found.share) == (9, 1.0)
     assert found.value == pytest.approx(found.naive, abs=0.003)
+
+
+def test_equal_trials_are_worth_what_they_have_though_a_third_has_more_pairs_of_one_group() -> None:
+    """Ten speakers of levels of their own: in a third, 3 of 9 pairs are of one, else 1 of 10."""
+    rng = np.random.default_rng(0)
+    groups, y = np.repeat(np.arange(10), 10), np.tile([0, 1], 50)
+    logits = y + rng.normal(0, 2, 10)[groups] + rng.normal(0, 0.7, 100)
+    scores = 1 / (1 + np.exp(-logits))
+    one = SliceScores(targets=y, scores=np.stack([scores] * 5), groups=groups)
+    found = correct([one], AUC)
+    assert found is not None
+    assert found.value == pytest.approx(found.naive, abs=1e-6)
+    members = [MemberCost(params=10 + n, ms_per_file=None) for n in range(5)]
+    of_pack = correct_pack([one], AUC, members)
+    assert of_pack is not None
+    for each in (of_pack.of_pack, of_pack.of_trial):
+        assert each.value == pytest.approx(each.naive, abs=1e-6)
+    in_part = in_thirds([one], 50, np.random.default_rng(0))
+    assert shift_of_parts(one, "auc", scores, in_part) > 0.02
+    assert shift_of_parts(one, "best_f1", scores, in_part) == 0

@@ -520,8 +520,9 @@ def test_what_scores_of_several_folds_are_is_told(study: MadeStudy) -> None:
     champion = promote(study.folder, ListedModels())
     told = (
         "Scores on val are out of fold: each of 3 models scores the files that it was trained "
-        "without, so they say what the recipe is worth. The weights are those of the first model, "
-        "which scores all other files too."
+        "without, so they say what the recipe is worth; where one of them scores higher than "
+        "another throughout, that lowers an AUC. The weights are those of the first model, which "
+        "scores all other files too."
     )
     assert describe_champion(champion).splitlines().count(told) == 1
     assert summarise(study.folder, study.rows, AUC)[0].decision[1].endswith(f". {told}")

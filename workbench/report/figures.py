@@ -120,6 +120,10 @@ def history(rows: Sequence[TrialRow], objective: Objective, sureness: Estimate |
     notes = []
     if any(row.state == "pruned" for row in rows):
         notes.append("Pruned trials show their best epoch before they were stopped.")
+        if any(epoch.fold > 1 for row in rows for epoch in row.epochs):
+            notes.append(
+                "It is one of a single fold: the others' values are of all folds together."
+            )
     if any(row.objective is None for row in rows):
         notes.append("Trials without any objective stand on the lower edge.")
     return Plot("history", "Optimisation history", figure, " ".join(notes))
@@ -228,9 +232,11 @@ def learning_curves(
     if others:
         figure.add_scatter(
             # One trace, broken between trials: a study has hundreds.
-            x=[x for row in others for x in [*(e.epoch for e in row.epochs), None]],
-            y=[y for row in others for y in [*(e.objective for e in row.epochs), None]],
-            text=[f"trial {row.number}" for row in others for _ in range(len(row.epochs) + 1)],
+            x=[at for row in others for at, _ in [*_fold_by_fold(row), (None, None)]],
+            y=[value for row in others for _, value in [*_fold_by_fold(row), (None, None)]],
+            text=[
+                f"trial {row.number}" for row in others for _ in range(len(_fold_by_fold(row)) + 1)
+            ],
             mode="lines+markers",
             line={"color": GREY, "width": 1},
             marker={"size": 4},
@@ -238,9 +244,10 @@ def learning_curves(
             name="other trials",
         )
     for row, colour in zip(top, TRIAL_COLOURS, strict=False):
+        drawn = _fold_by_fold(row)
         figure.add_scatter(
-            x=[epoch.epoch for epoch in row.epochs],
-            y=[epoch.objective for epoch in row.epochs],
+            x=[at for at, _ in drawn],
+            y=[value for _, value in drawn],
             mode="lines+markers",
             line={"color": colour, "width": 2},
             marker={"size": 6},
@@ -252,11 +259,30 @@ def learning_curves(
     values = [epoch.objective for row in trained for epoch in row.epochs]
     if min(values) == max(values):
         figure.update_yaxes(range=[values[0] - 0.05, values[0] + 0.05])
-    return Plot("curves", "Learning curves", figure, "The best trials are coloured.")
+    note = "The best trials are coloured."
+    if any(epoch.fold > 1 for row in trained for epoch in row.epochs):
+        note += " A trial is trained anew for each fold, where its line is broken."
+    return Plot("curves", "Learning curves", figure, note)
 
 
-def roc(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
-    """Return the ROC curves of the best trials; `scores` holds each one's, by trial number."""
+def _fold_by_fold(row: TrialRow) -> list[tuple[int | None, float | None]]:
+    """Return a trial's epochs and their objectives, broken where another model is trained."""
+    found: list[tuple[int | None, float | None]] = []
+    for before, epoch in zip((None, *row.epochs), row.epochs, strict=False):
+        if before and before.fold != epoch.fold:
+            found.append((None, None))
+        found.append((epoch.epoch, epoch.objective))
+    return found
+
+
+def roc(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow], place: str) -> Plot:
+    """Return the ROC curves of the best trials.
+
+    Args:
+        scores: Of each, by its number, on one slice: several may hold the same file.
+        top: The trials.
+        place: The slice.
+    """
     figure = new_figure(height=480, x="false positive rate", y="true positive rate")
     add_diagonal(figure)
     for row, colour in zip(top, TRIAL_COLOURS, strict=False):
@@ -265,17 +291,19 @@ def roc(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
         name = f"{legend_of(row)}, AUC {auc(table['target'], table['score']).value:.5f}"
         add_curve(figure, fpr, tpr, colour, name)
     show_unit_square(figure, corner=([-0.005, 0.1], [0.9, 1.005]))
-    return Plot("roc", "ROC curves", figure, is_half=True)
+    return Plot("roc", "ROC curves", figure, f"On {place}.", is_half=True)
 
 
-def precision_recall(scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow]) -> Plot:
-    """Return the precision-recall curves of the best trials."""
+def precision_recall(
+    scores: Mapping[int, pd.DataFrame], top: Sequence[TrialRow], place: str
+) -> Plot:
+    """Return the precision-recall curves of the best trials; see `roc`."""
     figure = new_figure(height=480, x="recall", y="precision")
     for row, colour in zip(top, TRIAL_COLOURS, strict=False):
         table = scores[row.number]
         precision, recall, _ = precision_recall_curve(
             table["target"], table["score"], drop_intermediate=True
         )
-        add_curve(figure, recall, precision, colour, legend_of(row), shape="vh")
+        add_curve(figure, recall, precision, colour, legend_of(row), shape="hv")
     show_unit_square(figure, corner=([0.9, 1.005], [0.9, 1.005]))
-    return Plot("pr", "Precision-recall curves", figure, is_half=True)
+    return Plot("pr", "Precision-recall curves", figure, f"On {place}.", is_half=True)

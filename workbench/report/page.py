@@ -25,6 +25,7 @@ from workbench.report.screening import screening_section
 from workbench.report.slices import degradation_section, slices_section
 from workbench.report.trials import leaders, reasons
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
+from workbench.selection.slice_values import main_slice
 from workbench.selection.statistics import trial_auc
 from workbench.selection.summary import Summary, summarise
 from workbench.study.folder import StudyFolder
@@ -111,8 +112,11 @@ class _Best(NamedTuple):
     """The trials whose curves are drawn, best first."""
 
     rows: Sequence[TrialRow]
+    place: str
+    """The slice that their curves are of."""
+
     scores: Mapping[int, pd.DataFrame]
-    """On the objective's slices, by trial."""
+    """On it, by trial."""
 
     sureness: Estimate | None
     """Of the first one's objective, where it is an AUC."""
@@ -120,11 +124,13 @@ class _Best(NamedTuple):
 
 def _best_trials(folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective) -> _Best:
     top = rank(complete_trials(rows), objective)[:CURVES]
-    scores = {row.number: read_scores(folder, row, objective) for row in top}
+    tables = {row.number: read_scores(folder, row, objective) for row in top}
+    place = main_slice(next(iter(tables.values())), objective) if tables else ""
+    scores = {number: table[table["slice"] == place] for number, table in tables.items()}
     sureness = None
     if top and objective.has_standard_error(top[0].by_slice):
         sureness = trial_auc(folder, top[0], objective)
-    return _Best(top, scores, sureness)
+    return _Best(top, place, scores, sureness)
 
 
 def _plots(
@@ -139,8 +145,8 @@ def _plots(
         figures.importance_bars(mattered) if mattered else None,
         figures.parallel(rows, objective, shares),
         figures.learning_curves(rows, objective, best.rows),
-        figures.roc(best.scores, best.rows) if best.rows else None,
-        figures.precision_recall(best.scores, best.rows) if best.rows else None,
+        figures.roc(best.scores, best.rows, best.place) if best.rows else None,
+        figures.precision_recall(best.scores, best.rows, best.place) if best.rows else None,
     ]
     return [plot for plot in found if plot is not None]
 

@@ -133,8 +133,9 @@ def folds_told(num_folds: int) -> str:
         return ""
     return (
         f"Scores on val are out of fold: each of {num_folds} models scores the files that it was "
-        "trained without, so they say what the recipe is worth. The weights are those of the first "
-        "model, which scores all other files too."
+        "trained without, so they say what the recipe is worth; where one of them scores higher "
+        "than another throughout, that lowers an AUC. The weights are those of the first model, "
+        "which scores all other files too."
     )
 
 

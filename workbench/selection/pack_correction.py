@@ -21,6 +21,7 @@ from workbench.selection.choosing import (
     in_halves,
     in_thirds,
     kinds_of_groups,
+    shift_of_parts,
     slice_weights,
 )
 from workbench.selection.correction import (
@@ -183,8 +184,11 @@ def correct_pack(
     again = [one for one in packs if one is not None]
     if pack is None or not again:
         return None
+    # Of the packs of the parts, each has about what that of all samples has.
+    shifts = [shift_of_parts(one, objective.metric, pack.scores(one), in_part) for one in measured]
     values = [
-        _outside(measured, objective, one, part) for one, part in zip(again, in_part.T, strict=True)
+        _outside(measured, objective, one, part, shifts)
+        for one, part in zip(again, in_part.T, strict=True)
     ]
     trials = [replace(one, scores=one.scores[legal]) for one in measured]
     first = next(n for n, place in enumerate(legal) if costs[place].keeps_constraints)
@@ -263,11 +267,15 @@ def _choices_of_chance(
 
 
 def _outside(
-    measured: Sequence[SliceScores], objective: Objective, pack: ChosenPack, in_part: BoolArray
+    measured: Sequence[SliceScores],
+    objective: Objective,
+    pack: ChosenPack,
+    in_part: BoolArray,
+    shifts: Sequence[float],
 ) -> float:
     """Return the objective of a pack on the groups that had no say in it.
 
-    Those that had say how much each slice counts.
+    Those that had say how much each slice counts. `shifts` of the slices are taken off.
     """
     inside, outside = [], []
     for one in measured:
@@ -278,7 +286,7 @@ def _outside(
         else:
             rest = metric_of_rows(objective.metric, one.targets[~kept], scores[None, ~kept])
             outside.append(float(rest[0]))
-    return float(slice_weights(np.array(inside), objective) @ np.array(outside))
+    return float(slice_weights(np.array(inside), objective) @ (np.array(outside) - shifts))
 
 
 def _chance_of_division(gains: Float64Array, divisions: int) -> float:

@@ -18,6 +18,7 @@ from workbench.selection.estimate import Expected, expect
 from workbench.selection.evidence import what_would_change_it
 from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import sentences
+from workbench.selection.fold_values import folds_apart
 from workbench.selection.leaderboard import complete_trials, rank
 from workbench.selection.operating_points import rates_in_words
 from workbench.selection.pack_summary import PackSummary, decision_for_pack, kept_pack
@@ -209,6 +210,7 @@ def _summary(
     own = scores[first.number]
     clean = main_slice(own, objective)
     part = own[own["slice"] == clean]
+    shown = f"{'the repeat of ' * contenders[0].is_repeat}trial {first.number}"
     return Summary(
         decision=(
             _promoted(contenders, ranked, objective, champion, first.breaks),
@@ -221,7 +223,10 @@ def _summary(
         clean_slice=clean,
         slices=values,
         calibration=calibrate(part["target"], part["score"], groups_of_scores(folder, part)),
-        evidence=what_would_change_it(contenders, values, scores, objective),
+        evidence=(
+            *folds_apart(folder, shown, own, objective),
+            *what_would_change_it(contenders, values, scores, objective),
+        ),
     )
 
 
