@@ -89,6 +89,13 @@ def test_a_champion_loads_by_plain_mlflow_and_moves_to_the_next_version(
         {"uid": "abc"},
         "The best of two.",
     )
+    where = Path(mlflow.artifacts.download_artifacts("models:/net@champion"))
+    assert not list(where.glob("*.json"))  # an example of a video's rows takes 100 MB of text
+    signature = mlflow.models.get_model_info("models:/net@champion").signature
+    assert signature.inputs.to_dict() == [
+        {"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": (-1, 30)}}
+    ]
+    assert signature.outputs.inputs[0].shape == (-1,)
     for count in (1, 2, 5):  # not only the batch of the example
         batch = rows(count, count)
         expected = first(torch.from_numpy(batch)).detach().numpy()

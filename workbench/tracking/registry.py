@@ -114,8 +114,8 @@ class ModelRegistry:
         Args:
             name: The registered model, created if there is none.
             model: Takes one tensor like `example`, gives one tensor.
-            example: (2 or more, ...) input rows, stored with the version; zeros will do. Their
-                dtype is the only one the version accepts.
+            example: (2 or more, ...) input rows, by which the graph is traced; zeros will do.
+                Their dtype is the only one the version accepts.
             run_id: The trial that trained the model.
             pip_requirements: What loading needs, such as "torch==2.13.0".
             tags: Of the version.
@@ -235,19 +235,28 @@ def _model_in(source: str | None) -> str | None:
 def _save_model(
     path: Path, about: Model, *, model: "torch.nn.Module", example: np.ndarray, pip: list[str]
 ) -> None:
-    import mlflow.pytorch  # both are slow to import
+    import mlflow.pytorch  # all are slow to import
     import torch
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types.schema import Schema, TensorSpec
 
+    model = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     # Without gradients, or a model that turns them off for a part of itself is saved as a graph
     # that cannot be loaded.
     with torch.no_grad(), warnings.catch_warnings():
         # Of weights that are not laid out in the usual order, which are saved right all the same.
         warnings.filterwarnings("ignore", "No complete tensor found in the group", UserWarning)
+        given = model(torch.from_numpy(example)).numpy()
+        inputs, outputs = (
+            Schema([TensorSpec(of.dtype, (-1, *of.shape[1:]))]) for of in (example, given)
+        )
         mlflow.pytorch.save_model(
-            copy.deepcopy(model).cpu().eval().requires_grad_(False),
+            model,
             str(path),
             mlflow_model=about,
-            input_example=example,
+            signature=ModelSignature(inputs, outputs),
+            # Of a bare array MLflow stores two JSON files: of video 110 MB and 15 s for one model.
+            input_example=[example],
             pip_requirements=pip,
             serialization_format="pt2",
         )
