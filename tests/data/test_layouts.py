@@ -209,6 +209,26 @@ def test_labels_that_the_names_of_files_turn_over_are_refused(
         assert targets() == turned
 
 
+@pytest.mark.parametrize(
+    ("real", "fake"),
+    [
+        # What all files are called is the name of the data.
+        ("deepfake-data/{}.png", "deepfake-data/x{}.png"),
+        ("m/spoof_{}.wav", "m/spoof_x{}.wav"),
+        ("m/not_fake_{}.png", "m/fake_{}.png"),
+        ("non-fake/{}.png", "fake/{}.png"),
+    ],
+)
+def test_few_fakes_among_files_that_are_all_called_so_are_not_refused(
+    tmp_path: Path, real: str, fake: str
+) -> None:
+    names = {real.format(n): 0 for n in range(33)} | {fake.format(n): 1 for n in range(3)}
+    rows = "".join(f"{name},{target}\n" for name, target in names.items())
+    put(table(tmp_path / "a", f"file,target\n{rows}"), *names)
+    found = inspect_data(tmp_path / "a", Answers(label="target")).files.table
+    assert dict(zip(found["path"], found["target"].tolist(), strict=True)) == names
+
+
 def test_a_column_may_be_called_as_a_file_is(tmp_path: Path) -> None:
     data = put(table(tmp_path / "d", f"image,fake_or_real\n{ROWS}"), *FILES, "clips/image.wav")
     assert len(inspect_data(data).files.table) == 12

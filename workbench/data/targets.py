@@ -160,7 +160,10 @@ def require_names_agree(paths: Sequence[str], targets: Sequence[int], folder: Pa
     Raises:
         DataError: more than ten times as many names say the other class as say the same.
     """
-    torn = _torn(targets, [*map(_class_in_name, paths)])
+    said = [*map(_class_in_name, paths)]
+    if len(set(said)) < 2:  # what all are called, as in `deepfake-data/1.png`, is no class
+        return
+    torn = _torn(targets, said)
     if _real_is_fake(targets, torn) and torn.count(True) > 10 * torn.count(False):
         row = torn.index(True)
         more = f", and {torn.count(True) - 1} more so" if torn.count(True) > 1 else ""
@@ -186,7 +189,8 @@ def _real_is_fake(own: Sequence[int | None], torn: Sequence[bool | None]) -> boo
 def _class_in_name(path: str) -> int | None:
     """Return the class that a path's name has a word for, such as `fake_12.png`, or its folders.
 
-    The nearest part of the path that has one decides; words of both classes say nothing.
+    The nearest part of the path that has one decides; words of both classes say nothing, nor do
+    those in `not_fake`.
     """
     if not _MAY_SAY.search(path):
         return None
@@ -194,9 +198,11 @@ def _class_in_name(path: str) -> int | None:
     for part in reversed(path.split("/")):
         apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", part)
         apart = re.sub(r"bona[\W_]fide", "bonafide", apart.casefold())
-        found = {read(word) for word in re.split(r"[\W\d_]+", apart)} - {None}
+        words = re.split(r"[\W\d_]+", apart)
+        found = {read(word) for word in words} - {None}
         if found:
-            return found.pop() if len(found) == 1 else None
+            is_plain = len(found) == 1 and {"not", "non"}.isdisjoint(words)
+            return found.pop() if is_plain else None
     return None
 
 
