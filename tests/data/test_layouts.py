@@ -354,6 +354,18 @@ def test_groups_and_generators_are_found(tmp_path: Path) -> None:
     assert set(dealt.groupby("meta.speaker_id")["split"].nunique()) == {1}
 
 
+def test_a_word_for_unknown_in_a_column_of_groups_is_told(tmp_path: Path) -> None:
+    who = ["Unknown" if n % 3 else ("" if n % 2 else f"s{n // 12}") for n in range(120)]
+    rows = "".join(f"f{n}.wav,{n % 2},{who[n]}\n" for n in range(120))
+    put(table(tmp_path / "a", f"file,target,speaker\n{rows}"), *(f"f{n}.wav" for n in range(120)))
+    found = inspect_data(tmp_path / "a")
+    assert found.layout.groups == ("speaker",)
+    assert [line for line in found.lines() if "count as one group" in line] == [
+        "speaker: 80 files have 'Unknown' and count as one group; leave the cells empty where it "
+        "is not known"
+    ]
+
+
 @pytest.mark.parametrize("labels", ["list.csv", "train.csv", "train_label.txt"])
 def test_what_the_metadata_say_keeps_speakers_together_beside_any_labels(
     tmp_path: Path, labels: str

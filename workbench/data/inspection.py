@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from workbench.data.class_folders import (
     class_of,
     folders_in,
@@ -47,6 +49,10 @@ _LOOKED_FOR = (
     "a label file such as train_label.txt, a table with a column of file names and one of labels, "
     "and folders called real and fake"
 )
+
+
+_PLACEHOLDERS = ("unknown", "unk", "nan", "na", "n/a", "none", "null", "-1", "-", "?")
+"""Cells, in lower case, that may say that something is not known."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
         )
     remarks = [*remarks, *_unused_told(found, layout, remarks)]
     layout = _with_known_groups(layout, files)
-    remarks = [*remarks, *_metadata_told(found, layout)]
+    remarks = [*remarks, *_metadata_told(found, layout), *_placeholders_told(layout, table)]
     validation, said = _validation(files, layout)
     remarks = [*remarks, *filter(None, [said])]
     return Inspection(folder, layout, validation, files, kinds, tuple(remarks))
@@ -279,6 +285,21 @@ def _with_known_groups(layout: Layout, files: DataFiles) -> Layout:
     told = [name for name in metadata_of(table) if (table[name].fillna("") != "").any()]
     groups = tuple(name for name in layout.groups if column_of(name) in told)
     return layout if groups == layout.groups else _updated(layout, {"groups": groups}, None)
+
+
+def _placeholders_told(layout: Layout, table: pd.DataFrame) -> list[str]:
+    """Return a line on groups called `unknown`, `-1` and the like, which pass for one group."""
+    found = []
+    for name in layout.groups:
+        cells = table[column_of(name)].fillna("")
+        counts = cells[cells.str.strip().str.casefold().isin(_PLACEHOLDERS)].value_counts()
+        found += [
+            f"{shown_cell(name)}: {count} files have {quoted(str(word))} and count as one group; "
+            "leave the cells empty where it is not known"
+            for word, count in counts.items()
+            if count > 1
+        ]
+    return found
 
 
 def _validation(files: DataFiles, layout: Layout) -> tuple[Validation, str]:
