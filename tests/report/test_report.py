@@ -21,6 +21,7 @@ from workbench.errors import DamagedFileError
 from workbench.report import figures
 from workbench.report.axes import ABSENT, axis, axis_names
 from workbench.report.page import study_plots, write_report
+from workbench.report.trials import leaders
 from workbench.study.importances import Importance
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
@@ -387,6 +388,21 @@ def test_curves_are_of_one_slice_where_the_objective_is_of_several(tmp_path: Pat
     assert f"AUC {auc(val['target'], val['score']).value:.5f}" in drawn.name
     assert plots["pr"].figure.data[-1].y[0] == 0.5  # all called fake: half of the files are
     assert plots["roc"].note == plots["pr"].note == "On val."
+
+
+def test_the_table_has_the_metrics_of_val_beside_an_objective_over_several_slices(
+    tmp_path: Path,
+) -> None:
+    study = make_sliced(tmp_path, num_trials=1)
+    objective = Objective(over=("val", "generators", "degraded"), aggregate="mean")
+    of_val = {"auc": 0.91, "f1": 0.92, "log_loss": 0.93, "tpr": 0.94, "fpr": 0.95}
+    of_all = {name: value - 0.5 for name, value in of_val.items()}
+    known = {"by_slice": {"val": of_val, "generator:a": of_all}, "metrics": of_all}
+    rows = [study.rows[0].model_copy(update=known)]
+    drawn = leaders(study.folder, rows, objective)
+    assert all(f">{value:.4f}<" in drawn for value in of_val.values())
+    assert not any(f">{value:.4f}<" in drawn for value in of_all.values())
+    assert f"auc to FPR: on val alone; {objective.label}: on " in drawn
 
 
 def test_learning_curves_break_where_another_fold_begins() -> None:

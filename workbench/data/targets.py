@@ -194,12 +194,11 @@ def _class_in_name(path: str) -> int | None:
     """
     if not _MAY_SAY.search(path):
         return None
-    read = _of_words(**_WORDS)
     for part in reversed(path.split("/")):
         apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", part)
         apart = re.sub(r"bona[\W_]fide", "bonafide", apart.casefold())
         words = re.split(r"[\W\d_]+", apart)
-        found = {read(word) for word in words} - {None}
+        found = {_class_of_word(word) for word in words} - {None}
         if found:
             is_plain = len(found) == 1 and {"not", "non"}.isdisjoint(words)
             return found.pop() if is_plain else None
@@ -264,3 +263,7 @@ def _read_number(word: str) -> int | None:
 
 def _plain(word: str) -> str:
     return word.strip().casefold()
+
+
+_class_of_word = _of_words(**_WORDS)
+"""Returns the class of a word that is one for a class."""

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from workbench import pages
 from workbench.report.cells import number_cell, prose_cell, table, text_section, word_cell
-from workbench.selection.leaderboard import common_reasons, millions, shorten
+from workbench.selection.leaderboard import beside_objective, common_reasons, millions, shorten
 from workbench.selection.promotion import lead_of
-from workbench.selection.slice_values import CLEAN
 from workbench.selection.statistics import trial_auc_difference
 from workbench.study.file_groups import groups_of_files
 from workbench.study.folder import StudyFolder
@@ -40,25 +39,17 @@ def leaders(folder: StudyFolder, complete: Sequence[TrialRow], objective: Object
         )
     if len(complete) > TABLE_ROWS:
         note += f" The best {TABLE_ROWS} of {len(complete)} complete trials are listed."
-    # Of several slices, the worst F1 beside the worst AUC says little: of them, those on `val`.
-    on_val = not objective.is_of_one() and all(CLEAN in row.by_slice for row in shown)
-    if on_val:
-        note += f" auc to fpr: on {CLEAN} alone; {objective.label}: on {objective.place}."
-    metrics = [
-        name
-        for name in ("auc", "log_loss", "f1", "tpr", "fpr")
-        if on_val or name != objective.metric
-    ]
+    beside, of_which = beside_objective(shown, objective)
+    note += f" {of_which}" if of_which else ""
     header = ["rank", "trial", objective.label, *(["behind the best"] if behind else [])]
-    header += [*metrics, "backbone", "views", "params M", "seconds"]
+    header += [*beside, "backbone", "views", "params M", "seconds"]
     lines = []
-    for place, row in enumerate(shown, 1):
+    for place, (row, *metrics) in enumerate(zip(shown, *beside.values(), strict=True), 1):
         cells = [number_cell(place, "d"), number_cell(row.number, "d")]
         cells.append(number_cell(row.objective, ".5f"))
         if behind:
             cells.append(_gap(behind.get(row.number)))
-        own = row.by_slice[CLEAN] if on_val else row.metrics
-        cells += [number_cell(own.get(name), ".4f") for name in metrics]
+        cells += [number_cell(value, ".4f") for value in metrics]
         cells += [word_cell(row.backbone), word_cell("+".join(row.views))]
         size = millions(row)
         cells.append(number_cell(None if size == "-" else float(size), ".2f"))

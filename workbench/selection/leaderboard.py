@@ -105,21 +105,12 @@ def as_table(
     count = shorten(count_line(rows), width)
     if not best:
         return f"No trial is complete yet.\n{count}"
-    # Of several slices, the worst F1 beside the worst AUC says little: of them, those on `val`.
-    on_val = not objective.is_of_one() and all("val" in row.by_slice for row in best)
+    beside, said = beside_objective(best, objective)
     columns: dict[str, list[str]] = {"trial": [str(row.number) for row in best]}
     columns[objective.label] = [f"{row.objective:.4f}" for row in best]
-    for metric, title in (
-        ("auc", "auc"),
-        ("f1", "f1"),
-        ("log_loss", "log-loss"),
-        ("tpr", "TPR"),
-        ("fpr", "FPR"),
-    ):
-        if on_val:
-            columns[title] = [_fixed(row.by_slice["val"].get(metric), 4) for row in best]
-        elif metric != objective.metric:
-            columns[title] = [_fixed(row.metrics.get(metric), 4) for row in best]
+    titles = {"log_loss": "log-loss", "tpr": "TPR", "fpr": "FPR"}
+    for metric, values in beside.items():
+        columns[titles.get(metric, metric)] = [_fixed(value, 4) for value in values]
     names = {"backbone": [row.backbone for row in best]}
     names["views"] = ["+".join(row.views) for row in best]
     columns |= names
@@ -140,8 +131,24 @@ def as_table(
     spare -= 2 + max(map(len, ["views", *columns["views"]]))
     columns["backbone"] = [shorten(name, max(12, spare)) for name in names["backbone"]]
     lines = text_table(list(columns), list(zip(*columns.values(), strict=True)))
-    note = f"\nauc to FPR: on val alone; {objective.label}: on {objective.place}." if on_val else ""
+    note = f"\n{said}" if said else ""
     return "\n".join([f"{lines}{note}\n\n{count}", *_breaking(rows, objective)])
+
+
+def beside_objective(
+    rows: Sequence[TrialRow], objective: Objective
+) -> tuple[dict[str, list[float | None]], str]:
+    """Return the metrics that stand beside the objective, a value for each trial, and a note.
+
+    Of an objective over several slices they are those on `val`, which the note says: the worst F1
+    beside the worst AUC says little. Of one slice, its metric is left out.
+    """
+    on_val = not objective.is_of_one() and all("val" in row.by_slice for row in rows)
+    own = [row.by_slice["val"] if on_val else row.metrics for row in rows]
+    names = ("auc", "f1", "log_loss", "tpr", "fpr")
+    shown = [name for name in names if on_val or name != objective.metric]
+    note = f"auc to FPR: on val alone; {objective.label}: on {objective.place}." if on_val else ""
+    return {name: [metrics.get(name) for metrics in own] for name in shown}, note
 
 
 def _breaking(rows: Sequence[TrialRow], objective: Objective) -> list[str]:

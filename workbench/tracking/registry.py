@@ -255,7 +255,7 @@ def _save_model(
             str(path),
             mlflow_model=about,
             signature=ModelSignature(inputs, outputs),
-            # Of a bare array MLflow stores two JSON files: of video 110 MB and 15 s for one model.
+            # Of a bare array MLflow stores two JSON files: of video 110 MB for one model.
             input_example=[example],
             pip_requirements=pip,
             serialization_format="pt2",
