@@ -279,7 +279,8 @@ def _say(
     picked = f"; being picked as the best of {num_complete} trials flatters it"
     picked = picked if margin >= 0 and num_complete > 2 else ""
     if paired is None:
-        return f"{said}; no standard error of that is known, as it is of the AUC on one slice{picked}."
+        known = "as it is of an AUC on one slice"
+        return f"{said}; no standard error of that is known, {known}{picked}."
     if paired.standard_error is None:
         return f"{said}; one sample or group of a class is too few for a standard error{picked}."
     if paired.confidence is None:
