@@ -1,5 +1,7 @@
 """YAML files of strangers, read safely and within limits."""
 
+import copy
+import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -198,9 +200,15 @@ def parse_yaml(text: str, *, where: str) -> Any:
         ConfigError: it is not YAML, or comes to more than is read of any file.
     """
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return copy.deepcopy(_parsed(text))
     except (yaml.YAMLError, *_BAD_VALUES) as error:
         raise ConfigError(f"{where} is not valid YAML: {_one_line(error, text)}") from error
+
+
+# A command reads the experiment of its study some thirty times.
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
 
 
 def build_said(kind: type[V] | Any, tree: Any, *, where: str) -> V:
