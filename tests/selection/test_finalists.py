@@ -11,7 +11,7 @@ import pytest
 from tests.selection.studies import MadeStudy, normal_scores, row
 from workbench.errors import StudyError
 from workbench.selection import pack_proposal
-from workbench.selection.champion import read_champion
+from workbench.selection.champion import describe_champion, read_champion
 from workbench.selection.finalists import Finalist, Finalists, choose_finalists, read_finalists
 from workbench.selection.finalists_told import (
     finalists_as_json,
@@ -270,6 +270,16 @@ def test_by_hand_the_trial_itself_is_promoted(final: Round) -> None:
     trial = final.study.rows[0].recipe
     champion = promote(final.folder, KnownModels(trial), 0)
     assert (champion.recipe, champion.repeats) == (trial, ())
+    # What to expect of it is corrected for the choice among trials alone; its repeats tell more.
+    [finalist] = [one for one in final.read().ranked if one.row.number == 0]
+    told = (
+        f"Trained again {len(finalist.values)} times with new seeds, it has a mean auc of "
+        f"{finalist.mean:.5f}, which nobody picked."
+    )
+    assert told in describe_champion(champion).splitlines()
+    final.folder.finalists.unlink()
+    now = promote(final.folder, KnownModels(trial), 0)
+    assert now.expected is not None and told not in now.expected.caveats
 
 
 def test_a_round_that_is_not_whole_promotes_the_best_trial(

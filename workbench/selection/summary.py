@@ -118,7 +118,7 @@ def summarise(
     expected = expect(folder, rows, objective, number=chosen[0].row.number)
     found = _summary(folder, objective, chosen, ranked, scores, champion, expected)
     seeds = tuple(sentences(finalists)) if finalists else ()
-    pack = kept_pack(folder, champion)
+    pack = kept_pack(folder, champion, rows)
     changed: dict[str, object] = {"seeds": seeds, "pack": pack}
     if champion and champion.is_soup:
         limit = folder.experiment().rulebook.max_params
