@@ -203,3 +203,35 @@ def test_equal_trials_are_worth_what_they_have_though_a_third_has_more_pairs_of_
     in_part = in_thirds([one], 50, np.random.default_rng(0))
     assert shift_of_parts(one, "auc", scores, in_part) > 0.02
     assert shift_of_parts(one, "best_f1", scores, in_part) == 0
+
+
+def test_groups_that_are_each_of_a_kind_of_their_own_are_drawn_all_the_same() -> None:
+    """Each of 16 speakers has fakes of other ones of four generators, all have real files."""
+    rng = np.random.default_rng(0)
+    groups, y = np.repeat(np.arange(16), 8), np.tile([0, 1], 64)
+    logits = 2 * y - 1 + rng.normal(0, 1.5, 16)[groups] + rng.normal(0, 0.5, 128)
+    scores = 1 / (1 + np.exp(-logits))
+    of_slices = [(y == 0) | (groups >> n & 1 == 1) for n in range(4)]
+    measured = [SliceScores(y[some], scores[None, some], groups[some]) for some in of_slices]
+    objective = Objective(metric="log_loss", over=("generators",), aggregate="mean")
+    found = correct(measured, objective)
+    assert found is not None
+    losses = -np.log(np.where(y == 1, scores, 1 - scores))
+    without = [
+        np.mean([losses[some & (groups != speaker)].mean() for some in of_slices])
+        for speaker in range(16)
+    ]
+    by_jackknife = np.sqrt(15 * np.var(without))
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * by_jackknife, rel=0.2)
+
+
+@pytest.mark.parametrize("metric", ["auc", "log_loss", "f1"])
+def test_slices_of_one_speaker_each_tell_nothing_of_how_a_trial_alone_varies(
+    metric: MetricName,
+) -> None:
+    one = drawn(1, 80, seed=0)
+    of_each = [
+        SliceScores(one.targets[some], one.scores[:, some], np.full(20, speaker))
+        for speaker, some in enumerate(np.arange(80).reshape(4, 20))
+    ]
+    assert correct(of_each, Objective(metric=metric, over=("speaker",), aggregate="mean")) is None

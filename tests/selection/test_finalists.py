@@ -10,8 +10,11 @@ import pytest
 
 from tests.selection.studies import MadeStudy, normal_scores, row
 from workbench.errors import StudyError
+from workbench.report.calibration import calibration_section
+from workbench.report.slices import slices_section
 from workbench.selection import pack_proposal
-from workbench.selection.champion import read_champion
+from workbench.selection.calibration import Calibration, ReliabilityBin
+from workbench.selection.champion import describe_champion, read_champion
 from workbench.selection.finalists import Finalist, Finalists, choose_finalists, read_finalists
 from workbench.selection.finalists_told import (
     finalists_as_json,
@@ -21,6 +24,7 @@ from workbench.selection.finalists_told import (
 )
 from workbench.selection.packing import Ingredient
 from workbench.selection.promotion import promote
+from workbench.selection.slice_values import SliceValues
 from workbench.selection.summary import summarise
 from workbench.study.repeats import FinalistsPlan, Repeat, repeated, write_plan, write_repeat
 from workbench.study.soups import Ingredient as Averaged
@@ -227,6 +231,37 @@ def test_the_repeat_nearest_the_mean_is_promoted(final: Round) -> None:
     assert "Its mean is ahead of that of trial 0" in champion.sentence
 
 
+def test_the_page_names_the_repeats_that_stand_for_their_trials(final: Round) -> None:
+    fill(final)
+    found, _ = summarise(final.folder, final.study.rows, AUC)
+    assert [one.title for one in found.contenders] == [
+        "the repeat of trial 1",
+        "the repeat of trial 0",
+    ]
+    values = {one.number: (0.7, 0.6) for one in found.contenders}
+    slices = SliceValues(slices=("val", "other"), of_objective=(True, False), values=values)
+    found = found.model_copy(update={"slices": slices})
+    told = "It has the repeat of trial 1 and the repeat of trial 0, with other seeds that nobody"
+    assert told in slices_section(found, final.study.rows, AUC)
+    bins = (ReliabilityBin(score=0.4, share=0.5, low=0.2, high=0.8, count=20),)
+    fitted = Calibration(
+        temperature=2.0,
+        log_loss=0.7,
+        log_loss_after=0.6,
+        ece=0.1,
+        ece_after=0.05,
+        num_samples=20,
+        num_folds=5,
+        bins=bins,
+        bins_after=bins,
+    )
+    found = found.model_copy(update={"calibration": fitted})
+    page = calibration_section(found)
+    assert "Of the repeat of trial 1 on val" in page and "divides the exported scores so" in page
+    page = calibration_section(found.model_copy(update={"is_pack_promoted": True}))
+    assert "divides the scores of the promoted pack by a temperature of its own" in page
+
+
 # The repeats of trial 0 have an FPR of 0.26, 0.25 and 0.26, those of trial 1 of 0.19, 0.2 and 0.18:
 # the second is nearest their mean.
 def test_a_repeat_that_breaks_a_constraint_is_not_promoted(tmp_path: Path) -> None:
@@ -270,6 +305,16 @@ def test_by_hand_the_trial_itself_is_promoted(final: Round) -> None:
     trial = final.study.rows[0].recipe
     champion = promote(final.folder, KnownModels(trial), 0)
     assert (champion.recipe, champion.repeats) == (trial, ())
+    # What to expect of it is corrected for the choice among trials alone; its repeats tell more.
+    [finalist] = [one for one in final.read().ranked if one.row.number == 0]
+    told = (
+        f"Trained again {len(finalist.values)} times with new seeds, it has a mean auc of "
+        f"{finalist.mean:.5f}, which nobody picked."
+    )
+    assert told in describe_champion(champion).splitlines()
+    final.folder.finalists.unlink()
+    now = promote(final.folder, KnownModels(trial), 0)
+    assert now.expected is not None and told not in now.expected.caveats
 
 
 def test_a_round_that_is_not_whole_promotes_the_best_trial(

@@ -31,13 +31,14 @@ from workbench.selection.champion import describe_champion, folds_told, read_cha
 from workbench.selection.operating_points import operating_points
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
-from workbench.selection.pack_summary import describe_pack, summarise_pack
+from workbench.selection.pack_summary import decision_for_pack, describe_pack, summarise_pack
 from workbench.selection.packing import Ingredient, counted, join_tables, record_of, write_pack
+from workbench.selection.promotion import promote_best
 from workbench.selection.summary import describe_summary, summarise
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate
 from workbench.trial.delong import auc
-from workbench.trial.recipe import Recipe
+from workbench.trial.recipe import Objective, Recipe
 
 SHIFT = 0.7
 
@@ -479,6 +480,48 @@ def test_a_promoted_pack_is_the_champion_and_is_told_as_one(tmp_path: Path) -> N
     # Promoted again, nothing is registered twice.
     promote_pack(made.folder, registry, record.uid, run_id="x", why="Since.", is_by_hand=True)
     assert len(registry.kept) == 1
+
+
+def test_a_pack_whose_best_single_trial_was_overtaken_says_so(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 3)
+    _, record = make_pack(made.folder, propose_pack(made.folder))
+    registry = ListedModels()
+    before = promote_pack(
+        made.folder, registry, record.uid, run_id="r", why="Since.", is_by_hand=True
+    )
+    summary, _ = summarise(made.folder, made.rows, made.objective)
+    assert summary.pack is not None and summary.pack.overtaken == ""
+    assert promote_best(made.folder, registry) == before
+    made.add(*normal_scores(2 * SHIFT, seed=9), run="run-9")
+    held, best = made.rows[record.best_single or 0].objective, made.rows[3].objective
+    told = (
+        f"That single trial is trial {record.best_single}, {held:.5f}; trial 3 has {best:.5f}. "
+        "`workbench pack` chooses anew."
+    )
+    summary, _ = summarise(made.folder, made.rows, made.objective)
+    assert summary.pack is not None
+    assert told in describe_pack(summary.pack).splitlines()
+    assert told in describe_pack(summary.pack, summary.pack.gain_in_words).splitlines()
+    assert escape(told) in pack_section(summary)
+    now = promote_best(made.folder, registry)
+    assert now.sentence == f"{before.sentence} {told}"
+    assert promote_best(made.folder, registry) == now
+    assert read_champion(made.folder) == now
+
+
+def test_the_slices_of_its_objective_are_no_other_data_to_a_pack(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path, objective=Objective(over=("val", "degraded"), aggregate="mean"))
+    for number in range(3):
+        targets, scores = normal_scores(SHIFT, seed=number + 1, noise=1.0)
+        recipe = made.add(targets, scores, slices={"degraded.jpeg30": range(150)})
+        save_weights(made, recipe, seed=number)
+    _, record = make_pack(made.folder, propose_pack(made.folder))
+    summary = summarise_pack(made.folder, made.folder.pack(record.uid))
+    worth = decision_for_pack(summary, 10**9, is_by_hand=False)[1]
+    assert set(summary.by_slice) == {"val", "degraded.jpeg30"}
+    low = summary.by_slice["degraded.jpeg30"]
+    assert worth.endswith(f"; on other slices {low:.3f} (degraded.jpeg30).")
 
 
 def test_members_of_studies_with_other_clusters_are_joined_on_what_they_share() -> None:

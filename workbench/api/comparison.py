@@ -112,7 +112,7 @@ class Comparison:
         if not (self.summary.is_pack_promoted and pack.estimate):
             return describe_pack(pack)
         # What to expect of one that is promoted is said by the decision.
-        return describe_pack(pack, list(filter(None, [pack.estimate.gain_sentence])))
+        return describe_pack(pack, pack.gain_in_words)
 
     def as_json(self) -> dict[str, Any]:
         """Return what `workbench compare --json` prints: `decision` and `trials`, of plain values.

@@ -25,13 +25,16 @@ def calibration_section(summary: Summary) -> str:
     figure.update_yaxes(square)
     figure.update_layout(legend=LEGEND, showlegend=True)
     sure = "is too sure" if found.temperature > 1 else "is not sure enough"
+    divides = "divides the exported scores so"
+    if promoted := "pack" * summary.is_pack_promoted or "soup" * summary.is_soup_promoted:
+        divides = f"divides the scores of the promoted {promoted} by a temperature of its own"
     note = (
-        f"Of trial {summary.contenders[0].number} on {summary.clean_slice}, {found.num_samples} "
+        f"Of {summary.contenders[0].title} on {summary.clean_slice}, {found.num_samples} "
         f"files: expected calibration error {found.ece:.3f}, log-loss {found.log_loss:.4f}. By the "
         f"temperature {found.temperature:.2f} the model {sure}; with a temperature fitted out of "
         f"fold ({found.num_folds} folds) they are {found.ece_after:.3f} and "
-        f"{found.log_loss_after:.4f}. The AUC stays. `workbench export --calibrated` divides the "
-        "exported scores so."
+        f"{found.log_loss_after:.4f}. The AUC stays. `workbench export --calibrated` "
+        f"{divides}."
     )
     drawn = pages.plot("calibration", figure, has_buttons=True)
     return pages.section("Calibration", drawn, note=note, is_half=True)

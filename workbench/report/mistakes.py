@@ -61,7 +61,7 @@ def mistakes_section(folder: StudyFolder, summary: Summary, scores: ScoresByTria
         told = frames.get(one.name, "") if one.source == CLEAN else ""
         figures.append(_figure(one, found, told))
     note = (
-        f"Of trial {summary.contenders[0].number}: files on the wrong side of 0.5, the surest "
+        f"Of {summary.contenders[0].title}: files on the wrong side of 0.5, the surest "
         f"first, from each slice in turn. Of a video or a sound, the first {DURATION_S:g} seconds."
     )
     body = f"<div class='mistakes'>\n{chr(10).join(figures)}\n</div>{_by_slice(own)}"

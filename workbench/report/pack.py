@@ -56,7 +56,9 @@ def _notes(summary: Summary, pack: PackSummary) -> list[str]:
     notes = [f"Its score is {pack.joint}: {metric} {pack.value:.4f} on {place}."]
     if pack.estimate:
         # The head of the page says what to expect of a pack that is promoted.
-        worth = () if summary.is_pack_promoted else pack.estimate.lines
+        worth = [pack.overtaken] if pack.overtaken else []
+        if not summary.is_pack_promoted:
+            worth = [pack.estimate.sentence, *pack.gain_in_words]
         notes += [*worth, f"{pack.estimate.method}."]
     if pack.rates_in_words:
         notes.append(pack.rates_in_words)

@@ -61,6 +61,11 @@ def slices_section(summary: Summary, ranked: Sequence[TrialRow], objective: Obje
         f"{objective.metric} of each trial on each slice, coloured from the worst of the table "
         "(orange) to its best (blue). Slices of the objective are marked ●."
     )
+    if again := [one.title for one in summary.contenders if one.is_repeat]:
+        note += (
+            f" It has {' and '.join(again)}, with other seeds that nobody picked, in place of the "
+            "trial itself."
+        )
     if len(names) < len(values.slices):
         note += (
             f" {len(names)} of {len(values.slices)} slices are shown: those of the objective, "

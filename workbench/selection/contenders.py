@@ -73,6 +73,11 @@ class Contender(Frozen):
     is_repeat: bool = False
     """Whether this is a repeat of the trial, with another seed."""
 
+    @property
+    def title(self) -> str:
+        """What a person calls it: `trial 5`, or `the repeat of trial 5`."""
+        return f"{'the repeat of ' * self.is_repeat}trial {self.number}"
+
     behind: float | None = None
     """How much worse its objective is than the first contender's, or its mean where both have one;
     below 0 if it is better."""

@@ -33,6 +33,10 @@ _BAGS, _SLOW_BAGS = 200, 50
 """Bootstrap samples for a standard error: it is off by a twentieth; of metrics that take long, by a
 tenth."""
 
+_FEW = 10
+"""Groups of a kind that are drawn together with those of other kinds: of fewer, a bootstrap that
+keeps their number tells too small a variance, and of a single one none."""
+
 _EQUAL = 1e-6
 """Values that are no further apart are equal: that of many samples at once is so exact."""
 
@@ -82,7 +86,8 @@ def correct(
         seed: Of all that is drawn.
 
     Returns:
-        Nothing where a class of a slice has a single group, and so cannot be divided.
+        Nothing where a class of a slice has a single group, and so cannot be divided; but for the
+        AUC of a trial that is alone on one slice, whose interval supposes how scores are spread.
     """
     in_part = in_thirds(measured, divisions, np.random.default_rng(seed))
     whole = np.ones((len(in_part), 1), bool)
@@ -95,10 +100,11 @@ def correct(
     # Equal ones share a place: which of them is taken owes nothing to these values.
     place = int((sign * (totals - totals[trial]) > _EQUAL).sum())
     naive, num_trials = float(totals[trial]), len(totals)
+    is_supposed = num_trials == len(measured) == 1 and objective.metric == "auc"
+    if not in_part.shape[1] and not is_supposed:
+        return None
     if num_trials == 1:
         choices = Choices(chosen=np.zeros(1, np.int64), values=np.array([naive]))
-    elif not in_part.shape[1]:
-        return None
     else:
         choices = choose_again(measured, objective, in_part, inside, place=place)
     shares = choices.shares(num_trials)
@@ -218,7 +224,7 @@ def gain_error(
         )
         for trial in (0, 1)
     )
-    return float(np.std(first - second, ddof=1))
+    return float(np.nanstd(first - second, ddof=1))
 
 
 def group_influences(
@@ -260,7 +266,7 @@ def interval_of_other(
 ) -> tuple[float, float]:
     """Return the interval of another metric, its variance by a bootstrap of the groups."""
     kinds = kinds_of_groups(measured)
-    variance = bootstrapped(measured, objective, chosen, kinds, seed).var(ddof=1)
+    variance = np.nanvar(bootstrapped(measured, objective, chosen, kinds, seed), ddof=1)
     if objective.metric == "log_loss":
         reach = Z95 * math.sqrt(variance)
         return max(0.0, value - reach), value + reach
@@ -275,27 +281,48 @@ def bootstrapped(
     kinds: npt.NDArray[np.int64],
     seed: int,
 ) -> Float64Array:
-    """Return the objective of the chosen trial on bootstrap samples of the groups, (bags,)."""
+    """Return the objective of the chosen trial on bootstrap samples of the groups, (bags,).
+
+    A slice that a sample leaves without a class does not count in it; where none is left, the
+    objective is NaN.
+    """
     rng = np.random.default_rng(seed)
     num_bags = _BAGS if objective.metric in FAST else _SLOW_BAGS
     times = np.zeros((len(kinds), num_bags), np.int64)
-    for kind in np.unique(kinds):
-        members = np.flatnonzero(kinds == kind)
+    strata = _strata(measured, kinds)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
         size = len(members)
         times[members] = rng.multinomial(size, np.full(size, 1 / size), num_bags).T
-    values = np.zeros(num_bags)
+    values, counted = np.zeros(num_bags), np.zeros(num_bags)
     for one, weight in zip(measured, chosen.weights, strict=True):
         if not weight:
             continue
         scores, drawn = one.scores[chosen.trial], times[one.groups]
+        there = drawn[one.targets == 1].any(axis=0) & drawn[one.targets == 0].any(axis=0)
+        drawn = drawn[:, there]
         if objective.metric in FAST:
             found = weighted_metric(objective.metric, one.targets, scores, drawn.astype(np.float64))
         else:
             found = np.array(
                 [_repeated(objective, one.targets, scores, count) for count in drawn.T]
             )
-        values += weight * found
-    return values
+        values[there] += weight * found
+        counted[there] += weight
+    whole = float(chosen.weights.sum())
+    return np.divide(values * whole, counted, out=np.full(num_bags, np.nan), where=counted > 0)
+
+
+def _strata(measured: Sequence[SliceScores], kinds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return what is drawn together, (groups,): a kind, or all of few groups of the same classes.
+
+    Where speakers have fakes of generators of their own, each may be of a kind of its own.
+    """
+    has = np.zeros((len(kinds), 2), bool)
+    for one in measured:
+        has[one.groups, one.targets] = True
+    classes = 1 + has[:, 0] + 2 * has[:, 1]
+    return np.where(np.bincount(kinds)[kinds] < _FEW, -classes, kinds)
 
 
 def _repeated(

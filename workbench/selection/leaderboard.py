@@ -206,3 +206,24 @@ def shorten(text: str, length: int) -> str:
 
 def _fixed(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def better_than(number: int | None, rows: Sequence[TrialRow], objective: Objective) -> str:
+    """Return a sentence if a trial is better than the one that a pack is held against.
+
+    Args:
+        number: Of that trial; none of another study's.
+        rows: The trials of the study.
+        objective: What it improves.
+    """
+    ranked = rank(complete_trials(rows), objective)
+    held = next((row for row in ranked if row.number == number), None)
+    best = next((row for row in ranked if not row.breaks), None)
+    if held is None or best is None or ranked.index(best) >= ranked.index(held):
+        return ""
+    if objective_of(best) == objective_of(held):
+        return ""
+    return (
+        f"That single trial is trial {held.number}, {objective_of(held):.5f}; trial {best.number} "
+        f"has {objective_of(best):.5f}. `workbench pack` chooses anew."
+    )

@@ -352,7 +352,7 @@ class _Rows:
             bootstrapped(self.measured, self.objective, self._chosen(row), self.kinds, seed)
             for row, _ in (first, second)
         ]
-        return float((drawn[0] - drawn[1]).var(ddof=1))
+        return float(np.nanvar(drawn[0] - drawn[1], ddof=1))
 
     def _chosen(self, row: int) -> ChosenRow:
         return ChosenRow(row, float(self.totals[row]), self.weights[:, row])

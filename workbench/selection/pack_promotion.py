@@ -59,7 +59,7 @@ def promote_pack(
     champion = Champion(
         runner_up=RunnerUp(number=held.number, objective=held.mean) if held else None,
         margin=estimate.lead if estimate else None,
-        sentence=_against(pack),
+        sentence=against_in_words(pack),
         study=folder.name,
         number=None,
         recipe=uid,
@@ -82,7 +82,8 @@ def promote_pack(
     return champion
 
 
-def _against(pack: PackRecord) -> str:
+def against_in_words(pack: PackRecord) -> str:
+    """Return which member counts most in a pack, and which trial it was held against."""
     weights = pack.spec.joint.weights
     most = pack.members[weights.index(max(weights))]
     if len(set(weights)) == 1:

@@ -10,6 +10,7 @@ from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.joint import Joint, MeanOfProbabilities
 from workbench.selection.champion import Champion
 from workbench.selection.joining import joined
+from workbench.selection.leaderboard import better_than
 from workbench.selection.mistakes import worst_mistakes
 from workbench.selection.operating_points import (
     OperatingPoint,
@@ -17,10 +18,11 @@ from workbench.selection.operating_points import (
     rates_in_words,
 )
 from workbench.selection.packing import on_shared_slices
-from workbench.selection.slice_values import main_slice
+from workbench.selection.slice_values import CLEAN, main_slice
 from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord, members_told
+from workbench.study.records import TrialRow
 from workbench.tables import text_table
 from workbench.trial.metrics import metrics_by_slice, objective_metrics
 from workbench.trial.recipe import Objective
@@ -93,6 +95,12 @@ class PackSummary(Frozen):
     """How the scores become one, in a few words."""
 
     estimate: PackEstimate | None
+    best_single: int | None
+    """The trial that it is held against, of its study."""
+
+    overtaken: str = ""
+    """A sentence if another trial is better than that one by now."""
+
     params_thop: int | None
     params_true: int | None
     ms_per_file: float | None
@@ -103,6 +111,12 @@ class PackSummary(Frozen):
 
     operating_points: tuple[OperatingPoint, ...]
     """Of the pack itself."""
+
+    @property
+    def gain_in_words(self) -> list[str]:
+        """How it stands to the best single model, in sentences."""
+        gain = self.estimate.gain_sentence if self.estimate else ""
+        return [said for said in (gain, self.overtaken) if said]
 
     @property
     def rates_in_words(self) -> str:
@@ -153,6 +167,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
         mistakes=_mistakes(table, columns, record.spec.joint),
         joint=_joint_in_words(record.spec.joint),
         estimate=record.estimate,
+        best_single=record.best_single,
         params_thop=record.params_thop,
         params_true=record.params_true,
         ms_per_file=result.ms_per_file,
@@ -169,7 +184,8 @@ def describe_pack(summary: PackSummary, worth: Sequence[str] | None = None) -> s
         worth: What it is worth, in sentences; by default what its estimate says.
     """
     if worth is None:
-        worth = summary.estimate.lines if summary.estimate else ()
+        worth = [summary.estimate.sentence] if summary.estimate else []
+        worth += summary.gain_in_words
     metric = summary.objective.metric
     header = ["trial", "weight", metric, "pack without it", "agrees", "model"]
     rows = [
@@ -197,8 +213,12 @@ def describe_pack(summary: PackSummary, worth: Sequence[str] | None = None) -> s
     return "\n".join(lines)
 
 
-def kept_pack(folder: StudyFolder, champion: Champion | None) -> PackSummary | None:
+def kept_pack(
+    folder: StudyFolder, champion: Champion | None, rows: Sequence[TrialRow] = ()
+) -> PackSummary | None:
     """Return the pack that is the champion, else the one that was made last.
+
+    Of the study's trials in `rows`, one may be better than that which it was held against.
 
     Nothing where there is none, or where its files or those of a member are gone or damaged.
     """
@@ -207,9 +227,13 @@ def kept_pack(folder: StudyFolder, champion: Champion | None) -> PackSummary | N
         return None
     try:
         files = folder.pack(champion.recipe) if champion and is_champion else folder.newest_pack()
-        return summarise_pack(folder, files)
+        found = summarise_pack(folder, files)
     except (StudyError, DamagedFileError):
         return None
+    if found.estimate is None or found.estimate.finalist:
+        return found
+    overtaken = better_than(found.best_single, rows, found.objective)
+    return found.model_copy(update={"overtaken": overtaken})
 
 
 def decision_for_pack(summary: PackSummary, max_params: int, *, is_by_hand: bool) -> list[str]:
@@ -233,12 +257,13 @@ def decision_for_pack(summary: PackSummary, max_params: int, *, is_by_hand: bool
             f"It had {metric} {summary.value:.3f} on {summary.objective.place}, which the choice "
             "flatters"
         )
-    others = sorted(
-        (value, name) for name, value in summary.by_slice.items() if name != summary.objective.place
-    )
+    # As of a trial: of the objective's own slices, the fakes of one generator are of another kind.
+    own = {summary.objective.place, *summary.objective.slices_among([CLEAN])}
+    others = sorted((value, name) for name, value in summary.by_slice.items() if name not in own)
     if others:
         (low, least), (high, most) = others[0], others[-1]
-        expect += f"; on other slices {low:.3f} ({least}) to {high:.3f} ({most})"
+        expect += f"; on other slices {low:.3f} ({least})"
+        expect += f" to {high:.3f} ({most})" if len(others) > 1 else ""
     known = [count for count in (summary.params_thop, summary.params_true) if count is not None]
     cost = f"{max(known) / 1e6:.2f}M parameters" if known else "an unknown number of parameters"
     cost += f" of {max_params / 1e6:.0f}M allowed"

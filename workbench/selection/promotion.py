@@ -13,10 +13,11 @@ from workbench.selection.champion import (
     read_champion,
     write_champion,
 )
-from workbench.selection.estimate import expect
+from workbench.selection.estimate import Expected, expect
 from workbench.selection.finalists import Finalists, read_finalists
 from workbench.selection.finalists_told import failed_repeats, reason, say_lead
-from workbench.selection.leaderboard import complete_trials, objective_of, rank
+from workbench.selection.leaderboard import better_than, complete_trials, objective_of, rank
+from workbench.selection.pack_promotion import against_in_words
 from workbench.selection.registration import Registry, known_version, register
 from workbench.selection.soup_decision import worth_of_soup
 from workbench.selection.statistics import trial_auc, trial_auc_difference
@@ -138,7 +139,7 @@ def promote(
         low=found.low if found else None,
         high=found.high if found else None,
         # What trials are expected to be says nothing of a repeat with another seed.
-        expected=None if best else expect(folder, rows, objective, number=row.number),
+        expected=None if best else _expected(folder, rows, objective, row),
         chosen_by="best" if number is None else "by hand",
         who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -205,29 +206,59 @@ def promote_best(folder: StudyFolder, registry: Registry, *, held: str = "") -> 
 def _as_of_now(folder: StudyFolder, champion: Champion) -> Champion:
     """Return what was promoted by hand as it stands among the trials that ended since.
 
-    A pack is told as of its making: what it is worth is computed with it.
+    A pack is told as of its making: what it is worth is computed with it. Whether a trial is better
+    by now than the one that it was held against is said.
     """
     try:
         rows, _ = measured_alike(folder, read_scored_trials(folder))
+        if champion.is_pack:
+            return _pack_as_of_now(folder, champion, rows)
         soup = read_soup(folder, champion.recipe) if champion.is_soup else None
         uid = soup.ingredients[0].recipe if soup else champion.recipe
         row = next((one for one in complete_trials(rows) if one.recipe == uid), None)
         if row and soup:
             row = row_of_soup(folder, row, soup)
         if row is None or objective_of(row) != champion.value:
-            return champion  # a pack, or a model whose scores or trials are damaged
+            return champion  # its scores or trials are damaged
         lead = lead_of(folder, rows, champion.objective, row, is_soup=champion.is_soup)
         why, expected = champion.why, champion.expected
         if soup:
             why = worth_of_soup(folder, soup, rows)
         else:
-            expected = expect(folder, rows, champion.objective, number=row.number)
+            expected = _expected(folder, rows, champion.objective, row)
             if why.startswith(_REASONS):
                 why = _reason(rows, champion.objective, row)
     except (StudyError, DamagedFileError):
         return champion
     now = {key: getattr(lead, key) for key in Lead.model_fields}
     return champion.model_copy(update={**now, "expected": expected, "why": why})
+
+
+def _pack_as_of_now(folder: StudyFolder, champion: Champion, rows: Sequence[TrialRow]) -> Champion:
+    pack, held = folder.pack(champion.recipe).read_pack(), champion.pack
+    if held is None or held.finalist:
+        return champion
+    said = [against_in_words(pack), better_than(pack.best_single, rows, champion.objective)]
+    return champion.model_copy(update={"sentence": " ".join(filter(None, said))})
+
+
+def _expected(
+    folder: StudyFolder, rows: Sequence[TrialRow], objective: Objective, row: TrialRow
+) -> Expected:
+    """Return what a trial is worth; also what it had on average when it was trained again."""
+    found, finalists = (
+        expect(folder, rows, objective, number=row.number),
+        read_finalists(folder, rows),
+    )
+    ranked = finalists.ranked if finalists else ()
+    again = next((one for one in ranked if one.row.recipe == row.recipe), None)
+    if again is None or again.mean is None:
+        return found
+    told = (
+        f"Trained again {counted(len(again.values), 'time')} with new seeds, it has a mean "
+        f"{objective.metric} of {again.mean:.5f}, which nobody picked."
+    )
+    return found.model_copy(update={"caveats": (*found.caveats, told)})
 
 
 def lead_of(

@@ -118,7 +118,7 @@ def summarise(
     expected = expect(folder, rows, objective, number=chosen[0].row.number)
     found = _summary(folder, objective, chosen, ranked, scores, champion, expected)
     seeds = tuple(sentences(finalists)) if finalists else ()
-    pack = kept_pack(folder, champion)
+    pack = kept_pack(folder, champion, rows)
     changed: dict[str, object] = {"seeds": seeds, "pack": pack}
     if champion and champion.is_soup:
         limit = folder.experiment().rulebook.max_params
@@ -210,7 +210,6 @@ def _summary(
     own = scores[first.number]
     clean = main_slice(own, objective)
     part = own[own["slice"] == clean]
-    shown = f"{'the repeat of ' * contenders[0].is_repeat}trial {first.number}"
     return Summary(
         decision=(
             _promoted(contenders, ranked, objective, champion, first.breaks),
@@ -224,7 +223,7 @@ def _summary(
         slices=values,
         calibration=calibrate(part["target"], part["score"], groups_of_scores(folder, part)),
         evidence=(
-            *folds_apart(folder, shown, own, objective),
+            *folds_apart(folder, contenders[0].title, own, objective),
             *what_would_change_it(contenders, values, scores, objective),
         ),
     )

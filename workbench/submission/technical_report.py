@@ -247,14 +247,27 @@ def _rows(folder: StudyFolder) -> list[TrialRow]:
         return []
 
 
+def _ended_since(of: Reported) -> str:
+    """Return a sentence if there are other trials by now than the champion was chosen among."""
+    complete = complete_trials(_rows(of.folder))
+    own = next((row for row in complete if row.recipe == of.champion.recipe), None)
+    if own is None or not own.breaks:  # those that break a constraint were none to choose from
+        complete = [row for row in complete if not row.breaks]
+    now, expected, pack = len(complete), of.champion.expected, of.champion.pack
+    if expected and expected.num_trials != now:
+        among = expected.num_trials
+    elif pack and pack.num_trials < now:  # it may have counted trials of other studies, too
+        among = pack.num_trials
+    else:
+        return ""
+    return f"That was told among {among} complete trials; there are {now} now."
+
+
 def _selection(of: Reported) -> str:
     champion = of.champion
     how = "as the best" if champion.chosen_by == "best" else "by hand"
     lines = [f"Promoted {how} on {champion.when[:10]}.", *champion.reasons]
-    complete = complete_trials(_rows(of.folder))
-    among = champion.expected.num_trials if champion.expected else len(complete)
-    if among != len(complete):
-        lines.append(f"That was told among {among} complete trials; there are {len(complete)} now.")
+    lines.append(_ended_since(of))
     if finalists := finalists_of(of.folder):
         lines += sentences(finalists)
     return "\n".join(f"- {visible(line)}" for line in lines if line)

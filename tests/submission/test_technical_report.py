@@ -1,0 +1,53 @@
+"""What a technical report says of how a champion was chosen."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from tests.selection.studies import MadeStudy, champion, normal_scores
+from workbench.selection.champion import Champion
+from workbench.selection.estimate import expect
+from workbench.study.packs import PackEstimate
+from workbench.submission import technical_report
+
+
+def selection(made: MadeStudy, promoted: Champion) -> str:
+    of: Any = SimpleNamespace(folder=made.folder, champion=promoted)
+    return technical_report._selection(of)
+
+
+def test_trials_that_break_a_constraint_are_not_told_to_have_ended_since(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path, constraints={"fpr": {"at_most": 0.4}})
+    for seed in (1, 2):
+        kept = made.add(*normal_scores(1.5, seed=seed))
+    targets, scores = normal_scores(1.5, seed=3)
+    made.add(targets, [max(0.6, score) for score in scores])
+    assert [bool(row.breaks) for row in made.rows] == [False, False, True]
+    found = expect(made.folder, made.rows, made.objective, number=1)
+    promoted = champion(1, recipe=kept.uid, expected=found)
+    assert "complete trials; there are" not in selection(made, promoted)
+    made.add(*normal_scores(1.5, seed=4))
+    told = "That was told among 2 complete trials; there are 3 now."
+    assert told in selection(made, promoted)
+
+
+def test_trials_that_ended_since_a_pack_was_made_are_told(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    for seed in range(3):
+        made.add(*normal_scores(0.7, seed=seed))
+    estimate = PackEstimate(
+        expected=0.8,
+        low=0.7,
+        high=0.9,
+        gain=0.1,
+        gain_low=0,
+        gain_high=0.2,
+        num_trials=2,
+        method="",
+    )
+    promoted = champion(0).model_copy(update={"number": None, "pack": estimate})
+    told = "That was told among 2 complete trials; there are 3 now."
+    assert told in selection(made, promoted)
+    # It counts trials of other studies, too.
+    whole = promoted.model_copy(update={"pack": estimate.model_copy(update={"num_trials": 5})})
+    assert "complete trials; there are" not in selection(made, whole)
