@@ -102,6 +102,39 @@ def test_folders_of_the_other_class_within_one_and_unused_tables_are_told(tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("labels.csv", 'file,label\nfake/a.wav,"real\n', "cannot be split into cells"),
+        ("labels.xlsx", "no zip", "cannot be read as a spreadsheet"),
+        ("metadata.ods", "", "is of a format that is not read. Save it as CSV."),
+        ("metadata.jsonl", "", "is of a format that is not read. Save it as CSV."),
+    ],
+)
+def test_a_table_that_is_not_read_is_told_beside_folders_of_classes(
+    tmp_path: Path, name: str, content: str, why: str
+) -> None:
+    data = of_classes(tmp_path / "d", "real", "fake")
+    (data / name).write_text(content)
+    (data / "README.txt").write_text('"')
+    (line,) = [line for line in inspect_data(data).lines() if "is not read" in line]
+    assert line.startswith(f"nothing is taken of one that is not read: {data / name} ")
+    assert why in line
+
+
+def test_a_table_of_a_usual_name_that_is_not_used_is_told(tmp_path: Path) -> None:
+    data = of_classes(tmp_path / "d", "real", "fake")
+    table(data, "file,speaker\nreal/l0.wav,ann\n", "labels.csv")
+    assert "tables of which nothing is taken: labels.csv" in inspect_data(data).lines()
+
+
+def test_a_folder_that_says_what_it_is_not_is_of_no_class(tmp_path: Path) -> None:
+    for one, other in (("not_fake", "not_real"), ("real_files", "non-real files")):
+        data = of_classes(tmp_path / one, one, other)
+        with pytest.raises(DataError, match="nothing says which"):
+            inspect_data(data)
+
+
+@pytest.mark.parametrize(
     ("folders", "fakes"),
     [
         (("training_fake", "training_real"), ("training_fake",)),

@@ -120,6 +120,23 @@ def test_a_row_for_two_files_or_for_none_is_told(data: Path) -> None:
     assert read(data).understood == ()
 
 
+def test_rows_of_no_file_beside_files_without_a_row_are_told(data: Path) -> None:
+    rows = ["train0.mp4,ann", "trainset/train1,bob", "VAL0.MP4,cy", "val1.mov,dee", "t0.mp4,eve"]
+    (data / "metadata.csv").write_text("\n".join(["file,speaker", *rows]))
+    (line,) = [line for line in read(data, SPEAKERS).understood if "of no file" in line]
+    assert line.startswith(
+        "metadata.csv: 1 row of no file that is labelled or predicted, e.g. 'val1.mov', and 5 "
+        "labelled files without a row, e.g. 'trainset/train2.mp4'"
+    )
+    # Rows of more files than are there say nothing of the names, nor do rows of fewer.
+    for more in (
+        [*rows[:3], "t0.mp4,eve"],
+        [f"{s}{n}.mp4,x" for s in ("train", "val") for n in "0123456"],
+    ):
+        (data / "metadata.csv").write_text("\n".join(["file,speaker", *more]))
+        assert not any("of no file" in line for line in read(data, SPEAKERS).understood)
+
+
 def test_a_speaker_is_one_however_the_accents_are_written(data: Path) -> None:
     label_train(data, ",speaker", ",Jos\u00e9", ",Jose\u0301", ",", ",")
     assert set(told(data, "speaker", SPEAKERS).values()) == {"Jos\u00e9"}

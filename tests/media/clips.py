@@ -79,7 +79,7 @@ def write_media(
             video.height, video.width = pictures.shape[1:3]
             video.pix_fmt = "yuv420p"
         if sound is not None:
-            layout = {1: "mono", 2: "stereo"}[sound.shape[1]]
+            layout = {1: "mono", 2: "stereo", 8: "7.1"}[sound.shape[1]]
             audio = container.add_stream(sound_codec, rate=rate_hz, layout=layout)
         if pictures is not None:
             if times_ms:

@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile  # type: ignore[import-untyped]
+import soxr
 
 from tests.media.clips import chirp, moving, read_sound, tone, write_media
 from workbench.errors import MediaError
@@ -37,6 +39,19 @@ def test_mono_is_3_db_lower_as_ffmpeg_spreads_it_over_two_channels(tmp_path: Pat
     stereo = read_sound(wav(tmp_path / "2.wav", both))
     mono = read_sound(wav(tmp_path / "1.wav", np.ascontiguousarray(both[:, :1])))
     np.testing.assert_allclose(mono, stereo * np.sqrt(0.5), atol=1e-4)
+
+
+def test_the_eight_planes_of_surround_sound_are_mixed_as_ffmpeg_does(tmp_path: Path) -> None:
+    # PyAV takes what lies behind the eighth plane for a ninth, and whoever reads it is dead.
+    surround = chirp(0.5, channels=8, loud=0.2)
+    path = write_media(tmp_path / "x.m4a", sound=surround)
+    mixer = av.AudioResampler(format="s16", layout="stereo", rate=44_100)
+    with av.open(str(path)) as container:
+        mixed = [part.to_ndarray() for f in container.decode(audio=0) for part in mixer.resample(f)]
+    mono = np.concatenate(mixed, axis=1).reshape(-1, 2).mean(1, dtype=np.float32) / 2**15
+    expected = soxr.resample(mono, 44_100, RATE_HZ, quality="HQ")[:10_000]
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(read_sound(path)[:10_000], expected, atol=1e-4)
 
 
 def test_sound_shorter_than_the_picture_is_followed_by_silence(tmp_path: Path) -> None:

@@ -134,7 +134,8 @@ def _together(
     described: MetadataTable | None,
 ) -> DataFiles:
     if described is not None:
-        labelled[-1].understood.extend(described.doubts(split.rows for split in labelled))
+        every = [*labelled, *([] if tests is None else [tests[0]])]
+        labelled[-1].understood.extend(described.doubts(split.rows for split in every))
     labelled[-1].understood.extend(spelled_apart(split.rows for split in labelled))
     if tests is None:
         return DataFiles(tuple(labelled), made_template([], folder))

@@ -31,6 +31,9 @@ from workbench.data.split_names import split_called
 from workbench.errors import DataError
 from workbench.gate import is_inside
 
+_OTHER_FORMATS = (".ods", ".xls", ".xlsm", ".xlsb", ".json", ".jsonl", ".ndjson", ".feather")
+"""Endings of tables that are not read."""
+
 _TEMPLATES = ("submission", "prediction", "template")
 """In the names of files."""
 
@@ -50,7 +53,11 @@ def tables_in(folder: Path) -> FolderTables:
     """Return the tables in a data folder; what is no table is left out."""
     tables, unread = {}, {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in TABLE_ENDINGS:
+        if path.name.startswith("."):
+            continue
+        if path.suffix.lower() in _OTHER_FORMATS:
+            unread[path.name] = f"{path} is of a format that is not read. Save it as CSV."
+        if path.suffix.lower() not in TABLE_ENDINGS:
             continue
         if not is_inside(path, folder):
             unread[path.name] = f"{path} is a link that leads out of the folder"

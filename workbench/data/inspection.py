@@ -245,6 +245,8 @@ def _class_by_words(name: str, given: Classes) -> int | None:
     if found is not None or given.fake:
         return found
     words = [word for word in re.split(r"[\W_]+", name) if not word.isdigit()]
+    if {"not", "non", "no"} & {word.casefold() for word in words}:
+        return None  # `not_fake` says the other one, if any
     meant = {class_of(word, given) for word in words} - {None}
     return meant.pop() if len(meant) == 1 else None
 
@@ -351,11 +353,22 @@ def _columns_told(found: FolderTables, name: str, layout: Layout) -> list[str]:
 
 
 def _unused_told(found: FolderTables, layout: Layout, told: Sequence[str]) -> list[str]:
-    """Return a line on the tables beside the media of which nothing is taken; none without any."""
-    used = {*layout.train_labels, *layout.val_labels, *layout.table, *layout.template}
-    used |= {*layout.metadata, *(line.partition(":")[0] for line in told)}
+    """Return lines on the tables beside the media of which nothing is taken; none without any."""
+    of_kind = {"label-files": (*layout.train_labels, *layout.val_labels), "table": layout.table}
+    used = {*of_kind.get(layout.kind, ()), *layout.template, *layout.metadata}
+    used |= {line.partition(":")[0] for line in told}
     left = [shown_cell(name) for name in found.tables if name not in used]
-    return [f"tables of which nothing is taken: {', '.join(left)}"] if left else []
+    lines = [f"tables of which nothing is taken: {', '.join(left)}"] if left else []
+    # A text that is no table may be anything, such as what the data are given away under.
+    unread = [
+        shown_cell(why, most=300)
+        for name, why in found.unread.items()
+        if not name.lower().endswith(".txt") or "label" in name.lower()
+    ]
+    if unread:
+        more = f" (and {len(unread) - 1} more such files)" if len(unread) > 1 else ""
+        lines.append(f"nothing is taken of one that is not read{more}: {unread[0]}")
+    return lines
 
 
 def _refuse_archives(folder: Path) -> None:

@@ -24,8 +24,9 @@ from workbench.data.columns import (
     lacks_one_of,
 )
 from workbench.data.delimited import Delimited, quoted, read_delimited, shown_cell
-from workbench.data.names import match, spelled
+from workbench.data.names import loosest, match, spelled
 from workbench.errors import DataError
+from workbench.tables import counted
 from workbench.values import Frozen
 
 SOUND_FAKE, PICTURE_FAKE = "sound_fake", "picture_fake"
@@ -138,12 +139,13 @@ class MetadataTable:
         return joined, lines
 
     def doubts(self, splits: Iterable[pd.DataFrame]) -> list[str]:
-        """Return lines on what it says of no file at all, or of files of one name in two folders.
+        """Return lines on what it says of no file, or of files of one name in two folders.
 
         Args:
-            splits: The rows of each, joined with this.
+            splits: The rows of each, joined with this; those of `test`, too, if there are any.
         """
         rows = pd.concat(splits)
+        left_over = self._left_over(rows)
         rows, own = rows[rows["target"] >= 0], self.rows.drop(columns="cell")
         names = set(self.rows["cell"].str.strip())
         num_paths = rows.groupby("name")["path"].nunique()
@@ -159,7 +161,32 @@ class MetadataTable:
                 f"{self.name} says nothing of any labelled file; its names are such as "
                 f"{shown_cell(self.rows['cell'].iloc[0].strip())}"
             )
-        return said
+            return said
+        return [*said, *left_over]
+
+    def _left_over(self, rows: pd.DataFrame) -> list[str]:
+        """Return a line if rows of this are of no file, while it has none of labelled files.
+
+        It may well say more, or less, than is asked; both at once are names written otherwise.
+        """
+        labelled = rows[rows["target"] >= 0]
+        cells = self.rows["cell"].map(spelled)
+        strays = cells[~cells.isin(rows["name"]) & ~cells.isin(rows["path"])].tolist()
+        bare = labelled[~labelled["name"].isin(cells) & ~labelled["path"].isin(cells)]
+        if not strays or bare.empty:
+            return []
+        files = {key for file in (*rows["name"], *rows["path"]) for key in loosest(file)}
+        asked = {loosest(cell)[0] for cell in cells}
+        strays = [cell for cell in strays if loosest(cell)[0] not in files]
+        pairs = zip(bare["name"], bare["path"], strict=True)
+        without = [p for n, p in pairs if asked.isdisjoint((*loosest(n), *loosest(p)))]
+        if not strays or not without:
+            return []
+        return [
+            f"{self.name}: {counted(len(strays), 'row')} of no file that is labelled or predicted, "
+            f"e.g. {quoted(strays[0])}, and {counted(len(without), 'labelled file')} without a "
+            f"row, e.g. {quoted(without[0])}; if they are the same, write the names alike"
+        ]
 
 
 def read_metadata(path: Path, metadata: Metadata, columns: Columns) -> MetadataTable | None:

@@ -146,6 +146,11 @@ def spelled(name: str) -> str:
     return text
 
 
+def loosest(name: str) -> tuple[str, str]:
+    """Return what a table may call a file at the loosest: with its ending, and without."""
+    return _folded(name), _folded_stem(name)
+
+
 def _split(name: str) -> tuple[str, str]:
     """Return a name as it is spelled, and how it ends, `.mp4` or nothing."""
     text = spelled(name)

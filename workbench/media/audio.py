@@ -35,7 +35,15 @@ RATE_HZ = 22_050
 Stereo = npt.NDArray[Any]
 """(2, samples) int16 or float32: left and right, in whole steps of 16 bits."""
 
-_DTYPES: dict[str, type[np.generic]] = {"flt": np.float32, "s16": np.int16, "s32": np.int32}
+_DTYPES: dict[str, type[np.generic]] = {
+    "flt": np.float32,
+    "s16": np.int16,
+    "s32": np.int32,
+    "dbl": np.float64,
+    "u8": np.uint8,
+}
+"""By their names, the formats that are turned into arrays; frames of others (64-bit integers) go to
+FFmpeg as they are."""
 
 # moviepy keeps its 16-bit samples within 0.99 of full scale: int(0.99 * 2**15).
 _LOUDEST = 32_440
@@ -45,8 +53,8 @@ _LOUDEST = 32_440
 _RATES_HZ = range(1_000, 768_001)
 # The form of most sound in videos (AAC).
 _AS_WANTED = ("fltp", "stereo", WAV_HZ)
-# Those that PyAV turns into arrays; frames of others (64-bit integers) go to FFmpeg as they are.
-_ARRAYS = (*_DTYPES, "dbl", "u8")
+# PyAV takes what lies behind the eighth plane of a frame for a ninth one, and dies of reading it.
+_MOST_PLANES = 7
 # What honest containers and what is decoded differ by: rounding, and a codec's last block, which is
 # 0.13 s of AAC at 8 kHz.
 _SLACK_S = 0.15
@@ -197,7 +205,7 @@ class SoundReader(MediaReader):
         """
         if not self._waiting or not self._form:
             return
-        if self._form[0].removesuffix("p") not in _ARRAYS:
+        if self._form[0].removesuffix("p") not in _DTYPES:
             for frame in self._waiting:
                 self._add(self._resampler.resample(frame))
             self._waiting.clear()
@@ -217,6 +225,8 @@ class SoundReader(MediaReader):
             self._num_samples += samples.shape[1]
             return
         sample_format, layout, rate_hz = self._form
+        if len(samples) > _MOST_PLANES:
+            sample_format, samples = sample_format.removesuffix("p"), samples.T.reshape(1, -1)
         frame = AudioFrame.from_ndarray(samples, sample_format, layout)
         frame.sample_rate = rate_hz
         self._add(self._resampler.resample(frame))
@@ -254,32 +264,28 @@ def sound_stream(container: InputContainer) -> AudioStream:
 def _joined(frames: Sequence[AudioFrame], end_s: float | None) -> npt.NDArray[Any]:
     """Return the samples of `frames`, (planes, values), cut where `end_s` lies inside the last."""
     last = frames[-1]
-    # The usual formats are read here: `to_ndarray`, which knows them all, takes thrice as long.
-    dtype = _DTYPES.get(last.format.name.removesuffix("p"))
-    num_values = 1 if last.format.is_planar else last.layout.nb_channels
-    if dtype is None:
-        joined = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
-    else:
-        joined = np.stack(
-            [
-                np.concatenate(
-                    [
-                        np.frombuffer(memoryview(f.planes[i]), dtype, f.samples * num_values)
-                        for f in frames
-                    ]
-                )
-                for i in range(len(last.planes))
-            ]
-        )
+    dtype = _DTYPES[last.format.name.removesuffix("p")]
+    num_channels = last.layout.nb_channels
+    num_planes, num_values = (num_channels, 1) if last.format.is_planar else (1, num_channels)
+    # `to_ndarray` takes thrice as long, and asks for planes that there are not.
+    joined = np.stack(
+        [
+            np.concatenate(
+                [
+                    np.frombuffer(memoryview(f.planes[i]), dtype, f.samples * num_values)
+                    for f in frames
+                ]
+            )
+            for i in range(num_planes)
+        ]
+    )
     if end_s is None or last.time is None:
         return joined
     kept = round((end_s - last.time) * last.sample_rate)
     if not 0 < kept < last.samples:
         return joined
     cut = last.samples - kept
-    return joined[
-        :, : joined.shape[1] - (cut if last.format.is_planar else cut * last.layout.nb_channels)
-    ]
+    return joined[:, : joined.shape[1] - cut * num_values]
 
 
 def _mean(stereo: Stereo) -> Sound:
