@@ -27,6 +27,7 @@ from workbench.searching.repeat_store import RepeatQueue, RepeatStore
 from workbench.searching.runner import MakeRunner
 from workbench.searching.scheduler import NoPruning
 from workbench.searching.stopping import SearchLimits
+from workbench.study.data_now import sentence_on_changed_tables
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import TrialRow
@@ -60,6 +61,8 @@ def train_repeats(
     tracking = workspace.tracking_of(folder.experiment().tracking)
     require_places(folder.path, tracking)
     seats = seats_asked(options, folder.experiment())
+    if changed := sentence_on_changed_tables(folder):
+        say(f"warning: {changed}")
     with folder.held(), ExitStack() as stack:
         prepared = Prepared.load(folder.path)
         numbers = tuple(row.number for row in rows)

@@ -9,6 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from workbench.access import full_disk_told, require_writable
+from workbench.console import say
 from workbench.data.prepare import Prepared
 from workbench.errors import DamagedFileError, StudyError, WorkbenchError
 from workbench.files import finished, hash_file, sweep
@@ -18,6 +19,7 @@ from workbench.searching.devices import choose_seats
 from workbench.searching.mending import refit_runs
 from workbench.selection.champion import Champion, current_user, read_champion
 from workbench.selection.packing import join_tables, pack_tensors
+from workbench.study.data_now import sentence_on_changed_tables
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, PackRecord
 from workbench.study.provenance import code_tags, environment_tags
@@ -65,6 +67,8 @@ def refit_champion(
     """
     seats = choose_seats(device, 1)
     require_writable(folder.path)
+    if changed := sentence_on_changed_tables(folder):
+        say(f"warning: {changed}")
     with folder.held(), ExitStack() as stack:
         stack.enter_context(full_disk_told(folder.path))
         sweep(folder.path)

@@ -30,6 +30,7 @@ from workbench.selection.calibration import calibrate
 from workbench.selection.champion import Champion, read_champion, require_number
 from workbench.selection.refit import require_carried_over
 from workbench.selection.slice_values import main_slice
+from workbench.study.data_now import sentence_on_changed_tables
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, spec_of, title_of
@@ -84,7 +85,8 @@ class Bundle(ShownAsText):
     """The test files that got a neutral score."""
 
     changed: str = ""
-    """How many test files are others by now than those that were scored; empty if none is."""
+    """How many test files are others by now than those that were scored, and what the tables say
+    otherwise; empty if nothing changed."""
 
     def __str__(self) -> str:
         return visible_lines(describe_bundle(self))
@@ -244,7 +246,8 @@ def export(
         if faults := disagreements(part, contents)[1]:
             said = "; ".join(faults)
             raise BundleError(f"The records of {folder.name} disagree: {said}. Promote again.")
-    return Bundle(out, contents, len(sheet.rows), neutral, sentence_on_changed_media(folder))
+    changed = sentence_on_changed_media(folder), sentence_on_changed_tables(folder)
+    return Bundle(out, contents, len(sheet.rows), neutral, " ".join(filter(None, changed)))
 
 
 def describe_bundle(bundle: Bundle) -> str:

@@ -1,0 +1,111 @@
+"""Whoever trains or exports a study after its tables were changed is told."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.study.conftest import Bench
+from tests.study.inline import InlineTrials
+from tests.study.test_repeats import begun, train
+from workbench.searching.start import SearchOutcome
+from workbench.study.data_now import sentence_on_changed_tables
+
+LABELS = ("train_label.txt", "val_label.txt", "prediction.txt.csv")
+
+
+@pytest.fixture
+def own(bench: Bench, tmp_path: Path) -> Bench:
+    """Data that a test may change; its trials are told values without training."""
+    data = shutil.copytree(bench.data, tmp_path / "data")
+    return Bench(bench.workspace, data, counter=bench.counter)
+
+
+def rows_of(data: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(data / name)
+
+
+def write_rows(data: Path, name: str, rows: pd.DataFrame) -> None:
+    rows.to_csv(data / name, index=False)
+
+
+def turn(data: Path) -> None:
+    rows = rows_of(data, LABELS[0])
+    rows.loc[2, "target"] = 1 - rows.loc[2, "target"]
+    write_rows(data, LABELS[0], rows)
+
+
+def drop(data: Path) -> None:
+    write_rows(data, LABELS[0], rows_of(data, LABELS[0]).drop(index=3))
+
+
+def ask_of_one_less(data: Path) -> None:
+    write_rows(data, LABELS[2], rows_of(data, LABELS[2]).drop(index=1))
+
+
+def write_otherwise(data: Path) -> None:
+    """Turn the order of the rows, and delete a picture: neither is another label or name."""
+    for name in LABELS[:2]:
+        write_rows(data, name, rows_of(data, name)[::-1])
+    next((data / "trainset").iterdir()).unlink()
+
+
+def searched(bench: Bench, **keys: Any) -> SearchOutcome:
+    inline = InlineTrials()
+    inline.reset(lambda recipe, number: 0.6)
+    return bench.search(bench.experiment(**keys), 1, make_runner=inline.make_runner)
+
+
+FOLDS = {"kind": "stratified", "folds": 3, "use": 3}
+
+
+@pytest.mark.parametrize("validation", [{"kind": "given"}, FOLDS], ids=["given", "folds"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (turn, "other label: 1 file, e.g. trainset/train2.jpg"),
+        (drop, "no longer named: 1 file, e.g. trainset/train3.png"),
+        (ask_of_one_less, "no longer named: 1 file, e.g. testset/test1.jpg"),
+        (write_otherwise, ""),
+    ],
+)
+def test_what_tables_say_otherwise_is_told(
+    own: Bench, change: Callable[[Path], None], told: str, validation: dict[str, Any]
+) -> None:
+    folder = searched(own, validation=validation).folder
+    assert sentence_on_changed_tables(folder) == ""
+    change(own.data)
+    said = sentence_on_changed_tables(folder)
+    assert told in said
+    assert bool(said) == bool(told)
+    if said:
+        assert f"begun with ({told})" in said
+
+
+def test_a_share_that_is_locked_away_is_no_new_file(own: Bench) -> None:
+    folder = searched(own, holdout={"share": 0.25}).folder
+    assert sentence_on_changed_tables(folder) == ""
+
+
+def test_a_folder_that_is_gone_or_has_other_tables_is_not_told(own: Bench) -> None:
+    folder = searched(own).folder
+    (own.data / LABELS[0]).write_text("no table\n")
+    assert sentence_on_changed_tables(folder) == ""
+    shutil.rmtree(own.data)
+    assert sentence_on_changed_tables(folder) == ""
+
+
+def test_who_trains_again_is_told(
+    own: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = begun(own, inline, 2)
+    train(own, inline, outcome, 1)
+    assert "warning: The tables" not in capsys.readouterr().err
+    turn(own.data)
+    train(own, inline, outcome, 1, num_seeds=3)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "warning: The tables" in said
+    assert "other label: 1 file" in said
