@@ -34,7 +34,9 @@ def write_rows(data: Path, name: str, rows: pd.DataFrame) -> None:
 
 def turn(data: Path) -> None:
     rows = rows_of(data, LABELS[0])
-    rows.loc[2, "target"] = 1 - rows.loc[2, "target"]
+    rows["target"] = [
+        1 - target if row == 2 else target for row, target in enumerate(rows["target"])
+    ]
     write_rows(data, LABELS[0], rows)
 
 
