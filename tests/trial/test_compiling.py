@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.own_parts import BACKBONE
 from tests.trial.pictures import SIZES, recipe_for
 from workbench.data.prepare import Prepared
 from workbench.parts.augment import Augment, Pictures
 from workbench.parts.optimizers import SGD, AdamW
+from workbench.parts.plugins import Plugin
 from workbench.parts.train_size import TrainSize
 from workbench.parts.transfer import Transfer
 from workbench.trial import compiling
@@ -179,8 +181,11 @@ def test_the_head_alone_is_not_compiled(
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for a CPU with g++")
 def test_what_torch_compiles_for_a_cpu_learns_as_well(pictures: Prepared, tmp_path: Path) -> None:
-    # In small steps: it rounds otherwise, and batch norms of few samples make much of that.
-    recipe = recipe_for(pictures, optimizer=SGD(lr=1e-4), batch_size=7)
+    # In small steps, as it rounds otherwise. A model of few layers: each costs seconds of g++.
+    own = Plugin(file="own.py", source=BACKBONE.replace("my_tiny", "my_compiled"))
+    recipe = recipe_for(
+        pictures, optimizer=SGD(lr=1e-2), batch_size=7, plugins=(own,), backbone="my_compiled"
+    )
     plain = run(recipe, pictures, tmp_path / "plain", "off")
     result = run(recipe, pictures, tmp_path / "compiled", "on")
     assert all(epoch.compiled for epoch in result.epochs)
