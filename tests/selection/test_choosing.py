@@ -10,6 +10,7 @@ from workbench.selection.choosing import (
     in_thirds,
     kinds_of_groups,
     metric_in_parts,
+    possible,
     shift_of_parts,
     slice_weights,
 )
@@ -235,3 +236,28 @@ def test_slices_of_one_speaker_each_tell_nothing_of_how_a_trial_alone_varies(
         for speaker, some in enumerate(np.arange(80).reshape(4, 20))
     ]
     assert correct(of_each, Objective(metric=metric, over=("speaker",), aggregate="mean")) is None
+
+
+def test_no_corrected_value_is_one_that_its_metric_cannot_have() -> None:
+    # Three nearly perfect trials on groups of three files: what parts differ from all files by is
+    # taken off, and the AUC that was left was above 1, of which there is no interval.
+    ranks = [
+        [20, 19, 18, 12, 10, 13, 23, 21, 22, 17, 7, 16, 11, 6, 8, 14, 15, 9, 5, 4, 3, 1, 0, 2],
+        [20, 19, 18, 12, 13, 15, 23, 21, 22, 17, 14, 16, 9, 6, 8, 10, 11, 7, 3, 5, 4, 1, 0, 2],
+        [19, 20, 18, 10, 11, 15, 23, 21, 22, 17, 14, 16, 8, 6, 7, 13, 12, 9, 3, 4, 5, 1, 0, 2],
+    ]
+    targets, groups = np.repeat([1, 0], 12), np.arange(24) // 3
+    found = correct([SliceScores(targets, np.array(ranks) / 24, groups)], AUC, divisions=4)
+    assert found is not None
+    assert found.value == 1.0
+    assert 0.5 < found.low < 1.0 == found.high
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "nearest"),
+    [("auc", 1.01, 1.0), ("f1", -0.01, 0.0), ("log_loss", -0.01, 0.0), ("log_loss", 1.5, 1.5)],
+)
+def test_the_nearest_possible_value_is_taken(
+    metric: MetricName, value: float, nearest: float
+) -> None:
+    assert possible(value, metric) == nearest

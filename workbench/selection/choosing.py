@@ -189,6 +189,11 @@ def _inside(one: SliceScores, objective: Objective, part: BoolArray) -> Float64A
     )
 
 
+def possible(value: float, metric: MetricName) -> float:
+    """Return the nearest value that a metric can have: less `shift_of_parts`, it may be beyond."""
+    return max(0.0, value if metric == "log_loss" else min(value, 1.0))
+
+
 def shift_of_parts(
     one: SliceScores, metric: MetricName, scores: Float64Array, in_part: BoolArray
 ) -> float:

@@ -14,6 +14,7 @@ from workbench.selection.choosing import (
     in_thirds,
     kinds_of_groups,
     metric_in_parts,
+    possible,
     slice_weights,
 )
 from workbench.selection.weighted import FAST, metric_of_part, weighted_metric
@@ -107,15 +108,15 @@ def correct(
         choices = Choices(chosen=np.zeros(1, np.int64), values=np.array([naive]))
     else:
         choices = choose_again(measured, objective, in_part, inside, place=place)
-    shares = choices.shares(num_trials)
+    shares, value = choices.shares(num_trials), possible(choices.mean, objective.metric)
     if objective.metric == "auc":
-        low, high = interval_of_auc(measured, choices.mean, shares, weights, totals)
+        low, high = interval_of_auc(measured, value, shares, weights, totals)
     else:
         chosen = ChosenRow(trial, naive, weights[:, trial])
-        low, high = interval_of_other(measured, objective, choices.mean, chosen, seed)
+        low, high = interval_of_other(measured, objective, value, chosen, seed)
     share = float(shares[trial])
-    low, high = _reach(low, high, share * (naive - choices.mean), objective)
-    return Correction(trial=trial, naive=naive, value=choices.mean, low=low, high=high, share=share)
+    low, high = _reach(low, high, share * (naive - value), objective)
+    return Correction(trial=trial, naive=naive, value=value, low=low, high=high, share=share)
 
 
 def _reach(low: float, high: float, shift: float, objective: Objective) -> tuple[float, float]:

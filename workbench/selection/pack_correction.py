@@ -21,6 +21,7 @@ from workbench.selection.choosing import (
     in_halves,
     in_thirds,
     kinds_of_groups,
+    possible,
     shift_of_parts,
     slice_weights,
 )
@@ -329,6 +330,7 @@ class _Rows:
             chosen: (parts,) The row that each part chose.
             seed: Of the bootstrap.
         """
+        value = possible(value, self.objective.metric)
         if self.objective.metric == "auc":
             shares = np.bincount(chosen, minlength=len(self.totals)) / len(chosen)
             low, high = interval_of_auc(self.measured, value, shares, self.weights, self.totals)
