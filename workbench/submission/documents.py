@@ -40,7 +40,8 @@ def calibrated_by(temperature: Temperature | None, refit: RefitRecord | None) ->
     said = (
         f"The logit of every score is divided by {temperature.temperature}, the temperature by "
         f"which the log-loss on the {temperature.num_files} files of {temperature.slice} is least; "
-        f"`{CALIBRATION}` holds it. It changes no order of files."
+        f"`{CALIBRATION}` holds it. It changes no order of files. "
+        "Each log-loss that is told of the model is of its scores before that."
     )
     if refit:
         said += (
