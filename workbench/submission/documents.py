@@ -45,7 +45,7 @@ def calibrated_by(temperature: Temperature | None, refit: RefitRecord | None) ->
     )
     if refit:
         said += (
-            f" It is that of the scores of {refit.title}, not of the refit's own: the refit was "
+            f" It is that of the scores of {refit.champion}, not of the refit's own: the refit was "
             "trained on those files, and none is left to fit one on."
         )
     return said
@@ -172,7 +172,7 @@ Among them:
 | --- | --- |
 {expected}
 
-{_tolerance_told(device)} On {objective.place} {champion.title if refit else "the model"} reached
+{_tolerance_told(device)} On {objective.place} {refit.champion if refit else "the model"} reached
 {objective.metric} {champion.value:.5f}. {said_of_worth}{said_of_scores}{said_of_refit}{unseen}
 {_training_told(wheel)}
 ## The rulebook
