@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.selection.studies import MadeStudy, normal_scores
+from tests.selection.test_finalists import KnownModels
 from workbench.errors import StudyError
 from workbench.selection.leaderboard import as_json, as_table, rank
-from workbench.selection.promotion import choose_trial
+from workbench.selection.promotion import choose_trial, promote
 from workbench.selection.summary import summarise
 from workbench.study.records import TrialRow
 from workbench.study.scored import read_scored_trials
@@ -40,6 +41,50 @@ def test_a_trial_that_breaks_a_constraint_is_passed_by_unless_it_is_named(tmp_pa
     table = as_table(rows, made.objective)
     assert table.splitlines()[-1].endswith(f"is promoted by hand only: {said}.")
     assert [trial["breaks"] for trial in as_json(rows)] == [[said], []]
+
+
+def test_one_that_breaks_a_constraint_is_none_that_the_champion_is_said_to_beat(
+    tmp_path: Path,
+) -> None:
+    # Of the three the second is the best by far, and one to be named by hand.
+    made = MadeStudy(tmp_path, metric="fpr", constraints={"recall": {"at_least": 0.3}})
+    targets, scores = normal_scores(1.5, seed=1)
+    made.add(targets, scores)
+    made.add(targets, [score / 3 for score in scores])
+    made.add(*normal_scores(1.0, seed=2))
+    rows = read_scored_trials(made.folder)
+    assert rows[1].objective == 0 and [bool(row.breaks) for row in rows] == [False, True, False]
+    own = promote(made.folder, KnownModels(*(row.recipe for row in rows)))
+    among = "best fpr on val of 2 complete trials that keep the constraints"
+    assert own.why == f"It has the {among}."
+    assert own.sentence.startswith("It is ahead of trial 2 by ") and "flatters" not in own.sentence
+    decision = summarise(made.folder, rows, made.objective)[0].decision
+    assert f"is promoted: it has the {among}." in decision[0]
+
+    named = promote(made.folder, KnownModels(*(row.recipe for row in rows)), 1)
+    assert named.why.endswith("number 3 of 3, for it comes after those that keep the constraints.")
+    # By the value it is the first, and that is what its choice is corrected for.
+    assert named.expected is not None and named.expected.rank == 1
+    decision = summarise(made.folder, rows, made.objective)[0].decision
+    assert "number 3 of 3, after all that keep the constraints (recall is 0," in decision[0]
+
+
+def test_beside_the_only_trial_that_keeps_them_it_is_said_that_the_other_does_not(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path, constraints={"fpr": {"at_most": 0.05}})
+    targets, scores = normal_scores(1.0, seed=1)
+    made.add(targets, scores)
+    made.add(*normal_scores(0.5, seed=2))
+    scores = [score / 3 for score in normal_scores(0.5, seed=3)[1]]
+    made.add(targets, scores)
+    rows = read_scored_trials(made.folder)
+    assert [bool(row.breaks) for row in rows] == [True, True, False]
+    own = promote(made.folder, KnownModels(*(row.recipe for row in rows)))
+    assert own.why.endswith("of 1 complete trial that keeps the constraints.")
+    assert own.sentence.startswith("It is behind trial 0, which breaks a constraint, by ")
+    decision = summarise(made.folder, rows, made.objective)[0].decision
+    assert "it is the only complete trial that keeps the constraints." in decision[0]
 
 
 def test_where_all_break_one_none_is_promoted_and_it_is_said(tmp_path: Path) -> None:

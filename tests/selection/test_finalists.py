@@ -298,6 +298,8 @@ def test_where_every_repeat_breaks_a_constraint_none_is_promoted(tmp_path: Path)
     assert decision.startswith("Trial 1 (test_resnet on mel) would not be promoted by `workbench p")
     assert "it has the best mean auc of 2 finalists" in decision
     assert "but breaks a constraint (fpr is 0.2, not at most 0.17). Name" in decision
+    told = "repeats break a constraint (one of trial 1: fpr is 0.19, not at most 0.17)"
+    assert f"6 of 6 {told}" in " ".join(sentences(final.read()))
 
 
 def test_by_hand_the_trial_itself_is_promoted(final: Round) -> None:

@@ -78,6 +78,16 @@ def test_a_metric_of_many_rows_is_that_of_each(metric: MetricName, levels: int) 
     assert metric_of_rows(metric, y, rows).tolist() == pytest.approx(expected)
 
 
+def test_of_two_thresholds_with_the_best_f1_both_ways_take_the_same() -> None:
+    # Two thirds are 2 of 3 calls or 4 of 8: the last bits depend on how an F1 is computed.
+    rng = np.random.default_rng(0)
+    for num in range(4, 64):
+        y = rng.permutation(np.arange(num) % 2)
+        row = rng.random(num)
+        found = metric_of_rows("best_f1_threshold", y, row[None])[0]
+        assert found == binary_metrics(y, row)["best_f1_threshold"], num
+
+
 def test_an_auc_of_logits_is_that_of_their_probabilities() -> None:
     logits = np.random.default_rng(0).normal(size=(3, 40))
     y = np.arange(40) % 2

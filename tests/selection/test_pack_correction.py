@@ -14,6 +14,7 @@ from workbench.selection.pack_correction import (
     ExpectedValue,
     PackCorrection,
     _choices_of_chance,
+    _Rows,
     correct_pack,
 )
 from workbench.selection.pack_limits import MemberCost, PackLimits
@@ -127,6 +128,26 @@ def test_the_interval_of_a_gain_knows_that_other_samples_would_choose_otherwise(
     assert not _choices_of_chance([perfect], AUC, 0).any()
     found, surely = corrected(one), corrected(perfect)
     assert found.gain_high - found.gain_low > surely.gain_high - surely.gain_low
+
+
+def test_a_gain_in_calls_that_are_alike_on_these_files_has_a_width_too() -> None:
+    # One and the same real file is called fake by the pack and by the best single trial; in every
+    # part the pack is that of the two trials, which is worse by a file.
+    targets = np.arange(60) % 2
+    scores = np.where(targets == 1, 0.9, 0.1) * np.linspace(0.9, 1, 60)
+    first, second = scores.copy(), scores.copy()
+    first[12], second[[12, 46]] = 0.6, 0.6
+    one = SliceScores(targets, np.stack([first, second]), np.arange(60))
+    rows = _Rows(
+        [one],
+        Objective(metric="fpr"),
+        np.arange(2),
+        packs=[ChosenPack((at,), MeanOfProbabilities(weights=(1.0,))) for at in (0, 1)],
+    )
+    place, parts = 2, np.full(9, 3)
+    variance = rows.variance_of_difference((place, parts), (0, np.zeros(9, np.int64)), 0)
+    # Of one file in thirty that only one of two calls fake.
+    assert variance == pytest.approx(1 / 30 * 29 / 30 / 30, rel=0.3)
 
 
 def test_a_lower_log_loss_is_a_gain() -> None:

@@ -100,6 +100,12 @@ def test_the_value_is_carried_over_and_the_difference_is_told() -> None:
     assert "holdout was not touched" in told[1]
 
 
+def test_the_value_of_a_repeat_is_not_said_to_be_the_trials() -> None:
+    lines = record(is_repeat=True).lines
+    assert lines[0].startswith("The repeat of trial 5 had auc 0.86000 on val; ")
+    assert lines[2].endswith("had the repeat of trial 5 0.84000 in place of 0.86000.")
+
+
 def test_a_refit_of_another_champion_is_none(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "made")
     assert read_refit(folder) is None

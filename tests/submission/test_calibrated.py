@@ -57,6 +57,8 @@ def test_the_bundle_says_what_it_divides_by(calibrated: Path) -> None:
     said = json.loads((calibrated / "calibration.json").read_text())
     assert (said["slice"], said["num_files"]) == ("val", 4)
     assert f"divided by {said['temperature']}" in (calibrated / "README.md").read_text()
+    before = "Each log-loss that is told of the model is of its scores before that."
+    assert before in (calibrated / "README.md").read_text()
     report = (calibrated / REPORT).read_text()
     assert "The log-loss above is that of the scores before they are calibrated." in report
 

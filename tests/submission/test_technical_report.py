@@ -51,3 +51,30 @@ def test_trials_that_ended_since_a_pack_was_made_are_told(tmp_path: Path) -> Non
     # It counts trials of other studies, too.
     whole = promoted.model_copy(update={"pack": estimate.model_copy(update={"num_trials": 5})})
     assert "complete trials; there are" not in selection(made, whole)
+
+
+def test_a_pack_is_chosen_among_trials_that_break_a_constraint_on_a_metric_too(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path, constraints={"fpr": {"at_most": 0.4}})
+    targets, scores = normal_scores(1.5, seed=3)
+    for _ in range(3):
+        made.add(targets, [max(0.6, score) for score in scores])
+    for seed in (1, 2):
+        made.add(*normal_scores(1.5, seed=seed))
+    assert [bool(row.breaks) for row in made.rows] == [True] * 3 + [False] * 2
+    estimate = PackEstimate(
+        expected=0.8,
+        low=0.7,
+        high=0.9,
+        gain=0.1,
+        gain_low=0,
+        gain_high=0.2,
+        num_trials=5,
+        method="",
+    )
+    promoted = champion(0).model_copy(update={"number": None, "pack": estimate})
+    assert "complete trials; there are" not in selection(made, promoted)
+    made.add(*normal_scores(1.5, seed=4))
+    told = "That was told among 5 complete trials; there are 6 now."
+    assert told in selection(made, promoted)

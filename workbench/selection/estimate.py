@@ -13,7 +13,7 @@ from workbench.selection.leaderboard import complete_trials, num_pruned, rank, s
 from workbench.selection.weighted import FAST, metric_elsewhere
 from workbench.study.file_groups import groups_of_files, key_of
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow, count_paused
+from workbench.study.records import TrialRow, count_paused, place_of
 from workbench.study.scored import read_scores
 from workbench.study.slice_folders import slice_folders
 from workbench.trial.metrics import binary_metrics
@@ -168,6 +168,10 @@ def expect(
     measured = measured_on(of_complete, together, slice_folders(folder))
     trial = complete.index(row)
     pruned, paused = num_pruned(rows), count_paused(folder)
+
+    def by_value(one: TrialRow) -> tuple[float, ...]:
+        return place_of(one, objective)[1:]  # one that breaks a constraint may be the best
+
     found = correct(measured, objective, trial=trial, divisions=_divisions(measured, objective))
     return Expected(
         number=row.number,
@@ -180,7 +184,7 @@ def expect(
         num_trials=len(complete),
         num_stopped=pruned + paused,
         num_epochs=_most_epochs(complete),
-        rank=1 + [one for one in ranked if one in complete].index(row),
+        rank=1 + sorted(complete, key=by_value).index(row),
         num_groups=len(np.unique(np.concatenate([one.groups for one in measured]))),
         chosen_share=found.share if found else None,
         method=_METHOD,

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from workbench.selection.finalists import Finalists
-from workbench.selection.leaderboard import objective_of
+from workbench.selection.leaderboard import complete_trials, objective_of
 from workbench.study.records import TrialRow
 from workbench.tables import counted, text_table
 from workbench.trial.delong import Z95
@@ -93,6 +93,14 @@ def sentences(finalists: Finalists) -> list[str]:
         if not luck:
             which, owed = "as good on average as", "picking owes nothing to the seed"
         found.append(f"When they were picked they were {which} their repeats are: {owed}.")
+    repeats = [row for one in finalists.ranked for row in complete_trials(one.repeats)]
+    if broken := [row for row in repeats if row.breaks]:
+        verb, are = ("breaks", "it is") if len(broken) == 1 else ("break", "they are")
+        found.append(
+            f"{len(broken)} of {counted(len(repeats), 'repeat')} {verb} a constraint (one of trial "
+            f"{broken[0].number}: {broken[0].breaks[0]}): {are} not promoted, but counted in the "
+            "means."
+        )
     if finalists.num_missing:
         found.append(
             f"{finalists.num_missing} repeats are still to be trained; `workbench finalists` goes "

@@ -24,6 +24,23 @@ def complete_trials(rows: Sequence[TrialRow]) -> list[TrialRow]:
     return [row for row in rows if row.state == "complete" and row.objective is not None]
 
 
+def chosen_among(rows: Sequence[TrialRow], row: TrialRow) -> list[TrialRow]:
+    """Return the complete trials of `rows` that one of them was chosen among.
+
+    Those that break a constraint were none to choose from, where this one keeps them.
+    """
+    return [one for one in complete_trials(rows) if row.breaks or not one.breaks]
+
+
+def among_in_words(rows: Sequence[TrialRow], row: TrialRow) -> str:
+    """Return how many complete trials one of them was chosen among, for a person."""
+    among = chosen_among(rows, row)
+    said = counted(len(among), "complete trial")
+    if len(among) < len(complete_trials(rows)):
+        said += f" that keep{'s' * (len(among) == 1)} the constraints"
+    return said
+
+
 def num_pruned(rows: Sequence[TrialRow]) -> int:
     """Return how many trials were stopped in their training; those refused had no epoch."""
     return sum(row.state == "pruned" and bool(row.epochs) for row in rows)

@@ -52,6 +52,9 @@ _FEWEST, _MOST = 12, 60
 _HALVINGS = 25
 """Divisions into halves."""
 
+_PAIRS = 20
+"""Packs and single trials of the parts, the commonest, whose differences are drawn."""
+
 _AS_MANY = 1_500_000
 """Trials times samples times divisions: so that a hundred trials take seconds."""
 
@@ -350,11 +353,20 @@ class _Rows:
                 for _, chosen in (first, second)
             ]
             return float(influence_variances(moves[0] - moves[1], self.kinds).mean())
-        drawn = [
-            bootstrapped(self.measured, self.objective, self._chosen(row), self.kinds, seed)
-            for row, _ in (first, second)
-        ]
-        return float(np.nanvar(drawn[0] - drawn[1], ddof=1))
+        found = self._variance_between(first[0], second[0], seed)
+        if found == 0:  # calls that are alike say nothing of how far those of the parts differ
+            pairs, times = np.unique([first[1], second[1]], axis=1, return_counts=True)
+            most = np.argsort(-times, kind="stable")[:_PAIRS]
+            each = [self._variance_between(pairs[0, at], pairs[1, at], seed) for at in most]
+            found = float(np.average(each, weights=times[most]))
+        return found
+
+    def _variance_between(self, row: int, other: int, seed: int) -> float:
+        first, second = (
+            bootstrapped(self.measured, self.objective, self._chosen(one), self.kinds, seed)
+            for one in (row, other)
+        )
+        return float(np.nanvar(first - second, ddof=1))
 
     def _chosen(self, row: int) -> ChosenRow:
         return ChosenRow(row, float(self.totals[row]), self.weights[:, row])

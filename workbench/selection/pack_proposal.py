@@ -248,7 +248,7 @@ def _usable(
         )
     rows, _ = measured_alike(study, read_scored_trials(study))
     ranked = rank(complete_trials(rows), objective)
-    fixed = {name: bound for name, bound in constraints.items() if name in NOT_OF_SCORES}
+    fixed = _of_no_scores(constraints)
     found = [Ingredient(study, row) for row in ranked]
     if soups:
         found += _soups(study, {row.number: row for row in ranked}, objective)
@@ -311,6 +311,16 @@ def _finalist(
         params=_params(best.row, folder.experiment().rulebook),
         lead=sign * (found.of_pack.value - best.mean),
     )
+
+
+def chosen_among(rows: Sequence[TrialRow], constraints: Constraints) -> list[TrialRow]:
+    """Return the complete trials of a study that a pack is chosen among; see `_usable`."""
+    fixed = _of_no_scores(constraints)
+    return [row for row in complete_trials(rows) if not _broken(fixed, row)]
+
+
+def _of_no_scores(constraints: Constraints) -> Constraints:
+    return {name: bound for name, bound in constraints.items() if name in NOT_OF_SCORES}
 
 
 def _broken(constraints: Constraints, row: TrialRow) -> tuple[str, ...]:

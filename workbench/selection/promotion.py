@@ -16,7 +16,14 @@ from workbench.selection.champion import (
 from workbench.selection.estimate import Expected, expect
 from workbench.selection.finalists import Finalists, read_finalists
 from workbench.selection.finalists_told import failed_repeats, reason, say_lead
-from workbench.selection.leaderboard import better_than, complete_trials, objective_of, rank
+from workbench.selection.leaderboard import (
+    among_in_words,
+    better_than,
+    chosen_among,
+    complete_trials,
+    objective_of,
+    rank,
+)
 from workbench.selection.pack_promotion import against_in_words
 from workbench.selection.registration import Registry, known_version, register
 from workbench.selection.soup_decision import worth_of_soup
@@ -291,17 +298,19 @@ def lead_of(
     margin = round(sign * (objective_of(row) - objective_of(other)), EXACT_DIGITS)
     has_error = objective.has_standard_error(row.by_slice)
     paired = trial_auc_difference(folder, row, other, objective) if has_error else None
+    among = 1 if is_soup else len(chosen_among(complete, row))
+    broken = ", which breaks a constraint," if other.breaks and not row.breaks else ""
     return Lead(
         runner_up=RunnerUp(number=other.number, objective=objective_of(other)),
         margin=margin,
         margin_standard_error=paired.standard_error if paired else None,
         confidence=paired.confidence if paired else None,
-        sentence=_say(margin, paired, other.number, objective, 1 if is_soup else len(complete)),
+        sentence=_say(margin, paired, f"{other.number}{broken}", objective, among),
     )
 
 
 def _say(
-    margin: float, paired: Estimate | None, other: int, objective: Objective, num_complete: int
+    margin: float, paired: Estimate | None, other: str, objective: Objective, num_complete: int
 ) -> str:
     verb = "is ahead of" if margin >= 0 else "is behind"
     said = f"It {verb} trial {other} by {abs(margin):.5f} in {objective.metric}"
@@ -353,6 +362,7 @@ def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> st
     which = f"{objective.metric} on {objective.place}"
     best, named = _REASONS
     if ranked[0].number == row.number:
-        return f"{best}{which} of {counted(len(ranked), 'complete trial')}."
+        return f"{best}{which} of {among_in_words(ranked, row)}."
     place = 1 + [other.number for other in ranked].index(row.number)
-    return f"{named}{which} it is number {place} of {len(ranked)}."
+    last = ", for it comes after those that keep the constraints" if row.breaks else ""
+    return f"{named}{which} it is number {place} of {len(ranked)}{last}."

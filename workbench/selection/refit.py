@@ -98,6 +98,7 @@ def refit_champion(
             recipe=uid,
             models=tuple(done),
             **carried_over(champion),
+            is_repeat=bool(champion.repeats),
             has_holdout=folder.experiment().holdout is not None,
             who=current_user(),
             when=datetime.now(UTC).isoformat(timespec="seconds"),

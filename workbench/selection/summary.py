@@ -19,7 +19,7 @@ from workbench.selection.evidence import what_would_change_it
 from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import sentences
 from workbench.selection.fold_values import folds_apart
-from workbench.selection.leaderboard import complete_trials, rank
+from workbench.selection.leaderboard import among_in_words, chosen_among, complete_trials, rank
 from workbench.selection.operating_points import rates_in_words
 from workbench.selection.pack_summary import PackSummary, decision_for_pack, kept_pack
 from workbench.selection.slice_values import (
@@ -213,7 +213,7 @@ def _summary(
     return Summary(
         decision=(
             _promoted(contenders, ranked, objective, champion, first.breaks),
-            _expectation(contenders[0], values, objective, len(ranked))
+            _expectation(contenders[0], values, objective, len(chosen_among(ranked, first)))
             + (f" {told}" if (told := folds_told(experiment.validation.use)) else ""),
             _cost(contenders[0], verdicts[first.number], rulebook),
         ),
@@ -239,9 +239,10 @@ def _promoted(
     first = contenders[0]
     which = f"Trial {first.number} ({first.backbone} on {'+'.join(first.views)})"
     place = 1 + [row.number for row in ranked].index(first.number)
-    best = f"has the best {objective.metric} on {objective.place} of {len(ranked)} complete trials"
-    if len(ranked) == 1:
-        best = "is the only complete trial"
+    own = ranked[place - 1]
+    best = f"has the best {objective.metric} on {objective.place} of {among_in_words(ranked, own)}"
+    if len(chosen_among(ranked, own)) == 1:
+        best = f"is the only {among_in_words(ranked, own).removeprefix('1 ')}"
     # Else it was named by hand, repeats are still to be trained, or one promoted before all of them
     # had ended was overtaken since.
     is_by_mean = first.mean is not None and first.recipe != ranked[place - 1].recipe
@@ -265,9 +266,10 @@ def _promoted(
     if place == 1:
         return f"{which} is promoted{by_hand}: it {best}."
     ahead = ranked[0].number
+    last = f", after all that keep the constraints ({breaks[0]})" if breaks else ""
     return (
         f"{which} is promoted{by_hand}; by {objective.metric} on {objective.place} it is number "
-        f"{place} of {len(ranked)}, and trial {ahead} is the best."
+        f"{place} of {len(ranked)}{last}, and trial {ahead} is the best."
     )
 
 

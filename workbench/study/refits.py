@@ -58,6 +58,10 @@ class RefitRecord(Frozen):
     title: str
     """What a person calls the champion: `trial 5`."""
 
+    is_repeat: bool = False
+    """Whether the champion is a repeat of that trial, with another seed; False also where an older
+    version did not note it."""
+
     models: Annotated[tuple[RefittedModel, ...], Field(min_length=1)]
     objective: Objective
     value: float
@@ -89,10 +93,15 @@ class RefitRecord(Frozen):
         return min(one.num_files - one.num_before for one in self.models)
 
     @property
+    def champion(self) -> str:
+        """What a person calls the model that the values are of."""
+        return f"{'the repeat of ' * self.is_repeat}{self.title}"
+
+    @property
     def lines(self) -> list[str]:
         """Return what it is worth, as far as that is known, a sentence each."""
         metric = self.objective.metric
-        said = f"{self.title[0].upper()}{self.title[1:]} had {metric} {self.value:.5f}"
+        said = f"{self.champion[0].upper()}{self.champion[1:]} had {metric} {self.value:.5f}"
         said += f" on {self.objective.place}"
         if self.expected is not None:
             said += f"; expected on new data of this kind {self.expected:.3f}"
@@ -125,7 +134,7 @@ class RefitRecord(Frozen):
             (one.number, f"{one.at_last_epoch:.5f}", f"{one.objective:.5f}") for one in self.models
         ]
         told = ", ".join(
-            f"trial {number} {last} in place of {best}"
+            f"{'the repeat of ' * self.is_repeat}trial {number} {last} in place of {best}"
             for number, last, best in values
             if last != best
         )

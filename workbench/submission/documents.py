@@ -40,11 +40,12 @@ def calibrated_by(temperature: Temperature | None, refit: RefitRecord | None) ->
     said = (
         f"The logit of every score is divided by {temperature.temperature}, the temperature by "
         f"which the log-loss on the {temperature.num_files} files of {temperature.slice} is least; "
-        f"`{CALIBRATION}` holds it. It changes no order of files."
+        f"`{CALIBRATION}` holds it. It changes no order of files. "
+        "Each log-loss that is told of the model is of its scores before that."
     )
     if refit:
         said += (
-            f" It is that of the scores of {refit.title}, not of the refit's own: the refit was "
+            f" It is that of the scores of {refit.champion}, not of the refit's own: the refit was "
             "trained on those files, and none is left to fit one on."
         )
     return said
@@ -171,7 +172,7 @@ Among them:
 | --- | --- |
 {expected}
 
-{_tolerance_told(device)} On {objective.place} {champion.title if refit else "the model"} reached
+{_tolerance_told(device)} On {objective.place} {refit.champion if refit else "the model"} reached
 {objective.metric} {champion.value:.5f}. {said_of_worth}{said_of_scores}{said_of_refit}{unseen}
 {_training_told(wheel)}
 ## The rulebook

@@ -18,6 +18,7 @@ from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
 from workbench.selection.finalists_told import sentences
 from workbench.selection.leaderboard import complete_trials
+from workbench.selection.pack_proposal import chosen_among
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks, value_of
 from workbench.study.records import TrialRow, read_trials
@@ -251,9 +252,12 @@ def _ended_since(of: Reported) -> str:
     """Return a sentence if there are other trials by now than the champion was chosen among."""
     complete = complete_trials(_rows(of.folder))
     own = next((row for row in complete if row.recipe == of.champion.recipe), None)
-    if own is None or not own.breaks:  # those that break a constraint were none to choose from
+    expected, pack = of.champion.expected, of.champion.pack
+    if pack:
+        complete = chosen_among(complete, of.folder.experiment().constraints)
+    elif own is None or not own.breaks:  # those that break a constraint were none to choose from
         complete = [row for row in complete if not row.breaks]
-    now, expected, pack = len(complete), of.champion.expected, of.champion.pack
+    now = len(complete)
     if expected and expected.num_trials != now:
         among = expected.num_trials
     elif pack and pack.num_trials < now:  # it may have counted trials of other studies, too
