@@ -24,7 +24,7 @@ from workbench.data.columns import (
     lacks_one_of,
 )
 from workbench.data.delimited import Delimited, quoted, read_delimited, shown_cell
-from workbench.data.names import loosest, match, spelled
+from workbench.data.names import folded, folded_stem, match, spelled
 from workbench.errors import DataError
 from workbench.tables import counted
 from workbench.values import Frozen
@@ -175,6 +175,10 @@ class MetadataTable:
         bare = labelled[~labelled["name"].isin(cells) & ~labelled["path"].isin(cells)]
         if not strays or bare.empty:
             return []
+
+        def loosest(name: str) -> tuple[str, str]:  # with its ending, and without
+            return folded(name), folded_stem(name)
+
         files = {key for file in (*rows["name"], *rows["path"]) for key in loosest(file)}
         asked = {loosest(cell)[0] for cell in cells}
         strays = [cell for cell in strays if loosest(cell)[0] not in files]

@@ -146,11 +146,6 @@ def spelled(name: str) -> str:
     return text
 
 
-def loosest(name: str) -> tuple[str, str]:
-    """Return what a table may call a file at the loosest: with its ending, and without."""
-    return _folded(name), _folded_stem(name)
-
-
 def _split(name: str) -> tuple[str, str]:
     """Return a name as it is spelled, and how it ends, `.mp4` or nothing."""
     text = spelled(name)
@@ -170,11 +165,13 @@ def _stem(name: str) -> str:
     return _split(name)[0]
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return a name as it is spelled, in lower case."""
     return spelled(name).casefold()
 
 
-def _folded_stem(name: str) -> str:
+def folded_stem(name: str) -> str:
+    """Return a name without its ending, in lower case."""
     return _stem(name).casefold()
 
 
@@ -184,15 +181,15 @@ _READINGS = (
     ),
     _Reading(_small_ending, _small_ending, "leaving aside the case of the ending"),
     _Reading(spelled, _stem, "adding the ending that they lack"),
-    _Reading(_folded, _folded, "leaving aside upper and lower case"),
-    _Reading(_folded, _folded_stem, "adding the ending that they lack, whatever the case"),
+    _Reading(folded, folded, "leaving aside upper and lower case"),
+    _Reading(folded, folded_stem, "adding the ending that they lack, whatever the case"),
 )
 
 
 def _near(names: Iterable[str], there: Iterable[str]) -> list[str]:
     """Return the files that the loosest reading of any of `names` could mean."""
-    wanted = {_folded(name) for name in names}
-    return [file for file in there if {_folded(file), _folded_stem(file)} & wanted]
+    wanted = {folded(name) for name in names}
+    return [file for file in there if {folded(file), folded_stem(file)} & wanted]
 
 
 def _check_apart(found: dict[str, str], where: str) -> None:

@@ -268,17 +268,11 @@ def _joined(frames: Sequence[AudioFrame], end_s: float | None) -> npt.NDArray[An
     num_channels = last.layout.nb_channels
     num_planes, num_values = (num_channels, 1) if last.format.is_planar else (1, num_channels)
     # `to_ndarray` takes thrice as long, and asks for planes that there are not.
-    joined = np.stack(
-        [
-            np.concatenate(
-                [
-                    np.frombuffer(memoryview(f.planes[i]), dtype, f.samples * num_values)
-                    for f in frames
-                ]
-            )
-            for i in range(num_planes)
-        ]
-    )
+    blocks = [
+        [np.frombuffer(memoryview(f.planes[i]), dtype, f.samples * num_values) for f in frames]
+        for i in range(num_planes)
+    ]
+    joined = np.stack([np.concatenate(of_plane) for of_plane in blocks])
     if end_s is None or last.time is None:
         return joined
     kept = round((end_s - last.time) * last.sample_rate)
