@@ -169,21 +169,26 @@ class MetadataTable:
 
         It may well say more, or less, than is asked; both at once are names written otherwise.
         """
+        # In sets: pandas takes seconds for what takes a tenth of one of 300,000 names.
+        known = {*rows["name"], *rows["path"]}
+        strays = [spelled(cell) for cell in self.rows["cell"] if cell not in known]
+        strays = [cell for cell in strays if cell not in known]
+        if not strays:
+            return []
+        asked = {*self.rows["cell"], *map(spelled, self.rows["cell"])}
         labelled = rows[rows["target"] >= 0]
-        cells = self.rows["cell"].map(spelled)
-        strays = cells[~cells.isin(rows["name"]) & ~cells.isin(rows["path"])].tolist()
-        bare = labelled[~labelled["name"].isin(cells) & ~labelled["path"].isin(cells)]
-        if not strays or bare.empty:
+        pairs = zip(labelled["name"], labelled["path"], strict=True)
+        bare = [pair for pair in pairs if asked.isdisjoint(pair)]
+        if not bare:
             return []
 
         def loosest(name: str) -> tuple[str, str]:  # with its ending, and without
             return folded(name), folded_stem(name)
 
-        files = {key for file in (*rows["name"], *rows["path"]) for key in loosest(file)}
-        asked = {loosest(cell)[0] for cell in cells}
-        strays = [cell for cell in strays if loosest(cell)[0] not in files]
-        pairs = zip(bare["name"], bare["path"], strict=True)
-        without = [p for n, p in pairs if asked.isdisjoint((*loosest(n), *loosest(p)))]
+        files = {key for file in known for key in loosest(file)}
+        loosely = {folded(cell) for cell in asked}
+        strays = [cell for cell in strays if folded(cell) not in files]
+        without = [p for n, p in bare if loosely.isdisjoint((*loosest(n), *loosest(p)))]
         if not strays or not without:
             return []
         return [
