@@ -150,6 +150,26 @@ def test_one_speaker_is_left_out_with_its_own_reals() -> None:
     assert val[column_of("speaker")].tolist() == ["ann"] * 10
 
 
+@pytest.mark.parametrize("use", [1, 3])
+def test_the_share_of_a_speaker_without_reals_is_of_reals_of_nobody_who_is_left_out(
+    use: int,
+) -> None:
+    said = ["ann", "bob", "cy", "", "bob", "cy"] * 6  # every file of ann is fake
+    data = manifest([1, 1, 1, 0, 0, 0] * 6, speaker=said)
+    by = Validation(kind="leave-one-out-by-column", by="speaker", use=use)
+    dealt = with_fold(data, by).table
+    known = dealt[(dealt["target"] >= 0) & (dealt[column_of("speaker")] != "")]
+    place = known[FOLD] if use > 1 else known["split"]
+    assert (place.groupby(known[column_of("speaker")]).nunique() == 1).all()
+
+
+def test_a_speaker_without_reals_takes_none_of_those_who_are_left_out_in_turn() -> None:
+    data = manifest([1, 0, 1, 0, 1, 1] * 6, speaker=["bob", "bob", "cy", "cy", "ann", "ann"] * 6)
+    by = Validation(kind="leave-one-out-by-column", by="speaker", use=3)
+    with pytest.raises(DataError, match="With speaker ann as val, val would lack a class"):
+        with_fold(data, by)
+
+
 @pytest.mark.parametrize(
     ("validation", "said"),
     [

@@ -245,7 +245,8 @@ def _left_out(
 ) -> tuple[list[Mask], list[str]]:
     """Return which rows are of each value that is left out, and what each is in words.
 
-    Where no real file is of it, as of a generator, its share of the reals goes with it.
+    Where no real file is of it, as of a generator, its share of the reals that are of none goes
+    with it; of one value that is left out alone, of all reals where each is of some value.
     """
     cells, is_fake = _cells(rows, column), (rows["target"] == 1).to_numpy()
     values = sorted(set(cells[is_fake]) - {""})
@@ -256,12 +257,18 @@ def _left_out(
             "`fold` or `use`."
         )
     keys = rows["content"].where(rows["content"] != "", rows["path"])
-    shares = _folds(keys, rows["target"], len(values))
+    # Of a speaker who is left out, too, no real file is in the share of another one.
+    is_free = ~is_fake & ~keys.isin(keys[cells.isin(values)]).to_numpy()
+    if validation.use == 1 and not is_free.any():
+        is_free = ~is_fake
+    shares = np.full(len(rows), -1, np.int64)
+    if is_free.any():
+        shares[is_free] = _folds(keys[is_free], rows["target"][is_free], len(values))
     masks, names = [], []
     for number in _used(validation, len(values)):
         is_val = (cells == values[number]).to_numpy()
         if not (is_val & ~is_fake).any() and len(values) > 1:
-            is_val = is_val | (~is_fake & (shares == number))
+            is_val = is_val | (shares == number)
         # Of a copy the tables may say no value, or another one.
         masks.append(keys.isin(keys[is_val]).to_numpy())
         names.append(f"{column} {shown_cell(values[number])}")
