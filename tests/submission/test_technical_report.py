@@ -31,26 +31,22 @@ def test_trials_that_break_a_constraint_are_not_told_to_have_ended_since(tmp_pat
     assert told in selection(made, promoted)
 
 
+def champion_pack(num_trials: int) -> Champion:
+    """Return a promoted pack that was chosen among so many trials."""
+    worth = {"expected": 0.8, "low": 0.7, "high": 0.9, "gain": 0.1, "gain_low": 0, "gain_high": 0.2}
+    estimate = PackEstimate.model_validate({**worth, "num_trials": num_trials, "method": ""})
+    return champion(0).model_copy(update={"number": None, "pack": estimate})
+
+
 def test_trials_that_ended_since_a_pack_was_made_are_told(tmp_path: Path) -> None:
     made = MadeStudy(tmp_path)
     for seed in range(3):
         made.add(*normal_scores(0.7, seed=seed))
-    estimate = PackEstimate(
-        expected=0.8,
-        low=0.7,
-        high=0.9,
-        gain=0.1,
-        gain_low=0,
-        gain_high=0.2,
-        num_trials=2,
-        method="",
-    )
-    promoted = champion(0).model_copy(update={"number": None, "pack": estimate})
+    promoted = champion_pack(2)
     told = "That was told among 2 complete trials; there are 3 now."
     assert told in selection(made, promoted)
     # It counts trials of other studies, too.
-    whole = promoted.model_copy(update={"pack": estimate.model_copy(update={"num_trials": 5})})
-    assert "complete trials; there are" not in selection(made, whole)
+    assert "complete trials; there are" not in selection(made, champion_pack(5))
 
 
 def test_a_pack_is_chosen_among_trials_that_break_a_constraint_on_a_metric_too(
@@ -63,17 +59,7 @@ def test_a_pack_is_chosen_among_trials_that_break_a_constraint_on_a_metric_too(
     for seed in (1, 2):
         made.add(*normal_scores(1.5, seed=seed))
     assert [bool(row.breaks) for row in made.rows] == [True] * 3 + [False] * 2
-    estimate = PackEstimate(
-        expected=0.8,
-        low=0.7,
-        high=0.9,
-        gain=0.1,
-        gain_low=0,
-        gain_high=0.2,
-        num_trials=5,
-        method="",
-    )
-    promoted = champion(0).model_copy(update={"number": None, "pack": estimate})
+    promoted = champion_pack(5)
     assert "complete trials; there are" not in selection(made, promoted)
     made.add(*normal_scores(1.5, seed=4))
     told = "That was told among 5 complete trials; there are 6 now."

@@ -24,12 +24,13 @@ def complete_trials(rows: Sequence[TrialRow]) -> list[TrialRow]:
     return [row for row in rows if row.state == "complete" and row.objective is not None]
 
 
-def chosen_among(rows: Sequence[TrialRow], row: TrialRow) -> list[TrialRow]:
-    """Return the complete trials of `rows` that one of them was chosen among.
+def chosen_among(rows: Sequence[TrialRow], row: TrialRow | None) -> list[TrialRow]:
+    """Return the complete trials of `rows` that one, or a model of several, was chosen among.
 
     Those that break a constraint were none to choose from, where this one keeps them.
     """
-    return [one for one in complete_trials(rows) if row.breaks or not one.breaks]
+    is_broken = row is not None and bool(row.breaks)
+    return [one for one in complete_trials(rows) if is_broken or not one.breaks]
 
 
 def among_in_words(rows: Sequence[TrialRow], row: TrialRow) -> str:

@@ -313,7 +313,7 @@ def _finalist(
     )
 
 
-def chosen_among(rows: Sequence[TrialRow], constraints: Constraints) -> list[TrialRow]:
+def packed_from(rows: Sequence[TrialRow], constraints: Constraints) -> list[TrialRow]:
     """Return the complete trials of a study that a pack is chosen among; see `_usable`."""
     fixed = _of_no_scores(constraints)
     return [row for row in complete_trials(rows) if not _broken(fixed, row)]

@@ -17,8 +17,8 @@ from workbench.parts.suited import about
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
 from workbench.selection.finalists_told import sentences
-from workbench.selection.leaderboard import complete_trials
-from workbench.selection.pack_proposal import chosen_among
+from workbench.selection.leaderboard import chosen_among, complete_trials
+from workbench.selection.pack_proposal import packed_from
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks, value_of
 from workbench.study.records import TrialRow, read_trials
@@ -254,10 +254,9 @@ def _ended_since(of: Reported) -> str:
     own = next((row for row in complete if row.recipe == of.champion.recipe), None)
     expected, pack = of.champion.expected, of.champion.pack
     if pack:
-        complete = chosen_among(complete, of.folder.experiment().constraints)
-    elif own is None or not own.breaks:  # those that break a constraint were none to choose from
-        complete = [row for row in complete if not row.breaks]
-    now = len(complete)
+        now = len(packed_from(complete, of.folder.experiment().constraints))
+    else:
+        now = len(chosen_among(complete, own))
     if expected and expected.num_trials != now:
         among = expected.num_trials
     elif pack and pack.num_trials < now:  # it may have counted trials of other studies, too
