@@ -117,6 +117,12 @@ def codec(data: MadeData) -> None:
             file.facts["video_codec"] = "hevc"
 
 
+def bit_depth(data: MadeData) -> None:
+    for file in data.files:
+        if file.is_fake and data.rng.random() < 0.7:
+            file.facts["pixel_format"] = "yuv420p10le"
+
+
 def names(data: MadeData) -> None:
     for file in data.files:
         if file.target >= 0:
@@ -180,6 +186,7 @@ PLANTED: list[tuple[Plant, set[str], str]] = [
     (bit_rate, {"shortcut_encoding"}, r"bit rate .AUC 0\.9\d+ in train, 0\.9\d+ in val"),
     (one_of_two_rates, {"shortcut_loudness"}, r"loudness .AUC 0\.\d+"),
     (codec, {"shortcut_encoding"}, r"by video codec .AUC 0\.8"),
+    (bit_depth, {"shortcut_encoding"}, r"by pixel format .AUC 0\.8"),
     (names, {"shortcut_name", "shortcut_order"}, r"letters of the name .AUC (0\.99|1\.00)"),
     (sorted_labels, {"shortcut_order"}, r"place in the label file .AUC (0\.99|1\.00)"),
     (silent_fakes, {"shortcut_reading", "files_without_view"}, "whether there is mel"),

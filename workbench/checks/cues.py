@@ -22,6 +22,7 @@ _FACTS: Mapping[str, tuple[str, Family]] = {
     "audio_codec": ("audio codec", "encoding"),
     "width": ("width", "encoding"),
     "height": ("height", "encoding"),
+    "pixel_format": ("pixel format", "encoding"),
     "fps": ("frames a second", "encoding"),
     "sample_rate_hz": ("sampling rate", "encoding"),
     "channels": ("sound channels", "encoding"),

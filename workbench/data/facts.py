@@ -11,7 +11,7 @@ from workbench.access import is_locked, locked
 from workbench.data.lines import LineWriter, appending, read_lines
 from workbench.media.facts import Facts
 
-FACTS_VERSION = 3
+FACTS_VERSION = 4
 """Raise it whenever the same file gives other facts."""
 
 
