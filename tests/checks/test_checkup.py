@@ -211,6 +211,14 @@ def test_a_planted_fault_is_found_and_nothing_else(
     assert all(finding.remedy.endswith(".") for finding in found.findings)
 
 
+def test_a_pixel_format_that_some_files_were_not_asked_for_tells_nothing(tmp_path: Path) -> None:
+    data = clean_data()
+    for file in data.files:
+        if file.is_fake:
+            file.facts["pixel_format"] = ""  # prepared for their sound alone
+    assert checkup(data, tmp_path, short=True).findings == ()
+
+
 def test_the_probe_measures_no_file_of_which_nothing_could_be_made(tmp_path: Path) -> None:
     data = clean_data()
     nothing_decodes(data)

@@ -56,6 +56,9 @@ def make_cues(prepared: Prepared, facts: pd.DataFrame, rows: pd.DataFrame) -> li
     columns: list[tuple[str, Family, pd.Series[Any]]] = [
         ("file size", "encoding", rows["size_bytes"].reset_index(drop=True))
     ]
+    if ((said["pixel_format"] == "") & said["width"].notna()).any():
+        # Which files were read for their sound alone is no property of theirs.
+        said = said.drop(columns="pixel_format")
     for column in said.columns:
         label, family = _FACTS.get(str(column), (str(column).replace("_", " "), "encoding"))
         columns.append((label, family, _numbers_or_words(said[column])))

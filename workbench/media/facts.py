@@ -28,7 +28,10 @@ class Facts(Frozen):
 
     height: int | None = None
     pixel_format: str = ""
-    """Layout and depth of the pixels, e.g. `yuv420p10le` of a video or `RGBA` of a picture."""
+    """Layout and depth of the pixels, e.g. `yuv420p10le` of a video or `RGBA` of a picture.
+
+    Empty for an MP4 that was opened for its sound alone: its pictures are not looked at then.
+    """
 
     fps: float | None = None
     num_frames: int | None = None
