@@ -227,6 +227,21 @@ def test_an_import_that_is_killed_anywhere_is_finished_by_the_same_command(
         import_study(tmp_path / "study.tar", there)
 
 
+def test_a_champion_that_is_not_registered_here_names_no_version_of_elsewhere(
+    bench: Bench, template: Path, tmp_path: Path
+) -> None:
+    here = bench.search(bench.experiment(), 1).folder
+    write_champion(here, ranked(here)[0], "9")
+    shutil.rmtree(here.path / "trials" / read_champion(here).recipe)  # nothing to register
+    export_study(here, bench.workspace.tracking, tmp_path / "study.tar")
+    there = Workspace(shutil.copytree(template, tmp_path / "there"))
+    imported = import_study(tmp_path / "study.tar", there)
+    assert imported.unregistered
+    champion = read_champion(imported.folder)
+    assert champion.model_version == ""
+    assert "It is not registered here." in str(champion)
+
+
 def test_an_archive_that_would_read_a_file_of_here_or_be_no_study_leaves_nothing(
     bench: Bench, trials: InlineTrials, tmp_path: Path
 ) -> None:

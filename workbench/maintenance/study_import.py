@@ -204,6 +204,7 @@ def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
     registry = ModelRegistry(workspace.tracking)
     # The study is in place, so another process may promote a model of it.
     with folder.promoting():
+        champion = None
         try:
             champion = read_champion(folder)
             # There is a version where an import was killed.
@@ -211,6 +212,8 @@ def _register_champion(folder: StudyFolder, workspace: Workspace) -> str:
             if version is None:
                 version = _register(folder, champion, registry)
         except WorkbenchError as error:
+            if champion is not None:  # the version that it has is one of another registry
+                write_champion(folder, champion.model_copy(update={"model_version": ""}))
             return f"{error} `workbench promote {folder.name}` registers a champion."
         champion = champion.model_copy(update={"model_version": version})
         write_champion(folder, champion)

@@ -122,15 +122,19 @@ def evidence_section(summary: Summary) -> str:
 
 
 def _record(champion: Champion) -> tuple[str, ...]:
-    where = (
-        f"as {champion.model_name} version {champion.model_version} by {champion.who} "
-        f"on {champion.when[:10]}."
-    )
+    if champion.model_version:
+        what = f"registered as {champion.model_name} version {champion.model_version}"
+    else:
+        what = "promoted"
+    where = f"{what} by {champion.who} on {champion.when[:10]}."
     if champion.number is None:  # what it is stands above, as it is seen today
-        return f"Registered {where}", f"When it was promoted: {' '.join(champion.reasons)}"
+        return (
+            f"{where[0].upper()}{where[1:]}",
+            f"When it was promoted: {' '.join(champion.reasons)}",
+        )
     title = f"{champion.title[0].upper()}{champion.title[1:]}"
     return (
-        f"{title}, registered {where}",
+        f"{title}, {where}",
         champion.why,
         # What was promoted by hand is held against the others anew at the end of each search.
         f"When it was last recorded: {champion.sentence}",

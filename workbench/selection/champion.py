@@ -91,6 +91,8 @@ class Champion(ShownAsText, Lead):
     why: str
     model_name: str
     model_version: str
+    """Empty where the model is not registered: a pack whose study was imported."""
+
     params_thop: int | None
     params_true: int | None
     num_folds: int = 1
@@ -152,7 +154,9 @@ def describe_champion(champion: Champion) -> str:
         *filter(None, [folds_told(champion.num_folds)]),
         *_near_chance(champion),
         *champion.reasons,
-        f"Registered as {champion.model_name}, version {champion.model_version}, alias champion.",
+        f"Registered as {champion.model_name}, version {champion.model_version}, alias champion."
+        if champion.model_version
+        else "It is not registered here.",
     ]
     return "\n".join(lines)
 
