@@ -45,12 +45,17 @@ def register(folder: StudyFolder, registry: Registry, row: TrialRow, objective: 
     """Register the model of a complete trial, or repeat of one; return the version.
 
     Raises:
-        StudyError: it has no run in the tracking store, or its weights are gone or damaged.
+        StudyError: it has no run in the tracking store, or its files are gone or damaged.
         DamagedFileError: recipe or weights are not what the trial wrote.
     """
     if row.run_id is None:
         raise StudyError(
             f"Trial {row.number} has no run in the tracking store, so its model cannot be "
+            "registered. Promote another trial."
+        )
+    if row.objective is None:
+        raise StudyError(
+            f"The files of trial {row.number} are gone or damaged, so its model cannot be "
             "registered. Promote another trial."
         )
     return register_model(
