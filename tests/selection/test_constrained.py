@@ -62,7 +62,8 @@ def test_one_that_breaks_a_constraint_is_none_that_the_champion_is_said_to_beat(
     assert f"is promoted: it has the {among}." in decision[0]
 
     named = promote(made.folder, KnownModels(*(row.recipe for row in rows)), 1)
-    assert named.why.endswith("number 3 of 3, for it comes after those that keep the constraints.")
+    last = "number 3 of 3, for it comes after those that keep the constraints."
+    assert named.why.endswith(f"{last} It breaks a constraint: recall is 0, not at least 0.3.")
     # By the value it is the first, and that is what its choice is corrected for.
     assert named.expected is not None and named.expected.rank == 1
     decision = summarise(made.folder, rows, made.objective)[0].decision
@@ -94,7 +95,12 @@ def test_where_all_break_one_none_is_promoted_and_it_is_said(tmp_path: Path) -> 
     assert choose_trial(rows, made.objective, 1).number == 1
     decision = summarise(made.folder, rows, made.objective)[0].decision[0]
     assert "Trial 0 (test_resnet on mel) would not be promoted" in decision
-    assert "it has the best log_loss on val of 2 complete trials, but breaks" in decision
+    best = "it has the best log_loss on val of 2 complete trials"
+    assert f"{best}, but breaks" in decision
+    named = promote(made.folder, KnownModels(*(row.recipe for row in rows)), 0)
+    assert " of 2 complete trials. It breaks a constraint: auc is " in named.why
+    decision = summarise(made.folder, rows, made.objective)[0].decision[0]
+    assert f"is promoted, named by hand: {best}, but breaks a constraint (auc is " in decision
 
 
 @pytest.mark.parametrize("lowered", [{"fpr": 0.0}, {}])

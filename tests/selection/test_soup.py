@@ -38,7 +38,7 @@ from workbench.selection.soup_scoring import SoupScorer
 from workbench.selection.soup_told import describe_soup, is_clearly_behind, soup_as_json
 from workbench.selection.summary import describe_summary, summarise
 from workbench.study.folder import StudyFolder
-from workbench.study.records import TrialRow
+from workbench.study.records import TrialRow, held_to
 from workbench.study.scored import gives, read_scored_trials, read_scores
 from workbench.study.soups import Soup, read_soup, row_of_soup, soup_uid
 from workbench.submission.api import Predictor
@@ -47,6 +47,7 @@ from workbench.submission.technical_report import REPORT
 from workbench.submission.training_record import read_training
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
+from workbench.trial.constraints import Bound
 from workbench.trial.delong import Estimate
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import TrialFolder
@@ -473,6 +474,19 @@ def test_of_a_soup_of_all_trials_those_that_pruning_stopped_are_told(
     assert said.startswith("All 3 complete trials that can be averaged are in it, so none of these")
     assert said.endswith("scores of stopped trials are not kept, so that is not corrected.")
     assert "1 more trial was stopped early by values on the same files" in said
+
+
+def test_a_soup_that_breaks_a_constraint_says_so(
+    promoting: TrainedStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = promoting.folder
+    limits = {"auc": Bound(at_least=1.0)}
+    monkeypatch.setattr("workbench.study.soups.held_to", lambda _, row: held_to(limits, row))
+    made, models = make_soup(folder, device="cpu"), ListedModels()
+    said = "It breaks a constraint: auc is "
+    assert said in describe_soup(made) and soup_as_json(made)["breaks"]
+    assert said in promote_newest_soup(folder, models).why
+    assert said in promote_best(folder, models).why
 
 
 def test_the_study_tells_of_its_promoted_soup(promoting: TrainedStudy) -> None:

@@ -42,6 +42,14 @@ def among_in_words(rows: Sequence[TrialRow], row: TrialRow) -> str:
     return said
 
 
+def breaks_told(row: TrialRow) -> str:
+    """Return in a sentence which constraints a model breaks; empty if it keeps all."""
+    if not row.breaks:
+        return ""
+    which = "a constraint" if len(row.breaks) == 1 else "constraints"
+    return f"It breaks {which}: {'; '.join(row.breaks)}."
+
+
 def num_pruned(rows: Sequence[TrialRow]) -> int:
     """Return how many trials were stopped in their training; those refused had no epoch."""
     return sum(row.state == "pruned" and bool(row.epochs) for row in rows)

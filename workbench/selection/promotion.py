@@ -19,6 +19,7 @@ from workbench.selection.finalists_told import failed_repeats, reason, say_lead
 from workbench.selection.leaderboard import (
     among_in_words,
     better_than,
+    breaks_told,
     chosen_among,
     complete_trials,
     objective_of,
@@ -230,7 +231,7 @@ def _as_of_now(folder: StudyFolder, champion: Champion) -> Champion:
         lead = lead_of(folder, rows, champion.objective, row, is_soup=champion.is_soup)
         why, expected = champion.why, champion.expected
         if soup:
-            why = worth_of_soup(folder, soup, rows)
+            why = f"{worth_of_soup(folder, soup, rows)} {breaks_told(row)}".strip()
         else:
             expected = _expected(folder, rows, champion.objective, row)
             if why.startswith(_REASONS):
@@ -362,7 +363,7 @@ def _reason(rows: Sequence[TrialRow], objective: Objective, row: TrialRow) -> st
     which = f"{objective.metric} on {objective.place}"
     best, named = _REASONS
     if ranked[0].number == row.number:
-        return f"{best}{which} of {among_in_words(ranked, row)}."
+        return f"{best}{which} of {among_in_words(ranked, row)}. {breaks_told(row)}".strip()
     place = 1 + [other.number for other in ranked].index(row.number)
     last = ", for it comes after those that keep the constraints" if row.breaks else ""
-    return f"{named}{which} it is number {place} of {len(ranked)}{last}."
+    return f"{named}{which} it is number {place} of {len(ranked)}{last}. {breaks_told(row)}".strip()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from workbench.errors import StudyError
 from workbench.selection.champion import Champion, current_user, write_champion
-from workbench.selection.leaderboard import complete_trials, objective_of
+from workbench.selection.leaderboard import breaks_told, complete_trials, objective_of
 from workbench.selection.promotion import lead_of
 from workbench.selection.registration import Registry, known_version, register_model
 from workbench.selection.soup_decision import worth_of_soup
@@ -53,7 +53,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
         chosen_by="by hand",
         who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-        why=worth_of_soup(folder, soup, rows),
+        why=f"{worth_of_soup(folder, soup, rows)} {breaks_told(row)}".strip(),
         model_name=folder.name,
         model_version=version,
         params_thop=row.params_thop,

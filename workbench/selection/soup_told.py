@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from workbench.selection.leaderboard import objective_of
+from workbench.selection.leaderboard import breaks_told, objective_of
 from workbench.selection.soup import MadeSoup
 from workbench.study.soups import Ingredient
 from workbench.trial.delong import Z95
@@ -28,6 +28,8 @@ def describe_soup(made: MadeSoup) -> str:
         f"{objective_of(made.row):.5f} on {made.objective.place}.",
         f"{known}The best of them, trial {best.number}, has {best.objective:.5f}.",
     ]
+    if broken := breaks_told(made.row):
+        lines.append(broken)
     if soup.left_out:
         lines.append(f"Left out, for making it worse: {', '.join(_tried(soup.left_out))}.")
     if lost:
@@ -67,6 +69,7 @@ def soup_as_json(made: MadeSoup) -> dict[str, object]:
         "objective": row.objective if row else made.tried[0].objective,
         "metrics": row.metrics if row else None,
         "slices": row.by_slice if row else None,
+        "breaks": list(row.breaks) if row else [],
         "gain": made.gain.value if made.gain else None,
         "gain_standard_error": made.gain.standard_error if made.gain else None,
         "is_new": made.is_new,

@@ -264,7 +264,8 @@ def _promoted(
         return f"{which} is promoted: it {best}."
     by_hand = ", named by hand" if champion and champion.chosen_by == "by hand" else ""
     if place == 1:
-        return f"{which} is promoted{by_hand}: it {best}."
+        but = f", but breaks a constraint ({breaks[0]})" if breaks else ""
+        return f"{which} is promoted{by_hand}: it {best}{but}."
     ahead = ranked[0].number
     last = f", after all that keep the constraints ({breaks[0]})" if breaks else ""
     return (
