@@ -47,7 +47,7 @@ from workbench.submission.technical_report import REPORT
 from workbench.submission.training_record import read_training
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.runs import Tracking
-from workbench.trial.constraints import Bound
+from workbench.trial.constraints import Bound, Constraints
 from workbench.trial.delong import Estimate
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import TrialFolder
@@ -480,7 +480,7 @@ def test_a_soup_that_breaks_a_constraint_says_so(
     promoting: TrainedStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = promoting.folder
-    limits = {"auc": Bound(at_least=1.0)}
+    limits: Constraints = {"auc": Bound(at_least=1.0)}
     monkeypatch.setattr("workbench.study.soups.held_to", lambda _, row: held_to(limits, row))
     made, models = make_soup(folder, device="cpu"), ListedModels()
     said = "It breaks a constraint: auc is "
