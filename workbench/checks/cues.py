@@ -74,7 +74,6 @@ def make_cues(prepared: Prepared, facts: pd.DataFrame, rows: pd.DataFrame) -> li
     return [cue for cue in cues if cue.codes.max(initial=0) > 0]
 
 
-
 def _with_known_pixels(said: pd.DataFrame) -> pd.DataFrame:
     """Return facts by which no file has a pixel format of its own for not knowing it.
 
@@ -87,6 +86,7 @@ def _with_known_pixels(said: pd.DataFrame) -> pd.DataFrame:
         return said.drop(columns="pixel_format") if unknown.any() else said
     usual = known[known != ""].mode()[0]
     return said.assign(pixel_format=known.mask(unknown, usual))
+
 
 def codes(values: "pd.Series[Any]") -> npt.NDArray[np.int64]:
     """Return each value as the number of its step: few values or words one by one, many by rank.
