@@ -219,6 +219,16 @@ def test_a_pixel_format_that_some_files_were_not_asked_for_tells_nothing(tmp_pat
     assert checkup(data, tmp_path, short=True).findings == ()
 
 
+def test_a_file_that_does_not_know_its_pixel_format_hides_no_others(tmp_path: Path) -> None:
+    data = clean_data()
+    for file in data.files:
+        file.facts["pixel_format"] = "yuv420p10le" if file.is_fake else "yuv420p"
+    data.files[0].facts["pixel_format"] = ""  # cut off after its header
+    found = checkup(data, tmp_path, short=True).findings
+    assert [finding.code for finding in found] == ["shortcut_encoding"]
+    assert "pixel format" in found[0].sentence
+
+
 def test_the_probe_measures_no_file_of_which_nothing_could_be_made(tmp_path: Path) -> None:
     data = clean_data()
     nothing_decodes(data)

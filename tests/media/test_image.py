@@ -142,6 +142,23 @@ def test_the_first_picture_of_an_animation_is_read(tmp_path: Path) -> None:
     assert colours(path) == [[10] * 3] * 2
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_a_tiff_that_is_not_compressed_is_turned_like_others(
+    mode: str, orientation: int, tmp_path: Path
+) -> None:
+    levels = np.arange(8 * 16, dtype=np.uint8).reshape(8, 16)
+    stored = Image.fromarray(levels.astype(np.uint16) << 8 if mode == "I;16" else levels)
+    kept = stored if mode == "I;16" else stored.convert(mode)
+    tags = {0x0112: orientation}
+    plain = saved(tmp_path / "plain.tif", kept, tiffinfo=tags)
+    packed = saved(tmp_path / "packed.tif", kept, tiffinfo=tags, compression="tiff_lzw")
+    picture = read_picture(plain).picture
+    assert picture.shape[:2] == ((8, 16) if orientation <= 4 else (16, 8))
+    assert np.array_equal(picture, read_picture(packed).picture)
+    assert np.array_equal(np.sort(picture[..., 0], axis=None), levels.ravel())
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "webp", "bmp", "tif", "ppm", "jp2", "gif"])
 def test_formats_that_people_send_are_read(suffix: str, tmp_path: Path) -> None:
     path = saved(tmp_path / f"x.{suffix}", Image.new("RGB", (4, 2), (90, 90, 90)))

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +23,13 @@ from workbench.study.looks import read_looks
 from workbench.study.packs import PackMember, PackRecord
 from workbench.study.records import read_trials
 from workbench.trial.recipe import Objective
+
+
+def code_again(picture: Path, place: Path) -> None:
+    """Write the pixels of a picture to a file of other bytes."""
+    pixels = cv2.imread(str(picture))
+    assert pixels is not None
+    assert cv2.imwrite(str(place), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])
 
 
 @pytest.mark.parametrize("use", [1, 3])
@@ -44,6 +52,7 @@ def test_files_that_trials_were_measured_on_are_no_holdout_and_trained_ones_are_
     bench: Bench, inline: InlineTrials, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     phone, known = write_data(tmp_path / "phone", seed=1), tmp_path / "known"
+    code_again(bench.data / "trainset/train3.png", phone / "valset/val0.png")
     held = shutil.copytree(phone, tmp_path / "held")
     shutil.copytree(bench.data, known)
     (known / "val_label.txt").unlink()
@@ -56,6 +65,7 @@ def test_files_that_trials_were_measured_on_are_no_holdout_and_trained_ones_are_
     said = capsys.readouterr().err
     assert "24 of the 24 files of known are copies of files that are trained on" in said
     assert "files of phone are copies" not in said
+    assert "1 of the 40 files of phone look and sound the same as files that are trained on" in said
     holdout, searched = folder.experiment().holdout, Prepared.load(folder.path)
     assert holdout is not None
     manifest, _ = audit._manifest(folder, bench.workspace, holdout, searched)
@@ -87,6 +97,29 @@ def test_files_of_a_holdout_that_cannot_be_decoded_are_left_out_and_told(
             file.write_bytes(f"torn {file}".encode())
     with pytest.raises(DataError, match="18 real and 0 fake can be decoded"):
         audit.audit(folder, bench.workspace, 0, device="cpu")
+
+
+def test_near_copies_of_files_that_were_trained_on_count_and_are_told(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = write_data(tmp_path / "coded again", seed=5)
+    names = [f"val{number}" for number in range(16)]
+    values = {"slice": "val", "name": names, "score": 0.5, "neutral": False}
+    inline.scores = pd.DataFrame({**values, "target": [number % 2 for number in range(16)]})
+    folder = bench.search(bench.experiment(THREE, holdout={"data": str(held)}), 1).folder
+
+    def scored(folder: StudyFolder, uid: str, prepared: Prepared, device: str) -> tuple[Any, Any]:
+        targets = prepared.rows(HOLDOUT)["target"].to_numpy()
+        return targets, np.full(len(targets), 0.5)
+
+    monkeypatch.setattr(audit, "_scored", scored)
+    told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
+    assert "look and sound the same" not in told
+    for number in (0, 3):
+        code_again(bench.data / f"trainset/train{number}.png", held / f"valset/val{number}.png")
+    told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
+    assert "40 files, look 2.\n2 files of its 40 look and sound the same as files" in told
+    assert "(e.g. valset/val0.png as trainset/train0.png)" in told
 
 
 def test_a_value_is_not_that_of_weights_that_were_trained_since(

@@ -3,8 +3,6 @@
 import textwrap
 from collections.abc import Iterator
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from workbench.checks.copies import near_copy_pairs as near_pairs
@@ -16,6 +14,7 @@ from workbench.checks.duplicates import (
     near_groups,
 )
 from workbench.checks.findings import Finding
+from workbench.checks.known_copies import durations
 from workbench.checks.metadata import harder_slices, metadata_findings, near_part_findings
 from workbench.checks.profiles import Looks, sample_files, view_profile
 from workbench.checks.rows import row_findings, undecodable
@@ -93,7 +92,7 @@ def run_checks(
         shifts, probes = split_shifts(prepared, facts, some, looks), probe_shortcuts(some, looks)
     contents = unique_contents(files)
     small = thumbnails(prepared, contents, most=_MOST_IN_SHORT if short else MOST_FRAMES)
-    pairs = near_pairs(small, _durations(contents, facts))
+    pairs = near_pairs(small, durations(contents, facts))
     dealt = dealt_files(files, manifest.table)
     harder = harder_slices(manifest.table, manifest.metadata)
     findings = [
@@ -153,13 +152,6 @@ def number_table(checkup: Checkup) -> str:
             for split in checkup.splits
         ],
     )
-
-
-def _durations(contents: pd.DataFrame, facts: pd.DataFrame) -> npt.NDArray[np.float64]:
-    if "duration_s" not in facts:
-        return np.full(len(contents), np.nan)
-    said = facts["duration_s"].reindex(contents["content"])
-    return pd.to_numeric(said, errors="coerce").to_numpy(np.float64)
 
 
 def _lines(finding: Finding) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -71,7 +71,10 @@ def opened_still(file: Path | BinaryIO) -> Iterator[Pillow.Image]:
         # Damaged EXIF data is warned about and passed over.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-        with Pillow.open(file, formats=image_formats()) as image:
+        # Of a path, Pillow maps the pixels of a TIFF into memory, and takes those of one that is to
+        # be turned by a quarter for rows as long as its columns.
+        opened = file.open("rb") if isinstance(file, Path) else nullcontext(file)
+        with opened as stream, Pillow.open(stream, formats=image_formats()) as image:
             check_size(image.width, image.height)
             yield image
 

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from workbench.checks.known_copies import near_copies_of
 from workbench.console import say
 from workbench.data.degraded import copies_for, prepare_copies
+from workbench.data.delimited import shown_cell
+from workbench.data.facts import FactsStore
 from workbench.data.manifest import Layout, Manifest, changes, read_labelled
 from workbench.data.prepare import BESIDE, Prepared, prepare
 from workbench.data.prepared_table import PREPARED_TABLE, read_prepared_table
@@ -176,6 +179,8 @@ def _with_folders(
                 "are trained on, so that what is measured on it flatters. Take them out of "
                 f"{place}."
             )
+        if line := _near_copies(name, rows, beside[name], prepared, FactsStore(where.cache)):
+            say(line)
     if notes:
         write_json(noted, notes)
     return replace(prepared, beside=beside) if beside else prepared
@@ -198,6 +203,23 @@ def _num_known(rows: pd.DataFrame, prepared: Prepared) -> int:
     """Return how many of a slice's files are copies of files of `train`, byte for byte."""
     known = set(prepared.rows("train")["content"])
     return int(rows["content"].isin(known).sum())
+
+
+def _near_copies(
+    name: str, rows: pd.DataFrame, beside: Prepared, prepared: Prepared, facts: FactsStore
+) -> str:
+    """Return a warning of a slice's files that look and sound the same as files of `train`."""
+    train = prepared.rows("train")
+    said = facts.table({*rows["content"], *train["content"]})
+    found = near_copies_of(beside, rows, prepared, train, said)
+    if not found:
+        return ""
+    one, other = map(shown_cell, next(iter(found.items())))
+    return (
+        f"warning: {len(found)} of the {len(rows)} files of {name} look and sound the same as "
+        f"files that are trained on (e.g. {one} as {other}), so that what is measured on it "
+        "flatters."
+    )
 
 
 def _require_free(name: str, prepared: Prepared) -> None:

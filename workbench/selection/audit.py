@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
 from workbench.data.manifest import Manifest, read_manifest
 from workbench.data.prepare import Prepared, prepare
@@ -34,6 +35,7 @@ from workbench.searching.devices import choose_seats
 from workbench.selection.audited_files import (
     labelled_files,
     of_known_groups,
+    of_near_copies,
     of_other_studies,
     without_copies,
 )
@@ -84,7 +86,7 @@ class Audited:
     """Files that were left out, being missing or such as no view could be made of."""
 
     shared: tuple[str, ...] = ()
-    """Sentences on files whose speaker or the like was trained or chosen on."""
+    """Sentences on files whose speaker or the like, or near copy, was trained or chosen on."""
 
 
 def audit(
@@ -132,6 +134,8 @@ def audit(
             jobs=num_cores(),
         )
         require_classes(prepared)
+        facts = FactsStore(workspace.cache)
+        shared = (*of_known_groups(manifest, seen), *of_near_copies(prepared, seen, facts))
         targets, scores = _scored(folder, asked.uid, prepared, device)
         alike = numbered_groups(prepared.rows(HOLDOUT), prepared.metadata)
         is_told = before is None
@@ -165,7 +169,6 @@ def audit(
             look = look.model_copy(update={key: getattr(before, key) for key in own})
         append_look(folder, look)
     num_unseen = len(manifest.table) - len(targets)
-    shared = tuple(of_known_groups(manifest, seen))
     return Audited(look, before, len(looks) + 1, asked.objective, num_copies, num_unseen, shared)
 
 

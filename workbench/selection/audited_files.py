@@ -5,7 +5,10 @@ from dataclasses import replace
 
 import pandas as pd
 
+from workbench.checks.known_copies import near_copies_of
 from workbench.data.delimited import shown_cell
+from workbench.data.facts import FactsStore
+from workbench.data.holdout import HOLDOUT
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
@@ -67,6 +70,28 @@ def of_known_groups(manifest: Manifest, searched: Sequence[Prepared]) -> list[st
                 "was trained or chosen on, which a model can know by heart: on others expect less."
             )
     return said
+
+
+def of_near_copies(held: Prepared, searched: Sequence[Prepared], facts: FactsStore) -> list[str]:
+    """Return a sentence on files of the holdout that look and sound the same as those of studies.
+
+    They count: no program can say for sure. The data check, which warns of such files in two
+    splits, knows nothing of a holdout.
+    """
+    rows = held.rows(HOLDOUT)
+    found: dict[str, str] = {}
+    for own in searched:
+        known = own.table[(own.table["target"] >= 0) & (own.table["status"] == "ok")]
+        said = facts.table({*rows["content"], *known["content"]})
+        found = near_copies_of(held, rows, own, known, said) | found
+    if not found:
+        return []
+    one, other = map(shown_cell, next(iter(found.items())))
+    return [
+        f"{counted(len(found), 'file')} of its {len(rows):,} look and sound the same as files that "
+        f"were trained or chosen on (e.g. {one} as {other}), which a model can know by heart: on "
+        "others expect less."
+    ]
 
 
 def labelled_files(table: pd.DataFrame) -> set[tuple[str, int, str]]:
