@@ -19,12 +19,12 @@ from workbench.selection.finalists_told import finalists_as_table
 from workbench.selection.pack_summary import PackSummary, describe_pack
 from workbench.selection.summary import Summary, describe_summary, summarise
 from workbench.study.alike import measured_alike
-from workbench.study.data_now import sentence_on_changed_tables
 from workbench.study.disk import kept_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import describe_looks, read_looks
 from workbench.study.records import TrialRow, count_running
 from workbench.study.scored import read_scored_trials, unrecorded
+from workbench.study.since_begun import told_since_begun
 from workbench.tables import USUAL_WIDTH
 from workbench.trial.recipe import Objective
 
@@ -147,7 +147,7 @@ def compare_trials(folder: StudyFolder, *, page: bool) -> Comparison:
     else:
         summary, _ = summarise(folder, rows, objective)
     written = folder.report if page else None
-    told = note, unrecorded(folder), cut_off_promotion(folder), sentence_on_changed_tables(folder)
+    told = note, unrecorded(folder), cut_off_promotion(folder), told_since_begun(folder)
     said = " ".join(filter(None, told))
     return Comparison(folder, tuple(rows), objective, summary, written, said)
 

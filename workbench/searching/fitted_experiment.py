@@ -19,12 +19,12 @@ from workbench.parts.pretrained import resolve
 from workbench.parts.weights import published
 from workbench.searching.devices import choose_seats
 from workbench.searching.fitted_texts import LARGER, SMALL, Machine, experiment_text, space_text
-from workbench.searching.new_study import differences
 from workbench.searching.options import RunOptions
 from workbench.space.experiment import Experiment, read_experiment
 from workbench.space.space import Space, read_tree_as_space, require_backbones
 from workbench.study.folder import StudyFolder, new_or_known
 from workbench.trial.device import called, is_cuda, memory_of
+from workbench.validation import differences
 from workbench.workspace import RESERVED_NAMES, Workspace
 from workbench.yaml_files import build_said, parse_yaml
 

@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +22,7 @@ from workbench.space.experiment import PLACES, Experiment
 from workbench.space.precisions import settled_for
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder, StudyInfo
-from workbench.validation import shown
-
-_NOTHING = object()
-"""In the place of a value that is not there."""
+from workbench.validation import differences
 
 
 def begin_or_check(
@@ -113,17 +110,6 @@ def _check(
             f"{' and '.join(changed)} changed. Scores of different things cannot be ranked "
             "together: undo the change, or start another study by --study NAME."
         )
-
-
-def differences(was: object, now: object, key: str = "") -> Iterator[str]:
-    """Yield each key of a tree whose value is another than before, with both."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for name in {**was, **now}:
-            values = was.get(name, _NOTHING), now.get(name, _NOTHING)
-            yield from differences(*values, f"{key}.{name}" if key else str(name))
-    elif was != now:
-        old, new = ("not there" if one is _NOTHING else shown(one) for one in (was, now))
-        yield f"`{key}` was {old}, is {new}"
 
 
 def _data_changes(before: pd.DataFrame, manifest: Manifest) -> str:

@@ -27,11 +27,11 @@ from workbench.searching.repeat_store import RepeatQueue, RepeatStore
 from workbench.searching.runner import MakeRunner
 from workbench.searching.scheduler import NoPruning
 from workbench.searching.stopping import SearchLimits
-from workbench.study.data_now import sentence_on_changed_tables
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import TrialRow
 from workbench.study.repeats import FinalistsPlan, write_plan
+from workbench.study.since_begun import told_since_begun
 from workbench.tracking.writing import RunState
 from workbench.workspace import Workspace
 
@@ -61,7 +61,7 @@ def train_repeats(
     tracking = workspace.tracking_of(folder.experiment().tracking)
     require_places(folder.path, tracking)
     seats = seats_asked(options, folder.experiment())
-    if changed := sentence_on_changed_tables(folder):
+    if changed := told_since_begun(folder):
         say(f"warning: {changed}")
     with folder.held(), ExitStack() as stack:
         prepared = Prepared.load(folder.path)

@@ -19,11 +19,11 @@ from workbench.searching.devices import choose_seats
 from workbench.searching.mending import refit_runs
 from workbench.selection.champion import Champion, current_user, read_champion
 from workbench.selection.packing import join_tables, pack_tensors
-from workbench.study.data_now import sentence_on_changed_tables
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, PackRecord
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.refits import RefitRecord, RefittedModel, write_refit
+from workbench.study.since_begun import told_since_begun
 from workbench.trial.in_process import train_here
 from workbench.trial.recipe import Recipe, Refit
 from workbench.trial.result import Epoch, Result, TrialFolder
@@ -67,7 +67,7 @@ def refit_champion(
     """
     seats = choose_seats(device, 1)
     require_writable(folder.path)
-    if changed := sentence_on_changed_tables(folder):
+    if changed := told_since_begun(folder):
         say(f"warning: {changed}")
     with folder.held(), ExitStack() as stack:
         stack.enter_context(full_disk_told(folder.path))

@@ -30,12 +30,12 @@ from workbench.selection.calibration import calibrate
 from workbench.selection.champion import Champion, read_champion, require_number
 from workbench.selection.refit import require_carried_over
 from workbench.selection.slice_values import main_slice
-from workbench.study.data_now import sentence_on_changed_tables
 from workbench.study.disk import without_weights
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder, spec_of, title_of
 from workbench.study.refits import RefitRecord, read_refit, refit_of
 from workbench.study.scored import gives
+from workbench.study.since_begun import told_since_begun
 from workbench.submission import documents
 from workbench.submission.agreement import disagreements
 from workbench.submission.bundle_code import PACKAGE, code_for, place_of
@@ -246,7 +246,7 @@ def export(
         if faults := disagreements(part, contents)[1]:
             said = "; ".join(faults)
             raise BundleError(f"The records of {folder.name} disagree: {said}. Promote again.")
-    changed = sentence_on_changed_media(folder), sentence_on_changed_tables(folder)
+    changed = sentence_on_changed_media(folder), told_since_begun(folder)
     return Bundle(out, contents, len(sheet.rows), neutral, " ".join(filter(None, changed)))
 
 

@@ -1,4 +1,4 @@
-"""Whoever trains or exports a study after its tables were changed is told."""
+"""Whoever trains or exports a study after tables or its experiment were changed is told."""
 
 import shutil
 from collections.abc import Callable
@@ -7,12 +7,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.test_repeats import begun, train
 from workbench.searching.start import SearchOutcome
-from workbench.study.data_now import sentence_on_changed_tables
+from workbench.study.since_begun import (
+    sentence_on_changed_experiment,
+    sentence_on_changed_tables,
+    told_since_begun,
+)
 
 LABELS = ("train_label.txt", "val_label.txt", "prediction.txt.csv")
 
@@ -98,6 +103,31 @@ def test_a_folder_that_is_gone_or_has_other_tables_is_not_told(own: Bench) -> No
     assert sentence_on_changed_tables(folder) == ""
     shutil.rmtree(own.data)
     assert sentence_on_changed_tables(folder) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"rulebook": {"max_params": "1M"}}, "`rulebook.max_params` was 200000000, is 1000000"),
+        ({"objective": {"metric": "log_loss"}}, "`objective.metric` was 'auc', is 'log_loss'"),
+        ({"constraints": {"auc": {"at_least": 0.9}}}, "`constraints.auc` was not there, is "),
+        ({"disk_budget": "2GB"}, ""),  # it decides nothing
+        ({"rulebook": {"max_params": "many"}}, ""),  # a search says what is wrong with it
+    ],
+)
+def test_what_an_experiment_file_says_otherwise_is_told(
+    own: Bench, change: dict[str, Any], told: str
+) -> None:
+    folder = searched(own).folder
+    file = own.workspace.root / folder.info().experiment
+    assert file.is_file() and sentence_on_changed_experiment(folder) == ""
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | change))
+    said = told_since_begun(folder)
+    assert told in said and bool(said) == bool(told)
+    if said:
+        assert f"is not what the study {folder.name} was begun with (" in said
+    file.unlink()
+    assert told_since_begun(folder) == ""
 
 
 def test_who_trains_again_is_told(

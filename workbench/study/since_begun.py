@@ -1,0 +1,108 @@
+"""What tables and an experiment file say by now, held against what a study was begun with."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import TypeAdapter
+
+from workbench.data.data_files import list_data
+from workbench.data.dataset import read_experiment_tree
+from workbench.data.manifest import changes
+from workbench.data.prepared_table import read_prepared_table
+from workbench.errors import CacheError, ConfigError, DamagedFileError, DataError, StudyError
+from workbench.space.experiment import Experiment
+from workbench.study.folder import StudyFolder
+from workbench.validation import differences
+
+_LABELLED = "labelled"
+_DECIDES: tuple[Literal["rulebook", "objective", "constraints"], ...] = (
+    "rulebook",
+    "objective",
+    "constraints",
+)
+"""The parts of an experiment that decide among trials, and over what may be handed in."""
+
+
+def told_since_begun(folder: StudyFolder) -> str:
+    """Return in sentences what the tables and the experiment file of a study say otherwise now.
+
+    A search refuses to go on so. What trains again, promotes or exports goes by what the study
+    was begun with, and says it.
+    """
+    said = sentence_on_changed_experiment(folder), sentence_on_changed_tables(folder)
+    return " ".join(filter(None, said))
+
+
+def sentence_on_changed_experiment(folder: StudyFolder) -> str:
+    """Return a sentence if the experiment file has another rulebook, objective or constraints.
+
+    Empty if not, or where the file is gone, or is none.
+    """
+    try:
+        info, about = folder.info(), folder.experiment()
+        file = folder.path.parents[1] / info.experiment
+        if not file.is_file():
+            return ""
+        tree = read_experiment_tree(file)
+        found = [
+            line
+            for part in _DECIDES
+            for line in differences(_as_json(part, getattr(about, part)), _read(part, tree), part)
+        ]
+    except (ConfigError, DamagedFileError, StudyError, ValueError, OSError):
+        return ""  # who searches by it is told what is wrong with it
+    if not found:
+        return ""
+    more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+    return (
+        f"{info.experiment} is not what the study {folder.name} was begun with ({found[0]}{more}). "
+        "The study goes by what it was begun with; for the other, start another study by "
+        "--study NAME."
+    )
+
+
+def _read(part: str, tree: dict[Any, Any]) -> Any:
+    """Return a part of an experiment file as JSON; by default what an experiment has of it."""
+    field = Experiment.model_fields[part]
+    if part not in tree:
+        return _as_json(part, field.get_default(call_default_factory=True))
+    return _as_json(part, TypeAdapter(field.rebuild_annotation()).validate_python(tree[part]))
+
+
+def _as_json(part: str, value: Any) -> Any:
+    adapter: TypeAdapter[Any] = TypeAdapter(Experiment.model_fields[part].rebuild_annotation())
+    return adapter.dump_python(value, mode="json")
+
+
+def sentence_on_changed_tables(folder: StudyFolder) -> str:
+    """Return a sentence if tables name other labels or files now than those of a study.
+
+    No media are read. Empty if nothing changed, or where the data folder cannot be read.
+    """
+    try:
+        data, about = Path(folder.info().data), folder.experiment()
+        if not (folder.manifest.exists() and data.is_dir()):
+            return ""
+        now = list_data(data, about.data).table
+        was = read_prepared_table(folder.manifest)
+    except (CacheError, DamagedFileError, StudyError, DataError, OSError):
+        return ""  # what needs the data itself says why it cannot have them
+    was, now = (table[table["split"].isin(("train", "val", "test"))] for table in (was, now))
+    # Where the split of a file is not its table's, it was dealt; some may be in none.
+    if about.validation.kind != "given" or about.holdout is not None:
+        was, now = _undealt(was), _undealt(now)
+        known = now["name"].isin(was.loc[was["split"] == _LABELLED, "name"])
+        now = now[known | (now["split"] != _LABELLED)]
+    found = changes(was.assign(content=""), now.assign(content=""))
+    if not found:
+        return ""
+    return (
+        f"The tables in {data} are not those that the study {folder.name} was begun with "
+        f"({found}). All that it trains, scores and exports is of those; for these, start another "
+        "study by --study NAME."
+    )
+
+
+def _undealt(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(split=table["split"].where(table["split"] == "test", _LABELLED))
