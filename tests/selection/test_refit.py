@@ -106,6 +106,19 @@ def test_the_value_of_a_repeat_is_not_said_to_be_the_trials() -> None:
     assert lines[2].endswith("had the repeat of trial 5 0.84000 in place of 0.86000.")
 
 
+def test_members_of_two_studies_are_told_with_their_studies() -> None:
+    (first,) = record().models
+    second = first.model_copy(update={"study": "other", "at_last_epoch": 0.8})
+    assert (
+        record(models=(first, second))
+        .lines[2]
+        .endswith(
+            "had trial 5 of made 0.84000 in place of 0.86000, trial 5 of other 0.80000 in place of "
+            "0.86000."
+        )
+    )
+
+
 def test_a_refit_of_another_champion_is_none(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "made")
     assert read_refit(folder) is None

@@ -82,8 +82,9 @@ def sentences(finalists: Finalists) -> list[str]:
         said = f"Seeds move {metric} by {seeds:.5f} (standard deviation over repeats, pooled)"
         if means is not None:
             said += (
-                f"; the means of the {len(finalists.ranked)} finalists differ by {means:.5f}, of "
-                f"which seeds alone would make {seeds / math.sqrt(num):.5f}"
+                f"; the means of the {len(finalists.ranked)} finalists differ by {means:.5f} "
+                "(standard deviation), of which seeds alone would make "
+                f"{seeds / math.sqrt(num):.5f}"
             )
         found.append(f"{said}.")
     if finalists.luck is not None:

@@ -75,7 +75,7 @@ def refit_champion(
         champion = read_champion(folder)
         models = _models(folder, champion)
         recipes = [refitted(one.recipe, one.result) for one in models]
-        done = []
+        done, several = [], len({one.folder.name for one in models}) > 1
         for one, recipe in zip(models, recipes, strict=True):
             prepared = Prepared.load(one.folder.path)
             _require_whole(folder.refit(recipe.uid))
@@ -85,7 +85,7 @@ def refit_champion(
                 folder.refit(recipe.uid),
                 device=seats.devices[0],
                 num_threads=seats.num_threads,
-                title=one.title,
+                title=one.title + f" of {one.folder.name}" * several,
                 store=workspace.weights,
                 cache=workspace.cache,
             )

@@ -130,12 +130,18 @@ class RefitRecord(Frozen):
     @property
     def _last_epoch(self) -> str:
         """Return what keeping the last epoch cost where it was measured; empty if nothing."""
+        several = len({one.study for one in self.models}) > 1
         values = [
-            (one.number, f"{one.at_last_epoch:.5f}", f"{one.objective:.5f}") for one in self.models
+            (
+                f"trial {one.number}{f' of {one.study}' * several}",
+                f"{one.at_last_epoch:.5f}",
+                f"{one.objective:.5f}",
+            )
+            for one in self.models
         ]
         told = ", ".join(
-            f"{'the repeat of ' * self.is_repeat}trial {number} {last} in place of {best}"
-            for number, last, best in values
+            f"{'the repeat of ' * self.is_repeat}{name} {last} in place of {best}"
+            for name, last, best in values
             if last != best
         )
         if not told:
