@@ -50,3 +50,17 @@ def test_the_script_is_in_its_place_after_threads_started_processes_side_by_side
     for child in children:
         child.join()
         assert child.exitcode == 0
+
+
+def test_no_process_takes_a_module_from_the_folder_that_the_program_runs_in(tmp_path: Path) -> None:
+    file, strange = tmp_path / "script.py", tmp_path / "data"
+    file.write_text(f"SCRIPT = 'mine'\n{SCRIPT}", encoding="utf-8")
+    strange.mkdir()
+    mark = f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+    for name in ("multiprocessing", "signal", "struct"):
+        (strange / f"{name}.py").write_text(mark, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, file], cwd=strange, capture_output=True, text=True, check=False
+    )
+    assert not (tmp_path / "ran").exists()
+    assert done.stdout.splitlines() == ["the script", "the child"], done.stderr

@@ -14,11 +14,15 @@ from typing import Self
 
 _STARTING = threading.Lock()
 
+_NOT_FROM_HERE = {"PYTHONSAFEPATH": "1"}
+"""multiprocessing starts processes by `python -c`, which looks for modules in the folder that the
+program runs in before all others. That may be a stranger's, with a `multiprocessing.py` in it."""
+
 
 class _Spawned(SpawnProcess):
     def start(self) -> None:
         # Two threads that start processes at once must not restore each other's stand-in.
-        with _STARTING:
+        with _STARTING, environment(_NOT_FROM_HERE):
             script = sys.modules["__main__"]
             sys.modules["__main__"] = ModuleType("__main__")
             try:
@@ -38,6 +42,9 @@ class Spawning(SpawnContext):
     """
 
     Process = _Spawned
+
+    def __init__(self) -> None:
+        _start_tracker()  # a lock of this context would start it, too
 
 
 @contextmanager
@@ -118,9 +125,15 @@ def interrupts_held() -> Iterator[None]:
     traceback on the terminal.
     """
     # multiprocessing starts its own helper with the first process, and then lets Ctrl-C through.
-    resource_tracker.ensure_running()
+    _start_tracker()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_tracker() -> None:
+    """Start the process by which multiprocessing tidies up, unless it runs."""
+    with _STARTING, environment(_NOT_FROM_HERE):
+        resource_tracker.ensure_running()

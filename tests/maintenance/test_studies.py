@@ -192,5 +192,17 @@ def test_an_address_of_other_files_neither_deletes_nor_exports_them(
     assert [address.startswith(f"{own}/") for address in named] == [True] * 4
 
 
+@pytest.mark.slow
+def test_mlflow_is_not_the_one_in_the_folder_that_the_program_runs_in(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    (strange := tmp_path / "strange").mkdir()
+    (strange / "mlflow.py").write_text("open('ran', 'w')", encoding="utf-8")
+    monkeypatch.chdir(strange)
+    delete_study(folder, bench.workspace)
+    assert not (strange / "ran").exists()
+
+
 def record(bench: Bench, folder: StudyFolder) -> StudyRecord:
     return StudyRecord(bench.workspace.tracking, folder.name, folder.info().id)

@@ -16,7 +16,7 @@ import pytest
 
 from workbench.errors import StudyError
 from workbench.tracking.runs import Tracking
-from workbench.tracking.ui import free_port, is_private, shown_host, ui_command
+from workbench.tracking.ui import free_port, is_private, serve, shown_host, ui_command
 
 
 @pytest.fixture
@@ -73,10 +73,11 @@ def test_the_server_answers_to_its_own_names_only(
 
 SERVE = """
 import sys
+from pathlib import Path
 from workbench.tracking.ui import serve
 print("begun", flush=True)
 server = "import os, time; os.fork() and print(os.getpid(), flush=True); time.sleep(600)"
-sys.exit(serve([sys.executable, "-c", server]))
+sys.exit(serve([sys.executable, "-c", server], Path()))
 """
 
 
@@ -117,11 +118,20 @@ def test_the_servers_own_deprecation_is_not_shown_and_other_warnings_are() -> No
             "warn('another', UserWarning)",
         ]
     )
-    command = f"serve([sys.executable, '-c', {server!r}])"
+    command = f"serve([sys.executable, '-c', {server!r}], '.')"
     code = f"import sys; from workbench.tracking.ui import serve; {command}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "UserWarning: another" in done.stderr
     assert "starlette" not in done.stderr
+
+
+def test_a_server_runs_in_the_folder_of_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mlflow.py").write_text("raise SystemExit(3)", encoding="utf-8")  # a stranger's
+    (tmp_path / "store").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert serve([sys.executable, "-c", "from mlflow import version"], tmp_path / "store") == 0
 
 
 @pytest.mark.slow

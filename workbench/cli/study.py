@@ -255,7 +255,8 @@ def ui(
                 err=True,
             )
         typer.echo(f"The study {info.name}, until Ctrl-C: http://{where}{page}")
-        raise typer.Exit(mlflow_ui.serve(mlflow_ui.ui_command(root, host=host, port=free)))
+        command = mlflow_ui.ui_command(root, host=host, port=free)
+        raise typer.Exit(mlflow_ui.serve(command, root))
 
 
 def promote(

@@ -241,7 +241,7 @@ class StudyRecord:
         uri = self.store.uri
         words = ["--backend-store-uri", uri, "--tracking-uri", uri, *named]
         done = subprocess.run(
-            [sys.executable, "-m", "mlflow", "gc", *words],
+            [sys.executable, "-P", "-m", "mlflow", "gc", *words],
             capture_output=True,
             text=True,
             check=False,

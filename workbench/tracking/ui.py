@@ -89,10 +89,11 @@ def shown_host(host: str) -> str:
     return f"[{name}]" if ":" in name else name
 
 
-def serve(command: Sequence[str]) -> int:
+def serve(command: Sequence[str], root: Path) -> int:
     """Run a server until it ends, or Ctrl-C, SIGTERM or SIGHUP ends it; return an exit code.
 
-    The server and its workers are a group of processes of their own, and all of it is ended.
+    The server and its workers are a group of processes of their own, and all of it is ended. They
+    run in the store's folder `root`: MLflow looks for modules in the folder that it runs in first.
     """
 
     def stop(number: int, _: object) -> None:
@@ -103,7 +104,7 @@ def serve(command: Sequence[str]) -> int:
         own = os.environ.get("PYTHONWARNINGS")  # of two filters the later one counts
         filters = {"PYTHONWARNINGS": f"{_NOISE},{own}" if own else _NOISE}
         with subprocess.Popen(
-            command, start_new_session=True, env={**os.environ, **filters}
+            command, cwd=root, start_new_session=True, env={**os.environ, **filters}
         ) as server:
             try:
                 return server.wait()
