@@ -142,6 +142,30 @@ def test_the_first_picture_of_an_animation_is_read(tmp_path: Path) -> None:
     assert colours(path) == [[10] * 3] * 2
 
 
+def grey_tiff(path: Path, pixels: bytes, *, bits: int, meaning: int) -> Path:
+    """Write a grey TIFF of 4 x 2 pixels, not compressed; 0 is white by the meaning 0."""
+    long, short = 4, 3
+    tags = [(256, long, 4), (257, long, 2), (258, short, bits), (259, short, 1)]
+    tags += [(262, short, meaning), (273, long, 8), (277, short, 1), (278, long, 2)]
+    tags += [(279, long, len(pixels))]
+    fields = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    head = b"II*\0" + struct.pack("<I", 8 + len(pixels))
+    path.write_bytes(head + pixels + struct.pack("<H", len(tags)) + fields + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize(("meaning", "level"), [(1, 0x40), (0, 0xBF)])
+def test_a_tiff_of_16_bits_may_count_from_white(tmp_path: Path, meaning: int, level: int) -> None:
+    path = grey_tiff(tmp_path / "x.tif", b"\x12\x40" * 8, bits=16, meaning=meaning)
+    assert colours(path) == [[level] * 3] * 2
+
+
+def test_the_upper_8_of_12_bits_are_kept(tmp_path: Path) -> None:
+    # Two pixels in three bytes, 0x401 and 0xF02.
+    path = grey_tiff(tmp_path / "x.tif", b"\x40\x1f\x02" * 4, bits=12, meaning=1)
+    assert colours(path) == [[0x40] * 3, [0xF0] * 3]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "CMYK", "I;16"])
 def test_a_tiff_that_is_not_compressed_is_turned_like_others(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 from pydantic import Field
 
 from workbench.errors import MediaError
@@ -31,6 +32,9 @@ BACKGROUND = (255, 255, 255)
 
 CUT_OFF = "the file lacks its last bytes, and of the picture at most the last block"
 """The note of such a picture."""
+
+# Tags of a TIFF, and the value of the second that turns its greys.
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 # No picture that may be read has a longer file.
 _MAX_BYTES = 1 << 28
@@ -72,10 +76,10 @@ class Image(FileView):
 def read_picture(path: Path) -> Still:
     """Return the picture of `path`, upright as its EXIF data says.
 
-    Transparent pixels lie over BACKGROUND. 16-bit values keep their high byte; floating-point ones
-    run from 0 to 1, or to 255 where any is above 1. Colour profiles are not applied. Of a file of
-    several pictures, the first. A file that lacks its last bytes, but nothing of the picture, is
-    read with a note (see `truncation`).
+    Transparent pixels lie over BACKGROUND. 12- and 16-bit values keep their upper 8 bits; floating-
+    point ones run from 0 to 1, or to 255 where any is above 1. Colour profiles are not applied. Of
+    a file of several pictures, the first. A file that lacks its last bytes, but nothing of the
+    picture, is read with a note (see `truncation`).
 
     Raises:
         MediaError: missing, empty, broken or too_large (more than MAX_PIXELS).
@@ -99,7 +103,13 @@ def read_picture(path: Path) -> Still:
 
 
 def _upright(image: Pillow.Image) -> Picture:
-    return np.asarray(_rgb(ImageOps.exif_transpose(image)))
+    turned = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") and isinstance(image, TiffImageFile):
+        # Pillow heeds neither that 12 bits are fewer than 16 nor, here, that 0 means white.
+        bits, meaning = image.tag_v2.get(_BITS, (16,))[0], image.tag_v2.get(_PHOTOMETRIC)
+        levels = np.asarray(turned) >> (bits - 8)
+        return np.asarray(_grey(255 - levels if meaning == _WHITE_IS_ZERO else levels))
+    return np.asarray(_rgb(turned))
 
 
 def _read_cut_off(path: Path) -> Still | None:
