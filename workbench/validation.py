@@ -3,7 +3,7 @@
 import difflib
 import json
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +19,6 @@ V = TypeVar("V")
 _SHOWN_LETTERS = 80
 _SHOWN_KEYS = 20
 _LOOKED_THROUGH = 10_000
-_NOTHING = object()
-"""In the place of a value that is not there."""
 
 
 def read_bytes(path: Path, *, remedy: str) -> bytes:
@@ -111,17 +109,6 @@ def _near(kind: Any, steps: tuple[int | str, ...]) -> str:
 def _fields(kind: Any) -> Mapping[Any, FieldInfo]:
     """Return the fields of a model, by name; none of anything else."""
     return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
-
-
-def differences(was: object, now: object, key: str = "") -> Iterator[str]:
-    """Yield each key of a tree whose value is another than before, with both."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for name in {**was, **now}:
-            values = was.get(name, _NOTHING), now.get(name, _NOTHING)
-            yield from differences(*values, f"{key}.{name}" if key else str(name))
-    elif was != now:
-        old, new = ("not there" if one is _NOTHING else shown(one) for one in (was, now))
-        yield f"`{key}` was {old}, is {new}"
 
 
 def shown(value: Any) -> str:

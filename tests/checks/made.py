@@ -174,7 +174,7 @@ def _clean_data(train: int, val: int, test: int, seed: int) -> MadeData:
                 "video_codec": "h264",
                 "width": 320,
                 "height": 240,
-                "pixel_format": "yuv420p",
+                "color_mode": "",
                 "fps": 25.0,
                 "num_frames": round(duration_s * 25),
                 "video_bit_rate": bit_rate - 64_000,

@@ -22,7 +22,7 @@ _FACTS: Mapping[str, tuple[str, Family]] = {
     "audio_codec": ("audio codec", "encoding"),
     "width": ("width", "encoding"),
     "height": ("height", "encoding"),
-    "pixel_format": ("pixel format", "encoding"),
+    "color_mode": ("colour mode", "encoding"),
     "fps": ("frames a second", "encoding"),
     "sample_rate_hz": ("sampling rate", "encoding"),
     "channels": ("sound channels", "encoding"),
@@ -31,8 +31,6 @@ _FACTS: Mapping[str, tuple[str, Family]] = {
     "num_frames": ("number of frames", "length"),
     "loudness_db": ("loudness", "loudness"),
 }
-# Up to this share of files that do not know their pixel format, it is asked of the others.
-_MOST_UNKNOWN = 0.05
 # Values that are only a few are taken one by one, others in as many steps of equal size.
 _MAX_STEPS = 20
 _LEAST_IN_STEP = 15
@@ -58,7 +56,6 @@ def make_cues(prepared: Prepared, facts: pd.DataFrame, rows: pd.DataFrame) -> li
     columns: list[tuple[str, Family, pd.Series[Any]]] = [
         ("file size", "encoding", rows["size_bytes"].reset_index(drop=True))
     ]
-    said = _with_known_pixels(said)
     for column in said.columns:
         label, family = _FACTS.get(str(column), (str(column).replace("_", " "), "encoding"))
         columns.append((label, family, _numbers_or_words(said[column])))
@@ -72,20 +69,6 @@ def make_cues(prepared: Prepared, facts: pd.DataFrame, rows: pd.DataFrame) -> li
     columns += _name_and_order(rows)
     cues = [Cue(name, family, codes(values)) for name, family, values in columns]
     return [cue for cue in cues if cue.codes.max(initial=0) > 0]
-
-
-def _with_known_pixels(said: pd.DataFrame) -> pd.DataFrame:
-    """Return facts by which no file has a pixel format of its own for not knowing it.
-
-    An MP4 that is cut off after its header does not, nor does one that was read for its sound
-    alone. The few have the usual format; where they are many, nothing is asked of it.
-    """
-    known = said["pixel_format"]
-    unknown = (known == "") & said["width"].notna()
-    if unknown.mean() > _MOST_UNKNOWN or not (known != "").any():
-        return said.drop(columns="pixel_format") if unknown.any() else said
-    usual = known[known != ""].mode()[0]
-    return said.assign(pixel_format=known.mask(unknown, usual))
 
 
 def codes(values: "pd.Series[Any]") -> npt.NDArray[np.int64]:

@@ -15,6 +15,7 @@ from pydantic import PrivateAttr
 
 from workbench.errors import ConfigError
 from workbench.media.declared import Modality
+from workbench.media.ffmpeg import load_moviepy
 from workbench.media.source import failure
 from workbench.media.streams import opened
 from workbench.media.timing import Timeline
@@ -114,11 +115,10 @@ def require_encoder(views: Iterable[View], *, encoder: str, what: str, of: type,
     """
     if not any(isinstance(view, of) for view in views):
         return
-    from moviepy.config import FFMPEG_BINARY
-
-    if encoder not in _encoders(FFMPEG_BINARY):
+    program = load_moviepy()
+    if encoder not in _encoders(program):
         raise ConfigError(
-            f"{what} cannot be written: the FFmpeg at hand ({FFMPEG_BINARY}) has no {encoder}. Let "
+            f"{what} cannot be written: the FFmpeg at hand ({program}) has no {encoder}. Let "
             f"FFMPEG_BINARY, in the environment, name one that has, or leave copies.{key} and "
             "slices of such copies out."
         )
@@ -205,6 +205,7 @@ class _EveryFrame(VideoView):
 
 def _writer(size: tuple[int, int], out: Path, how: _Coding) -> FrameWriter:
     # Half a second to load: only where it is needed.
+    load_moviepy()
     from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
 
     writer: FrameWriter = FFMPEG_VideoWriter(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import soxr
 
 from workbench.media.audio import RATE_HZ, SoundReader
+from workbench.media.ffmpeg import load_moviepy
 from workbench.media.streams import feed, opened
 from workbench.media.view import Sound
 
@@ -84,6 +85,7 @@ def _called(sound: Sound, name: str, codec: str, bit_rate: str, *, late: int = 0
 
 def _coded(sound: Sound, name: str, codec: str, bit_rate: str, *, rate_hz: int = RATE_HZ) -> Sound:
     # Half a second to load: only where it is needed.
+    load_moviepy()
     from moviepy.audio.io.ffmpeg_audiowriter import FFMPEG_AudioWriter
 
     wave = soxr.resample(sound, RATE_HZ, rate_hz, quality="HQ") if rate_hz != RATE_HZ else sound

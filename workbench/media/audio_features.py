@@ -129,6 +129,9 @@ def _librosa() -> ModuleType:
     the same time do not fit each other, and every later process that reads them dies with a
     segmentation fault (numba issue 10128).
     """
+    # Else a `.numba_config.yaml` in the folder that the process runs in, which may be a stranger's,
+    # says where the files are that Numba loads: they are programs.
+    os.environ.setdefault("NUMBA_CACHE_DIR", "")
     with _alone_in("librosa"):
         import librosa
         import librosa.core.pitch  # what is compiled is so when its module is imported

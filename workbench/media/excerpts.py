@@ -19,6 +19,7 @@ from PIL import Image as Pillow
 
 from workbench.errors import MediaError
 from workbench.media.audio import sound_stream
+from workbench.media.ffmpeg import load_moviepy
 from workbench.media.image import read_picture
 from workbench.media.rendering import Renderer
 from workbench.media.source import failure
@@ -156,6 +157,7 @@ def _still(path: Path) -> Excerpt:
 
 
 def _video(pictures: Sequence[Picture], sound: Sound16 | None) -> bytes:
+    load_moviepy()
     from moviepy.video.io.ImageSequenceClip import ImageSequenceClip
 
     clip = ImageSequenceClip([_like(picture, pictures[0]) for picture in pictures], FRAMES_PER_S)
@@ -195,6 +197,7 @@ def _sound(sound: Sound16) -> bytes:
 
 
 def _as_clip(sound: Sound16) -> Any:
+    load_moviepy()
     from moviepy.audio.AudioClip import AudioArrayClip
 
     return AudioArrayClip(np.tile(sound[:, None] / 2**15, 2), fps=_RATE_HZ)

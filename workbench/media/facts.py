@@ -27,11 +27,8 @@ class Facts(Frozen):
     """In pixels, as stored: a turned video is not turned here."""
 
     height: int | None = None
-    pixel_format: str = ""
-    """Layout and depth of the pixels, e.g. `yuv420p10le` of a video or `RGBA` of a picture.
-
-    Empty for an MP4 that was opened for its sound alone: its pictures are not looked at then.
-    """
+    color_mode: str = ""
+    """Of a still picture, by Pillow's names: `RGB`, `RGBA`, `L`, `P`, `CMYK`, ..."""
 
     fps: float | None = None
     num_frames: int | None = None
@@ -80,7 +77,6 @@ def container_facts(container: InputContainer) -> Facts:
         video_codec=video.codec_context.name if video else "",
         width=video.codec_context.width if video else None,
         height=video.codec_context.height if video else None,
-        pixel_format=(video.codec_context.pix_fmt or "") if video else "",
         fps=float(video.average_rate) if video and video.average_rate else None,
         num_frames=video.frames or None if video else None,
         video_bit_rate=video.codec_context.bit_rate or None if video else None,
@@ -105,7 +101,7 @@ def image_facts(path: Path) -> Facts:
                     container=image.format or "",
                     width=image.width,
                     height=image.height,
-                    pixel_format=image.mode,
+                    color_mode=image.mode,
                     jpeg_quantum=sum(brightness) / len(brightness) if brightness else None,
                 )
     except Exception:  # noqa: BLE001 (Pillow's readers raise anything; facts are no reason to end)

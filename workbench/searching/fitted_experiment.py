@@ -23,8 +23,8 @@ from workbench.searching.options import RunOptions
 from workbench.space.experiment import Experiment, read_experiment
 from workbench.space.space import Space, read_tree_as_space, require_backbones
 from workbench.study.folder import StudyFolder, new_or_known
+from workbench.study.since_begun import differences
 from workbench.trial.device import called, is_cuda, memory_of
-from workbench.validation import differences
 from workbench.workspace import RESERVED_NAMES, Workspace
 from workbench.yaml_files import build_said, parse_yaml
 

@@ -22,7 +22,7 @@ from workbench.space.experiment import PLACES, Experiment
 from workbench.space.precisions import settled_for
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder, StudyInfo
-from workbench.validation import differences
+from workbench.study.since_begun import differences
 
 
 def begin_or_check(

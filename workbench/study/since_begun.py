@@ -1,5 +1,6 @@
 """What tables and an experiment file say by now, held against what a study was begun with."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,12 @@ from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import CacheError, ConfigError, DamagedFileError, DataError, StudyError
 from workbench.space.experiment import Experiment
 from workbench.study.folder import StudyFolder
-from workbench.validation import differences
+from workbench.validation import shown
 
 _LABELLED = "labelled"
+_NOTHING = object()
+"""In the place of a value that is not there."""
+
 _DECIDES: tuple[Literal["rulebook", "objective", "constraints"], ...] = (
     "rulebook",
     "objective",
@@ -60,6 +64,17 @@ def sentence_on_changed_experiment(folder: StudyFolder) -> str:
         "The study goes by what it was begun with; for the other, start another study by "
         "--study NAME."
     )
+
+
+def differences(was: object, now: object, key: str = "") -> Iterator[str]:
+    """Yield each key of a tree whose value is another than before, with both."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for name in {**was, **now}:
+            values = was.get(name, _NOTHING), now.get(name, _NOTHING)
+            yield from differences(*values, f"{key}.{name}" if key else str(name))
+    elif was != now:
+        old, new = ("not there" if one is _NOTHING else shown(one) for one in (was, now))
+        yield f"`{key}` was {old}, is {new}"
 
 
 def _read(part: str, tree: dict[Any, Any]) -> Any:
