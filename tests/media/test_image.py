@@ -236,3 +236,34 @@ def _png_header(side: int) -> bytes:
     body = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body
     return header + struct.pack(">I", zlib.crc32(body)) + b"\0\0\0\0IDAT" + b"\x35\xaf\x06\x1e"
+
+
+def test_whole_numbers_that_16_bits_do_not_hold_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    for values in ([[0, 2**30]], [[-1, 5]]):
+        Image.fromarray(np.array(values, np.int32)).save(path)
+        with pytest.raises(MediaError, match="not within 0 and 65535"):
+            read_picture(path)
+    Image.fromarray(np.array([[0, 0xFFFF]], np.int32)).save(path)
+    assert read_picture(path).picture[..., 0].tolist() == [[0, 255]]
+
+
+def test_the_transparent_colour_of_16_bits_is_white(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    grey = np.array([[0x1234, 0x5678]], np.uint16)
+    Image.fromarray(grey).save(path, transparency=0x1234)
+    assert read_picture(path).picture[..., 0].tolist() == [[255, 0x56]]
+    # Pillow writes no RGB of 16 bits: two pixels by hand, the first transparent.
+    row = b"\0" + struct.pack(">6H", 0x1111, 0x2222, 0x3333, 0x4444, 0x5555, 0x6666)
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)),
+        (b"tRNS", struct.pack(">3H", 0x1111, 0x2222, 0x3333)),
+        (b"IDAT", zlib.compress(row)),
+        (b"IEND", b""),
+    ]
+    chunks = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in parts
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert read_picture(path).picture.tolist() == [[[255] * 3, [0x44, 0x55, 0x66]]]

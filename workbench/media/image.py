@@ -76,10 +76,10 @@ class Image(FileView):
 def read_picture(path: Path) -> Still:
     """Return the picture of `path`, upright as its EXIF data says.
 
-    Transparent pixels lie over BACKGROUND. 12- and 16-bit values keep their upper 8 bits; floating-
-    point ones run from 0 to 1, or to 255 where any is above 1. Colour profiles are not applied. Of
-    a file of several pictures, the first. A file that lacks its last bytes, but nothing of the
-    picture, is read with a note (see `truncation`).
+    Transparent pixels lie over BACKGROUND. 12- and 16-bit values keep their upper 8 bits, and wider
+    ones are refused; floating-point ones run from 0 to 1, or to 255 where any is above 1. Colour
+    profiles are not applied. Of a file of several pictures, the first. A file that lacks its last
+    bytes, but nothing of the picture, is read with a note (see `truncation`).
 
     Raises:
         MediaError: missing, empty, broken or too_large (more than MAX_PIXELS).
@@ -131,14 +131,20 @@ def _read_cut_off(path: Path) -> Still | None:
 
 
 def _rgb(image: Pillow.Image) -> Pillow.Image:
+    see_through = image.info.get("transparency")  # a colour that stands for no colour
     if image.mode.startswith("I"):
-        return _grey(np.asarray(image).clip(0, 0xFFFF) >> 8)
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise failure("broken", "its values are not within 0 and 65535: store 8 or 16 bits")
+        return _grey(np.where(values == see_through, 0xFFFF, values) >> 8)
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image))
         return _grey(np.rint(values * (255 if values.max() <= 1 else 1)).clip(0, 255))
     if image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return ImageCms.buildTransform(*profiles, "LAB", "RGB").apply(image)
+    if isinstance(see_through, tuple) and max(see_through) > 0xFF:
+        image.info["transparency"] = tuple(value >> 8 for value in see_through)  # as the pixels are
     if image.has_transparency_data:
         above = image.convert("RGBA")
         below = Pillow.new("RGBA", above.size, BACKGROUND)
