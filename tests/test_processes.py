@@ -1,5 +1,6 @@
 """Processes that this program starts from anywhere: a script without a guard, standard input."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -64,3 +65,18 @@ def test_no_process_takes_a_module_from_the_folder_that_the_program_runs_in(tmp_
     )
     assert not (tmp_path / "ran").exists()
     assert done.stdout.splitlines() == ["the script", "the child"], done.stderr
+
+
+@pytest.mark.parametrize("own", [None, "", "/mine:", "/mine;:/other"])
+def test_no_process_looks_for_libraries_in_the_folder_that_it_runs_in(own: str | None) -> None:
+    # OpenCV's package puts what an empty name stands for into the environment.
+    said = "import os, workbench.opencv; print(os.environ['LD_LIBRARY_PATH'])"
+    environment = {key: value for key, value in os.environ.items() if key != "LD_LIBRARY_PATH"}
+    if own is not None:
+        environment["LD_LIBRARY_PATH"] = own
+    done = subprocess.run(
+        [sys.executable, "-c", said], env=environment, capture_output=True, text=True, check=True
+    )
+    paths = done.stdout.strip("\n").split(":")
+    assert "" not in paths
+    assert paths[1:] == ["/mine", "/other"][: own.count("/") if own else 0]

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator
 from html import escape
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from workbench import pages
@@ -23,6 +22,7 @@ from workbench.media.frames import Frames
 from workbench.media.mel import Mel
 from workbench.media.video_view import VideoView
 from workbench.media.view import Sound
+from workbench.opencv import cv2
 
 _SHOWN, _HEARD_S = 6, 10
 _STYLE = Path(__file__).with_name("sheet.css")

@@ -95,7 +95,7 @@ def _group(group: Sequence[str], prepared: Prepared, rows: TableRows) -> str:
 
 def _pictures(prepared: Prepared, row: Mapping[Any, Any]) -> list[tuple[str, str]]:
     """Return the middle picture of one view of the picture and of one of the sound, as JPEG."""
-    import cv2
+    from workbench.opencv import cv2
 
     found: dict[bool, tuple[str, str]] = {}
     for name, view in prepared.views.items():

@@ -63,7 +63,7 @@ def view_profile(
 
 def _profile(stored: Small, view: View) -> tuple[FloatColumn, FloatColumn]:
     """Return the means over a file's pictures of (2 + 2 + channels + 2 BANDS,) and (_GRID²,)."""
-    import cv2
+    from workbench.opencv import cv2
 
     pictures = stored.reshape(-1, *view.shape[1:])
     overall, small = [], []

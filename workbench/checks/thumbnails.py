@@ -80,7 +80,7 @@ def is_picture(view: View) -> bool:
 
 def grey(picture: Small) -> Small:
     """Return (height, width) of a picture (height, width, 1 or 3)."""
-    import cv2
+    from workbench.opencv import cv2
 
     return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) if picture.shape[-1] == 3 else picture[..., 0]
 
@@ -95,7 +95,7 @@ def slots(view: View, most: int) -> npt.NDArray[np.int64]:
 def _small(
     prepared: Prepared, name: str, medium: Medium, files: pd.DataFrame, most: int
 ) -> Thumbnails:
-    import cv2
+    from workbench.opencv import cv2
 
     view = prepared.views[name]
     height, width = SOUND_PX if medium == "sound" else PICTURE_PX

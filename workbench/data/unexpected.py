@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import PIL
 
@@ -21,6 +20,7 @@ from workbench.data.decoding import Done, Task
 from workbench.data.view_store import Outcome, StoreWriter
 from workbench.files import read_json, write_json
 from workbench.media.decoders import Tally
+from workbench.opencv import cv2
 
 
 class Unexpected:

@@ -12,12 +12,12 @@ Source:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from workbench.media.face_detectors import Face
 from workbench.media.view import Picture
+from workbench.opencv import cv2
 
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 """How much of the source shows inside the region, each as likely: the paper's."""

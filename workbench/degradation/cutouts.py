@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +10,7 @@ from workbench.errors import ConfigError
 from workbench.media.face_detectors import Face
 from workbench.media.faces import FaceView
 from workbench.media.view import Picture, View
+from workbench.opencv import cv2
 
 Points = npt.NDArray[np.float64]
 

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import cv2
 import numpy as np
 from pydantic import PrivateAttr
 
@@ -34,6 +33,7 @@ from workbench.media.timing import Timeline
 from workbench.media.video import Frame, read_exactly
 from workbench.media.video_view import VideoView
 from workbench.media.view import FileView, Made, MadeOrNot, Sound, View, read_views
+from workbench.opencv import cv2
 
 
 class _Changes(NamedTuple):

@@ -4,11 +4,11 @@ Frames of a video are changed one by one. Sizes are relative to the picture's, w
 sees it smaller would not notice otherwise.
 """
 
-import cv2
 import numpy as np
 
 from workbench.media.source import failure
 from workbench.media.view import Picture
+from workbench.opencv import cv2
 
 _BLUR_SHARE = 1 / 150
 """Of the shorter side, the standard deviation of the blur: 1.5 pixels of 224."""

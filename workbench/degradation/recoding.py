@@ -9,7 +9,6 @@ from math import floor
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-import cv2
 import numpy as np
 from pydantic import PrivateAttr
 
@@ -22,6 +21,7 @@ from workbench.media.timing import Timeline
 from workbench.media.video import Frame, read_exactly
 from workbench.media.video_view import VideoView
 from workbench.media.view import Made, View
+from workbench.opencv import cv2
 
 Codec = Literal["libx264", "libx265"]
 

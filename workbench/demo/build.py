@@ -15,8 +15,6 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from workbench.access import require_writable
 from workbench.console import track
 from workbench.demo.clip import make_clip
@@ -24,6 +22,7 @@ from workbench.demo.plan import DEMO_VERSION, SPLITS, Clip, Split, deal
 from workbench.errors import DataError
 from workbench.fence import num_cores
 from workbench.files import read_json, sweep, write_json, write_text
+from workbench.opencv import cv2
 from workbench.processes import Spawning
 
 _STARTED = "making.json"

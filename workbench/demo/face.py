@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.opencv import cv2
 from workbench.values import Frozen
 
 SIZE_PX = 160

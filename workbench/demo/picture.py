@@ -1,11 +1,11 @@
 """The picture of a demo clip: a head that talks before a wall, seen by a camera."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from workbench.demo.face import SIZE_PX, Appearance, DrawnFace, Pixels, Portrait
+from workbench.opencv import cv2
 from workbench.values import Frozen
 
 FPS = 25

@@ -1,11 +1,11 @@
 """How the demo's picture is forged: blended onto itself, patched, or grown from few pixels."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.demo.face import SIZE_PX, DrawnFace
 from workbench.demo.picture import FrameStack, Poses, jpeg_compressed
+from workbench.opencv import cv2
 
 _Cover = NDArray[np.float32]
 

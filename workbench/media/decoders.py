@@ -10,12 +10,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cv2
-
 from workbench.errors import DataError, MediaError
 from workbench.fence import KEEP_MEMORY, DiedError, Fence, TimedOutError
 from workbench.media.source import failure, said_by
 from workbench.media.view import MadeOrNot, View, ViewReader, read_views
+from workbench.opencv import cv2
 
 T = TypeVar("T")
 

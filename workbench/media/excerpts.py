@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
@@ -27,6 +26,7 @@ from workbench.media.still import still_format
 from workbench.media.streams import MediaReader, feed, opened
 from workbench.media.video_scan import picture_stream
 from workbench.media.view import Picture
+from workbench.opencv import cv2
 
 DURATION_S = 2.0
 FRAMES_PER_S = 12

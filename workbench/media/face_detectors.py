@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
@@ -17,6 +16,7 @@ from pydantic import Field, model_validator
 from workbench.errors import ConfigError
 from workbench.files import hash_file
 from workbench.media.view import Picture
+from workbench.opencv import cv2
 from workbench.values import Part
 
 BUNDLED = Path(__file__).with_name("detectors")

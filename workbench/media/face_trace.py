@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -12,6 +11,7 @@ from workbench.media.declared import Modality
 from workbench.media.face_detectors import Face
 from workbench.media.faces import FaceCrop, FaceView, without_faces
 from workbench.media.view import Made, Picture
+from workbench.opencv import cv2
 
 _STATISTICS = (
     "cosine_mean",

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import cv2
 import numpy as np
 from pydantic import Field
 
@@ -19,6 +18,7 @@ from workbench.media.timing import Timeline
 from workbench.media.video import Frame
 from workbench.media.video_view import VideoView
 from workbench.media.view import Made, Picture
+from workbench.opencv import cv2
 
 MAX_FACES = 4
 """Faces of one frame that are followed: the largest. Bounds what is kept of a crowd."""

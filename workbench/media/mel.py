@@ -3,7 +3,6 @@
 from functools import lru_cache
 from typing import Literal, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
@@ -18,6 +17,7 @@ from workbench.media.spectrogram import (
     power_spectra,
 )
 from workbench.media.view import Sound
+from workbench.opencv import cv2
 
 Filters = npt.NDArray[np.float32]
 # Filters multiplied at once: a group reads only the frequencies between its first and its last.

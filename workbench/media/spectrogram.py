@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import ClassVar, Literal, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
@@ -20,6 +19,7 @@ from workbench.media.sound_view import SoundView
 from workbench.media.source import MAX_DURATION_S, failure
 from workbench.media.square import square
 from workbench.media.view import Made, Sound
+from workbench.opencv import cv2
 
 Levels = npt.NDArray[np.float32]
 Grey = npt.NDArray[np.uint8]

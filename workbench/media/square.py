@@ -1,8 +1,7 @@
 """Pictures as squares."""
 
-import cv2
-
 from workbench.media.view import Picture
+from workbench.opencv import cv2
 
 
 def square(picture: Picture, image_px: int) -> Picture:

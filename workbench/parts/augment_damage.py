@@ -7,13 +7,13 @@ Each changes the samples that a chance picks, all frames of a sample alike, and 
 import math
 from concurrent.futures import ThreadPoolExecutor
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from workbench.opencv import cv2
 from workbench.parts.augment_draws import between, chance, replace
 
 BEST_QUALITY = 95
