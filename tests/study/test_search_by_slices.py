@@ -2,11 +2,12 @@
 
 import optuna
 import pytest
+import yaml
 
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.data.prepare import Prepared
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, StudyError
 from workbench.study.records import read_trials
 from workbench.study.storage import open_storage
 
@@ -31,9 +32,20 @@ def test_a_name_that_is_no_family_ends_the_search_before_it_begins(
     bench: Bench, inline: InlineTrials
 ) -> None:
     objective = {"over": ["val", "generator"], "aggregate": "worst"}
+    file = bench.experiment(objective=objective)
     with pytest.raises(ConfigError, match="names 'generator', which is no slice of the data"):
-        bench.search(bench.experiment(objective=objective), 1)
+        bench.search(file, 1)
     assert inline.trained == []
+    # Nothing was tried, so the study is none of the name that was corrected.
+    about = yaml.safe_load(file.read_text(encoding="utf-8"))
+    about["objective"]["over"][1] = "generators"
+    file.write_text(yaml.safe_dump(about), encoding="utf-8")
+    folder = bench.search(file, 1).folder
+    assert folder.experiment().objective.over == ("val", "generators")
+    del about["objective"]
+    file.write_text(yaml.safe_dump(about), encoding="utf-8")
+    with pytest.raises(StudyError, match="begun with other settings"):
+        bench.search(file, 1)
 
 
 def test_the_sampler_is_told_by_how_much_a_trial_breaks_a_constraint(

@@ -21,7 +21,7 @@ from workbench.files import finished, write_text
 from workbench.space.experiment import PLACES, Experiment
 from workbench.space.precisions import settled_for
 from workbench.space.space import Space
-from workbench.study.folder import StudyFolder, StudyInfo
+from workbench.study.folder import LOCKS, StudyFolder, StudyInfo
 from workbench.study.since_begun import differences
 
 
@@ -38,13 +38,14 @@ def begin_or_check(
 ) -> StudyInfo:
     """Return what a study is: a new one is begun, one that was begun must be about the same.
 
+    One of which nothing was tried, as where a mistake in the experiment was told, is begun anew.
     Its folder is held by this process. The devices settle the precision of a new one.
 
     Raises:
         StudyError: experiment, space, data or seed changed since; says which.
     """
     about = {"experiment": experiment.model_dump(mode="json"), "space": space.tree}
-    if folder.info_file.exists():
+    if folder.info_file.exists() and not _is_untried(folder, experiment):
         _check(folder, about, manifest, seed=seed)
         with suppress(CacheError):
             if said := metadata_changes(read_prepared_table(folder.manifest), manifest.table):
@@ -63,6 +64,19 @@ def begin_or_check(
     write_text(folder.experiment_file, yaml.safe_dump(about, sort_keys=False))
     folder.write_info(info)
     return info
+
+
+def _is_untried(folder: StudyFolder, experiment: Experiment) -> bool:
+    """Return whether a study's folder has what it is written at its beginning, and no more."""
+    written = {
+        folder.info_file,
+        folder.experiment_file,
+        folder.manifest,
+        folder.manifest.with_name("prepared.json"),
+        folder.template,
+        *(folder.path / name for name in LOCKS),
+    }
+    return experiment.storage is None and written.issuperset(folder.path.iterdir())
 
 
 def _as_now(folder: StudyFolder, experiment: Experiment, *, file: Path, data: Path) -> StudyInfo:
