@@ -815,6 +815,19 @@ def test_hidden_rows_of_a_spreadsheet_are_read_and_told(tmp_path: Path) -> None:
     assert table.told == "2 hidden rows read like the others"
 
 
+def test_a_spreadsheet_with_faulty_styles_is_told(tmp_path: Path) -> None:
+    path = merged_sheet(tmp_path / "labels.xlsx", [["file", "label"], ["a.wav", "1"]])
+    with zipfile.ZipFile(path) as parts:
+        data = {name: parts.read(name) for name in parts.namelist()}
+    styles = "xl/styles.xml"
+    data[styles] = re.sub(rb"<fills.*</fills>", b"<fills><fill/></fills>", data[styles])
+    with zipfile.ZipFile(path, "w") as parts:
+        for name, part in data.items():
+            parts.writestr(name, part)
+    with pytest.raises(DataError, match="cannot be read as a spreadsheet"):
+        read_any_table(path)
+
+
 def test_a_spreadsheet_of_a_damaged_disk_is_told(tmp_path: Path) -> None:
     path = merged_sheet(tmp_path / "labels.xlsx", [["file", "label"], ["a.wav", "1"]])
     sheet = "xl/worksheets/sheet1.xml"

@@ -58,7 +58,8 @@ _NO_VALUE = re.compile(
 )
 _LETTERS = string.ascii_uppercase
 _DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError),
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, LookupError),
+    *(TypeError, AttributeError),  # openpyxl met a part that is not as its rules are
     RuntimeError,  # a part is encrypted, or packed in a way that is not known
 )
 _PIECE, _MERGED_BYTES, _FORMULA_BYTES = 1 << 20, 200, 40_000
