@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from workbench.access import full_disk_told
 from workbench.data.lines import read_lines
 from workbench.errors import AccessError, DiskFullError, told
 from workbench.files import (
@@ -302,3 +303,11 @@ def test_a_folder_in_the_place_of_a_file_is_told(tmp_path: Path) -> None:
 def test_json_that_is_nested_without_end_is_none(tmp_path: Path) -> None:
     (tmp_path / "lines").write_bytes(b"[1]\n" + b"[" * 100_000 + b"\n[2]\n")
     assert list(read_lines(tmp_path / "lines")) == [[1]]
+
+
+def test_a_full_disk_is_told_though_what_was_begun_is_taken_back(tmp_path: Path) -> None:
+    # As safetensors says it: it knows no number of an error.
+    with pytest.raises(DiskFullError, match=r"is full\. Make space"), full_disk_told(tmp_path):
+        raise RuntimeError("I/O error: No space left on device (os error 28)")
+    with pytest.raises(RuntimeError, match="another"), full_disk_told(tmp_path):
+        raise RuntimeError("another")

@@ -47,8 +47,10 @@ def full_disk_told(*folders: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each library has its own for a full disk; raised again below
+        # A body that takes back what it had begun to write has made space again.
+        was_full = "No space left on device" in str(error)
         for folder in folders:
-            if folder.exists() and no_space(folder):
+            if folder.exists() and (was_full or no_space(folder)):
                 raise DiskFullError(
                     f"The disk of {folder} is full. Make space; the same command then goes on."
                 ) from error

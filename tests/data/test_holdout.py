@@ -198,3 +198,17 @@ def test_a_holdout_that_takes_a_class_of_val_says_that_it_is_the_holdout() -> No
     whole.table["meta.speaker"] = speakers
     with pytest.raises(DataError, match="labelled files leaves too few: The val split needs"):
         without_holdout(whole, Holdout(share=0.3, by="speaker"))
+
+
+def test_labels_of_a_folder_that_its_names_turn_over_are_refused(tmp_path: Path) -> None:
+    rows = []
+    for kind in ("real", "fake"):
+        for n in range(3):
+            (tmp_path / f"{kind}_{n}.png").write_bytes(f"{kind}{n}".encode())
+            rows.append(f"{kind}_{n}.png,{int(kind == 'real')}\n")
+    (tmp_path / "label.csv").write_text("img_name,target\n" + "".join(rows))
+    with pytest.raises(DataError, match="by their names it is the other way round"):
+        read_holdout(tmp_path, Layout(), cache=tmp_path / "cache")
+    known = Layout(classes={"fake": ("0",), "real": ("1",)})
+    held = read_holdout(tmp_path, known, cache=tmp_path / "cache").table
+    assert held.set_index("name")["target"]["real_1.png"] == 0

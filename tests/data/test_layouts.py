@@ -214,6 +214,11 @@ def test_numbers_that_words_beside_them_turn_over_are_refused(
         ("m/real_{}.png", "m/fake_{}.png", True),
         ("realVoices/{}.wav", "SpoofedVoices/{}.wav", True),
         ("real_vs_fake/bona_fide/{}.png", "real_vs_fake/fake/{}.png", True),
+        ("YouTube-real/{}.mp4", "Celeb-synthesis/{}.mp4", True),
+        ("original_sequences/{}.mp4", "manipulated_sequences/{}.mp4", True),
+        ("real_vids/{}.mp4", "ai_generated/{}.mp4", True),
+        ("nature/{}.png", "ai/{}.png", True),
+        ("hawaii/{}.png", "regenerated/{}.png", False),
         # Words of both classes in one folder say nothing, nor does a part of a word.
         ("FakeVideo-RealAudio/a{}.wav", "RealVideo-FakeAudio/b{}.wav", False),
         ("m/unreal{}x.png", "m/faker{}.png", False),
@@ -240,6 +245,26 @@ def test_labels_that_the_names_of_files_turn_over_are_refused(
         assert targets(fake=("0",), real=("1",)) == {name: 1 - t for name, t in turned.items()}
     else:
         assert targets() == turned
+
+
+@pytest.mark.parametrize("filler", ["", "-", "None", "original"])
+def test_a_maker_of_reals_alone_is_told(tmp_path: Path, filler: str) -> None:
+    names = [f"m/{n}.png" for n in range(6)]
+    rows = "".join(
+        f"{name},{n % 2},{'gan' if n % 2 == 0 else filler}\n" for n, name in enumerate(names)
+    )
+    put(table(tmp_path / "a", f"file,target,generator\n{rows}"), *names)
+    told = [line for line in inspect_data(tmp_path / "a").about() if "what made" in line]
+    said = "warning: `generator` says what made 3 files, all of them read as real"
+    assert len(told) == 1 and told[0].startswith(said)
+    assert not any("what made" in line for line in _about(tmp_path / "a", fake=("0",), real=("1",)))
+    right = rows.replace(",1,", ",x,").replace(",0,", ",1,").replace(",x,", ",0,")
+    table(tmp_path / "a", f"file,target,generator\n{right}")
+    assert not any("what made" in line for line in _about(tmp_path / "a"))
+
+
+def _about(folder: Path, **given: tuple[str, ...]) -> list[str]:
+    return inspect_data(folder, Answers(**given)).about()
 
 
 @pytest.mark.parametrize(

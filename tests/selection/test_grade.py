@@ -99,3 +99,15 @@ def test_names_and_labels_in_other_clothes_are_graded_and_it_is_said(
     assert "1 name was matched" in said[3]
     with pytest.raises(DataError, match=r"gives a\.mp4 both targets"):
         grade(*write(tmp_path, text.replace("a.mp4 ", "a.mp4"), LABELS + "./a.mp4,0,\n"))
+
+
+def test_labels_that_the_names_turn_over_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"{kind}_{n}.png" for kind in ("real", "fake") for n in range(3)]
+    predictions = "name,score\n" + "".join(f"{n},{float(n < 'g')}\n" for n in names)
+    for real, is_told in ((1, True), (0, False)):
+        labels = "name,target\n" + "".join(f"{n},{real if n > 'g' else 1 - real}\n" for n in names)
+        grade(*write(tmp_path, predictions, labels))
+        said = " ".join(capsys.readouterr().err.split())
+        assert ("by their names it is the other way round" in said) == is_told

@@ -41,6 +41,7 @@ from workbench.data.split_names import split_called
 from workbench.data.targets import Classes, require_names_agree
 from workbench.data.unlabelled import media_among
 from workbench.errors import DataError
+from workbench.tables import counted
 
 FOLDS = 5
 """Of data without files of val: a fifth of the labelled ones validates."""
@@ -124,6 +125,7 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
     remarks = [*remarks, *_unused_told(found, layout, remarks)]
     layout = _with_known_groups(layout, files)
     remarks = [*remarks, *_metadata_told(found, layout), *_placeholders_told(layout, table)]
+    remarks += [] if answers.fake else _makers_of_reals_told(layout, table)
     validation, said = _validation(files, layout)
     remarks = [*remarks, *filter(None, [said])]
     return Inspection(folder, layout, validation, files, kinds, tuple(remarks))
@@ -302,6 +304,22 @@ def _placeholders_told(layout: Layout, table: pd.DataFrame) -> list[str]:
             if count > 1
         ]
     return found
+
+
+def _makers_of_reals_told(layout: Layout, table: pd.DataFrame) -> list[str]:
+    """Return a line if what made a fake is told of reals alone, as where labels are turned over."""
+    if (column := column_of(layout.generator)) not in table:
+        return []
+    cells = table[column].fillna("").str.strip().str.casefold()
+    is_told = ~cells.isin({"", "-", "none", "real", "original", *_PLACEHOLDERS})
+    reals, fakes = (int((is_told & (table["target"] == target)).sum()) for target in (0, 1))
+    if not reals or fakes:
+        return []
+    return [
+        f"warning: `{shown_cell(layout.generator)}` says what made {counted(reals, 'file')}, all "
+        "of them read as real, and none of the fakes. If the labels are the other way round, say "
+        "by --fake and --real which is which"
+    ]
 
 
 def _validation(files: DataFiles, layout: Layout) -> tuple[Validation, str]:

@@ -16,6 +16,7 @@ from workbench.data.layout import Layout as Layout
 from workbench.data.media_files import unnamed_files
 from workbench.data.metadata import Metadata, column_of, metadata_of
 from workbench.data.out_of_fold import FOLD
+from workbench.data.targets import require_names_agree
 from workbench.errors import DataError
 from workbench.tables import counted
 
@@ -104,6 +105,8 @@ def read_labelled(folder: Path, layout: Layout, *, cache: Path) -> Manifest:
     table["name"] = table["name"].mask(table["name"].duplicated(keep=False), table["path"])
     table, _ = without_repeats(table, "path", folder)
     table = table.astype({"target": "int8"})
+    if not layout.classes.fake:
+        require_names_agree(table["path"].tolist(), table["target"].tolist(), folder)
     read = _with_contents(table, folder, cache=cache)
     nothing = Template(pd.DataFrame(columns=["name", "score"]), "name", "score", folder)
     said = tuple(line for part in labelled for line in part.understood)

@@ -19,7 +19,19 @@ _WORDS = {
     "fake": ("fake", "deepfake", "spoof", "spoofed", "forged", "synthetic"),
     "real": ("real", "genuine", "bonafide", "bona-fide", "bona fide", "pristine", "authentic"),
 }
-_MAY_SAY = re.compile("|".join((*_WORDS["fake"], *_WORDS["real"], "bona_fide")), re.IGNORECASE)
+_IN_NAMES = {
+    "fake": (
+        *(*_WORDS["fake"], "fakes", "deepfakes", "synthesis", "synthesized", "synthesised"),
+        *("manipulated", "generated", "ai", "faceswap"),
+    ),
+    "real": (*_WORDS["real"], "reals"),
+}
+"""What files and their folders are called: more than labels are. Whether `original` is a class is
+for a person to say."""
+
+_MAY_SAY = re.compile(
+    "|".join((*_IN_NAMES["fake"], *_IN_NAMES["real"], "bona_fide")), re.IGNORECASE
+)
 
 _SOME = 200
 """Cells of a column that say whether it has words for a class."""
@@ -154,25 +166,35 @@ def require_agreement(table: Delimited, target_at: int) -> None:
 def require_names_agree(paths: Sequence[str], targets: Sequence[int], folder: Path) -> None:
     """Refuse labels that the names of the files, or of the folders they are in, turn over.
 
-    Only where files that are labelled real are called fake: what is called real may be a part of
-    a fake.
-
     Raises:
-        DataError: more than ten times as many names say the other class as say the same.
+        DataError: they do, see `turned_by_names`.
+    """
+    if said := turned_by_names(paths, targets):
+        raise DataError(
+            f"{folder}: {said}. Say by --fake and --real of `workbench init` which labels or "
+            "folders are of which class (`classes` under `data` in an experiment), or rename the "
+            "files."
+        )
+
+
+def turned_by_names(paths: Sequence[str], targets: Sequence[int]) -> str:
+    """Return which files are called what they are not labelled, if the names turn the labels over.
+
+    They do where more than ten times as many names say the other class as say the same, and files
+    that are labelled real are called fake: what is called real may be a part of a fake.
     """
     said = [*map(_class_in_name, paths)]
     if len(set(said)) < 2:  # what all are called, as in `deepfake-data/1.png`, is no class
-        return
+        return ""
     torn = _torn(targets, said)
-    if _real_is_fake(targets, torn) and torn.count(True) > 10 * torn.count(False):
-        row = torn.index(True)
-        more = f", and {torn.count(True) - 1} more so" if torn.count(True) > 1 else ""
-        raise DataError(
-            f"{folder}: {shown_cell(paths[row], most=200)} would be read as "
-            f"{('real', 'fake')[targets[row]]}{more}: by their names it is the other way round. "
-            "Say by --fake and --real of `workbench init` which labels or folders are of which "
-            "class, or rename the files."
-        )
+    if not _real_is_fake(targets, torn) or torn.count(True) <= 10 * torn.count(False):
+        return ""
+    row = torn.index(True)
+    more = f", and {torn.count(True) - 1} more so" if torn.count(True) > 1 else ""
+    return (
+        f"{shown_cell(paths[row], most=200)} would be read as {('real', 'fake')[targets[row]]}"
+        f"{more}: by their names it is the other way round"
+    )
 
 
 def _torn(own: Sequence[int | None], said: Sequence[int | None]) -> list[bool | None]:
@@ -265,5 +287,5 @@ def _plain(word: str) -> str:
     return word.strip().casefold()
 
 
-_class_of_word = _of_words(**_WORDS)
-"""Returns the class of a word that is one for a class."""
+_class_of_word = _of_words(**_IN_NAMES)
+"""Returns the class of a word in a name that is one for a class."""

@@ -9,6 +9,7 @@ from workbench.console import say
 from workbench.data.delimited import shown_cell
 from workbench.data.labels import read_labels, read_template, without_repeats
 from workbench.data.names import match, spelled
+from workbench.data.targets import turned_by_names
 from workbench.errors import DataError
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.metrics import binary_metrics
@@ -79,6 +80,8 @@ def grade(predictions: Path, labels: Path) -> Grade:
     targets, values = both["target"].to_numpy(), both["score"].to_numpy(np.float64)
     if len(set(targets)) < 2:
         raise DataError(f"{labels} holds one class only ({targets[0]}): nothing can be ranked.")
+    if turned := turned_by_names(both["file"].tolist(), targets.tolist()):
+        say(f"warning: {turned}. A label is 1 for a fake, 0 for a real file.")
     estimate: Estimate = auc(targets, values)
     metrics = {str(name): value for name, value in binary_metrics(targets, values).items()}
     return Grade(
