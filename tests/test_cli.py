@@ -335,7 +335,7 @@ def test_who_opens_the_runs_to_others_is_warned(
     begun_study(here)
     monkeypatch.setattr("workbench.tracking.runs.find_page", lambda *_: "/#/page")
     monkeypatch.setattr("workbench.tracking.ui.ui_command", lambda *_, **__: [])
-    monkeypatch.setattr("workbench.tracking.ui.serve", lambda _: 0)
+    monkeypatch.setattr("workbench.tracking.ui.serve", lambda *_: 0)
     result = run("ui", "--host", host)
     assert result.exit_code == 0
     said = "can read, change and delete all runs: there is no password." in result.stderr
