@@ -1,6 +1,7 @@
 """What is promoted where finalists were trained again: the best of them, or a pack."""
 
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from tests.selection.test_packs_made import add_trials
 from tests.selection.test_promotion import ListedModels, save_weights
 from workbench.access import is_locked
 from workbench.report.decision import decision_callout
+from workbench.report.pack import pack_section
 from workbench.selection import best_model
 from workbench.selection.best_model import promote_as_asked
 from workbench.selection.champion import Champion, describe_champion
-from workbench.selection.pack_proposal import Proposal, propose_pack
-from workbench.selection.promotion import promote
+from workbench.selection.pack_promotion import promote_pack
+from workbench.selection.pack_proposal import Proposal, make_pack, propose_pack
+from workbench.selection.promotion import promote, promote_best
 from workbench.selection.summary import summarise
 from workbench.study.packs import FinalistHeld
 from workbench.study.repeats import read_repeats
@@ -204,3 +207,25 @@ def test_lower_is_better_for_a_loss(tmp_path: Path) -> None:
     assert found.finalist.lead == pytest.approx(
         found.finalist.mean - found.correction.of_pack.value
     )
+
+
+def test_a_pack_whose_finalist_was_overtaken_says_so(tmp_path: Path) -> None:
+    made = a_round(tmp_path, 0.3)
+    _, record = make_pack(made.folder, propose_pack(made.folder))
+    registry = ListedModels()
+    promote_pack(made.folder, registry, record.uid, run_id="r", why="Since.", is_by_hand=True)
+    before = promote_best(made.folder, registry)
+    made.plan(0, 1, num_seeds=2)
+    for place in (1, 2):
+        made.repeat(1, place, 1.5)
+    best = made.read().ranked[0]
+    assert best.row.number == 1 and best.mean
+    told = (
+        f"By now the best finalist is another: trial 1, mean {best.mean:.3f} over 2 new seeds. "
+        "`workbench pack` chooses anew."
+    )
+    summary, _ = summarise(made.folder, made.study.rows, made.study.objective)
+    assert summary.pack and summary.pack.overtaken == told
+    assert escape(told) in pack_section(summary)
+    now = promote_best(made.folder, registry)
+    assert now.sentence == f"{before.sentence} {told}"

@@ -113,8 +113,8 @@ def test_finalists_beside_a_champion_that_is_none_are_told_as_they_are_compared(
         return what_would_change_it(contenders, found.slices, scores, sliced.objective)
 
     seeds = next(line for line in told(first, again) if line.startswith("Other seeds"))
-    assert f"of these, trial {first.number} was not trained again" in seeds
-    assert "none was trained again" in " ".join(told(first, other))
+    assert f"of these, trial {first.number} is no finalist that was trained again" in seeds
+    assert "none is a finalist that was trained again" in " ".join(told(first, other))
     # The gap is that of two models, to which the mean of one does not lead.
     assert not any("times the seeds" in line for line in told(first, again))
     both = first.model_copy(update={"mean": first.value, "num_seeds": 2})

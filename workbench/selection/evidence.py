@@ -45,10 +45,10 @@ def what_would_change_it(
     said = [_more_files(row, first, num_files, clean) for row in contenders[1:2]]
     if len(contenders) > 1 and first.mean is None:
         # What was named by hand may be held against finalists and be none itself.
-        which = f"trial {first.number} was not" if contenders[1].mean is not None else "none was"
+        which = f"trial {first.number} is no" if contenders[1].mean is not None else "none is a"
         said.append(
-            f"Other seeds: of these, {which} trained again; `workbench finalists` would tell what "
-            "of the lead is the seed's."
+            f"Other seeds: of these, {which} finalist that was trained again; `workbench "
+            "finalists` would tell what of the lead is the seed's."
         )
     return (*filter(None, said), *_other_data(first, values, scores, objective))
 

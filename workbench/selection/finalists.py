@@ -14,6 +14,7 @@ from workbench.errors import StudyError
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
+from workbench.study.packs import FinalistHeld
 from workbench.study.records import TrialRow
 from workbench.study.repeats import read_plan, read_repeats, row_of_repeat
 from workbench.study.scored import read_scores, with_scores
@@ -251,3 +252,26 @@ def _difference(
     a, b = ([table["score"] for table in some] for some in tables)
     groups = groups_of_scores(folder, first_table)
     return mean_auc_difference(names["target"], a, b, groups)
+
+
+def other_finalist_now(folder: StudyFolder, held: FinalistHeld, rows: Sequence[TrialRow]) -> str:
+    """Return a sentence if the best finalist is another, or has another mean, than a pack's was.
+
+    Args:
+        folder: The study.
+        held: What the pack was held against when it was made.
+        rows: The study's ended trials, alike measured.
+
+    Raises:
+        StudyError, DamagedFileError: see `read_finalists`.
+    """
+    standing = read_finalists(folder, rows)
+    best = standing.best if standing else None
+    if best is None or best.mean is None or best.breaks:
+        return ""
+    now = held.model_copy(
+        update={"number": best.row.number, "mean": best.mean, "num_seeds": len(best.values)}
+    )
+    if now.told == held.told:
+        return ""
+    return f"By now the best finalist is another: {now.told}. `workbench pack` chooses anew."

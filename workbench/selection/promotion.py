@@ -14,7 +14,7 @@ from workbench.selection.champion import (
     write_champion,
 )
 from workbench.selection.estimate import Expected, expect
-from workbench.selection.finalists import Finalists, read_finalists
+from workbench.selection.finalists import Finalists, other_finalist_now, read_finalists
 from workbench.selection.finalists_told import failed_repeats, reason, say_lead
 from workbench.selection.leaderboard import (
     among_in_words,
@@ -244,9 +244,13 @@ def _as_of_now(folder: StudyFolder, champion: Champion) -> Champion:
 
 def _pack_as_of_now(folder: StudyFolder, champion: Champion, rows: Sequence[TrialRow]) -> Champion:
     pack, held = folder.pack(champion.recipe).read_pack(), champion.pack
-    if held is None or held.finalist:
+    if held is None:
         return champion
-    said = [against_in_words(pack), better_than(pack.best_single, rows, champion.objective)]
+    if held.finalist:
+        now = other_finalist_now(folder, held.finalist, rows)
+    else:
+        now = better_than(pack.best_single, rows, champion.objective)
+    said = [against_in_words(pack), now]
     return champion.model_copy(update={"sentence": " ".join(filter(None, said))})
 
 
