@@ -221,7 +221,7 @@ def test_a_pack_whose_finalist_was_overtaken_says_so(tmp_path: Path) -> None:
     best = made.read().ranked[0]
     assert best.row.number == 1 and best.mean
     told = (
-        f"By now the best finalist is another: trial 1, mean {best.mean:.3f} over 2 new seeds. "
+        f"By now the best finalist is trial 1, mean {best.mean:.3f} over 2 new seeds. "
         "`workbench pack` chooses anew."
     )
     summary, _ = summarise(made.folder, made.study.rows, made.study.objective)

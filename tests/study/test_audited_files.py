@@ -80,16 +80,10 @@ def test_files_of_a_holdout_that_cannot_be_decoded_are_left_out_and_told(
     held = write_data(tmp_path / "torn", seed=2)
     for number in range(3):  # two real ones and a fake
         next(held.glob(f"valset/val{number}.*")).write_bytes(bytes([number]))
-    names = [f"val{number}" for number in range(16)]
-    values = {"slice": "val", "name": names, "score": 0.5, "neutral": False}
-    inline.scores = pd.DataFrame({**values, "target": [number % 2 for number in range(16)]})
+    inline.scores = _undecided()
     folder = bench.search(bench.experiment(THREE, holdout={"data": str(held)}), 1).folder
 
-    def scored(folder: StudyFolder, uid: str, prepared: Prepared, device: str) -> tuple[Any, Any]:
-        targets = prepared.rows(HOLDOUT)["target"].to_numpy()
-        return targets, np.full(len(targets), 0.5)
-
-    monkeypatch.setattr(audit, "_scored", scored)
+    monkeypatch.setattr(audit, "_scored", _scored)
     told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
     assert "37 files, look 1.\nLeft out: 3 files missing or not to be decoded." in told
     for file in [*held.glob("valset/*"), *held.glob("trainset/*")]:
@@ -103,16 +97,10 @@ def test_near_copies_of_files_that_were_trained_on_count_and_are_told(
     bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = write_data(tmp_path / "coded again", seed=5)
-    names = [f"val{number}" for number in range(16)]
-    values = {"slice": "val", "name": names, "score": 0.5, "neutral": False}
-    inline.scores = pd.DataFrame({**values, "target": [number % 2 for number in range(16)]})
+    inline.scores = _undecided()
     folder = bench.search(bench.experiment(THREE, holdout={"data": str(held)}), 1).folder
 
-    def scored(folder: StudyFolder, uid: str, prepared: Prepared, device: str) -> tuple[Any, Any]:
-        targets = prepared.rows(HOLDOUT)["target"].to_numpy()
-        return targets, np.full(len(targets), 0.5)
-
-    monkeypatch.setattr(audit, "_scored", scored)
+    monkeypatch.setattr(audit, "_scored", _scored)
     told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
     assert "look and sound the same" not in told
     for number in (0, 3):
@@ -127,19 +115,13 @@ def test_a_value_is_not_that_of_weights_that_were_trained_since(
 ) -> None:
     """As after the study was put back from a copy that did not know the trial yet."""
     held = write_data(tmp_path / "again", seed=4)
-    names = [f"val{number}" for number in range(16)]
-    values = {"slice": "val", "name": names, "score": 0.5, "neutral": False}
-    inline.scores = pd.DataFrame({**values, "target": [number % 2 for number in range(16)]})
+    inline.scores = _undecided()
     folder = bench.search(bench.experiment(THREE, holdout={"data": str(held)}), 2).folder
     files = folder.trial(read_trials(folder)[0].recipe)
     kept = files.kept_result()
     assert kept is not None
 
-    def scored(folder: StudyFolder, uid: str, prepared: Prepared, device: str) -> tuple[Any, Any]:
-        targets = prepared.rows(HOLDOUT)["target"].to_numpy()
-        return targets, np.full(len(targets), 0.5)
-
-    monkeypatch.setattr(audit, "_scored", scored)
+    monkeypatch.setattr(audit, "_scored", _scored)
     for trial in (0, 1):
         files.write_result(kept.model_copy(update={"weights_sha256": "a" * 64}))
         assert audit.audit(folder, bench.workspace, trial, device="cpu").look.of_trial == 0
@@ -205,3 +187,16 @@ def test_files_of_a_speaker_who_was_trained_on_are_told(
         [] if by else [f"{number} of its 12 files are of a speaker that was trained or chosen on"]
     )
     assert (number == 0) == (by is not None)
+
+
+def _scored(folder: StudyFolder, uid: str, prepared: Prepared, device: str) -> tuple[Any, Any]:
+    """Score each file of a holdout alike, in the place of a trained model."""
+    targets = prepared.rows(HOLDOUT)["target"].to_numpy()
+    return targets, np.full(len(targets), 0.5)
+
+
+def _undecided() -> pd.DataFrame:
+    """Return the scores of a trial that takes all files of val for the same."""
+    names = [f"val{number}" for number in range(16)]
+    values = {"slice": "val", "name": names, "score": 0.5, "neutral": False}
+    return pd.DataFrame({**values, "target": [number % 2 for number in range(16)]})

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from workbench.checks.copies import durations
 from workbench.checks.copies import near_copy_pairs as near_pairs
 from workbench.checks.duplicates import (
     dealt_files,
@@ -14,7 +15,6 @@ from workbench.checks.duplicates import (
     near_groups,
 )
 from workbench.checks.findings import Finding
-from workbench.checks.known_copies import durations
 from workbench.checks.metadata import harder_slices, metadata_findings, near_part_findings
 from workbench.checks.profiles import Looks, sample_files, view_profile
 from workbench.checks.rows import row_findings, undecodable

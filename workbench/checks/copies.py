@@ -18,6 +18,7 @@ from itertools import combinations, product
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import scipy.ndimage
 
 from workbench.checks.hashes import Pairs, distance, hashes, near_pairs
@@ -226,3 +227,11 @@ def _stretches(width: int) -> list[Float32Array]:
         matrix[before + 1, columns] += place - before
         found.append(matrix)
     return found
+
+
+def durations(contents: pd.DataFrame, facts: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Return how long the file of each content lasts, NaN where that is not known."""
+    if "duration_s" not in facts:
+        return np.full(len(contents), np.nan)
+    said = facts["duration_s"].reindex(contents["content"])
+    return pd.to_numeric(said, errors="coerce").to_numpy(np.float64)

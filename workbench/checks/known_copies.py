@@ -1,10 +1,9 @@
 """Files of one data set that show and sound the same as those of another."""
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from workbench.checks.copies import near_copy_pairs
+from workbench.checks.copies import durations, near_copy_pairs
 from workbench.checks.thumbnails import Thumbnails, thumbnails, unique_contents
 from workbench.data.prepare import Prepared
 
@@ -48,14 +47,6 @@ def near_copies_of(
     for one, other in across.tolist():
         found.setdefault(str(paths[one]), str(paths[other]))
     return found
-
-
-def durations(contents: pd.DataFrame, facts: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Return how long the file of each content lasts, NaN where that is not known."""
-    if "duration_s" not in facts:
-        return np.full(len(contents), np.nan)
-    said = facts["duration_s"].reindex(contents["content"])
-    return pd.to_numeric(said, errors="coerce").to_numpy(np.float64)
 
 
 def _joined(one: Thumbnails, other: Thumbnails) -> Thumbnails:

@@ -1,11 +1,9 @@
 """A data folder that nobody described, looked at: its layout, its classes, splits and media."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import pandas as pd
 
 from workbench.data.class_folders import (
     class_of,
@@ -15,11 +13,11 @@ from workbench.data.class_folders import (
     third_class,
     without_media,
 )
-from workbench.data.columns import NAME_COLUMNS, OTHER_NAMES, Columns, fold
+from workbench.data.columns import Columns
 from workbench.data.data_files import DataFiles, list_data
-from workbench.data.delimited import Delimited, quoted, shown_cell
+from workbench.data.delimited import quoted, shown_cell
 from workbench.data.folds import Validation, with_fold
-from workbench.data.guessed_columns import Answers, header_of
+from workbench.data.guessed_columns import Answers
 from workbench.data.inspected_tables import (
     FolderTables,
     described_in,
@@ -30,18 +28,24 @@ from workbench.data.inspected_tables import (
     layout_of_table,
     tables_in,
     template_keys,
-    unused_columns,
+)
+from workbench.data.inspection_told import (
+    columns_told,
+    makers_of_reals_told,
+    metadata_tables,
+    metadata_told,
+    placeholders_told,
+    unused_told,
 )
 from workbench.data.layout import Layout
 from workbench.data.manifest import Manifest, check_splits, describe_manifest
 from workbench.data.media_files import sizes_in
 from workbench.data.media_kinds import MediaKind, count_kinds
-from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE, column_of, metadata_of
+from workbench.data.metadata import column_of, metadata_of
 from workbench.data.split_names import split_called
 from workbench.data.targets import Classes, require_names_agree
 from workbench.data.unlabelled import media_among
 from workbench.errors import DataError
-from workbench.tables import counted
 
 FOLDS = 5
 """Of data without files of val: a fifth of the labelled ones validates."""
@@ -50,10 +54,6 @@ _LOOKED_FOR = (
     "a label file such as train_label.txt, a table with a column of file names and one of labels, "
     "and folders called real and fake"
 )
-
-
-_PLACEHOLDERS = ("unknown", "unk", "nan", "na", "n/a", "none", "null", "-1", "-", "?")
-"""Cells, in lower case, that may say that something is not known."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ def inspect_data(folder: Path, answers: Answers | None = None) -> Inspection:
             f"{folder}: no file that is named has an ending of a sound, a picture or a "
             f"video, e.g. {quoted(table['path'].iloc[0])}. Give the files their endings."
         )
-    remarks = [*remarks, *_unused_told(found, layout, remarks)]
+    remarks = [*remarks, *unused_told(found, layout, remarks)]
     layout = _with_known_groups(layout, files)
-    remarks = [*remarks, *_metadata_told(found, layout), *_placeholders_told(layout, table)]
-    remarks += [] if answers.fake else _makers_of_reals_told(layout, table)
+    remarks = [*remarks, *metadata_told(found, layout), *placeholders_told(layout, table)]
+    remarks += [] if answers.fake else makers_of_reals_told(layout, table)
     validation, said = _validation(files, layout)
     remarks = [*remarks, *filter(None, [said])]
     return Inspection(folder, layout, validation, files, kinds, tuple(remarks))
@@ -154,7 +154,7 @@ def _layout(
         left += [
             line for n in used for line in elsewhere_told(n, found.tables[n], labelled[n][0], media)
         ]
-        return layout, [*_columns_told(found, split_files.train_labels[0], layout), *left]
+        return layout, [*columns_told(found, split_files.train_labels[0], layout), *left]
     if len(labelled) > 1:
         those = ", ".join(map(shown_cell, labelled))
         raise DataError(f"{folder} has several tables of labels: {those}. Say which by --table.")
@@ -165,7 +165,7 @@ def _layout(
         keys, score = template_keys(found, media, [name], taken)
         layout = _updated(layout, keys, score)
         told = elsewhere_told(name, found.tables[name], names, media)
-        return layout, [*_columns_told(found, name, layout), *told]
+        return layout, [*columns_told(found, name, layout), *told]
     layout = _class_folders(folder, found, media, answers)
     keys, score = template_keys(found, media, layout.metadata, ())
     return _updated(layout, keys, score), []
@@ -256,31 +256,10 @@ def _class_by_words(name: str, given: Classes) -> int | None:
 def _with_metadata(layout: Layout, found: FolderTables) -> Layout:
     """Return the layout with the columns of `metadata.csv`, where no label file has such ones."""
     keys: dict[str, object] = {}
-    for table in _metadata_tables(found, layout):
+    for table in metadata_tables(found, layout):
         keys = described_in(table, [])
     keys = {key: value for key, value in keys.items() if key not in layout.model_fields_set}
     return _updated(layout, keys, None) if keys else layout
-
-
-def _metadata_told(found: FolderTables, layout: Layout) -> list[str]:
-    """Return a line on what is taken of `metadata.csv`, and what is not; none without one."""
-    usual, lines = (*NAME_COLUMNS, *OTHER_NAMES, SOUND_FAKE, PICTURE_FAKE), list[str]()
-    for table in _metadata_tables(found, layout):
-        header = header_of(table)
-        said = [f"generators in {shown_cell(layout.generator)}"] * (layout.generator in header)
-        said += [f"groups in {shown_cell(name)}" for name in layout.groups if name in header]
-        if left := [n for n in unused_columns(table, layout) if fold(n) not in usual]:
-            said.append(f"not used: {shown_cell(', '.join(left), most=120)}")
-        lines += [f"{table.path.name}: {'; '.join(said)}"] if said else []
-    return lines
-
-
-def _metadata_tables(found: FolderTables, layout: Layout) -> list[Delimited]:
-    """Return the table that says more of files, unless the labels are read of it."""
-    own = {*layout.table, *layout.train_labels, *layout.val_labels}
-    return [
-        found.tables[name] for name in layout.metadata if name in found.tables and name not in own
-    ]
 
 
 def _with_known_groups(layout: Layout, files: DataFiles) -> Layout:
@@ -289,37 +268,6 @@ def _with_known_groups(layout: Layout, files: DataFiles) -> Layout:
     told = [name for name in metadata_of(table) if (table[name].fillna("") != "").any()]
     groups = tuple(name for name in layout.groups if column_of(name) in told)
     return layout if groups == layout.groups else _updated(layout, {"groups": groups}, None)
-
-
-def _placeholders_told(layout: Layout, table: pd.DataFrame) -> list[str]:
-    """Return a line on groups called `unknown`, `-1` and the like, which pass for one group."""
-    found = []
-    for name in layout.groups:
-        cells = table[column_of(name)].fillna("")
-        counts = cells[cells.str.strip().str.casefold().isin(_PLACEHOLDERS)].value_counts()
-        found += [
-            f"{shown_cell(name)}: {count} files have {quoted(str(word))} and count as one group; "
-            "leave the cells empty where it is not known"
-            for word, count in counts.items()
-            if count > 1
-        ]
-    return found
-
-
-def _makers_of_reals_told(layout: Layout, table: pd.DataFrame) -> list[str]:
-    """Return a line if what made a fake is told of reals alone, as where labels are turned over."""
-    if (column := column_of(layout.generator)) not in table:
-        return []
-    cells = table[column].fillna("").str.strip().str.casefold()
-    is_told = ~cells.isin({"", "-", "none", "real", "original", *_PLACEHOLDERS})
-    reals, fakes = (int((is_told & (table["target"] == target)).sum()) for target in (0, 1))
-    if not reals or fakes:
-        return []
-    return [
-        f"warning: `{shown_cell(layout.generator)}` says what made {counted(reals, 'file')}, all "
-        "of them read as real, and none of the fakes. If the labels are the other way round, say "
-        "by --fake and --real which is which"
-    ]
 
 
 def _validation(files: DataFiles, layout: Layout) -> tuple[Validation, str]:
@@ -356,37 +304,6 @@ def _as_manifest(files: DataFiles, layout: Layout) -> Manifest:
     repeated = sum(split.num_repeated for split in files.splits)
     manifest = Manifest(table, files.template, repeated, metadata=layout.described)
     return replace(manifest, understood=files.understood)
-
-
-def _columns_told(found: FolderTables, name: str, layout: Layout) -> list[str]:
-    """Return a line on the columns besides names, labels and splits; none if there are none."""
-    said = []
-    if "generator" in layout.model_fields_set:
-        said.append(f"generators in {shown_cell(layout.generator)}")
-    if layout.groups:
-        said.append(f"groups in {shown_cell(layout.groups[0])}")
-    if left := unused_columns(found.tables[name], layout):
-        said.append(f"not used: {shown_cell(', '.join(left), most=120)}")
-    return [f"{shown_cell(name)}: {'; '.join(said)}"] if said else []
-
-
-def _unused_told(found: FolderTables, layout: Layout, told: Sequence[str]) -> list[str]:
-    """Return lines on the tables beside the media of which nothing is taken; none without any."""
-    of_kind = {"label-files": (*layout.train_labels, *layout.val_labels), "table": layout.table}
-    used = {*of_kind.get(layout.kind, ()), *layout.template, *layout.metadata}
-    used |= {line.partition(":")[0] for line in told}
-    left = [shown_cell(name) for name in found.tables if name not in used]
-    lines = [f"tables of which nothing is taken: {', '.join(left)}"] if left else []
-    # A text that is no table may be anything, such as what the data are given away under.
-    unread = [
-        shown_cell(why, most=300)
-        for name, why in found.unread.items()
-        if not name.lower().endswith(".txt") or "label" in name.lower()
-    ]
-    if unread:
-        more = f" (and {len(unread) - 1} more such files)" if len(unread) > 1 else ""
-        lines.append(f"nothing is taken of one that is not read{more}: {unread[0]}")
-    return lines
 
 
 def _refuse_archives(folder: Path) -> None:

@@ -9,9 +9,10 @@ nearest that mean: the trial itself was picked for its luck, and so would the be
 import math
 import statistics
 from collections.abc import Sequence
+from contextlib import suppress
 
-from workbench.errors import StudyError
-from workbench.selection.leaderboard import complete_trials, objective_of, rank
+from workbench.errors import DamagedFileError, StudyError
+from workbench.selection.leaderboard import better_than, complete_trials, objective_of, rank
 from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import FinalistHeld
@@ -254,18 +255,27 @@ def _difference(
     return mean_auc_difference(names["target"], a, b, groups)
 
 
-def other_finalist_now(folder: StudyFolder, held: FinalistHeld, rows: Sequence[TrialRow]) -> str:
-    """Return a sentence if the best finalist is another, or has another mean, than a pack's was.
+def better_by_now(
+    folder: StudyFolder,
+    held: FinalistHeld | None,
+    best_single: int | None,
+    rows: Sequence[TrialRow],
+    objective: Objective,
+) -> str:
+    """Return a sentence if what a pack was held against is no longer the best; empty if it is.
 
     Args:
         folder: The study.
-        held: What the pack was held against when it was made.
+        held: The finalist that the pack was held against when it was made.
+        best_single: Without one, the trial.
         rows: The study's ended trials, alike measured.
-
-    Raises:
-        StudyError, DamagedFileError: see `read_finalists`.
+        objective: What the study improves.
     """
-    standing = read_finalists(folder, rows)
+    if held is None:
+        return better_than(best_single, rows, objective)
+    standing = None
+    with suppress(StudyError, DamagedFileError):  # who asks for the finalists is told
+        standing = read_finalists(folder, rows)
     best = standing.best if standing else None
     if best is None or best.mean is None or best.breaks:
         return ""
@@ -274,4 +284,4 @@ def other_finalist_now(folder: StudyFolder, held: FinalistHeld, rows: Sequence[T
     )
     if now.told == held.told:
         return ""
-    return f"By now the best finalist is another: {now.told}. `workbench pack` chooses anew."
+    return f"By now the best finalist is {now.told}. `workbench pack` chooses anew."

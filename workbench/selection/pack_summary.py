@@ -9,9 +9,8 @@ import pandas as pd
 from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.joint import Joint, MeanOfProbabilities
 from workbench.selection.champion import Champion
-from workbench.selection.finalists import other_finalist_now
+from workbench.selection.finalists import better_by_now
 from workbench.selection.joining import joined
-from workbench.selection.leaderboard import better_than
 from workbench.selection.mistakes import worst_mistakes
 from workbench.selection.operating_points import (
     OperatingPoint,
@@ -229,14 +228,12 @@ def kept_pack(
     try:
         files = folder.pack(champion.recipe) if champion and is_champion else folder.newest_pack()
         found = summarise_pack(folder, files)
-        if found.estimate is None:
-            return found
-        if held := found.estimate.finalist:
-            overtaken = other_finalist_now(folder, held, rows)
-        else:
-            overtaken = better_than(found.best_single, rows, found.objective)
     except (StudyError, DamagedFileError):
         return None
+    if found.estimate is None:
+        return found
+    held = found.estimate.finalist
+    overtaken = better_by_now(folder, held, found.best_single, rows, found.objective)
     return found.model_copy(update={"overtaken": overtaken})
 
 

@@ -14,11 +14,10 @@ from workbench.selection.champion import (
     write_champion,
 )
 from workbench.selection.estimate import Expected, expect
-from workbench.selection.finalists import Finalists, other_finalist_now, read_finalists
+from workbench.selection.finalists import Finalists, better_by_now, read_finalists
 from workbench.selection.finalists_told import failed_repeats, reason, say_lead
 from workbench.selection.leaderboard import (
     among_in_words,
-    better_than,
     breaks_told,
     chosen_among,
     complete_trials,
@@ -246,10 +245,7 @@ def _pack_as_of_now(folder: StudyFolder, champion: Champion, rows: Sequence[Tria
     pack, held = folder.pack(champion.recipe).read_pack(), champion.pack
     if held is None:
         return champion
-    if held.finalist:
-        now = other_finalist_now(folder, held.finalist, rows)
-    else:
-        now = better_than(pack.best_single, rows, champion.objective)
+    now = better_by_now(folder, held.finalist, pack.best_single, rows, champion.objective)
     said = [against_in_words(pack), now]
     return champion.model_copy(update={"sentence": " ".join(filter(None, said))})
 
