@@ -367,6 +367,21 @@ def test_a_table_is_found_by_its_files_and_its_words(tmp_path: Path) -> None:
     assert "liste.csv: not used: sex" in found.lines()
 
 
+@pytest.mark.parametrize("name", ["set", "Usage", "data split"])
+def test_a_column_of_words_for_splits_is_one(tmp_path: Path, name: str) -> None:
+    words = ["Training", "dev", "test"]
+    rows = [f"f{n}.wav,{'fake' if n % 2 else 'real'},{words[n // 4]}\n" for n in range(12)]
+    data = put(table(tmp_path / "d", f"file,label,{name}\n" + "".join(rows)), *FILES)
+    found = inspect_data(data)
+    assert found.layout.columns == Columns(name="file", target="label", split=name)
+    assert splits(found) == {"train": 4, "val": 4, "test": 4}
+    unnamed = Layout(kind="table", media=("clips",))
+    assert read(data, unnamed).table["split"].tolist() == found.files.table["split"].tolist()
+    other = "".join(rows).replace("Training", "Public")
+    data = put(table(tmp_path / "o", f"file,label,{name}\n" + other), *FILES)
+    assert splits(inspect_data(data)) == {"train": 12}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

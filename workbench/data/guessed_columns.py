@@ -18,7 +18,7 @@ from workbench.data.columns import (
     fold,
 )
 from workbench.data.delimited import Delimited, quoted
-from workbench.data.split_names import SPLIT_COLUMNS, split_called
+from workbench.data.split_names import SPLIT_COLUMNS, other_split_columns, split_called
 from workbench.data.targets import Classes, means, reader_of, require_agreement
 from workbench.errors import DataError
 from workbench.values import Frozen
@@ -202,7 +202,8 @@ def split_column(table: Delimited, named: str | None) -> str | None:
     header = header_of(table)
     if named:
         return header[require_column(table, named)]
-    return next((cell for cell in header if fold(cell) in SPLIT_COLUMNS), None)
+    known = (*SPLIT_COLUMNS, *other_split_columns(table))
+    return next((cell for word in known for cell in header if fold(cell) == word), None)
 
 
 def score_column(table: Delimited, *, may_be_label: bool) -> str | None:

@@ -31,7 +31,7 @@ from workbench.data.layout import Layout, first_named
 from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable, metadata_cells
 from workbench.data.names import match
-from workbench.data.split_names import SPLIT_COLUMNS, split_called
+from workbench.data.split_names import SPLIT_COLUMNS, other_split_columns, split_called
 from workbench.data.targets import (
     Classes,
     read_targets,
@@ -71,7 +71,8 @@ def columns_in(table: Delimited, layout: Layout) -> TableColumns:
         )
     if columns.target is None and not layout.classes.fake:
         require_agreement(table, target_at)
-    split_at = find_column(table, columns.split, SPLIT_COLUMNS, (), "split")
+    others = other_split_columns(table)
+    split_at = find_column(table, columns.split, SPLIT_COLUMNS, others, "split")
     return TableColumns(name_at, target_at, split_at)
 
 

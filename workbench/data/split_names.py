@@ -1,9 +1,13 @@
 """What people call the splits of their data, in columns and as folders."""
 
-from workbench.data.columns import fold
+from workbench.data.columns import cells_of, fold
+from workbench.data.delimited import Delimited
 
 SPLIT_COLUMNS = ("split", "subset", "partition")
 """Columns that say the split of a file, unless `columns` names another."""
+
+_OTHER_SPLIT_COLUMNS = ("set", "usage", "phase", "data_split", "split_name")
+"""Columns that say it where each of their cells is the word for a split."""
 
 _SPLITS = {
     "train": ("train", "training", "trainset", "training_set", "train_set"),
@@ -16,3 +20,14 @@ _SPLIT_OF = {word: split for split, words in _SPLITS.items() for word in words}
 def split_called(word: str) -> str | None:
     """Return which of `train`, `val` and `test` a word means; None if none of them."""
     return _SPLIT_OF.get(fold(word))
+
+
+def other_split_columns(table: Delimited) -> list[str]:
+    """Return the folded names of the columns that say splits though `SPLIT_COLUMNS` lacks them."""
+    return [
+        name
+        for at, name in enumerate(map(fold, table.rows[0]))
+        if name in _OTHER_SPLIT_COLUMNS
+        and len(table.rows) > 1
+        and all(map(split_called, cells_of(table.rows[1:], at)))
+    ]
