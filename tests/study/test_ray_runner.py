@@ -1,10 +1,13 @@
 """Trials on a cluster: what the runner makes of what the machines say, here without any."""
 
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,7 @@ from workbench.searching import pool as pool_module
 from workbench.searching import ray_runner
 from workbench.searching.devices import Seats
 from workbench.searching.options import RunOptions
-from workbench.searching.ray_cluster import ClusterOptions, require_answer
+from workbench.searching.ray_cluster import ClusterOptions, RayCluster, require_answer
 from workbench.searching.ray_runner import RayRunner, on_ray
 from workbench.searching.runner import Event
 from workbench.searching.trial_host import TrialHost, answer_mark
@@ -192,6 +195,31 @@ def test_a_head_that_does_not_answer_is_told_at_once() -> None:
         require_answer(address)
     with pytest.raises(ConfigError, match="--address head is no HOST:PORT"):
         require_answer("head")
+
+
+@pytest.mark.parametrize("by_address", [False, True])
+def test_modules_of_the_folder_that_a_search_runs_in_are_none_of_a_clusters(
+    by_address: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ray adds that folder to `sys.path` of its processes unless the job has a `working_dir`.
+    asked: list[dict[str, Any]] = []
+
+    def init(**values: Any) -> None:
+        folder = Path(values["runtime_env"]["working_dir"])
+        asked.append({**values, "holds": list(folder.iterdir())})
+
+    ray: Any = ModuleType("ray")
+    ray.init, ray.is_initialized = init, lambda: False
+    ray.exceptions = type("", (), {"RayError": RuntimeError})
+    ray.get_runtime_context = lambda: type("", (), {"gcs_address": "head:1"})
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        options = ClusterOptions(address=address if by_address else None)
+        RayCluster(options, gpus=0, num_here=1, stall_s=60)
+    assert asked[0]["address"] == (address if by_address else "local")
+    assert ("num_cpus" in asked[0]) is not by_address  # a cluster that runs has its own
+    assert asked[0]["holds"] == []
 
 
 @pytest.fixture

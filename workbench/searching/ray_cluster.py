@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,19 +247,25 @@ class RayCluster:
 
     def _connect(self, num_here: int) -> None:
         address = self._options.address
-        quiet = {"log_to_driver": False, "logging_level": "error", "include_dashboard": False}
+        quiet = {"log_to_driver": False, "logging_level": "error"}
+        own: dict[str, Any] = {
+            "num_cpus": max(num_cores(), num_here * self._options.cpus),
+            "object_store_memory": STORE_BYTES,
+            "include_dashboard": False,
+        }
         try:
             if address is not None:
                 require_answer(address)
-                del quiet["include_dashboard"]
-                self._ray.init(address=address, **quiet)
-                return
-            self._ray.init(
-                address="local",
-                num_cpus=max(num_cores(), num_here * self._options.cpus),
-                object_store_memory=STORE_BYTES,
-                **quiet,
-            )
+                own = {}
+            # Without a `working_dir`, Ray has its processes look for modules in the folder that
+            # this one runs in before all others, and there may lie files of strangers.
+            with tempfile.TemporaryDirectory() as empty:
+                self._ray.init(
+                    address=address or "local",
+                    runtime_env={"working_dir": empty},
+                    **quiet,
+                    **own,
+                )
         except (ConnectionError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
             where = "here" if address is None else f"at {address}"
             raise StudyError(
