@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.selection.studies import champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from tests.study.test_looks import look
 from tests.study.tiny import THREE, write_data
 from workbench.data.holdout import HOLDOUT
 from workbench.data.prepare import Prepared
@@ -18,10 +20,12 @@ from workbench.errors import ConfigError, DataError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.parts.pack_spec import PackSpec
 from workbench.selection import audit, audited_files
+from workbench.selection.champion import write_champion
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks
 from workbench.study.packs import PackMember, PackRecord
 from workbench.study.records import read_trials
+from workbench.study.repeats import Repeat, write_repeat
 from workbench.trial.recipe import Objective
 
 
@@ -129,6 +133,20 @@ def test_a_value_is_not_that_of_weights_that_were_trained_since(
         with pytest.raises(StudyError, match="is that of trial 0 with other weights than it has"):
             audit.audit(folder, bench.workspace, trial, device="cpu")
     assert len(read_looks(folder)) == 2
+
+
+def test_a_repeat_of_a_trial_is_told_from_the_others(bench: Bench, inline: InlineTrials) -> None:
+    folder = bench.search(bench.experiment(THREE), 1).folder
+    (row,) = rows = read_trials(folder)
+    for place in (1, 2):
+        repeat = Repeat(number=0, of=row.recipe, place=place, recipe=f"{place:012x}")
+        write_repeat(folder, repeat)
+    for place, title in ((0, "trial 0"), (1, "repeat 0.1"), (2, "repeat 0.2")):
+        uid = f"{place:012x}" if place else row.recipe
+        write_champion(folder, champion(0, study=folder.name, recipe=uid))
+        asked = audit._asked(folder, rows, None)
+        made = look(0).model_copy(update={"place": asked.place})
+        assert (asked.place, made.title, made.of_title) == (place, title, "trial 0")
 
 
 def test_files_that_a_member_of_another_study_was_measured_on_are_no_holdout(
