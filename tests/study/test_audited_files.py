@@ -14,8 +14,9 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.test_looks import look
 from tests.study.tiny import THREE, write_data
+from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT
-from workbench.data.prepare import Prepared
+from workbench.data.prepare import Prepared, prepare
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.parts.pack_spec import PackSpec
@@ -112,6 +113,29 @@ def test_near_copies_of_files_that_were_trained_on_count_and_are_told(
     told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
     assert "40 files, look 2.\n2 files of its 40 look and sound the same as files" in told
     assert "(e.g. valset/val0.png as trainset/train0.png)" in told
+
+
+def test_near_copies_and_speakers_of_a_slice_that_is_a_folder_are_told(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    held, phone = (write_data(tmp_path / name, seed=seed) for name, seed in (("h", 6), ("p", 7)))
+    code_again(phone / "valset/val0.png", held / "valset/val3.png")
+    for place, speaker in ((held, "ann"), (phone, "ann"), (bench.data, "bob")):
+        rows = f"name,speaker\nval1,{speaker}\n"
+        where = shutil.copytree(place, tmp_path / "own") if place == bench.data else place
+        (where / "metadata.csv").write_text(rows)
+    keys = {"data": {"groups": ["speaker"]}, "holdout": {"data": str(held)}}
+    file = bench.experiment(THREE, objective={"over": ["val", "phone"]}, **keys)
+    folder = bench.search(file, 1, data=tmp_path / "own", slices={"phone": phone}).folder
+    holdout, searched = folder.experiment().holdout, Prepared.load(folder.path)
+    assert holdout is not None
+    manifest, place = audit._manifest(folder, bench.workspace, holdout, searched)
+    (said,) = audited_files.of_known_groups(manifest, [searched])
+    assert said.startswith("1 of its 40 files are of a speaker that was trained or chosen on")
+    cache = bench.workspace.cache
+    prepared = prepare(manifest, place, searched.views, cache=cache, jobs=1)
+    (said,) = audited_files.of_near_copies(prepared, [searched], FactsStore(cache))
+    assert "(e.g. valset/val3.png as valset/val0.png)" in said
 
 
 def test_a_value_is_not_that_of_weights_that_were_trained_since(
