@@ -248,22 +248,41 @@ def test_whole_numbers_that_16_bits_do_not_hold_are_refused(tmp_path: Path) -> N
     assert read_picture(path).picture[..., 0].tolist() == [[0, 255]]
 
 
-def test_the_transparent_colour_of_16_bits_is_white(tmp_path: Path) -> None:
-    path = tmp_path / "x.png"
-    grey = np.array([[0x1234, 0x5678]], np.uint16)
-    Image.fromarray(grey).save(path, transparency=0x1234)
-    assert read_picture(path).picture[..., 0].tolist() == [[255, 0x56]]
-    # Pillow writes no RGB of 16 bits: two pixels by hand, the first transparent.
-    row = b"\0" + struct.pack(">6H", 0x1111, 0x2222, 0x3333, 0x4444, 0x5555, 0x6666)
+def png_of_a_row(row: bytes, *, width: int, bits: int, kind: int, key: bytes) -> bytes:
+    """Return a PNG of one row of pixels and one transparent colour."""
     parts = [
-        (b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)),
-        (b"tRNS", struct.pack(">3H", 0x1111, 0x2222, 0x3333)),
-        (b"IDAT", zlib.compress(row)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, kind, 0, 0, 0)),
+        (b"tRNS", key),
+        (b"IDAT", zlib.compress(b"\0" + row)),
         (b"IEND", b""),
     ]
     chunks = (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in parts
     )
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_the_transparent_colour_of_16_bits_is_white(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    grey = np.array([[0x1234, 0x5678]], np.uint16)
+    Image.fromarray(grey).save(path, transparency=0x1234)
+    assert read_picture(path).picture[..., 0].tolist() == [[255, 0x56]]
+    # Pillow writes no RGB of 16 bits: two pixels by hand, the first transparent.
+    row = struct.pack(">6H", 0x1111, 0x2222, 0x3333, 0x4444, 0x5555, 0x6666)
+    key = struct.pack(">3H", 0x1111, 0x2222, 0x3333)
+    path.write_bytes(png_of_a_row(row, width=2, bits=16, kind=2, key=key))
     assert read_picture(path).picture.tolist() == [[[255] * 3, [0x44, 0x55, 0x66]]]
+
+
+@pytest.mark.parametrize(("bits", "row"), [(1, 0b01000000), (2, 0b00011011), (4, 0x25)])
+def test_the_transparent_grey_of_few_bits_is_white(tmp_path: Path, bits: int, row: int) -> None:
+    levels = [(row >> (8 - bits - at)) & (2**bits - 1) for at in range(0, 8, bits)][:4]
+    for key in levels:
+        path, width = tmp_path / "x.png", len(levels)
+        transparent = struct.pack(">H", key)
+        path.write_bytes(
+            png_of_a_row(bytes([row]), width=width, bits=bits, kind=0, key=transparent)
+        )
+        shown = [255 if level == key else level * 255 // (2**bits - 1) for level in levels]
+        assert read_picture(path).picture[0, :, 0].tolist() == shown

@@ -128,6 +128,8 @@ def test_a_refit_of_another_champion_is_none(tmp_path: Path) -> None:
     assert refit_of(folder, "a" * 12, "trial 5") == record()
     with pytest.raises(StudyError, match="has a refit of trial 5, and its champion is trial 6"):
         refit_of(folder, "c" * 12, "trial 6")
+    with pytest.raises(StudyError, match="a refit of trial 5 as trained with another seed, and"):
+        refit_of(folder, "c" * 12, "trial 5")
 
 
 def test_a_record_that_names_the_refit_of_another_trial_is_refused(tmp_path: Path) -> None:

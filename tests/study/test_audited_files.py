@@ -9,19 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.selection.studies import champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
+from tests.study.test_looks import look
 from tests.study.tiny import THREE, write_data
+from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT
-from workbench.data.prepare import Prepared
+from workbench.data.prepare import Prepared, prepare
 from workbench.errors import ConfigError, DataError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.parts.pack_spec import PackSpec
 from workbench.selection import audit, audited_files
+from workbench.selection.champion import write_champion
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks
 from workbench.study.packs import PackMember, PackRecord
 from workbench.study.records import read_trials
+from workbench.study.repeats import Repeat, write_repeat
 from workbench.trial.recipe import Objective
 
 
@@ -110,6 +115,29 @@ def test_near_copies_of_files_that_were_trained_on_count_and_are_told(
     assert "(e.g. valset/val0.png as trainset/train0.png)" in told
 
 
+def test_near_copies_and_speakers_of_a_slice_that_is_a_folder_are_told(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    held, phone = (write_data(tmp_path / name, seed=seed) for name, seed in (("h", 6), ("p", 7)))
+    code_again(phone / "valset/val0.png", held / "valset/val3.png")
+    for place, speaker in ((held, "ann"), (phone, "ann"), (bench.data, "bob")):
+        rows = f"name,speaker\nval1,{speaker}\n"
+        where = shutil.copytree(place, tmp_path / "own") if place == bench.data else place
+        (where / "metadata.csv").write_text(rows)
+    keys = {"data": {"groups": ["speaker"]}, "holdout": {"data": str(held)}}
+    file = bench.experiment(THREE, objective={"over": ["val", "phone"]}, **keys)
+    folder = bench.search(file, 1, data=tmp_path / "own", slices={"phone": phone}).folder
+    holdout, searched = folder.experiment().holdout, Prepared.load(folder.path)
+    assert holdout is not None
+    manifest, place = audit._manifest(folder, bench.workspace, holdout, searched)
+    (said,) = audited_files.of_known_groups(manifest, [searched])
+    assert said.startswith("1 of its 40 files are of a speaker that was trained or chosen on")
+    cache = bench.workspace.cache
+    prepared = prepare(manifest, place, searched.views, cache=cache, jobs=1)
+    (said,) = audited_files.of_near_copies(prepared, [searched], FactsStore(cache))
+    assert "(e.g. valset/val3.png as valset/val0.png)" in said
+
+
 def test_a_value_is_not_that_of_weights_that_were_trained_since(
     bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +157,20 @@ def test_a_value_is_not_that_of_weights_that_were_trained_since(
         with pytest.raises(StudyError, match="is that of trial 0 with other weights than it has"):
             audit.audit(folder, bench.workspace, trial, device="cpu")
     assert len(read_looks(folder)) == 2
+
+
+def test_a_repeat_of_a_trial_is_told_from_the_others(bench: Bench, inline: InlineTrials) -> None:
+    folder = bench.search(bench.experiment(THREE), 1).folder
+    (row,) = rows = read_trials(folder)
+    for place in (1, 2):
+        repeat = Repeat(number=0, of=row.recipe, place=place, recipe=f"{place:012x}")
+        write_repeat(folder, repeat)
+    for place, title in ((0, "trial 0"), (1, "repeat 0.1"), (2, "repeat 0.2")):
+        uid = f"{place:012x}" if place else row.recipe
+        write_champion(folder, champion(0, study=folder.name, recipe=uid))
+        asked = audit._asked(folder, rows, None)
+        made = look(0).model_copy(update={"place": asked.place})
+        assert (asked.place, made.title, made.of_title) == (place, title, "trial 0")
 
 
 def test_files_that_a_member_of_another_study_was_measured_on_are_no_holdout(

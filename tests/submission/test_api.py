@@ -15,6 +15,7 @@ from workbench.errors import BundleError, ConfigError
 from workbench.parts import hub, wheels
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.weights import Weights
+from workbench.submission import api
 from workbench.submission.api import Predictor, main
 from workbench.submission.bundle import Bundle
 from workbench.submission.verify import check_bundle
@@ -175,6 +176,27 @@ def test_an_error_is_one_line_and_exit_code_1(
     arguments = ["--template", absent, "--media", absent, "--out", str(tmp_path / "out.csv")]
     assert main(bundle.path, arguments) == 1
     assert capsys.readouterr().err.startswith(f"error: {absent} is not a folder.")
+
+
+def test_names_that_the_locale_has_no_letters_for_are_told(
+    bundle: Bundle,
+    study: TrainedStudy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As with LC_ALL=C, PYTHONUTF8=0 and PYTHONCOERCECLOCALE=0, where each call does so."""
+
+    def find_files(*arguments: object, **more: object) -> None:
+        "t\xfcst.mp4".encode("ascii")
+
+    monkeypatch.setattr(api, "find_files", find_files)
+    arguments = ["--template", str(study.folder.template), "--media", str(study.data / "testset")]
+    assert main(bundle.path, [*arguments, "--out", str(tmp_path / "out.csv")]) == 1
+    assert capsys.readouterr().err == (
+        "error: a file is called 't\\xfcst.mp4', and names of files are ascii here. Set "
+        "PYTHONUTF8=1 in the environment.\n"
+    )
 
 
 def test_a_bundle_does_not_run_on_another_copy_of_its_code(own_bundle: Path) -> None:

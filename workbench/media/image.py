@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from pydantic import Field
 
@@ -35,6 +36,9 @@ CUT_OFF = "the file lacks its last bytes, and of the picture at most the last bl
 
 # Tags of a TIFF, and the value of the second that turns its greys.
 _BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
+# What Pillow multiplies greys of a PNG by that have 2 or 4 bits.
+_STEPS = {"L;2": 85, "L;4": 17}
 
 # No picture that may be read has a longer file.
 _MAX_BYTES = 1 << 28
@@ -103,6 +107,10 @@ def read_picture(path: Path) -> Still:
 
 
 def _upright(image: Pillow.Image) -> Picture:
+    key = image.info.get("transparency")
+    if isinstance(key, int) and isinstance(image, PngImageFile) and image.tile:
+        # Pillow leaves the transparent grey as it is stored: no pixel would have it.
+        image.info["transparency"] = key * _STEPS.get(str(image.tile[0].args), 1)
     turned = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") and isinstance(image, TiffImageFile):
         # Pillow heeds neither that 12 bits are fewer than 16 nor, here, that 0 means white.

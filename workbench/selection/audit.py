@@ -49,6 +49,7 @@ from workbench.study.folder import StudyFolder
 from workbench.study.looks import Look, append_look, read_looks, value_of
 from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
+from workbench.study.repeats import read_repeats
 from workbench.study.scored import read_scored_trials
 from workbench.tables import counted
 from workbench.trial.delong import Estimate, auc, auc_difference
@@ -152,6 +153,7 @@ def audit(
             trial=asked.number,
             recipe=asked.uid,
             is_soup=asked.is_soup,
+            place=asked.place,
             holdout=manifest.fingerprint,
             num_files=len(targets),
             metric=metric,
@@ -159,13 +161,15 @@ def audit(
             of_trial=asked.number,
             of_recipe=asked.uid,
             of_soup=asked.is_soup,
+            of_place=asked.place,
             of_weights_sha256=weights_of(folder, asked.uid),
             value=found.value,
             low=low,
             high=high,
         )
         if before is not None and not is_told:
-            own = ("of_trial", "of_recipe", "of_soup", "of_weights_sha256", "value", "low", "high")
+            model = ("of_trial", "of_recipe", "of_soup", "of_place", "of_weights_sha256")
+            own = (*model, "value", "low", "high")
             look = look.model_copy(update={key: getattr(before, key) for key in own})
         append_look(folder, look)
     num_unseen = len(manifest.table) - len(targets)
@@ -282,6 +286,8 @@ class _Asked(NamedTuple):
 
     objective: float
     is_soup: bool = False
+    place: int = 0
+    """Of the repeat, from 1; 0 of what is none."""
 
 
 def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) -> _Asked:
@@ -295,7 +301,9 @@ def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) ->
             f"The study no longer has trial {champion.number}, which was promoted. Promote "
             "another one."
         )
-    return _Asked(champion.recipe, champion.number, champion.value, champion.is_soup)
+    repeats = {repeat.recipe: repeat.place for repeat in read_repeats(folder)}
+    place = repeats.get(champion.recipe, 0)
+    return _Asked(champion.recipe, champion.number, champion.value, champion.is_soup, place)
 
 
 def _require_there(folder: StudyFolder, rows: Sequence[TrialRow], look: Look) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from workbench.checks.known_copies import near_copies_of
+from workbench.data.degraded import COPIES, DEGRADED
 from workbench.data.delimited import shown_cell
 from workbench.data.facts import FactsStore
 from workbench.data.holdout import HOLDOUT
@@ -60,7 +61,7 @@ def of_known_groups(manifest: Manifest, searched: Sequence[Prepared]) -> list[st
     said, held = [], manifest.table
     for name in manifest.metadata.groups:
         column = column_of(name)
-        tables = [one.table for one in searched if column in one.table]
+        tables = [one.table for one in _with_folders(searched) if column in one.table]
         if column not in held or not tables:
             continue
         known = {*pd.concat([table.loc[table["target"] >= 0, column] for table in tables])} - {""}
@@ -80,7 +81,7 @@ def of_near_copies(held: Prepared, searched: Sequence[Prepared], facts: FactsSto
     """
     rows = held.rows(HOLDOUT)
     found: dict[str, str] = {}
-    for own in searched:
+    for own in _with_folders(searched):
         known = own.table[(own.table["target"] >= 0) & (own.table["status"] == "ok")]
         said = facts.table({*rows["content"], *known["content"]})
         found = near_copies_of(held, rows, own, known, said) | found
@@ -92,6 +93,20 @@ def of_near_copies(held: Prepared, searched: Sequence[Prepared], facts: FactsSto
         f"were trained or chosen on (e.g. {one} as {other}), which a model can know by heart: on "
         "others expect less."
     ]
+
+
+def _with_folders(searched: Sequence[Prepared]) -> list[Prepared]:
+    """Return the data of studies, and the slices of each that are folders of their own.
+
+    Copies of a study's own files are left out, which are beside them.
+    """
+    folders = [
+        part
+        for own in searched
+        for name, part in own.beside.items()
+        if name.partition(".")[0] not in (DEGRADED, COPIES)
+    ]
+    return [*searched, *folders]
 
 
 def labelled_files(table: pd.DataFrame) -> set[tuple[str, int, str]]:

@@ -32,6 +32,9 @@ class Look(Frozen):
     is_soup: bool = False
     """Whether it was a soup."""
 
+    place: int = 0
+    """Which repeat of the trial it was, from 1; 0 of the trial itself, and of older versions."""
+
     holdout: str
     """Fingerprint of the holdout's labels and media; other files are another holdout."""
 
@@ -50,6 +53,9 @@ class Look(Frozen):
     of_soup: bool = False
     """Whether it is a soup's value."""
 
+    of_place: int = 0
+    """Which repeat of the trial it is the value of; see `place`."""
+
     of_weights_sha256: str = ""
     """Of the weights that had that value; empty of older versions."""
 
@@ -61,12 +67,17 @@ class Look(Frozen):
     @property
     def title(self) -> str:
         """What a person calls the model that was asked about."""
-        return title_of(self.trial, self.recipe, is_soup=self.is_soup)
+        return _title(self.trial, self.place, self.recipe, is_soup=self.is_soup)
 
     @property
     def of_title(self) -> str:
         """What a person calls the model whose value was told."""
-        return title_of(self.of_trial, self.of_recipe, is_soup=self.of_soup)
+        return _title(self.of_trial, self.of_place, self.of_recipe, is_soup=self.of_soup)
+
+
+def _title(number: int | None, place: int, uid: str, *, is_soup: bool) -> str:
+    """Return `repeat 7.2` of the second repeat of trial 7; see `title_of`."""
+    return f"repeat {number}.{place}" if place else title_of(number, uid, is_soup=is_soup)
 
 
 def read_looks(folder: StudyFolder) -> list[Look]:

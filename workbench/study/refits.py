@@ -179,6 +179,8 @@ def refit_of(folder: StudyFolder, champion: str, title: str) -> RefitRecord:
     refit = read_refit(folder)
     if refit is None or refit.of != champion:
         what = "has no refit" if refit is None else f"has a refit of {refit.title}"
+        if refit and refit.title == title:
+            what += " as trained with another seed"
         raise StudyError(
             f"The study {folder.name} {what}, and its champion is {title}. Run `workbench refit "
             f"{folder.name}` first."

@@ -232,6 +232,13 @@ def main(bundle: Path, arguments: Sequence[str]) -> int:
     except WorkbenchError as error:
         print(f"error: {visible_lines(str(error))}", file=sys.stderr)
         return 1
+    except UnicodeEncodeError as error:
+        print(
+            f"error: a file is called {error.object!a}, and names of files are {error.encoding} "
+            "here. Set PYTHONUTF8=1 in the environment.",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 
