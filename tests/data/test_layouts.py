@@ -20,7 +20,7 @@ from workbench.data.guessed_columns import Answers
 from workbench.data.inspection import Inspection, inspect_data
 from workbench.data.layout import Layout
 from workbench.data.manifest import Manifest, read_labelled, read_manifest
-from workbench.data.targets import Classes
+from workbench.data.targets import Classes, turned_by_names
 from workbench.errors import DataError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -365,6 +365,14 @@ def test_a_table_is_found_by_its_files_and_its_words(tmp_path: Path) -> None:
     assert found.layout.columns == Columns(name="wo", target="verdict")
     assert found.validation == Validation(kind="stratified", folds=5)
     assert "liste.csv: not used: sex" in found.lines()
+
+
+@pytest.mark.parametrize(("num_called_ai", "is_told"), [(9, False), (10, True)])
+def test_one_speaker_whose_name_is_a_word_turns_nothing_over(
+    num_called_ai: int, is_told: bool
+) -> None:
+    paths = [f"{'Ai' if n < num_called_ai else 'bob'}/{n}.wav" for n in range(80)]
+    assert bool(turned_by_names(paths, [n >= 40 for n in range(80)])) == is_told
 
 
 @pytest.mark.parametrize("name", ["set", "Usage", "data split"])

@@ -180,14 +180,17 @@ def require_names_agree(paths: Sequence[str], targets: Sequence[int], folder: Pa
 def turned_by_names(paths: Sequence[str], targets: Sequence[int]) -> str:
     """Return which files are called what they are not labelled, if the names turn the labels over.
 
-    They do where more than ten times as many names say the other class as say the same, and files
-    that are labelled real are called fake: what is called real may be a part of a fake.
+    They do where more than ten times as many names say the other class as say the same, files that
+    are labelled real are called fake (what is called real may be a part of a fake), and these names
+    are of a quarter of the files of a class at least: one speaker `Ai` turns nothing over.
     """
     said = [*map(_class_in_name, paths)]
     if len(set(said)) < 2:  # what all are called, as in `deepfake-data/1.png`, is no class
         return ""
     torn = _torn(targets, said)
     if not _real_is_fake(targets, torn) or torn.count(True) <= 10 * torn.count(False):
+        return ""
+    if 4 * torn.count(True) < min(targets.count(0), targets.count(1)):
         return ""
     row = torn.index(True)
     more = f", and {torn.count(True) - 1} more so" if torn.count(True) > 1 else ""
