@@ -11,6 +11,7 @@ from workbench.parts.joint import Joint, MeanOfProbabilities
 from workbench.selection.champion import Champion
 from workbench.selection.finalists import better_by_now
 from workbench.selection.joining import joined
+from workbench.selection.leaderboard import broken_told
 from workbench.selection.mistakes import worst_mistakes
 from workbench.selection.operating_points import (
     OperatingPoint,
@@ -21,7 +22,14 @@ from workbench.selection.packing import on_shared_slices
 from workbench.selection.slice_values import CLEAN, main_slice
 from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord, members_told
+from workbench.study.packs import (
+    PackEstimate,
+    PackFolder,
+    PackMember,
+    PackRecord,
+    broken_by,
+    members_told,
+)
 from workbench.study.records import TrialRow
 from workbench.tables import text_table
 from workbench.trial.metrics import metrics_by_slice, objective_metrics
@@ -101,6 +109,9 @@ class PackSummary(Frozen):
     overtaken: str = ""
     """A sentence if another trial is better than that one by now."""
 
+    breaks: tuple[str, ...] = ()
+    """The constraints that it breaks as a whole, each in words."""
+
     params_thop: int | None
     params_true: int | None
     ms_per_file: float | None
@@ -117,6 +128,11 @@ class PackSummary(Frozen):
         """How it stands to the best single model, in sentences."""
         gain = self.estimate.gain_sentence if self.estimate else ""
         return [said for said in (gain, self.overtaken) if said]
+
+    @property
+    def broken_in_words(self) -> str:
+        """Which constraints it breaks, in a sentence; empty if it keeps all."""
+        return broken_told(self.breaks, by="The pack")
 
     @property
     def rates_in_words(self) -> str:
@@ -168,6 +184,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
         joint=_joint_in_words(record.spec.joint),
         estimate=record.estimate,
         best_single=record.best_single,
+        breaks=broken_by(folder.experiment().constraints, record, result),
         params_thop=record.params_thop,
         params_true=record.params_true,
         ms_per_file=result.ms_per_file,
@@ -185,7 +202,7 @@ def describe_pack(summary: PackSummary, worth: Sequence[str] | None = None) -> s
     """
     if worth is None:
         worth = [summary.estimate.sentence] if summary.estimate else []
-        worth += summary.gain_in_words
+        worth += [*summary.gain_in_words, *filter(None, [summary.broken_in_words])]
     metric = summary.objective.metric
     header = ["trial", "weight", metric, "pack without it", "agrees", "model"]
     rows = [
@@ -271,7 +288,8 @@ def decision_for_pack(summary: PackSummary, max_params: int, *, is_by_hand: bool
     if summary.ms_per_file is not None:
         cost += f", {summary.ms_per_file:.0f} ms a file"
     caveat = found.caveat if found else ""
-    return [what, f"{expect}. {caveat}".strip(), f"As one module it has {cost}."]
+    costs = f"As one module it has {cost}. {summary.broken_in_words}".strip()
+    return [what, f"{expect}. {caveat}".strip(), costs]
 
 
 def _joint_in_words(joint: Joint) -> str:
