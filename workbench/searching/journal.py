@@ -227,7 +227,7 @@ def _restore(
 
 
 def _counts_of(recipe: Recipe) -> dict[str, int | None]:
-    """Return the parameters of a model, which constraints may be about; empty if nobody knows it."""
+    """Return the parameters of a model, which a constraint may be about; empty if unknown."""
     try:
         verdict = judge_spec(Rulebook(), recipe.model)
     except ConfigError:  # a backbone of another version of timm
