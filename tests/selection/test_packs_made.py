@@ -31,7 +31,12 @@ from workbench.selection.champion import describe_champion, folds_told, read_cha
 from workbench.selection.operating_points import operating_points
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
-from workbench.selection.pack_summary import decision_for_pack, describe_pack, summarise_pack
+from workbench.selection.pack_summary import (
+    decision_for_pack,
+    describe_pack,
+    kept_pack,
+    summarise_pack,
+)
 from workbench.selection.packing import Ingredient, counted, join_tables, record_of, write_pack
 from workbench.selection.promotion import promote_best
 from workbench.selection.summary import describe_summary, summarise
@@ -625,3 +630,18 @@ def test_a_pack_is_chosen_within_a_constraint_on_what_a_file_takes(tmp_path: Pat
     proposal = propose_pack(made.folder)
     assert len(proposal.ingredients) == 2  # of four, which would take 16 ms
     assert proposal.is_promoted and not proposal.breaks
+
+
+def test_a_pack_whose_members_were_trained_again_since_is_not_told_by_their_new_scores(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 3)
+    files, _ = make_pack(made.folder, propose_pack(made.folder))
+    summarise_pack(made.folder, files)
+    trial = made.folder.trial(made.rows[0].recipe)
+    scores = trial.read_scores()
+    trial.write_scores(scores.assign(score=1 - scores["score"]))
+    with pytest.raises(StudyError, match="have other scores than when it was made"):
+        summarise_pack(made.folder, files)
+    assert kept_pack(made.folder, None) is None

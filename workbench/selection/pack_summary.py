@@ -1,5 +1,6 @@
 """What a pack is made of: which member says what, how far they agree, what each adds."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -144,7 +145,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     """Return what a pack of a study is made of.
 
     Raises:
-        StudyError: the pack is not whole.
+        StudyError: the pack is not whole, or its members were trained again since.
         DamagedFileError: its files, or the scores of a member, are gone or damaged.
     """
     record, result = files.read_pack(), files.read_result()
@@ -155,6 +156,11 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     table, columns = _columns(folder, record)
     names = record.member_names(folder.name)
     value = _value(table, columns, record.spec.joint, record.objective)
+    if not math.isclose(value, result.objective, rel_tol=1e-4, abs_tol=1e-6):
+        raise StudyError(
+            f"The members of the pack in {files.path} have other scores than when it was made, as "
+            "where they were trained again. `workbench pack` makes another."
+        )
     clean = main_slice(table, record.objective)
     agreement = _agreement(table, columns, record.objective)
     members = tuple(
