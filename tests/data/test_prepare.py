@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import pytest
 
 from tests.data.byte_views import Bytes, Picky
 from tests.layouts import picture
-from workbench.data import decoding
+from workbench.data import decoding, filling
 from workbench.data.contents import stamp
 from workbench.data.decoding import Done, Task
 from workbench.data.facts import FactsStore
@@ -138,6 +139,30 @@ def test_only_what_is_new_is_decoded(tmp_path: Path) -> None:
     next((data / "cache").rglob("array.u8")).unlink()
     assert levels(run(data)) == before
     assert decoded(data) == ["a", "b", "bad", "c", "d"]
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_a_store_that_is_removed_as_soon_as_it_is_filled_is_filled_anew_or_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    folder = write_data(tmp_path / "data", a="A", b="B")
+    left = iter(range(times))
+    fill = filling._fill
+
+    def fill_and_lose(
+        stores: dict[str, ViewStore], *rest: Any, **named: Any
+    ) -> dict[str, dict[str, Outcome]]:
+        found = fill(stores, *rest, **named)
+        if next(left, None) is not None:  # by `workbench clean`, which waited for the writer
+            shutil.rmtree(stores["v"].folder)
+        return found
+
+    monkeypatch.setattr(filling, "_fill", fill_and_lose)
+    if times > 1:
+        with pytest.raises(CacheError, match=r"removed from .* by another command"):
+            run(folder)
+    else:
+        assert levels(run(folder)) == {"a": 65, "b": 66}
 
 
 def test_a_moved_data_folder_is_not_decoded_again(tmp_path: Path) -> None:

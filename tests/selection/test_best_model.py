@@ -229,3 +229,17 @@ def test_a_pack_whose_finalist_was_overtaken_says_so(tmp_path: Path) -> None:
     assert escape(told) in pack_section(summary)
     now = promote_best(made.folder, registry)
     assert now.sentence == f"{before.sentence} {told}"
+
+
+@pytest.mark.usefixtures("_no_store")
+def test_a_trial_that_can_be_no_member_since_its_scores_are_damaged_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 5)
+    best = max(made.rows, key=lambda row: row.objective or 0)
+    made.folder.trial(best.recipe).scores.write_bytes(b"torn")
+    champion = promote_as_asked(made.folder, ListedModels(), PLACE, "best")
+    assert champion.is_pack and str(best.number) not in champion.members
+    said = f"Trial {best.number} is left out: scores.parquet is damaged ("
+    assert capsys.readouterr().err.count(said) == 1

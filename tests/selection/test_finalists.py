@@ -12,9 +12,11 @@ from tests.selection.studies import MadeStudy, normal_scores, row
 from workbench.errors import StudyError
 from workbench.report.calibration import calibration_section
 from workbench.report.slices import slices_section
-from workbench.selection import pack_proposal
+from workbench.searching.options import RunOptions
+from workbench.selection import final_round, pack_proposal
 from workbench.selection.calibration import Calibration, ReliabilityBin
 from workbench.selection.champion import describe_champion, read_champion
+from workbench.selection.final_round import run_final_round
 from workbench.selection.finalists import Finalist, Finalists, choose_finalists, read_finalists
 from workbench.selection.finalists_told import (
     finalists_as_json,
@@ -26,6 +28,8 @@ from workbench.selection.packing import Ingredient
 from workbench.selection.promotion import promote
 from workbench.selection.slice_values import SliceValues
 from workbench.selection.summary import summarise
+from workbench.study.folder import StudyFolder
+from workbench.study.records import TrialRow
 from workbench.study.repeats import FinalistsPlan, Repeat, repeated, write_plan, write_repeat
 from workbench.study.soups import Ingredient as Averaged
 from workbench.study.soups import Soup, soup_uid
@@ -33,6 +37,7 @@ from workbench.trial.delong import auc, auc_difference, mean_auc_difference
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import Objective
 from workbench.trial.result import Result, State
+from workbench.workspace import Workspace
 
 AUC = Objective()
 
@@ -493,3 +498,22 @@ def test_a_plan_of_endless_seeds_is_read_at_once(final: Round) -> None:
     final.plan(0, 1, num_seeds=10**12)
     assert final.read().num_missing == 2 * (10**12 - 3)
     assert final.read().best is None
+
+
+def test_a_best_trial_whose_scores_are_damaged_is_told_where_others_are_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = MadeStudy(tmp_path)
+    best, other = (made.add(*normal_scores(shift, seed=1)) for shift in (1.5, 0.5))
+    made.folder.trial(best.uid).scores.write_bytes(b"torn")
+    chosen: list[str] = []
+
+    def train(folder: StudyFolder, rows: Sequence[TrialRow], *_: object, **named: object) -> str:
+        chosen.extend(row.recipe for row in rows)
+        write_plan(folder, FinalistsPlan(numbers=(1,), num_seeds=1))
+        return ""
+
+    monkeypatch.setattr(final_round, "train_repeats", train)
+    run_final_round(made.folder, Workspace(tmp_path), RunOptions(num_trials=1), top=1, num_seeds=1)
+    assert chosen == [other.uid]
+    assert "Trial 0 is left out: scores.parquet is damaged (" in capsys.readouterr().err

@@ -31,7 +31,12 @@ from workbench.selection.champion import describe_champion, folds_told, read_cha
 from workbench.selection.operating_points import operating_points
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
-from workbench.selection.pack_summary import decision_for_pack, describe_pack, summarise_pack
+from workbench.selection.pack_summary import (
+    decision_for_pack,
+    describe_pack,
+    kept_pack,
+    summarise_pack,
+)
 from workbench.selection.packing import Ingredient, counted, join_tables, record_of, write_pack
 from workbench.selection.promotion import promote_best
 from workbench.selection.summary import describe_summary, summarise
@@ -570,3 +575,73 @@ def test_a_study_that_is_named_twice_counts_its_trials_once(tmp_path: Path) -> N
     (tmp_path / "elsewhere").mkdir()
     again = StudyFolder(tmp_path / "elsewhere" / ".." / "made")
     assert propose_pack(made.folder, [made.folder, again]).num_trials == 2
+
+
+def constrained(root: Path, name: str, **bounds: dict[str, float]) -> MadeStudy:
+    made = MadeStudy(root, name, constraints=bounds)
+    add_trials(made, 4)
+    return made
+
+
+def test_a_pack_that_breaks_a_constraint_on_a_metric_as_a_whole_is_promoted_by_hand_alone(
+    tmp_path: Path,
+) -> None:
+    plain = constrained(tmp_path, "plain")
+    free = propose_pack(plain.folder)
+    files, _ = make_pack(plain.folder, free)
+    result = files.read_result()
+    assert result is not None and free.is_promoted
+    best = [row.metrics["log_loss"] for row in plain.rows]
+    # All trials keep it, and their pack, which is surer of itself, does not.
+    least = (result.metrics["log_loss"] + min(best)) / 2
+    assert result.metrics["log_loss"] < least
+    made = constrained(tmp_path, "made", log_loss={"at_least": least})
+    assert not any(row.breaks for row in made.rows)
+    proposal = propose_pack(made.folder)
+    said = f"log_loss is {result.metrics['log_loss']:.6g}, not at least {least:.6g}"
+    assert proposal.breaks == (said,) and not proposal.is_promoted
+    end = f" The pack breaks a constraint: {said}. So it is promoted by hand only."
+    assert proposal.sentence.startswith("The pack of 4 models is expected to be better than ")
+    assert proposal.sentence.endswith(end)
+
+    files, record = make_pack(made.folder, proposal)
+    summary = summarise_pack(made.folder, files)
+    assert f"The pack breaks a constraint: {said}." in describe_pack(summary)
+    told = decision_for_pack(summary, 200_000_000, is_by_hand=True)
+    assert told[-1].endswith(f" The pack breaks a constraint: {said}.")
+    champion = promote_pack(
+        made.folder,
+        ListedModels(),
+        record.uid,
+        run_id="run",
+        why="It was named by hand.",
+        is_by_hand=True,
+    )
+    assert champion.why == f"It was named by hand. It breaks a constraint: {said}."
+
+
+def test_a_pack_is_chosen_within_a_constraint_on_what_a_file_takes(tmp_path: Path) -> None:
+    made = constrained(tmp_path, "made", ms_per_file={"at_most": 9.0})
+    for row in made.rows:
+        files = made.folder.trial(row.recipe)
+        result = files.read_result()
+        assert result is not None
+        files.write_result(result.model_copy(update={"ms_per_file": 4.0}))
+    proposal = propose_pack(made.folder)
+    assert len(proposal.ingredients) == 2  # of four, which would take 16 ms
+    assert proposal.is_promoted and not proposal.breaks
+
+
+def test_a_pack_whose_members_were_trained_again_since_is_not_told_by_their_new_scores(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 3)
+    files, _ = make_pack(made.folder, propose_pack(made.folder))
+    summarise_pack(made.folder, files)
+    trial = made.folder.trial(made.rows[0].recipe)
+    scores = trial.read_scores()
+    trial.write_scores(scores.assign(score=1 - scores["score"]))
+    with pytest.raises(StudyError, match="have other scores than when it was made"):
+        summarise_pack(made.folder, files)
+    assert kept_pack(made.folder, None) is None

@@ -23,7 +23,7 @@ from workbench.searching.recording import StudyRuns
 from workbench.searching.start import SearchOutcome
 from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
-from workbench.study.records import MADE_BY, RUN, read_study, read_trials
+from workbench.study.records import MADE_BY, RUN, THOP, read_study, read_trials
 from workbench.tracking.runs import Tracking, TrialRun
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import TrialFolder
@@ -363,6 +363,25 @@ def test_a_lost_trial_that_mlflow_does_not_know_may_get_another_number_and_that_
     tracking = SimpleNamespace(trial_runs=lambda parent: [])
     made = SimpleNamespace(tracking=tracking, parent="study", start=lambda *about: "new")
     space = Space(file="s.yaml", tree=THREE)
-    assert restore_trials(optuna.create_study(), folder, space, cast(StudyRuns, made)) == 1
+    study = optuna.create_study()
+    assert restore_trials(study, folder, space, cast(StudyRuns, made)) == 1
+    assert study.trials[0].user_attrs[THOP] > 10_000  # a constraint may be about it
     said = capsys.readouterr().err
     assert "MLflow does not know 1 trial of these: a number may be another than before" in said
+
+
+@pytest.mark.slow
+def test_parameters_of_a_lost_trial_that_mlflow_does_not_know_are_counted_anew(
+    own: Bench, inline: InlineTrials
+) -> None:
+    """A trial with more than a constraint allows was promoted."""
+    experiment = own.experiment(constraints={"params": {"at_most": 200_000}})
+    outcome = own.search(experiment, 4)
+    before = read_trials(outcome.folder)
+    assert 0 < sum(bool(row.breaks) for row in before) < 4
+    outcome.folder.journal.unlink()
+    shutil.rmtree(own.workspace.tracking)
+    after = read_trials(own.search(experiment, 4).folder)
+    told = [(row.recipe, row.params_thop, row.params_true, row.breaks) for row in before]
+    again = [(row.recipe, row.params_thop, row.params_true, row.breaks) for row in after]
+    assert sorted(again) == sorted(told)

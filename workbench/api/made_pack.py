@@ -10,6 +10,7 @@ from workbench.notebook import ShownAsText
 from workbench.searching.mending import pack_run
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
 from workbench.selection.pack_summary import PackSummary, describe_pack, summarise_pack
+from workbench.study.alike import choosable_trials
 from workbench.study.folder import StudyFolder
 from workbench.workspace import Workspace
 
@@ -45,6 +46,8 @@ def pack_trials(
     soups: bool,
 ) -> MadePack:
     """Choose a pack and write it into the study; see `Study.pack`."""
+    for study in (folder, *others):
+        choosable_trials(study)  # says which complete ones cannot be members
     proposal = propose_pack(folder, others, limits, soups=soups)
     with full_disks_told(folder, workspace) as root:
         files, record = make_pack(folder, proposal)

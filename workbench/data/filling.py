@@ -13,10 +13,13 @@ from workbench.data.facts import FactsStore, FactsWriter
 from workbench.data.unexpected import Unexpected
 from workbench.data.view_store import NEUTRAL_ROW, Outcome, StoreWriter, ViewStore
 from workbench.degradation.degradations import content_of
-from workbench.errors import DataError
+from workbench.errors import CacheError, DataError
 
 # Files between two writings of the index: what a kill can cost.
 _FLUSH_FILES = 256
+
+_MOST_REMOVED = 3
+"""Times that stores are filled anew which another process removes."""
 
 Outcomes = dict[str, dict[str, Outcome]]
 """By the name of the view and by content."""
@@ -83,7 +86,20 @@ def decoded(stores: Mapping[str, ViewStore], media: Media, how: How, *, cache: P
     Raises:
         DataError: the disk is full, or one exception that nobody foresaw ended many files; what
             was decoded is kept.
+        CacheError: another process removes the stores.
     """
+    for _ in range(_MOST_REMOVED):
+        found = _decoded(stores, media, how, cache=cache)
+        wanted = (each for content in media.paths for each in media.wanted(content))
+        if all(called in found[view] for _, view, called in wanted):
+            return found
+    raise CacheError(
+        f"What was decoded is removed from {cache} by another command. Run the same command again."
+    )
+
+
+def _decoded(stores: Mapping[str, ViewStore], media: Media, how: How, *, cache: Path) -> Outcomes:
+    """As `decoded`; of a store that was removed meanwhile, as `clean` does, nothing is known."""
     facts = FactsStore(cache)
     folders = {name: store.folder.name for name, store in stores.items()}
     unexpected = Unexpected(cache, folders, media.contents())

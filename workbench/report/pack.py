@@ -59,6 +59,7 @@ def _notes(summary: Summary, pack: PackSummary) -> list[str]:
         worth = [pack.overtaken] if pack.overtaken else []
         if not summary.is_pack_promoted:
             worth = [pack.estimate.sentence, *pack.gain_in_words]
+            worth += filter(None, [pack.broken_in_words])
         notes += [*worth, f"{pack.estimate.method}."]
     if pack.rates_in_words:
         notes.append(pack.rates_in_words)

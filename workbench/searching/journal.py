@@ -18,7 +18,10 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from workbench.console import say
+from workbench.errors import ConfigError
 from workbench.files import write_text
+from workbench.rules.judge import judge_spec
+from workbench.rules.rulebook import Rulebook
 from workbench.searching.open_trials import reached_in
 from workbench.searching.recording import StudyRuns
 from workbench.space.space import SampledConfig, Space
@@ -209,11 +212,9 @@ def _restore(
     attrs: dict[str, Any] = {UID: files.path.name}
     if params is None:
         attrs |= {GIVEN: draft.model_dump_json(), START: str(files.recipe)}
-    if run is not None:
-        attrs[RUN] = run.run_id
-        attrs |= {key: int(run.metrics[key]) for key in (THOP, TRUE) if key in run.metrics}
-    else:
-        attrs[RUN] = runs.start(number, recipe, attrs)
+    counts = {key: int(run.metrics[key]) for key in (THOP, TRUE) if run and key in run.metrics}
+    attrs |= counts or _counts_of(recipe)
+    attrs[RUN] = run.run_id if run else runs.start(number, recipe, attrs)
     study.add_trial(
         create_trial(
             state=TrialState.RUNNING,
@@ -223,6 +224,15 @@ def _restore(
             intermediate_values=reached_in(recipe, result.epochs) if result else {},
         )
     )
+
+
+def _counts_of(recipe: Recipe) -> dict[str, int | None]:
+    """Return the parameters of a model, which a constraint may be about; empty if unknown."""
+    try:
+        verdict = judge_spec(Rulebook(), recipe.model)
+    except ConfigError:  # a backbone of another version of timm
+        return {}
+    return {THOP: verdict.params_thop, TRUE: verdict.params_true}
 
 
 def _draft_of(recipe: Recipe, space: Space) -> tuple[SampledConfig, dict[str, Any] | None]:

@@ -15,6 +15,7 @@ from workbench.selection.packing import Ingredient, counted, record_of, write_pa
 from workbench.selection.promotion import promote_best
 from workbench.selection.registration import Registry
 from workbench.selection.told_in_mlflow import tell_in_mlflow
+from workbench.study.alike import choosable_trials
 from workbench.study.folder import StudyFolder
 from workbench.study.scored import read_scored_trials
 
@@ -66,6 +67,7 @@ def promote_best_model(folder: StudyFolder, registry: Registry, place: TrackingP
         champion = promote_best(folder, registry)
         say(f"No pack: {error}")
         return champion
+    choosable_trials(folder)  # says which complete ones could be no members
     run_id = pack_run(folder, place, record.uid)
     return promote_pack(
         folder,

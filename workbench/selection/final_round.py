@@ -9,9 +9,8 @@ from workbench.searching.options import RunOptions
 from workbench.searching.repeats import train_repeats
 from workbench.searching.runner import MakeRunner
 from workbench.selection.finalists import Finalists, choose_finalists, read_finalists
-from workbench.study.alike import measured_alike
+from workbench.study.alike import choosable_trials
 from workbench.study.folder import StudyFolder
-from workbench.study.scored import read_scored_trials
 from workbench.workspace import Workspace
 
 
@@ -48,7 +47,7 @@ def run_final_round(
         KeyboardInterrupt: Ctrl-C; the same call goes on.
     """
     began = time.monotonic()
-    rows, _ = measured_alike(folder, read_scored_trials(folder))
+    rows = choosable_trials(folder)
     objective = folder.experiment().objective
     stopped = train_repeats(
         folder,

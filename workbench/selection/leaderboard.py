@@ -44,10 +44,15 @@ def among_in_words(rows: Sequence[TrialRow], row: TrialRow) -> str:
 
 def breaks_told(row: TrialRow) -> str:
     """Return in a sentence which constraints a model breaks; empty if it keeps all."""
-    if not row.breaks:
+    return broken_told(row.breaks)
+
+
+def broken_told(breaks: Sequence[str], *, by: str = "It") -> str:
+    """Return in a sentence which constraints something breaks; empty if it keeps all."""
+    if not breaks:
         return ""
-    which = "a constraint" if len(row.breaks) == 1 else "constraints"
-    return f"It breaks {which}: {'; '.join(row.breaks)}."
+    which = "a constraint" if len(breaks) == 1 else "constraints"
+    return f"{by} breaks {which}: {'; '.join(breaks)}."
 
 
 def num_pruned(rows: Sequence[TrialRow]) -> int:

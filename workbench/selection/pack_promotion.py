@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 from workbench.errors import StudyError
 from workbench.selection.champion import Champion, RunnerUp, current_user, write_champion
+from workbench.selection.leaderboard import broken_told
 from workbench.selection.registration import Registry, known_version, register_model
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackRecord, members_told
+from workbench.study.packs import PackRecord, broken_by, members_told
 from workbench.tables import counted
 
 
@@ -40,6 +41,7 @@ def promote_pack(
             f"The pack in {files.path} is incomplete. Remove this folder, and run `workbench pack`."
         )
     objective, names = pack.objective, pack.member_names(folder.name)
+    breaks = broken_by(folder.experiment().constraints, pack, result)
     version = known_version(folder, registry, uid)
     if version is None:
         version = register_model(
@@ -71,7 +73,7 @@ def promote_pack(
         chosen_by="by hand" if is_by_hand else "best",
         who=current_user(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
-        why=why,
+        why=f"{why} {broken_told(breaks)}".strip(),
         model_name=folder.name,
         model_version=version,
         params_thop=pack.params_thop,

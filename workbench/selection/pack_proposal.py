@@ -8,17 +8,27 @@ import pandas as pd
 from workbench.errors import RuleError, StudyError
 from workbench.files import sweep
 from workbench.parts.joint import Joint
-from workbench.rules.rulebook import Rulebook
 from workbench.selection.estimate import measured_on
 from workbench.selection.finalists import read_finalists
-from workbench.selection.in_parts import NOT_OF_SCORES
 from workbench.selection.joining import JointName
-from workbench.selection.leaderboard import complete_trials, num_pruned, rank, stopped_told
+from workbench.selection.leaderboard import (
+    broken_told,
+    complete_trials,
+    num_pruned,
+    rank,
+    stopped_told,
+)
 from workbench.selection.pack_correction import PackCorrection, correct_pack
-from workbench.selection.pack_limits import MemberCost, PackLimits
+from workbench.selection.pack_costs import (
+    broken_as_whole,
+    broken_in,
+    cost_of,
+    limits_of,
+    of_no_scores,
+    params_of,
+)
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.soup import num_fitting
-from workbench.space.experiment import Experiment
 from workbench.study.alike import measured_alike
 from workbench.study.file_groups import groups_of_files
 from workbench.study.folder import StudyFolder
@@ -27,7 +37,7 @@ from workbench.study.records import TrialRow, count_paused, read_trials
 from workbench.study.scored import read_scored_trials, read_scores, with_scores
 from workbench.study.slice_folders import slice_folders
 from workbench.study.soups import read_soups, row_of_soup
-from workbench.trial.constraints import Constraints, broken, constrained_values
+from workbench.trial.constraints import Constraints
 from workbench.trial.recipe import Objective
 
 _SAMPLE = ["slice", "name", "target"]
@@ -77,9 +87,19 @@ class Proposal:
     """The best finalist, where all repeats have ended: the single model then, in place of the best
     trial, since its mean owes nothing to having been picked."""
 
+    breaks: tuple[str, ...] = ()
+    """The constraints that it breaks as a whole, each in words."""
+
     @property
     def is_promoted(self) -> bool:
-        """Whether the pack is to be promoted, and not the single model."""
+        """Whether the pack is to be promoted, and not the single model.
+
+        One that breaks a constraint is promoted by hand alone, as a trial is.
+        """
+        return self._is_better and not self.breaks
+
+    @property
+    def _is_better(self) -> bool:
         found, held = self.correction, self.finalist
         if held is None or len(self.ingredients) < 2:
             return found.is_pack_promoted
@@ -90,6 +110,13 @@ class Proposal:
     @property
     def sentence(self) -> str:
         """The decision and its reason, for a person."""
+        if not self.breaks or len(self.ingredients) < 2:
+            return self._reason
+        broken = broken_told(self.breaks, by="The pack")
+        return f"{self._reason} {broken} So it is promoted by hand only."
+
+    @property
+    def _reason(self) -> str:
         held = self.finalist
         if held is None:
             return self.correction.sentence
@@ -97,7 +124,7 @@ class Proposal:
             return f"No pack was better than one trial; the best finalist is taken ({held.told})."
         names = [f"pack of {num} models", "best finalist"]
         values = [f"{self.objective.metric} {self.correction.of_pack.value:.3f}", held.told]
-        way = 1 if self.is_promoted else -1
+        way = 1 if self._is_better else -1
         taken, other = names[::way]
         reason = f"better than the {other} by {abs(held.lead):.3f}"
         if abs(held.lead) <= self.correction.rounding:
@@ -167,7 +194,7 @@ def propose_pack(
             f"The trials of {study} were scored on other files than those of {folder.name}, so "
             "that none can be a member. Name studies of the same data."
         )
-    costs = [_cost(one, experiment) for one in alike]
+    costs = [cost_of(one, experiment) for one in alike]
     num_kept = sum(cost.has_weights and cost.keeps_constraints for cost in costs)
     if num_kept < 2:
         keep = ", keep the constraints" if constraints else ""
@@ -181,11 +208,7 @@ def propose_pack(
         measured,
         objective,
         costs,
-        PackLimits(
-            params=_limit(limits, experiment.rulebook),
-            ms_per_file=limits.ms_per_file,
-            members=limits.members,
-        ),
+        limits_of(limits.params, limits.ms_per_file, limits.members, experiment),
         joint=limits.joint,
         constraints=constraints,
     )
@@ -204,6 +227,7 @@ def propose_pack(
         best=alike[found.trial],
         caveat=_caveat(ingredients, [*studies]),
         finalist=_finalist(folder, usable, found),
+        breaks=broken_as_whole(found.pack, alike, tables, experiment),
     )
 
 
@@ -248,11 +272,11 @@ def _usable(
         )
     rows, _ = measured_alike(study, read_scored_trials(study))
     ranked = rank(complete_trials(rows), objective)
-    fixed = _of_no_scores(constraints)
+    fixed = of_no_scores(constraints)
     found = [Ingredient(study, row) for row in ranked]
     if soups:
         found += _soups(study, {row.number: row for row in ranked}, objective)
-    return [one for one in found if not _broken(fixed, one.row)]
+    return [one for one in found if not broken_in(fixed, one.row)]
 
 
 def _soups(
@@ -308,24 +332,9 @@ def _finalist(
         number=best.row.number,
         mean=best.mean,
         num_seeds=len(best.values),
-        params=_params(best.row, folder.experiment().rulebook),
+        params=params_of(best.row, folder.experiment().rulebook),
         lead=sign * (found.of_pack.value - best.mean),
     )
-
-
-def packed_from(rows: Sequence[TrialRow], constraints: Constraints) -> list[TrialRow]:
-    """Return the complete trials of a study that a pack is chosen among; see `_usable`."""
-    fixed = _of_no_scores(constraints)
-    return [row for row in complete_trials(rows) if not _broken(fixed, row)]
-
-
-def _of_no_scores(constraints: Constraints) -> Constraints:
-    return {name: bound for name, bound in constraints.items() if name in NOT_OF_SCORES}
-
-
-def _broken(constraints: Constraints, row: TrialRow) -> tuple[str, ...]:
-    values = constrained_values(row, params=(row.params_thop, row.params_true))
-    return broken(constraints, values)
 
 
 def _scored_alike(
@@ -341,26 +350,3 @@ def _scored_alike(
             alike.append(one)
             tables.append(table)
     return alike, tables
-
-
-def _cost(one: Ingredient, experiment: Experiment) -> MemberCost:
-    row = one.row
-    return MemberCost(
-        params=_params(row, experiment.rulebook),
-        ms_per_file=row.ms_per_file,
-        has_weights=one.folder.trial(row.recipe).weights.exists(),
-        is_trial=one.soup is None,
-        keeps_constraints=not row.breaks and not _broken(experiment.constraints, row),
-    )
-
-
-def _params(row: TrialRow, rulebook: Rulebook) -> int:
-    known = [count for count in (row.params_thop, row.params_true) if count is not None]
-    counted = {"thop": row.params_thop, "true": row.params_true}.get(rulebook.counter)
-    return counted if counted is not None else max(known, default=0)
-
-
-def _limit(limits: Limits, rulebook: Rulebook) -> int:
-    """Return how many parameters the members may have together: the joint has some, too."""
-    whole = min(rulebook.max_params, limits.params or rulebook.max_params)
-    return whole - (limits.members + 1)

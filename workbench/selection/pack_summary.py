@@ -1,5 +1,6 @@
 """What a pack is made of: which member says what, how far they agree, what each adds."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from workbench.parts.joint import Joint, MeanOfProbabilities
 from workbench.selection.champion import Champion
 from workbench.selection.finalists import better_by_now
 from workbench.selection.joining import joined
+from workbench.selection.leaderboard import broken_told
 from workbench.selection.mistakes import worst_mistakes
 from workbench.selection.operating_points import (
     OperatingPoint,
@@ -21,7 +23,14 @@ from workbench.selection.packing import on_shared_slices
 from workbench.selection.slice_values import CLEAN, main_slice
 from workbench.study.file_groups import groups_of_scores
 from workbench.study.folder import StudyFolder
-from workbench.study.packs import PackEstimate, PackFolder, PackMember, PackRecord, members_told
+from workbench.study.packs import (
+    PackEstimate,
+    PackFolder,
+    PackMember,
+    PackRecord,
+    broken_by,
+    members_told,
+)
 from workbench.study.records import TrialRow
 from workbench.tables import text_table
 from workbench.trial.metrics import metrics_by_slice, objective_metrics
@@ -101,6 +110,9 @@ class PackSummary(Frozen):
     overtaken: str = ""
     """A sentence if another trial is better than that one by now."""
 
+    breaks: tuple[str, ...] = ()
+    """The constraints that it breaks as a whole, each in words."""
+
     params_thop: int | None
     params_true: int | None
     ms_per_file: float | None
@@ -119,6 +131,11 @@ class PackSummary(Frozen):
         return [said for said in (gain, self.overtaken) if said]
 
     @property
+    def broken_in_words(self) -> str:
+        """Which constraints it breaks, in a sentence; empty if it keeps all."""
+        return broken_told(self.breaks, by="The pack")
+
+    @property
     def rates_in_words(self) -> str:
         """The operating points for a person; empty where a class has no file."""
         return rates_in_words(self.clean_slice, self.operating_points)
@@ -128,7 +145,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     """Return what a pack of a study is made of.
 
     Raises:
-        StudyError: the pack is not whole.
+        StudyError: the pack is not whole, or its members were trained again since.
         DamagedFileError: its files, or the scores of a member, are gone or damaged.
     """
     record, result = files.read_pack(), files.read_result()
@@ -139,6 +156,11 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     table, columns = _columns(folder, record)
     names = record.member_names(folder.name)
     value = _value(table, columns, record.spec.joint, record.objective)
+    if not math.isclose(value, result.objective, rel_tol=1e-4, abs_tol=1e-6):
+        raise StudyError(
+            f"The members of the pack in {files.path} have other scores than when it was made, as "
+            "where they were trained again. `workbench pack` makes another."
+        )
     clean = main_slice(table, record.objective)
     agreement = _agreement(table, columns, record.objective)
     members = tuple(
@@ -168,6 +190,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
         joint=_joint_in_words(record.spec.joint),
         estimate=record.estimate,
         best_single=record.best_single,
+        breaks=broken_by(folder.experiment().constraints, record, result),
         params_thop=record.params_thop,
         params_true=record.params_true,
         ms_per_file=result.ms_per_file,
@@ -185,7 +208,7 @@ def describe_pack(summary: PackSummary, worth: Sequence[str] | None = None) -> s
     """
     if worth is None:
         worth = [summary.estimate.sentence] if summary.estimate else []
-        worth += summary.gain_in_words
+        worth += [*summary.gain_in_words, *filter(None, [summary.broken_in_words])]
     metric = summary.objective.metric
     header = ["trial", "weight", metric, "pack without it", "agrees", "model"]
     rows = [
@@ -271,7 +294,8 @@ def decision_for_pack(summary: PackSummary, max_params: int, *, is_by_hand: bool
     if summary.ms_per_file is not None:
         cost += f", {summary.ms_per_file:.0f} ms a file"
     caveat = found.caveat if found else ""
-    return [what, f"{expect}. {caveat}".strip(), f"As one module it has {cost}."]
+    costs = f"As one module it has {cost}. {summary.broken_in_words}".strip()
+    return [what, f"{expect}. {caveat}".strip(), costs]
 
 
 def _joint_in_words(joint: Joint) -> str:

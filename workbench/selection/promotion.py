@@ -28,10 +28,10 @@ from workbench.selection.pack_promotion import against_in_words
 from workbench.selection.registration import Registry, known_version, register
 from workbench.selection.soup_decision import worth_of_soup
 from workbench.selection.statistics import trial_auc, trial_auc_difference
-from workbench.study.alike import measured_alike
+from workbench.study.alike import choosable_trials, measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import EXACT_DIGITS, TrialRow, read_trials
-from workbench.study.scored import read_scored_trials, set_aside, unrecorded
+from workbench.study.scored import read_scored_trials
 from workbench.study.soups import read_soup, row_of_soup
 from workbench.tables import counted
 from workbench.trial.delong import Z95, Estimate
@@ -104,10 +104,7 @@ def promote(
     Raises:
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
     """
-    rows, note = measured_alike(folder, read_scored_trials(folder))
-    for line in (note, unrecorded(folder), *set_aside(folder, rows)):
-        if line:
-            say(line)
+    rows = choosable_trials(folder)
     objective = folder.experiment().objective
     finalists = read_finalists(folder, rows) if number is None else None
     best = finalists.best if finalists else None

@@ -21,11 +21,10 @@ from workbench.searching.devices import choose_seats
 from workbench.selection.leaderboard import complete_trials, objective_of, rank
 from workbench.selection.soup_scoring import Averaged, SoupScorer
 from workbench.selection.statistics import trial_auc_difference
-from workbench.study.alike import measured_alike
+from workbench.study.alike import choosable_trials
 from workbench.study.folder import StudyFolder
 from workbench.study.provenance import code_tags, environment_tags
 from workbench.study.records import TrialRow
-from workbench.study.scored import read_scored_trials
 from workbench.study.soups import (
     Ingredient,
     Soup,
@@ -95,7 +94,7 @@ def make_soup(
     device = choose_seats(device, 1).devices[0]
     with folder.held():
         sweep(folder.path)
-        rows, _ = measured_alike(folder, read_scored_trials(folder))
+        rows = choosable_trials(folder)
         objective = folder.experiment().objective
         prepared = Prepared.load(folder.path)
         _require_one_fold(folder, prepared)

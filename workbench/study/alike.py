@@ -6,8 +6,10 @@ from typing import NamedTuple
 import pandas as pd
 from pyarrow import parquet
 
+from workbench.console import say
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow
+from workbench.study.scored import read_scored_trials, set_aside, unrecorded
 from workbench.trial.recipe import Objective
 
 
@@ -17,6 +19,21 @@ class _Files(NamedTuple):
     number: int
     which: int
     """Tells them from as many others, in whichever order."""
+
+
+def choosable_trials(folder: StudyFolder) -> list[TrialRow]:
+    """Return the ended trials of a study, alike measured; say which complete ones are left out.
+
+    For what chooses among them: the best may be one whose files are damaged.
+
+    Raises:
+        StudyError: as `read_scored_trials`.
+    """
+    rows, note = measured_alike(folder, read_scored_trials(folder))
+    for line in (note, unrecorded(folder), *set_aside(folder, rows)):
+        if line:
+            say(line)
+    return rows
 
 
 def measured_alike(

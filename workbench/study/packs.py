@@ -17,8 +17,9 @@ from workbench.errors import DamagedFileError
 from workbench.files import hash_file, write_text
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.pack_spec import PackSpec
+from workbench.trial.constraints import Constraints, broken, constrained_values
 from workbench.trial.recipe import Objective, Recipe
-from workbench.trial.result import ModelFolder, TrialFolder
+from workbench.trial.result import ModelFolder, Result, TrialFolder
 from workbench.validation import read_record
 from workbench.values import Frozen
 
@@ -190,6 +191,12 @@ class PackRecord(Frozen):
             member_name(one.study, one.number, one.recipe, one.soup, of=study)
             for one in self.members
         )
+
+
+def broken_by(constraints: Constraints, pack: PackRecord, result: Result) -> tuple[str, ...]:
+    """Return the constraints that a pack breaks as a whole, each in words."""
+    counts = (pack.params_thop, pack.params_true)
+    return broken(constraints, constrained_values(result, params=counts))
 
 
 def member_name(study: str, number: int, uid: str, soup: Sequence[int], *, of: str) -> str:

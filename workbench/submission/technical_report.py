@@ -18,7 +18,7 @@ from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
 from workbench.selection.finalists_told import sentences
 from workbench.selection.leaderboard import chosen_among, complete_trials
-from workbench.selection.pack_proposal import packed_from
+from workbench.selection.pack_costs import packed_from
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import read_looks, value_of
 from workbench.study.records import TrialRow, read_trials
