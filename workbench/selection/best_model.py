@@ -65,7 +65,7 @@ def promote_best_model(folder: StudyFolder, registry: Registry, place: TrackingP
         files, record = make_pack(folder, proposal)
     except (StudyError, RuleError) as error:
         champion = promote_best(folder, registry)
-        say(f"No pack: {error}")
+        say(f"No pack was made. {error}")
         return champion
     choosable_trials(folder)  # says which complete ones could be no members
     run_id = pack_run(folder, place, record.uid)
