@@ -214,8 +214,8 @@ def propose_pack(
     )
     if found is None:
         raise StudyError(
-            "A pack cannot be chosen: no trial is within the limits, or a class has too few files to "
-            "tell what a choice is worth. Raise the limits, or hold out more files."
+            "A pack cannot be chosen: no trial is within the limits, or a class has too few files "
+            "to tell what a choice is worth. Raise the limits, or hold out more files."
         )
     ingredients = tuple(alike[place] for place in found.pack.members)
     return Proposal(
