@@ -16,7 +16,7 @@ from workbench.checks.copies import (
     picture_likeness,
     sound_likeness,
 )
-from workbench.checks.thumbnails import Thumbnails, grey
+from workbench.checks.thumbnails import Medium, Thumbnails, grey
 from workbench.media.frames import Frames
 from workbench.media.mel import Mel
 
@@ -109,6 +109,24 @@ def test_copies_among_many_are_found_without_comparing_all() -> None:
     frames, mel = many(600)
     assert near_copy_pairs({"frames": frames, "mel": mel}, unknown(600)).tolist() == COPIES_OF_600
     assert near_copy_pairs({"mel": mel}, unknown(600)).tolist() == COPIES_OF_600
+
+
+@pytest.mark.parametrize("number", [40, 600])
+@pytest.mark.parametrize("medium", ["picture", "face"])
+def test_a_mirrored_copy_is_one(number: int, medium: Medium) -> None:
+    frames, mel = many(number)
+    seen = Thumbnails(medium, frames.pictures, frames.is_there)
+    copies = [[index, number - 10 + index] for index in range(10)]
+    seen.pictures[-10:-5] = seen.pictures[-10:-5, ..., ::-1]
+    seen.pictures[20] = seen.pictures[20] // 2 + seen.pictures[20, ..., ::-1] // 2  # is its mirror
+    for views in ({"frames": seen, "mel": mel}, {"frames": seen}):
+        assert near_copy_pairs(views, unknown(number)).tolist() == copies
+    mel.pictures[-10] = mel.pictures[15]  # what it sounds like is another
+    found = near_copy_pairs({"frames": seen, "mel": mel}, unknown(number)).tolist()
+    assert found == copies[1:]
+    mel.pictures[-9] = mel.pictures[1, ..., ::-1]  # played backwards is no mirrored picture
+    found = near_copy_pairs({"frames": seen, "mel": mel}, unknown(number)).tolist()
+    assert found == copies[2:]
 
 
 def test_copies_agree_in_every_view_that_both_have() -> None:

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from tests.checks.made import blobs
-from workbench.checks.hashes import CROWD, coefficients, distance, hashes, near_pairs
+from workbench.checks.hashes import (
+    CROWD,
+    coefficients,
+    distance,
+    hashes,
+    mirrored_hashes,
+    near_pairs,
+)
 
 
 def test_the_first_coefficient_is_the_slope_from_left_to_right() -> None:
@@ -74,3 +81,12 @@ def test_a_crowd_of_equal_hashes_stays_linear_and_hangs_together() -> None:
 @pytest.mark.parametrize("size", [0, 1])
 def test_too_few_for_a_pair(size: int) -> None:
     assert near_pairs(np.zeros(size, np.uint64), most=5).shape == (0, 2)
+
+
+def test_hashes_of_mirror_images_are_those_of_what_is_mirrored() -> None:
+    rng = np.random.default_rng(0)
+    pictures = np.stack([blobs(rng, 32, 32, cells=8) for _ in range(50)])
+    plain, mirrored = mirrored_hashes(pictures)
+    again, back = mirrored_hashes(np.ascontiguousarray(pictures[..., ::-1]))
+    assert distance(mirrored, again).max() <= 1 and distance(plain, back).max() <= 1
+    assert distance(plain, mirrored).min() > 5

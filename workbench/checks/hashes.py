@@ -36,11 +36,32 @@ def hashes(pictures: npt.NDArray[np.uint8]) -> Hashes:
     return np.ascontiguousarray(np.packbits(bits, axis=1)).view(np.uint64)[:, 0]
 
 
-def coefficients(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return (pictures, 64): the lowest frequencies but the mean, of (pictures, height, width)."""
+def mirrored_hashes(pictures: npt.NDArray[np.uint8]) -> tuple[Hashes, Hashes]:
+    """Return the hash of each picture and that of its mirror image, which form one set.
+
+    Args:
+        pictures: (pictures, height, width).
+    """
+    values = coefficients(pictures)
+    # In a mirror, a cosine that is odd across changes its sign; over both, its mean is zero.
+    odd = _places()[1] % 2 == 1
+    mean = np.where(odd, 0, values.mean(axis=0, dtype=np.float64))
+    both = (values > mean, np.where(odd, -values, values) > mean)
+    plain, mirrored = (np.ascontiguousarray(np.packbits(b, axis=1)).view(np.uint64) for b in both)
+    return plain[:, 0], mirrored[:, 0]
+
+
+def _places() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the places of the lowest frequencies but the mean: (64,) down, (64,) across."""
     places = [(down, across) for down in range(16) for across in range(16)]
     places.sort(key=lambda place: (sum(place), place))
     down, across = np.array(places[1 : BITS + 1]).T
+    return down, across
+
+
+def coefficients(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return (pictures, 64): the lowest frequencies but the mean, of (pictures, height, width)."""
+    down, across = _places()
     found = np.empty((len(pictures), BITS), np.float32)
     for start in range(0, len(pictures), _CHUNK):
         some = pictures[start : start + _CHUNK].astype(np.float32)
