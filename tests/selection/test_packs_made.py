@@ -28,6 +28,7 @@ from workbench.report.pack import pack_section
 from workbench.rules.rulebook import Rulebook
 from workbench.selection import packing
 from workbench.selection.champion import describe_champion, folds_told, read_champion
+from workbench.selection.leaderboard import as_table, rank
 from workbench.selection.operating_points import operating_points
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
@@ -38,7 +39,7 @@ from workbench.selection.pack_summary import (
     summarise_pack,
 )
 from workbench.selection.packing import Ingredient, counted, join_tables, record_of, write_pack
-from workbench.selection.promotion import promote_best
+from workbench.selection.promotion import choose_trial, promote_best
 from workbench.selection.summary import describe_summary, summarise
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate
@@ -645,3 +646,25 @@ def test_a_pack_whose_members_were_trained_again_since_is_not_told_by_their_new_
     with pytest.raises(StudyError, match="have other scores than when it was made"):
         summarise_pack(made.folder, files)
     assert kept_pack(made.folder, None) is None
+
+
+def test_a_trial_of_unknown_time_is_chosen_neither_alone_nor_as_what_a_pack_is_held_against(
+    tmp_path: Path,
+) -> None:
+    made = constrained(tmp_path, "made", ms_per_file={"at_most": 9.0})
+    best = rank(made.rows, made.objective)[0]
+    for row in made.rows:
+        files = made.folder.trial(row.recipe)
+        result = files.read_result()
+        assert result is not None
+        time = None if row.number == best.number else 9.0
+        files.write_result(result.model_copy(update={"ms_per_file": time}))
+    *rest, last = rank(made.rows, made.objective)
+    assert last.number == best.number
+    said = "ms_per_file is not known, to be at most 9"
+    assert last.breaks == (said,)
+    assert f"is promoted by hand only: {said}." in as_table(made.rows, made.objective)
+    assert choose_trial(made.rows, made.objective).number == rest[0].number
+    proposal = propose_pack(made.folder)
+    assert proposal.best.row.number == rest[0].number and len(proposal.ingredients) == 1
+    assert choose_trial(made.rows, made.objective, best.number).breaks == (said,)

@@ -275,17 +275,17 @@ def _usable(
     fixed = of_no_scores(constraints)
     found = [Ingredient(study, row) for row in ranked]
     if soups:
-        found += _soups(study, {row.number: row for row in ranked}, objective)
+        found += _soups(study, {row.recipe: row for row in ranked}, objective)
     return [one for one in found if not broken_in(fixed, one.row)]
 
 
 def _soups(
-    study: StudyFolder, trials: Mapping[int, TrialRow], objective: Objective
+    study: StudyFolder, trials: Mapping[str, TrialRow], objective: Objective
 ) -> list[Ingredient]:
     """Return the soups of a study whose best trial is complete and whose scores are whole."""
     found, limits = [], study.experiment().constraints
     for soup in read_soups(study):
-        first = trials.get(soup.ingredients[0].number)
+        first = trials.get(soup.ingredients[0].recipe)
         row = first and with_scores(study, row_of_soup(study, first, soup), objective, limits)
         if row and row.state == "complete":
             found.append(Ingredient(study, row, soup))
