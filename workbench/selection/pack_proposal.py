@@ -24,8 +24,8 @@ from workbench.selection.pack_costs import (
     broken_in,
     cost_of,
     limits_of,
+    member_params,
     of_no_scores,
-    params_of,
 )
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.soup import num_fitting
@@ -332,7 +332,7 @@ def _finalist(
         number=best.row.number,
         mean=best.mean,
         num_seeds=len(best.values),
-        params=params_of(best.row, folder.experiment().rulebook),
+        params=member_params(best.row, folder.experiment()),  # as those of the pack are counted
         lead=sign * (found.of_pack.value - best.mean),
     )
 
