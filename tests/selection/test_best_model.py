@@ -11,10 +11,11 @@ from tests.selection.test_finalists import KnownModels, Round
 from tests.selection.test_packs_made import add_trials
 from tests.selection.test_promotion import ListedModels, save_weights
 from workbench.access import is_locked
+from workbench.errors import StudyError
 from workbench.report.decision import decision_callout
 from workbench.report.pack import pack_section
 from workbench.selection import best_model
-from workbench.selection.best_model import promote_as_asked
+from workbench.selection.best_model import promote_as_asked, promote_newest_pack
 from workbench.selection.champion import Champion, describe_champion
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Proposal, make_pack, propose_pack
@@ -243,3 +244,25 @@ def test_a_trial_that_can_be_no_member_since_its_scores_are_damaged_is_told(
     assert champion.is_pack and str(best.number) not in champion.members
     said = f"Trial {best.number} is left out: scores.parquet is damaged ("
     assert capsys.readouterr().err.count(said) == 1
+
+
+@pytest.mark.usefixtures("_no_store")
+def test_the_pack_of_a_known_recipe_takes_no_place_by_hand_and_is_held_to_constraints(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path, constraints={"params": {"at_most": 1e5}})
+    add_trials(made, 2)
+    models = ListedModels()
+    said = r"The pack of all members breaks a constraint: params is .*, not at most 0.1M\. It is .*"
+    with pytest.raises(StudyError, match=said + r"hand only: `workbench promote made --pack`\."):
+        promote_as_asked(made.folder, models, PLACE, "all")
+    assert not made.folder.champion.exists()
+    by_hand = promote_newest_pack(made.folder, models, PLACE)
+    assert "It breaks a constraint: params is" in by_hand.why
+
+    plain = MadeStudy(tmp_path, "plain")
+    add_trials(plain, 2)
+    assert promote_as_asked(plain.folder, models, PLACE, "all").is_pack
+    promote(plain.folder, models, 1)
+    again = promote_as_asked(plain.folder, models, PLACE, "all")
+    assert (again.number, again.chosen_by) == (1, "by hand")

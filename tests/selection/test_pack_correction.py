@@ -208,3 +208,7 @@ def test_a_soup_may_be_a_member_and_is_not_the_best_single_trial() -> None:
     assert found.trial == int(np.argmax(values[:2]))
     assert found.of_trial.naive == pytest.approx(max(values[:2]))
     assert 2 in found.pack.members
+    # Where soups alone keep the constraints there is no single trial to hold a pack against.
+    broken = MemberCost(1, keeps_constraints=False)
+    soups = [broken, MemberCost(1, is_trial=False), MemberCost(1, is_trial=False)]
+    assert correct_pack([one], AUC, soups) is None

@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 
 from tests.own_parts import BACKBONE
 from tests.selection.studies import MadeStudy, normal_scores
+from tests.selection.test_finalists import Round
 from tests.selection.test_promotion import ListedModels, save_weights
+from workbench.api.made_pack import pack_trials
 from workbench.errors import ConfigError, DamagedFileError, RuleError, StudyError
 from workbench.files import PART, hash_file, write_text
 from workbench.media.frames import Frames
@@ -28,6 +30,7 @@ from workbench.report.pack import pack_section
 from workbench.rules.rulebook import Rulebook
 from workbench.selection import packing
 from workbench.selection.champion import describe_champion, folds_told, read_champion
+from workbench.selection.leaderboard import as_table, rank
 from workbench.selection.operating_points import operating_points
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import Limits, make_pack, propose_pack
@@ -38,12 +41,13 @@ from workbench.selection.pack_summary import (
     summarise_pack,
 )
 from workbench.selection.packing import Ingredient, counted, join_tables, record_of, write_pack
-from workbench.selection.promotion import promote_best
+from workbench.selection.promotion import choose_trial, promote_best
 from workbench.selection.summary import describe_summary, summarise
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackEstimate
 from workbench.trial.delong import auc
 from workbench.trial.recipe import Objective, Recipe
+from workbench.workspace import Workspace
 
 SHIFT = 0.7
 
@@ -645,3 +649,56 @@ def test_a_pack_whose_members_were_trained_again_since_is_not_told_by_their_new_
     with pytest.raises(StudyError, match="have other scores than when it was made"):
         summarise_pack(made.folder, files)
     assert kept_pack(made.folder, None) is None
+
+
+def test_a_trial_of_unknown_time_is_chosen_neither_alone_nor_as_what_a_pack_is_held_against(
+    tmp_path: Path,
+) -> None:
+    made = constrained(tmp_path, "made", ms_per_file={"at_most": 9.0})
+    best = rank(made.rows, made.objective)[0]
+    for row in made.rows:
+        files = made.folder.trial(row.recipe)
+        result = files.read_result()
+        assert result is not None
+        time = None if row.number == best.number else 9.0
+        files.write_result(result.model_copy(update={"ms_per_file": time}))
+    *rest, last = rank(made.rows, made.objective)
+    assert last.number == best.number
+    said = "ms_per_file is not known, to be at most 9"
+    assert last.breaks == (said,)
+    assert f"is promoted by hand only: {said}." in as_table(made.rows, made.objective)
+    assert choose_trial(made.rows, made.objective).number == rest[0].number
+    proposal = propose_pack(made.folder)
+    assert proposal.best.row.number == rest[0].number and len(proposal.ingredients) == 1
+    assert choose_trial(made.rows, made.objective, best.number).breaks == (said,)
+
+
+def test_the_best_single_trial_of_another_study_is_named_and_is_what_is_to_be_promoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.api.made_pack.pack_run", lambda *_: "run")
+    first, other = MadeStudy(tmp_path, "first"), MadeStudy(tmp_path, "other")
+    for number, (made, shift) in enumerate([(first, 0.4), (first, 0.5), (other, 2.5)]):
+        recipe = made.add(*normal_scores(shift, seed=number + 1), run=f"run-{number}")
+        save_weights(made, recipe, seed=number)
+    workspace = Workspace(tmp_path)
+    made_pack = pack_trials(first.folder, [other.folder], Limits(), workspace, soups=False)
+    assert not made_pack.is_better and made_pack.next_study == "other"
+    assert made_pack.decision.endswith(" That single trial is trial 0 of other.")
+    own = pack_trials(first.folder, [], Limits(), workspace, soups=False)
+    assert own.next_study == "first" and "That single trial" not in own.decision
+
+
+def test_a_finalists_parameters_are_counted_as_those_of_the_pack_it_is_held_to(
+    tmp_path: Path,
+) -> None:
+    made = Round(tmp_path)
+    limits = {"params": {"at_most": 1e8}}
+    made.study = MadeStudy(tmp_path, "by", rulebook={"counter": "thop"}, constraints=limits)
+    made.folder = made.study.folder
+    add_trials(made.study, 3)
+    made.plan(0, num_seeds=1)
+    made.repeat(0, 1, 0.3)
+    found = propose_pack(made.folder)
+    assert found.finalist and found.finalist.params == 1_234_567
+    assert found.correction.pack_params == 3 * 1_234_567

@@ -1,6 +1,7 @@
 """Soups: the mean of the weights of trials that fit, chosen, built, scored and kept whole."""
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -487,6 +488,21 @@ def test_a_soup_that_breaks_a_constraint_says_so(
     assert said in describe_soup(made) and soup_as_json(made)["breaks"]
     assert said in promote_newest_soup(folder, models).why
     assert said in promote_best(folder, models).why
+
+
+def test_a_soup_has_the_parameters_of_its_own_trials_whatever_their_numbers_are(
+    promoting: TrainedStudy,
+) -> None:
+    folder = promoting.folder
+    made = make_soup(folder, [0, 1], device="cpu")
+    assert made.soup
+    file = folder.soup(made.soup.recipe).path / "soup.json"
+    told = json.loads(file.read_text())
+    for one in told["ingredients"]:  # the study's trials were numbered anew since
+        one["number"] += 40
+    file.write_text(json.dumps(told))
+    assert promote_newest_soup(folder, ListedModels()).params_true is not None
+    assert propose_pack(folder, soups=True).num_trials == 4
 
 
 def test_the_study_tells_of_its_promoted_soup(promoting: TrainedStudy) -> None:

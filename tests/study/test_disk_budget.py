@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from tests.commands import COMMAND, ENVIRONMENT, WAIT_S
+from tests.selection.studies import MadeStudy, normal_scores
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE, write_data, write_experiment
 from workbench.access import is_locked
 from workbench.searching import disk_budget
+from workbench.searching.disk_budget import DiskBudget
 from workbench.searching.start import SearchOutcome
 from workbench.searching.stopping import LEAST_FREE_BYTES
 from workbench.study.disk import bytes_below, delete_weights, kept_weights, size_of, without_weights
@@ -227,3 +229,35 @@ def test_the_real_command_ends_well_on_a_disk_too_small_for_all_weights(tmp_path
     rows = read_trials(folder)
     assert len(rows) == 14
     assert size_of(folder).total <= 5 * MB
+
+
+def weights_of(made: MadeStudy) -> list[int]:
+    """Return the trials that have weights once a study of several may take nothing at all."""
+    for row in made.rows:
+        made.folder.trial(row.recipe).weights.write_bytes(b"weights")
+    DiskBudget(made.folder, made.objective, 1).keep()
+    return [r.number for r in made.rows if made.folder.trial(r.recipe).weights.exists()]
+
+
+def test_what_was_scored_on_other_files_is_not_the_best_whose_weights_stay(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    targets, scores = normal_scores(1.5, seed=1)
+    made.add(targets, scores, names=[f"other{number}.mp4" for number in range(len(targets))])
+    for shift in (0.7, 0.5):
+        made.add(*normal_scores(shift, seed=1))
+    assert weights_of(made) == [1]
+
+
+def test_a_changed_record_puts_no_trial_first_by_a_constraint_that_it_breaks(
+    tmp_path: Path,
+) -> None:
+    made = MadeStudy(tmp_path, constraints={"tpr_at_fpr_1e-2": {"at_most": 0.3}})
+    for shift in (1.5, 0.5):
+        made.add(*normal_scores(shift, seed=1))
+    assert [bool(row.breaks) for row in made.rows] == [True, False]
+    files = made.folder.trial(made.rows[0].recipe)
+    result = files.read_result()
+    assert result is not None
+    lowered = result.metrics | {"tpr_at_fpr_1e-2": 0.1}
+    files.write_result(result.model_copy(update={"metrics": lowered}))
+    assert weights_of(made) == [0, 1]  # which of the two is the best, nothing tells

@@ -1,8 +1,16 @@
 """The view of a running search, as lines of a given width."""
 
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from workbench.searching.live import InFlight, SearchView, Standing, lines
+from workbench.searching.live import InFlight, SearchView, Situation, Standing, lines
+from workbench.searching.open_trials import Ended
+from workbench.searching.options import FinalistsAsked, RunOptions
+from workbench.searching.stopping import final_round_s
+from workbench.trial.recipe import Objective
 
 FLIGHT = (
     InFlight("12", "tf_efficientnet_lite1 mel+frames 128 px", 1, 3, 0.5, 30.0),
@@ -91,3 +99,25 @@ def test_nothing_is_shown_without_a_terminal(capsys: pytest.CaptureFixture[str])
         view.update()
     shown = capsys.readouterr()
     assert shown.out == shown.err == ""
+
+
+def test_the_best_and_those_of_a_final_round_are_trials_that_keep_the_constraints() -> None:
+    ended = [Ended("0", "a", 0.2, 10.0, keeps=False), Ended("1", "b", 0.3, 60.0)]
+    store: Any = SimpleNamespace(
+        complete=lambda: ended,
+        objective=Objective(metric="log_loss"),
+        counts=lambda: Counter(complete=2),
+        in_flight={},
+        paused={},
+        num_ended=lambda: 2,
+        importances=lambda: (),
+    )
+    options, seats = RunOptions(num_trials=9, finalists=FinalistsAsked(1, 2)), SimpleNamespace()
+    runner: Any = None
+    assert Situation("demo", store, runner, options)().best == "log_loss 0.3000 by #1"
+    seats.devices = ["cpu"]
+    reserved: Any = seats
+    assert final_round_s(store, options, reserved) == 120.0
+    del ended[1]
+    said = Situation("demo", store, runner, options)().best
+    assert said == "log_loss 0.2000 by #0, which breaks a constraint"

@@ -280,6 +280,18 @@ def test_the_best_third_of_each_rung_goes_on_where_it_was(
     assert count_running(outcome.folder) == 0
 
 
+def test_a_trial_that_breaks_a_constraint_keeps_none_from_going_on(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    inline.reset(by_order(0.5, 0.9, 0.6, 0.3, 0.8, 0.4))
+    limits = {"auc": {"at_most": 0.85}}
+    experiment = bench.experiment({**SPACE, "num_epochs": 3}, pruning=HALVING, constraints=limits)
+    rows = read_trials(bench.search(experiment, 6, jobs=1).folder)
+    assert [bool(row.breaks) for row in rows] == [False, True, False, False, False, False]
+    # Once trial 1 has ended, trial 2 is the best of the three that are left.
+    assert [row.number for row in rows if row.state == "complete"] == [1, 2, 4]
+
+
 def test_of_too_few_for_a_place_the_best_is_trained_whole(
     bench: Bench, inline: InlineTrials
 ) -> None:
@@ -564,6 +576,25 @@ def test_noise_that_rules_is_said_and_stops_if_asked(
     else:
         assert outcome.stopped == ""
         assert said.count(f"Noise rules from here on: {expected}") == 1
+
+
+def test_trials_that_break_a_constraint_are_not_what_a_search_stops_for(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    inline.reset(by_order(*(0.70 + 0.001 * number for number in range(12))))
+    inline.scores = pd.DataFrame(
+        {
+            "slice": "val",
+            "name": list("abcd"),
+            "score": [0.1, 0.4, 0.3, 0.8],
+            "target": [0, 0, 1, 1],
+        }
+    )
+    # Of nine trials five keep it, too few to expect anything of.
+    experiment = bench.experiment(constraints={"auc": {"at_most": 0.7045}})
+    outcome = bench.search(experiment, 12, jobs=1, stop_at_noise=True)
+    assert outcome.stopped == ""
+    assert sum(bool(row.breaks) for row in read_trials(outcome.folder)) == 7
 
 
 def test_time_that_is_up_starts_no_trial(bench: Bench, inline: InlineTrials) -> None:

@@ -11,8 +11,9 @@ from workbench.study.packs import PackEstimate
 from workbench.submission import technical_report
 
 
-def selection(made: MadeStudy, promoted: Champion) -> str:
-    of: Any = SimpleNamespace(folder=made.folder, champion=promoted)
+def selection(made: MadeStudy, promoted: Champion, refit: str = "") -> str:
+    again = SimpleNamespace(recipe=refit) if refit else None
+    of: Any = SimpleNamespace(folder=made.folder, champion=promoted, refit=again)
     return technical_report._selection(of)
 
 
@@ -64,3 +65,25 @@ def test_a_pack_is_chosen_among_trials_that_break_a_constraint_on_a_metric_too(
     made.add(*normal_scores(1.5, seed=4))
     told = "That was told among 5 complete trials; there are 6 now."
     assert told in selection(made, promoted)
+
+
+def test_what_is_exported_is_held_to_the_constraints_anew(tmp_path: Path) -> None:
+    limits = {"fpr": {"at_most": 0.4}, "ms_per_file": {"at_most": 9.0}}
+    made = MadeStudy(tmp_path, constraints=limits)
+    targets, scores = normal_scores(1.5, seed=3)
+    kept = made.add(targets, scores)
+    other = made.add(targets, [max(0.6, score) for score in scores])
+    for recipe, time in ((kept, 8.0), (other, 12.0)):
+        files = made.folder.trial(recipe.uid)
+        result = files.read_result()
+        assert result is not None
+        files.write_result(result.model_copy(update={"ms_per_file": time}))
+    assert "a constraint" not in selection(made, champion(0, recipe=kept.uid))
+    said = "breaks constraints: fpr is 1, not at most 0.4; ms_per_file is 12, not at most 9."
+    # As one that an older version promoted, which knew of none that it breaks.
+    assert f"- It {said}" in selection(made, champion(1, recipe=other.uid))
+    named = champion(1, recipe=other.uid, why=f"It was named by hand. It {said}")
+    assert selection(made, named).count(said) == 1
+    # Of a refit nothing but its size and its time is known.
+    told = selection(made, champion(0, recipe=kept.uid), refit=other.uid)
+    assert "- The refit breaks a constraint: ms_per_file is 12, not at most 9." in told

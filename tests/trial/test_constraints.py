@@ -42,12 +42,15 @@ def test_what_a_trial_breaks_is_said_with_value_and_bound() -> None:
     assert max(found["auc"], found["ms_per_file"]) < 0
 
 
-def test_what_is_not_known_of_a_trial_breaks_nothing() -> None:
+def test_what_is_not_known_of_a_trial_is_not_said_to_be_kept() -> None:
     asked = constraints({"params": {"at_most": 1}, "ms_per_file": {"at_most": 1}})
     ended = Result(recipe="0" * 12, state="complete")
     unknown = constrained_values(ended, params=(None, None))
     assert excesses(asked, unknown) == {}
-    assert broken(asked, unknown) == ()
+    assert broken(asked, unknown) == (
+        "params is not known, to be at most 1",
+        "ms_per_file is not known, to be at most 1",
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,10 @@ class MadePack(ShownAsText):
     is_better: bool
     """The same as a value: whether it is the pack that is to be promoted."""
 
+    next_study: str = ""
+    """The study in which the better of the two is promoted: the best single trial may be another
+    study's."""
+
     def __str__(self) -> str:
         estimate = self.summary.estimate
         expected = [estimate.sentence] if estimate else []
@@ -52,9 +56,14 @@ def pack_trials(
     with full_disks_told(folder, workspace) as root:
         files, record = make_pack(folder, proposal)
         pack_run(folder, root, record.uid)
+    best, decision, better = proposal.best, proposal.sentence, folder.name
+    if best.folder.name != folder.name and proposal.finalist is None:
+        decision += f" That single trial is {best.title}."
+        better = folder.name if proposal.is_promoted else best.folder.name
     return MadePack(
         summary=summarise_pack(folder, files),
         path=files.path,
-        decision=proposal.sentence,
+        decision=decision,
         is_better=proposal.is_promoted,
+        next_study=better,
     )

@@ -223,7 +223,7 @@ def pack(
             typer.echo(json.dumps(found, indent=2, allow_nan=False))
             return
         typer.echo(f"{made}\n\nFolder: {made.path}")
-        typer.echo(f"\nNext: workbench promote {first.name}{' --pack' if made.is_better else ''}")
+        typer.echo(f"\nNext: workbench promote {made.next_study}{' --pack' * made.is_better}")
 
 
 def final_round(

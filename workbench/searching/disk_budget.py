@@ -1,14 +1,16 @@
 """The disk budget of a study: the worst trials' weights are deleted while it takes too much."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from workbench.console import say
 from workbench.errors import DamagedFileError
+from workbench.study.alike import measured_alike
 from workbench.study.disk import delete_weights, needed, size_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, place_of, read_trials
 from workbench.study.scored import is_refuted
 from workbench.tables import size
+from workbench.trial.constraints import Constraints
 from workbench.trial.recipe import Objective
 
 BY = "the experiment's `disk_budget`"
@@ -24,6 +26,7 @@ class DiskBudget:
 
     def __init__(self, folder: StudyFolder, objective: Objective, budget_bytes: int | None) -> None:
         self._folder, self._objective, self._budget_bytes = folder, objective, budget_bytes
+        self._constraints: Constraints = {}
         self._is_told = False
         """Whether it was said that nothing is left to delete."""
 
@@ -56,6 +59,7 @@ class DiskBudget:
     def _deletable(self) -> Iterator[TrialRow]:
         """Yield the trials whose weights may go, worst first; each is looked at when asked for."""
         rows = read_trials(self._folder)
+        self._constraints = self._folder.experiment().constraints
         try:
             kept = needed(self._folder, rows)
         except DamagedFileError as error:
@@ -68,7 +72,8 @@ class DiskBudget:
             key=lambda row: place_of(row, self._objective),
         )
         # By a record that was changed another trial could be the best: its weights stay.
-        best = next((row for row in ranked if not self._is_refuted(row)), None)
+        sound = (row for row in ranked if not self._is_refuted(row))
+        best = next((row for row in sound if self._is_alike(row, rows)), None)
         for row in reversed(ranked):
             if row is best or row.recipe in kept:
                 continue
@@ -76,4 +81,12 @@ class DiskBudget:
                 yield row
 
     def _is_refuted(self, row: TrialRow) -> bool:
-        return is_refuted(self._folder, row, self._objective)
+        return is_refuted(self._folder, row, self._objective, self._constraints)
+
+    def _is_alike(self, row: TrialRow, rows: Sequence[TrialRow]) -> bool:
+        """Return whether a trial was scored on the files of the last, so that it can be the best.
+
+        Those of the others are not looked at: a study may have thousands.
+        """
+        last = max((one for one in rows if one.state == "complete"), key=lambda one: one.number)
+        return measured_alike(self._folder, [row, last])[0][0].objective is not None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from optuna.trial import FrozenTrial, TrialState
 
 from workbench.searching.open_trials import Ended
-from workbench.study.records import SECONDS, UID, is_row, state_of
+from workbench.study.records import SECONDS, UID, is_row, keeps_constraints, state_of
 from workbench.trial.result import State
 
 
@@ -19,6 +19,9 @@ class EndedTrials:
         self.complete: list[Ended] = []
         """By number."""
 
+        self.broken: set[int] = set()
+        """The numbers of complete trials that break a constraint."""
+
         for trial in trials:
             self.note(trial)
 
@@ -29,5 +32,7 @@ class EndedTrials:
         self.counts[state_of(trial)] += 1
         if trial.state == TrialState.COMPLETE and trial.value is not None:
             uid, seconds = trial.user_attrs[UID], trial.user_attrs[SECONDS]
-            ended = Ended(str(trial.number), uid, trial.value, seconds)
+            if not (keeps := keeps_constraints(trial)):
+                self.broken.add(trial.number)
+            ended = Ended(str(trial.number), uid, trial.value, seconds, keeps)
             insort(self.complete, ended, key=lambda each: int(each.name))

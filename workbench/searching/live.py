@@ -236,9 +236,10 @@ class Situation:
         complete, objective = self._store.complete(), self._store.objective
         if not complete:
             return ""
-        pick = max if objective.direction == "maximize" else min
-        trial = pick(complete, key=lambda ended: ended.objective)
-        return f"{objective.label} {trial.objective:.4f} by #{trial.name}"
+        sign = -1 if objective.direction == "maximize" else 1
+        trial = min(complete, key=lambda ended: (not ended.keeps, sign * ended.objective))
+        but = "" if trial.keeps else ", which breaks a constraint"
+        return f"{objective.label} {trial.objective:.4f} by #{trial.name}{but}"
 
     def _num_here(self) -> int:
         return self._store.num_ended() + len(self._store.paused)

@@ -24,7 +24,7 @@ from workbench.searching.store import TrialStore
 from workbench.study.folder import StudyFolder
 from workbench.trial.decision import Decision
 from workbench.trial.job import Blocked, Bug, Died, Full
-from workbench.trial.result import Epoch, Result
+from workbench.trial.result import Epoch, Result, State
 
 MOST_RESTARTS = 1
 """How often a trial is started again from its last kept epoch after its worker died."""
@@ -75,7 +75,7 @@ class Search:
     def learn(self) -> None:
         """Learn from what the store has of earlier runs: where trials stand, and what they cost."""
         for past in self._store.past():
-            self._scheduler.recall(past.number, past.reached, past.state)
+            self._scheduler.recall(past.number, past.reached, _held_against(past.state, past.keeps))
         for number, waiting in self._store.paused.items():
             self._scheduler.recall(number, waiting.reached, "paused")
             self._scheduler.on_pause(number, len(waiting.epochs))
@@ -221,7 +221,8 @@ class Search:
 
     def _end(self, running: OpenTrial, result: Result) -> None:
         self._store.end(running, result)
-        self._scheduler.on_end(running.number, running.reached, result.state)
+        state = _held_against(result.state, self._store.keeps(running.number))
+        self._scheduler.on_end(running.number, running.reached, state)
         self._learn_and_say(running, result)
         if self._budget is not None:
             self._budget.keep()
@@ -249,3 +250,11 @@ class Search:
         if not self._at_epoch_ends:
             self._stopped, self._at_epoch_ends = why, True
             say(why)
+
+
+def _held_against(state: State, keeps: bool) -> State:
+    """Return how a trial ended as a scheduler sees it, which holds nobody against a failed one.
+
+    Nor against one that breaks a constraint: it is never promoted, and would stop those that are.
+    """
+    return state if keeps else "failed"

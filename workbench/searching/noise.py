@@ -23,6 +23,7 @@ LEAST_COMPLETE = 9
 class NoiseWatch:
     """Says it, once, when noise moves the best trial by more than the rest of a search may gain.
 
+    Trials that break a constraint are not looked at: none of them would be promoted.
     With `stops`, no new trial is to begin then.
     """
 
@@ -39,9 +40,10 @@ class NoiseWatch:
         if self._is_said:
             return ""
         try:
+            kept = [ended for ended in self._store.complete() if ended.keeps]
             found = noise(
                 self._folder,
-                {ended.recipe: ended.objective for ended in self._store.complete()},
+                {ended.recipe: ended.objective for ended in kept},
                 self._store.objective,
                 num_drawn=self._store.num_ended() + len(self._store.paused),
                 to_come=to_come,

@@ -18,6 +18,8 @@ class Ended(NamedTuple):
     recipe: str
     objective: float
     seconds: float
+    keeps: bool = True
+    """Whether it keeps the constraints: else it is never the best."""
 
 
 class PastTrial(NamedTuple):
@@ -26,6 +28,8 @@ class PastTrial(NamedTuple):
     number: int
     state: State
     reached: Mapping[int, float]
+    keeps: bool = True
+    """As `Ended.keeps`."""
 
 
 def reached_in(recipe: Recipe, epochs: Iterable[Epoch]) -> dict[int, float]:

@@ -66,5 +66,6 @@ def final_round_s(store: TrialStore, options: RunOptions, seats: Seats) -> float
         return 0.0
     top, num_seeds = options.finalists
     sign = -1 if store.objective.direction == "maximize" else 1
-    best = nsmallest(top, store.complete(), key=lambda ended: sign * ended.objective)
+    kept = (ended for ended in store.complete() if ended.keeps)
+    best = nsmallest(top, kept, key=lambda ended: sign * ended.objective)
     return num_seeds * sum(ended.seconds for ended in best) / len(seats.devices)

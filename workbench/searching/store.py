@@ -51,6 +51,10 @@ class TrialStore(Protocol):
     def complete(self) -> list[Ended]:
         """Return the complete ones."""
 
+    def keeps(self, number: int) -> bool:
+        """Return whether one that has ended keeps the constraints: of a repeat nothing is asked."""
+        return True
+
     def counts(self) -> Counter[State]:
         """Return how many ended in which way."""
 

@@ -278,8 +278,9 @@ class StudyStore(TrialStore):
             case "complete":
                 counts = [trial.user_attrs.get(key) for key in (THOP, TRUE)]
                 values = constrained_values(result, params=counts)
-                for name, excess in excesses(self._constraints, values).items():
-                    trial.set_constraint(f"constraints.{name}", excess)
+                known = excesses(self._constraints, values)
+                for name in self._constraints:  # one that is not known is not kept
+                    trial.set_constraint(f"constraints.{name}", known.get(name, 1.0))
                 told = self._study.tell(trial, result.objective)
             case "pruned":
                 told = self._study.tell(trial, state=TrialState.PRUNED)
@@ -307,7 +308,8 @@ class StudyStore(TrialStore):
         """Yield the trials of the study that have ended."""
         for trial in self._study.get_trials(deepcopy=False):
             if is_row(trial):
-                yield PastTrial(trial.number, state_of(trial), trial.intermediate_values)
+                reached, keeps = trial.intermediate_values, self.keeps(trial.number)
+                yield PastTrial(trial.number, state_of(trial), reached, keeps)
 
     def trained(self, *, most: int) -> Iterator[tuple[Recipe, Result]]:
         """Yield the last trials that were trained, with what came of them."""
@@ -324,6 +326,10 @@ class StudyStore(TrialStore):
     def complete(self) -> list[Ended]:
         """Return the complete trials, by number."""
         return self._ended.complete
+
+    def keeps(self, number: int) -> bool:
+        """Return whether a trial that has ended keeps the constraints; one not complete does."""
+        return number not in self._ended.broken
 
     def counts(self) -> Counter[State]:
         """Return how many trials ended in which way."""

@@ -8,7 +8,7 @@ from workbench.errors import DamagedFileError, RuleError, StudyError
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.searching.mending import pack_run
 from workbench.selection.champion import Champion, read_champion
-from workbench.selection.leaderboard import complete_trials
+from workbench.selection.leaderboard import broken_told, complete_trials
 from workbench.selection.pack_promotion import promote_pack
 from workbench.selection.pack_proposal import make_pack, propose_pack
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
@@ -17,6 +17,7 @@ from workbench.selection.registration import Registry
 from workbench.selection.told_in_mlflow import tell_in_mlflow
 from workbench.study.alike import choosable_trials
 from workbench.study.folder import StudyFolder
+from workbench.study.packs import broken_by
 from workbench.study.scored import read_scored_trials
 
 
@@ -82,12 +83,17 @@ def promote_best_model(folder: StudyFolder, registry: Registry, place: TrackingP
 def promote_whole_pack(folder: StudyFolder, registry: Registry, place: TrackingPlace) -> Champion:
     """Promote the pack of all trials of a study, each weighed alike, as a known recipe says it.
 
+    What a person promoted by hand stays.
+
     Raises:
-        StudyError: a trial is not complete, or its files are gone.
+        StudyError: a trial is not complete, its files are gone, or the pack breaks a constraint.
         RuleError: the rulebook refuses the pack.
     """
+    if _is_by_hand(folder):
+        return promote_best(folder, registry)
     rows = read_scored_trials(folder)
-    objective = folder.experiment().objective
+    experiment = folder.experiment()
+    objective = experiment.objective
     complete = complete_trials(rows)
     if lost := [row for row in rows if row not in complete]:
         raise StudyError(
@@ -98,7 +104,13 @@ def promote_whole_pack(folder: StudyFolder, registry: Registry, place: TrackingP
     even = MeanOfProbabilities(weights=(1 / len(complete),) * len(complete))
     with folder.held():
         record = record_of(ingredients, even, objective, num_trials=len(complete))
-        write_pack(folder, counted(record, folder.experiment().rulebook), ingredients)
+        record = counted(record, experiment.rulebook)
+        result = write_pack(folder, record, ingredients).read_result()
+    if result and (breaks := broken_by(experiment.constraints, record, result)):
+        raise StudyError(
+            f"{broken_told(breaks, by='The pack of all members')} It is promoted by hand only: "
+            f"`workbench promote {folder.name} --pack`."
+        )
     return promote_pack(
         folder,
         registry,

@@ -195,7 +195,9 @@ def correct_pack(
         for one, part in zip(again, in_part.T, strict=True)
     ]
     trials = [replace(one, scores=one.scores[legal]) for one in measured]
-    first = next(n for n, place in enumerate(legal) if costs[place].keeps_constraints)
+    first = next((n for n, place in enumerate(legal) if costs[place].keeps_constraints), None)
+    if first is None:  # soups alone keep them
+        return None
     inside = never_chosen(metrics_in_parts(trials, objective, in_part), objective, keeps[legal])
     alone = choose_again(trials, objective, in_part, inside)
     rows = _Rows(measured, objective, legal, packs=(pack, *again))

@@ -38,12 +38,17 @@ def cost_of(one: Ingredient, experiment: Experiment) -> MemberCost:
     """Return what a trial costs as a member."""
     row = one.row
     return MemberCost(
-        params=params_of(row, None if "params" in experiment.constraints else experiment.rulebook),
+        params=member_params(row, experiment),
         ms_per_file=row.ms_per_file,
         has_weights=one.folder.trial(row.recipe).weights.exists(),
         is_trial=one.soup is None,
         keeps_constraints=not row.breaks and not broken_in(experiment.constraints, row),
     )
+
+
+def member_params(row: TrialRow, experiment: Experiment) -> int:
+    """Return the parameters of a trial as a choice counts them: a constraint goes by the most."""
+    return params_of(row, None if "params" in experiment.constraints else experiment.rulebook)
 
 
 def params_of(row: TrialRow, rulebook: Rulebook | None) -> int:

@@ -24,8 +24,8 @@ from workbench.selection.pack_costs import (
     broken_in,
     cost_of,
     limits_of,
+    member_params,
     of_no_scores,
-    params_of,
 )
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
 from workbench.selection.soup import num_fitting
@@ -275,17 +275,17 @@ def _usable(
     fixed = of_no_scores(constraints)
     found = [Ingredient(study, row) for row in ranked]
     if soups:
-        found += _soups(study, {row.number: row for row in ranked}, objective)
+        found += _soups(study, {row.recipe: row for row in ranked}, objective)
     return [one for one in found if not broken_in(fixed, one.row)]
 
 
 def _soups(
-    study: StudyFolder, trials: Mapping[int, TrialRow], objective: Objective
+    study: StudyFolder, trials: Mapping[str, TrialRow], objective: Objective
 ) -> list[Ingredient]:
     """Return the soups of a study whose best trial is complete and whose scores are whole."""
     found, limits = [], study.experiment().constraints
     for soup in read_soups(study):
-        first = trials.get(soup.ingredients[0].number)
+        first = trials.get(soup.ingredients[0].recipe)
         row = first and with_scores(study, row_of_soup(study, first, soup), objective, limits)
         if row and row.state == "complete":
             found.append(Ingredient(study, row, soup))
@@ -332,7 +332,7 @@ def _finalist(
         number=best.row.number,
         mean=best.mean,
         num_seeds=len(best.values),
-        params=params_of(best.row, folder.experiment().rulebook),
+        params=member_params(best.row, folder.experiment()),  # as those of the pack are counted
         lead=sign * (found.of_pack.value - best.mean),
     )
 

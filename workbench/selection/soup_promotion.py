@@ -106,8 +106,9 @@ def register_soup(
 
 def _first_of(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> TrialRow:
     """Return the row of the best of a soup's trials."""
-    number = soup.ingredients[0].number
-    first = next((row for row in complete_trials(rows) if row.number == number), None)
+    # By its recipe: a study whose journal was lost may have its trials by other numbers.
+    number, uid = soup.ingredients[0].number, soup.ingredients[0].recipe
+    first = next((row for row in complete_trials(rows) if row.recipe == uid), None)
     if first is None:
         raise StudyError(
             f"The study {folder.name} has no complete trial {number}, the best in the soup. "

@@ -5,6 +5,7 @@ from itertools import islice
 from workbench.addresses import TrackingPlace
 from workbench.selection.champion import Champion, describe_champion
 from workbench.selection.leaderboard import complete_trials, count_line, millions, rank
+from workbench.study.alike import measured_alike
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.scored import is_refuted
@@ -26,7 +27,7 @@ def tell_in_mlflow(folder: StudyFolder, place: TrackingPlace, champion: Champion
     parent = tracking.find_study(info.name, info.id)
     page = tracking.page(parent).removeprefix("/")  # a link within the user interface
     said = [f"- {line}" for line in describe_champion(champion).splitlines()]
-    rows = read_trials(folder)
+    rows, _ = measured_alike(folder, read_trials(folder))
     objective, limits = champion.objective, folder.experiment().constraints
     ranked = rank(complete_trials(rows), objective)
     best = islice((r for r in ranked if not is_refuted(folder, r, objective, limits)), _TOP)

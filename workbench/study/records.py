@@ -147,6 +147,11 @@ def state_of(trial: FrozenTrial) -> State:
     return "failed" if trial.constraints.get(FAILED, 0.0) > 0 else STATES[trial.state]
 
 
+def keeps_constraints(trial: FrozenTrial) -> bool:
+    """Say whether a complete trial keeps the constraints, as it was told when it ended."""
+    return not any(excess > 0 for excess in trial.constraints.values())
+
+
 def runs_of(study: optuna.Study) -> dict[int, str]:
     """Return the MLflow run of each trial that has one, by number.
 

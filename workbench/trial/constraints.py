@@ -97,11 +97,17 @@ def excesses(constraints: Constraints, values: Mapping[str, float]) -> dict[str,
 
 
 def broken(constraints: Constraints, values: Mapping[str, float]) -> tuple[str, ...]:
-    """Return the constraints that these values break, each in words."""
+    """Return the constraints that these values break, each in words.
+
+    One whose value is not known is broken: nothing says that it is kept.
+    """
+    beyond = excesses(constraints, values)
     return tuple(
-        f"{name} is {_shown(values[name])}, not {constraints[name]}"  # type: ignore[index]
-        for name, excess in excesses(constraints, values).items()
-        if excess > 0
+        f"{name} is {_shown(values[name])}, not {bound}"
+        if name in values
+        else f"{name} is not known, to be {bound}"
+        for name, bound in constraints.items()
+        if beyond.get(name, 1) > 0
     )
 
 
