@@ -4,6 +4,8 @@ import pandas as pd
 
 from tests.maintenance.conftest import ranked, register, write_champion
 from tests.study.conftest import Bench
+from workbench.api.comparison import compare_trials
+from workbench.selection.alias_told import other_alias
 from workbench.selection.champion import read_champion
 from workbench.selection.told_in_mlflow import tell_in_mlflow
 from workbench.tracking.registry import ModelRegistry
@@ -52,3 +54,33 @@ def test_a_trial_that_its_scores_refute_is_not_among_the_best(bench: Bench) -> N
     lines = run.data.tags["mlflow.note.content"].splitlines()
     told = [line.partition("]")[0] for line in lines if line.startswith("| [trial ")]
     assert told == [f"| [trial {row.number}" for row in (second, third)]
+
+
+def test_an_alias_that_leads_to_another_model_than_the_champion_is_told(bench: Bench) -> None:
+    # As where `experiments/` or `mlruns/` alone was put back from a copy.
+    folder = bench.search(bench.experiment(), 2).folder
+    first, second = ranked(folder)
+    assert other_alias(folder) == ""
+    write_champion(folder, first, register(bench, folder, first))
+    assert other_alias(folder) == ""
+    registry = ModelRegistry(bench.workspace.tracking)
+    newer = register(bench, folder, second)
+    said = other_alias(folder)
+    assert f"leads to version {newer}, another model than trial {first.number}, the champ" in said
+    assert said in compare_trials(folder, page=False).note
+    with folder.promoting():  # it may be between the two just now
+        assert other_alias(folder) == ""
+    info = folder.info()
+    registry.set_champion(folder.name, first.recipe, info.id)
+    assert other_alias(folder) == ""
+
+    version = registry._client.get_model_version_by_alias(folder.name, "champion").version
+    registry._client.set_model_version_tag(
+        folder.name, version, "workbench.weights_sha256", "0" * 64
+    )
+    assert other_alias(folder) == ""  # of weights whose hash the study does not know
+    result = folder.trial(first.recipe).kept_result()
+    assert result is not None
+    known = result.model_copy(update={"weights_sha256": "1" * 64})
+    folder.trial(first.recipe).write_result(known)
+    assert "leads to version" in other_alias(folder)

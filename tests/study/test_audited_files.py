@@ -23,7 +23,7 @@ from workbench.parts.pack_spec import PackSpec
 from workbench.selection import audit, audited_files
 from workbench.selection.champion import write_champion
 from workbench.study.folder import StudyFolder
-from workbench.study.looks import read_looks
+from workbench.study.looks import looks_elsewhere, read_looks
 from workbench.study.packs import PackMember, PackRecord
 from workbench.study.records import read_trials
 from workbench.study.repeats import Repeat, write_repeat
@@ -96,6 +96,31 @@ def test_files_of_a_holdout_that_cannot_be_decoded_are_left_out_and_told(
             file.write_bytes(f"torn {file}".encode())
     with pytest.raises(DataError, match="18 real and 0 fake can be decoded"):
         audit.audit(folder, bench.workspace, 0, device="cpu")
+
+
+def test_looks_of_other_studies_at_the_same_files_are_told(
+    bench: Bench, inline: InlineTrials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = write_data(tmp_path / "shared", seed=9)
+    inline.scores = _undecided()
+    mine: dict[str, Any] = {"holdout": {"data": str(held)}}
+    first, second = (bench.search(bench.experiment(THREE, **mine), 1).folder for _ in range(2))
+    share = {"holdout": {"share": 0.37}}
+    third, fourth = (bench.search(bench.experiment(THREE, **share), 1).folder for _ in range(2))
+
+    monkeypatch.setattr(audit, "_scored", _scored)
+    for number in (1, 2):
+        told = audit.audit(first, bench.workspace, 0, device="cpu")
+        assert told.elsewhere == "" and told.num_looks == number
+    assert looks_elsewhere(first) == looks_elsewhere(third) == ""
+    assert looks_elsewhere(second) == f"{first.name} 2 times"  # before it has a look of its own
+    told = audit.audit(second, bench.workspace, 0, device="cpu")
+    said = audit.describe_audit(told)
+    assert f"Other studies here looked at the same files: {first.name} 2 times. Each" in said
+    assert looks_elsewhere(first) == f"{second.name} once"
+    audit.audit(third, bench.workspace, 0, device="cpu")
+    assert looks_elsewhere(fourth) == f"{third.name} once"
+    assert looks_elsewhere(third) == ""
 
 
 def test_near_copies_of_files_that_were_trained_on_count_and_are_told(

@@ -59,5 +59,19 @@ def test_a_package_below_somebodys_checkout_is_not_of_it(checkout: Path) -> None
     assert tags["code_hash"] == code_tags(checkout)["code_hash"]
 
 
+def test_nothing_runs_that_the_configuration_of_a_checkout_around_it_names(
+    checkout: Path, tmp_path: Path
+) -> None:
+    program, ran = tmp_path / "program", tmp_path / "ran"
+    program.write_text(f"#!/bin/sh\ntouch '{ran}'\n")
+    program.chmod(0o755)
+    git(checkout, "config", "core.fsmonitor", str(program))
+    installed = checkout.parent / "env" / "package"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("VERSION = 1\n")
+    assert "code_hash" in code_tags(installed)
+    assert not ran.exists()
+
+
 def test_the_versions_of_the_libraries_are_noted() -> None:
     assert environment_tags()["version.torch"].startswith("2.")

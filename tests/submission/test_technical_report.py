@@ -32,6 +32,12 @@ def test_trials_that_break_a_constraint_are_not_told_to_have_ended_since(tmp_pat
     assert told in selection(made, promoted)
 
 
+def test_samples_of_trainings_that_are_lost_are_not_told_to_be_none() -> None:
+    of: Any = SimpleNamespace(models=())
+    said = technical_report._extra_samples(of)
+    assert "None were generated" not in said and "is not known: a trial's folder is gone" in said
+
+
 def champion_pack(num_trials: int) -> Champion:
     """Return a promoted pack that was chosen among so many trials."""
     worth = {"expected": 0.8, "low": 0.7, "high": 0.9, "gain": 0.1, "gain_low": 0, "gain_high": 0.2}

@@ -13,6 +13,7 @@ from workbench.api.frames import trials_frame
 from workbench.console import visible_lines
 from workbench.report.page import study_plots, write_report
 from workbench.selection import leaderboard
+from workbench.selection.alias_told import other_alias
 from workbench.selection.champion import cut_off_promotion
 from workbench.selection.finalists import read_finalists
 from workbench.selection.finalists_told import finalists_as_table
@@ -61,7 +62,7 @@ class Comparison:
 
     note: str
     """Sentences if some trials are not ranked (scored on other files, or not recorded), or if a
-    promotion was cut off."""
+    promotion was cut off, or if MLflow's alias leads to another model than the champion."""
 
     @property
     def decision(self) -> tuple[str, ...]:
@@ -147,7 +148,8 @@ def compare_trials(folder: StudyFolder, *, page: bool) -> Comparison:
     else:
         summary, _ = summarise(folder, rows, objective)
     written = folder.report if page else None
-    told = note, unrecorded(folder), cut_off_promotion(folder), told_since_begun(folder)
+    promoted = cut_off_promotion(folder), other_alias(folder)
+    told = note, unrecorded(folder), *promoted, told_since_begun(folder)
     said = " ".join(filter(None, told))
     return Comparison(folder, tuple(rows), objective, summary, written, said)
 

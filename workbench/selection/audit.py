@@ -46,7 +46,7 @@ from workbench.selection.promotion import choose_trial
 from workbench.selection.registration import load_trained, weights_of
 from workbench.study.file_groups import numbered_groups
 from workbench.study.folder import StudyFolder
-from workbench.study.looks import Look, append_look, read_looks, value_of
+from workbench.study.looks import Look, append_look, looks_elsewhere, read_looks, value_of
 from workbench.study.packs import spec_of
 from workbench.study.records import TrialRow
 from workbench.study.repeats import read_repeats
@@ -88,6 +88,9 @@ class Audited:
 
     shared: tuple[str, ...] = ()
     """Sentences on files whose speaker or the like, or near copy, was trained or chosen on."""
+
+    elsewhere: str = ""
+    """How often other studies here looked at the same files: `a 2 times, b once`."""
 
 
 def audit(
@@ -173,7 +176,11 @@ def audit(
             look = look.model_copy(update={key: getattr(before, key) for key in own})
         append_look(folder, look)
     num_unseen = len(manifest.table) - len(targets)
-    return Audited(look, before, len(looks) + 1, asked.objective, num_copies, num_unseen, shared)
+    elsewhere = looks_elsewhere(folder, look.holdout)
+    num_looks = len(looks) + 1
+    return Audited(
+        look, before, num_looks, asked.objective, num_copies, num_unseen, shared, elsewhere
+    )
 
 
 def describe_audit(audited: Audited) -> str:
@@ -191,6 +198,12 @@ def describe_audit(audited: Audited) -> str:
             f"Left out: {counted(audited.num_unseen, 'file')} missing or not to be decoded."
         )
     lines += audited.shared
+    if audited.elsewhere:
+        lines.append(
+            f"Other studies here looked at the same files: {audited.elsewhere}. Each counts its "
+            "own looks alone: whoever chooses among studies by them makes a validation set of the "
+            "holdout."
+        )
     if before is None:
         lines.append(f"{value_of(look)}.")
     elif look.is_told:

@@ -6,10 +6,11 @@ the log or was seen by nobody.
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pydantic import ValidationError
 
-from workbench.errors import DamagedFileError
+from workbench.errors import DamagedFileError, WorkbenchError
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import title_of
 from workbench.trial.recipe import MetricName
@@ -103,6 +104,41 @@ def read_looks(folder: StudyFolder) -> list[Look]:
     return found
 
 
+def looks_elsewhere(folder: StudyFolder, holdout: str = "") -> str:
+    """Return how often other studies of the project looked at a study's holdout.
+
+    As in `a 2 times, b once`; empty where none did. A log that cannot be read is left out.
+
+    Args:
+        folder: The study.
+        holdout: The fingerprint of its holdout; by default that of its own looks, and without any
+            the holdout is the same where both experiments and both data are.
+    """
+    own = {holdout} if holdout else {look.holdout for look in read_looks(folder)}
+    found = []
+    for place in sorted(folder.path.parent.glob("*/looks.jsonl")):
+        other = folder.beside(place.parent.name)
+        if other.name == folder.name:
+            continue
+        with suppress(WorkbenchError):
+            looks = read_looks(other)
+            if own:
+                looks = [look for look in looks if look.holdout in own]
+            elif not _has_same_holdout(folder, other):
+                continue
+            if looks:
+                found.append(f"{other.name} {_often(len(looks))}")
+    return ", ".join(found)
+
+
+def _has_same_holdout(folder: StudyFolder, other: StudyFolder) -> bool:
+    """Say whether two studies hold out the same files, as far as their records tell."""
+    holdout = folder.experiment().holdout
+    if holdout is None or other.experiment().holdout != holdout:
+        return False
+    return holdout.data is not None or other.info().fingerprint == folder.info().fingerprint
+
+
 def append_look(folder: StudyFolder, look: Look) -> None:
     """Write a look at the end of the log, to the disk, before it is told.
 
@@ -128,12 +164,15 @@ def describe_looks(looks: Sequence[Look]) -> str:
     """Return in a sentence or two how often the holdout was looked at, and what stands."""
     if not looks:
         return "The holdout was never looked at."
-    last, number = looks[-1], len(looks)
-    often = "once" if number == 1 else f"{number} times"
+    last = looks[-1]
     return (
-        f"The holdout was looked at {often}, last by {last.who} on {last.when[:10]}: "
+        f"The holdout was looked at {_often(len(looks))}, last by {last.who} on {last.when[:10]}: "
         f"{value_of(last)}."
     )
+
+
+def _often(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def value_of(look: Look) -> str:

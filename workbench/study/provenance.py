@@ -27,7 +27,10 @@ def code_tags(package: Path = PACKAGE_FOLDER) -> dict[str, str]:
     another project's, says nothing about that.
     """
     tags = {"version.workbench": _version(), "code_hash": _hash(package)}
-    # A package that is installed below somebody's checkout is not of that checkout.
+    # A package that is installed below somebody's checkout is not of that checkout. Git is not even
+    # asked there: it runs what the configuration of a checkout names, which may be a stranger's.
+    if not (package.parent / ".git").exists():
+        return tags
     own = _git(package, "ls-files", "--error-unmatch", "__init__.py")
     if own and (commit := _git(package, "rev-parse", "HEAD")):
         tags["git_commit"] = commit

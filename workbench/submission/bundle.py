@@ -26,6 +26,7 @@ from workbench.parts.plugins import needed
 from workbench.parts.temperature import tempered
 from workbench.rules.judge import judge_spec
 from workbench.scoring.slices import TEST
+from workbench.selection.alias_told import other_alias
 from workbench.selection.calibration import calibrate
 from workbench.selection.champion import Champion, read_champion, require_number
 from workbench.selection.refit import require_carried_over
@@ -85,8 +86,8 @@ class Bundle(ShownAsText):
     """The test files that got a neutral score."""
 
     changed: str = ""
-    """How many test files are others by now than those that were scored, and what the tables say
-    otherwise; empty if nothing changed."""
+    """How many test files are others by now than those that were scored, what the tables say
+    otherwise, and whether MLflow has another champion; empty if nothing changed."""
 
     def __str__(self) -> str:
         return visible_lines(describe_bundle(self))
@@ -246,7 +247,7 @@ def export(
         if faults := disagreements(part, contents)[1]:
             said = "; ".join(faults)
             raise BundleError(f"The records of {folder.name} disagree: {said}. Promote again.")
-    changed = sentence_on_changed_media(folder), told_since_begun(folder)
+    changed = sentence_on_changed_media(folder), told_since_begun(folder), other_alias(folder)
     return Bundle(out, contents, len(sheet.rows), neutral, " ".join(filter(None, changed)))
 
 

@@ -20,7 +20,7 @@ from workbench.selection.finalists_told import sentences
 from workbench.selection.leaderboard import broken_told, chosen_among, complete_trials
 from workbench.selection.pack_costs import of_no_scores, packed_from
 from workbench.study.folder import StudyFolder
-from workbench.study.looks import read_looks, value_of
+from workbench.study.looks import looks_elsewhere, read_looks, value_of
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.refits import RefitRecord
 from workbench.submission.markdown import as_cell, as_text
@@ -324,13 +324,17 @@ def _results(of: Reported) -> str:
             f"{value_of(told[-1])}."
         )
     elif of.folder.experiment().holdout:
-        parts.append("Nobody has looked at the holdout yet (`workbench audit`).")
+        parts.append("No audit of this study looked at the holdout yet (`workbench audit`).")
+    if elsewhere := looks_elsewhere(of.folder):
+        parts.append(f"Other studies looked at the same holdout: {elsewhere}.")
     parts += of.refit.lines if of.refit else []
     return "\n\n".join(filter(None, [*parts, of.calibrated]))
 
 
 def _extra_samples(of: Reported) -> str:
     said = "None were generated: every training file is one that the data hold."
+    if not of.models:
+        said = "Whether any were generated is not known: a trial's folder is gone."
     if _fakes_made(of):
         said = "Fakes were made of real training files; every other file is one that the data hold."
     lines = [f"- {_title(of, one)}: {_augment(one)}" for one in of.models] or ["- not known"]
@@ -377,11 +381,14 @@ def _form(of: Reported) -> str:
     known = "yes" if of.models else "not known"
     seeds = ", ".join(f"{_title(of, one)}: {one.recipe.seed}" for one in of.models)
     made, held = _fakes_made(of), ""
+    none = "none" if of.models else ""
     if of.folder.experiment().holdout:
         held = f"; its holdout was looked at {counted(len(read_looks(of.folder)), 'time')}"
+        if elsewhere := looks_elsewhere(of.folder):
+            held += f", and by other studies: {elsewhere}"
     rows += [
         ["Training data", "the files of the data folder alone, told by their fingerprint", known],
-        ["Generated samples", made or "none", _TO_FILL_IN if made else known],
+        ["Generated samples", made or none, _TO_FILL_IN if made else known],
         ["Test files", f"scored, never trained on; no label of them was read{held}", "yes"],
         ["Network at run time", "prediction opens no connection", "yes"],
         ["Seeds", seeds, known],
