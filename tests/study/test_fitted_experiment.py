@@ -9,6 +9,8 @@ import yaml
 from tests.data.test_layouts import of_classes, put
 from workbench.data.inspection import inspect_data
 from workbench.errors import ConfigError
+from workbench.files import write_text
+from workbench.searching import fitted_experiment
 from workbench.searching.fitted_experiment import (
     FittedExperiment,
     fit_experiment,
@@ -71,6 +73,29 @@ def test_it_is_written_once_and_read_as_what_it_was(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists, and nothing is overwritten"):
         write_fitted(made, tmp_path)
     assert not space.exists()
+
+
+def test_what_was_cut_off_between_its_two_files_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fitted(of_classes(tmp_path / "d", "real", "fake"), LAPTOP)
+    with monkeypatch.context() as patched:
+
+        def killed(path: Path, text: str) -> None:
+            if path.parent.name == "experiments":
+                raise KeyboardInterrupt
+            write_text(path, text)
+
+        patched.setattr(fitted_experiment, "write_text", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_fitted(made, tmp_path)
+    about, space = write_fitted(made, tmp_path)
+    assert about.read_text() == made.experiment
+    about.unlink()
+    space.write_text(made.space + "# mine\n")
+    with pytest.raises(ConfigError, match="exists, and nothing is overwritten"):
+        write_fitted(made, tmp_path)
+    assert space.read_text().endswith("# mine\n") and not about.exists()
 
 
 def test_names_of_strangers_stay_in_comments_and_values(tmp_path: Path) -> None:

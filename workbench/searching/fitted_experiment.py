@@ -102,18 +102,23 @@ def name_of(data: Path) -> str:
 
 
 def write_fitted(fitted: FittedExperiment, root: Path) -> tuple[Path, Path]:
-    """Write both files below `root`, and return where they are.
+    """Write both files below `root`, and return where they are: the experiment, and its space.
+
+    The experiment comes last, so that none is there without its space; a space with these words, as
+    one that was cut off leaves it, is taken.
 
     Raises:
-        ConfigError: one of them is there.
+        ConfigError: one of them is there, and says other things.
         AccessError: one of them cannot be written.
     """
     files = {
-        root / "experiments" / f"{fitted.name}.yaml": fitted.experiment,
         root / "search_spaces" / f"{fitted.name}.yaml": fitted.space,
+        root / "experiments" / f"{fitted.name}.yaml": fitted.experiment,
     }
+    space, about = files
     for path in files:
-        if path.exists() or path.is_symlink():
+        left = path == space and not about.exists() and _says(path, fitted.space)
+        if (path.exists() or path.is_symlink()) and not left:
             raise ConfigError(
                 f"{path} exists, and nothing is overwritten. Name another experiment by --name, or "
                 "remove the file."
@@ -122,8 +127,12 @@ def write_fitted(fitted: FittedExperiment, root: Path) -> tuple[Path, Path]:
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
-    about, space = files
     return about, space
+
+
+def _says(path: Path, text: str) -> bool:
+    """Return whether a file is there, and holds this text."""
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode()
 
 
 def named_or_fitted(
