@@ -8,6 +8,7 @@ from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.data.prepare import Prepared
 from workbench.errors import ConfigError, StudyError
+from workbench.files import read_json, write_json
 from workbench.study.records import read_trials
 from workbench.study.storage import open_storage
 
@@ -26,6 +27,17 @@ def test_a_family_that_the_data_lack_is_said_at_the_start_and_the_search_goes_on
     assert [row.state for row in read_trials(outcome.folder)] == ["complete"]
     # The column is not there, so it is no part of what the numbers depend on.
     assert outcome.folder.info().fingerprint == plain.folder.info().fingerprint
+    # Nor is it named as a place where a value was reached.
+    assert "complete  auc 0." in said.out + said.err and "worst auc" not in said.out + said.err
+    # Of trials of older versions it is not known on what they were scored.
+    folder = outcome.folder
+    assert folder.objective() == folder.experiment().objective
+    [file] = folder.path.glob("trials/*/result.json")
+    result = read_json(file)
+    write_json(file, {**result, "by_slice": {"val": result["metrics"]}})
+    assert (folder.objective().place, folder.objective().label) == ("val", "auc")
+    write_json(file, {**result, "by_slice": {"val": {}, "generators.espeak": {}}})
+    assert folder.objective().place == "the worst of val, generators"
 
 
 def test_a_name_that_is_no_family_ends_the_search_before_it_begins(

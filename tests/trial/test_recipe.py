@@ -241,6 +241,10 @@ def test_an_objective_of_several_slices_is_of_one_where_the_data_have_no_others(
     objective = Objective(over=("val", "generators"), aggregate="worst")
     assert (objective.label, Objective().label) == ("worst auc", "auc")
     assert not objective.is_of_one()
+    assert objective.among(["val", "degraded.jpeg30_mp3"]).place == "val"
+    assert objective.among(["val", "generators.espeak"]) is objective
+    assert objective.among(["generators.espeak"]).place == "the worst of generators"
+    assert objective.among([]) is objective  # nothing is known
     assert objective.has_standard_error(["val", "degraded.jpeg30_mp3"])
     assert not objective.has_standard_error(["val", "generators.espeak"])
     # The one slice of a family is not the family: nothing is scored under its name.

@@ -142,7 +142,7 @@ class Comparison:
 def compare_trials(folder: StudyFolder, *, page: bool) -> Comparison:
     """Return the comparison of a study's trials; see `Study.compare`."""
     rows, note = measured_alike(folder, read_scored_trials(folder))
-    objective = folder.experiment().objective
+    objective = folder.objective()
     if page:
         summary = write_report(folder, rows, objective, folder.report)
     else:

@@ -114,7 +114,7 @@ class Study:
             >>> study.trials.query("state == 'complete'")["objective"].max()
             0.9431
         """
-        return trials_frame(self._rows(), self.folder.experiment().objective)
+        return trials_frame(self._rows(), self.folder.objective())
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -155,7 +155,7 @@ class Study:
         """
         if isinstance(top, bool) or not isinstance(top, Integral) or top < 1:
             raise ConfigError(f"`top` is {top!r}: give 1 or more.")
-        objective = self.folder.experiment().objective
+        objective = self.folder.objective()
         return leaderboard.as_table(self._rows(), objective, top=top, width=width)
 
     def finalists_table(self) -> str:
@@ -330,7 +330,7 @@ class Study:
         return f"<Study {self.name} in {self.path.parent}>"
 
     def _repr_html_(self) -> str:
-        objective = self.folder.experiment().objective
+        objective = self.folder.objective()
         champion = self.champion
         return (
             f"<h4>Study {escape(self.name)}</h4>"

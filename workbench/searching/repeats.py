@@ -77,7 +77,7 @@ def train_repeats(
             _close_left(runs)
             if mended := runs.agree_on_repeats():
                 say(written_anew(mended))
-            objective = folder.experiment().objective
+            objective = folder.objective()
             store = RepeatStore(
                 folder,
                 rows,

@@ -176,7 +176,10 @@ class _Run:
                 folder, self.deadline, partial(final_round_s, store, self.options, self.seats)
             )
             over = self.experiment.objective.over
-            num_measured = sum(len(part.rows) for part in labelled_slices(prepared, over))
+            parts = labelled_slices(prepared, over)
+            num_measured = sum(len(part.rows) for part in parts)
+            # What is told of trials names the slices that there are.
+            store.objective = store.objective.among(part.name for part in parts)
             scheduler = make_scheduler(self.experiment)
             forecast = Forecast(
                 num_train=len(prepared.for_fold(1).rows("train")),

@@ -306,7 +306,7 @@ class _Asked(NamedTuple):
 def _asked(folder: StudyFolder, rows: Sequence[TrialRow], number: int | None) -> _Asked:
     """Return what is asked about: the trial of a number, or the champion."""
     if number is not None:
-        row = choose_trial(rows, folder.experiment().objective, number)
+        row = choose_trial(rows, folder.objective(), number)
         return _Asked(row.recipe, row.number, objective_of(row))
     champion = read_champion(folder)
     if champion.number is not None and champion.number not in {row.number for row in rows}:

@@ -93,7 +93,7 @@ def promote_whole_pack(folder: StudyFolder, registry: Registry, place: TrackingP
         return promote_best(folder, registry)
     rows = read_scored_trials(folder)
     experiment = folder.experiment()
-    objective = experiment.objective
+    objective = folder.objective()
     complete = complete_trials(rows)
     if lost := [row for row in rows if row not in complete]:
         raise StudyError(

@@ -48,7 +48,7 @@ def run_final_round(
     """
     began = time.monotonic()
     rows = choosable_trials(folder)
-    objective = folder.experiment().objective
+    objective = folder.objective()
     stopped = train_repeats(
         folder,
         choose_finalists(rows, objective, top),

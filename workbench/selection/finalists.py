@@ -182,7 +182,7 @@ def read_finalists(folder: StudyFolder, rows: Sequence[TrialRow]) -> Finalists |
     if plan is None:
         return None
     experiment = folder.experiment()
-    objective = experiment.objective
+    objective = folder.objective()
     begun = {(repeat.of, repeat.place): repeat for repeat in read_repeats(folder)}
     found = []
     for row in complete_trials(rows):

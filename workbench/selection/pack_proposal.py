@@ -179,7 +179,7 @@ def propose_pack(
             "several. Where your rules allow several in one module, write `single_model: module` "
             "under `rulebook`, and search into a new study."
         )
-    objective, constraints = experiment.objective, experiment.constraints
+    objective, constraints = folder.objective(), experiment.constraints
     # One that is named twice would count its trials twice.
     studies = {study.path.resolve(): study for study in (folder, *others)}.values()
     usable = [one for study in studies for one in _usable(study, objective, constraints, soups)]
@@ -264,7 +264,7 @@ def _usable(
     those that break a constraint on a metric, which other files might have let pass; not those of
     too many parameters or that take too long.
     """
-    own = study.experiment().objective
+    own = study.objective()
     if own != objective:
         raise StudyError(
             f"The study {study.name} improves {own.metric} on {own.place}, and a pack is chosen by "

@@ -105,7 +105,7 @@ def promote(
         StudyError: there is no such trial, or its files are gone or are not what it wrote.
     """
     rows = choosable_trials(folder)
-    objective = folder.experiment().objective
+    objective = folder.objective()
     finalists = read_finalists(folder, rows) if number is None else None
     best = finalists.best if finalists else None
     if finalists and best:

@@ -95,7 +95,7 @@ def make_soup(
     with folder.held():
         sweep(folder.path)
         rows = choosable_trials(folder)
-        objective = folder.experiment().objective
+        objective = folder.objective()
         prepared = Prepared.load(folder.path)
         _require_one_fold(folder, prepared)
         chosen = choose_ingredients(folder, rows, objective, numbers)
@@ -311,7 +311,7 @@ def average_again(folder: StudyFolder, prepared: Prepared, soup: Soup, *, device
     """
     if read_soup(folder, soup.recipe) is None:
         scorer = SoupScorer(folder, prepared, soup.ingredients, device=device)
-        objective = folder.experiment().objective
+        objective = folder.objective()
         _write(folder, soup, scorer, soup.ingredients, objective, time.monotonic(), device)
 
 

@@ -40,7 +40,7 @@ def worth_of_soup(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> 
         soup: One of the study's.
         rows: The ended trials of the study.
     """
-    place = folder.experiment().objective.place
+    place = folder.objective().place
     fitting = num_fitting(folder, soup, rows)
     stopped = stopped_told(num_pruned(rows), count_paused(folder))
     complete = "complete " if stopped else ""

@@ -31,7 +31,7 @@ def promote_newest_soup(folder: StudyFolder, registry: Registry) -> Champion:
     soup = newest_soup(folder)
     rows, _ = measured_alike(folder, read_scored_trials(folder))
     row = row_of_soup(folder, _first_of(folder, soup, rows), soup)
-    objective = folder.experiment().objective
+    objective = folder.objective()
     lead = lead_of(folder, rows, objective, row, is_soup=True)
     has_error = objective.has_standard_error(row.by_slice)
     found = trial_auc(folder, row, objective) if has_error else None
@@ -88,7 +88,7 @@ def register_soup(
             f"Trial {first.number}, the best in the soup, has no run in the tracking store, so the "
             "soup cannot be registered. Promote another model."
         )
-    row, objective = row_of_soup(folder, first, soup), folder.experiment().objective
+    row, objective = row_of_soup(folder, first, soup), folder.objective()
     names = ", ".join(map(str, soup.numbers))
     return register_model(
         folder,

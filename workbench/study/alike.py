@@ -54,7 +54,7 @@ def measured_alike(
     complete = [row for row in rows if row.state == "complete"]
     if not complete:
         return list(rows), ""
-    objective = folder.experiment().objective
+    objective = folder.objective()
     measured = {row.number: _measured(folder, row, objective) for row in complete}
     known = {number: files for number, files in measured.items() if files is not None}
     if not known:

@@ -18,6 +18,7 @@ from workbench.errors import ConfigError, DamagedFileError, StudyError
 from workbench.files import PART, remove_left, write_json, write_text
 from workbench.space.experiment import Experiment, require_no_gone_setting
 from workbench.study.packs import PackFolder
+from workbench.trial.recipe import Objective
 from workbench.trial.result import ModelFolder, TrialFolder
 from workbench.validation import build, read_record, shown
 from workbench.values import Frozen
@@ -186,6 +187,26 @@ class StudyFolder:
         if not isinstance(begun, dict) or not {"experiment", "space"} <= begun.keys():
             raise DamagedFileError(f"{self.experiment_file} is damaged. {_PUT_BACK}")
         return begun
+
+    def objective(self) -> Objective:
+        """Return what the study improves, over the slices that its data have.
+
+        A family of the experiment's of which there is no slice, as where no generator has enough
+        files, is left out; before a trial was scored, it is not known to be one.
+
+        Raises:
+            WorkbenchError: see `experiment`.
+        """
+        objective = self.experiment().objective
+        return objective.among(self.scored_slices()) if len(objective.over) > 1 else objective
+
+    def scored_slices(self) -> tuple[str, ...]:
+        """Return the names of the slices that trials were scored on, as far as that is kept."""
+        for file in sorted(self.path.glob("trials/*/result.json")):
+            result = TrialFolder(file.parent).kept_result()
+            if result is not None and result.by_slice:
+                return tuple(result.by_slice)
+        return ()
 
     def experiment(self) -> Experiment:
         """Return what the study is about, as it was when it began.

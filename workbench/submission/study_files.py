@@ -32,7 +32,7 @@ def write_study_page(folder: StudyFolder, path: Path) -> None:
     if address_of(folder) is None and not folder.journal.exists():
         return
     rows, _ = measured_alike(folder, read_scored_trials(folder))
-    write_report(folder, rows, folder.experiment().objective, path)
+    write_report(folder, rows, folder.objective(), path)
     # The media that it shows are the data's, and not this author's to hand on.
     write_text(path, without_media(path.read_text(encoding="utf-8")))
 

@@ -29,6 +29,7 @@ from workbench.submission.training_record import TrainedModel
 from workbench.tables import counted, duration
 from workbench.trial.constraints import broken, constrained_values
 from workbench.trial.metrics import metrics_by_slice
+from workbench.trial.recipe import is_of
 
 REPORT = "TECHNICAL_REPORT.md"
 
@@ -120,7 +121,9 @@ def _data(of: Reported) -> str:
     lines.append(f"- Validation: {how}. {folds_told(of.champion.num_folds)}".rstrip())
     if experiment.holdout:
         lines.append("- A locked holdout was kept, whose labels no search read.")
-    if slices := [name for name in experiment.named_slices if name != "val"]:
+    scored = of.folder.scored_slices()
+    named = [name for name in experiment.named_slices if name != "val"]
+    if slices := [one for one in named if not scored or any(is_of(n, one) for n in scored)]:
         lines.append(f"- Slices beside val: {', '.join(f'`{name}`' for name in slices)}")
     fingerprints = ", ".join(dict.fromkeys(one.recipe.data for one in of.models))
     lines += [f"- Fingerprint of labels and media: {fingerprints}"] if fingerprints else []
@@ -223,13 +226,14 @@ def _augment(one: TrainedModel) -> str:
 
 def _search(of: Reported) -> str:
     experiment, rows = of.folder.experiment(), _rows(of.folder)
+    objective = of.folder.objective()
     states = Counter(row.state for row in rows)
     counts = ", ".join(f"{number} {state}" for state, number in states.most_common())
     lines = [
         f"- Trials: {len(rows)} ({counts})" if rows else "- Trials: not known any more",
         f"- Drawn by `{experiment.sampler.kind}`, stopped early by `{experiment.pruning.kind}`",
         f"- Time of all trials: {duration(sum(row.seconds for row in rows))}",
-        f"- Objective: {experiment.objective.metric} on {experiment.objective.place}",
+        f"- Objective: {objective.metric} on {objective.place}",
         "- The search space:",
     ]
     space = yaml.safe_dump(of.folder.begun()["space"], sort_keys=False, allow_unicode=True)

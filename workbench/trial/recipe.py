@@ -40,6 +40,11 @@ best F1 on these same samples, so they flatter a little."""
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"log_loss", "fpr", "best_f1_fpr"})
 
 
+def is_of(name: str, one: str) -> bool:
+    """Return whether the slice `name` is `one`, or one of the family `one`."""
+    return name == one or name.startswith(f"{one}.")
+
+
 class Objective(Frozen):
     """The one number that a study improves: a metric, over slices of held-out data."""
 
@@ -119,8 +124,18 @@ class Objective(Frozen):
                 is none was left out; see `scoring.slices.labelled_slices`.
         """
         there = tuple(names)
-        wanted = (n for one in self.over for n in there if n == one or n.startswith(f"{one}."))
+        wanted = (n for one in self.over for n in there if is_of(n, one))
         return tuple(dict.fromkeys(wanted))
+
+    def among(self, scored: Iterable[str]) -> "Objective":
+        """Return it as it is over these slices: without the families of which there is none.
+
+        Args:
+            scored: See `is_of_one`; with no slice of it, as for what was not scored, it stays.
+        """
+        there = tuple(scored)
+        over = tuple(one for one in self.over if any(is_of(n, one) for n in there))
+        return self.model_copy(update={"over": over}) if over and over != self.over else self
 
     def aggregated(
         self, by_slice: Mapping[str, Mapping[MetricName, float]]
