@@ -105,8 +105,11 @@ def test_looks_of_other_studies_at_the_same_files_are_told(
     inline.scores = _undecided()
     mine: dict[str, Any] = {"holdout": {"data": str(held)}}
     first, second = (bench.search(bench.experiment(THREE, **mine), 1).folder for _ in range(2))
-    share = {"holdout": {"share": 0.37}}
-    third, fourth = (bench.search(bench.experiment(THREE, **share), 1).folder for _ in range(2))
+    share: dict[str, Any] = {"holdout": {"share": 0.37}}
+    folds = {"validation": {"kind": "stratified", "folds": 4}}  # of what is not held out
+    third, fourth = (
+        bench.search(bench.experiment(THREE, **share, **also), 1).folder for also in ({}, folds)
+    )
 
     monkeypatch.setattr(audit, "_scored", _scored)
     for number in (1, 2):
@@ -121,6 +124,8 @@ def test_looks_of_other_studies_at_the_same_files_are_told(
     audit.audit(third, bench.workspace, 0, device="cpu")
     assert looks_elsewhere(fourth) == f"{third.name} once"
     assert looks_elsewhere(third) == ""
+    audit.audit(fourth, bench.workspace, 0, device="cpu")
+    assert looks_elsewhere(third) == f"{fourth.name} once"  # the same files, by what each looked at
 
 
 def test_near_copies_of_files_that_were_trained_on_count_and_are_told(

@@ -112,7 +112,7 @@ def looks_elsewhere(folder: StudyFolder, holdout: str = "") -> str:
     Args:
         folder: The study.
         holdout: The fingerprint of its holdout; by default that of its own looks, and without any
-            the holdout is the same where both experiments and both data are.
+            the holdout is the same where both experiments hold out alike of one data folder.
     """
     own = {holdout} if holdout else {look.holdout for look in read_looks(folder)}
     found = []
@@ -136,7 +136,10 @@ def _has_same_holdout(folder: StudyFolder, other: StudyFolder) -> bool:
     holdout = folder.experiment().holdout
     if holdout is None or other.experiment().holdout != holdout:
         return False
-    return holdout.data is not None or other.info().fingerprint == folder.info().fingerprint
+    own, others = folder.info(), other.info()
+    # A study's fingerprint knows of its folds and of the columns it uses, too; its holdout does not.
+    same_data = own.data == others.data or own.fingerprint == others.fingerprint
+    return holdout.data is not None or same_data
 
 
 def append_look(folder: StudyFolder, look: Look) -> None:
