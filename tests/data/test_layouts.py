@@ -376,7 +376,9 @@ def test_one_speaker_whose_name_is_a_word_turns_nothing_over(
 
 
 @pytest.mark.parametrize("name", ["set", "Usage", "data split"])
-def test_a_column_of_words_for_splits_is_one(tmp_path: Path, name: str) -> None:
+def test_a_column_of_words_for_splits_is_one(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["Training", "dev", "test"]
     rows = [f"f{n}.wav,{'fake' if n % 2 else 'real'},{words[n // 4]}\n" for n in range(12)]
     data = put(table(tmp_path / "d", f"file,label,{name}\n" + "".join(rows)), *FILES)
@@ -385,6 +387,14 @@ def test_a_column_of_words_for_splits_is_one(tmp_path: Path, name: str) -> None:
     assert splits(found) == {"train": 4, "val": 4, "test": 4}
     unnamed = Layout(kind="table", media=("clips",))
     assert read(data, unnamed).table["split"].tolist() == found.files.table["split"].tolist()
+    assert len(read_labelled(data, unnamed, cache=tmp_path / "cache").table) == 8
+    said = f"{data}: 4 files of test left out. Labels are read of train and val alone."
+    assert said in capsys.readouterr().err
+    alone = "".join(rows).replace("Training", "test").replace("dev", "test")
+    data = put(table(tmp_path / "t", f"file,label,{name}\n" + alone), *FILES)
+    for reading in (lambda: inspect_data(data), lambda: read(data, unnamed)):
+        with pytest.raises(DataError, match=f"all files are of test by the column '{name}'"):
+            reading()
     other = "".join(rows).replace("Training", "Public")
     data = put(table(tmp_path / "o", f"file,label,{name}\n" + other), *FILES)
     assert splits(inspect_data(data)) == {"train": 12}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from workbench.console import say
 from workbench.data.class_folders import read_class_folders, tests_of_class_folders
 from workbench.data.delimited import shown_cell
 from workbench.data.file_rows import SplitFiles, described_by, rows_of
@@ -78,11 +79,17 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
 def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     """Return the labelled files of a folder of which no file is predicted; it may lack a split.
 
+    Labels of files of `test` are not looked at, and it is said how many these are.
+
     Raises:
         DataError, PermissionError: see `list_data`; or nothing is labelled.
     """
     if layout.kind != "label-files":
-        return _of_one_kind(folder, layout, described_by(folder, layout))[0]
+        labelled, predicted = _of_one_kind(folder, layout, described_by(folder, layout))
+        if predicted:
+            num = counted(len(predicted[0].rows), "file")
+            say(f"{folder}: {num} of test left out. Labels are read of train and val alone.")
+        return labelled
     names = {split: getattr(layout, f"{split}_labels") for split in ("train", "val")}
     there = [split for split in names if any((folder / name).exists() for name in names[split])]
     if not there:

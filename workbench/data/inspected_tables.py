@@ -25,6 +25,7 @@ from workbench.data.guessed_columns import (
     split_column,
     values_in,
 )
+from workbench.data.label_table import all_of_test
 from workbench.data.layout import Layout
 from workbench.data.metadata import PICTURE_FAKE, SOUND_FAKE
 from workbench.data.split_names import split_called
@@ -125,6 +126,8 @@ def layout_of_table(
         splits = cells_of(table.rows[1:], header.index(split))
         both = zip(labels, splits, strict=True)
         labels = [label for label, word in both if split_called(word) != "test"]
+        if not labels:
+            raise DataError(all_of_test(table.path, split))
     return Layout(
         kind="table",
         table=(name,),

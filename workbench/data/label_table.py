@@ -129,6 +129,8 @@ def read_label_table(
     )
     labelled, tests = frame[frame["split"] != "test"], frame[frame["split"] == "test"]
     header = [cell.strip() for cell in table.rows[0]]
+    if not len(labelled):
+        raise DataError(all_of_test(path, header[at.split or 0]))
     require_fake_is_one(header[at.target], labelled["label"].tolist(), layout.classes, path)
     labelled, left_out = _of_two_classes(labelled, layout.classes)
     targets, reading = _targets(labelled, layout.classes, path)
@@ -152,6 +154,14 @@ def read_label_table(
     predicted, template = split_of_files(names, media, sizes, folder, described)
     predicted.understood.append("test: what the table says of these files is not looked at")
     return parts, (predicted, template)
+
+
+def all_of_test(path: Path, column: str) -> str:
+    """Return the sentence for a table of labels of which none may be looked at."""
+    return (
+        f"{path}: all files are of test by the column {quoted(column)}, and labels of test are not "
+        "looked at. Where they are to be, give the column another name."
+    )
 
 
 def _columns_told(header: Sequence[str], at: TableColumns) -> list[str]:

@@ -137,7 +137,7 @@ def _has_same_holdout(folder: StudyFolder, other: StudyFolder) -> bool:
     if holdout is None or other.experiment().holdout != holdout:
         return False
     own, others = folder.info(), other.info()
-    # A study's fingerprint knows of its folds and of the columns it uses, too; its holdout does not.
+    # A study's fingerprint knows of its folds and the columns it uses, too; its holdout does not.
     same_data = own.data == others.data or own.fingerprint == others.fingerprint
     return holdout.data is not None or same_data
 
