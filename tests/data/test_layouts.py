@@ -375,6 +375,12 @@ def test_one_speaker_whose_name_is_a_word_turns_nothing_over(
     assert bool(turned_by_names(paths, [n >= 40 for n in range(80)])) == is_told
 
 
+@pytest.mark.parametrize("folder", ["user_generated", "no-fake", "withoutSynthesis", "human_ai"])
+def test_reals_in_a_folder_whose_name_takes_its_word_back_are_right(folder: str) -> None:
+    paths = [f"{folder if n < 10 else 'made'}/{n}.wav" for n in range(20)]
+    assert turned_by_names(paths, [n >= 10 for n in range(20)]) == ""
+
+
 @pytest.mark.parametrize("name", ["set", "Usage", "data split"])
 def test_a_column_of_words_for_splits_is_one(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]

@@ -29,6 +29,9 @@ _IN_NAMES = {
 """What files and their folders are called: more than labels are. Whether `original` is a class is
 for a person to say."""
 
+_TURNS = frozenset({"not", "non", "no", "without", "user", "human"})
+"""Beside one of these a word in a name is none for a class: `no_fake`, `user_generated`."""
+
 _MAY_SAY = re.compile(
     "|".join((*_IN_NAMES["fake"], *_IN_NAMES["real"], "bona_fide")), re.IGNORECASE
 )
@@ -215,7 +218,7 @@ def _class_in_name(path: str) -> int | None:
     """Return the class that a path's name has a word for, such as `fake_12.png`, or its folders.
 
     The nearest part of the path that has one decides; words of both classes say nothing, nor do
-    those in `not_fake`.
+    those in `not_fake` (see `_TURNS`).
     """
     if not _MAY_SAY.search(path):
         return None
@@ -225,7 +228,7 @@ def _class_in_name(path: str) -> int | None:
         words = re.split(r"[\W\d_]+", apart)
         found = {_class_of_word(word) for word in words} - {None}
         if found:
-            is_plain = len(found) == 1 and {"not", "non"}.isdisjoint(words)
+            is_plain = len(found) == 1 and _TURNS.isdisjoint(words)
             return found.pop() if is_plain else None
     return None
 
