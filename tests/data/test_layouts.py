@@ -401,7 +401,13 @@ def test_a_column_of_words_for_splits_is_one(
     for reading in (lambda: inspect_data(data), lambda: read(data, unnamed)):
         with pytest.raises(DataError, match=f"all files are of test by the column '{name}'"):
             reading()
-    other = "".join(rows).replace("Training", "Public")
+    torn = put(table(tmp_path / "x", f"file,label,{name}\n" + alone.replace("test", "")), *FILES)
+    assert splits(inspect_data(torn)) == {"train": 12}
+    torn = put(table(tmp_path / "y", f"file,label,{name}\n" + "".join(rows)[:-5] + "?\n"), *FILES)
+    for reading in (lambda: inspect_data(torn), lambda: read(torn, unnamed)):
+        with pytest.raises(DataError, match=r"line 13: the split '\?' is none of train, val"):
+            reading()
+    other = "".join(rows).replace("Training", "Public").replace("dev", "Private")
     data = put(table(tmp_path / "o", f"file,label,{name}\n" + other), *FILES)
     assert splits(inspect_data(data)) == {"train": 12}
 
