@@ -252,3 +252,15 @@ def test_verify_refuses_a_bundle_whose_records_disagree(
         "recipe.json not of the model that training/training.json trains. Ask the bundle's author "
         "which is right.",
     )
+
+
+@pytest.mark.parametrize(("over", "agrees"), [(["val"], True), (["phone"], False)])
+def test_a_champion_leaves_out_families_that_the_data_lack(
+    own_bundle: Path, over: list[str], agrees: bool
+) -> None:
+    objective = read_json(own_bundle / CHAMPION)["objective"]
+    both = {**objective, "over": ["val", "generators"]}
+    rewrite(own_bundle, RECORD, {"models.0.recipe.objective": both})
+    rewrite(own_bundle, CHAMPION, {"objective": {**objective, "over": over}})
+    told = [fault for fault in faults(own_bundle) if "as the objective" in fault]
+    assert (not told) == agrees

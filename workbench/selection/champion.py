@@ -197,10 +197,7 @@ def read_champion(folder: StudyFolder) -> Champion:
         raise DamagedFileError(
             f"{folder.champion} is of another study, {shown(champion.study)}. {remedy}"
         )
-    # An older version named families of slices there of which the data have none.
-    return champion.model_copy(
-        update={"objective": champion.objective.among(folder.scored_slices())}
-    )
+    return champion
 
 
 def write_champion(folder: StudyFolder, champion: Champion) -> None:

@@ -189,7 +189,15 @@ def _of_pack(pack: _Pack, champion: Champion) -> Iterator[_Fact]:
         for one in pack.members
     )
     yield _CHAMPION, "members", champion.members, PACK_FILE, names
-    yield _CHAMPION, "objective", champion.objective, PACK_FILE, pack.objective
+    yield _CHAMPION, "objective", champion.objective, PACK_FILE, _as_scored(pack, champion)
+
+
+def _as_scored(record: _Pack | _OfRecipe, champion: Champion) -> Objective:
+    """Return a record's objective without the families that the champion's leaves out.
+
+    A recipe names those, too, of which the data have no slice.
+    """
+    return record.objective.among(champion.objective.over)
 
 
 def _of_trainings(
@@ -215,7 +223,7 @@ def _of_trainings(
                 numbers = soups[one.recipe].numbers if one.recipe in soups else []
                 yield PACK_FILE, f"trials of soup {one.recipe}", [*one.soup], RECORD, numbers
     else:
-        objective = record.first.recipe.told.objective
+        objective = _as_scored(record.first.recipe.told, champion)
         yield _CHAMPION, "objective", champion.objective, RECORD, objective
         if champion.is_soup and champion.recipe in soups:
             soup = soups[champion.recipe]
