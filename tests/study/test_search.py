@@ -550,20 +550,23 @@ def test_what_mlflow_lacks_is_written_anew(
     assert "lacked" not in capsys.readouterr().err
 
 
+FOUR_FILES = pd.DataFrame(
+    {
+        "slice": "val",
+        "name": list("abcd"),
+        "score": [0.1, 0.4, 0.3, 0.8],
+        "target": [0, 0, 1, 1],
+    }
+)
+
+
 @pytest.mark.parametrize("stop", [False, True])
 def test_noise_that_rules_is_said_and_stops_if_asked(
     bench: Bench, inline: InlineTrials, capsys: pytest.CaptureFixture[str], *, stop: bool
 ) -> None:
     inline.reset(by_order(*(0.70 + 0.001 * number for number in range(12))))
     # An AUC of 0.75 on four files: its standard error is 0.25 and more.
-    inline.scores = pd.DataFrame(
-        {
-            "slice": "val",
-            "name": list("abcd"),
-            "score": [0.1, 0.4, 0.3, 0.8],
-            "target": [0, 0, 1, 1],
-        }
-    )
+    inline.scores = FOUR_FILES
     outcome = bench.search(bench.experiment(), 12, jobs=1, stop_at_noise=stop)
     said = capsys.readouterr().err
     # The best third of nine lies 0.003, 0.002 and 0.001 above the next: 0.002 (1/10 + 1/11 + 1/12).
@@ -582,14 +585,7 @@ def test_trials_that_break_a_constraint_are_not_what_a_search_stops_for(
     bench: Bench, inline: InlineTrials
 ) -> None:
     inline.reset(by_order(*(0.70 + 0.001 * number for number in range(12))))
-    inline.scores = pd.DataFrame(
-        {
-            "slice": "val",
-            "name": list("abcd"),
-            "score": [0.1, 0.4, 0.3, 0.8],
-            "target": [0, 0, 1, 1],
-        }
-    )
+    inline.scores = FOUR_FILES
     # Of nine trials five keep it, too few to expect anything of.
     experiment = bench.experiment(constraints={"auc": {"at_most": 0.7045}})
     outcome = bench.search(experiment, 12, jobs=1, stop_at_noise=True)

@@ -17,17 +17,17 @@ from workbench.parts.suited import about
 from workbench.rules.rulebook import Verdict
 from workbench.selection.champion import Champion, folds_told
 from workbench.selection.finalists_told import sentences
-from workbench.selection.leaderboard import broken_told, chosen_among, complete_trials
-from workbench.selection.pack_costs import of_no_scores, packed_from
+from workbench.selection.leaderboard import chosen_among, complete_trials
+from workbench.selection.pack_costs import packed_from
 from workbench.study.folder import StudyFolder
 from workbench.study.looks import looks_elsewhere, read_looks, value_of
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.refits import RefitRecord
+from workbench.submission.broken_constraints import broken_constraints
 from workbench.submission.markdown import as_cell, as_text
 from workbench.submission.training_files import averages_told, finalists_of
 from workbench.submission.training_record import TrainedModel
 from workbench.tables import counted, duration
-from workbench.trial.constraints import broken, constrained_values
 from workbench.trial.metrics import metrics_by_slice
 from workbench.trial.recipe import is_of
 
@@ -269,27 +269,6 @@ def _ended_since(of: Reported) -> str:
     else:
         return ""
     return f"That was told among {among} complete trials; there are {now} now."
-
-
-def broken_constraints(
-    folder: StudyFolder, champion: Champion, refit: RefitRecord | None
-) -> list[str]:
-    """Return in sentences which constraints of its study a champion and its refit break.
-
-    Whatever the champion is, and whatever was known when it was promoted. A refit is measured by
-    nothing, so that its size and its time alone can break one.
-    """
-    limits = folder.experiment().constraints
-    counts = (champion.params_thop, champion.params_true)
-    models = [(champion.recipe, limits, "It")]
-    if refit:
-        models.append((refit.recipe, of_no_scores(limits), "The refit"))
-    told = []
-    for uid, bounds, what in models:
-        if result := folder.model(uid).kept_result():
-            breaks = broken(bounds, constrained_values(result, params=counts))
-            told.append(broken_told(breaks, by=what))
-    return [one for one in told if one]
 
 
 def _selection(of: Reported) -> str:
