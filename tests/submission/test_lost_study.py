@@ -7,10 +7,12 @@ import pytest
 
 from tests.selection.studies import MadeStudy, champion, normal_scores
 from tests.selection.test_promotion import save_weights
+from tests.study.test_looks import look
 from workbench.files import write_text
-from workbench.maintenance.deletion import describe_study, packs_of
+from workbench.maintenance.deletion import describe_study, lost_elsewhere, packs_of
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.selection.packing import Ingredient, record_of, write_pack
+from workbench.study.looks import append_look
 from workbench.submission.training_files import averages_told, trained_models
 from workbench.workspace import Workspace
 
@@ -34,6 +36,11 @@ def test_a_pack_outlives_the_study_of_a_member_and_its_deletion_tells_of_it(
     assert packs_of(two.folder, workspace).startswith(sentence)
     assert sentence in describe_study(two.folder, workspace)
     assert packs_of(one.folder, workspace) == ""
+    append_look(two.folder, look(0))
+    lost = lost_elsewhere(two.folder, workspace)
+    assert lost.startswith(sentence)
+    assert lost.endswith("studies of the same files no longer tell of them.")
+    assert "The log of its 1 look at the holdout" in describe_study(two.folder, workspace)
 
     shutil.rmtree(two.folder.path)
     assert trained_models(one.folder, promoted, None) == ()

@@ -47,13 +47,13 @@ def studies(
 
 
 def _delete(name: str, workspace: Workspace, *, yes: bool) -> None:
-    from workbench.maintenance.deletion import delete_study, describe_study, packs_of
+    from workbench.maintenance.deletion import delete_study, describe_study, lost_elsewhere
     from workbench.tables import counted, size
 
     folder = named_study(name)
     if yes:
-        if packs := packs_of(folder, workspace):
-            typer.echo(packs)
+        if lost := lost_elsewhere(folder, workspace):
+            typer.echo(lost)
     else:
         typer.echo(describe_study(folder, workspace))
         typer.confirm(f"Delete the study {name} for good?", abort=True)

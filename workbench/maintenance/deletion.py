@@ -8,8 +8,9 @@ from workbench.errors import DamagedFileError, StudyError, WorkbenchError
 from workbench.selection.champion import read_champion
 from workbench.study.disk import bytes_below
 from workbench.study.folder import LOCKS, StudyFolder
+from workbench.study.looks import read_looks
 from workbench.study.storage import remove_trials
-from workbench.tables import size
+from workbench.tables import counted, size
 from workbench.tracking.removal import RemovedRecord, StudyRecord, artifact_folder, has_store
 from workbench.values import Frozen
 from workbench.workspace import Workspace
@@ -99,13 +100,28 @@ def packs_of(folder: StudyFolder, workspace: Workspace) -> str:
     )
 
 
+def looks_of(folder: StudyFolder) -> str:
+    """Return a sentence on a study's looks at its holdout, which nothing else knows; or nothing."""
+    with suppress(DamagedFileError):
+        if looks := read_looks(folder):
+            return (
+                f"The log of its {counted(len(looks), 'look')} at the holdout is deleted, too: "
+                "studies of the same files no longer tell of them."
+            )
+    return ""
+
+
+def lost_elsewhere(folder: StudyFolder, workspace: Workspace) -> str:
+    """Return in sentences what other studies lose by the deletion of one; or nothing."""
+    return " ".join(filter(None, (packs_of(folder, workspace), looks_of(folder))))
+
+
 def describe_study(folder: StudyFolder, workspace: Workspace) -> str:
-    """Return what would be deleted with a study, in a sentence."""
+    """Return what would be deleted with a study, in a few sentences."""
     logged = bytes_below(artifact_folder(workspace.tracking, folder.name))
-    promoted = " It has a champion." if folder.champion.exists() else ""
-    if packs := packs_of(folder, workspace):
-        promoted += f" {packs}"
-    return (
+    promoted = "It has a champion." if folder.champion.exists() else ""
+    taken = (
         f"The study {folder.name} takes {size(bytes_below(folder.path))} in {folder.path} and "
-        f"{size(logged)} in {workspace.tracking}.{promoted}"
+        f"{size(logged)} in {workspace.tracking}."
     )
+    return " ".join(filter(None, (taken, promoted, lost_elsewhere(folder, workspace))))
