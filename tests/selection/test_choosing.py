@@ -15,9 +15,11 @@ from workbench.selection.choosing import (
     slice_weights,
 )
 from workbench.selection.correction import correct, interval_of_auc
+from workbench.selection.in_parts import keeping
 from workbench.selection.pack_correction import correct_pack
 from workbench.selection.pack_limits import MemberCost
 from workbench.selection.weighted import FAST, metric_elsewhere, weighted_metric
+from workbench.trial.constraints import Bound, Constraints
 from workbench.trial.delong import auc, auc_influences
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import MetricName, Objective
@@ -163,6 +165,34 @@ def test_the_best_of_equal_trials_is_drawn_down_to_their_true_auc() -> None:
         flattery.append(found.naive - 0.688)
     assert np.mean(flattery) > 0.04
     assert abs(float(np.mean(errors))) < 0.02
+
+
+def test_the_best_that_keeps_a_bound_by_chance_is_drawn_down_to_its_true_auc() -> None:
+    # True AUC 0.688 and true FPR 0.5 of all. Those of a low FPR rank these reals low: their AUC is
+    # too high even without a choice among them.
+    bound: Constraints = {"fpr": Bound(at_most=0.4)}
+    errors, flattery = [], []
+    for seed in range(40):
+        one = drawn(12, 60, seed=seed)
+        keeps = keeping([one], AUC, bound, np.ones((60, 1), bool))[:, 0]
+        if not keeps.any():
+            continue
+        found = correct([one], AUC, constraints=bound, divisions=7)
+        assert found is not None and keeps[found.trial]
+        errors.append(found.value - 0.688)
+        kept = correct([SliceScores(one.targets, one.scores[keeps], one.groups)], AUC, divisions=7)
+        assert kept is not None and kept.naive == found.naive
+        flattery.append(kept.value - 0.688)
+    assert len(errors) > 15
+    assert np.mean(flattery) > np.mean(errors) + 0.02
+    assert abs(float(np.mean(errors))) < 0.02
+
+
+def test_of_constraints_that_no_part_keeps_the_choice_on_all_samples_stands() -> None:
+    one = drawn(3, 40, seed=0)
+    impossible: Constraints = {"fpr": Bound(at_most=-1.0)}
+    found = correct([one], AUC, trial=1, constraints=impossible, divisions=5)
+    assert found is not None and (found.trial, found.share) == (1, 1.0)
 
 
 def test_the_interval_reaches_towards_the_measured_value_as_the_trial_is_chosen_again() -> None:

@@ -7,6 +7,9 @@ import pytest
 
 from tests.selection.studies import MadeStudy, normal_scores
 from workbench.selection.estimate import expect
+from workbench.selection.promotion import choose_trial
+from workbench.study.scored import read_scored_trials
+from workbench.trial.metrics import binary_metrics
 
 TARGETS = [1, 1, 1, 0, 0, 0]
 ORDERED = [0.9, 0.8, 0.3, 0.7, 0.2, 0.1]  # AUC 8/9
@@ -91,21 +94,63 @@ def test_a_trial_named_by_hand_is_corrected_for_its_own_rank(tmp_path: Path) -> 
     assert "number 6 of 6" in found.sentence
 
 
-def test_what_breaks_a_constraint_was_none_to_choose_from(tmp_path: Path) -> None:
-    study = MadeStudy(tmp_path)
+def test_what_breaks_a_constraint_whatever_the_files_was_none_to_choose_from(
+    tmp_path: Path,
+) -> None:
+    study = MadeStudy(tmp_path, constraints={"params": {"at_most": 2e6}})
     for seed in range(4):
         study.add(*normal_scores(0.5, seed=seed, noise=1.5))
     best = max(study.rows, key=lambda row: row.objective or 0)
-    broken = [
-        row.model_copy(update={"breaks": ("too large",)}) if row.number == best.number else row
-        for row in study.rows
+    too_large = {"params_true": 3_000_000, "breaks": ("params is 3M, not at most 2M",)}
+    rows = [
+        row.model_copy(update=too_large) if row.number == best.number else row for row in study.rows
     ]
-    others = [row for row in study.rows if row.number != best.number]
-    found = expect(study.folder, broken, study.objective)
+    others = [row for row in rows if row.number != best.number]
+    found = expect(study.folder, rows, study.objective)
     assert found == expect(study.folder, others, study.objective)
-    assert (found.rank, found.num_trials) == (1, 3)
-    by_hand = expect(study.folder, broken, study.objective, number=best.number)
+    assert (found.rank, found.num_trials, found.num_breaking) == (1, 3, 0)
+    by_hand = expect(study.folder, rows, study.objective, number=best.number)
     assert by_hand.num_trials == 4
+
+
+def test_constraints_on_metrics_are_held_to_anew_on_each_part(tmp_path: Path) -> None:
+    # Equal trials: who keeps the bound and is the best there owes both to the files.
+    free, bound = (
+        MadeStudy(tmp_path, name, constraints=constraints)
+        for name, constraints in (("free", {}), ("bound", {"fpr": {"at_most": 0.3}}))
+    )
+    for study in (free, bound):
+        for seed in range(12):
+            study.add(*normal_scores(0.5, seed=seed, noise=1.5))
+    rows = read_scored_trials(bound.folder)
+    kept = [row for row in rows if not row.breaks]
+    assert 1 < len(kept) < 12
+    found = expect(bound.folder, rows, bound.objective)
+    assert (found.number, found.num_trials) == (
+        choose_trial(rows, bound.objective).number,
+        len(kept),
+    )
+    assert found.num_breaking == 12 - len(kept)
+    assert found.choice == f"the choice among {len(kept)} trials that keep the constraints"
+    # As if the others had never been, what passing the bound owes to the files would stay in.
+    alone = expect(free.folder, [free.rows[row.number] for row in kept], free.objective)
+    assert found.expected is not None and alone.expected is not None
+    assert abs(found.expected - alone.expected) > 0.005
+
+
+def test_the_only_one_that_keeps_a_constraint_is_corrected_for_that(tmp_path: Path) -> None:
+    drawn = [normal_scores(0.5, seed=seed, noise=1.5) for seed in range(12)]
+    first, second, *_ = sorted(binary_metrics(np.array(y), np.array(s))["fpr"] for y, s in drawn)
+    study = MadeStudy(tmp_path, constraints={"fpr": {"at_most": (first + second) / 2}})
+    for targets, scores in drawn:
+        study.add(targets, scores)
+    rows = read_scored_trials(study.folder)
+    assert sum(not row.breaks for row in rows) == 1
+    found = expect(study.folder, rows, study.objective)
+    assert (found.num_trials, found.num_breaking, found.rank) == (1, 11, 1)
+    assert found.expected is not None and found.expected != found.naive
+    assert found.choice == "being the only one of 12 trials that keeps the constraints"
+    assert "95%: the only one of 12 that keeps the constraints)" in found.sentence
 
 
 def test_copies_are_counted_once(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """The objective of the best of several trials, corrected for the choice, with its interval."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from workbench.selection.choosing import (
+    BoolArray,
     Choices,
     SliceScores,
     choose_again,
@@ -17,7 +18,9 @@ from workbench.selection.choosing import (
     possible,
     slice_weights,
 )
+from workbench.selection.in_parts import keeping, never_chosen
 from workbench.selection.weighted import FAST, metric_of_part, weighted_metric
+from workbench.trial.constraints import Bound, ConstraintName
 from workbench.trial.delong import auc_influences
 from workbench.trial.intervals import (
     Z95,
@@ -68,6 +71,7 @@ def correct(
     objective: Objective,
     *,
     trial: int | None = None,
+    constraints: Mapping[ConstraintName, Bound] | None = None,
     divisions: int = 200,
     seed: int = 0,
 ) -> Correction | None:
@@ -82,7 +86,9 @@ def correct(
         measured: The trials on each slice of the objective.
         objective: What they are chosen by.
         trial: The place of a trial in `SliceScores.scores`, chosen as the one of its rank; the best
-            by default.
+            by default. It keeps the constraints.
+        constraints: Which trials may be chosen. Those on metrics are held to anew in each part: who
+            keeps them owes a part of that to the samples, as the best one does of its lead.
         divisions: As for `choose_again`.
         seed: Of all that is drawn.
 
@@ -91,16 +97,24 @@ def correct(
         AUC of a trial that is alone on one slice, whose interval supposes how scores are spread.
     """
     in_part = in_thirds(measured, divisions, np.random.default_rng(seed))
-    whole = np.ones((len(in_part), 1), bool)
-    inside = metric_in_parts(measured, objective, np.concatenate([in_part, whole], axis=1))
+    with_whole = np.concatenate([in_part, np.ones((len(in_part), 1), bool)], axis=1)
+    inside = metric_in_parts(measured, objective, with_whole)
+    keeps = keeping(measured, objective, constraints or {}, with_whole)
+    if trial is not None:
+        keeps[trial, -1] = True  # as it was found when it was scored
     inside, values = inside[..., :-1], inside[..., -1]
     weights = slice_weights(values, objective)
     totals = (weights * values).sum(axis=0)
     sign = 1 if objective.direction == "maximize" else -1
-    trial = int((sign * totals).argmax()) if trial is None else trial
+    keep_all = np.flatnonzero(keeps[:, -1])
+    trial = int(keep_all[(sign * totals[keep_all]).argmax()]) if trial is None else trial
     # Equal ones share a place: which of them is taken owes nothing to these values.
-    place = int((sign * (totals - totals[trial]) > _EQUAL).sum())
+    place = int((sign * (totals[keep_all] - totals[trial]) > _EQUAL).sum())
     naive, num_trials = float(totals[trial]), len(totals)
+    keeps = _with_a_choice(keeps, place)
+    has_choice = keeps.any(axis=0)
+    in_part, keeps = in_part[:, has_choice], keeps[:, has_choice]
+    inside = never_chosen(inside[..., has_choice], objective, keeps)
     is_supposed = num_trials == len(measured) == 1 and objective.metric == "auc"
     if not in_part.shape[1] and not is_supposed:
         return None
@@ -117,6 +131,21 @@ def correct(
     share = float(shares[trial])
     low, high = _reach(low, high, share * (naive - value), objective)
     return Correction(trial=trial, naive=naive, value=value, low=low, high=high, share=share)
+
+
+def _with_a_choice(keeps: BoolArray, place: int) -> BoolArray:
+    """Return which trials may be chosen in each part, (trials, parts): none where too few may.
+
+    Args:
+        keeps: (trials, parts + 1), which keep the constraints there; last on all samples.
+        place: That many others come before the one that is chosen.
+    """
+    on_all, of_parts = keeps[:, -1:], keeps[:, :-1]
+    of_parts = of_parts & (of_parts.sum(axis=0) > place)
+    # Of one trial, or where no part has a choice, those that keep them on all samples are all.
+    return (
+        of_parts if len(keeps) > 1 and of_parts.any() else np.repeat(on_all, of_parts.shape[1], 1)
+    )
 
 
 def _reach(low: float, high: float, shift: float, objective: Objective) -> tuple[float, float]:

@@ -9,13 +9,16 @@ import pandas as pd
 from workbench.errors import StudyError
 from workbench.selection.choosing import SliceScores, in_thirds
 from workbench.selection.correction import Correction, correct
+from workbench.selection.in_parts import NOT_OF_SCORES
 from workbench.selection.leaderboard import complete_trials, num_pruned, rank, stopped_told
+from workbench.selection.pack_costs import packed_from
 from workbench.selection.weighted import FAST, metric_elsewhere
 from workbench.study.file_groups import groups_of_files, key_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, count_paused, place_of
 from workbench.study.scored import read_scores
 from workbench.study.slice_folders import slice_folders
+from workbench.trial.constraints import Bound, ConstraintName
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import MetricName, Objective
 from workbench.values import Frozen
@@ -51,7 +54,11 @@ class Expected(Frozen):
     """The ends of the 95% interval of the true value."""
 
     num_trials: int
-    """Complete trials, which it was chosen among."""
+    """Complete trials that keep the constraints, which it was chosen among."""
+
+    num_breaking: int = 0
+    """Complete trials besides that break a constraint on a metric, which they might keep on other
+    files; 0 also where an older version did not note it."""
 
     num_groups: int
     """Groups of files that were kept together; as many as files where none belong together."""
@@ -89,13 +96,26 @@ class Expected(Frozen):
             return ""
         only = "the only complete trial" if self.num_stopped else "the only trial"
         how = only if self.num_stopped else f"{only}, so not flattered by a choice"
-        if self.num_epochs > 1:
+        if self.num_breaking:
+            how = f"the only one of {self.num_breaking + 1} that keeps the constraints"
+        elif self.num_epochs > 1:
             how = f"the best of {self.num_epochs} epochs of {only}, which flatters it"
         if self.num_trials > 1:
             how = f"the best of {self.num_trials}"
         if self.rank > 1:
             how = f"number {self.rank} of {self.num_trials}"
         return f"({self.low:.2f} to {self.high:.2f}, 95%: {how})"
+
+    @property
+    def choice(self) -> str:
+        """Return what the value is corrected for; empty where nothing was chosen."""
+        if self.num_trials > 1:
+            keep = " that keep the constraints" if self.num_breaking else ""
+            return f"the choice among {self.num_trials} trials{keep}"
+        if self.num_breaking:
+            num = self.num_trials + self.num_breaking
+            return f"being the only one of {num} trials that keeps the constraints"
+        return ""
 
     @property
     def sentence(self) -> str:
@@ -156,8 +176,9 @@ def expect(
     if not ranked:
         raise StudyError("No trial is complete, so nothing is to be expected of one.")
     row = ranked[0] if number is None else next(r for r in ranked if r.number == number)
-    if not row.breaks:  # those that break a constraint were none to choose from
-        ranked = [one for one in ranked if not one.breaks]
+    # On other files, others would keep the constraints on metrics; none of those on other things.
+    constraints = {} if row.breaks else folder.experiment().constraints
+    ranked = packed_from(ranked, constraints)
     in_order = sorted(ranked, key=lambda one: one.number)
     tables = {one.number: _in_order(read_scores(folder, one, objective)) for one in in_order}
     wanted = tables[row.number][_SAMPLE]
@@ -172,7 +193,14 @@ def expect(
     def by_value(one: TrialRow) -> tuple[float, ...]:
         return place_of(one, objective)[1:]  # one that breaks a constraint may be the best
 
-    found = correct(measured, objective, trial=trial, divisions=_divisions(measured, objective))
+    among = [one for one in complete if row.breaks or not one.breaks]
+    found = correct(
+        measured,
+        objective,
+        trial=trial,
+        constraints=constraints,
+        divisions=_divisions(measured, objective, constraints),
+    )
     return Expected(
         number=row.number,
         metric=objective.metric,
@@ -181,10 +209,11 @@ def expect(
         expected=found.value if found else None,
         low=found.low if found else None,
         high=found.high if found else None,
-        num_trials=len(complete),
+        num_trials=len(among),
+        num_breaking=len(complete) - len(among),
         num_stopped=pruned + paused,
         num_epochs=_most_epochs(complete),
-        rank=1 + sorted(complete, key=by_value).index(row),
+        rank=1 + sorted(among, key=by_value).index(row),
         num_groups=len(np.unique(np.concatenate([one.groups for one in measured]))),
         chosen_share=found.share if found else None,
         method=_METHOD,
@@ -231,9 +260,15 @@ def _naive(row: TrialRow, found: Correction | None) -> float:
     return found.naive if found else row.objective
 
 
-def _divisions(measured: Sequence[SliceScores], objective: Objective) -> int:
+def _divisions(
+    measured: Sequence[SliceScores],
+    objective: Objective,
+    constraints: Mapping[ConstraintName, Bound],
+) -> int:
     if objective.metric not in FAST:
         return 5
+    if any(name not in FAST for name in constraints.keys() - NOT_OF_SCORES):
+        return 20
     samples = sum(len(one.targets) for one in measured)
     return min(200, max(20, _MOST_SAMPLES // samples))
 

@@ -287,11 +287,10 @@ def _expectation(
             "picked as the best finalist flatters it a little, and the model itself has "
             f"{first.value:.3f}{within} on {objective.place}"
         )
-    elif found and found.expected is not None and found.num_trials > 1:
+    elif found and found.expected is not None and found.choice:
         said = (
             f"expect {metric} {found.expected:.3f}{_within(found.low, found.high)}: its "
-            f"{first.value:.3f} on {objective.place} is corrected for the choice among "
-            f"{found.num_trials} trials"
+            f"{first.value:.3f} on {objective.place} is corrected for {found.choice}"
         )
         if found.num_stopped:
             said += f", but not for {found.num_stopped} more that the same files stopped or paused"
