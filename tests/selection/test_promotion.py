@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tests.selection.studies import MadeStudy, champion, row
 from workbench.api.comparison import compare_trials
 from workbench.errors import DamagedFileError, StudyError
-from workbench.files import hash_file
+from workbench.files import hash_file, read_json, write_json
 from workbench.scoring.evaluator import fake_probability
 from workbench.selection.champion import (
     Champion,
@@ -316,6 +316,30 @@ def test_what_was_promoted_by_hand_is_told_among_the_trials_that_ended_since(
     assert kept.expected and (kept.expected.num_trials, kept.expected.rank) == (3, 2)
     assert kept.why == why or kept.why.endswith("by auc on val it is number 2 of 3.")
     assert read_champion(study.folder) == kept
+
+
+def test_a_champion_of_an_older_version_is_told_on_the_slices_that_there_are(
+    tmp_path: Path,
+) -> None:
+    both = Objective(over=("val", "generators"), aggregate="worst")
+    study, models = MadeStudy(tmp_path, objective=both), ListedModels()
+    for seed, scores in enumerate((GOOD, BAD)):
+        save_weights(study, study.add(TARGETS, scores, run="run"), seed=seed)
+    before = promote(study.folder, models, 0)
+    assert before.expected
+    # It named families of which the data have no slice.
+    old = before.expected.model_copy(update={"place": both.place})
+    record = before.model_copy(update={"objective": both, "expected": old})
+    study.folder.champion.write_text(record.model_dump_json(), encoding="utf-8")
+    for file in study.folder.path.glob("trials/*/result.json"):
+        result = read_json(file)
+        write_json(file, {**result, "by_slice": {"val": result["metrics"]}})
+    first = read_champion(study.folder)
+    assert first.expected and first.expected.place == first.objective.place == "val"
+    kept = promote_best(study.folder, models)
+    assert (kept.chosen_by, kept.value) == ("by hand", before.value)
+    assert f"auc {before.value:.5f} on val." in describe_champion(kept)
+    assert both.place not in describe_champion(kept)
 
 
 def test_no_other_trial_takes_the_place_of_a_lost_one_that_was_promoted_by_hand(

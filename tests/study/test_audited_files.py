@@ -103,8 +103,10 @@ def test_looks_of_other_studies_at_the_same_files_are_told(
 ) -> None:
     held = write_data(tmp_path / "shared", seed=9)
     inline.scores = _undecided()
-    mine: dict[str, Any] = {"holdout": {"data": str(held)}}
-    first, second = (bench.search(bench.experiment(THREE, **mine), 1).folder for _ in range(2))
+    first, second = (
+        bench.search(bench.experiment(THREE, holdout={"data": data}), 1).folder
+        for data in (str(held), f"{held}/../shared/")  # one folder, spelled in two ways
+    )
     share: dict[str, Any] = {"holdout": {"share": 0.37}}
     folds = {"validation": {"kind": "stratified", "folds": 4}}  # of what is not held out
     third, fourth = (

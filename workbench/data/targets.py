@@ -29,8 +29,14 @@ _IN_NAMES = {
 """What files and their folders are called: more than labels are. Whether `original` is a class is
 for a person to say."""
 
-_TURNS = frozenset({"not", "non", "no", "without", "user", "human"})
-"""Beside one of these a word in a name is none for a class: `no_fake`, `user_generated`."""
+_A_CLASS = f"(?:{'|'.join(word for words in _IN_NAMES.values() for word in words)})"
+
+_TAKEN_BACK = re.compile(
+    rf"\b(?:no[tn] |(?:no|without) {_A_CLASS}\b|(?:user|human) (?:ai|generated)\b"
+    rf"|{_A_CLASS} no(?: \d| \w{{2,4}}$|$))"
+)
+"""In the words of a name: those for a class say none, as in `no_fake`, `fake_no.png` or
+`user_generated`; what `user_7_fake.png` and `fake_no_sound.mp4` say they do say."""
 
 _MAY_SAY = re.compile(
     "|".join((*_IN_NAMES["fake"], *_IN_NAMES["real"], "bona_fide")), re.IGNORECASE
@@ -218,17 +224,17 @@ def _class_in_name(path: str) -> int | None:
     """Return the class that a path's name has a word for, such as `fake_12.png`, or its folders.
 
     The nearest part of the path that has one decides; words of both classes say nothing, nor do
-    those in `not_fake` (see `_TURNS`).
+    those in `not_fake` (see `_TAKEN_BACK`).
     """
     if not _MAY_SAY.search(path):
         return None
     for part in reversed(path.split("/")):
         apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", part)
         apart = re.sub(r"bona[\W_]fide", "bonafide", apart.casefold())
-        words = re.split(r"[\W\d_]+", apart)
+        words = re.findall(r"[^\W\d_]+|\d+", apart)
         found = {_class_of_word(word) for word in words} - {None}
         if found:
-            is_plain = len(found) == 1 and _TURNS.isdisjoint(words)
+            is_plain = len(found) == 1 and not _TAKEN_BACK.search(" ".join(words))
             return found.pop() if is_plain else None
     return None
 

@@ -197,7 +197,10 @@ def read_champion(folder: StudyFolder) -> Champion:
         raise DamagedFileError(
             f"{folder.champion} is of another study, {shown(champion.study)}. {remedy}"
         )
-    return champion
+    objective, expected = folder.as_scored(champion.objective), champion.expected
+    if expected and objective != champion.objective:
+        expected = expected.model_copy(update={"place": objective.place})
+    return champion.model_copy(update={"objective": objective, "expected": expected})
 
 
 def write_champion(folder: StudyFolder, champion: Champion) -> None:

@@ -40,7 +40,7 @@ def promote_pack(
         raise StudyError(
             f"The pack in {files.path} is incomplete. Remove this folder, and run `workbench pack`."
         )
-    objective, names = pack.objective, pack.member_names(folder.name)
+    objective, names = folder.as_scored(pack.objective), pack.member_names(folder.name)
     breaks = broken_by(folder.experiment().constraints, pack, result)
     version = known_version(folder, registry, uid)
     if version is None:

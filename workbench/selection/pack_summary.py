@@ -178,7 +178,7 @@ def summarise_pack(folder: StudyFolder, files: PackFolder) -> PackSummary:
     return PackSummary(
         uid=record.uid,
         title=members_told(names),
-        objective=record.objective,
+        objective=folder.as_scored(record.objective),
         value=value,
         by_slice={
             name: values[record.objective.metric]

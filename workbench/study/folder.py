@@ -197,7 +197,10 @@ class StudyFolder:
         Raises:
             WorkbenchError: see `experiment`.
         """
-        objective = self.experiment().objective
+        return self.as_scored(self.experiment().objective)
+
+    def as_scored(self, objective: Objective) -> Objective:
+        """Return an objective as `objective` does; records of older versions name all families."""
         return objective.among(self.scored_slices()) if len(objective.over) > 1 else objective
 
     def scored_slices(self) -> tuple[str, ...]:

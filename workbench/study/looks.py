@@ -7,6 +7,7 @@ the log or was seen by nobody.
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -133,13 +134,14 @@ def looks_elsewhere(folder: StudyFolder, holdout: str = "") -> str:
 
 def _has_same_holdout(folder: StudyFolder, other: StudyFolder) -> bool:
     """Say whether two studies hold out the same files, as far as their records tell."""
-    holdout = folder.experiment().holdout
-    if holdout is None or other.experiment().holdout != holdout:
+    holdout, its_own = folder.experiment().holdout, other.experiment().holdout
+    if holdout is None or its_own is None:
         return False
+    if holdout.data is not None and its_own.data is not None:
+        return Path(holdout.data).resolve() == Path(its_own.data).resolve()
     own, others = folder.info(), other.info()
     # A study's fingerprint knows of its folds and the columns it uses, too; its holdout does not.
-    same_data = own.data == others.data or own.fingerprint == others.fingerprint
-    return holdout.data is not None or same_data
+    return holdout == its_own and (own.data == others.data or own.fingerprint == others.fingerprint)
 
 
 def append_look(folder: StudyFolder, look: Look) -> None:

@@ -166,7 +166,8 @@ def read_refit(folder: StudyFolder) -> RefitRecord | None:
     """
     if not folder.last_refit.exists():
         return None
-    return read_record(RefitRecord, folder.last_refit, remedy=_REMEDY)
+    refit = read_record(RefitRecord, folder.last_refit, remedy=_REMEDY)
+    return refit.model_copy(update={"objective": folder.as_scored(refit.objective)})
 
 
 def refit_of(folder: StudyFolder, champion: str, title: str) -> RefitRecord:

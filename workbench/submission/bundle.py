@@ -194,9 +194,9 @@ def export(
         write_text(part / MODEL, spec.model_dump_json(indent=2) + "\n")
         if temperature:
             write_text(part / CALIBRATION, temperature.model_dump_json(indent=2) + "\n")
-        shutil.copyfile(folder.champion, part / "champion.json")
+        write_text(part / "champion.json", champion.model_dump_json(indent=2) + "\n")
         if refit:
-            shutil.copyfile(folder.last_refit, part / folder.last_refit.name)
+            write_text(part / folder.last_refit.name, refit.model_dump_json(indent=2) + "\n")
         write_study_page(folder, part / "report.html")
         for file, source in code.files.items():
             (part / CODE / file).parent.mkdir(parents=True, exist_ok=True)
