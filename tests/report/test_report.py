@@ -257,6 +257,17 @@ def test_the_best_so_far_only_improves() -> None:
     assert failed.yaxis == "y2"
 
 
+def test_the_best_so_far_keeps_the_constraints() -> None:
+    broken = ("fpr is 0.9, not at most 0.5",)
+    rows = [row(0, 0.9, breaks=broken), row(1, 0.7), row(2, 0.95, breaks=broken), row(3, 0.8)]
+    plot = figures.history(rows, AUC, None)
+    assert list(plot.figure.data[0].y) == [0.9, 0.7, 0.7, 0.8, 0.8]
+    assert "that keep the constraints" in plot.note
+    alone = figures.history(rows[:1], AUC, None)
+    assert list(alone.figure.data[0].y) == [0.9, 0.9]
+    assert "constraint" not in alone.note
+
+
 def test_an_error_bar_of_an_auc_ends_at_one() -> None:
     sure = auc([0] * 20 + [1] * 20, [*range(19), 20, 19, *range(21, 40)])
     assert sure.value + 1.96 * (sure.standard_error or 0) > 1

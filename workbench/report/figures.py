@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from workbench.report.figure_parts import (
 )
 from workbench.selection.leaderboard import complete_trials, objective_of, rank, shorten
 from workbench.study.importances import SHUFFLES, Importance
-from workbench.study.records import TrialRow
+from workbench.study.records import TrialRow, place_of
 from workbench.trial.delong import Estimate, auc
 from workbench.trial.recipe import Objective
 from workbench.trial.result import State
@@ -65,17 +66,17 @@ class Plot:
 
 
 def history(rows: Sequence[TrialRow], objective: Objective, sureness: Estimate | None) -> Plot:
-    """Return the objective by trial number, with the best so far.
+    """Return the objective by trial number, with that of the best so far, as `rank` has it.
 
     `sureness` is that of the best trial's objective, where it is an AUC.
     """
     figure = new_figure(height=380, x="trial", y=objective_label(objective))
     complete = sorted(complete_trials(rows), key=lambda row: row.number)
-    running: list[float] = []
-    for row in complete:
-        value = objective_of(row)
-        is_better = not running or objective.is_better(value, running[-1])
-        running.append(value if is_better else running[-1])
+    # Those that break a constraint come after all that keep them, so the line may fall back once.
+    best_so_far = accumulate(
+        complete, lambda best, row: min(best, row, key=lambda one: place_of(one, objective))
+    )
+    running = [objective_of(row) for row in best_so_far]
     if complete:
         last = max(row.number for row in rows)
         numbers = [row.number for row in complete]
@@ -126,6 +127,8 @@ def history(rows: Sequence[TrialRow], objective: Objective, sureness: Estimate |
             )
     if any(row.objective is None for row in rows):
         notes.append("Trials without any objective stand on the lower edge.")
+    if any(row.breaks for row in complete) and not all(row.breaks for row in complete):
+        notes.append("The best are of the trials that keep the constraints, once there is one.")
     return Plot("history", "Optimisation history", figure, " ".join(notes))
 
 
@@ -206,6 +209,8 @@ def parallel(
     lay_out(figure, height=460)
     figure.update_layout(margin={"l": 90, "r": 70, "t": 60, "b": 30})
     note = "One line a complete trial, the darkest the best. Drag along an axis to select."
+    if any(row.breaks for row in complete):
+        note += " Trials that break a constraint are drawn and coloured like the rest."
     if len(ranked) > len(complete):
         note += f" The best {len(complete)} of {len(ranked)} complete trials are drawn."
     if len(varied) > MAX_DIMENSIONS:
