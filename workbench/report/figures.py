@@ -72,11 +72,12 @@ def history(rows: Sequence[TrialRow], objective: Objective, sureness: Estimate |
     """
     figure = new_figure(height=380, x="trial", y=objective_label(objective))
     complete = sorted(complete_trials(rows), key=lambda row: row.number)
+
     # Those that break a constraint come after all that keep them, so the line may fall back once.
-    best_so_far = accumulate(
-        complete, lambda best, row: min(best, row, key=lambda one: place_of(one, objective))
-    )
-    running = [objective_of(row) for row in best_so_far]
+    def better(best: TrialRow, other: TrialRow) -> TrialRow:
+        return min(best, other, key=lambda one: place_of(one, objective))
+
+    running = [objective_of(row) for row in accumulate(complete, better)]
     if complete:
         last = max(row.number for row in rows)
         numbers = [row.number for row in complete]
