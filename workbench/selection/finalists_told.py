@@ -30,6 +30,14 @@ def say_lead(finalists: Finalists) -> str:
     return f"{said}."
 
 
+def trained_again_told(metric: str, mean: float, num_seeds: int) -> str:
+    """Return in a sentence what the repeats of a trial have that is or would be promoted itself."""
+    return (
+        f"Trained again {counted(num_seeds, 'time')} with new seeds, it has a mean {metric} of "
+        f"{mean:.5f}, which nobody picked."
+    )
+
+
 def reason(finalists: Finalists) -> str:
     """Return why the best finalist is the champion, in a sentence.
 

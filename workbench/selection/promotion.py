@@ -15,7 +15,7 @@ from workbench.selection.champion import (
 )
 from workbench.selection.estimate import Expected, expect
 from workbench.selection.finalists import Finalists, better_by_now, read_finalists
-from workbench.selection.finalists_told import failed_repeats, reason, say_lead
+from workbench.selection.finalists_told import failed_repeats, reason, say_lead, trained_again_told
 from workbench.selection.leaderboard import (
     among_in_words,
     breaks_told,
@@ -259,10 +259,7 @@ def _expected(
     again = next((one for one in ranked if one.row.recipe == row.recipe), None)
     if again is None or again.mean is None:
         return found
-    told = (
-        f"Trained again {counted(len(again.values), 'time')} with new seeds, it has a mean "
-        f"{objective.metric} of {again.mean:.5f}, which nobody picked."
-    )
+    told = trained_again_told(objective.metric, again.mean, len(again.values))
     return found.model_copy(update={"caveats": (*found.caveats, told)})
 
 

@@ -17,7 +17,7 @@ from workbench.selection.contenders import (
 from workbench.selection.estimate import Expected, expect
 from workbench.selection.evidence import what_would_change_it
 from workbench.selection.finalists import read_finalists
-from workbench.selection.finalists_told import sentences
+from workbench.selection.finalists_told import sentences, trained_again_told
 from workbench.selection.fold_values import folds_apart
 from workbench.selection.leaderboard import among_in_words, chosen_among, complete_trials, rank
 from workbench.selection.operating_points import rates_in_words
@@ -280,7 +280,7 @@ def _expectation(
     """Return what to expect on new data, of this kind and of another."""
     metric, worse = objective.metric, "less" if objective.direction == "maximize" else "more"
     found, within = first.expected, _within(first.low, first.high)
-    if first.mean is not None:
+    if first.mean is not None and first.is_repeat:
         # The interval is that of the one model, around its own value.
         said = (
             f"expect {metric} {first.mean:.3f}, its mean over seeds, or rather {worse}: being "
@@ -305,7 +305,10 @@ def _expectation(
             )
         elif found and found.num_epochs > 1:
             said += f", or rather {worse}: the best of its {found.num_epochs} epochs was taken"
-    return f"On new data of this kind, {said}; {_elsewhere(values.of(first.number), objective)}."
+    told = f"On new data of this kind, {said}; {_elsewhere(values.of(first.number), objective)}."
+    if first.mean is None or first.is_repeat:
+        return told
+    return f"{told} {trained_again_told(metric, first.mean, first.num_seeds)}"
 
 
 def _within(low: float | None, high: float | None) -> str:
