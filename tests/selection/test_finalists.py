@@ -386,8 +386,11 @@ def test_a_promoted_repeat_whose_scores_are_lost_is_not_shown_as_the_trial(final
     nearest = final.read().ranked[0].nearest_mean(AUC)
     promote(final.folder, KnownModels(nearest.recipe))
     final.folder.trial(nearest.recipe).scores.unlink()
-    first = summarise(final.folder, final.study.rows, AUC)[0].contenders[0]
+    told = summarise(final.folder, final.study.rows, AUC)[0]
+    first = told.contenders[0]
     assert first.role == "best" and first.recipe != nearest.recipe
+    assert told.decision[0].startswith("The model of trial 1 that is the champion is left out here")
+    assert "would be promoted by `workbench promote`" in told.decision[0]
 
 
 def test_a_finalist_of_which_a_repeat_failed_comes_last(final: Round) -> None:

@@ -120,6 +120,13 @@ def summarise(
     seeds = tuple(sentences(finalists)) if finalists else ()
     pack = kept_pack(folder, champion, rows)
     changed: dict[str, object] = {"seeds": seeds, "pack": pack}
+    if champion and champion.number is not None and chosen[0].role != "champion":
+        first, *others = found.decision
+        lost = (
+            f"The model of {champion.title} that is the champion is left out here: files of it are "
+            "gone or damaged."
+        )
+        changed["decision"] = (f"{lost} {first}", *others)
     if champion and champion.is_soup:
         limit = folder.experiment().rulebook.max_params
         changed["decision"] = decision_for_soup(champion, limit)
