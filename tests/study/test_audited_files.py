@@ -91,6 +91,16 @@ def test_files_of_a_holdout_that_cannot_be_decoded_are_left_out_and_told(
     monkeypatch.setattr(audit, "_scored", _scored)
     told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
     assert "37 files, look 1.\nLeft out: 3 files missing or not to be decoded." in told
+    # One that lies there three times counts once, and so it is the same holdout.
+    once = told.splitlines()[0].removesuffix("look 1.")
+    labels = (held / "val_label.txt").read_text(encoding="utf-8")
+    for name in ("val100.jpg", "val200.jpg"):
+        shutil.copy(held / "valset/val4.jpg", held / "valset" / name)
+        labels += f"{name},0\n"
+    (held / "val_label.txt").write_text(labels, encoding="utf-8")
+    told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
+    same = "Left out: 2 copies of other files of the holdout; each file counts once."
+    assert told.startswith(f"{once}look 2.\n{same}\nLeft out: 3 files missing")
     for file in [*held.glob("valset/*"), *held.glob("trainset/*")]:
         if int(file.stem.strip("trainvl")) % 2:  # every fake
             file.write_bytes(f"torn {file}".encode())

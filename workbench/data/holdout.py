@@ -104,11 +104,20 @@ def holdout_of(manifest: Manifest, holdout: Holdout) -> Manifest:
         DataError: as `without_holdout`.
     """
     held = _is_held(manifest.table, holdout)
-    rows = manifest.table[held]
-    # Files that are not there have no content, and are no copies of each other.
-    keys = rows["content"].where(rows["content"] != "", rows["path"])
-    rows = rows[~keys.duplicated()].assign(split=HOLDOUT)
+    rows = manifest.table[held].assign(split=HOLDOUT)
     return replace(manifest, table=rows.reset_index(drop=True))
+
+
+def counted_once(manifest: Manifest) -> tuple[Manifest, int]:
+    """Return the manifest with one of the files that are the same, and how many others there were.
+
+    Files that are not there have no content, and are no copies of each other.
+    """
+    keys = manifest.table["content"].where(manifest.table["content"] != "", manifest.table["path"])
+    is_copy = keys.duplicated()
+    return replace(manifest, table=manifest.table[~is_copy].reset_index(drop=True)), int(
+        is_copy.sum()
+    )
 
 
 def _require_one_label(held: pd.DataFrame) -> None:

@@ -20,7 +20,14 @@ import numpy.typing as npt
 import torch
 
 from workbench.data.facts import FactsStore
-from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
+from workbench.data.holdout import (
+    HOLDOUT,
+    Holdout,
+    counted_once,
+    holdout_of,
+    read_holdout,
+    without_holdout,
+)
 from workbench.data.manifest import Manifest, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.prepared_report import require_classes
@@ -92,6 +99,9 @@ class Audited:
     elsewhere: str = ""
     """How often other studies here looked at the same files: `a 2 times, b once`."""
 
+    num_same: int = 0
+    """Files that were left out, being copies of others of the holdout."""
+
 
 def audit(
     folder: StudyFolder,
@@ -124,6 +134,7 @@ def audit(
         manifest, place = _manifest(folder, workspace, holdout, searched)
         seen = [searched, *of_other_studies(folder, asked.uid)]
         manifest, num_copies = without_copies(manifest, seen)
+        manifest, num_same = counted_once(manifest)
         _require_classes(manifest)
         looks = read_looks(folder)
         same = [look for look in looks if look.holdout == manifest.fingerprint]
@@ -178,8 +189,9 @@ def audit(
     num_unseen = len(manifest.table) - len(targets)
     elsewhere = looks_elsewhere(folder, look.holdout)
     num_looks = len(looks) + 1
+    picked = asked.objective
     return Audited(
-        look, before, num_looks, asked.objective, num_copies, num_unseen, shared, elsewhere
+        look, before, num_looks, picked, num_copies, num_unseen, shared, elsewhere, num_same
     )
 
 
@@ -192,6 +204,11 @@ def describe_audit(audited: Audited) -> str:
         lines.append(
             f"Left out: {counted(audited.num_copies, 'copy', 'copies')} of files that were trained "
             "or chosen on."
+        )
+    if audited.num_same:
+        lines.append(
+            f"Left out: {counted(audited.num_same, 'copy', 'copies')} of other files of the "
+            "holdout; each file counts once."
         )
     if audited.num_unseen:
         lines.append(
