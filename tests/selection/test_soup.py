@@ -32,7 +32,13 @@ from workbench.selection.pack_summary import describe_pack, summarise_pack
 from workbench.selection.promotion import promote_best
 from workbench.selection.refit import refit_champion
 from workbench.selection.registration import load_trained
-from workbench.selection.soup import choose_greedily, make_soup, misfit
+from workbench.selection.soup import (
+    choose_greedily,
+    is_of_all,
+    make_soup,
+    misfit,
+    num_groups,
+)
 from workbench.selection.soup_decision import decision_for_soup, worth_of_soup
 from workbench.selection.soup_promotion import promote_newest_soup, register_soup
 from workbench.selection.soup_scoring import SoupScorer
@@ -462,6 +468,22 @@ def test_what_a_soup_is_worth_depends_on_how_its_trials_were_chosen(
     make_soup(folder, [worst, other], device="cpu")
     some = promote_newest_soup(folder, ListedModels())
     assert some.why.startswith("It averages 2 of 3 trials that can be averaged: as far as")
+
+
+def test_a_soup_of_one_of_several_groups_was_picked_too(tmp_path: Path) -> None:
+    study = TrainedStudy(tmp_path)
+    for seed in (0, 1):
+        for lr in (1e-3, 1e-2):
+            study.train(seed=seed, optimizer=AdamW(lr=lr))
+    made = make_soup(study.folder, device="cpu")
+    assert made.soup and len(made.soup.numbers) == 2
+    assert num_groups(study.folder, study.rows) == 2
+    assert not is_of_all(study.folder, made.soup, study.rows)
+    said = worth_of_soup(study.folder, made.soup, study.rows)
+    assert said.startswith("It averages all 2 trials of its model and start, one of 2 groups")
+    assert "expect less on new data" in said
+    alone = [row for row in study.rows if row.number in made.soup.numbers]
+    assert is_of_all(study.folder, made.soup, alone)
 
 
 def test_of_a_soup_of_all_trials_those_that_pruning_stopped_are_told(

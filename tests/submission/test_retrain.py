@@ -328,6 +328,14 @@ def test_other_bits_fail_unless_there_is_a_reason_for_them(
 
     strict = check_model(model, moved, scores, reasons=[], tolerance=tolerance)
     assert [check.ok for check in strict] == [False, True, False]
+    others = scores.assign(score=scores["score"].mask(scores["slice"] == "test", 0.5))
+    alike = result_of(model, objective=0.80)
+    for has_same_test, scored in ((True, False), (False, None)):
+        lines = check_model(
+            model, alike, others, reasons=[], tolerance=tolerance, has_same_test=has_same_test
+        )
+        assert [check.ok for check in lines] == [True, scored, True]
+    assert lines[1].said == "not compared: the test files here are others"
     lenient = check_model(model, moved, scores, reasons=["a GPU"], tolerance=tolerance)
     assert [check.ok for check in lenient] == [None, None, True, True]
     tight = tolerance_for(None, 0.01)

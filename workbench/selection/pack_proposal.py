@@ -28,7 +28,7 @@ from workbench.selection.pack_costs import (
     of_no_scores,
 )
 from workbench.selection.packing import Ingredient, counted, record_of, write_pack
-from workbench.selection.soup import num_fitting
+from workbench.selection.soup import is_of_all
 from workbench.study.alike import measured_alike
 from workbench.study.file_groups import groups_of_files
 from workbench.study.folder import StudyFolder
@@ -304,9 +304,7 @@ def _caveat(ingredients: Sequence[Ingredient], studies: Sequence[StudyFolder]) -
     for one in ingredients:
         if one.soup:
             rows = read_scored_trials(one.folder)
-            if one.soup.chosen == "greedily" or len(one.soup.ingredients) < num_fitting(
-                one.folder, one.soup, rows
-            ):
+            if not is_of_all(one.folder, one.soup, rows):
                 picked.append(one.title)
     if not picked:
         return stopped

@@ -262,6 +262,23 @@ def num_fitting(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> in
     return len(inside) + len(fitting)
 
 
+def num_groups(folder: StudyFolder, rows: Sequence[TrialRow]) -> int:
+    """Return how many groups of complete trials there are, each of which can be averaged."""
+    recipes = [folder.trial(row.recipe).kept_recipe() for row in complete_trials(rows)]
+    left, found = [recipe for recipe in recipes if recipe], 0
+    while left:
+        first, *others = left
+        left = [recipe for recipe in others if misfit(first, recipe)]
+        found += len(left) < len(others)
+    return found
+
+
+def is_of_all(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> bool:
+    """Say whether no trial of a soup was picked by its value: no others could be averaged."""
+    has_all = len(soup.ingredients) >= num_fitting(folder, soup, rows)
+    return soup.chosen != "greedily" and has_all and num_groups(folder, rows) < 2
+
+
 def _num_without_weights(folder: StudyFolder, rows: Sequence[TrialRow], first: TrialRow) -> int:
     """Return how many complete trials fit `first`, and lack the weights to be averaged."""
     recipe = folder.trial(first.recipe).read_recipe()

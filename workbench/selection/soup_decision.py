@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from workbench.selection.champion import Champion, ends_of
 from workbench.selection.leaderboard import num_pruned, stopped_told
-from workbench.selection.soup import num_fitting
+from workbench.selection.soup import is_of_all, num_fitting, num_groups
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, count_paused
 from workbench.study.soups import Soup
@@ -54,6 +54,13 @@ def worth_of_soup(folder: StudyFolder, soup: Soup, rows: Sequence[TrialRow]) -> 
         said = (
             f"It averages {which}: as far as these were picked by their values on {place}, expect "
             "less on new data. No interval allows for that choice."
+        )
+    elif not is_of_all(folder, soup, rows):
+        said = (
+            f"It averages all {fitting} {complete}trials of its model and start, one of "
+            f"{num_groups(folder, rows)} groups that can be averaged: as far as this one was "
+            f"picked by values on {place}, expect less on new data. No interval allows for that "
+            "choice."
         )
     else:
         said = (

@@ -128,7 +128,14 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
             files, reasons = _trained(one, prepared[one.study], workspace, seats, how.store, tags)
             result, scores = files.read_result(), files.read_scores()
             assert result is not None  # it was trained
-            lines = check_model(one, result, scores, reasons=reasons, tolerance=tolerance)
+            lines = check_model(
+                one,
+                result,
+                scores,
+                reasons=reasons,
+                tolerance=tolerance,
+                has_same_test=has_same_test(record, one.study, prepared[one.study]),
+            )
             say("\n".join(f"{check.what}: {check.said}" for check in lines))
             checks += lines
             if place < len(record.models):
