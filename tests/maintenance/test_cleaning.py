@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.maintenance.conftest import ranked, register, with_weights, write_champion
-from tests.selection.studies import MadeStudy
+from tests.selection.studies import MadeStudy, normal_scores
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench import files
@@ -131,6 +131,25 @@ def test_a_changed_record_takes_the_weights_of_no_better_trial(
         last.write_scores(scores[scores["name"] != "clip00001.mp4"])
     plan = plan_cleaning(study.folder, Workspace(tmp_path), keep=1)
     assert [one.what for one in plan.deletions] == []
+
+
+def test_those_that_keep_their_weights_are_the_best_that_can_be_promoted(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path / "experiments")
+    for shift in (2.0, 1.5, 1.0, 0.5):
+        study.add(*normal_scores(shift, seed=1))
+    files = [study.folder.trial(row.recipe) for row in study.rows]
+    for one in files:
+        one.weights.write_bytes(bytes(10))
+
+    def deleted() -> list[str]:
+        plan = plan_cleaning(study.folder, Workspace(tmp_path), keep=1)
+        return [one.what for one in plan.deletions]
+
+    assert deleted() == ["trial 1", "trial 2", "trial 3"]
+    files[0].scores.unlink()  # it cannot be ranked until they are put back
+    assert deleted() == ["trial 2", "trial 3"]
+    files[1].weights.unlink()
+    assert deleted() == ["trial 3"]
 
 
 def test_nothing_goes_of_a_folder_that_is_a_link(tmp_path: Path) -> None:

@@ -561,3 +561,15 @@ def test_the_interval_of_a_champion_stays_within_0_and_1() -> None:
     # Of an older version, which kept the standard error alone.
     older = made.model_copy(update={"low": None, "high": None})
     assert "0.99000 (0.95080 to 1.00000, 95%, DeLong)" in describe_champion(older)
+
+
+def test_a_registered_trial_whose_weights_are_gone_is_promoted_with_a_warning(
+    study: MadeStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = ListedModels()
+    for _ in range(2):
+        promote(study.folder, registry)
+    assert "are gone" not in capsys.readouterr().err
+    study.folder.trial(study.rows[0].recipe).weights.unlink()
+    assert promote(study.folder, registry).number == 0
+    assert "warning: The weights of trial 0 are gone (" in capsys.readouterr().err

@@ -4,7 +4,6 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import pytest
 
 from tests.commands import COMMAND, ENVIRONMENT, WAIT_S
@@ -115,21 +114,30 @@ def test_without_a_budget_nothing_is_deleted(bench: Bench, inline: InlineTrials)
 
 @pytest.mark.parametrize("raised", [False, True])
 def test_weights_of_a_trial_that_its_scores_refute_stay_and_protect_no_worse_one(
-    bench: Bench, inline: InlineTrials, raised: bool
+    tmp_path: Path, raised: bool
 ) -> None:
     """A changed result could make the best trial the worst one, or the worst the best."""
-    inline.reset(by_rate)
-    inline.weights_bytes = MB
-    outcome = bench.search(bench.experiment(), 3)
-    folder = outcome.folder
-    first, second, third = sorted(read_trials(folder), key=lambda row: -(row.objective or 0))
-    refuted = folder.trial((first if raised else third).recipe)
-    scores = pd.DataFrame({"slice": "val", "name": list("abcd"), "target": [0, 0, 1, 1]})
-    refuted.write_scores(scores.assign(score=[0.1, 0.2, 0.8, 0.9]))  # of AUC 1
-    objective = folder.experiment().objective
-    disk_budget.DiskBudget(folder, objective, 1).keep()
-    kept = {first.number, second.number} if raised else {first.number, third.number}
-    assert with_weights(outcome) == kept
+    made = MadeStudy(tmp_path)
+    for shift in (1.5, 1.0, 0.5):
+        made.add(*normal_scores(shift, seed=1))
+    # Of the first and the third the scores are others' by now.
+    refuted = made.folder.trial(made.rows[0 if raised else 2].recipe)
+    refuted.write_scores(made.folder.trial(made.rows[1].recipe).read_scores())
+    assert weights_of(made) == ([0, 1] if raised else [0, 2])
+
+
+def test_the_best_that_can_be_promoted_keeps_its_weights(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    for shift in (2.0, 1.5, 1.0, 0.5):
+        made.add(*normal_scores(shift, seed=1))
+    first, second, *_ = (made.folder.trial(row.recipe) for row in made.rows)
+    first.scores.unlink()  # so it cannot be ranked; they may be put back
+    assert weights_of(made) == [0, 1]
+    for row in made.rows:
+        made.folder.trial(row.recipe).weights.write_bytes(b"weights")
+    second.weights.unlink()
+    DiskBudget(made.folder, made.objective, 1).keep()
+    assert [r.number for r in made.rows if made.folder.trial(r.recipe).weights.exists()] == [0, 2]
 
 
 class _Disk(NamedTuple):

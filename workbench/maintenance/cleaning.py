@@ -31,7 +31,7 @@ from workbench.study.packs import PACK_FILE
 from workbench.study.records import TrialRow, read_trials
 from workbench.study.refits import read_refit
 from workbench.study.repeats import read_repeats
-from workbench.study.scored import is_refuted
+from workbench.study.scored import is_refuted, without_scores
 from workbench.tables import size, text_table
 from workbench.tracking.removal import RegisteredVersion, StudyRecord, artifact_folder, has_store
 from workbench.tracking.store import WriteError
@@ -108,16 +108,20 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     """
     experiment = folder.experiment()
     objective, limits = experiment.objective, experiment.constraints
-    # By a record that was changed another trial could be the best: it is failed, its weights stay.
+    # By a record that was changed another trial could be the best, and one whose scores are gone
+    # cannot be ranked until they are put back: it is failed, its weights stay.
+    rows = read_trials(folder)
+    lost = without_scores(folder, rows)
     rows = [
         row.model_copy(update={"state": "failed"})
-        if is_refuted(folder, row, objective, limits)
+        if row.recipe in lost or is_refuted(folder, row, objective, limits)
         else row
-        for row in read_trials(folder)
+        for row in rows
     ]
     rows, _ = measured_alike(folder, rows)
     ranked = rank(complete_trials(rows), objective)
-    kept = {row.recipe: "" for row in ranked[:keep]} | needed(folder, rows)
+    there = [row for row in ranked if folder.trial(row.recipe).weights.exists()]
+    kept = {row.recipe: "" for row in there[:keep]} | needed(folder, rows)
     weights = _weights(folder, rows, kept) + _joined(folder, kept)
     checkpoints = _checkpoints(folder)
     registered = _registered(folder, workspace, kept)

@@ -8,7 +8,7 @@ from workbench.study.alike import measured_alike
 from workbench.study.disk import delete_weights, needed, size_of
 from workbench.study.folder import StudyFolder
 from workbench.study.records import TrialRow, place_of, read_trials
-from workbench.study.scored import is_refuted
+from workbench.study.scored import is_refuted, without_scores
 from workbench.tables import size
 from workbench.trial.constraints import Constraints
 from workbench.trial.recipe import Objective
@@ -71,14 +71,20 @@ class DiskBudget:
             (row for row in rows if row.state == "complete" and row.objective is not None),
             key=lambda row: place_of(row, self._objective),
         )
-        # By a record that was changed another trial could be the best: its weights stay.
-        sound = (row for row in ranked if not self._is_refuted(row))
+        # By a record that was changed another trial could be the best: its weights stay. So do
+        # those of one whose scores are gone; neither is the best that can be promoted.
+        lost = without_scores(self._folder, rows)
+        ranked = [row for row in ranked if row.recipe not in lost]
+        sound = (row for row in ranked if self._has_weights(row) and not self._is_refuted(row))
         best = next((row for row in sound if self._is_alike(row, rows)), None)
         for row in reversed(ranked):
             if row is best or row.recipe in kept:
                 continue
-            if self._folder.trial(row.recipe).weights.exists() and not self._is_refuted(row):
+            if self._has_weights(row) and not self._is_refuted(row):
                 yield row
+
+    def _has_weights(self, row: TrialRow) -> bool:
+        return self._folder.trial(row.recipe).weights.exists()
 
     def _is_refuted(self, row: TrialRow) -> bool:
         return is_refuted(self._folder, row, self._objective, self._constraints)

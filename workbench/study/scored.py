@@ -141,6 +141,16 @@ def is_refuted(
     return with_scores(folder, row, objective, constraints).state != row.state
 
 
+def without_scores(folder: StudyFolder, rows: Sequence[TrialRow]) -> frozenset[str]:
+    """Return the recipes of complete trials whose scores are gone, so that they cannot be ranked.
+
+    Of a study none of whose trials has any, nothing tells which.
+    """
+    complete = {row.recipe for row in rows if row.state == "complete"}
+    lost = frozenset(uid for uid in complete if not folder.trial(uid).scores.exists())
+    return frozenset() if len(lost) == len(complete) else lost
+
+
 def gives(scores: pd.DataFrame, objective: Objective, value: float) -> bool:
     """Return whether stored scores give this value of the objective."""
     return _not_given(scores, objective, [(objective.metric, value)]) is None
