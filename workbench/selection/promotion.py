@@ -132,6 +132,12 @@ def promote(
     version = known_version(folder, registry, row.recipe)
     if version is None:
         version = register(folder, registry, row, objective)
+    elif not (weights := folder.model(row.recipe).weights).exists():
+        # The registry has a graph of it: enough for MLflow, not for a bundle.
+        say(
+            f"warning: The weights of trial {row.number} are gone ({weights}): no bundle can be "
+            "exported of it, nor can it be refitted. Put the file back, or promote another trial."
+        )
     champion = Champion(
         **lead.model_dump(),
         study=folder.name,
