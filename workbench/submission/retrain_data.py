@@ -94,6 +94,12 @@ def has_same_test(record: TrainingRecord, study: str, prepared: Prepared) -> boo
     return here is not None and wanted is not None and here.media == wanted.media
 
 
+def has_other_order(record: TrainingRecord, study: str, prepared: Prepared) -> bool:
+    """Say whether the training files are the same and stand in another order, as far as noted."""
+    here, wanted = digests(prepared.table, ()).get("train"), record.data[study].get("train")
+    return bool(here and wanted and wanted.order and here.order != wanted.order)
+
+
 def _study_of(bundle: Path, study: str, workspace: Workspace) -> StudyFolder:
     """Return a study's folder with what the bundle keeps of it.
 
@@ -155,7 +161,7 @@ def require_same(
                 f"The bundle does not say which were {words}, so nothing shows that {data} is what "
                 "its model was trained on. Export it again."
             )
-        if was is None or now == was:
+        if was is None or (now is not None and now.is_as(was)):
             continue
         if now is None or now.num_files != was.num_files:
             what = f"{words} are {now.num_files if now else 0}, not {was.num_files}"

@@ -46,6 +46,14 @@ class FilesDigest(Frozen):
     media: str = Field(pattern=_SHA)
     """SHA-256 of the names with the SHA-256 of what each file holds."""
 
+    order: str = ""
+    """SHA-256 of the names as they stand in the table, by which a training draws; empty where an
+    older version did not note it."""
+
+    def is_as(self, other: "FilesDigest") -> bool:
+        """Say whether these are the same files with the same labels, in whatever order."""
+        return self.model_copy(update={"order": other.order}) == other
+
 
 class SeedSpread(Frozen):
     """What other seeds move, as the repeats of the study's finalists tell."""
@@ -179,12 +187,16 @@ def digests(table: pd.DataFrame, used: tuple[str, ...]) -> dict[str, FilesDigest
         used: Columns of the metadata that count.
     """
     columns = [column for column in (*map(column_of, used), FOLD) if column in table]
+    orders = {
+        str(split): _sha256(rows[["name"]]) for split, rows in table.groupby("split", sort=False)
+    }
     return {
         str(split): FilesDigest(
             num_files=len(rows),
             num_fake=int((rows["target"] == 1).sum()),
             labels=_sha256(rows[["name", "target", *columns]]),
             media=_sha256(rows[["name", "content"]]),
+            order=orders[str(split)],
         )
         for split, rows in table.sort_values(["split", "name"]).groupby("split", sort=False)
     }
