@@ -108,18 +108,6 @@ def holdout_of(manifest: Manifest, holdout: Holdout) -> Manifest:
     return replace(manifest, table=rows.reset_index(drop=True))
 
 
-def counted_once(manifest: Manifest) -> tuple[Manifest, int]:
-    """Return the manifest with one of the files that are the same, and how many others there were.
-
-    Files that are not there have no content, and are no copies of each other.
-    """
-    keys = manifest.table["content"].where(manifest.table["content"] != "", manifest.table["path"])
-    is_copy = keys.duplicated()
-    return replace(manifest, table=manifest.table[~is_copy].reset_index(drop=True)), int(
-        is_copy.sum()
-    )
-
-
 def _require_one_label(held: pd.DataFrame) -> None:
     """Refuse files of a holdout that are the same byte for byte and have both labels.
 

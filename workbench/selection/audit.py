@@ -20,18 +20,11 @@ import numpy.typing as npt
 import torch
 
 from workbench.data.facts import FactsStore
-from workbench.data.holdout import (
-    HOLDOUT,
-    Holdout,
-    counted_once,
-    holdout_of,
-    read_holdout,
-    without_holdout,
-)
+from workbench.data.holdout import HOLDOUT, Holdout, holdout_of, read_holdout, without_holdout
 from workbench.data.manifest import Manifest, read_manifest
 from workbench.data.prepare import Prepared, prepare
 from workbench.data.prepared_report import require_classes
-from workbench.errors import DataError, StudyError
+from workbench.errors import StudyError
 from workbench.fence import num_cores
 from workbench.parts.model_spec import ModelSpec
 from workbench.scoring.any_model import scores_of
@@ -40,10 +33,12 @@ from workbench.scoring.stored import StoredViews
 from workbench.scoring.stored_slices import Scores
 from workbench.searching.devices import choose_seats
 from workbench.selection.audited_files import (
+    counted_once,
     labelled_files,
     of_known_groups,
     of_near_copies,
     of_other_studies,
+    require_both_classes,
     without_copies,
 )
 from workbench.selection.champion import current_user, read_champion
@@ -135,7 +130,7 @@ def audit(
         seen = [searched, *of_other_studies(folder, asked.uid)]
         manifest, num_copies = without_copies(manifest, seen)
         manifest, num_same = counted_once(manifest)
-        _require_classes(manifest)
+        require_both_classes(manifest)
         looks = read_looks(folder)
         same = [look for look in looks if look.holdout == manifest.fingerprint]
         before = same[-1] if same else None
@@ -382,15 +377,6 @@ def _manifest(
             "be held out now than then. Undo the change."
         )
     return holdout_of(whole, holdout), place
-
-
-def _require_classes(manifest: Manifest) -> None:
-    there = manifest.table[manifest.table["status"] == "ok"]
-    if there["target"].nunique() < 2:
-        raise DataError(
-            f"The holdout needs real and fake files that no split and no slice has: {len(there)} "
-            f"are there, of {there['target'].nunique()} classes. Add files, or correct `holdout`."
-        )
 
 
 def _scored(

@@ -13,7 +13,7 @@ from workbench.data.holdout import HOLDOUT
 from workbench.data.manifest import Manifest
 from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
-from workbench.errors import StudyError
+from workbench.errors import DataError, StudyError
 from workbench.study.folder import StudyFolder
 from workbench.study.packs import PackFolder
 from workbench.tables import counted
@@ -50,6 +50,31 @@ def without_copies(manifest: Manifest, searched: Sequence[Prepared]) -> tuple[Ma
     is_copy = manifest.table["content"].isin(known)
     left = manifest.table[~is_copy].reset_index(drop=True)
     return replace(manifest, table=left), int(is_copy.sum())
+
+
+def counted_once(manifest: Manifest) -> tuple[Manifest, int]:
+    """Return the manifest with one of the files that are the same, and how many others there were.
+
+    Files that are not there have no content, and are no copies of each other.
+    """
+    table = manifest.table
+    is_copy = table["content"].where(table["content"] != "", table["path"]).duplicated()
+    left = table[~is_copy].reset_index(drop=True)
+    return replace(manifest, table=left), int(is_copy.sum())
+
+
+def require_both_classes(manifest: Manifest) -> None:
+    """Refuse files of a holdout of which those that are there hold one class.
+
+    Raises:
+        DataError: they do.
+    """
+    there = manifest.table[manifest.table["status"] == "ok"]
+    if there["target"].nunique() < 2:
+        raise DataError(
+            f"The holdout needs real and fake files that no split and no slice has: {len(there)} "
+            f"are there, of {there['target'].nunique()} classes. Add files, or correct `holdout`."
+        )
 
 
 def of_known_groups(manifest: Manifest, searched: Sequence[Prepared]) -> list[str]:
