@@ -146,7 +146,7 @@ def table_bytes(path: Path) -> bytes:
     try:
         return read_file(path, limit_bytes=MAX_TABLE_BYTES, kind=DataError)
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist. Check the data folder and its layout.") from error
+        raise DataError(f"{path} does not exist. Name a table that does.") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a table. Name a file.") from error
     except OSError as error:
