@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.maintenance.conftest import ranked, register, with_weights, write_champion
-from tests.selection.studies import MadeStudy, normal_scores
+from tests.selection.studies import MadeStudy, normal_scores, write_weights
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench import files
@@ -150,6 +150,18 @@ def test_those_that_keep_their_weights_are_the_best_that_can_be_promoted(tmp_pat
     assert deleted() == ["trial 2", "trial 3"]
     files[1].weights.unlink()
     assert deleted() == ["trial 3"]
+
+
+def test_weights_that_were_cut_short_take_no_place_of_the_best(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path / "experiments")
+    for shift in (2.0, 1.5, 1.0):
+        study.add(*normal_scores(shift, seed=1))
+    files = [study.folder.trial(row.recipe) for row in study.rows]
+    for one in files:
+        write_weights(one)
+    files[0].weights.write_bytes(bytes(3))  # as by a copy of the folder that broke off
+    plan = plan_cleaning(study.folder, Workspace(tmp_path), keep=1)
+    assert [one.what for one in plan.deletions] == ["trial 2"]
 
 
 def test_nothing_goes_of_a_folder_that_is_a_link(tmp_path: Path) -> None:

@@ -120,8 +120,7 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     ]
     rows, _ = measured_alike(folder, rows)
     ranked = rank(complete_trials(rows), objective)
-    there = [row for row in ranked if folder.trial(row.recipe).weights.exists()]
-    kept = {row.recipe: "" for row in there[:keep]} | needed(folder, rows)
+    kept = dict.fromkeys(_best(folder, ranked, keep), "") | needed(folder, rows)
     weights = _weights(folder, rows, kept) + _joined(folder, kept)
     checkpoints = _checkpoints(folder)
     registered = _registered(folder, workspace, kept)
@@ -159,6 +158,23 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
         taken=taken,
         deletions=(*weights, *checkpoints, *(registered or ()), *views, *features),
     )
+
+
+def _best(folder: StudyFolder, ranked: Sequence[TrialRow], keep: int) -> list[str]:
+    """Return the recipes of the best trials that have their weights, `keep` of them.
+
+    Besides, of those before them whose weights are damaged or cannot be read: no promotion takes
+    them until they are put back.
+    """
+    found, num_whole = [], 0
+    for row in ranked:
+        files = folder.trial(row.recipe)
+        if num_whole == keep:
+            break
+        if files.weights.exists():
+            found.append(row.recipe)
+            num_whole += files.is_whole()
+    return found
 
 
 def _in_mlflow(
