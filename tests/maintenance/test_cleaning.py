@@ -164,6 +164,19 @@ def test_weights_that_were_cut_short_take_no_place_of_the_best(tmp_path: Path) -
     assert [one.what for one in plan.deletions] == ["trial 2"]
 
 
+def test_repeats_of_finalists_stay_though_the_trials_have_other_numbers_now(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path / "experiments")
+    best = study.add(*normal_scores(2.0, seed=1))
+    recipe = repeated(best, 1)
+    # Begun when the trial was number 7, before the journal was lost.
+    write_repeat(study.folder, Repeat(number=7, of=best.uid, place=1, recipe=recipe.uid))
+    files = study.folder.repeat(recipe.uid)
+    files.write_result(Result(recipe=recipe.uid, state="complete"))
+    files.weights.write_bytes(bytes(10))
+    write_plan(study.folder, FinalistsPlan(numbers=(0,), num_seeds=1))
+    assert plan_cleaning(study.folder, Workspace(tmp_path), keep=1).deletions == ()
+
+
 def test_nothing_goes_of_a_folder_that_is_a_link(tmp_path: Path) -> None:
     study, targets = MadeStudy(tmp_path / "experiments"), [0, 0, 1, 1]
     study.add(targets, [0.1, 0.2, 0.8, 0.9])
