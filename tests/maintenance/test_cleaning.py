@@ -37,6 +37,7 @@ from workbench.study.repeats import (
     write_plan,
     write_repeat,
 )
+from workbench.tracking.alias import Aliased
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import artifact_folder
 from workbench.trial.recipe import Objective
@@ -175,6 +176,19 @@ def test_repeats_of_finalists_stay_though_the_trials_have_other_numbers_now(tmp_
     files.weights.write_bytes(bytes(10))
     write_plan(study.folder, FinalistsPlan(numbers=(0,), num_seeds=1))
     assert plan_cleaning(study.folder, Workspace(tmp_path), keep=1).deletions == ()
+
+
+def test_the_weights_of_what_mlflow_calls_the_champion_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, workspace = MadeStudy(tmp_path / "experiments"), Workspace(tmp_path)
+    for shift in (2.0, 1.5, 1.0):
+        write_weights(study.folder.trial(study.add(*normal_scores(shift, seed=1)).uid))
+    # The worst was promoted by hand, and champion.json is lost.
+    there = Aliased("1", study.rows[2].recipe, None)
+    monkeypatch.setattr(cleaning, "champion_alias", lambda root, name: there)
+    plan = plan_cleaning(study.folder, workspace, keep=1)
+    assert [one.what for one in plan.deletions] == ["trial 1"]
 
 
 def test_nothing_goes_of_a_folder_that_is_a_link(tmp_path: Path) -> None:
