@@ -376,16 +376,25 @@ def test_one_speaker_whose_name_is_a_word_turns_nothing_over(
 
 
 @pytest.mark.parametrize(
-    "folder", ["user_generated", "no-fake", "withoutSynthesis", "human_ai", "fake_no"]
+    "folder",
+    ["user_generated", "no-fake", "withoutSynthesis", "human_ai", "fake_no", "deepfake-free"],
 )
 def test_reals_in_a_folder_whose_name_takes_its_word_back_are_right(folder: str) -> None:
-    paths = [f"{folder if n < 10 else 'made'}/{n}.wav" for n in range(20)]
-    assert turned_by_names(paths, [n >= 10 for n in range(20)]) == ""
+    for whole in ("{}/{}.wav", "{1}_{0}.mp4"):
+        paths = [whole.format(folder if n < 10 else "made", n) for n in range(20)]
+        assert turned_by_names(paths, [n >= 10 for n in range(20)]) == ""
 
 
 @pytest.mark.parametrize(
     "name",
-    ["user{}_{}", "human_face_{1}{0}", "human_{1}/{0}", "no_{}_{}", "{1}_without_sound{0}"],
+    [
+        "user{}_{}",
+        "human_face_{1}{0}",
+        "human_{1}/{0}",
+        "no_{}_{}",
+        "{1}_without_sound{0}",
+        "{1}_no_bg/{0}",
+    ],
 )
 def test_such_a_word_that_is_of_something_else_takes_nothing_back(name: str) -> None:
     paths = [name.format(n, "fake" if n < 10 else "real") + ".mp4" for n in range(20)]

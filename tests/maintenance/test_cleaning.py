@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.maintenance.conftest import ranked, register, with_weights, write_champion
-from tests.selection.studies import MadeStudy, normal_scores
+from tests.selection.studies import MadeStudy, normal_scores, write_weights
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench import files
@@ -37,6 +37,7 @@ from workbench.study.repeats import (
     write_plan,
     write_repeat,
 )
+from workbench.tracking.alias import Aliased
 from workbench.tracking.registry import ModelRegistry
 from workbench.tracking.removal import artifact_folder
 from workbench.trial.recipe import Objective
@@ -150,6 +151,44 @@ def test_those_that_keep_their_weights_are_the_best_that_can_be_promoted(tmp_pat
     assert deleted() == ["trial 2", "trial 3"]
     files[1].weights.unlink()
     assert deleted() == ["trial 3"]
+
+
+def test_weights_that_were_cut_short_take_no_place_of_the_best(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path / "experiments")
+    for shift in (2.0, 1.5, 1.0):
+        study.add(*normal_scores(shift, seed=1))
+    files = [study.folder.trial(row.recipe) for row in study.rows]
+    for one in files:
+        write_weights(one)
+    files[0].weights.write_bytes(bytes(3))  # as by a copy of the folder that broke off
+    plan = plan_cleaning(study.folder, Workspace(tmp_path), keep=1)
+    assert [one.what for one in plan.deletions] == ["trial 2"]
+
+
+def test_repeats_of_finalists_stay_though_the_trials_have_other_numbers_now(tmp_path: Path) -> None:
+    study = MadeStudy(tmp_path / "experiments")
+    best = study.add(*normal_scores(2.0, seed=1))
+    recipe = repeated(best, 1)
+    # Begun when the trial was number 7, before the journal was lost.
+    write_repeat(study.folder, Repeat(number=7, of=best.uid, place=1, recipe=recipe.uid))
+    files = study.folder.repeat(recipe.uid)
+    files.write_result(Result(recipe=recipe.uid, state="complete"))
+    files.weights.write_bytes(bytes(10))
+    write_plan(study.folder, FinalistsPlan(numbers=(0,), num_seeds=1))
+    assert plan_cleaning(study.folder, Workspace(tmp_path), keep=1).deletions == ()
+
+
+def test_the_weights_of_what_mlflow_calls_the_champion_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, workspace = MadeStudy(tmp_path / "experiments"), Workspace(tmp_path)
+    for shift in (2.0, 1.5, 1.0):
+        write_weights(study.folder.trial(study.add(*normal_scores(shift, seed=1)).uid))
+    # The worst was promoted by hand, and champion.json is lost.
+    there = Aliased("1", study.rows[2].recipe, None)
+    monkeypatch.setattr(cleaning, "champion_alias", lambda root, name: there)
+    plan = plan_cleaning(study.folder, workspace, keep=1)
+    assert [one.what for one in plan.deletions] == ["trial 1"]
 
 
 def test_nothing_goes_of_a_folder_that_is_a_link(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from workbench.study.records import TrialRow, read_trials
 from workbench.study.storage import open_storage
 from workbench.trial.metrics import objective_metrics
 from workbench.trial.recipe import MetricName, Objective, Recipe
-from workbench.trial.result import Epoch, Result, State
+from workbench.trial.result import Epoch, Result, State, TrialFolder
 from workbench.trial.training_spec import TrainingSpec
 
 OPTUNA_STATES = {state: number for number, state in records.STATES.items()}
@@ -82,6 +82,15 @@ def normal_scores(
     own = np.random.default_rng(seed).normal(size=num)
     logits = difficulty + shift * (targets - 0.5) * 2 + noise * own
     return targets.tolist(), (1 / (1 + np.exp(-logits))).tolist()
+
+
+def write_weights(files: TrialFolder) -> None:
+    """Write weights of a trial, which no model has, and note them as a training does."""
+    files.weights.write_bytes(bytes(10))
+    result = files.read_result()
+    assert result is not None
+    noted = {"weights_sha256": hash_file(files.weights)}
+    files.write_result(result.model_copy(update=noted))
 
 
 class MadeStudy:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.commands import COMMAND, ENVIRONMENT, WAIT_S
-from tests.selection.studies import MadeStudy, normal_scores
+from tests.selection.studies import MadeStudy, normal_scores, write_weights
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from tests.study.tiny import SPACE, write_data, write_experiment
@@ -140,6 +140,18 @@ def test_the_best_that_can_be_promoted_keeps_its_weights(tmp_path: Path) -> None
     assert [r.number for r in made.rows if made.folder.trial(r.recipe).weights.exists()] == [0, 2]
 
 
+def test_weights_that_were_cut_short_are_not_the_best_that_stay(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    for shift in (2.0, 1.5, 1.0):
+        made.add(*normal_scores(shift, seed=1))
+    files = [made.folder.trial(row.recipe) for row in made.rows]
+    for one in files:
+        write_weights(one)
+    files[0].weights.write_bytes(b"")  # as by a copy of the folder that broke off
+    DiskBudget(made.folder, made.objective, 1).keep()
+    assert [one.weights.exists() for one in files] == [True, True, False]
+
+
 class _Disk(NamedTuple):
     total: int
     used: int
@@ -251,9 +263,11 @@ def test_what_was_scored_on_other_files_is_not_the_best_whose_weights_stay(tmp_p
     made = MadeStudy(tmp_path)
     targets, scores = normal_scores(1.5, seed=1)
     made.add(targets, scores, names=[f"other{number}.mp4" for number in range(len(targets))])
-    for shift in (0.7, 0.5):
+    for shift in (0.7, 0.5, 0.4):
         made.add(*normal_scores(shift, seed=1))
     assert weights_of(made) == [1]
+    made.folder.trial(made.rows[-1].recipe).scores.unlink()  # the last that is ranked is another
+    assert weights_of(made) == [1, 3]
 
 
 def test_a_changed_record_puts_no_trial_first_by_a_constraint_that_it_breaks(

@@ -150,20 +150,18 @@ def test_a_soup_in_a_pack_is_averaged_again_of_trials_that_are_trained_again(
         TrainingRecord.model_validate(tree)
 
 
-def test_another_order_of_the_training_files_is_told_and_held_to_the_tolerance(
+def test_another_order_of_the_files_is_told_and_held_to_the_tolerance(
     study: TrainedStudy, bundle: Bundle, tmp_path: Path
 ) -> None:
     data = shutil.copytree(study.data, tmp_path / "data")
-    file = data / "train_label.txt"
-    header, *rows = file.read_text().splitlines()
-    file.write_text("\n".join([header, *reversed(rows)]) + "\n")
-    test = data / "prediction.txt.csv"
-    if test.exists():  # of the test files the order says nothing
-        header, *rows = test.read_text().splitlines()
-        test.write_text("\n".join([header, *reversed(rows)]) + "\n")
+    for name in ("train_label.txt", "val_label.txt", "prediction.txt.csv"):
+        header, *rows = (data / name).read_text().splitlines()
+        (data / name).write_text("\n".join([header, *reversed(rows)]) + "\n")
     said = said_of(retrain(bundle.path, data, tmp_path / "out", How(store=tmp_path)).checks)
-    why = "not the same: the table has the training files in another order"
-    assert said["trial 7: conditions"] == (None, why)
+    why = "the table has {} in another order"
+    words = ("the training files", "the files of val", "the test files")
+    told = "; ".join(map(why.format, words))
+    assert said["trial 7: conditions"] == (None, f"not the same: {told}")
     assert said["trial 7: weights"] == (None, "other bits, which these conditions allow")
     assert "at most " in said["trial 7: auc"][1]
 

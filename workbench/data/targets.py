@@ -33,10 +33,13 @@ _A_CLASS = f"(?:{'|'.join(word for words in _IN_NAMES.values() for word in words
 
 _TAKEN_BACK = re.compile(
     rf"\b(?:no[tn] |(?:no|without) {_A_CLASS}\b|(?:user|human) (?:ai|generated)\b"
-    rf"|{_A_CLASS} no(?: \d| \w{{2,4}}$|$))"
+    rf"|{_A_CLASS} (?:free\b|no(?: \d|$)))"
 )
-"""In the words of a name: those for a class say none, as in `no_fake`, `fake_no.png` or
-`user_generated`; what `user_7_fake.png` and `fake_no_sound.mp4` say they do say."""
+"""In the words of a name without its suffix: those for a class say none, as in `no_fake`,
+`fake_no.mp4`, `deepfake-free` or `user_generated`; what `user_7_fake.png`, `fake_no_sound.mp4` and
+`fake_no_bg` say they do say."""
+
+_SUFFIX = re.compile(r"\.\w{2,5}$")
 
 _MAY_SAY = re.compile(
     "|".join((*_IN_NAMES["fake"], *_IN_NAMES["real"], "bona_fide")), re.IGNORECASE
@@ -228,7 +231,7 @@ def _class_in_name(path: str) -> int | None:
     """
     if not _MAY_SAY.search(path):
         return None
-    for part in reversed(path.split("/")):
+    for part in reversed(_SUFFIX.sub("", path).split("/")):
         apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", part)
         apart = re.sub(r"bona[\W_]fide", "bonafide", apart.casefold())
         words = re.findall(r"[^\W\d_]+|\d+", apart)

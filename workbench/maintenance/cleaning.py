@@ -33,6 +33,7 @@ from workbench.study.refits import read_refit
 from workbench.study.repeats import read_repeats
 from workbench.study.scored import is_refuted, without_scores
 from workbench.tables import size, text_table
+from workbench.tracking.alias import champion_alias
 from workbench.tracking.removal import RegisteredVersion, StudyRecord, artifact_folder, has_store
 from workbench.tracking.store import WriteError
 from workbench.trial.result import TrialFolder
@@ -120,8 +121,8 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
     ]
     rows, _ = measured_alike(folder, rows)
     ranked = rank(complete_trials(rows), objective)
-    there = [row for row in ranked if folder.trial(row.recipe).weights.exists()]
-    kept = {row.recipe: "" for row in there[:keep]} | needed(folder, rows)
+    best = dict.fromkeys(_best(folder, ranked, keep), "")
+    kept = best | _of_alias(folder, workspace) | needed(folder, rows)
     weights = _weights(folder, rows, kept) + _joined(folder, kept)
     checkpoints = _checkpoints(folder)
     registered = _registered(folder, workspace, kept)
@@ -159,6 +160,31 @@ def plan_cleaning(folder: StudyFolder, workspace: Workspace, *, keep: int) -> Cl
         taken=taken,
         deletions=(*weights, *checkpoints, *(registered or ()), *views, *features),
     )
+
+
+def _best(folder: StudyFolder, ranked: Sequence[TrialRow], keep: int) -> list[str]:
+    """Return the recipes of the best trials that have their weights, `keep` of them.
+
+    Besides, of those before them whose weights are damaged or cannot be read: no promotion takes
+    them until they are put back.
+    """
+    found, num_whole = [], 0
+    for row in ranked:
+        files = folder.trial(row.recipe)
+        if num_whole == keep:
+            break
+        if files.weights.exists():
+            found.append(row.recipe)
+            num_whole += files.is_whole()
+    return found
+
+
+def _of_alias(folder: StudyFolder, workspace: Workspace) -> dict[str, str]:
+    """Return the recipe that MLflow calls the champion: the record of it may be lost or cut off."""
+    there = champion_alias(workspace.tracking, folder.name)
+    if there is None or there.uid is None or folder.experiment().tracking is not None:
+        return {}
+    return {there.uid: "champion in MLflow"}
 
 
 def _in_mlflow(

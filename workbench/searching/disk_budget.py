@@ -29,6 +29,8 @@ class DiskBudget:
         self._constraints: Constraints = {}
         self._is_told = False
         """Whether it was said that nothing is left to delete."""
+        self._whole: dict[str, bool] = {}
+        """By recipe, whether the weights are what was written, of those that were read."""
 
     def keep(self) -> None:
         """Delete weights, the worst trial's first, while the study is over its budget."""
@@ -76,11 +78,14 @@ class DiskBudget:
         lost = without_scores(self._folder, rows)
         ranked = [row for row in ranked if row.recipe not in lost]
         sound = (row for row in ranked if self._has_weights(row) and not self._is_refuted(row))
-        best = next((row for row in sound if self._is_alike(row, rows)), None)
+        last = self._last([row for row in rows if row.recipe not in lost])
+        alike = (row for row in sound if self._is_alike(row, last))
+        best = next((row for row in alike if self._is_whole(row)), None)
         for row in reversed(ranked):
             if row is best or row.recipe in kept:
                 continue
-            if self._has_weights(row) and not self._is_refuted(row):
+            is_damaged = self._whole.get(row.recipe) is False
+            if self._has_weights(row) and not is_damaged and not self._is_refuted(row):
                 yield row
 
     def _has_weights(self, row: TrialRow) -> bool:
@@ -89,10 +94,22 @@ class DiskBudget:
     def _is_refuted(self, row: TrialRow) -> bool:
         return is_refuted(self._folder, row, self._objective, self._constraints)
 
-    def _is_alike(self, row: TrialRow, rows: Sequence[TrialRow]) -> bool:
+    def _last(self, rows: Sequence[TrialRow]) -> TrialRow | None:
+        """Return the last complete trial that its scores do not refute: what is ranked now."""
+        newest = sorted(rows, key=lambda one: -one.number)
+        ended = (one for one in newest if one.state == "complete" and not self._is_refuted(one))
+        return next(ended, None)
+
+    def _is_alike(self, row: TrialRow, last: TrialRow | None) -> bool:
         """Return whether a trial was scored on the files of the last, so that it can be the best.
 
         Those of the others are not looked at: a study may have thousands.
         """
-        last = max((one for one in rows if one.state == "complete"), key=lambda one: one.number)
-        return measured_alike(self._folder, [row, last])[0][0].objective is not None
+        both = [row] if last is None else [row, last]
+        return measured_alike(self._folder, both)[0][0].objective is not None
+
+    def _is_whole(self, row: TrialRow) -> bool:
+        """Return whether the weights are what the trial wrote; a file cut short is not."""
+        if not self._whole.get(row.recipe):  # a damaged one may have been put back
+            self._whole[row.recipe] = self._folder.trial(row.recipe).is_whole()
+        return self._whole[row.recipe]

@@ -55,11 +55,12 @@ def without_copies(manifest: Manifest, searched: Sequence[Prepared]) -> tuple[Ma
 def counted_once(manifest: Manifest) -> tuple[Manifest, int]:
     """Return the manifest with one of the files that are the same, and how many others there were.
 
-    Files that are not there have no content, and are no copies of each other.
+    That whose path is the first stays, so that it is the same holdout in whatever order its table
+    is. Files that are not there have no content, and are no copies of each other.
     """
-    table = manifest.table
+    table = manifest.table.sort_values("path", kind="stable")
     is_copy = table["content"].where(table["content"] != "", table["path"]).duplicated()
-    left = table[~is_copy].reset_index(drop=True)
+    left = table[~is_copy].sort_index().reset_index(drop=True)
     return replace(manifest, table=left), int(is_copy.sum())
 
 

@@ -97,10 +97,12 @@ def needed(folder: StudyFolder, rows: Sequence[TrialRow]) -> dict[str, str]:
     why: dict[str, str] = {}
     if (plan := read_plan(folder)) is not None:
         why |= {row.recipe: "finalist" for row in rows if row.number in plan.numbers}
+        # By the recipe, as `finalists` does: a journal written anew may number trials otherwise.
         why |= {
             repeat.recipe: f"repeat of trial {repeat.number}"
             for repeat in read_repeats(folder)
-            if repeat.number in plan.numbers and repeat.place <= plan.num_seeds
+            if (repeat.of in why or repeat.number in plan.numbers)
+            and repeat.place <= plan.num_seeds
         }
     for look in read_looks(folder):
         why |= dict.fromkeys((look.recipe, look.of_recipe), "audited")

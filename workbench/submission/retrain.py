@@ -39,11 +39,7 @@ from workbench.submission.retrain_checks import (
     tolerance_told,
     why_not_bits,
 )
-from workbench.submission.retrain_data import (
-    has_other_order,
-    has_same_test,
-    retraining_data,
-)
+from workbench.submission.retrain_data import has_same_test, other_orders, retraining_data
 from workbench.submission.training_record import TrainedModel, TrainingRecord, read_training
 from workbench.submission.verify import check_bundle
 from workbench.trial.in_process import train_here
@@ -130,8 +126,7 @@ def retrain(bundle: Path, data: Path, out: Path, how: How) -> Retrained:
         is_bits, num_told = not record.soups, len(checks)  # a soup's norms are estimated anew
         for place, one in enumerate(trained):
             files, reasons = _trained(one, prepared[one.study], workspace, seats, how.store, tags)
-            if has_other_order(record, one.study, prepared[one.study]):
-                reasons.append("the table has the training files in another order")
+            reasons += other_orders(record, one.study, prepared[one.study])
             result, scores = files.read_result(), files.read_scores()
             assert result is not None  # it was trained
             lines = check_model(

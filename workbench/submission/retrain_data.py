@@ -94,10 +94,19 @@ def has_same_test(record: TrainingRecord, study: str, prepared: Prepared) -> boo
     return here is not None and wanted is not None and here.media == wanted.media
 
 
-def has_other_order(record: TrainingRecord, study: str, prepared: Prepared) -> bool:
-    """Say whether the training files are the same and stand in another order, as far as noted."""
-    here, wanted = digests(prepared.table, ()).get("train"), record.data[study].get("train")
-    return bool(here and wanted and wanted.order and here.order != wanted.order)
+def other_orders(record: TrainingRecord, study: str, prepared: Prepared) -> list[str]:
+    """Return in words which files are the same and stand in another order, as far as noted.
+
+    By that of the training files a training draws. Files of val and test come into batches of
+    others, or into a last one of another size, by which the last bits of a score may differ.
+    """
+    here, wanted = digests(prepared.table, ()), record.data.get(study, {})
+    found = []
+    for split, words in {**_WORDS, "test": "the test files"}.items():
+        was, now = wanted.get(split), here.get(split)
+        if was and now and was.order and was.media == now.media and was.order != now.order:
+            found.append(f"the table has {words} in another order")
+    return found
 
 
 def _study_of(bundle: Path, study: str, workspace: Workspace) -> StudyFolder:

@@ -188,6 +188,17 @@ class ModelFolder:
             if wanted and hash_file(file) != wanted:
                 raise DamagedFileError(f"{file} is not what the trial wrote. {_PUT_BACK}")
 
+    def is_whole(self) -> bool:
+        """Return whether record and weights are there and what was written, as far as noted.
+
+        The whole file of weights is read.
+        """
+        try:
+            self.require_unchanged()
+        except (DamagedFileError, OSError):  # the disk's errors, too
+            return False
+        return self.weights.exists()
+
     def write_scores(self, scores: pd.DataFrame) -> None:
         """Write a row for each file of each slice: `slice`, `name`, `score`, `target`, `neutral`.
 
