@@ -99,7 +99,7 @@ def test_every_command_but_audit_runs_without_the_labels_of_a_folder(
     assert "look 1." in first and "16 files" in first
     told = json.loads(run("audit", "apart", "--trial", "0", "--json").stdout)
     one, two = read_looks(folder)
-    assert json.loads(two.model_dump_json()) == told
+    assert json.loads(two.model_dump_json()).items() <= told.items()
     assert (one.is_told, two.is_told) == (True, False)
     assert (one.value, one.of_recipe) == (two.value, two.of_recipe)
     assert one.trial == 0 and one.num_files == 16

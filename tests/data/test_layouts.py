@@ -569,6 +569,23 @@ def test_escapes_in_names_reach_neither_terminal_nor_file(tmp_path: Path) -> Non
     assert "\\u001b[31m\\nname: x.txt" in said
 
 
+def test_what_a_folder_without_a_template_has_besides_media_is_told(tmp_path: Path) -> None:
+    of_classes(tmp_path, "real", "fake")
+    put(tmp_path, "test/a.wav", "test/.b.wav", "test/.old/c.wav", "test/.notes", "test/d.txt")
+    (tmp_path / "test" / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tmp_path / "fake" / "f6.wav").symlink_to("nowhere.wav")
+    files = list_data(tmp_path, Layout(kind="class-folders"))
+    assert files.template.names.tolist() == ["a.wav"]
+    assert [line for line in files.understood if "skipped" in line] == [
+        "skipped in .: 1 name of a link that leads nowhere, a pipe or a device, e.g. fake/f6.wav",
+        "skipped in test/: 1 file of no medium's ending, e.g. d.txt",
+        "skipped in test/: 2 hidden files, e.g. .b.wav, .old/c.wav",
+        "skipped in test/: 1 name of a link that leads nowhere, a pipe or a device, e.g. gone.wav",
+    ]
+    # What a table names is missing, be it a link or not, and matches no other spelling.
+    assert len(files.table) == 13
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [

@@ -165,6 +165,28 @@ def test_a_store_that_is_removed_as_soon_as_it_is_filled_is_filled_anew_or_told(
         assert levels(run(folder)) == {"a": 65, "b": 66}
 
 
+def test_rows_by_other_libraries_than_those_there_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_data(tmp_path / "data", a="A")
+    run(data)
+    store = next((data / "cache" / "views").iterdir()) / "store.json"
+    uid = read_json(store)["uid"]
+    assert "av " in str(read_json(store)["made_with"])
+    monkeypatch.setattr(filling, "libraries", lambda: "av 99")
+    run(data)  # nothing is added
+    assert "made with" not in capsys.readouterr().err
+    for name, times in (("b", 1), ("c", 0)):
+        write_data(data, **{name: name})
+        run(data)
+        assert capsys.readouterr().err.count("what is added now is made with av 99") == times
+    assert read_json(store)["uid"] == uid
+    write_json(store, {"uid": uid})  # an older version's
+    write_data(data, d="D")
+    run(data)
+    assert "made with" not in capsys.readouterr().err
+
+
 def test_a_moved_data_folder_is_not_decoded_again(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", a="A")
     run(data)

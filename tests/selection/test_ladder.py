@@ -1,9 +1,15 @@
 """What a second look at a holdout may tell."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.selection.studies import normal_scores
+from workbench.cli import selection
+from workbench.cli.main import app
 from workbench.selection import audit
 from workbench.selection.audit import Audited, describe_audit, estimate, interval, is_gain
 from workbench.study.looks import Look
@@ -128,6 +134,23 @@ def test_what_is_told_of_each_kind_of_look() -> None:
     )
     again = describe_audit(Audited(look(3, 3, is_told=False), first, 2, 0.8, 0))
     assert "trial 3 was asked about again" in again
+
+
+def test_json_of_an_audit_says_what_is_told_beside_the_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = look(3, 3, is_told=True)
+    shared = ("9 of its 40 files are of a speaker.",)
+    made = Audited(told, None, 2, 0.8, 1, 4, shared, "other once", 3)
+    monkeypatch.setattr(audit, "audit", lambda *words, **named: made)
+    monkeypatch.setattr(selection, "named_study", lambda study: tmp_path)
+    done = CliRunner().invoke(app, ["audit", "mine", "--json"])
+    found = json.loads(done.stdout)
+    assert told.model_dump(mode="json").items() <= found.items()
+    assert found.keys() - told.model_dump().keys() == {
+        *("num_looks", "picked", "num_copies", "num_unseen", "shared", "elsewhere", "num_same")
+    }
+    assert (found["num_same"], found["shared"], found["num_looks"]) == (3, [*shared], 2)
 
 
 @pytest.mark.parametrize("metric", ["auc", "accuracy"])

@@ -58,6 +58,8 @@ def test_files_that_trials_were_measured_on_are_no_holdout_and_trained_ones_are_
 ) -> None:
     phone, known = write_data(tmp_path / "phone", seed=1), tmp_path / "known"
     code_again(bench.data / "trainset/train3.png", phone / "valset/val0.png")
+    code_again(phone / "valset/val6.png", phone / "valset/val12.png")
+    shutil.copy(phone / "trainset/train6.png", phone / "trainset/train12.png")
     held = shutil.copytree(phone, tmp_path / "held")
     shutil.copytree(bench.data, known)
     (known / "val_label.txt").unlink()
@@ -71,6 +73,10 @@ def test_files_that_trials_were_measured_on_are_no_holdout_and_trained_ones_are_
     assert "24 of the 24 files of known are copies of files that are trained on" in said
     assert "files of phone are copies" not in said
     assert "1 of the 40 files of phone look and sound the same as files that are trained on" in said
+    assert (
+        "1 of the 40 files of phone are the same as others of it, byte for byte, and 1 look" in said
+    )
+    assert "files of known are the same as others" not in said
     holdout, searched = folder.experiment().holdout, Prepared.load(folder.path)
     assert holdout is not None
     manifest, _ = audit._manifest(folder, bench.workspace, holdout, searched)
@@ -159,7 +165,15 @@ def test_near_copies_of_files_that_were_trained_on_count_and_are_told(
     for number in (0, 3):
         code_again(bench.data / f"trainset/train{number}.png", held / f"valset/val{number}.png")
     told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
-    assert "40 files, look 2.\n2 files of its 40 look and sound the same as files" in told
+    assert "\n2 files of its 40 look and sound the same as files" in told
+    (first,) = {look.holdout for look in read_looks(folder)[:1]}
+    other = f"Of 1 look before, 1 was at other files or labels (holdout {first}), and nothing"
+    assert f"40 files, look 2.\n{other}" in told
+    assert "others of it" not in told
+    code_again(held / "valset/val6.png", held / "valset/val12.png")
+    told = audit.describe_audit(audit.audit(folder, bench.workspace, 0, device="cpu"))
+    assert "Of 2 looks before, 2 were at other files" in told
+    assert "1 file of its 40 look and sound the same as others of it (e.g. valset/val12.png" in told
     assert "(e.g. valset/val0.png as trainset/train0.png)" in told
 
 

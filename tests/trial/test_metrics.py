@@ -1,10 +1,12 @@
 import math
+from fractions import Fraction
 from typing import get_args
 
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from workbench.selection.row_metrics import metric_of_rows
 from workbench.trial.metrics import binary_metrics
 from workbench.trial.recipe import MetricName
 
@@ -122,3 +124,18 @@ def test_random_scores_agree_with_scikit_learn(seed: int) -> None:
 def test_what_has_no_metrics_is_refused(targets: list[int], scores: list[float], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         binary_metrics(targets, scores)
+
+
+def test_of_thresholds_with_the_same_best_f1_the_lowest_counts() -> None:
+    rng = np.random.default_rng(5)
+    num_ties = 0
+    for num in range(60):
+        y = rng.permutation(np.arange(30) % 2)
+        p = rng.integers(0, 40, 30) / 40
+        counts = {t: ((p >= t) & (y == 1)).sum() for t in sorted(set(p.tolist()))}
+        f1s = {t: Fraction(2 * int(n), int((p >= t).sum() + y.sum())) for t, n in counts.items()}
+        best = [t for t, f1 in f1s.items() if f1 == max(f1s.values())]
+        num_ties += len(best) > 1
+        assert binary_metrics(y, p)["best_f1_threshold"] == best[0], num
+        assert metric_of_rows("best_f1_threshold", y, p[None])[0] == best[0], num
+    assert num_ties > 2

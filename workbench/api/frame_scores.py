@@ -11,7 +11,7 @@ from workbench.console import say, track
 from workbench.data.delimited import csv_table
 from workbench.data.media_files import sizes_in
 from workbench.data.names import file_cell
-from workbench.data.unlabelled import media_among
+from workbench.data.unlabelled import media_among, skipped_told
 from workbench.errors import BundleError, DataError, MediaError
 from workbench.files import write_text
 from workbench.parts.plugins import PACKAGE
@@ -60,11 +60,13 @@ def frame_scores(
     """
     _require_own_backbones(Path(bundle), check_bundle(Path(bundle)))
     if isinstance(files, str | Path) and Path(files).is_dir():
-        names, _ = media_among(sizes_in(Path(files), "what is scored"))
+        names, skipped = media_among(sizes_in(Path(files), "what is scored"))
         if not names:
             raise DataError(
                 f"{files} holds no sound, picture or video by its ending. Name another."
             )
+        for line in skipped_told(skipped, str(files)):
+            say(line)
         paths = [Path(files, name) for name in names]
     else:
         paths = paths_of(files)

@@ -1,4 +1,4 @@
-"""Files of one data set that show and sound the same as those of another."""
+"""Files that show and sound the same as those of another data set, or as others of their own."""
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,20 @@ def near_copies_of(
     found: dict[str, str] = {}
     for one, other in across.tolist():
         found.setdefault(str(paths[one]), str(paths[other]))
+    return found
+
+
+def near_copies_within(data: Prepared, rows: pd.DataFrame, facts: pd.DataFrame) -> dict[str, str]:
+    """Return the path of each file that is a near copy of an earlier one, and that one's path.
+
+    As for `near_copies_of`.
+    """
+    rows = unique_contents(rows)
+    pairs = near_copy_pairs(thumbnails(data, rows, most=_MOST_FRAMES), durations(rows, facts))
+    paths = rows["path"].to_numpy()
+    found: dict[str, str] = {}
+    for one, other in pairs.tolist():
+        found.setdefault(str(paths[other]), str(paths[one]))
     return found
 
 

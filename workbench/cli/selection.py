@@ -131,6 +131,9 @@ def soup(
             typer.echo(f"\nNext: workbench {words} {folder.name}{option}")
 
 
+_OF_LOOKS = ("look", "before")
+
+
 def audit(
     study: StudyArgument = None,
     trial: Annotated[
@@ -148,7 +151,9 @@ def audit(
         folder = named_study(study)
         audited = look_at(folder, Workspace(Path.cwd()), trial, device=device)
         if as_json:
-            typer.echo(audited.look.model_dump_json(indent=2))
+            # What is told beside the value says how far it can be believed.
+            beside = {key: value for key, value in vars(audited).items() if key not in _OF_LOOKS}
+            typer.echo(json.dumps(audited.look.model_dump(mode="json") | beside, indent=2))
             return
         typer.echo(describe_audit(audited))
         typer.echo(f"\nLog: {folder.looks}")

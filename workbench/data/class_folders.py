@@ -9,7 +9,7 @@ from workbench.data.delimited import quoted, shown_cell
 from workbench.data.file_rows import SplitFiles, prefix_of, rows_of
 from workbench.data.labels import Template
 from workbench.data.layout import Layout
-from workbench.data.media_files import sizes_in
+from workbench.data.media_files import files_among, sizes_in
 from workbench.data.metadata import MetadataTable
 from workbench.data.split_names import split_called
 from workbench.data.targets import Classes, reader_of
@@ -93,7 +93,7 @@ def _media_beside(folder: Path, used: Collection[Path | None]) -> list[str]:
     names: list[str] = []
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path not in used:
-            names += [f"{path.name}/{name}" for name in sizes_in(path, "the data")]
+            names += [f"{path.name}/{name}" for name in files_among(sizes_in(path, "the data"))]
         elif path.is_file():
             names.append(path.name)
     return media_among(dict.fromkeys(names, 1))[0]
@@ -167,15 +167,13 @@ def _inner_told(names: Sequence[str], of_class: Mapping[str, int], classes: Clas
     ]
 
 
-def _two_classes(media: Path, sizes: Iterable[str], classes: Classes) -> dict[str, int]:
+def _two_classes(media: Path, sizes: dict[str, int], classes: Classes) -> dict[str, int]:
     """Return which class each subfolder is of, by its name.
 
     What is no split's and holds media is a class: where `classes` does not name the two, there may
     be no third.
     """
-    with_media = {
-        name.split("/")[0] for name in media_among(dict.fromkeys(sizes, 1))[0] if "/" in name
-    }
+    with_media = {name.split("/")[0] for name in media_among(sizes)[0] if "/" in name}
     found = {name: class_of(name, classes) for name in sorted(with_media)}
     others = [name for name, target in found.items() if target is None and not split_called(name)]
     known = {name: target for name, target in found.items() if target is not None}

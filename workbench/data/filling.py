@@ -10,7 +10,7 @@ from workbench.console import say, track
 from workbench.data.contents import Stamp
 from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
 from workbench.data.facts import FactsStore, FactsWriter
-from workbench.data.unexpected import Unexpected
+from workbench.data.unexpected import Unexpected, libraries
 from workbench.data.view_store import NEUTRAL_ROW, Outcome, StoreWriter, ViewStore
 from workbench.degradation.degradations import content_of
 from workbench.errors import CacheError, DataError
@@ -160,6 +160,10 @@ class _Lacking:
             for content in self._media.paths
         )
 
+    def views(self) -> set[str]:
+        """Return the views of which something is to be stored."""
+        return {view for content in self._media.paths for _, view, _ in self._lacking(content)}
+
     def lacks_facts(self, content: str) -> bool:
         return self._media.is_of_files and content not in self._facts.known
 
@@ -224,6 +228,9 @@ def _fill(
         fact_writer.known -= again  # nothing was learned of a file that ended its decoder
         lacking = _Lacking(stores, writers, fact_writer, media)
         total = lacking.count()
+        for name in sorted(lacking.views()) if total else ():
+            if line := stores[name].note_libraries(libraries()):
+                say(line)
         done = stack.enter_context(
             closing(
                 decode_all(lacking.tasks(), jobs=min(how.jobs, max(1, total)), limit_s=how.limit_s)

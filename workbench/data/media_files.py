@@ -12,12 +12,15 @@ from workbench.errors import DataError
 DENIED = -2
 """In the place of the size of a file that this user may not look at."""
 
+NO_FILE = -1
+"""In the place of the size of a link that leads nowhere, of a pipe or of a device."""
+
 
 def sizes_in(media: Path, split: str) -> dict[str, int]:
     """Return the size of every file under `media`, by its name within `media`.
 
     What this user may not look at has the size `DENIED`: a file, or a folder, whose name ends
-    with a slash.
+    with a slash; what is no file has the size `NO_FILE`.
 
     Raises:
         DataError: it is no folder.
@@ -43,12 +46,9 @@ def sizes_in(media: Path, split: str) -> dict[str, int]:
         for name in files:
             try:
                 found = (Path(parent) / name).stat()
-                # A pipe or a device has no size.
-                size = found.st_size if stat.S_ISREG(found.st_mode) else None
+                size = found.st_size if stat.S_ISREG(found.st_mode) else NO_FILE
             except OSError as error:  # a dangling link: to its reader it is missing
-                size = DENIED if status_of(error) == "denied" else None
-            if size is None:
-                continue
+                size = DENIED if status_of(error) == "denied" else NO_FILE
             # No label file, being UTF-8, names a file whose name is not; it is only listed.
             inner = (inside / name).as_posix().encode("utf-8", "surrogateescape")
             sizes[inner.decode("utf-8", "replace")] = size
@@ -57,7 +57,7 @@ def sizes_in(media: Path, split: str) -> dict[str, int]:
 
 def files_among(sizes: dict[str, int]) -> set[str]:
     """Return the names of files among those of `sizes_in`."""
-    return {name for name in sizes if not name.endswith("/")}
+    return {name for name, size in sizes.items() if size != NO_FILE and not name.endswith("/")}
 
 
 def unnamed_files(
@@ -75,7 +75,7 @@ def unnamed_files(
         prefix = media.relative_to(folder).as_posix()
         for name in sizes:
             path = f"{prefix}/{name}".removeprefix("./")
-            is_hidden = PurePosixPath(name).name.startswith(".") or sizes[name] == DENIED
+            is_hidden = PurePosixPath(name).name.startswith(".") or sizes[name] < 0
             if path not in named and not is_hidden and _ending(name) in endings:
                 # One media folder may lie in another: the file is said once.
                 rows.setdefault(path, ", ".join(splits))

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import av
@@ -130,3 +131,10 @@ def reader_version() -> str:
     for library in (av, cv2, np, PIL):
         code.update(f"{library.__name__} {library.__version__}\n".encode())
     return code.hexdigest()[:12]
+
+
+@cache
+def libraries() -> str:
+    """Return the libraries whose versions decide what pictures and sounds a file gives."""
+    found = [f"{library.__name__} {library.__version__}" for library in (av, cv2, PIL)]
+    return ", ".join([*found, f"soxr {version('soxr')}"])

@@ -1,7 +1,8 @@
 """What is to be predicted: the rows of a template, or every media file of a folder."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -15,9 +16,32 @@ from workbench.data.metadata import MetadataTable
 from workbench.data.names import file_cell, leaves_folder, match
 from workbench.errors import DataError
 from workbench.gate import within
+from workbench.tables import counted
+
+
+class Skipped(NamedTuple):
+    """Names of what lies in a folder of media and is not among its media files, in order."""
+
+    other: list[str]
+    """Of no medium's ending."""
+
+    unfit: list[str]
+    """Files whose name no table can hold."""
+
+    hidden: list[str]
+    """Files of a medium's ending that are hidden, or in a hidden folder."""
+
+    no_file: list[str]
+    """What has a medium's ending and is a link that leads nowhere, a pipe or a device."""
+
+    shut: list[str]
+    """Folders, with a slash, that this user may not look into."""
+
 
 NAME_COLUMN, SCORE_COLUMN = "file_name", "score"
 """Of predictions for which there is no template."""
+
+_MOST_NAMED = 3
 
 
 def made_template(names: Sequence[str], folder: Path) -> Template:
@@ -92,24 +116,43 @@ def predicted_folder(folder: Path, layout: Layout) -> Path | None:
     return None
 
 
-def media_among(sizes: dict[str, int]) -> tuple[list[str], list[str]]:
-    """Return the names of the media files among those of `sizes_in`, in order, and of the others.
+def media_among(sizes: dict[str, int]) -> tuple[list[str], Skipped]:
+    """Return the names of the media files among those of `sizes_in`, in order, and of others."""
+    files = files_among(sizes)
+    found: list[str] = []
+    skipped = Skipped([], [], [], [], [])
+    for name in sorted(sizes):
+        is_hidden = any(part.startswith(".") for part in name.split("/"))
+        if name.endswith("/"):
+            place = None if is_hidden else skipped.shut
+        elif not kind_by_ending(PurePosixPath(name).name.lstrip(".")):
+            place = None if is_hidden or name not in files else skipped.other
+        elif is_hidden:
+            place = skipped.hidden
+        elif name not in files:
+            place = skipped.no_file
+        else:
+            place = found if _can_be_named(name) else skipped.unfit
+        if place is not None:
+            place.append(name)
+    return found, skipped
 
-    A file whose name no table can hold is among the others.
-    """
-    there = sorted(files_among(sizes))
-    names = [name for name in there if not any(part.startswith(".") for part in name.split("/"))]
-    fit = [name for name in names if kind_by_ending(name) and _can_be_named(name)]
-    fitting = set(fit)
-    return fit, [name for name in names if name not in fitting]
 
-
-def skipped_told(names: Sequence[str], where: str) -> list[str]:
-    """Return a line on the files that are no media; none if there are none."""
-    if not names:
-        return []
-    count = f"{len(names)} files" if len(names) > 1 else "1 file"
-    return [f"skipped in {where}: {count} of no medium's ending, e.g. {shown_cell(names[0])}"]
+def skipped_told(skipped: Skipped, where: str) -> list[str]:
+    """Return a line on each kind of what was skipped; none if nothing was."""
+    kinds = [
+        (skipped.other, "file", "of no medium's ending"),
+        (skipped.unfit, "file", "whose name no table can hold"),
+        (skipped.hidden, "hidden file", ""),
+        (skipped.no_file, "name", "of a link that leads nowhere, a pipe or a device"),
+        (skipped.shut, "folder", "that may not be looked into"),
+    ]
+    return [
+        f"skipped in {where}: {' '.join(filter(None, [counted(len(names), noun), why]))}, "
+        f"e.g. {', '.join(map(shown_cell, names[:_MOST_NAMED]))}"
+        for names, noun, why in kinds
+        if names
+    ]
 
 
 def _split(

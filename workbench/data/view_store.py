@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workbench.access import is_locked, locked
-from workbench.console import track
+from workbench.console import track, visible
 from workbench.data.lines import LineWriter, appending, read_lines
 from workbench.data.rows import CHECKED, checksum
 from workbench.errors import CacheError
@@ -74,6 +74,26 @@ class ViewStore:
     def uid(self) -> str:
         """Names this store; another made in its place has another. Empty for an older version's."""
         return store_uid(self.folder)
+
+    def note_libraries(self, libraries: str) -> str:
+        """Note what rows are made with from now on; say so if others were made with another.
+
+        Of what an older version stored nothing is known. It is called while `writing`.
+        """
+        file = self.folder / "store.json"
+        said = _said(file)
+        before = said.get("made_with")
+        before = [str(one) for one in before] if isinstance(before, list) else []
+        if libraries in before:
+            return ""
+        write_json(file, {**said, "made_with": [*before, libraries]})
+        if not before:
+            return ""
+        return (
+            f"{self.folder}: what is there was made with {visible(', or with '.join(before))}, and "
+            f"what is added now is made with {libraries}, by which the same file may give other "
+            "values. Delete the folder and run this again to have all made alike."
+        )
 
     def outcomes(self) -> dict[str, Outcome]:
         """Return what is stored, by content hash.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.checks.known_copies import near_copies_of
+from workbench.checks.known_copies import near_copies_of, near_copies_within
 from workbench.console import say
 from workbench.data.degraded import copies_for, prepare_copies
 from workbench.data.delimited import shown_cell
@@ -179,8 +179,13 @@ def _with_folders(
                 "are trained on, so that what is measured on it flatters. Take them out of "
                 f"{place}."
             )
-        if line := _near_copies(name, rows, beside[name], prepared, FactsStore(where.cache)):
-            say(line)
+        facts = FactsStore(where.cache)
+        for line in (
+            _near_copies(name, rows, beside[name], prepared, facts),
+            _copies_within(name, rows, beside[name], facts),
+        ):
+            if line:
+                say(line)
     if notes:
         write_json(noted, notes)
     return replace(prepared, beside=beside) if beside else prepared
@@ -219,6 +224,22 @@ def _near_copies(
         f"warning: {len(found)} of the {len(rows)} files of {name} look and sound the same as "
         f"files that are trained on (e.g. {one} as {other}), so that what is measured on it "
         "flatters."
+    )
+
+
+def _copies_within(name: str, rows: pd.DataFrame, beside: Prepared, facts: FactsStore) -> str:
+    """Return a warning of a slice's files that are the same as others of it, or nearly."""
+    again = rows[rows["content"].duplicated()]
+    near = near_copies_within(beside, rows, facts.table(rows["content"]))
+    if again.empty and not near:
+        return ""
+    first = rows.drop_duplicates("content").set_index("content")["path"]
+    same = {row["path"]: str(first[row["content"]]) for _, row in again.iterrows()}
+    one, other = map(shown_cell, next(iter({**same, **near}.items())))
+    return (
+        f"warning: {len(same)} of the {len(rows)} files of {name} are the same as others of it, "
+        f"byte for byte, and {len(near)} look and sound the same as others (e.g. {one} as "
+        f"{other}). Each counts, so that some files weigh more than others."
     )
 
 

@@ -35,9 +35,9 @@ from workbench.searching.devices import choose_seats
 from workbench.selection.audited_files import (
     counted_once,
     labelled_files,
-    of_known_groups,
-    of_near_copies,
+    of_other_files,
     of_other_studies,
+    of_shared_files,
     require_both_classes,
     without_copies,
 )
@@ -89,7 +89,7 @@ class Audited:
     """Files that were left out, being missing or such as no view could be made of."""
 
     shared: tuple[str, ...] = ()
-    """Sentences on files whose speaker or the like, or near copy, was trained or chosen on."""
+    """Sentences on other files of former looks, and on speakers and near copies that are known."""
 
     elsewhere: str = ""
     """How often other studies here looked at the same files: `a 2 times, b once`."""
@@ -145,7 +145,10 @@ def audit(
         )
         require_classes(prepared)
         facts = FactsStore(workspace.cache)
-        shared = (*of_known_groups(manifest, seen), *of_near_copies(prepared, seen, facts))
+        shared = (
+            *of_other_files(looks, manifest.fingerprint),
+            *of_shared_files(manifest, prepared, seen, facts),
+        )
         targets, scores = _scored(folder, asked.uid, prepared, device)
         alike = numbered_groups(prepared.rows(HOLDOUT), prepared.metadata)
         is_told = before is None

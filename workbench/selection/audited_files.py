@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from workbench.checks.known_copies import near_copies_of
+from workbench.checks.known_copies import near_copies_of, near_copies_within
 from workbench.data.degraded import COPIES, DEGRADED
 from workbench.data.delimited import shown_cell
 from workbench.data.facts import FactsStore
@@ -15,6 +15,7 @@ from workbench.data.metadata import column_of
 from workbench.data.prepare import Prepared
 from workbench.errors import DataError, StudyError
 from workbench.study.folder import StudyFolder
+from workbench.study.looks import Look
 from workbench.study.packs import PackFolder
 from workbench.tables import counted
 
@@ -78,6 +79,17 @@ def require_both_classes(manifest: Manifest) -> None:
         )
 
 
+def of_shared_files(
+    manifest: Manifest, held: Prepared, searched: Sequence[Prepared], facts: FactsStore
+) -> list[str]:
+    """Return a sentence on each way in which files of the holdout are no new ones, one by one."""
+    return [
+        *of_known_groups(manifest, searched),
+        *of_near_copies(held, searched, facts),
+        *of_near_copies_within(held, facts),
+    ]
+
+
 def of_known_groups(manifest: Manifest, searched: Sequence[Prepared]) -> list[str]:
     """Return a sentence for each column of groups of which files of the holdout share a value.
 
@@ -118,6 +130,34 @@ def of_near_copies(held: Prepared, searched: Sequence[Prepared], facts: FactsSto
         f"{counted(len(found), 'file')} of its {len(rows):,} look and sound the same as files that "
         f"were trained or chosen on (e.g. {one} as {other}), which a model can know by heart: on "
         "others expect less."
+    ]
+
+
+def of_near_copies_within(held: Prepared, facts: FactsStore) -> list[str]:
+    """Return a sentence on files of the holdout that look and sound the same as others of it.
+
+    Like those of studies, they count.
+    """
+    rows = held.rows(HOLDOUT)
+    found = near_copies_within(held, rows, facts.table(rows["content"]))
+    if not found:
+        return []
+    one, other = map(shown_cell, next(iter(found.items())))
+    return [
+        f"{counted(len(found), 'file')} of its {len(rows):,} look and sound the same as others of "
+        f"it (e.g. {one} as {other}); each counts, so the interval may be too narrow."
+    ]
+
+
+def of_other_files(looks: Sequence[Look], fingerprint: str) -> list[str]:
+    """Return a sentence on former looks at other files or labels than those of now."""
+    others = [look.holdout for look in looks if look.holdout != fingerprint]
+    if not others:
+        return []
+    were = "1 was" if len(others) == 1 else f"{len(others):,} were"
+    return [
+        f"Of {counted(len(looks), 'look')} before, {were} at other files or labels (holdout "
+        f"{', '.join(dict.fromkeys(others))}), and nothing is compared with what they told."
     ]
 
 

@@ -82,9 +82,7 @@ def _of_best_f1(metric: MetricName, targets: IntArray, rows: Float64Array) -> Fl
     scores = np.take_along_axis(rows, order, axis=1)
     hits = np.cumsum(targets[order], axis=1)
     calls = np.arange(1, len(targets) + 1)
-    # Rounded as in `binary_metrics`: of equal ones the last bits decide.
-    precision, recall = hits / calls, hits / targets.sum()
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+    f1 = 2 * hits / (calls + targets.sum())
     f1[:, :-1][scores[:, 1:] == scores[:, :-1]] = -1  # equal scores are called together
     place = len(targets) - 1 - f1[:, ::-1].argmax(axis=1)
     every = np.arange(len(rows))

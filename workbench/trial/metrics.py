@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import log_loss, precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import log_loss, roc_auc_score, roc_curve
 
 from workbench.errors import WorkbenchError
 from workbench.trial.recipe import MetricName, Objective
@@ -41,10 +41,11 @@ def binary_metrics(targets: npt.ArrayLike, scores: npt.ArrayLike) -> dict[Metric
     if not 0 < y.sum() < len(y):
         raise ValueError(f"both classes are needed: {y.sum()} of {len(y)} targets are 1")
     at_half = _at(y, p >= 0.5)
-    precision, recall, thresholds = precision_recall_curve(y, p)
-    # The curve's last point (recall 0) has no threshold.
-    f1 = 2 * precision[:-1] * recall[:-1] / np.maximum(precision[:-1] + recall[:-1], 1e-300)
-    threshold = float(thresholds[f1.argmax()])
+    thresholds = np.unique(p)
+    calls = len(p) - np.searchsorted(np.sort(p), thresholds)
+    hits = y.sum() - np.searchsorted(np.sort(p[y == 1]), thresholds)
+    # A quotient of counts: equal ones are the same bits, and the lowest threshold of those is it.
+    threshold = float(thresholds[(2 * hits / (calls + y.sum())).argmax()])
     at_best = _at(y, p >= threshold)
     # Every point: of points in line, roc_curve drops those between, which a limit may fall on.
     fprs, tprs, _ = roc_curve(y, p, drop_intermediate=False)
