@@ -71,6 +71,22 @@ def test_the_given_split_is_left_as_it_is() -> None:
     assert with_fold(data, Validation()) is data
 
 
+@pytest.mark.parametrize(
+    ("validation", "told"),
+    [
+        (Validation(), "the data's own `val`"),
+        (Validation(kind="group", folds=4, use=2), "`group`, 4 folds, 2 of them used"),
+        (Validation(kind="cluster"), "`cluster`, 5 folds at most, 1 of them used"),
+        (
+            Validation(kind="leave-one-out-by-column", use=3),
+            "`leave-one-out-by-column`, a fold for each value of `generator`, 3 of them used",
+        ),
+    ],
+)
+def test_no_number_of_folds_is_told_that_the_data_decide(validation: Validation, told: str) -> None:
+    assert validation.told == told
+
+
 @given(st.lists(st.integers(0, 6), min_size=40, max_size=60), st.integers(1, 3))
 def test_a_group_is_never_split(speakers: list[int], fold: int) -> None:
     named = [str(speaker) for speaker in speakers]

@@ -385,3 +385,13 @@ def test_a_search_space_of_the_same_name_is_neither_written_over_nor_taken(tmp_p
     assert (tmp_path / "search_spaces" / "mine.yaml").read_text() == "views: [mel]\n"
     named = read_yaml(tmp_path / own)["search_space"]
     assert read_yaml(workspace.studies / named) == {"views": ["image"]}
+
+
+def test_the_empty_folder_that_a_killed_deletion_leaves_is_no_study(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "study0")
+    folder.path.mkdir()
+    study_import._require_free(folder)
+    folder.path.mkdir()
+    (folder.path / "notes.txt").touch()
+    with pytest.raises(StudyError, match="There is a study study0 in"):
+        study_import._require_free(folder)

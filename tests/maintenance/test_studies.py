@@ -120,6 +120,24 @@ def test_a_deletion_that_is_killed_near_its_end_leaves_no_model_behind(
     assert not artifact_folder(bench.workspace.tracking, folder.name).exists()
 
 
+@pytest.mark.slow
+def test_a_deletion_that_is_killed_among_a_models_files_removes_the_rest_when_called_again(
+    bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bench.search(bench.experiment(), 1).folder
+    register(bench, folder, ranked(folder)[0])
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.tracking.removal.shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            delete_study(folder, bench.workspace)
+    delete_study(folder, bench.workspace)
+    assert not artifact_folder(bench.workspace.tracking, folder.name).exists()
+
+
 def test_a_model_that_is_being_registered_does_not_outlive_its_study(
     bench: Bench, trials: InlineTrials, monkeypatch: pytest.MonkeyPatch
 ) -> None:

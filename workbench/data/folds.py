@@ -59,6 +59,17 @@ class Validation(Frozen):
                 raise ValueError(f"`use` is {self.use}, and there are only {self.folds} folds")
         return self
 
+    @property
+    def told(self) -> str:
+        """Which files validate, in words; how many folds there are only where that is asked for."""
+        if self.kind == "given":
+            return "the data's own `val`"
+        folds = {
+            "cluster": f"{self.folds} folds at most",
+            "leave-one-out-by-column": f"a fold for each value of `{self.by or 'generator'}`",
+        }.get(self.kind, f"{self.folds} folds")
+        return f"`{self.kind}`, {folds}, {self.use} of them used"
+
 
 Mask = npt.NDArray[np.bool_]
 

@@ -1,6 +1,7 @@
 """The import of a study that was exported elsewhere, so that it goes on here."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
@@ -131,6 +132,8 @@ def _named(manifest: ArchiveManifest) -> bytes:
 
 
 def _require_free(folder: StudyFolder) -> None:
+    with suppress(OSError):  # empty: the last that a killed deletion leaves, and no study to delete
+        folder.path.rmdir()
     if os.path.lexists(folder.path):
         raise StudyError(
             f"There is a study {folder.name} in {folder.path.parent}. Delete it by `workbench "

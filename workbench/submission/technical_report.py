@@ -112,13 +112,8 @@ def _data(of: Reported) -> str:
                 f"- {split}: {counted(len(rows), 'file')}{fake}"
                 + (f"; {lost} not readable" * bool(lost))
             )
-    validation = experiment.validation
-    how = (
-        "the data's own `val`"
-        if validation.kind == "given"
-        else f"`{validation.kind}`, {validation.folds} folds, {validation.use} of them used"
-    )
-    lines.append(f"- Validation: {how}. {folds_told(of.champion.num_folds)}".rstrip())
+    out_of_fold = folds_told(of.champion.num_folds)
+    lines.append(f"- Validation: {experiment.validation.told}. {out_of_fold}".rstrip())
     if experiment.holdout:
         lines.append("- A locked holdout was kept, whose labels no search read.")
     scored = of.folder.scored_slices()

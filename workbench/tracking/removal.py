@@ -125,13 +125,16 @@ class StudyRecord:
         return sorted(found, key=lambda one: int(one.version))
 
     def remove_versions(self, versions: Sequence[RegisteredVersion]) -> None:
-        """Remove registered versions with their files, and what runs say of them."""
+        """Remove registered versions with their files, and what runs say of them.
+
+        The files first: after a kill nothing but its version tells that a folder is of the study.
+        """
         for one in versions:
-            self._client.delete_model_version(self._name, one.version)
-            if one.model_id:
-                self._client.delete_logged_model(one.model_id)
             if one.folder is not None:
                 shutil.rmtree(one.folder, ignore_errors=True)
+            if one.model_id:
+                self._client.delete_logged_model(one.model_id)
+            self._client.delete_model_version(self._name, one.version)
         self._forget_outputs([one.model_id for one in versions if one.model_id])
 
     def remove(self) -> RemovedRecord:
