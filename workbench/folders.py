@@ -33,11 +33,30 @@ def finished_folder(path: Path) -> Iterator[Path]:
             except OSError as error:
                 if not os.path.lexists(path):
                     raise
-                raise AccessError(
-                    f"{path} was made by another command meanwhile. Name another folder."
-                ) from error
+                raise AccessError(_meanwhile(path, "folder")) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_new(temporary: Path, path: Path) -> None:
+    """Give a whole file its name, and take nobody else's from under it.
+
+    Raises:
+        AccessError: `path` is there by now, or cannot be written.
+    """
+    with named(path):
+        try:
+            os.link(temporary, path)
+        except FileExistsError as error:
+            raise AccessError(_meanwhile(path, "file")) from error
+        except OSError as error:  # a file system without hard links
+            if os.path.lexists(path):
+                raise AccessError(_meanwhile(path, "file")) from error
+            temporary.replace(path)
+
+
+def _meanwhile(path: Path, kind: str) -> str:
+    return f"{path} was made by another command meanwhile. Name another {kind}."
 
 
 @contextmanager

@@ -562,6 +562,69 @@ def test_another_labelled_folder_of_the_same_layout_is_a_slice(tmp_path: Path) -
     assert manifest.table["split"].tolist() == ["val"] * 4
 
 
+TABLE = "file,label\n" + "".join(f"m/{n}.wav,{n % 2}\n" for n in range(8))
+LABELLED = [f"{n}.wav" for n in range(8)]
+
+
+def label_files(folder: Path) -> Path:
+    put(folder, *(f"{place}/{name}" for place in ("trainset", "valset") for name in LABELLED))
+    table(folder, TABLE.replace("m/", ""), "train_label.txt")
+    return table(folder, TABLE.replace("m/", ""), "val_label.txt")
+
+
+def one_table(folder: Path) -> Path:
+    put(folder, *(f"m/{name}" for name in LABELLED))
+    return table(folder, TABLE)
+
+
+LAID_OUT = {
+    "classes": lambda folder: of_classes(folder, "real", "fake"),
+    "classes-of-splits": lambda folder: of_classes(
+        folder, *(f"{split}/{name}" for split in ("train", "val") for name in ("real", "fake"))
+    ),
+    "label-files": label_files,
+    "table": one_table,
+}
+
+
+@pytest.mark.parametrize("laid_out", LAID_OUT)
+@pytest.mark.parametrize("has_test", [False, True])
+def test_a_layout_that_a_study_keeps_means_what_it_meant(
+    tmp_path: Path, laid_out: str, has_test: bool
+) -> None:
+    data = LAID_OUT[laid_out](tmp_path)
+    put(data, *["test/a.wav", "test/b.wav"] * has_test)
+    layout = inspect_data(data).layout
+    kept = Layout.model_validate(layout.model_dump(mode="json"))
+    files, again = list_data(data, layout), list_data(data, kept)
+    pd.testing.assert_frame_equal(again.table, files.table)
+    assert (files.table["split"] == "test").sum() == 2 * has_test
+
+
+def test_a_folder_of_test_beside_a_table_is_predicted_or_told(tmp_path: Path) -> None:
+    data = one_table(tmp_path)
+    put(data, "test/a.wav", "test/b.wav")
+    assert splits(inspect_data(data))["test"] == 2
+    files = list_data(data, Layout(kind="table"))  # as an experiment of one's own may have it
+    assert "test" not in set(files.table["split"])
+    (line,) = (line for line in files.understood if "left out" in line)
+    assert line == (
+        "left out: 2 files in test, e.g. test/a.wav. Where they are to be predicted, write "
+        "`data: {test_media: [test]}` into the experiment"
+    )
+    layout = Layout(kind="table", test_media=("test",))
+    assert list_data(data, layout).template.names.tolist() == ["a.wav", "b.wav"]
+
+
+@pytest.mark.parametrize("place", ["test", "val"])
+def test_so_is_no_folder_whose_files_the_table_names(tmp_path: Path, place: str) -> None:
+    put(tmp_path, *(f"{place}/{name}" for name in LABELLED), f"{place}/more.wav")
+    data = table(tmp_path, TABLE.replace("m/", f"{place}/"))
+    found = inspect_data(data)
+    assert set(found.files.table["split"]) == {"train"}
+    assert not any("left out" in line for line in found.lines())
+
+
 def test_escapes_in_names_reach_neither_terminal_nor_file(tmp_path: Path) -> None:
     data = of_classes(tmp_path / "d", "real", "fake")
     put(data / "fake", "notes\x1b[31m\nname: x.txt")

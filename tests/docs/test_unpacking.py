@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from PIL import Image
 
 from workbench.data.inspection import inspect_data
@@ -67,20 +68,32 @@ def test_samples_of_two_folders_of_a_shard_stay_two(tmp_path: Path) -> None:
     assert (made / "media" / "0-fake-7.png").read_bytes() == png(2)
 
 
+def test_a_sample_of_two_media_asks_which_is_meant(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "train.tar", "w") as tar:
+        for name, content in (("7.png", png(1)), ("7.mask.png", png(2)), ("7.cls", b"1")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    with pytest.raises(AssertionError, match=r"0-7.png and 0-7.mask.png: say which of a sample"):
+        unpack(tmp_path, 0, "train.tar")
+
+
 def test_a_folder_of_datasets_becomes_files_and_a_table(tmp_path: Path) -> None:
     kinds = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    for split, number in (("train", 8), ("validation", 4)):
+    for split, number in (("train", 8), ("validation", 4), ("test", 3)):
         folder = tmp_path / "saved" / split
         folder.mkdir(parents=True)
         names = {"label": {"names": ["real", "fake"], "_type": "ClassLabel"}}
         (folder / "dataset_info.json").write_text(json.dumps({"features": names}))
         images = [{"bytes": png(20 * i + number), "path": f"{i}.png"} for i in range(number)]
-        columns = [pa.array(images, kinds), pa.array([i % 2 for i in range(number)])]
+        labels = [-1 if split == "test" or i == 6 else i % 2 for i in range(number)]
+        columns = [pa.array(images, kinds), pa.array(labels)]
         table = pa.table(columns, ["image", "label"])
         with pa.ipc.new_stream(folder / "data-00000-of-00001.arrow", table.schema) as stream:
             stream.write_table(table)
     made = unpack(tmp_path, 1, "saved", "image")
-    assert (made / "media" / "0000001.png").read_bytes() == png(8)
+    assert (made / "media" / "0000004.png").read_bytes() == png(8)
     said = "\n".join(inspect_data(made).lines())
-    assert "train: 8 files, 4 fake" in said
+    assert "train: 7 files, 4 fake" in said
+    assert "test: 3 files, no labels" in said
     assert "val: 4 files, 2 fake" in said

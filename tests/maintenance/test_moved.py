@@ -1,10 +1,13 @@
 """A study that was cut off is exported and goes on elsewhere; its trials train nothing."""
 
 import copy
+import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +15,10 @@ from tests.maintenance.conftest import ranked, write_champion
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.access import is_locked
-from workbench.errors import StudyError
+from workbench.errors import AccessError, StudyError
 from workbench.files import write_text
-from workbench.folders import sweep_spare
-from workbench.maintenance import archive, study_import
+from workbench.folders import put_new, sweep_spare
+from workbench.maintenance import archive, study_export, study_import
 from workbench.maintenance.archive import (
     UNPACKED,
     ArchiveManifest,
@@ -168,6 +171,40 @@ def test_what_a_killed_export_left_goes_with_the_next_one(bench: Bench, tmp_path
     (left / ".archive").write_bytes(b"half")
     export_study(folder, bench.workspace.tracking, left.parent / "study.tar")
     assert [path.name for path in left.parent.iterdir()] == ["study.tar"]
+
+
+def test_what_another_command_wrote_meanwhile_stays(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = bench.search(bench.experiment(), 1).folder, tmp_path / "study.tar"
+
+    def beside_another(path: Path, *rest: Any) -> None:
+        write_archive(path, *rest)
+        out.write_bytes(b"of the other")
+
+    monkeypatch.setattr(study_export, "write_archive", beside_another)
+    with pytest.raises(AccessError, match=r"meanwhile\. Name another file"):
+        export_study(folder, bench.workspace.tracking, out)
+    assert out.read_bytes() == b"of the other"
+    assert [path.name for path in out.parent.glob(".export-*")] == []
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_new_file_gets_its_name_with_and_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refused)
+    for number, name in enumerate("ab"):
+        (tmp_path / name).write_bytes(b"%d" % number)
+    put_new(tmp_path / "a", tmp_path / "study.tar")
+    with pytest.raises(AccessError, match="made by another command meanwhile"):
+        put_new(tmp_path / "b", tmp_path / "study.tar")
+    monkeypatch.undo()
+    assert (tmp_path / "study.tar").read_bytes() == b"0"
 
 
 def test_a_study_with_a_link_is_not_exported_without_what_it_leads_to(

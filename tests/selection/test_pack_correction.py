@@ -14,6 +14,7 @@ from workbench.selection.pack_correction import (
     ExpectedValue,
     PackCorrection,
     _choices_of_chance,
+    _left,
     _Rows,
     correct_pack,
 )
@@ -62,6 +63,45 @@ def test_a_choice_among_those_whose_weights_are_left_is_one_among_all() -> None:
     assert found.of_pack.naive > 0.65
     # Of the five alone, chosen by these same files, it would be told to be worth as much.
     assert found.of_pack.value < 0.58
+
+
+@pytest.mark.parametrize("places", [(0, 1), (0, 10)], ids=["best", "last-ended"])
+def test_packs_of_the_parts_have_as_many_to_choose_from(places: tuple[int, ...]) -> None:
+    # Twelve equal trials that err apart: a pack of eight has 0.97, one of the two left 0.85.
+    y, errors = np.arange(120) % 2, []
+    for seed in range(3):
+        one = made(12, 120, shift=1.0, seed=seed)
+        order = np.argsort([-auc(y, row).value for row in one.scores])
+        kept = {int(order[place]) for place in places}
+        found = corrected(one, costs=[MemberCost(1, has_weights=n in kept) for n in range(12)])
+        assert set(found.pack.members) <= kept
+        new = made(12, 6_000, shift=1.0, seed=seed + 100)
+        truth = auc(np.arange(6_000) % 2, found.pack.scores(new)).value
+        errors.append(found.of_pack.value - truth)
+    assert abs(np.mean(errors)) < 0.04
+
+
+def test_a_part_has_the_trials_at_the_places_of_those_with_weights() -> None:
+    y, groups = np.array([0, 1] * 4), np.arange(8)
+    # Right on so many of the first four and of the last four samples.
+    right = [(4, 4), (4, 2), (2, 4), (2, 1), (1, 0)]
+    truths = np.array([[n < a for n in range(4)] + [n < b for n in range(4)] for a, b in right])
+    one = SliceScores(y, np.where(truths, y, 1 - y) * 0.8 + 0.1, groups)
+    halves = np.array([[True, False]] * 4 + [[False, True]] * 4)
+    accuracy = Objective(metric="accuracy")
+    costs = [MemberCost(1, has_weights=n in (0, 3)) for n in range(5)]  # the best and the fourth
+    keeps = np.ones((5, 2), bool)
+    found = _left([one], accuracy, costs, keeps, halves)
+    # Of equal ones the first: 0, 1, 2, 3, 4 by the first half, 0, 2, 1, 3, 4 by the other.
+    assert [np.flatnonzero(part).tolist() for part in found.T] == [[0, 3], [0, 3]]
+    costs = [MemberCost(1, has_weights=n in (0, 1)) for n in range(5)]
+    found = _left([one], accuracy, costs, keeps, halves)
+    assert [np.flatnonzero(part).tolist() for part in found.T] == [[0, 1], [0, 2]]
+    every = [replace(cost, has_weights=True) for cost in costs]
+    assert _left([one], accuracy, every, keeps, halves).all()
+    soups = [*costs[:4], replace(costs[4], is_trial=False)]  # a soup is made again of its trials
+    found = _left([one], accuracy, soups, keeps, halves)
+    assert found[4].all() and found[:4].sum() == 4
 
 
 def test_who_keeps_a_constraint_on_a_metric_is_chosen_anew_by_each_part() -> None:

@@ -97,6 +97,25 @@ def test_a_share_that_is_locked_away_is_no_new_file(own: Bench) -> None:
     assert sentence_on_changed_tables(folder) == ""
 
 
+@pytest.mark.parametrize("kind", ["given", "stratified"])
+def test_nothing_is_told_where_files_of_two_folders_are_called_alike(own: Bench, kind: str) -> None:
+    """Without a template, besides: the files of `valset` are labelled, and none of them new."""
+    for split, place, labels in (("train", "trainset", LABELS[0]), ("val", "valset", LABELS[1])):
+        rows = rows_of(own.data, labels)
+        for name in rows.iloc[:, 0]:
+            suffix = Path(name).suffix
+            (own.data / place / name).rename(
+                own.data / place / f"{name.removeprefix(split).removesuffix(suffix)}{suffix}"
+            )
+        rows.iloc[:, 0] = rows.iloc[:, 0].str.removeprefix(split)
+        write_rows(own.data, labels, rows)
+    (own.data / LABELS[2]).unlink()
+    shutil.rmtree(own.data / "testset")
+    keys = {"data": {"template": []}, "validation": {"kind": kind}}
+    folder = searched(own, **keys).folder
+    assert sentence_on_changed_tables(folder) == ""
+
+
 def test_a_folder_that_is_gone_or_has_other_tables_is_not_told(own: Bench) -> None:
     folder = searched(own).folder
     (own.data / LABELS[0]).write_text("no table\n")

@@ -23,6 +23,7 @@ from workbench.data.metadata import MetadataTable, spelled_apart
 from workbench.data.names import match
 from workbench.data.unlabelled import (
     made_template,
+    media_among,
     predicted_folder,
     split_of_folder,
     split_of_template,
@@ -70,9 +71,11 @@ def list_data(folder: Path, layout: Layout) -> DataFiles:
         other, tests = tests, split_of_template(folder, layout, described, listed)
         if other is not None:
             tests[0].understood.extend(_not_named(other[0].rows, tests[0].rows))
-    elif tests is None and "test_media" in layout.model_fields_set:
-        media = predicted_folder(folder, layout)
-        tests = split_of_folder(media, folder, described) if media else None
+    elif tests is None and (media := predicted_folder(folder, layout)):
+        if layout.names_test_media:
+            tests = split_of_folder(media, folder, described)
+        elif layout.kind == "table":
+            labelled[-1].understood.extend(_not_predicted(media, folder, labelled))
     return _together(labelled, tests, folder, described)
 
 
@@ -122,6 +125,20 @@ def _of_label_files(folder: Path, layout: Layout) -> DataFiles:
         media = predicted_folder(folder, layout)
         tests = split_of_folder(media, folder, described) if media else None
     return _together(labelled, tests, folder, described)
+
+
+def _not_predicted(media: Path, folder: Path, labelled: list[SplitFiles]) -> list[str]:
+    """Return a line on the files of a folder that is called `test` beside a table of labels."""
+    place = media.relative_to(folder).as_posix()
+    paths = [f"{place}/{name}" for name in media_among(sizes_in(media, "test"))[0]]
+    named = {path for split in labelled for path in split.rows["path"]}
+    if not paths or not named.isdisjoint(paths):
+        return []
+    return [
+        f"left out: {counted(len(paths), 'file')} in {shown_cell(place)}, e.g. "
+        f"{shown_cell(paths[0])}. Where they are to be predicted, write "
+        f"`data: {{test_media: [{place}]}}` into the experiment"
+    ]
 
 
 def _not_named(said: pd.DataFrame, named: pd.DataFrame) -> list[str]:

@@ -232,6 +232,18 @@ def template_keys(
     return {"template": (file,), "test_media": (names.media,)}, score
 
 
+def test_folder(files: Collection[str], named: Collection[str]) -> dict[str, object]:
+    """Return the key of a layout that names the folder of the files to predict; nothing if none.
+
+    It has a usual name, is not that of `val`, and no file in it is `named` by the table.
+    """
+    for place in Layout().test_media:
+        inside = {file for file in files if file.startswith(f"{place}/")}
+        if split_called(place) != "val" and inside:
+            return {} if inside & {*named} else {"test_media": (place,)}
+    return {}
+
+
 def labelled_files(
     table: Delimited, names: NamesFound, split: str | None, files: Collection[str]
 ) -> set[str]:

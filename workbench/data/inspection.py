@@ -28,6 +28,7 @@ from workbench.data.inspected_tables import (
     layout_of_table,
     tables_in,
     template_keys,
+    test_folder,
 )
 from workbench.data.inspection_told import (
     columns_told,
@@ -163,6 +164,7 @@ def _layout(
         layout = layout_of_table(name, found.tables[name], names, target, answers)
         taken = labelled_files(found.tables[name], names, layout.columns.split, media)
         keys, score = template_keys(found, media, [name], taken)
+        keys = keys or test_folder(media, labelled_files(found.tables[name], names, None, media))
         layout = _updated(layout, keys, score)
         told = elsewhere_told(name, found.tables[name], names, media)
         return layout, [*columns_told(found, name, layout), *told]

@@ -69,6 +69,14 @@ class Layout(Frozen):
     """Columns whose equal values say that files belong together, such as `speaker`."""
 
     @property
+    def names_test_media(self) -> bool:
+        """Whether somebody named the folder of the files to predict.
+
+        The experiment that a study keeps has every key, those that nobody wrote too.
+        """
+        return self.test_media != Layout.model_fields["test_media"].default
+
+    @property
     def described(self) -> Metadata:
         """What else is kept of the tables."""
         return Metadata(generator=self.generator, groups=self.groups)

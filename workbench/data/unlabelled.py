@@ -107,8 +107,7 @@ def predicted_folder(folder: Path, layout: Layout) -> Path | None:
 
     A folder of labelled files is none, unless the layout names it.
     """
-    is_said = "test_media" in layout.model_fields_set
-    labelled = () if is_said else (*layout.train_media, *layout.val_media)
+    labelled = () if layout.names_test_media else (*layout.train_media, *layout.val_media)
     for name in layout.test_media:
         path = within(folder, name, what="test media", may_link_out=True, kind=DataError)
         if name not in labelled and path.is_dir():

@@ -8,8 +8,7 @@ from pathlib import Path
 from workbench.access import require_writable
 from workbench.addresses import TrackingPlace
 from workbench.errors import StudyError
-from workbench.files import named
-from workbench.folders import spare_folder, sweep_spare
+from workbench.folders import put_new, spare_folder, sweep_spare
 from workbench.maintenance.archive import (
     RUNS,
     STUDY,
@@ -50,7 +49,7 @@ def export_study(folder: StudyFolder, tracking: TrackingPlace, out: Path) -> Exp
 
     Raises:
         StoreError: its database or server does not answer, or refuses to.
-        AccessError: `out` cannot be written.
+        AccessError: `out` cannot be written, or another command made it meanwhile.
         StudyError: a search holds the study, `out` is there, or something of the study is a link.
     """
     if os.path.lexists(out):
@@ -91,8 +90,7 @@ def export_study(folder: StudyFolder, tracking: TrackingPlace, out: Path) -> Exp
         )
         # Written inside, so that a kill leaves nothing but a folder that the next export removes.
         write_archive(spare / ".archive", manifest, files)
-        with named(out):
-            (spare / ".archive").replace(out)
+        put_new(spare / ".archive", out)
     return ExportedStudy(out, manifest, tuple(left_out))
 
 

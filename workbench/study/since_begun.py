@@ -103,7 +103,11 @@ def sentence_on_changed_tables(folder: StudyFolder) -> str:
         was = read_prepared_table(folder.manifest)
     except (CacheError, DamagedFileError, StudyError, DataError, OSError):
         return ""  # what needs the data itself says why it cannot have them
-    was, now = (table[table["split"].isin(("train", "val", "test"))] for table in (was, now))
+    # By its path: files of two folders that were dealt into one split are called by it.
+    was, now = (
+        table[table["split"].isin(("train", "val", "test"))].assign(name=table["path"])
+        for table in (was, now)
+    )
     # Where the split of a file is not its table's, it was dealt; some may be in none.
     if about.validation.kind != "given" or about.holdout is not None:
         was, now = _undealt(was), _undealt(now)
