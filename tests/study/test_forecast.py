@@ -5,10 +5,14 @@ from typing import Any
 import pytest
 
 from tests.study.workers import epoch
+from workbench.media.frame_diff import FrameDiff
+from workbench.media.frames import Frames
 from workbench.media.image import Image
 from workbench.parts.optimizers import AdamW
 from workbench.parts.weights import RANDOM
+from workbench.searching import costs
 from workbench.searching.forecast import Forecast
+from workbench.searching.packing import heaviest
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.result import Epoch, Result
 
@@ -101,6 +105,29 @@ def test_what_cannot_be_built_has_no_forecast() -> None:
     forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
     forecast.learn(recipe(), ended(recipe(), num_epochs=2, epoch_s=10.0, besides_s=0.0))
     assert forecast.of(recipe(backbone="test_vit", image_px=40)) is None
+    # Asked about before it is judged: views whose frames cannot be joined one by one.
+    torn = recipe(
+        views={
+            "frames": Frames(num_frames=3, image_px=32),
+            "frame-diff": FrameDiff(num_frames=2, image_px=32),
+        },
+        over_frames={"kind": "confident"},
+    )
+    assert forecast.of(torn) is None
+    assert heaviest([torn, recipe()]) == recipe()
+    forecast.learn(torn, ended(torn, num_epochs=1, epoch_s=1.0, besides_s=0.0))  # and so no end
+    assert forecast.of(recipe()) is not None
+
+
+def test_nor_has_anybodys_network_that_cannot_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(*_: Any, **__: Any) -> None:
+        raise NotImplementedError("no such operation without contents")
+
+    forecast = Forecast(num_train=NUM_TRAIN, num_scored=NUM_SCORED)
+    monkeypatch.setattr(costs, "MediaModel", raising)
+    one = recipe(image_px=64)
+    forecast.learn(one, ended(one, num_epochs=2, epoch_s=10.0, besides_s=0.0))
+    assert forecast.of(one) is None
 
 
 def test_the_first_epoch_does_not_set_the_pace() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from workbench.errors import ConfigError, WorkbenchError
 from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.heads import Head
@@ -105,6 +106,9 @@ def epoch_work(
         num_train: Training samples that there are; the recipe may take a part of them.
         num_scored: Samples that are scored.
         sides: Of the pictures in training, of each epoch that is meant; by default of all.
+
+    Raises:
+        ConfigError: the model cannot be built or run.
     """
     wanted = recipe.training.sampling.subset
     seen = wanted * num_train if isinstance(wanted, float) else min(wanted, num_train)
@@ -253,16 +257,27 @@ def _multiply_adds(
     head: Head,
     reading: Reading,
 ) -> int:
-    """Return the multiply-adds of a forward pass of one sample, on tensors without contents."""
-    with torch.device("meta"):
-        model = MediaModel(
-            dict(backbones),
-            dict(views),
-            image_px=image_px,
-            weights=RANDOM,
-            head=head,
-            reading=reading,
-        )
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(example_inputs(model.views, 1, "meta"))
+    """Return the multiply-adds of a forward pass of one sample, on tensors without contents.
+
+    A recipe is asked about before it is judged, and anybody's own backbone may be in it.
+
+    Raises:
+        ConfigError: the model cannot be built or run, whatever it raised.
+    """
+    try:
+        with torch.device("meta"):
+            model = MediaModel(
+                dict(backbones),
+                dict(views),
+                image_px=image_px,
+                weights=RANDOM,
+                head=head,
+                reading=reading,
+            )
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.eval()(example_inputs(model.views, 1, "meta"))
+    except WorkbenchError:
+        raise
+    except Exception as error:  # (whatever a network raises)
+        raise ConfigError(f"The model cannot be counted ({type(error).__name__}).") from error
     return max(1, int(counter.get_total_flops() // 2))  # trees multiply nothing

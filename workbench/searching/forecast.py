@@ -63,8 +63,8 @@ class Forecast:
         if not result.epochs:
             return
         sides = list(itertools.islice(itertools.cycle(recipe.train_sides), len(result.epochs)))
-        past = past_of(recipe, result, [self._work(recipe, [side]) for side in sides])
-        if past is None:
+        works = [work for side in sides if (work := self._work(recipe, [side]))]
+        if len(works) < len(sides) or (past := past_of(recipe, result, works)) is None:
             return
         if (foretold := self._of(recipe, sides)) and result.seconds > 0:
             ratio = foretold.seconds / result.seconds
@@ -84,12 +84,9 @@ class Forecast:
         """Return what epochs with pictures of these sides cost, with what it takes besides."""
         if not self._past:
             return None
-        try:
-            work = self._work(recipe, sides)
-        except WorkbenchError:
-            return None  # it cannot be built, which the trial itself will tell
-        whole = predict_cost(self._past, wanted_of(recipe, work))
-        if whole is None:
+        work = self._work(recipe, sides)
+        whole = work and predict_cost(self._past, wanted_of(recipe, work))
+        if not whole:
             return None
         seconds = whole.epoch_seconds * len(sides) + statistics.median(self._besides)
         return CostForecast(seconds, whole.epoch_seconds, whole.memory_bytes, whole.spread)
@@ -99,11 +96,15 @@ class Forecast:
         expected = self.of(recipe, done)
         return expected.seconds if expected else 0.0
 
-    def _work(self, recipe: Recipe, sides: Sequence[int]) -> float:
+    def _work(self, recipe: Recipe, sides: Sequence[int]) -> float | None:
+        """Return the multiply-adds of an epoch; nothing where the trial itself will tell why."""
         segments = max(view.num_segments for view in recipe.model.views.values())
-        return epoch_work(
-            recipe,
-            num_train=segments * self._num_train,
-            num_scored=segments * self._num_scored,
-            sides=sides,
-        )
+        try:
+            return epoch_work(
+                recipe,
+                num_train=segments * self._num_train,
+                num_scored=segments * self._num_scored,
+                sides=sides,
+            )
+        except WorkbenchError:
+            return None
