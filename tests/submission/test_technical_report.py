@@ -4,8 +4,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
+import pytest
+
 from tests.selection.studies import MadeStudy, champion, normal_scores
-from workbench.selection.champion import Champion
+from workbench.data.out_of_fold import FOLD, learned_told, with_all_folds
+from workbench.selection.champion import Champion, folds_told
 from workbench.selection.estimate import expect
 from workbench.study.packs import PackEstimate
 from workbench.submission import technical_report
@@ -93,3 +97,24 @@ def test_what_is_exported_is_held_to_the_constraints_anew(tmp_path: Path) -> Non
     # Of a refit nothing but its size and its time is known.
     told = selection(made, champion(0, recipe=kept.uid), refit=other.uid)
     assert "- The refit breaks a constraint: ms_per_file is 12, not at most 9." in told
+
+
+@pytest.mark.parametrize(
+    ("is_refit", "learned"),
+    [(False, "5 of train's 8."), (True, "all 8 of train, being a refit's.")],
+)
+def test_it_says_what_the_weights_learned_from_where_several_folds_validate(
+    is_refit: bool, learned: str
+) -> None:
+    dealt = pd.DataFrame(
+        {
+            "path": [f"{n}.wav" for n in range(9)],
+            "split": ["train"] * 8 + ["test"],
+            "target": [0, 1] * 4 + [-1],
+            FOLD: [1, 1, 1, 2, 2, 2, 0, 0, 1],  # the first validates by three files
+        }
+    )
+    line = learned_told(with_all_folds(dealt), is_refit=is_refit)
+    assert line.endswith(f"The exported weights learned from {learned}")
+    assert learned_told(dealt.drop(columns=FOLD), is_refit=is_refit) == ""
+    assert ("first model" in folds_told(2, is_refit=is_refit)) is not is_refit

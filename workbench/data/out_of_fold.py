@@ -39,6 +39,24 @@ def of_one_fold(table: pd.DataFrame, fold: int) -> pd.DataFrame:
     return table[~is_other].drop(columns=FOLD).reset_index(drop=True)
 
 
+def learned_told(table: pd.DataFrame, *, is_refit: bool) -> str:
+    """Return in sentences what an exported model learned from; empty where one fold validates.
+
+    Args:
+        table: As `with_all_folds` returns it.
+        is_refit: Whether it is a refit, which learns from every file.
+    """
+    if FOLD not in table:
+        return ""
+    num = int((table["split"] == "train").sum())
+    learned = int((of_one_fold(table, 1)["split"] == "train").sum())
+    those = f"all {num} of train, being a refit's" if is_refit else f"{learned} of train's {num}"
+    return (
+        "Every file of val is one of train, too, and scored by a model that did not learn from "
+        f"it. The exported weights learned from {those}."
+    )
+
+
 def with_val_in_train(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with every labelled file in `train`, once; those of `val` are there, too.
 

@@ -129,15 +129,20 @@ class Champion(ShownAsText, Lead):
         return [said for said in (gain, why, self.sentence) if said]
 
 
-def folds_told(num_folds: int) -> str:
-    """Return in a sentence what scores on `val` of so many folds are; empty for one."""
+def folds_told(num_folds: int, *, is_refit: bool = False) -> str:
+    """Return in sentences what scores on `val` of so many folds are; empty for one.
+
+    `is_refit` says that the weights are those of a refit.
+    """
     if num_folds == 1:
         return ""
+    weights = "The weights are those of the first model, which scores all other files too."
+    if is_refit:
+        weights = "The weights are none of theirs: they are those of the refit."
     return (
         f"Scores on val are out of fold: each of {num_folds} models scores the files that it was "
         "trained without, so they say what the recipe is worth; where one of them scores higher "
-        "than another throughout, that lowers an AUC. The weights are those of the first model, "
-        "which scores all other files too."
+        f"than another throughout, that lowers an AUC. {weights}"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from workbench.console import visible
+from workbench.data.out_of_fold import learned_told
 from workbench.data.prepared_table import read_prepared_table
 from workbench.errors import DamagedFileError, StudyError
 from workbench.parts.model_spec import ModelSpec
@@ -112,7 +113,9 @@ def _data(of: Reported) -> str:
                 f"- {split}: {counted(len(rows), 'file')}{fake}"
                 + (f"; {lost} not readable" * bool(lost))
             )
-    out_of_fold = folds_told(of.champion.num_folds)
+        if learned := learned_told(table, is_refit=of.refit is not None):
+            lines.append(f"- {learned}")
+    out_of_fold = folds_told(of.champion.num_folds, is_refit=of.refit is not None)
     lines.append(f"- Validation: {experiment.validation.told}. {out_of_fold}".rstrip())
     if experiment.holdout:
         lines.append("- A locked holdout was kept, whose labels no search read.")
