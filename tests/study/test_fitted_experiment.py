@@ -56,6 +56,16 @@ def test_it_is_read_and_has_the_views_of_the_media(
     assert least >= 160 if machine.is_gpu else least <= 128
 
 
+def test_a_column_without_a_name_is_written_too(tmp_path: Path) -> None:
+    """As pandas writes the index of a table, where that holds the files' names."""
+    data = put(tmp_path / "d", *(f"m/clip{n}.wav" for n in range(8)))
+    rows = "".join(f"clip{n}.wav,{n % 2}\n" for n in range(8))
+    (data / "labels.csv").write_text(f",label\n{rows}", encoding="utf-8")
+    made = fitted(data, LAPTOP)
+    assert made.read()[0].data == made.found.layout
+    assert made.found.num_labelled == 8
+
+
 def test_media_of_several_kinds_are_read_together(tmp_path: Path) -> None:
     names = [
         f"{place}/{n}.{end}" for place in ("real", "fake") for n in (1, 2) for end in ("wav", "png")

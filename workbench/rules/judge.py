@@ -31,6 +31,7 @@ from workbench.rules.counts import count, counted_by
 from workbench.rules.helper_models import helpers_of
 from workbench.rules.rulebook import Rulebook, Verdict
 from workbench.rules.subject import Counts, HelperModel, StartWeights, Subject
+from workbench.tables import counted
 from workbench.values import Frozen
 
 _Named = tuple[tuple[str, str], ...]
@@ -127,7 +128,7 @@ def judge_spec(rulebook: Rulebook, spec: ModelSpec | PackSpec) -> Verdict:
         networks=networks,
         helpers=_helpers(spec.views),
     )
-    return _verdict(rulebook, f"the pack of {len(spec.members)} models", subject)
+    return _verdict(rulebook, f"the pack of {counted(len(spec.members), 'model')}", subject)
 
 
 def _helpers(views: Mapping[str, View]) -> tuple[HelperModel, ...]:

@@ -145,9 +145,12 @@ def _data(found: Inspection) -> str:
 
 
 def _short(value: object) -> object:
-    """Return a value as it is written: without the keys of a mapping that say nothing."""
+    """Return a value as it is written: without the keys of a mapping that say nothing.
+
+    A column may have no name, as that of the index of a table that pandas wrote.
+    """
     if isinstance(value, dict):
-        return {key: inner for key, inner in value.items() if inner}
+        return {key: inner for key, inner in value.items() if inner or inner == ""}
     return value
 
 
