@@ -1,5 +1,8 @@
 """A search whose objective names families of slices, and whose trials have to keep constraints."""
 
+import shutil
+from pathlib import Path
+
 import optuna
 import pytest
 import yaml
@@ -7,7 +10,7 @@ import yaml
 from tests.study.conftest import Bench
 from tests.study.inline import InlineTrials
 from workbench.data.prepare import Prepared
-from workbench.errors import ConfigError, StudyError
+from workbench.errors import ConfigError, DataError, StudyError
 from workbench.files import read_json, write_json
 from workbench.study.records import read_trials
 from workbench.study.storage import open_storage
@@ -58,6 +61,19 @@ def test_a_name_that_is_no_family_ends_the_search_before_it_begins(
     file.write_text(yaml.safe_dump(about), encoding="utf-8")
     with pytest.raises(StudyError, match="begun with other settings"):
         bench.search(file, 1)
+
+
+def test_a_study_of_which_nothing_was_tried_takes_the_folder_that_was_forgotten(
+    bench: Bench, inline: InlineTrials, tmp_path: Path
+) -> None:
+    file = bench.experiment(objective={"over": ["val", "other"], "aggregate": "worst"})
+    with pytest.raises(ConfigError, match="'other', which is no slice of the data"):
+        bench.search(file, 1)
+    with pytest.raises(DataError, match=r"The labelled folder .*nowhere does not exist"):
+        bench.search(file, 1, slices={"other": tmp_path / "nowhere"})
+    other = shutil.copytree(bench.data, tmp_path / "other")
+    bench.search(file, 1, slices={"other": other})
+    assert len(inline.trained) == 1
 
 
 def test_the_sampler_is_told_by_how_much_a_trial_breaks_a_constraint(

@@ -53,6 +53,14 @@ def ask_of_one_less(data: Path) -> None:
     write_rows(data, LABELS[2], rows_of(data, LABELS[2]).drop(index=1))
 
 
+def label_one_more(data: Path) -> None:
+    rows = rows_of(data, LABELS[0])
+    name = rows.iloc[0, 0]
+    more = f"more{Path(name).suffix}"
+    shutil.copyfile(data / "trainset" / name, data / "trainset" / more)
+    write_rows(data, LABELS[0], pd.concat([rows, rows.iloc[[0]].assign(**{rows.columns[0]: more})]))
+
+
 def write_otherwise(data: Path) -> None:
     """Turn the order of the rows, and delete a picture: neither is another label or name."""
     for name in LABELS[:2]:
@@ -74,6 +82,7 @@ FOLDS = {"kind": "stratified", "folds": 3, "use": 3}
     ("change", "told"),
     [
         (turn, "other label: 1 file, e.g. trainset/train2.jpg"),
+        (label_one_more, "new: 1 file, e.g. trainset/more.png"),
         (drop, "no longer named: 1 file, e.g. trainset/train3.png"),
         (ask_of_one_less, "no longer named: 1 file, e.g. testset/test1.jpg"),
         (write_otherwise, ""),

@@ -87,6 +87,8 @@ def list_labelled(folder: Path, layout: Layout) -> list[SplitFiles]:
     Raises:
         DataError, PermissionError: see `list_data`; or nothing is labelled.
     """
+    if not folder.is_dir():
+        raise DataError(f"The labelled folder {folder} does not exist. Name one that does.")
     if layout.kind != "label-files":
         labelled, predicted = _of_one_kind(folder, layout, described_by(folder, layout))
         if predicted:

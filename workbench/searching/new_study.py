@@ -51,6 +51,8 @@ def begin_or_check(
             if said := metadata_changes(read_prepared_table(folder.manifest), manifest.table):
                 say(said)
         return _as_now(folder, experiment, file=file, data=data)
+    # Of a start that failed: what is kept of data tells that a study's trials have begun.
+    folder.manifest.unlink(missing_ok=True)
     info = StudyInfo(
         name=folder.name,
         id=uuid.uuid4().hex,

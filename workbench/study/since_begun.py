@@ -108,9 +108,10 @@ def sentence_on_changed_tables(folder: StudyFolder) -> str:
         table[table["split"].isin(("train", "val", "test"))].assign(name=table["path"])
         for table in (was, now)
     )
-    # Where the split of a file is not its table's, it was dealt; some may be in none.
+    # Where the split of a file is not its table's, it was dealt.
     if about.validation.kind != "given" or about.holdout is not None:
         was, now = _undealt(was), _undealt(now)
+    if about.holdout is not None:  # a share of the labelled files may be locked away
         known = now["name"].isin(was.loc[was["split"] == _LABELLED, "name"])
         now = now[known | (now["split"] != _LABELLED)]
     found = changes(was.assign(content=""), now.assign(content=""))
