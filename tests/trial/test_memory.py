@@ -173,6 +173,32 @@ def test_a_backbone_of_one_size_is_told_before_training(pictures: Prepared) -> N
         memory_count.check(recipe, 8)
 
 
+def test_pictures_that_are_too_small_in_training_are_told_before_it(pictures: Prepared) -> None:
+    # ConvNeXt halves the sides five times, and its last step needs two pixels.
+    usual = recipe_for(pictures, backbone="convnext_atto", image_px=32)
+    memory_count.check(usual, 8)
+    memory_count.check(usual.replaced(image_px=64, train_size=TrainSize(first=0.5)), 8)
+    said = (
+        r"convnext_atto cannot read pictures of 16 px, which `train_size` asks for .*let it begin"
+    )
+    for first, last in ((0.5, 1.0), (0.5, 0.5)):
+        small = usual.replaced(train_size=TrainSize(first=first, last=last))
+        with pytest.raises(UntrainableError, match=said):
+            memory_count.check(small, 8)
+
+
+def test_a_network_that_computes_on_contents_is_no_worse_for_smaller_pictures(
+    pictures: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for(pictures, backbone="test_resnet", image_px=64)
+
+    def on_contents(*_: object) -> None:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+
+    monkeypatch.setattr(MediaModel, "forward", on_contents)
+    memory_count.check(recipe.replaced(train_size=TrainSize(first=0.5)), 8)
+
+
 def test_computing_activations_twice_takes_less(pictures: Prepared) -> None:
     recipe = vit(pictures)
     kept, twice = (count(recipe, checkpointed=c) for c in (False, True))

@@ -126,8 +126,37 @@ def check(recipe: Recipe, num_samples: int) -> None:
                     f"{name} reads pictures of one size alone, and `train_size` asks for smaller "
                     "ones in training: leave it out, or take another backbone"
                 )
+        _require_readable(recipe, min(recipe.train_sides))
     if min(recipe.training.batch_size, num_samples) == 1 and least_samples(recipe) > 1:
         raise UntrainableError.of_one_sample(recipe)
+
+
+def _require_readable(recipe: Recipe, side: int) -> None:
+    """Refuse a recipe whose model shrinks its smallest pictures in training to nothing.
+
+    The rules have counted it at the size that it is scored with alone.
+    """
+    with torch.device("meta"):
+        model = recipe.build_model().eval()
+    error = _raised(model, side)
+    # One that computes on contents tells nothing here.
+    if error is not None and _raised(model, recipe.model.image_px) is None:
+        said = str(error).strip().splitlines()
+        raise UntrainableError(
+            f"{recipe.model.backbone_label} cannot read pictures of {side} px, which `train_size` "
+            f"asks for in training ({said[0] if said else type(error).__name__}): let it begin "
+            "larger, leave it out, or take another backbone"
+        ) from error
+
+
+def _raised(model: MediaModel, side: int) -> Exception | None:
+    """Return what a model raises at pictures of `side` pixels, on tensors without contents."""
+    try:
+        with torch.no_grad(), read_at(model, side):
+            model(example_inputs(model.views, 1, "meta"))
+    except Exception as error:  # noqa: BLE001 (whatever a network raises)
+        return error
+    return None
 
 
 def is_of_one_value(error: BaseException) -> bool:
