@@ -142,6 +142,8 @@ def test_a_bug_in_a_worker_stops_the_study_and_its_trial_is_asked_again(bench: B
     experiment = bench.experiment()
     with pytest.raises(TrialBug, match=r"(?s)trial 0 hit a bug:\nTraceback.*row\.nothing"):
         bench.search(experiment, 1, make_runner=WrongView)
+    (log,) = bench.workspace.studies.glob(f"{experiment.stem}/trials/*/log.txt")
+    assert "Traceback" in log.read_text(encoding="utf-8")
     # The same draw is asked again, and there is no bug in its way.
     outcome = bench.search(experiment, 1)
     [row] = read_trials(outcome.folder)
@@ -739,6 +741,30 @@ def test_a_bug_message_names_the_trial(bench: Bench, inline: InlineTrials) -> No
     inline.reset(lambda recipe, number: Bug("Traceback: ZeroDivisionError"))
     with pytest.raises(TrialBug, match="trial 0 hit a bug:\nTraceback: ZeroDivisionError"):
         bench.search(bench.experiment(), 2)
+
+
+def test_a_bug_of_one_recipe_ends_no_search(bench: Bench, inline: InlineTrials) -> None:
+    inline.reset(lambda recipe, number: odd if len(inline.trained) in (2, 3) else 0.5)
+    odd = Bug("Traceback:\n  ...\nRuntimeError: Kernel size can't be greater\n")
+    experiment = bench.experiment()
+    folder = bench.search(experiment, 5, jobs=1).folder
+    assert [row.state for row in read_trials(folder)] == [
+        *("complete", "failed", "failed", "complete", "complete")
+    ]
+    said = "a bug: RuntimeError: Kernel size can't be greater. Please report it with the traceback"
+    assert all(said in row.reason for row in read_trials(folder) if row.state == "failed")
+
+
+def test_bug_after_bug_ends_the_search_and_the_last_is_asked_again(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    inline.reset(lambda recipe, number: Bug("Traceback: X") if len(inline.trained) > 1 else 0.5)
+    experiment = bench.experiment()
+    with pytest.raises(TrialBug, match="trial 3 hit a bug:\nTraceback: X"):
+        bench.search(experiment, 6, jobs=1)
+    inline.reset()
+    folder = bench.search(experiment, 6, jobs=1).folder  # the bug is mended
+    assert sorted(row.state for row in read_trials(folder)) == ["complete"] * 4 + ["failed"] * 2
 
 
 # What a kill leaves.

@@ -30,8 +30,12 @@ MOST_RESTARTS = 1
 """How often a trial is started again from its last kept epoch after its worker died."""
 
 
+MOST_BUGS = 3
+"""Bugs one after the other, with no epoch of any trial between them, that end a search."""
+
+
 class TrialBug(Exception):
-    """A bug showed in a worker; its traceback is the message."""
+    """A bug showed in a worker, and not of one recipe alone; its traceback is the message."""
 
 
 class Search:
@@ -69,6 +73,12 @@ class Search:
         self._at_epoch_ends = False
         """Whether each trial in flight is stopped at the end of its current epoch."""
 
+        self._has_learned = False
+        """Whether any trial has done an epoch, now or in an earlier run."""
+
+        self._num_bugs = 0
+        """Bugs since the last epoch of a trial."""
+
         self._last_may_end = False
         """Whether, while stopping, a trial that has done its last epoch is scored and completed."""
 
@@ -81,6 +91,7 @@ class Search:
             self._scheduler.on_pause(number, len(waiting.epochs))
         for recipe, result in self._store.trained(most=LEARNT_FROM):
             self._forecast.learn(recipe, result)
+            self._has_learned = self._has_learned or bool(result.epochs)
 
     def run(self, look: Callable[[], None] = lambda: None) -> str:
         """Run trials until as many have ended as were asked for.
@@ -94,7 +105,7 @@ class Search:
         Raises:
             KeyboardInterrupt: Ctrl-C; the trials in flight are queued again, and go on
                 after their last epoch.
-            TrialBug: a bug showed in a worker.
+            TrialBug: a bug showed in a worker, and not of one recipe alone.
         """
         if self._store.num_ended() >= self._options.num_trials:
             return ""
@@ -182,11 +193,23 @@ class Search:
                 self._requeue(running)
                 self._stop_at_epoch_ends(reason)
             case Bug(traceback=text):
-                raise TrialBug(f"trial {running.number} hit a bug:\n{text}")
+                self._handle_bug(running, text)
             case _:
                 assert_never(event)
 
+    def _handle_bug(self, running: OpenTrial, traceback: str) -> None:
+        """Give up a trial alone, as one of a network that takes no such pictures.
+
+        Where no trial has learned anything, or bug follows bug, it is nobody's recipe: the search
+        ends, and the trial is asked again once the bug is mended.
+        """
+        self._num_bugs += 1
+        if not self._has_learned or self._num_bugs >= MOST_BUGS:
+            raise TrialBug(f"trial {running.number} hit a bug:\n{traceback}")
+        self._end(running, self._store.fail(running, messages.bug(traceback)))
+
     def _handle_epoch(self, running: OpenTrial, epoch: Epoch) -> None:
+        self._has_learned, self._num_bugs = True, 0
         self._store.report(running, epoch)
         decision: Decision = "go on"
         if epoch.fold == 1 and (reached := running.reached):

@@ -45,6 +45,12 @@ def trial_ended(running: OpenTrial, result: Result, metric: str) -> str:
     )
 
 
+def bug(traceback: str) -> str:
+    """Return why a trial failed that hit a bug: what was raised, and where to look for more."""
+    said = traceback.strip().splitlines()[-1] if traceback.strip() else "nothing is known of it"
+    return f"a bug: {said}. Please report it with the traceback in the trial's log.txt"
+
+
 def left_over(number: int) -> str:
     """Return that so many paused trials are over, since nothing is left to be trained."""
     trials = "1 paused trial is" if number == 1 else f"{number} paused trials are"

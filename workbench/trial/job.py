@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Bug:
-    """An error that no trial should end with: it stops the study."""
+    """An error that no trial should end with."""
 
     traceback: str
 

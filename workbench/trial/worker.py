@@ -150,8 +150,11 @@ def work(connection: Connection, warm: bool = False) -> None:
                 except OSError as error:
                     sentence = told(error)
                     ended = Blocked(sentence) if sentence else Bug(traceback.format_exc())
-                except Exception:  # noqa: BLE001 (reported whole, and the study stops on it)
+                except Exception:  # noqa: BLE001 (whatever a trial raises)
                     ended = Bug(traceback.format_exc())
+                if isinstance(ended, Bug):
+                    with contextlib.suppress(OSError):
+                        os.write(log.fileno(), ended.traceback.encode("utf-8", "backslashreplace"))
             connection.send(ended)
             sys.stdout.flush()
             sys.stderr.flush()
