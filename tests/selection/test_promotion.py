@@ -219,6 +219,8 @@ def test_a_trial_that_cannot_be_promoted_says_why(number: int, message: str) -> 
     ]
     with pytest.raises(StudyError, match=message):
         choose_trial(rows, AUC, number)
+    with pytest.raises(StudyError, match="There is no ended trial 1: it was cut off"):
+        choose_trial([rows[0], *rows[2:]], AUC, 1)
 
 
 def test_nothing_can_be_promoted_while_no_trial_is_complete() -> None:

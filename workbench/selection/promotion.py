@@ -67,9 +67,11 @@ def choose_trial(
     row = next((row for row in rows if row.number == number), None)
     if row is None:
         numbers = [row.number for row in rows]
+        why = f"they are {min(numbers)} to {max(numbers)}"
+        if min(numbers) < number < max(numbers):
+            why = "it was cut off, and goes on or went on under another number"
         raise StudyError(
-            f"There is no ended trial {number}: they are {min(numbers)} to {max(numbers)}. "
-            "`workbench compare` lists the best."
+            f"There is no ended trial {number}: {why}. `workbench compare` lists the best."
         )
     if row not in complete and row.state == "complete":
         raise StudyError(f"Trial {number} cannot be promoted: it was {row.reason}.")

@@ -188,7 +188,10 @@ class _Verification:
     def _test_files(self, media: Path) -> str:
         stored = read_predictions(self._bundle / PREDICTIONS, self._contents)
         if not stored.names:
-            raise DataError("The bundle predicts no files: its data had no test files.")
+            raise DataError(
+                "The bundle predicts no files, for its data had no test files: there is nothing to "
+                "hold a run against. `workbench predict` shows that the program runs."
+            )
         files = find_files(stored.names, media, where=PREDICTIONS).files
         self._num_there = len(files)
         if not files:
