@@ -16,13 +16,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from workbench.data.measured import Measured
 from workbench.errors import WorkbenchError
+from workbench.media.declared import modalities_of
 from workbench.media.view import View
 from workbench.parts.example_inputs import example_inputs
 from workbench.parts.model import MediaModel
 from workbench.parts.model_spec import ModelSpec
 from workbench.parts.plugins import own_versions
 from workbench.parts.suited import about
-from workbench.parts.train_size import read_at
+from workbench.parts.train_size import read_at, resized
 from workbench.parts.weights import RANDOM, published
 from workbench.trial.device import (
     called,
@@ -151,9 +152,11 @@ def _require_readable(recipe: Recipe, side: int) -> None:
 
 def _raised(model: MediaModel, side: int) -> Exception | None:
     """Return what a model raises at pictures of `side` pixels, on tensors without contents."""
+    examples = example_inputs(model.views, 1, "meta")
+    inputs = resized(examples, modalities_of(model.views), side)
     try:
         with torch.no_grad(), read_at(model, side):
-            model(example_inputs(model.views, 1, "meta"))
+            model(inputs)
     except Exception as error:  # noqa: BLE001 (whatever a network raises)
         return error
     return None
