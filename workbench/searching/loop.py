@@ -47,6 +47,7 @@ class Search:
         forecast: Of what a trial costs; it learns from each that ends or pauses.
         noise: Whether more of them are worth it; None where that is no question.
         budget: What the study's folder may take; None sets no limit.
+        are_known: Whether each recipe was trained before: then no bug is its own.
     """
 
     def __init__(
@@ -62,11 +63,12 @@ class Search:
         options: RunOptions,
         noise: NoiseWatch | None = None,
         budget: DiskBudget | None = None,
+        are_known: bool = False,
     ) -> None:
         self._folder, self._store, self._options = folder, store, options
         self._queue, self._scheduler, self._runner = queue, scheduler, runner
         self._forecast, self._limits, self._noise = forecast, limits, noise
-        self._budget = budget
+        self._budget, self._are_known = budget, are_known
         self._stopped = ""
         """Why no trial starts any more; empty while they do."""
 
@@ -200,11 +202,13 @@ class Search:
     def _handle_bug(self, running: OpenTrial, traceback: str) -> None:
         """Give up a trial alone, as one of a network that takes no such pictures.
 
-        Where no trial has learned anything, or bug follows bug, it is nobody's recipe: the search
-        ends, and the trial is asked again once the bug is mended.
+        Where no trial has learned anything, or bug follows bug, or the recipe was trained before,
+        as a repeat's, it is not the recipe's: the search ends, and the trial is asked again once
+        the bug is mended.
         """
         self._num_bugs += 1
-        if not self._has_learned or self._num_bugs >= MOST_BUGS:
+        is_of_all = self._are_known or not self._has_learned or self._num_bugs >= MOST_BUGS
+        if is_of_all:
             raise TrialBug(f"trial {running.number} hit a bug:\n{traceback}")
         self._end(running, self._store.fail(running, messages.bug(traceback)))
 
