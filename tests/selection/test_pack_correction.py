@@ -9,12 +9,12 @@ from scipy.special import expit
 from workbench.parts.joint import MeanOfProbabilities
 from workbench.selection.choosing import SliceScores
 from workbench.selection.in_parts import keeping
+from workbench.selection.left_in_parts import left_in_parts
 from workbench.selection.pack_choice import ChosenPack
 from workbench.selection.pack_correction import (
     ExpectedValue,
     PackCorrection,
     _choices_of_chance,
-    _left,
     _Rows,
     correct_pack,
 )
@@ -91,16 +91,16 @@ def test_a_part_has_the_trials_at_the_places_of_those_with_weights() -> None:
     accuracy = Objective(metric="accuracy")
     costs = [MemberCost(1, has_weights=n in (0, 3)) for n in range(5)]  # the best and the fourth
     keeps = np.ones((5, 2), bool)
-    found = _left([one], accuracy, costs, keeps, halves)
+    found = left_in_parts([one], accuracy, costs, keeps, halves)
     # Of equal ones the first: 0, 1, 2, 3, 4 by the first half, 0, 2, 1, 3, 4 by the other.
     assert [np.flatnonzero(part).tolist() for part in found.T] == [[0, 3], [0, 3]]
     costs = [MemberCost(1, has_weights=n in (0, 1)) for n in range(5)]
-    found = _left([one], accuracy, costs, keeps, halves)
+    found = left_in_parts([one], accuracy, costs, keeps, halves)
     assert [np.flatnonzero(part).tolist() for part in found.T] == [[0, 1], [0, 2]]
     every = [replace(cost, has_weights=True) for cost in costs]
-    assert _left([one], accuracy, every, keeps, halves).all()
+    assert left_in_parts([one], accuracy, every, keeps, halves).all()
     soups = [*costs[:4], replace(costs[4], is_trial=False)]  # a soup is made again of its trials
-    found = _left([one], accuracy, soups, keeps, halves)
+    found = left_in_parts([one], accuracy, soups, keeps, halves)
     assert found[4].all() and found[:4].sum() == 4
 
 

@@ -278,6 +278,6 @@ def _multiply_adds(
             model.eval()(example_inputs(model.views, 1, "meta"))
     except WorkbenchError:
         raise
-    except Exception as error:  # (whatever a network raises)
+    except Exception as error:  # whatever a network raises; raised again as what it says of it
         raise ConfigError(f"The model cannot be counted ({type(error).__name__}).") from error
     return max(1, int(counter.get_total_flops() // 2))  # trees multiply nothing

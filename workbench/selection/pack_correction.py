@@ -35,6 +35,7 @@ from workbench.selection.correction import (
 )
 from workbench.selection.in_parts import keeping, metrics_in_parts, never_chosen
 from workbench.selection.joining import JointName
+from workbench.selection.left_in_parts import left_in_parts
 from workbench.selection.pack_choice import ChosenPack, ForwardSearch, choose_pack, legal_trials
 from workbench.selection.pack_limits import MemberCost, PackLimits
 from workbench.selection.row_metrics import metric_of_rows
@@ -179,7 +180,7 @@ def correct_pack(
 
     places = [p for p, cost in enumerate(costs) if cost.has_weights and cost.keeps_constraints]
     pack = choose(measured, places, seed)
-    left = keeps & _left(measured, objective, costs, keeps, in_part)
+    left = keeps & left_in_parts(measured, objective, costs, keeps, in_part)
     again = []
     for n, part in enumerate(in_part.T):
         samples = [_inside(one, part) for one in measured]
@@ -229,44 +230,6 @@ def correct_pack(
         gain_high=gain + reach,
         rounding=max(_LEAST_ROUNDING, by_division),
     )
-
-
-def _left(
-    measured: Sequence[SliceScores],
-    objective: Objective,
-    costs: Sequence[MemberCost],
-    keeps: BoolArray,
-    in_part: BoolArray,
-) -> BoolArray:
-    """Return which trials would have their weights if a part had told the best, (trials, parts).
-
-    The weights of the worst are deleted, so that those that are left were chosen by these same
-    scores. A part has the trials at the places there that theirs have on all samples: as many, or
-    packs of the parts would have more to choose from than the pack.
-    """
-    has_weights = np.array([cost.has_weights for cost in costs])
-    trials = np.flatnonzero([cost.is_trial for cost in costs])
-    found = np.ones(keeps.shape, bool)
-    if has_weights[trials].all():
-        return found
-    some = [replace(one, scores=one.scores[trials]) for one in measured]
-    keep = np.array([[cost.keeps_constraints] for cost in costs])
-    whole = np.ones((len(in_part), 1), bool)
-    (first,) = _in_order(some, objective, keep[trials], whole).T
-    places = np.flatnonzero(has_weights[trials[first]])
-    found[trials] = False
-    for n, order in enumerate(_in_order(some, objective, keeps[trials], in_part).T):
-        found[trials[order[places]], n] = True
-    return found
-
-
-def _in_order(
-    trials: Sequence[SliceScores], objective: Objective, keeps: BoolArray, in_part: BoolArray
-) -> IntArray:
-    """Return the trials of each part, the best first, (trials, parts)."""
-    inside = never_chosen(metrics_in_parts(trials, objective, in_part), objective, keeps)
-    each = [choices(objective, inside, place=place) for place in range(len(keeps))]
-    return np.stack(each)
 
 
 def _inside(one: SliceScores, in_part: BoolArray) -> SliceScores:
