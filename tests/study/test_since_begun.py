@@ -55,7 +55,7 @@ def ask_of_one_less(data: Path) -> None:
 
 def label_one_more(data: Path) -> None:
     rows = rows_of(data, LABELS[0])
-    name = rows.iloc[0, 0]
+    name = str(rows.iloc[0, 0])
     more = f"more{Path(name).suffix}"
     shutil.copyfile(data / "trainset" / name, data / "trainset" / more)
     write_rows(data, LABELS[0], pd.concat([rows, rows.iloc[[0]].assign(**{rows.columns[0]: more})]))
