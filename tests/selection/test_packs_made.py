@@ -289,6 +289,20 @@ def test_members_that_help_one_another_are_chosen_and_held_against_the_best(tmp_
     assert "Expected on new data of this kind" in said
 
 
+def test_a_pack_held_against_a_trial_without_weights_says_so(tmp_path: Path) -> None:
+    made = MadeStudy(tmp_path)
+    add_trials(made, 4)
+    best = propose_pack(made.folder).best
+    assert "are gone" not in propose_pack(made.folder).estimate.sentence
+    made.folder.trial(best.row.recipe).weights.unlink()
+    proposal = propose_pack(made.folder)
+    assert proposal.best.row.number == best.row.number
+    assert proposal.estimate.sentence.endswith(
+        f"The weights of trial {best.row.number} of {made.folder.name}, which it is held against, "
+        "are gone: that trial itself can be in no bundle."
+    )
+
+
 def test_the_surest_mistakes_of_a_pack_are_told_with_what_each_member_says(tmp_path: Path) -> None:
     made = MadeStudy(tmp_path)
     add_trials(made, 2)

@@ -54,7 +54,7 @@ def bug(traceback: str) -> str:
 def left_over(number: int) -> str:
     """Return that so many paused trials are over, since nothing is left to be trained."""
     trials = "1 paused trial is" if number == 1 else f"{number} paused trials are"
-    return f"{trials} pruned: others did better at the same epoch."
+    return f"{trials} pruned: enough others did as well or better at the same epoch."
 
 
 def used_up(number: int) -> str:

@@ -218,14 +218,16 @@ def propose_pack(
             "to tell what a choice is worth. Raise the limits, or hold out more files."
         )
     ingredients = tuple(alike[place] for place in found.pack.members)
+    best = alike[found.trial]
+    caveats = (_caveat(ingredients, [*studies]), _lost(best))
     return Proposal(
         objective=objective,
         ingredients=ingredients,
         joint=found.pack.joint,
         correction=found,
         num_trials=sum(one.soup is None for one in alike),
-        best=alike[found.trial],
-        caveat=_caveat(ingredients, [*studies]),
+        best=best,
+        caveat=" ".join(filter(None, caveats)),
         finalist=_finalist(folder, usable, found),
         breaks=broken_as_whole(found.pack, alike, tables, experiment),
     )
@@ -313,6 +315,16 @@ def _caveat(ingredients: Sequence[Ingredient], studies: Sequence[StudyFolder]) -
         "that was by these same files: expect less."
     )
     return f"{said} {stopped}".strip()
+
+
+def _lost(best: Ingredient) -> str:
+    """Return that the single trial which a pack is held against can be in no bundle, if so."""
+    if best.folder.trial(best.row.recipe).weights.exists():
+        return ""
+    return (
+        f"The weights of {best.title}, which it is held against, are gone: that trial itself can "
+        "be in no bundle."
+    )
 
 
 def _finalist(
