@@ -113,6 +113,8 @@ def test_strict_fails_where_a_file_cannot_be_decoded(place: Path) -> None:
 def test_check_finds_the_copy_and_writes_a_page(place: Path) -> None:
     said, _ = workbench(place, "check")
     assert "Page: " in said
+    assert "\nA search would be refused: nowhere.yaml does not exist." in said
+    assert "Next:" not in said
     page = (place / "experiments" / "checks" / "made.html").read_text(encoding="utf-8")
     assert "valset/copy.mp4" in page
     found = json.loads(run_again(place, "check", "--json")[0])

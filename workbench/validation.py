@@ -83,6 +83,11 @@ def describe_invalid(error: ValidationError, *, where: str, kind: Any = None) ->
                 f"{where}: `{key}` is not a known key (given {shown(given)}). Remove or rename it."
                 + _near(kind, item["loc"])
             )
+        elif item["type"] == "union_tag_invalid":
+            kinds, tag = item["ctx"]["expected_tags"], item["ctx"]["tag"]
+            lines.append(f"{where}: `{key}.kind` is {shown(tag)}: should be one of {kinds}.")
+        elif item["type"] == "union_tag_not_found":
+            lines.append(f"{where}: `{key}.kind` is missing (given {shown(given)}). Add it.")
         else:
             message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
             lines.append(

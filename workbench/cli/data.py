@@ -91,7 +91,11 @@ def check(
             typer.echo(checked.found.model_dump_json(indent=2))
         else:
             typer.echo(f"{checked}\n\nPage: {checked.page}")
-            typer.echo(f"\nNext: workbench search {_again(experiment, data)}")
+            _, refusal = _space_of(experiment)
+            if refusal:  # the data is looked at without what a search needs, and it is told now
+                typer.echo(f"\nA search would be refused: {refusal}")
+            else:
+                typer.echo(f"\nNext: workbench search {_again(experiment, data)}")
         raise typer.Exit(1 if strict and checked.num_warnings else 0)
 
 
@@ -118,12 +122,12 @@ def show(
         if space is not None:
             augmented = write_augment_sheets(space, prepared, folder / "augmentations")
             if not augmented:
-                why_not = f"No sheets of augmentations: {space.file} can draw none."
+                why_not = f"{space.file} can draw none."
         *sheets, index = sheet.write_sheets(prepared, folder, per_class=samples, more=augmented)
         for path in sheets:
             typer.echo(path)
         if why_not:
-            typer.echo(f"\n{why_not}")
+            typer.echo(f"\nNo sheets of augmentations: {why_not}")
         if space is not None:
             drawn = [draft.copies.forged for draft in space.corners()]
             names = list(dict.fromkeys(name for chances in drawn for name in chances))
@@ -149,13 +153,13 @@ def demo_data(
 
 
 def _space_of(experiment: Path) -> "tuple[Space | None, str]":
-    """Return an experiment's search space, or none and why: data is looked at without one."""
+    """Return an experiment's search space, or none and what is wrong: data needs no space."""
     from workbench.space.experiment import read_experiment
 
     try:
         return read_experiment(experiment)[1], ""
     except ConfigError as error:
-        return None, f"No sheets of augmentations: {error}"
+        return None, str(error)
 
 
 def _again(experiment: Path, data: Path | None) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 from workbench.console import cut_text
@@ -204,6 +205,22 @@ def require_checkable(tree: dict[Any, Any], where: str) -> None:
             f"{where} has {options:,} options among {values:,} values, more than are checked in a "
             "few seconds. Leave some out, or draw a number by `float` or `int`."
         )
+
+
+def require_draws_spelt(tree: Any, where: str, key: str = "") -> None:
+    """Refuse a mapping of one list whose key is nearly `choice` or `float`: no value is one."""
+    inner = dict(enumerate(tree)) if isinstance(tree, list) else tree
+    if not isinstance(inner, dict):
+        return
+    for name, value in inner.items():
+        if isinstance(tree, dict) and len(tree) == 1 and isinstance(value, list):
+            near = get_close_matches(str(name)[:60], ["choice", "float"], n=1, cutoff=0.75)
+            if near and near != [name]:
+                raise ConfigError(
+                    f"{where}: `{cut_text(key, 300)}` has the key `{cut_text(str(name), 60)}`: a "
+                    f"draw is written `{near[0]}`."
+                )
+        require_draws_spelt(value, where, f"{key}.{name}" if key else str(name))
 
 
 def _count(tree: Any) -> tuple[int, int]:

@@ -40,6 +40,7 @@ from workbench.space.language import (
     locate_node,
     options_of,
     require_checkable,
+    require_draws_spelt,
 )
 from workbench.trial.recipe import Objective, Recipe
 from workbench.trial.training_spec import TrainingSpec
@@ -290,6 +291,7 @@ def read_tree_as_space(
         if key not in tree:
             raise ConfigError(f"{where}: `{key}` is missing. Add it.")
     require_checkable(tree, where)
+    require_draws_spelt(tree, where)
     space = Space(file=where, tree=answered(tree, rulebook or Rulebook(), where))
     require_checkable(space.tree, where)
     for view, names in space.backbones_by_view().items():
