@@ -142,7 +142,7 @@ def test_it_goes_on_as_if_it_had_never_moved(
         outcome = bench.search(bench.workspace.studies / "study0.yaml", 9)
         text = capsys.readouterr().err
         assert outcome.stopped == ""
-        assert "was cut off: 0 trials of it had ended, 1 trial will run again." in text
+        assert "0 trials of it had ended, 1 trial will run again, with a new number." in text
         assert "MLflow lacked" not in text
         ended[bench.workspace.root.name] = list(told(folder))
         require_record(bench, folder)

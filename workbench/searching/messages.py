@@ -79,7 +79,7 @@ def adopted(told: int, again: int) -> str:
     """Return what became of the trials that a search left which was cut off."""
     return (
         f"The last search was cut off: {counted(told, 'trial')} of it had ended, "
-        f"{counted(again, 'trial')} will run again."
+        f"{counted(again, 'trial')} will run again, with a new number."
     )
 
 
