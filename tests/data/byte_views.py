@@ -35,6 +35,8 @@ class Bytes(FileView):
             np.ones(1 << 33)
         if data == b"full":
             raise OSError(errno.ENOSPC, "No space left on device")
+        if data == b"disk" and (path.parents[1] / "failing").exists():
+            raise OSError(errno.EIO, "Input/output error")
         if data == b"die":
             os._exit(3)
         note = "it ends with ~" if data.endswith(b"~") else ""

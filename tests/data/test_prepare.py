@@ -237,7 +237,19 @@ def test_what_may_be_the_machines_fault_is_tried_again_when_asked(tmp_path: Path
     run(data)
     assert decoded(data) == ["a", "b", "bad"]
     run(data, retry=True)
+    assert decoded(data) == ["b", "bad"]
+
+
+def test_what_a_disk_did_not_give_is_never_stored(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", a="A", b="disk")
+    failing = tmp_path / "data" / "failing"
+    failing.touch()
+    assert statuses(run(data)) == {"a": "ok", "b": "unreadable"}
+    assert decoded(data) == ["a", "b"]
+    failing.unlink()
+    assert statuses(run(data)) == {"a": "ok", "b": "ok"}
     assert decoded(data) == ["b"]
+    assert decoded(data) == []
 
 
 def test_the_facts_of_what_is_tried_again_are_read_again(tmp_path: Path) -> None:

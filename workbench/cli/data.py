@@ -34,7 +34,8 @@ def prepare(
     ] = None,
     limit: Annotated[str, typer.Option(help="Time that one file may take, e.g. 30s, 5m.")] = "5m",
     retry: Annotated[
-        bool, typer.Option("--retry", help="Try again what took too long, crashed or failed oddly.")
+        bool,
+        typer.Option("--retry", help="Try again what was broken, took too long or crashed."),
     ] = False,
     verify: Annotated[
         bool,

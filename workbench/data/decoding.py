@@ -16,8 +16,8 @@ from workbench.media.decoders import FILE_LIMIT_S, UnexpectedError, decoders, en
 from workbench.media.facts import Facts
 from workbench.media.view import View
 
-FAILED_HERE = ("timed_out", "crashed")
-"""Statuses that may be the machine's fault: another try can end otherwise."""
+TRIED_AGAIN = ("timed_out", "crashed", "broken")
+"""Statuses that may be the machine's fault, or its disk's: another try can end otherwise."""
 
 # Tasks handed over before they can run: enough that no process waits, few enough for the memory.
 _AHEAD = 4
@@ -118,6 +118,9 @@ def _decode(task: Task) -> Done:
     reading = read_copies(
         task.path, wanted, content=task.content, loudness=task.loudness, others=others
     )
+    unread = (one for one in reading.made.values() if isinstance(one, MediaError))
+    if error := next((one for one in unread if one.status == "unreadable"), None):
+        return _not_kept(task, Outcome(NEUTRAL_ROW, error.status, str(error)))
     outcomes, unexpected = {}, {}
     for name, made in reading.made.items():
         place = task.places[name]

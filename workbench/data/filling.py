@@ -8,7 +8,7 @@ from pathlib import Path
 
 from workbench.console import say, track
 from workbench.data.contents import Stamp
-from workbench.data.decoding import FAILED_HERE, Place, Task, decode_all
+from workbench.data.decoding import TRIED_AGAIN, Place, Task, decode_all
 from workbench.data.facts import FactsStore, FactsWriter
 from workbench.data.unexpected import Unexpected, libraries
 from workbench.data.view_store import NEUTRAL_ROW, Outcome, StoreWriter, ViewStore
@@ -221,7 +221,7 @@ def _fill(
                 )
             if how.retry:
                 # Copies have no facts. Only a search knows which of them it wants.
-                for content in writer.ended(FAILED_HERE):
+                for content in writer.ended(TRIED_AGAIN):
                     writer.forget(content, lasting=content not in files)
                     again.add(content)
         again |= unexpected.forget(writers, retry_all_but=files if how.retry else None)

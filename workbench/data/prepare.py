@@ -297,8 +297,8 @@ def prepare(
         cache: Folder of the cached arrays.
         jobs: Decoding processes.
         limit_s: Time that one file may take.
-        retry: Decode again what took too long, killed its decoder or failed in a way that nobody
-            foresaw the last time.
+        retry: Decode again what was broken, took too long, killed its decoder or failed in a way
+            that nobody foresaw the last time.
         verify: Check every row of the cached arrays, even of those that nothing seems to have
             changed.
 

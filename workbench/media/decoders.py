@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from workbench.errors import DataError, MediaError
 from workbench.fence import KEEP_MEMORY, DiedError, Fence, TimedOutError
-from workbench.media.source import failure, said_by
+from workbench.media.source import failure, is_passing, said_by, unread
 from workbench.media.view import MadeOrNot, View, ViewReader, read_views
 from workbench.opencv import cv2
 
@@ -122,6 +122,8 @@ def read_any(
     try:
         return (read or read_views)(path, views, onlooker)
     except Exception as error:  # noqa: BLE001 (decoders raise anything; one file ends no other)
+        if is_passing(error):
+            return dict.fromkeys(views, unread(error))
         unexpected = _unexpected(error, path)
     if len(views) < 2:
         return dict.fromkeys(views, unexpected)

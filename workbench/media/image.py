@@ -15,7 +15,15 @@ from pydantic import Field
 
 from workbench.errors import MediaError
 from workbench.media.declared import Modality
-from workbench.media.source import MAX_PIXELS, check_file, failure, said_by
+from workbench.media.source import (
+    MAX_PIXELS,
+    check_file,
+    failure,
+    is_passing,
+    require_readable,
+    said_by,
+    unread,
+)
 from workbench.media.square import square
 from workbench.media.still import (
     BAD_BYTES,
@@ -86,7 +94,7 @@ def read_picture(path: Path) -> Still:
     bytes, but nothing of the picture, is read with a note (see `truncation`).
 
     Raises:
-        MediaError: missing, empty, broken or too_large (more than MAX_PIXELS).
+        MediaError: missing, empty, broken, unreadable or too_large (more than MAX_PIXELS).
     """
     check_file(path)
     form = still_format(path)
@@ -99,8 +107,13 @@ def read_picture(path: Path) -> Still:
         said = "the file is not an image of an accepted format"
         if form and form not in image_formats():
             said = f"it is a picture of the format {form}, which {READ_BY[form]} reads: install it"
+            raise failure("unreadable", said) from error
+        if form:  # its package says nothing of why
+            require_readable(path)
         raise failure("broken", said) from error
     except BAD_BYTES as error:
+        if is_passing(error):
+            raise unread(error) from error
         if still := _read_cut_off(path):
             return still
         raise failure("broken", f"the image cannot be decoded: {said_by(error)}") from error

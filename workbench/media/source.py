@@ -22,6 +22,7 @@ Status = Literal[
     "too_large",  # a picture of more than MAX_PIXELS, or more memory than decoding may take
     "timed_out",  # decoding took longer than a file may take
     "crashed",  # the decoder's process died
+    "unreadable",  # a disk, a network or a missing library kept it from being read: never stored
     "no_face",  # there is an array, but of the middle of the picture: no face was found in it
 ]
 """Why a file has no view, or not the one that was asked for."""
@@ -37,6 +38,16 @@ MAX_VIDEO_PIXELS = 1 << 35
 
 MAX_PIXELS = 1 << 26
 """Pictures of more pixels than this are refused: 8192 x 8192."""
+
+
+PASSING = frozenset(
+    {
+        *(errno.EIO, errno.ENODEV, errno.ENXIO),
+        *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ECONNRESET),
+        *(errno.EMFILE, errno.ENFILE),
+    }
+)
+"""Numbers of errors that say of a disk, a network or this machine what they do not of a file."""
 
 
 def failure(status: Status, reason: str) -> MediaError:
@@ -56,12 +67,33 @@ def check_file(path: Path) -> None:
         nowhere = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
         if isinstance(error, ValueError) or error.errno in nowhere:
             raise failure("missing", "the file does not exist") from error
-        raise failure("broken", f"the file cannot be read: {said_by(error)}") from error
+        raise unread(error) from error
     # A pipe or a device could be read for ever.
     if not stat.S_ISREG(found.st_mode):
         raise failure("missing", "the path is not that of a file")
     if not found.st_size:
         raise failure("empty", "the file is empty (0 bytes)")
+
+
+def is_passing(error: BaseException) -> bool:
+    """Say whether another try to read the same file may end without this error."""
+    return getattr(error, "errno", None) in PASSING
+
+
+def unread(error: Exception) -> MediaError:
+    """Return what becomes of a file that cannot be read by `error`."""
+    status: Status = "unreadable" if is_passing(error) else "broken"
+    return failure(status, f"the file cannot be read: {said_by(error)}")
+
+
+def require_readable(path: Path) -> None:
+    """Raise MediaError (unreadable) unless every byte of `path` can be read now."""
+    try:
+        with path.open("rb") as file:
+            while file.read(1 << 20):
+                pass
+    except OSError as error:
+        raise failure("unreadable", f"the file cannot be read: {said_by(error)}") from error
 
 
 def said_by(error: Exception) -> str:

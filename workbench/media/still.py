@@ -12,7 +12,7 @@ from typing import BinaryIO
 from PIL import Image as Pillow
 
 from workbench.errors import MediaError
-from workbench.media.source import MAX_PIXELS, failure
+from workbench.media.source import MAX_PIXELS, failure, is_passing, unread
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 """Formats that are read; those that run another program (EPS) or that no camera writes are not."""
@@ -52,12 +52,17 @@ def image_formats() -> tuple[str, ...]:
 def still_format(path: Path) -> str:
     """Return which still picture in the boxes of an MP4 or JPEG XL a file is, by its content.
 
-    FFmpeg would take one for a video of its tiles. Nothing, too, where the file cannot be read.
+    FFmpeg would take one for a video of its tiles. Nothing, too, where the file cannot be opened.
+
+    Raises:
+        MediaError: unreadable.
     """
     try:
         with path.open("rb") as file:
             head = file.read(12)
-    except OSError:
+    except OSError as error:
+        if is_passing(error):
+            raise unread(error) from error
         return ""
     if head.startswith(_JXL):
         return "JXL"
@@ -88,7 +93,11 @@ def check_size(width: int, height: int) -> None:
 
 
 def is_still(path: Path) -> bool:
-    """Say whether a file is a still picture, by its first bytes, be it whole or not."""
+    """Say whether a file is a still picture, by its first bytes, be it whole or not.
+
+    Raises:
+        MediaError: unreadable.
+    """
     if still_format(path):
         return True
     try:
@@ -98,5 +107,7 @@ def is_still(path: Path) -> bool:
         return True
     except MediaError as error:  # its size is none that is read
         return error.status == "too_large"
-    except BAD_BYTES:
+    except BAD_BYTES as error:
+        if is_passing(error):
+            raise unread(error) from error
         return False

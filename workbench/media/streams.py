@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from workbench.errors import MediaError
-from workbench.media.source import check_file, failure, said_by
+from workbench.media.source import check_file, failure, is_passing, require_readable, said_by
 from workbench.media.still import is_still, still_format
 from workbench.media.view import MadeOrNot, View, ViewReader
 
@@ -38,14 +38,26 @@ def opened(path: Path, *, for_sound: bool = False) -> Iterator[InputContainer]:
             learn more of the video: half of the time that a sound takes.
 
     Raises:
-        MediaError: missing, empty or broken; an FFmpeg error in the body is broken too.
+        MediaError: missing, empty, unreadable or broken; an FFmpeg error in the body is broken too.
     """
     check_file(path)
     try:
-        with _opened_for_sound(path) if for_sound else _opened(path) as container:
+        container = _opened_for_sound(path) if for_sound else _opened(path)
+    except (av.FFmpegError, OSError) as error:
+        require_readable(path)  # what FFmpeg lacks of a file may be what the disk did not give
+        if is_passing(error):
+            with suppress(av.FFmpegError), _opened(path):
+                raise _once(error) from error
+        raise _broken(error) from error
+    try:
+        with container:
             yield container
     except (av.FFmpegError, OSError) as error:
-        raise failure("broken", f"the file cannot be decoded: {said_by(error)}") from error
+        raise _broken(error) from error
+
+
+def _broken(error: Exception) -> MediaError:
+    return failure("broken", f"the file cannot be decoded: {said_by(error)}")
 
 
 def _opened(path: Path, **options: str) -> InputContainer:
@@ -162,13 +174,20 @@ def packets(
 
     Each stream ends with an empty packet, or None where the file breaks off: it tells the decoder
     to give what it still holds. A stream that turns up after the file was opened is left out.
+
+    Raises:
+        MediaError: unreadable.
     """
     going_on = {stream.index for stream in streams}
     demuxed = container.demux(*streams)
     while True:
         try:
             packet = next(demuxed)
-        except (StopIteration, av.FFmpegError):
+        except StopIteration:
+            break
+        except av.FFmpegError as error:
+            if is_passing(error):
+                _require_same_end(container, error)
             break
         except IndexError:
             # PyAV ends every stream that there is by now, and knows but those there were at first.
@@ -179,6 +198,31 @@ def packets(
         yield index, packet
     for index in sorted(going_on):
         yield index, None
+
+
+def _require_same_end(container: InputContainer, error: av.FFmpegError) -> None:
+    """Raise MediaError (unreadable) unless a file ends with `error` whenever it is read.
+
+    FFmpeg says by the numbers of failing disks that a file is cut off, too.
+    """
+    path = Path(container.name.removeprefix("file:"))
+    require_readable(path)
+    ended: av.FFmpegError | None = None
+    try:
+        with _opened(path) as again:
+            for _ in again.demux():
+                pass
+    except IndexError:  # see `packets`
+        pass
+    except av.FFmpegError as other:
+        ended = other
+    if ended is None or ended.errno != error.errno:
+        raise _once(error)
+
+
+def _once(error: Exception) -> MediaError:
+    """Return what becomes of a file whose reading failed and then went well."""
+    return failure("unreadable", f"the file could not be read for once: {said_by(error)}")
 
 
 class StreamViews(ABC):
