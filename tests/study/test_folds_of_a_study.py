@@ -19,7 +19,9 @@ from workbench.parts.weights import RANDOM
 from workbench.screening import clusters
 from workbench.screening.screening import Candidate
 from workbench.searching.new_study import _data_changes
+from workbench.study.folder import StudyFolder
 from workbench.study.records import read_study, read_trials
+from workbench.trial.job import Died
 from workbench.trial.recipe import Recipe
 from workbench.trial.result import TrialFolder
 
@@ -53,6 +55,26 @@ def test_trials_are_held_against_one_another_in_their_first_fold_alone(
     assert run.state == "complete"
     said = capsys.readouterr().err
     assert "6/6 epochs" in said and "every trial is trained 3 times" in said
+
+
+def test_a_trial_that_fails_in_a_later_fold_leaves_no_weights(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    def curve(recipe: Recipe, epoch: int) -> float | Died:
+        if epoch < 4:
+            return 0.5
+        files = StudyFolder(next(bench.workspace.studies.glob("*/trials")).parent).trial(recipe.uid)
+        files.weights.write_bytes(b"of the first fold")
+        files.fold_scores(1).write_bytes(b"of the first fold")
+        return Died("killed")
+
+    inline.reset(curve)
+    inline.num_folds = 3
+    folder = bench.search(bench.experiment(THREE, validation=IN_TURN), 1).folder
+    [row] = read_trials(folder)
+    assert (row.state, len(row.epochs)) == ("failed", 3)
+    left = {path.name for path in folder.trial(row.recipe).path.iterdir()}
+    assert left == {"recipe.json", "result.json"}
 
 
 def test_a_study_keeps_its_files_in_train_and_those_of_every_fold_in_val(

@@ -743,16 +743,31 @@ def test_a_bug_message_names_the_trial(bench: Bench, inline: InlineTrials) -> No
         bench.search(bench.experiment(), 2)
 
 
+def rates(inline: InlineTrials) -> list[float]:
+    """The learning rates that were trained, each once, in their order."""
+    return list(dict.fromkeys(recipe.training.optimizer.lr for recipe in inline.trained))
+
+
+ODD = Bug("Traceback:\n  File x\n    ...\nRuntimeError: Kernel size can't be greater\n  \udcff")
+
+
 def test_a_bug_of_one_recipe_ends_no_search(bench: Bench, inline: InlineTrials) -> None:
-    inline.reset(lambda recipe, number: odd if len(inline.trained) in (2, 3) else 0.5)
-    odd = Bug("Traceback:\n  ...\nRuntimeError: Kernel size can't be greater\n")
-    experiment = bench.experiment()
-    folder = bench.search(experiment, 5, jobs=1).folder
-    assert [row.state for row in read_trials(folder)] == [
-        *("complete", "failed", "failed", "complete", "complete")
-    ]
+    def curve(recipe: Recipe, number: int) -> Event | float:
+        return ODD if rates(inline).index(recipe.training.optimizer.lr) in (1, 2) else 0.5
+
+    inline.reset(curve)
+    folder = bench.search(bench.experiment(), 5, jobs=1).folder
+    rows = read_trials(folder)
+    assert [row.state for row in rows] == ["complete", "failed", "failed", "complete", "complete"]
     said = "a bug: RuntimeError: Kernel size can't be greater. Please report it with the traceback"
-    assert all(said in row.reason for row in read_trials(folder) if row.state == "failed")
+    assert all(said in row.reason for row in rows if row.state == "failed")
+    assert len(inline.trained) == 7  # each of the two was tried in another worker once
+
+
+def test_a_trial_whose_bug_does_not_come_again_goes_on(bench: Bench, inline: InlineTrials) -> None:
+    inline.reset(lambda recipe, number: ODD if len(inline.trained) == 2 else 0.5)
+    folder = bench.search(bench.experiment(), 3, jobs=1).folder
+    assert [row.state for row in read_trials(folder)] == ["complete"] * 3
 
 
 def test_bug_after_bug_ends_the_search_and_the_last_is_asked_again(
@@ -765,6 +780,43 @@ def test_bug_after_bug_ends_the_search_and_the_last_is_asked_again(
     inline.reset()
     folder = bench.search(experiment, 6, jobs=1).folder  # the bug is mended
     assert sorted(row.state for row in read_trials(folder)) == ["complete"] * 4 + ["failed"] * 2
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_bug_that_all_trials_hit_after_an_epoch_costs_none_of_them(
+    bench: Bench, inline: InlineTrials, jobs: int
+) -> None:
+    inline.reset(lambda recipe, number: Bug("Traceback: X") if number == 2 else 0.5)
+    experiment = bench.experiment()
+    with pytest.raises(TrialBug, match="trial 0 hit a bug"):
+        bench.search(experiment, 6, jobs=jobs)
+    inline.reset()  # the bug is mended
+    folder = bench.search(experiment, 6, jobs=jobs).folder
+    assert [row.state for row in read_trials(folder)] == ["complete"] * 6
+
+
+def test_a_bug_in_an_epoch_that_few_trials_reach_ends_the_search_after_three(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    # Between two of them others do their first epochs: that says nothing of the second one.
+    inline.reset(lambda recipe, number: ODD if number == 2 and len(rates(inline)) > 1 else 0.5)
+    experiment = bench.experiment()
+    with pytest.raises(TrialBug, match="trial 3 hit a bug"):
+        bench.search(experiment, 6, jobs=1)
+
+
+def test_a_trial_that_ended_a_search_by_its_bug_ends_no_other(
+    bench: Bench, inline: InlineTrials
+) -> None:
+    def curve(recipe: Recipe, number: int) -> Event | float:
+        return ODD if recipe.training.optimizer.lr == rates(inline)[0] else 0.5
+
+    inline.reset(curve)
+    experiment = bench.experiment()
+    with pytest.raises(TrialBug, match="trial 0 hit a bug"):
+        bench.search(experiment, 3, jobs=1)
+    folder = bench.search(experiment, 3, jobs=1).folder
+    assert sorted(row.state for row in read_trials(folder)) == ["complete", "complete", "failed"]
 
 
 # What a kill leaves.

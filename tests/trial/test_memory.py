@@ -178,9 +178,7 @@ def test_pictures_that_are_too_small_in_training_are_told_before_it(pictures: Pr
     usual = recipe_for(pictures, backbone="convnext_atto", image_px=32)
     memory_count.check(usual, 8)
     memory_count.check(usual.replaced(image_px=64, train_size=TrainSize(first=0.5)), 8)
-    said = (
-        r"convnext_atto cannot read pictures of 16 px, which `train_size` asks for .*let it begin"
-    )
+    said = r"convnext_atto cannot read pictures of 16 px, which `train_size` asks for .*change it"
     for first, last in ((0.5, 1.0), (0.5, 0.5)):
         small = usual.replaced(train_size=TrainSize(first=first, last=last))
         with pytest.raises(UntrainableError, match=said):

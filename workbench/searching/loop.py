@@ -5,7 +5,7 @@ killed at any instant: the next search of the study takes over the trials that w
 """
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import NoReturn, assert_never
 
 from workbench.console import say
 from workbench.processes import Interrupts
@@ -31,7 +31,7 @@ MOST_RESTARTS = 1
 
 
 MOST_BUGS = 3
-"""Bugs one after the other, with no epoch of any trial between them, that end a search."""
+"""Trials with bugs, none of which another one got beyond in between, that end a search."""
 
 
 class TrialBug(Exception):
@@ -75,11 +75,15 @@ class Search:
         self._at_epoch_ends = False
         """Whether each trial in flight is stopped at the end of its current epoch."""
 
-        self._has_learned = False
-        """Whether any trial has done an epoch, now or in an earlier run."""
+        self._most_epochs = 0
+        """Of an earlier run's trials, the epochs of that which did the most."""
 
-        self._num_bugs = 0
-        """Bugs since the last epoch of a trial."""
+        self._num_epochs: dict[int, int] = {}
+        """Those that each trial of this run has done."""
+
+        self._num_bugs, self._bug_at = 0, 0
+        """Trials that were given up for a bug since another one did more epochs than these, and the
+        epochs of that which did the most of them."""
 
         self._last_may_end = False
         """Whether, while stopping, a trial that has done its last epoch is scored and completed."""
@@ -91,9 +95,10 @@ class Search:
         for number, waiting in self._store.paused.items():
             self._scheduler.recall(number, waiting.reached, "paused")
             self._scheduler.on_pause(number, len(waiting.epochs))
+            self._num_epochs[number] = len(waiting.epochs)
         for recipe, result in self._store.trained(most=LEARNT_FROM):
             self._forecast.learn(recipe, result)
-            self._has_learned = self._has_learned or bool(result.epochs)
+            self._most_epochs = max(self._most_epochs, len(result.epochs))
 
     def run(self, look: Callable[[], None] = lambda: None) -> str:
         """Run trials until as many have ended as were asked for.
@@ -200,21 +205,37 @@ class Search:
                 assert_never(event)
 
     def _handle_bug(self, running: OpenTrial, traceback: str) -> None:
-        """Give up a trial alone, as one of a network that takes no such pictures.
+        """Let another worker go on with a trial that hit a bug, and then give it up alone.
 
-        Where no trial has learned anything, or bug follows bug, or the recipe was trained before,
-        as a repeat's, it is not the recipe's: the search ends, and the trial is asked again once
-        the bug is mended.
+        So is one whose network takes no such pictures. Where no other trial got beyond the epoch in
+        which it came, or trial after trial is given up, or the recipe was trained before, as a
+        repeat's, it is not the recipe's: the search ends, and the trial is asked again once the bug
+        is mended. One that ends two searches is given up, or it would end each.
         """
-        self._num_bugs += 1
-        is_of_all = self._are_known or not self._has_learned or self._num_bugs >= MOST_BUGS
-        if is_of_all:
-            raise TrialBug(f"trial {running.number} hit a bug:\n{traceback}")
+        done = len(running.epochs)
+        others = (num for number, num in self._num_epochs.items() if number != running.number)
+        is_alone = max(others, default=0) > done or self._most_epochs > done
+        if self._are_known or not (is_alone or self._store.has_ended_a_search(running)):
+            self._end_by_bug(running, traceback)
+        if running.restarts < MOST_RESTARTS:
+            running.restarts += 1
+            say(messages.restarted(running, f"{messages.bug(traceback)}."))
+            self._runner.submit(running.job(self._folder.name, self._options))
+            return
+        self._num_bugs, self._bug_at = self._num_bugs + 1, max(self._bug_at, done)
+        if self._num_bugs >= MOST_BUGS and not self._store.has_ended_a_search(running):
+            self._end_by_bug(running, traceback)
         self._end(running, self._store.fail(running, messages.bug(traceback)))
 
+    def _end_by_bug(self, running: OpenTrial, traceback: str) -> NoReturn:
+        self._store.note_end_of_search(running)
+        raise TrialBug(f"trial {running.number} hit a bug:\n{traceback}")
+
     def _handle_epoch(self, running: OpenTrial, epoch: Epoch) -> None:
-        self._has_learned, self._num_bugs = True, 0
         self._store.report(running, epoch)
+        self._num_epochs[running.number] = len(running.epochs)
+        if len(running.epochs) > self._bug_at:
+            self._num_bugs, self._bug_at = 0, 0
         decision: Decision = "go on"
         if epoch.fold == 1 and (reached := running.reached):
             decision = self._scheduler.on_epoch(running.number, reached, running.num_epochs)

@@ -1,5 +1,6 @@
 """What a search says to the person at the terminal, in lines."""
 
+from workbench.console import cut_text
 from workbench.searching.costs import CostForecast
 from workbench.searching.open_trials import OpenTrial
 from workbench.tables import counted, duration
@@ -9,6 +10,8 @@ CTRL_C = "Ctrl-C: the trials in flight end their epochs and are kept. Once more 
 
 ANNOUNCED_S = 60.0
 """A trial that is expected to take so long is announced, with what it is expected to cost."""
+
+_MOST_LETTERS = 300
 
 NEARLY_FULL = "The disk is nearly full: the paused trial with the least hope is pruned."
 
@@ -47,8 +50,16 @@ def trial_ended(running: OpenTrial, result: Result, metric: str) -> str:
 
 def bug(traceback: str) -> str:
     """Return why a trial failed that hit a bug: what was raised, and where to look for more."""
-    said = traceback.strip().splitlines()[-1] if traceback.strip() else "nothing is known of it"
-    return f"a bug: {said}. Please report it with the traceback in the trial's log.txt"
+    lines = traceback.strip().split("\n")
+    frames = [number for number, line in enumerate(lines) if line.startswith("  File ")]
+    # What was raised follows the last frame, and may have lines of its own.
+    after = lines[frames[-1] + 1 :] if frames else lines
+    raised = next((line for line in after if line and not line.startswith(" ")), lines[-1])
+    said = cut_text(raised.encode("utf-8", "backslashreplace").decode(), _MOST_LETTERS).rstrip(".")
+    return (
+        f"a bug: {said or 'nothing is known of it'}. Please report it with the traceback in the "
+        "trial's log.txt"
+    )
 
 
 def left_over(number: int) -> str:

@@ -12,7 +12,7 @@ from workbench.processes import Spawning, environment, how_ended, interrupts_hel
 from workbench.searching.runner import Event
 from workbench.tables import duration
 from workbench.trial.decision import Decision
-from workbench.trial.job import Died
+from workbench.trial.job import Bug, Died
 from workbench.trial.result import Epoch
 from workbench.trial.worker import Beat, LocalJob, work
 
@@ -111,7 +111,9 @@ class WorkerPool:
                     worker.steps, worker.moved = event.steps, time.monotonic()
                 continue
             worker.moved, worker.share = time.monotonic(), 0.0
-            if not isinstance(event, Epoch):
+            if isinstance(event, Bug):  # it may have broken its process, as a CUDA context, too
+                self.stop(slot)
+            elif not isinstance(event, Epoch):
                 self._workers[slot].job = None
             events.append((slot, event))
         return events + self._stalled(set(busy.values()) - {slot for slot, _ in events})

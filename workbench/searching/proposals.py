@@ -14,7 +14,7 @@ from workbench.searching.short_memory import Journal, ShortMemory
 from workbench.space.experiment import Experiment, Sampler
 from workbench.space.space import SampledConfig, Space
 from workbench.study.folder import StudyFolder
-from workbench.study.records import GIVEN, HIDDEN, START, UID
+from workbench.study.records import BUG, GIVEN, HIDDEN, START, UID
 from workbench.study.storage import address_of, journal_file
 
 
@@ -110,7 +110,7 @@ class Proposals:
 
     def enqueue(self, params: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
         """Propose what a trial of these parameters and attributes was, before anything is drawn."""
-        origin = {key: attrs[key] for key in (GIVEN, START) if key in attrs}
+        origin = {key: attrs[key] for key in (GIVEN, START, BUG) if key in attrs}
         self._study.enqueue_trial(dict(params), user_attrs=origin)
 
     def requeue(self, trial: optuna.Trial, why: str) -> None:

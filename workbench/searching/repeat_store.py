@@ -113,8 +113,9 @@ class RepeatStore(TrialStore):
 
     def fail(self, running: OpenTrial, reason: str) -> Result:
         """Write how a repeat ended whose worker could not; it is to be ended so."""
-        result = running.failed(reason)
-        self._folder.repeat(running.recipe.uid).write_result(result)
+        result, files = running.failed(reason), self._folder.repeat(running.recipe.uid)
+        files.write_result(result)
+        files.drop_fold_scores(self._num_folds, with_weights=True)
         return result
 
     def end(self, running: OpenTrial, result: Result) -> None:

@@ -26,6 +26,7 @@ from workbench.space.space import Space
 from workbench.study.folder import StudyFolder
 from workbench.study.importances import importances_of
 from workbench.study.records import (
+    BUG,
     FAILED,
     GIVEN,
     MADE_BY,
@@ -258,10 +259,19 @@ class StudyStore(TrialStore):
         files.write_result(result)
         self.end(running, result)
 
+    def has_ended_a_search(self, running: OpenTrial) -> bool:
+        """Return whether a bug that a trial hit has ended an earlier search."""
+        return BUG in self._asked[running.number].user_attrs
+
+    def note_end_of_search(self, running: OpenTrial) -> None:
+        """Note that a bug which a trial hit ends this search."""
+        self._asked[running.number].set_user_attr(BUG, "ended a search")
+
     def fail(self, running: OpenTrial, reason: str) -> Result:
         """Write how a trial ended whose worker could not; it is to be ended so."""
-        result = running.failed(reason)
-        self._folder.trial(running.recipe.uid).write_result(result)
+        result, files = running.failed(reason), self._folder.trial(running.recipe.uid)
+        files.write_result(result)
+        files.drop_fold_scores(self._num_folds, with_weights=True)
         return result
 
     def end(self, running: OpenTrial, result: Result) -> None:

@@ -127,27 +127,29 @@ def check(recipe: Recipe, num_samples: int) -> None:
                     f"{name} reads pictures of one size alone, and `train_size` asks for smaller "
                     "ones in training: leave it out, or take another backbone"
                 )
-        _require_readable(recipe, min(recipe.train_sides))
+        _require_readable(recipe)
     if min(recipe.training.batch_size, num_samples) == 1 and least_samples(recipe) > 1:
         raise UntrainableError.of_one_sample(recipe)
 
 
-def _require_readable(recipe: Recipe, side: int) -> None:
-    """Refuse a recipe whose model shrinks its smallest pictures in training to nothing.
+def _require_readable(recipe: Recipe) -> None:
+    """Refuse a recipe whose model cannot read the smaller pictures of its training.
 
-    The rules have counted it at the size that it is scored with alone.
+    It may shrink them to nothing, or join what fits together at some sizes alone. The rules have
+    counted it at the size that it is scored with.
     """
     with torch.device("meta"):
         model = recipe.build_model().eval()
-    error = _raised(model, side)
-    # One that computes on contents tells nothing here.
-    if error is not None and _raised(model, recipe.model.image_px) is None:
-        said = str(error).strip().splitlines()
-        raise UntrainableError(
-            f"{recipe.model.backbone_label} cannot read pictures of {side} px, which `train_size` "
-            f"asks for in training ({said[0] if said else type(error).__name__}): let it begin "
-            "larger, leave it out, or take another backbone"
-        ) from error
+    for side in sorted({*recipe.train_sides} - {recipe.model.image_px}):
+        error = _raised(model, side)
+        # One that computes on contents tells nothing here.
+        if error is not None and _raised(model, recipe.model.image_px) is None:
+            said = str(error).strip().splitlines()
+            raise UntrainableError(
+                f"{recipe.model.backbone_label} cannot read pictures of {side} px, which "
+                f"`train_size` asks for in training ({said[0] if said else type(error).__name__}): "
+                "change it or leave it out, or take another backbone"
+            ) from error
 
 
 def _raised(model: MediaModel, side: int) -> Exception | None:
