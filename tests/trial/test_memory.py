@@ -185,6 +185,16 @@ def test_pictures_that_are_too_small_in_training_are_told_before_it(pictures: Pr
             memory_count.check(small, 8)
 
 
+def test_each_size_of_training_is_looked_at(pictures: Prepared) -> None:
+    # Its steps are joined where their sides are halves of each other: at multiples of 32.
+    usual = recipe_for(pictures, backbone="hrnet_w18_small", image_px=128, num_epochs=4)
+    grown = usual.replaced(train_size=TrainSize(first=0.5))
+    assert grown.train_sides == [64, 88, 104, 128]
+    with pytest.raises(UntrainableError, match=r"hrnet_w18_small cannot read pictures of 88 px"):
+        memory_count.check(grown, 8)
+    memory_count.check(grown.replaced(num_epochs=2), 8)
+
+
 def test_a_network_that_computes_on_contents_is_no_worse_for_smaller_pictures(
     pictures: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
