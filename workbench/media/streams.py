@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.stream import Discard
 from av.video.stream import VideoStream
 
-from workbench.errors import MediaError
+from workbench.errors import SPACE, MediaError
 from workbench.media.source import check_file, failure, said_by
 from workbench.media.still import is_still, still_format
 from workbench.media.view import MadeOrNot, View, ViewReader
@@ -39,12 +39,15 @@ def opened(path: Path, *, for_sound: bool = False) -> Iterator[InputContainer]:
 
     Raises:
         MediaError: missing, empty or broken; an FFmpeg error in the body is broken too.
+        OSError: the body found the disk full, which is no fault of the file.
     """
     check_file(path)
     try:
         with _opened_for_sound(path) if for_sound else _opened(path) as container:
             yield container
     except (av.FFmpegError, OSError) as error:
+        if error.errno in SPACE:
+            raise
         raise failure("broken", f"the file cannot be decoded: {said_by(error)}") from error
 
 
